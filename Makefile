@@ -1,0 +1,39 @@
+# Forebay: `make run` starts it here, `make test` proves it. Both set up what they need in $(VENV).
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+HANDLERS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test bench lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+run: $(VENV)/run.done ## Start the ingest and the example handlers on this machine (HANDLERS=module:object for yours)
+	@$(BIN)/forebay up $(HANDLERS)
+
+test: $(VENV)/dev.done ## Set up and run every test
+	@$(BIN)/python -m pytest
+
+bench: $(VENV)/dev.done ## Measure, and print the ratios that the README quotes
+	@$(BIN)/python -m pytest tests/benchmarks -m benchmark -s
+
+lock: $(VENV)/dev.done ## Renew the pinned versions in constraints/
+	@$(BIN)/python -m pip install --quiet uv
+	@for set in run:build dev:dev; do $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --python-version 3.11 --group $${set#*:} \
+		pyproject.toml --output-file constraints/$${set%:*}.txt; done
+
+clean: ## Remove the environment and what the tools left
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/%.done: constraints/%.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Forebay needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints/$*.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

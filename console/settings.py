@@ -1,0 +1,179 @@
+"""The one place where settings are read: `forebay.toml`, then the environment, then the command line."""
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import ConfigDict, SecretBytes, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+
+from forebay.ingest.settings import IngestSettings
+from forebay.processors.settings import WorkerSettings
+from forebay.schemas.errors import ForebayError
+
+_PREFIX = "FOREBAY_"
+_FILE_SUFFIX = "_FILE"
+
+#: Read when it stands in the working directory and no other was named.
+CONFIG_NAME = "forebay.toml"
+
+#: Variables that are ours without being settings.
+_NOT_SETTINGS = frozenset({"FOREBAY_CONFIG"})
+
+
+class Settings(IngestSettings, WorkerSettings):
+    """Every setting of every room."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class BadSettings(ForebayError):
+    """Some settings can't be used; the message lists all of them."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(["the settings can't be used:", *(f"  - {fault}" for fault in faults)]))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """The settings, and for each that was given the place it came from."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+    def shown(self) -> dict[str, tuple[str, str]]:
+        """Name → (value as text, secrets masked; where it came from)."""
+        return {
+            name: (_masked(getattr(self.settings, name)), self.sources.get(name, "default"))
+            for name in type(self.settings).model_fields
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """A setting as it was written somewhere."""
+
+    value: Any
+    source: str
+
+
+def load_settings(
+    config: Path | None = None,
+    options: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Loaded:
+    """The effective settings. An option that is None was not given. Raises `BadSettings` with every fault at once."""
+    faults: list[str] = []
+    given = _from_file(config or environ.get("FOREBAY_CONFIG"), faults) | _from_environment(environ, faults)
+    for name, value in (options or {}).items():
+        if value is not None:
+            given[name] = _Given(value=value, source=f"--{name.replace('_', '-')}")
+    sources = {name: one.source for name, one in given.items()}
+    try:
+        settings = Settings(**{name: one.value for name, one in given.items()})
+    except ValidationError as error:
+        raise BadSettings(faults + _faults(error, sources)) from None
+    if faults:
+        raise BadSettings(faults)
+    return Loaded(settings=settings, sources=sources)
+
+
+def _from_file(named: str | Path | None, faults: list[str]) -> dict[str, _Given]:
+    path = Path(named or CONFIG_NAME)
+    if not named and not path.is_file():
+        return {}
+    try:
+        found = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        faults.append(f"{path}: {error}")
+        return {}
+    return {name: _Given(value=value, source=str(path)) for name, value in found.items()}
+
+
+def _from_environment(environ: Mapping[str, str], faults: list[str]) -> dict[str, _Given]:
+    given: dict[str, _Given] = {}
+    for variable in sorted(environ):
+        if not variable.startswith(_PREFIX) or variable in _NOT_SETTINGS:
+            continue
+        name = variable.removeprefix(_PREFIX).lower()
+        text: str | None = environ[variable]
+        if name not in Settings.model_fields and variable.endswith(_FILE_SUFFIX):
+            name = name.removesuffix(_FILE_SUFFIX.lower())
+            text = _content(environ[variable], variable, faults)
+        if name not in Settings.model_fields:
+            faults.append(f"{variable}: there is no such setting{_near(name)}")
+        elif name in given:
+            faults.append(f"{variable}: {given[name].source} is set too; one of them must go")
+        elif text is not None:
+            given[name] = _Given(value=_parsed(name, text), source=variable)
+    return given
+
+
+def _content(path: str, variable: str, faults: list[str]) -> str | None:
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        faults.append(f"{variable}: can't read {path}: {error}")
+        return None
+
+
+def _parsed(name: str, text: str) -> object:
+    """Lists and tables are JSON in the environment; what isn't is left as it stands, for the check to name it."""
+    if not text.lstrip().startswith(("[", "{")) or not _takes_json(Settings.model_fields[name]):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _takes_json(setting: FieldInfo) -> bool:
+    return "dict" in str(setting.annotation) or "list" in str(setting.annotation) or "tuple" in str(setting.annotation)
+
+
+def _faults(error: ValidationError, sources: Mapping[str, str]) -> list[str]:
+    """Pydantic's errors as sentences that name the setting and its place, without the value: it may be a secret."""
+    found = []
+    for one in error.errors(include_input=False, include_url=False):
+        where = ".".join(str(part) for part in one["loc"])
+        name = str(one["loc"][0]) if one["loc"] else ""
+        source = f" (from {sources[name]})" if name in sources else ""
+        if one["type"] == "extra_forbidden":
+            found.append(f"{where}{source}: there is no such setting{_near(name)}")
+        else:
+            text = one["msg"].removeprefix("Value error, ")
+            found.append(f"{where}{source}: {text}" if where else text)
+    return found
+
+
+def _near(name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, Settings.model_fields, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _masked(value: object) -> str:
+    """The value as text, with `***` for each secret in it."""
+    if isinstance(value, SecretStr | SecretBytes):
+        return "***"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_masked(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_masked(item) for item in value) + "]"
+    if hasattr(value, "model_fields_set"):
+        return "{" + ", ".join(f"{key}: {_masked(item)}" for key, item in dict(value).items()) + "}"  # type: ignore[call-overload]  # a pydantic model iterates over its pairs
+    return _without_password(str(value)) if isinstance(value, str) else str(value)
+
+
+def _without_password(text: str) -> str:
+    parts = urlsplit(text) if "://" in text else None
+    if parts is None or parts.password is None:
+        return text
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))

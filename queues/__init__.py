@@ -1,0 +1,1 @@
+"""The systems between: one contract, one module (or folder) a system."""

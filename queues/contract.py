@@ -1,0 +1,179 @@
+"""What Forebay asks of a queue.
+
+A system is done when it passes tests/integration/test_queue_contract.py with its promises declared. The words are
+Kafka's: a stream has partitions, a partition is a log of records with growing offsets (gaps are allowed), a group
+has one committed offset a partition and each partition has at most one owner in a group.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promises:
+    """What a system keeps. What it can't give, a caller may not ask for: the start is stopped with a clear error."""
+
+    #: An acknowledged record survives a crash of every process, the server and the machine's power.
+    durable: bool
+    #: Records of a key stand in the order in which `send` was called for them.
+    ordered: bool
+    #: Several consumers share the partitions of a stream, and each group has its own offsets.
+    groups: bool
+    #: Several processes may produce and consume at once.
+    shared: bool
+    #: Records stay readable from any offset until retention takes them.
+    replay: bool
+    #: The longest note, in bytes, that a commit can carry.
+    note_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is sent: the key chooses the partition; time is in milliseconds since the epoch."""
+
+    key: str
+    value: bytes
+    timestamp_ms: int
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRecord(Record):
+    """A record with the place where it stands."""
+
+    stream: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Where a record was put."""
+
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """How far a group is in a partition: everything before `offset` is finished. The note is the caller's own."""
+
+    offset: int
+    note: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupState(Commit):
+    """A group's commit in a partition, and which member owns the partition now, if any."""
+
+    owner: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """The offsets of a partition: the first record that is kept, and the next one to be written."""
+
+    start: int
+    end: int
+
+
+class Producer(Protocol):
+    """Writes records. Used on one event loop; concurrent calls are expected, and are batched."""
+
+    async def send(self, stream: str, record: Record) -> Position:
+        """Return once the record is kept as the promises say; records of a key are kept in the order of the calls.
+
+        The order is that in which the calls first ran (`create_task` in order is enough). Raises `RecordRefused` when
+        this record can never be taken, `QueueUnavailable` when it was surely not kept, `UnknownStream`. While it may
+        still be kept, it does not return: cancelling the call does not take the record back.
+        """
+
+    async def check(self) -> None:
+        """Raise `QueueUnavailable`, with the reason, unless the queue would take a record now."""
+
+    async def close(self) -> None:
+        """Let the calls of `send` that run come to their end, then let go of the queue. Idempotent."""
+
+
+class Assignments(Protocol):
+    """Is told which partitions a consumer owns. Called on the event loop on which the consumer was started."""
+
+    def assigned(self, partition: int, committed: Commit) -> None:
+        """The partition is ours from now on; its records come from the committed offset on."""
+
+    async def revoked(self, partition: int) -> None:
+        """The partition is asked back. It stays ours, and may be committed, until this returns; then it is not."""
+
+    def lost(self, partition: int) -> None:
+        """The partition may already be another's: nothing of it may be committed any more."""
+
+
+class Consumer(Protocol):
+    """One member of a group, reading one stream. Membership doesn't depend on how often `fetch` is called."""
+
+    async def start(self, assignments: Assignments) -> None:
+        """Join the group. A partition never committed before starts at its first record. Call once."""
+
+    async def fetch(self, max_records: int, timeout_s: float) -> list[StoredRecord]:
+        """The next records of owned partitions, in order within each; empty when none came within the time.
+
+        Each record is given once an assignment; of a partition that was revoked or lost none is given afterwards.
+        Raises `QueueUnavailable`; the next call tries again.
+        """
+
+    async def commit(self, commits: Mapping[int, Commit]) -> None:
+        """Store the group's offsets and notes durably, all of them or, with `QueueUnavailable`, none.
+
+        Partitions that are no longer ours are left alone, and named in `Fenced` after the others were stored.
+        """
+
+    async def close(self) -> None:
+        """Give every partition back (each is `revoked` first) and leave the group. Idempotent."""
+
+
+class Inspector(Protocol):
+    """Looks at a queue without being a member of a group, and without changing it."""
+
+    async def bounds(self, stream: str) -> dict[int, Bounds]:
+        """The bounds of each partition. Raises `UnknownStream`, `QueueUnavailable`."""
+
+    async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
+        """Records from the first at or after the offset on; empty at the end."""
+
+    async def offset_at(self, stream: str, partition: int, timestamp_ms: int) -> int:
+        """The offset of the first record at or after the time; the partition's end when there is none."""
+
+    async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
+        """What each group has committed in the partitions that it has ever owned."""
+
+    async def close(self) -> None:
+        """Let go of the queue. Idempotent."""
+
+
+class Queue(Protocol):
+    """One system, opened by its URL. Opening connects to nothing; the parts connect when they are first used."""
+
+    promises: Promises
+
+    async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
+        """What `ensure` would make, a sentence each. Empty when all is there. Raises `QueueUnavailable`."""
+
+    async def ensure(self, streams: Iterable[str], partitions: int) -> list[str]:
+        """Make the streams that are not there yet, and return what was made, a sentence each.
+
+        Safe to call from many processes at once. An existing stream keeps its number of partitions, since another
+        would move portals and break their order: a different number raises `QueueError`.
+        """
+
+    def producer(self) -> Producer:
+        """A new producer. Make it after a fork."""
+
+    def consumer(self, stream: str, group: str, *, session_s: float = 10.0) -> Consumer:
+        """A new member of the group; one that dies without leaving is missed after `session_s` seconds."""
+
+    def inspector(self) -> Inspector:
+        """A new inspector."""
+
+    async def close(self) -> None:
+        """Let go of what the parts share. Close the parts first. Idempotent."""

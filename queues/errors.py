@@ -1,0 +1,33 @@
+"""What can go wrong between us and a queue; the type says who acts."""
+
+from collections.abc import Collection
+
+from forebay.schemas.errors import ForebayError
+
+
+class QueueError(ForebayError):
+    """Something is wrong with the queue."""
+
+
+class QueueUnavailable(QueueError):
+    """The queue doesn't answer or can't take anything just now. Trying again later is right."""
+
+
+class RecordRefused(QueueError):
+    """The queue will never take this record as it is (too large, not allowed). Trying again is useless."""
+
+
+class UnknownStream(QueueError):
+    """The queue has no such stream. `forebay topics ensure` makes what is missing."""
+
+
+class Unsupported(QueueError):
+    """This queue can't do what was asked for; its promises say so."""
+
+
+class Fenced(QueueError):
+    """Some partitions belong to another member by now: what was committed for them did not count."""
+
+    def __init__(self, partitions: Collection[int]) -> None:
+        super().__init__(f"partitions {sorted(partitions)} belong to another member of the group by now")
+        self.partitions = frozenset(partitions)

@@ -1,0 +1,27 @@
+"""From a URL to a queue. A system's client library is imported only when its scheme is asked for."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+
+from forebay.queues.contract import Queue
+from forebay.queues.errors import QueueError
+from forebay.queues.settings import QueueSettings
+
+#: Scheme → our module, what it imports, and the extra that brings it.
+_SYSTEMS = {
+    "sqlite": ("forebay.queues.sql.queue", "sqlalchemy", None),
+    "memory": ("forebay.queues.memory", None, None),
+}
+
+
+def open_queue(settings: QueueSettings) -> Queue:
+    """The queue of the setting `queue_url`, not connected yet. Raises `QueueError` when there is no such system."""
+    scheme = urlsplit(settings.queue_url).scheme.partition("+")[0]
+    if scheme not in _SYSTEMS:
+        raise QueueError(f"queue_url: no queue is called {scheme!r}; there are {', '.join(sorted(_SYSTEMS))}")
+    module, needs, extra = _SYSTEMS[scheme]
+    if needs and find_spec(needs) is None:
+        raise QueueError(f"queue_url: {scheme} needs a library that is missing: pip install 'forebay[{extra}]'")
+    opened: Queue = import_module(module).open_queue(settings)
+    return opened

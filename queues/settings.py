@@ -1,0 +1,33 @@
+"""The settings that both sides of the queue share. Read from the environment in console/settings.py, and only there."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+#: Kafka's rule for a topic, with room for our longest suffix; the other queues take it too.
+TOPIC = r"^[A-Za-z0-9._-]{1,200}$"
+
+
+class QueueSettings(BaseModel):
+    """Which queue, and what is in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data_dir: Annotated[Path, Field(description="embedded queue, spool, local stores")] = Path("forebay-data")
+    queue_url: Annotated[str, Field(description="which queue; by default SQLite in data_dir")] = ""
+    topic: Annotated[str, Field(description="name of the stream", pattern=TOPIC)] = "bitrix24.events"
+    partitions: Annotated[int, Field(description="of a stream, when it is made", ge=1, le=10_000)] = 12
+    group: Annotated[str, Field(description="consumer group", pattern=TOPIC)] = "forebay"
+    session_s: Annotated[float, Field(description="a worker silent for so long has lost its partitions", ge=1)] = 10.0
+    retention_h: Annotated[
+        float, Field(description="SQL: keep events that every group has finished so many hours", ge=0)
+    ] = 168.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sqlite_in_data_dir(cls, given: object) -> object:
+        if isinstance(given, dict) and not given.get("queue_url"):
+            folder = given.get("data_dir") or cls.model_fields["data_dir"].default
+            return {**given, "queue_url": f"sqlite:///{folder}/queue.db"}
+        return given

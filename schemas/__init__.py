@@ -1,0 +1,1 @@
+"""The language: what crosses the queue, and the names that both sides must agree on."""

@@ -1,0 +1,142 @@
+"""What happened on a portal: the value that the ingest makes and a handler gets."""
+
+import json
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Protocol
+
+from forebay.schemas.errors import ForebayError
+from forebay.schemas.tree import Node, nest
+
+#: One pair of a form, percent-decoded: its bracket path and its value.
+Pair = tuple[bytes, bytes]
+
+
+class CannotOpenSecrets(ForebayError):
+    """The event's secrets are sealed with a key that was not given, or they were changed since."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """By which subscription of the portal a call came: its id there, our endpoint, and whether its token is proved."""
+
+    id: str | None
+    endpoint: str
+    verified: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """The secret pairs of a body, encrypted (AES-256-GCM, the event's id as associated data)."""
+
+    key_id: str
+    nonce: bytes
+    ciphertext: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """The pairs of a body without its secrets.
+
+    `fields` maps path to text in the order sent. `as_sent` has the pairs one by one, and is there only when the map
+    can't give them back: a path that came twice, or bytes that are not UTF-8.
+    """
+
+    fields: Mapping[str, str]
+    as_sent: tuple[Pair, ...] | None = None
+
+
+class BodySource(Protocol):
+    """Gives the body of an event, which may still have to be decoded."""
+
+    def __call__(self) -> Body:
+        """The body; may raise `UndecodableEvent`. Called at most once for each event."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortalEvent:
+    """One call of a Bitrix24 portal, as it was queued.
+
+    `kind` is `event`, `robot`, `automation`, `sms` or `other`; `name` the event code in upper case (for the others
+    see the Avro schema). Times are aware and in UTC. `occurred_at` is the sender's word, to the second.
+    """
+
+    id: str
+    portal: str
+    member_id: str | None
+    kind: str
+    name: str
+    occurred_at: datetime | None
+    received_at: datetime
+    subscription: Subscription
+    source: str = "online"
+    path: str = ""
+    query: str = ""
+    traceparent: str | None = None
+    sealed: Sealed | None = None
+    body: BodySource = field(repr=False, compare=False)
+
+    @cached_property
+    def _body(self) -> Body:
+        return self.body()
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """Bracket path (`data[FIELDS][ID]`) → value, as sent and in that order; of a repeated path the last value."""
+        return self._body.fields
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Every pair as sent, percent-decoded to bytes, in order and with repeats, without secrets."""
+        return self._body.as_sent or tuple((path.encode(), value.encode()) for path, value in self.fields.items())
+
+    @cached_property
+    def _tree(self) -> dict[str, Node]:
+        if self._body.as_sent is None:
+            return nest(self.fields.items())
+        return nest((path.decode(errors="replace"), value.decode(errors="replace")) for path, value in self.pairs)
+
+    @cached_property
+    def data(self) -> Node:
+        """The nested view of `data`, by PHP's rules: maps have text keys, and keys 0…n-1 make a list.
+
+        A scalar stays text; `data` that was not sent (PHP drops empty arrays) is an empty map. The calls that have no
+        `event` have no `data` either: for them it is the whole body but `auth`.
+        """
+        if self.kind == "event":
+            return self._tree.get("data", {})
+        return {key: node for key, node in self._tree.items() if key != "auth"}
+
+    @cached_property
+    def auth(self) -> Mapping[str, Node]:
+        """What `auth` holds and is not secret: domain, member_id, user_id, scope, expires…"""
+        found = self._tree.get("auth", {})
+        return found if isinstance(found, dict) else {}
+
+    def secrets(self, keys: Mapping[str, str | bytes]) -> dict[str, str]:
+        """Path → value of what was sealed (`auth[access_token]`, …); empty where nothing was.
+
+        `keys` is as in the setting `seal_keys`: key id → 32 bytes, or their base64. Raises `CannotOpenSecrets`.
+        """
+        if self.sealed is None:
+            return {}
+        return _open(self.sealed, self.id, keys)
+
+
+def _open(sealed: Sealed, event_id: str, keys: Mapping[str, str | bytes]) -> dict[str, str]:
+    # Imported here: most consumers never open a secret, and the library takes a while to load.
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    key = keys.get(sealed.key_id)
+    if key is None:
+        raise CannotOpenSecrets(f"event {event_id} is sealed with key {sealed.key_id!r}, which was not given")
+    try:
+        cipher = AESGCM(key if isinstance(key, bytes) else b64decode(key, validate=True))
+        plain = cipher.decrypt(sealed.nonce, sealed.ciphertext, event_id.encode())
+    except (InvalidTag, ValueError) as error:
+        raise CannotOpenSecrets(f"key {sealed.key_id!r} does not open event {event_id}") from error
+    return dict(json.loads(plain))

@@ -1,0 +1,65 @@
+"""Names that the two sides of the queue share: streams, headers, and the prefix of the metrics."""
+
+METRICS_PREFIX = "forebay"
+
+
+def parked(topic: str) -> str:
+    """The stream where the records of parked portals wait."""
+    return f"{topic}.parked"
+
+
+def dead(topic: str) -> str:
+    """The stream of records that were given up, with the whole reason."""
+    return f"{topic}.dead"
+
+
+def quarantine(topic: str) -> str:
+    """The stream of calls that are authentic but could not be read as an event."""
+    return f"{topic}.quarantine"
+
+
+def streams(topic: str) -> tuple[str, ...]:
+    """Every stream that Forebay makes for a topic; all have the same number of partitions."""
+    return (topic, parked(topic), dead(topic), quarantine(topic))
+
+
+# Headers of a record (INTERFACE: CloudEvents 1.0, Kafka binding, binary mode; and ours).
+CONTENT_TYPE = "content-type"
+CE_SPECVERSION = "ce_specversion"
+CE_ID = "ce_id"
+CE_SOURCE = "ce_source"
+CE_TYPE = "ce_type"
+CE_TIME = "ce_time"
+CE_SUBJECT = "ce_subject"
+MEMBER_ID = "forebay_member_id"
+ENDPOINT = "forebay_endpoint"
+TRACEPARENT = "traceparent"
+
+#: The one group that a replayed record is for; other groups finish it unhandled.
+REPLAY_GROUP = "forebay_replay_group"
+
+# Headers that a dead letter has beside those of the record it was.
+DEAD_TOPIC = "forebay_dead_topic"
+DEAD_PARTITION = "forebay_dead_partition"
+DEAD_OFFSET = "forebay_dead_offset"
+DEAD_GROUP = "forebay_dead_group"
+DEAD_HANDLER = "forebay_dead_handler"
+DEAD_ATTEMPTS = "forebay_dead_attempts"
+DEAD_ERROR = "forebay_dead_error"
+DEAD_ERROR_CLASS = "forebay_dead_error_class"
+DEAD_TRACEBACK = "forebay_dead_traceback"
+DEAD_AT = "forebay_dead_at"
+
+# Headers of a quarantined call; its value is the body as it came.
+QUARANTINE_ID = "forebay_quarantine_id"
+QUARANTINE_REASON = "forebay_quarantine_reason"
+QUARANTINE_DETAIL = "forebay_quarantine_detail"
+QUARANTINE_PATH = "forebay_quarantine_path"
+QUARANTINE_QUERY = "forebay_quarantine_query"
+QUARANTINE_AT = "forebay_quarantine_at"
+
+# A resolution: a record with an empty value, in the dead letters' or the quarantine's own stream, that says that the
+# record at (its partition, RESOLVED_OFFSET) was dealt with. A log can't be edited; it can be added to.
+RESOLVED_OFFSET = "forebay_resolved_offset"
+RESOLVED_BY = "forebay_resolved_by"
+RESOLVED_AT = "forebay_resolved_at"

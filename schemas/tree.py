@@ -1,0 +1,79 @@
+"""From the flat pairs of a form to the nested view of them, by PHP's rules."""
+
+from collections.abc import Iterable
+
+#: A node of the view: a string, a map, or a list where a map's keys were exactly 0…n-1.
+Node = str | dict[str, "Node"] | list["Node"]
+_Map = dict[str, "str | _Map"]
+
+#: A longer key is no index: PHP's integers end at 19 digits, and Python's conversion costs quadratic time.
+_INDEX_DIGITS = 19
+
+
+def keys_of(path: str) -> list[str]:
+    """`data[FIELDS][ID]` → `["data", "FIELDS", "ID"]`, as PHP reads the name of a variable.
+
+    An empty bracket is the key `""` (the next free index). In the first key a space, a dot, and a bracket that is
+    never closed become `_`; what stands between or behind the brackets is dropped. (php-src, main/php_variables.c.)
+    """
+    path = path.lstrip(" ").partition("\0")[0]
+    first, bracket, rest = path.partition("[")
+    if not bracket or "]" not in rest:
+        return [path.replace("[", "_", 1).replace(".", "_").replace(" ", "_")]
+    keys = [first.replace(".", "_").replace(" ", "_")]
+    while bracket:
+        inner, closed, rest = rest.partition("]")
+        if not closed:
+            break
+        keys.append(inner)
+        bracket, rest = rest[:1], rest[1:]
+        if bracket != "[":
+            break
+    return keys
+
+
+def nest(pairs: Iterable[tuple[str, str]]) -> dict[str, Node]:
+    """The tree of the pairs: of a repeated path the last wins, of a scalar and a map under one name too.
+
+    The top is always a map. Never raises; a name that PHP ignores (empty, or starting with a bracket) is left out.
+    """
+    top: _Map = {}
+    free: dict[int, int] = {}
+    for path, value in pairs:
+        keys = keys_of(path)
+        if keys[0]:
+            _put(top, keys, value, free)
+    return {key: _listed(node) for key, node in top.items()}
+
+
+def _put(top: _Map, keys: list[str], value: str, free: dict[int, int]) -> None:
+    here = top
+    for key in keys[:-1]:
+        key = _index(here, key, free)
+        below = here.get(key)
+        if not isinstance(below, dict):
+            below = here[key] = {}
+        here = below
+    here[_index(here, keys[-1], free)] = value
+
+
+def _index(node: _Map, key: str, free: dict[int, int]) -> str:
+    """The key, or for an empty one the node's next free index, which `free` remembers by the node's identity."""
+    index = int(key) if key.isascii() and key.isdecimal() and len(key) < _INDEX_DIGITS else None
+    if key and index is None:
+        return key
+    following = free.get(id(node), 0)
+    if index is None:
+        index, key = following, str(following)
+    free[id(node)] = max(following, index + 1)
+    return key
+
+
+def _listed(node: "str | _Map") -> Node:
+    """The node with each map of keys 0…n-1, in this order, shown as the list that the sender had."""
+    if isinstance(node, str):
+        return node
+    shown = {key: _listed(child) for key, child in node.items()}
+    if shown and all(key == str(index) for index, key in enumerate(shown)):
+        return list(shown.values())
+    return shown

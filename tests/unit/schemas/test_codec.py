@@ -1,0 +1,163 @@
+"""The record: what goes in comes out, older records stay readable, anything else is `UndecodableEvent`."""
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import forebay.schemas
+from forebay.schemas.codec import Codec, UndecodableEvent, codec
+from forebay.schemas.event import Body, PortalEvent, Sealed, Subscription
+
+V1 = json.loads((Path(forebay.schemas.__file__).parent / "avro" / "portal_event.v1.avsc").read_text("utf-8"))
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+times = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)).map(lambda at: at.replace(tzinfo=UTC))
+pairs = st.tuples(st.binary(max_size=20), st.binary(max_size=20))
+bodies = st.builds(
+    Body,
+    fields=st.dictionaries(texts, texts, max_size=8),
+    as_sent=st.none() | st.lists(pairs, min_size=1, max_size=8).map(tuple),
+)
+
+
+def _in_ms(at: datetime) -> datetime:
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def _body_of(body: Body) -> Callable[[], Body]:
+    return lambda: body
+
+
+events = st.builds(
+    PortalEvent,
+    id=st.uuids().map(str),
+    portal=texts,
+    member_id=st.none() | texts,
+    kind=st.sampled_from(["event", "robot", "automation", "sms", "other"]),
+    name=texts,
+    occurred_at=st.none() | times.map(_in_ms),
+    received_at=times,
+    subscription=st.builds(Subscription, id=st.none() | texts, endpoint=texts, verified=st.booleans()),
+    source=texts,
+    path=texts,
+    query=texts,
+    traceparent=st.none() | texts,
+    sealed=st.none() | st.builds(Sealed, key_id=texts, nonce=st.binary(max_size=12), ciphertext=st.binary(max_size=50)),
+    body=bodies.map(_body_of),
+)
+
+
+def an_event(**changes: Any) -> PortalEvent:
+    given: dict[str, Any] = {
+        "id": "0192f0c4-1111-7222-8333-444455556666",
+        "portal": "some-domain.bitrix24.ru",
+        "member_id": None,
+        "kind": "event",
+        "name": "ONCRMDEALADD",
+        "occurred_at": None,
+        "received_at": datetime(2026, 11, 25, 12, 30, 0, 123456, UTC),
+        "subscription": Subscription(id="185", endpoint="/bitrix24"),
+        "body": lambda: Body(fields={"event": "ONCRMDEALADD", "data[FIELDS][ID]": "7"}),
+    }
+    return PortalEvent(**{**given, **changes})
+
+
+@given(events)
+def test_what_goes_in_comes_out(event: PortalEvent) -> None:
+    back = codec().decode(codec().encode(event))
+
+    assert back == event
+    assert list(back.fields.items()) == list(event.fields.items())
+    assert back.pairs == event.pairs
+    assert codec().encode(back) == codec().encode(event)
+
+
+def test_a_record_is_in_the_single_object_encoding() -> None:
+    import fastavro
+
+    value = codec().encode(an_event())
+
+    # Read by Avro's own rules, with nothing of ours.
+    fingerprint = fastavro.schema.fingerprint(fastavro.schema.to_parsing_canonical_form(V1), "CRC-64-AVRO")
+    assert value[:2] == b"\xc3\x01"
+    assert value[2:10].hex() == fingerprint
+    import io
+
+    plain: Any = fastavro.schemaless_reader(io.BytesIO(value[10:]), fastavro.parse_schema(V1), None)
+    assert str(plain["id"]) == an_event().id
+    assert plain["received_at"] == an_event().received_at
+    assert plain["fields"] == an_event().fields
+
+
+def test_records_of_an_earlier_version_stay_readable() -> None:
+    v2 = deepcopy(V1)
+    new_in_head = {"name": "tenant", "type": "string", "default": "none"}
+    v2["fields"].insert(1, new_in_head)
+    v2["fields"].append({"name": "size", "type": "int", "default": 0})
+    both = Codec([V1, v2])
+
+    back = both.decode(codec().encode(an_event()))
+
+    assert back == an_event()
+    assert back.data == {"FIELDS": {"ID": "7"}}
+
+
+def test_a_newer_version_is_refused_by_name() -> None:
+    v2 = deepcopy(V1)
+    v2["fields"].append({"name": "size", "type": "int", "default": 0})
+    old = bytearray(codec().encode(an_event()))
+    from fastavro.schema import fingerprint, to_parsing_canonical_form
+
+    old[2:10] = bytes.fromhex(fingerprint(to_parsing_canonical_form(v2), "CRC-64-AVRO"))
+
+    with pytest.raises(UndecodableEvent, match="newer Forebay"):
+        codec().decode(bytes(old))
+
+
+@given(st.binary(max_size=200), st.booleans())
+@settings(max_examples=500)
+def test_nothing_but_undecodable_event_comes_of_any_bytes(noise: bytes, with_prefix: bool) -> None:
+    value = codec().encode(an_event())[:10] + noise if with_prefix else noise
+
+    try:
+        codec().decode(value).pairs  # noqa: B018 - looking at it decodes it
+    except UndecodableEvent as refused:
+        assert str(refused)
+
+
+@given(st.data())
+@settings(max_examples=500)
+def test_nothing_but_undecodable_event_comes_of_a_damaged_record(data: st.DataObject) -> None:
+    value = bytearray(codec().encode(an_event()))
+    for _ in range(data.draw(st.integers(1, 4))):
+        value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
+    damaged = bytes(value[: data.draw(st.integers(0, len(value)))])
+
+    try:
+        event = codec().decode(damaged)
+        assert event.pairs is not None
+        assert isinstance(event.received_at + timedelta(0), datetime)
+    except (UndecodableEvent, OverflowError) as refused:
+        assert not isinstance(refused, OverflowError)
+
+
+def test_every_field_of_the_record_is_documented() -> None:
+    def records(schema: Any) -> list[Any]:
+        if isinstance(schema, list):
+            return [found for part in schema for found in records(part)]
+        if not isinstance(schema, dict):
+            return []
+        below = [found for field in schema.get("fields", []) for found in records(field["type"])]
+        own = schema.get("fields", [])
+        return own + below + records(schema.get("items")) + records(schema.get("type"))
+
+    undocumented = [field["name"] for field in records(V1) if not field.get("doc")]
+
+    assert undocumented == []

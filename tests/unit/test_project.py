@@ -1,0 +1,95 @@
+"""The project itself: its rooms, its style, its packages, and what its documents say."""
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("schemas", "queues", "ingest", "processors", "console")
+BIN = Path(sys.executable).parent
+
+
+def run(*command: str | Path, cwd: Path = ROOT) -> None:
+    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def test_the_code_is_clean_for_ruff() -> None:
+    run(BIN / "ruff", "check", ".")
+    run(BIN / "ruff", "format", "--check", ".")
+
+
+@pytest.mark.timeout(300)
+def test_the_code_is_typed() -> None:
+    run(BIN / "mypy")
+
+
+def test_no_room_imports_what_is_above_it() -> None:
+    run(BIN / "lint-imports")
+
+
+def test_forebay_links_to_every_room() -> None:
+    for room in ROOMS:
+        link = ROOT / "forebay" / room
+
+        assert link.is_symlink()
+        assert link.readlink() == Path("..", room)
+
+
+def test_the_wheel_holds_every_room(tmp_path: Path) -> None:
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT)
+
+    names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+    for room in ROOMS:
+        sources = {f"forebay/{path.relative_to(ROOT)}" for path in (ROOT / room).rglob("*.py")}
+        assert sources <= set(names)
+    assert "forebay/py.typed" in names
+    assert "forebay/schemas/avro/portal_event.v1.avsc" in names
+    assert not [name for name in names if name.startswith("tests/")]
+
+
+def test_importing_forebay_brings_no_server_and_no_client() -> None:
+    heavy = "{'falcon', 'gunicorn', 'sqlalchemy', 'confluent_kafka', 'prometheus_client', 'pydantic'}"
+
+    run(sys.executable, "-c", f"import forebay, sys; assert not {heavy} & set(sys.modules), sys.modules")
+
+
+def test_the_public_names_are_there() -> None:
+    import forebay
+
+    for name in forebay.__all__:
+        assert getattr(forebay, name).__name__ == name
+    with pytest.raises(AttributeError):
+        forebay.nothing  # noqa: B018 - asking is the test
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", "README.ru.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
+)
+def test_the_python_in_the_documents_runs(document: str) -> None:
+    text = (ROOT / document).read_text("utf-8")
+
+    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)):
+        exec(compile(block, f"{document}:python:{number}", "exec"), {"__name__": "example"})  # noqa: S102 - our own
+
+
+@pytest.mark.parametrize("document", ["README.md", "README.ru.md", "CONTRIBUTING.md"])
+def test_the_links_between_documents_hold(document: str) -> None:
+    text = (ROOT / document).read_text("utf-8")
+
+    for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", text):
+        assert (ROOT / target).exists(), f"{document} links to {target}"
+
+
+def test_every_setting_is_in_both_readmes() -> None:
+    from forebay.console.settings import Settings
+
+    for document in ("README.md", "README.ru.md"):
+        text = (ROOT / document).read_text("utf-8")
+        missing = [name for name in Settings.model_fields if f"`{name}`" not in text]
+
+        assert missing == [], document
