@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ConfigDict, SecretBytes, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
 
 from forebay.ingest.settings import IngestSettings
 from forebay.processors.settings import WorkerSettings
@@ -111,7 +110,11 @@ def _from_environment(environ: Mapping[str, str], faults: list[str]) -> dict[str
         elif name in given:
             faults.append(f"{variable}: {given[name].source} is set too; one of them must go")
         elif text is not None:
-            given[name] = _Given(value=_parsed(name, text), source=variable)
+            try:
+                given[name] = _Given(value=_parsed(name, text), source=variable)
+            except json.JSONDecodeError as error:
+                # The error's own text names the place, and never the content, which may be a secret.
+                faults.append(f"{variable}: is not valid JSON: {error}")
     return given
 
 
@@ -124,17 +127,10 @@ def _content(path: str, variable: str, faults: list[str]) -> str | None:
 
 
 def _parsed(name: str, text: str) -> object:
-    """Lists and tables are JSON in the environment; what isn't is left as it stands, for the check to name it."""
-    if not text.lstrip().startswith(("[", "{")) or not _takes_json(Settings.model_fields[name]):
-        return text
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
-
-
-def _takes_json(setting: FieldInfo) -> bool:
-    return "dict" in str(setting.annotation) or "list" in str(setting.annotation) or "tuple" in str(setting.annotation)
+    """Lists and tables are JSON in the environment; all else is text, which pydantic reads."""
+    annotation = str(Settings.model_fields[name].annotation)
+    takes_json = any(kind in annotation for kind in ("dict", "list", "tuple"))
+    return json.loads(text) if takes_json and text.lstrip().startswith(("[", "{")) else text
 
 
 def _faults(error: ValidationError, sources: Mapping[str, str]) -> list[str]:

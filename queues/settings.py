@@ -3,10 +3,23 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 #: Kafka's rule for a topic, with room for our longest suffix; the other queues take it too.
 TOPIC = r"^[A-Za-z0-9._-]{1,200}$"
+
+#: A property of librdkafka whose name has one of these words in it is never shown.
+_SECRET_WORDS = ("password", "secret", "token", "key")
+
+
+def _hidden(given: object) -> object:
+    if not isinstance(given, dict):
+        return given
+    return {name: SecretStr(value) if _is_secret(name, value) else value for name, value in given.items()}
+
+
+def _is_secret(name: object, value: object) -> bool:
+    return isinstance(value, str) and any(word in str(name).lower() for word in _SECRET_WORDS)
 
 
 class QueueSettings(BaseModel):
@@ -20,6 +33,14 @@ class QueueSettings(BaseModel):
     partitions: Annotated[int, Field(description="of a stream, when it is made", ge=1, le=10_000)] = 12
     group: Annotated[str, Field(description="consumer group", pattern=TOPIC)] = "forebay"
     session_s: Annotated[float, Field(description="a worker silent for so long has lost its partitions", ge=1)] = 10.0
+    kafka: Annotated[
+        dict[str, SecretStr | str | bool | int],
+        BeforeValidator(_hidden),
+        Field(description="properties of librdkafka, passed through", default_factory=dict),
+    ]
+    group_instance_id: Annotated[
+        str, Field(description="Kafka: a worker that comes back under this name keeps its partitions")
+    ] = ""
     retention_h: Annotated[
         float, Field(description="SQL: keep events that every group has finished so many hours", ge=0)
     ] = 168.0

@@ -1,0 +1,156 @@
+"""What `forebay doctor` looks at, one function a subject."""
+
+import asyncio
+import os
+import platform
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING, Literal
+
+from forebay.queues.errors import QueueError
+from forebay.schemas.names import streams
+
+from .reading import inspected, opened
+from .versions import version_of
+
+if TYPE_CHECKING:
+    from forebay.console.settings import Loaded, Settings
+    from forebay.queues.contract import Inspector
+
+#: A queue that needs longer to answer is not there.
+_QUEUE_S = 15.0
+
+#: Below this a disk counts as nearly full: some minutes of a heavy load.
+_LOW_BYTES = 1 << 30
+_TOO_LOW_BYTES = 100 << 20
+
+#: A record may be so far ahead of this machine's clock.
+_AHEAD_S = 5.0
+
+#: Before this no Forebay existed, so a clock that shows it is not set.
+_NOT_BEFORE_S = 1_767_225_600
+
+_LIBRARIES = ("falcon", "gunicorn", "fastavro", "sqlalchemy", "confluent-kafka", "uvloop", "pydantic")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    state: Literal["ok", "warn", "fail"]
+    detail: str
+    remedy: str = ""
+
+    def row(self) -> dict[str, object]:
+        """The finding for programs."""
+        return {"check": self.check, "state": self.state, "detail": self.detail, "remedy": self.remedy}
+
+    def text(self) -> str:
+        """The finding for people."""
+        return f"{self.state:<5}{self.check}: {self.detail}" + (f"  → {self.remedy}" if self.remedy else "")
+
+
+async def examined(loaded: "Loaded") -> list[Finding]:
+    """Everything that was found, settings first."""
+    settings = loaded.settings
+    found = [*_versions(), *_settings(loaded), *_keys(settings), *_auth(settings), *_disk(settings), *_clock()]
+    return found + [finding async for finding in _queue(settings)]
+
+
+def _versions() -> Iterator[Finding]:
+    found = {library: version_of(library) for library in _LIBRARIES}
+    for library in (library for library, number in found.items() if number is None):
+        yield Finding(check="versions", state="fail", detail=f"{library} is missing", remedy="pip install forebay")
+    named = [f"{library} {number}" for library, number in found.items() if number]
+    ours = f"Forebay {version_of('forebay') or 'from its source'}, Python {platform.python_version()}"
+    yield Finding(check="versions", state="ok", detail=", ".join([ours, *named]))
+
+
+def _settings(loaded: "Loaded") -> Iterator[Finding]:
+    for name, (value, source) in loaded.shown().items():
+        yield Finding(check=f"setting {name}", state="ok", detail=f"{value} ({source})")
+
+
+def _keys(settings: "Settings") -> Iterator[Finding]:
+    if not settings.seal_keys:
+        yield Finding(
+            check="seal_keys",
+            state="warn",
+            detail="none: access tokens are dropped, so handlers can't call a portal's REST API with them",
+            remedy='make one with openssl rand -base64 32, and set FOREBAY_SEAL_KEYS={"<id>":"<key>"}',
+        )
+    # Keys that are none have stopped us before: the settings refuse them.
+    for number, key_id in enumerate(settings.seal_keys):
+        detail = "seals, and opens what it sealed" if number == 0 else "opens what it sealed"
+        yield Finding(check=f"seal_keys {key_id}", state="ok", detail=detail)
+
+
+def _auth(settings: "Settings") -> Iterator[Finding]:
+    for endpoint in settings.served:
+        is_open = "none" in endpoint.auth
+        yield Finding(
+            check=f"auth {endpoint.path}",
+            state="warn" if is_open else "ok",
+            detail=f"{', '.join(endpoint.auth)} on {settings.bind}",
+            remedy="whoever reaches this address may send events; set tokens before it is public" if is_open else "",
+        )
+
+
+def _disk(settings: "Settings") -> Iterator[Finding]:
+    folder = _existing(settings.data_dir.absolute())
+    free = shutil.disk_usage(folder).free
+    state: Literal["ok", "warn", "fail"] = "fail" if free < _TOO_LOW_BYTES else "warn" if free < _LOW_BYTES else "ok"
+    yield Finding(
+        check="disk",
+        state=state,
+        detail=f"{free >> 20:,} MiB free for {settings.data_dir}",
+        remedy="" if state == "ok" else "free some space, or move data_dir",
+    )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        remedy = f"give this user the right to write to {folder}, or set data_dir"
+        yield Finding(check="data_dir", state="fail", detail=f"{folder} can't be written to", remedy=remedy)
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the first above it that exists: the rest is made when it is needed."""
+    return next(path for path in (folder, *folder.parents) if path.is_dir())
+
+
+def _clock() -> Iterator[Finding]:
+    sane = time() > _NOT_BEFORE_S
+    remedy = "" if sane else "set the clock; ids and times of events are made from it"
+    yield Finding(check="clock", state="ok" if sane else "fail", detail=f"{time():.0f} s since 1970", remedy=remedy)
+
+
+async def _queue(settings: "Settings") -> AsyncIterator[Finding]:
+    try:
+        async with asyncio.timeout(_QUEUE_S), opened(settings) as queue:
+            missing = await queue.missing(streams(settings.topic), settings.partitions)
+            for what in missing:
+                yield Finding(check="queue", state="warn", detail=f"missing: {what}", remedy="forebay topics ensure")
+            if not missing:
+                yield Finding(check="queue", state="ok", detail="reached, and every stream is there")
+                async with inspected(queue) as inspector:
+                    yield await _newest(inspector, settings.topic)
+    except (QueueError, TimeoutError) as error:
+        detail = str(error) or f"did not answer within {_QUEUE_S:g} s"
+        yield Finding(check="queue", state="fail", detail=detail, remedy="look at queue_url and data_dir")
+
+
+async def _newest(inspector: "Inspector", topic: str) -> Finding:
+    newest_ms = 0
+    for partition, bounds in (await inspector.bounds(topic)).items():
+        if bounds.end > bounds.start:
+            last = await inspector.read(topic, partition, bounds.end - 1, 1)
+            newest_ms = max([newest_ms, *(record.timestamp_ms for record in last)])
+    ahead_s = newest_ms / 1000 - time()
+    if not newest_ms:
+        return Finding(check="newest record", state="ok", detail="the queue is empty")
+    if ahead_s > _AHEAD_S:
+        remedy = "set the clocks of the machines by NTP"
+        return Finding(check="newest record", state="warn", detail=f"is {ahead_s:.0f} s in the future", remedy=remedy)
+    return Finding(check="newest record", state="ok", detail=f"{max(0.0, -ahead_s):,.0f} s old")

@@ -1,0 +1,26 @@
+"""`forebay doctor`: what is set up here, what is wrong with it, and what to do about it."""
+
+from typing import Annotated
+
+import typer
+
+from .errors import FAILED
+from .invocation import invocation
+
+
+def doctor(
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="one object a line")] = False
+) -> None:
+    """Check settings, keys, queue, disk and clock. Exit status 1 when something must be mended."""
+    from .checks import examined
+    from .output import clean, line, show_json
+    from .running import run
+
+    findings = run(examined(invocation(context).load()))
+    if as_json:
+        show_json([finding.row() for finding in findings])
+    else:
+        for finding in findings:
+            line(clean(finding.text()))
+    if any(finding.state == "fail" for finding in findings):
+        raise typer.Exit(FAILED)

@@ -1,0 +1,24 @@
+"""From an error to one line on standard error and an exit status."""
+
+from collections.abc import Callable
+
+from forebay.schemas.errors import ForebayError
+
+from .errors import FAILED, WRONG, WrongUsage
+from .output import note
+
+
+def told(work: Callable[[], int]) -> int:
+    """Do the work; an error of ours is told without a traceback. Any other is a fault of Forebay and shows its own."""
+    try:
+        return work()
+    except ForebayError as error:
+        note(f"forebay: {error}")
+        return WRONG if _is_wrong(error) else FAILED
+
+
+def _is_wrong(error: ForebayError) -> bool:
+    # Not at the top: settings.py loads every room's settings, and `forebay --help` needs none of them.
+    from .settings import BadSettings
+
+    return isinstance(error, WrongUsage | BadSettings)

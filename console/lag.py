@@ -1,0 +1,69 @@
+"""`forebay lag`: how far a group is behind."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .invocation import invocation
+
+if TYPE_CHECKING:
+    from forebay.console.output import Row
+    from forebay.queues.contract import Inspector
+    from forebay.queues.settings import QueueSettings
+
+
+def lag(
+    context: typer.Context,
+    portal: Annotated[str | None, typer.Option(help="only what waits of this portal")] = None,
+    group: Annotated[str | None, typer.Option(help="the consumer group")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one object a line")] = False,
+) -> None:
+    """A row a partition: records that are not finished, the age of the oldest, and who owns it."""
+    from .output import show
+    from .reading import portal_key
+    from .running import run
+
+    key = portal_key(portal) if portal else None
+    show(run(_lag(invocation(context).settings(group=group), key)), as_json=as_json)
+
+
+async def _lag(settings: "QueueSettings", portal: str | None) -> list["Row"]:
+    from .reading import inspected, opened
+
+    async with opened(settings) as queue, inspected(queue) as inspector:
+        return await lags(inspector, settings, portal)
+
+
+async def lags(inspector: "Inspector", settings: "QueueSettings", portal: str | None, now_ms: int = 0) -> list["Row"]:
+    """The rows. Where offsets have gaps, the number of records of a partition is the highest that it can be."""
+    from .reading import partitions_of
+    from .times import to_ms, utc_now
+
+    topic = settings.topic
+    bounds = await inspector.bounds(topic)
+    states = (await inspector.groups(topic)).get(settings.group, {})
+    rows: list[Row] = []
+    for partition in partitions_of(portal, len(bounds)):
+        state, (start, end) = states.get(partition), (bounds[partition].start, bounds[partition].end)
+        start = max(start, state.offset) if state else start
+        waiting, oldest_ms = await _waiting(inspector, topic, partition, (start, end), portal)
+        seconds = max(0.0, ((now_ms or to_ms(utc_now())) - oldest_ms) / 1000) if waiting else 0.0
+        row = {"partition": partition, "records": waiting, "seconds": seconds, "owner": state.owner if state else None}
+        rows.append(row if portal is None else {"portal": portal, **row})
+    return rows
+
+
+async def _waiting(
+    inspector: "Inspector", topic: str, partition: int, span: tuple[int, int], portal: str | None
+) -> tuple[int, int]:
+    """How many records wait in the span, and the timestamp of the first."""
+    from .reading import between
+
+    if portal is None:
+        first = await inspector.read(topic, partition, span[0], 1)
+        waits = bool(first) and first[0].offset < span[1]
+        return (span[1] - first[0].offset, first[0].timestamp_ms) if waits else (0, 0)
+    found = [
+        record.timestamp_ms async for record in between(inspector, topic, partition, *span) if record.key == portal
+    ]
+    return len(found), found[0] if found else 0

@@ -1,0 +1,82 @@
+"""From MODULE:OBJECT on the command line to the user's handlers."""
+
+import sys
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from traceback import extract_tb
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from .errors import WrongUsage
+
+if TYPE_CHECKING:
+    from forebay.processors.handlers import Handlers
+
+
+def load_handlers(target: str, folder: Path | None = None) -> "Handlers":
+    """Import the module, with the working directory first on the path as `python -m` has it, and take the object.
+
+    Raises `WrongUsage`, which says what is wrong and what is near.
+    """
+    from forebay.processors.handlers import Handlers
+
+    module, name = _parts(target)
+    found = _attribute(_imported(module, folder or Path.cwd()), name)
+    if not isinstance(found, Handlers):
+        raise WrongUsage(f"{target} is of type {type(found).__name__}; it has to be a Handlers: handlers = Handlers()")
+    return found
+
+
+def _parts(target: str) -> tuple[str, str]:
+    module, colon, name = target.partition(":")
+    if module.endswith(".py"):
+        module = module.removesuffix(".py").replace("/", ".").lstrip(".")
+        raise WrongUsage(f"{target}: name the module and not its file: {module}:{name or 'handlers'}")
+    if not (module and colon and name):
+        raise WrongUsage(f"{target!r} should be MODULE:OBJECT, as in {module or 'shop'}:handlers")
+    return module, name
+
+
+def _imported(module: str, folder: Path) -> ModuleType:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
+            raise WrongUsage(f"there is no module {module} in {folder}{_near(module, _modules(folder))}") from None
+        raise WrongUsage(_fault(module, error)) from error
+    # The module is the user's and may raise anything; whatever it is, it is told in one line.
+    except Exception as error:
+        raise WrongUsage(_fault(module, error)) from error
+
+
+def _fault(module: str, error: Exception) -> str:
+    last = extract_tb(error.__traceback__)[-1]
+    at = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (last.filename, last.lineno)
+    return f"{module} can't be imported: {type(error).__name__}: {error} ({at[0]}, line {at[1]})"
+
+
+def _attribute(module: ModuleType, name: str) -> object:
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        public = [found for found in vars(module) if not found.startswith("_")]
+        raise WrongUsage(f"{module.__name__} has no {name}{_near(name, _handlers(module) or public)}") from None
+
+
+def _handlers(module: ModuleType) -> list[str]:
+    from forebay.processors.handlers import Handlers
+
+    return [name for name, value in vars(module).items() if isinstance(value, Handlers)]
+
+
+def _modules(folder: Path) -> list[str]:
+    files = [path.stem for path in folder.glob("*.py")]
+    return files + [path.parent.name for path in folder.glob("*/__init__.py")]
+
+
+def _near(name: str, names: list[str]) -> str:
+    near = get_close_matches(name, names, n=1) or (names if len(names) == 1 else [])
+    return f"; did you mean {near[0]}?" if near else ""

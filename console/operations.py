@@ -1,0 +1,115 @@
+"""/metrics, /live and /ready of the processors: for machines, so no more of HTTP than they need."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from .errors import WrongUsage
+
+if TYPE_CHECKING:
+    from forebay.processors.health import Health
+
+#: Nobody who may ask here needs longer for a request, or more bytes.
+_REQUEST_S = 5.0
+_LINE_BYTES = 4096
+
+_REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """An answer."""
+
+    status: int = 200
+    content_type: str = "application/json"
+    body: bytes
+
+
+Routes = Mapping[str, Callable[[], Page]]
+
+_NOT_FOUND = Page(status=404, body=b'{"error":"not_found","detail":"there are /metrics, /live and /ready"}')
+_NOT_TAKEN = Page(status=405, body=b'{"error":"method_not_allowed","detail":"only GET and HEAD"}')
+
+
+@asynccontextmanager
+async def served(bind: str, routes: Routes) -> AsyncIterator[None]:
+    """Serve the routes meanwhile."""
+    host, _, port = bind.rpartition(":")
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _answer(reader, writer, routes)
+
+    try:
+        server = await asyncio.start_server(answer, host.strip("[]"), int(port), limit=_LINE_BYTES)
+    except OSError as error:
+        raise WrongUsage(f"metrics_bind {bind}: {error.strerror or error}") from error
+    async with server:
+        yield
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, routes: Routes) -> None:
+    try:
+        async with asyncio.timeout(_REQUEST_S):
+            method, path = await _request(reader)
+            page = routes[path]() if path in routes else _NOT_FOUND
+            await _write(writer, page if method in ("GET", "HEAD") else _NOT_TAKEN, with_body=method != "HEAD")
+    except (OSError, ValueError, asyncio.IncompleteReadError):
+        pass
+    finally:
+        writer.close()
+
+
+async def _request(reader: asyncio.StreamReader) -> tuple[str, str]:
+    """Method and path; the headers are read and dropped."""
+    method, target, _ = (await reader.readline()).decode("ascii", errors="replace").split(" ", 2)
+    while (await reader.readline()).strip():
+        pass
+    return method, target.partition("?")[0]
+
+
+async def _write(writer: asyncio.StreamWriter, page: Page, *, with_body: bool) -> None:
+    head = (
+        f"HTTP/1.1 {page.status} {_REASONS[page.status]}\r\nContent-Type: {page.content_type}\r\n"
+        f"Content-Length: {len(page.body)}\r\nConnection: close\r\n\r\n"
+    )
+    writer.write(head.encode() + (page.body if with_body else b""))
+    await writer.drain()
+
+
+def worker_routes(health: "Health") -> Routes:
+    """Of one worker in this process."""
+    from prometheus_client import generate_latest
+
+    def ready() -> Page:
+        return Page(status=200 if health.is_ready else 503, body=orjson.dumps(health.report()))
+
+    return {
+        "/metrics": lambda: Page(content_type=METRICS_TYPE, body=generate_latest()),
+        "/live": lambda: Page(body=orjson.dumps(health.report())),
+        "/ready": ready,
+    }
+
+
+def supervised_routes(folder: str, names: Sequence[str], running: Mapping[str, object]) -> Routes:
+    """Of several workers, which keep their metrics in files of the folder."""
+    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    def metrics() -> Page:
+        everyone = CollectorRegistry()
+        MultiProcessCollector(everyone, path=folder)  # type: ignore[no-untyped-call]
+        return Page(content_type=METRICS_TYPE, body=generate_latest(everyone))
+
+    def state() -> Page:
+        down = [name for name in names if name not in running]
+        status = "ok" if not down else "failing" if len(down) == len(names) else "degraded"
+        parts = {name: {"state": "failing" if name in down else "ok", "why": ""} for name in names}
+        return Page(status=503 if status == "failing" else 200, body=orjson.dumps({"status": status, "parts": parts}))
+
+    return {"/metrics": metrics, "/live": lambda: Page(body=state().body), "/ready": state}

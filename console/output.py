@@ -1,0 +1,69 @@
+"""What the commands print: a table for people, one JSON object a line for programs."""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TextIO
+
+#: A line of a result: column → value. The columns of a command never change their names.
+Row = Mapping[str, object]
+
+#: Rich cuts a table to 80 columns where there is no terminal; a file has room.
+_FILE_COLUMNS = 400
+
+
+def show(rows: Sequence[Row], *, as_json: bool, nothing: str = "nothing found") -> None:
+    """Print the rows to standard output; people are told when there are none."""
+    if as_json:
+        show_json(rows)
+    elif rows:
+        _table(rows)
+    else:
+        note(nothing)
+
+
+def show_json(rows: Iterable[Row]) -> None:
+    """Print one object a line, and let whoever reads the pipe have them at once."""
+    import orjson
+
+    for row in rows:
+        sys.stdout.write(orjson.dumps(row).decode() + "\n")
+    sys.stdout.flush()
+
+
+def line(text: str) -> None:
+    """Print a line to standard output at once."""
+    print(text, flush=True)
+
+
+def note(text: str) -> None:
+    """Print a line about the work, not its result, to standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def on_terminal(stream: TextIO) -> bool:
+    """Whether a person watches this stream."""
+    return stream.isatty()
+
+
+def clean(text: str) -> str:
+    """The text with each character that a terminal might obey, or that breaks the line, written out."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _table(rows: Sequence[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
+    Console(width=None if on_terminal(sys.stdout) else _FILE_COLUMNS).print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.1f}" if isinstance(value, float) else clean(str(value))

@@ -1,0 +1,65 @@
+"""`forebay process`: the side that calls handlers."""
+
+import os
+import tempfile
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .invocation import Invocation, invocation
+
+if TYPE_CHECKING:
+    from forebay.console.settings import Settings
+
+#: Where prometheus-client's processes leave their values for each other.
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def process(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(metavar="MODULE:OBJECT", help="your Handlers, as in shop:handlers")],
+    processes: Annotated[int | None, typer.Option(help="worker processes", min=1)] = None,
+    group: Annotated[str | None, typer.Option(help="the consumer group")] = None,
+) -> None:
+    """Call the handlers with the events of the queue. Runs until SIGTERM or Ctrl-C."""
+    from .logs import set_up_logs
+    from .work import work
+
+    options: dict[str, object] = {"processes": processes, "group": group}
+    settings = invocation(context).settings(**options)
+    set_up_logs()
+    if settings.processes == 1:
+        raise typer.Exit(work(settings, target, serves_metrics=True))
+    import asyncio
+
+    raise typer.Exit(asyncio.run(_supervise(settings, target, invocation(context), options)))
+
+
+async def _supervise(settings: "Settings", target: str, called: Invocation, options: dict[str, object]) -> int:
+    from .child import workers
+    from .operations import served, supervised_routes
+    from .output import note
+    from .supervisor import Supervisor, stop_on_signals
+
+    children = workers(settings.processes, called, options, target)
+    with tempfile.TemporaryDirectory(prefix="forebay-metrics-") as folder:
+        environ = os.environ | {METRICS_FOLDER: folder}
+        supervisor = Supervisor(
+            [children], grace_s=settings.drain_s, say=note, environ=environ, ended=lambda pid: _forget(folder, pid)
+        )
+        # There is no moment at which workers are known to be well; a wrong target ends them with a status of its own.
+        supervisor.settled = True
+        stop_on_signals(supervisor)
+        async with AsyncExitStack() as stack:
+            if settings.metrics_bind:
+                routes = supervised_routes(folder, [child.name for child in children], supervisor.running)
+                await stack.enter_async_context(served(settings.metrics_bind, routes))
+            return await supervisor.run()
+
+
+def _forget(folder: str, pid: int) -> None:
+    """Let a dead worker's gauges go; its counts stay, since a sum may not sink."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]

@@ -1,0 +1,60 @@
+"""How far long work is: a bar for a person, a plain line now and then for a file."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from time import monotonic
+from typing import TYPE_CHECKING, TextIO
+
+from .output import on_terminal
+
+if TYPE_CHECKING:
+    from forebay.console.load import Load
+
+_LOOK_EVERY_S = 0.2
+_LINE_EVERY_S = 5.0
+
+Told = Callable[[int], None]
+
+
+def progress(doing: str, total: int, stream: TextIO) -> AbstractContextManager[Told]:
+    """Call what it gives with how much is done, as often as you like."""
+    return _bar(doing, total) if on_terminal(stream) else _lines(doing, total, stream, monotonic)
+
+
+async def watched(load: "Load", count: int, stream: TextIO) -> None:
+    """Run the load to its end, or until Ctrl-C, and tell how far it is."""
+    with progress("sending", count, stream) as told:
+        work = asyncio.create_task(load.run())
+        # The account of what was sent until then is still to come.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, work.cancel)
+        while not work.done():
+            await asyncio.wait([work], timeout=_LOOK_EVERY_S)
+            told(load.outcome.sent)
+        with suppress(asyncio.CancelledError):
+            await work
+
+
+@contextmanager
+def _bar(doing: str, total: int) -> Iterator[Told]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(doing, total=total)
+        yield lambda done: shown.update(task, completed=done)
+
+
+@contextmanager
+def _lines(doing: str, total: int, stream: TextIO, clock: Callable[[], float]) -> Iterator[Told]:
+    due = clock() + _LINE_EVERY_S
+
+    def told(done: int) -> None:
+        nonlocal due
+        if clock() >= due and done < total:
+            due = clock() + _LINE_EVERY_S
+            print(f"{doing}: {done:,} of {total:,}", file=stream, flush=True)
+
+    yield told

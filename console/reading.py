@@ -1,0 +1,63 @@
+"""Looking into the queue from a command."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from forebay.queues.contract import Inspector, Queue, StoredRecord
+from forebay.queues.opening import open_queue
+from forebay.queues.settings import QueueSettings
+from forebay.schemas.portal import BadPortal, member_key, normal_form, partition_of
+
+from .errors import WrongUsage
+
+#: Records read at once: some hundred kilobytes.
+BATCH_RECORDS = 500
+
+
+@asynccontextmanager
+async def opened(settings: QueueSettings) -> AsyncIterator[Queue]:
+    """The queue of the settings, closed afterwards."""
+    queue = open_queue(settings)
+    try:
+        yield queue
+    finally:
+        await queue.close()
+
+
+@asynccontextmanager
+async def inspected(queue: Queue) -> AsyncIterator[Inspector]:
+    """An inspector of the queue, closed afterwards."""
+    inspector = queue.inspector()
+    try:
+        yield inspector
+    finally:
+        await inspector.close()
+
+
+async def between(
+    inspector: Inspector, stream: str, partition: int, start: int, end: int
+) -> AsyncIterator[StoredRecord]:
+    """The partition's records from one offset to before the other, in order."""
+    while start < end:
+        records = await inspector.read(stream, partition, start, BATCH_RECORDS)
+        if not records:
+            return
+        for record in records:
+            if record.offset < end:
+                yield record
+        start = records[-1].offset + 1
+
+
+def portal_key(portal: str) -> str:
+    """The key under which the portal's records stand, however its domain was written; a member_id is taken as it is."""
+    try:
+        if "." not in portal:
+            return member_key(portal)
+        return normal_form(portal)
+    except BadPortal as error:
+        raise WrongUsage(f"--portal: {error}") from error
+
+
+def partitions_of(portal: str | None, partitions: int) -> list[int]:
+    """Where to look: one partition for a portal, all without."""
+    return list(range(partitions)) if portal is None else [partition_of(portal, partitions)]

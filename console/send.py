@@ -1,0 +1,116 @@
+"""`forebay send`: simulated portals, and an honest account of what became of their events."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .errors import FAILED
+from .invocation import invocation
+
+if TYPE_CHECKING:
+    from forebay.console.load import Plan
+    from forebay.console.report import Report
+    from forebay.console.settings import Settings
+
+
+def send(
+    context: typer.Context,
+    url: Annotated[str | None, typer.Option(help="where to; by default the ingest of the settings")] = None,
+    portals: Annotated[int, typer.Option(help="how many portals", min=1)] = 100,
+    count: Annotated[int, typer.Option(help="how many events, all together", min=1)] = 1000,
+    rate: Annotated[float | None, typer.Option(help="events a second; as fast as it goes without", min=0.001)] = None,
+    concurrency: Annotated[int, typer.Option(help="connections", min=1, max=10_000)] = 32,
+    zipf: Annotated[float | None, typer.Option(help="some portals send more: Zipf's exponent, 1.1 is usual")] = None,
+    file: Annotated[Path | None, typer.Option(help="post this one body as it is", exists=True, dir_okay=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="draw the same portals and events each time")] = None,
+    token: Annotated[str | None, typer.Option(help="application_token of the simulated portals")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="the report as one object")] = False,
+) -> None:
+    """Send events as Bitrix24 portals do, and check that each was kept, in the order of its portal."""
+    from .load import Plan
+    from .output import line, note, show_json
+    from .running import run
+
+    settings = invocation(context).settings()
+    if file is not None:
+        raise typer.Exit(run(_post(url or address(settings), file.read_bytes())))
+    plan = Plan(count=count, rate=rate, concurrency=min(concurrency, portals), zipf=zipf)
+    report = run(_send(settings, url or address(settings), plan, portals, seed, token))
+    if as_json:
+        show_json([report.row()])
+    else:
+        line("\n".join(report.lines()))
+    if report.audit and report.audit.lost == len(report.outcome.accepted) > 0:
+        note(f"none of them is there: does {url or 'the ingest'} really fill {settings.topic} in {_shown(settings)}?")
+    raise typer.Exit(0 if report.good else FAILED)
+
+
+def address(settings: "Settings", *, shows_secret: bool = True) -> str:
+    """The URL of the ingest's first endpoint, with its secret if it wants one there."""
+    host, port = reachable(settings.bind)
+    endpoint = settings.served[0]
+    secret = ""
+    if endpoint.secret and "tokens" not in endpoint.auth:
+        secret = "/" + (endpoint.secret.get_secret_value() if shows_secret else "<url_secret>")
+    return f"http://{host}:{port}{endpoint.path.rstrip('/')}{secret}"
+
+
+def reachable(bind: str) -> tuple[str, int]:
+    """An address to connect to, for one to listen on."""
+    host, _, port = bind.rpartition(":")
+    return {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host), int(port)  # noqa: S104 - compared with only
+
+
+def _token(settings: "Settings") -> str:
+    """The token that the first endpoint takes from any portal, or one that means nothing."""
+    listed = settings.served[0].tokens.get("*")
+    return listed[0].get_secret_value() if listed else "0123456789abcdef0123456789abcdef"
+
+
+def _shown(settings: "Settings") -> str:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(settings.queue_url)
+    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+
+
+async def _post(url: str, body: bytes) -> int:
+    from .connection import Connection, target_of
+    from .output import line, note
+
+    connection = Connection(target_of(url))
+    answer = await connection.post(body)
+    connection.close()
+    if answer.status == 0:
+        note(f"no answer: {answer.body.decode()}")
+        return FAILED
+    line(f"{answer.status} {answer.body.decode(errors='replace')}")
+    return 0 if answer.status == 200 else FAILED
+
+
+async def _send(
+    settings: "Settings", url: str, plan: "Plan", portals: int, seed: int | None, token: str | None
+) -> "Report":
+    from random import Random, SystemRandom
+
+    from .audit import Audit, check, noted
+    from .connection import target_of
+    from .load import Load, portal_numbers
+    from .progress import watched
+    from .reading import inspected, opened
+    from .report import Report
+    from .simulated import Bodies
+
+    rng = Random(SystemRandom().getrandbits(64) if seed is None else seed)  # noqa: S311 - simulates, keeps no secret
+    bodies = Bodies(portals, token or _token(settings), rng)
+    load = Load(plan, target_of(url), bodies, rng)
+    async with opened(settings) as queue, inspected(queue) as inspector:
+        since, unchecked = await noted(queue, inspector, settings.topic)
+        await watched(load, plan.count, sys.stderr)
+        if since is None:
+            return Report(count=plan.count, outcome=load.outcome, audit=None, unchecked=unchecked)
+        audit = Audit(accepted=load.outcome.accepted, numbers=portal_numbers(bodies.portals))
+        await check(audit, inspector, settings.topic, since)
+        return Report(count=plan.count, outcome=load.outcome, audit=audit)

@@ -1,0 +1,105 @@
+"""The line at the bottom of `forebay up`: what came, what is done, what waits."""
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from shutil import get_terminal_size
+from typing import TYPE_CHECKING, TextIO
+
+from forebay.queues.errors import QueueError
+
+from .output import on_terminal
+
+if TYPE_CHECKING:
+    from forebay.queues.contract import Inspector
+    from forebay.queues.settings import QueueSettings
+
+_LINE_EVERY_S = 1.0
+_PLAIN_EVERY_S = 10.0
+
+#: Back to the line's start, and erase it.
+_ERASE = "\r\x1b[K"
+
+
+class StatusLine:
+    """Writes lines, and keeps a status below them when a person watches."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self.live = on_terminal(self._stream)
+        self._status = ""
+
+    def say(self, text: str) -> None:
+        """Write a line above the status."""
+        self._write(f"{_ERASE}{text}\n{self._status}" if self.live else f"{text}\n")
+
+    def show(self, status: str) -> None:
+        """Replace the status; without a terminal it is a line like any other."""
+        if self.live:
+            # A line that wraps could not be erased.
+            self._status = status[: get_terminal_size().columns - 1]
+            self._write(_ERASE + self._status)
+        else:
+            self.say(status)
+
+    def clear(self) -> None:
+        """Take the status away."""
+        if self._status:
+            self._status = ""
+            self._write(_ERASE)
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Sums over the topic's partitions: offsets that were given, and those that the group has finished."""
+
+    received: int
+    handled: int
+
+    @property
+    def waiting(self) -> int:
+        """What is not finished."""
+        return self.received - self.handled
+
+
+async def counts(inspector: "Inspector", settings: "QueueSettings") -> Counts:
+    """How far the topic and its group are now."""
+    bounds = await inspector.bounds(settings.topic)
+    states = (await inspector.groups(settings.topic)).get(settings.group, {})
+    done = {at: max(states[at].offset if at in states else 0, bound.start) for at, bound in bounds.items()}
+    return Counts(received=sum(bound.end for bound in bounds.values()), handled=sum(done.values()))
+
+
+async def all_owned(inspector: "Inspector", settings: "QueueSettings") -> bool:
+    """Whether every partition of the topic has an owner in the group."""
+    bounds = await inspector.bounds(settings.topic)
+    states = (await inspector.groups(settings.topic)).get(settings.group, {})
+    return all(at in states and states[at].owner for at in bounds)
+
+
+async def report(inspector: "Inspector", settings: "QueueSettings", line: StatusLine) -> None:
+    """Show the counts since now and their rates, without end. A queue that can't be asked just now is told."""
+    every_s = _LINE_EVERY_S if line.live else _PLAIN_EVERY_S
+    first = last = await counts(inspector, settings)
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            now = await counts(inspector, settings)
+        except QueueError as error:
+            line.show(f"the queue can't be asked: {error}")
+            continue
+        if line.live or now != last:
+            line.show(_status(first, last, now, every_s))
+        last = now
+
+
+def _status(first: Counts, last: Counts, now: Counts, every_s: float) -> str:
+    received, handled = now.received - first.received, now.handled - first.handled
+    rates = (now.received - last.received) / every_s, (now.handled - last.handled) / every_s
+    return (
+        f"received {received:,} ({rates[0]:,.0f}/s)  handled {handled:,} ({rates[1]:,.0f}/s)  waiting {now.waiting:,}"
+    )

@@ -1,0 +1,153 @@
+"""Keeps child processes running, and stops them in order."""
+
+import asyncio
+import os
+import signal
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic
+
+from .errors import FAILED, WRONG
+from .relay import Relay
+
+#: Waits before the first, second, … restart in a row; the last one goes on.
+_BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+#: A child that ran for so long was well, and its next end counts as a first one.
+_WELL_S = 30.0
+
+#: What a child gets beside its own grace before it is killed.
+_MORE_GRACE_S = 5.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """A process to keep running."""
+
+    name: str
+    command: Sequence[str]
+
+
+class Supervisor:
+    """Starts every child at once, starts one that ends again, and stops them a stage after the other.
+
+    Until `settled` an ending child stops everything: what can't start would not start the next time either. With
+    `relay` the children's output goes through it; otherwise they write where this process does.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Sequence[Child]],
+        *,
+        grace_s: float,
+        say: Say,
+        relay: Relay | None = None,
+        environ: Mapping[str, str] | None = None,
+        ended: Callable[[int], None] = lambda pid: None,
+        clock: Callable[[], float] = monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self.settled = False
+        self.running: dict[str, Process] = {}
+        self._stages, self._grace_s, self._say, self._relay = stages, grace_s, say, relay
+        self._environ, self._ended = environ, ended
+        self._clock, self._sleep = clock, sleep
+        self._stopping = asyncio.Event()
+        self._status = 0
+
+    async def run(self) -> int:
+        """Keep the children until `stop`, and return the exit status: 0 when all ended in their grace."""
+        keepers = [asyncio.create_task(self._keep(child)) for stage in self._stages for child in stage]
+        await self._stopping.wait()
+        for stage in self._stages:
+            await self._end(stage)
+        await asyncio.gather(*keepers)
+        if self._relay:
+            await self._relay.close()
+        return self._status
+
+    def stop(self, status: int = 0) -> None:
+        """Begin to stop; a second call kills what still runs."""
+        if self._stopping.is_set():
+            for process in list(self.running.values()):
+                _signal(process, signal.SIGKILL)
+            return
+        self._status = status
+        self._stopping.set()
+
+    async def _keep(self, child: Child) -> None:
+        ends = 0
+        while not self._stopping.is_set():
+            started = self._clock()
+            status = await self._live(child)
+            if self._stopping.is_set():
+                return
+            if status == WRONG or not self.settled:
+                self._say(f"{child.name} {_how(status)}; nothing is started again before this is mended")
+                return self.stop(status if status == WRONG else FAILED)
+            ends = 0 if self._clock() - started > _WELL_S else ends
+            delay_s = _BACKOFF_S[min(ends, len(_BACKOFF_S) - 1)]
+            self._say(f"{child.name} {_how(status)}; it is started again in {delay_s:g} s")
+            ends += 1
+            await self._pause(delay_s)
+
+    async def _live(self, child: Child) -> int:
+        """One life of the child, up to its exit status."""
+        output = await self._relay.open() if self._relay else None
+        try:
+            # A session of its own: a terminal's Ctrl-C is for this process alone, which stops the others in order.
+            process = await asyncio.create_subprocess_exec(
+                *child.command, stdin=DEVNULL, stdout=output, stderr=output, start_new_session=True, env=self._environ
+            )
+        finally:
+            if output is not None:
+                os.close(output)
+        self.running[child.name] = process
+        if self._stopping.is_set():
+            _signal(process, signal.SIGTERM)
+        status = await process.wait()
+        del self.running[child.name]
+        self._ended(process.pid)
+        return status
+
+    async def _pause(self, delay_s: float) -> None:
+        waits = [asyncio.ensure_future(self._sleep(delay_s)), asyncio.ensure_future(self._stopping.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def _end(self, stage: Sequence[Child]) -> None:
+        ending = {child.name: self.running[child.name] for child in stage if child.name in self.running}
+        for process in ending.values():
+            _signal(process, signal.SIGTERM)
+        if not ending:
+            return
+        waits = [asyncio.ensure_future(process.wait()) for process in ending.values()]
+        _, late = await asyncio.wait(waits, timeout=self._grace_s + _MORE_GRACE_S)
+        if late:
+            self._status = self._status or FAILED
+            for name, process in ending.items():
+                if process.returncode is None:
+                    self._say(f"{name} did not end within its grace, and is killed")
+                    _signal(process, signal.SIGKILL)
+            await asyncio.wait(late)
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        process.send_signal(number)
+
+
+def _how(status: int) -> str:
+    return f"ended with status {status}" if status >= 0 else f"was ended by {signal.Signals(-status).name}"
+
+
+def stop_on_signals(supervisor: Supervisor) -> None:
+    """SIGTERM and Ctrl-C stop; the second one kills."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.stop)

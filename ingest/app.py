@@ -1,0 +1,254 @@
+"""The ingest's ASGI application: its parts put together, its routes, and the one table from error to answer."""
+
+import secrets
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import falcon
+import falcon.asgi
+import orjson
+import structlog
+from falcon.asgi import Response
+
+from forebay.queues.contract import Queue
+from forebay.queues.errors import QueueError
+from forebay.schemas.codec import codec
+
+from .authenticate import Gate
+from .body import BodyLimits, drain
+from .endpoint import JSON, Endpoint, FormLimits
+from .errors import (
+    AwaitsAnswer,
+    BodyTooLarge,
+    BodyTooSlow,
+    CallerLeft,
+    EmptyBody,
+    MediaNotRead,
+    NotOurPortal,
+)
+from .health import Health, Live, Ready
+from .metrics import Counters, IngestMetrics
+from .openapi import openapi
+from .outlet import Outlet
+from .request import RECEIVE, REQUEST_ID, PortalRequest, request_id_of
+from .seal import Sealer
+from .settings import EndpointSettings, IngestSettings
+
+log = structlog.get_logger(__name__)
+
+#: What a sender that tries again should leave between two attempts.
+_RETRY_AFTER_S = "5"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """How an error is answered and counted. With `detail` the answer says that, not the error's own words."""
+
+    status: int
+    slug: str
+    outcome: str = "refused_input"
+    detail: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+_CLOSE = (("connection", "close"),)
+
+REFUSALS: Mapping[type[Exception], Refusal] = {
+    NotOurPortal: Refusal(status=403, slug="not_our_portal", outcome="refused_auth"),
+    BodyTooSlow: Refusal(status=408, slug="body_too_slow", headers=_CLOSE),
+    BodyTooLarge: Refusal(status=413, slug="body_too_large", headers=_CLOSE),
+    MediaNotRead: Refusal(status=415, slug="media_not_read", headers=_CLOSE),
+    EmptyBody: Refusal(status=422, slug="empty_body"),
+    AwaitsAnswer: Refusal(status=422, slug="awaits_answer"),
+    CallerLeft: Refusal(status=400, slug="caller_left", headers=_CLOSE),
+    QueueError: Refusal(
+        status=503,
+        slug="not_kept",
+        outcome="refused_full",
+        detail="the event can't be kept just now; send it again later",
+        headers=(("retry-after", _RETRY_AFTER_S),),
+    ),
+}
+
+#: Nothing that a caller sends may lead here; if it does, the log has the reason.
+_INTERNAL = Refusal(status=500, slug="internal", outcome="refused_full", detail="something is wrong in Forebay itself")
+
+_BY_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
+_DETAILS = {404: "there is nothing at this address", 405: "this address does not take that method"}
+
+
+async def _nothing_read() -> dict[str, Any]:
+    return {"type": "http.request", "body": b"", "more_body": True}
+
+
+class IngestApp(falcon.asgi.App[PortalRequest, Response]):
+    """Falcon, so that no body is waited for before the endpoint reads it, and every answer has the request's id."""
+
+    async def __call__(  # type: ignore[override]  # Falcon's types of the ASGI callables are its own
+        self,
+        scope: dict[str, Any],
+        receive: Callable[[], Awaitable[dict[str, Any]]],
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+    ) -> None:
+        """One request, or the worker's life."""
+        if scope["type"] == "websocket":
+            # There are none here; closed before it is accepted, the server answers 403.
+            return await send({"type": "websocket.close", "code": 1000})
+        if scope["type"] != "http":
+            return await super().__call__(scope, receive, send)
+        # By the ASGI specification they may be an iterable of iterables, each good for one time only.
+        scope["headers"] = [(name, value) for name, value in scope["headers"]]
+        request_id = request_id_of(scope["headers"]) or secrets.token_hex(8).encode()
+        scope[RECEIVE], scope[REQUEST_ID] = receive, request_id.decode("ascii")
+
+        closes = False
+
+        async def answer(message: dict[str, Any]) -> None:
+            nonlocal closes
+            if message["type"] == "http.response.start":
+                closes = (b"connection", b"close") in message["headers"]
+                message["headers"] += [(b"x-request-id", request_id), (b"server", b"forebay")]
+            await send(message)
+
+        await super().__call__(scope, _nothing_read, answer)
+        if closes:
+            await drain(receive)
+
+
+class Metrics:
+    """GET /metrics."""
+
+    def __init__(self, metrics: IngestMetrics) -> None:
+        self._metrics = metrics
+
+    async def on_get(self, request: PortalRequest, response: Response) -> None:
+        """Prometheus' text format, of all workers."""
+        response.content_type = "text/plain; version=0.0.4; charset=utf-8"
+        response.data = self._metrics.exposition()
+
+
+class OpenApi:
+    """GET /openapi.json."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = orjson.dumps(document)
+
+    async def on_get(self, request: PortalRequest, response: Response) -> None:
+        """The document."""
+        response.data = self._document
+
+
+class Lifespan:
+    """Opens the queue when the worker starts, after the fork, and closes it when the last call is answered."""
+
+    def __init__(self, outlet: Outlet, health: Health) -> None:
+        self._outlet = outlet
+        self._health = health
+
+    async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
+        """Open the queue; readiness tells when it is there."""
+        await self._outlet.open()
+
+    async def process_shutdown(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
+        """Flush what is on its way."""
+        self._health.stop()
+        await self._outlet.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingest:
+    """The application, what answers `/metrics` where it has an address of its own, and the worker's health."""
+
+    app: IngestApp
+    metrics_app: IngestApp | None
+    health: Health
+
+
+def create_app(settings: IngestSettings, queue: Queue, *, multiprocess_dir: str | None = None) -> Ingest:
+    """Put the ingest together. Connects to nothing; the queue is opened when the server starts the application."""
+    metrics = IngestMetrics(multiprocess_dir=multiprocess_dir)
+    outlet = Outlet(queue, topic=settings.topic, partitions=settings.partitions)
+    health = Health(outlet)
+    app = _bare_app(Lifespan(outlet, health))
+    for endpoint in settings.served:
+        _serve(app, _endpoint(endpoint, settings, outlet, metrics))
+    _add_operations(app, health)
+    metrics_app = _bare_app() if settings.metrics_bind else None
+    (metrics_app or app).add_route("/metrics", Metrics(metrics))
+    if metrics_app:
+        _add_operations(metrics_app, health)
+    paths = [endpoint.path for endpoint in settings.served]
+    app.add_route("/openapi.json", OpenApi(openapi(paths, metrics.version, with_metrics=metrics_app is None)))
+    return Ingest(app=app, metrics_app=metrics_app, health=health)
+
+
+def _bare_app(lifespan: Lifespan | None = None) -> IngestApp:
+    app = IngestApp(media_type=JSON, request_type=PortalRequest, middleware=[lifespan] if lifespan else [])
+    for error in REFUSALS:
+        app.add_error_handler(error, _refuse)
+    app.add_error_handler(falcon.HTTPError, _refuse_http)
+    app.add_error_handler(Exception, _fail)
+    return app
+
+
+def _add_operations(app: IngestApp, health: Health) -> None:
+    app.add_route("/live", Live())
+    app.add_route("/ready", Ready(health))
+
+
+def _serve(app: IngestApp, endpoint: Endpoint) -> None:
+    root = endpoint.path.rstrip("/")
+    app.add_route(root or "/", endpoint)
+    app.add_route(root + "/{rest:path}", endpoint)
+
+
+def _endpoint(given: EndpointSettings, settings: IngestSettings, outlet: Outlet, metrics: IngestMetrics) -> Endpoint:
+    return Endpoint(
+        given.path,
+        gate=Gate(given.proofs(), key_is_member_id=settings.key == "member_id"),
+        sealer=Sealer(settings.seal_key_bytes()),
+        outlet=outlet,
+        codec=codec(),
+        counters=Counters(metrics, given.path),
+        body_limits=BodyLimits(max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s),
+        form_limits=FormLimits(max_fields=settings.max_fields, max_depth=settings.max_depth),
+    )
+
+
+async def _refuse(request: PortalRequest, response: Response, error: Exception, params: object) -> None:
+    refusal = next(REFUSALS[kind] for kind in type(error).__mro__ if kind in REFUSALS)
+    log.warning(
+        "a call was refused",
+        endpoint=request.uri_template,
+        error=refusal.slug,
+        detail=str(error),
+        request_id=request.request_id,
+    )
+    _answer(request, response, refusal, refusal.detail or str(error))
+
+
+async def _refuse_http(request: PortalRequest, response: Response, error: falcon.HTTPError, params: object) -> None:
+    status = error.status_code
+    # Falcon makes an answer to OPTIONS of its own and lists it; here it is refused like every other method.
+    headers = tuple((name, value.replace("OPTIONS, ", "")) for name, value in dict(error.headers or {}).items())
+    refusal = Refusal(status=status, slug=_BY_STATUS.get(status, "refused"), headers=headers)
+    _answer(request, response, refusal, _DETAILS.get(status, error.title or "the request is not understood"))
+
+
+async def _fail(request: PortalRequest, response: Response, error: Exception, params: object) -> None:
+    # As text: a log that shows a traceback's variables would show the call's tokens.
+    lines = "".join(traceback.format_exception(error))
+    log.error("a call failed", endpoint=request.uri_template, request_id=request.request_id, traceback=lines)
+    _answer(request, response, _INTERNAL, _INTERNAL.detail or "")
+
+
+def _answer(request: PortalRequest, response: Response, refusal: Refusal, detail: str) -> None:
+    if request.counters:
+        request.counters.answered(refusal.outcome, request.seconds)
+    response.status = refusal.status
+    for name, value in refusal.headers:
+        response.set_header(name, value)
+    response.content_type = JSON
+    response.data = orjson.dumps({"error": refusal.slug, "detail": detail, "request_id": request.request_id})

@@ -1,0 +1,99 @@
+"""Is this one of our portals? And under which key do its events stand?"""
+
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from forebay.schemas.portal import BadPortal, member_key, normal_form
+
+from .address import Address, without_secrets
+from .errors import NotOurPortal
+
+#: The name in `tokens` that stands for every portal.
+ANY_PORTAL = "*"
+
+#: Compared against for a portal that nobody listed, so that the time tells nothing.
+_NOBODY = (b"0" * 32,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """The portal that a call comes from, and the call's address without its secret."""
+
+    #: None when neither name of the portal can be a key.
+    portal: str | None
+    member_id: str | None
+    verified: bool
+    address: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proofs:
+    """What an endpoint accepts as proof; one of them is enough. `anyone` needs none."""
+
+    anyone: bool
+    #: Portal or member_id in lower case, or `*` → tokens.
+    tokens: Mapping[str, tuple[bytes, ...]]
+    secret: bytes | None
+
+
+class Gate:
+    """Lets calls of our portals in. One for each endpoint; holds no state."""
+
+    def __init__(self, proofs: Proofs, *, key_is_member_id: bool) -> None:
+        self._proofs = proofs
+        self._key_is_member_id = key_is_member_id
+
+    def admit(self, auth: Mapping[str, str], address: Address) -> Sender:
+        """The sender, or `NotOurPortal`. Only the top-level auth counts: bots send others inside their data."""
+        domain, member_id = _domain(auth), _member_id(auth)
+        names = (member_id, domain) if self._key_is_member_id else (domain, member_id)
+        by_token = self._knows_token(names, auth.get("application_token", ""))
+        address, by_secret = self._take_secret(address)
+        if not (by_token or by_secret or self._proofs.anyone):
+            raise NotOurPortal("nothing in this call proves that it comes from one of our portals")
+        return Sender(
+            portal=names[0] or names[1],
+            member_id=member_id,
+            verified=by_token or by_secret,
+            address=without_secrets(address),
+        )
+
+    def _knows_token(self, names: Iterable[str | None], given: str) -> bool:
+        tokens = self._proofs.tokens
+        if not tokens:
+            return False
+        # The name that becomes the key is asked first: a token listed for it may not be got around by another name.
+        listed = next((tokens[name.lower()] for name in names if name and name.lower() in tokens), None)
+        is_theirs = _is_one_of(listed or _NOBODY, given) and listed is not None
+        return _is_one_of(tokens.get(ANY_PORTAL, ()), given) or is_theirs
+
+    def _take_secret(self, address: Address) -> tuple[Address, bool]:
+        secret = self._proofs.secret
+        if secret is None:
+            return address, False
+        in_path = _is_one_of((secret,), address.first_segment)
+        in_query = _is_one_of((secret,), address.secret_parameter)
+        return address.without_first_segment() if in_path else address, in_path or in_query
+
+
+def _is_one_of(candidates: Iterable[bytes], given: str) -> bool:
+    sent, found = given.encode("utf-8", "replace"), False
+    for candidate in candidates:
+        # No early exit: the time must not tell which one it was.
+        found |= hmac.compare_digest(candidate, sent)
+    return found
+
+
+def _domain(auth: Mapping[str, str]) -> str | None:
+    try:
+        return normal_form(auth.get("domain", ""))
+    except BadPortal:
+        return None
+
+
+def _member_id(auth: Mapping[str, str]) -> str | None:
+    try:
+        return member_key(auth.get("member_id", ""))
+    except BadPortal:
+        return None

@@ -1,0 +1,91 @@
+"""Reading a body: bounded in size and in time."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+
+from .errors import BodyTooLarge, BodyTooSlow, CallerLeft, EmptyBody, MediaNotRead
+from .request import Events, PortalRequest
+
+_FORM = b"application/x-www-form-urlencoded"
+
+#: What is still taken of a refused body, so that its sender comes to read the answer. A connection closed with
+#: unread bytes is reset, and with it the answer is lost (RFC 9112, section 9.6).
+_LINGER_BYTES = 4 << 20
+_LINGER_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyLimits:
+    """How much of a body is read, and for how long."""
+
+    max_bytes: int
+    timeout_s: float
+
+
+async def read(request: PortalRequest, limits: BodyLimits) -> bytes:
+    """The whole body. Never holds more of it than the limit and one piece; what is refused by its headers isn't read.
+
+    Raises `MediaNotRead`, `BodyTooLarge`, `BodyTooSlow`, `CallerLeft`, `EmptyBody`.
+    """
+    _check_media(request)
+    _check_declared(request, limits)
+    try:
+        async with asyncio.timeout(limits.timeout_s):
+            body = await _pieces(request, limits)
+    except TimeoutError as error:
+        raise BodyTooSlow(f"the body was not complete after {limits.timeout_s:g} s") from error
+    if not body:
+        raise EmptyBody("the body is empty; a portal sends a form with an event in it")
+    return body
+
+
+def _check_media(request: PortalRequest) -> None:
+    coding = request.sent.get(b"content-encoding", b"").strip().lower()
+    if coding not in (b"", b"identity"):
+        raise MediaNotRead("compressed bodies are not read; send the form without a Content-Encoding")
+    transfer = request.sent.get(b"transfer-encoding", b"chunked").strip().lower()
+    if transfer != b"chunked":
+        raise MediaNotRead("of the transfer codings only chunked is read")
+    given = request.sent.get(b"content-type", _FORM)
+    if given != _FORM and given.partition(b";")[0].strip().lower() not in (_FORM, b""):
+        raise MediaNotRead("only application/x-www-form-urlencoded is read: it is what a portal sends for an event")
+
+
+def _check_declared(request: PortalRequest, limits: BodyLimits) -> None:
+    declared = request.sent.get(b"content-length", b"")
+    # Longer than any size: Python refuses to convert thousands of digits, and the answer is the same.
+    if declared.isdigit() and (len(declared) > 18 or int(declared) > limits.max_bytes):
+        raise _too_large(limits)
+
+
+async def _pieces(request: PortalRequest, limits: BodyLimits) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        event = await request.events()
+        if event["type"] != "http.request":
+            raise CallerLeft("the connection was closed before the body was whole")
+        piece = event.get("body", b"")
+        size += len(piece)
+        if size > limits.max_bytes:
+            raise _too_large(limits)
+        pieces.append(piece)
+        if not event.get("more_body"):
+            return b"".join(pieces) if len(pieces) > 1 else pieces[0]
+
+
+def _too_large(limits: BodyLimits) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {limits.max_bytes} bytes (setting max_body_bytes)")
+
+
+async def drain(events: Events) -> None:
+    """Let the rest of a refused body go by, for a short while, after its answer was sent."""
+    left = _LINGER_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_S):
+            while left > 0:
+                event = await events()
+                if event["type"] != "http.request" or not event.get("more_body"):
+                    return
+                left -= len(event.get("body", b""))

@@ -1,0 +1,104 @@
+"""What a call is: an event, one of the calls without `event` that can wait in a queue, or one that can't wait.
+
+Source of the shapes: bitrix24/b24restdocs, pages of the call in question; PHP's SDK for the older ones.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from .errors import AwaitsAnswer
+
+Fields = Mapping[str, str]
+
+#: Codes have letters, digits, dots and underscores; whatever else stands there is no code.
+_CODE = re.compile(r"[\w.:-]{1,255}", re.ASCII)
+
+#: DEAL_7405, DYNAMIC_147_12: the document's type, then its id.
+_DOCUMENT = re.compile(r"(?P<type>[\w.\\-]{1,255}?)_?\d*", re.ASCII)
+
+#: The sender's ts is believed between 2000 and 2100.
+_TS = range(946_684_800, 4_102_444_800)
+_TS_DIGITS = 10
+
+#: A name that only a call of that sort has → what to tell its sender. None of them has `event`.
+_SYNCHRONOUS = {
+    "PLACEMENT": "this is the call of a placement or a user field type: its frame waits for a page of your application",
+    "PLACEMENT_OPTIONS": "this is the call of a placement: its frame waits for a page of your application",
+    "AUTH_ID": "this is the call of an application's page: its frame waits for HTML of your application",
+    "BX_PAYSYSTEM_CODE": "this is the call of a payment system: the shop waits for its answer",
+    "BX_PAYSYSTEM_ID": "this is the call of a payment system: the shop waits for its answer",
+}
+_SYNCHRONOUS_MAPS = {
+    "BX_SYSTEM_PARAMS": "this is the call of a payment system: the buyer's page waits for its answer",
+    "SHIPMENT": "this is the call of a delivery service: the shop waits for a price or a status",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What the fields say of themselves."""
+
+    kind: str
+    name: str
+    subscription_id: str | None
+    occurred_at: datetime | None
+
+
+def refuse_synchronous(fields: Fields) -> None:
+    """Raise `AwaitsAnswer` for a call whose sender waits for an answer that a queue can't give."""
+    if "event" in fields:
+        return
+    for name, why in _SYNCHRONOUS.items():
+        if name in fields:
+            raise _awaits(why)
+    for path in fields:
+        # `in` first: a partition of every path would cost more than all the rest.
+        if path.startswith(("BX_SYSTEM_PARAMS[", "SHIPMENT[")):
+            raise _awaits(_SYNCHRONOUS_MAPS[path.partition("[")[0]])
+
+
+def _awaits(why: str) -> AwaitsAnswer:
+    return AwaitsAnswer(f"{why}. Give Bitrix24 the address of your application for it, not this queue's")
+
+
+def recognise(fields: Fields) -> Call:
+    """The kind of the call, and its name as the Avro schema has it. Never fails: what is unknown is `other`."""
+    kind, name = _kind(fields)
+    subscription_id = fields.get("event_handler_id") or fields.get("eventId")
+    return Call(kind=kind, name=name, subscription_id=subscription_id, occurred_at=_moment(fields.get("ts", "")))
+
+
+def _kind(fields: Fields) -> tuple[str, str]:
+    if "event" in fields:
+        return _event(fields["event"])
+    if "event_token" in fields or "workflow_id" in fields:
+        return "robot", _code(fields.get("code", ""))
+    if "message_to" in fields or "properties[phone_number]" in fields:
+        return "sms", _code(fields.get("code", ""))
+    if "document_id[2]" in fields:
+        return "automation", _document_type(fields)
+    return "other", ""
+
+
+def _event(code: str) -> tuple[str, str]:
+    return ("event", code.upper()) if _CODE.fullmatch(code) else ("other", "")
+
+
+def _code(code: str) -> str:
+    return code if _CODE.fullmatch(code) else ""
+
+
+def _document_type(fields: Fields) -> str:
+    found = _DOCUMENT.fullmatch(fields["document_id[2]"])
+    if found and not found["type"].isdigit():
+        return found["type"]
+    # Lists and the like number their documents without a type; then the class says what it is.
+    return _code(fields.get("document_id[1]", "").rpartition("\\")[2])
+
+
+def _moment(ts: str) -> datetime | None:
+    if len(ts) > _TS_DIGITS or not (ts.isascii() and ts.isdigit()) or int(ts) not in _TS:
+        return None
+    return datetime.fromtimestamp(int(ts), UTC)

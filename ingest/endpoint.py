@@ -1,0 +1,128 @@
+"""One address that portals call: the whole flow of an event, from the request to the answer."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from falcon import HTTPMethodNotAllowed
+from falcon.asgi import Response
+
+from forebay.queues.contract import Record
+from forebay.queues.errors import RecordRefused
+from forebay.schemas.codec import Codec
+
+from .address import address_of
+from .authenticate import Gate, Sender
+from .body import BodyLimits, read
+from .call import recognise, refuse_synchronous
+from .errors import Unreadable
+from .form import Form, auth_of, is_deeper, parse
+from .metrics import Counters
+from .outlet import Outlet
+from .quarantine import quarantine_record
+from .record import Receipt, event_of, record_of
+from .request import PortalRequest
+from .seal import Sealer, divide
+from .uuid7 import uuid7
+
+log = structlog.get_logger(__name__)
+
+JSON = "application/json"
+_ALLOWED = ["GET", "HEAD", "POST"]
+_HELLO = b'{"status":"ok","detail":"Forebay takes the events of Bitrix24 here, by POST"}'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormLimits:
+    """How much of a form is read as an event; what is beyond goes to quarantine."""
+
+    max_fields: int
+    max_depth: int
+
+
+class Endpoint:
+    """A Falcon resource. Its path may go on behind it, with a secret or with the words of a rule's author."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        gate: Gate,
+        sealer: Sealer,
+        outlet: Outlet,
+        codec: Codec,
+        counters: Counters,
+        body_limits: BodyLimits,
+        form_limits: FormLimits,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.path = path
+        self._counters = counters
+        self._gate, self._sealer, self._outlet, self._codec = gate, sealer, outlet, codec
+        self._body_limits, self._form_limits = body_limits, form_limits
+        self._clock_ns = clock_ns
+
+    async def on_post(self, request: PortalRequest, response: Response, rest: str = "") -> None:
+        """Answer only when the event is kept. What goes wrong is answered by the table in app.py."""
+        request.counters = self._counters
+        body = await read(request, self._body_limits)
+        form = parse(body, self._form_limits.max_fields)
+        refuse_synchronous(form.fields)
+        sender = self._gate.admit(auth_of(form.fields), address_of(rest, request.query_sent))
+        receipt = self._receive(request)
+        status = await self._keep(form, sender, receipt)
+        self._counters.answered(status, request.seconds)
+        response.data = b'{"status":"%b","id":"%b"}' % (status.encode(), receipt.id.encode())
+
+    async def on_get(self, request: PortalRequest, response: Response, rest: str = "") -> None:
+        """Bitrix24 and people look whether somebody is there. Queues nothing."""
+        response.data = _HELLO
+
+    on_head = on_get
+
+    async def on_options(self, request: PortalRequest, response: Response, rest: str = "") -> None:
+        """No browser has anything to do here."""
+        raise HTTPMethodNotAllowed(_ALLOWED)
+
+    def _receive(self, request: PortalRequest) -> Receipt:
+        now_ns = self._clock_ns()
+        return Receipt(id=uuid7(now_ns), at_ns=now_ns, endpoint=self.path, traceparent=request.traceparent)
+
+    async def _keep(self, form: Form, sender: Sender, receipt: Receipt) -> str:
+        try:
+            await self._send(self._outlet.topic, self._seal(form, sender, receipt))
+        except Unreadable as error:
+            return await self._quarantine(form, sender, receipt, error.reason, str(error))
+        except RecordRefused as error:
+            return await self._quarantine(form, sender, receipt, "refused_by_queue", str(error))
+        return "accepted"
+
+    def _seal(self, form: Form, sender: Sender, receipt: Receipt) -> Record:
+        self._check_readable(form)
+        if sender.portal is None:
+            raise Unreadable("no_portal", "auth has neither a domain nor a member_id that can be a portal's")
+        body, secrets = divide(form)
+        sealed = self._sealer.seal(secrets, receipt.id)
+        event = event_of(receipt, sender, sender.portal, recognise(form.fields), body, sealed)
+        return record_of(event, receipt.at_ms, self._codec)
+
+    def _check_readable(self, form: Form) -> None:
+        limits = self._form_limits
+        if not form.whole:
+            raise Unreadable("max_fields", f"the form has more than {limits.max_fields} fields (setting max_fields)")
+        if is_deeper(form, limits.max_depth):
+            raise Unreadable("max_depth", f"a field is nested more than {limits.max_depth} levels (setting max_depth)")
+
+    async def _quarantine(self, form: Form, sender: Sender, receipt: Receipt, reason: str, detail: str) -> str:
+        record = quarantine_record(receipt, sender, form.body, reason, detail, self._sealer)
+        await self._send(self._outlet.quarantine, record)
+        log.warning("a call went to quarantine", portal=sender.portal, id=receipt.id, reason=reason, detail=detail)
+        return "quarantined"
+
+    async def _send(self, stream: str, record: Record) -> None:
+        started = time.perf_counter()
+        try:
+            await self._outlet.send(stream, record)
+        finally:
+            self._counters.acknowledged(time.perf_counter() - started)

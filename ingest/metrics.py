@@ -1,0 +1,72 @@
+"""What the ingest counts. No label ever names a portal: there may be 100,000, and anybody can make up more."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from forebay.schemas.names import METRICS_PREFIX
+
+#: The outcomes of a request, as the interface lists them.
+OUTCOMES = ("accepted", "spooled", "quarantined", "refused_auth", "refused_input", "refused_full")
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Counters:
+    """The ingest's counts of one endpoint. Every series exists from the start, so that a first refusal is seen."""
+
+    def __init__(self, metrics: "IngestMetrics", endpoint: str) -> None:
+        self._answer_seconds = metrics.answer_seconds
+        self._queue_ack_seconds = metrics.queue_ack_seconds
+        self._requests = {outcome: metrics.requests.labels(endpoint, outcome) for outcome in OUTCOMES}
+
+    def answered(self, outcome: str, seconds: float) -> None:
+        """Count a call that ended so, after that time."""
+        self._requests[outcome].inc()
+        self._answer_seconds.observe(seconds)
+
+    def acknowledged(self, seconds: float) -> None:
+        """Count a record that the queue took or refused after that time."""
+        self._queue_ack_seconds.observe(seconds)
+
+
+class IngestMetrics:
+    """The ingest's metrics, registered. In several processes they are added up when they are asked for."""
+
+    def __init__(self, *, multiprocess_dir: str | None = None) -> None:
+        self._multiprocess_dir = multiprocess_dir
+        registry = self._registry = CollectorRegistry()
+        prefix = METRICS_PREFIX
+        self.requests = Counter(
+            f"{prefix}_ingest_requests",
+            "Calls of endpoints, by how they ended",
+            ["endpoint", "outcome"],
+            registry=registry,
+        )
+        self.answer_seconds = Histogram(
+            f"{prefix}_ingest_answer_seconds", "From the headers to the answer", buckets=_SECONDS, registry=registry
+        )
+        self.queue_ack_seconds = Histogram(
+            f"{prefix}_queue_ack_seconds", "From sending to the queue's word", buckets=_SECONDS, registry=registry
+        )
+        build = Gauge(
+            f"{prefix}_build_info", "1, by version", ["version"], registry=registry, multiprocess_mode="mostrecent"
+        )
+        self.version = _version()
+        build.labels(self.version).set(1)
+
+    def exposition(self) -> bytes:
+        """The metrics of all workers in Prometheus' text format."""
+        if self._multiprocess_dir is None:
+            return generate_latest(self._registry)
+        everyone = CollectorRegistry()
+        MultiProcessCollector(everyone, path=self._multiprocess_dir)  # type: ignore[no-untyped-call]
+        return generate_latest(everyone)
+
+
+def _version() -> str:
+    try:
+        return version("forebay")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,97 @@
+"""What the ingest answers, as OpenAPI 3.1."""
+
+from collections.abc import Sequence
+from typing import Any
+
+_REF = "#/components/schemas/"
+
+
+def _answer(description: str, schema: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": {"$ref": _REF + schema}}}}
+
+
+_REFUSALS = {
+    "400": "The connection or the request is broken",
+    "403": "Nothing proves that the call comes from one of our portals",
+    "408": "The body did not arrive in time",
+    "413": "The body is larger than max_body_bytes",
+    "415": "A coding or a media type that a portal doesn't send",
+    "422": "No event, or a call whose sender waits for an answer that a queue can't give",
+    "503": "Nothing can be kept just now; see Retry-After",
+}
+
+_COMPONENTS: dict[str, Any] = {
+    "Kept": {
+        "type": "object",
+        "required": ["status", "id"],
+        "properties": {
+            "status": {"enum": ["accepted", "quarantined"]},
+            "id": {"type": "string", "format": "uuid", "description": "The event's id: a UUID version 7"},
+        },
+    },
+    "Refusal": {
+        "type": "object",
+        "required": ["error", "detail", "request_id"],
+        "properties": {
+            "error": {"type": "string", "pattern": "^[a-z_]+$"},
+            "detail": {"type": "string"},
+            "request_id": {"type": "string"},
+        },
+    },
+    "Health": {
+        "type": "object",
+        "required": ["status", "parts"],
+        "properties": {
+            "status": {"enum": ["ok", "degraded", "failing"]},
+            "parts": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+    },
+    "Hello": {
+        "type": "object",
+        "required": ["status", "detail"],
+        "properties": {"status": {"const": "ok"}, "detail": {"type": "string"}},
+    },
+}
+
+
+def _endpoint(path: str) -> dict[str, Any]:
+    form = {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}}
+    refusals = {status: _answer(text, "Refusal") for status, text in _REFUSALS.items()}
+    return {
+        "post": {
+            "summary": "A Bitrix24 event",
+            "operationId": f"post {path}",
+            "requestBody": {"required": True, "content": form},
+            "responses": {"200": _answer("The event is kept", "Kept"), **refusals},
+        },
+        "get": {
+            "summary": "Is somebody there? Queues nothing",
+            "operationId": f"get {path}",
+            "responses": {"200": _answer("Yes", "Hello")},
+        },
+    }
+
+
+def _health(path: str, summary: str) -> dict[str, Any]:
+    answers = {"200": _answer("Yes", "Health"), "503": _answer("No", "Health")}
+    return {"get": {"summary": summary, "operationId": f"get {path}", "responses": answers}}
+
+
+def openapi(endpoints: Sequence[str], version: str, *, with_metrics: bool) -> dict[str, Any]:
+    """The document for an ingest with endpoints at these paths."""
+    paths = {path: _endpoint(path) for path in endpoints}
+    paths["/live"] = _health("/live", "Is the process alive?")
+    paths["/ready"] = _health("/ready", "May calls be sent here?")
+    if with_metrics:
+        text = {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+        paths["/metrics"] = {"get": {"summary": "Metrics", "operationId": "get metrics", "responses": {"200": text}}}
+    document = {"description": "This document", "content": {"application/json": {"schema": {"type": "object"}}}}
+    paths["/openapi.json"] = {
+        "get": {"summary": "This document", "operationId": "get openapi", "responses": {"200": document}}
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Forebay ingest", "version": version},
+        "paths": paths,
+        "components": {"schemas": _COMPONENTS},
+    }

@@ -1,0 +1,49 @@
+"""An authentic call that is no readable event → a record of the quarantine: the body as it came, and the reason.
+
+With a seal key the body is encrypted whole (AES-256-GCM, the call's id as associated data), and the headers say with
+which key and nonce. Without one, the values of the secret pairs are cut out of it.
+"""
+
+from forebay.queues.contract import Record
+from forebay.schemas import names
+
+from .authenticate import Sender
+from .record import Receipt
+from .seal import Sealer, cut
+
+#: Headers of a quarantined call whose value is sealed.
+SEALED_KEY_ID = "forebay_quarantine_key_id"
+SEALED_NONCE = "forebay_quarantine_nonce"
+
+_FORM = b"application/x-www-form-urlencoded"
+_SEALED = b"application/octet-stream"
+
+#: A queue's own words are long at times.
+_DETAIL_CHARS = 1000
+
+
+def quarantine_record(
+    receipt: Receipt, sender: Sender, body: bytes, reason: str, detail: str, sealer: Sealer
+) -> Record:
+    """The record. Its key is the portal, or the endpoint where the call names no portal."""
+    sealed = sealer.seal_whole(body, receipt.id)
+    headers = [
+        (names.CONTENT_TYPE, _SEALED if sealed else _FORM),
+        (names.QUARANTINE_ID, receipt.id.encode()),
+        (names.QUARANTINE_REASON, reason.encode()),
+        (names.QUARANTINE_DETAIL, detail[:_DETAIL_CHARS].encode()),
+        (names.QUARANTINE_PATH, sender.address.path.encode()),
+        (names.QUARANTINE_QUERY, sender.address.query.encode()),
+        (names.QUARANTINE_AT, receipt.at.isoformat().encode()),
+        (names.ENDPOINT, receipt.endpoint.encode()),
+    ]
+    if sender.member_id:
+        headers.append((names.MEMBER_ID, sender.member_id.encode()))
+    if sealed:
+        headers += [(SEALED_KEY_ID, sealed.key_id.encode()), (SEALED_NONCE, sealed.nonce)]
+    return Record(
+        key=sender.portal or receipt.endpoint,
+        value=sealed.ciphertext if sealed else cut(body),
+        timestamp_ms=receipt.at_ms,
+        headers=tuple(headers),
+    )

@@ -1,0 +1,67 @@
+"""The HTTP request as the sender's bytes: nothing in it may fail to decode."""
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from falcon.asgi import Request
+from falcon.request import RequestOptions
+
+from .metrics import Counters
+
+Events = Callable[[], Awaitable[dict[str, Any]]]
+
+#: Where app.py puts the server's own `receive` and the request's id in the scope.
+RECEIVE = "forebay.receive"
+REQUEST_ID = "forebay.request_id"
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
+#: W3C Trace Context, version 00; ids of zeros only are invalid.
+_TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class PortalRequest(Request):
+    """Falcon's request, and beside it the query, the headers and the body's events as they came."""
+
+    __slots__ = ("counters", "events", "query_sent", "sent", "started")
+
+    def __init__(
+        self,
+        scope: dict[str, Any],
+        receive: Events,
+        first_event: dict[str, Any] | None = None,
+        options: RequestOptions | None = None,
+    ) -> None:
+        self.events: Events = scope.get(RECEIVE, receive)
+        self.sent: Mapping[bytes, bytes] = dict(scope["headers"])
+        self.query_sent: bytes = scope["query_string"]
+        self.started = time.perf_counter()
+        #: Whose call it is, once an endpoint has taken it.
+        self.counters: Counters | None = None
+        # Falcon decodes the query as UTF-8 before any error handler is in reach.
+        super().__init__({**scope, "query_string": b""}, receive, first_event, options)
+
+    @property
+    def seconds(self) -> float:
+        """The time since the headers were read."""
+        return time.perf_counter() - self.started
+
+    @property
+    def request_id(self) -> str:
+        """The id that the answer carries as X-Request-Id."""
+        return str(self.scope[REQUEST_ID])
+
+    @property
+    def traceparent(self) -> str | None:
+        """The caller's trace context, when it is a valid one."""
+        given = self.sent.get(b"traceparent")
+        return given.decode("ascii") if given and _TRACEPARENT.fullmatch(given) else None
+
+
+def request_id_of(headers: list[tuple[bytes, bytes]]) -> bytes | None:
+    """The caller's X-Request-Id, when it is one that may be repeated in an answer and in a log."""
+    for name, value in headers:
+        if name == b"x-request-id":
+            return value if _REQUEST_ID.fullmatch(value) else None
+    return None

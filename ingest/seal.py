@@ -1,0 +1,87 @@
+"""Secrets out of what is kept: encrypted when there is a key, gone when there is none."""
+
+import os
+from collections.abc import Callable, Mapping
+from urllib.parse import unquote_plus
+
+import orjson
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from forebay.schemas.event import Body, Pair, Sealed
+
+from .form import Form, pairs_of
+from .secrecy import Secrecy, secrecy_of
+
+#: AES-GCM's own size; drawn at random, one key is good for 2³² events (NIST SP 800-38D, 8.3).
+_NONCE_BYTES = 12
+
+Secrets = list[tuple[str, str]]
+
+
+class Sealer:
+    """Encrypts with the first of the keys (id → 32 bytes); without one, nothing secret is kept."""
+
+    def __init__(self, keys: Mapping[str, bytes], random: Callable[[int], bytes] = os.urandom) -> None:
+        self._key_id, key = next(iter(keys.items()), ("", b""))
+        self._cipher = AESGCM(key) if key else None
+        self._random = random
+
+    def seal(self, secrets: Secrets, event_id: str) -> Sealed | None:
+        """The secrets of an event, or None where there are none or no key."""
+        return self._sealed(orjson.dumps(secrets), event_id) if secrets and self._cipher else None
+
+    def seal_whole(self, body: bytes, call_id: str) -> Sealed | None:
+        """A body that was not read; None without a key, and then it may only be kept `cut`."""
+        return self._sealed(body, call_id) if self._cipher else None
+
+    def _sealed(self, plain: bytes, bound_to: str) -> Sealed:
+        assert self._cipher is not None, "asked before"  # noqa: S101 - for mypy
+        nonce = self._random(_NONCE_BYTES)
+        ciphertext = self._cipher.encrypt(nonce, plain, bound_to.encode())
+        return Sealed(key_id=self._key_id, nonce=nonce, ciphertext=ciphertext)
+
+
+def divide(form: Form) -> tuple[Body, Secrets]:
+    """The form's pairs without what is secret, and the secrets that may be sealed. What is dropped is in neither."""
+    return _divide_regular(form) if form.regular else _divide_exactly(form)
+
+
+def _divide_regular(form: Form) -> tuple[Body, Secrets]:
+    kept, secrets = dict(form.fields), []
+    for path, value in form.fields.items():
+        secrecy = secrecy_of(path)
+        if secrecy is not Secrecy.OPEN:
+            del kept[path]
+            if secrecy is Secrecy.SEALED:
+                secrets.append((path, value))
+    return Body(fields=kept), secrets
+
+
+def _divide_exactly(form: Form) -> tuple[Body, Secrets]:
+    kept: list[Pair] = []
+    secrets: Secrets = []
+    for pair in pairs_of(form.body):
+        path, value = _text(pair)
+        match secrecy_of(path):
+            case Secrecy.OPEN:
+                kept.append(pair)
+            case Secrecy.SEALED:
+                secrets.append((path, value))
+    fields = dict(map(_text, kept))
+    given_back = [(path.encode(), value.encode()) for path, value in fields.items()]
+    return Body(fields=fields, as_sent=None if given_back == kept else tuple(kept)), secrets
+
+
+def _text(pair: Pair) -> tuple[str, str]:
+    return pair[0].decode("utf-8", "replace"), pair[1].decode("utf-8", "replace")
+
+
+def cut(body: bytes) -> bytes:
+    """A body that was not read, each pair with a secret's name as `name=`."""
+    return b"&".join(map(_cut_pair, body.split(b"&")))
+
+
+def _cut_pair(part: bytes) -> bytes:
+    name, equals, _ = part.partition(b"=")
+    path = unquote_plus(name.decode("utf-8", "replace"))
+    return part if secrecy_of(path) is Secrecy.OPEN else name + equals

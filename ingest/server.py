@@ -1,0 +1,163 @@
+"""gunicorn as a library: the processes that serve the ingest, from the socket to the last answer."""
+
+import os
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+
+from forebay.queues.opening import open_queue
+
+from .app import create_app
+from .health import Health
+from .ports import by_port
+from .settings import IngestSettings
+from .worker import PortalWorker
+
+#: A worker whose loop stands still for so long is replaced. Longer than any wait that a call may cause.
+_STUCK_S = 120
+
+#: Bitrix24's headers are under 1 KB and its URLs under 300 bytes; what is larger is refused before it is kept.
+_MAX_LINE_BYTES = 8190
+_MAX_HEADERS = 64
+_MAX_HEADER_BYTES = 8190
+
+#: gunicorn cancels a call so long after its client has left. Never: the event is still on its way to the queue.
+_AFTER_DISCONNECT_S = 86_400
+
+#: In memory where there is such a folder: workers touch a file there each second, and a slow disk would stop them.
+_MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - only as a place for gunicorn's own unnamed file
+
+_METRICS_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+
+class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's words in our log."""
+
+    def setup(self, cfg: Any) -> None:
+        """Take no handler of gunicorn's: structlog is set up already."""
+        self._log = structlog.get_logger("forebay.ingest.server")
+
+    def critical(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """As in `logging`."""
+        self._log.critical(_filled(msg, args), **_error_of(kwargs))
+
+    def error(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """As in `logging`."""
+        self._log.error(_filled(msg, args), **_error_of(kwargs))
+
+    def warning(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """As in `logging`."""
+        self._log.warning(_filled(msg, args), **_error_of(kwargs))
+
+    def info(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """As in `logging`."""
+        self._log.info(_filled(msg, args))
+
+    def debug(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Says something for each request: left out."""
+
+    def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """As in `logging`."""
+        self.error(msg, *args, exc_info=True)
+
+    def reopen_files(self) -> None:
+        """There are none."""
+
+    def close_on_exec(self) -> None:
+        """There are no files."""
+
+
+def _filled(msg: str, args: tuple[Any, ...]) -> str:
+    return str(msg) % args if args else str(msg)
+
+
+def _error_of(kwargs: dict[str, Any]) -> dict[str, Any]:
+    # As text: a log that shows a traceback's variables would show a call's tokens.
+    return {"traceback": traceback.format_exc()} if kwargs.get("exc_info") else {}
+
+
+class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn with our application and our settings; it looks at no file, variable or argument of its own."""
+
+    def __init__(self, settings: IngestSettings, multiprocess_dir: str) -> None:
+        self.settings = settings
+        self._health: Health | None = None
+        self._multiprocess_dir = multiprocess_dir
+        super().__init__()
+
+    def load_config(self) -> None:
+        """gunicorn's settings, from ours."""
+        for name, value in _config(self.settings).items():
+            # Releases before 25.1 have no control socket, and so no setting to switch it off.
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """The application, made in each worker after the fork."""
+        ingest = create_app(self.settings, open_queue(self.settings), multiprocess_dir=self._multiprocess_dir)
+        self._health = ingest.health
+        return by_port(ingest, self.settings.metrics_bind)
+
+    def stop(self) -> None:
+        """Called in a worker that was told to stop: it is not ready any more."""
+        if self._health:
+            self._health.stop()
+
+
+def _config(settings: IngestSettings) -> dict[str, Any]:
+    return {
+        "bind": [address for address in (settings.bind, settings.metrics_bind) if address],
+        "workers": settings.ingest_processes,
+        "worker_class": PortalWorker,
+        "worker_tmp_dir": str(_MEMORY_FOLDER) if os.access(_MEMORY_FOLDER, os.W_OK) else None,
+        "asgi_loop": "uvloop",
+        "http_parser": "fast",
+        "asgi_lifespan": "on",
+        "asgi_disconnect_grace_period": _AFTER_DISCONNECT_S,
+        "timeout": _STUCK_S,
+        "graceful_timeout": int(settings.drain_s) or 1,
+        "keepalive": settings.keep_alive_s,
+        "limit_request_line": _MAX_LINE_BYTES,
+        "limit_request_fields": _MAX_HEADERS,
+        "limit_request_field_size": _MAX_HEADER_BYTES,
+        "preload_app": False,
+        "control_socket_disable": True,
+        "logger_class": ServerLog,
+        "accesslog": None,
+        "proc_name": "forebay-ingest",
+        "child_exit": _forget_worker,
+    }
+
+
+def _forget_worker(server: Any, worker: Any) -> None:
+    """Let a dead worker's gauges go; its counts stay, since a sum may not sink."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def serve(settings: IngestSettings) -> None:
+    """Serve until SIGTERM or SIGINT; then take no new connection, finish what runs, and exit the process with 0.
+
+    Raises `QueueError` before anything is started when there is no such queue.
+    """
+    # Each worker opens its own, and would only say that it failed to boot.
+    open_queue(settings)
+    with tempfile.TemporaryDirectory(prefix="forebay-metrics-") as folder:
+        _share_metrics(folder)
+        Server(settings, folder).run()
+
+
+def _share_metrics(folder: str) -> None:
+    """Have prometheus-client keep its values in files of this folder, whether it was imported already or not."""
+    os.environ[_METRICS_DIR_VARIABLE] = folder
+    from prometheus_client import values
+
+    choose: Callable[[], Any] = values.get_value_class
+    values.ValueClass = choose()

@@ -1,0 +1,260 @@
+"""The ingest's settings. They are read in console/settings.py, and only there."""
+
+import ipaddress
+import re
+from base64 import b64decode
+from binascii import Error as NotBase64
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+
+from forebay.queues.settings import QueueSettings
+from forebay.schemas.portal import BadPortal, normal_form
+
+from .authenticate import ANY_PORTAL, Proofs
+
+Policy = Literal["tokens", "url-secret", "none"]
+_POLICIES = get_args(Policy)
+
+#: The endpoint that `auth`, `tokens` and `url_secret` are the short form for.
+DEFAULT_PATH = "/bitrix24"
+
+_PATH = re.compile(r"/(?:[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*)?")
+_OURS = frozenset({"/live", "/ready", "/metrics", "/openapi.json"})
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
+_MAX_PORT = 65_535
+
+#: AES-256.
+_KEY_BYTES = 32
+
+#: A secret that stands in URLs must not be one that can be guessed.
+_MIN_SECRET_CHARS = 16
+_SECRET = re.compile(r"[A-Za-z0-9._~-]+")
+
+
+def _as_list(given: object) -> object:
+    """One policy or one token may stand without brackets."""
+    return (given,) if isinstance(given, str | SecretStr) else given
+
+
+def _policies(given: object) -> object:
+    given = _as_list(given)
+    if isinstance(given, list | tuple):
+        for policy in given:
+            if policy == "registry":
+                raise ValueError("registry is not available yet; use tokens, url-secret, or both as a list")
+            if policy not in _POLICIES:
+                raise ValueError(f"must be one of {', '.join(_POLICIES)}, or a list of them")
+    return given
+
+
+Policies = Annotated[tuple[Policy, ...], BeforeValidator(_policies)]
+Tokens = dict[str, Annotated[tuple[SecretStr, ...], BeforeValidator(_as_list)]]
+
+
+def _checked_tokens(tokens: Tokens) -> Tokens:
+    faults = []
+    for portal, listed in tokens.items():
+        if portal != ANY_PORTAL:
+            try:
+                normal_form(portal)
+            except BadPortal as error:
+                faults.append(f"{error}; a portal stands here by its domain or member_id, or * for any")
+        if not listed or not all(token.get_secret_value() for token in listed):
+            faults.append(f"the token of {portal!r} is empty; copy it from the webhook's page or from ONAPPINSTALL")
+    if faults:
+        raise ValueError("; ".join(faults))
+    return tokens
+
+
+def _checked_secret(secret: SecretStr | None) -> SecretStr | None:
+    text = secret.get_secret_value() if secret else None
+    if text is not None and (len(text) < _MIN_SECRET_CHARS or not _SECRET.fullmatch(text)):
+        raise ValueError(
+            f"a secret in a URL needs {_MIN_SECRET_CHARS} or more of the characters A-Z a-z 0-9 . _ ~ -; "
+            "make one with: openssl rand -hex 16"
+        )
+    return secret
+
+
+def _checked_auth(auth: Policies, given: dict[str, Any], secret_name: str) -> Policies:
+    """The policies, taken from what else was given where they are not written out."""
+    # A field that is missing here has a fault of its own already.
+    tokens, secret = given.get("tokens", ()), given.get(secret_name)
+    if not auth:
+        has = (("tokens", tokens), ("url-secret", secret))
+        return tuple(policy for policy, proof in has if proof)  # type: ignore[misc]  # the literals of Policy
+    if "none" in auth and len(auth) > 1:
+        raise ValueError("none lets everybody in, so nothing may stand beside it; take it out or leave it alone")
+    if "tokens" in auth and "tokens" in given and not tokens:
+        raise ValueError("tokens needs the setting tokens: {portal or member_id or *: token}")
+    if "url-secret" in auth and secret_name in given and not secret:
+        raise ValueError(f"url-secret needs the setting {secret_name}; make one with: openssl rand -hex 16")
+    return auth
+
+
+class EndpointSettings(BaseModel):
+    """One address that portals call, and what it accepts as proof."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+
+    path: Annotated[str, Field(description="where it is; deeper paths are the same endpoint")]
+    tokens: Annotated[Tokens, Field(description="application tokens, by portal, member_id or *", default_factory=dict)]
+    secret: Annotated[SecretStr | None, Field(description="in the path behind the endpoint, or ?secret=")] = None
+    auth: Annotated[Policies, Field(description="what proves a call; one of them is enough")] = ()
+
+    _check_tokens = field_validator("tokens")(_checked_tokens)
+    _check_secret = field_validator("secret")(_checked_secret)
+
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, path: str) -> str:
+        path = path.rstrip("/") or "/"
+        if not _PATH.fullmatch(path) or path in _OURS:
+            raise ValueError(f"must be a path like /bitrix24 and none of {', '.join(sorted(_OURS))}")
+        return path
+
+    @field_validator("auth")
+    @classmethod
+    def _check_auth(cls, auth: Policies, info: ValidationInfo) -> Policies:
+        return _checked_auth(auth, info.data, "secret")
+
+    def proofs(self) -> Proofs:
+        """What the gate of this endpoint accepts."""
+        tokens = {
+            portal if portal == ANY_PORTAL else normal_form(portal): tuple(
+                token.get_secret_value().encode() for token in listed
+            )
+            for portal, listed in self.tokens.items()
+        }
+        return Proofs(
+            anyone="none" in self.auth,
+            tokens=tokens if "tokens" in self.auth else {},
+            secret=self.secret.get_secret_value().encode() if self.secret and "url-secret" in self.auth else None,
+        )
+
+
+class IngestSettings(QueueSettings):
+    """Where calls come in, what proves them, and how much of them is taken."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+
+    bind: Annotated[str, Field(description="address of the ingest, host:port")] = "127.0.0.1:8080"
+    metrics_bind: Annotated[str | None, Field(description="address of /metrics, when not that of the ingest")] = None
+    ingest_processes: Annotated[int, Field(description="gunicorn workers", ge=1, le=256)] = 1
+    endpoints: Annotated[
+        tuple[EndpointSettings, ...], Field(description="list of {path, auth, tokens, secret}; default /bitrix24")
+    ] = ()
+    tokens: Tokens = Field(
+        default_factory=dict, description="for the default endpoint: {portal or member_id or *: token}"
+    )
+    url_secret: Annotated[SecretStr | None, Field(description="for the default endpoint: the secret in its URL")] = None
+    auth: Annotated[Policies, Field(description="for the default endpoint: tokens, url-secret, none")] = ()
+    key: Annotated[Literal["domain", "member_id"], Field(description="what keeps a portal's events together")] = (
+        "domain"
+    )
+    seal_keys: dict[str, SecretStr] = Field(
+        default_factory=dict, description="{key id: 32 bytes base64}; the first seals, all open"
+    )
+    max_body_bytes: Annotated[int, Field(description="of a call; larger: 413", ge=1024)] = 1024 * 1024
+    max_fields: Annotated[int, Field(description="of a form; more: quarantine", ge=16)] = 5000
+    max_depth: Annotated[int, Field(description="brackets of a field; more: quarantine", ge=4, le=100)] = 20
+    body_timeout_s: Annotated[float, Field(description="for a whole body; slower: 408", gt=0, le=60)] = 10.0
+    keep_alive_s: Annotated[int, Field(description="an idle connection is closed after", ge=1, le=3600)] = 75
+    ack_deadline_ms: Annotated[int, Field(description="unacknowledged for so long: to the spool", ge=1)] = 500
+    drain_s: Annotated[float, Field(description="grace of running work at a stop", ge=0)] = 25.0
+
+    _check_tokens = field_validator("tokens")(_checked_tokens)
+    _check_secret = field_validator("url_secret")(_checked_secret)
+
+    @field_validator("bind", "metrics_bind")
+    @classmethod
+    def _check_bind(cls, bind: str | None) -> str | None:
+        found = _ADDRESS.fullmatch(bind or "127.0.0.1:0")
+        if not found or int(found["port"]) > _MAX_PORT:
+            raise ValueError("must be host:port, as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080")
+        return bind
+
+    @field_validator("metrics_bind")
+    @classmethod
+    def _check_apart(cls, metrics_bind: str | None, info: ValidationInfo) -> str | None:
+        if metrics_bind and metrics_bind.rpartition(":")[2] == info.data.get("bind", "").rpartition(":")[2]:
+            raise ValueError("must have another port than bind; or leave it out, then bind has /metrics")
+        return metrics_bind
+
+    @field_validator("endpoints")
+    @classmethod
+    def _check_endpoints(
+        cls, endpoints: tuple[EndpointSettings, ...], info: ValidationInfo
+    ) -> tuple[EndpointSettings, ...]:
+        paths = [endpoint.path for endpoint in endpoints]
+        faults = [f"{path} is there twice" for path in sorted(set(paths)) if paths.count(path) > 1]
+        if not _is_loopback(info.data.get("bind")):
+            faults += [f"{endpoint.path}: {_WRITE_AUTH}" for endpoint in endpoints if not endpoint.auth]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return endpoints
+
+    @field_validator("auth")
+    @classmethod
+    def _check_auth(cls, auth: Policies, info: ValidationInfo) -> Policies:
+        given = info.data
+        if given.get("endpoints"):
+            if auth or given.get("tokens") or given.get("url_secret"):
+                raise ValueError("auth, tokens and url_secret are for the default endpoint; move them into endpoints")
+            return auth
+        auth = _checked_auth(auth, given, "url_secret")
+        if auth or not {"tokens", "url_secret", "endpoints"} <= given.keys():
+            return auth
+        if not _is_loopback(given.get("bind")):
+            raise ValueError(_WRITE_AUTH)
+        return ("none",)
+
+    @field_validator("seal_keys")
+    @classmethod
+    def _check_seal_keys(cls, keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        wrong = [key_id for key_id, key in keys.items() if not _is_key(key)]
+        if wrong or "" in keys:
+            raise ValueError(
+                f"{', '.join(wrong) or 'an empty key id'}: must be key id and 32 bytes in base64; "
+                "make a key with: openssl rand -base64 32"
+            )
+        return keys
+
+    @property
+    def served(self) -> tuple[EndpointSettings, ...]:
+        """The endpoints with their policies, longest path first; `none` where nothing was written on loopback."""
+        endpoints = self.endpoints or (
+            EndpointSettings(path=DEFAULT_PATH, auth=self.auth, tokens=self.tokens, secret=self.url_secret),
+        )
+        written = (one if one.auth else one.model_copy(update={"auth": ("none",)}) for one in endpoints)
+        return tuple(sorted(written, key=lambda endpoint: -len(endpoint.path)))
+
+    def seal_key_bytes(self) -> dict[str, bytes]:
+        """Key id → key, the sealing one first."""
+        return {key_id: b64decode(key.get_secret_value()) for key_id, key in self.seal_keys.items()}
+
+
+_WRITE_AUTH = (
+    'calls must be proved on an address that is not loopback: set auth to "tokens" or "url-secret" '
+    '(or write "none" if really everybody may send events)'
+)
+
+
+def _is_loopback(bind: str | None) -> bool:
+    # No bind here means that it has a fault of its own, and one fault is enough for it.
+    found = _ADDRESS.fullmatch(bind or "127.0.0.1:0")
+    host = (found["v6"] or found["host"]) if found else "localhost"
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_key(key: SecretStr) -> bool:
+    try:
+        return len(b64decode(key.get_secret_value(), validate=True)) == _KEY_BYTES
+    except (NotBase64, ValueError):
+        return False

@@ -1,0 +1,188 @@
+"""Runs one handler with its deadline, and says how it ended. Nothing that a handler raises gets past here."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context, copy_context
+from functools import partial
+from inspect import isawaitable, iscoroutine
+from types import coroutine
+from typing import Any, cast
+
+import structlog
+
+from forebay.schemas.codec import UndecodableEvent
+from forebay.schemas.event import PortalEvent
+
+from .errors import BadReturn, DeadlineExceeded, HandlerCancelled, Reject, Retry
+from .handlers import Handler
+from .outcome import DONE, Done, Failed, Outcome, Rejected, RetryAsked, Undecodable
+
+_log = structlog.get_logger(__name__)
+
+#: An `async def` that computes for so long without an await holds up every other portal of the process.
+_BLOCKED_S = 0.25
+
+
+class Calls:
+    """Calls handlers: `async def` on the loop, `def` in one of a bounded number of threads."""
+
+    def __init__(self, *, threads: int, deadline_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._deadline_s, self._clock = deadline_s, clock
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="forebay-handler")
+        # A thread is waited for here and not in the pool's own queue, so that a deadline starts with the call.
+        self._free = asyncio.Semaphore(threads)
+        self._in_threads = 0
+        self._told: set[tuple[str, str]] = set()
+
+    async def call(self, handler: Handler, event: PortalEvent) -> Outcome:
+        """One try. An `async def` is cancelled at its deadline; a thread can't be, and is only reported as late."""
+        deadline_s = handler.deadline_s or self._deadline_s
+        if handler.is_async:
+            return await self._on_loop(handler, event, deadline_s)
+        return await self._in_thread(handler, event, deadline_s)
+
+    def close(self) -> int:
+        """Take no more calls; gives the number of threads that still run a handler, and can't be stopped."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        return self._in_threads
+
+    async def _on_loop(self, handler: Handler, event: PortalEvent, deadline_s: float) -> Outcome:
+        # Each call has a context of its own: what a handler sets in it must not reach the next portal's.
+        context = copy_context()
+        try:
+            coroutine = cast(Coroutine[Any, Any, object], handler.function(event))
+            began = self._clock()
+            try:
+                awaited = context.run(coroutine.send, None)
+            except StopIteration as end:
+                # Most calls that need nothing from outside end here, and never cost a timer.
+                self._check_blocking(handler, self._clock() - began)
+                return self._returned(handler, end.value)
+            return await self._to_its_end(handler, _rest(coroutine, awaited, context), deadline_s)
+        except BaseException as error:
+            if isinstance(error, GeneratorExit):
+                raise
+            return _raised(error)
+
+    async def _to_its_end(self, handler: Handler, rest: Coroutine[Any, Any, object], deadline_s: float) -> Outcome:
+        timeout = asyncio.timeout(deadline_s)
+        try:
+            async with timeout:
+                returned = await rest
+        except TimeoutError as error:
+            return _too_late(deadline_s, error) if timeout.expired() else _raised(error)
+        if timeout.expired():
+            return _too_late(deadline_s, None)
+        return self._returned(handler, returned)
+
+    async def _in_thread(self, handler: Handler, event: PortalEvent, deadline_s: float) -> Outcome:
+        try:
+            await self._free.acquire()
+        except asyncio.CancelledError as error:
+            return _raised(error)
+        loop = asyncio.get_running_loop()
+        began = self._clock()
+        future = loop.run_in_executor(self._pool, copy_context().run, _in_context, handler, event)
+        self._in_threads += 1
+        future.add_done_callback(self._thread_ended)
+        watch = loop.call_later(deadline_s, self._tell_late, handler, event)
+        try:
+            returned, raised = await asyncio.shield(future)
+        except asyncio.CancelledError as cancelled:
+            return _raised(cancelled)
+        finally:
+            watch.cancel()
+        outcome = self._returned(handler, returned) if raised is None else _raised(raised)
+        return Done(late=True) if outcome is DONE and self._clock() - began > deadline_s else outcome
+
+    def _thread_ended(self, _: object) -> None:
+        self._in_threads -= 1
+        self._free.release()
+
+    def _tell_late(self, handler: Handler, event: PortalEvent) -> None:
+        _log.warning("handler over its deadline", **_about(handler, event), advice="its portal waits until it returns")
+
+    def _returned(self, handler: Handler, value: object) -> Outcome:
+        if value is None:
+            return DONE
+        if isinstance(value, Retry | Reject):
+            return Failed(error=BadReturn(f"{handler.name} returned {type(value).__name__}; it must raise it"))
+        if isawaitable(value):
+            if iscoroutine(value):
+                value.close()
+            return Failed(
+                error=BadReturn(f"{handler.name} returned something to await; make it `async def` and await it")
+            )
+        self._tell_once("return", handler, "a handler's return value is ignored", returned=type(value).__name__)
+        return DONE
+
+    def _check_blocking(self, handler: Handler, seconds: float) -> None:
+        if seconds > _BLOCKED_S:
+            advice = "await what takes long, or write `def` instead of `async def`"
+            self._tell_once("blocking", handler, "handler held up the loop", seconds=round(seconds, 3), advice=advice)
+
+    def _tell_once(self, what: str, handler: Handler, text: str, **more: object) -> None:
+        if (what, handler.name) not in self._told:
+            self._told.add((what, handler.name))
+            _log.warning(text, handler=handler.name, **more)
+
+
+@coroutine
+def _rest(handler: Coroutine[Any, Any, object], awaited: object, context: Context) -> Generator[object, Any, object]:
+    """A begun coroutine to its end, in its context: what `yield from` does (PEP 380), from the second step on."""
+    while True:
+        try:
+            sent = yield awaited
+        except GeneratorExit:
+            handler.close()
+            raise
+        except BaseException as thrown:
+            step: Callable[[], object] = partial(handler.throw, thrown)
+        else:
+            step = partial(handler.send, sent)
+        try:
+            awaited = context.run(step)
+        except StopIteration as end:
+            return end.value
+
+
+def _in_context(handler: Handler, event: PortalEvent) -> tuple[object, BaseException | None]:
+    # Errors are carried as values: a future can't take a StopIteration, and SystemExit must not end the thread.
+    try:
+        return handler.function(event), None
+    except BaseException as error:
+        return None, error
+
+
+def _raised(error: BaseException) -> Outcome:
+    if isinstance(error, Retry):
+        return RetryAsked(error=error)
+    if isinstance(error, Reject):
+        return Rejected(error=error)
+    if isinstance(error, UndecodableEvent):
+        return Undecodable(error=error)
+    if isinstance(error, asyncio.CancelledError):
+        return Failed(error=_cancelled(error))
+    return Failed(error=error)
+
+
+def _cancelled(error: asyncio.CancelledError) -> HandlerCancelled:
+    """Take the cancellation back from the task: who asked for it marks its partition, and the task has more to do."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+    failure = HandlerCancelled("the handler was cancelled, and not by its deadline")
+    failure.__cause__ = error
+    return failure
+
+
+def _too_late(deadline_s: float, error: BaseException | None) -> Outcome:
+    failure = DeadlineExceeded(f"the handler was cancelled at its deadline of {deadline_s:g} s")
+    failure.__cause__ = error
+    return Failed(error=failure)
+
+
+def _about(handler: Handler, event: PortalEvent) -> dict[str, object]:
+    return {"handler": handler.name, "portal": event.portal, "name": event.name, "id": event.id}

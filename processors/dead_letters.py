@@ -1,0 +1,132 @@
+"""A record that is given up, as the dead letter it becomes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from traceback import format_exception
+from types import TracebackType
+
+import structlog
+
+from forebay.queues.contract import Producer, Record, StoredRecord
+from forebay.queues.errors import QueueError, RecordRefused
+from forebay.schemas import names
+
+from .health import Health
+from .redaction import without_secrets
+
+_log = structlog.get_logger(__name__)
+
+#: Enough for what a person reads; headers count into a queue's limit for a record.
+_MAX_ERROR_CHARS = 2000
+_MAX_TRACEBACK_CHARS = 8000
+
+_DEAD_HEADERS = frozenset(
+    {
+        names.DEAD_TOPIC,
+        names.DEAD_PARTITION,
+        names.DEAD_OFFSET,
+        names.DEAD_GROUP,
+        names.DEAD_HANDLER,
+        names.DEAD_ATTEMPTS,
+        names.DEAD_ERROR,
+        names.DEAD_ERROR_CLASS,
+        names.DEAD_TRACEBACK,
+        names.DEAD_AT,
+    }
+)
+
+#: Frames of ours stand first in a traceback and tell a handler's author nothing.
+_OUR_FRAMES = str(Path(__file__).resolve().parent / "calls.py")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """Where, after how many tries and of what a record died. `handler` is empty when none was called."""
+
+    group: str
+    handler: str
+    attempts: int
+    error: BaseException
+    at_ms: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Burial:
+    """A dead letter that is to be written, why, and how often that failed."""
+
+    reason: str
+    letter: Record
+    failures: int = 0
+
+
+class DeadLetters:
+    """Writes dead letters. While they can't be written the records stay unfinished, and it heals by itself."""
+
+    def __init__(self, producer: Producer, topic: str, health: Health) -> None:
+        self._producer, self._stream, self._health = producer, names.dead(topic), health
+
+    async def put(self, burial: Burial) -> bool:
+        """Whether the letter is kept now."""
+        try:
+            await self._producer.send(self._stream, burial.letter)
+        except QueueError as error:
+            if isinstance(error, RecordRefused):
+                burial.letter = without_traceback(burial.letter)
+            burial.failures += 1
+            self._health.degraded("dead_letters", f"can't be written: {error}")
+            _log.warning("dead letter not written", portal=burial.letter.key, error=str(error), tries=burial.failures)
+            return False
+        self._health.ok("dead_letters")
+        return True
+
+
+def dead_letter(record: StoredRecord, died: Circumstances) -> Record:
+    """The record with its own key, value and headers, and the headers that say what happened."""
+    own = (header for header in record.headers if header[0] not in _DEAD_HEADERS)
+    said = ((name, text.encode(errors="replace")) for name, text in _said(record, died))
+    return Record(key=record.key, value=record.value, timestamp_ms=died.at_ms, headers=(*own, *said))
+
+
+def without_traceback(letter: Record) -> Record:
+    """The same, smaller: for a queue that refuses it as it is."""
+    kept = tuple(header for header in letter.headers if header[0] != names.DEAD_TRACEBACK)
+    return replace(letter, headers=kept)
+
+
+def error_text(error: BaseException) -> str:
+    """What the error says, bounded and without secrets."""
+    return without_secrets(str(error)[:_MAX_ERROR_CHARS])
+
+
+def error_class(error: BaseException) -> str:
+    """The error's class as one would import it."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def error_traceback(error: BaseException) -> str:
+    """The traceback from the handler on, bounded, without values of variables and without secrets."""
+    lines = format_exception(type(error), error, _from_handler_on(error.__traceback__))
+    return without_secrets("".join(lines)[-_MAX_TRACEBACK_CHARS:])
+
+
+def _said(record: StoredRecord, died: Circumstances) -> Iterable[tuple[str, str]]:
+    yield names.DEAD_TOPIC, record.stream
+    yield names.DEAD_PARTITION, str(record.partition)
+    yield names.DEAD_OFFSET, str(record.offset)
+    yield names.DEAD_GROUP, died.group
+    yield names.DEAD_HANDLER, died.handler
+    yield names.DEAD_ATTEMPTS, str(died.attempts)
+    yield names.DEAD_ERROR, error_text(died.error)
+    yield names.DEAD_ERROR_CLASS, error_class(died.error)
+    yield names.DEAD_TRACEBACK, error_traceback(died.error)
+    yield names.DEAD_AT, datetime.fromtimestamp(died.at_ms / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def _from_handler_on(trace: TracebackType | None) -> TracebackType | None:
+    here = trace
+    while here is not None and here.tb_frame.f_code.co_filename.endswith(_OUR_FRAMES):
+        here = here.tb_next
+    return here or trace

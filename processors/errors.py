@@ -1,0 +1,41 @@
+"""What a handler may raise to say what shall happen, and what can be wrong with a handler."""
+
+from math import isfinite
+
+from forebay.schemas.errors import ForebayError
+
+
+class Retry(ForebayError):
+    """Raised by a handler: give me this event again, after `after_s` seconds or, without it, after the usual backoff.
+
+    Only this portal waits. It counts as a try; after the last one the event goes to the dead letters.
+    """
+
+    def __init__(self, reason: str = "the handler asked for another try", *, after_s: float | None = None) -> None:
+        if after_s is not None and not (isfinite(after_s) and after_s >= 0):
+            raise ValueError(f"Retry(after_s={after_s}): seconds must be 0 or more")
+        super().__init__(reason)
+        self.after_s = after_s
+
+
+class Reject(ForebayError):
+    """Raised by a handler: this event will never succeed; put it to the dead letters, with the reason, and go on."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+
+
+class BadHandler(ForebayError):
+    """A handler can't be registered like this; the message says how it can."""
+
+
+class BadReturn(ForebayError):
+    """A handler returned what it should have raised or awaited."""
+
+
+class DeadlineExceeded(ForebayError):
+    """The handler had not ended at its deadline and was cancelled. Raise `deadline_s` or do less in one call."""
+
+
+class HandlerCancelled(ForebayError):
+    """The handler ended by cancelling itself, which counts as a failure."""

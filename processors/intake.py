@@ -1,0 +1,95 @@
+"""From the queue into the lanes: joins the group, fetches while there is room, and sorts records by portal."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from forebay.queues.contract import Consumer, Queue, StoredRecord
+from forebay.queues.errors import QueueUnavailable
+from forebay.schemas.names import streams
+
+from .health import Health
+from .held import Held
+from .lanes import Lanes
+from .ownership import Ownership
+from .settings import WorkerSettings
+
+_log = structlog.get_logger(__name__)
+
+#: More would make the first of them wait for the last.
+_FETCH_RECORDS = 500
+_FETCH_S = 1.0
+
+#: Between two attempts to reach a queue that is gone.
+_AGAIN_S = 1.0
+
+
+class Intake:
+    """Reads, for as long as it is not cancelled."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        queue: Queue,
+        consumer: Consumer,
+        ownership: Ownership,
+        lanes: Lanes,
+        held: Held,
+        health: Health,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings, self._queue, self._consumer = settings, queue, consumer
+        self._ownership, self._lanes, self._held, self._health = ownership, lanes, held, health
+        self._clock = clock
+        self._fetched_at = clock()
+
+    @property
+    def poll_age_s(self) -> float:
+        """Seconds since the queue was last asked. It grows while memory is full, which costs no membership."""
+        return self._clock() - self._fetched_at
+
+    async def run(self) -> None:
+        """Join, then read."""
+        await self._until_reachable(self._join)
+        self._health.ok("group")
+        while True:
+            await self._held.room()
+            await self._until_reachable(self._read)
+            # A queue whose records are at hand never waits, and the loop has more to do than to read.
+            await asyncio.sleep(0)
+
+    async def _join(self) -> None:
+        for made in await self._queue.ensure(streams(self._settings.topic), self._settings.partitions):
+            _log.info("made what the queue needs", made=made)
+        await self._consumer.start(self._ownership)
+
+    async def _read(self) -> None:
+        # Awaited directly, not in a task: between the consumer's last look at what is ours and the lanes nothing may
+        # happen, or records of a partition that is being given back would get in.
+        records = await self._consumer.fetch(_FETCH_RECORDS, _FETCH_S)
+        self._fetched_at = self._clock()
+        for record in records:
+            self._admit(record)
+
+    def _admit(self, record: StoredRecord) -> None:
+        partition = self._ownership.of(record)
+        if partition is None:
+            return
+        if partition.watermark.receive(record.offset, record.timestamp_ms):
+            self._held.add(record)
+            self._lanes.add(partition, record)
+        else:
+            partition.has_news = True
+
+    async def _until_reachable(self, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await step()
+            except QueueUnavailable as error:
+                self._health.failing("queue", f"doesn't answer: {error}")
+                _log.warning("the queue doesn't answer; trying again", error=str(error))
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return self._health.ok("queue")

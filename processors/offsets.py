@@ -1,0 +1,65 @@
+"""The contiguous watermark of a partition: up to where everything that was received is finished."""
+
+from collections import deque
+
+from .notes import Run
+
+
+class Watermark:
+    """Which offsets of one assignment are unfinished. Its memory is that of the unfinished ones.
+
+    It counts received offsets, not consecutive ones: transactions and compaction leave gaps. Offsets arrive in growing
+    order and finish in any. `inherited` are runs that an earlier owner finished beyond its commit.
+    """
+
+    def __init__(self, committed: int, inherited: list[Run]) -> None:
+        self._next = committed
+        self._unfinished: dict[int, int] = {}
+        self._inherited = deque(inherited)
+
+    def receive(self, offset: int, timestamp_ms: int) -> bool:
+        """Note that the offset came; False when it needs no handling: it came before, or was finished before."""
+        if offset < self._next:
+            return False
+        self._next = offset + 1
+        if self._inherited and self._was_finished(offset):
+            return False
+        self._unfinished[offset] = timestamp_ms
+        return True
+
+    def finish(self, offset: int) -> None:
+        """Note that the offset is finished."""
+        del self._unfinished[offset]
+
+    @property
+    def position(self) -> int:
+        """Everything before this offset is finished: what may be committed."""
+        return next(iter(self._unfinished), self._next)
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """The time of the first unfinished record, in milliseconds since the epoch."""
+        return next(iter(self._unfinished.values()), None)
+
+    def finished_beyond(self) -> list[Run]:
+        """What is finished beyond the position, as runs in order. Gaps count as finished: nothing will come in them."""
+        runs: list[Run] = []
+        start = self.position
+        for offset in [*self._unfinished, self._next]:
+            if offset > start:
+                runs.append((start, offset))
+            start = offset + 1
+        to_come = [(max(first, self.position), end) for first, end in self._inherited if end > self._next]
+        return _joined(runs, to_come)
+
+    def _was_finished(self, offset: int) -> bool:
+        while self._inherited and self._inherited[0][1] <= offset:
+            self._inherited.popleft()
+        return bool(self._inherited) and self._inherited[0][0] <= offset
+
+
+def _joined(finished: list[Run], inherited: list[Run]) -> list[Run]:
+    """Both lists as one; only the last run of the first and the first of the second may touch."""
+    if finished and inherited and inherited[0][0] <= finished[-1][1]:
+        return [*finished[:-1], (finished[-1][0], inherited[0][1]), *inherited[1:]]
+    return finished + inherited

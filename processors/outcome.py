@@ -1,0 +1,73 @@
+"""How one try at an event ended. The worker looks at the outcome, decides, and then acts."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from forebay.schemas.codec import UndecodableEvent
+
+from .errors import Reject, Retry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The handler returned. `late` when that was after its deadline, which only a thread can do."""
+
+    late: bool = False
+
+    @property
+    def label(self) -> str:
+        """The outcome in metrics."""
+        return "late" if self.late else "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The handler raised something that is neither `Retry` nor `Reject`, or met its deadline."""
+
+    label: ClassVar[str] = "failed"
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryAsked:
+    """The handler raised `Retry`."""
+
+    label: ClassVar[str] = "retry"
+    error: Retry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """The handler raised `Reject`."""
+
+    label: ClassVar[str] = "rejected"
+    error: Reject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undecodable:
+    """The record is no event, or its body is broken, which shows when a handler first looks at it."""
+
+    label: ClassVar[str] = "undecodable"
+    error: UndecodableEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unhandled:
+    """No handler is registered for the event."""
+
+    label: ClassVar[str] = "unhandled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotOurs:
+    """The record is a replay for another group."""
+
+    label: ClassVar[str] = "not_ours"
+
+
+Outcome = Done | Failed | RetryAsked | Rejected | Undecodable | Unhandled | NotOurs
+
+DONE = Done()
+UNHANDLED = Unhandled()
+NOT_OURS = NotOurs()

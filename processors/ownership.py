@@ -1,0 +1,112 @@
+"""Which partitions are ours, and what happens when one comes or goes."""
+
+import asyncio
+from collections.abc import Iterator
+
+import structlog
+
+from forebay.queues.contract import Commit, StoredRecord
+
+from .commits import Commits
+from .held import Held
+from .metrics import WorkerMetrics
+from .notes import Run, UnreadableNote, decode_note
+from .partitions import Partition
+
+_log = structlog.get_logger(__name__)
+
+#: A handler that was cancelled gets so long for its `finally`.
+_CANCEL_S = 1.0
+
+#: The last commit of a partition may take so long; then it goes without, and some of its events come again.
+_LAST_COMMIT_S = 5.0
+
+
+class Ownership:
+    """The partitions of a worker, as the queue hands them out: the contract's `Assignments`."""
+
+    def __init__(self, commits: Commits, held: Held, metrics: WorkerMetrics, *, grace_s: float) -> None:
+        self._commits, self._held, self._metrics, self._grace_s = commits, held, metrics, grace_s
+        self._partitions: dict[int, Partition] = {}
+
+    def __iter__(self) -> Iterator[Partition]:
+        return iter(list(self._partitions.values()))
+
+    def of(self, record: StoredRecord) -> Partition | None:
+        """The partition of the record, if it is ours and open."""
+        partition = self._partitions.get(record.partition)
+        return partition if partition is not None and partition.is_open else None
+
+    def assigned(self, partition: int, committed: Commit) -> None:
+        """As in the contract."""
+        self.lost(partition)
+        self._metrics.rebalances.labels("assigned").inc()
+        self._partitions[partition] = Partition(partition, committed.offset, _inherited(partition, committed))
+
+    async def revoked(self, partition: int) -> None:
+        """As in the contract: running handlers get their grace, what is finished is committed, the rest is dropped."""
+        ours = self._partitions.get(partition)
+        if ours is None:
+            return
+        self._metrics.rebalances.labels("revoked").inc()
+        ours.close()
+        await end([ours], self._grace_s)
+        await self._commit_last(ours)
+        self._let_go(ours)
+
+    def lost(self, partition: int) -> None:
+        """As in the contract: its handlers are cancelled, and nothing of it counts any more."""
+        ours = self._partitions.get(partition)
+        if ours is not None:
+            self._metrics.rebalances.labels("lost").inc()
+            ours.cancel()
+            self._let_go(ours)
+
+    async def commit(self) -> None:
+        """Commit what has news, and let go of what turned out to be another's."""
+        for fenced in await self._commits.store(self):
+            if not fenced.is_gone:
+                self.lost(fenced.number)
+
+    async def _commit_last(self, partition: Partition) -> None:
+        try:
+            async with asyncio.timeout(_LAST_COMMIT_S):
+                await self._commits.store([partition])
+        except TimeoutError:
+            _log.warning("partition given back without its last commit", partition=partition.number)
+
+    def _let_go(self, partition: Partition) -> None:
+        if partition.is_gone:
+            return
+        self._held.remove_all(partition.drop())
+        if self._partitions.get(partition.number) is partition:
+            del self._partitions[partition.number]
+            self._metrics.lag_records.labels(partition.number).set(0)
+            self._metrics.lag_seconds.labels(partition.number).set(0)
+
+
+async def end(partitions: list[Partition], grace_s: float) -> None:
+    """Let what runs in closed partitions come to its end; what is still running after the grace is cancelled."""
+    if not await _idle(partitions, grace_s):
+        _log.warning("handlers cancelled after their grace", partitions=[one.number for one in partitions])
+        for one in partitions:
+            one.cancel()
+        await _idle(partitions, _CANCEL_S)
+
+
+async def _idle(partitions: list[Partition], within_s: float) -> bool:
+    try:
+        async with asyncio.timeout(within_s):
+            for one in partitions:
+                await one.idle()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _inherited(partition: int, committed: Commit) -> list[Run]:
+    try:
+        return decode_note(committed.offset, committed.note)
+    except UnreadableNote as error:
+        _log.warning("note of the commit ignored; some events may come again", partition=partition, error=str(error))
+        return []

@@ -1,0 +1,72 @@
+"""The partitions that are ours, each with its lanes and its watermark."""
+
+import asyncio
+from collections.abc import Iterator
+
+from forebay.queues.contract import Commit, StoredRecord
+
+from .lanes import Lane
+from .notes import Run, encode_note
+from .offsets import Watermark
+
+
+class Partition:
+    """One assignment of a partition. A later one is another object, which nothing left over from this one can touch."""
+
+    def __init__(self, number: int, committed: int, inherited: list[Run]) -> None:
+        self.number = number
+        self.lanes: dict[str, Lane] = {}
+        self.watermark = Watermark(committed, inherited)
+        #: New records are begun only while it is open.
+        self.is_open = True
+        #: Its running handlers were told to stop: what they say now is no failure.
+        self.is_cancelled = False
+        #: It is another's by now: nothing of it counts any more.
+        self.is_gone = False
+        self.has_news = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def finish(self, offset: int) -> None:
+        """Note that a record is finished."""
+        self.watermark.finish(offset)
+        self.has_news = True
+
+    def enter(self, task: asyncio.Task[None]) -> None:
+        """The task begins to handle records of it."""
+        self._tasks.add(task)
+        self._idle.clear()
+
+    def leave(self, task: asyncio.Task[None]) -> None:
+        """The task does so no longer."""
+        self._tasks.discard(task)
+        if not self._tasks:
+            self._idle.set()
+
+    async def idle(self) -> None:
+        """Return when no record of it is being handled."""
+        await self._idle.wait()
+
+    def close(self) -> None:
+        """Begin nothing new."""
+        self.is_open = False
+
+    def cancel(self) -> None:
+        """Tell its running handlers to stop. A thread doesn't hear it."""
+        self.is_open, self.is_cancelled = False, True
+        for task in self._tasks:
+            task.cancel()
+
+    def drop(self) -> Iterator[StoredRecord]:
+        """Leave it to another; gives the records that were still held."""
+        self.is_open, self.is_gone = False, True
+        for lane in self.lanes.values():
+            if lane.timer is not None:
+                lane.timer.cancel()
+            yield from lane.records
+
+    def commit(self, note_bytes: int) -> Commit:
+        """What may be committed now."""
+        offset = self.watermark.position
+        return Commit(offset=offset, note=encode_note(offset, self.watermark.finished_beyond(), note_bytes))

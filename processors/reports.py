@@ -1,0 +1,49 @@
+"""What the log says about tries and dead letters: portal, name, id, try and error, never a token or a body."""
+
+import structlog
+
+from forebay.queues.contract import StoredRecord
+from forebay.schemas import names
+from forebay.schemas.event import PortalEvent
+
+from .dead_letters import Burial, error_class, error_text
+from .handlers import Handler
+from .outcome import Done, Failed, NotOurs, Outcome, Rejected, RetryAsked, Undecodable, Unhandled
+
+_log = structlog.get_logger(__name__)
+
+
+def tell_outcome(outcome: Outcome, handler: Handler, event: PortalEvent, attempt: int) -> None:
+    """Say how a try ended, when it was not just done."""
+    about = {"handler": handler.name, "portal": event.portal, "name": event.name, "id": event.id, "attempt": attempt}
+    match outcome:
+        case Done(late=True):
+            _log.warning("handled, but after the deadline", **about)
+        case RetryAsked(error=asked):
+            _log.info("another try was asked for", reason=error_text(asked), after_s=asked.after_s, **about)
+        case Failed(error=error) | Rejected(error=error) | Undecodable(error=error):
+            _log.warning("not handled", error_class=error_class(error), error=error_text(error), **about)
+        case Done() | Unhandled() | NotOurs():
+            pass
+
+
+def tell_dead(record: StoredRecord, burial: Burial) -> None:
+    """Say that a record went to the dead letters, with the traceback that they have."""
+    headers = dict(burial.letter.headers)
+
+    def said(name: str) -> str:
+        return headers.get(name, b"").decode(errors="replace")
+
+    _log.error(
+        "given up: dead letter written",
+        reason=burial.reason,
+        portal=record.key,
+        name=said(names.CE_TYPE),
+        id=said(names.CE_ID),
+        partition=record.partition,
+        offset=record.offset,
+        handler=said(names.DEAD_HANDLER),
+        attempt=said(names.DEAD_ATTEMPTS),
+        error=said(names.DEAD_ERROR),
+        traceback=said(names.DEAD_TRACEBACK),
+    )

@@ -1,0 +1,94 @@
+"""A fixed number of slots, each of which handles one portal's records for a turn, and then the next one's."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from forebay.queues.contract import StoredRecord
+
+from .lanes import Lane, Lanes, Turn
+
+#: Makes one try at a lane's first record; gives None when it is finished, else the seconds until the next try.
+Process = Callable[[Lane, StoredRecord], Awaitable[float | None]]
+
+#: Handlers that never wait would keep the loop for themselves; after so long everything else gets its chance.
+_BREATH_S = 0.005
+
+
+class Slots:
+    """Runs lanes. Of a lane one slot at most is at work, so a portal has one event in work at most."""
+
+    def __init__(self, lanes: Lanes, process: Process, *, clock: Callable[[], float]) -> None:
+        self._lanes, self._process, self._clock = lanes, process, clock
+        self._iteration = _Iteration(clock)
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Let each slot end when its lane does."""
+        self._is_closed = True
+
+    async def run_one(self) -> None:
+        """One slot, until it is closed, or cancelled while it has no lane."""
+        task = asyncio.current_task()
+        assert task is not None, "a slot is a task"  # noqa: S101 - for mypy
+        has_waited = False
+        while not self._is_closed:
+            lane = await self._lanes.take()
+            # A handler that waited gave the others their chance already.
+            if self._iteration.age_s() > _BREATH_S and not has_waited:
+                await asyncio.sleep(0)
+            began = self._iteration.number
+            if lane.partition.is_open:
+                await self._give_turn(lane, task)
+            has_waited = self._iteration.number != began
+
+    async def _give_turn(self, lane: Lane, task: asyncio.Task[None]) -> None:
+        partition = lane.partition
+        partition.enter(task)
+        try:
+            wait_s = await self._work(lane)
+        except asyncio.CancelledError:
+            if not partition.is_cancelled:
+                raise
+            # The partition's work was cancelled, not this slot, which goes on with other lanes.
+            while task.cancelling():
+                task.uncancel()
+        finally:
+            partition.leave(task)
+        if not partition.is_open:
+            return
+        if wait_s is None:
+            self._lanes.put_back(lane)
+        else:
+            self._lanes.put_back_after(lane, wait_s)
+
+    async def _work(self, lane: Lane) -> float | None:
+        turn = Turn(self._clock)
+        while lane.records and lane.partition.is_open:
+            wait_s = await self._process(lane, lane.records[0])
+            if wait_s is not None:
+                return wait_s
+            lane.records.popleft()
+            lane.start_anew()
+            if not turn.goes_on():
+                break
+        return None
+
+
+class _Iteration:
+    """The event loop's present iteration: all slots that are awake run in the same one."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.number = 0
+        self._clock, self._began, self._is_noted = clock, 0.0, False
+
+    def age_s(self) -> float:
+        """For how long it has run, from the first time that somebody asked."""
+        if self._is_noted:
+            return self._clock() - self._began
+        self._is_noted, self._began = True, self._clock()
+        asyncio.get_running_loop().call_soon(self._is_over)
+        return 0.0
+
+    def _is_over(self) -> None:
+        self._is_noted = False
+        self.number += 1

@@ -1,0 +1,106 @@
+"""For tests of handlers: events made by hand, and one try at them, without a queue.
+
+>>> from forebay import Handlers
+>>> from forebay.processors.outcome import Done
+>>> handlers = Handlers()
+>>> @handlers.on("ONCRMDEALADD")
+... async def deal_added(event):
+...     assert event.data["FIELDS"]["ID"] == "7"
+>>> run_now(handlers, event("ONCRMDEALADD", data={"FIELDS": {"ID": "7"}}))
+Done(late=False)
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import md5
+from uuid import uuid4
+
+from forebay.schemas.codec import codec
+from forebay.schemas.event import Body, PortalEvent, Subscription
+
+from .calls import Calls
+from .handlers import Handlers
+from .outcome import UNHANDLED, Outcome
+
+#: What `data` may be made of; numbers become text, as they are in a form.
+Tree = str | int | Mapping[str, "Tree"] | Sequence["Tree"]
+
+#: A test that hangs is no help; a handler's own `deadline_s` goes before.
+_DEADLINE_S = 30.0
+
+
+def event(
+    name: str,
+    *,
+    data: Tree | None = None,
+    portal: str = "example.bitrix24.com",
+    kind: str = "event",
+    fields: Mapping[str, str] | None = None,
+    occurred_at: datetime | None = None,
+    received_at: datetime | None = None,
+    id: str | None = None,
+) -> PortalEvent:
+    """An event as a handler gets it: encoded and decoded, every value text.
+
+    `data` is what stands under `data`, or for another kind than `event` beside `auth`. `fields` adds to the body, or
+    changes, pairs as a portal sends them: `{"auth[user_id]": "5"}`.
+    """
+    at = received_at or datetime.now(UTC)
+    member_id = md5(portal.encode(), usedforsecurity=False).hexdigest()
+    body = dict(_pairs(name, data, portal, member_id, kind, occurred_at or at)) | dict(fields or {})
+    made = PortalEvent(
+        id=id or str(uuid4()),
+        portal=portal,
+        member_id=member_id,
+        kind=kind,
+        name=name.upper() if kind == "event" else name,
+        occurred_at=(occurred_at or at).replace(microsecond=0),
+        received_at=at,
+        subscription=Subscription(id="1", endpoint="/bitrix24"),
+        body=lambda: Body(fields=body),
+    )
+    return codec().decode(codec().encode(made))
+
+
+async def run(handlers: Handlers, event: PortalEvent) -> Outcome:
+    """One try at the event, as the worker makes it: the handler that would get it, with its deadline."""
+    handler = handlers.find(event.kind, event.name)
+    if handler is None:
+        return UNHANDLED
+    calls = Calls(threads=1, deadline_s=_DEADLINE_S, clock=time.monotonic)
+    try:
+        return await calls.call(handler, event)
+    finally:
+        calls.close()
+
+
+def run_now(handlers: Handlers, event: PortalEvent) -> Outcome:
+    """The same, for tests that are not `async`."""
+    return asyncio.run(run(handlers, event))
+
+
+def _pairs(
+    name: str, data: Tree | None, portal: str, member_id: str, kind: str, at: datetime
+) -> Iterator[tuple[str, str]]:
+    if kind == "event":
+        yield "event", name.upper()
+        yield "event_handler_id", "1"
+    if data is not None:
+        yield from _flat("data" if kind == "event" else "", data)
+    yield "ts", str(int(at.timestamp()))
+    yield "auth[domain]", portal
+    yield "auth[client_endpoint]", f"https://{portal}/rest/"
+    yield "auth[server_endpoint]", "https://oauth.bitrix.info/rest/"
+    yield "auth[member_id]", member_id
+
+
+def _flat(path: str, node: Tree) -> Iterator[tuple[str, str]]:
+    """The pairs that PHP's `http_build_query` would send."""
+    if isinstance(node, str | int):
+        yield path, str(node)
+        return
+    children = node.items() if isinstance(node, Mapping) else ((str(index), child) for index, child in enumerate(node))
+    for key, child in children:
+        yield from _flat(f"{path}[{key}]" if path else key, child)

@@ -1,0 +1,245 @@
+"""The worker: records of a group's partitions become calls of handlers, and then commits.
+
+One process has one worker: one consumer, one event loop, and a fixed number of slots that handle portals.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, assert_never
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from forebay.queues.contract import Queue, StoredRecord
+from forebay.queues.errors import QueueError
+from forebay.schemas import names
+from forebay.schemas.codec import UndecodableEvent, codec
+from forebay.schemas.event import PortalEvent
+
+from .calls import Calls
+from .commits import Commits
+from .dead_letters import Burial, Circumstances, DeadLetters, dead_letter
+from .handlers import Handler, Handlers
+from .health import Health
+from .held import Held
+from .intake import Intake
+from .lag import Lag
+from .lanes import Lane, Lanes
+from .metrics import Tally, WorkerMetrics, build_metrics
+from .outcome import DONE, NOT_OURS, UNHANDLED, Done, NotOurs, Outcome, Undecodable
+from .ownership import Ownership, end
+from .reports import tell_dead, tell_outcome
+from .retry import Draw, Finish, GiveUp, Next, RetryLimits, WaitThenAgain, backoff_s, decide
+from .settings import WorkerSettings
+from .slots import Slots
+
+_log = structlog.get_logger(__name__)
+
+#: Asking the queue how long its logs are costs it a query.
+_LAG_EVERY_S = 5.0
+
+#: At a stop the queue may be gone: letting go of a part of it takes no longer than this.
+_CLOSE_S = 5.0
+
+#: For a try whose partition was cancelled meanwhile: its lane is never taken again, so no time is too short.
+_DROPPED = 0.0
+
+
+class Worker:
+    """Use once: `await worker.run()`, until somebody calls `worker.stop()` on the same loop."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        handlers: Handlers,
+        queue: Queue,
+        *,
+        metrics: WorkerMetrics | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+        draw: Draw = random.uniform,
+    ) -> None:
+        self._settings, self._handlers, self._now, self._draw = settings, handlers, now, draw
+        self._limits = RetryLimits(
+            retry_first_s=settings.retry_first_s,
+            retry_longest_s=settings.retry_longest_s,
+            retry_total_s=settings.retry_total_s,
+            retry_after_max_s=settings.retry_after_max_s,
+        )
+        self._group = settings.group.encode()
+        self._clock = clock
+        self.health = Health()
+        self.metrics = metrics or build_metrics(CollectorRegistry())
+        self._tally = Tally(self.metrics)
+        self._producer = queue.producer()
+        self._consumer = queue.consumer(settings.topic, settings.group, session_s=settings.session_s)
+        self._dead_letters = DeadLetters(self._producer, settings.topic, self.health)
+        self._calls = Calls(threads=settings.threads, deadline_s=settings.deadline_s, clock=clock)
+        self._held = Held(settings.max_held_records, settings.max_held_bytes)
+        commits = Commits(self._consumer, queue.promises.note_bytes, self.health)
+        self.ownership = Ownership(commits, self._held, self.metrics, grace_s=settings.drain_s)
+        lanes = Lanes()
+        self._slots = Slots(lanes, self._process, clock=clock)
+        self._intake = Intake(
+            settings, queue, self._consumer, self.ownership, lanes, self._held, self.health, clock=clock
+        )
+        self._lag = Lag(queue, settings.topic, self.ownership, self.metrics, now=now)
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ask `run` to come to its end: nothing is fetched any more, running handlers get `drain_s`."""
+        self._stopping.set()
+
+    async def run(self) -> int:
+        """Handle events until `stop`. Gives the number of handlers that would not end.
+
+        Ends within `drain_s` and about fifteen seconds, also with the queue gone. Handlers that would not end keep the
+        process from exiting: with a number above 0 leave it by `os._exit`. Raises what a part of the worker raised,
+        which is a fault of Forebay or of the queue, never of a handler.
+        """
+        reading = asyncio.create_task(self._intake.run())
+        parts = [self._commit_regularly(), self._measure_regularly()]
+        parts += [self._slots.run_one() for _ in range(self._settings.concurrency)]
+        tasks = [reading, asyncio.create_task(self._stopping.wait()), *map(asyncio.create_task, parts)]
+        try:
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _cancel([reading])
+            await self._leave()
+            still_running = await _cancel(tasks)
+        for task in ended:
+            task.result()
+        return still_running + self._calls.close()
+
+    async def _leave(self) -> None:
+        self.health.failing("group", "stopping")
+        self._slots.close()
+        ours = list(self.ownership)
+        for one in ours:
+            one.close()
+        await end(ours, self._settings.drain_s)
+        # Closing gives the partitions back, and with each goes its last commit.
+        for close in (self._consumer.close, self._producer.close, self._lag.close):
+            await _let_go(close)
+
+    async def _commit_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.commit_interval_s)
+            await self.ownership.commit()
+            self._lag.measure_age()
+            self.metrics.held_records.set(self._held.records)
+            self.metrics.poll_age.set(self._intake.poll_age_s)
+
+    async def _measure_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(_LAG_EVERY_S)
+            await self._lag.measure_records()
+
+    async def _process(self, lane: Lane, record: StoredRecord) -> float | None:
+        """Decode → find its handler → call it → decide → act. None when it is finished, else the seconds to wait."""
+        if lane.burial is not None:
+            return await self._bury(lane, record, lane.burial)
+        event = self._decode(record)
+        handler = self._find(event)
+        outcome = await self._call(handler, event, lane)
+        if lane.partition.is_cancelled and not isinstance(outcome, Done):
+            return _DROPPED
+        self._tell(outcome, handler, event, lane)
+        following = self._decide(outcome, handler, lane)
+        return await self._act(following, lane, record, handler)
+
+    def _decode(self, record: StoredRecord) -> PortalEvent | NotOurs | Undecodable:
+        for name, value in record.headers:
+            if name == names.REPLAY_GROUP and value != self._group:
+                return NOT_OURS
+        try:
+            return codec().decode(record.value)
+        except UndecodableEvent as error:
+            return Undecodable(error=error)
+
+    def _find(self, event: PortalEvent | NotOurs | Undecodable) -> Handler | None:
+        return self._handlers.find(event.kind, event.name) if isinstance(event, PortalEvent) else None
+
+    async def _call(self, handler: Handler | None, event: PortalEvent | NotOurs | Undecodable, lane: Lane) -> Outcome:
+        if not isinstance(event, PortalEvent):
+            return event
+        if handler is None:
+            return UNHANDLED
+        lane.attempts += 1
+        began = self._clock()
+        outcome = await self._calls.call(handler, event)
+        self._tally.took(handler.name, self._clock() - began)
+        return outcome
+
+    def _tell(
+        self, outcome: Outcome, handler: Handler | None, event: PortalEvent | NotOurs | Undecodable, lane: Lane
+    ) -> None:
+        self._tally.tried(handler.name if handler else "", outcome.label)
+        if outcome is not DONE and handler is not None and isinstance(event, PortalEvent):
+            tell_outcome(outcome, handler, event, lane.attempts)
+
+    def _decide(self, outcome: Outcome, handler: Handler | None, lane: Lane) -> Next:
+        tries = (handler and handler.tries) or self._settings.tries
+        return decide(
+            outcome, self._limits, tries=tries, attempts=lane.attempts, waited_s=lane.waited_s, draw=self._draw
+        )
+
+    async def _act(self, following: Next, lane: Lane, record: StoredRecord, handler: Handler | None) -> float | None:
+        match following:
+            case Finish():
+                self._finish(lane, record)
+                return None
+            case WaitThenAgain(delay_s=delay_s):
+                lane.waited_s += 0 if following.asked else delay_s
+                return delay_s
+            case GiveUp():
+                lane.burial = self._burial(following, lane, record, handler)
+                return await self._bury(lane, record, lane.burial)
+        assert_never(following)
+
+    def _burial(self, why: GiveUp, lane: Lane, record: StoredRecord, handler: Handler | None) -> Burial:
+        died = Circumstances(
+            group=self._settings.group,
+            handler=handler.name if handler else "",
+            attempts=lane.attempts,
+            error=why.error,
+            at_ms=int(self._now() * 1000),
+        )
+        return Burial(reason=why.reason, letter=dead_letter(record, died))
+
+    async def _bury(self, lane: Lane, record: StoredRecord, burial: Burial) -> float | None:
+        """Write the dead letter; until that works, the record is not finished and its portal waits."""
+        if not await self._dead_letters.put(burial):
+            return backoff_s(burial.failures, self._limits, self._draw)
+        self._tally.died(burial.reason)
+        tell_dead(record, burial)
+        self._finish(lane, record)
+        return None
+
+    def _finish(self, lane: Lane, record: StoredRecord) -> None:
+        if lane.partition.is_gone:
+            return
+        lane.partition.finish(record.offset)
+        self._held.remove(record)
+        self._tally.finished(self._now() - record.timestamp_ms / 1000)
+
+
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> int:
+    """Cancel them; gives the number of those that don't hear it."""
+    for task in tasks:
+        task.cancel()
+    ended, deaf = await asyncio.wait(tasks, timeout=_CLOSE_S)
+    for task in ended:
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a part of the worker failed", error=repr(task.exception()))
+    return len(deaf)
+
+
+async def _let_go(close: Callable[[], Awaitable[None]]) -> None:
+    try:
+        async with asyncio.timeout(_CLOSE_S):
+            await close()
+    except (TimeoutError, QueueError) as error:
+        _log.warning("the queue was left without a goodbye", error=str(error) or "it doesn't answer")

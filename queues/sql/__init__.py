@@ -1,0 +1,1 @@
+"""The queue in an SQL database, on SQLAlchemy Core. SQLite is the embedded default."""

@@ -1,0 +1,72 @@
+"""Looking at the queue from outside of any group."""
+
+from collections import defaultdict
+from functools import partial
+
+from sqlalchemy import Connection, and_, select
+
+from forebay.queues.contract import Bounds, GroupState, StoredRecord
+
+from .connection_thread import ConnectionThread
+from .consumer import wall_ms
+from .database import Database
+from .reader import read
+from .schema import find
+from .tables import claim, partition, record
+
+
+class SqlInspector:
+    """Reads in a thread of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._thread = ConnectionThread(database, "forebay-inspector")
+
+    async def bounds(self, stream: str) -> dict[int, Bounds]:
+        """As in the contract."""
+        return await self._thread.run(partial(_bounds, stream=stream))
+
+    async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
+        """As in the contract; large records come in fewer than asked for, but one at least."""
+        return await self._thread.run(
+            lambda connection: read(
+                self._database, connection, find(connection, stream), partition, offset, max_records
+            )
+        )
+
+    async def offset_at(self, stream: str, partition: int, timestamp_ms: int) -> int:
+        """As in the contract; looks at the records one by one, since an index would cost every write."""
+        return await self._thread.run(partial(_offset_at, stream=stream, number=partition, timestamp_ms=timestamp_ms))
+
+    async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
+        """As in the contract."""
+        return await self._thread.run(partial(_groups, stream=stream))
+
+    async def close(self) -> None:
+        """As in the contract."""
+        await self._thread.close()
+
+
+def _bounds(connection: Connection, stream: str) -> dict[int, Bounds]:
+    rows = connection.execute(select(partition).where(partition.c.stream == find(connection, stream).id))
+    return {row.partition: Bounds(start=row.first_offset, end=row.next_offset) for row in rows}
+
+
+def _offset_at(connection: Connection, stream: str, number: int, timestamp_ms: int) -> int:
+    found = find(connection, stream)
+    # The end first: a record that comes in between then lies behind the answer, and is not passed over.
+    end = connection.execute(
+        select(partition.c.next_offset).where(partition.c.stream == found.id, partition.c.partition == number)
+    ).scalar_one()
+    at = and_(record.c.stream == found.id, record.c.partition == number, record.c.timestamp_ms >= timestamp_ms)
+    first = connection.execute(select(record.c.offset).where(at).order_by(record.c.offset).limit(1)).scalar()
+    return int(end if first is None else first)
+
+
+def _groups(connection: Connection, stream: str) -> dict[str, dict[int, GroupState]]:
+    found: dict[str, dict[int, GroupState]] = defaultdict(dict)
+    now_ms = wall_ms()
+    for row in connection.execute(select(claim).where(claim.c.stream == find(connection, stream).id)):
+        owner = row.owner if row.expires_at > now_ms else None
+        found[row.group][row.partition] = GroupState(offset=row.offset, note=bytes(row.note), owner=owner)
+    return dict(found)

@@ -1,0 +1,179 @@
+"""Being a member of a group: heartbeats, taking partitions, giving them back.
+
+All of it in a thread of its own, so that a handler that blocks the event loop costs no membership.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+from sqlalchemy import Connection
+
+from forebay.queues.errors import QueueError
+
+from .claims import Claimed, Claims
+from .connection_thread import ConnectionThread, Loop, tell
+from .database import Database
+from .leases import Leases
+from .retention import Retention
+from .shares import to_claim, to_give_back
+
+#: A lease is renewed so many times in a session: two heartbeats may fail before it is lost.
+_BEATS_A_SESSION = 3
+
+#: Seconds between two looks at the group, which are reads and cheap: a member that joins waits no longer than this.
+_LOOK_EVERY_S = 0.5
+
+#: The same as a part of a short session.
+_LOOKS_A_SESSION = 10
+
+log = structlog.get_logger(__name__)
+
+
+class Owner(Protocol):
+    """Is told what became of partitions, in the order in which it happened. Called on the event loop."""
+
+    def assigned(self, claimed: Claimed) -> None:
+        """This is ours."""
+
+    def asked_back(self, partition: int, epoch: int, given_back: Callable[[int, int], None]) -> None:
+        """Stop with this, and call `given_back` with it; it stays ours until then."""
+
+    def lost(self, partition: int, epoch: int) -> None:
+        """This may be another's."""
+
+
+class Membership:
+    """One member's life. `join`, `live` and what they call run in the thread, `leave` and `given_back` anywhere."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        thread: ConnectionThread,
+        claims: Claims,
+        leases: Leases,
+        retention: Retention,
+        owner: Owner,
+        loop: Loop,
+        clock: Callable[[], float],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._database, self._thread, self._claims, self._leases = database, thread, claims, leases
+        self._retention, self._owner, self._loop, self._clock, self._now_ms = retention, owner, loop, clock, now_ms
+        self._session_s = claims.session_ms / 1000
+        self._wake = threading.Event()
+        self._leaving = False
+        self._asked_back: dict[int, int] = {}
+        self._returned: deque[tuple[int, int]] = deque()
+        self._next_beat = self._next_sweep = 0.0
+
+    def join(self, connection: Connection) -> None:
+        """The first heartbeat, which takes what is free."""
+        self._beat(connection)
+
+    def leave(self) -> None:
+        """Ask back everything, and end `live`."""
+        self._leaving = True
+        self._wake.set()
+
+    def given_back(self, partition: int, epoch: int) -> None:
+        """What was asked back is free for others."""
+        self._returned.append((partition, epoch))
+        self._wake.set()
+
+    def live(self) -> None:
+        """Keep the membership until everything was given back after `leave`."""
+        while not self._leaving or self._leases.held():
+            self._wake.wait(min(_LOOK_EVERY_S, self._session_s / _LOOKS_A_SESSION))
+            self._wake.clear()
+            self._try(self._step)
+        self._try(self._depart)
+
+    def _try(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except QueueError as error:
+            log.warning(
+                "group_unreachable", group=self._claims.group, stream=self._claims.stream.name, error=str(error)
+            )
+        except Exception:  # a thread that died would leave its partitions without a word
+            log.exception("membership_failed", group=self._claims.group, stream=self._claims.stream.name)
+
+    def _step(self) -> None:
+        self._drop_expired()
+        if self._leaving:
+            self._ask_back(list(self._leases.held()))
+        with self._thread.connected() as connection:
+            self._release(connection)
+            self._look(connection)
+
+    def _look(self, connection: Connection) -> None:
+        view = self._claims.view(connection, self._leases.held(), self._now_ms())
+        if view.taken or self._clock() >= self._next_beat or (to_claim(view) and not self._leaving):
+            self._beat(connection)
+        elif not self._leaving:
+            self._ask_back(to_give_back(view, self._asked_back))
+            self._sweep(connection)
+
+    def _beat(self, connection: Connection) -> None:
+        # Read before the transaction: our own idea of the lease's end is never later than the others'.
+        started, now_ms, held = self._clock(), self._now_ms(), self._leases.held()
+        with self._database.writing(connection):
+            still = self._claims.renew(connection, held, now_ms)
+            view = self._claims.view(connection, still, now_ms)
+            claimed = [] if self._leaving else self._claims.claim(connection, to_claim(view), now_ms)
+        for partition in held.keys() - still:
+            self._lose(partition, held[partition])
+        self._leases.add({one.partition: one.epoch for one in claimed})
+        self._leases.renew(started + self._session_s)
+        self._next_beat = started + self._session_s / _BEATS_A_SESSION
+        for one in claimed:
+            tell(self._loop, self._owner.assigned, one)
+
+    def _drop_expired(self) -> None:
+        for partition, epoch in self._leases.drop_expired().items():
+            self._asked_back.pop(partition, None)
+            tell(self._loop, self._owner.lost, partition, epoch)
+
+    def _lose(self, partition: int, epoch: int) -> None:
+        self._asked_back.pop(partition, None)
+        if self._leases.drop(partition, epoch):
+            tell(self._loop, self._owner.lost, partition, epoch)
+
+    def _ask_back(self, partitions: list[int]) -> None:
+        held = self._leases.held()
+        for partition in partitions:
+            if partition in held and partition not in self._asked_back:
+                self._asked_back[partition] = held[partition]
+                tell(self._loop, self._owner.asked_back, partition, held[partition], self.given_back)
+
+    def _release(self, connection: Connection) -> None:
+        released = {}
+        while self._returned:
+            partition, epoch = self._returned.popleft()
+            if self._leases.drop(partition, epoch):
+                self._asked_back.pop(partition, None)
+                released[partition] = epoch
+        if released:
+            with self._database.writing(connection):
+                self._claims.release(connection, released)
+
+    def _sweep(self, connection: Connection) -> None:
+        if self._retention.stream != self._claims.stream.name or self._clock() < self._next_sweep:
+            return
+        for partition in self._leases.held():
+            while self._sweep_once(connection, partition):
+                if self._clock() >= self._next_beat:
+                    return
+        self._next_sweep = self._clock() + self._retention.every_s
+
+    def _sweep_once(self, connection: Connection, partition: int) -> bool:
+        with self._database.writing(connection):
+            return self._retention.sweep(connection, self._claims, partition, self._now_ms())
+
+    def _depart(self) -> None:
+        with self._thread.connected() as connection, self._database.writing(connection):
+            self._claims.leave(connection)

@@ -1,0 +1,72 @@
+"""The event loop's side of a membership: tells the consumer's user what became of partitions, in order."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+
+from forebay.queues.contract import Assignments
+
+from .claims import Claimed
+from .leases import Leases
+from .positions import Position, Positions
+
+log = structlog.get_logger(__name__)
+
+
+class Ownership:
+    """Keeps positions and the user's assignments in step with the leases. Used on the event loop alone."""
+
+    def __init__(
+        self,
+        assignments: Assignments,
+        leases: Leases,
+        positions: Positions,
+        after_commits: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._assignments, self._leases, self._positions = assignments, leases, positions
+        self._after_commits = after_commits
+        self._assigned: dict[int, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def assigned(self, claimed: Claimed) -> None:
+        """Begin with a partition, unless it was lost before we came to it."""
+        if self._leases.held().get(claimed.partition) != claimed.epoch:
+            return
+        self._assigned[claimed.partition] = claimed.epoch
+        position = Position(epoch=claimed.epoch, offset=claimed.committed.offset)
+        self._assignments.assigned(claimed.partition, claimed.committed)
+        self._positions.assign(claimed.partition, position)
+
+    def asked_back(self, partition: int, epoch: int, given_back: Callable[[int, int], None]) -> None:
+        """Have the user finish with a partition, and then say so."""
+        self._positions.drop(partition)
+        task = asyncio.ensure_future(self._revoke(partition, epoch, given_back))
+        # The loop itself keeps only a weak reference.
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _revoke(self, partition: int, epoch: int, given_back: Callable[[int, int], None]) -> None:
+        try:
+            if self._assigned.get(partition) == epoch:
+                await self._assignments.revoked(partition)
+        except Exception:  # the user's code failed; the partition must go on elsewhere
+            log.exception("revoked_failed", partition=partition)
+        finally:
+            if self._assigned.get(partition) == epoch:
+                del self._assigned[partition]
+            # A commit that was called before `revoked` returned is still to count, if nobody waited for it too.
+            self._after_commits(partial(given_back, partition, epoch))
+
+    def lost(self, partition: int, epoch: int) -> None:
+        """Stop with a partition at once."""
+        if self._assigned.get(partition) == epoch:
+            del self._assigned[partition]
+            self._positions.drop(partition)
+            self._assignments.lost(partition)
+
+    def drop_expired(self) -> None:
+        """Lose what our own clock says is over: the process was stopped, or the database gone, for too long."""
+        for partition, epoch in self._leases.drop_expired().items():
+            self.lost(partition, epoch)

@@ -1,0 +1,174 @@
+"""The writing side: many calls of `send` become one transaction, and one fsync."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sqlalchemy import Connection, update
+
+from forebay.queues.contract import Position, Record
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
+from forebay.schemas.portal import partition_of
+
+from .connection_thread import ConnectionThread, tell
+from .database import Database, Place, Row
+from .headers import pack
+from .schema import Stream, find
+from .tables import meta
+
+#: What one transaction takes at most: others wait for it, and for its fsync.
+_BATCH_RECORDS = 1024
+_BATCH_BYTES = 8 * 1024 * 1024
+
+#: A record may have so many bytes; one that is larger would hold up every other writer.
+_MAX_RECORD_BYTES = 64 * 1024 * 1024
+
+#: What the key's column takes in every database.
+_MAX_KEY_CHARS = 255
+
+#: The signed 64 bits of a BIGINT.
+_MAX_TIMESTAMP = 2**63 - 1
+
+#: Seconds after which a queue that doesn't answer a check is called unavailable.
+_CHECK_S = 5.0
+
+#: Hashing a key is pure Python and takes longer than the rest of its way; keys come again and again.
+_partition_of = lru_cache(maxsize=100_000)(partition_of)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sent:
+    """One call of `send`, on its way to the disk."""
+
+    stream: str
+    record: Record
+    headers: bytes
+    answer: "asyncio.Future[Position]"
+
+    def row(self, place: Place, offset: int) -> Row:
+        """The record as it stands at this place."""
+        record = self.record
+        return Row(*place, offset, record.timestamp_ms, record.key, self.headers, record.value)
+
+
+class SqlProducer:
+    """Hands records to a thread that writes all that waits at once, in the order of the calls."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._thread = ConnectionThread(database, "forebay-producer")
+        self._waiting: deque[_Sent] = deque()
+        self._streams: dict[str, Stream] = {}
+
+    async def send(self, stream: str, record: Record) -> Position:
+        """As in the contract; a record has at most 64 MiB."""
+        headers = _checked(record)
+        loop = asyncio.get_running_loop()
+        sent = _Sent(stream=stream, record=record, headers=headers, answer=loop.create_future())
+        self._waiting.append(sent)
+        self._thread.post(self._write_waiting)
+        return await sent.answer
+
+    async def check(self) -> None:
+        """As in the contract: a transaction of its own goes to the disk."""
+        try:
+            async with asyncio.timeout(_CHECK_S):
+                await self._thread.run(self._touch)
+        except TimeoutError as error:
+            raise QueueUnavailable(
+                f"{self._database.name} took nothing for {_CHECK_S:.0f} s: the disk hangs, or another process that "
+                "writes to it is stopped"
+            ) from error
+
+    async def close(self) -> None:
+        """As in the contract."""
+        await self._thread.close()
+
+    def _touch(self, connection: Connection) -> None:
+        with self._database.writing(connection):
+            connection.execute(update(meta).where(meta.c.name == "checks").values(value=meta.c.value + 1))
+
+    def _write_waiting(self) -> None:
+        batch = self._take_batch()
+        if batch:
+            tell(batch[0].answer.get_loop(), _answer, batch, self._write(batch))
+
+    def _take_batch(self) -> list[_Sent]:
+        batch: list[_Sent] = []
+        size = 0
+        while self._waiting and len(batch) < _BATCH_RECORDS and size < _BATCH_BYTES:
+            batch.append(self._waiting.popleft())
+            size += len(batch[-1].record.value)
+        return batch
+
+    def _write(self, batch: Sequence[_Sent]) -> "list[Position | QueueError]":
+        try:
+            with self._thread.connected() as connection, self._database.writing(connection):
+                return self._place(connection, batch)
+        except Exception as error:  # a thread that died would leave its callers waiting for ever
+            return [_copy(error) for _ in batch]
+
+    def _place(self, connection: Connection, batch: Sequence[_Sent]) -> "list[Position | QueueError]":
+        places = [self._place_of(connection, sent) for sent in batch]
+        counts = Counter(place for place in places if isinstance(place, Place))
+        following = self._database.take_offsets(connection, counts)
+        outcomes: list[Position | QueueError] = []
+        rows = []
+        for sent, place in zip(batch, places, strict=True):
+            if isinstance(place, QueueError):
+                outcomes.append(place)
+                continue
+            offset = following[place]
+            following[place] = offset + 1
+            rows.append(sent.row(place, offset))
+            outcomes.append(Position(partition=place.partition, offset=offset))
+        self._database.append(connection, rows)
+        return outcomes
+
+    def _place_of(self, connection: Connection, sent: _Sent) -> Place | UnknownStream:
+        if sent.stream not in self._streams:
+            try:
+                self._streams[sent.stream] = find(connection, sent.stream)
+            except UnknownStream as error:
+                return error
+        stream = self._streams[sent.stream]
+        return Place(stream.id, _partition_of(sent.record.key, stream.partitions))
+
+
+def _checked(record: Record) -> bytes:
+    """The record's headers, packed, if the queue can keep the record: one that fails would fail its whole batch."""
+    try:
+        record.key.encode()
+        headers = pack(record.headers)
+    except UnicodeEncodeError as error:
+        raise RecordRefused(f"the record's key or a header's name is no text: {error.reason}") from error
+    size = len(headers) + len(record.value)
+    if size > _MAX_RECORD_BYTES:
+        raise RecordRefused(f"the record has {size} bytes; the SQL queue takes {_MAX_RECORD_BYTES}")
+    if len(record.key) > _MAX_KEY_CHARS:
+        raise RecordRefused(f"the record's key has {len(record.key)} characters; the SQL queue takes {_MAX_KEY_CHARS}")
+    if abs(record.timestamp_ms) > _MAX_TIMESTAMP:
+        raise RecordRefused(f"the record's time {record.timestamp_ms} is not in milliseconds since the epoch")
+    return headers
+
+
+def _answer(batch: Sequence[_Sent], outcomes: "Sequence[Position | QueueError]") -> None:
+    for sent, outcome in zip(batch, outcomes, strict=True):
+        # Whoever was cancelled has stopped waiting, and left us an answer that is done.
+        with suppress(asyncio.InvalidStateError):
+            if isinstance(outcome, QueueError):
+                sent.answer.set_exception(outcome)
+            else:
+                sent.answer.set_result(outcome)
+
+
+def _copy(error: Exception) -> QueueError:
+    """The error anew: one exception that many callers raise would gather all of their tracebacks."""
+    if not isinstance(error, QueueError):
+        return QueueUnavailable(f"the batch could not be written: {error!r}")
+    copy = type(error)(*error.args)
+    copy.__cause__ = error.__cause__
+    return copy

@@ -1,0 +1,85 @@
+"""The SQL queue: its promises, its streams, and its parts."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import make_url
+
+from forebay.queues.contract import Consumer, Inspector, Producer, Promises, Queue
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.settings import QueueSettings
+
+from .connection_thread import ConnectionThread
+from .consumer import NOTE_BYTES, SqlConsumer
+from .database import Database
+from .inspector import SqlInspector
+from .producer import SqlProducer
+from .retention import Retention
+from .schema import make, missing, missing_all
+from .sqlite import SqliteDatabase
+
+_MS_AN_HOUR = 3_600_000
+
+
+class SqlQueue:
+    """Streams in the tables of one database."""
+
+    promises = Promises(durable=True, ordered=True, groups=True, shared=True, replay=True, note_bytes=NOTE_BYTES)
+
+    def __init__(self, database: Database, retention: Retention) -> None:
+        self._database, self._retention = database, retention
+
+    async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
+        """As in the contract; makes no file."""
+        names = list(streams)
+        if not self._database.exists():
+            return [f"database {self._database.name}", *missing_all(names, partitions)]
+        thread = ConnectionThread(self._database, "forebay-schema")
+        try:
+            return await thread.run(lambda connection: missing(connection, names, partitions))
+        finally:
+            await thread.close()
+
+    async def ensure(self, streams: Iterable[str], partitions: int) -> list[str]:
+        """As in the contract."""
+        names = list(streams)
+        made = [] if self._database.exists() else [f"database {self._database.name}"]
+        self._create()
+        thread = ConnectionThread(self._database, "forebay-schema")
+        try:
+            return made + await thread.run(lambda connection: self._make(connection, names, partitions))
+        finally:
+            await thread.close()
+
+    def _create(self) -> None:
+        try:
+            self._database.create()
+        except OSError as error:
+            raise QueueUnavailable(
+                f"{self._database.name} can't be made: {error.strerror}; look at data_dir and queue_url"
+            ) from error
+
+    def _make(self, connection: Connection, names: list[str], partitions: int) -> list[str]:
+        with self._database.writing(connection):
+            return make(connection, names, partitions)
+
+    def producer(self) -> Producer:
+        """As in the contract."""
+        return SqlProducer(self._database)
+
+    def consumer(self, stream: str, group: str, *, session_s: float = 10.0) -> Consumer:
+        """As in the contract."""
+        return SqlConsumer(self._database, stream, group, session_s=session_s, retention=self._retention)
+
+    def inspector(self) -> Inspector:
+        """As in the contract."""
+        return SqlInspector(self._database)
+
+    async def close(self) -> None:
+        """As in the contract: the parts share nothing."""
+
+
+def open_queue(settings: QueueSettings) -> Queue:
+    """The queue that the setting `queue_url` names."""
+    retention = Retention(stream=settings.topic, keep_ms=round(settings.retention_h * _MS_AN_HOUR))
+    return SqlQueue(SqliteDatabase(make_url(settings.queue_url)), retention)

@@ -1,0 +1,97 @@
+"""Which tables and streams there are, and making them."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, inspect, select
+
+from forebay.queues.errors import QueueError, UnknownStream
+
+from .database import Place
+from .tables import VERSION, meta, metadata, partition, stream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """A stream as the database knows it. It never changes."""
+
+    id: int
+    name: str
+    partitions: int
+
+    def places(self) -> list[Place]:
+        """All of its partitions."""
+        return [Place(self.id, number) for number in range(self.partitions)]
+
+
+def find(connection: Connection, name: str) -> Stream:
+    """The stream of this name. Raises `UnknownStream`."""
+    row = connection.execute(select(stream.c.id, stream.c.partitions).where(stream.c.name == name)).one_or_none()
+    if row is None:
+        raise UnknownStream(f"the queue has no stream {name!r}; `forebay topics ensure` makes it")
+    return Stream(id=row.id, name=name, partitions=row.partitions)
+
+
+def check_version(connection: Connection, database: str) -> None:
+    """Refuse tables that a newer Forebay made: we might damage what we don't know."""
+    if not inspect(connection).has_table(meta.name):
+        return
+    version = connection.execute(select(meta.c.value).where(meta.c.name == "version")).scalar()
+    if version is not None and version > VERSION:
+        raise QueueError(
+            f"{database} was made by a newer Forebay (tables {version}, this one knows {VERSION}): upgrade this one"
+        )
+
+
+def missing(connection: Connection, names: Iterable[str], partitions: int) -> list[str]:
+    """What `make` would make."""
+    tables = inspect(connection).get_table_names()
+    existing = _existing(connection) if stream.name in tables else ()
+    return [*_missing_tables(tables), *_missing_streams(existing, names, partitions)]
+
+
+def missing_all(names: Iterable[str], partitions: int) -> list[str]:
+    """What `make` would make in an empty database."""
+    return [*_missing_tables(()), *_missing_streams((), names, partitions)]
+
+
+def _missing_tables(there: Collection[str]) -> list[str]:
+    return [f"table {table}" for table in metadata.tables if table not in there]
+
+
+def _missing_streams(existing: Iterable[Stream], names: Iterable[str], partitions: int) -> list[str]:
+    """The streams that are not there; one that has another number of partitions is an error."""
+    there = {found.name: found.partitions for found in existing}
+    for name in names:
+        if there.get(name, partitions) != partitions:
+            raise QueueError(
+                f"stream {name} has {there[name]} partitions, not {partitions}: another number would move portals to "
+                f"other partitions and break their order. Set partitions = {there[name]}, or choose another topic"
+            )
+    return [f"stream {name} with {partitions} partitions" for name in dict.fromkeys(names) if name not in there]
+
+
+def make(connection: Connection, names: Iterable[str], partitions: int) -> list[str]:
+    """Make what is missing, inside the caller's transaction."""
+    names = list(names)
+    made = missing(connection, names, partitions)
+    metadata.create_all(connection)
+    if connection.execute(select(meta.c.name)).first() is None:
+        connection.execute(meta.insert(), [{"name": "version", "value": VERSION}, {"name": "checks", "value": 0}])
+    there = {found.name for found in _existing(connection)}
+    for name in dict.fromkeys(names):
+        if name not in there:
+            _make_stream(connection, name, partitions)
+    return made
+
+
+def _make_stream(connection: Connection, name: str, partitions: int) -> None:
+    connection.execute(stream.insert(), {"name": name, "partitions": partitions})
+    made = find(connection, name)
+    empty = {"next_offset": 0, "first_offset": 0}
+    connection.execute(partition.insert(), [place._asdict() | empty for place in made.places()])
+
+
+def _existing(connection: Connection) -> list[Stream]:
+    rows = connection.execute(select(stream.c.id, stream.c.name, stream.c.partitions))
+    return [Stream(id=row.id, name=row.name, partitions=row.partitions) for row in rows]

@@ -1,0 +1,70 @@
+"""The tables. Times are in milliseconds since the epoch."""
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, MetaData, String, Table
+
+#: Raised with every change of the tables; a program refuses a database that is newer than it knows.
+VERSION = 1
+
+#: A topic's 200 characters, our suffix, and room.
+_NAME = String(255)
+
+metadata = MetaData()
+
+meta = Table(
+    "forebay_meta",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+stream = Table(
+    "forebay_stream",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", _NAME, nullable=False, unique=True),
+    Column("partitions", Integer, nullable=False),
+)
+
+partition = Table(
+    "forebay_partition",
+    metadata,
+    Column("stream", ForeignKey(stream.c.id), primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("first_offset", BigInteger, nullable=False),
+)
+
+# The time stands before the bulky columns: looking for a time then needs no overflow page.
+record = Table(
+    "forebay_record",
+    metadata,
+    Column("stream", ForeignKey(stream.c.id), primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("timestamp_ms", BigInteger, nullable=False),
+    Column("key", _NAME, nullable=False),
+    Column("headers", LargeBinary, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+)
+
+claim = Table(
+    "forebay_claim",
+    metadata,
+    Column("group", _NAME, primary_key=True),
+    Column("stream", ForeignKey(stream.c.id), primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("owner", _NAME),
+    Column("epoch", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("note", LargeBinary, nullable=False),
+)
+
+member = Table(
+    "forebay_member",
+    metadata,
+    Column("group", _NAME, primary_key=True),
+    Column("stream", ForeignKey(stream.c.id), primary_key=True),
+    Column("member", _NAME, primary_key=True),
+    Column("expires_at", BigInteger, nullable=False),
+)

@@ -1,0 +1,89 @@
+"""`forebay process` alone: several workers, their metrics, and handlers that don't end."""
+
+import asyncio
+import re
+import socket
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from forebay.console.settings import load_settings
+from forebay.processors.testing import event
+from forebay.queues.contract import Record
+from forebay.queues.opening import open_queue
+from forebay.schemas.codec import codec
+from forebay.schemas.names import streams
+
+HANDLERS = """
+import os
+import threading
+
+from forebay import Handlers
+
+handlers = Handlers()
+book = os.open("handled.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+
+
+@handlers.on("*")
+async def handle(event):
+    os.write(book, f"{event.id}\\n".encode())
+
+
+@handlers.on("ONTASKADD")
+def hang(event):
+    os.write(book, b"hangs\\n")
+    threading.Event().wait()
+"""
+
+
+async def put(site: Any, *codes: str) -> None:
+    settings = load_settings(options={"data_dir": site.settings["data_dir"]}, environ={}).settings
+    queue = open_queue(settings)
+    await queue.ensure(streams(settings.topic), settings.partitions)
+    producer = queue.producer()
+    for number, code in enumerate(codes):
+        made = event(code, portal=f"portal-{number}.bitrix24.example")
+        now_ms = round(datetime.now(UTC).timestamp() * 1000)
+        await producer.send(settings.topic, Record(key=made.portal, value=codec().encode(made), timestamp_ms=now_ms))
+    await producer.close()
+    await queue.close()
+
+
+def lines(folder: Path) -> list[str]:
+    book = folder / "handled.log"
+    return book.read_text().split() if book.exists() else []
+
+
+def handled_in_all(port: int) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        found = re.findall(r"^forebay_events_handled_total\{.*\} (.*)$", answer.read().decode(), re.MULTILINE)
+    return sum(float(value) for value in found)
+
+
+def test_several_workers_share_the_work_and_their_metrics(site: Any) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    site.settings["metrics_bind"] = f"127.0.0.1:{port}"
+    (site.folder / "shop.py").write_text(HANDLERS)
+    asyncio.run(put(site, *["ONCRMDEALADD"] * 100))
+    site.start("process", "process", "shop:handlers", "--processes", "2")
+
+    site.wait("every event", lambda: len(lines(site.folder)) == 100)
+
+    site.wait("the metrics", lambda: handled_in_all(port) == 100)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=10) as answer:
+        assert b'"worker 2":{"state":"ok"' in answer.read()
+    assert site.stop("process") == 0
+
+
+def test_a_handler_that_never_ends_keeps_no_process_from_stopping(site: Any) -> None:
+    site.settings["drain_s"] = "0.2"
+    (site.folder / "shop.py").write_text(HANDLERS)
+    asyncio.run(put(site, "ONTASKADD"))
+    site.start("process", "process", "shop:handlers")
+    site.wait("the handler", lambda: lines(site.folder) == ["hangs"])
+
+    assert site.stop("process") == 0
+    assert "1 handlers did not end" in site.log("process")

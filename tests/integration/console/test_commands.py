@@ -1,0 +1,217 @@
+"""The commands over a queue on SQLite, as one calls them."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from forebay.console.cli import build
+from forebay.processors.dead_letters import Circumstances, dead_letter
+from forebay.processors.errors import Reject
+from forebay.processors.testing import event
+from forebay.queues.contract import Record, StoredRecord
+from forebay.queues.opening import open_queue
+from forebay.queues.settings import QueueSettings
+from forebay.schemas import names
+from forebay.schemas.codec import codec
+
+TOPIC = "bitrix24.events"
+
+
+class Command:
+    """`forebay` in this process, over the data of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = QueueSettings(data_dir=folder / "data")
+
+    def run(self, *arguments: str, status: int = 0) -> str:
+        done = CliRunner().invoke(build(), ["--data-dir", str(self.settings.data_dir), *arguments])
+        if isinstance(done.exception, Exception) and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        assert done.exit_code == status, done.output
+        return done.stdout
+
+    def rows(self, *arguments: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.run(*arguments, "--json").splitlines()]
+
+    def put(self, stream: str, *records: Record) -> None:
+        asyncio.run(self._put(stream, records))
+
+    async def _put(self, stream: str, records: tuple[Record, ...]) -> None:
+        queue = open_queue(self.settings)
+        await queue.ensure(names.streams(TOPIC), self.settings.partitions)
+        producer = queue.producer()
+        for record in records:
+            await producer.send(stream, record)
+        await producer.close()
+        await queue.close()
+
+
+@pytest.fixture
+def forebay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.chdir(tmp_path)
+    return Command(tmp_path)
+
+
+def a_record(number: int, portal: str = "one.bitrix24.example") -> Record:
+    made = event("ONCRMDEALADD", data={"FIELDS": {"ID": str(number)}}, portal=portal)
+    return Record(key=portal, value=codec().encode(made), timestamp_ms=1_772_366_400_000 + number)
+
+
+def a_dead_record(number: int, portal: str = "one.bitrix24.example") -> Record:
+    record = a_record(number, portal)
+    stood = StoredRecord(
+        key=portal, value=record.value, timestamp_ms=record.timestamp_ms, stream=TOPIC, partition=3, offset=number
+    )
+    try:
+        raise Reject(f"no stock for {number}")
+    except Reject as error:
+        died = Circumstances(group="forebay", handler="shop:deal", attempts=1, error=error, at_ms=1_772_366_500_000)
+        return dead_letter(stood, died)
+
+
+def test_topics_are_planned_and_made(forebay: Command) -> None:
+    missing = forebay.run("topics", "plan", "--json", status=1).splitlines()
+    made = forebay.rows("topics", "ensure")
+    again = forebay.rows("topics", "ensure")
+
+    assert [json.loads(line)["missing"] for line in missing] == [row["made"] for row in made]
+    assert all(any(stream in row["made"] for row in made) for stream in names.streams(TOPIC))
+    assert again == []
+    assert forebay.rows("topics", "plan") == []
+
+
+def test_tail_and_lag_show_what_is_there(forebay: Command) -> None:
+    forebay.put(TOPIC, *(a_record(number) for number in range(3)))
+
+    shown = forebay.rows("tail", "--from", "earliest", "--count", "3")
+    lag = forebay.rows("lag")
+    of_portal = forebay.rows("lag", "--portal", "HTTPS://One.Bitrix24.Example/")
+
+    assert [row["data"]["FIELDS"]["ID"] for row in shown] == ["0", "1", "2"]
+    assert len(lag) == forebay.settings.partitions
+    assert sum(row["records"] for row in lag) == 3
+    assert of_portal[0]["records"] == 3
+
+
+def test_dead_letters_are_shown_replayed_and_discarded(forebay: Command) -> None:
+    forebay.put(names.dead(TOPIC), a_dead_record(1), a_dead_record(2), a_dead_record(3, "two.bitrix24.example"))
+    listed = forebay.rows("dead", "list")
+    chosen = next(row["id"] for row in listed if row["portal"] == "one.bitrix24.example")
+
+    (shown,) = forebay.rows("dead", "show", chosen)
+    page = forebay.run("dead", "show", chosen)
+    would = forebay.rows("dead", "replay", "--all", "--dry-run")
+    untouched = forebay.rows("dead", "list")
+    forebay.run("dead", "replay", chosen)
+    forebay.run("dead", "discard", "--portal", "two.bitrix24.example", "--error", "no stock")
+    left = forebay.rows("dead", "list")
+
+    assert shown["event"]["data"] == {"FIELDS": {"ID": shown["error"].split()[-1]}}
+    assert shown["handler"] == "shop:deal"
+    assert "Reject" in shown["error_class"]
+    assert "raise Reject" in page
+    assert would == listed == untouched
+    assert len(left) == 1
+    (replayed,) = forebay.rows("tail", "--from", "earliest", "--count", "1")
+    assert replayed["id"] == chosen
+
+
+def test_nothing_is_replayed_without_a_filter(forebay: Command) -> None:
+    from forebay.console.errors import WrongUsage
+
+    forebay.put(names.dead(TOPIC), a_dead_record(1))
+
+    for arguments in ([], ["--all", "--portal", "one.bitrix24.example"]):
+        with pytest.raises(WrongUsage, match="--all"):
+            forebay.run("dead", "replay", *arguments)
+
+
+def test_the_quarantine_is_listed_and_discarded(forebay: Command) -> None:
+    headers = ((names.QUARANTINE_ID, b"q-1"), (names.QUARANTINE_REASON, b"too_many_fields"))
+    forebay.put(names.quarantine(TOPIC), Record(key="p.example", value=b"a=1&b=2", timestamp_ms=5, headers=headers))
+
+    (listed,) = forebay.rows("quarantine", "list")
+    (shown,) = forebay.rows("quarantine", "show", "q-1")
+    forebay.run("quarantine", "discard", "--all", "--yes")
+
+    assert (listed["id"], listed["error_class"]) == ("q-1", "too_many_fields")
+    assert shown["body"] == "a=1&b=2"
+    assert forebay.rows("quarantine", "list") == []
+
+
+def test_doctor_finds_what_is_there_and_what_is_not(forebay: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREBAY_TOKENS", '{"*": "a secret token"}')
+    before = {row["check"]: row for row in forebay.rows("doctor")}
+    forebay.put(TOPIC, a_record(1))
+    after = {row["check"]: row for row in forebay.rows("doctor")}
+
+    assert before["queue"]["state"] == "warn"
+    assert before["queue"]["remedy"] == "forebay topics ensure"
+    assert after["queue"]["state"] == "ok"
+    assert after["newest record"]["detail"].endswith("s old")
+    assert after["setting tokens"]["detail"] == "{*: [***]} (FOREBAY_TOKENS)"
+    assert after["auth /bitrix24"]["state"] == "ok"
+    assert after["seal_keys"]["state"] == "warn"
+    assert "a secret token" not in str(after) + forebay.run("doctor")
+
+
+def test_handlers_are_listed(forebay: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", list(sys.path))
+    (tmp_path / "listed_shop.py").write_text(
+        "from forebay import Handlers\nhandlers = Handlers()\n"
+        "@handlers.on('ONCRM*', deadline_s=5)\nasync def deal(event): ...\n"
+    )
+
+    (row,) = forebay.rows("handlers", "listed_shop:handlers")
+
+    assert (row["pattern"], row["kind"], row["handler"], row["async"]) == ("ONCRM*", "event", "listed_shop:deal", True)
+    assert row["deadline_s"] == 5
+
+
+def run(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "forebay.console.cli", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["--version"], 0, ""),
+        (["lag"], 1, "there is no queue at forebay-data/queue.db yet; `forebay topics ensure` makes it"),
+        (["--queue-url", "carrier-pigeon://x", "lag"], 1, "no queue is called 'carrier-pigeon'"),
+        (["tail", "--from", "yesterday"], 2, "'yesterday' is no time"),
+        (["tail", "--portal", "a..b"], 2, "--portal: 'a..b' is not a portal's domain"),
+        (["ingest", "--bind", "0.0.0.0:1"], 2, "auth: calls must be proved"),
+        (["--queue-url", "memory://", "up"], 2, "memory:// is seen by one alone"),
+        (["process", "nothing"], 2, "should be MODULE:OBJECT"),
+        (["no-such-command"], 2, "No such command"),
+        (["dead", "show", "x"], 1, "there is no queue at"),
+    ],
+)
+def test_errors_are_a_line_and_a_status(tmp_path: Path, arguments: list[str], status: int, told: str) -> None:
+    done = run(*arguments, cwd=tmp_path)
+
+    assert done.returncode == status, done.stderr
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    heavy = "{'pydantic', 'sqlalchemy', 'falcon', 'gunicorn', 'fastavro', 'structlog', 'uvloop', 'prometheus_client'}"
+    script = (
+        "import sys; from forebay.console.cli import build\n"
+        "try: build()(['--help'])\n"
+        f"except SystemExit: assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert all(command in done.stdout for command in ("up", "ingest", "process", "send", "tail", "dead", "doctor"))

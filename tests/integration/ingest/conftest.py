@@ -1,0 +1,163 @@
+"""A real ingest: gunicorn in a process of its own, on a free port, with SQLite in a fresh folder."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forebay.ingest.settings import IngestSettings
+from forebay.queues.contract import StoredRecord
+from forebay.queues.opening import open_queue
+
+TOKEN = "51856fefc120afa4b628cc82d3935cce"
+
+_SERVE = """
+import json, sys
+from forebay.ingest.server import serve
+from forebay.ingest.settings import IngestSettings
+serve(IngestSettings(**json.loads(sys.argv[1])))
+"""
+
+#: A machine that is busy with other tests needs its time to start Python twice.
+_START_S = 30.0
+
+
+@dataclass(kw_only=True)
+class Served:
+    """An ingest that runs."""
+
+    port: int
+    process: "subprocess.Popen[bytes]"
+    settings: dict[str, Any]
+    log: Path
+
+    def call(self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+        """Status and body of the answer."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, headers or {})
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def raw(self, *pieces: bytes, timeout_s: float = 20.0) -> bytes:
+        """Everything that the server sends back until it closes, or has sent what can be the end of an answer."""
+        with self.connection(timeout_s) as connection:
+            for piece in pieces:
+                try:
+                    connection.sendall(piece)
+                except (ConnectionResetError, BrokenPipeError):
+                    break
+            return read_answer(connection)
+
+    def connection(self, timeout_s: float = 20.0) -> socket.socket:
+        """A connection of one's own."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s)
+
+    def workers(self) -> list[int]:
+        """The ids of the worker processes."""
+        text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in text.split()]
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to stop; its exit status."""
+        self.process.send_signal(how)
+        return self.process.wait(30)
+
+    async def stored(self, suffix: str = "") -> list[StoredRecord]:
+        """What stands in the queue, in order within each partition."""
+        inspector = open_queue(IngestSettings(**self.settings)).inspector()
+        try:
+            stream = f"bitrix24.events{suffix}"
+            bounds = await inspector.bounds(stream)
+            found = [await inspector.read(stream, number, at.start, 10_000) for number, at in sorted(bounds.items())]
+            return [record for records in found for record in records]
+        finally:
+            await inspector.close()
+
+
+def read_answer(connection: socket.socket) -> bytes:
+    """One answer: to the end of its declared body, or to the end of the connection."""
+    got = b""
+    while not _is_whole(got):
+        try:
+            piece = connection.recv(65536)
+        except ConnectionResetError:
+            break
+        if not piece:
+            break
+        got += piece
+    return got
+
+
+def _is_whole(got: bytes) -> bool:
+    head, end, body = got.partition(b"\r\n\r\n")
+    declared = [line.partition(b":")[2] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return bool(end) and bool(declared) and len(body) >= int(declared[0])
+
+
+def free_port() -> int:
+    """A port that nobody uses just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+Start = Callable[..., Served]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts ingests, and ends those that still run when the module's tests are done."""
+    running: list[Served] = []
+
+    def _start(**settings: Any) -> Served:
+        folder = tmp_path_factory.mktemp("ingest")
+        port = free_port()
+        settings = {"bind": f"127.0.0.1:{port}", "data_dir": str(folder), "drain_s": 10, **settings}
+        log = folder / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _SERVE, json.dumps(settings)],
+                stdout=output,
+                stderr=output,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+        served = Served(port=port, process=process, settings=settings, log=log)
+        running.append(served)
+        _wait_until_ready(served)
+        return served
+
+    yield _start
+    for served in running:
+        if served.process.poll() is None:
+            served.process.kill()
+            for worker in served.workers():
+                os.kill(worker, signal.SIGKILL)
+            served.process.wait(10)
+
+
+def _wait_until_ready(served: Served) -> None:
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        if served.process.poll() is not None:
+            break
+        try:
+            if served.call("/ready")[0] == 200:
+                return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    served.process.kill()
+    raise AssertionError(f"the ingest was not ready: {served.log.read_text()}")

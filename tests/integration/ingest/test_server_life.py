@@ -1,0 +1,197 @@
+"""The real server, from its first readiness to its last answer."""
+
+import os
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from forebay.schemas.codec import codec
+
+from .conftest import TOKEN, Served, Start, free_port, read_answer
+
+#: Longer than any of these waits takes, even on a machine that is busy with other tests.
+DEADLINE_S = 20.0
+
+
+def event(number: int, portal: str = "a.bitrix24.ru") -> bytes:
+    return (
+        f"event=ONCRMDEALADD&data[FIELDS][ID]={number}&auth[domain]={portal}&auth[application_token]={TOKEN}"
+    ).encode()
+
+
+def request(body: bytes) -> bytes:
+    return b"POST /bitrix24 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+async def test_events_over_kept_connections_and_two_workers_keep_the_order_of_their_portal(start: Start) -> None:
+    served = start(ingest_processes=2, auth="tokens", tokens={"*": TOKEN})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda portal: _send_in_order(served, f"p{portal}.bitrix24.ru"), range(8)))
+
+    numbers: dict[str, list[str]] = {}
+    for record in await served.stored():
+        numbers.setdefault(record.key, []).append(codec().decode(record.value).fields["data[FIELDS][ID]"])
+    assert numbers == {f"p{portal}.bitrix24.ru": [str(number) for number in range(25)] for portal in range(8)}
+
+
+def _send_in_order(served: Served, portal: str) -> None:
+    kept = served.connection()
+    for number in range(25):
+        # Every other one over a connection of its own, which another worker may accept.
+        connection = kept if number % 2 else served.connection()
+        connection.sendall(request(event(number, portal)))
+        assert read_answer(connection).startswith(b"HTTP/1.1 200")
+        if connection is not kept:
+            connection.close()
+    kept.close()
+
+
+def test_counts_of_all_workers_are_added_up_and_survive_a_worker(start: Start) -> None:
+    served = start(ingest_processes=2, auth="none")
+    for number in range(20):
+        served.call("/bitrix24", event(number))
+
+    os.kill(served.workers()[0], signal.SIGKILL)
+    served.call("/bitrix24", event(20))
+
+    text = served.call("/metrics")[1].decode()
+    assert 'forebay_ingest_requests_total{endpoint="/bitrix24",outcome="accepted"} 21.0' in text
+    assert "bitrix24.ru" not in text
+
+
+def test_metrics_at_an_address_of_their_own_take_no_events(start: Start) -> None:
+    port = free_port()
+    served = start(auth="none", metrics_bind=f"127.0.0.1:{port}")
+    metrics = Served(port=port, process=served.process, settings=served.settings, log=served.log)
+
+    statuses = {
+        "here": metrics.call("/metrics")[0],
+        "there": served.call("/metrics")[0],
+        "event here": metrics.call("/bitrix24", event(1))[0],
+        "event there": served.call("/bitrix24", event(1))[0],
+        "ready here": metrics.call("/ready")[0],
+    }
+
+    assert statuses == {"here": 200, "there": 404, "event here": 404, "event there": 200, "ready here": 200}
+
+
+async def test_a_call_that_runs_when_the_stop_comes_is_kept_and_answered(start: Start) -> None:
+    served = start(auth="none")
+    body = event(7)
+    with served.connection() as running, served.connection() as idle:
+        running.sendall(request(body)[:-5])
+        idle.sendall(request(event(6)))
+        read_answer(idle)
+
+        served.process.send_signal(signal.SIGTERM)
+        of_idle = idle.recv(1)
+        running.sendall(body[-5:])
+        answer = read_answer(running)
+    status = served.process.wait(DEADLINE_S)
+
+    assert of_idle == b""
+    assert answer.startswith(b"HTTP/1.1 200") and b"onnection: close" in answer
+    assert status == 0
+    ids = [codec().decode(record.value).fields["data[FIELDS][ID]"] for record in await served.stored()]
+    assert ids == ["6", "7"]
+
+
+def test_a_stop_leaves_neither_process_nor_folder(start: Start) -> None:
+    served = start(auth="none")
+    folder = _metrics_folder(served)
+
+    status = served.stop()
+
+    assert status == 0
+    assert not folder.exists()
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_queues_nothing(start: Start) -> None:
+    served = start(auth="none")
+    connection = served.connection()
+    connection.sendall(request(event(1))[:-5])
+
+    connection.close()
+    _wait_for_line(served.log, "caller_left")
+
+    assert 'outcome="accepted"} 0.0' in served.call("/metrics")[1].decode()
+
+
+async def test_a_client_that_does_not_wait_for_its_answer_is_kept_all_the_same(start: Start) -> None:
+    served = start(auth="none")
+
+    with served.connection() as connection:
+        connection.sendall(request(event(1)))
+        connection.shutdown(socket.SHUT_RDWR)
+    _wait_for_count(served, 'outcome="accepted"} 1.0')
+
+    assert len(await served.stored()) == 1
+
+
+def test_a_connection_that_never_sends_a_request_is_closed(start: Start) -> None:
+    served = start(auth="none", body_timeout_s=0.2)
+
+    with served.connection() as silent, served.connection() as slow:
+        slow.sendall(b"POST /bitrix24 HTTP/1.1\r\nHost:")
+        ends = silent.recv(1), slow.recv(1)
+
+    assert ends == (b"", b"")
+
+
+def test_a_connection_that_has_sent_a_request_may_be_silent_for_longer(start: Start) -> None:
+    served = start(auth="none", body_timeout_s=0.2)
+
+    with served.connection() as kept:
+        kept.sendall(request(event(1)))
+        first = read_answer(kept)
+        # Opened later, and closed for its silence: so the deadline of the other is over too.
+        with served.connection() as silent:
+            silent.recv(1)
+        kept.sendall(request(event(2)))
+        second = read_answer(kept)
+
+    assert first.startswith(b"HTTP/1.1 200") and second.startswith(b"HTTP/1.1 200")
+
+
+def test_a_body_that_is_too_slow_is_answered_with_408(start: Start) -> None:
+    served = start(auth="none", body_timeout_s=0.2)
+
+    answer = served.raw(request(event(1))[:-5])
+
+    assert answer.startswith(b"HTTP/1.1 408") and b"body_too_slow" in answer
+
+
+def test_the_address_of_the_sender_and_its_token_are_in_no_log(start: Start) -> None:
+    served = start(auth="tokens", tokens={"*": TOKEN})
+    wrong = event(1).replace(TOKEN.encode(), b"stolen-token-of-somebody")
+
+    status, _ = served.call("/bitrix24?secret=in-the-address", wrong)
+    served.call("/bitrix24", event(1))
+    served.stop()
+
+    log = served.log.read_text()
+    assert status == 403
+    assert "not_our_portal" in log
+    assert not any(secret in log for secret in (TOKEN, "stolen-token", "in-the-address"))
+
+
+def _metrics_folder(served: Served) -> Path:
+    maps = Path(f"/proc/{served.workers()[0]}/maps").read_text()
+    return next(Path(line.split()[-1]).parent for line in maps.splitlines() if "forebay-metrics-" in line)
+
+
+def _wait_for_line(log: Path, line: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while line not in log.read_text():
+        assert time.monotonic() < deadline, f"{line!r} never came: {log.read_text()}"
+        time.sleep(0.02)
+
+
+def _wait_for_count(served: Served, line: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while line not in served.call("/metrics")[1].decode():
+        assert time.monotonic() < deadline, f"{line!r} never came"
+        time.sleep(0.02)

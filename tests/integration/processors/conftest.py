@@ -1,0 +1,90 @@
+"""A worker over the memory queue: the real one, with waits too short to notice."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from forebay import Handlers
+from forebay.processors.metrics import WorkerMetrics
+from forebay.processors.settings import WorkerSettings
+from forebay.processors.testing import event
+from forebay.processors.worker import Worker
+from forebay.queues.contract import Record, StoredRecord
+from forebay.queues.memory import MemoryQueue
+from forebay.schemas import names
+from forebay.schemas.codec import codec
+
+TOPIC = "bitrix24.events"
+PARTITIONS = 4
+
+
+@dataclass
+class Station:
+    """A queue, handlers, and the workers that were started on them."""
+
+    queue: MemoryQueue = field(default_factory=MemoryQueue)
+    handlers: Handlers = field(default_factory=Handlers)
+    running: dict[Worker, "asyncio.Task[int]"] = field(default_factory=dict)
+
+    async def send(self, portal: str, name: str = "ONCRMDEALADD", id: int = 0, **record: Any) -> None:
+        """Put an event, or a record with another value or headers, into the queue."""
+        value = record.pop("value", None) or codec().encode(event(name, data={"FIELDS": {"ID": id}}, portal=portal))
+        made = Record(key=portal, value=value, timestamp_ms=int(time.time() * 1000), **record)
+        await self.queue.producer().send(TOPIC, made)
+
+    def start(self, *, metrics: WorkerMetrics | None = None, **settings: Any) -> Worker:
+        """A worker that runs."""
+        quick: dict[str, Any] = {
+            "partitions": PARTITIONS,
+            "retry_first_s": 0.001,
+            "commit_interval_s": 0.01,
+            "concurrency": 16,
+            "drain_s": 5.0,
+        }
+        worker = Worker(WorkerSettings(**(quick | settings)), self.handlers, self.queue, metrics=metrics)
+        self.running[worker] = asyncio.create_task(worker.run())
+        return worker
+
+    async def stop(self, worker: Worker) -> int:
+        """Stop it, as SIGTERM does."""
+        worker.stop()
+        return await self.running.pop(worker)
+
+    def dead(self) -> list[StoredRecord]:
+        """Every dead letter."""
+        return [record for log in self.queue.logs[names.dead(TOPIC)] for record in log]
+
+    def committed(self) -> int:
+        """The sum of the group's offsets: with gapless logs the number of finished records."""
+        return sum(commit.offset for commit in self.queue.group_states[TOPIC, "forebay"].commits.values())
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Return when it holds."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+async def station() -> AsyncIterator[Station]:
+    made = Station()
+    await made.queue.ensure(names.streams(TOPIC), PARTITIONS)
+    yield made
+    made.queue.down = False
+    for worker in list(made.running):
+        await made.stop(worker)
+
+
+@pytest.fixture
+def handlers(station: Station) -> Handlers:
+    return station.handlers
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], object]], Any]:
+    return until

@@ -1,0 +1,62 @@
+from collections.abc import Callable, Mapping
+
+from forebay.console.lag import lags
+from forebay.queues.contract import Commit, Record
+from forebay.queues.memory import MemoryQueue
+from forebay.queues.settings import QueueSettings
+from forebay.schemas.portal import partition_of
+
+TOPIC = "bitrix24.events"
+PORTAL = "one.bitrix24.example"
+HERE = partition_of(PORTAL, 4)
+NOW_MS = 1_772_366_400_000 + 60_000
+
+
+class Owner:
+    """Takes every partition that it is given."""
+
+    def assigned(self, partition: int, committed: Commit) -> None: ...
+
+    async def revoked(self, partition: int) -> None: ...
+
+    def lost(self, partition: int) -> None: ...
+
+
+async def test_a_partition_lags_by_its_unfinished_records(
+    queue: MemoryQueue, event: Callable[..., object], record: Callable[..., Record]
+) -> None:
+    for number in range(10):
+        await queue.producer().send(TOPIC, record(event(number, PORTAL)))
+    consumer = queue.consumer(TOPIC, "forebay")
+    await consumer.start(Owner())
+    await consumer.commit({HERE: Commit(offset=4)})
+
+    rows: Mapping[object, Mapping[str, object]] = {
+        row["partition"]: row for row in await lags(queue.inspector(), QueueSettings(), None, NOW_MS)
+    }
+
+    assert rows[HERE] == {"partition": HERE, "records": 6, "seconds": 56.0, "owner": consumer.name}  # type: ignore[attr-defined]
+    assert [row["records"] for partition, row in rows.items() if partition != HERE] == [0, 0, 0]
+
+
+async def test_a_portal_lags_by_its_own_records(
+    queue: MemoryQueue, event: Callable[..., object], record: Callable[..., Record]
+) -> None:
+    other = next(f"p{number}.example" for number in range(99) if partition_of(f"p{number}.example", 4) == HERE)
+    for number in range(10):
+        await queue.producer().send(TOPIC, record(event(number, PORTAL if number % 2 else other)))
+
+    rows = await lags(queue.inspector(), QueueSettings(), PORTAL, NOW_MS)
+
+    assert rows == [{"portal": PORTAL, "partition": HERE, "records": 5, "seconds": 59.0, "owner": None}]
+
+
+async def test_a_group_that_never_came_lags_by_everything(
+    queue: MemoryQueue, event: Callable[..., object], record: Callable[..., Record]
+) -> None:
+    await queue.producer().send(TOPIC, record(event(1)))
+
+    rows = await lags(queue.inspector(), QueueSettings(group="new"), None, NOW_MS)
+
+    assert sum(int(str(row["records"])) for row in rows) == 1
+    assert {row["owner"] for row in rows} == {None}

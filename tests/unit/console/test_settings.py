@@ -1,0 +1,129 @@
+"""Settings: three places, the later wins; every fault at once; no secret is shown."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from forebay.console.settings import BadSettings, Loaded, load_settings
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def written(text: str) -> Path:
+        path = tmp_path / "forebay.toml"
+        path.write_text(text)
+        return path
+
+    return written
+
+
+def faults_of(config: Path | None = None, **environ: str) -> list[str]:
+    with pytest.raises(BadSettings) as refused:
+        load_settings(config, environ=environ)
+    return refused.value.faults
+
+
+def test_the_command_line_wins_over_the_environment_and_that_over_the_file(write: Write) -> None:
+    config = write('topic = "file"\ngroup = "file"\npartitions = 3')
+
+    loaded = load_settings(
+        config, {"topic": "option", "bind": None}, {"FOREBAY_TOPIC": "variable", "FOREBAY_GROUP": "variable"}
+    )
+
+    assert (loaded.settings.topic, loaded.settings.group, loaded.settings.partitions) == ("option", "variable", 3)
+    assert loaded.sources == {"topic": "--topic", "group": "FOREBAY_GROUP", "partitions": str(config)}
+
+
+def test_the_queue_is_sqlite_in_the_data_dir_unless_it_is_named() -> None:
+    assert load_settings(environ={}).settings.queue_url == "sqlite:///forebay-data/queue.db"
+    assert load_settings(environ={"FOREBAY_DATA_DIR": "/d"}).settings.queue_url == "sqlite:////d/queue.db"
+
+
+def test_lists_and_tables_are_json_in_the_environment() -> None:
+    tokens = '{"a.bitrix24.ru": ["one", "two"]}'
+
+    settings = load_settings(environ={"FOREBAY_AUTH": "tokens", "FOREBAY_TOKENS": tokens}).settings
+
+    assert settings.auth == ("tokens",)
+    assert [token.get_secret_value() for token in settings.tokens["a.bitrix24.ru"]] == ["one", "two"]
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("0123456789abcdef0123\n")
+
+    loaded = load_settings(environ={"FOREBAY_AUTH": "url-secret", "FOREBAY_URL_SECRET_FILE": str(secret)})
+
+    assert loaded.settings.url_secret is not None
+    assert loaded.settings.url_secret.get_secret_value() == "0123456789abcdef0123"
+    assert loaded.sources["url_secret"] == "FOREBAY_URL_SECRET_FILE"
+
+
+def test_all_faults_are_told_at_once_with_their_places(write: Write) -> None:
+    config = write('topik = "x"\nmax_depth = 1000')
+
+    faults = faults_of(
+        config,
+        FOREBAY_PARTITION="3",
+        FOREBAY_PARTITIONS="many",
+        FOREBAY_TOKENS='{"a": ',
+        FOREBAY_SEAL_KEYS_FILE="/nowhere",
+        FOREBAY_URL_SECRET="short",
+    )
+
+    text = "\n".join(faults)
+    assert "FOREBAY_PARTITION: there is no such setting; did you mean partitions?" in text
+    assert f"topik (from {config}): there is no such setting; did you mean topic?" in text
+    assert f"max_depth (from {config})" in text
+    assert "partitions (from FOREBAY_PARTITIONS)" in text
+    assert "FOREBAY_TOKENS: is not valid JSON" in text
+    assert "FOREBAY_SEAL_KEYS_FILE: can't read /nowhere" in text
+    assert "url_secret (from FOREBAY_URL_SECRET)" in text
+
+
+def test_a_variable_and_its_file_together_are_a_fault(tmp_path: Path) -> None:
+    faults = faults_of(FOREBAY_TOPIC="a", FOREBAY_TOPIC_FILE=str(tmp_path))
+
+    assert any("FOREBAY_TOPIC_FILE" in fault for fault in faults)
+
+
+def test_a_config_file_that_is_broken_or_missing_is_a_fault(write: Write, tmp_path: Path) -> None:
+    assert "forebay.toml" in faults_of(write("topic = "))[0]
+    assert "none.toml" in faults_of(tmp_path / "none.toml")[0]
+
+
+def test_everybody_is_let_in_on_loopback_only() -> None:
+    assert load_settings(environ={}).settings.served[0].auth == ("none",)
+    assert "auth" in faults_of(FOREBAY_BIND="0.0.0.0:8080")[0]
+    written = load_settings(environ={"FOREBAY_BIND": "0.0.0.0:8080", "FOREBAY_AUTH": "none"})
+    assert written.settings.served[0].auth == ("none",)
+
+
+def _with_secrets() -> Loaded:
+    return load_settings(
+        environ={
+            "FOREBAY_QUEUE_URL": "postgresql://forebay:hunter2hunter2@db/forebay",
+            "FOREBAY_TOKENS": '{"a.ru": "hunter2hunter2"}',
+            "FOREBAY_SEAL_KEYS": '{"k1": "aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMjEyMzQ="}',
+            "FOREBAY_AUTH": "tokens",
+        }
+    )
+
+
+def test_what_is_shown_has_no_secret_in_it() -> None:
+    shown = str(_with_secrets().shown())
+
+    assert "hunter2" not in shown
+    assert "aHVudGVy" not in shown
+    assert "postgresql://forebay:***@db/forebay" in shown
+    assert "{k1: ***}" in shown
+
+
+def test_a_fault_never_shows_the_value() -> None:
+    faults = faults_of(FOREBAY_SEAL_KEYS='{"k1": "hunter2"}', FOREBAY_TOKENS='{"a.ru": ["hunter2", 5]}')
+
+    assert len(faults) == 2
+    assert "hunter2" not in "\n".join(faults)

@@ -1,0 +1,159 @@
+"""The supervisor with real children: short Python scripts."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from forebay.console.relay import Relay
+from forebay.console.supervisor import Child, Supervisor
+
+#: Ends by itself at SIGTERM, and says when.
+WELL_BEHAVED = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: (print("bye from", sys.argv[1], flush=True), sys.exit(0)))
+print("hello from", sys.argv[1], flush=True)
+while True:
+    signal.pause()
+"""
+
+STUBBORN = """
+import signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("hello from", sys.argv[1], flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def child(name: str, script: str = WELL_BEHAVED) -> Child:
+    return Child(name=name, command=[sys.executable, "-c", script, name])
+
+
+class Heard:
+    """Everything that was said, and a way to wait for it."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._news = asyncio.Event()
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+        self._news.set()
+
+    async def wait(self, text: str, times: int = 1) -> None:
+        while sum(text in line for line in self.lines) < times:
+            self._news.clear()
+            await self._news.wait()
+
+
+async def no_delay(_: float) -> None:
+    await asyncio.sleep(0)
+
+
+def supervised(
+    heard: Heard,
+    *stages: list[Child],
+    grace_s: float = 20.0,
+    sleep: Callable[[float], Awaitable[object]] = no_delay,
+) -> Supervisor:
+    return Supervisor(stages, grace_s=grace_s, say=heard.say, relay=Relay(heard.say), sleep=sleep)
+
+
+async def test_children_stop_a_stage_after_the_other() -> None:
+    heard = Heard()
+    supervisor = supervised(heard, [child("first")], [child("second"), child("third")])
+    running = asyncio.create_task(supervisor.run())
+    await heard.wait("hello", times=3)
+
+    supervisor.stop()
+
+    assert await running == 0
+    byes = [line for line in heard.lines if line.startswith("bye")]
+    assert byes[0] == "bye from first"
+    assert len(byes) == 3
+
+
+async def test_a_killed_child_is_started_again_with_growing_delays() -> None:
+    heard, delays = Heard(), []
+
+    async def sleep(seconds: float) -> None:
+        delays.append(seconds)
+
+    supervisor = supervised(heard, [child("one")], sleep=sleep)
+    running = asyncio.create_task(supervisor.run())
+    supervisor.settled = True
+    for life in range(1, 4):
+        await heard.wait("hello", times=life)
+        supervisor.running["one"].kill()
+    await heard.wait("hello", times=4)
+    supervisor.stop()
+
+    assert await running == 0
+    assert delays == [0.2, 0.5, 1.0]
+    assert "one was ended by SIGKILL; it is started again in 0.2 s" in heard.lines
+
+
+@pytest.mark.parametrize(("settled", "status", "ends_with"), [(False, 5, 1), (False, 2, 2), (True, 2, 2)])
+async def test_what_can_not_start_stops_everything(settled: bool, status: int, ends_with: int) -> None:
+    heard = Heard()
+    supervisor = supervised(heard, [child("one")], [child("bad", f"raise SystemExit({status})")])
+    supervisor.settled = settled
+
+    assert await supervisor.run() == ends_with
+    assert any(f"bad ended with status {status}" in line for line in heard.lines)
+
+
+async def test_a_child_that_does_not_end_in_its_grace_is_killed_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forebay.console.supervisor._MORE_GRACE_S", 0.0)
+    heard = Heard()
+    supervisor = supervised(heard, [child("one", STUBBORN)], grace_s=0.1)
+    running = asyncio.create_task(supervisor.run())
+    await heard.wait("hello")
+
+    supervisor.stop()
+
+    assert await running == 1
+    assert "one did not end within its grace, and is killed" in heard.lines
+
+
+async def test_the_second_stop_kills() -> None:
+    heard = Heard()
+    supervisor = supervised(heard, [child("one", STUBBORN)])
+    running = asyncio.create_task(supervisor.run())
+    await heard.wait("hello")
+
+    supervisor.stop()
+    supervisor.stop()
+
+    assert await running == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+async def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    tied = (
+        "import os, signal, sys; from forebay.console.child import end_with; end_with(os.getppid());"
+        "print(os.getpid(), flush=True); signal.pause()"
+    )
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {tied!r}]).wait()",
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert parent.stdout is not None
+    grandchild = int(await parent.stdout.readline())
+    died = os.pidfd_open(grandchild)
+    gone = asyncio.Event()
+    asyncio.get_running_loop().add_reader(died, gone.set)
+
+    os.kill(parent.pid, signal.SIGKILL)
+
+    await gone.wait()
+    asyncio.get_running_loop().remove_reader(died)
+    os.close(died)
+    await parent.wait()

@@ -1,0 +1,62 @@
+"""An ingest that runs in this process, with the queue in memory and no server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from falcon.testing import ASGIConductor, Result
+
+from forebay.ingest.app import create_app
+from forebay.ingest.health import Health
+from forebay.ingest.settings import IngestSettings
+from forebay.queues.contract import StoredRecord
+from forebay.queues.memory import MemoryQueue
+from forebay.schemas.codec import codec
+from forebay.schemas.event import PortalEvent
+
+TOKEN = "51856fefc120afa4b628cc82d3935cce"
+AUTH = f"auth[domain]=A.Bitrix24.ru&auth[member_id]=m1&auth[access_token]=accessible&auth[application_token]={TOKEN}"
+EVENT = f"event=onCrmDealAdd&event_handler_id=7&data[FIELDS][ID]=9&ts=1766047124&{AUTH}"
+
+
+@dataclass(kw_only=True)
+class Running:
+    """An ingest that runs in this process."""
+
+    queue: MemoryQueue
+    conductor: ASGIConductor
+    health: Health
+
+    async def post(self, body: str | bytes = EVENT, path: str = "/bitrix24", **headers: str) -> Result:
+        """The answer to a form."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        target, _, query = path.partition("?")
+        return await self.conductor.simulate_post(target, query_string=query, body=body, headers=given)
+
+    def records(self, suffix: str = "") -> list[StoredRecord]:
+        """What stands in the stream."""
+        return [record for log in self.queue.logs[f"bitrix24.events{suffix}"] for record in log]
+
+    def event(self) -> PortalEvent:
+        """The only event in the queue."""
+        (record,) = self.records()
+        return codec().decode(record.value)
+
+
+@asynccontextmanager
+async def running(queue: MemoryQueue | None = None, **settings: Any) -> AsyncIterator[Running]:
+    queue = queue or MemoryQueue()
+    ingest = create_app(IngestSettings(**({"auth": "tokens", "tokens": {"*": TOKEN}} | settings)), queue)
+    async with ASGIConductor(ingest.app) as conductor:
+        found = Running(queue=queue, conductor=conductor, health=ingest.health)
+        if not queue.down:
+            await until_open(ingest.health)
+        yield found
+
+
+async def until_open(health: Health) -> None:
+    """Let the loop turn until the streams are made."""
+    while await health.queue_state() != "ok":
+        await asyncio.sleep(0.001)

@@ -1,0 +1,120 @@
+import pytest
+
+from forebay.ingest.address import Address, address_of
+from forebay.ingest.authenticate import Gate, Proofs, Sender
+from forebay.ingest.errors import NotOurPortal
+
+MEMBER = "d897063e1ce7c5eb9f04b9751eef5915"
+SECRET = b"s3cret-s3cret-s3cret"
+NOWHERE = Address(path="", query="")
+
+
+def gate(**tokens: str) -> Gate:
+    listed = {name.replace("_", "."): (token.encode(),) for name, token in tokens.items()}
+    return Gate(Proofs(anyone=False, tokens=listed, secret=None), key_is_member_id=False)
+
+
+def auth(token: str | None = "t", domain: str | None = "a.ru", member_id: str | None = MEMBER) -> dict[str, str]:  # noqa: S107 - nobody's
+    found = {"application_token": token, "domain": domain, "member_id": member_id}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("listed", "sent"),
+    [
+        (gate(a_ru="t"), auth()),
+        (gate(a_ru="t"), auth(domain="https://A.RU./rest/", member_id=None)),
+        (gate(**{MEMBER: "t"}), auth()),
+        (gate(**{MEMBER: "t"}), auth(member_id=MEMBER.upper())),
+        (gate(**{"*": "t"}), auth()),
+        (gate(b_ru="u", **{"*": "t"}), auth()),
+        (gate(a_ru="u", **{"*": "t"}), auth()),
+    ],
+)
+def test_a_listed_token_lets_in(listed: Gate, sent: dict[str, str]) -> None:
+    assert listed.admit(sent, NOWHERE).verified
+
+
+@pytest.mark.parametrize(
+    ("listed", "sent"),
+    [
+        (gate(a_ru="t"), auth(token="u")),
+        (gate(a_ru="t"), auth(token="")),
+        (gate(a_ru="t"), auth(token=None)),
+        (gate(a_ru="t"), auth(domain="b.ru")),
+        (gate(a_ru="t"), auth(domain=None)),
+        (gate(a_ru="t"), {}),
+        (gate(a_ru="t"), auth(token="0" * 32, domain="b.ru")),
+        # A holder of one portal's token must not speak for another portal that is listed.
+        (gate(b_ru="u", **{MEMBER: "t"}), auth(domain="b.ru")),
+        (gate(**{"*": "t"}), auth(token="ü")),
+    ],
+)
+def test_anything_else_is_refused(listed: Gate, sent: dict[str, str]) -> None:
+    with pytest.raises(NotOurPortal) as refusal:
+        listed.admit(sent, NOWHERE)
+
+    assert "a.ru" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("key_is_member_id", "sent", "portal"),
+    [
+        (False, auth(domain="A.ru."), "a.ru"),
+        (False, auth(domain="not a domain"), MEMBER),
+        (True, auth(), MEMBER),
+        (True, auth(member_id="not/one"), "a.ru"),
+        (False, auth(domain="/", member_id="/"), None),
+    ],
+)
+def test_the_key_is_one_name_of_the_portal_or_else_the_other(
+    key_is_member_id: bool, sent: dict[str, str], portal: str | None
+) -> None:
+    anyone = Gate(Proofs(anyone=True, tokens={}, secret=None), key_is_member_id=key_is_member_id)
+
+    sender = anyone.admit(sent, NOWHERE)
+
+    assert (sender.portal, sender.verified) == (portal, False)
+
+
+def knock(rest: str, query: bytes) -> Sender:
+    both = Gate(Proofs(anyone=False, tokens={"*": (b"t",)}, secret=SECRET), key_is_member_id=False)
+    return both.admit(auth(token=None), address_of(rest, query))
+
+
+@pytest.mark.parametrize(
+    ("rest", "query", "kept"),
+    [
+        (SECRET.decode(), b"", Address(path="", query="")),
+        (f"{SECRET.decode()}/shop/1", b"deal=7", Address(path="shop/1", query="deal=7")),
+        ("shop", b"deal=7&secret=" + SECRET + b"&x=%D0", Address(path="shop", query="deal=7&x=%D0")),
+        ("", b"secret=wrong&%73ecret=" + SECRET, Address(path="", query="")),
+        ("", b"a=\xff&secret=" + SECRET, Address(path="", query="a=%FF")),
+    ],
+)
+def test_a_secret_in_the_url_lets_in_and_is_taken_out(rest: str, query: bytes, kept: Address) -> None:
+    sender = knock(rest, query)
+
+    assert (sender.address, sender.verified) == (kept, True)
+
+
+@pytest.mark.parametrize(
+    ("rest", "query"),
+    [
+        ("", b""),
+        ("wrong", b""),
+        (f"shop/{SECRET.decode()}", b""),
+        (SECRET.decode()[:-1], b""),
+        ("", b"Secret=" + SECRET),
+        ("", b"secret=" + SECRET + b"&secret=wrong"),
+    ],
+)
+def test_a_wrong_secret_is_refused(rest: str, query: bytes) -> None:
+    with pytest.raises(NotOurPortal):
+        knock(rest, query)
+
+
+def test_parameters_with_the_name_of_a_secret_are_never_kept() -> None:
+    sender = knock(SECRET.decode(), b"a=1&access_token=x&auth%5Bapplication_token%5D=y&AUTH_ID=z&REFRESH_ID=r&b=2")
+
+    assert sender.address.query == "a=1&b=2"

@@ -1,0 +1,100 @@
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from forebay.ingest.settings import IngestSettings
+
+SECRET = "0123456789abcdef"
+KEY = "A" * 43 + "="
+
+
+def faults(**given: Any) -> dict[str, str]:
+    """Setting → what is wrong with it; fails when nothing is."""
+    with pytest.raises(ValidationError) as refusal:
+        IngestSettings(**given)
+    assert "hunter2" not in str(refusal.value)
+    return {".".join(map(str, error["loc"])): error["msg"] for error in refusal.value.errors()}
+
+
+def policies(**given: Any) -> list[tuple[str, tuple[str, ...]]]:
+    return [(endpoint.path, endpoint.auth) for endpoint in IngestSettings(**given).served]
+
+
+def test_on_loopback_nothing_needs_to_be_set() -> None:
+    assert policies() == [("/bitrix24", ("none",))]
+    assert policies(bind="[::1]:80") == policies(bind="localhost:80") == policies(bind="127.3.2.1:80") == policies()
+
+
+def test_on_another_address_who_may_call_must_be_written_out() -> None:
+    assert "set auth" in faults(bind="0.0.0.0:8080")["auth"]
+    assert "/a: calls must be proved" in faults(bind="[::]:8080", endpoints=[{"path": "/a"}])["endpoints"]
+    assert policies(bind="0.0.0.0:8080", auth="none") == [("/bitrix24", ("none",))]
+
+
+@pytest.mark.parametrize(
+    ("given", "auth"),
+    [
+        ({"auth": "tokens", "tokens": {"*": "t"}}, ("tokens",)),
+        ({"tokens": {"a.ru": ["t", "u"]}}, ("tokens",)),
+        ({"url_secret": SECRET}, ("url-secret",)),
+        ({"url_secret": SECRET, "tokens": {"*": "t"}}, ("tokens", "url-secret")),
+        ({"auth": ["tokens", "url-secret"], "url_secret": SECRET, "tokens": {"*": "t"}}, ("tokens", "url-secret")),
+    ],
+)
+def test_a_policy_may_be_written_or_follow_from_what_was_given(given: dict[str, Any], auth: tuple[str, ...]) -> None:
+    assert policies(bind="0.0.0.0:8080", **given) == [("/bitrix24", auth)]
+
+
+@pytest.mark.parametrize(
+    ("given", "setting", "remedy"),
+    [
+        ({"auth": "tokens"}, "auth", "needs the setting tokens"),
+        ({"auth": "url-secret"}, "auth", "openssl rand"),
+        ({"auth": "registry"}, "auth", "not available yet"),
+        ({"auth": "hunter2"}, "auth", "must be one of"),
+        ({"auth": ["none", "tokens"], "tokens": {"*": "t"}}, "auth", "nothing may stand beside it"),
+        ({"tokens": {"*": ""}}, "tokens", "is empty"),
+        ({"tokens": {"not a domain": "hunter2"}}, "tokens", "domain or member_id"),
+        ({"url_secret": "hunter2"}, "url_secret", "16 or more"),
+        ({"url_secret": "hunter2 hunter2 / hunter2"}, "url_secret", "16 or more"),
+        ({"seal_keys": {"k": "hunter2"}}, "seal_keys", "openssl rand -base64 32"),
+        ({"seal_keys": {"": KEY}}, "seal_keys", "key id"),
+        ({"bind": "8080"}, "bind", "host:port"),
+        ({"bind": "127.0.0.1:99999"}, "bind", "host:port"),
+        ({"metrics_bind": "127.0.0.1:8080"}, "metrics_bind", "another port"),
+        ({"endpoints": [{"path": "/a"}, {"path": "/a/"}]}, "endpoints", "/a is there twice"),
+        ({"endpoints": [{"path": "/live"}]}, "endpoints.0.path", "none of"),
+        ({"endpoints": [{"path": "a"}]}, "endpoints.0.path", "a path like"),
+        ({"endpoints": [{"path": "/a", "auth": "tokens"}]}, "endpoints.0.auth", "needs the setting tokens"),
+        ({"endpoints": [{"path": "/a", "auth": "url-secret"}]}, "endpoints.0.auth", "needs the setting secret"),
+        ({"endpoints": [{"path": "/a"}], "tokens": {"*": "t"}}, "auth", "move them into endpoints"),
+        ({"max_body_bytes": 10}, "max_body_bytes", "greater"),
+    ],
+)
+def test_a_fault_names_its_setting_and_the_remedy(given: dict[str, Any], setting: str, remedy: str) -> None:
+    found = faults(**given)
+
+    assert list(found) == [setting]
+    assert remedy in found[setting]
+
+
+def test_all_faults_are_found_at_once() -> None:
+    found = faults(bind="nowhere", auth="tokens", seal_keys={"k": "x"}, max_fields=0, endpoints=[{"path": "a"}])
+
+    assert set(found) == {"bind", "seal_keys", "max_fields", "endpoints.0.path", "auth"}
+
+
+def test_secrets_are_masked() -> None:
+    given: dict[str, Any] = {"tokens": {"*": "hunter2"}, "url_secret": "hunter2" * 3, "seal_keys": {"k": KEY}}
+
+    settings = IngestSettings(**given)
+
+    assert "hunter2" not in repr(settings) and KEY not in repr(settings)
+    assert settings.seal_key_bytes() == {"k": bytes(32)}
+
+
+def test_the_longest_path_is_asked_first() -> None:
+    paths = [path for path, _ in policies(endpoints=[{"path": "/"}, {"path": "/a/b"}, {"path": "/a"}])]
+
+    assert paths == ["/a/b", "/a", "/"]

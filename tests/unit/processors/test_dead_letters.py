@@ -1,0 +1,93 @@
+"""What a dead letter carries."""
+
+import pytest
+
+from forebay.processors.dead_letters import Circumstances, dead_letter, without_traceback
+from forebay.processors.redaction import without_secrets
+from forebay.queues.contract import StoredRecord
+from forebay.schemas import names
+
+RECORD = StoredRecord(
+    key="some.bitrix24.ru",
+    value=b"\xc3\x01as it was",
+    timestamp_ms=1,
+    headers=((names.CE_ID, b"7"), (names.DEAD_ERROR, b"of an earlier death"), (names.REPLAY_GROUP, b"shop")),
+    stream="bitrix24.events",
+    partition=3,
+    offset=42,
+)
+
+
+def died(error: BaseException, attempts: int = 5) -> Circumstances:
+    return Circumstances(
+        group="shop", handler="shop:deal_added", attempts=attempts, error=error, at_ms=1_700_000_000_123
+    )
+
+
+def raised(error: Exception) -> Exception:
+    secret = "kept-in-a-variable"
+    try:
+        raise error
+    except type(error) as caught:
+        assert secret
+        return caught
+
+
+def test_it_has_the_record_as_it_was_and_the_whole_story() -> None:
+    letter = dead_letter(RECORD, died(raised(LookupError("no deal 7"))))
+
+    headers = dict(letter.headers)
+    assert (letter.key, letter.value) == (RECORD.key, RECORD.value)
+    assert headers[names.CE_ID] == b"7"
+    assert headers[names.DEAD_TOPIC] == b"bitrix24.events"
+    assert headers[names.DEAD_PARTITION] == b"3"
+    assert headers[names.DEAD_OFFSET] == b"42"
+    assert headers[names.DEAD_GROUP] == b"shop"
+    assert headers[names.DEAD_HANDLER] == b"shop:deal_added"
+    assert headers[names.DEAD_ATTEMPTS] == b"5"
+    assert headers[names.DEAD_ERROR] == b"no deal 7"
+    assert headers[names.DEAD_ERROR_CLASS] == b"LookupError"
+    assert headers[names.DEAD_AT] == b"2023-11-14T22:13:20.123+00:00"
+    assert b"in raised\n    raise error\nLookupError: no deal 7" in headers[names.DEAD_TRACEBACK]
+    assert b"kept-in-a-variable" not in headers[names.DEAD_TRACEBACK]
+    assert len(headers) == len(letter.headers)
+
+
+def test_its_context_is_bounded_and_can_be_made_smaller() -> None:
+    letter = dead_letter(RECORD, died(raised(ValueError("x" * 1_000_000))))
+
+    assert sum(len(value) for _, value in letter.headers) < 12_000
+    assert names.DEAD_TRACEBACK not in dict(without_traceback(letter).headers)
+
+
+def test_an_error_that_is_no_text_is_kept_all_the_same() -> None:
+    letter = dead_letter(RECORD, died(ValueError("\ud800 half a pair")))
+
+    assert dict(letter.headers)[names.DEAD_ERROR] == b"? half a pair"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET https://a.bitrix24.ru/rest/crm.deal.get?id=7&auth=S3CRET0000 failed",
+        "https://a.bitrix24.ru/rest/1/S3CRET0000/crm.deal.get",
+        "{'auth': {'access_token': 'S3CRET0000', 'domain': 'a'}}",
+        '{"refresh_token":"S3CRET0000"}',
+        "auth[application_token]=S3CRET0000&x=1",
+        "auth%5Baccess_token%5D=S3CRET0000&x=1",
+        "Authorization: Bearer S3CRET0000",
+        "postgresql://user:S3CRET0000@host/db",
+        "password = S3CRET0000",
+    ],
+)
+def test_secrets_in_an_error_are_taken_out(text: str) -> None:
+    letter = dead_letter(RECORD, died(raised(RuntimeError(text))))
+
+    assert b"S3CRET" not in b"".join(value for _, value in letter.headers)
+    assert "***" in without_secrets(text)
+
+
+def test_an_error_without_secrets_stays_as_it_is() -> None:
+    text = "deal 7 of author 5: field UF_AUTHOR is missing (token of the kind 'x')"
+
+    assert without_secrets(text) == text

@@ -1,0 +1,66 @@
+"""What users test their handlers with."""
+
+import doctest
+from datetime import UTC, datetime
+
+from forebay import Handlers, PortalEvent, Reject
+from forebay.processors import testing
+from forebay.processors.outcome import DONE, UNHANDLED, Rejected
+from forebay.processors.testing import event, run, run_now
+
+
+def test_the_example_of_the_docstring_works() -> None:
+    outcome = doctest.testmod(testing)
+
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
+
+
+def test_an_event_looks_as_a_portal_sends_it() -> None:
+    at = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+    made = event(
+        "onCrmDealAdd",
+        data={"FIELDS": {"ID": 7, "TAGS": ["a", "b"]}},
+        portal="shop.bitrix24.ru",
+        fields={"auth[user_id]": "5"},
+        received_at=at,
+    )
+
+    assert (made.kind, made.name, made.portal, made.received_at) == ("event", "ONCRMDEALADD", "shop.bitrix24.ru", at)
+    assert made.data == {"FIELDS": {"ID": "7", "TAGS": ["a", "b"]}}
+    assert made.fields["data[FIELDS][ID]"] == "7"
+    assert made.fields["ts"] == str(int(at.timestamp()))
+    assert made.auth["domain"] == "shop.bitrix24.ru"
+    assert made.auth["user_id"] == "5"
+    assert made.member_id == made.auth["member_id"]
+
+
+def test_a_robot_has_its_data_beside_auth() -> None:
+    made = event("my_robot", kind="robot", data={"properties": {"text": "hi"}})
+
+    assert made.name == "my_robot"
+    assert isinstance(made.data, dict)
+    assert made.data["properties"] == {"text": "hi"}
+
+
+async def test_one_try_gives_its_outcome() -> None:
+    handlers, reject = Handlers(), Reject("not for us")
+
+    @handlers.on("ONCRMDEALADD")
+    async def added(event: PortalEvent) -> None:
+        raise reject
+
+    assert await run(handlers, event("ONCRMDEALADD")) == Rejected(error=reject)
+    assert await run(handlers, event("ONTASKADD")) is UNHANDLED
+
+
+def test_it_runs_without_a_loop_too() -> None:
+    handlers, seen = Handlers(), []
+
+    @handlers.on("*")
+    def sync(event: PortalEvent) -> None:
+        seen.append(event.name)
+
+    assert run_now(handlers, event("ONTASKADD")) is DONE
+    assert seen == ["ONTASKADD"]

@@ -1,0 +1,150 @@
+"""The watermark never passes an unfinished offset, and its note brings back what was finished beyond it."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forebay.processors.notes import Run, UnreadableNote, decode_note, encode_note
+from forebay.processors.offsets import Watermark
+
+NOTE_BYTES = 65_536
+
+#: Growing offsets with gaps, as transactions and compaction leave them.
+offsets = st.lists(st.integers(1, 4), min_size=1, max_size=60).map(
+    lambda steps: [100 + sum(steps[: at + 1]) for at in range(len(steps))]
+)
+
+
+def note_of(watermark: Watermark, max_bytes: int = NOTE_BYTES) -> bytes:
+    return encode_note(watermark.position, watermark.finished_beyond(), max_bytes)
+
+
+def after_restart(watermark: Watermark, max_bytes: int = NOTE_BYTES) -> Watermark:
+    note = note_of(watermark, max_bytes)
+    return Watermark(watermark.position, decode_note(watermark.position, note))
+
+
+@given(offsets, st.data())
+def test_it_never_passes_an_unfinished_offset(received: list[int], data: st.DataObject) -> None:
+    watermark, waiting = Watermark(100, []), list(received)
+    unfinished: list[int] = []
+    finished: set[int] = set()
+
+    while waiting or unfinished:
+        if waiting and (not unfinished or data.draw(st.booleans())):
+            watermark.receive(waiting[0], 0)
+            unfinished.append(waiting.pop(0))
+        else:
+            done = data.draw(st.sampled_from(unfinished))
+            unfinished.remove(done)
+            finished.add(done)
+            watermark.finish(done)
+
+        assert all(watermark.position <= offset for offset in unfinished + waiting)
+        assert all(offset < watermark.position for offset in finished if offset < min(unfinished, default=offset))
+
+    assert watermark.position == received[-1] + 1
+
+
+@given(offsets, st.data())
+def test_what_was_finished_is_not_handled_again_and_the_rest_is(received: list[int], data: st.DataObject) -> None:
+    watermark = Watermark(100, [])
+    known = data.draw(st.integers(0, len(received)))
+    for offset in received[:known]:
+        watermark.receive(offset, 0)
+    finished = data.draw(st.sets(st.sampled_from(received[:known]))) if known else set()
+    for offset in finished:
+        watermark.finish(offset)
+
+    # Twice: the second owner may die before it has even read as far as the first one was.
+    second = after_restart(watermark)
+    read_again = data.draw(st.integers(0, len(received)))
+    for offset in received[:read_again]:
+        second.receive(offset, 0)
+    third = after_restart(second)
+
+    again = [offset for offset in received if third.receive(offset, 0)]
+    assert again == [offset for offset in received if offset not in finished]
+
+
+@given(offsets, st.data(), st.integers(0, 40))
+def test_a_note_too_long_forgets_the_highest_runs_first(
+    received: list[int], data: st.DataObject, max_bytes: int
+) -> None:
+    watermark = Watermark(100, [])
+    for offset in received:
+        watermark.receive(offset, 0)
+    finished = data.draw(st.sets(st.sampled_from(received)))
+    for offset in finished:
+        watermark.finish(offset)
+
+    note = note_of(watermark, max_bytes)
+    kept = decode_note(watermark.position, note)
+
+    assert len(note) <= max_bytes
+    assert kept == watermark.finished_beyond()[: len(kept)]
+
+
+def test_thousands_of_scattered_offsets_fit_as_far_as_they_can() -> None:
+    watermark, source = Watermark(0, []), random.Random(7)
+    for offset in range(40_000):
+        watermark.receive(offset, 0)
+    for offset in range(1, 40_000):
+        if source.random() < 0.6:
+            watermark.finish(offset)
+
+    runs = watermark.finished_beyond()
+    kept = decode_note(0, note_of(watermark, 4096))
+
+    assert len(kept) > 2000
+    assert kept == runs[: len(kept)]
+
+
+def test_its_memory_is_that_of_the_unfinished_ones() -> None:
+    watermark = Watermark(0, [])
+    watermark.receive(0, 0)
+
+    for offset in range(1, 100_000):
+        watermark.receive(offset, 0)
+        watermark.finish(offset)
+
+    assert watermark.position == 0
+    assert watermark.finished_beyond() == [(1, 100_000)]
+    assert len(watermark._unfinished) == 1
+
+
+def test_a_record_that_comes_a_second_time_is_not_handled_again() -> None:
+    watermark = Watermark(0, [])
+    watermark.receive(5, 0)
+
+    assert not watermark.receive(5, 0)
+    assert not watermark.receive(4, 0)
+
+
+@pytest.mark.parametrize(
+    ("committed", "note"),
+    [
+        (5, b"somebody else's"),
+        (5, b"FN\x02xxxx"),
+        (5, b"FN\x01not zlib"),
+        (5, encode_note(5, [(7, 9)], 100)[:-2]),
+        (6, encode_note(5, [(7, 9)], 100)),
+        (5, b"FN\x01"),
+    ],
+)
+def test_a_foreign_broken_or_misplaced_note_is_refused(committed: int, note: bytes) -> None:
+    with pytest.raises(UnreadableNote):
+        decode_note(committed, note)
+
+
+@given(st.binary(max_size=100), st.booleans())
+def test_nothing_but_unreadable_note_comes_of_any_bytes(noise: bytes, with_prefix: bool) -> None:
+    note = b"FN\x01" + noise if with_prefix else noise
+
+    try:
+        runs: list[Run] = decode_note(5, note)
+    except UnreadableNote:
+        return
+    assert all(start <= end for start, end in runs)
