@@ -15,6 +15,7 @@ import structlog
 from forebay.schemas.codec import UndecodableEvent
 from forebay.schemas.event import PortalEvent
 
+from .deadlines import Deadlines
 from .errors import BadReturn, DeadlineExceeded, HandlerCancelled, Reject, Retry
 from .handlers import Handler
 from .outcome import DONE, Done, Failed, Outcome, Rejected, RetryAsked, Undecodable
@@ -33,6 +34,7 @@ class Calls:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="forebay-handler")
         # A thread is waited for here and not in the pool's own queue, so that a deadline starts with the call.
         self._free = asyncio.Semaphore(threads)
+        self._deadlines = Deadlines()
         self._in_threads = 0
         self._told: set[tuple[str, str]] = set()
 
@@ -67,15 +69,16 @@ class Calls:
             return _raised(error)
 
     async def _to_its_end(self, handler: Handler, rest: Coroutine[Any, Any, object], deadline_s: float) -> Outcome:
-        timeout = asyncio.timeout(deadline_s)
+        watch = self._deadlines.start(deadline_s)
         try:
-            async with timeout:
-                returned = await rest
-        except TimeoutError as error:
-            return _too_late(deadline_s, error) if timeout.expired() else _raised(error)
-        if timeout.expired():
-            return _too_late(deadline_s, None)
-        return self._returned(handler, returned)
+            outcome = self._returned(handler, await rest)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            return _too_late(deadline_s, error) if watch.is_over else _raised(error)
+        finally:
+            self._deadlines.end(watch)
+        return _too_late(deadline_s, None) if watch.is_over else outcome
 
     async def _in_thread(self, handler: Handler, event: PortalEvent, deadline_s: float) -> Outcome:
         try:
@@ -169,16 +172,21 @@ def _raised(error: BaseException) -> Outcome:
 
 
 def _cancelled(error: asyncio.CancelledError) -> HandlerCancelled:
-    """Take the cancellation back from the task: who asked for it marks its partition, and the task has more to do."""
-    task = asyncio.current_task()
-    while task is not None and task.cancelling():
-        task.uncancel()
+    _take_cancellation_back()
     failure = HandlerCancelled("the handler was cancelled, and not by its deadline")
     failure.__cause__ = error
     return failure
 
 
+def _take_cancellation_back() -> None:
+    """The task has more to do. Who asked for the cancellation has marked what it was about: a watch or a partition."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+
+
 def _too_late(deadline_s: float, error: BaseException | None) -> Outcome:
+    _take_cancellation_back()
     failure = DeadlineExceeded(f"the handler was cancelled at its deadline of {deadline_s:g} s")
     failure.__cause__ = error
     return Failed(error=failure)

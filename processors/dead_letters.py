@@ -38,7 +38,7 @@ _DEAD_HEADERS = frozenset(
 )
 
 #: Frames of ours stand first in a traceback and tell a handler's author nothing.
-_OUR_FRAMES = str(Path(__file__).resolve().parent / "calls.py")
+_OUR_FRAMES = str(Path(__file__).with_name("calls.py"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +127,6 @@ def _said(record: StoredRecord, died: Circumstances) -> Iterable[tuple[str, str]
 
 def _from_handler_on(trace: TracebackType | None) -> TracebackType | None:
     here = trace
-    while here is not None and here.tb_frame.f_code.co_filename.endswith(_OUR_FRAMES):
+    while here is not None and here.tb_frame.f_code.co_filename == _OUR_FRAMES:
         here = here.tb_next
     return here or trace

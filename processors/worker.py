@@ -95,8 +95,8 @@ class Worker:
     async def run(self) -> int:
         """Handle events until `stop`. Gives the number of handlers that would not end.
 
-        Ends within `drain_s` and about fifteen seconds, also with the queue gone. Handlers that would not end keep the
-        process from exiting: with a number above 0 leave it by `os._exit`. Raises what a part of the worker raised,
+        Ends within `drain_s` and a second, or with a queue that hangs about ten more. Handlers that would not end keep
+        the process from exiting: with a number above 0 leave it by `os._exit`. Raises what a part of the worker raised,
         which is a fault of Forebay or of the queue, never of a handler.
         """
         reading = asyncio.create_task(self._intake.run())
@@ -108,10 +108,10 @@ class Worker:
         finally:
             await _cancel([reading])
             await self._leave()
-            still_running = await _cancel(tasks)
+            left = await _cancel(tasks) + self._calls.close()
         for task in ended:
             task.result()
-        return still_running + self._calls.close()
+        return left
 
     async def _leave(self) -> None:
         self.health.failing("group", "stopping")
@@ -121,8 +121,8 @@ class Worker:
             one.close()
         await end(ours, self._settings.drain_s)
         # Closing gives the partitions back, and with each goes its last commit.
-        for close in (self._consumer.close, self._producer.close, self._lag.close):
-            await _let_go(close)
+        parts = (self._consumer.close, self._producer.close, self._lag.close)
+        await asyncio.gather(*map(_let_go, parts))
 
     async def _commit_regularly(self) -> None:
         while True:

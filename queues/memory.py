@@ -189,6 +189,8 @@ class MemoryConsumer:
         if self in self._group.members:
             self._group.members.remove(self)
             await self._rebalance()
+            # A fetch that waits has nothing to wait for any more.
+            self._queue.written.set()
 
     async def _rebalance(self) -> None:
         group = self._group

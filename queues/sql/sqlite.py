@@ -137,7 +137,12 @@ class SqliteDatabase:
 
     def changes(self, connection: Connection) -> object:
         """As in the protocol."""
-        return connection.exec_driver_sql("PRAGMA data_version").scalar()
+        # Without SQLAlchemy's machinery, which costs more than the statement: this runs a hundred times a second.
+        try:
+            return _opened(connection).execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error:
+            # A new mark: whoever then reads gets the error, and its remedy.
+            return object()
 
     def ends(self, connection: Connection, places: Sequence[Place]) -> dict[Place, int]:
         """As in the protocol."""
@@ -177,7 +182,10 @@ def _json(rows: Iterable[tuple[int, ...]]) -> str:
 
 
 def _undo(connection: Connection) -> None:
-    opened = cast("sqlite3.Connection", connection.connection.dbapi_connection)
     # After some errors (disk full, I/O) SQLite has rolled back already, and then ROLLBACK is one more error.
-    if opened.in_transaction:
+    if _opened(connection).in_transaction:
         connection.exec_driver_sql("ROLLBACK")
+
+
+def _opened(connection: Connection) -> sqlite3.Connection:
+    return cast("sqlite3.Connection", connection.connection.dbapi_connection)

@@ -138,6 +138,8 @@ async def test_what_fails_every_time_becomes_a_dead_letter_and_the_portal_goes_o
     assert handled == [0, 2]
     assert said(letter, names.DEAD_ATTEMPTS) == "3"
     assert said(letter, names.DEAD_ERROR_CLASS) == "LookupError"
+    assert "in handle\n" in said(letter, names.DEAD_TRACEBACK)
+    assert "calls.py" not in said(letter, names.DEAD_TRACEBACK)
     assert id_of(codec().decode(letter.value)) == 1
     assert worker.metrics.dead.labels("failed")._value.get() == 1
 
