@@ -38,6 +38,9 @@ from .settings import EndpointSettings, IngestSettings
 
 log = structlog.get_logger(__name__)
 
+#: Enough that no two requests of a log have the same id.
+_REQUEST_ID_BYTES = 8
+
 #: What a sender that tries again should leave between two attempts.
 _RETRY_AFTER_S = "5"
 
@@ -100,7 +103,7 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
             return await super().__call__(scope, receive, send)
         # By the ASGI specification they may be an iterable of iterables, each good for one time only.
         scope["headers"] = [(name, value) for name, value in scope["headers"]]
-        request_id = request_id_of(scope["headers"]) or secrets.token_hex(8).encode()
+        request_id = request_id_of(scope["headers"]) or secrets.token_hex(_REQUEST_ID_BYTES).encode()
         scope[RECEIVE], scope[REQUEST_ID] = receive, request_id.decode("ascii")
 
         closes = False

@@ -12,6 +12,10 @@ from .errors import NotOurPortal
 #: The name in `tokens` that stands for every portal.
 ANY_PORTAL = "*"
 
+#: A domain of the most that DNS allows, with a scheme, a port and a path. Names are remembered by `normal_form`: one of
+#: a megabyte, sent again and again with another ending, would fill the memory.
+_DOMAIN_CHARS = 300
+
 #: Compared against for a portal that nobody listed, so that the time tells nothing.
 _NOBODY = (b"0" * 32,)
 
@@ -86,8 +90,11 @@ def _is_one_of(candidates: Iterable[bytes], given: str) -> bool:
 
 
 def _domain(auth: Mapping[str, str]) -> str | None:
+    domain = auth.get("domain", "")
+    if len(domain) > _DOMAIN_CHARS:
+        return None
     try:
-        return normal_form(auth.get("domain", ""))
+        return normal_form(domain)
     except BadPortal:
         return None
 

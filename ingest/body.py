@@ -9,6 +9,9 @@ from .request import Events, PortalRequest
 
 _FORM = b"application/x-www-form-urlencoded"
 
+#: No body's length has more. Python refuses to convert thousands of digits, and the answer would be the same.
+_LENGTH_DIGITS = 18
+
 #: What is still taken of a refused body, so that its sender comes to read the answer. A connection closed with
 #: unread bytes is reset, and with it the answer is lost (RFC 9112, section 9.6).
 _LINGER_BYTES = 4 << 20
@@ -54,8 +57,7 @@ def _check_media(request: PortalRequest) -> None:
 
 def _check_declared(request: PortalRequest, limits: BodyLimits) -> None:
     declared = request.sent.get(b"content-length", b"")
-    # Longer than any size: Python refuses to convert thousands of digits, and the answer is the same.
-    if declared.isdigit() and (len(declared) > 18 or int(declared) > limits.max_bytes):
+    if declared.isdigit() and (len(declared) > _LENGTH_DIGITS or int(declared) > limits.max_bytes):
         raise _too_large(limits)
 
 

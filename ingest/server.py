@@ -1,6 +1,7 @@
 """gunicorn as a library: the processes that serve the ingest, from the socket to the last answer."""
 
 import os
+import resource
 import tempfile
 import traceback
 from collections.abc import Callable
@@ -26,6 +27,9 @@ _STUCK_S = 120
 _MAX_LINE_BYTES = 8190
 _MAX_HEADERS = 64
 _MAX_HEADER_BYTES = 8190
+
+#: A connection is one; an idle one costs a worker some 20 KB.
+_OPEN_FILES = 65_536
 
 #: gunicorn cancels a call so long after its client has left. Never: the event is still on its way to the queue.
 _AFTER_DISCONNECT_S = 86_400
@@ -117,7 +121,6 @@ def _config(settings: IngestSettings) -> dict[str, Any]:
         "worker_class": PortalWorker,
         "worker_tmp_dir": str(_MEMORY_FOLDER) if os.access(_MEMORY_FOLDER, os.W_OK) else None,
         "asgi_loop": "uvloop",
-        "http_parser": "fast",
         "asgi_lifespan": "on",
         "asgi_disconnect_grace_period": _AFTER_DISCONNECT_S,
         "timeout": _STUCK_S,
@@ -149,9 +152,18 @@ def serve(settings: IngestSettings) -> None:
     """
     # Each worker opens its own, and would only say that it failed to boot.
     open_queue(settings)
+    _allow_many_connections()
     with tempfile.TemporaryDirectory(prefix="forebay-metrics-") as folder:
         _share_metrics(folder)
         Server(settings, folder).run()
+
+
+def _allow_many_connections() -> None:
+    """Raise the soft limit on open files: many systems start a process with 1024, which a burst of portals exceeds."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _share_metrics(folder: str) -> None:

@@ -1,13 +1,17 @@
 """A gunicorn worker that lets no connection be silent for ever, and that stops without waiting for idle ones.
 
-It stands on gunicorn's own `asgi` worker, whose C parser bounds the request line, headers, chunks and trailers, and
-refuses what could be read in two ways. The tests of hostile calls hold it to that with every new release.
+It stands on gunicorn's own `asgi` worker, which bounds the request line, headers, chunks and trailers, and refuses what
+could be read in two ways: with the C parser of gunicorn_h1c where that is installed (the extra `fast`), with one in
+Python otherwise. The tests of hostile calls hold both to it with every new release.
 """
 
 from typing import Any
 
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
+
+#: Of the grace at a stop, what the producer has to itself.
+_FLUSH_S = 3
 
 
 class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
@@ -18,6 +22,14 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         super().connection_made(transport)
         self.worker.connections.add(self)
         self._deadline = self.worker.loop.call_later(self.worker.headers_s, self._close_if_silent)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; what the parser in Python trips over, such as a length of 5,000 digits, is a bad request."""
+        try:
+            super().data_received(data)
+        except ValueError:
+            self._send_error_response(400, "Invalid HTTP request")
+            self._close_transport()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -43,6 +55,8 @@ class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no t
         """Have the connections made of our protocol; gunicorn has no setting for it."""
         self.connections: set[PortalProtocol] = set()
         self.headers_s: float = self.app.settings.body_timeout_s
+        # The master ends a worker when the grace is over; so waiting for connections must leave time to flush.
+        self.cfg.set("graceful_timeout", max(1, self.cfg.graceful_timeout - _FLUSH_S))
         gasgi.ASGIProtocol = PortalProtocol
         # It notes on the class it is asked on whether the C parser is there, and looks it up on its own class.
         ASGIProtocol._check_h1c_protocol_available()

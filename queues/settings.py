@@ -36,8 +36,8 @@ class QueueSettings(BaseModel):
     kafka: Annotated[
         dict[str, SecretStr | str | bool | int],
         BeforeValidator(_hidden),
-        Field(description="properties of librdkafka, passed through", default_factory=dict),
-    ]
+        Field(description="properties of librdkafka, passed through"),
+    ] = {}
     group_instance_id: Annotated[
         str, Field(description="Kafka: a worker that comes back under this name keeps its partitions")
     ] = ""

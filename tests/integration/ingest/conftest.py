@@ -24,6 +24,8 @@ TOKEN = "51856fefc120afa4b628cc82d3935cce"
 
 _SERVE = """
 import json, sys
+for name in sys.argv[2:]:
+    sys.modules[name] = None
 from forebay.ingest.server import serve
 from forebay.ingest.settings import IngestSettings
 serve(IngestSettings(**json.loads(sys.argv[1])))
@@ -119,17 +121,17 @@ Start = Callable[..., Served]
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts ingests, and ends those that still run when the module's tests are done."""
+    """Starts ingests, `without` some importable modules, and ends those that run when the module's tests are done."""
     running: list[Served] = []
 
-    def _start(**settings: Any) -> Served:
+    def _start(*, without: tuple[str, ...] = (), **settings: Any) -> Served:
         folder = tmp_path_factory.mktemp("ingest")
         port = free_port()
         settings = {"bind": f"127.0.0.1:{port}", "data_dir": str(folder), "drain_s": 10, **settings}
         log = folder / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-c", _SERVE, json.dumps(settings)],
+                [sys.executable, "-c", _SERVE, json.dumps(settings), *without],
                 stdout=output,
                 stderr=output,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

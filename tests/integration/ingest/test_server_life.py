@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -107,6 +108,21 @@ def test_a_stop_leaves_neither_process_nor_folder(start: Start) -> None:
 
     assert status == 0
     assert not folder.exists()
+
+
+def test_a_stop_ends_in_its_grace_also_while_the_queue_takes_nothing(start: Start) -> None:
+    served = start(auth="none", drain_s=2)
+    writer = sqlite3.connect(Path(served.settings["data_dir"]) / "queue.db", isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+
+    with served.connection() as waiting:
+        waiting.sendall(request(event(1)))
+        status = served.stop()
+        answer = read_answer(waiting)
+    writer.close()
+
+    assert status == 0
+    assert b" 200 " not in answer
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_body_queues_nothing(start: Start) -> None:

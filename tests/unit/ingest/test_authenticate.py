@@ -3,6 +3,7 @@ import pytest
 from forebay.ingest.address import Address, address_of
 from forebay.ingest.authenticate import Gate, Proofs, Sender
 from forebay.ingest.errors import NotOurPortal
+from forebay.schemas.portal import normal_form
 
 MEMBER = "d897063e1ce7c5eb9f04b9751eef5915"
 SECRET = b"s3cret-s3cret-s3cret"
@@ -75,6 +76,16 @@ def test_the_key_is_one_name_of_the_portal_or_else_the_other(
     sender = anyone.admit(sent, NOWHERE)
 
     assert (sender.portal, sender.verified) == (portal, False)
+
+
+def test_a_domain_that_is_too_long_is_not_remembered() -> None:
+    anyone = Gate(Proofs(anyone=True, tokens={}, secret=None), key_is_member_id=False)
+    before = normal_form.cache_info().currsize
+
+    sender = anyone.admit(auth(domain="https://a-portal-that-was-never-seen.ru/" + "x" * 300), NOWHERE)
+
+    assert sender.portal == MEMBER
+    assert normal_form.cache_info().currsize == before
 
 
 def knock(rest: str, query: bytes) -> Sender:
