@@ -62,15 +62,21 @@ class SqlProducer:
         self._thread = ConnectionThread(database, "forebay-producer")
         self._waiting: deque[_Sent] = deque()
         self._streams: dict[str, Stream] = {}
+        self._closed = False
+        #: Set unless the thread was told to write and has not answered yet.
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def send(self, stream: str, record: Record) -> Position:
         """As in the contract; a record has at most 64 MiB."""
         headers = _checked(record)
-        loop = asyncio.get_running_loop()
-        sent = _Sent(stream=stream, record=record, headers=headers, answer=loop.create_future())
-        self._waiting.append(sent)
-        self._thread.post(self._write_waiting)
-        return await sent.answer
+        if self._closed:
+            raise QueueUnavailable(f"this producer of {self._database.name} was closed")
+        answer: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Sent(stream=stream, record=record, headers=headers, answer=answer))
+        if self._idle.is_set():
+            self._write_soon()
+        return await answer
 
     async def check(self) -> None:
         """As in the contract: a transaction of its own goes to the disk."""
@@ -85,16 +91,30 @@ class SqlProducer:
 
     async def close(self) -> None:
         """As in the contract."""
+        self._closed = True
+        while not self._idle.is_set():
+            await self._idle.wait()
         await self._thread.close()
 
     def _touch(self, connection: Connection) -> None:
         with self._database.writing(connection):
             connection.execute(update(meta).where(meta.c.name == "checks").values(value=meta.c.value + 1))
 
+    def _write_soon(self) -> None:
+        # In the loop's next turn, for all that is sent in this one. To wake the thread for each record would cost as
+        # much as everything else, as loop and thread then fight for the GIL.
+        self._idle.clear()
+        asyncio.get_running_loop().call_soon(self._thread.post, self._write_waiting)
+
     def _write_waiting(self) -> None:
         batch = self._take_batch()
-        if batch:
-            tell(batch[0].answer.get_loop(), _answer, batch, self._write(batch))
+        tell(batch[0].answer.get_loop(), self._written, batch, self._write(batch))
+
+    def _written(self, batch: Sequence[_Sent], outcomes: "Sequence[Position | QueueError]") -> None:
+        self._idle.set()
+        if self._waiting:
+            self._write_soon()
+        _answer(batch, outcomes)
 
     def _take_batch(self) -> list[_Sent]:
         batch: list[_Sent] = []

@@ -10,14 +10,14 @@ RFC_MS = 0x017F22E279B0
 
 
 def test_the_time_stands_where_the_rfc_says() -> None:
-    text = uuid7(RFC_MS * 1_000_000, random=bytes)
+    text = uuid7(RFC_MS * 1_000_000, draw=lambda _: 0)
 
     assert text == "017f22e2-79b0-7000-8000-000000000000"
 
 
-@given(st.integers(0, 2**63), st.binary(min_size=8, max_size=8))
-def test_an_id_is_a_version_7_uuid(now_ns: int, chance: bytes) -> None:
-    found = UUID(uuid7(now_ns, random=lambda _: chance))
+@given(st.integers(0, 2**63), st.integers(0, 2**62 - 1))
+def test_an_id_is_a_version_7_uuid(now_ns: int, chance: int) -> None:
+    found = UUID(uuid7(now_ns, draw=lambda _: chance))
 
     assert (found.version, found.variant) == (7, "specified in RFC 4122")
 
