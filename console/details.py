@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from forebay.ingest.quarantine import SEALED_KEY_ID
 from forebay.schemas import names
 from forebay.schemas.codec import UndecodableEvent, codec
 
@@ -42,7 +41,7 @@ def _content(letter: Letter) -> dict[str, object]:
     try:
         return {"event": event_row(codec().decode(letter.record.value)), "body": None, "sealed_with": None}
     except UndecodableEvent:
-        key_id = headers_of(letter.record).get(SEALED_KEY_ID)
+        key_id = headers_of(letter.record).get(names.QUARANTINE_KEY_ID)
         body = letter.record.value[:_SHOWN_CHARS].decode("utf-8", errors="backslashreplace")
         return {"event": None, "body": None if key_id else body, "sealed_with": key_id}
 

@@ -11,10 +11,6 @@ from .authenticate import Sender
 from .record import Receipt
 from .seal import Sealer, cut
 
-#: Headers of a quarantined call whose value is sealed.
-SEALED_KEY_ID = "forebay_quarantine_key_id"
-SEALED_NONCE = "forebay_quarantine_nonce"
-
 _FORM = b"application/x-www-form-urlencoded"
 _SEALED = b"application/octet-stream"
 
@@ -40,7 +36,7 @@ def quarantine_record(
     if sender.member_id:
         headers.append((names.MEMBER_ID, sender.member_id.encode()))
     if sealed:
-        headers += [(SEALED_KEY_ID, sealed.key_id.encode()), (SEALED_NONCE, sealed.nonce)]
+        headers += [(names.QUARANTINE_KEY_ID, sealed.key_id.encode()), (names.QUARANTINE_NONCE, sealed.nonce)]
     return Record(
         key=sender.portal or receipt.endpoint,
         value=sealed.ciphertext if sealed else cut(body),

@@ -57,6 +57,9 @@ QUARANTINE_DETAIL = "forebay_quarantine_detail"
 QUARANTINE_PATH = "forebay_quarantine_path"
 QUARANTINE_QUERY = "forebay_quarantine_query"
 QUARANTINE_AT = "forebay_quarantine_at"
+#: Only where the body is sealed: with which key, and the nonce; the associated data is the quarantine id.
+QUARANTINE_KEY_ID = "forebay_quarantine_key_id"
+QUARANTINE_NONCE = "forebay_quarantine_nonce"
 
 # A resolution: a record with an empty value, in the dead letters' or the quarantine's own stream, that says that the
 # record at (its partition, RESOLVED_OFFSET) was dealt with. A log can't be edited; it can be added to.

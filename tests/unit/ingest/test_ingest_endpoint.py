@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from forebay.ingest.quarantine import SEALED_KEY_ID, SEALED_NONCE
 from forebay.queues.contract import Record
 from forebay.queues.errors import RecordRefused
 from forebay.queues.memory import MemoryProducer, MemoryQueue
@@ -157,8 +156,11 @@ async def test_what_is_authentic_but_no_event_is_kept_raw(body: str, reason: byt
         assert b"accessible" not in record.value and TOKEN.encode() not in record.value
         assert ingest.records() == []
         if seal_keys:
-            assert headers[SEALED_KEY_ID] == b"k"
-            assert AESGCM(KEY).decrypt(headers[SEALED_NONCE], record.value, answer.json["id"].encode()) == body.encode()
+            assert headers[names.QUARANTINE_KEY_ID] == b"k"
+            assert (
+                AESGCM(KEY).decrypt(headers[names.QUARANTINE_NONCE], record.value, answer.json["id"].encode())
+                == body.encode()
+            )
         else:
             assert record.value.decode() == body.replace(TOKEN, "").replace("=accessible", "=")
 

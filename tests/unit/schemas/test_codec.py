@@ -155,7 +155,7 @@ def test_every_field_of_the_record_is_documented() -> None:
         if not isinstance(schema, dict):
             return []
         below = [found for field in schema.get("fields", []) for found in records(field["type"])]
-        own = schema.get("fields", [])
+        own: list[Any] = schema.get("fields", [])
         return own + below + records(schema.get("items")) + records(schema.get("type"))
 
     undocumented = [field["name"] for field in records(V1) if not field.get("doc")]
