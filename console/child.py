@@ -10,10 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import sleep
+from typing import TYPE_CHECKING
 
 from .failures import told
 from .invocation import Invocation
 from .supervisor import Child
+
+if TYPE_CHECKING:
+    from .settings import Settings
 
 #: From sys/prctl.h: the signal that the kernel sends when the parent has died.
 _PR_SET_PDEATHSIG = 1
@@ -44,11 +48,17 @@ def ingest(called: Invocation, options: Mapping[str, object], *, readable: bool)
 
 
 def workers(
-    count: int, called: Invocation, options: Mapping[str, object], target: str, *, readable: bool = False
+    settings: "Settings", called: Invocation, options: Mapping[str, object], target: str, *, readable: bool = False
 ) -> list[Child]:
-    """So many workers as children of this process."""
-    job = Job(role="worker", config=_path(called), options=_given(called, options), target=target, readable=readable)
-    return [Child(name=f"worker {number}", command=job.command()) for number in range(1, count + 1)]
+    """The workers of the setting `processes` as children of this process, each with a group_instance_id of its own."""
+    found = []
+    for number in range(1, settings.processes + 1):
+        given = _given(called, options)
+        if settings.group_instance_id:
+            given["group_instance_id"] = f"{settings.group_instance_id}-{number}"
+        job = Job(role="worker", config=_path(called), options=given, target=target, readable=readable)
+        found.append(Child(name=f"worker {number}", command=job.command()))
+    return found
 
 
 def _given(called: Invocation, options: Mapping[str, object]) -> dict[str, object]:

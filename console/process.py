@@ -42,7 +42,7 @@ async def _supervise(settings: "Settings", target: str, called: Invocation, opti
     from .output import note
     from .supervisor import Supervisor, stop_on_signals
 
-    children = workers(settings.processes, called, options, target)
+    children = workers(settings, called, options, target)
     with tempfile.TemporaryDirectory(prefix="forebay-metrics-") as folder:
         environ = os.environ | {METRICS_FOLDER: folder}
         supervisor = Supervisor(

@@ -21,8 +21,8 @@ _FILE_SUFFIX = "_FILE"
 #: Read when it stands in the working directory and no other was named.
 CONFIG_NAME = "forebay.toml"
 
-#: Variables that are ours without being settings.
-_NOT_SETTINGS = frozenset({"FOREBAY_CONFIG"})
+#: Variables that are ours without being settings: they start so.
+_NOT_SETTINGS = ("FOREBAY_CONFIG", "FOREBAY_TEST_")
 
 
 class Settings(IngestSettings, WorkerSettings):
@@ -98,7 +98,7 @@ def _from_file(named: str | Path | None, faults: list[str]) -> dict[str, _Given]
 def _from_environment(environ: Mapping[str, str], faults: list[str]) -> dict[str, _Given]:
     given: dict[str, _Given] = {}
     for variable in sorted(environ):
-        if not variable.startswith(_PREFIX) or variable in _NOT_SETTINGS:
+        if not variable.startswith(_PREFIX) or variable.startswith(_NOT_SETTINGS):
             continue
         name = variable.removeprefix(_PREFIX).lower()
         text: str | None = environ[variable]

@@ -47,7 +47,7 @@ async def _up(settings: "Settings", target: str, called: Invocation, options: di
     line = StatusLine()
     stages = [
         [ingest(called, options, readable=line.live)],
-        workers(settings.processes, called, options, target, readable=line.live),
+        workers(settings, called, options, target, readable=line.live),
     ]
     relay = Relay(line.say) if line.live else None
     supervisor = Supervisor(stages, grace_s=settings.drain_s, say=line.say, relay=relay)

@@ -12,6 +12,7 @@ from forebay.queues.settings import QueueSettings
 _SYSTEMS = {
     "sqlite": ("forebay.queues.sql.queue", "sqlalchemy", None),
     "memory": ("forebay.queues.memory", None, None),
+    "kafka": ("forebay.queues.kafka.queue", "confluent_kafka", None),
 }
 
 

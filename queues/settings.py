@@ -34,7 +34,7 @@ class QueueSettings(BaseModel):
     group: Annotated[str, Field(description="consumer group", pattern=TOPIC)] = "forebay"
     session_s: Annotated[float, Field(description="a worker silent for so long has lost its partitions", ge=1)] = 10.0
     kafka: Annotated[
-        dict[str, SecretStr | str | bool | int],
+        dict[str, str | bool | int | SecretStr],
         BeforeValidator(_hidden),
         Field(description="properties of librdkafka, passed through"),
     ] = {}

@@ -1,0 +1,169 @@
+"""Questions about the cluster, asked on the event loop."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are public, but in no __all__
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ConsumerGroupDescription,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+    TopicDescription,
+)
+
+from forebay.queues.errors import QueueUnavailable
+
+from .clients import Clients
+from .faults import Faults, cause, is_unknown_stream
+
+#: A question that isn't answered by then is given up.
+_ANSWER_S = 10.0
+
+#: A question about one topic, and not about all; this one is Kafka's own.
+_ANY_TOPIC = "__consumer_offsets"
+
+#: A new or moved leader isn't known everywhere at once: how often to ask again, and how long to wait in between.
+_TRIES = 40
+_ELECTION_S = 0.05
+_ELECTION = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """The numbers of a topic's partitions, and of those that no broker leads just now."""
+
+    partitions: tuple[int, ...]
+    leaderless: tuple[int, ...]
+
+
+class Admin:
+    """One client for all parts of a queue; it is made with the first question."""
+
+    def __init__(self, clients: Clients, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._clients, self._sleep = clients, sleep
+        self._faults = Faults()
+        self._client: AdminClient | None = None
+
+    async def topics(self, names: Collection[str], answer_s: float = _ANSWER_S) -> dict[str, Topic | None]:
+        """What is known of each topic; None where there is none. Never makes one."""
+        await self._refresh(answer_s)
+        asked = self._made().describe_topics(TopicCollection(list(names)), request_timeout=answer_s)
+        return {name: await self._topic(future) for name, future in asked.items()}
+
+    async def _refresh(self, answer_s: float) -> None:
+        """Learn anew who the controller is: a client that has lost it would go on asking the old one for minutes."""
+        try:
+            await asyncio.to_thread(self._made().list_topics, _ANY_TOPIC, timeout=answer_s)
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+
+    async def _topic(self, future: "Future[TopicDescription]") -> Topic | None:
+        try:
+            found = await asyncio.wrap_future(future)
+        except KafkaException as error:
+            if is_unknown_stream(cause(error)):
+                return None
+            raise self._unavailable(error) from error
+        self._faults.clear()
+        return _topic(found)
+
+    async def brokers(self) -> int:
+        """How many brokers the cluster has."""
+        asked = self._made().describe_cluster(request_timeout=_ANSWER_S)
+        return len((await self._answer(asked)).nodes)
+
+    async def make(self, name: str, partitions: int, copies: int, config: dict[str, str]) -> None:
+        """Make a topic. Raises `KafkaException`, since what it means depends on the topic."""
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=copies, config=config)
+        [future] = self._made().create_topics([topic], request_timeout=_ANSWER_S).values()
+        await asyncio.wrap_future(future)
+
+    async def starts(self, stream: str, partitions: Iterable[int]) -> dict[int, int]:
+        """The first offset of each partition that is kept."""
+        return await self._offsets(stream, partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+    async def ends(self, stream: str, partitions: Iterable[int]) -> dict[int, int]:
+        """The next offset of each partition."""
+        return await self._offsets(stream, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+    async def at(self, stream: str, partition: int, timestamp_ms: int) -> int:
+        """The offset of the first record of that time or later; negative when there is none."""
+        return (await self._offsets(stream, [partition], OffsetSpec.for_timestamp(timestamp_ms)))[partition]
+
+    async def _offsets(self, stream: str, partitions: Iterable[int], at: OffsetSpec) -> dict[int, int]:
+        asked = {TopicPartition(stream, number): at for number in partitions}
+        for _ in range(_TRIES):
+            futures = self._made().list_offsets(asked, request_timeout=_ANSWER_S)
+            answers = await asyncio.gather(*map(asyncio.wrap_future, futures.values()), return_exceptions=True)
+            if not any(_is_election(answer) for answer in answers):
+                break
+            await self._sleep(_ELECTION_S)
+        return {at.partition: (await self._answer(future)).offset for at, future in futures.items()}
+
+    async def groups(self) -> list[str]:
+        """The names of all consumer groups."""
+        found = await self._answer(self._made().list_consumer_groups(request_timeout=_ANSWER_S))
+        return [group.group_id for group in found.valid]
+
+    async def commits(self, group: str) -> list[TopicPartition]:
+        """What the group has committed, with the metadata."""
+        asked = self._made().list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group)], request_timeout=_ANSWER_S
+        )
+        return list((await self._answer(asked[group])).topic_partitions)
+
+    async def members(self, group: str) -> ConsumerGroupDescription:
+        """Who is in the group, and who owns what."""
+        asked = self._made().describe_consumer_groups([group], request_timeout=_ANSWER_S)
+        found: ConsumerGroupDescription = await self._answer(asked[group])
+        return found
+
+    async def set_of_group(self, group: str, name: str, value: str) -> None:
+        """Set a property that the brokers keep for the group (KIP-848). Raises `KafkaException` when they won't."""
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=[entry])
+        [future] = self._made().incremental_alter_configs([resource], request_timeout=_ANSWER_S).values()
+        await asyncio.wrap_future(future)
+
+    async def close(self) -> None:
+        """Let go of the cluster. Idempotent."""
+        client, self._client = self._client, None
+        if client is not None:
+            await asyncio.to_thread(client.__exit__, None, None, None)
+
+    def _made(self) -> AdminClient:
+        if self._client is None:
+            self._client = self._clients.admin(self._faults)
+        return self._client
+
+    async def _answer(self, future: "Future[Any]") -> Any:
+        try:
+            answer = await asyncio.wrap_future(future)
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+        self._faults.clear()
+        return answer
+
+    def _unavailable(self, error: KafkaException) -> QueueUnavailable:
+        # What the client complains of is told to whoever polls, and to nobody else.
+        self._made().poll(0)
+        return QueueUnavailable(self._faults.text(otherwise=cause(error)))
+
+
+def _topic(found: TopicDescription) -> Topic:
+    return Topic(
+        partitions=tuple(one.id for one in found.partitions),
+        leaderless=tuple(one.id for one in found.partitions if one.leader is None or one.leader.id < 0),
+    )
+
+
+def _is_election(answer: object) -> bool:
+    return isinstance(answer, KafkaException) and cause(answer).code() in _ELECTION

@@ -1,0 +1,77 @@
+"""Makes librdkafka's clients. Making one connects to nothing yet, but starts its threads: do it after a fork."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from forebay.queues.errors import QueueError
+from forebay.queues.settings import QueueSettings
+
+from .faults import Faults, reason
+from .properties import (
+    Properties,
+    everywhere,
+    for_inspector,
+    for_member,
+    for_producer,
+    of_the_classic_protocol,
+    of_the_new_protocol,
+)
+
+_Client = TypeVar("_Client")
+
+#: librdkafka's default for max.poll.interval.ms.
+_MAX_POLL_MS = 300_000
+_MS = 1000
+_TO_SPARE = 0.9
+
+
+class Clients:
+    """The clients of one cluster, as the settings want them."""
+
+    def __init__(self, settings: QueueSettings) -> None:
+        self._shared = everywhere(settings)
+        self._instance = settings.group_instance_id
+
+    @property
+    def asked_protocol(self) -> str | None:
+        """The group protocol that the setting `kafka` insists on: `consumer`, `classic`, or neither."""
+        asked = self._shared.get("group.protocol")
+        return None if asked is None else str(asked)
+
+    @property
+    def max_poll_s(self) -> float:
+        """How long a rebalance may wait for us, with a tenth to spare."""
+        return int(self._shared.get("max.poll.interval.ms", _MAX_POLL_MS)) / _MS * _TO_SPARE
+
+    def producer(self, faults: Faults, on_statistics: Callable[[str], None]) -> Producer:
+        """A producer that tells of its troubles."""
+        return _made(Producer, for_producer(self._shared), error_cb=faults.note, stats_cb=on_statistics)
+
+    def member(
+        self, group: str, *, session_s: float, protocol: str, faults: Faults, on_commit: Callable[..., None]
+    ) -> Consumer:
+        """A consumer that can join the group by the protocol."""
+        properties = for_member(self._shared, group=group, instance=self._instance)
+        if protocol == "consumer":
+            properties = of_the_new_protocol(properties)
+        else:
+            properties = of_the_classic_protocol(properties, session_s)
+        return _made(Consumer, properties, error_cb=faults.note, on_commit=on_commit)
+
+    def inspector(self, faults: Faults) -> Consumer:
+        """A consumer outside of any group."""
+        return _made(Consumer, for_inspector(self._shared), error_cb=faults.note)
+
+    def admin(self, faults: Faults) -> AdminClient:
+        """A client for questions about the cluster, and for making topics."""
+        return _made(AdminClient, self._shared, error_cb=faults.note)
+
+
+def _made(client: Callable[[Any], _Client], properties: Properties, **callbacks: Callable[..., None]) -> _Client:
+    try:
+        return client({**properties, **callbacks})
+    except (KafkaException, TypeError, ValueError) as error:
+        raise QueueError(f"the setting kafka can't be used: {reason(error)}") from error

@@ -1,0 +1,112 @@
+"""Commits, in the member's thread: asynchronous as a rule, at once while a rebalance waits for us."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from forebay.queues.contract import Commit
+from forebay.queues.errors import Fenced, QueueError, QueueUnavailable
+
+from . import notes
+from .faults import cause, sentence
+
+#: The group goes on without this member, or without this assignment of it.
+_FENCED = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.FENCED_MEMBER_EPOCH,
+        KafkaError._ASSIGNMENT_LOST,
+        KafkaError._FENCED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What shall be committed, each partition under the epoch in which that was asked, and who wants to know."""
+
+    commits: Mapping[int, Commit]
+    epochs: Mapping[int, int]
+    answer: Callable[[QueueError | None], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sent:
+    request: Request
+    offsets: list[TopicPartition]
+
+
+class Commits:
+    """At most one commit is under way, as the brokers' reports don't say which one they are about."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._sent: _Sent | None = None
+        # Reports that will still come for commits that were answered otherwise meanwhile.
+        self._stale = 0
+
+    def begin(self, client: Consumer, request: Request, epochs: Mapping[int, int], *, at_once: bool) -> None:
+        """Commit what is still ours; `at_once` waits for the brokers' answer here."""
+        # There is one only if its caller was cancelled: otherwise they wait for each other.
+        self.finish(client)
+        sent = _Sent(request=request, offsets=self._offsets(request, epochs))
+        if not sent.offsets:
+            request.answer(_outcome(sent, None, []))
+        elif at_once:
+            _settle(client, sent)
+        else:
+            self._sent = sent
+            client.commit(offsets=sent.offsets, asynchronous=True)
+
+    def finish(self, client: Consumer) -> None:
+        """Answer the commit under way now: in a rebalance its report can't come, as nobody polls."""
+        if self._sent is not None:
+            sent, self._sent = self._sent, None
+            self._stale += 1
+            # The same again, behind the first one: what the brokers have of it doesn't matter then.
+            _settle(client, sent)
+
+    def report(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
+        """For the client's `on_commit`."""
+        if self._stale:
+            self._stale -= 1
+        elif self._sent is not None:
+            sent, self._sent = self._sent, None
+            sent.request.answer(_outcome(sent, error, partitions))
+
+    def abandon(self) -> None:
+        """The client is gone: nothing is known of the commit under way."""
+        if self._sent is not None:
+            sent, self._sent = self._sent, None
+            sent.request.answer(QueueUnavailable("the consumer was closed before its commit was answered"))
+
+    def _offsets(self, request: Request, epochs: Mapping[int, int]) -> list[TopicPartition]:
+        return [
+            TopicPartition(self._stream, number, commit.offset, notes.encode(commit.note))
+            for number, commit in request.commits.items()
+            if number in request.epochs and epochs.get(number) == request.epochs[number]
+        ]
+
+
+def _settle(client: Consumer, sent: _Sent) -> None:
+    try:
+        answered = client.commit(offsets=sent.offsets, asynchronous=False)
+    except KafkaException as error:
+        sent.request.answer(_outcome(sent, cause(error), []))
+    else:
+        sent.request.answer(_outcome(sent, None, answered))
+
+
+def _outcome(sent: _Sent, error: KafkaError | None, answered: Sequence[TopicPartition]) -> QueueError | None:
+    asked = {at.partition for at in sent.offsets}
+    errors = {at.partition: at.error for at in answered if at.error is not None}
+    if error is not None and not errors:
+        errors = dict.fromkeys(asked, error)
+    for one in errors.values():
+        if one.code() not in _FENCED:
+            return QueueUnavailable(f"the group's offsets were not stored. {sentence(one)}")
+    fenced = sent.request.commits.keys() - asked | errors.keys()
+    return Fenced(fenced) if fenced else None

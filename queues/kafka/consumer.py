@@ -1,0 +1,113 @@
+"""The reading side: what the event loop sees of a group's member."""
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+from confluent_kafka import KafkaException
+
+from forebay.queues.contract import Assignments, Commit, StoredRecord
+from forebay.queues.errors import Fenced, QueueError
+
+from . import notes
+from .admin import Admin
+from .clients import Clients
+from .commands import Commands
+from .commits import Request
+from .faults import reason
+from .inbox import Inbox
+from .member import Member
+from .ownership import Ownership
+from .topics import Topics
+
+log = structlog.get_logger(__name__)
+
+#: The brokers keep it for each group, and have a lower limit for it (group.consumer.min.session.timeout.ms).
+_SESSION = "consumer.session.timeout.ms"
+_MS = 1000
+
+
+class KafkaConsumer:
+    """Polls in a thread; here is what it read, and the way to commit."""
+
+    def __init__(
+        self, clients: Clients, admin: Admin, topics: Topics, stream: str, group: str, *, session_s: float
+    ) -> None:
+        self._clients, self._admin, self._topics = clients, admin, topics
+        self._stream, self._group, self._session_s = stream, group, session_s
+        self._member: Member | None = None
+        self._committing = asyncio.Lock()
+
+    async def start(self, assignments: Assignments) -> None:
+        """As in the contract. Raises `UnknownStream` and `QueueUnavailable`."""
+        await self._topics.partitions(self._stream)
+        await self._ask_for_session()
+        commands = Commands()
+        self._inbox = Inbox(commands.nudge)
+        self._ownership = Ownership(assignments, self._inbox, self._committing)
+        member = Member(
+            clients=self._clients,
+            stream=self._stream,
+            group=self._group,
+            session_s=self._session_s,
+            ownership=self._ownership,
+            inbox=self._inbox,
+            commands=commands,
+        )
+        member.start()
+        self._member = member
+
+    async def _ask_for_session(self) -> None:
+        if self._clients.asked_protocol == "classic":
+            return
+        try:
+            await self._admin.set_of_group(self._group, _SESSION, str(round(self._session_s * _MS)))
+        except KafkaException as error:
+            # Brokers before 4.0 don't know it, and get it from the member itself.
+            log.warning("session_s is not what the brokers will use", group=self._group, reason=reason(error))
+
+    async def fetch(self, max_records: int, timeout_s: float) -> list[StoredRecord]:
+        """As in the contract; empty at once after `close`."""
+        self._started()
+        return await self._inbox.take(max_records, timeout_s)
+
+    async def commit(self, commits: Mapping[int, Commit]) -> None:
+        """As in the contract. A note that is too long is `Unsupported`, and nothing is stored."""
+        member = self._started()
+        epochs = self._ownership.epochs_of(commits)
+        for commit in commits.values():
+            notes.encode(commit.note)
+        if commits and not epochs:
+            raise Fenced(commits.keys())
+        if not commits:
+            return
+        async with self._committing:
+            await _answer(member, commits, epochs)
+
+    async def close(self) -> None:
+        """As in the contract."""
+        if self._member is not None:
+            self._inbox.close()
+            await self._member.stop()
+
+    def _started(self) -> Member:
+        if self._member is None:
+            raise QueueError("this consumer was not started; call `start` first")
+        return self._member
+
+
+async def _answer(member: Member, commits: Mapping[int, Commit], epochs: Mapping[int, int]) -> None:
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[QueueError | None] = loop.create_future()
+
+    def answer(error: QueueError | None) -> None:
+        loop.call_soon_threadsafe(_set, answered, error)
+
+    member.commit(Request(commits=commits, epochs=epochs, answer=answer))
+    if (error := await answered) is not None:
+        raise error
+
+
+def _set(answered: "asyncio.Future[QueueError | None]", error: QueueError | None) -> None:
+    if not answered.done():
+        answered.set_result(error)

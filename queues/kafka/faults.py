@@ -1,0 +1,130 @@
+"""From librdkafka's errors to ours, in words that say what to do."""
+
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError, KafkaException
+
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
+
+_NO_CONNECTION = (
+    "check that Kafka runs, the addresses in queue_url, and that security.protocol in the setting kafka fits the port"
+)
+
+#: Code → what to do about it. Where a code isn't listed, librdkafka's own text has to do.
+_REMEDIES = {
+    KafkaError._AUTHENTICATION: "check sasl.mechanism, sasl.username and sasl.password in the setting kafka",
+    KafkaError.SASL_AUTHENTICATION_FAILED: "check sasl.username and sasl.password in the setting kafka",
+    KafkaError._SSL: "check ssl.ca.location, and the host names in queue_url, against the brokers' certificate",
+    KafkaError._RESOLVE: "check the host names in queue_url, and those that the brokers advertise",
+    KafkaError._TRANSPORT: _NO_CONNECTION,
+    KafkaError._ALL_BROKERS_DOWN: _NO_CONNECTION,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "give our user Read, Write and Describe on the topic (kafka-acls)",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "give our user Read on the group (kafka-acls)",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "give our user the right on the cluster (kafka-acls)",
+    KafkaError.MSG_SIZE_TOO_LARGE: "raise max.message.bytes of the topic, or lower max_body_bytes",
+    KafkaError.NOT_ENOUGH_REPLICAS: "too few brokers have the partition (min.insync.replicas): look after the others",
+    KafkaError.FENCED_INSTANCE_ID: "another member runs under the same group_instance_id: give each its own",
+    KafkaError.UNSUPPORTED_VERSION: "this broker is too old",
+}
+
+_UNKNOWN = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_ID,
+        KafkaError.TOPIC_EXCEPTION,
+    }
+)
+
+_REFUSED = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError._INVALID_ARG,
+    }
+)
+
+#: These only say that nothing works, and come again and again: the reason, when there is one, came before.
+_VAGUE = frozenset(
+    {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._MSG_TIMED_OUT}
+)
+
+
+def sentence(error: KafkaError) -> str:
+    """What happened and what to do."""
+    remedy = next((text for code, text in _REMEDIES.items() if says(error, code)), None)
+    return f"Kafka: {error.str()}" + (f"; {remedy}" if remedy else "")
+
+
+def says(error: KafkaError, code: int) -> bool:
+    """Whether it is this error. What is fatal comes under a code of its own, and names the reason in its text only."""
+    return error.code() == code or (error.code() == KafkaError._FATAL and KafkaError(code).str() in error.str())
+
+
+def is_fatal(error: KafkaError) -> bool:
+    """Whether the client can't be used any more."""
+    return error.fatal() or error.code() == KafkaError._FATAL
+
+
+def cause(error: BaseException) -> KafkaError:
+    """The KafkaError in an exception of the client."""
+    first = error.args[0] if error.args else None
+    return first if isinstance(first, KafkaError) else KafkaError(KafkaError._FAIL, str(error))
+
+
+def of_record(error: KafkaError, stream: str, why: "Faults") -> QueueError:
+    """What it means for a record that was sent to the stream."""
+    if error.code() in _UNKNOWN:
+        return unknown_stream(stream)
+    if error.code() in _REFUSED:
+        return RecordRefused(f"{stream} does not take this record. {sentence(error)}")
+    text = why.text(otherwise=error) if error.code() in _VAGUE else sentence(error)
+    return QueueUnavailable(f"{stream} did not take a record. {text}")
+
+
+def of_request(error: KafkaError, stream: str) -> QueueError:
+    """What it means for a question about the stream."""
+    return unknown_stream(stream) if error.code() in _UNKNOWN else QueueUnavailable(sentence(error))
+
+
+def is_unknown_stream(error: KafkaError) -> bool:
+    """Whether it says that there is no such topic."""
+    return error.code() in _UNKNOWN
+
+
+def unknown_stream(stream: str) -> UnknownStream:
+    """The error for a topic that is not there."""
+    return UnknownStream(f"there is no topic {stream}; `forebay topics ensure` makes it")
+
+
+class Faults:
+    """The last trouble that a client told of: a wrong password is no failed call, but a complaint that repeats."""
+
+    def __init__(self, hear: Callable[[KafkaError], None] = lambda error: None) -> None:
+        self._last: KafkaError | None = None
+        self._hear = hear
+
+    def note(self, error: KafkaError) -> None:
+        """For the client's `error_cb`; called in whichever thread polls."""
+        if self._last is None or self._last.code() in _VAGUE or error.code() not in _VAGUE:
+            self._last = error
+        self._hear(error)
+
+    def clear(self) -> None:
+        """Something worked."""
+        self._last = None
+
+    def text(self, otherwise: KafkaError) -> str:
+        """The trouble in words; that of the call, when the client told of none."""
+        return sentence(self._last or otherwise)
+
+
+def reason(error: BaseException) -> str:
+    """What an exception of the client says, in words."""
+    return sentence(cause(error)) if isinstance(error, KafkaException) else str(error)

@@ -1,0 +1,231 @@
+"""A member of a group in a thread of its own, which polls whatever the handlers do."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from threading import Thread
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+
+from forebay.queues.contract import StoredRecord
+from forebay.queues.errors import QueueError, QueueUnavailable
+
+from .clients import Clients
+from .commands import Commands
+from .commits import Commits, Request
+from .faults import Faults, is_fatal, is_unknown_stream, says, sentence, unknown_stream
+from .inbox import Inbox
+from .ownership import Ownership
+from .rebalances import Rebalances
+from .records import stored
+
+log = structlog.get_logger(__name__)
+
+#: A wait for records. A command to the thread waits as long at most, when nothing comes.
+_POLL_S = 0.05
+
+#: Records that are handed to the loop at once.
+_BATCH = 500
+
+#: So long the thread waits for room before it pauses: pausing throws away what was read ahead.
+_PATIENCE_S = 1.0
+
+#: Complaints of the client that `fetch` passes on: then nothing works. One broker of several is no reason.
+_GRAVE = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE})
+
+#: What a client says whose brokers can't do KIP-848.
+_TOO_OLD = (KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE)
+
+#: What says that a partition has nothing at the place where the group stands.
+_NOWHERE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+
+
+class Member:
+    """Reads ahead into the inbox. Only its thread uses the client, which lets no two threads in."""
+
+    def __init__(
+        self,
+        *,
+        clients: Clients,
+        stream: str,
+        group: str,
+        session_s: float,
+        ownership: Ownership,
+        inbox: Inbox,
+        commands: Commands,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clients, self._stream, self._group, self._session_s = clients, stream, group, session_s
+        self._inbox, self._commands, self._clock = inbox, commands, clock
+        self._loop = asyncio.get_running_loop()
+        self._commits = Commits(stream)
+        self._faults = Faults(self._hear)
+        self._rebalances = Rebalances(
+            commands=commands,
+            commits=self._commits,
+            ownership=ownership,
+            inbox=inbox,
+            loop=self._loop,
+            max_wait_s=clients.max_poll_s,
+        )
+        self._is_too_old = self._has_left = False
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._client = self._joining(clients.asked_protocol or "consumer")
+
+    def start(self) -> None:
+        """Begin to poll, and so join the group."""
+        Thread(target=self._run, name=f"forebay-{self._group}", daemon=True).start()
+
+    def commit(self, request: Request) -> None:
+        """Have it committed; called on the loop."""
+        self._commands.put(lambda: self._commit(request))
+        if self._ended.done():
+            self._commands.obey()
+
+    async def stop(self) -> None:
+        """Give everything back and leave. Idempotent."""
+        self._commands.end()
+        await asyncio.shield(self._ended)
+
+    def _joining(self, protocol: str) -> Consumer:
+        client = self._clients.member(
+            self._group,
+            session_s=self._session_s,
+            protocol=protocol,
+            faults=self._faults,
+            on_commit=self._commits.report,
+        )
+        on = self._rebalances
+        client.subscribe([self._stream], on_assign=on.on_assign, on_revoke=on.on_revoke, on_lost=on.on_lost)
+        return client
+
+    def _run(self) -> None:
+        try:
+            self._poll_to_the_end()
+        except RuntimeError:
+            # A loop that was closed over our head has nobody left to hand anything to.
+            if not self._loop.is_closed():
+                raise
+
+    def _poll_to_the_end(self) -> None:
+        try:
+            while not self._commands.is_over:
+                self._turn()
+            self._commands.obey()
+        except KafkaException as error:
+            log.error("the consumer's thread ended", group=self._group, error=str(error))
+            self._complain(QueueError(f"the consumer ended: {error}"), is_final=True)
+        finally:
+            self._client.close()
+            self._has_left = True
+            self._commits.abandon()
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        self._ended.set_result(None)
+        # Whatever came too late for the thread is answered here.
+        self._commands.obey()
+
+    def _turn(self) -> None:
+        self._commands.obey()
+        if self._is_too_old:
+            self._fall_back()
+        if self._inbox.is_full:
+            self._hold()
+        else:
+            self._read()
+
+    def _read(self) -> None:
+        # Not `consume` alone: it waits until the whole batch has come.
+        first = self._client.poll(_POLL_S)
+        if first is not None:
+            batches: dict[int, list[StoredRecord]] = defaultdict(list)
+            self._sort([first, *self._client.consume(_BATCH - 1, 0)], batches)
+            # The brokers' answer may still have been unpacked meanwhile: its other partitions go with the first.
+            self._sort(self._client.consume(_BATCH, 0), batches)
+            self._hand_over(batches)
+
+    def _hold(self) -> None:
+        until = self._clock() + _PATIENCE_S
+        while self._must_wait and (left := until - self._clock()) > 0:
+            self._commands.obey(left)
+        if self._must_wait:
+            self._pause()
+
+    @property
+    def _must_wait(self) -> bool:
+        return self._inbox.is_full and not self._commands.is_over
+
+    def _pause(self) -> None:
+        """Read nothing, but keep polling: rebalances go on."""
+        self._client.pause(self._client.assignment())
+        self._rebalances.is_paused = True
+        while self._must_wait:
+            self._commands.obey()
+            message = self._client.poll(_POLL_S)
+            if message is not None:
+                # Read before the pause.
+                batches: dict[int, list[StoredRecord]] = defaultdict(list)
+                self._sort([message], batches)
+                self._hand_over(batches)
+        self._rebalances.is_paused = False
+        self._client.resume(self._client.assignment())
+
+    def _sort(self, messages: Sequence[Message], batches: dict[int, list[StoredRecord]]) -> None:
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._hear_of(error, message.partition())
+            elif message.partition() in self._rebalances.epochs:
+                record = stored(message, self._stream)
+                batches[record.partition].append(record)
+
+    def _hand_over(self, batches: dict[int, list[StoredRecord]]) -> None:
+        if batches:
+            self._faults.clear()
+            self._inbox.announce(batches)
+            self._loop.call_soon_threadsafe(self._inbox.put, batches)
+
+    def _commit(self, request: Request) -> None:
+        if self._has_left:
+            request.answer(QueueUnavailable("the consumer has left the group already"))
+        else:
+            self._rebalances.commit(self._client, request)
+
+    def _hear(self, error: KafkaError) -> None:
+        """A complaint that belongs to no call."""
+        if is_fatal(error):
+            self._hear_of(error, None)
+        elif error.code() in _GRAVE:
+            self._complain(QueueUnavailable(self._faults.text(otherwise=error)))
+
+    def _hear_of(self, error: KafkaError, partition: int | None) -> None:
+        if any(says(error, code) for code in _TOO_OLD) and self._clients.asked_protocol is None:
+            self._is_too_old = True
+        elif error.code() in _NOWHERE:
+            self._complain(QueueError(_nowhere(self._group, self._stream, partition, error)), is_final=True)
+        elif is_fatal(error):
+            self._complain(QueueError(f"the consumer can't go on. {sentence(error)}"), is_final=True)
+        elif is_unknown_stream(error):
+            self._complain(unknown_stream(self._stream))
+        else:
+            self._complain(QueueUnavailable(sentence(error)))
+
+    def _complain(self, error: QueueError, *, is_final: bool = False) -> None:
+        self._loop.call_soon_threadsafe(lambda: self._inbox.complain(error, is_final=is_final))
+
+    def _fall_back(self) -> None:
+        log.info("the brokers can't do KIP-848; the classic protocol is used", group=self._group)
+        self._is_too_old = False
+        self._client.close()
+        self._client = self._joining("classic")
+
+
+def _nowhere(group: str, stream: str, partition: int | None, error: KafkaError) -> str:
+    return (
+        f"group {group} stands in partition {partition} of {stream} at a place that is not there: retention took it, "
+        f"or the topic was made anew ({error.str()}). Nothing is skipped in silence: look at `forebay lag`, move the "
+        "group with kafka-consumer-groups --reset-offsets, and start again"
+    )

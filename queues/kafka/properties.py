@@ -1,0 +1,150 @@
+"""The properties of librdkafka's clients: what we need, and what the setting `kafka` passes through."""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from forebay.queues.errors import QueueError
+from forebay.queues.settings import QueueSettings
+
+Properties = dict[str, str | int | bool]
+
+_BREAKS_A_PROMISE = "Forebay's promises stand on it"
+
+#: What the setting `kafka` may not contain, and what to do instead.
+_RESERVED = {
+    "bootstrap.servers": "write the brokers into queue_url",
+    "metadata.broker.list": "write the brokers into queue_url",
+    "group.id": "use the setting group",
+    "group.instance.id": "use the setting group_instance_id",
+    "session.timeout.ms": "use the setting session_s",
+    "acks": _BREAKS_A_PROMISE,
+    "request.required.acks": _BREAKS_A_PROMISE,
+    "enable.idempotence": _BREAKS_A_PROMISE,
+    "transactional.id": _BREAKS_A_PROMISE,
+    "partitioner": _BREAKS_A_PROMISE,
+    "enable.auto.commit": _BREAKS_A_PROMISE,
+    "enable.auto.offset.store": _BREAKS_A_PROMISE,
+    "auto.offset.reset": _BREAKS_A_PROMISE,
+    "partition.assignment.strategy": _BREAKS_A_PROMISE,
+    "enable.partition.eof": _BREAKS_A_PROMISE,
+}
+
+_EVERYWHERE: Properties = {
+    "client.id": "forebay",
+    # What librdkafka would write to stderr comes to us as errors too.
+    "log_level": 2,
+    # Ten seconds by default: too long to notice that the brokers are back.
+    "reconnect.backoff.max.ms": 1000,
+}
+
+_PRODUCER: Properties = {
+    "acks": "all",
+    "enable.idempotence": True,
+    # Where the Java client would put the key.
+    "partitioner": "murmur2_random",
+    "compression.type": "lz4",
+    # librdkafka batches by itself under load. Measured: waiting 5 ms for more cost a factor of 6 at 8 callers.
+    "linger.ms": 0,
+    "queue.buffering.max.kbytes": 65_536,
+    # A whole batch is refused when it is too large for the topic; so single records decide, and the broker.
+    "batch.size": 1_000_000,
+    "message.max.bytes": 16_000_000,
+    # Until then a record may still arrive, and the call that sent it goes on.
+    "message.timeout.ms": 120_000,
+    # A topic that was just made is known everywhere within that; after it, it is unknown.
+    "topic.metadata.propagation.max.ms": 3000,
+    # They tell when the producer is ready for its first record; nothing else does.
+    "statistics.interval.ms": 500,
+}
+
+_CONSUMER: Properties = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    # Never skip in silence what retention has taken, or what stood in a topic that was made anew.
+    "auto.offset.reset": "error",
+    # Measured: the default of 1000 cost a factor of 3.4.
+    "fetch.queue.backoff.ms": 20,
+    "fetch.wait.max.ms": 250,
+    "queued.min.messages": 10_000,
+    "queued.max.messages.kbytes": 16_384,
+}
+
+_INSPECTOR: Properties = {
+    "group.id": "forebay-inspector",
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "enable.partition.eof": True,
+    "fetch.wait.max.ms": 100,
+    "queued.max.messages.kbytes": 4096,
+}
+
+_MS = 1000
+
+#: The members of a classic group beat three times a session, as Kafka advises, and every 3 s at least.
+_BEATS_A_SESSION = 3
+_LONGEST_BEAT_MS = 3000
+
+
+def everywhere(settings: QueueSettings) -> Properties:
+    """The properties of every client: brokers and security. Raises `QueueError` with all faults at once."""
+    passed = {name: _plain(value) for name, value in settings.kafka.items()}
+    faults = [f"kafka: {name} can't be set here; {_RESERVED[name]}" for name in passed if name in _RESERVED]
+    servers = bootstrap_servers(settings.queue_url)
+    if faults:
+        raise QueueError("; ".join(faults))
+    return {**_EVERYWHERE, "bootstrap.servers": servers, **passed}
+
+
+def bootstrap_servers(url: str) -> str:
+    """`h1:9092,h2:9092` of `kafka://h1:9092,h2:9092`."""
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise QueueError("queue_url: a user goes into the setting kafka (sasl.username, sasl.password), not the URL")
+    if not parts.netloc or parts.path.strip("/") or parts.query:
+        raise QueueError("queue_url: Kafka's looks like kafka://host1:9092,host2:9092")
+    return parts.netloc
+
+
+def for_producer(shared: Mapping[str, str | int | bool]) -> Properties:
+    """The properties of a producer."""
+    return {**_PRODUCER, **shared}
+
+
+def for_inspector(shared: Mapping[str, str | int | bool]) -> Properties:
+    """The properties of a consumer that belongs to no group; the client wants a group's name all the same."""
+    return {**_INSPECTOR, **_without_membership(shared)}
+
+
+def for_member(shared: Mapping[str, str | int | bool], *, group: str, instance: str) -> Properties:
+    """The properties of a group's member, still without its protocol."""
+    static: Properties = {"group.instance.id": instance} if instance else {}
+    return {**_CONSUMER, **shared, "group.id": group, **static}
+
+
+def of_the_new_protocol(properties: Mapping[str, str | int | bool]) -> Properties:
+    """The properties for KIP-848, where the brokers decide about sessions and assignments."""
+    return {**_without_membership(properties), "group.protocol": "consumer"}
+
+
+def of_the_classic_protocol(properties: Mapping[str, str | int | bool], session_s: float) -> Properties:
+    """The properties for the protocol that every broker can; partitions move one by one there too."""
+    session_ms = round(session_s * _MS)
+    membership: Properties = {
+        "session.timeout.ms": session_ms,
+        "heartbeat.interval.ms": min(session_ms // _BEATS_A_SESSION, _LONGEST_BEAT_MS),
+        "partition.assignment.strategy": "cooperative-sticky",
+    }
+    return {**membership, **properties, "group.protocol": "classic"}
+
+
+def _without_membership(properties: Mapping[str, str | int | bool]) -> Properties:
+    # The client refuses to be made with these under KIP-848.
+    taken = {"heartbeat.interval.ms", "session.timeout.ms", "group.protocol.type", "group.protocol"}
+    return {name: value for name, value in properties.items() if name not in taken}
+
+
+def _plain(value: str | int | bool | SecretStr) -> str | int | bool:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value

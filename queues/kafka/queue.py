@@ -1,0 +1,54 @@
+"""The Kafka queue: its promises, its streams, and its parts."""
+
+from collections.abc import Iterable
+
+from forebay.queues.contract import Consumer, Inspector, Producer, Promises, Queue
+from forebay.queues.settings import QueueSettings
+
+from .admin import Admin
+from .clients import Clients
+from .consumer import KafkaConsumer
+from .inspector import KafkaInspector
+from .notes import NOTE_BYTES
+from .producer import KafkaProducer
+from .topics import Topics
+
+
+class KafkaQueue:
+    """Streams as topics of one cluster."""
+
+    promises = Promises(durable=True, ordered=True, groups=True, shared=True, replay=True, note_bytes=NOTE_BYTES)
+
+    def __init__(self, settings: QueueSettings) -> None:
+        self._clients = Clients(settings)
+        self._admin = Admin(self._clients)
+        self._topics = Topics(self._admin, settings.topic)
+
+    async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
+        """As in the contract."""
+        return await self._topics.missing(streams, partitions)
+
+    async def ensure(self, streams: Iterable[str], partitions: int) -> list[str]:
+        """As in the contract; with copies on three brokers where there are so many."""
+        return await self._topics.ensure(streams, partitions)
+
+    def producer(self) -> Producer:
+        """As in the contract."""
+        return KafkaProducer(self._clients, self._topics)
+
+    def consumer(self, stream: str, group: str, *, session_s: float = 10.0) -> Consumer:
+        """As in the contract."""
+        return KafkaConsumer(self._clients, self._admin, self._topics, stream, group, session_s=session_s)
+
+    def inspector(self) -> Inspector:
+        """As in the contract."""
+        return KafkaInspector(self._clients, self._admin, self._topics)
+
+    async def close(self) -> None:
+        """As in the contract."""
+        await self._admin.close()
+
+
+def open_queue(settings: QueueSettings) -> Queue:
+    """The queue that the setting `queue_url` names."""
+    return KafkaQueue(settings)

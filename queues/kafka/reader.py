@@ -1,0 +1,67 @@
+"""Reads one partition at a time, from any offset. Used in one thread only: the client takes no more."""
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from forebay.queues.contract import StoredRecord
+from forebay.queues.errors import QueueUnavailable
+
+from .clients import Clients
+from .faults import Faults, of_request
+from .records import stored
+
+#: One wait for records; a broker that gives none for so long is in trouble.
+_WAIT_S = 10.0
+
+
+class Reader:
+    """Keeps its client, and its place: reading on costs no new request."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._faults = Faults()
+        self._client: Consumer | None = None
+        self._place: tuple[str, int, int] | None = None
+
+    def read(self, stream: str, partition: int, offset: int, end: int, max_records: int) -> list[StoredRecord]:
+        """Records from the offset on, at most up to the end, which the caller knows to exist."""
+        client = self._at(stream, partition, offset)
+        self._place = None
+        found: list[StoredRecord] = []
+        offset -= 1
+        while offset < end - 1 and len(found) < max_records:
+            for message in self._next(client, max_records - len(found)):
+                offset = self._take(message, stream, found)
+        self._place = (stream, partition, offset + 1)
+        return found
+
+    def _next(self, client: Consumer, count: int) -> list[Message]:
+        # Not `consume` alone: it waits until the whole number has come.
+        first = client.poll(_WAIT_S)
+        if first is None:
+            silence = KafkaError(KafkaError._TIMED_OUT, f"no record came within {_WAIT_S:.0f} s")
+            raise QueueUnavailable(self._faults.text(otherwise=silence))
+        return [first, *client.consume(count - 1, 0)] if count > 1 else [first]
+
+    def _take(self, message: Message, stream: str, found: list[StoredRecord]) -> int:
+        """Add the message's record, if it is one; the last offset that lies behind us then."""
+        error = message.error()
+        if error is None:
+            found.append(stored(message, stream))
+            return found[-1].offset
+        if error.code() != KafkaError._PARTITION_EOF:
+            raise of_request(error, stream)
+        # Behind the last record there may be markers of transactions. (It may also be the end of an earlier read.)
+        return (message.offset() or 0) - 1
+
+    def _at(self, stream: str, partition: int, offset: int) -> Consumer:
+        if self._client is None:
+            self._client = self._clients.inspector(self._faults)
+        if self._place != (stream, partition, offset):
+            self._client.assign([TopicPartition(stream, partition, offset)])
+        return self._client
+
+    def close(self) -> None:
+        """Let go of the cluster. Idempotent."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None

@@ -1,0 +1,127 @@
+"""Partitions that come and go: what librdkafka calls in the member's thread, brought to the event loop and back."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from itertools import count
+
+import structlog
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from forebay.queues.contract import Commit
+from forebay.queues.errors import QueueUnavailable
+
+from .commands import Commands
+from .commits import Commits, Request
+from .faults import reason
+from .inbox import Inbox
+from .ownership import Holding, Ownership
+from .starts import committed
+
+log = structlog.get_logger(__name__)
+
+#: Between two attempts to learn where to begin, and how many fail in silence: a new topic's leaders are soon there.
+_RETRY_S = 0.1
+_QUIET_TRIES = 20
+
+
+class Rebalances:
+    """Knows which partitions are ours and under which epoch, one for each assignment. Used in one thread."""
+
+    def __init__(
+        self,
+        *,
+        commands: Commands,
+        commits: Commits,
+        ownership: Ownership,
+        inbox: Inbox,
+        loop: asyncio.AbstractEventLoop,
+        max_wait_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._commands, self._commits, self._ownership, self._inbox = commands, commits, ownership, inbox
+        self._loop, self._max_wait_s, self._clock = loop, max_wait_s, clock
+        self.epochs: dict[int, int] = {}
+        #: New partitions are paused at once while this is so.
+        self.is_paused = False
+        self._epoch = 0
+        self._is_waiting = False
+
+    def commit(self, client: Consumer, request: Request) -> None:
+        """Commit what is ours; while the group waits for us, at once, since nobody polls for the report."""
+        self._commits.begin(client, request, self.epochs, at_once=self._is_waiting)
+
+    def on_assign(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        """For `subscribe`: begin where the group is."""
+        if not partitions:
+            return
+        commits = self._commits_of(client, partitions)
+        stream = partitions[0].topic
+        starts = [TopicPartition(stream, number, commit.offset) for number, commit in commits.items()]
+        client.incremental_assign(starts)
+        if self.is_paused:
+            client.pause(starts)
+        self._loop.call_soon_threadsafe(self._ownership.take_over, self._held(commits))
+
+    def _held(self, commits: Mapping[int, Commit]) -> dict[int, Holding]:
+        holdings = {}
+        for number, commit in commits.items():
+            self._epoch += 1
+            self.epochs[number] = self._epoch
+            holdings[number] = Holding(epoch=self._epoch, committed=commit)
+        return holdings
+
+    def _commits_of(self, client: Consumer, partitions: list[TopicPartition]) -> dict[int, Commit]:
+        """Where the partitions begin, however long the brokers take to tell; nothing when we are leaving."""
+        self._is_waiting = True
+        try:
+            for tries in count(1):
+                if self._commands.is_over:
+                    break
+                try:
+                    return committed(client, partitions)
+                except KafkaException as error:
+                    self._complain(f"the group's offsets can't be read. {reason(error)}", tries)
+                    self._commands.obey(_RETRY_S)
+            return {}
+        finally:
+            self._is_waiting = False
+
+    def _complain(self, text: str, tries: int) -> None:
+        if tries > _QUIET_TRIES:
+            self._loop.call_soon_threadsafe(self._inbox.complain, QueueUnavailable(text))
+
+    def on_revoke(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        """For `subscribe`: they stay ours until the user has finished with them."""
+        if self._loop.is_closed():
+            return
+        numbers = [at.partition for at in partitions]
+        self._is_waiting = True
+        try:
+            self._commits.finish(client)
+            self._wait_for(asyncio.run_coroutine_threadsafe(self._ownership.give_back(numbers), self._loop))
+        finally:
+            self._is_waiting = False
+        # What was not given back in time is lost; the others are no longer owned by then.
+        self.on_lost(client, partitions)
+
+    def _wait_for(self, returned: "Future[None]") -> None:
+        """Carry out commands until it is done; longer than that the group would not wait."""
+        returned.add_done_callback(lambda _: self._commands.nudge())
+        until = self._clock() + self._max_wait_s
+        while not returned.done() and (left := until - self._clock()) > 0:
+            self._commands.obey(left)
+        if not returned.done():
+            log.error("partitions were not given back in time", waited_s=self._max_wait_s)
+            returned.cancel()
+        elif (error := returned.exception()) is not None:
+            log.error("partitions could not be given back", error=str(error))
+
+    def on_lost(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        """For `subscribe`: they may be another's already."""
+        numbers = [at.partition for at in partitions]
+        for number in numbers:
+            self.epochs.pop(number, None)
+        self._loop.call_soon_threadsafe(self._ownership.lose, numbers)
+        client.incremental_unassign(partitions)

@@ -1,0 +1,122 @@
+"""The topics of our streams: which are missing, and how they are made."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+
+from forebay.queues.errors import QueueError, QueueUnavailable
+
+from .admin import Admin, Topic
+from .faults import cause, sentence, unknown_stream
+
+log = structlog.get_logger(__name__)
+
+#: Copies of a partition where the cluster has so many brokers; two of them then hold what was acknowledged.
+_COPIES = 3
+_IN_SYNC = 2
+
+#: What was just made isn't known everywhere at once: how often to look, and how long to wait in between.
+_TRIES = 100
+_BETWEEN_S = 0.05
+
+_ALWAYS = {
+    # The largest body that the ingest takes by default, with room for what Forebay adds.
+    "max.message.bytes": "2097152",
+    # The time of a record is that of its receipt, and a host whose clock is ahead must not lose events by it.
+    "message.timestamp.type": "CreateTime",
+    "message.timestamp.after.max.ms": "9223372036854775807",
+    "cleanup.policy": "delete",
+}
+
+
+class Topics:
+    """Makes topics; `topic` is the one that takes the events, and keeps them as long as the cluster likes."""
+
+    def __init__(self, admin: Admin, topic: str, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._admin, self._topic, self._sleep = admin, topic, sleep
+
+    async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
+        """As in the contract."""
+        absent = await self._absent(streams, partitions)
+        copies = self._copies(await self._admin.brokers()) if absent else 0
+        return [_plan(name, partitions, copies) for name in absent]
+
+    async def ensure(self, streams: Iterable[str], partitions: int) -> list[str]:
+        """As in the contract."""
+        absent = await self._absent(streams, partitions)
+        if not absent:
+            return []
+        copies = self._copies(await self._admin.brokers())
+        made = [name for name in absent if await self._make(name, partitions, copies)]
+        await self._appear(absent, partitions)
+        if copies < _COPIES and made:
+            log.warning("a single copy of each event: a lost disk loses events", topics=made)
+        return [_plan(name, partitions, copies) for name in made]
+
+    async def partitions(self, stream: str) -> list[int]:
+        """The numbers of the stream's partitions. Raises `UnknownStream`."""
+        found = (await self._admin.topics([stream]))[stream]
+        if found is None:
+            raise unknown_stream(stream)
+        return list(found.partitions)
+
+    async def check(self, answer_s: float) -> None:
+        """Raise `QueueUnavailable` unless the brokers answer, and can take events. (No topic yet is no trouble.)"""
+        found = (await self._admin.topics([self._topic], answer_s))[self._topic]
+        if found is not None and found.leaderless:
+            which = ", ".join(map(str, found.leaderless))
+            raise QueueUnavailable(f"partitions {which} of {self._topic} have no leader: look after the brokers")
+
+    async def _absent(self, streams: Iterable[str], partitions: int) -> list[str]:
+        found = await self._admin.topics(list(streams))
+        _check_partitions(found, partitions)
+        return [name for name, topic in found.items() if topic is None]
+
+    async def _appear(self, streams: list[str], partitions: int) -> None:
+        """Return when the brokers know them; another process may have made one, by settings of its own."""
+        for _ in range(_TRIES):
+            if not await self._absent(streams, partitions):
+                return
+            await self._sleep(_BETWEEN_S)
+        raise QueueUnavailable(f"topics {', '.join(streams)} were made, but the brokers don't know them yet")
+
+    def _copies(self, brokers: int) -> int:
+        return _COPIES if brokers >= _COPIES else 1
+
+    async def _make(self, name: str, partitions: int, copies: int) -> bool:
+        config = {**_ALWAYS, "min.insync.replicas": str(min(_IN_SYNC, copies))}
+        if name != self._topic:
+            # What waits for an operator must not vanish because none came.
+            config["retention.ms"] = "-1"
+        try:
+            await self._admin.make(name, partitions, copies, config)
+        except KafkaException as error:
+            return _already_there(name, error)
+        return True
+
+
+def _check_partitions(found: dict[str, Topic | None], partitions: int) -> None:
+    for name, topic in found.items():
+        has = len(topic.partitions) if topic is not None else partitions
+        if has != partitions:
+            raise QueueError(
+                f"topic {name} has {has} partitions, not {partitions}; another number would move portals to other "
+                f"partitions and break their order: set partitions to {has}"
+            )
+
+
+def _already_there(name: str, error: KafkaException) -> bool:
+    """False when another process was faster; an error for everything else."""
+    found = cause(error)
+    if found.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+        return False
+    if found.retriable() or found.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT):
+        raise QueueUnavailable(f"topic {name} could not be made. {sentence(found)}") from error
+    raise QueueError(f"topic {name} could not be made. {sentence(found)}") from error
+
+
+def _plan(name: str, partitions: int, copies: int) -> str:
+    kept = "one copy, since the cluster has fewer than 3 brokers" if copies < _COPIES else f"{copies} copies"
+    return f"stream {name} with {partitions} partitions, {kept}"

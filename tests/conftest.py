@@ -1,0 +1,3 @@
+"""What tests of every kind may ask for."""
+
+from tests.kafka.fixtures import kafka as kafka

@@ -1,0 +1,153 @@
+"""What only Kafka can do to a consumer: other clients' records and commits, lost offsets, old brokers."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer as Client
+from confluent_kafka import Producer as ClientProducer
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from forebay.queues.contract import Commit, Consumer, Queue, StoredRecord
+from forebay.queues.errors import QueueError
+from tests.kafka.cluster import Cluster
+from tests.kafka.fixtures import Kafka
+from tests.kafka.members import PARTITIONS, PATIENCE_S, Owner, fetch, joined, send
+from tests.kafka.opener import Opener
+
+
+def delete_before(kafka: Kafka, stream: str, partition: int, offset: int) -> None:
+    """What retention does."""
+    with AdminClient({"bootstrap.servers": kafka.bootstrap}) as client:
+        [deleted] = client.delete_records([TopicPartition(stream, partition, offset)]).values()
+        deleted.result(10)
+
+
+def commit_as_somebody_else(kafka: Kafka, at: TopicPartition, group: str) -> None:
+    client = Client({"bootstrap.servers": kafka.bootstrap, "group.id": group})
+    client.commit(offsets=[at], asynchronous=False)
+    client.close()
+
+
+async def test_a_partition_never_committed_begins_where_retention_left_it(
+    kafka: Kafka, queue: Queue, stream: str
+) -> None:
+    partition = await send(queue, stream, range(5))
+    delete_before(kafka, stream, partition, 3)
+
+    consumer = await joined(queue, stream, owner := Owner())
+
+    assert owner.owned[partition] == Commit(offset=3)
+    assert await fetch(consumer, 2) == [3, 4]
+    await consumer.close()
+
+
+async def test_a_place_that_retention_took_stops_the_reading_with_a_remedy(
+    kafka: Kafka, queue: Queue, stream: str
+) -> None:
+    partition = await send(queue, stream, range(5))
+    commit_as_somebody_else(kafka, TopicPartition(stream, partition, 1), stream)
+    delete_before(kafka, stream, partition, 3)
+    consumer = await joined(queue, stream)
+
+    for _ in range(2):
+        with pytest.raises(QueueError, match=f"partition {partition} of {stream}.*--reset-offsets"):
+            while True:
+                await consumer.fetch(10, PATIENCE_S)
+
+    await consumer.close()
+
+
+async def test_the_metadata_of_other_clients_is_no_note(kafka: Kafka, queue: Queue, stream: str) -> None:
+    partition = await send(queue, stream, range(2))
+    for number, metadata in enumerate(("checkpoint by somebody", "fb1:not base64")):
+        commit_as_somebody_else(kafka, TopicPartition(stream, partition, number, metadata), stream)
+
+        consumer = await joined(queue, stream, owner := Owner())
+
+        assert owner.owned[partition] == Commit(offset=number)
+        await consumer.close()
+
+
+async def test_records_of_other_clients_are_read(kafka: Kafka, queue: Queue, stream: str) -> None:
+    client = ClientProducer({"bootstrap.servers": kafka.bootstrap})
+    client.produce(stream, None, None, headers=[("nothing", None), ("text", "a")])
+    client.produce(stream, b"value", b"\xff\xfe")
+    client.flush()
+    consumer = await joined(queue, stream)
+
+    found: list[StoredRecord] = []
+    while len(found) < 2:
+        found += await consumer.fetch(10, PATIENCE_S)
+
+    assert {(one.key, one.value, one.headers) for one in found} == {
+        ("", b"", (("nothing", b""), ("text", b"a"))),
+        ("\\xff\\xfe", b"value", ()),
+    }
+    await consumer.close()
+
+
+async def test_transactions_leave_gaps_that_nobody_waits_in(kafka: Kafka, queue: Queue, stream: str) -> None:
+    client = ClientProducer({"bootstrap.servers": kafka.bootstrap, "transactional.id": stream})
+    client.init_transactions(10)
+    for number in range(3):
+        client.begin_transaction()
+        client.produce(stream, b"%d" % number, b"portal", partition=1)
+        client.commit_transaction(10)
+    inspector, consumer = queue.inspector(), await joined(queue, stream)
+
+    bounds = (await inspector.bounds(stream))[1]
+    read = await inspector.read(stream, 1, 0, 10)
+    beyond = await inspector.read(stream, 1, read[-1].offset + 1, 10)
+
+    assert await fetch(consumer, 3) == [int(one.value) for one in read] == [0, 1, 2]
+    assert bounds.end == 6
+    assert beyond == []
+    await consumer.close()
+    await inspector.close()
+
+
+async def test_a_broker_that_is_killed_and_back_changes_nothing(kafka: Kafka, queue: Queue, stream: str) -> None:
+    cluster = kafka.ours()
+    partition = await send(queue, stream, range(3))
+    consumer = await joined(queue, stream)
+    before = await fetch(consumer, 3)
+
+    await asyncio.to_thread(cluster.nodes[0].stop, signal.SIGKILL)
+    cluster.nodes[0].start()
+    await asyncio.to_thread(cluster.wait_ready)
+    await send(queue, stream, range(3, 6))
+    after: list[int] = []
+    while len(after) < 3:
+        try:
+            after += await fetch(consumer, 3)
+        except QueueError:
+            continue
+    await committed_at_last(consumer, {partition: Commit(offset=6)})
+
+    assert before + after == [0, 1, 2, 3, 4, 5]
+    await consumer.close()
+
+
+async def committed_at_last(consumer: Consumer, commits: dict[int, Commit]) -> None:
+    """Commit as often as it takes while the coordinator comes back."""
+    while True:
+        try:
+            return await consumer.commit(commits)
+        except QueueError:
+            await asyncio.sleep(0)
+
+
+async def test_a_broker_without_kip_848_is_used_in_the_classic_way(tmp_path: Path, opened: Opener) -> None:
+    with Cluster(tmp_path / "old", features=["group.version=0"]) as cluster:
+        queue = opened(cluster.bootstrap)
+        await queue.ensure(["events"], PARTITIONS)
+        partition = await send(queue, "events", range(3))
+
+        consumer = await joined(queue, "events")
+
+        assert await fetch(consumer, 3) == [0, 1, 2]
+        await consumer.commit({partition: Commit(offset=3)})
+        await consumer.close()

@@ -1,0 +1,114 @@
+"""Members of a group: slow, still, stubborn, static and killed ones."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from forebay.queues.contract import Commit
+from forebay.queues.errors import Fenced
+from tests.kafka.fixtures import Kafka
+from tests.kafka.members import PARTITIONS, SESSION_S, Owner, fetch, joined, send
+from tests.kafka.opener import Opener
+
+PROTOCOLS = ("consumer", "classic")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_member_that_fetches_nothing_keeps_its_place_and_its_memory(
+    kafka: Kafka, opened: Opener, stream: str, protocol: str
+) -> None:
+    queue = opened(kafka.bootstrap, kafka={"group.protocol": protocol})
+    # More than a member reads ahead, so that it pauses.
+    for key in ("a", "b", "c", "d"):
+        await send(queue, stream, range(100), key, size=100_000)
+    slow, second = await joined(queue, stream, first := Owner()), Owner()
+
+    other = await joined(queue, stream, second, owns=2)
+    await first.owns(2)
+    await other.close()
+    await first.owns(PARTITIONS)
+
+    assert "lost" not in first.told
+    assert sorted(await fetch(slow, 400)) == sorted(list(range(100)) * 4)
+    assert await slow.fetch(10, 0.1) == []
+    await slow.close()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_loop_that_stands_still_for_sessions_loses_nothing(
+    kafka: Kafka, opened: Opener, stream: str, protocol: str
+) -> None:
+    queue = opened(kafka.bootstrap, kafka={"group.protocol": protocol})
+    partition = await send(queue, stream, range(10))
+    consumer = await joined(queue, stream, owner := Owner())
+    await fetch(consumer, 5)
+
+    # A handler that blocks the loop is what this is about.
+    time.sleep(3 * SESSION_S)
+
+    await consumer.commit({partition: Commit(offset=5)})
+    assert await fetch(consumer, 5) == [5, 6, 7, 8, 9]
+    assert owner.told == ["assigned"] * PARTITIONS
+    await consumer.close()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_partitions_not_given_back_in_time_are_lost(
+    kafka: Kafka, opened: Opener, stream: str, protocol: str
+) -> None:
+    patience = {"max.poll.interval.ms": 1500, "group.protocol": protocol}
+    queue = opened(kafka.bootstrap, kafka=patience)
+
+    class Stubborn(Owner):
+        async def revoked(self, partition: int) -> None:
+            await asyncio.Event().wait()
+
+    consumer = await joined(queue, stream, stubborn := Stubborn())
+    other = await joined(queue, stream, patient := Owner(), owns=2)
+
+    await stubborn.is_told("lost", 2)
+    with pytest.raises(Fenced):
+        await consumer.commit({partition: Commit(offset=0) for partition in patient.owned})
+    await other.close()
+    await consumer.close()
+
+
+async def test_a_static_member_comes_back_to_its_partitions(kafka: Kafka, opened: Opener, stream: str) -> None:
+    bystander = await joined(opened(kafka.bootstrap), stream, watching := Owner())
+    named = opened(kafka.bootstrap, group_instance_id="worker-1")
+    consumer = await joined(named, stream, first := Owner(), owns=2)
+    await watching.owns(2)
+    before, told = set(first.owned), list(watching.told)
+
+    await consumer.close()
+    consumer = await joined(named, stream, again := Owner(), owns=2)
+
+    assert set(again.owned) == before
+    assert watching.told == told
+    await consumer.close()
+    await bystander.close()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_killed_members_partitions_are_taken_over(
+    kafka: Kafka, opened: Opener, stream: str, protocol: str, tmp_path: Path
+) -> None:
+    queue = opened(kafka.bootstrap, kafka={"group.protocol": protocol})
+    script = Path(__file__).with_name("join_forever.py")
+    command = [sys.executable, str(script), kafka.bootstrap, stream, protocol, str(SESSION_S)]
+    partition = await send(queue, stream, range(3))
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as victim:
+        assert victim.stdout is not None
+        assert await asyncio.to_thread(victim.stdout.readline) == b"committed\n"
+        victim.send_signal(signal.SIGKILL)
+
+    consumer = await joined(queue, stream, owner := Owner())
+
+    assert owner.owned[partition] == Commit(offset=2, note=b"by the victim")
+    assert await fetch(consumer, 1) == [2]
+    await consumer.close()

@@ -1,0 +1,208 @@
+"""What only Kafka can do to a producer: refuse, hang, go away, and know users."""
+
+import asyncio
+import signal
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from forebay.queues.contract import Producer, Queue, Record
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
+from tests.kafka.cluster import Cluster, free_ports
+from tests.kafka.fixtures import Kafka
+from tests.kafka.members import PARTITIONS
+from tests.kafka.opener import Opener
+
+CAROL = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "carol"}
+
+
+def record(number: int = 0, value: bytes = b"") -> Record:
+    return Record(key="portal", value=value or str(number).encode(), timestamp_ms=1_700_000_000_000 + number)
+
+
+async def check_fails(producer: Producer, match: str) -> str:
+    """What the check says."""
+    with pytest.raises(QueueUnavailable, match=match) as failed:
+        await producer.check()
+    return str(failed.value)
+
+
+async def values(queue: Queue, stream: str) -> list[bytes]:
+    inspector = queue.inspector()
+    found = []
+    for partition, bounds in (await inspector.bounds(stream)).items():
+        found += [one.value for one in await inspector.read(stream, partition, bounds.start, 1000)]
+    await inspector.close()
+    return found
+
+
+async def test_a_record_that_is_too_large_is_refused_and_its_neighbours_are_kept(
+    kafka: Kafka, opened: Opener, stream: str
+) -> None:
+    queue = opened(kafka.bootstrap)
+    producer = queue.producer()
+    noise = b"".join(uuid4().bytes for _ in range(200_000))
+    sent = [producer.send(stream, one) for one in (record(1), record(2, noise), record(3))]
+
+    first, second, third = await asyncio.gather(*sent, return_exceptions=True)
+
+    assert isinstance(second, RecordRefused)
+    assert "max.message.bytes" in str(second)
+    assert not isinstance(first, BaseException)
+    assert not isinstance(third, BaseException)
+    assert await values(queue, stream) == [b"1", b"3"]
+    await producer.close()
+
+
+async def test_a_body_of_a_megabyte_is_kept(kafka: Kafka, opened: Opener, stream: str) -> None:
+    queue = opened(kafka.bootstrap)
+    producer = queue.producer()
+    noise = b"".join(uuid4().bytes for _ in range(2**20 // 16))
+
+    await producer.send(stream, record(1, noise))
+
+    assert await values(queue, stream) == [noise]
+    await producer.close()
+
+
+async def test_a_user_without_rights_is_told_which_ones_it_needs(kafka: Kafka, opened: Opener, stream: str) -> None:
+    bootstrap = kafka.ours().sasl_bootstrap
+    producer = opened(bootstrap, kafka={**CAROL, "sasl.password": "carol-pw"}).producer()
+
+    with pytest.raises(RecordRefused, match="kafka-acls"):
+        await producer.send(stream, record())
+
+    await producer.close()
+
+
+async def test_a_wrong_password_is_told_without_telling_it(kafka: Kafka, opened: Opener) -> None:
+    bootstrap = kafka.ours().sasl_bootstrap
+    producer = opened(bootstrap, kafka={**CAROL, "sasl.password": "not-carols"}).producer()
+
+    said = await check_fails(producer, r"sasl\.password")
+
+    assert "not-carols" not in said
+    await producer.close()
+
+
+@pytest.mark.parametrize("protocol", ["ssl", "plaintext"])
+async def test_a_protocol_that_does_not_fit_the_port_is_told(kafka: Kafka, opened: Opener, protocol: str) -> None:
+    cluster = kafka.ours()
+    bootstrap = cluster.bootstrap if protocol == "ssl" else cluster.sasl_bootstrap
+    producer = opened(bootstrap, kafka={"security.protocol": protocol}).producer()
+
+    await check_fails(producer, r"security\.protocol")
+
+    await producer.close()
+
+
+async def test_an_address_where_nobody_answers_is_told(opened: Opener) -> None:
+    [port] = free_ports(1)
+    producer = opened(f"127.0.0.1:{port}").producer()
+
+    await check_fails(producer, "queue_url")
+
+    await producer.close()
+
+
+async def test_a_broker_that_hangs_fails_the_check_until_it_is_back(kafka: Kafka, opened: Opener) -> None:
+    [node] = kafka.ours().nodes
+    producer = opened(kafka.bootstrap).producer()
+    await producer.check()
+
+    node.signal(signal.SIGSTOP)
+    try:
+        await check_fails(producer, "Kafka")
+    finally:
+        node.signal(signal.SIGCONT)
+
+    while not await passes(producer):
+        pass
+    await producer.close()
+
+
+async def passes(producer: Producer) -> bool:
+    try:
+        await producer.check()
+    except QueueUnavailable:
+        return False
+    return True
+
+
+async def test_a_record_sent_while_the_broker_is_down_is_kept_once_it_is_back(
+    kafka: Kafka, opened: Opener, stream: str
+) -> None:
+    cluster, queue = kafka.ours(), opened(kafka.bootstrap)
+    producer = queue.producer()
+    await producer.send(stream, record(1))
+
+    await asyncio.to_thread(cluster.nodes[0].stop, signal.SIGKILL)
+    sending = asyncio.create_task(producer.send(stream, record(2)))
+    await check_fails(producer, "Kafka")
+    cluster.nodes[0].start()
+    await asyncio.to_thread(cluster.wait_ready)
+    await sending
+
+    assert await values(queue, stream) == [b"1", b"2"]
+    await producer.close()
+
+
+async def test_what_surely_failed_is_told_and_closing_does_not_hang(opened: Opener) -> None:
+    [port] = free_ports(1)
+    producer = opened(f"127.0.0.1:{port}", kafka={"message.timeout.ms": 200}).producer()
+
+    with pytest.raises(QueueUnavailable, match="queue_url"):
+        await producer.send("events", record())
+
+    await producer.close()
+    with pytest.raises(QueueUnavailable, match="closed"):
+        await producer.send("events", record())
+
+
+async def test_closing_can_be_cut_short_while_the_brokers_are_gone(opened: Opener) -> None:
+    [port] = free_ports(1)
+    producer = opened(f"127.0.0.1:{port}").producer()
+    sending = asyncio.create_task(producer.send("events", record()))
+    await asyncio.sleep(0)
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(producer.close(), 0.1)
+
+    with pytest.raises(QueueUnavailable):
+        await sending
+
+
+async def test_too_much_that_waits_is_told(opened: Opener) -> None:
+    [port] = free_ports(1)
+    producer = opened(f"127.0.0.1:{port}", kafka={"queue.buffering.max.messages": 2}).producer()
+    waiting = [asyncio.create_task(producer.send("events", record(number))) for number in range(2)]
+    await asyncio.sleep(0)
+
+    with pytest.raises(QueueUnavailable, match="too much waits"):
+        await producer.send("events", record())
+
+    for one in waiting:
+        one.cancel()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(producer.close(), 0.1)
+
+
+async def test_a_property_that_librdkafka_does_not_know_is_named(opened: Opener) -> None:
+    with pytest.raises(QueueError, match=r"setting kafka.*linger\.msec"):
+        opened("127.0.0.1:9092", kafka={"linger.msec": 5}).producer()
+
+
+async def test_on_three_brokers_a_record_outlives_one(tmp_path: Path, opened: Opener) -> None:
+    with Cluster(tmp_path / "three", nodes=3) as cluster:
+        queue = opened(cluster.bootstrap)
+        [made] = await queue.ensure(["events"], PARTITIONS)
+        producer = queue.producer()
+        await producer.send("events", record(1))
+
+        await asyncio.to_thread(cluster.nodes[0].stop, signal.SIGKILL)
+        await producer.send("events", record(2))
+
+        assert "3 copies" in made
+        assert await values(queue, "events") == [b"1", b"2"]
+        await producer.close()

@@ -1,0 +1,173 @@
+"""A real Kafka of one or three nodes, each a process of its own, without Docker."""
+
+import base64
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from string import Template
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from .jars import NoKafka, jars
+
+_HERE = Path(__file__).parent
+
+#: Serial collector and the first compiler only: half the start time, and enough for tests of correctness.
+_JVM = ("-Xms96m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
+#: A start takes 2 s; on a busy machine several times that.
+_READY_S = 60.0
+
+
+class Node:
+    """One broker and controller. It keeps its port and its folder over restarts."""
+
+    def __init__(self, number: int, folder: Path) -> None:
+        self.number, self.folder = number, folder
+        self.port, self.sasl_port, self.controller_port = free_ports(3)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def format(self, cluster_id: str, values: Mapping[str, object], features: Sequence[str]) -> None:
+        """Write its properties, and make its log. Features that aren't named are as new as they can be."""
+        self.folder.mkdir(parents=True)
+        own = {"node": self.number, "port": self.port, "sasl_port": self.sasl_port, "folder": self.folder / "log"}
+        template = Template((_HERE / "server.properties").read_text("utf-8"))
+        text = template.substitute({**values, **own, "controller_port": self.controller_port})
+        (self.folder / "server.properties").write_text(text, "utf-8")
+        tool = [*self._java(), "kafka.tools.StorageTool", "format", "--cluster-id", cluster_id]
+        tool += [word for feature in features for word in ("--feature", feature)]
+        tool += ["--config", str(self.folder / "server.properties")]
+        done = subprocess.run(tool, capture_output=True, check=False)
+        if done.returncode:
+            raise NoKafka(f"StorageTool failed: {done.stdout.decode()}{done.stderr.decode()}")
+
+    def start(self) -> None:
+        """Start the process; it is not ready yet."""
+        with (self.folder / "out.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*_dying_with_us(), *self._java(), "kafka.Kafka", str(self.folder / "server.properties")],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End the process: SIGTERM moves its leaders away first, SIGKILL is a crash. Idempotent."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(_READY_S)
+            self._process = None
+
+    def signal(self, how: signal.Signals) -> None:
+        """Send a signal that doesn't end it: SIGSTOP is a broker that hangs, SIGCONT wakes it."""
+        assert self._process is not None
+        self._process.send_signal(how)
+
+    def check(self) -> None:
+        """Raise when the process has ended by itself."""
+        if self._process is not None and self._process.poll() is not None:
+            raise NoKafka(f"Kafka ended: {(self.folder / 'out.log').read_text('utf-8', 'replace')[-3000:]}")
+
+    def _java(self) -> list[str]:
+        home = os.environ.get("JAVA_HOME")
+        java = str(Path(home, "bin", "java")) if home else "java"
+        logging = f"-Dlog4j2.configurationFile={_HERE / 'log4j2.properties'}"
+        return [java, *_JVM, logging, "-cp", f"{jars()}/*"]
+
+
+class Cluster:
+    """Nodes that know each other. Use it in a `with` statement."""
+
+    def __init__(self, folder: Path, nodes: int = 1, features: Sequence[str] = ()) -> None:
+        if not shutil.which("java") and "JAVA_HOME" not in os.environ:
+            raise NoKafka("there is no java on the PATH; install Java 17 or newer")
+        self.folder, self._features = folder, features
+        self.nodes = [Node(number + 1, folder / f"node-{number + 1}") for number in range(nodes)]
+
+    @property
+    def bootstrap(self) -> str:
+        """Where a client without a password comes in."""
+        return ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    @property
+    def sasl_bootstrap(self) -> str:
+        """Where a client needs SASL PLAIN."""
+        return ",".join(f"127.0.0.1:{node.sasl_port}" for node in self.nodes)
+
+    def __enter__(self) -> "Cluster":
+        try:
+            self._format()
+            for node in self.nodes:
+                node.start()
+            self.wait_ready()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill every node: a cluster without its majority would not end by itself. Idempotent."""
+        for node in self.nodes:
+            node.stop(signal.SIGKILL)
+
+    def _format(self) -> None:
+        copies = min(len(self.nodes), 3)
+        voters = ",".join(f"{node.number}@127.0.0.1:{node.controller_port}" for node in self.nodes)
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        for node in self.nodes:
+            values = {"voters": voters, "copies": copies, "in_sync": max(1, copies - 1)}
+            node.format(cluster_id, values, self._features)
+
+    def wait_ready(self) -> None:
+        """Return when every node is in the cluster."""
+        wait_until(self.bootstrap, len(self.nodes), self._check)
+
+    def _check(self) -> None:
+        for node in self.nodes:
+            node.check()
+
+
+def wait_until(
+    bootstrap: str,
+    nodes: int,
+    check: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Return when a client sees so many brokers; `check` may give up earlier by raising."""
+    until = clock() + _READY_S
+    with AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 200}) as client:
+        while clock() < until:
+            check()
+            try:
+                if len(client.list_topics(timeout=1).brokers) >= nodes:
+                    return
+            except KafkaException:
+                continue
+    raise NoKafka(f"no Kafka answered at {bootstrap} within {_READY_S:.0f} s")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago."""
+    taken = [socket.socket() for _ in range(count)]
+    for one in taken:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in taken]
+    for one in taken:
+        one.close()
+    return ports
+
+
+def _dying_with_us() -> list[str]:
+    """A test run that is killed can't stop its servers: the kernel does it then, where util-linux is there."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []

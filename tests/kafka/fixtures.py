@@ -1,0 +1,81 @@
+"""The Kafka that the tests share: the one that is named, or one started here."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from .cluster import Cluster, wait_until
+from .container import docker_answers, kafka_container
+from .jars import NoKafka
+
+#: Set by those who run a Kafka of their own; the tests then make topics and groups in it, and leave them.
+BOOTSTRAP = "FOREBAY_TEST_KAFKA"
+
+#: Set where a missing Kafka is a failure and not a reason to skip.
+STRICT = "FOREBAY_TEST_STRICT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kafka:
+    """Where the brokers are; `cluster` is there when they are ours to stop, to restart and to empty."""
+
+    bootstrap: str
+    cluster: Cluster | None = None
+
+    def ours(self) -> Cluster:
+        """The cluster; skips the test when it is somebody else's."""
+        if self.cluster is None:
+            pytest.skip("this Kafka is not ours: the test needs its jars, a java and mvn")
+        return self.cluster
+
+    def empty(self) -> None:
+        """Delete every topic and group of ours."""
+        self.ours()
+        with AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0}) as client:
+            topics = [name for name in client.list_topics(timeout=10).topics if not name.startswith("__")]
+            groups = [group.group_id for group in client.list_consumer_groups().result(10).valid]
+            deleted = [*(client.delete_topics(topics) if topics else {}).values()]
+            deleted += (client.delete_consumer_groups(groups) if groups else {}).values()
+            for one in deleted:
+                one.result(30)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A Kafka of one broker. Use topics and groups of fresh names."""
+    named = os.environ.get(BOOTSTRAP)
+    if named:
+        yield _named(named)
+        return
+    with ExitStack() as running:
+        yield _started(running, tmp_path_factory)
+
+
+def _started(running: ExitStack, tmp_path_factory: pytest.TempPathFactory) -> Kafka:
+    try:
+        cluster = running.enter_context(Cluster(tmp_path_factory.mktemp("kafka")))
+    except NoKafka as reason:
+        if not docker_answers():
+            no_kafka(f"{reason}; no Docker engine answers either; or name a Kafka in {BOOTSTRAP}")
+        return Kafka(bootstrap=running.enter_context(kafka_container()))
+    return Kafka(bootstrap=cluster.bootstrap, cluster=cluster)
+
+
+def _named(bootstrap: str) -> Kafka:
+    try:
+        wait_until(bootstrap, 1)
+    except (NoKafka, KafkaException) as error:
+        pytest.fail(f"{BOOTSTRAP} is set, and {error}")
+    return Kafka(bootstrap=bootstrap)
+
+
+def no_kafka(reason: str) -> None:
+    """Skip, or fail where nothing may be missing."""
+    if os.environ.get(STRICT):
+        pytest.fail(reason)
+    pytest.skip(reason)

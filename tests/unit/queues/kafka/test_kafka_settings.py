@@ -1,0 +1,91 @@
+"""The setting `kafka`: what passes, what may not, and that secrets stay secret."""
+
+import pytest
+
+from forebay.console.settings import load_settings
+from forebay.queues.errors import QueueError
+from forebay.queues.kafka.properties import (
+    everywhere,
+    for_inspector,
+    for_member,
+    for_producer,
+    of_the_classic_protocol,
+    of_the_new_protocol,
+)
+from forebay.queues.settings import QueueSettings
+
+URL = "kafka://one:9092,two:9092"
+
+
+def settings(**kafka: object) -> QueueSettings:
+    return QueueSettings.model_validate({"queue_url": URL, "kafka": {k.replace("_", "."): v for k, v in kafka.items()}})
+
+
+def test_the_brokers_come_from_the_url() -> None:
+    properties = everywhere(settings())
+
+    assert properties["bootstrap.servers"] == "one:9092,two:9092"
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        ("kafka://user:pw@one:9092", "sasl.password"),
+        ("kafka://", "kafka://host1:9092"),
+        ("kafka://one:9092/topic", "kafka://host1:9092"),
+    ],
+)
+def test_a_url_that_can_not_be_meant_is_told_without_its_password(url: str, remedy: str) -> None:
+    with pytest.raises(QueueError, match=remedy) as refused:
+        everywhere(QueueSettings(queue_url=url))
+
+    assert "pw" not in str(refused.value)
+
+
+def test_properties_pass_through_to_every_client() -> None:
+    shared = everywhere(settings(security_protocol="SASL_SSL", linger_ms=2, sasl_password="secret"))
+
+    for properties in (for_producer(shared), for_inspector(shared), for_member(shared, group="g", instance="")):
+        assert properties["security.protocol"] == "SASL_SSL"
+        assert properties["linger.ms"] == 2
+        assert properties["sasl.password"] == "secret"
+
+
+def test_what_would_break_a_promise_is_refused_with_all_faults_at_once() -> None:
+    with pytest.raises(QueueError) as refused:
+        everywhere(settings(acks=1, group_id="x", enable_auto_commit=True, session_timeout_ms=1))
+
+    for name in ("acks", "group.id", "enable.auto.commit", "session.timeout.ms"):
+        assert f"kafka: {name} can't be set here" in str(refused.value)
+    assert "session_s" in str(refused.value)
+
+
+def test_the_new_protocol_gets_nothing_that_its_client_refuses() -> None:
+    shared = everywhere(settings(heartbeat_interval_ms=100))
+
+    properties = of_the_new_protocol(for_member(shared, group="g", instance="worker-1"))
+
+    assert properties["group.protocol"] == "consumer"
+    assert properties["group.instance.id"] == "worker-1"
+    assert not {"session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"} & properties.keys()
+
+
+def test_the_classic_protocol_gets_the_session_and_moves_partitions_one_by_one() -> None:
+    properties = of_the_classic_protocol(for_member(everywhere(settings()), group="g", instance=""), session_s=6)
+
+    assert properties["session.timeout.ms"] == 6000
+    assert properties["heartbeat.interval.ms"] == 2000
+    assert properties["partition.assignment.strategy"] == "cooperative-sticky"
+    assert "group.instance.id" not in properties
+
+
+def test_secrets_of_the_setting_are_shown_nowhere() -> None:
+    text = '{"sasl.username": "forebay", "sasl.password": "p4ss", "sasl.oauthbearer.client.secret": "p4ss"}'
+
+    loaded = load_settings(environ={"FOREBAY_QUEUE_URL": URL, "FOREBAY_KAFKA": text})
+
+    assert "p4ss" not in repr(loaded.settings)
+    shown, source = loaded.shown()["kafka"]
+    assert shown == "{sasl.username: forebay, sasl.password: ***, sasl.oauthbearer.client.secret: ***}"
+    assert source == "FOREBAY_KAFKA"
+    assert everywhere(loaded.settings)["sasl.password"] == "p4ss"
