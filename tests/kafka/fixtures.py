@@ -9,15 +9,14 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from tests.missing import missing
+
 from .cluster import Cluster, wait_until
 from .container import docker_answers, kafka_container
 from .jars import NoKafka
 
 #: Set by those who run a Kafka of their own; the tests then make topics and groups in it, and leave them.
 BOOTSTRAP = "FOREBAY_TEST_KAFKA"
-
-#: Set where a missing Kafka is a failure and not a reason to skip.
-STRICT = "FOREBAY_TEST_STRICT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,7 @@ def _started(running: ExitStack, tmp_path_factory: pytest.TempPathFactory) -> Ka
         cluster = running.enter_context(Cluster(tmp_path_factory.mktemp("kafka")))
     except NoKafka as reason:
         if not docker_answers():
-            no_kafka(f"{reason}; no Docker engine answers either; or name a Kafka in {BOOTSTRAP}")
+            missing(f"{reason}; no Docker engine answers either; or name a Kafka in {BOOTSTRAP}")
         return Kafka(bootstrap=running.enter_context(kafka_container()))
     return Kafka(bootstrap=cluster.bootstrap, cluster=cluster)
 
@@ -72,10 +71,3 @@ def _named(bootstrap: str) -> Kafka:
     except (NoKafka, KafkaException) as error:
         pytest.fail(f"{BOOTSTRAP} is set, and {error}")
     return Kafka(bootstrap=bootstrap)
-
-
-def no_kafka(reason: str) -> None:
-    """Skip, or fail where nothing may be missing."""
-    if os.environ.get(STRICT):
-        pytest.fail(reason)
-    pytest.skip(reason)

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from tests.missing import missing
 
 from .conftest import TOKEN, Served, Start
 
@@ -196,8 +199,8 @@ PARSERS = {"c": (), "python": (C_PARSER,)}
 
 @pytest.fixture(scope="module", params=PARSERS)
 def served(start: Start, request: pytest.FixtureRequest) -> Served:
-    if request.param == "c":
-        pytest.importorskip(C_PARSER, reason="gunicorn_h1c is not installed; it needs a C compiler")
+    if request.param == "c" and find_spec(C_PARSER) is None:
+        missing("gunicorn_h1c is not installed: pip install -r constraints/fast.txt, with a C compiler")
     return start(
         without=PARSERS[request.param],
         auth="tokens",
