@@ -7,8 +7,10 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from time import time
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from forebay.queues.errors import QueueError
 from forebay.schemas.names import streams
@@ -32,6 +34,9 @@ _AHEAD_S = 5.0
 
 #: Before this no Forebay existed, so a clock that shows it is not set.
 _NOT_BEFORE_S = 1_767_225_600
+
+#: Missing parts that are named in one line.
+_LISTED = 4
 
 _LIBRARIES = ("falcon", "gunicorn", "fastavro", "sqlalchemy", "confluent-kafka", "uvloop", "pydantic")
 
@@ -110,9 +115,25 @@ def _disk(settings: "Settings") -> Iterator[Finding]:
         detail=f"{free >> 20:,} MiB free for {settings.data_dir}",
         remedy="" if state == "ok" else "free some space, or move data_dir",
     )
-    if not os.access(folder, os.W_OK | os.X_OK):
-        remedy = f"give this user the right to write to {folder}, or set data_dir"
-        yield Finding(check="data_dir", state="fail", detail=f"{folder} can't be written to", remedy=remedy)
+    yield from _writable("data_dir", folder)
+    if settings.queue_url.startswith("sqlite:"):
+        database = Path(urlsplit(settings.queue_url).path[1:]).absolute()
+        if (home := _existing(database.parent)) != folder:
+            yield from _writable("queue_url", home)
+        if database.exists() and not os.access(database, os.R_OK | os.W_OK):
+            remedy = f"give this user the right to read and write {database}, or set queue_url"
+            yield Finding(check="queue_url", state="fail", detail=f"{database} can't be written to", remedy=remedy)
+
+
+def _writable(name: str, folder: Path) -> Iterator[Finding]:
+    """Nothing when a file can be made in the folder: permissions alone don't tell, as in /proc."""
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        remedy = f"give this user the right to write to {folder}, or set {name} to another place"
+        detail = f"{folder} can't be written to: {error.strerror}"
+        yield Finding(check=name, state="fail", detail=detail, remedy=remedy)
 
 
 def _existing(folder: Path) -> Path:
@@ -130,15 +151,22 @@ async def _queue(settings: "Settings") -> AsyncIterator[Finding]:
     try:
         async with asyncio.timeout(_QUEUE_S), opened(settings) as queue:
             missing = await queue.missing(streams(settings.topic), settings.partitions)
-            for what in missing:
-                yield Finding(check="queue", state="warn", detail=f"missing: {what}", remedy="forebay topics ensure")
-            if not missing:
+            if missing:
+                yield Finding(check="queue", state="warn", detail=_absent(missing), remedy="forebay topics ensure")
+            else:
                 yield Finding(check="queue", state="ok", detail="reached, and every stream is there")
                 async with inspected(queue) as inspector:
                     yield await _newest(inspector, settings.topic)
     except (QueueError, TimeoutError) as error:
         detail = str(error) or f"did not answer within {_QUEUE_S:g} s"
         yield Finding(check="queue", state="fail", detail=detail, remedy="look at queue_url and data_dir")
+
+
+def _absent(missing: list[str]) -> str:
+    if missing[0].startswith("database "):
+        return f"{missing[0]} is not there yet; up, ingest and process make it when they start"
+    more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
+    return f"missing: {', '.join(missing[:_LISTED])}{more}"
 
 
 async def _newest(inspector: "Inspector", topic: str) -> Finding:

@@ -87,19 +87,21 @@ def _watch(parent: int) -> None:
 
 
 def _do(job: Job) -> int:
+    from .folder import METRICS_FOLDER, tell
     from .logs import set_up_logs
     from .settings import load_settings
 
+    folder = os.environ[METRICS_FOLDER]
     set_up_logs(readable=job.readable)
     settings = load_settings(Path(job.config) if job.config else None, job.options).settings
     if job.role == "ingest":
         from forebay.ingest.server import serve
 
-        serve(settings)
+        serve(settings, folder, listening=lambda: tell(folder, {"status": "ok", "parts": {}}))
         return 0
     from .work import work
 
-    return work(settings, job.target, serves_metrics=False)
+    return work(settings, job.target, folder=folder)
 
 
 def main(arguments: list[str] | None = None, tie: Callable[[int], None] = end_with) -> int:

@@ -13,6 +13,8 @@ from .errors import WrongUsage
 #: A caller gives up then; Bitrix24's own patience is of this order.
 ANSWER_TIMEOUT_S = 60.0
 
+_LIKE = "should look like http://127.0.0.1:8080/bitrix24"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -34,16 +36,20 @@ class Answer:
 
 def target_of(url: str) -> Target:
     """The target that a URL means."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise WrongUsage(f"--url: {url!r} {_LIKE}: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise WrongUsage(f"--url: {url!r} should look like http://127.0.0.1:8080/bitrix24")
+        raise WrongUsage(f"--url: {url!r} {_LIKE}")
     tls = parts.scheme == "https"
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\nUser-Agent: forebay-send\r\n"
         "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: "
     )
-    return Target(host=parts.hostname, port=parts.port or (443 if tls else 80), tls=tls, head=head.encode())
+    return Target(host=parts.hostname, port=port or (443 if tls else 80), tls=tls, head=head.encode())
 
 
 class Connection:

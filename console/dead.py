@@ -56,10 +56,11 @@ def commands(name: str) -> typer.Typer:
         from .running import run
 
         wanted = _filter((letter,), None, None, None, None, None)
-        found = run(open_letters(invocation(context).settings(), name, wanted))
+        settings = invocation(context).settings()
+        found = run(open_letters(settings, name, wanted))
         if not found:
             raise WrongUsage(f"nothing open has the id {letter}; `forebay {name} list` shows what is")
-        show_details(found, as_json=as_json)
+        show_details(found, settings.seal_key_bytes(), as_json=as_json)
 
     if name == "dead":
 
@@ -137,7 +138,8 @@ def _resolve(
     if (wanted == Filter()) is not everything:
         raise WrongUsage(f"say which to {how}: ids or a filter (--portal, --error, …), or --all and none of them")
     settings = invocation(context).settings()
-    rows = [letter.row() for letter in run(open_letters(settings, name, wanted))]
+    found = run(open_letters(settings, name, wanted))
+    rows = [letter.row() for letter in found]
     show(rows, as_json=as_json)
     if dry_run or not rows:
         return
@@ -145,7 +147,7 @@ def _resolve(
     if asks and not typer.confirm(f"{how} {_counted(len(rows), BOXES[name].what)}?"):
         raise typer.Exit(FAILED)
     with progress(how, len(rows), sys.stderr) as told:
-        done = run(resolve(settings, name, how, wanted, told))
+        done = run(resolve(settings, name, how, wanted.exactly(found), told))
     note(f"{_counted(done, BOXES[name].what)}: {how} done")
 
 

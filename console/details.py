@@ -1,6 +1,6 @@
 """Everything that is known of a letter."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from forebay.schemas import names
 from forebay.schemas.codec import UndecodableEvent, codec
@@ -8,42 +8,42 @@ from forebay.schemas.codec import UndecodableEvent, codec
 from .letters import Letter, headers_of
 from .output import clean, line, show_json
 from .tail import event_row
-
-#: Of a body that is no event, so much is shown.
-_SHOWN_CHARS = 4000
+from .unsealing import CannotOpen, body_text
 
 
-def show_details(letters: Sequence[Letter], *, as_json: bool) -> None:
-    """Print the letters, each as one object or as a page."""
+def show_details(letters: Sequence[Letter], keys: Mapping[str, bytes], *, as_json: bool) -> None:
+    """Print the letters, each as one object or as a page. The keys open sealed bodies."""
     for letter in letters:
-        details = _details(letter)
+        details = _details(letter, keys)
         if as_json:
             show_json([details])
         else:
             _page(details)
 
 
-def _details(letter: Letter) -> dict[str, object]:
+def _details(letter: Letter, keys: Mapping[str, bytes]) -> dict[str, object]:
     headers = headers_of(letter.record)
     return {
         **letter.row(),
         "group": headers.get(names.DEAD_GROUP),
         "handler": headers.get(names.DEAD_HANDLER),
-        "path": headers.get(names.QUARANTINE_PATH),
-        "query": headers.get(names.QUARANTINE_QUERY),
         "traceback": headers.get(names.DEAD_TRACEBACK),
-        **_content(letter),
+        **_content(letter, headers, keys),
+        "sealed_with": headers.get(names.QUARANTINE_KEY_ID),
     }
 
 
-def _content(letter: Letter) -> dict[str, object]:
-    """The event; of what is none, the beginning of its bytes as text, unless they are sealed: they hold secrets."""
+def _content(letter: Letter, headers: Mapping[str, str], keys: Mapping[str, bytes]) -> dict[str, object]:
+    """The event with its address; of what is none, the body as text, or why it can't be read."""
     try:
-        return {"event": event_row(codec().decode(letter.record.value)), "body": None, "sealed_with": None}
+        event = codec().decode(letter.record.value)
     except UndecodableEvent:
-        key_id = headers_of(letter.record).get(names.QUARANTINE_KEY_ID)
-        body = letter.record.value[:_SHOWN_CHARS].decode("utf-8", errors="backslashreplace")
-        return {"event": None, "body": None if key_id else body, "sealed_with": key_id}
+        address = {"path": headers.get(names.QUARANTINE_PATH), "query": headers.get(names.QUARANTINE_QUERY)}
+        try:
+            return {**address, "event": None, "body": body_text(letter.record, keys), "unreadable": None}
+        except CannotOpen as error:
+            return {**address, "event": None, "body": None, "unreadable": str(error)}
+    return {"path": event.path, "query": event.query, "event": event_row(event), "body": None, "unreadable": None}
 
 
 def _page(details: dict[str, object]) -> None:
@@ -51,7 +51,9 @@ def _page(details: dict[str, object]) -> None:
 
     for name, value in details.items():
         if isinstance(value, dict):
-            line(f"{name}:\n{orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()}")
+            # JSON itself lets C1 control characters through.
+            shown = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode().split("\n")
+            line(f"{name}:\n" + "\n".join(map(clean, shown)))
         elif isinstance(value, str) and "\n" in value:
             line(f"{name}:\n" + "\n".join(f"  {clean(part)}" for part in value.splitlines()))
         elif value is not None:

@@ -1,7 +1,7 @@
 """What could not be handled or read, as it stands in its stream, and which of it is still open."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 
@@ -24,6 +24,11 @@ class Letter:
     attempts: int
     at: datetime
     record: StoredRecord
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Its partition and offset."""
+        return self.record.partition, self.record.offset
 
     def row(self) -> dict[str, object]:
         """What lists show of it."""
@@ -50,6 +55,11 @@ class Filter:
     error: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    places: frozenset[tuple[int, int]] | None = None
+
+    def exactly(self, shown: Iterable[Letter]) -> "Filter":
+        """The same for these letters alone: what came since they were shown is not meant."""
+        return replace(self, places=frozenset(letter.place for letter in shown))
 
     def takes(self, letter: Letter) -> bool:
         """Whether the letter is meant."""
@@ -61,6 +71,7 @@ class Filter:
             and (self.error is None or self.error.lower() in told)
             and (self.since is None or letter.at >= self.since)
             and (self.until is None or letter.at < self.until)
+            and (self.places is None or letter.place in self.places)
         )
 
 

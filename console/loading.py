@@ -48,14 +48,15 @@ def _imported(module: str, folder: Path) -> ModuleType:
             raise WrongUsage(f"there is no module {module} in {folder}{_near(module, _modules(folder))}") from None
         raise WrongUsage(_fault(module, error)) from error
     # The module is the user's and may raise anything; whatever it is, it is told in one line.
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise WrongUsage(_fault(module, error)) from error
 
 
-def _fault(module: str, error: Exception) -> str:
+def _fault(module: str, error: Exception | SystemExit) -> str:
     last = extract_tb(error.__traceback__)[-1]
     at = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (last.filename, last.lineno)
-    return f"{module} can't be imported: {type(error).__name__}: {error} ({at[0]}, line {at[1]})"
+    told = "it ends the process" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
+    return f"{module} can't be imported: {told} ({at[0]}, line {at[1]})"
 
 
 def _attribute(module: ModuleType, name: str) -> object:

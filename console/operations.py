@@ -1,6 +1,7 @@
 """/metrics, /live and /ready of the processors: for machines, so no more of HTTP than they need."""
 
 import asyncio
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from .errors import WrongUsage
+from .folder import state_of
 
 if TYPE_CHECKING:
     from forebay.processors.health import Health
@@ -96,20 +98,22 @@ def worker_routes(health: "Health") -> Routes:
     }
 
 
-def supervised_routes(folder: str, names: Sequence[str], running: Mapping[str, object]) -> Routes:
-    """Of several workers, which keep their metrics in files of the folder."""
-    from prometheus_client import CollectorRegistry, generate_latest
-    from prometheus_client.multiprocess import MultiProcessCollector
+def supervised_routes(folder: str, names: Sequence[str], running: Mapping[str, Process]) -> Routes:
+    """Of several workers, which keep their metrics and what they say of themselves in files of the folder."""
+    from forebay.ingest.metrics import exposition_of
 
     def metrics() -> Page:
-        everyone = CollectorRegistry()
-        MultiProcessCollector(everyone, path=folder)  # type: ignore[no-untyped-call]
-        return Page(content_type=METRICS_TYPE, body=generate_latest(everyone))
+        return Page(content_type=METRICS_TYPE, body=exposition_of(folder))
 
     def state() -> Page:
-        down = [name for name in names if name not in running]
-        status = "ok" if not down else "failing" if len(down) == len(names) else "degraded"
-        parts = {name: {"state": "failing" if name in down else "ok", "why": ""} for name in names}
+        told = {
+            name: state_of(folder, running[name].pid) if name in running else ("failing", "does not run")
+            for name in names
+        }
+        states = {state for state, _ in told.values()}
+        # What one worker leaves undone the others take over: nothing gets done only when all of them fail.
+        status = states.pop() if len(states) == 1 else "degraded"
+        parts = {name: {"state": state, "why": why} for name, (state, why) in told.items()}
         return Page(status=503 if status == "failing" else 200, body=orjson.dumps({"status": status, "parts": parts}))
 
     return {"/metrics": metrics, "/live": lambda: Page(body=state().body), "/ready": state}

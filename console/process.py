@@ -12,9 +12,6 @@ from .invocation import Invocation, invocation
 if TYPE_CHECKING:
     from forebay.console.settings import Settings
 
-#: Where prometheus-client's processes leave their values for each other.
-METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-
 
 def process(
     context: typer.Context,
@@ -30,7 +27,7 @@ def process(
     settings = invocation(context).settings(**options)
     set_up_logs()
     if settings.processes == 1:
-        raise typer.Exit(work(settings, target, serves_metrics=True))
+        raise typer.Exit(work(settings, target))
     import asyncio
 
     raise typer.Exit(asyncio.run(_supervise(settings, target, invocation(context), options)))
@@ -38,6 +35,7 @@ def process(
 
 async def _supervise(settings: "Settings", target: str, called: Invocation, options: dict[str, object]) -> int:
     from .child import workers
+    from .folder import METRICS_FOLDER, forget
     from .operations import served, supervised_routes
     from .output import note
     from .supervisor import Supervisor, stop_on_signals
@@ -46,7 +44,7 @@ async def _supervise(settings: "Settings", target: str, called: Invocation, opti
     with tempfile.TemporaryDirectory(prefix="forebay-metrics-") as folder:
         environ = os.environ | {METRICS_FOLDER: folder}
         supervisor = Supervisor(
-            [children], grace_s=settings.drain_s, say=note, environ=environ, ended=lambda pid: _forget(folder, pid)
+            [children], grace_s=settings.drain_s, say=note, environ=environ, ended=lambda pid: forget(folder, pid)
         )
         # There is no moment at which workers are known to be well; a wrong target ends them with a status of its own.
         supervisor.settled = True
@@ -56,10 +54,3 @@ async def _supervise(settings: "Settings", target: str, called: Invocation, opti
                 routes = supervised_routes(folder, [child.name for child in children], supervisor.running)
                 await stack.enter_async_context(served(settings.metrics_bind, routes))
             return await supervisor.run()
-
-
-def _forget(folder: str, pid: int) -> None:
-    """Let a dead worker's gauges go; its counts stay, since a sum may not sink."""
-    from prometheus_client.multiprocess import mark_process_dead
-
-    mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]

@@ -91,9 +91,10 @@ async def batches(found: AsyncIterator[Letter]) -> AsyncIterator[list[Letter]]:
 
 
 async def open_letters(settings: QueueSettings, name: str, wanted: Filter) -> list[Letter]:
-    """The open letters of the box of that name."""
+    """The open letters of the box of that name, the oldest first."""
     async with opened(settings) as queue, inspected(queue) as inspector:
-        return [letter async for letter in letters(inspector, BOXES[name], settings.topic, wanted)]
+        found = [letter async for letter in letters(inspector, BOXES[name], settings.topic, wanted)]
+    return sorted(found, key=lambda letter: letter.at)
 
 
 async def resolve(settings: QueueSettings, name: str, how: str, wanted: Filter, told: Callable[[int], None]) -> int:

@@ -1,12 +1,13 @@
 """`forebay send`: simulated portals, and an honest account of what became of their events."""
 
 import sys
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import FAILED
+from .errors import FAILED, WrongUsage
 from .invocation import invocation
 
 if TYPE_CHECKING:
@@ -33,9 +34,12 @@ def send(
     from .output import line, note, show_json
     from .running import run
 
+    for name, number in (("rate", rate), ("zipf", zipf)):
+        if number is not None and not 0 <= number < inf:
+            raise WrongUsage(f"--{name}: {number} should be a number that is not below 0")
     settings = invocation(context).settings()
     if file is not None:
-        raise typer.Exit(run(_post(url or address(settings), file.read_bytes())))
+        raise typer.Exit(run(_post(url or address(settings), file.read_bytes(), as_json)))
     plan = Plan(count=count, rate=rate, concurrency=min(concurrency, portals), zipf=zipf)
     report = run(_send(settings, url or address(settings), plan, portals, seed, token))
     if as_json:
@@ -76,17 +80,20 @@ def _shown(settings: "Settings") -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
 
 
-async def _post(url: str, body: bytes) -> int:
+async def _post(url: str, body: bytes, as_json: bool) -> int:
     from .connection import Connection, target_of
-    from .output import line, note
+    from .output import line, note, show_json
 
     connection = Connection(target_of(url))
     answer = await connection.post(body)
     connection.close()
-    if answer.status == 0:
-        note(f"no answer: {answer.body.decode()}")
-        return FAILED
-    line(f"{answer.status} {answer.body.decode(errors='replace')}")
+    text = answer.body.decode(errors="replace")
+    if as_json:
+        show_json([{"status": answer.status, "answer": text}])
+    elif answer.status == 0:
+        note(f"no answer: {text}")
+    else:
+        line(f"{answer.status} {text}")
     return 0 if answer.status == 200 else FAILED
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import ConfigDict, SecretBytes, SecretStr, ValidationError
+from pydantic import ConfigDict, SecretBytes, SecretStr, ValidationError, field_validator
 
 from forebay.ingest.settings import IngestSettings
 from forebay.processors.settings import WorkerSettings
+from forebay.queues.errors import QueueError
+from forebay.queues.opening import scheme_of
 from forebay.schemas.errors import ForebayError
 
 _PREFIX = "FOREBAY_"
@@ -25,10 +28,33 @@ CONFIG_NAME = "forebay.toml"
 _NOT_SETTINGS = ("FOREBAY_CONFIG", "FOREBAY_TEST_")
 
 
+#: What Kubernetes sets in each pod for a service that is called forebay or forebay-…; it is none of ours.
+_SERVICE = re.compile(r"FOREBAY_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)")
+_SERVICE_URL = re.compile(r"(?:tcp|udp|sctp)://.+")
+
+#: How a setting that is a list or a table is written, in JSON as in the environment.
+_SHAPES = {
+    "endpoints": '[{"path": "/bitrix24", "auth": "tokens", "tokens": {"*": "<token>"}}]',
+    "tokens": '{"<portal, member_id or *>": "<token>"}',
+    "seal_keys": '{"<key id>": "<32 bytes in base64>"}',
+    "kafka": '{"<property of librdkafka>": "<value>"}',
+    "auth": '"tokens", or ["tokens", "url-secret"]',
+}
+
+
 class Settings(IngestSettings, WorkerSettings):
     """Every setting of every room."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @field_validator("queue_url")
+    @classmethod
+    def _check_queue_url(cls, queue_url: str) -> str:
+        try:
+            scheme_of(queue_url)
+        except QueueError as error:
+            raise ValueError(str(error).removeprefix("queue_url: ")) from error
+        return queue_url
 
 
 class BadSettings(ForebayError):
@@ -100,6 +126,8 @@ def _from_environment(environ: Mapping[str, str], faults: list[str]) -> dict[str
     for variable in sorted(environ):
         if not variable.startswith(_PREFIX) or variable.startswith(_NOT_SETTINGS):
             continue
+        if _is_service(variable, environ[variable]):
+            continue
         name = variable.removeprefix(_PREFIX).lower()
         text: str | None = environ[variable]
         if name not in Settings.model_fields and variable.endswith(_FILE_SUFFIX):
@@ -116,6 +144,10 @@ def _from_environment(environ: Mapping[str, str], faults: list[str]) -> dict[str
                 # The error's own text names the place, and never the content, which may be a secret.
                 faults.append(f"{variable}: is not valid JSON: {error}")
     return given
+
+
+def _is_service(variable: str, value: str) -> bool:
+    return bool(_SERVICE.fullmatch(variable) or (variable.endswith("_PORT") and _SERVICE_URL.fullmatch(value)))
 
 
 def _content(path: str, variable: str, faults: list[str]) -> str | None:
@@ -144,6 +176,8 @@ def _faults(error: ValidationError, sources: Mapping[str, str]) -> list[str]:
             found.append(f"{where}{source}: there is no such setting{_near(name)}")
         else:
             text = one["msg"].removeprefix("Value error, ")
+            if one["type"] in ("tuple_type", "dict_type") and name in _SHAPES:
+                text = f"should look like {_SHAPES[name]}"
             found.append(f"{where}{source}: {text}" if where else text)
     return found
 

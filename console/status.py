@@ -74,11 +74,11 @@ async def counts(inspector: "Inspector", settings: "QueueSettings") -> Counts:
     return Counts(received=sum(bound.end for bound in bounds.values()), handled=sum(done.values()))
 
 
-async def all_owned(inspector: "Inspector", settings: "QueueSettings") -> bool:
-    """Whether every partition of the topic has an owner in the group."""
+async def owners(inspector: "Inspector", settings: "QueueSettings") -> list[str | None]:
+    """Who owns each partition of the topic in the group."""
     bounds = await inspector.bounds(settings.topic)
     states = (await inspector.groups(settings.topic)).get(settings.group, {})
-    return all(at in states and states[at].owner for at in bounds)
+    return [states[at].owner if at in states else None for at in bounds]
 
 
 async def report(inspector: "Inspector", settings: "QueueSettings", line: StatusLine) -> None:

@@ -1,6 +1,9 @@
 """`forebay up`: the whole of Forebay on this machine, from one command."""
 
 import asyncio
+import os
+import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -39,7 +42,31 @@ def up(
 
 
 async def _up(settings: "Settings", target: str, called: Invocation, options: dict[str, object]) -> int:
+    """Refuse what can't come to work before anything is started, which would try it for ever; then run everything."""
+    from .binding import wait_until_free
+
+    for name, address in (("bind", settings.bind), ("metrics_bind", settings.metrics_bind)):
+        if address:
+            await wait_until_free(name, address)
+    # A broker may come up while the children wait for it; a folder that can't be written to stays as it is.
+    if settings.queue_url.startswith("sqlite"):
+        await _made(settings)
+    with tempfile.TemporaryDirectory(prefix="forebay-metrics-") as folder:
+        return await _run(settings, target, called, options, folder)
+
+
+async def _made(settings: "Settings") -> None:
+    from forebay.schemas.names import streams
+
+    from .reading import opened
+
+    async with opened(settings) as queue:
+        await queue.ensure(streams(settings.topic), settings.partitions)
+
+
+async def _run(settings: "Settings", target: str, called: Invocation, options: dict[str, object], folder: str) -> int:
     from .child import ingest, workers
+    from .folder import METRICS_FOLDER, forget, has_told
     from .relay import Relay
     from .status import StatusLine
     from .supervisor import Supervisor, stop_on_signals
@@ -50,10 +77,23 @@ async def _up(settings: "Settings", target: str, called: Invocation, options: di
         workers(settings, called, options, target, readable=line.live),
     ]
     relay = Relay(line.say) if line.live else None
-    supervisor = Supervisor(stages, grace_s=settings.drain_s, say=line.say, relay=relay)
+    environ = os.environ | {METRICS_FOLDER: folder}
+    supervisor = Supervisor(
+        stages,
+        grace_s=settings.drain_s,
+        say=line.say,
+        relay=relay,
+        environ=environ,
+        ended=lambda pid: forget(folder, pid),
+    )
     stop_on_signals(supervisor)
-    watching = asyncio.create_task(_watch(settings, supervisor, line))
-    # What keeps us from watching (a queue_url that names no queue) is told at the end; until then nothing would be.
+
+    def listens() -> bool:
+        ingest = supervisor.running.get("ingest")
+        return ingest is not None and has_told(folder, ingest.pid)
+
+    watching = asyncio.create_task(_watch(settings, supervisor, line, listens))
+    # What keeps us from watching (a queue's library that is missing) is told at the end; until then nothing would be.
     watching.add_done_callback(lambda done: supervisor.stop(FAILED) if not done.cancelled() else None)
     status = await supervisor.run()
     watching.cancel()
@@ -64,28 +104,38 @@ async def _up(settings: "Settings", target: str, called: Invocation, options: di
     return status
 
 
-async def _watch(settings: "Settings", supervisor: "Supervisor", line: "StatusLine") -> None:
+async def _watch(
+    settings: "Settings", supervisor: "Supervisor", line: "StatusLine", listens: Callable[[], bool]
+) -> None:
     """Tell when everything is ready, and from then on what happens. The queue is opened while the children start."""
     from .reading import inspected, opened
     from .status import report
 
     began = monotonic()
     async with opened(settings) as queue, inspected(queue) as inspector:
-        await _ready(settings, inspector)
+        await _ready(settings, inspector, listens)
         supervisor.settled = True
         line.say(_welcome(settings, monotonic() - began))
         await report(inspector, settings, line)
 
 
-async def _ready(settings: "Settings", inspector: "Inspector") -> None:
-    """Return when the ingest takes calls and every partition has a worker."""
+async def _ready(settings: "Settings", inspector: "Inspector", listens: Callable[[], bool]) -> None:
+    """Return when our ingest takes calls and every partition has a worker that lives.
+
+    Who owned a partition before our workers came may have been killed. He keeps it for a session, and then is gone.
+    """
     from forebay.queues.errors import QueueError
 
-    from .status import all_owned
+    from .status import owners
 
+    before: set[str] | None = None
+    began = monotonic()
     while True:
         with suppress(QueueError, OSError):
-            if await _takes_calls(settings.bind) and await all_owned(inspector, settings):
+            owned = set(await owners(inspector, settings))
+            before = {owner for owner in owned if owner} if before is None else before
+            doubtful = before if monotonic() - began < settings.session_s else set()
+            if listens() and None not in owned and not owned & doubtful and await _takes_calls(settings.bind):
                 return
         await asyncio.sleep(_LOOK_EVERY_S)
 

@@ -9,24 +9,32 @@ from contextlib import AsyncExitStack
 from io import TextIOWrapper
 from typing import cast
 
+from prometheus_client import Gauge
+
 from forebay.processors.handlers import Handlers
 from forebay.processors.metrics import build_metrics
 from forebay.processors.worker import Worker
 from forebay.queues.contract import Queue
 from forebay.queues.opening import open_queue
+from forebay.schemas.names import METRICS_PREFIX
 
+from .folder import tell_regularly
 from .loading import load_handlers
 from .operations import served, worker_routes
 from .output import note
 from .running import run
 from .settings import Settings
+from .versions import version_of
 
 #: What is alive in a worker are mostly records that wait; looking through them often costs a fifth of its time.
 _GC_THRESHOLDS = (20_000, 50, 50)
 
 
-def work(settings: Settings, target: str, *, serves_metrics: bool) -> int:
-    """Handle events until SIGTERM or Ctrl-C. A handler that never ends is left behind, and the process with it."""
+def work(settings: Settings, target: str, *, folder: str | None = None) -> int:
+    """Handle events until SIGTERM or Ctrl-C. A handler that never ends is left behind, and the process with it.
+
+    With a supervisor's folder it tells there how it is; without one it serves `metrics_bind` itself.
+    """
     # What handlers print is for a person or a log, and has to be there when it happens.
     cast(TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
     # The user's modules come last: one that is called as one of the standard library's then hides it from nobody.
@@ -34,7 +42,7 @@ def work(settings: Settings, target: str, *, serves_metrics: bool) -> int:
     handlers = load_handlers(target)
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    left = run(_work(settings, handlers, queue, serves_metrics))
+    left = run(_work(settings, handlers, queue, folder))
     if left:
         note(f"{left} handlers did not end within {settings.drain_s:g} s (drain_s); their events come again")
         sys.stdout.flush()
@@ -42,7 +50,7 @@ def work(settings: Settings, target: str, *, serves_metrics: bool) -> int:
     return 0
 
 
-async def _work(settings: Settings, handlers: Handlers, queue: Queue, serves_metrics: bool) -> int:
+async def _work(settings: Settings, handlers: Handlers, queue: Queue, folder: str | None) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -50,9 +58,19 @@ async def _work(settings: Settings, handlers: Handlers, queue: Queue, serves_met
     async with AsyncExitStack() as stack:
         stack.push_async_callback(queue.close)
         worker = Worker(settings, handlers, queue, metrics=build_metrics())
-        if serves_metrics and settings.metrics_bind:
+        _tell_version()
+        if folder:
+            telling = asyncio.create_task(tell_regularly(folder, worker.health))
+            stack.callback(telling.cancel)
+        elif settings.metrics_bind:
             await stack.enter_async_context(served(settings.metrics_bind, worker_routes(worker.health)))
         return await _until(stopping, worker)
+
+
+def _tell_version() -> None:
+    name, text = f"{METRICS_PREFIX}_build_info", "1, by version"
+    build = Gauge(name, text, ["version"], multiprocess_mode="mostrecent")
+    build.labels(version_of("forebay") or "unknown").set(1)
 
 
 async def _until(stopping: asyncio.Event, worker: Worker) -> int:

@@ -32,26 +32,27 @@ class Address:
         given = [pair.partition("=")[2] for pair in self.query.split("&") if _name(pair) == SECRET_PARAMETER]
         return unquote_plus(given[-1]) if given else ""
 
-    def without_first_segment(self) -> "Address":
-        """The address behind the secret in its path."""
-        return Address(path=self.path.partition("/")[2], query=self.query)
-
 
 def address_of(rest: str, query: bytes) -> Address:
     """The address as it was called; it may still hold secrets."""
     return Address(path=rest.encode("utf-8", "replace").decode(), query=_text(query))
 
 
-def without_secrets(address: Address) -> Address:
-    """The address without query parameters whose name is a secret's."""
-    if not address.query:
-        return address
-    kept = [pair for pair in address.query.split("&") if not _is_secret(_name(pair))]
-    return Address(path=address.path, query="&".join(kept))
+def without_secrets(address: Address, secret: bytes | None) -> Address:
+    """The address without query parameters whose name is a secret's, and without all that has the endpoint's own."""
+    text = secret.decode("ascii") if secret else None
+    pairs = address.query.split("&")
+    kept = [pair for pair in pairs if not (_is_secret(_name(pair)) or _has(text, unquote_plus(pair)))]
+    path = [segment for segment in address.path.split("/") if not _has(text, segment)]
+    return Address(path="/".join(path), query="&".join(kept))
 
 
 def _name(pair: str) -> str:
     return unquote_plus(pair.partition("=")[0])
+
+
+def _has(secret: str | None, text: str) -> bool:
+    return secret is not None and secret in text
 
 
 def _is_secret(name: str) -> bool:

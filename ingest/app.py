@@ -1,6 +1,5 @@
 """The ingest's ASGI application: its parts put together, its routes, and the one table from error to answer."""
 
-import random
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -32,14 +31,11 @@ from .health import Health, Live, Ready
 from .metrics import Counters, IngestMetrics
 from .openapi import openapi
 from .outlet import Outlet
-from .request import RECEIVE, REQUEST_ID, PortalRequest, request_id_of
+from .request import RECEIVE, REQUEST_ID, PortalRequest, new_request_id, request_id_of
 from .seal import Sealer
 from .settings import EndpointSettings, IngestSettings
 
 log = structlog.get_logger(__name__)
-
-#: Enough that no two requests of a log have the same id.
-_REQUEST_ID_BITS = 64
 
 #: What a sender that tries again should leave between two attempts.
 _RETRY_AFTER_S = "5"
@@ -55,6 +51,9 @@ class Refusal:
     detail: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
 
+
+#: What resources here take; OPTIONS is no browser's business.
+_METHODS = ("GET", "HEAD", "POST")
 
 _CLOSE = (("connection", "close"),)
 
@@ -103,7 +102,7 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
             return await super().__call__(scope, receive, send)
         # By the ASGI specification they may be an iterable of iterables, each good for one time only.
         scope["headers"] = [(name, value) for name, value in scope["headers"]]
-        request_id = request_id_of(scope["headers"]) or b"%016x" % random.getrandbits(_REQUEST_ID_BITS)
+        request_id = request_id_of(scope["headers"]) or new_request_id()
         scope[RECEIVE], scope[REQUEST_ID] = receive, request_id.decode("ascii")
 
         closes = False
@@ -118,6 +117,16 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
         await super().__call__(scope, _nothing_read, answer)
         if closes:
             await drain(receive)
+
+    def add_route(self, uri_template: str, resource: Any, **kwargs: Any) -> None:
+        """Falcon's, without the answer to OPTIONS that it would make of its own."""
+        allowed = [method for method in _METHODS if hasattr(resource, f"on_{method.lower()}")]
+
+        async def refuse(request: PortalRequest, response: Response, **params: object) -> None:
+            raise falcon.HTTPMethodNotAllowed(allowed)
+
+        resource.on_options = refuse
+        super().add_route(uri_template, resource, **kwargs)
 
 
 class Metrics:
@@ -162,11 +171,12 @@ class Lifespan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingest:
-    """The application, what answers `/metrics` where it has an address of its own, and the worker's health."""
+    """The application, what answers `/metrics` where it has an address of its own, the worker's health and counts."""
 
     app: IngestApp
     metrics_app: IngestApp | None
     health: Health
+    metrics: IngestMetrics
 
 
 def create_app(settings: IngestSettings, queue: Queue, *, multiprocess_dir: str | None = None) -> Ingest:
@@ -184,7 +194,7 @@ def create_app(settings: IngestSettings, queue: Queue, *, multiprocess_dir: str 
         _add_operations(metrics_app, health)
     paths = [endpoint.path for endpoint in settings.served]
     app.add_route("/openapi.json", OpenApi(openapi(paths, metrics.version, with_metrics=metrics_app is None)))
-    return Ingest(app=app, metrics_app=metrics_app, health=health)
+    return Ingest(app=app, metrics_app=metrics_app, health=health, metrics=metrics)
 
 
 def _bare_app(lifespan: Lifespan | None = None) -> IngestApp:
@@ -234,8 +244,11 @@ async def _refuse(request: PortalRequest, response: Response, error: Exception, 
 
 async def _refuse_http(request: PortalRequest, response: Response, error: falcon.HTTPError, params: object) -> None:
     status = error.status_code
-    # Falcon makes an answer to OPTIONS of its own and lists it; here it is refused like every other method.
-    headers = tuple((name, value.replace("OPTIONS, ", "")) for name, value in dict(error.headers or {}).items())
+    # Falcon lists OPTIONS too; here it is refused like every other method.
+    headers = tuple(
+        (name, ", ".join(part for part in value.split(", ") if part != "OPTIONS"))
+        for name, value in dict(error.headers or {}).items()
+    )
     refusal = Refusal(status=status, slug=_BY_STATUS.get(status, "refused"), headers=headers)
     _answer(request, response, refusal, _DETAILS.get(status, error.title or "the request is not understood"))
 

@@ -52,33 +52,37 @@ class Gate:
         """The sender, or `NotOurPortal`. Only the top-level auth counts: bots send others inside their data."""
         domain, member_id = _domain(auth), _member_id(auth)
         names = (member_id, domain) if self._key_is_member_id else (domain, member_id)
-        by_token = self._knows_token(names, auth.get("application_token", ""))
-        address, by_secret = self._take_secret(address)
-        if not (by_token or by_secret or self._proofs.anyone):
+        portal = names[0] or names[1]
+        proved = self._proved_by_token(names, auth.get("application_token", ""))
+        by_secret = self._knows_secret(address)
+        if not (proved or by_secret or self._proofs.anyone):
             raise NotOurPortal("nothing in this call proves that it comes from one of our portals")
         return Sender(
-            portal=names[0] or names[1],
+            portal=portal,
             member_id=member_id,
-            verified=by_token or by_secret,
-            address=without_secrets(address),
+            # A token that is listed for the portal's other name doesn't prove the key: that is the sender's word.
+            verified=by_secret or (proved is not None and proved in (portal, ANY_PORTAL)),
+            address=without_secrets(address, self._proofs.secret),
         )
 
-    def _knows_token(self, names: Iterable[str | None], given: str) -> bool:
+    def _proved_by_token(self, names: Iterable[str | None], given: str) -> str | None:
+        """The name that the token is listed for: one of these, or `*`."""
         tokens = self._proofs.tokens
         if not tokens:
-            return False
+            return None
         # The name that becomes the key is asked first: a token listed for it may not be got around by another name.
-        listed = next((tokens[name.lower()] for name in names if name and name.lower() in tokens), None)
-        is_theirs = _is_one_of(listed or _NOBODY, given) and listed is not None
-        return _is_one_of(tokens.get(ANY_PORTAL, ()), given) or is_theirs
+        listed = next((name for name in names if name and name.lower() in tokens), None)
+        is_theirs = _is_one_of(tokens[listed.lower()] if listed else _NOBODY, given)
+        if _is_one_of(tokens.get(ANY_PORTAL, ()), given):
+            return ANY_PORTAL
+        return listed if is_theirs else None
 
-    def _take_secret(self, address: Address) -> tuple[Address, bool]:
+    def _knows_secret(self, address: Address) -> bool:
         secret = self._proofs.secret
         if secret is None:
-            return address, False
+            return False
         in_path = _is_one_of((secret,), address.first_segment)
-        in_query = _is_one_of((secret,), address.secret_parameter)
-        return address.without_first_segment() if in_path else address, in_path or in_query
+        return _is_one_of((secret,), address.secret_parameter) or in_path
 
 
 def _is_one_of(candidates: Iterable[bytes], given: str) -> bool:

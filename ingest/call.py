@@ -18,6 +18,9 @@ _CODE = re.compile(r"[\w.:-]{1,255}", re.ASCII)
 #: DEAL_7405, DYNAMIC_147_12: the document's type, then its id.
 _DOCUMENT = re.compile(r"(?P<type>[\w.\\-]{1,255}?)_?\d*", re.ASCII)
 
+#: What is longer names no document, and matching it would take seconds: each length of the type is tried in turn.
+_DOCUMENT_CHARS = 300
+
 #: The sender's ts is believed between 2000 and 2100.
 _TS = range(946_684_800, 4_102_444_800)
 _TS_DIGITS = 10
@@ -91,7 +94,8 @@ def _code(code: str) -> str:
 
 
 def _document_type(fields: Fields) -> str:
-    found = _DOCUMENT.fullmatch(fields["document_id[2]"])
+    document = fields["document_id[2]"]
+    found = _DOCUMENT.fullmatch(document) if len(document) <= _DOCUMENT_CHARS else None
     if found and not found["type"].isdigit():
         return found["type"]
     # Lists and the like number their documents without a type; then the class says what it is.

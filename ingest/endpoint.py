@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-from falcon import HTTPMethodNotAllowed
 from falcon.asgi import Response
 
 from forebay.queues.contract import Record
@@ -29,7 +28,6 @@ from .uuid7 import uuid7
 log = structlog.get_logger(__name__)
 
 JSON = "application/json"
-_ALLOWED = ["GET", "HEAD", "POST"]
 _HELLO = b'{"status":"ok","detail":"Forebay takes the events of Bitrix24 here, by POST"}'
 
 
@@ -80,10 +78,6 @@ class Endpoint:
         response.data = _HELLO
 
     on_head = on_get
-
-    async def on_options(self, request: PortalRequest, response: Response, rest: str = "") -> None:
-        """No browser has anything to do here."""
-        raise HTTPMethodNotAllowed(_ALLOWED)
 
     def _receive(self, request: PortalRequest) -> Receipt:
         now_ns = self._clock_ns()

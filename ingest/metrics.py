@@ -1,8 +1,12 @@
 """What the ingest counts. No label ever names a portal: there may be 100,000, and anybody can make up more."""
 
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from forebay.schemas.names import METRICS_PREFIX
@@ -31,6 +35,29 @@ class Counters:
         self._queue_ack_seconds.observe(seconds)
 
 
+class _FilledFiles(MultiProcessCollector):
+    """prometheus-client's collector, without the files that a starting process has made and not yet filled."""
+
+    def collect(self) -> Iterable[Metric]:
+        """The sum of all processes."""
+        files = [str(file) for file in Path(self._path).glob("*.db") if _size(file)]
+        return cast(Iterable[Metric], self.merge(files, accumulate=True))  # type: ignore[no-untyped-call]
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def exposition_of(folder: str) -> bytes:
+    """The metrics of all processes that leave them in the folder, in Prometheus' text format."""
+    everyone = CollectorRegistry()
+    _FilledFiles(everyone, path=folder)  # type: ignore[no-untyped-call]
+    return generate_latest(everyone)
+
+
 class IngestMetrics:
     """The ingest's metrics, registered. In several processes they are added up when they are asked for."""
 
@@ -43,6 +70,9 @@ class IngestMetrics:
             "Calls of endpoints, by how they ended",
             ["endpoint", "outcome"],
             registry=registry,
+        )
+        self.not_http = Counter(
+            f"{prefix}_ingest_not_http", "Requests that could not be read, by status", ["status"], registry=registry
         )
         self.answer_seconds = Histogram(
             f"{prefix}_ingest_answer_seconds", "From the headers to the answer", buckets=_SECONDS, registry=registry
@@ -60,9 +90,7 @@ class IngestMetrics:
         """The metrics of all workers in Prometheus' text format."""
         if self._multiprocess_dir is None:
             return generate_latest(self._registry)
-        everyone = CollectorRegistry()
-        MultiProcessCollector(everyone, path=self._multiprocess_dir)  # type: ignore[no-untyped-call]
-        return generate_latest(everyone)
+        return exposition_of(self._multiprocess_dir)
 
 
 def _version() -> str:

@@ -15,8 +15,11 @@ _REFUSALS = {
     "403": "Nothing proves that the call comes from one of our portals",
     "408": "The body did not arrive in time",
     "413": "The body is larger than max_body_bytes",
+    "414": "The URL is too long",
     "415": "A coding or a media type that a portal doesn't send",
     "422": "No event, or a call whose sender waits for an answer that a queue can't give",
+    "431": "The headers are too many or too long",
+    "501": "A transfer coding that nobody knows",
     "503": "Nothing can be kept just now; see Retry-After",
 }
 

@@ -1,5 +1,6 @@
 """The HTTP request as the sender's bytes: nothing in it may fail to decode."""
 
+import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,6 +16,9 @@ Events = Callable[[], Awaitable[dict[str, Any]]]
 #: Where app.py puts the server's own `receive` and the request's id in the scope.
 RECEIVE = "forebay.receive"
 REQUEST_ID = "forebay.request_id"
+
+#: Enough that no two requests of a log have the same id.
+_REQUEST_ID_BITS = 64
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
 #: W3C Trace Context, version 00; ids of zeros only are invalid.
@@ -57,6 +61,11 @@ class PortalRequest(Request):
         """The caller's trace context, when it is a valid one."""
         given = self.sent.get(b"traceparent")
         return given.decode("ascii") if given and _TRACEPARENT.fullmatch(given) else None
+
+
+def new_request_id() -> bytes:
+    """The id of a request that brings none."""
+    return b"%016x" % random.getrandbits(_REQUEST_ID_BITS)
 
 
 def request_id_of(headers: list[tuple[bytes, bytes]]) -> bytes | None:

@@ -19,6 +19,10 @@ class Secrecy(Enum):
 _DROPPED = frozenset({"application_token", "refresh_token", "refresh_id", "client_secret"})
 _SEALED = frozenset({"access_token", "event_token", "auth_id"})
 
+#: A bot's own id, as good as a token to it. Elsewhere the name is a customer's as often as not, and stays.
+_SEALED_OF_BOT = "client_id"
+_OF_BOT = frozenset({"auth", "bot", "command"})
+
 #: ONAPPMETHODCONFIRM brings a token under this plain name.
 _SEALED_PATH = "data[token]"
 
@@ -40,7 +44,7 @@ def _decide(path: str) -> Secrecy:
     names = {name.strip("_") for name in _SEPARATORS.split(path)}
     if names & _DROPPED:
         return Secrecy.DROPPED
-    if names & _SEALED or path.strip("_") == _SEALED_PATH:
+    if names & _SEALED or (_SEALED_OF_BOT in names and names & _OF_BOT) or path.strip("_") == _SEALED_PATH:
         return Secrecy.SEALED
     return Secrecy.OPEN
 

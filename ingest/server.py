@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import tempfile
 import traceback
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from forebay.queues.opening import open_queue
 
 from .app import create_app
 from .health import Health
+from .metrics import IngestMetrics
 from .ports import by_port
 from .settings import IngestSettings
 from .worker import PortalWorker
@@ -89,15 +91,17 @@ def _error_of(kwargs: dict[str, Any]) -> dict[str, Any]:
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn with our application and our settings; it looks at no file, variable or argument of its own."""
 
-    def __init__(self, settings: IngestSettings, multiprocess_dir: str) -> None:
+    def __init__(self, settings: IngestSettings, multiprocess_dir: str, listening: Callable[[], None]) -> None:
         self.settings = settings
+        self._listening = listening
         self._health: Health | None = None
+        self._metrics: IngestMetrics | None = None
         self._multiprocess_dir = multiprocess_dir
         super().__init__()
 
     def load_config(self) -> None:
         """gunicorn's settings, from ours."""
-        for name, value in _config(self.settings).items():
+        for name, value in {**_config(self.settings), "when_ready": lambda arbiter: self._listening()}.items():
             # Releases before 25.1 have no control socket, and so no setting to switch it off.
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
@@ -105,13 +109,18 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def load(self) -> Any:
         """The application, made in each worker after the fork."""
         ingest = create_app(self.settings, open_queue(self.settings), multiprocess_dir=self._multiprocess_dir)
-        self._health = ingest.health
+        self._health, self._metrics = ingest.health, ingest.metrics
         return by_port(ingest, self.settings.metrics_bind)
 
     def stop(self) -> None:
         """Called in a worker that was told to stop: it is not ready any more."""
         if self._health:
             self._health.stop()
+
+    def not_http(self, status: int) -> None:
+        """Count a request that never came to the application."""
+        if self._metrics:
+            self._metrics.not_http.labels(str(status)).inc()
 
 
 def _config(settings: IngestSettings) -> dict[str, Any]:
@@ -145,17 +154,26 @@ def _forget_worker(server: Any, worker: Any) -> None:
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
-def serve(settings: IngestSettings) -> None:
+def serve(
+    settings: IngestSettings, metrics_folder: str | None = None, listening: Callable[[], None] = lambda: None
+) -> None:
     """Serve until SIGTERM or SIGINT; then take no new connection, finish what runs, and exit the process with 0.
 
+    Metrics stand in a folder of its own, or in that of a supervisor, whose other children are then served with them.
+    `listening` is called once, when the addresses are ours.
     Raises `QueueError` before anything is started when there is no such queue.
     """
     # Each worker opens its own, and would only say that it failed to boot.
     open_queue(settings)
     _allow_many_connections()
-    with tempfile.TemporaryDirectory(prefix="forebay-metrics-") as folder:
-        _share_metrics(folder)
-        Server(settings, folder).run()
+    folder, master = metrics_folder or tempfile.mkdtemp(prefix="forebay-metrics-"), os.getpid()
+    _share_metrics(folder)
+    try:
+        Server(settings, folder, listening).run()
+    finally:
+        # Forked workers end by the same way, and the folder is not theirs.
+        if folder != metrics_folder and os.getpid() == master:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _allow_many_connections() -> None:

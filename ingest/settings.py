@@ -27,6 +27,9 @@ _MAX_PORT = 65_535
 #: AES-256.
 _KEY_BYTES = 32
 
+#: A longer one is no id that somebody chose; it may be a key that was cut or written with another alphabet.
+_KEY_ID_CHARS = 32
+
 #: A secret that stands in URLs must not be one that can be guessed.
 _MIN_SECRET_CHARS = 16
 _SECRET = re.compile(r"[A-Za-z0-9._~-]+")
@@ -175,12 +178,15 @@ class IngestSettings(QueueSettings):
             raise ValueError("must be host:port, as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080")
         return bind
 
-    @field_validator("metrics_bind")
+    @field_validator("bind", "metrics_bind")
     @classmethod
-    def _check_apart(cls, metrics_bind: str | None, info: ValidationInfo) -> str | None:
-        if metrics_bind and metrics_bind.rpartition(":")[2] == info.data.get("bind", "").rpartition(":")[2]:
-            raise ValueError("must have another port than bind; or leave it out, then bind has /metrics")
-        return metrics_bind
+    def _check_apart(cls, bind: str | None, info: ValidationInfo) -> str | None:
+        # Whichever is looked at second sees the other: in the console's union with the worker's settings the order is
+        # not the one here.
+        other = info.data.get("metrics_bind" if info.field_name == "bind" else "bind")
+        if bind and other and bind.rpartition(":")[2] == other.rpartition(":")[2]:
+            raise ValueError("metrics_bind needs another port than bind; or leave it out, then bind has /metrics")
+        return bind
 
     @field_validator("endpoints")
     @classmethod
@@ -210,14 +216,15 @@ class IngestSettings(QueueSettings):
             raise ValueError(_WRITE_AUTH)
         return ("none",)
 
-    @field_validator("seal_keys")
+    @field_validator("seal_keys", mode="before")
     @classmethod
-    def _check_seal_keys(cls, keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        wrong = [key_id for key_id, key in keys.items() if not _is_key(key)]
-        if wrong or "" in keys:
+    def _check_seal_keys(cls, keys: object) -> object:
+        # Before pydantic looks at it: an error of its own would quote the id, which may be the key.
+        entries = enumerate(keys.items(), 1) if isinstance(keys, dict) else ()
+        wrong = [_entry(number, key_id) for number, (key_id, key) in entries if not _is_key(key) or _hides(key_id)]
+        if wrong:
             raise ValueError(
-                f"{', '.join(wrong) or 'an empty key id'}: must be key id and 32 bytes in base64; "
-                "make a key with: openssl rand -base64 32"
+                f"{', '.join(wrong)}: must be key id and 32 bytes in base64; make a key with: openssl rand -base64 32"
             )
         return keys
 
@@ -253,8 +260,19 @@ def _is_loopback(bind: str | None) -> bool:
         return False
 
 
-def _is_key(key: SecretStr) -> bool:
+def _is_key(key: object) -> bool:
+    text = key.get_secret_value() if isinstance(key, SecretStr) else key
     try:
-        return len(b64decode(key.get_secret_value(), validate=True)) == _KEY_BYTES
+        return isinstance(text, str) and len(b64decode(text, validate=True)) == _KEY_BYTES
     except (NotBase64, ValueError):
         return False
+
+
+def _hides(key_id: object) -> bool:
+    """Whether the id is none, or a key that stands in its place: ids are shown."""
+    return not key_id or _is_key(key_id)
+
+
+def _entry(number: int, key_id: object) -> str:
+    """The id of a faulty entry, or its number where the id may be a key."""
+    return f"entry {number}" if _hides(key_id) or len(str(key_id)) > _KEY_ID_CHARS else str(key_id)

@@ -5,13 +5,33 @@ could be read in two ways: with the C parser of gunicorn_h1c where that is insta
 Python otherwise. The tests of hostile calls hold both to it with every new release.
 """
 
+import re
+from http import HTTPStatus
 from typing import Any
 
+import orjson
+import structlog
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
 
+from .request import new_request_id
+
+log = structlog.get_logger(__name__)
+
 #: Of the grace at a stop, what the producer has to itself.
 _FLUSH_S = 3
+
+#: What never comes to the application → the slug and the detail of its answer. The parser's own words quote the URL.
+_REFUSALS = {
+    403: ("no_web_socket", "there are no web sockets here"),
+    414: ("url_too_long", "the first line of the request is too long"),
+    431: ("headers_too_large", "the headers are too many or too long"),
+    500: ("internal", "something is wrong in Forebay itself"),
+    501: ("media_not_read", "of the transfer codings only chunked is read"),
+}
+_BROKEN = ("bad_request", "the request is not understood")
+
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 
 class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
@@ -19,17 +39,51 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
 
     def connection_made(self, transport: Any) -> None:
         """Give the first request its time to arrive; gunicorn itself would wait for ever."""
+        self._past_line = False
         super().connection_made(transport)
         self.worker.connections.add(self)
         self._deadline = self.worker.loop.call_later(self.worker.headers_s, self._close_if_silent)
 
-    def data_received(self, data: bytes) -> None:
+    def _feed_callback_parser(self, data: bytes) -> bool:
         """Read on; what the parser in Python trips over, such as a length of 5,000 digits, is a bad request."""
         try:
-            super().data_received(data)
+            return bool(super()._feed_callback_parser(self._with_ascii_url(data)))
         except ValueError:
-            self._send_error_response(400, "Invalid HTTP request")
+            self._send_error_response(400, "")
             self._close_transport()
+            return False
+
+    def _with_ascii_url(self, data: bytes) -> bytes:
+        """Percent-encode in the request line what a rule's author typed as it is; both parsers would refuse it."""
+        if self._current_request is not None or self._past_line:
+            return data
+        end = data.find(b"\n") + 1
+        self._past_line = end > 0
+        line = data[:end] if end else data
+        return data if line.isascii() else _NOT_ASCII.sub(_escaped, line) + data[len(line) :]
+
+    def _on_headers_complete(self) -> bool:
+        """Hand the request on. What comes when it is answered starts with the line of the next."""
+        self._past_line = False
+        return bool(super()._on_headers_complete())
+
+    async def _handle_websocket(self, request: Any, sockname: Any, peername: Any) -> None:
+        """There are none; refused here, the answer is like every other."""
+        self._send_error_response(403, "")
+        self._close_transport()
+
+    def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:
+        """Answer what the application never sees, in its form."""
+        slug, detail = _REFUSALS.get(status, _BROKEN)
+        request_id = new_request_id().decode("ascii")
+        log.warning("a request was refused", status=status, error=slug, request_id=request_id)
+        self.worker.app.not_http(status)
+        body = orjson.dumps({"error": slug, "detail": detail, "request_id": request_id})
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\nX-Request-Id: {request_id}\r\nServer: forebay\r\nConnection: close\r\n\r\n"
+        )
+        self._safe_write(head.encode("ascii") + body)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -46,6 +100,10 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         """Close unless a request is being read or answered; its answer will close the connection."""
         if self._awaiting_request:
             self._keepalive_timeout()
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % found[0][0]
 
 
 class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no types

@@ -62,11 +62,10 @@ class Calls:
                 # Most calls that need nothing from outside end here, and never cost a timer.
                 self._check_blocking(handler, self._clock() - began)
                 return self._returned(handler, end.value)
-            return await self._to_its_end(handler, _rest(coroutine, awaited, context), deadline_s)
         except BaseException as error:
-            if isinstance(error, GeneratorExit):
-                raise
+            # Nothing was awaited yet, so that even a GeneratorExit can only be the handler's.
             return _raised(error)
+        return await self._to_its_end(handler, _rest(coroutine, awaited, context), deadline_s)
 
     async def _to_its_end(self, handler: Handler, rest: Coroutine[Any, Any, object], deadline_s: float) -> Outcome:
         watch = self._deadlines.start(deadline_s)
@@ -149,6 +148,9 @@ def _rest(handler: Coroutine[Any, Any, object], awaited: object, context: Contex
             awaited = context.run(step)
         except StopIteration as end:
             return end.value
+        except GeneratorExit as error:
+            # As it is it would look like the closing of this coroutine (Python does the same to a StopIteration).
+            raise RuntimeError("the handler raised GeneratorExit") from error
 
 
 def _in_context(handler: Handler, event: PortalEvent) -> tuple[object, BaseException | None]:

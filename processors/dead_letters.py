@@ -1,6 +1,6 @@
 """A record that is given up, as the dead letter it becomes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,10 @@ _log = structlog.get_logger(__name__)
 #: Enough for what a person reads; headers count into a queue's limit for a record.
 _MAX_ERROR_CHARS = 2000
 _MAX_TRACEBACK_CHARS = 8000
+#: To look for secrets holds up the loop, some 10 ms for so much; of what is longer the rest is not even looked at.
+_MAX_READ_CHARS = 65_536
+#: `password = 123` are three words: without the first three, what is cut out of a text begins in no secret.
+_SECRET_WORDS = 3
 
 _DEAD_HEADERS = frozenset(
     {
@@ -71,15 +75,24 @@ class DeadLetters:
         """Whether the letter is kept now."""
         try:
             await self._producer.send(self._stream, burial.letter)
-        except QueueError as error:
-            if isinstance(error, RecordRefused):
-                burial.letter = without_traceback(burial.letter)
-            burial.failures += 1
-            self._health.degraded("dead_letters", f"can't be written: {error}")
-            _log.warning("dead letter not written", portal=burial.letter.key, error=str(error), tries=burial.failures)
+        except Exception as error:
+            self._not_kept(burial, error)
             return False
         self._health.ok("dead_letters")
         return True
+
+    def _not_kept(self, burial: Burial, error: Exception) -> None:
+        # What is no QueueError is a fault, of ours or of a client library, that this one letter may have brought out.
+        is_fault = not isinstance(error, QueueError)
+        burial.failures += 1
+        about = {"portal": burial.letter.key, "error": error_text(error), "tries": burial.failures}
+        self._health.degraded("dead_letters", f"can't be written: {about['error']}")
+        if is_fault:
+            _log.error("dead letter not written: a fault", **about, traceback=error_traceback(error))
+        else:
+            _log.warning("dead letter not written", **about)
+        if is_fault or isinstance(error, RecordRefused):
+            burial.letter = without_traceback(burial.letter)
 
 
 def dead_letter(record: StoredRecord, died: Circumstances) -> Record:
@@ -97,7 +110,9 @@ def without_traceback(letter: Record) -> Record:
 
 def error_text(error: BaseException) -> str:
     """What the error says, bounded and without secrets."""
-    return without_secrets(str(error)[:_MAX_ERROR_CHARS])
+    text = _shown(error, lambda: str(error))[:_MAX_READ_CHARS]
+    # A part of a secret is not known as one any more: take it out first, then cut.
+    return without_secrets(text)[:_MAX_ERROR_CHARS]
 
 
 def error_class(error: BaseException) -> str:
@@ -108,8 +123,19 @@ def error_class(error: BaseException) -> str:
 
 def error_traceback(error: BaseException) -> str:
     """The traceback from the handler on, bounded, without values of variables and without secrets."""
-    lines = format_exception(type(error), error, _from_handler_on(error.__traceback__))
-    return without_secrets("".join(lines)[-_MAX_TRACEBACK_CHARS:])
+    trace = _from_handler_on(error.__traceback__)
+    text = _shown(error, lambda: "".join(format_exception(type(error), error, trace)))
+    if len(text) > _MAX_READ_CHARS:
+        text = "".join(text[-_MAX_READ_CHARS:].split(maxsplit=_SECRET_WORDS)[_SECRET_WORDS:])
+    return without_secrets(text)[-_MAX_TRACEBACK_CHARS:]
+
+
+def _shown(error: BaseException, show: Callable[[], str]) -> str:
+    # To show an error runs code of whoever wrote its class, which may raise anything.
+    try:
+        return show()
+    except BaseException:
+        return f"<{type(error).__name__}: its text can't be shown>"
 
 
 def _said(record: StoredRecord, died: Circumstances) -> Iterable[tuple[str, str]]:

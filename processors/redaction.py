@@ -5,7 +5,7 @@ import re
 #: A name that ends as a secret's does, what may stand between it and the value, and the value.
 _NAMED = re.compile(
     r"""(?ix)
-    ( (?: token | secret | password | passwd | api_key | (?: (?<![a-z]) | %5B ) auth )
+    ( (?: token | secret | password | passwd | api_key | (?: auth | refresh )_id | (?: (?<![a-z]) | %5B ) auth )
     (?: \] | %5D | ["'] )* \s* (?: = | : | %3D ) \s* ["']? )
     [^\s"'&,;)}\]{\[]+ """
 )

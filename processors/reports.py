@@ -6,7 +6,7 @@ from forebay.queues.contract import StoredRecord
 from forebay.schemas import names
 from forebay.schemas.event import PortalEvent
 
-from .dead_letters import Burial, error_class, error_text
+from .dead_letters import Burial, error_class, error_text, error_traceback
 from .handlers import Handler
 from .outcome import Done, Failed, NotOurs, Outcome, Rejected, RetryAsked, Undecodable, Unhandled
 
@@ -25,6 +25,12 @@ def tell_outcome(outcome: Outcome, handler: Handler, event: PortalEvent, attempt
             _log.warning("not handled", error_class=error_class(error), error=error_text(error), **about)
         case Done() | Unhandled() | NotOurs():
             pass
+
+
+def tell_fault(error: Exception, record: StoredRecord) -> None:
+    """Say that a try could not be followed up: a fault of Forebay, unless the handler's own error brought it out."""
+    about = {"portal": record.key, "partition": record.partition, "offset": record.offset}
+    _log.error("a fault after a try, which counts as failed", **about, traceback=error_traceback(error))
 
 
 def tell_dead(record: StoredRecord, burial: Burial) -> None:

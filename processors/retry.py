@@ -62,7 +62,7 @@ def decide(outcome: Outcome, limits: RetryLimits, *, tries: int, attempts: int, 
             return GiveUp(reason="undecodable", error=undecodable)
         case RetryAsked(error=asked) if asked.after_s is not None:
             # An asked wait has its own bound: cut to what is left of the total it would come before its time.
-            delay_s = min(asked.after_s, limits.retry_after_max_s)
+            delay_s = min(limits.retry_after_max_s, float(asked.after_s))
             return WaitThenAgain(delay_s=delay_s, asked=True) if attempts < tries else _given_up(asked)
         case RetryAsked(error=failure) | Failed(error=failure):
             delay_s = backoff_s(attempts, limits, draw)

@@ -28,10 +28,10 @@ from .intake import Intake
 from .lag import Lag
 from .lanes import Lane, Lanes
 from .metrics import Tally, WorkerMetrics, build_metrics
-from .outcome import DONE, NOT_OURS, UNHANDLED, Done, NotOurs, Outcome, Undecodable
+from .outcome import DONE, NOT_OURS, UNHANDLED, Done, Failed, NotOurs, Outcome, Undecodable
 from .ownership import Ownership, end
-from .reports import tell_dead, tell_outcome
-from .retry import Draw, Finish, GiveUp, Next, RetryLimits, WaitThenAgain, backoff_s, decide
+from .reports import tell_dead, tell_fault, tell_outcome
+from .retry import Draw, Finish, GiveUp, RetryLimits, WaitThenAgain, backoff_s, decide
 from .settings import WorkerSettings
 from .slots import Slots
 
@@ -143,12 +143,17 @@ class Worker:
             return await self._bury(lane, record, lane.burial)
         event = self._decode(record)
         handler = self._find(event)
-        outcome = await self._call(handler, event, lane)
-        if lane.partition.is_cancelled and not isinstance(outcome, Done):
-            return _DROPPED
-        self._tell(outcome, handler, event, lane)
-        following = self._decide(outcome, handler, lane)
-        return await self._act(following, lane, record, handler)
+        try:
+            outcome = await self._call(handler, event, lane)
+            if lane.partition.is_cancelled and not isinstance(outcome, Done):
+                return _DROPPED
+            self._tell(outcome, handler, event, lane)
+            following = self._decide(outcome, handler, lane, record)
+        except Exception as error:
+            # A handler's error may break whoever looks at it, and one record must not end the worker.
+            tell_fault(error, record)
+            following = self._decide(Failed(error=error), handler, lane, record)
+        return await self._act(following, lane, record)
 
     def _decode(self, record: StoredRecord) -> PortalEvent | NotOurs | Undecodable:
         for name, value in record.headers:
@@ -180,13 +185,16 @@ class Worker:
         if outcome is not DONE and handler is not None and isinstance(event, PortalEvent):
             tell_outcome(outcome, handler, event, lane.attempts)
 
-    def _decide(self, outcome: Outcome, handler: Handler | None, lane: Lane) -> Next:
+    def _decide(
+        self, outcome: Outcome, handler: Handler | None, lane: Lane, record: StoredRecord
+    ) -> Finish | WaitThenAgain | Burial:
         tries = (handler and handler.tries) or self._settings.tries
-        return decide(
+        following = decide(
             outcome, self._limits, tries=tries, attempts=lane.attempts, waited_s=lane.waited_s, draw=self._draw
         )
+        return self._burial(following, lane, record, handler) if isinstance(following, GiveUp) else following
 
-    async def _act(self, following: Next, lane: Lane, record: StoredRecord, handler: Handler | None) -> float | None:
+    async def _act(self, following: Finish | WaitThenAgain | Burial, lane: Lane, record: StoredRecord) -> float | None:
         match following:
             case Finish():
                 self._finish(lane, record)
@@ -194,9 +202,9 @@ class Worker:
             case WaitThenAgain(delay_s=delay_s):
                 lane.waited_s += 0 if following.asked else delay_s
                 return delay_s
-            case GiveUp():
-                lane.burial = self._burial(following, lane, record, handler)
-                return await self._bury(lane, record, lane.burial)
+            case Burial():
+                lane.burial = following
+                return await self._bury(lane, record, following)
         assert_never(following)
 
     def _burial(self, why: GiveUp, lane: Lane, record: StoredRecord, handler: Handler | None) -> Burial:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+import urllib.error
 import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,6 +62,15 @@ def handled_in_all(port: int) -> float:
     return sum(float(value) for value in found)
 
 
+def readiness(port: int) -> str:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=10) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        with error:
+            return str(error.read().decode())
+
+
 def test_several_workers_share_the_work_and_their_metrics(site: Any) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -73,8 +83,10 @@ def test_several_workers_share_the_work_and_their_metrics(site: Any) -> None:
     site.wait("every event", lambda: len(lines(site.folder)) == 100)
 
     site.wait("the metrics", lambda: handled_in_all(port) == 100)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=10) as answer:
-        assert b'"worker 2":{"state":"ok"' in answer.read()
+    site.wait("both workers", lambda: '"status":"ok"' in readiness(port))
+    assert '"worker 2":{"state":"ok"' in readiness(port)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        assert answer.read().count(b"\nforebay_build_info{") == 1
     assert site.stop("process") == 0
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,11 @@ def test_up_takes_sends_handles_and_stops(site: Any) -> None:
     assert report["answers"] == {"200 accepted": 2000}
     assert (report["checked"], report["lost"], report["out_of_order"]) == (True, 0, 0)
     site.wait("the last event", lambda: len(handled(site.folder)) >= 2000)
+    with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/metrics", timeout=10) as answer:
+        metrics = answer.read().decode()
+    assert 'forebay_events_handled_total{handler="shop:handle",outcome="done"}' in metrics
+    assert "forebay_ingest_requests_total" in metrics
+    assert metrics.count("\nforebay_build_info{") == 1
     assert site.stop("up") == 0
     assert len(set(handled(site.folder))) == len(handled(site.folder)) == 2000
     lag = [json.loads(line) for line in site.run("lag", "--json").stdout.splitlines()]
@@ -72,15 +78,14 @@ def test_wrong_handlers_end_up_with_status_2_and_the_reason(site: Any) -> None:
     assert "there is no module nowhere" in site.log("up")
 
 
-def test_an_address_that_is_taken_ends_up_with_status_1(site: Any) -> None:
+def test_an_address_that_is_taken_ends_up_with_status_2(site: Any) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", site.port))
         taken.listen()
-        # With SO_REUSEPORT on neither side, the second one is refused.
         up = site.start("up", "up")
 
-        assert up.wait(60) == 1
-    assert "ingest ended with status 1" in site.log("up")
+        assert up.wait(60) == 2
+    assert f"bind 127.0.0.1:{site.port} is in use by another process; stop it" in site.log("up")
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the children in /proc")
@@ -108,6 +113,26 @@ def test_the_children_end_when_up_is_killed(site: Any) -> None:
 
     assert len(children) == 2
     site.wait("their end", lambda: not any(_runs(child) for child in children))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the children in /proc")
+def test_up_is_not_ready_while_a_killed_worker_owns_the_partitions(site: Any) -> None:
+    site.settings["session_s"] = "8"
+    first = site.start("first", "up")
+    site.wait("ready", lambda: "ready after" in site.log("first"))
+    children = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+    owned = {json.loads(line)["owner"] for line in site.run("lag", "--json").stdout.splitlines()}
+    for pid in [first.pid, *map(int, children)]:
+        os.kill(pid, signal.SIGKILL)
+    site.wait("their end", lambda: not any(_runs(child) for child in children))
+    first.wait()
+
+    site.start("second", "up")
+
+    site.wait("ready", lambda: "ready after" in site.log("second"))
+    now = {json.loads(line)["owner"] for line in site.run("lag", "--json").stdout.splitlines()}
+    assert not now & owned
+    assert site.stop("second") == 0
 
 
 def _runs(pid: str) -> bool:

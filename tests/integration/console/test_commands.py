@@ -63,7 +63,7 @@ def a_record(number: int, portal: str = "one.bitrix24.example") -> Record:
     return Record(key=portal, value=codec().encode(made), timestamp_ms=1_772_366_400_000 + number)
 
 
-def a_dead_record(number: int, portal: str = "one.bitrix24.example") -> Record:
+def a_dead_record(number: int, portal: str = "one.bitrix24.example", at_ms: int = 1_772_366_500_000) -> Record:
     record = a_record(number, portal)
     stood = StoredRecord(
         key=portal, value=record.value, timestamp_ms=record.timestamp_ms, stream=TOPIC, partition=3, offset=number
@@ -71,7 +71,7 @@ def a_dead_record(number: int, portal: str = "one.bitrix24.example") -> Record:
     try:
         raise Reject(f"no stock for {number}")
     except Reject as error:
-        died = Circumstances(group="forebay", handler="shop:deal", attempts=1, error=error, at_ms=1_772_366_500_000)
+        died = Circumstances(group="forebay", handler="shop:deal", attempts=1, error=error, at_ms=at_ms)
         return dead_letter(stood, died)
 
 
@@ -153,12 +153,44 @@ def test_doctor_finds_what_is_there_and_what_is_not(forebay: Command, monkeypatc
 
     assert before["queue"]["state"] == "warn"
     assert before["queue"]["remedy"] == "forebay topics ensure"
+    assert before["queue"]["detail"].endswith("is not there yet; up, ingest and process make it when they start")
     assert after["queue"]["state"] == "ok"
     assert after["newest record"]["detail"].endswith("s old")
     assert after["setting tokens"]["detail"] == "{*: [***]} (FOREBAY_TOKENS)"
     assert after["auth /bitrix24"]["state"] == "ok"
     assert after["seal_keys"]["state"] == "warn"
     assert "a secret token" not in str(after) + forebay.run("doctor")
+
+
+def test_doctor_fails_where_the_queue_can_not_be_made(forebay: Command) -> None:
+    rows = [
+        json.loads(line)
+        for line in forebay.run("--queue-url", "sqlite:////proc/x/q.db", "doctor", "--json", status=1).splitlines()
+    ]
+
+    (failed,) = [row for row in rows if row["state"] == "fail"]
+    assert failed["detail"].startswith("/proc can't be written to")
+    assert "set queue_url to another place" in failed["remedy"]
+
+
+def test_dead_letters_are_listed_by_time(forebay: Command) -> None:
+    portals = [f"portal-{number}.bitrix24.example" for number in range(20)]
+    forebay.put(names.dead(TOPIC), *(a_dead_record(n, portal, at_ms=n) for n, portal in enumerate(portals)))
+
+    assert [row["portal"] for row in forebay.rows("dead", "list")] == portals
+
+
+def test_the_answer_to_a_file_is_one_object(forebay: Command, tmp_path: Path, unused_tcp_port: int) -> None:
+    (tmp_path / "body").write_text("a=1")
+
+    (row,) = [
+        json.loads(line)
+        for line in forebay.run(
+            "send", "--file", "body", "--json", "--url", f"http://127.0.0.1:{unused_tcp_port}/", status=1
+        ).splitlines()
+    ]
+
+    assert row == {"status": 0, "answer": "connection refused"}
 
 
 def test_handlers_are_listed(forebay: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +216,15 @@ def run(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     [
         (["--version"], 0, ""),
         (["lag"], 1, "there is no queue at forebay-data/queue.db yet; `forebay topics ensure` makes it"),
-        (["--queue-url", "carrier-pigeon://x", "lag"], 1, "no queue is called 'carrier-pigeon'"),
+        (
+            ["--queue-url", "carrier-pigeon://x", "doctor"],
+            2,
+            "queue_url (from --queue-url): no queue is called 'carrier-pigeon'",
+        ),
+        (["send", "--zipf", "nan"], 2, "--zipf: nan should be a number"),
+        (["send", "--zipf", "-1"], 2, "--zipf: -1.0 should be a number"),
+        (["send", "--url", "http://h:99999/"], 2, "should look like http://127.0.0.1:8080/bitrix24: Port out of range"),
+        (["--queue-url", "sqlite:////proc/x/q.db", "up"], 1, "/proc/x/q.db can't be made"),
         (["tail", "--from", "yesterday"], 2, "'yesterday' is no time"),
         (["tail", "--portal", "a..b"], 2, "--portal: 'a..b' is not a portal's domain"),
         (["ingest", "--bind", "0.0.0.0:1"], 2, "auth: calls must be proved"),

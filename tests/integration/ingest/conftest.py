@@ -22,6 +22,10 @@ from forebay.queues.opening import open_queue
 
 TOKEN = "51856fefc120afa4b628cc82d3935cce"
 
+#: gunicorn's parser in C, which not every machine can build, and the one in Python: what is not to be imported.
+C_PARSER = "gunicorn_h1c"
+PARSERS: dict[str, tuple[str, ...]] = {"c": (), "python": (C_PARSER,)}
+
 _SERVE = """
 import json, sys
 for name in sys.argv[2:]:

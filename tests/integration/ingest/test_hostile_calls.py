@@ -1,5 +1,6 @@
 """What nobody should send: one table, each with its defined answer; never a 500, and the server goes on."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -9,7 +10,7 @@ import pytest
 
 from tests.missing import missing
 
-from .conftest import TOKEN, Served, Start
+from .conftest import C_PARSER, PARSERS, TOKEN, Served, Start
 
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -160,7 +161,11 @@ HEADERS = {
     "two hosts": Hostile(sends=post(GOOD, b"Host: y\r\n"), status=400),
     "URL of 100 KB": Hostile(sends=post(target=b"/bitrix24/" + b"a" * 100_000), status=414),
     "control character in the URL": Hostile(sends=post(target=b"/bitrix24/\x01"), status=400),
-    "raw bytes in the URL": Hostile(sends=post(target=b"/bitrix24/\xff"), status=400),
+    "raw bytes in the URL": Hostile(sends=post(target=b"/bitrix24/\xff?\xff\x80=%ff"), status=200, has=KEPT),
+    "raw bytes and a control character in the URL": Hostile(sends=post(target=b"/bitrix24/\xff\x01"), status=400),
+    "raw bytes in the method": Hostile(sends=post().replace(b"POST", b"P\xffST", 1), status=400),
+    "raw bytes in the version": Hostile(sends=post(version=b"1.\xff"), status=400),
+    "raw bytes in a header's name": Hostile(sends=post(GOOD, b"X\xff: a\r\n"), status=400),
     "escaped bytes in the path": Hostile(sends=post(target=b"/bitrix24/%ff%00%0d%0a"), status=200, has=KEPT),
     "escaped bytes in the query": Hostile(
         sends=post(target=b"/bitrix24?a=%ff&%00=%0d&secret=%ff"), status=200, has=KEPT
@@ -192,11 +197,6 @@ HEADERS = {
 CASES = BODIES | HEADERS
 
 
-#: gunicorn's parser in C, which not every machine can build, and the one in Python.
-C_PARSER = "gunicorn_h1c"
-PARSERS = {"c": (), "python": (C_PARSER,)}
-
-
 @pytest.fixture(scope="module", params=PARSERS)
 def served(start: Start, request: pytest.FixtureRequest) -> Served:
     if request.param == "c" and find_spec(C_PARSER) is None:
@@ -219,6 +219,10 @@ def test_a_hostile_call_gets_its_answer(served: Served, name: str) -> None:
 
     assert int(answer.split(b" ", 2)[1]) in (case.status, case.in_python), answer[:500]
     assert case.has in answer
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if body and b"error" in body:
+        assert head.lower().count(b"x-request-id: " + json.loads(body)["request_id"].encode()) == 1
+    assert b"application/json" in head
     # No part of a body or a URL comes back.
     assert TOKEN.encode() not in answer and b"evil" not in answer
 

@@ -8,6 +8,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from forebay.schemas.codec import codec
 
 from .conftest import TOKEN, Served, Start, free_port, read_answer
@@ -50,13 +52,17 @@ def _send_in_order(served: Served, portal: str) -> None:
     kept.close()
 
 
-def test_counts_of_all_workers_are_added_up_and_survive_a_worker(start: Start) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_counts_of_all_workers_are_added_up_and_survive_a_worker(start: Start, how: signal.Signals) -> None:
     served = start(ingest_processes=2, auth="none")
     for number in range(20):
         served.call("/bitrix24", event(number))
 
-    os.kill(served.workers()[0], signal.SIGKILL)
-    served.call("/bitrix24", event(20))
+    victim = served.workers()[0]
+    os.kill(victim, how)
+    _wait_until_gone(served, victim)
+    status, answer = served.call("/bitrix24", event(20))
+    assert status == 200, answer
 
     text = served.call("/metrics")[1].decode()
     assert 'forebay_ingest_requests_total{endpoint="/bitrix24",outcome="accepted"} 21.0' in text
@@ -197,6 +203,13 @@ def test_the_address_of_the_sender_and_its_token_are_in_no_log(start: Start) -> 
 def _metrics_folder(served: Served) -> Path:
     maps = Path(f"/proc/{served.workers()[0]}/maps").read_text()
     return next(Path(line.split()[-1]).parent for line in maps.splitlines() if "forebay-metrics-" in line)
+
+
+def _wait_until_gone(served: Served, worker: int) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while worker in served.workers():
+        assert time.monotonic() < deadline, f"worker {worker} never went"
+        time.sleep(0.02)
 
 
 def _wait_for_line(log: Path, line: str) -> None:

@@ -159,3 +159,11 @@ async def test_a_quarantined_call_is_listed_with_its_reason(queue: MemoryQueue) 
         "6000 fields",
         0,
     )
+
+
+async def test_what_came_since_it_was_shown_is_not_meant(queue: MemoryQueue, event: Event, dead_record: Dead) -> None:
+    await bury(queue, dead_record(event(1)))
+    wanted = Filter().exactly(await found(queue))
+    await bury(queue, dead_record(event(2)), dead_record(event(3, portal="two.bitrix24.example")))
+
+    assert [letter.id for letter in await found(queue, wanted)] == ["id-1"]

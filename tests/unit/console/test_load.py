@@ -147,7 +147,7 @@ def test_percentiles_are_of_what_was_measured() -> None:
     assert percentiles_ms([n / 1000 for n in range(101)]) == {"p50": 50.0, "p90": 90.0, "p99": 99.0, "max": 100.0}
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://a/b", "http://"])
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://a/b", "http://", "http://h:99999/", "http://[::1"])
 def test_a_url_that_is_none_is_told_with_an_example(url: str) -> None:
     with pytest.raises(WrongUsage, match="should look like http"):
         target_of(url)

@@ -34,6 +34,7 @@ def test_handlers_come_from_the_working_directory(folder: Path) -> None:
         ),
         ("loading_raises:handlers", r"ZeroDivisionError: .*loading_raises.py, line 2"),
         ("loading_syntax:handlers", r"SyntaxError: .*loading_syntax.py, line 1"),
+        ("loading_exits:handlers", r"loading_exits can't be imported: it ends the process .*loading_exits.py, line 2"),
         ("loading_twice:handlers", "ONX has two handlers"),
     ],
 )
@@ -41,6 +42,7 @@ def test_a_wrong_target_is_told_with_a_remedy(folder: Path, target: str, told: s
     (folder / "loading_bad.py").write_text("from forebay import Handlers\nhandlers = Handlers()\nnumber = 1\n")
     (folder / "loading_import.py").write_text("import not_there\n")
     (folder / "loading_raises.py").write_text("#\n1 / 0\n")
+    (folder / "loading_exits.py").write_text("import sys\nsys.exit()\n")
     (folder / "loading_syntax.py").write_text("def\n")
     (folder / "loading_twice.py").write_text(
         "from forebay import Handlers\nhandlers = Handlers()\n@handlers.on('ONX', 'ONX')\ndef f(event): ...\n"

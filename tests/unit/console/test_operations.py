@@ -1,8 +1,14 @@
 import asyncio
+import os
+from asyncio.subprocess import Process
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from forebay.console.errors import WrongUsage
+from forebay.console.folder import forget, state_of, tell
 from forebay.console.operations import served, supervised_routes, worker_routes
 from forebay.processors.health import Health
 
@@ -56,14 +62,33 @@ async def test_an_address_that_is_taken_is_told_with_its_setting(unused_tcp_port
                 pass
 
 
-def test_supervised_workers_are_ready_while_one_of_them_runs(tmp_path: object) -> None:
-    running: dict[str, object] = {"worker 1": 1}
-    routes = supervised_routes(str(tmp_path), ["worker 1", "worker 2"], running)
+async def test_supervised_workers_are_ready_while_one_of_them_does_its_work(tmp_path: Path) -> None:
+    folder, health = str(tmp_path), Health()
+    this = SimpleNamespace(pid=os.getpid())
+    routes = supervised_routes(folder, ["worker 1", "worker 2"], {"worker 1": cast(Process, this)})
 
-    some = routes["/ready"]()
-    running.clear()
-    none = routes["/ready"]()
+    silent = routes["/ready"]()
+    tell(folder, health.report())
+    joining = routes["/ready"]()
+    health.ok("group")
+    tell(folder, health.report())
+    one_works = routes["/ready"]()
+    forget(folder, this.pid)
+    forgotten = routes["/ready"]()
 
-    assert (some.status, none.status) == (200, 503)
-    assert b'"status":"degraded"' in some.body
+    assert [page.status for page in (silent, joining, one_works, forgotten)] == [503, 503, 200, 503]
+    assert b"has said nothing yet" in silent.body
+    assert b"not joined yet" in joining.body
+    assert b'"status":"degraded"' in one_works.body
+    assert b"does not run" in one_works.body
     assert routes["/live"]().status == 200
+
+
+def test_a_worker_that_says_nothing_any_more_is_failing(tmp_path: Path) -> None:
+    tell(str(tmp_path), {"status": "ok", "parts": {}}, clock=lambda: 100.0)
+
+    soon = state_of(str(tmp_path), os.getpid(), clock=lambda: 101.0)
+    late = state_of(str(tmp_path), os.getpid(), clock=lambda: 111.0)
+
+    assert soon == ("ok", "")
+    assert late == ("failing", "has said nothing for 10 s")

@@ -102,10 +102,31 @@ def test_everybody_is_let_in_on_loopback_only() -> None:
     assert written.settings.served[0].auth == ("none",)
 
 
+@pytest.mark.parametrize(
+    ("environ", "fault"),
+    [
+        ({"METRICS_BIND": "0.0.0.0:8080"}, "metrics_bind needs another port than bind"),
+        ({"BIND": "127.0.0.1:9000", "METRICS_BIND": "127.0.0.1:9000"}, "metrics_bind needs another port than bind"),
+        ({"AUTH": "tokens"}, "tokens needs the setting tokens"),
+        ({"AUTH": "url-secret"}, "url-secret needs the setting url_secret"),
+        ({"BIND": "0.0.0.0:8080", "ENDPOINTS": '[{"path": "/a"}]'}, "/a: calls must be proved"),
+        ({"ENDPOINTS": '[{"path": "/a"}]', "TOKENS": '{"*": "t"}'}, "move them into endpoints"),
+        ({"ENDPOINTS": '[{"path": "/a"}]', "URL_SECRET": "0123456789abcdef"}, "move them into endpoints"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_a_fault_in_the_union_of_the_rooms_too(
+    environ: dict[str, str], fault: str
+) -> None:
+    faults = faults_of(None, **{f"FOREBAY_{name}": value for name, value in environ.items()}, FOREBAY_PARTITIONS="0")
+
+    assert len(faults) == 2
+    assert any(fault in one for one in faults)
+
+
 def _with_secrets() -> Loaded:
     return load_settings(
         environ={
-            "FOREBAY_QUEUE_URL": "postgresql://forebay:hunter2hunter2@db/forebay",
+            "FOREBAY_QUEUE_URL": "kafka://forebay:hunter2hunter2@broker/x",
             "FOREBAY_TOKENS": '{"a.ru": "hunter2hunter2"}',
             "FOREBAY_SEAL_KEYS": '{"k1": "aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMjEyMzQ="}',
             "FOREBAY_AUTH": "tokens",
@@ -118,7 +139,7 @@ def test_what_is_shown_has_no_secret_in_it() -> None:
 
     assert "hunter2" not in shown
     assert "aHVudGVy" not in shown
-    assert "postgresql://forebay:***@db/forebay" in shown
+    assert "kafka://forebay:***@broker/x" in shown
     assert "{k1: ***}" in shown
 
 
@@ -127,3 +148,35 @@ def test_a_fault_never_shows_the_value() -> None:
 
     assert len(faults) == 2
     assert "hunter2" not in "\n".join(faults)
+
+
+def test_a_queue_that_nobody_knows_is_a_fault_like_any_other() -> None:
+    faults = faults_of(FOREBAY_QUEUE_URL="pigeon://x", FOREBAY_PARTITIONS="many")
+
+    assert len(faults) == 2
+    assert any("queue_url (from FOREBAY_QUEUE_URL): no queue is called 'pigeon'; there are " in one for one in faults)
+
+
+def test_a_list_or_table_of_another_shape_is_told_with_an_example() -> None:
+    faults = "\n".join(faults_of(FOREBAY_TOKENS="abc", FOREBAY_ENDPOINTS="/b24", FOREBAY_SEAL_KEYS="k"))
+
+    assert 'tokens (from FOREBAY_TOKENS): should look like {"<portal' in faults
+    assert "endpoints (from FOREBAY_ENDPOINTS): should look like [{" in faults
+    assert 'seal_keys (from FOREBAY_SEAL_KEYS): should look like {"<key id>' in faults
+
+
+def test_what_kubernetes_tells_of_a_service_called_forebay_is_no_setting() -> None:
+    service = {
+        "FOREBAY_SERVICE_HOST": "10.0.0.1",
+        "FOREBAY_SERVICE_PORT": "8080",
+        "FOREBAY_SERVICE_PORT_HTTP": "8080",
+        "FOREBAY_PORT": "tcp://10.0.0.1:8080",
+        "FOREBAY_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        "FOREBAY_PORT_8080_TCP_ADDR": "10.0.0.1",
+        "FOREBAY_INGEST_SERVICE_HOST": "10.0.0.1",
+        "FOREBAY_INGEST_PORT": "tcp://10.0.0.1:8080",
+        "FOREBAY_INGEST_PORT_8080_TCP_PROTO": "tcp",
+    }
+
+    assert load_settings(environ=service).sources == {}
+    assert "FOREBAY_PORT: there is no such setting" in faults_of(FOREBAY_PORT="8080")[0]

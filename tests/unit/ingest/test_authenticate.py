@@ -25,8 +25,8 @@ def auth(token: str | None = "t", domain: str | None = "a.ru", member_id: str | 
     [
         (gate(a_ru="t"), auth()),
         (gate(a_ru="t"), auth(domain="https://A.RU./rest/", member_id=None)),
-        (gate(**{MEMBER: "t"}), auth()),
-        (gate(**{MEMBER: "t"}), auth(member_id=MEMBER.upper())),
+        (gate(**{MEMBER: "t"}), auth(domain=None)),
+        (gate(**{MEMBER: "t"}), auth(domain="not a domain", member_id=MEMBER.upper())),
         (gate(**{"*": "t"}), auth()),
         (gate(b_ru="u", **{"*": "t"}), auth()),
         (gate(a_ru="u", **{"*": "t"}), auth()),
@@ -34,6 +34,17 @@ def auth(token: str | None = "t", domain: str | None = "a.ru", member_id: str | 
 )
 def test_a_listed_token_lets_in(listed: Gate, sent: dict[str, str]) -> None:
     assert listed.admit(sent, NOWHERE).verified
+
+
+@pytest.mark.parametrize(("listed_as", "key_is_member_id", "portal"), [(MEMBER, False, "a.ru"), ("a.ru", True, MEMBER)])
+def test_a_token_listed_for_the_name_that_is_not_the_key_lets_in_and_does_not_verify_the_key(
+    listed_as: str, key_is_member_id: bool, portal: str
+) -> None:
+    proofs = Proofs(anyone=False, tokens={listed_as: (b"t",)}, secret=None)
+
+    sender = Gate(proofs, key_is_member_id=key_is_member_id).admit(auth(), NOWHERE)
+
+    assert (sender.portal, sender.verified) == (portal, False)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +112,10 @@ def knock(rest: str, query: bytes) -> Sender:
         ("shop", b"deal=7&secret=" + SECRET + b"&x=%D0", Address(path="shop", query="deal=7&x=%D0")),
         ("", b"secret=wrong&%73ecret=" + SECRET, Address(path="", query="")),
         ("", b"a=\xff&secret=" + SECRET, Address(path="", query="a=%FF")),
+        # And wherever else it stands.
+        ("", b"secret=" + SECRET + b"&x=" + SECRET + b"&y=1", Address(path="", query="y=1")),
+        (f"both/wrong/{SECRET.decode()}", b"secret=" + SECRET, Address(path="both/wrong", query="")),
+        (SECRET.decode(), b"u=https://x/%73" + SECRET[1:] + b"/1&" + SECRET, Address(path="", query="")),
     ],
 )
 def test_a_secret_in_the_url_lets_in_and_is_taken_out(rest: str, query: bytes, kept: Address) -> None:

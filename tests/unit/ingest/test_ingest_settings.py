@@ -85,6 +85,19 @@ def test_all_faults_are_found_at_once() -> None:
     assert set(found) == {"bind", "seal_keys", "max_fields", "endpoints.0.path", "auth"}
 
 
+@pytest.mark.parametrize("value", ["k1", 1, KEY])
+def test_a_seal_key_that_stands_in_the_place_of_its_id_is_not_shown(value: object) -> None:
+    (fault,) = faults(seal_keys={"k": KEY, "hunter2" + KEY[7:]: value}).values()
+
+    assert "entry 2: must be key id and 32 bytes" in fault
+
+
+def test_a_cut_seal_key_in_the_place_of_its_id_is_not_shown_either() -> None:
+    (fault,) = faults(seal_keys={"hunter2" * 5: "k1"}).values()
+
+    assert "entry 1" in fault
+
+
 def test_secrets_are_masked() -> None:
     given: dict[str, Any] = {"tokens": {"*": "hunter2"}, "url_secret": "hunter2" * 3, "seal_keys": {"k": KEY}}
 

@@ -69,6 +69,16 @@ async def test_what_is_raised_becomes_an_outcome(calls: Calls, how: str, error: 
 
 
 @pytest.mark.parametrize("how", ["at once", "after a wait", "in a thread"])
+async def test_a_handler_that_raises_generator_exit_has_failed(calls: Calls, how: str) -> None:
+    error = GeneratorExit()
+
+    outcome = await outcome_of(calls, raising(error, how))
+
+    assert isinstance(outcome, Failed)
+    assert error in (outcome.error, outcome.error.__cause__)
+
+
+@pytest.mark.parametrize("how", ["at once", "after a wait", "in a thread"])
 async def test_a_handler_that_cancels_itself_has_failed(calls: Calls, how: str) -> None:
     outcome = await outcome_of(calls, raising(asyncio.CancelledError(), how))
 

@@ -1,8 +1,10 @@
 """What a dead letter carries."""
 
+from typing import Any
+
 import pytest
 
-from forebay.processors.dead_letters import Circumstances, dead_letter, without_traceback
+from forebay.processors.dead_letters import Circumstances, dead_letter, error_text, error_traceback, without_traceback
 from forebay.processors.redaction import without_secrets
 from forebay.queues.contract import StoredRecord
 from forebay.schemas import names
@@ -78,6 +80,8 @@ def test_an_error_that_is_no_text_is_kept_all_the_same() -> None:
         "Authorization: Bearer S3CRET0000",
         "postgresql://user:S3CRET0000@host/db",
         "password = S3CRET0000",
+        "AUTH_ID=S3CRET0000&AUTH_EXPIRES=3600",
+        "{'REFRESH_ID': 'S3CRET0000'}",
     ],
 )
 def test_secrets_in_an_error_are_taken_out(text: str) -> None:
@@ -85,6 +89,40 @@ def test_secrets_in_an_error_are_taken_out(text: str) -> None:
 
     assert b"S3CRET" not in b"".join(value for _, value in letter.headers)
     assert "***" in without_secrets(text)
+
+
+@pytest.mark.parametrize("cut", [2000, 8000, 65_536])
+@pytest.mark.parametrize("secret", ["postgresql://me:{}@host/db", "access_token={}&x=1", "Authorization: Bearer {}"])
+def test_a_secret_where_a_text_is_cut_is_taken_out_whole(secret: str, cut: int) -> None:
+    rest, whole = "x " * (cut // 2 - 10), secret.format("S3CRET" * 5)
+
+    for text in (rest + whole, whole + " " + rest):
+        letter = dead_letter(RECORD, died(raised(RuntimeError(text))))
+        assert b"S3" not in b"".join(value for _, value in letter.headers)
+
+
+@pytest.mark.parametrize("name", ["access_token=", "password = ", "Bearer "])
+def test_a_secret_that_is_longer_than_what_is_read_is_taken_out_whole(name: str) -> None:
+    letter = dead_letter(RECORD, died(raised(RuntimeError(name + "S3CRET" * 20_000))))
+
+    assert b"S3CRET" not in b"".join(value for _, value in letter.headers)
+
+
+@pytest.mark.parametrize("text", [ValueError("its own bug"), SystemExit(1), 5])
+def test_an_error_that_can_t_be_shown_is_named(text: object) -> None:
+    class Faulty(Exception):
+        def __str__(self) -> Any:
+            if isinstance(text, BaseException):
+                raise text
+            return text
+
+        def __getattribute__(self, name: str) -> Any:
+            if name in {"__notes__", "__suppress_context__"}:
+                raise KeyError(name)
+            return super().__getattribute__(name)
+
+    assert error_text(Faulty()) == "<Faulty: its text can't be shown>"
+    assert "Faulty" in error_traceback(Faulty())
 
 
 def test_an_error_without_secrets_stays_as_it_is() -> None:

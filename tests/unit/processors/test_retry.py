@@ -1,5 +1,6 @@
 """From an outcome to what comes next."""
 
+from decimal import Decimal
 from math import inf
 
 import pytest
@@ -99,3 +100,9 @@ def test_rejected_and_undecodable_are_given_up_at_once() -> None:
 def test_a_wait_that_is_none_is_refused_where_it_is_asked(after_s: float) -> None:
     with pytest.raises(ValueError, match="seconds must be 0 or more"):
         Retry(after_s=after_s)
+
+
+def test_an_asked_wait_may_be_any_number_and_becomes_seconds() -> None:
+    asked = RetryAsked(error=Retry(after_s=Decimal(5)))  # type: ignore[arg-type]
+
+    assert repr(decided(asked)) == repr(WaitThenAgain(delay_s=5.0, asked=True))

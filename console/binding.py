@@ -1,0 +1,43 @@
+"""Whether an address can be listened on, asked before anything is started that would try again and again."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from .errors import WrongUsage
+
+#: A worker of gunicorn sees after a second at most that it is alone.
+_TRIES, _AGAIN_S = 8, 0.25
+
+
+class _InUse(WrongUsage):
+    """Somebody listens there."""
+
+
+async def wait_until_free(name: str, address: str, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
+    """Give what was killed a moment ago the time to end; then raise `WrongUsage` if somebody still listens there."""
+    for _ in range(_TRIES):
+        with suppress(_InUse):
+            return check_free(name, address)
+        await sleep(_AGAIN_S)
+    check_free(name, address)
+
+
+def check_free(name: str, address: str) -> None:
+    """Raise `WrongUsage` when the address of the setting `name` can't be listened on."""
+    host, _, port = address.rpartition(":")
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, where = found[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # As the server does: connections of one that ended a moment ago are in nobody's way.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise _InUse(
+                f"{name} {address} is in use by another process; stop it or set {name} to another address"
+            ) from error
+        raise WrongUsage(f"{name} {address} can't be listened on: {error.strerror or error}") from error

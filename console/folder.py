@@ -1,0 +1,70 @@
+"""The folder that a supervisor shares with its children: their metrics, and what each says of itself."""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import orjson
+
+from forebay.processors.health import Health
+
+#: Where prometheus-client's processes leave their values for each other, and so where our folder is.
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+_TELL_EVERY_S = 1.0
+
+#: A child that says nothing for so long is stuck.
+_STALE_S = 10.0
+
+
+def tell(folder: str, report: Mapping[str, object], clock: Callable[[], float] = monotonic) -> None:
+    """Say how this process is, in place of what it said before."""
+    path = _path(folder, os.getpid())
+    new = path.with_suffix(".new")
+    new.write_bytes(orjson.dumps({"at": clock(), "report": report}))
+    new.replace(path)
+
+
+async def tell_regularly(folder: str, health: Health) -> None:
+    """Say it again and again. A loop that stands still says nothing, and that is told by it."""
+    while True:
+        tell(folder, health.report())
+        await asyncio.sleep(_TELL_EVERY_S)
+
+
+def has_told(folder: str, pid: int) -> bool:
+    """Whether the process ever said anything."""
+    return _path(folder, pid).exists()
+
+
+def state_of(folder: str, pid: int, clock: Callable[[], float] = monotonic) -> tuple[str, str]:
+    """The process's state and the reason: `failing` when it said nothing for some seconds."""
+    said = _read(folder, pid)
+    if said is None or clock() - said[0] > _STALE_S:
+        return "failing", "has said nothing yet" if said is None else f"has said nothing for {_STALE_S:g} s"
+    report = said[1]
+    why = (f"{part}: {one['why']}" for part, one in report["parts"].items() if one["why"])
+    return report["status"], "; ".join(why)
+
+
+def forget(folder: str, pid: int) -> None:
+    """Let go of what a dead process said, and of its gauges; its counts stay, since a sum may not sink."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
+    _path(folder, pid).unlink(missing_ok=True)
+
+
+def _read(folder: str, pid: int) -> tuple[float, dict[str, Any]] | None:
+    try:
+        said = orjson.loads(_path(folder, pid).read_bytes())
+    except FileNotFoundError:
+        return None
+    return said["at"], said["report"]
+
+
+def _path(folder: str, pid: int) -> Path:
+    return Path(folder) / f"health_{pid}.json"
