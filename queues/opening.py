@@ -16,11 +16,17 @@ _SYSTEMS = {
 }
 
 
-def open_queue(settings: QueueSettings) -> Queue:
-    """The queue of the setting `queue_url`, not connected yet. Raises `QueueError` when there is no such system."""
-    scheme = urlsplit(settings.queue_url).scheme.partition("+")[0]
+def scheme_of(queue_url: str) -> str:
+    """Which system the URL names. Raises `QueueError` when there is no such system."""
+    scheme = urlsplit(queue_url).scheme.partition("+")[0]
     if scheme not in _SYSTEMS:
         raise QueueError(f"queue_url: no queue is called {scheme!r}; there are {', '.join(sorted(_SYSTEMS))}")
+    return scheme
+
+
+def open_queue(settings: QueueSettings) -> Queue:
+    """The queue of the setting `queue_url`, not connected yet. Raises `QueueError` when there is no such system."""
+    scheme = scheme_of(settings.queue_url)
     module, needs, extra = _SYSTEMS[scheme]
     if needs and find_spec(needs) is None:
         raise QueueError(f"queue_url: {scheme} needs a library that is missing: pip install 'forebay[{extra}]'")

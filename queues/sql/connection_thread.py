@@ -23,7 +23,8 @@ Loop = asyncio.AbstractEventLoop
 class ConnectionThread:
     """Does one call after the other, in their order. Starts and connects when first used.
 
-    It connects anew after every error of the database: what a connection that failed still knows is not to be trusted.
+    It connects anew after every error of the database: what a connection that failed still knows is not to be trusted;
+    and when the database's file was deleted or replaced.
     """
 
     def __init__(self, database: Database, name: str) -> None:
@@ -52,12 +53,12 @@ class ConnectionThread:
 
     @contextmanager
     def connected(self) -> Iterator[Connection]:
-        """The connection, in this thread only. Errors of the database become `QueueUnavailable`."""
+        """The connection, in this thread only. Errors of the database become `QueueUnavailable`.
+
+        Raises `QueueError` for as long as the tables are those of a newer Forebay.
+        """
         try:
-            if self._connection is None:
-                self._connection = self._database.connect()
-                check_version(self._connection, self._database.name)
-            yield self._connection
+            yield self._current()
         except (SQLAlchemyError, OSError) as error:
             self._disconnect()
             raise QueueUnavailable(self._database.remedy(error)) from error
@@ -91,6 +92,22 @@ class ConnectionThread:
     def _end(self, loop: Loop, ended: asyncio.Future[None]) -> None:
         self._disconnect()
         tell(loop, _settle, ended, None, None)
+
+    def _current(self) -> Connection:
+        if self._connection is not None and not self._database.current(self._connection):
+            self._disconnect()
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def _connect(self) -> Connection:
+        connection = self._database.connect()
+        try:
+            check_version(connection, self._database.name)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -42,8 +42,14 @@ class Database(Protocol):
     def connect(self) -> Connection:
         """A new connection in autocommit mode: each statement outside of `writing` sees what is committed by then."""
 
+    def current(self, connection: Connection) -> bool:
+        """Whether the connection leads to what has our name now, and not to a file that was deleted or replaced."""
+
     def writing(self, connection: Connection) -> AbstractContextManager[None]:
-        """A transaction that is alone in what it writes, durable when the block was left, undone when it failed."""
+        """A transaction that is alone in what it writes, durable when the block was left, undone when it failed.
+
+        Raises `QueueUnavailable` if the connection was not current any more at the end: nobody finds what it wrote.
+        """
 
     def remedy(self, error: Exception) -> str:
         """The database's own words for the error, and what to do about it. Never a parameter of a statement."""

@@ -18,6 +18,7 @@ from .connection_thread import ConnectionThread, Loop, tell
 from .database import Database
 from .leases import Leases
 from .retention import Retention
+from .schema import find
 from .shares import to_claim, to_give_back
 
 #: A lease is renewed so many times in a session: two heartbeats may fail before it is lost.
@@ -106,9 +107,19 @@ class Membership:
         self._drop_expired()
         if self._leaving:
             self._ask_back(list(self._leases.held()))
+        # Outside of what may fail: what was given back is ours no more, even if the database can't be told.
+        returned = self._take_returned()
         with self._thread.connected() as connection:
-            self._release(connection)
+            self._release(connection, returned)
+            self._check_stream(connection)
             self._look(connection)
+
+    def _check_stream(self, connection: Connection) -> None:
+        known = self._claims.stream
+        if find(connection, known.name) != known:
+            raise QueueError(
+                f"stream {known.name} was made anew in {self._database.name}, and is another one: restart this process"
+            )
 
     def _look(self, connection: Connection) -> None:
         view = self._claims.view(connection, self._leases.held(), self._now_ms())
@@ -150,16 +161,19 @@ class Membership:
                 self._asked_back[partition] = held[partition]
                 tell(self._loop, self._owner.asked_back, partition, held[partition], self.given_back)
 
-    def _release(self, connection: Connection) -> None:
-        released = {}
+    def _take_returned(self) -> dict[int, int]:
+        returned = {}
         while self._returned:
             partition, epoch = self._returned.popleft()
             if self._leases.drop(partition, epoch):
                 self._asked_back.pop(partition, None)
-                released[partition] = epoch
-        if released:
+                returned[partition] = epoch
+        return returned
+
+    def _release(self, connection: Connection, returned: dict[int, int]) -> None:
+        if returned:
             with self._database.writing(connection):
-                self._claims.release(connection, released)
+                self._claims.release(connection, returned)
 
     def _sweep(self, connection: Connection) -> None:
         if self._retention.stream != self._claims.stream.name or self._clock() < self._next_sweep:

@@ -35,6 +35,9 @@ _MAX_TIMESTAMP = 2**63 - 1
 #: Seconds after which a queue that doesn't answer a check is called unavailable.
 _CHECK_S = 5.0
 
+#: Where a connection keeps the streams that were found on it.
+_STREAMS = "forebay_streams"
+
 #: Hashing a key is pure Python and takes longer than the rest of its way; keys come again and again.
 _partition_of = lru_cache(maxsize=100_000)(partition_of)
 
@@ -61,7 +64,6 @@ class SqlProducer:
         self._database = database
         self._thread = ConnectionThread(database, "forebay-producer")
         self._waiting: deque[_Sent] = deque()
-        self._streams: dict[str, Stream] = {}
         self._closed = False
         #: Set unless the thread was told to write and has not answered yet.
         self._idle = asyncio.Event()
@@ -149,12 +151,14 @@ class SqlProducer:
         return outcomes
 
     def _place_of(self, connection: Connection, sent: _Sent) -> Place | UnknownStream:
-        if sent.stream not in self._streams:
+        # Known as long as the connection lasts: the next may lead to a file that was made anew, with other streams.
+        streams: dict[str, Stream] = connection.info.setdefault(_STREAMS, {})
+        if sent.stream not in streams:
             try:
-                self._streams[sent.stream] = find(connection, sent.stream)
+                streams[sent.stream] = find(connection, sent.stream)
             except UnknownStream as error:
                 return error
-        stream = self._streams[sent.stream]
+        stream = streams[sent.stream]
         return Place(stream.id, _partition_of(sent.record.key, stream.partitions))
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import orjson
 from sqlalchemy import URL, Connection, NullPool, create_engine
 
-from forebay.queues.errors import QueueError
+from forebay.queues.errors import QueueError, QueueUnavailable
 
 from .database import Place, Row
 
@@ -22,6 +22,9 @@ _BUSY_S = 5.0
 
 #: Rows of one INSERT at most: far below SQLite's 32,766 variables, and few distinct statements to prepare.
 _INSERT_ROWS = 256
+
+#: Where a connection keeps which file it has open.
+_FILE = "forebay_file"
 
 # One step of a statement lets go of the GIL once, and while the event loop is busy the thread gets it back only after
 # the switch interval (5 ms): a SELECT of 500 rows took 300 ms. So what is read or written in bulk crosses in one step:
@@ -74,12 +77,22 @@ class SqliteDatabase:
     def create(self) -> None:
         """As in the protocol. The events are for this user's eyes only."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite gives the files beside it (-wal, -shm) the mode of this one.
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        # SQLite gives the files beside it (-wal, -shm) the mode of this one. One that is there is not opened: closing
+        # it would drop the locks of all of this process's connections (sqlite.org/howtocorrupt.html, 2.2).
+        if not self.exists():
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
 
     def connect(self) -> Connection:
         """As in the protocol."""
-        return self._engine.connect()
+        # Before it is opened: a file that is replaced in between is then taken for an old one, and not for the new one.
+        file = os.stat(self._path)
+        connection = self._engine.connect()
+        connection.info[_FILE] = file
+        return connection
+
+    def current(self, connection: Connection) -> bool:
+        """As in the protocol. While a connection has a file open, no other file gets its number."""
+        return _is_at(self._path, connection.info[_FILE])
 
     def _open(self) -> sqlite3.Connection:
         # mode=rw: a file that is missing is an error to tell, not an empty database to make.
@@ -111,6 +124,9 @@ class SqliteDatabase:
             except BaseException:
                 _undo(connection)
                 raise
+            # Last of all: what was written to a file that nobody finds any more must not be acknowledged.
+            if not self.current(connection):
+                raise QueueUnavailable(f"{self._path} was deleted or replaced meanwhile; try again")
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -119,12 +135,17 @@ class SqliteDatabase:
         SQLite's own waiting is sleeping and trying again, up to 100 ms at a time, which starves a writer while others
         are busy. It also keeps two of our checkpoints from running at once (sqlite.org/wal.html, "WAL-reset bug").
         """
-        lock = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
+        path = Path(f"{self._path}.lock")
+        while True:
+            lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                # One that was deleted while we waited for it keeps out nobody: others have made a new one.
+                if _is_at(path, os.fstat(lock)):
+                    yield
+                    return
+            finally:
+                os.close(lock)
 
     def remedy(self, error: Exception) -> str:
         """As in the protocol."""
@@ -174,6 +195,13 @@ class SqliteDatabase:
             Row(*place, offset, timestamp_ms, octets(key).decode(), octets(headers), octets(value))
             for offset, timestamp_ms, key, headers, value in orjson.loads(found)
         ]
+
+
+def _is_at(path: Path, file: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(file, os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _json(rows: Iterable[tuple[int, ...]]) -> str:

@@ -64,21 +64,6 @@ class Stage:
 
 
 @pytest.fixture
-async def queue(tmp_path: Path) -> AsyncIterator[Queue]:
-    queue = open_queue(QueueSettings(data_dir=tmp_path))
-    await queue.ensure([STREAM], PARTITIONS)
-    yield queue
-    await queue.close()
-
-
-@pytest.fixture
-async def producer(queue: Queue) -> AsyncIterator[Producer]:
-    producer = queue.producer()
-    yield producer
-    await producer.close()
-
-
-@pytest.fixture
 async def stage(tmp_path: Path, queue: Queue) -> AsyncIterator[Stage]:
     stage = Stage(tmp_path)
     transport = await stage.open()

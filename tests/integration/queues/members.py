@@ -1,0 +1,70 @@
+"""The members of a group and the records that tests of the SQL queue share."""
+
+import asyncio
+
+from forebay.queues.contract import Commit, Consumer, Producer, Record
+from forebay.queues.sql.retention import Retention
+
+STREAM = "events"
+PARTITIONS = 4
+KEEP_EVERYTHING = Retention(stream=STREAM, keep_ms=10**12)
+
+
+class Clock:
+    """A time that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def ms(self) -> int:
+        return int(self.now * 1000)
+
+
+class Follower:
+    """Assignments that remember what they were told, and can be waited for."""
+
+    def __init__(self) -> None:
+        self.owned: dict[int, Commit] = {}
+        self.told: list[str] = []
+        self._changed = asyncio.Event()
+
+    def assigned(self, partition: int, committed: Commit) -> None:
+        self.owned[partition] = committed
+        self._tell("assigned")
+
+    async def revoked(self, partition: int) -> None:
+        del self.owned[partition]
+        self._tell("revoked")
+
+    def lost(self, partition: int) -> None:
+        del self.owned[partition]
+        self._tell("lost")
+
+    def _tell(self, what: str) -> None:
+        self.told.append(what)
+        self._changed.set()
+
+    async def owns(self, count: int) -> None:
+        while len(self.owned) != count:
+            self._changed.clear()
+            await self._changed.wait()
+
+
+def record(number: int, timestamp_ms: int = 0) -> Record:
+    return Record(key="portal", value=str(number).encode(), timestamp_ms=timestamp_ms)
+
+
+async def send_all(producer: Producer, count: int, timestamp_ms: int = 0) -> int:
+    """Send so many of one portal, and return its partition."""
+    positions = await asyncio.gather(*(producer.send(STREAM, record(n, timestamp_ms)) for n in range(count)))
+    return positions[0].partition
+
+
+async def fetch(consumer: Consumer, count: int) -> list[bytes]:
+    found: list[bytes] = []
+    while len(found) < count:
+        found += [one.value for one in await consumer.fetch(count - len(found), 30.0)]
+    return found

@@ -1,0 +1,150 @@
+"""The SQL queue's file: private, synced, and with clear answers when SQLite fails."""
+
+import asyncio
+import os
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from forebay.queues.contract import Producer, Queue
+from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.opening import open_queue
+from forebay.queues.settings import QueueSettings
+from forebay.queues.sql.consumer import SqlConsumer
+from forebay.queues.sql.producer import SqlProducer
+from forebay.queues.sql.sqlite import SqliteDatabase
+from tests.integration.queues.members import KEEP_EVERYTHING, PARTITIONS, STREAM, Follower, record
+
+
+async def test_commits_are_synced_and_files_are_private(
+    queue: Queue, producer: Producer, database: SqliteDatabase, tmp_path: Path
+) -> None:
+    await producer.send(STREAM, record(1))
+
+    with closing(database.connect()) as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in os.listdir(tmp_path)}
+    assert modes == dict.fromkeys(["queue.db", "queue.db-wal", "queue.db-shm", "queue.db.lock"], 0o600)
+
+
+async def test_a_fresh_data_directory_is_private(tmp_path: Path) -> None:
+    queue = open_queue(QueueSettings(data_dir=tmp_path / "deep" / "data"))
+
+    await queue.ensure([STREAM], PARTITIONS)
+
+    assert stat.S_IMODE((tmp_path / "deep" / "data").stat().st_mode) == 0o700
+
+
+async def test_a_locked_file_refuses_the_batch_and_then_takes_the_next(queue: Queue, database: SqliteDatabase) -> None:
+    producer = SqlProducer(database)
+    await producer.send(STREAM, record(0))
+
+    with closing(sqlite3.connect(database.name, isolation_level=None)) as foreign:
+        foreign.execute("BEGIN IMMEDIATE")
+        with pytest.raises(QueueUnavailable, match="locked"):
+            await producer.check()
+        refused = await asyncio.gather(*(producer.send(STREAM, record(n)) for n in (1, 2)), return_exceptions=True)
+    position = await producer.send(STREAM, record(3))
+    await producer.close()
+
+    assert [type(outcome) for outcome in refused] == [QueueUnavailable] * 2
+    assert position.offset == 1
+
+
+async def test_a_consumer_can_be_closed_while_the_file_is_locked(database: SqliteDatabase) -> None:
+    consumer, follower = SqlConsumer(database, STREAM, "group", session_s=3600, retention=KEEP_EVERYTHING), Follower()
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+
+    with closing(sqlite3.connect(database.name, isolation_level=None)) as foreign:
+        foreign.execute("BEGIN IMMEDIATE")
+        await consumer.close()
+
+    assert follower.told == ["assigned"] * PARTITIONS + ["revoked"] * PARTITIONS
+
+
+async def test_a_start_that_was_cancelled_leaves_nothing_behind(database: SqliteDatabase) -> None:
+    given_up = SqlConsumer(database, STREAM, "group", session_s=3600, retention=KEEP_EVERYTHING)
+    starting = asyncio.create_task(given_up.start(Follower()))
+    while not starting.done() and not _has_member(database):
+        await asyncio.sleep(0)
+    starting.cancel()
+    await asyncio.wait([starting])
+    await given_up.close()
+
+    consumer, follower = SqlConsumer(database, STREAM, "group", session_s=3600, retention=KEEP_EVERYTHING), Follower()
+    await consumer.start(follower)
+
+    await follower.owns(PARTITIONS)
+    await consumer.close()
+
+
+def _has_member(database: SqliteDatabase) -> bool:
+    with closing(sqlite3.connect(database.name)) as direct:
+        return bool(direct.execute("SELECT 1 FROM forebay_member").fetchall())
+
+
+async def test_a_queue_that_was_not_made_says_how_to_make_it(tmp_path: Path) -> None:
+    queue = open_queue(QueueSettings(data_dir=tmp_path))
+    producer, consumer, inspector = queue.producer(), queue.consumer(STREAM, "group"), queue.inspector()
+
+    for call in (producer.send(STREAM, record(1)), consumer.start(Follower()), inspector.bounds(STREAM)):
+        with pytest.raises(QueueUnavailable, match="forebay topics ensure"):
+            await call
+    (tmp_path / "queue.db").touch()
+    with pytest.raises(QueueUnavailable, match="forebay topics ensure"):
+        await producer.send(STREAM, record(1))
+
+    assert len(await queue.missing([STREAM], PARTITIONS)) > 1
+    for part in (producer, consumer, inspector, queue):
+        await part.close()
+
+
+async def test_what_is_missing_is_told_without_making_a_file(tmp_path: Path) -> None:
+    queue = open_queue(QueueSettings(data_dir=tmp_path / "data"))
+
+    missing = await queue.missing([STREAM], PARTITIONS)
+
+    assert missing[0].endswith("queue.db")
+    assert missing[-1] == "stream events with 4 partitions"
+    assert not (tmp_path / "data").exists()
+
+
+async def test_tables_of_a_newer_forebay_are_left_alone(queue: Queue, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "queue.db")) as direct, direct:
+        direct.execute("UPDATE forebay_meta SET value = 99 WHERE name = 'version'")
+    producer = queue.producer()
+
+    for number in range(2):
+        with pytest.raises(QueueError, match="newer Forebay"):
+            await producer.send(STREAM, record(number))
+    with pytest.raises(QueueError, match="newer Forebay"):
+        await queue.ensure(["more"], PARTITIONS)
+
+    await producer.close()
+
+
+async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "queue.db").write_bytes(b"no database " * 100)
+    queue = open_queue(QueueSettings(data_dir=tmp_path))
+
+    with pytest.raises(QueueUnavailable, match=r"queue\.db.*not a database"):
+        await queue.ensure([STREAM], PARTITIONS)
+
+
+async def test_a_directory_that_can_not_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    queue = open_queue(QueueSettings(data_dir=tmp_path / "file"))
+
+    with pytest.raises(QueueUnavailable, match="data_dir"):
+        await queue.ensure([STREAM], PARTITIONS)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_url_without_a_file_is_refused(url: str) -> None:
+    with pytest.raises(QueueError, match="names no file"):
+        open_queue(QueueSettings(queue_url=url))

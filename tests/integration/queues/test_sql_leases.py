@@ -1,0 +1,127 @@
+"""Leases of the SQL queue: what a member owns, for how long, and who is told."""
+
+import asyncio
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from forebay.queues.contract import Commit, Producer, Queue
+from forebay.queues.errors import Fenced
+from forebay.queues.opening import open_queue
+from forebay.queues.settings import QueueSettings
+from forebay.queues.sql.consumer import SqlConsumer
+from forebay.queues.sql.sqlite import SqliteDatabase
+from tests.integration.queues.members import KEEP_EVERYTHING, PARTITIONS, STREAM, Clock, Follower, fetch, send_all
+
+
+async def test_a_lease_that_ran_out_is_lost_before_anything_is_given_out(
+    database: SqliteDatabase, producer: Producer
+) -> None:
+    clock, follower = Clock(), Follower()
+    consumer = SqlConsumer(
+        database, STREAM, "group", session_s=3600, retention=KEEP_EVERYTHING, clock=clock, now_ms=clock.ms
+    )
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    partition = await send_all(producer, 5)
+
+    clock.now += 3601
+    with pytest.raises(Fenced) as fenced:
+        await consumer.commit({partition: Commit(offset=5)})
+
+    assert fenced.value.partitions == {partition}
+    assert follower.told == ["assigned"] * PARTITIONS + ["lost"] * PARTITIONS
+    await follower.owns(PARTITIONS)
+    assert follower.owned[partition].offset == 0
+    assert len(await fetch(consumer, 5)) == 5
+    await consumer.close()
+
+
+async def test_a_process_that_stood_still_gives_out_nothing_of_what_it_had(
+    database: SqliteDatabase, producer: Producer
+) -> None:
+    clock, follower = Clock(), Follower()
+    consumer = SqlConsumer(
+        database, STREAM, "group", session_s=3600, retention=KEEP_EVERYTHING, clock=clock, now_ms=clock.ms
+    )
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    await send_all(producer, 5)
+
+    clock.now += 3601
+    found = await consumer.fetch(10, 0)
+
+    assert follower.told[PARTITIONS : 2 * PARTITIONS] == ["lost"] * PARTITIONS
+    assert not found or follower.told[2 * PARTITIONS :] == ["assigned"] * PARTITIONS
+    await consumer.close()
+
+
+async def test_a_heartbeat_that_finds_another_owner_tells_that_all_is_lost(database: SqliteDatabase) -> None:
+    robbed, other, clock = Follower(), Follower(), Clock()
+    first = SqlConsumer(database, STREAM, "group", session_s=0.6, retention=KEEP_EVERYTHING)
+    await first.start(robbed)
+    await robbed.owns(PARTITIONS)
+
+    clock.now = time.time() + 7200
+    second = SqlConsumer(database, STREAM, "group", session_s=3600, retention=KEEP_EVERYTHING, now_ms=clock.ms)
+    await second.start(other)
+    await robbed.owns(0)
+
+    assert robbed.told == ["assigned"] * PARTITIONS + ["lost"] * PARTITIONS
+    await first.close()
+    await second.close()
+
+
+async def test_a_member_that_is_silent_for_a_session_is_replaced_and_fenced(
+    database: SqliteDatabase, producer: Producer
+) -> None:
+    partition = await send_all(producer, 5)
+    silent, other, clock = Follower(), Follower(), Clock()
+    # Its heartbeats are an hour apart: to the other, whose clock is two hours on, it is dead.
+    first = SqlConsumer(database, STREAM, "group", session_s=3600, retention=KEEP_EVERYTHING)
+    await first.start(silent)
+    await silent.owns(PARTITIONS)
+    clock.now = time.time() + 7200
+    second = SqlConsumer(database, STREAM, "group", session_s=3600, retention=KEEP_EVERYTHING, now_ms=clock.ms)
+    await second.start(other)
+    await other.owns(PARTITIONS)
+
+    with pytest.raises(Fenced) as fenced:
+        await first.commit({partition: Commit(offset=1, note=b"late")})
+    await second.commit({partition: Commit(offset=3, note=b"right")})
+    await second.close()
+
+    assert fenced.value.partitions == {partition}
+    inspector = open_queue(QueueSettings(data_dir=Path(database.name).parent)).inspector()
+    assert (await inspector.groups(STREAM))["group"][partition].note == b"right"
+    await inspector.close()
+    await first.close()
+
+
+async def test_a_handler_that_blocks_the_event_loop_costs_no_membership(queue: Queue) -> None:
+    blocked, other = Follower(), Follower()
+    consumers = [queue.consumer(STREAM, "group", session_s=0.6) for _ in range(2)]
+    await consumers[0].start(blocked)
+    await consumers[1].start(other)
+    await blocked.owns(2)
+    await other.owns(2)
+
+    time.sleep(1.5)  # blocking the loop is what this is about
+    await asyncio.sleep(0)
+
+    assert "lost" not in blocked.told + other.told
+    for consumer in consumers:
+        await consumer.close()
+
+
+async def test_a_closed_member_leaves_no_row(queue: Queue, tmp_path: Path) -> None:
+    consumer = queue.consumer(STREAM, "group")
+    await consumer.start(Follower())
+    await consumer.close()
+
+    with closing(sqlite3.connect(tmp_path / "queue.db")) as direct:
+        assert direct.execute("SELECT count(*) FROM forebay_member").fetchone() == (0,)
+        assert direct.execute("SELECT count(*) FROM forebay_claim WHERE owner IS NOT NULL").fetchone() == (0,)

@@ -1,0 +1,68 @@
+"""What the SQL queue takes as a record or a note, and what it refuses."""
+
+import asyncio
+import os
+
+import pytest
+
+from forebay.queues.contract import Commit, Producer, Queue, Record
+from forebay.queues.errors import QueueUnavailable, RecordRefused, Unsupported
+from tests.integration.queues.members import STREAM, Follower, fetch, record
+
+
+@pytest.mark.parametrize(
+    ("refused", "why"),
+    [
+        (Record(key="portal", value=bytes(64 * 1024 * 1024 + 1), timestamp_ms=0), "bytes"),
+        (Record(key="x" * 256, value=b"", timestamp_ms=0), "256 characters"),
+        (Record(key="\ud800", value=b"", timestamp_ms=0), "no text"),
+        (Record(key="portal", value=b"", timestamp_ms=2**63), "milliseconds"),
+        (Record(key="portal", value=b"", timestamp_ms=0, headers=(("\ud800", b""),)), "no text"),
+    ],
+    ids=["value", "key", "surrogate", "time", "header"],
+)
+async def test_a_record_that_can_never_be_kept_is_refused_alone(producer: Producer, refused: Record, why: str) -> None:
+    outcomes = await asyncio.gather(
+        producer.send(STREAM, record(0)),
+        producer.send(STREAM, refused),
+        producer.send(STREAM, record(1)),
+        return_exceptions=True,
+    )
+
+    assert isinstance(outcomes[1], RecordRefused)
+    assert why in str(outcomes[1])
+    assert not isinstance(outcomes[0], BaseException)
+    assert not isinstance(outcomes[2], BaseException)
+
+
+async def test_large_records_are_read_a_few_at_a_time(queue: Queue, producer: Producer) -> None:
+    value = os.urandom(3 * 1024 * 1024)
+    for number in range(5):
+        await producer.send(STREAM, Record(key="portal", value=value, timestamp_ms=number))
+    consumer = queue.consumer(STREAM, "group")
+    await consumer.start(Follower())
+
+    first = await consumer.fetch(100, 30.0)
+    rest = await fetch(consumer, 5 - len(first))
+
+    assert 1 <= len(first) < 5
+    assert [one.value for one in first] + rest == [value] * 5
+    await consumer.close()
+
+
+async def test_a_send_after_closing_is_not_kept(queue: Queue) -> None:
+    producer = queue.producer()
+    await producer.close()
+
+    with pytest.raises(QueueUnavailable, match="closed"):
+        await producer.send(STREAM, record(1))
+
+
+async def test_a_note_that_is_too_long_is_refused(queue: Queue) -> None:
+    consumer = queue.consumer(STREAM, "group")
+    await consumer.start(Follower())
+
+    with pytest.raises(Unsupported, match="65537 bytes"):
+        await consumer.commit({0: Commit(offset=0, note=b"x" * 65_537)})
+
+    await consumer.close()

@@ -1,0 +1,103 @@
+"""Retention of the SQL queue: what is deleted, and when."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+
+from forebay.queues.contract import Commit, Producer, Queue
+from forebay.queues.sql.consumer import SqlConsumer, wall_ms
+from forebay.queues.sql.retention import Retention
+from forebay.queues.sql.sqlite import SqliteDatabase
+from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record, send_all
+
+
+async def _start_of(queue: Queue, partition: int, until: Callable[[int], bool]) -> int:
+    """The first offset of the partition, once it is so."""
+    inspector = queue.inspector()
+    try:
+        while not until(start := (await inspector.bounds(STREAM))[partition].start):
+            await asyncio.sleep(0.02)
+        return start
+    finally:
+        await inspector.close()
+
+
+async def test_what_every_group_finished_is_deleted_when_it_is_old(
+    queue: Queue, producer: Producer, database: SqliteDatabase
+) -> None:
+    retention = Retention(stream=STREAM, keep_ms=1000, every_s=0.01)
+    partition = await send_all(producer, 2500, timestamp_ms=wall_ms() - 5000)
+    slower = SqlConsumer(database, STREAM, "slower", session_s=5, retention=retention)
+    faster = SqlConsumer(database, STREAM, "faster", session_s=5, retention=retention)
+    for consumer in (slower, faster):
+        await consumer.start(follower := Follower())
+        await follower.owns(PARTITIONS)
+
+    await faster.commit({partition: Commit(offset=2500)})
+    await slower.commit({partition: Commit(offset=2200)})
+    start = await _start_of(queue, partition, lambda start: start >= 2200)
+
+    assert start == 2200
+    await faster.close()
+    await slower.close()
+    inspector = queue.inspector()
+    assert [one.value for one in await inspector.read(STREAM, partition, 0, 1)] == [b"2200"]
+    await inspector.close()
+
+
+async def test_what_is_young_is_kept(queue: Queue, producer: Producer, database: SqliteDatabase) -> None:
+    old, young = wall_ms() - 5000, wall_ms() + 3_600_000
+    partition = await send_all(producer, 10, timestamp_ms=old)
+    await send_all(producer, 10, timestamp_ms=young)
+    await send_all(producer, 10, timestamp_ms=old)
+    consumer = SqlConsumer(
+        database, STREAM, "group", session_s=5, retention=Retention(stream=STREAM, keep_ms=1000, every_s=0.01)
+    )
+    await consumer.start(Follower())
+    await consumer.commit({partition: Commit(offset=30)})
+
+    start = await _start_of(queue, partition, lambda start: start > 0)
+
+    assert start == 10
+    await consumer.close()
+
+
+async def test_a_stream_without_retention_keeps_everything(
+    queue: Queue, producer: Producer, database: SqliteDatabase
+) -> None:
+    partition = await send_all(producer, 10)
+    retention = Retention(stream=STREAM, keep_ms=1000, every_s=0.01)
+    other = SqlConsumer(database, "another", "group", session_s=5, retention=retention)
+    await other.start(Follower())
+    position = await producer.send("another", record(1))
+    await other.commit({position.partition: Commit(offset=1)})
+    consumer = SqlConsumer(database, STREAM, "group", session_s=5, retention=retention)
+    await consumer.start(Follower())
+    await consumer.commit({partition: Commit(offset=10)})
+
+    await _start_of(queue, partition, lambda start: start == 10)
+
+    inspector = queue.inspector()
+    assert (await inspector.bounds("another"))[position.partition].start == 0
+    await inspector.close()
+    await consumer.close()
+    await other.close()
+
+
+async def test_a_reader_passes_over_what_retention_took(
+    queue: Queue, producer: Producer, database: SqliteDatabase
+) -> None:
+    partition = await send_all(producer, 10)
+    with closing(sqlite3.connect(database.name)) as direct, direct:
+        direct.execute("DELETE FROM forebay_record WHERE offset < 5 OR offset = 7")
+    consumer, follower = queue.consumer(STREAM, "group"), Follower()
+    await consumer.start(follower)
+
+    found = await fetch(consumer, 4)
+    await producer.send(STREAM, record(10))
+
+    assert found == [b"5", b"6", b"8", b"9"]
+    assert await fetch(consumer, 1) == [b"10"]
+    assert follower.owned[partition].offset == 0
+    await consumer.close()
