@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from threading import Thread
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from forebay.queues.contract import StoredRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
@@ -18,6 +18,7 @@ from .commits import Commits, Request
 from .faults import Faults, is_fatal, is_unknown_stream, says, sentence, unknown_stream
 from .inbox import Inbox
 from .ownership import Ownership
+from .pauses import Pauses
 from .rebalances import Rebalances
 from .records import stored
 
@@ -41,6 +42,9 @@ _TOO_OLD = (KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE)
 #: What says that a partition has nothing at the place where the group stands.
 _NOWHERE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 
+#: Records by partition and the epoch in which they were read.
+_Read = dict[tuple[int, int], list[StoredRecord]]
+
 
 class Member:
     """Reads ahead into the inbox. Only its thread uses the client, which lets no two threads in."""
@@ -62,9 +66,11 @@ class Member:
         self._loop = asyncio.get_running_loop()
         self._commits = Commits(stream)
         self._faults = Faults(self._hear)
+        self._pauses = Pauses()
         self._rebalances = Rebalances(
             commands=commands,
             commits=self._commits,
+            pauses=self._pauses,
             ownership=ownership,
             inbox=inbox,
             loop=self._loop,
@@ -141,7 +147,7 @@ class Member:
         # Not `consume` alone: it waits until the whole batch has come.
         first = self._client.poll(_POLL_S)
         if first is not None:
-            batches: dict[int, list[StoredRecord]] = defaultdict(list)
+            batches: _Read = defaultdict(list)
             self._sort([first, *self._client.consume(_BATCH - 1, 0)], batches)
             # The brokers' answer may still have been unpacked meanwhile: its other partitions go with the first.
             self._sort(self._client.consume(_BATCH, 0), batches)
@@ -160,29 +166,35 @@ class Member:
 
     def _pause(self) -> None:
         """Read nothing, but keep polling: rebalances go on."""
-        self._client.pause(self._client.assignment())
-        self._rebalances.is_paused = True
+        self._pauses.pause(self._client, self._client.assignment())
         while self._must_wait:
             self._commands.obey()
             message = self._client.poll(_POLL_S)
             if message is not None:
-                # Read before the pause.
-                batches: dict[int, list[StoredRecord]] = defaultdict(list)
-                self._sort([message], batches)
-                self._hand_over(batches)
-        self._rebalances.is_paused = False
-        self._client.resume(self._client.assignment())
+                self._keep(message)
+        self._pauses.end(self._client)
 
-    def _sort(self, messages: Sequence[Message], batches: dict[int, list[StoredRecord]]) -> None:
+    def _keep(self, message: Message) -> None:
+        """Take what came in spite of the pause: it was read before, or is of a partition that became ours since."""
+        batches: _Read = defaultdict(list)
+        self._sort([message], batches)
+        self._hand_over(batches)
+        self._pauses.pause(self._client, [TopicPartition(self._stream, number) for number, _ in batches])
+
+    def _sort(self, messages: Sequence[Message], batches: _Read) -> None:
+        epochs = self._rebalances.epochs
         for message in messages:
             error = message.error()
             if error is not None:
                 self._hear_of(error, message.partition())
-            elif message.partition() in self._rebalances.epochs:
+            elif message.partition() in epochs:
                 record = stored(message, self._stream)
-                batches[record.partition].append(record)
+                batches[record.partition, epochs[record.partition]].append(record)
 
-    def _hand_over(self, batches: dict[int, list[StoredRecord]]) -> None:
+    def _hand_over(self, read: _Read) -> None:
+        # A partition can go while the next are read, and what waited of it is forgotten then: this must not come after.
+        epochs = self._rebalances.epochs
+        batches = {number: batch for (number, epoch), batch in read.items() if epochs.get(number) == epoch}
         if batches:
             self._faults.clear()
             self._inbox.announce(batches)

@@ -17,6 +17,7 @@ from .commits import Commits, Request
 from .faults import reason
 from .inbox import Inbox
 from .ownership import Holding, Ownership
+from .pauses import Pauses
 from .starts import committed
 
 log = structlog.get_logger(__name__)
@@ -34,6 +35,7 @@ class Rebalances:
         *,
         commands: Commands,
         commits: Commits,
+        pauses: Pauses,
         ownership: Ownership,
         inbox: Inbox,
         loop: asyncio.AbstractEventLoop,
@@ -41,10 +43,8 @@ class Rebalances:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._commands, self._commits, self._ownership, self._inbox = commands, commits, ownership, inbox
-        self._loop, self._max_wait_s, self._clock = loop, max_wait_s, clock
+        self._pauses, self._loop, self._max_wait_s, self._clock = pauses, loop, max_wait_s, clock
         self.epochs: dict[int, int] = {}
-        #: New partitions are paused at once while this is so.
-        self.is_paused = False
         self._epoch = 0
         self._is_waiting = False
 
@@ -60,8 +60,6 @@ class Rebalances:
         stream = partitions[0].topic
         starts = [TopicPartition(stream, number, commit.offset) for number, commit in commits.items()]
         client.incremental_assign(starts)
-        if self.is_paused:
-            client.pause(starts)
         self._loop.call_soon_threadsafe(self._ownership.take_over, self._held(commits))
 
     def _held(self, commits: Mapping[int, Commit]) -> dict[int, Holding]:
@@ -124,4 +122,5 @@ class Rebalances:
         for number in numbers:
             self.epochs.pop(number, None)
         self._loop.call_soon_threadsafe(self._ownership.lose, numbers)
+        self._pauses.lift(client, partitions)
         client.incremental_unassign(partitions)

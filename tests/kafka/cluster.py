@@ -123,7 +123,8 @@ class Cluster:
     def _format(self) -> None:
         copies = min(len(self.nodes), 3)
         voters = ",".join(f"{node.number}@127.0.0.1:{node.controller_port}" for node in self.nodes)
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # An id that begins with a dash, as one of 64 would, is taken for an option: a zero byte first prevents that.
+        cluster_id = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         for node in self.nodes:
             values = {"voters": voters, "copies": copies, "in_sync": max(1, copies - 1)}
             node.format(cluster_id, values, self._features)

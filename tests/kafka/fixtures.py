@@ -42,6 +42,9 @@ class Kafka:
             deleted += (client.delete_consumer_groups(groups) if groups else {}).values()
             for one in deleted:
                 one.result(30)
+            # The broker that answers hears of it after the controller that did it.
+            while any(not name.startswith("__") for name in client.list_topics(timeout=10).topics):
+                pass
 
 
 @pytest.fixture(scope="session")

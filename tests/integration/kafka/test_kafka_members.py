@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,29 @@ async def test_a_member_that_fetches_nothing_keeps_its_place_and_its_memory(
 
     assert "lost" not in first.told
     assert sorted(await fetch(slow, 400)) == sorted(list(range(100)) * 4)
+    assert await slow.fetch(10, 0.1) == []
+    await slow.close()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_partitions_that_go_during_a_pause_and_come_back_after_it_are_read(
+    kafka: Kafka, opened: Opener, stream: str, protocol: str
+) -> None:
+    queue = opened(kafka.bootstrap, kafka={"group.protocol": protocol})
+    sent: Counter[int] = Counter()
+    for key in ("a", "b", "c", "d", "e", "f", "g", "h"):
+        sent[await send(queue, stream, range(50), key, size=100_000)] += 50
+    slow = await joined(queue, stream, first := Owner())
+
+    other = await joined(queue, stream, owns=2)
+    await first.owns(2)
+    # What is kept makes room, and so ends the pause.
+    kept = await fetch(slow, sum(sent[partition] for partition in first.owned))
+    await other.close()
+    await first.owns(PARTITIONS)
+    back = await fetch(slow, sent.total() - len(kept))
+
+    assert sorted(kept + back) == sorted(list(range(50)) * 8)
     assert await slow.fetch(10, 0.1) == []
     await slow.close()
 
