@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 HANDLERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lock clean
+.PHONY: help run test kafka bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -17,6 +17,9 @@ run: $(VENV)/run.done ## Start the ingest and the example handlers on this machi
 test: $(VENV)/dev.done ## Set up and run every test
 	@$(BIN)/python -m pytest
 
+kafka: $(VENV)/dev.done ## Run the tests that need a real Kafka (Java 17 and Maven, or FOREBAY_TEST_KAFKA=host:port)
+	@$(BIN)/python -m pytest -m kafka
+
 bench: $(VENV)/dev.done ## Measure, and print the ratios that the README quotes
 	@$(BIN)/python -m pytest tests/benchmarks -m benchmark -s
 
@@ -25,6 +28,8 @@ lock: $(VENV)/dev.done ## Renew the pinned versions in constraints/
 	@for set in run:build dev:dev; do $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --python-version 3.11 --group $${set#*:} \
 		pyproject.toml --output-file constraints/$${set%:*}.txt; done
+	@echo 'gunicorn_h1c>=0.6.9,<1' | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate --python-version 3.11 - --output-file constraints/fast.txt
 
 clean: ## Remove the environment and what the tools left
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -14,7 +14,6 @@ from .faults import cause, sentence
 #: The group goes on without this member, or without this assignment of it.
 _FENCED = frozenset(
     {
-        KafkaError.ILLEGAL_GENERATION,
         KafkaError.UNKNOWN_MEMBER_ID,
         KafkaError.FENCED_INSTANCE_ID,
         KafkaError.FENCED_MEMBER_EPOCH,
@@ -22,6 +21,16 @@ _FENCED = frozenset(
         KafkaError._FENCED,
     }
 )
+
+
+#: The group is being put together anew. Whether the partition stays ours shows in a moment, and by its epoch.
+_REGROUPING = frozenset(
+    {KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION, KafkaError.STALE_MEMBER_EPOCH}
+)
+
+
+class Regrouping(QueueUnavailable):
+    """The commit met a rebalance and was not stored; it may be asked for again at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +115,8 @@ def _outcome(sent: _Sent, error: KafkaError | None, answered: Sequence[TopicPart
     if error is not None and not errors:
         errors = dict.fromkeys(asked, error)
     for one in errors.values():
+        if one.code() in _REGROUPING:
+            return Regrouping(f"the group's offsets were not stored during a rebalance. {sentence(one)}")
         if one.code() not in _FENCED:
             return QueueUnavailable(f"the group's offsets were not stored. {sentence(one)}")
     fenced = sent.request.commits.keys() - asked | errors.keys()

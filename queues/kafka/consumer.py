@@ -1,7 +1,8 @@
 """The reading side: what the event loop sees of a group's member."""
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 import structlog
 from confluent_kafka import KafkaException
@@ -13,7 +14,7 @@ from . import notes
 from .admin import Admin
 from .clients import Clients
 from .commands import Commands
-from .commits import Request
+from .commits import Regrouping, Request
 from .faults import reason
 from .inbox import Inbox
 from .member import Member
@@ -26,15 +27,28 @@ log = structlog.get_logger(__name__)
 _SESSION = "consumer.session.timeout.ms"
 _MS = 1000
 
+#: So long may a commit wait for the end of a rebalance, asking so often.
+_REGROUPING_S = 5.0
+_AGAIN_S = 0.05
+
 
 class KafkaConsumer:
     """Polls in a thread; here is what it read, and the way to commit."""
 
     def __init__(
-        self, clients: Clients, admin: Admin, topics: Topics, stream: str, group: str, *, session_s: float
+        self,
+        clients: Clients,
+        admin: Admin,
+        topics: Topics,
+        stream: str,
+        group: str,
+        *,
+        session_s: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clients, self._admin, self._topics = clients, admin, topics
         self._stream, self._group, self._session_s = stream, group, session_s
+        self._clock = clock
         self._member: Member | None = None
         self._committing = asyncio.Lock()
 
@@ -82,7 +96,18 @@ class KafkaConsumer:
         if not commits:
             return
         async with self._committing:
-            await _answer(member, commits, epochs)
+            await self._commit(member, commits, epochs)
+
+    async def _commit(self, member: Member, commits: Mapping[int, Commit], epochs: Mapping[int, int]) -> None:
+        """Ask again during a rebalance: a member that keeps its partition is not told of the new generation."""
+        until = self._clock() + _REGROUPING_S
+        while True:
+            try:
+                return await _answer(member, commits, epochs)
+            except Regrouping:
+                if self._clock() > until:
+                    raise
+            await asyncio.sleep(_AGAIN_S)
 
     async def close(self) -> None:
         """As in the contract."""

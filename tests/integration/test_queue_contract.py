@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from forebay.queues.contract import (
     Bounds,
@@ -93,7 +94,11 @@ class Follower:
             await self._changed.wait()
 
 
-@pytest.fixture(params=SYSTEMS)
+def _marked(system: str) -> ParameterSet:
+    return pytest.param(system, marks=pytest.mark.kafka if system.startswith("kafka") else ())
+
+
+@pytest.fixture(params=map(_marked, SYSTEMS))
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> QueueSettings:
     return SYSTEMS[request.param](tmp_path, request)
 

@@ -17,6 +17,8 @@ from tests.kafka.fixtures import Kafka
 from tests.kafka.members import PARTITIONS, PATIENCE_S, Owner, fetch, joined, send
 from tests.kafka.opener import Opener
 
+pytestmark = pytest.mark.kafka
+
 
 def delete_before(kafka: Kafka, stream: str, partition: int, offset: int) -> None:
     """What retention does."""

@@ -16,6 +16,8 @@ from tests.kafka.fixtures import Kafka
 from tests.kafka.members import PARTITIONS, SESSION_S, Owner, fetch, joined, send
 from tests.kafka.opener import Opener
 
+pytestmark = pytest.mark.kafka
+
 PROTOCOLS = ("consumer", "classic")
 
 

@@ -14,6 +14,8 @@ from tests.kafka.fixtures import Kafka
 from tests.kafka.members import PARTITIONS
 from tests.kafka.opener import Opener
 
+pytestmark = pytest.mark.kafka
+
 CAROL = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "carol"}
 
 
