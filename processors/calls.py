@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from functools import partial
@@ -67,7 +67,7 @@ class Calls:
             return _raised(error)
         return await self._to_its_end(handler, _rest(coroutine, awaited, context), deadline_s)
 
-    async def _to_its_end(self, handler: Handler, rest: Coroutine[Any, Any, object], deadline_s: float) -> Outcome:
+    async def _to_its_end(self, handler: Handler, rest: Awaitable[object], deadline_s: float) -> Outcome:
         watch = self._deadlines.start(deadline_s)
         try:
             outcome = self._returned(handler, await rest)
