@@ -5,14 +5,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Never, TypeVar
 
-from forebay.schemas.event import PortalEvent
+from forebay.schemas.event import KINDS, PortalEvent
 
 from .errors import BadHandler
 
 HandlerFunction = Callable[[PortalEvent], Awaitable[None] | None]
 _Function = TypeVar("_Function", bound=HandlerFunction)
-
-KINDS = ("event", "robot", "automation", "sms", "other")
 
 #: Names come from outside, so what was looked up is remembered up to a number of names only.
 _REMEMBERED = 4096

@@ -160,7 +160,7 @@ class Worker:
             if name == names.REPLAY_GROUP and value != self._group:
                 return NOT_OURS
         try:
-            return codec().decode(record.value)
+            return codec().decode(record.value, record.headers)
         except UndecodableEvent as error:
             return Undecodable(error=error)
 

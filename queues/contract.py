@@ -38,9 +38,38 @@ class Record:
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
+class StoredRecord(Protocol):
+    """A record with the place where it stands. It doesn't change; what it is made of is its queue's affair.
+
+    Reading an attribute may cost more than a look: keep what is needed often.
+    """
+
+    @property
+    def key(self) -> str:
+        """As in `Record`, and so are the next three."""
+
+    @property
+    def value(self) -> bytes: ...
+
+    @property
+    def timestamp_ms(self) -> int: ...
+
+    @property
+    def headers(self) -> tuple[tuple[str, bytes], ...]: ...
+
+    @property
+    def stream(self) -> str: ...
+
+    @property
+    def partition(self) -> int: ...
+
+    @property
+    def offset(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredRecord(Record):
-    """A record with the place where it stands."""
+class PlacedRecord(Record):
+    """A stored record as a plain value."""
 
     stream: str
     partition: int

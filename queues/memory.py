@@ -14,6 +14,7 @@ from forebay.queues.contract import (
     Consumer,
     GroupState,
     Inspector,
+    PlacedRecord,
     Position,
     Producer,
     Promises,
@@ -109,7 +110,7 @@ class MemoryProducer:
         log = logs[partition]
         offset = log[-1].offset + 1 if log else 0
         log.append(
-            StoredRecord(
+            PlacedRecord(
                 key=record.key,
                 value=record.value,
                 timestamp_ms=record.timestamp_ms,

@@ -16,6 +16,8 @@ from typing import Any, cast
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
+from forebay.schemas import envelope
+from forebay.schemas.envelope import Headers, Told
 from forebay.schemas.errors import ForebayError
 from forebay.schemas.event import Body, PortalEvent, Sealed, Subscription
 
@@ -66,21 +68,77 @@ class Codec:
         schemaless_writer(out, self._whole, _to_avro(event))
         return out.getvalue()
 
-    def decode(self, value: bytes) -> PortalEvent:
-        """The event of a record's value. Reads the head only; `fields`, `data` and `auth` decode the rest when touched.
+    def decode(self, value: bytes, headers: Headers = ()) -> PortalEvent:
+        """The event of a record's value. `fields`, `data` and `auth` are decoded when they are first touched.
 
-        Raises `UndecodableEvent`, and nothing else; the first touch of the rest may raise it too.
+        With the record's headers, where they tell portal, kind and name, so is all the rest: only the encoding and the
+        version are looked at here. Raises `UndecodableEvent`, and nothing else; the first touch of what was not
+        decoded may raise it too. It does when value and headers turn out to tell of different events: which of them
+        a producer meant nobody can know, and half of each must not reach a handler.
         """
         version = self._versions.get(value[:_HEADER_BYTES])
         if version is None:
             raise UndecodableEvent(_why_unknown(value))
-        rest = BytesIO(value)
-        rest.seek(_HEADER_BYTES)
-        head = _read(rest, version.writer_head, version.reader_head)
+        told = envelope.told(headers)
+        reading = _Reading(value, version, headers, told)
+        if told is None:
+            return PortalEvent(**reading.head(), body=reading.body)
+        portal, kind, name = told
+        return PortalEvent.partly_read(reading, portal=portal, kind=kind, name=name)
+
+
+class _Reading:
+    """Reads the value of one event, as far as somebody looks: nothing, the head, or the head and the body."""
+
+    __slots__ = ("_body_at", "_headers", "_raw", "_told", "_value", "_version")
+
+    def __init__(self, value: bytes, version: _Version, headers: Headers, told: Told | None) -> None:
+        self._value, self._version, self._headers, self._told = value, version, headers, told
+        self._raw: Mapping[str, Any] | None = None
+
+    def __call__(self, name: str) -> Mapping[str, Any]:
+        """As in `Unread`."""
+        if name == "body":
+            return {"body": self.body}
+        if name == "id" and (event_id := envelope.event_id(self._headers)):
+            return {"id": event_id}
+        if name == "member_id" and (member_id := envelope.member_id(self._headers)):
+            return {"member_id": member_id}
+        return self.head()
+
+    def head(self) -> dict[str, Any]:
+        """The attributes that stand in the head."""
         try:
-            return _from_avro(head, lambda: _body(_read(rest, version.writer_body, version.reader_body)))
+            return _from_avro(self._read_head())
         except OverflowError as error:
             raise UndecodableEvent(f"the record has a time that is none: {error}") from error
+
+    def body(self) -> Body:
+        """As in `BodySource`."""
+        self._read_head()
+        rest = BytesIO(self._value)
+        rest.seek(self._body_at)
+        return _body(_read(rest, self._version.writer_body, self._version.reader_body))
+
+    def _read_head(self) -> Mapping[str, Any]:
+        if self._raw is None:
+            rest = BytesIO(self._value)
+            rest.seek(_HEADER_BYTES)
+            raw = _read(rest, self._version.writer_head, self._version.reader_head)
+            self._check(raw)
+            self._raw, self._body_at = raw, rest.tell()
+        return self._raw
+
+    def _check(self, raw: Mapping[str, Any]) -> None:
+        if self._told is None:
+            return
+        told = (*self._told, envelope.event_id(self._headers))
+        found = (raw["portal"], raw["kind"], raw["name"], raw["id"])
+        if told != found:
+            raise UndecodableEvent(f"the record's headers tell of another event, {told}, than its value, {found}")
+        member_id = envelope.member_id(self._headers)
+        if member_id and member_id != raw["member_id"]:
+            raise UndecodableEvent("the record's headers name another member_id than its value")
 
 
 def _fingerprint(schema: Schema) -> bytes:
@@ -149,24 +207,23 @@ def _to_avro(event: PortalEvent) -> dict[str, Any]:
     }
 
 
-def _from_avro(head: Mapping[str, Any], body: Any) -> PortalEvent:
+def _from_avro(head: Mapping[str, Any]) -> dict[str, Any]:
     sealed, occurred_at = head["sealed"], head["occurred_at"]
-    return PortalEvent(
-        id=head["id"],
-        portal=head["portal"],
-        member_id=head["member_id"],
-        kind=head["kind"],
-        name=head["name"],
-        occurred_at=None if occurred_at is None else _EPOCH + occurred_at * _MS,
-        received_at=_EPOCH + head["received_at"] * _US,
-        subscription=Subscription(**head["subscription"]),
-        source=head["source"],
-        path=head["path"],
-        query=head["query"],
-        traceparent=head["traceparent"],
-        sealed=sealed and Sealed(**sealed),
-        body=body,
-    )
+    return {
+        "id": head["id"],
+        "portal": head["portal"],
+        "member_id": head["member_id"],
+        "kind": head["kind"],
+        "name": head["name"],
+        "occurred_at": None if occurred_at is None else _EPOCH + occurred_at * _MS,
+        "received_at": _EPOCH + head["received_at"] * _US,
+        "subscription": Subscription(**head["subscription"]),
+        "source": head["source"],
+        "path": head["path"],
+        "query": head["query"],
+        "traceparent": head["traceparent"],
+        "sealed": sealed and Sealed(**sealed),
+    }
 
 
 def _since_epoch(at: datetime) -> timedelta:

@@ -3,13 +3,15 @@
 import json
 from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from forebay.schemas.errors import ForebayError
 from forebay.schemas.tree import Node, nest
+
+KINDS = ("event", "robot", "automation", "sms", "other")
 
 #: One pair of a form, percent-decoded: its bracket path and its value.
 Pair = tuple[bytes, bytes]
@@ -56,12 +58,22 @@ class BodySource(Protocol):
         """The body; may raise `UndecodableEvent`. Called at most once for each event."""
 
 
+class Unread(Protocol):
+    """Reads of an event what was not looked at yet."""
+
+    def __call__(self, name: str, /) -> Mapping[str, object]:
+        """The attribute of that name, and what came to light with it; may raise `UndecodableEvent`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PortalEvent:
     """One call of a Bitrix24 portal, as it was queued.
 
     `kind` is `event`, `robot`, `automation`, `sms` or `other`; `name` the event code in upper case (for the others
     see the Avro schema). Times are aware and in UTC. `occurred_at` is the sender's word, to the second.
+
+    What a handler gets is read from its record when it is asked for. So a broken record may raise `UndecodableEvent`
+    then, which is best left to the worker: the record goes to the dead letters.
     """
 
     id: str
@@ -72,12 +84,31 @@ class PortalEvent:
     occurred_at: datetime | None
     received_at: datetime
     subscription: Subscription
-    source: str = "online"
-    path: str = ""
-    query: str = ""
-    traceparent: str | None = None
-    sealed: Sealed | None = None
+    # By factories: a default that stands in the class would be found before `__getattr__` is asked.
+    source: str = field(default_factory=lambda: "online")
+    path: str = field(default_factory=str)
+    query: str = field(default_factory=str)
+    traceparent: str | None = field(default_factory=lambda: None)
+    sealed: Sealed | None = field(default_factory=lambda: None)
     body: BodySource = field(repr=False, compare=False)
+
+    @classmethod
+    def partly_read(cls, unread: Unread, *, portal: str, kind: str, name: str) -> "PortalEvent":
+        """An event of which so much is known already, and the rest is read when it is asked for."""
+        event = object.__new__(cls)
+        # Not one by one: a frozen instance takes attributes at half the speed.
+        event.__dict__.update(portal=portal, kind=kind, name=name, _unread=unread)
+        return event
+
+    # Hidden from type checkers, for which an event would have every attribute then.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            unread = self.__dict__.get("_unread")
+            if unread is None or name not in _READABLE:
+                raise AttributeError(f"an event has no {name}")
+            self.__dict__.update(unread(name))
+            return self.__dict__[name]
 
     @cached_property
     def _body(self) -> Body:
@@ -93,11 +124,12 @@ class PortalEvent:
         """Every pair as sent, percent-decoded to bytes, in order and with repeats, without secrets."""
         return self._body.as_sent or tuple((path.encode(), value.encode()) for path, value in self.fields.items())
 
-    @cached_property
-    def _tree(self) -> dict[str, Node]:
+    def _tree(self, top: str | None = None) -> dict[str, Node]:
+        """The nested view of the whole body, or of what is under one name."""
         if self._body.as_sent is None:
-            return nest(self.fields.items())
-        return nest((path.decode(errors="replace"), value.decode(errors="replace")) for path, value in self.pairs)
+            return nest(self.fields.items(), top)
+        texts = ((path.decode(errors="replace"), value.decode(errors="replace")) for path, value in self.pairs)
+        return nest(texts, top)
 
     @cached_property
     def data(self) -> Node:
@@ -107,13 +139,13 @@ class PortalEvent:
         `event` have no `data` either: for them it is the whole body but `auth`.
         """
         if self.kind == "event":
-            return self._tree.get("data", {})
-        return {key: node for key, node in self._tree.items() if key != "auth"}
+            return self._tree("data").get("data", {})
+        return {key: node for key, node in self._tree().items() if key != "auth"}
 
     @cached_property
     def auth(self) -> Mapping[str, Node]:
         """What `auth` holds and is not secret: domain, member_id, user_id, scope, expires…"""
-        found = self._tree.get("auth", {})
+        found = self._tree("auth").get("auth", {})
         return found if isinstance(found, dict) else {}
 
     def secrets(self, keys: Mapping[str, str | bytes]) -> dict[str, str]:
@@ -124,6 +156,9 @@ class PortalEvent:
         if self.sealed is None:
             return {}
         return _open(self.sealed, self.id, keys)
+
+
+_READABLE = frozenset(one.name for one in fields(PortalEvent))
 
 
 def _open(sealed: Sealed, event_id: str, keys: Mapping[str, str | bytes]) -> dict[str, str]:

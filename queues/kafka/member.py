@@ -4,7 +4,9 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from threading import Thread
+from typing import cast
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -20,7 +22,7 @@ from .inbox import Inbox
 from .ownership import Ownership
 from .pauses import Pauses
 from .rebalances import Rebalances
-from .records import stored
+from .records import KafkaRecord
 
 log = structlog.get_logger(__name__)
 
@@ -182,14 +184,15 @@ class Member:
         self._pauses.pause(self._client, [TopicPartition(self._stream, number) for number, _ in batches])
 
     def _sort(self, messages: Sequence[Message], batches: _Read) -> None:
-        epochs = self._rebalances.epochs
-        for message in messages:
-            error = message.error()
-            if error is not None:
-                self._hear_of(error, message.partition())
-            elif message.partition() in epochs:
-                record = stored(message, self._stream)
-                batches[record.partition, epochs[record.partition]].append(record)
+        epochs, stream = self._rebalances.epochs, self._stream
+        for partition, run in groupby(messages, Message.partition):
+            # An error may have no partition, and then it is none of ours.
+            epoch = epochs.get(cast(int, partition))
+            for message in run:
+                if (error := message.error()) is not None:
+                    self._hear_of(error, partition)
+                elif epoch is not None:
+                    batches[cast(int, partition), epoch].append(KafkaRecord(message, stream))
 
     def _hand_over(self, read: _Read) -> None:
         # A partition can go while the next are read, and what waited of it is forgotten then: this must not come after.

@@ -7,7 +7,7 @@ from forebay.queues.errors import QueueUnavailable
 
 from .clients import Clients
 from .faults import Faults, of_request
-from .records import stored
+from .records import KafkaRecord
 
 #: One wait for records; a broker that gives none for so long is in trouble.
 _WAIT_S = 10.0
@@ -46,7 +46,7 @@ class Reader:
         """Add the message's record, if it is one; the last offset that lies behind us then."""
         error = message.error()
         if error is None:
-            found.append(stored(message, stream))
+            found.append(KafkaRecord(message, stream))
             return found[-1].offset
         if error.code() != KafkaError._PARTITION_EOF:
             raise of_request(error, stream)

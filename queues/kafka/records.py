@@ -5,32 +5,35 @@ from typing import cast
 
 from confluent_kafka import Message
 
-from forebay.queues.contract import StoredRecord
-
 Headers = tuple[tuple[str, bytes], ...]
 
 _VALUE = itemgetter(1)
 
 
-def stored(message: Message, stream: str) -> StoredRecord:
-    """The record of a message. What only other producers write becomes empty: no key, no value, headers without one."""
-    key = message.key()
-    return StoredRecord(
-        key=key.decode("utf-8", "backslashreplace") if key else "",
-        value=message.value() or b"",
-        timestamp_ms=message.timestamp()[1],
-        headers=_headers(message),
-        stream=stream,
-        partition=message.partition() or 0,
-        offset=message.offset() or 0,
-    )
+class KafkaRecord:
+    """A message as a stored record. What only other producers write becomes empty: no key, no value, no header's value.
 
+    No dataclass: to make a frozen one costs as much as the rest of a worker's way from the client to the handler.
+    """
 
-def _headers(message: Message) -> Headers:
-    found = cast(list[tuple[str, bytes | None]] | None, message.headers())
-    if not found:
-        return ()
-    # Taken as the client gives them, without a look at each, when nothing is empty: so are nearly all of ours.
-    if all(map(_VALUE, found)):
-        return tuple(cast(list[tuple[str, bytes]], found))
-    return tuple((name, value or b"") for name, value in found)
+    __slots__ = ("_message", "key", "offset", "partition", "stream", "timestamp_ms", "value")
+
+    def __init__(self, message: Message, stream: str) -> None:
+        self._message, self.stream = message, stream
+        key = message.key()
+        self.key = key.decode("utf-8", "backslashreplace") if key else ""
+        self.value = message.value() or b""
+        self.timestamp_ms = message.timestamp()[1]
+        self.partition = message.partition() or 0
+        self.offset = message.offset() or 0
+
+    @property
+    def headers(self) -> Headers:
+        """Made when it is asked for: while the record waits, the client's own form takes a third of the memory."""
+        found = cast(list[tuple[str, bytes | None]] | None, self._message.headers())
+        if not found:
+            return ()
+        # Taken as the client gives them, without a look at each, when nothing is empty: so are nearly all of ours.
+        if all(map(_VALUE, found)):
+            return tuple(cast(list[tuple[str, bytes]], found))
+        return tuple((name, value or b"") for name, value in found)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from forebay.queues.contract import StoredRecord
+from forebay.queues.contract import PlacedRecord, StoredRecord
 
 from .database import Database, Place, Row
 from .headers import unpack
@@ -23,7 +23,7 @@ _LOOK_EVERY_S = 0.01
 def stored(stream: str, rows: Iterable[Row]) -> list[StoredRecord]:
     """The rows as records."""
     return [
-        StoredRecord(
+        PlacedRecord(
             stream=stream,
             partition=row.partition,
             offset=row.offset,

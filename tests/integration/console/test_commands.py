@@ -14,7 +14,7 @@ from forebay.console.cli import build
 from forebay.processors.dead_letters import Circumstances, dead_letter
 from forebay.processors.errors import Reject
 from forebay.processors.testing import event
-from forebay.queues.contract import Record, StoredRecord
+from forebay.queues.contract import PlacedRecord, Record
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
@@ -65,7 +65,7 @@ def a_record(number: int, portal: str = "one.bitrix24.example") -> Record:
 
 def a_dead_record(number: int, portal: str = "one.bitrix24.example", at_ms: int = 1_772_366_500_000) -> Record:
     record = a_record(number, portal)
-    stood = StoredRecord(
+    stood = PlacedRecord(
         key=portal, value=record.value, timestamp_ms=record.timestamp_ms, stream=TOPIC, partition=3, offset=number
     )
     try:

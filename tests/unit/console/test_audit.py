@@ -2,7 +2,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from forebay.console.audit import Audit, check
-from forebay.queues.contract import Record, StoredRecord
+from forebay.queues.contract import PlacedRecord, Record
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas.event import PortalEvent
 
@@ -18,7 +18,7 @@ def audit_of(accepted: list[int]) -> Audit:
 
 def show(audit: Audit, *records: Record) -> Audit:
     for offset, record in enumerate(records):
-        stored = StoredRecord(
+        stored = PlacedRecord(
             key=record.key, value=record.value, timestamp_ms=0, stream=TOPIC, partition=0, offset=offset
         )
         audit.see(stored)

@@ -9,7 +9,7 @@ from orjson import loads
 from forebay.console.details import show_details
 from forebay.console.letters import dead_letter, quarantined
 from forebay.ingest.seal import Sealer
-from forebay.queues.contract import Record, StoredRecord
+from forebay.queues.contract import PlacedRecord, Record, StoredRecord
 from forebay.schemas import names
 from forebay.schemas.event import Body, PortalEvent
 
@@ -17,7 +17,7 @@ KEY = bytes(range(32))
 
 
 def stored(record: Record) -> StoredRecord:
-    return StoredRecord(
+    return PlacedRecord(
         key=record.key,
         value=record.value,
         timestamp_ms=record.timestamp_ms,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from forebay.queues.contract import Record
+from forebay.queues.contract import Record, StoredRecord
 from forebay.queues.errors import RecordRefused
 from forebay.queues.memory import MemoryProducer, MemoryQueue
 from forebay.schemas import names
@@ -34,7 +34,7 @@ class RefusingQueue(MemoryQueue):
         return RefusingProducer(self)
 
 
-def headers_of(record: Record) -> Mapping[str, bytes]:
+def headers_of(record: StoredRecord) -> Mapping[str, bytes]:
     return dict(record.headers)
 
 
@@ -132,7 +132,7 @@ async def test_an_endpoint_at_the_root_leaves_our_own_addresses_alone() -> None:
         assert live.json["parts"] == {"process": "ok"}
 
 
-def _decoded(record: Record) -> PortalEvent:
+def _decoded(record: StoredRecord) -> PortalEvent:
     return codec().decode(record.value)
 
 

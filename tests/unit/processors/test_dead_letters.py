@@ -6,10 +6,10 @@ import pytest
 
 from forebay.processors.dead_letters import Circumstances, dead_letter, error_text, error_traceback, without_traceback
 from forebay.processors.redaction import without_secrets
-from forebay.queues.contract import StoredRecord
+from forebay.queues.contract import PlacedRecord
 from forebay.schemas import names
 
-RECORD = StoredRecord(
+RECORD = PlacedRecord(
     key="some.bitrix24.ru",
     value=b"\xc3\x01as it was",
     timestamp_ms=1,

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from forebay.processors.lanes import TURN_RECORDS, Lanes, Turn
 from forebay.processors.partitions import Partition
-from forebay.queues.contract import StoredRecord
+from forebay.queues.contract import PlacedRecord, StoredRecord
 
 
 def record(portal: str, offset: int) -> StoredRecord:
-    return StoredRecord(key=portal, value=b"", timestamp_ms=0, stream="s", partition=0, offset=offset)
+    return PlacedRecord(key=portal, value=b"", timestamp_ms=0, stream="s", partition=0, offset=offset)
 
 
 def serve_one(lanes: Lanes) -> list[StoredRecord]:

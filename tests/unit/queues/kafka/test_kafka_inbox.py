@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from forebay.queues.contract import StoredRecord
+from forebay.queues.contract import PlacedRecord, StoredRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.kafka.inbox import Inbox
 
@@ -15,7 +15,7 @@ MEGABYTE = 1_000_000
 def records(partition: int, *offsets: int, size: int = 0) -> list[StoredRecord]:
     value = bytes(size)
     return [
-        StoredRecord(key="k", value=value, timestamp_ms=1, stream="s", partition=partition, offset=offset)
+        PlacedRecord(key="k", value=value, timestamp_ms=1, stream="s", partition=partition, offset=offset)
         for offset in offsets
     ]
 
