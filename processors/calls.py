@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from functools import partial
 from inspect import isawaitable, iscoroutine
-from types import coroutine
-from typing import Any, cast
+from types import CoroutineType, coroutine
+from typing import Any, TypeAlias, cast
 
 import structlog
 
@@ -25,12 +25,22 @@ _log = structlog.get_logger(__name__)
 #: An `async def` that computes for so long without an await holds up every other portal of the process.
 _BLOCKED_S = 0.25
 
+#: How a try ended, or when it waits for something, what to await to know.
+Begun: TypeAlias = "Outcome | CoroutineType[Any, Any, Outcome]"
+
 
 class Calls:
     """Calls handlers: `async def` on the loop, `def` in one of a bounded number of threads."""
 
-    def __init__(self, *, threads: int, deadline_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._deadline_s, self._clock = deadline_s, clock
+    def __init__(
+        self,
+        *,
+        threads: int,
+        deadline_s: float,
+        took: Callable[[str, float], None] = lambda handler, seconds: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._deadline_s, self._took, self._clock = deadline_s, took, clock
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="forebay-handler")
         # A thread is waited for here and not in the pool's own queue, so that a deadline starts with the call.
         self._free = asyncio.Semaphore(threads)
@@ -40,34 +50,45 @@ class Calls:
 
     async def call(self, handler: Handler, event: PortalEvent) -> Outcome:
         """One try. An `async def` is cancelled at its deadline; a thread can't be, and is only reported as late."""
+        begun = self.begin(handler, event)
+        return await begun if isinstance(begun, CoroutineType) else begun
+
+    def begin(self, handler: Handler, event: PortalEvent) -> Begun:
+        """One try, up to where it first waits: its outcome when it never does, else what to await for it."""
         deadline_s = handler.deadline_s or self._deadline_s
         if handler.is_async:
-            return await self._on_loop(handler, event, deadline_s)
-        return await self._in_thread(handler, event, deadline_s)
+            return self._on_loop(handler, event, deadline_s)
+        return self._in_thread(handler, event, deadline_s)
 
     def close(self) -> int:
         """Take no more calls; gives the number of threads that still run a handler, and can't be stopped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         return self._in_threads
 
-    async def _on_loop(self, handler: Handler, event: PortalEvent, deadline_s: float) -> Outcome:
+    def _on_loop(self, handler: Handler, event: PortalEvent, deadline_s: float) -> Begun:
         # Each call has a context of its own: what a handler sets in it must not reach the next portal's.
         context = copy_context()
+        began = self._clock()
         try:
             coroutine = cast(Coroutine[Any, Any, object], handler.function(event))
-            began = self._clock()
             try:
                 awaited = context.run(coroutine.send, None)
             except StopIteration as end:
                 # Most calls that need nothing from outside end here, and never cost a timer.
-                self._check_blocking(handler, self._clock() - began)
-                return self._returned(handler, end.value)
+                outcome = DONE if end.value is None else self._returned(handler, end.value)
+            else:
+                return self._to_its_end(handler, _rest(coroutine, awaited, context), deadline_s, began)
         except BaseException as error:
             # Nothing was awaited yet, so that even a GeneratorExit can only be the handler's.
-            return _raised(error)
-        return await self._to_its_end(handler, _rest(coroutine, awaited, context), deadline_s)
+            outcome = _raised(error)
+        seconds = self._clock() - began
+        self._took(handler.name, seconds)
+        if seconds > _BLOCKED_S:
+            advice = "await what takes long, or write `def` instead of `async def`"
+            self._tell_once("blocking", handler, "handler held up the loop", seconds=round(seconds, 3), advice=advice)
+        return outcome
 
-    async def _to_its_end(self, handler: Handler, rest: Awaitable[object], deadline_s: float) -> Outcome:
+    async def _to_its_end(self, handler: Handler, rest: Awaitable[object], deadline_s: float, began: float) -> Outcome:
         watch = self._deadlines.start(deadline_s)
         try:
             outcome = self._returned(handler, await rest)
@@ -77,9 +98,11 @@ class Calls:
             return _too_late(deadline_s, error) if watch.is_over else _raised(error)
         finally:
             self._deadlines.end(watch)
+            self._took(handler.name, self._clock() - began)
         return _too_late(deadline_s, None) if watch.is_over else outcome
 
     async def _in_thread(self, handler: Handler, event: PortalEvent, deadline_s: float) -> Outcome:
+        waits_from = self._clock()
         try:
             await self._free.acquire()
         except asyncio.CancelledError as error:
@@ -96,6 +119,7 @@ class Calls:
             return _raised(cancelled)
         finally:
             watch.cancel()
+            self._took(handler.name, self._clock() - waits_from)
         outcome = self._returned(handler, returned) if raised is None else _raised(raised)
         return Done(late=True) if outcome is DONE and self._clock() - began > deadline_s else outcome
 
@@ -119,11 +143,6 @@ class Calls:
             )
         self._tell_once("return", handler, "a handler's return value is ignored", returned=type(value).__name__)
         return DONE
-
-    def _check_blocking(self, handler: Handler, seconds: float) -> None:
-        if seconds > _BLOCKED_S:
-            advice = "await what takes long, or write `def` instead of `async def`"
-            self._tell_once("blocking", handler, "handler held up the loop", seconds=round(seconds, 3), advice=advice)
 
     def _tell_once(self, what: str, handler: Handler, text: str, **more: object) -> None:
         if (what, handler.name) not in self._told:

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import groupby
+from operator import attrgetter
 
 import structlog
 
@@ -13,6 +15,7 @@ from .health import Health
 from .held import Held
 from .lanes import Lanes
 from .ownership import Ownership
+from .partitions import Partition
 from .settings import WorkerSettings
 
 _log = structlog.get_logger(__name__)
@@ -23,6 +26,8 @@ _FETCH_S = 1.0
 
 #: Between two attempts to reach a queue that is gone.
 _AGAIN_S = 1.0
+
+_PARTITION = attrgetter("partition")
 
 
 class Intake:
@@ -70,18 +75,18 @@ class Intake:
         # happen, or records of a partition that is being given back would get in.
         records = await self._consumer.fetch(_FETCH_RECORDS, _FETCH_S)
         self._fetched_at = self._clock()
-        for record in records:
-            self._admit(record)
+        for number, run in groupby(records, _PARTITION):
+            partition = self._ownership.open_one(number)
+            if partition is not None:
+                self._admit(partition, list(run))
 
-    def _admit(self, record: StoredRecord) -> None:
-        partition = self._ownership.of(record)
-        if partition is None:
-            return
-        if partition.watermark.receive(record.offset, record.timestamp_ms):
-            self._held.add(record)
-            self._lanes.add(partition, record)
-        else:
+    def _admit(self, partition: Partition, records: list[StoredRecord]) -> None:
+        receive = partition.watermark.receive
+        fresh = [record for record in records if receive(record.offset, record.timestamp_ms)]
+        if len(fresh) < len(records):
             partition.has_news = True
+        self._held.add(fresh)
+        self._lanes.add(partition, fresh)
 
     async def _until_reachable(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from forebay.queues.contract import StoredRecord
@@ -53,30 +53,79 @@ class Turn:
 
 
 class Lanes:
-    """The lanes of every partition in one line. A lane that runs or waits for a retry stands in no line."""
+    """The lanes of every partition in one line. A lane that runs or waits for a retry stands in no line.
+
+    Of those who take lanes no more are woken than are needed. While handlers never wait that is one, whatever comes:
+    the others could only run when it is through. As soon as one waits for something, as many as there are lanes.
+    """
 
     def __init__(self) -> None:
-        self._ready: asyncio.Queue[Lane] = asyncio.Queue()
+        self._ready: deque[Lane] = deque()
+        self._asleep: deque[asyncio.Future[None]] = deque()
+        #: So many are going to look at the line without being woken.
+        self._coming = 0
 
-    def add(self, partition: "Partition", record: StoredRecord) -> None:
-        """Put the record behind those of its portal; a portal that had none gets to the end of the line."""
-        lane = partition.lanes.get(record.key)
-        if lane is None:
-            lane = partition.lanes[record.key] = Lane(partition, record.key)
-            self._ready.put_nowait(lane)
-        lane.records.append(record)
+    def add(self, partition: "Partition", records: Iterable[StoredRecord]) -> None:
+        """Put each record behind those of its portal; a portal that had none gets to the end of the line."""
+        lanes = partition.lanes
+        for record in records:
+            portal = record.key
+            lane = lanes.get(portal)
+            if lane is None:
+                lane = lanes[portal] = Lane(partition, portal)
+                self._ready.append(lane)
+            lane.records.append(record)
+        self._wake_one()
 
     async def take(self) -> Lane:
         """The lane that has been ready for longest; waits for one."""
-        return await self._ready.get()
+        while not self._ready:
+            await self._sleep()
+        return self._ready.popleft()
 
     def put_back(self, lane: Lane) -> None:
         """After its turn: to the end of the line when it has more, else away, leaving no trace."""
         if lane.records:
-            self._ready.put_nowait(lane)
+            self._put(lane)
         else:
             del lane.partition.lanes[lane.portal]
 
     def put_back_after(self, lane: Lane, delay_s: float) -> None:
         """To the end of the line, but only when the time is over."""
-        lane.timer = asyncio.get_running_loop().call_later(delay_s, self._ready.put_nowait, lane)
+        lane.timer = asyncio.get_running_loop().call_later(delay_s, self._put, lane)
+
+    def expect_one(self) -> None:
+        """Somebody comes for a lane by himself."""
+        self._coming += 1
+
+    def expect_one_less(self) -> None:
+        """He doesn't, or not yet: he has to wait for something. What is ready must not wait with him."""
+        self._coming -= 1
+        if self._ready and not self._coming:
+            for _ in range(min(len(self._ready), len(self._asleep))):
+                self._wake()
+
+    def _put(self, lane: Lane) -> None:
+        self._ready.append(lane)
+        self._wake_one()
+
+    def _wake_one(self) -> None:
+        if self._ready and not self._coming and self._asleep:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._asleep.popleft().set_result(None)
+        self._coming += 1
+
+    async def _sleep(self) -> None:
+        woken = asyncio.get_running_loop().create_future()
+        self._asleep.append(woken)
+        try:
+            await woken
+        except asyncio.CancelledError:
+            if woken.cancelled():
+                self._asleep.remove(woken)
+            else:
+                self.expect_one_less()
+            raise
+        self._coming -= 1

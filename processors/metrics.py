@@ -1,15 +1,31 @@
 """The processors' metrics. No label names a portal: there may be a hundred thousand of them."""
 
+from bisect import bisect_left
+from collections import Counter as Counted
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from forebay.schemas.names import METRICS_PREFIX
 
+from .outcome import DONE
+
 _CALL_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 #: Events may wait long, and how long is what people want to know.
 _AGE_BUCKETS_S = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 21600, 86400)
+
+
+class BulkHistogram(Histogram):
+    """A histogram that also takes many observations at once, already counted by bucket."""
+
+    def observe_all(self, counts: Sequence[int], total: float) -> None:
+        """As many `observe`s as the counts say, one for each bound and +Inf; the total is the sum of what was seen."""
+        self._sum.inc(total)
+        for bucket, count in zip(self._buckets, counts, strict=True):
+            if count:
+                bucket.inc(count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +33,8 @@ class WorkerMetrics:
     """What a worker counts."""
 
     events_handled: Counter
-    handler_seconds: Histogram
-    event_age: Histogram
+    handler_seconds: BulkHistogram
+    event_age: BulkHistogram
     dead: Counter
     rebalances: Counter
     lag_records: Gauge
@@ -33,8 +49,8 @@ def build_metrics(registry: CollectorRegistry = REGISTRY) -> WorkerMetrics:
     def counter(name: str, text: str, labels: Sequence[str] = ()) -> Counter:
         return Counter(name, text, labels, namespace=METRICS_PREFIX, registry=registry)
 
-    def histogram(name: str, text: str, buckets: Sequence[float], labels: Sequence[str] = ()) -> Histogram:
-        return Histogram(name, text, labels, buckets=buckets, namespace=METRICS_PREFIX, registry=registry)
+    def histogram(name: str, text: str, buckets: Sequence[float], labels: Sequence[str] = ()) -> BulkHistogram:
+        return BulkHistogram(name, text, labels, buckets=buckets, namespace=METRICS_PREFIX, registry=registry)
 
     def gauge(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
         # Of several processes the one that is worst off counts; one that ended counts no more.
@@ -54,31 +70,70 @@ def build_metrics(registry: CollectorRegistry = REGISTRY) -> WorkerMetrics:
 
 
 class Tally:
-    """Counts tries. It keeps the labelled children at hand, since finding them costs more than counting."""
+    """Counts tries in plain numbers, and hands them to the metrics now and then.
+
+    To count in the metrics themselves, which are safe for threads and processes, costs more than a handler that does
+    little.
+    """
 
     def __init__(self, metrics: WorkerMetrics) -> None:
         self._metrics = metrics
-        self._outcomes: dict[tuple[str, str], Counter] = {}
-        self._seconds: dict[str, Histogram] = {}
+        self._outcomes: Counted[tuple[str, str]] = Counted()
+        self._done: Counted[str] = Counted()
+        self._seconds: dict[str, _Observations] = {}
+        self._age_s = _Observations(_AGE_BUCKETS_S)
 
     def tried(self, handler: str, outcome: str) -> None:
         """A try ended."""
-        counter = self._outcomes.get((handler, outcome))
-        if counter is None:
-            counter = self._outcomes[handler, outcome] = self._metrics.events_handled.labels(handler, outcome)
-        counter.inc()
+        self._outcomes[handler, outcome] += 1
+
+    def done(self, handler: str) -> None:
+        """A try ended as nearly all do."""
+        self._done[handler] += 1
 
     def took(self, handler: str, seconds: float) -> None:
         """A handler was called."""
-        histogram = self._seconds.get(handler)
-        if histogram is None:
-            histogram = self._seconds[handler] = self._metrics.handler_seconds.labels(handler)
-        histogram.observe(seconds)
+        seen = self._seconds.get(handler)
+        if seen is None:
+            seen = self._seconds[handler] = _Observations(_CALL_BUCKETS_S)
+        seen.add(seconds)
 
     def finished(self, age_s: float) -> None:
         """An event is finished, so long after it was received."""
-        self._metrics.event_age.observe(age_s)
+        self._age_s.add(age_s)
 
     def died(self, reason: str) -> None:
         """A dead letter was written."""
         self._metrics.dead.labels(reason).inc()
+
+    def flush(self) -> None:
+        """Bring the metrics up to date."""
+        for handler, count in self._done.items():
+            self._metrics.events_handled.labels(handler, DONE.label).inc(count)
+        for (handler, outcome), count in self._outcomes.items():
+            self._metrics.events_handled.labels(handler, outcome).inc(count)
+        for handler, seen in self._seconds.items():
+            seen.move_to(self._metrics.handler_seconds.labels(handler))
+        self._age_s.move_to(self._metrics.event_age)
+        self._outcomes.clear()
+        self._done.clear()
+
+
+class _Observations:
+    """What a histogram is to hear of."""
+
+    __slots__ = ("_bounds", "_counts", "_total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = (*bounds, inf)
+        self._counts = [0] * len(self._bounds)
+        self._total = 0.0
+
+    def add(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._total += value
+
+    def move_to(self, histogram: BulkHistogram) -> None:
+        histogram.observe_all(self._counts, self._total)
+        self._counts = [0] * len(self._bounds)
+        self._total = 0.0

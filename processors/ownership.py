@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import structlog
 
-from forebay.queues.contract import Commit, StoredRecord
+from forebay.queues.contract import Commit
 
 from .commits import Commits
 from .held import Held
@@ -32,9 +32,9 @@ class Ownership:
     def __iter__(self) -> Iterator[Partition]:
         return iter(list(self._partitions.values()))
 
-    def of(self, record: StoredRecord) -> Partition | None:
-        """The partition of the record, if it is ours and open."""
-        partition = self._partitions.get(record.partition)
+    def open_one(self, number: int) -> Partition | None:
+        """The partition of that number, if it is ours and open."""
+        partition = self._partitions.get(number)
         return partition if partition is not None and partition.is_open else None
 
     def assigned(self, partition: int, committed: Commit) -> None:

@@ -1,7 +1,10 @@
 """A fixed number of slots, each of which handles one portal's records for a turn, and then the next one's."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import partial
+from types import coroutine
+from typing import Any
 
 from forebay.queues.contract import StoredRecord
 
@@ -28,6 +31,9 @@ class Slots:
 
     async def run_one(self) -> None:
         """One slot, until it is closed, or cancelled while it has no lane."""
+        await _announced(self._run_one(), self._lanes)
+
+    async def _run_one(self) -> None:
         task = asyncio.current_task()
         assert task is not None, "a slot is a task"  # noqa: S101 - for mypy
         has_waited = False
@@ -35,11 +41,17 @@ class Slots:
             lane = await self._lanes.take()
             # A handler that waited gave the others their chance already.
             if self._iteration.age_s() > _BREATH_S and not has_waited:
-                await asyncio.sleep(0)
+                await self._breathe()
             began = self._iteration.number
             if lane.partition.is_open:
                 await self._give_turn(lane, task)
             has_waited = self._iteration.number != began
+
+    async def _breathe(self) -> None:
+        # It comes back by itself: nobody has to take its place.
+        self._lanes.expect_one()
+        await asyncio.sleep(0)
+        self._lanes.expect_one_less()
 
     async def _give_turn(self, lane: Lane, task: asyncio.Task[None]) -> None:
         partition = lane.partition
@@ -72,6 +84,29 @@ class Slots:
             if not turn.goes_on():
                 break
         return None
+
+
+@coroutine
+def _announced(slot: Coroutine[Any, Any, None], lanes: Lanes) -> Generator[object, Any, None]:
+    """The slot, told to the lanes: whenever it waits, for a handler or whatever, another may be needed in its place."""
+    step: Callable[[], object] = partial(slot.send, None)
+    while True:
+        lanes.expect_one()
+        try:
+            awaited = step()
+        except StopIteration:
+            return
+        finally:
+            lanes.expect_one_less()
+        try:
+            sent = yield awaited
+        except GeneratorExit:
+            slot.close()
+            raise
+        except BaseException as thrown:
+            step = partial(slot.throw, thrown)
+        else:
+            step = partial(slot.send, sent)
 
 
 class _Iteration:

@@ -7,6 +7,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
+from types import CoroutineType
 from typing import Any, assert_never
 
 import structlog
@@ -18,7 +19,7 @@ from forebay.schemas import names
 from forebay.schemas.codec import UndecodableEvent, codec
 from forebay.schemas.event import PortalEvent
 
-from .calls import Calls
+from .calls import Begun, Calls
 from .commits import Commits
 from .dead_letters import Burial, Circumstances, DeadLetters, dead_letter
 from .handlers import Handler, Handlers
@@ -31,7 +32,7 @@ from .metrics import Tally, WorkerMetrics, build_metrics
 from .outcome import DONE, NOT_OURS, UNHANDLED, Done, Failed, NotOurs, Outcome, Undecodable
 from .ownership import Ownership, end
 from .reports import tell_dead, tell_fault, tell_outcome
-from .retry import Draw, Finish, GiveUp, RetryLimits, WaitThenAgain, backoff_s, decide
+from .retry import FINISH, Draw, Finish, GiveUp, RetryLimits, WaitThenAgain, backoff_s, decide
 from .settings import WorkerSettings
 from .slots import Slots
 
@@ -69,14 +70,15 @@ class Worker:
             retry_after_max_s=settings.retry_after_max_s,
         )
         self._group = settings.group.encode()
-        self._clock = clock
         self.health = Health()
         self.metrics = metrics or build_metrics(CollectorRegistry())
         self._tally = Tally(self.metrics)
         self._producer = queue.producer()
         self._consumer = queue.consumer(settings.topic, settings.group, session_s=settings.session_s)
         self._dead_letters = DeadLetters(self._producer, settings.topic, self.health)
-        self._calls = Calls(threads=settings.threads, deadline_s=settings.deadline_s, clock=clock)
+        self._calls = Calls(
+            threads=settings.threads, deadline_s=settings.deadline_s, took=self._tally.took, clock=clock
+        )
         self._held = Held(settings.max_held_records, settings.max_held_bytes)
         commits = Commits(self._consumer, queue.promises.note_bytes, self.health)
         self.ownership = Ownership(commits, self._held, self.metrics, grace_s=settings.drain_s)
@@ -127,6 +129,7 @@ class Worker:
     async def _commit_regularly(self) -> None:
         while True:
             await asyncio.sleep(self._settings.commit_interval_s)
+            self._tally.flush()
             await self.ownership.commit()
             self._lag.measure_age()
             self.metrics.held_records.set(self._held.records)
@@ -144,7 +147,9 @@ class Worker:
         event = self._decode(record)
         handler = self._find(event)
         try:
-            outcome = await self._call(handler, event, lane)
+            outcome = self._begin(handler, event, lane)
+            if isinstance(outcome, CoroutineType):
+                outcome = await outcome
             if lane.partition.is_cancelled and not isinstance(outcome, Done):
                 return _DROPPED
             self._tell(outcome, handler, event, lane)
@@ -153,7 +158,7 @@ class Worker:
             # A handler's error may break whoever looks at it, and one record must not end the worker.
             tell_fault(error, record)
             following = self._decide(Failed(error=error), handler, lane, record)
-        return await self._act(following, lane, record)
+        return self._finish(lane, record) if following is FINISH else await self._act(following, lane, record)
 
     def _decode(self, record: StoredRecord) -> PortalEvent | NotOurs | Undecodable:
         for name, value in record.headers:
@@ -167,16 +172,14 @@ class Worker:
     def _find(self, event: PortalEvent | NotOurs | Undecodable) -> Handler | None:
         return self._handlers.find(event.kind, event.name) if isinstance(event, PortalEvent) else None
 
-    async def _call(self, handler: Handler | None, event: PortalEvent | NotOurs | Undecodable, lane: Lane) -> Outcome:
+    def _begin(self, handler: Handler | None, event: PortalEvent | NotOurs | Undecodable, lane: Lane) -> Begun:
+        """The call of its handler, up to where that first waits."""
         if not isinstance(event, PortalEvent):
             return event
         if handler is None:
             return UNHANDLED
         lane.attempts += 1
-        began = self._clock()
-        outcome = await self._calls.call(handler, event)
-        self._tally.took(handler.name, self._clock() - began)
-        return outcome
+        return self._calls.begin(handler, event)
 
     def _tell(
         self, outcome: Outcome, handler: Handler | None, event: PortalEvent | NotOurs | Undecodable, lane: Lane
@@ -188,6 +191,9 @@ class Worker:
     def _decide(
         self, outcome: Outcome, handler: Handler | None, lane: Lane, record: StoredRecord
     ) -> Finish | WaitThenAgain | Burial:
+        if outcome is DONE:
+            # What nearly every event comes to; to ask `decide` takes as long as the rest of its way.
+            return FINISH
         tries = (handler and handler.tries) or self._settings.tries
         following = decide(
             outcome, self._limits, tries=tries, attempts=lane.attempts, waited_s=lane.waited_s, draw=self._draw
