@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from functools import partial
 from inspect import isawaitable, iscoroutine
-from types import CoroutineType, coroutine
-from typing import Any, TypeAlias, cast
+from types import coroutine
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -26,7 +26,7 @@ _log = structlog.get_logger(__name__)
 _BLOCKED_S = 0.25
 
 #: How a try ended, or when it waits for something, what to await to know.
-Begun: TypeAlias = "Outcome | CoroutineType[Any, Any, Outcome]"
+Begun: TypeAlias = Outcome | Coroutine[Any, Any, Outcome]
 
 
 class Calls:
@@ -51,33 +51,24 @@ class Calls:
     async def call(self, handler: Handler, event: PortalEvent) -> Outcome:
         """One try. An `async def` is cancelled at its deadline; a thread can't be, and is only reported as late."""
         begun = self.begin(handler, event)
-        return await begun if isinstance(begun, CoroutineType) else begun
+        return await begun if isinstance(begun, Coroutine) else begun
 
     def begin(self, handler: Handler, event: PortalEvent) -> Begun:
         """One try, up to where it first waits: its outcome when it never does, else what to await for it."""
-        deadline_s = handler.deadline_s or self._deadline_s
-        if handler.is_async:
-            return self._on_loop(handler, event, deadline_s)
-        return self._in_thread(handler, event, deadline_s)
-
-    def close(self) -> int:
-        """Take no more calls; gives the number of threads that still run a handler, and can't be stopped."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        return self._in_threads
-
-    def _on_loop(self, handler: Handler, event: PortalEvent, deadline_s: float) -> Begun:
+        if not handler.is_async:
+            return self._in_thread(handler, event, handler.deadline_s or self._deadline_s)
         # Each call has a context of its own: what a handler sets in it must not reach the next portal's.
         context = copy_context()
         began = self._clock()
         try:
-            coroutine = cast(Coroutine[Any, Any, object], handler.function(event))
+            coroutine: Any = handler.function(event)
             try:
                 awaited = context.run(coroutine.send, None)
             except StopIteration as end:
                 # Most calls that need nothing from outside end here, and never cost a timer.
                 outcome = DONE if end.value is None else self._returned(handler, end.value)
             else:
-                return self._to_its_end(handler, _rest(coroutine, awaited, context), deadline_s, began)
+                return self._to_its_end(handler, _rest(coroutine, awaited, context), began)
         except BaseException as error:
             # Nothing was awaited yet, so that even a GeneratorExit can only be the handler's.
             outcome = _raised(error)
@@ -88,7 +79,13 @@ class Calls:
             self._tell_once("blocking", handler, "handler held up the loop", seconds=round(seconds, 3), advice=advice)
         return outcome
 
-    async def _to_its_end(self, handler: Handler, rest: Awaitable[object], deadline_s: float, began: float) -> Outcome:
+    def close(self) -> int:
+        """Take no more calls; gives the number of threads that still run a handler, and can't be stopped."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        return self._in_threads
+
+    async def _to_its_end(self, handler: Handler, rest: Awaitable[object], began: float) -> Outcome:
+        deadline_s = handler.deadline_s or self._deadline_s
         watch = self._deadlines.start(deadline_s)
         try:
             outcome = self._returned(handler, await rest)

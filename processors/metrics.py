@@ -96,11 +96,14 @@ class Tally:
         seen = self._seconds.get(handler)
         if seen is None:
             seen = self._seconds[handler] = _Observations(_CALL_BUCKETS_S)
-        seen.add(seconds)
+        seen.counts[bisect_left(seen.bounds, seconds)] += 1
+        seen.total += seconds
 
     def finished(self, age_s: float) -> None:
         """An event is finished, so long after it was received."""
-        self._age_s.add(age_s)
+        seen = self._age_s
+        seen.counts[bisect_left(seen.bounds, age_s)] += 1
+        seen.total += age_s
 
     def died(self, reason: str) -> None:
         """A dead letter was written."""
@@ -120,20 +123,16 @@ class Tally:
 
 
 class _Observations:
-    """What a histogram is to hear of."""
+    """What a histogram is to hear of, already counted."""
 
-    __slots__ = ("_bounds", "_counts", "_total")
+    __slots__ = ("bounds", "counts", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = (*bounds, inf)
-        self._counts = [0] * len(self._bounds)
-        self._total = 0.0
-
-    def add(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._total += value
+        self.bounds = (*bounds, inf)
+        self.counts = [0] * len(self.bounds)
+        self.total = 0.0
 
     def move_to(self, histogram: BulkHistogram) -> None:
-        histogram.observe_all(self._counts, self._total)
-        self._counts = [0] * len(self._bounds)
-        self._total = 0.0
+        histogram.observe_all(self.counts, self.total)
+        self.counts = [0] * len(self.bounds)
+        self.total = 0.0

@@ -6,8 +6,7 @@ One process has one worker: one consumer, one event loop, and a fixed number of 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
-from types import CoroutineType
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, assert_never
 
 import structlog
@@ -15,9 +14,9 @@ from prometheus_client import CollectorRegistry
 
 from forebay.queues.contract import Queue, StoredRecord
 from forebay.queues.errors import QueueError
-from forebay.schemas import names
 from forebay.schemas.codec import UndecodableEvent, codec
 from forebay.schemas.event import PortalEvent
+from forebay.schemas.names import REPLAY_GROUP
 
 from .calls import Begun, Calls
 from .commits import Commits
@@ -32,7 +31,7 @@ from .metrics import Tally, WorkerMetrics, build_metrics
 from .outcome import DONE, NOT_OURS, UNHANDLED, Done, Failed, NotOurs, Outcome, Undecodable
 from .ownership import Ownership, end
 from .reports import tell_dead, tell_fault, tell_outcome
-from .retry import FINISH, Draw, Finish, GiveUp, RetryLimits, WaitThenAgain, backoff_s, decide
+from .retry import Draw, Finish, GiveUp, RetryLimits, WaitThenAgain, backoff_s, decide
 from .settings import WorkerSettings
 from .slots import Slots
 
@@ -145,11 +144,16 @@ class Worker:
         if lane.burial is not None:
             return await self._bury(lane, record, lane.burial)
         event = self._decode(record)
-        handler = self._find(event)
+        handler = self._handlers.find(event.kind, event.name) if isinstance(event, PortalEvent) else None
         try:
             outcome = self._begin(handler, event, lane)
-            if isinstance(outcome, CoroutineType):
+            if outcome is not DONE and isinstance(outcome, Coroutine):
                 outcome = await outcome
+            if outcome is DONE and handler is not None:
+                # What nearly every event comes to: told, decided and done without looking further.
+                self._tally.done(handler.name)
+                self._finish(lane, record)
+                return None
             if lane.partition.is_cancelled and not isinstance(outcome, Done):
                 return _DROPPED
             self._tell(outcome, handler, event, lane)
@@ -158,19 +162,17 @@ class Worker:
             # A handler's error may break whoever looks at it, and one record must not end the worker.
             tell_fault(error, record)
             following = self._decide(Failed(error=error), handler, lane, record)
-        return self._finish(lane, record) if following is FINISH else await self._act(following, lane, record)
+        return await self._act(following, lane, record)
 
     def _decode(self, record: StoredRecord) -> PortalEvent | NotOurs | Undecodable:
-        for name, value in record.headers:
-            if name == names.REPLAY_GROUP and value != self._group:
+        headers = record.headers
+        for name, value in headers:
+            if name == REPLAY_GROUP and value != self._group:
                 return NOT_OURS
         try:
-            return codec().decode(record.value, record.headers)
+            return codec().decode(record.value, headers)
         except UndecodableEvent as error:
             return Undecodable(error=error)
-
-    def _find(self, event: PortalEvent | NotOurs | Undecodable) -> Handler | None:
-        return self._handlers.find(event.kind, event.name) if isinstance(event, PortalEvent) else None
 
     def _begin(self, handler: Handler | None, event: PortalEvent | NotOurs | Undecodable, lane: Lane) -> Begun:
         """The call of its handler, up to where that first waits."""
@@ -185,15 +187,12 @@ class Worker:
         self, outcome: Outcome, handler: Handler | None, event: PortalEvent | NotOurs | Undecodable, lane: Lane
     ) -> None:
         self._tally.tried(handler.name if handler else "", outcome.label)
-        if outcome is not DONE and handler is not None and isinstance(event, PortalEvent):
+        if handler is not None and isinstance(event, PortalEvent):
             tell_outcome(outcome, handler, event, lane.attempts)
 
     def _decide(
         self, outcome: Outcome, handler: Handler | None, lane: Lane, record: StoredRecord
     ) -> Finish | WaitThenAgain | Burial:
-        if outcome is DONE:
-            # What nearly every event comes to; to ask `decide` takes as long as the rest of its way.
-            return FINISH
         tries = (handler and handler.tries) or self._settings.tries
         following = decide(
             outcome, self._limits, tries=tries, attempts=lane.attempts, waited_s=lane.waited_s, draw=self._draw

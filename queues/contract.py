@@ -5,7 +5,7 @@ Kafka's: a stream has partitions, a partition is a log of records with growing o
 has one committed offset a partition and each partition has at most one owner in a group.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,7 +55,7 @@ class StoredRecord(Protocol):
     def timestamp_ms(self) -> int: ...
 
     @property
-    def headers(self) -> tuple[tuple[str, bytes], ...]: ...
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
     @property
     def stream(self) -> str: ...

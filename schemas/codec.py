@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from io import BytesIO
-from typing import Any, cast
+from typing import Any
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from fastavro.schema import fingerprint, to_parsing_canonical_form
@@ -171,13 +171,12 @@ def _plain(schema: Any) -> Any:
     return schema
 
 
-def _read(source: BytesIO, writer: Any, reader: Any) -> Mapping[str, Any]:
+def _read(source: BytesIO, writer: Any, reader: Any) -> Any:
     try:
-        found = cast(Mapping[str, Any], schemaless_reader(source, writer, reader))
+        return schemaless_reader(source, writer, reader)
     # Hostile bytes make fastavro raise whatever its parts raise: EOFError, IndexError, UnicodeDecodeError, MemoryError…
     except Exception as error:
         raise UndecodableEvent(f"the record is broken: {type(error).__name__}: {error}") from error
-    return found
 
 
 def _why_unknown(value: bytes) -> str:

@@ -30,9 +30,9 @@ _LONGEST_TYPE = 200
 def told(headers: Headers) -> Told | None:
     """Which portal's event a record is, of which kind and name; None unless its headers are like ours."""
     event_id, source, type_ = _attributes(headers)
-    if not event_id or not event_id.isascii() or source[:2] != _SOURCE or len(type_) > _LONGEST_TYPE:
+    if not event_id or not event_id.isascii() or source[:2] != _SOURCE:
         return None
-    kind_and_name = _kind_and_name(type_)
+    kind_and_name = _kind_and_name(type_) if len(type_) <= _LONGEST_TYPE else None
     try:
         portal = source[2:].decode()
     except UnicodeDecodeError:
@@ -52,12 +52,10 @@ def member_id(headers: Headers) -> str | None:
 
 def _attributes(headers: Headers) -> tuple[bytes, bytes, bytes]:
     """Id, source and type, each empty when it is missing."""
-    try:
+    if len(headers) > len(_AS_WRITTEN):
         _, (first, event_id), (second, source), (third, type_) = headers[:4]
-    except ValueError:
-        return b"", b"", b""
-    if (first, second, third) == _AS_WRITTEN:
-        return event_id, source, type_
+        if (first, second, third) == _AS_WRITTEN:
+            return event_id, source, type_
     found = dict(headers)
     return found.get(names.CE_ID, b""), found.get(names.CE_SOURCE, b""), found.get(names.CE_TYPE, b"")
 

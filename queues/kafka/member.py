@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from threading import Thread
-from typing import cast
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -43,6 +42,9 @@ _TOO_OLD = (KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE)
 
 #: What says that a partition has nothing at the place where the group stands.
 _NOWHERE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+
+#: No partition has this number.
+_NONE = -1
 
 #: Records by partition and the epoch in which they were read.
 _Read = dict[tuple[int, int], list[StoredRecord]]
@@ -186,13 +188,14 @@ class Member:
     def _sort(self, messages: Sequence[Message], batches: _Read) -> None:
         epochs, stream = self._rebalances.epochs, self._stream
         for partition, run in groupby(messages, Message.partition):
-            # An error may have no partition, and then it is none of ours.
-            epoch = epochs.get(cast(int, partition))
+            # Only an error may have no partition.
+            number = _NONE if partition is None else partition
+            epoch = epochs.get(number)
             for message in run:
                 if (error := message.error()) is not None:
                     self._hear_of(error, partition)
                 elif epoch is not None:
-                    batches[cast(int, partition), epoch].append(KafkaRecord(message, stream))
+                    batches[number, epoch].append(KafkaRecord(message, stream, number))
 
     def _hand_over(self, read: _Read) -> None:
         # A partition can go while the next are read, and what waited of it is forgotten then: this must not come after.

@@ -30,7 +30,7 @@ class Reader:
         offset -= 1
         while offset < end - 1 and len(found) < max_records:
             for message in self._next(client, max_records - len(found)):
-                offset = self._take(message, stream, found)
+                offset = self._take(message, stream, partition, found)
         self._place = (stream, partition, offset + 1)
         return found
 
@@ -42,11 +42,11 @@ class Reader:
             raise QueueUnavailable(self._faults.text(otherwise=silence))
         return [first, *client.consume(count - 1, 0)] if count > 1 else [first]
 
-    def _take(self, message: Message, stream: str, found: list[StoredRecord]) -> int:
+    def _take(self, message: Message, stream: str, partition: int, found: list[StoredRecord]) -> int:
         """Add the message's record, if it is one; the last offset that lies behind us then."""
         error = message.error()
         if error is None:
-            found.append(KafkaRecord(message, stream))
+            found.append(KafkaRecord(message, stream, partition))
             return found[-1].offset
         if error.code() != KafkaError._PARTITION_EOF:
             raise of_request(error, stream)

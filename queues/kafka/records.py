@@ -1,11 +1,12 @@
 """Between our records and Kafka's."""
 
+from collections.abc import Sequence
 from operator import itemgetter
-from typing import cast
+from typing import Any
 
 from confluent_kafka import Message
 
-Headers = tuple[tuple[str, bytes], ...]
+Headers = Sequence[tuple[str, bytes]]
 
 _VALUE = itemgetter(1)
 
@@ -18,22 +19,23 @@ class KafkaRecord:
 
     __slots__ = ("_message", "key", "offset", "partition", "stream", "timestamp_ms", "value")
 
-    def __init__(self, message: Message, stream: str) -> None:
-        self._message, self.stream = message, stream
+    def __init__(self, message: Message, stream: str, partition: int) -> None:
+        # Any: the client's types say of headers that they may be anything that one may give it, too.
+        self._message: Any = message
+        self.stream, self.partition = stream, partition
         key = message.key()
         self.key = key.decode("utf-8", "backslashreplace") if key else ""
         self.value = message.value() or b""
         self.timestamp_ms = message.timestamp()[1]
-        self.partition = message.partition() or 0
         self.offset = message.offset() or 0
 
     @property
     def headers(self) -> Headers:
-        """Made when it is asked for: while the record waits, the client's own form takes a third of the memory."""
-        found = cast(list[tuple[str, bytes | None]] | None, self._message.headers())
+        """Made when it is asked for: a record that waits is smaller without them."""
+        found: list[tuple[str, bytes]] | None = self._message.headers()
         if not found:
             return ()
         # Taken as the client gives them, without a look at each, when nothing is empty: so are nearly all of ours.
         if all(map(_VALUE, found)):
-            return tuple(cast(list[tuple[str, bytes]], found))
-        return tuple((name, value or b"") for name, value in found)
+            return found
+        return [(name, value or b"") for name, value in found]
