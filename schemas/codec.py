@@ -40,10 +40,12 @@ class UndecodableEvent(ForebayError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Version:
-    """A schema that records were written with, cut in two, and what this version reads them as."""
+    """A schema that records were written with, whole and cut in two, and what this version reads them as."""
 
+    writer: Any
     writer_head: Any
     writer_body: Any
+    reader: Any
     reader_head: Any
     reader_body: Any
 
@@ -100,10 +102,8 @@ class _Reading:
         """As in `Unread`."""
         if name == "body":
             return {"body": self.body}
-        if name == "id" and (event_id := envelope.event_id(self._headers)):
-            return {"id": event_id}
-        if name == "member_id" and (member_id := envelope.member_id(self._headers)):
-            return {"member_id": member_id}
+        if name == "id":
+            return {"id": envelope.event_id(self._headers)}
         return self.head()
 
     def head(self) -> dict[str, Any]:
@@ -115,19 +115,30 @@ class _Reading:
 
     def body(self) -> Body:
         """As in `BodySource`."""
-        self._read_head()
-        rest = BytesIO(self._value)
-        rest.seek(self._body_at)
-        return _body(_read(rest, self._version.writer_body, self._version.reader_body))
+        version = self._version
+        if self._raw is not None:
+            return _body(self._read(self._body_at, version.writer_body, version.reader_body)[0])
+        # Both at once take less than one after the other.
+        raw, _ = self._read(_HEADER_BYTES, version.writer, version.reader)
+        self._check(raw)
+        return _body(raw)
 
     def _read_head(self) -> Mapping[str, Any]:
         if self._raw is None:
-            rest = BytesIO(self._value)
-            rest.seek(_HEADER_BYTES)
-            raw = _read(rest, self._version.writer_head, self._version.reader_head)
+            raw, end = self._read(_HEADER_BYTES, self._version.writer_head, self._version.reader_head)
             self._check(raw)
-            self._raw, self._body_at = raw, rest.tell()
+            self._raw, self._body_at = raw, end
         return self._raw
+
+    def _read(self, start: int, writer: Any, reader: Any) -> tuple[Any, int]:
+        """What stands at the place, and where it ends."""
+        source = BytesIO(self._value)
+        source.seek(start)
+        try:
+            return schemaless_reader(source, writer, reader), source.tell()
+        # Hostile bytes make fastavro raise whatever its parts raise: EOFError, IndexError, UnicodeDecodeError…
+        except Exception as error:
+            raise UndecodableEvent(f"the record is broken: {type(error).__name__}: {error}") from error
 
     def _check(self, raw: Mapping[str, Any]) -> None:
         if self._told is None:
@@ -136,9 +147,6 @@ class _Reading:
         found = (raw["portal"], raw["kind"], raw["name"], raw["id"])
         if told != found:
             raise UndecodableEvent(f"the record's headers tell of another event, {told}, than its value, {found}")
-        member_id = envelope.member_id(self._headers)
-        if member_id and member_id != raw["member_id"]:
-            raise UndecodableEvent("the record's headers name another member_id than its value")
 
 
 def _fingerprint(schema: Schema) -> bytes:
@@ -148,9 +156,21 @@ def _fingerprint(schema: Schema) -> bytes:
 
 def _version(writer: Schema, reader: Schema) -> _Version:
     head, body = _cut(writer)
-    # Without a reader schema fastavro skips the resolution of one against the other.
-    reader_head, reader_body = (None, None) if writer is reader else _cut(reader)
-    return _Version(writer_head=head, writer_body=body, reader_head=reader_head, reader_body=reader_body)
+    whole = parse_schema(_plain(writer))
+    if writer is reader:
+        # Without a reader schema fastavro skips the resolution of one against the other.
+        return _Version(
+            writer=whole, writer_head=head, writer_body=body, reader=None, reader_head=None, reader_body=None
+        )
+    reader_head, reader_body = _cut(reader)
+    return _Version(
+        writer=whole,
+        writer_head=head,
+        writer_body=body,
+        reader=parse_schema(_plain(reader)),
+        reader_head=reader_head,
+        reader_body=reader_body,
+    )
 
 
 def _cut(schema: Schema) -> tuple[Any, Any]:
@@ -169,14 +189,6 @@ def _plain(schema: Any) -> Any:
     if isinstance(schema, list):
         return [_plain(item) for item in schema]
     return schema
-
-
-def _read(source: BytesIO, writer: Any, reader: Any) -> Any:
-    try:
-        return schemaless_reader(source, writer, reader)
-    # Hostile bytes make fastavro raise whatever its parts raise: EOFError, IndexError, UnicodeDecodeError, MemoryError…
-    except Exception as error:
-        raise UndecodableEvent(f"the record is broken: {type(error).__name__}: {error}") from error
 
 
 def _why_unknown(value: bytes) -> str:

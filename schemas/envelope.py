@@ -40,14 +40,9 @@ def told(headers: Headers) -> Told | None:
     return (portal, *kind_and_name) if portal and kind_and_name else None
 
 
-def event_id(headers: Headers) -> str | None:
+def event_id(headers: Headers) -> str:
     """The event's id, of headers that told an event."""
-    return _text(_attributes(headers)[0])
-
-
-def member_id(headers: Headers) -> str | None:
-    """The portal's member_id; None when the headers don't say whether it has one."""
-    return _text(dict(headers).get(names.MEMBER_ID, b""))
+    return _attributes(headers)[0].decode()
 
 
 def _attributes(headers: Headers) -> tuple[bytes, bytes, bytes]:
@@ -63,13 +58,9 @@ def _attributes(headers: Headers) -> tuple[bytes, bytes, bytes]:
 @lru_cache(_REMEMBERED)
 def _kind_and_name(type_: bytes) -> tuple[str, str] | None:
     """`com.bitrix24.event.ONCRMDEALADD` → `("event", "ONCRMDEALADD")`; without a name the last part is missing."""
-    text = _text(type_) or ""
-    kind, _, name = text.removeprefix(_TYPE).partition(".")
-    return (kind, name) if text.startswith(_TYPE) and kind in KINDS else None
-
-
-def _text(raw: bytes) -> str | None:
     try:
-        return raw.decode() or None
+        text = type_.decode()
     except UnicodeDecodeError:
         return None
+    kind, _, name = text.removeprefix(_TYPE).partition(".")
+    return (kind, name) if text.startswith(_TYPE) and kind in KINDS else None

@@ -64,6 +64,9 @@ class Unread(Protocol):
     def __call__(self, name: str, /) -> Mapping[str, object]:
         """The attribute of that name, and what came to light with it; may raise `UndecodableEvent`."""
 
+    def body(self) -> Body:
+        """As `BodySource`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PortalEvent:
@@ -112,7 +115,8 @@ class PortalEvent:
 
     @cached_property
     def _body(self) -> Body:
-        return self.body()
+        unread: Unread | None = self.__dict__.get("_unread")
+        return self.body() if unread is None else unread.body()
 
     @property
     def fields(self) -> Mapping[str, str]:
@@ -126,8 +130,9 @@ class PortalEvent:
 
     def _tree(self, top: str | None = None) -> dict[str, Node]:
         """The nested view of the whole body, or of what is under one name."""
-        if self._body.as_sent is None:
-            return nest(self.fields.items(), top)
+        body = self._body
+        if body.as_sent is None:
+            return nest(body.fields.items(), top)
         texts = ((path.decode(errors="replace"), value.decode(errors="replace")) for path, value in self.pairs)
         return nest(texts, top)
 

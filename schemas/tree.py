@@ -1,6 +1,7 @@
 """From the flat pairs of a form to the nested view of them, by PHP's rules."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 #: A node of the view: a string, a map, or a list where a map's keys were exactly 0…n-1.
 Node = str | dict[str, "Node"] | list["Node"]
@@ -9,17 +10,28 @@ _Map = dict[str, "str | _Map"]
 #: A longer key is no index: PHP's integers end at 19 digits, and Python's conversion costs quadratic time.
 _INDEX_DIGITS = 19
 
+#: Whatever begins with a letter comes after it, and is no index.
+_BEHIND_DIGITS = ":"
 
-def keys_of(path: str) -> list[str]:
-    """`data[FIELDS][ID]` → `["data", "FIELDS", "ID"]`, as PHP reads the name of a variable.
+#: An application's events have the same few hundred paths all the time; what comes from elsewhere is not kept whole.
+_REMEMBERED = 4096
+_REMEMBERED_CHARS = 100
+
+
+def keys_of(path: str) -> Sequence[str]:
+    """`data[FIELDS][ID]` → `("data", "FIELDS", "ID")`, as PHP reads the name of a variable.
 
     An empty bracket is the key `""` (the next free index). In the first key a space, a dot, and a bracket that is
     never closed become `_`; what stands between or behind the brackets is dropped. (php-src, main/php_variables.c.)
     """
+    return _remembered_keys(path) if len(path) <= _REMEMBERED_CHARS else _keys(path)
+
+
+def _keys(path: str) -> tuple[str, ...]:
     path = path.lstrip(" ").partition("\0")[0]
     first, bracket, rest = path.partition("[")
     if not bracket or "]" not in rest:
-        return [path.replace("[", "_", 1).replace(".", "_").replace(" ", "_")]
+        return (path.replace("[", "_", 1).replace(".", "_").replace(" ", "_"),)
     keys = [first.replace(".", "_").replace(" ", "_")]
     while bracket:
         inner, closed, rest = rest.partition("]")
@@ -29,7 +41,10 @@ def keys_of(path: str) -> list[str]:
         bracket, rest = rest[:1], rest[1:]
         if bracket != "[":
             break
-    return keys
+    return tuple(keys)
+
+
+_remembered_keys = lru_cache(_REMEMBERED)(_keys)
 
 
 def nest(pairs: Iterable[tuple[str, str]], only: str | None = None) -> dict[str, Node]:
@@ -48,11 +63,12 @@ def nest(pairs: Iterable[tuple[str, str]], only: str | None = None) -> dict[str,
 
 
 def _perhaps_under(name: str, pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Without most of the pairs that are under other names: a look at the first letters costs less than `keys_of`."""
-    return [pair for pair in pairs if pair[0].startswith((name, " "))]
+    """Without most of the pairs that are under other names: a look at the first letter costs less than their keys."""
+    first = name[0] + " "
+    return [pair for pair in pairs if pair[0][:1] in first]
 
 
-def _put(top: _Map, keys: list[str], value: str, free: dict[int, int]) -> None:
+def _put(top: _Map, keys: Sequence[str], value: str, free: dict[int, int]) -> None:
     here = top
     for key in keys[:-1]:
         key = _index(here, key, free)
@@ -65,6 +81,8 @@ def _put(top: _Map, keys: list[str], value: str, free: dict[int, int]) -> None:
 
 def _index(node: _Map, key: str, free: dict[int, int]) -> str:
     """The key, or for an empty one the node's next free index, which `free` remembers by the node's identity."""
+    if key >= _BEHIND_DIGITS:
+        return key
     index = int(key) if key.isascii() and key.isdecimal() and len(key) < _INDEX_DIGITS else None
     if key and index is None:
         return key
@@ -80,6 +98,6 @@ def _listed(node: "str | _Map") -> Node:
     if isinstance(node, str):
         return node
     shown = {key: _listed(child) for key, child in node.items()}
-    if shown and all(key == str(index) for index, key in enumerate(shown)):
+    if "0" in shown and all(key == str(index) for index, key in enumerate(shown)):
         return list(shown.values())
     return shown

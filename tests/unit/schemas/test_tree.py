@@ -23,7 +23,7 @@ from forebay.schemas.tree import keys_of, nest
     ],
 )
 def test_a_path_is_read_as_php_reads_it(path: str, expected: list[str]) -> None:
-    assert keys_of(path) == expected
+    assert list(keys_of(path)) == expected
 
 
 @pytest.mark.parametrize(
