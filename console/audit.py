@@ -7,7 +7,7 @@ from time import monotonic
 
 from forebay.queues.contract import Inspector, Queue, StoredRecord
 from forebay.queues.errors import QueueError
-from forebay.schemas.codec import UndecodableEvent, codec
+from forebay.schemas.codec import Codec, UndecodableEvent, codec
 from forebay.schemas.event import PortalEvent
 
 from .reading import between
@@ -29,6 +29,7 @@ class Audit:
 
     accepted: Mapping[str, tuple[int, int]]
     numbers: Mapping[tuple[str, str | None], int]
+    codec: Codec = field(default_factory=codec)
     seen: set[str] = field(default_factory=set)
     #: Portal's number → the highest sequence number that stands in the queue so far.
     highest: dict[int, int] = field(default_factory=dict)
@@ -49,7 +50,7 @@ class Audit:
     def see(self, record: StoredRecord) -> None:
         """Take the next record of a partition."""
         try:
-            event = codec().decode(record.value)
+            event = self.codec.decode(record.value)
             number = self.numbers.get((event.portal, event.member_id))
             if number is not None:
                 self._see(event, number, int(event.fields[SEQUENCE_PATH]))

@@ -47,8 +47,8 @@ class UnknownSchemaId(UndecodableEvent):
 
     def __init__(self, schema_id: int) -> None:
         super().__init__(
-            f"the record's schema has the id {schema_id} of a schema registry, and is not known here; "
-            "set schema_registry_url to the registry of whoever wrote it"
+            f"the record's schema has the id {schema_id} of a schema registry, and is none that is known here "
+            "(setting schema_registry_url)"
         )
         self.schema_id = schema_id
 
@@ -88,6 +88,16 @@ class Codec:
             return False
         self._registered[_registry_prefix(schema_id)] = version
         return True
+
+    def unknown_id(self, value: bytes) -> int | None:
+        """The id that must be learnt before the value can be decoded; None where none would help."""
+        try:
+            self._written_with(value)
+        except UnknownSchemaId as error:
+            return error.schema_id
+        except UndecodableEvent:
+            pass
+        return None
 
     def write_with(self, schema_id: int) -> None:
         """Encode in Confluent's wire format from now on, with the id that a registry gave the newest schema."""
