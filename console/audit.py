@@ -7,7 +7,7 @@ from time import monotonic
 
 from forebay.queues.contract import Inspector, Queue, StoredRecord
 from forebay.queues.errors import QueueError
-from forebay.schemas.codec import Codec, UndecodableEvent, codec
+from forebay.schemas.codec import Codec, UndecodableEvent, UnknownSchemaId, codec
 from forebay.schemas.event import PortalEvent
 
 from .reading import between
@@ -36,6 +36,8 @@ class Audit:
     out_of_order: int = 0
     twice: int = 0
     changed: int = 0
+    #: Records whose schema's id could not be learnt: what they are is not known, and so nothing of the rest.
+    unread: int = 0
 
     @property
     def lost(self) -> int:
@@ -54,6 +56,8 @@ class Audit:
             number = self.numbers.get((event.portal, event.member_id))
             if number is not None:
                 self._see(event, number, int(event.fields[SEQUENCE_PATH]))
+        except UnknownSchemaId:
+            self.unread += 1
         except (UndecodableEvent, KeyError, ValueError):
             self.changed += 1
 

@@ -124,4 +124,7 @@ async def _send(
             return Report(count=plan.count, outcome=load.outcome, audit=None, unchecked=unchecked)
         audit = Audit(accepted=load.outcome.accepted, numbers=portal_numbers(bodies.portals), codec=codec)
         await check(audit, inspector, settings.topic, since)
+        if audit.unread:
+            unchecked = f"the schema ids of {audit.unread:,} records can't be learnt (schema_registry_url)"
+            return Report(count=plan.count, outcome=load.outcome, audit=None, unchecked=unchecked)
         return Report(count=plan.count, outcome=load.outcome, audit=audit)
