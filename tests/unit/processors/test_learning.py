@@ -14,7 +14,6 @@ from forebay.queues.registry.errors import RegistryError, RegistryRefused, Regis
 from forebay.queues.registry.teacher import Teacher
 from forebay.schemas.codec import Codec, UnknownSchemaId, new_codec, schema_texts
 
-
 T = TypeVar("T")
 
 
