@@ -7,7 +7,7 @@ from time import monotonic
 
 from forebay.queues.contract import Inspector, Queue, StoredRecord
 from forebay.queues.errors import QueueError
-from forebay.schemas.codec import UndecodableEvent, codec
+from forebay.schemas.codec import Codec, UndecodableEvent, UnknownSchemaId, codec
 from forebay.schemas.event import PortalEvent
 
 from .reading import between
@@ -29,12 +29,15 @@ class Audit:
 
     accepted: Mapping[str, tuple[int, int]]
     numbers: Mapping[tuple[str, str | None], int]
+    codec: Codec = field(default_factory=codec)
     seen: set[str] = field(default_factory=set)
     #: Portal's number → the highest sequence number that stands in the queue so far.
     highest: dict[int, int] = field(default_factory=dict)
     out_of_order: int = 0
     twice: int = 0
     changed: int = 0
+    #: Records whose schema's id could not be learnt: what they are is not known, and so nothing of the rest.
+    unread: int = 0
 
     @property
     def lost(self) -> int:
@@ -49,10 +52,12 @@ class Audit:
     def see(self, record: StoredRecord) -> None:
         """Take the next record of a partition."""
         try:
-            event = codec().decode(record.value)
+            event = self.codec.decode(record.value)
             number = self.numbers.get((event.portal, event.member_id))
             if number is not None:
                 self._see(event, number, int(event.fields[SEQUENCE_PATH]))
+        except UnknownSchemaId:
+            self.unread += 1
         except (UndecodableEvent, KeyError, ValueError):
             self.changed += 1
 

@@ -5,17 +5,18 @@ import os
 import platform
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from time import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from forebay.queues.errors import QueueError
+from forebay.queues.findings import Finding, State
 from forebay.schemas.names import streams
 
 from .reading import inspected, opened
+from .registry import registry_findings
 from .versions import version_of
 
 if TYPE_CHECKING:
@@ -41,29 +42,12 @@ _LISTED = 4
 _LIBRARIES = ("falcon", "gunicorn", "fastavro", "sqlalchemy", "confluent-kafka", "uvloop", "pydantic")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at."""
-
-    check: str
-    state: Literal["ok", "warn", "fail"]
-    detail: str
-    remedy: str = ""
-
-    def row(self) -> dict[str, object]:
-        """The finding for programs."""
-        return {"check": self.check, "state": self.state, "detail": self.detail, "remedy": self.remedy}
-
-    def text(self) -> str:
-        """The finding for people."""
-        return f"{self.state:<5}{self.check}: {self.detail}" + (f"  → {self.remedy}" if self.remedy else "")
-
-
 async def examined(loaded: "Loaded") -> list[Finding]:
     """Everything that was found, settings first."""
     settings = loaded.settings
     found = [*_versions(), *_settings(loaded), *_keys(settings), *_auth(settings), *_disk(settings), *_clock()]
-    return found + [finding async for finding in _queue(settings)]
+    found += [finding async for finding in _queue(settings)]
+    return found + [finding async for finding in registry_findings(settings)]
 
 
 def _versions() -> Iterator[Finding]:
@@ -108,7 +92,7 @@ def _auth(settings: "Settings") -> Iterator[Finding]:
 def _disk(settings: "Settings") -> Iterator[Finding]:
     folder = _existing(settings.data_dir.absolute())
     free = shutil.disk_usage(folder).free
-    state: Literal["ok", "warn", "fail"] = "fail" if free < _TOO_LOW_BYTES else "warn" if free < _LOW_BYTES else "ok"
+    state: State = "fail" if free < _TOO_LOW_BYTES else "warn" if free < _LOW_BYTES else "ok"
     yield Finding(
         check="disk",
         state=state,

@@ -38,12 +38,14 @@ def commands(name: str) -> typer.Typer:
         as_json: AsJson = False,
     ) -> None:
         """List what is open: neither replayed nor discarded."""
+        from forebay.schemas.codec import new_codec
+
         from .output import show
         from .resolving import open_letters
         from .running import run
 
         wanted = _filter((), portal, event, error, since, until)
-        found = run(open_letters(invocation(context).settings(), name, wanted))
+        found = run(open_letters(invocation(context).settings(), new_codec(), name, wanted))
         show([letter.row() for letter in found], as_json=as_json)
 
     @group.command("show")
@@ -51,16 +53,18 @@ def commands(name: str) -> typer.Typer:
         context: typer.Context, letter: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJson = False
     ) -> None:
         """Show everything that is known of one: its error, its traceback, what was sent."""
+        from forebay.schemas.codec import new_codec
+
         from .details import show_details
         from .resolving import open_letters
         from .running import run
 
         wanted = _filter((letter,), None, None, None, None, None)
-        settings = invocation(context).settings()
-        found = run(open_letters(settings, name, wanted))
+        settings, codec = invocation(context).settings(), new_codec()
+        found = run(open_letters(settings, codec, name, wanted))
         if not found:
             raise WrongUsage(f"nothing open has the id {letter}; `forebay {name} list` shows what is")
-        show_details(found, settings.seal_key_bytes(), as_json=as_json)
+        show_details(found, settings.seal_key_bytes(), codec, as_json=as_json)
 
     if name == "dead":
 
@@ -128,6 +132,8 @@ def _filter(
 def _resolve(
     context: typer.Context, name: str, how: str, wanted: "Filter", everything: bool, flags: tuple[bool, bool, bool]
 ) -> None:
+    from forebay.schemas.codec import new_codec
+
     from .letters import BOXES, Filter
     from .output import note, on_terminal, show
     from .progress import progress
@@ -138,7 +144,7 @@ def _resolve(
     if (wanted == Filter()) is not everything:
         raise WrongUsage(f"say which to {how}: ids or a filter (--portal, --error, …), or --all and none of them")
     settings = invocation(context).settings()
-    found = run(open_letters(settings, name, wanted))
+    found = run(open_letters(settings, new_codec(), name, wanted))
     rows = [letter.row() for letter in found]
     show(rows, as_json=as_json)
     if dry_run or not rows:

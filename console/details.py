@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from forebay.schemas import names
-from forebay.schemas.codec import UndecodableEvent, codec
+from forebay.schemas.codec import Codec, UndecodableEvent
 
 from .letters import Letter, headers_of
 from .output import clean, line, show_json
@@ -11,39 +11,40 @@ from .tail import event_row
 from .unsealing import CannotOpen, body_text
 
 
-def show_details(letters: Sequence[Letter], keys: Mapping[str, bytes], *, as_json: bool) -> None:
+def show_details(letters: Sequence[Letter], keys: Mapping[str, bytes], codec: Codec, *, as_json: bool) -> None:
     """Print the letters, each as one object or as a page. The keys open sealed bodies."""
     for letter in letters:
-        details = _details(letter, keys)
+        details = _details(letter, keys, codec)
         if as_json:
             show_json([details])
         else:
             _page(details)
 
 
-def _details(letter: Letter, keys: Mapping[str, bytes]) -> dict[str, object]:
+def _details(letter: Letter, keys: Mapping[str, bytes], codec: Codec) -> dict[str, object]:
     headers = headers_of(letter.record)
     return {
         **letter.row(),
         "group": headers.get(names.DEAD_GROUP),
         "handler": headers.get(names.DEAD_HANDLER),
         "traceback": headers.get(names.DEAD_TRACEBACK),
-        **_content(letter, headers, keys),
+        **_content(letter, headers, keys, codec),
         "sealed_with": headers.get(names.QUARANTINE_KEY_ID),
     }
 
 
-def _content(letter: Letter, headers: Mapping[str, str], keys: Mapping[str, bytes]) -> dict[str, object]:
+def _content(letter: Letter, headers: Mapping[str, str], keys: Mapping[str, bytes], codec: Codec) -> dict[str, object]:
     """The event with its address; of what is none, the body as text, or why it can't be read."""
     try:
-        event = codec().decode(letter.record.value)
+        event = codec.decode(letter.record.value)
+        shown = event_row(event)
     except UndecodableEvent:
         address = {"path": headers.get(names.QUARANTINE_PATH), "query": headers.get(names.QUARANTINE_QUERY)}
         try:
             return {**address, "event": None, "body": body_text(letter.record, keys), "unreadable": None}
         except CannotOpen as error:
             return {**address, "event": None, "body": None, "unreadable": str(error)}
-    return {"path": event.path, "query": event.query, "event": event_row(event), "body": None, "unreadable": None}
+    return {"path": event.path, "query": event.query, "event": shown, "body": None, "unreadable": None}
 
 
 def _page(details: dict[str, object]) -> None:

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from forebay.queues.contract import Bounds, Inspector, StoredRecord
 from forebay.schemas import names
-from forebay.schemas.codec import UndecodableEvent, codec
+from forebay.schemas.codec import Codec, UndecodableEvent
 
 from .reading import between, partitions_of
 from .times import from_ms, iso
@@ -80,10 +80,10 @@ def headers_of(record: StoredRecord) -> dict[str, str]:
     return {name: value.decode(errors="replace") for name, value in record.headers}
 
 
-def dead_letter(record: StoredRecord) -> Letter:
+def dead_letter(record: StoredRecord, codec: Codec) -> Letter:
     """A record of the dead letters."""
     headers = headers_of(record)
-    event_id, name = _identity(record, headers)
+    event_id, name = _identity(record, headers, codec)
     return Letter(
         id=event_id,
         name=name,
@@ -95,8 +95,8 @@ def dead_letter(record: StoredRecord) -> Letter:
     )
 
 
-def quarantined(record: StoredRecord) -> Letter:
-    """A record of the quarantine; nothing of it was ever tried, and it has no name."""
+def quarantined(record: StoredRecord, codec: Codec) -> Letter:
+    """A record of the quarantine: no event, so the codec is not asked; never tried, and without a name."""
     headers = headers_of(record)
     return Letter(
         id=headers.get(names.QUARANTINE_ID) or _place(record),
@@ -109,9 +109,9 @@ def quarantined(record: StoredRecord) -> Letter:
     )
 
 
-def _identity(record: StoredRecord, headers: dict[str, str]) -> tuple[str, str | None]:
+def _identity(record: StoredRecord, headers: dict[str, str], codec: Codec) -> tuple[str, str | None]:
     try:
-        event = codec().decode(record.value)
+        event = codec.decode(record.value)
     except UndecodableEvent:
         return headers.get(names.CE_ID) or _place(record), None
     return event.id, event.name
@@ -161,7 +161,7 @@ class Box:
 
     what: str
     stream: Callable[[str], str]
-    read: Callable[[StoredRecord], Letter]
+    read: Callable[[StoredRecord, Codec], Letter]
 
 
 BOXES = {
@@ -170,9 +170,9 @@ BOXES = {
 }
 
 
-async def letters(inspector: Inspector, box: Box, topic: str, wanted: Filter) -> AsyncIterator[Letter]:
+async def letters(inspector: Inspector, codec: Codec, box: Box, topic: str, wanted: Filter) -> AsyncIterator[Letter]:
     """The box's open letters that are meant."""
     async for record in open_records(inspector, box.stream(topic), wanted.portal):
-        letter = box.read(record)
+        letter = box.read(record, codec)
         if wanted.takes(letter):
             yield letter

@@ -10,9 +10,11 @@ from forebay.queues.contract import Producer, Record
 from forebay.queues.errors import QueueError
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
+from forebay.schemas.codec import Codec, new_codec
 
+from .learning import decodable
 from .letters import BOXES, Filter, Letter, headers_of, letters, without
-from .reading import inspected, opened
+from .reading import opened
 from .times import iso, to_ms, utc_now
 
 #: Letters under way at once; a crash repeats no more of them. Enough for one group commit of the queue.
@@ -90,22 +92,22 @@ async def batches(found: AsyncIterator[Letter]) -> AsyncIterator[list[Letter]]:
         yield batch
 
 
-async def open_letters(settings: QueueSettings, name: str, wanted: Filter) -> list[Letter]:
-    """The open letters of the box of that name, the oldest first."""
-    async with opened(settings) as queue, inspected(queue) as inspector:
-        found = [letter async for letter in letters(inspector, BOXES[name], settings.topic, wanted)]
+async def open_letters(settings: QueueSettings, codec: Codec, name: str, wanted: Filter) -> list[Letter]:
+    """The open letters of the box of that name, the oldest first; the codec can decode them afterwards."""
+    async with opened(settings) as queue, decodable(settings, queue, codec) as inspector:
+        found = [letter async for letter in letters(inspector, codec, BOXES[name], settings.topic, wanted)]
     return sorted(found, key=lambda letter: letter.at)
 
 
 async def resolve(settings: QueueSettings, name: str, how: str, wanted: Filter, told: Callable[[int], None]) -> int:
     """Replay or discard the open letters of the box, and return how many; `told` hears how many are done by then."""
-    done = 0
-    async with opened(settings) as queue, inspected(queue) as inspector, AsyncExitStack() as stack:
+    done, codec = 0, new_codec()
+    async with opened(settings) as queue, decodable(settings, queue, codec) as inspector, AsyncExitStack() as stack:
         producer = queue.producer()
         stack.push_async_callback(producer.close)
         resolver = Resolver(producer=producer, topic=settings.topic)
         act = resolver.replay if how == "replay" else resolver.discard
-        async for batch in batches(letters(inspector, BOXES[name], settings.topic, wanted)):
+        async for batch in batches(letters(inspector, codec, BOXES[name], settings.topic, wanted)):
             await act(batch)
             done += len(batch)
             told(done)

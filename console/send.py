@@ -102,22 +102,29 @@ async def _send(
 ) -> "Report":
     from random import Random, SystemRandom
 
+    from forebay.schemas.codec import new_codec
+
     from .audit import Audit, check, noted
     from .connection import target_of
+    from .learning import decodable
     from .load import Load, portal_numbers
     from .progress import watched
-    from .reading import inspected, opened
+    from .reading import opened
     from .report import Report
     from .simulated import Bodies
 
     rng = Random(SystemRandom().getrandbits(64) if seed is None else seed)  # noqa: S311 - simulates, keeps no secret
     bodies = Bodies(portals, token or _token(settings), rng)
     load = Load(plan, target_of(url), bodies, rng)
-    async with opened(settings) as queue, inspected(queue) as inspector:
+    codec = new_codec()
+    async with opened(settings) as queue, decodable(settings, queue, codec) as inspector:
         since, unchecked = await noted(queue, inspector, settings.topic)
         await watched(load, plan.count, sys.stderr)
         if since is None:
             return Report(count=plan.count, outcome=load.outcome, audit=None, unchecked=unchecked)
-        audit = Audit(accepted=load.outcome.accepted, numbers=portal_numbers(bodies.portals))
+        audit = Audit(accepted=load.outcome.accepted, numbers=portal_numbers(bodies.portals), codec=codec)
         await check(audit, inspector, settings.topic, since)
+        if audit.unread:
+            unchecked = f"the schema ids of {audit.unread:,} records can't be learnt (schema_registry_url)"
+            return Report(count=plan.count, outcome=load.outcome, audit=None, unchecked=unchecked)
         return Report(count=plan.count, outcome=load.outcome, audit=audit)

@@ -38,6 +38,7 @@ _SHAPES = {
     "tokens": '{"<portal, member_id or *>": "<token>"}',
     "seal_keys": '{"<key id>": "<32 bytes in base64>"}',
     "kafka": '{"<property of librdkafka>": "<value>"}',
+    "schema_registry": '{"<property of the client>": "<value>"}',
     "auth": '"tokens", or ["tokens", "url-secret"]',
 }
 

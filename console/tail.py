@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from forebay.console.output import Row
     from forebay.queues.contract import Inspector, StoredRecord
     from forebay.queues.settings import QueueSettings
+    from forebay.schemas.codec import Codec
     from forebay.schemas.event import PortalEvent
 
 #: How often the queue is asked for more when it had nothing.
@@ -55,11 +56,15 @@ def tail(
 
 
 async def _tail(settings: "QueueSettings", start: str | int, wanted: Wanted, as_json: bool) -> None:
-    from .output import line, show_json
-    from .reading import inspected, opened
+    from forebay.schemas.codec import new_codec
 
-    async with opened(settings) as queue, inspected(queue) as inspector:
-        async for row in follow(inspector, settings.topic, start, wanted):
+    from .learning import decodable
+    from .output import line, show_json
+    from .reading import opened
+
+    codec = new_codec()
+    async with opened(settings) as queue, decodable(settings, queue, codec) as inspector:
+        async for row in follow(inspector, codec, settings.topic, start, wanted):
             if as_json:
                 show_json([row])
             else:
@@ -68,6 +73,7 @@ async def _tail(settings: "QueueSettings", start: str | int, wanted: Wanted, as_
 
 async def follow(
     inspector: "Inspector",
+    codec: "Codec",
     topic: str,
     start: str | int,
     wanted: Wanted,
@@ -76,7 +82,7 @@ async def follow(
     """The wanted events as rows, from an end of the log or a time in milliseconds on; ends only at the wanted count."""
     left = wanted.count
     async for record in _records(inspector, topic, await _positions(inspector, topic, start, wanted), sleep):
-        row = _row(record)
+        row = _row(record, codec)
         if not _takes(wanted, row):
             continue
         yield row
@@ -115,12 +121,12 @@ def _takes(wanted: Wanted, row: "Row") -> bool:
     return wanted.event is None or fnmatchcase(str(row["name"]), wanted.event)
 
 
-def _row(record: "StoredRecord") -> dict[str, object]:
-    from forebay.schemas.codec import UndecodableEvent, codec
+def _row(record: "StoredRecord", codec: "Codec") -> dict[str, object]:
+    from forebay.schemas.codec import UndecodableEvent
 
     place = {"partition": record.partition, "offset": record.offset}
     try:
-        return event_row(codec().decode(record.value)) | place
+        return event_row(codec.decode(record.value)) | place
     except UndecodableEvent as error:
         empty = dict.fromkeys(("id", "portal", "member_id", "kind", "name", "data", "fields", "occurred_at"))
         return {**empty, "portal": record.key, "received_at": None, **place, "undecodable": str(error)}

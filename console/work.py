@@ -16,6 +16,8 @@ from forebay.processors.metrics import build_metrics
 from forebay.processors.worker import Worker
 from forebay.queues.contract import Queue
 from forebay.queues.opening import open_queue
+from forebay.queues.registry.contract import Registry
+from forebay.queues.registry.opening import open_registry
 from forebay.schemas.names import METRICS_PREFIX
 
 from .folder import tell_regularly
@@ -38,11 +40,11 @@ def work(settings: Settings, target: str, *, folder: str | None = None) -> int:
     # What handlers print is for a person or a log, and has to be there when it happens.
     cast(TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
     # The user's modules come last: one that is called as one of the standard library's then hides it from nobody.
-    queue = open_queue(settings)
+    queue, registry = open_queue(settings), open_registry(settings)
     handlers = load_handlers(target)
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    left = run(_work(settings, handlers, queue, folder))
+    left = run(_work(settings, handlers, queue, registry, folder))
     if left:
         note(f"{left} handlers did not end within {settings.drain_s:g} s (drain_s); their events come again")
         sys.stdout.flush()
@@ -50,14 +52,18 @@ def work(settings: Settings, target: str, *, folder: str | None = None) -> int:
     return 0
 
 
-async def _work(settings: Settings, handlers: Handlers, queue: Queue, folder: str | None) -> int:
+async def _work(
+    settings: Settings, handlers: Handlers, queue: Queue, registry: Registry | None, folder: str | None
+) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(queue.close)
-        worker = Worker(settings, handlers, queue, metrics=build_metrics())
+        if registry:
+            stack.push_async_callback(registry.close)
+        worker = Worker(settings, handlers, queue, registry=registry, metrics=build_metrics())
         _tell_version()
         if folder:
             telling = asyncio.create_task(tell_regularly(folder, worker.health))

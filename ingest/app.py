@@ -13,7 +13,9 @@ from falcon.asgi import Response
 
 from forebay.queues.contract import Queue
 from forebay.queues.errors import QueueError
-from forebay.schemas.codec import codec
+from forebay.queues.registry.contract import Registry
+from forebay.queues.registry.teacher import Teacher
+from forebay.schemas.codec import Codec, new_codec
 
 from .authenticate import Gate
 from .body import BodyLimits, drain
@@ -31,6 +33,7 @@ from .health import Health, Live, Ready
 from .metrics import Counters, IngestMetrics
 from .openapi import openapi
 from .outlet import Outlet
+from .registration import Registration
 from .request import RECEIVE, REQUEST_ID, PortalRequest, new_request_id, request_id_of
 from .seal import Sealer
 from .settings import EndpointSettings, IngestSettings
@@ -155,18 +158,21 @@ class OpenApi:
 class Lifespan:
     """Opens the queue when the worker starts, after the fork, and closes it when the last call is answered."""
 
-    def __init__(self, outlet: Outlet, health: Health) -> None:
-        self._outlet = outlet
-        self._health = health
+    def __init__(self, outlet: Outlet, health: Health, registration: Registration | None) -> None:
+        self._outlet, self._health, self._registration = outlet, health, registration
 
     async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Open the queue; readiness tells when it is there."""
         await self._outlet.open()
+        if self._registration:
+            self._registration.open()
 
     async def process_shutdown(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Flush what is on its way."""
         self._health.stop()
         await self._outlet.close()
+        if self._registration:
+            await self._registration.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,14 +185,18 @@ class Ingest:
     metrics: IngestMetrics
 
 
-def create_app(settings: IngestSettings, queue: Queue, *, multiprocess_dir: str | None = None) -> Ingest:
+def create_app(
+    settings: IngestSettings, queue: Queue, *, registry: Registry | None = None, multiprocess_dir: str | None = None
+) -> Ingest:
     """Put the ingest together. Connects to nothing; the queue is opened when the server starts the application."""
     metrics = IngestMetrics(multiprocess_dir=multiprocess_dir)
     outlet = Outlet(queue, topic=settings.topic, partitions=settings.partitions)
-    health = Health(outlet)
-    app = _bare_app(Lifespan(outlet, health))
+    codec = new_codec()
+    registration = Registration(registry, Teacher(codec, registry, settings.topic)) if registry else None
+    health = Health(outlet, registration)
+    app = _bare_app(Lifespan(outlet, health, registration))
     for endpoint in settings.served:
-        _serve(app, _endpoint(endpoint, settings, outlet, metrics))
+        _serve(app, _endpoint(endpoint, settings, outlet, codec, metrics))
     _add_operations(app, health)
     metrics_app = _bare_app() if settings.metrics_bind else None
     (metrics_app or app).add_route("/metrics", Metrics(metrics))
@@ -217,13 +227,15 @@ def _serve(app: IngestApp, endpoint: Endpoint) -> None:
     app.add_route(root + "/{rest:path}", endpoint)
 
 
-def _endpoint(given: EndpointSettings, settings: IngestSettings, outlet: Outlet, metrics: IngestMetrics) -> Endpoint:
+def _endpoint(
+    given: EndpointSettings, settings: IngestSettings, outlet: Outlet, codec: Codec, metrics: IngestMetrics
+) -> Endpoint:
     return Endpoint(
         given.path,
         gate=Gate(given.proofs(), key_is_member_id=settings.key == "member_id"),
         sealer=Sealer(settings.seal_key_bytes()),
         outlet=outlet,
-        codec=codec(),
+        codec=codec,
         counters=Counters(metrics, given.path),
         body_limits=BodyLimits(max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s),
         form_limits=FormLimits(max_fields=settings.max_fields, max_depth=settings.max_depth),

@@ -8,7 +8,11 @@ from falcon.asgi import Response
 from forebay.queues.errors import QueueError
 
 from .outlet import Outlet
+from .registration import Registration
 from .request import PortalRequest
+
+#: The part without which events are taken all the same.
+_REGISTRY = "schema_registry"
 
 #: A queue that needs longer to say that it is there, is not.
 _CHECK_S = 2.0
@@ -17,8 +21,8 @@ _CHECK_S = 2.0
 class Health:
     """Whether this worker is on its way out, and whether its queue would take an event."""
 
-    def __init__(self, outlet: Outlet) -> None:
-        self._outlet = outlet
+    def __init__(self, outlet: Outlet, registration: Registration | None = None) -> None:
+        self._outlet, self._registration = outlet, registration
         self._stopping = False
 
     def stop(self) -> None:
@@ -38,7 +42,10 @@ class Health:
 
     async def readiness(self) -> dict[str, str]:
         """The state of each part."""
-        return {"process": "stopping" if self._stopping else "ok", "queue": await self.queue_state()}
+        parts = {"process": "stopping" if self._stopping else "ok", "queue": await self.queue_state()}
+        if self._registration:
+            parts[_REGISTRY] = self._registration.state
+        return parts
 
 
 class Live:
@@ -60,8 +67,9 @@ class Ready:
     async def on_get(self, request: PortalRequest, response: Response) -> None:
         """200 when the queue would take an event now and the process is not stopping; 503 otherwise."""
         parts = await self._health.readiness()
-        fine = all(state == "ok" for state in parts.values())
-        response.status = 200 if fine else 503
-        response.data = orjson.dumps({"status": "ok" if fine else "failing", "parts": parts})
+        ill = {part for part, state in parts.items() if state != "ok"}
+        status = "ok" if not ill else "degraded" if ill == {_REGISTRY} else "failing"
+        response.status = 503 if status == "failing" else 200
+        response.data = orjson.dumps({"status": status, "parts": parts})
 
     on_head = on_get

@@ -14,6 +14,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 from forebay.queues.opening import open_queue
+from forebay.queues.registry.opening import open_registry
 
 from .app import create_app
 from .health import Health
@@ -108,7 +109,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load(self) -> Any:
         """The application, made in each worker after the fork."""
-        ingest = create_app(self.settings, open_queue(self.settings), multiprocess_dir=self._multiprocess_dir)
+        queue, registry = open_queue(self.settings), open_registry(self.settings)
+        ingest = create_app(self.settings, queue, registry=registry, multiprocess_dir=self._multiprocess_dir)
         self._health, self._metrics = ingest.health, ingest.metrics
         return by_port(ingest, self.settings.metrics_bind)
 
@@ -161,10 +163,11 @@ def serve(
 
     Metrics stand in a folder of its own, or in that of a supervisor, whose other children are then served with them.
     `listening` is called once, when the addresses are ours.
-    Raises `QueueError` before anything is started when there is no such queue.
+    Raises `QueueError` or `BadRegistrySettings` before anything is started when the settings can't work.
     """
     # Each worker opens its own, and would only say that it failed to boot.
     open_queue(settings)
+    open_registry(settings)
     _allow_many_connections()
     folder, master = metrics_folder or tempfile.mkdtemp(prefix="forebay-metrics-"), os.getpid()
     _share_metrics(folder)

@@ -53,6 +53,14 @@ class Undecodable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unlearned:
+    """The id of the record's schema is not known yet; the registry is being asked."""
+
+    label: ClassVar[str] = "unlearned"
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unhandled:
     """No handler is registered for the event."""
 
@@ -66,7 +74,10 @@ class NotOurs:
     label: ClassVar[str] = "not_ours"
 
 
-Outcome = Done | Failed | RetryAsked | Rejected | Undecodable | Unhandled | NotOurs
+#: Why a record is not shown to a handler.
+Unread = NotOurs | Undecodable | Unlearned
+
+Outcome = Done | Failed | RetryAsked | Rejected | Undecodable | Unlearned | Unhandled | NotOurs
 
 DONE = Done()
 UNHANDLED = Unhandled()

@@ -8,7 +8,7 @@ from forebay.schemas.event import PortalEvent
 
 from .dead_letters import Burial, error_class, error_text, error_traceback
 from .handlers import Handler
-from .outcome import Done, Failed, NotOurs, Outcome, Rejected, RetryAsked, Undecodable, Unhandled
+from .outcome import Done, Failed, NotOurs, Outcome, Rejected, RetryAsked, Undecodable, Unhandled, Unlearned
 
 _log = structlog.get_logger(__name__)
 
@@ -23,7 +23,7 @@ def tell_outcome(outcome: Outcome, handler: Handler, event: PortalEvent, attempt
             _log.info("another try was asked for", reason=error_text(asked), after_s=asked.after_s, **about)
         case Failed(error=error) | Rejected(error=error) | Undecodable(error=error):
             _log.warning("not handled", error_class=error_class(error), error=error_text(error), **about)
-        case Done() | Unhandled() | NotOurs():
+        case Done() | Unhandled() | Unlearned() | NotOurs():
             pass
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from .errors import DeadlineExceeded
-from .outcome import Done, Failed, NotOurs, Outcome, Rejected, RetryAsked, Undecodable, Unhandled
+from .outcome import Done, Failed, NotOurs, Outcome, Rejected, RetryAsked, Undecodable, Unhandled, Unlearned
 
 #: Draws a number between the two given, as `random.uniform` does.
 Draw = Callable[[float, float], float]
@@ -31,7 +31,7 @@ class Finish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitThenAgain:
-    """The portal waits, and then the event is tried again. `asked` when the handler named the time."""
+    """The portal waits, and then the event is tried again. `asked` when the time is not of our choosing."""
 
     delay_s: float
     asked: bool = False
@@ -60,6 +60,9 @@ def decide(outcome: Outcome, limits: RetryLimits, *, tries: int, attempts: int, 
             return GiveUp(reason="rejected", error=rejected)
         case Undecodable(error=undecodable):
             return GiveUp(reason="undecodable", error=undecodable)
+        case Unlearned(wait_s=wait_s):
+            # No try of a handler's, and none of its time.
+            return WaitThenAgain(delay_s=wait_s, asked=True)
         case RetryAsked(error=asked) if asked.after_s is not None:
             # An asked wait has its own bound: cut to what is left of the total it would come before its time.
             delay_s = min(limits.retry_after_max_s, float(asked.after_s))

@@ -14,7 +14,9 @@ from prometheus_client import CollectorRegistry
 
 from forebay.queues.contract import Queue, StoredRecord
 from forebay.queues.errors import QueueError
-from forebay.schemas.codec import UndecodableEvent, codec
+from forebay.queues.registry.contract import Registry
+from forebay.queues.registry.teacher import Teacher
+from forebay.schemas.codec import UndecodableEvent, UnknownSchemaId, new_codec
 from forebay.schemas.event import PortalEvent
 from forebay.schemas.names import REPLAY_GROUP
 
@@ -27,8 +29,9 @@ from .held import Held
 from .intake import Intake
 from .lag import Lag
 from .lanes import Lane, Lanes
+from .learning import Learning
 from .metrics import Tally, WorkerMetrics, build_metrics
-from .outcome import DONE, NOT_OURS, UNHANDLED, Done, Failed, NotOurs, Outcome, Undecodable
+from .outcome import DONE, NOT_OURS, UNHANDLED, Done, Failed, Outcome, Undecodable, Unread
 from .ownership import Ownership, end
 from .reports import tell_dead, tell_fault, tell_outcome
 from .retry import Draw, Finish, GiveUp, RetryLimits, WaitThenAgain, backoff_s, decide
@@ -56,6 +59,7 @@ class Worker:
         handlers: Handlers,
         queue: Queue,
         *,
+        registry: Registry | None = None,
         metrics: WorkerMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -72,6 +76,9 @@ class Worker:
         self.health = Health()
         self.metrics = metrics or build_metrics(CollectorRegistry())
         self._tally = Tally(self.metrics)
+        self._codec = new_codec()
+        teacher = Teacher(self._codec, registry, settings.topic) if registry else None
+        self._learning = Learning(teacher, self.health, clock=clock, draw=draw) if teacher else None
         self._producer = queue.producer()
         self._consumer = queue.consumer(settings.topic, settings.group, session_s=settings.session_s)
         self._dead_letters = DeadLetters(self._producer, settings.topic, self.health)
@@ -102,6 +109,7 @@ class Worker:
         """
         reading = asyncio.create_task(self._intake.run())
         parts = [self._commit_regularly(), self._measure_regularly()]
+        parts += [self._learning.run()] if self._learning else []
         parts += [self._slots.run_one() for _ in range(self._settings.concurrency)]
         tasks = [reading, asyncio.create_task(self._stopping.wait()), *map(asyncio.create_task, parts)]
         try:
@@ -164,17 +172,19 @@ class Worker:
             following = self._decide(Failed(error=error), handler, lane, record)
         return await self._act(following, lane, record)
 
-    def _decode(self, record: StoredRecord) -> PortalEvent | NotOurs | Undecodable:
+    def _decode(self, record: StoredRecord) -> PortalEvent | Unread:
         headers = record.headers
         for name, value in headers:
             if name == REPLAY_GROUP and value != self._group:
                 return NOT_OURS
         try:
-            return codec().decode(record.value, headers)
+            return self._codec.decode(record.value, headers)
+        except UnknownSchemaId as error:
+            return self._learning.outcome(error) if self._learning else Undecodable(error=error)
         except UndecodableEvent as error:
             return Undecodable(error=error)
 
-    def _begin(self, handler: Handler | None, event: PortalEvent | NotOurs | Undecodable, lane: Lane) -> Begun:
+    def _begin(self, handler: Handler | None, event: PortalEvent | Unread, lane: Lane) -> Begun:
         """The call of its handler, up to where that first waits."""
         if not isinstance(event, PortalEvent):
             return event
@@ -183,9 +193,7 @@ class Worker:
         lane.attempts += 1
         return self._calls.begin(handler, event)
 
-    def _tell(
-        self, outcome: Outcome, handler: Handler | None, event: PortalEvent | NotOurs | Undecodable, lane: Lane
-    ) -> None:
+    def _tell(self, outcome: Outcome, handler: Handler | None, event: PortalEvent | Unread, lane: Lane) -> None:
         self._tally.tried(handler.name if handler else "", outcome.label)
         if handler is not None and isinstance(event, PortalEvent):
             tell_outcome(outcome, handler, event, lane.attempts)

@@ -2,14 +2,15 @@
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 #: Kafka's rule for a topic, with room for our longest suffix; the other queues take it too.
 TOPIC = r"^[A-Za-z0-9._-]{1,200}$"
 
-#: A property of librdkafka whose name has one of these words in it is never shown.
-_SECRET_WORDS = ("password", "secret", "token", "key")
+#: A property of a client whose name has one of these words in it is never shown.
+_SECRET_WORDS = ("password", "secret", "token", "key", "user.info")
 
 
 def _hidden(given: object) -> object:
@@ -20,6 +21,27 @@ def _hidden(given: object) -> object:
 
 def _is_secret(name: object, value: object) -> bool:
     return isinstance(value, str) and any(word in str(name).lower() for word in _SECRET_WORDS)
+
+
+def _registry_url(given: str | None) -> str | None:
+    """One registry's addresses, by commas, as its client takes them. No fault quotes one: it may hold a password."""
+    for address in given.split(",") if given else ():
+        _check_registry(address.strip())
+    return given or None
+
+
+def _check_registry(address: str) -> None:
+    try:
+        parts = urlsplit(address)
+        is_http = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_http = False
+    if not is_http:
+        raise ValueError("must start with http:// or https:// and name a host, as in http://registry:8081") from None
+    if "@" in parts.netloc:
+        raise ValueError('user and password go into schema_registry: {"basic.auth.user.info": "user:password"}')
+    if parts.query or parts.fragment:
+        raise ValueError("takes no ? and no #; Apicurio's ends with /apis/ccompat/v7, Confluent's has no path")
 
 
 class QueueSettings(BaseModel):
@@ -37,6 +59,16 @@ class QueueSettings(BaseModel):
         dict[str, str | bool | int | SecretStr],
         BeforeValidator(_hidden),
         Field(description="properties of librdkafka, passed through"),
+    ] = {}
+    schema_registry_url: Annotated[
+        str | None,
+        AfterValidator(_registry_url),
+        Field(description="write Confluent's wire format, with the schema's id from this registry"),
+    ] = None
+    schema_registry: Annotated[
+        dict[str, str | bool | int | float | SecretStr],
+        BeforeValidator(_hidden),
+        Field(description="properties of the registry's client, passed through"),
     ] = {}
     group_instance_id: Annotated[
         str, Field(description="Kafka: a worker that comes back under this name keeps its partitions")

@@ -1,7 +1,8 @@
-"""Bytes ↔ `PortalEvent`: Avro in the single-object encoding.
+"""Bytes ↔ `PortalEvent`: Avro, behind one of two prefixes.
 
-Source of the encoding: Avro specification 1.12, "Single-object encoding": `C3 01`, the schema's CRC-64-AVRO
-fingerprint (little endian), then the record.
+Sources: Avro specification 1.12, "Single-object encoding": `C3 01`, the schema's CRC-64-AVRO fingerprint (little
+endian), then the record; and Confluent's "Wire format": `00`, the id that a schema registry gave the schema (big
+endian), then the record.
 """
 
 import json
@@ -24,6 +25,11 @@ from forebay.schemas.event import Body, PortalEvent, Sealed, Subscription
 _MARKER = b"\xc3\x01"
 _HEADER_BYTES = 10
 
+_REGISTRY_MARKER = b"\x00"
+_REGISTRY_HEADER_BYTES = 5
+#: Registries count their schemas in 32 bits with a sign.
+MAX_SCHEMA_ID = 2**31 - 1
+
 #: The first field that is not of the head; from here on a record is decoded only when somebody looks.
 _BODY_STARTS_AT = "as_sent"
 
@@ -36,6 +42,17 @@ Schema = dict[str, Any]
 
 class UndecodableEvent(ForebayError):
     """These bytes are not a record that Forebay wrote, or were written by a newer version of it."""
+
+
+class UnknownSchemaId(UndecodableEvent):
+    """The schema has an id of a schema registry that the codec was not taught; its `learn` may make it readable."""
+
+    def __init__(self, schema_id: int) -> None:
+        super().__init__(
+            f"the record's schema has the id {schema_id} of a schema registry, and is none that is known here "
+            "(setting schema_registry_url)"
+        )
+        self.schema_id = schema_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +79,33 @@ class Codec:
         self._whole = parse_schema(_plain(newest))
         self._prefix = _MARKER + _fingerprint(newest)
         self._versions = {_MARKER + _fingerprint(schema): _version(schema, newest) for schema in schemas}
+        #: The same by what stands before a record that was written with a schema registry.
+        self._registered: dict[bytes, _Version] = {}
+
+    def learn(self, schema_id: int, schema: str) -> bool:
+        """Decode records with this id of a registry from now on, if its schema is one of ours; whether it is.
+
+        What counts is how its records look: formatting, docs and the order of keys in the JSON don't matter.
+        """
+        version = self._versions.get(_MARKER + _fingerprint_of(schema))
+        if version is None or not 0 <= schema_id <= MAX_SCHEMA_ID:
+            return False
+        self._registered[_registry_prefix(schema_id)] = version
+        return True
+
+    def unknown_id(self, value: bytes) -> int | None:
+        """The id that must be learnt before the value can be decoded; None where none would help."""
+        try:
+            self._written_with(value)
+        except UnknownSchemaId as error:
+            return error.schema_id
+        except UndecodableEvent:
+            pass
+        return None
+
+    def write_with(self, schema_id: int) -> None:
+        """Encode in Confluent's wire format from now on, with the id that a registry gave the newest schema."""
+        self._prefix = _registry_prefix(schema_id)
 
     def encode(self, event: PortalEvent) -> bytes:
         """The event as a record's value. The same event gives the same bytes."""
@@ -78,24 +122,32 @@ class Codec:
         decoded may raise it too. It does when value and headers turn out to tell of different events: which of them
         a producer meant nobody can know, and half of each must not reach a handler.
         """
-        version = self._versions.get(value[:_HEADER_BYTES])
-        if version is None:
-            raise UndecodableEvent(_why_unknown(value))
+        version, start = self._written_with(value)
         told = envelope.told(headers)
-        reading = _Reading(value, version, headers, told)
+        reading = _Reading(value, start, version, headers, told)
         if told is None:
             return PortalEvent(**reading.head(), body=reading.body)
         portal, kind, name = told
         return PortalEvent.partly_read(reading, portal=portal, kind=kind, name=name)
 
+    def _written_with(self, value: bytes) -> tuple[_Version, int]:
+        """The version that wrote the value, and where the record starts in it."""
+        version = self._versions.get(value[:_HEADER_BYTES])
+        if version is not None:
+            return version, _HEADER_BYTES
+        version = self._registered.get(value[:_REGISTRY_HEADER_BYTES])
+        if version is not None:
+            return version, _REGISTRY_HEADER_BYTES
+        raise _unknown(value)
+
 
 class _Reading:
     """Reads the value of one event, as far as somebody looks: nothing, the head, or the head and the body."""
 
-    __slots__ = ("_body_at", "_headers", "_raw", "_told", "_value", "_version")
+    __slots__ = ("_body_at", "_headers", "_raw", "_start", "_told", "_value", "_version")
 
-    def __init__(self, value: bytes, version: _Version, headers: Headers, told: Told | None) -> None:
-        self._value, self._version, self._headers, self._told = value, version, headers, told
+    def __init__(self, value: bytes, start: int, version: _Version, headers: Headers, told: Told | None) -> None:
+        self._value, self._start, self._version, self._headers, self._told = value, start, version, headers, told
         self._raw: Mapping[str, Any] | None = None
 
     def __call__(self, name: str) -> Mapping[str, Any]:
@@ -119,13 +171,13 @@ class _Reading:
         if self._raw is not None:
             return _body(self._read(self._body_at, version.writer_body, version.reader_body)[0])
         # Both at once take less than one after the other.
-        raw, _ = self._read(_HEADER_BYTES, version.writer, version.reader)
+        raw, _ = self._read(self._start, version.writer, version.reader)
         self._check(raw)
         return _body(raw)
 
     def _read_head(self) -> Mapping[str, Any]:
         if self._raw is None:
-            raw, end = self._read(_HEADER_BYTES, self._version.writer_head, self._version.reader_head)
+            raw, end = self._read(self._start, self._version.writer_head, self._version.reader_head)
             self._check(raw)
             self._raw, self._body_at = raw, end
         return self._raw
@@ -152,6 +204,19 @@ class _Reading:
 def _fingerprint(schema: Schema) -> bytes:
     # fastavro prints the fingerprint's bytes in the order in which the encoding wants them.
     return bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
+
+
+def _fingerprint_of(text: str) -> bytes:
+    """The fingerprint of a schema in JSON; no bytes when it is none of Avro's."""
+    try:
+        return _fingerprint(json.loads(text))
+    # A registry keeps what others wrote, and fastavro raises whatever its parts raise: KeyError, RecursionError…
+    except Exception:
+        return b""
+
+
+def _registry_prefix(schema_id: int) -> bytes:
+    return _REGISTRY_MARKER + schema_id.to_bytes(_REGISTRY_HEADER_BYTES - 1)
 
 
 def _version(writer: Schema, reader: Schema) -> _Version:
@@ -191,10 +256,14 @@ def _plain(schema: Any) -> Any:
     return schema
 
 
-def _why_unknown(value: bytes) -> str:
-    if value[:2] != _MARKER:
-        return f"the record does not start as an event does (first bytes: {value[:4].hex() or 'none'})"
-    return f"the record's schema {value[2:_HEADER_BYTES].hex()} is unknown here; it may be a newer Forebay's"
+def _unknown(value: bytes) -> UndecodableEvent:
+    if value[:2] == _MARKER:
+        known = value[2:_HEADER_BYTES].hex()
+        return UndecodableEvent(f"the record's schema {known} is unknown here; it may be a newer Forebay's")
+    schema_id = int.from_bytes(value[1:_REGISTRY_HEADER_BYTES])
+    if value[:1] == _REGISTRY_MARKER and len(value) > _REGISTRY_HEADER_BYTES and schema_id <= MAX_SCHEMA_ID:
+        return UnknownSchemaId(schema_id)
+    return UndecodableEvent(f"the record does not start as an event does (first bytes: {value[:4].hex() or 'none'})")
 
 
 def _to_avro(event: PortalEvent) -> dict[str, Any]:
@@ -247,11 +316,22 @@ def _body(found: Mapping[str, Any]) -> Body:
 
 
 @cache
-def codec() -> Codec:
-    """The codec for every version of the record that this Forebay knows."""
+def schema_texts() -> tuple[str, ...]:
+    """The schema of every version of the record that this Forebay knows, as in its file, the oldest first."""
     folder = files("forebay.schemas") / "avro"
     found = sorted((file for file in folder.iterdir() if file.name.endswith(".avsc")), key=_number)
-    return Codec([json.loads(file.read_text("utf-8")) for file in found])
+    return tuple(file.read_text("utf-8").strip() for file in found)
+
+
+def new_codec() -> Codec:
+    """A codec for every version of the record, for one who may teach it the ids of a schema registry."""
+    return Codec([json.loads(text) for text in schema_texts()])
+
+
+@cache
+def codec() -> Codec:
+    """The codec that is everybody's, and is taught nothing: it knows the single-object encoding alone."""
+    return new_codec()
 
 
 def _number(file: Any) -> int:

@@ -23,6 +23,11 @@ def streams(topic: str) -> tuple[str, ...]:
     return (topic, parked(topic), dead(topic), quarantine(topic))
 
 
+def value_subject(topic: str) -> str:
+    """Under which subject a schema registry has the schema of a topic's values: Kafka tools look there by default."""
+    return f"{topic}-value"
+
+
 # Headers of a record (INTERFACE: CloudEvents 1.0, Kafka binding, binary mode; and ours).
 CONTENT_TYPE = "content-type"
 CE_SPECVERSION = "ce_specversion"

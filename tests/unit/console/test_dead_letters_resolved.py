@@ -19,7 +19,7 @@ Dead = Callable[..., Record]
 
 
 async def found(queue: MemoryQueue, wanted: Filter | None = None, box: str = "dead") -> list[Letter]:
-    return [letter async for letter in letters(queue.inspector(), BOXES[box], TOPIC, wanted or Filter())]
+    return [letter async for letter in letters(queue.inspector(), codec(), BOXES[box], TOPIC, wanted or Filter())]
 
 
 async def bury(queue: MemoryQueue, *records: Record) -> None:

@@ -11,6 +11,7 @@ from forebay.console.letters import dead_letter, quarantined
 from forebay.ingest.seal import Sealer
 from forebay.queues.contract import PlacedRecord, Record, StoredRecord
 from forebay.schemas import names
+from forebay.schemas.codec import codec
 from forebay.schemas.event import Body, PortalEvent
 
 KEY = bytes(range(32))
@@ -40,9 +41,9 @@ def a_sealed_call(body: bytes) -> StoredRecord:
 
 
 def test_a_sealed_body_is_opened_with_its_key_and_shown_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
-    letter = quarantined(a_sealed_call(b"a=1&auth[access_token]=hunter2&b=2"))
+    letter = quarantined(a_sealed_call(b"a=1&auth[access_token]=hunter2&b=2"), codec())
 
-    show_details([letter], {"k0": bytes(32), "k1": KEY}, as_json=True)
+    show_details([letter], {"k0": bytes(32), "k1": KEY}, codec(), as_json=True)
 
     shown = loads(capsys.readouterr().out)
     assert shown["body"] == "a=1&auth[access_token]=&b=2"
@@ -56,7 +57,7 @@ def test_a_sealed_body_is_opened_with_its_key_and_shown_without_secrets(capsys: 
 def test_a_sealed_body_without_its_key_says_which_is_missing(
     capsys: pytest.CaptureFixture[str], keys: dict[str, bytes], told: str
 ) -> None:
-    show_details([quarantined(a_sealed_call(b"a=1"))], keys, as_json=True)
+    show_details([quarantined(a_sealed_call(b"a=1"), codec())], keys, codec(), as_json=True)
 
     shown = loads(capsys.readouterr().out)
     assert shown["body"] is None
@@ -68,7 +69,7 @@ def test_a_page_has_the_events_address_and_nothing_that_a_terminal_obeys(
 ) -> None:
     made = replace(event(1), path="/rule", query="deal=7", body=lambda: Body(fields={"data[A]": "\x9b31m"}))
 
-    show_details([dead_letter(stored(dead_record(made)))], {}, as_json=False)
+    show_details([dead_letter(stored(dead_record(made)), codec())], {}, codec(), as_json=False)
 
     page = capsys.readouterr().out
     assert "path: /rule\nquery: deal=7" in page

@@ -5,13 +5,14 @@ import pytest
 from forebay.console.tail import Wanted, follow, readable
 from forebay.queues.contract import Record
 from forebay.queues.memory import MemoryQueue
+from forebay.schemas.codec import codec
 
 TOPIC = "bitrix24.events"
 Make = Callable[..., object]
 
 
 async def rows(queue: MemoryQueue, start: str | int = "earliest", **wanted: object) -> list[dict[str, object]]:
-    return [dict(row) async for row in follow(queue.inspector(), TOPIC, start, Wanted(**wanted))]  # type: ignore[arg-type]
+    return [dict(row) async for row in follow(queue.inspector(), codec(), TOPIC, start, Wanted(**wanted))]  # type: ignore[arg-type]
 
 
 async def fill(queue: MemoryQueue, event: Make, record: Callable[..., Record], count: int) -> None:
@@ -68,7 +69,7 @@ async def test_latest_shows_what_comes_afterwards(
     async def then_another_comes(_: float) -> None:
         await queue.producer().send(TOPIC, record(event(100)))
 
-    following = follow(queue.inspector(), TOPIC, "latest", Wanted(count=1), sleep=then_another_comes)
+    following = follow(queue.inspector(), codec(), TOPIC, "latest", Wanted(count=1), sleep=then_another_comes)
 
     assert [row["id"] async for row in following] == ["id-100"]
 

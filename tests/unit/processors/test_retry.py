@@ -18,6 +18,7 @@ from forebay.processors.outcome import (
     Rejected,
     RetryAsked,
     Undecodable,
+    Unlearned,
 )
 from forebay.processors.retry import FINISH, GiveUp, Next, RetryLimits, WaitThenAgain, decide
 from forebay.schemas.codec import UndecodableEvent
@@ -36,6 +37,12 @@ def decided(outcome: Outcome, attempts: int = 1, waited_s: float = 0.0, tries: i
 @pytest.mark.parametrize("outcome", [DONE, Done(late=True), UNHANDLED, NOT_OURS])
 def test_what_needs_no_more_is_finished(outcome: Outcome) -> None:
     assert decided(outcome) is FINISH
+
+
+def test_a_record_whose_schema_is_not_known_waits_whatever_tries_and_time_are_left() -> None:
+    waits = decided(Unlearned(wait_s=2.5), attempts=5, waited_s=1000.0, tries=1)
+
+    assert waits == WaitThenAgain(delay_s=2.5, asked=True)
 
 
 def test_waits_double_up_to_the_longest() -> None:

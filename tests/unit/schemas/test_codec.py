@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import forebay.schemas
-from forebay.schemas.codec import Codec, UndecodableEvent, codec
+from forebay.schemas.codec import Codec, UndecodableEvent, UnknownSchemaId, codec, new_codec, schema_texts
 from forebay.schemas.event import Body, PortalEvent, Sealed, Subscription
 
+TAUGHT = new_codec()
+TAUGHT.learn(7, schema_texts()[-1])
 V1 = json.loads((Path(forebay.schemas.__file__).parent / "avro" / "portal_event.v1.avsc").read_text("utf-8"))
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -121,6 +123,101 @@ def test_a_newer_version_is_refused_by_name() -> None:
         codec().decode(bytes(old))
 
 
+def with_id(schema_id: int, event: PortalEvent) -> bytes:
+    """The event in Confluent's wire format."""
+    return b"\0" + schema_id.to_bytes(4, "big") + codec().encode(event)[10:]
+
+
+def test_a_record_with_a_registry_s_id_is_read_once_the_id_is_learnt() -> None:
+    taught, value = new_codec(), with_id(7, an_event())
+    wanted = taught.unknown_id(value)
+    with pytest.raises(UnknownSchemaId) as unknown:
+        taught.decode(value)
+
+    assert taught.learn(7, schema_texts()[-1])
+
+    assert wanted == unknown.value.schema_id == 7
+    assert taught.decode(value) == an_event()
+    assert taught.decode(codec().encode(an_event())) == an_event()
+    assert taught.unknown_id(value) is None
+
+
+def test_what_one_codec_learns_no_other_knows() -> None:
+    new_codec().learn(7, schema_texts()[-1])
+
+    with pytest.raises(UnknownSchemaId):
+        codec().decode(with_id(7, an_event()))
+
+
+def test_our_schema_is_known_by_how_its_records_look() -> None:
+    def rewritten(found: dict[str, Any]) -> dict[str, Any]:
+        return {name: found[name] for name in reversed(found) if name not in ("doc", "logicalType", "default")}
+
+    qualified = json.loads(schema_texts()[-1], object_hook=rewritten)
+    qualified["name"] = f"{qualified.pop('namespace')}.{qualified['name']}"
+    taught = new_codec()
+
+    assert taught.learn(7, json.dumps(qualified))
+    assert taught.decode(with_id(7, an_event())) == an_event()
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        '{"type": "record", "name": "PortalEvent", "namespace": "forebay", "fields": []}',
+        '"string"',
+        '{"type": "no such type"}',
+        '{"$schema": "https://json-schema.org/draft/2020-12/schema"}',
+        'syntax = "proto3"; message PortalEvent {}',
+        "",
+        "[" * 100_000,
+        "null",
+    ],
+)
+def test_the_schema_of_somebody_else_is_not_learnt(schema: str) -> None:
+    taught = new_codec()
+
+    assert not taught.learn(7, schema)
+    assert taught.unknown_id(with_id(7, an_event())) == 7
+
+
+def test_a_renamed_or_reordered_field_makes_it_another_schema() -> None:
+    renamed, reordered = deepcopy(V1), deepcopy(V1)
+    renamed["fields"][0]["name"] = "key"
+    reordered["fields"].reverse()
+
+    assert not any(new_codec().learn(7, json.dumps(other)) for other in (renamed, reordered))
+
+
+def test_an_id_of_an_earlier_version_is_read_as_that_version() -> None:
+    v2 = deepcopy(V1)
+    v2["fields"].insert(1, {"name": "tenant", "type": "string", "default": "none"})
+    both = Codec([V1, v2])
+
+    both.learn(7, json.dumps(V1))
+
+    assert both.decode(with_id(7, an_event())) == an_event()
+
+
+def test_with_an_id_it_writes_confluent_s_wire_format() -> None:
+    taught = new_codec()
+    before = taught.encode(an_event())
+
+    taught.write_with(258)
+
+    assert taught.encode(an_event()) == b"\0\0\0\1\2" + before[10:]
+    assert before[:2] == b"\xc3\x01"
+
+
+@given(st.integers(0, 2**32 - 1), st.binary(max_size=50))
+def test_an_id_that_is_not_known_is_told_from_what_can_be_none(schema_id: int, noise: bytes) -> None:
+    value = b"\0" + schema_id.to_bytes(4, "big") + noise
+
+    assert codec().unknown_id(value) == (schema_id if noise and schema_id < 2**31 else None)
+    with pytest.raises(UndecodableEvent):
+        codec().decode(value)
+
+
 @given(st.binary(max_size=200), st.booleans())
 @settings(max_examples=500)
 def test_nothing_but_undecodable_event_comes_of_any_bytes(noise: bytes, with_prefix: bool) -> None:
@@ -135,13 +232,13 @@ def test_nothing_but_undecodable_event_comes_of_any_bytes(noise: bytes, with_pre
 @given(st.data())
 @settings(max_examples=500)
 def test_nothing_but_undecodable_event_comes_of_a_damaged_record(data: st.DataObject) -> None:
-    value = bytearray(codec().encode(an_event()))
+    value = bytearray(data.draw(st.sampled_from([codec().encode(an_event()), with_id(7, an_event())])))
     for _ in range(data.draw(st.integers(1, 4))):
         value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
     damaged = bytes(value[: data.draw(st.integers(0, len(value)))])
 
     try:
-        event = codec().decode(damaged)
+        event = TAUGHT.decode(damaged)
         assert event.pairs is not None
         assert isinstance(event.received_at + timedelta(0), datetime)
     except (UndecodableEvent, OverflowError) as refused:

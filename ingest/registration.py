@@ -1,0 +1,62 @@
+"""The ingest's schema in the schema registry: until it is there events are written without its id."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from forebay.queues.registry.contract import Registry
+from forebay.queues.registry.errors import RegistryError, RegistryRefused
+from forebay.queues.registry.teacher import Teacher
+
+log = structlog.get_logger(__name__)
+
+#: Between two attempts; it doubles from the first to the longest.
+_FIRST_S = 0.5
+_LONGEST_S = 60.0
+
+
+class Registration:
+    """Registers the newest schema in the background, for as long as it takes. Used on one event loop."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        teacher: Teacher,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        draw: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._registry, self._teacher, self._sleep, self._draw = registry, teacher, sleep, draw
+        self._task: asyncio.Task[None] | None = None
+        #: `ok`, or why events are still written in the single-object encoding.
+        self.state = "the schema is not registered yet"
+
+    def open(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._register())
+
+    async def _register(self) -> None:
+        longest_s = _FIRST_S
+        while not await self._is_registered():
+            await self._sleep(self._draw(longest_s / 2, longest_s))
+            longest_s = min(longest_s * 2, _LONGEST_S)
+
+    async def _is_registered(self) -> bool:
+        try:
+            schema_id = await self._teacher.register()
+        except RegistryError as error:
+            self.state = str(error)
+            tell = log.error if isinstance(error, RegistryRefused) else log.warning
+            tell("schema not registered; events are written without its id meanwhile", error=self.state)
+            return False
+        self.state = "ok"
+        log.info("the schema is registered; events are written with its id", schema_id=schema_id)
+        return True
+
+    async def close(self) -> None:
+        """Try no more, and let go of the registry. Idempotent."""
+        if self._task:
+            self._task.cancel()
+        await self._registry.close()

@@ -1,0 +1,1 @@
+"""The schema registry, by Confluent's REST API: it gives schemas ids, by which Kafka tools find them."""

@@ -1,0 +1,158 @@
+"""A real schema registry, Apicurio's, in a process of its own and with its storage in memory."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from urllib.error import URLError
+
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+
+from tests.kafka.cluster import free_ports
+
+#: The last line of versions that is content with Java 17.
+VERSION = "2.6.13.Final"
+
+#: Serial collector and the first compiler only: half the start time, and enough for tests of correctness.
+_JVM = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
+#: Maven fetches 142 MB.
+_FETCH_S = 600
+#: A start takes 3 s; on a busy machine several times that.
+_READY_S = 60.0
+
+
+class NoApicurio(Exception):
+    """Apicurio can't be started here; the text says what is missing."""
+
+
+class Apicurio:
+    """Use it in a `with` statement."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = folder / "out.log"
+        [self._port] = free_ports(1)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Its address, with the path of the API that is Confluent's."""
+        return f"http://127.0.0.1:{self._port}/apis/ccompat/v7"
+
+    def __enter__(self) -> "Apicurio":
+        home = _unpacked()
+        address = ("-Dquarkus.http.host=127.0.0.1", f"-Dquarkus.http.port={self._port}")
+        jar = home / f"apicurio-registry-app-{VERSION}-runner.jar"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [*_dying_with_us(), "java", *_JVM, *address, "-jar", str(jar)],
+                cwd=home,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            self._wait_ready()
+            self._warm_up()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill it. Idempotent."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(_READY_S)
+            self._process = None
+
+    def down(self) -> None:
+        """Stand still: it takes connections and answers nothing. A stop would make it forget everything."""
+        self._signal(signal.SIGSTOP)
+
+    def up(self) -> None:
+        """Go on."""
+        self._signal(signal.SIGCONT)
+
+    def empty(self) -> None:
+        """Delete every subject."""
+        with SchemaRegistryClient({"url": self.url}) as client:
+            for subject in client.get_subjects():
+                client.delete_subject(subject)
+                client.delete_subject(subject, permanent=True)
+
+    def _warm_up(self) -> None:
+        # The first registration loads half of its classes, which takes a second or three.
+        with SchemaRegistryClient({"url": self.url}) as client:
+            client.register_schema("warm-up", Schema('"string"', "AVRO"))
+
+    def _signal(self, which: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(which)
+
+    def _wait_ready(self, clock: Callable[[], float] = time.monotonic) -> None:
+        assert self._process is not None
+        until = clock() + _READY_S
+        while clock() < until:
+            if self._process.poll() is not None:
+                break
+            try:
+                urllib.request.urlopen(f"{self.url}/subjects", timeout=1).close()  # noqa: S310 - our own
+            except (URLError, OSError):
+                # Refused at once while it starts.
+                time.sleep(0.05)
+            else:
+                return
+        raise NoApicurio(f"Apicurio did not start: {self._log.read_text('utf-8', 'replace')[-2000:]}")
+
+
+def _unpacked() -> Path:
+    """The folder of its jars, fetched once. Raises `NoApicurio`."""
+    if not shutil.which("java"):
+        raise NoApicurio("there is no java on the PATH; install Java 17 or newer")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forebay" / "apicurio"
+    folder = cache / VERSION
+    if not folder.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        _fetch(folder)
+    return folder
+
+
+def _fetch(folder: Path) -> None:
+    # Beside the folder and then renamed: what was cut off must never be taken for the whole.
+    beside = Path(tempfile.mkdtemp(prefix=".fetching-", dir=folder.parent))
+    try:
+        archive = _copied(beside)
+        with tarfile.open(archive) as packed:
+            packed.extractall(beside, filter="data")
+        archive.unlink()
+        if not folder.is_dir():
+            beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _copied(folder: Path) -> Path:
+    artifact = f"io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all"
+    command = ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_FETCH_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NoApicurio(f"mvn can't fetch Apicurio ({error}); install Maven and Java 17 or newer") from error
+    if done.returncode:
+        raise NoApicurio(f"mvn could not fetch Apicurio: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return next(folder.glob("*.tar.gz"))
+
+
+def _dying_with_us() -> list[str]:
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
