@@ -124,11 +124,10 @@ class Codec:
         """
         version, start = self._written_with(value)
         told = envelope.told(headers)
-        reading = _Reading(value, start, version, headers, told)
+        reading = _Reading(value, start, version, told)
         if told is None:
             return PortalEvent(**reading.head(), body=reading.body)
-        portal, kind, name = told
-        return PortalEvent.partly_read(reading, portal=portal, kind=kind, name=name)
+        return PortalEvent.partly_read(reading, told)
 
     def _written_with(self, value: bytes) -> tuple[_Version, int]:
         """The version that wrote the value, and where the record starts in it."""
@@ -144,19 +143,11 @@ class Codec:
 class _Reading:
     """Reads the value of one event, as far as somebody looks: nothing, the head, or the head and the body."""
 
-    __slots__ = ("_body_at", "_headers", "_raw", "_start", "_told", "_value", "_version")
+    __slots__ = ("_body_at", "_raw", "_start", "_told", "_value", "_version")
 
-    def __init__(self, value: bytes, start: int, version: _Version, headers: Headers, told: Told | None) -> None:
-        self._value, self._start, self._version, self._headers, self._told = value, start, version, headers, told
+    def __init__(self, value: bytes, start: int, version: _Version, told: Told | None) -> None:
+        self._value, self._start, self._version, self._told = value, start, version, told
         self._raw: Mapping[str, Any] | None = None
-
-    def __call__(self, name: str) -> Mapping[str, Any]:
-        """As in `Unread`."""
-        if name == "body":
-            return {"body": self.body}
-        if name == "id":
-            return {"id": envelope.event_id(self._headers)}
-        return self.head()
 
     def head(self) -> dict[str, Any]:
         """The attributes that stand in the head."""
@@ -193,12 +184,9 @@ class _Reading:
             raise UndecodableEvent(f"the record is broken: {type(error).__name__}: {error}") from error
 
     def _check(self, raw: Mapping[str, Any]) -> None:
-        if self._told is None:
-            return
-        told = (*self._told, envelope.event_id(self._headers))
-        found = (raw["portal"], raw["kind"], raw["name"], raw["id"])
-        if told != found:
-            raise UndecodableEvent(f"the record's headers tell of another event, {told}, than its value, {found}")
+        found = (raw["id"], raw["portal"], raw["kind"], raw["name"])
+        if self._told not in (None, found):
+            raise UndecodableEvent(f"the record's headers tell of the event {self._told}, its value of {found}")
 
 
 def _fingerprint(schema: Schema) -> bytes:

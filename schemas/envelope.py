@@ -8,16 +8,16 @@ record is no event (see `Codec.decode`).
 from collections.abc import Sequence
 from functools import lru_cache
 
-from forebay.schemas import names
 from forebay.schemas.event import KINDS
+from forebay.schemas.names import CE_ID, CE_SOURCE, CE_TYPE
 
 Headers = Sequence[tuple[str, bytes]]
 
-#: Portal, kind and name of an event.
-Told = tuple[str, str, str]
+#: Id, portal, kind and name of an event.
+Told = tuple[str, str, str, str]
 
-#: How the ingest begins a record's headers, after the version of CloudEvents: then none of them has to be looked for.
-_AS_WRITTEN = (names.CE_ID, names.CE_SOURCE, names.CE_TYPE)
+#: Where the ingest writes them; elsewhere they are looked for.
+_ID_AT, _SOURCE_AT, _TYPE_AT = 1, 2, 3
 
 _SOURCE = b"//"
 _TYPE = "com.bitrix24."
@@ -28,31 +28,24 @@ _LONGEST_TYPE = 200
 
 
 def told(headers: Headers) -> Told | None:
-    """Which portal's event a record is, of which kind and name; None unless its headers are like ours."""
-    event_id, source, type_ = _attributes(headers)
-    if not event_id or not event_id.isascii() or source[:2] != _SOURCE:
+    """Which event a record is, of which portal, kind and name; None unless its headers are like ours."""
+    if (
+        len(headers) > _TYPE_AT
+        and headers[_ID_AT][0] == CE_ID
+        and headers[_SOURCE_AT][0] == CE_SOURCE
+        and headers[_TYPE_AT][0] == CE_TYPE
+    ):
+        event_id, source, type_ = headers[_ID_AT][1], headers[_SOURCE_AT][1], headers[_TYPE_AT][1]
+    else:
+        found = dict(headers)
+        event_id, source, type_ = found.get(CE_ID, b""), found.get(CE_SOURCE, b""), found.get(CE_TYPE, b"")
+    if source[:2] != _SOURCE or len(type_) > _LONGEST_TYPE or (kind_and_name := _kind_and_name(type_)) is None:
         return None
-    kind_and_name = _kind_and_name(type_) if len(type_) <= _LONGEST_TYPE else None
     try:
-        portal = source[2:].decode()
+        portal, text = source[2:].decode(), event_id.decode()
     except UnicodeDecodeError:
         return None
-    return (portal, *kind_and_name) if portal and kind_and_name else None
-
-
-def event_id(headers: Headers) -> str:
-    """The event's id, of headers that told an event."""
-    return _attributes(headers)[0].decode()
-
-
-def _attributes(headers: Headers) -> tuple[bytes, bytes, bytes]:
-    """Id, source and type, each empty when it is missing."""
-    if len(headers) > len(_AS_WRITTEN):
-        _, (first, event_id), (second, source), (third, type_) = headers[:4]
-        if (first, second, third) == _AS_WRITTEN:
-            return event_id, source, type_
-    found = dict(headers)
-    return found.get(names.CE_ID, b""), found.get(names.CE_SOURCE, b""), found.get(names.CE_TYPE, b"")
+    return (text, portal, *kind_and_name) if portal and text else None
 
 
 @lru_cache(_REMEMBERED)

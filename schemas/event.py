@@ -58,11 +58,11 @@ class BodySource(Protocol):
         """The body; may raise `UndecodableEvent`. Called at most once for each event."""
 
 
-class Unread(Protocol):
-    """Reads of an event what was not looked at yet."""
+class Reading(Protocol):
+    """Reads of an event what was not looked at yet; each of its calls may raise `UndecodableEvent`."""
 
-    def __call__(self, name: str, /) -> Mapping[str, object]:
-        """The attribute of that name, and what came to light with it; may raise `UndecodableEvent`."""
+    def head(self) -> Mapping[str, object]:
+        """Every attribute but the body."""
 
     def body(self) -> Body:
         """As `BodySource`."""
@@ -96,27 +96,28 @@ class PortalEvent:
     body: BodySource = field(repr=False, compare=False)
 
     @classmethod
-    def partly_read(cls, unread: Unread, *, portal: str, kind: str, name: str) -> "PortalEvent":
-        """An event of which so much is known already, and the rest is read when it is asked for."""
+    def partly_read(cls, reading: Reading, told: tuple[str, str, str, str]) -> "PortalEvent":
+        """An event of which id, portal, kind and name are known already; the rest is read when it is asked for."""
         event = object.__new__(cls)
+        event_id, portal, kind, name = told
         # Not one by one: a frozen instance takes attributes at half the speed.
-        event.__dict__.update(portal=portal, kind=kind, name=name, _unread=unread)
+        event.__dict__.update({"id": event_id, "portal": portal, "kind": kind, "name": name, "_reading": reading})
         return event
 
     # Hidden from type checkers, for which an event would have every attribute then.
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> object:
-            unread = self.__dict__.get("_unread")
-            if unread is None or name not in _READABLE:
+            reading = self.__dict__.get("_reading")
+            if reading is None or name not in _READABLE:
                 raise AttributeError(f"an event has no {name}")
-            self.__dict__.update(unread(name))
+            self.__dict__.update(reading.head(), body=reading.body)
             return self.__dict__[name]
 
     @cached_property
     def _body(self) -> Body:
-        unread: Unread | None = self.__dict__.get("_unread")
-        return self.body() if unread is None else unread.body()
+        reading: Reading | None = self.__dict__.get("_reading")
+        return self.body() if reading is None else reading.body()
 
     @property
     def fields(self) -> Mapping[str, str]:
