@@ -155,9 +155,8 @@ class OpenApi:
 class Lifespan:
     """Opens the queue when the worker starts, after the fork, and closes it when the last call is answered."""
 
-    def __init__(self, outlet: Outlet, health: Health) -> None:
-        self._outlet = outlet
-        self._health = health
+    def __init__(self, outlet: Outlet, health: Health, metrics: IngestMetrics) -> None:
+        self._outlet, self._health, self._metrics = outlet, health, metrics
 
     async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Open the queue; readiness tells when it is there."""
@@ -167,6 +166,7 @@ class Lifespan:
         """Flush what is on its way."""
         self._health.stop()
         await self._outlet.close()
+        self._metrics.flush()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +184,7 @@ def create_app(settings: IngestSettings, queue: Queue, *, multiprocess_dir: str 
     metrics = IngestMetrics(multiprocess_dir=multiprocess_dir)
     outlet = Outlet(queue, topic=settings.topic, partitions=settings.partitions)
     health = Health(outlet)
-    app = _bare_app(Lifespan(outlet, health))
+    app = _bare_app(Lifespan(outlet, health, metrics))
     for endpoint in settings.served:
         _serve(app, _endpoint(endpoint, settings, outlet, metrics))
     _add_operations(app, health)

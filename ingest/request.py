@@ -17,6 +17,9 @@ Events = Callable[[], Awaitable[dict[str, Any]]]
 RECEIVE = "forebay.receive"
 REQUEST_ID = "forebay.request_id"
 
+#: Where worker.py notes that the whole body has come already.
+IS_WHOLE = "forebay.is_whole"
+
 #: Enough that no two requests of a log have the same id.
 _REQUEST_ID_BITS = 64
 
@@ -43,8 +46,15 @@ class PortalRequest(Request):
         self.started = time.perf_counter()
         #: Whose call it is, once an endpoint has taken it.
         self.counters: Counters | None = None
-        # Falcon decodes the query as UTF-8 before any error handler is in reach.
-        super().__init__({**scope, "query_string": b""}, receive, first_event, options)
+        if self.query_sent:
+            # Falcon decodes the query as UTF-8 before any error handler is in reach.
+            scope = {**scope, "query_string": b""}
+        super().__init__(scope, receive, first_event, options)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no event of the body has to be waited for."""
+        return IS_WHOLE in self.scope
 
     @property
     def seconds(self) -> float:
