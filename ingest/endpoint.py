@@ -67,7 +67,7 @@ class Endpoint:
         body = await read(request, self._body_limits)
         form = parse(body, self._form_limits.max_fields)
         refuse_synchronous(form.fields)
-        sender = self._gate.admit(auth_of(form.fields), address_of(rest, request.query_sent))
+        sender = self._gate.admit(auth_of(form), address_of(rest, request.query_sent))
         receipt = self._receive(request)
         status = await self._keep(form, sender, receipt)
         self._counters.answered(status, request.seconds)

@@ -74,12 +74,12 @@ def record_of(
         as_sent=body.as_sent,
         fields=body.fields,
     )
-    return Record(key=portal, value=value, timestamp_ms=receipt.at_ms, headers=_headers(receipt, sender, portal, call, body))
+    return Record(
+        key=portal, value=value, timestamp_ms=receipt.at_ms, headers=_headers(receipt, sender, portal, call, body)
+    )
 
 
-def _headers(
-    receipt: Receipt, sender: Sender, portal: str, call: Call, body: Body
-) -> tuple[tuple[str, bytes], ...]:
+def _headers(receipt: Receipt, sender: Sender, portal: str, call: Call, body: Body) -> tuple[tuple[str, bytes], ...]:
     kind = f"com.bitrix24.{call.kind}.{call.name}" if call.name else f"com.bitrix24.{call.kind}"
     headers = [
         (names.CE_SPECVERSION, b"1.0"),

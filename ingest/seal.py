@@ -47,13 +47,9 @@ def divide(form: Form) -> tuple[Body, Secrets]:
 
 
 def _divide_regular(form: Form) -> tuple[Body, Secrets]:
-    kept, secrets = dict(form.fields), []
-    for path, value in form.fields.items():
-        secrecy = secrecy_of(path)
-        if secrecy is not Secrecy.OPEN:
-            del kept[path]
-            if secrecy is Secrecy.SEALED:
-                secrets.append((path, value))
+    kept = dict(form.fields)
+    found = [(path, kept.pop(path), may_be_sealed) for path, may_be_sealed in form.shape.secrets]
+    secrets = [(path, value) for path, value, may_be_sealed in found if may_be_sealed]
     return Body(fields=kept), secrets
 
 

@@ -98,7 +98,10 @@ def _by_the_schema(event: PortalEvent) -> dict[str, Any]:
     """The event as fastavro's writer wants it."""
     sealed, as_sent = event.sealed, event._body.as_sent
     return {
-        **{name: getattr(event, name) for name in ("id", "portal", "member_id", "kind", "name", "occurred_at", "source")},
+        **{
+            name: getattr(event, name)
+            for name in ("id", "portal", "member_id", "kind", "name", "occurred_at", "source")
+        },
         **{name: getattr(event, name) for name in ("received_at", "path", "query", "traceparent", "fields")},
         "subscription": {name: getattr(event.subscription, name) for name in ("id", "endpoint", "verified")},
         "sealed": sealed and {name: getattr(sealed, name) for name in ("key_id", "nonce", "ciphertext")},
