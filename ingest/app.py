@@ -31,7 +31,7 @@ from .health import Health, Live, Ready
 from .metrics import Counters, IngestMetrics
 from .openapi import openapi
 from .outlet import Outlet
-from .request import RECEIVE, REQUEST_ID, PortalRequest, new_request_id, request_id_of
+from .request import RECEIVE, REQUEST_ID, SENT, PortalRequest, new_request_id, request_id_of
 from .seal import Sealer
 from .settings import EndpointSettings, IngestSettings
 
@@ -101,8 +101,9 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
         if scope["type"] != "http":
             return await super().__call__(scope, receive, send)
         # By the ASGI specification they may be an iterable of iterables, each good for one time only.
-        scope["headers"] = [(name, value) for name, value in scope["headers"]]
-        request_id = request_id_of(scope["headers"]) or new_request_id()
+        sent: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = request_id_of(sent) or new_request_id()
+        scope["headers"], scope[SENT] = sent.items(), sent
         scope[RECEIVE], scope[REQUEST_ID] = receive, request_id.decode("ascii")
 
         closes = False
@@ -111,7 +112,7 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
             nonlocal closes
             if message["type"] == "http.response.start":
                 closes = (b"connection", b"close") in message["headers"]
-                message["headers"] += [(b"x-request-id", request_id), (b"server", b"forebay")]
+                message["headers"].append((b"x-request-id", request_id))
             await send(message)
 
         await super().__call__(scope, _nothing_read, answer)

@@ -41,13 +41,12 @@ async def read(request: PortalRequest, limits: BodyLimits) -> bytes:
 
 
 def _check_media(request: PortalRequest) -> None:
-    coding = request.sent.get(b"content-encoding", b"").strip().lower()
-    if coding not in (b"", b"identity"):
+    sent = request.sent
+    if b"content-encoding" in sent and sent[b"content-encoding"].strip().lower() not in (b"", b"identity"):
         raise MediaNotRead("compressed bodies are not read; send the form without a Content-Encoding")
-    transfer = request.sent.get(b"transfer-encoding", b"chunked").strip().lower()
-    if transfer != b"chunked":
+    if b"transfer-encoding" in sent and sent[b"transfer-encoding"].strip().lower() != b"chunked":
         raise MediaNotRead("of the transfer codings only chunked is read")
-    given = request.sent.get(b"content-type", _FORM)
+    given = sent.get(b"content-type", _FORM)
     if given != _FORM and given.partition(b";")[0].strip().lower() not in (_FORM, b""):
         raise MediaNotRead("only application/x-www-form-urlencoded is read: it is what a portal sends for an event")
 

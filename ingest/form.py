@@ -76,5 +76,5 @@ def is_deeper(form: Form, levels: int) -> bool:
 
 
 def auth_of(form: Form) -> dict[str, str]:
-    """The scalars of the top-level `auth`, as PHP would give them."""
+    """Of the top-level `auth` the scalars that tell who calls, as PHP would give them."""
     return {name: form.fields[path] for name, path in form.shape.auth.items()}

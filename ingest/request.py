@@ -13,8 +13,9 @@ from .metrics import Counters
 
 Events = Callable[[], Awaitable[dict[str, Any]]]
 
-#: Where app.py puts the server's own `receive` and the request's id in the scope.
+#: Where app.py puts the server's own `receive`, the headers by name and the request's id in the scope.
 RECEIVE = "forebay.receive"
+SENT = "forebay.sent"
 REQUEST_ID = "forebay.request_id"
 
 #: Where worker.py notes that the whole body has come already.
@@ -40,8 +41,8 @@ class PortalRequest(Request):
         first_event: dict[str, Any] | None = None,
         options: RequestOptions | None = None,
     ) -> None:
-        self.events: Events = scope.get(RECEIVE, receive)
-        self.sent: Mapping[bytes, bytes] = dict(scope["headers"])
+        self.events: Events = scope[RECEIVE]
+        self.sent: Mapping[bytes, bytes] = scope[SENT]
         self.query_sent: bytes = scope["query_string"]
         self.started = time.perf_counter()
         #: Whose call it is, once an endpoint has taken it.
@@ -78,9 +79,7 @@ def new_request_id() -> bytes:
     return b"%016x" % random.getrandbits(_REQUEST_ID_BITS)
 
 
-def request_id_of(headers: list[tuple[bytes, bytes]]) -> bytes | None:
+def request_id_of(sent: Mapping[bytes, bytes]) -> bytes | None:
     """The caller's X-Request-Id, when it is one that may be repeated in an answer and in a log."""
-    for name, value in headers:
-        if name == b"x-request-id":
-            return value if _REQUEST_ID.fullmatch(value) else None
-    return None
+    given = sent.get(b"x-request-id")
+    return given if given and _REQUEST_ID.fullmatch(given) else None

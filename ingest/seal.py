@@ -47,9 +47,11 @@ def divide(form: Form) -> tuple[Body, Secrets]:
 
 
 def _divide_regular(form: Form) -> tuple[Body, Secrets]:
-    kept = dict(form.fields)
-    found = [(path, kept.pop(path), may_be_sealed) for path, may_be_sealed in form.shape.secrets]
-    secrets = [(path, value) for path, value, may_be_sealed in found if may_be_sealed]
+    kept, secrets = dict(form.fields), []
+    for path, may_be_sealed in form.shape.secrets:
+        value = kept.pop(path)
+        if may_be_sealed:
+            secrets.append((path, value))
     return Body(fields=kept), secrets
 
 

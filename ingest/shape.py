@@ -13,6 +13,8 @@ REPLACEMENT = "\ufffd"
 #: No name below auth[…] that anybody asks for is longer.
 _AUTH_PATH_CHARS = 100
 
+_ASKED_OF_AUTH = ("domain", "member_id", "application_token")
+
 #: Bitrix24 has a few hundred events, and the same one nearly always comes with the same fields. At most 20 MB.
 _REMEMBERED = 1024
 
@@ -35,12 +37,12 @@ class Shape:
 
     @cached_property
     def auth(self) -> dict[str, str]:
-        """Name → path of the scalars of the top-level `auth`, as PHP would give them."""
+        """Name → path of those scalars of the top-level `auth` that tell who calls, as PHP would give them."""
         auth: dict[str, str] = {}
         for path in self.paths:
             if path.startswith("auth") and len(path) <= _AUTH_PATH_CHARS:
                 _put(auth, _below_auth(path), path)
-        return auth
+        return {name: path for name, path in auth.items() if name in _ASKED_OF_AUTH}
 
     @cached_property
     def secrets(self) -> tuple[tuple[str, bool], ...]:

@@ -74,6 +74,10 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
             scope[IS_WHOLE] = True
         return scope
 
+    def _send_response_start(self, status: int, headers: Any, request: Any, close: bool = False) -> None:
+        """Answer as who we are."""
+        super()._send_response_start(status, [*headers, (b"server", b"forebay")], request, close=close)
+
     async def _handle_websocket(self, request: Any, sockname: Any, peername: Any) -> None:
         """There are none; refused here, the answer is like every other."""
         self._send_error_response(403, "")
