@@ -33,13 +33,21 @@ class Address:
         return unquote_plus(given[-1]) if given else ""
 
 
+#: That of nearly every call.
+_NOTHING = Address(path="", query="")
+
+
 def address_of(rest: str, query: bytes) -> Address:
     """The address as it was called; it may still hold secrets."""
+    if not rest and not query:
+        return _NOTHING
     return Address(path=rest.encode("utf-8", "replace").decode(), query=_text(query))
 
 
 def without_secrets(address: Address, secret: bytes | None) -> Address:
     """The address without query parameters whose name is a secret's, and without all that has the endpoint's own."""
+    if address is _NOTHING:
+        return address
     text = secret.decode("ascii") if secret else None
     pairs = address.query.split("&")
     kept = [pair for pair in pairs if not (_is_secret(_name(pair)) or _has(text, unquote_plus(pair)))]

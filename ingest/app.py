@@ -34,7 +34,7 @@ from .metrics import Counters, IngestMetrics
 from .openapi import openapi
 from .outlet import Outlet
 from .registration import Registration
-from .request import RECEIVE, REQUEST_ID, PortalRequest, new_request_id, request_id_of
+from .request import RECEIVE, REQUEST_ID, SENT, PortalRequest, new_request_id, request_id_of
 from .seal import Sealer
 from .settings import EndpointSettings, IngestSettings
 
@@ -104,8 +104,9 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
         if scope["type"] != "http":
             return await super().__call__(scope, receive, send)
         # By the ASGI specification they may be an iterable of iterables, each good for one time only.
-        scope["headers"] = [(name, value) for name, value in scope["headers"]]
-        request_id = request_id_of(scope["headers"]) or new_request_id()
+        sent: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = request_id_of(sent) or new_request_id()
+        scope["headers"], scope[SENT] = sent.items(), sent
         scope[RECEIVE], scope[REQUEST_ID] = receive, request_id.decode("ascii")
 
         closes = False
@@ -114,7 +115,7 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
             nonlocal closes
             if message["type"] == "http.response.start":
                 closes = (b"connection", b"close") in message["headers"]
-                message["headers"] += [(b"x-request-id", request_id), (b"server", b"forebay")]
+                message["headers"].append((b"x-request-id", request_id))
             await send(message)
 
         await super().__call__(scope, _nothing_read, answer)
@@ -158,8 +159,10 @@ class OpenApi:
 class Lifespan:
     """Opens the queue when the worker starts, after the fork, and closes it when the last call is answered."""
 
-    def __init__(self, outlet: Outlet, health: Health, registration: Registration | None) -> None:
-        self._outlet, self._health, self._registration = outlet, health, registration
+    def __init__(
+        self, outlet: Outlet, health: Health, registration: Registration | None, metrics: IngestMetrics
+    ) -> None:
+        self._outlet, self._health, self._registration, self._metrics = outlet, health, registration, metrics
 
     async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Open the queue; readiness tells when it is there."""
@@ -173,6 +176,7 @@ class Lifespan:
         await self._outlet.close()
         if self._registration:
             await self._registration.close()
+        self._metrics.flush()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +198,7 @@ def create_app(
     codec = new_codec()
     registration = Registration(registry, Teacher(codec, registry, settings.topic)) if registry else None
     health = Health(outlet, registration)
-    app = _bare_app(Lifespan(outlet, health, registration))
+    app = _bare_app(Lifespan(outlet, health, registration, metrics))
     for endpoint in settings.served:
         _serve(app, _endpoint(endpoint, settings, outlet, codec, metrics))
     _add_operations(app, health)

@@ -47,6 +47,7 @@ class Gate:
     def __init__(self, proofs: Proofs, *, key_is_member_id: bool) -> None:
         self._proofs = proofs
         self._key_is_member_id = key_is_member_id
+        self._names_portals = any(name != ANY_PORTAL for name in proofs.tokens)
 
     def admit(self, auth: Mapping[str, str], address: Address) -> Sender:
         """The sender, or `NotOurPortal`. Only the top-level auth counts: bots send others inside their data."""
@@ -70,10 +71,13 @@ class Gate:
         tokens = self._proofs.tokens
         if not tokens:
             return None
+        sent = given.encode("utf-8", "replace")
         # The name that becomes the key is asked first: a token listed for it may not be got around by another name.
-        listed = next((name for name in names if name and name.lower() in tokens), None)
-        is_theirs = _is_one_of(tokens[listed.lower()] if listed else _NOBODY, given)
-        if _is_one_of(tokens.get(ANY_PORTAL, ()), given):
+        listed = (
+            next((name for name in names if name and name.lower() in tokens), None) if self._names_portals else None
+        )
+        is_theirs = _is_one_of(tokens[listed.lower()] if listed else _NOBODY, sent)
+        if _is_one_of(tokens.get(ANY_PORTAL, ()), sent):
             return ANY_PORTAL
         return listed if is_theirs else None
 
@@ -81,12 +85,12 @@ class Gate:
         secret = self._proofs.secret
         if secret is None:
             return False
-        in_path = _is_one_of((secret,), address.first_segment)
-        return _is_one_of((secret,), address.secret_parameter) or in_path
+        in_path = hmac.compare_digest(secret, address.first_segment.encode("utf-8", "replace"))
+        return hmac.compare_digest(secret, address.secret_parameter.encode("utf-8", "replace")) or in_path
 
 
-def _is_one_of(candidates: Iterable[bytes], given: str) -> bool:
-    sent, found = given.encode("utf-8", "replace"), False
+def _is_one_of(candidates: Iterable[bytes], sent: bytes) -> bool:
+    found = False
     for candidate in candidates:
         # No early exit: the time must not tell which one it was.
         found |= hmac.compare_digest(candidate, sent)

@@ -6,7 +6,7 @@ Source of the shapes: bitrix24/b24restdocs, pages of the call in question; PHP's
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import lru_cache
 
 from .errors import AwaitsAnswer
 
@@ -14,6 +14,10 @@ Fields = Mapping[str, str]
 
 #: Codes have letters, digits, dots and underscores; whatever else stands there is no code.
 _CODE = re.compile(r"[\w.:-]{1,255}", re.ASCII)
+
+#: Bitrix24 has a few hundred events, none with a longer code.
+_REMEMBERED = 1024
+_REMEMBERED_CHARS = 64
 
 #: DEAL_7405, DYNAMIC_147_12: the document's type, then its id.
 _DOCUMENT = re.compile(r"(?P<type>[\w.\\-]{1,255}?)_?\d*", re.ASCII)
@@ -24,6 +28,7 @@ _DOCUMENT_CHARS = 300
 #: The sender's ts is believed between 2000 and 2100.
 _TS = range(946_684_800, 4_102_444_800)
 _TS_DIGITS = 10
+_MS_PER_S = 1000
 
 #: A name that only a call of that sort has → what to tell its sender. None of them has `event`.
 _SYNCHRONOUS = {
@@ -47,7 +52,8 @@ class Call:
     kind: str
     name: str
     subscription_id: str | None
-    occurred_at: datetime | None
+    #: Milliseconds since the epoch, when there was a sensible `ts`.
+    occurred_at_ms: int | None
 
 
 def refuse_synchronous(fields: Fields) -> None:
@@ -70,12 +76,13 @@ def recognise(fields: Fields) -> Call:
     """The kind of the call, and its name as the Avro schema has it. Never fails: what is unknown is `other`."""
     kind, name = _kind(fields)
     subscription_id = fields.get("event_handler_id") or fields.get("eventId")
-    return Call(kind=kind, name=name, subscription_id=subscription_id, occurred_at=_moment(fields.get("ts", "")))
+    return Call(kind=kind, name=name, subscription_id=subscription_id, occurred_at_ms=_moment_ms(fields.get("ts", "")))
 
 
 def _kind(fields: Fields) -> tuple[str, str]:
     if "event" in fields:
-        return _event(fields["event"])
+        code = fields["event"]
+        return _remembered_event(code) if len(code) <= _REMEMBERED_CHARS else _event(code)
     if "event_token" in fields or "workflow_id" in fields:
         return "robot", _code(fields.get("code", ""))
     if "message_to" in fields or "properties[phone_number]" in fields:
@@ -87,6 +94,9 @@ def _kind(fields: Fields) -> tuple[str, str]:
 
 def _event(code: str) -> tuple[str, str]:
     return ("event", code.upper()) if _CODE.fullmatch(code) else ("other", "")
+
+
+_remembered_event = lru_cache(maxsize=_REMEMBERED)(_event)
 
 
 def _code(code: str) -> str:
@@ -102,7 +112,7 @@ def _document_type(fields: Fields) -> str:
     return _code(fields.get("document_id[1]", "").rpartition("\\")[2])
 
 
-def _moment(ts: str) -> datetime | None:
+def _moment_ms(ts: str) -> int | None:
     if len(ts) > _TS_DIGITS or not (ts.isascii() and ts.isdigit()) or int(ts) not in _TS:
         return None
-    return datetime.fromtimestamp(int(ts), UTC)
+    return int(ts) * _MS_PER_S

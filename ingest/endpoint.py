@@ -20,7 +20,7 @@ from .form import Form, auth_of, is_deeper, parse
 from .metrics import Counters
 from .outlet import Outlet
 from .quarantine import quarantine_record
-from .record import Receipt, event_of, record_of
+from .record import Receipt, record_of
 from .request import PortalRequest
 from .seal import Sealer, divide
 from .uuid7 import uuid7
@@ -67,7 +67,7 @@ class Endpoint:
         body = await read(request, self._body_limits)
         form = parse(body, self._form_limits.max_fields)
         refuse_synchronous(form.fields)
-        sender = self._gate.admit(auth_of(form.fields), address_of(rest, request.query_sent))
+        sender = self._gate.admit(auth_of(form), address_of(rest, request.query_sent))
         receipt = self._receive(request)
         status = await self._keep(form, sender, receipt)
         self._counters.answered(status, request.seconds)
@@ -98,8 +98,7 @@ class Endpoint:
             raise Unreadable("no_portal", "auth has neither a domain nor a member_id that can be a portal's")
         body, secrets = divide(form)
         sealed = self._sealer.seal(secrets, receipt.id)
-        event = event_of(receipt, sender, sender.portal, recognise(form.fields), body, sealed)
-        return record_of(event, receipt.at_ms, self._codec)
+        return record_of(receipt, sender, sender.portal, recognise(form.fields), body, sealed, self._codec)
 
     def _check_readable(self, form: Form) -> None:
         limits = self._form_limits

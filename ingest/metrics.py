@@ -5,11 +5,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import cast
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from forebay.schemas.names import METRICS_PREFIX
+
+from .durations import Durations
 
 #: The outcomes of a request, as the interface lists them.
 OUTCOMES = ("accepted", "spooled", "quarantined", "refused_auth", "refused_input", "refused_full")
@@ -28,11 +30,11 @@ class Counters:
     def answered(self, outcome: str, seconds: float) -> None:
         """Count a call that ended so, after that time."""
         self._requests[outcome].inc()
-        self._answer_seconds.observe(seconds)
+        self._answer_seconds.took(seconds)
 
     def acknowledged(self, seconds: float) -> None:
         """Count a record that the queue took or refused after that time."""
-        self._queue_ack_seconds.observe(seconds)
+        self._queue_ack_seconds.took(seconds)
 
 
 class _FilledFiles(MultiProcessCollector):
@@ -74,10 +76,10 @@ class IngestMetrics:
         self.not_http = Counter(
             f"{prefix}_ingest_not_http", "Requests that could not be read, by status", ["status"], registry=registry
         )
-        self.answer_seconds = Histogram(
+        self.answer_seconds = Durations(
             f"{prefix}_ingest_answer_seconds", "From the headers to the answer", buckets=_SECONDS, registry=registry
         )
-        self.queue_ack_seconds = Histogram(
+        self.queue_ack_seconds = Durations(
             f"{prefix}_queue_ack_seconds", "From sending to the queue's word", buckets=_SECONDS, registry=registry
         )
         build = Gauge(
@@ -88,9 +90,15 @@ class IngestMetrics:
 
     def exposition(self) -> bytes:
         """The metrics of all workers in Prometheus' text format."""
+        self.flush()
         if self._multiprocess_dir is None:
             return generate_latest(self._registry)
         return exposition_of(self._multiprocess_dir)
+
+    def flush(self) -> None:
+        """Hand over what was gathered; after it, the files of the metrics have every call."""
+        self.answer_seconds.flush()
+        self.queue_ack_seconds.flush()
 
 
 def _version() -> str:

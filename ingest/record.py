@@ -1,12 +1,13 @@
-"""An event → the record that goes into the queue, with CloudEvents' headers (1.0, Kafka binding, binary mode)."""
+"""A call → the record that goes into the queue, with CloudEvents' headers (1.0, Kafka binding, binary mode)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from forebay.queues.contract import Record
 from forebay.schemas import names
 from forebay.schemas.codec import Codec
-from forebay.schemas.event import Body, PortalEvent, Sealed, Subscription
+from forebay.schemas.event import Body, Sealed
 
 from .authenticate import Sender
 from .call import Call
@@ -14,6 +15,9 @@ from .call import Call
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NS_PER_US = 1000
 _NS_PER_MS = 1_000_000
+
+#: How the event came: the portal called.
+_SOURCE = "online"
 
 #: Where calls name the thing they are about; the first that is there is the CloudEvents subject.
 _SUBJECTS = ("data[FIELDS][ID]", "document_id[2]", "data[FIELDS_AFTER][ID]", "data[ID]", "data[id]", "data[CALL_ID]")
@@ -34,7 +38,12 @@ class Receipt:
     @property
     def at(self) -> datetime:
         """The moment, to the microsecond."""
-        return _EPOCH + timedelta(microseconds=self.at_ns // _NS_PER_US)
+        return _EPOCH + timedelta(microseconds=self.at_us)
+
+    @property
+    def at_us(self) -> int:
+        """The moment as the event has it: microseconds since the epoch."""
+        return self.at_ns // _NS_PER_US
 
     @property
     def at_ms(self) -> int:
@@ -42,56 +51,56 @@ class Receipt:
         return self.at_ns // _NS_PER_MS
 
 
-def event_of(
-    receipt: Receipt, sender: Sender, portal: str, call: Call, body: Body, sealed: Sealed | None
-) -> PortalEvent:
-    """The event, from what the steps found."""
-    subscription = Subscription(id=call.subscription_id, endpoint=receipt.endpoint, verified=sender.verified)
-    return PortalEvent(
+def record_of(
+    receipt: Receipt, sender: Sender, portal: str, call: Call, body: Body, sealed: Sealed | None, codec: Codec
+) -> Record:
+    """The record, keyed by the portal, from what the steps found."""
+    value = codec.pack(
         id=receipt.id,
         portal=portal,
         member_id=sender.member_id,
         kind=call.kind,
         name=call.name,
-        occurred_at=call.occurred_at,
-        received_at=receipt.at,
-        subscription=subscription,
+        occurred_at_ms=call.occurred_at_ms,
+        received_at_us=receipt.at_us,
+        source=_SOURCE,
+        subscription_id=call.subscription_id,
+        endpoint=receipt.endpoint,
+        verified=sender.verified,
         path=sender.address.path,
         query=sender.address.query,
         traceparent=receipt.traceparent,
         sealed=sealed,
-        body=lambda: body,
+        as_sent=body.as_sent,
+        fields=body.fields,
+    )
+    return Record(
+        key=portal, value=value, timestamp_ms=receipt.at_ms, headers=_headers(receipt, sender, portal, call, body)
     )
 
 
-def record_of(event: PortalEvent, at_ms: int, codec: Codec) -> Record:
-    """The event as a record, keyed by its portal."""
-    return Record(key=event.portal, value=codec.encode(event), timestamp_ms=at_ms, headers=_headers(event))
-
-
-def _headers(event: PortalEvent) -> tuple[tuple[str, bytes], ...]:
-    kind = f"com.bitrix24.{event.kind}.{event.name}" if event.name else f"com.bitrix24.{event.kind}"
+def _headers(receipt: Receipt, sender: Sender, portal: str, call: Call, body: Body) -> tuple[tuple[str, bytes], ...]:
+    kind = f"com.bitrix24.{call.kind}.{call.name}" if call.name else f"com.bitrix24.{call.kind}"
     headers = [
         (names.CE_SPECVERSION, b"1.0"),
-        (names.CE_ID, event.id.encode()),
-        (names.CE_SOURCE, b"//" + event.portal.encode()),
+        (names.CE_ID, receipt.id.encode()),
+        (names.CE_SOURCE, b"//" + portal.encode()),
         (names.CE_TYPE, kind.encode()),
-        (names.CE_TIME, event.received_at.isoformat().encode()),
+        (names.CE_TIME, receipt.at.isoformat().encode()),
         (names.CONTENT_TYPE, b"application/avro"),
-        (names.ENDPOINT, event.subscription.endpoint.encode()),
+        (names.ENDPOINT, receipt.endpoint.encode()),
     ]
-    subject = _subject(event)
+    subject = _subject(body.fields)
     if subject:
         headers.append((names.CE_SUBJECT, subject.encode()))
-    if event.member_id:
-        headers.append((names.MEMBER_ID, event.member_id.encode()))
-    if event.traceparent:
-        headers.append((names.TRACEPARENT, event.traceparent.encode()))
+    if sender.member_id:
+        headers.append((names.MEMBER_ID, sender.member_id.encode()))
+    if receipt.traceparent:
+        headers.append((names.TRACEPARENT, receipt.traceparent.encode()))
     return tuple(headers)
 
 
-def _subject(event: PortalEvent) -> str:
-    fields = event.fields
+def _subject(fields: Mapping[str, str]) -> str:
     for path in _SUBJECTS:
         if path in fields:
             return fields[path][:_SUBJECT_CHARS]

@@ -13,9 +13,13 @@ from .metrics import Counters
 
 Events = Callable[[], Awaitable[dict[str, Any]]]
 
-#: Where app.py puts the server's own `receive` and the request's id in the scope.
+#: Where app.py puts the server's own `receive`, the headers by name and the request's id in the scope.
 RECEIVE = "forebay.receive"
+SENT = "forebay.sent"
 REQUEST_ID = "forebay.request_id"
+
+#: Where worker.py notes that the whole body has come already.
+IS_WHOLE = "forebay.is_whole"
 
 #: Enough that no two requests of a log have the same id.
 _REQUEST_ID_BITS = 64
@@ -37,14 +41,21 @@ class PortalRequest(Request):
         first_event: dict[str, Any] | None = None,
         options: RequestOptions | None = None,
     ) -> None:
-        self.events: Events = scope.get(RECEIVE, receive)
-        self.sent: Mapping[bytes, bytes] = dict(scope["headers"])
+        self.events: Events = scope[RECEIVE]
+        self.sent: Mapping[bytes, bytes] = scope[SENT]
         self.query_sent: bytes = scope["query_string"]
         self.started = time.perf_counter()
         #: Whose call it is, once an endpoint has taken it.
         self.counters: Counters | None = None
-        # Falcon decodes the query as UTF-8 before any error handler is in reach.
-        super().__init__({**scope, "query_string": b""}, receive, first_event, options)
+        if self.query_sent:
+            # Falcon decodes the query as UTF-8 before any error handler is in reach.
+            scope = {**scope, "query_string": b""}
+        super().__init__(scope, receive, first_event, options)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no event of the body has to be waited for."""
+        return IS_WHOLE in self.scope
 
     @property
     def seconds(self) -> float:
@@ -68,9 +79,7 @@ def new_request_id() -> bytes:
     return b"%016x" % random.getrandbits(_REQUEST_ID_BITS)
 
 
-def request_id_of(headers: list[tuple[bytes, bytes]]) -> bytes | None:
+def request_id_of(sent: Mapping[bytes, bytes]) -> bytes | None:
     """The caller's X-Request-Id, when it is one that may be repeated in an answer and in a log."""
-    for name, value in headers:
-        if name == b"x-request-id":
-            return value if _REQUEST_ID.fullmatch(value) else None
-    return None
+    given = sent.get(b"x-request-id")
+    return given if given and _REQUEST_ID.fullmatch(given) else None

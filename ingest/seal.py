@@ -48,12 +48,10 @@ def divide(form: Form) -> tuple[Body, Secrets]:
 
 def _divide_regular(form: Form) -> tuple[Body, Secrets]:
     kept, secrets = dict(form.fields), []
-    for path, value in form.fields.items():
-        secrecy = secrecy_of(path)
-        if secrecy is not Secrecy.OPEN:
-            del kept[path]
-            if secrecy is Secrecy.SEALED:
-                secrets.append((path, value))
+    for path, may_be_sealed in form.shape.secrets:
+        value = kept.pop(path)
+        if may_be_sealed:
+            secrets.append((path, value))
     return Body(fields=kept), secrets
 
 

@@ -14,7 +14,7 @@ import structlog
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
 
-from .request import new_request_id
+from .request import IS_WHOLE, new_request_id
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +66,17 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         """Hand the request on. What comes when it is answered starts with the line of the next."""
         self._past_line = False
         return bool(super()._on_headers_complete())
+
+    def _build_http_scope(self, request: Any, sockname: Any, peername: Any) -> dict[str, Any]:
+        """Note whether the body has come with the headers, so that nobody sets a timer to wait for it."""
+        scope: dict[str, Any] = super()._build_http_scope(request, sockname, peername)
+        if self._body_receiver is not None and self._body_receiver._complete:
+            scope[IS_WHOLE] = True
+        return scope
+
+    def _send_response_start(self, status: int, headers: Any, request: Any, close: bool = False) -> None:
+        """Answer as who we are."""
+        super()._send_response_start(status, [*headers, (b"server", b"forebay")], request, close=close)
 
     async def _handle_websocket(self, request: Any, sockname: Any, peername: Any) -> None:
         """There are none; refused here, the answer is like every other."""

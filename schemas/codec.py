@@ -14,13 +14,14 @@ from importlib.resources import files
 from io import BytesIO
 from typing import Any
 
-from fastavro import parse_schema, schemaless_reader, schemaless_writer
+from fastavro import parse_schema, schemaless_reader
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from forebay.schemas import envelope
+from forebay.schemas.binary import ABSENT, FALSE, PRESENT, TRUE, array, long, octets, text, text_or_null, texts
 from forebay.schemas.envelope import Headers, Told
 from forebay.schemas.errors import ForebayError
-from forebay.schemas.event import Body, PortalEvent, Sealed, Subscription
+from forebay.schemas.event import Body, Pair, PortalEvent, Sealed, Subscription
 
 _MARKER = b"\xc3\x01"
 _HEADER_BYTES = 10
@@ -76,7 +77,6 @@ class Codec:
 
     def __init__(self, schemas: list[Schema]) -> None:
         newest = schemas[-1]
-        self._whole = parse_schema(_plain(newest))
         self._prefix = _MARKER + _fingerprint(newest)
         self._versions = {_MARKER + _fingerprint(schema): _version(schema, newest) for schema in schemas}
         #: The same by what stands before a record that was written with a schema registry.
@@ -109,10 +109,71 @@ class Codec:
 
     def encode(self, event: PortalEvent) -> bytes:
         """The event as a record's value. The same event gives the same bytes."""
-        out = BytesIO()
-        out.write(self._prefix)
-        schemaless_writer(out, self._whole, _to_avro(event))
-        return out.getvalue()
+        body = event._body
+        return self.pack(
+            id=event.id,
+            portal=event.portal,
+            member_id=event.member_id,
+            kind=event.kind,
+            name=event.name,
+            occurred_at_ms=None if event.occurred_at is None else (event.occurred_at - _EPOCH) // _MS,
+            received_at_us=(event.received_at - _EPOCH) // _US,
+            source=event.source,
+            subscription_id=event.subscription.id,
+            endpoint=event.subscription.endpoint,
+            verified=event.subscription.verified,
+            path=event.path,
+            query=event.query,
+            traceparent=event.traceparent,
+            sealed=event.sealed,
+            as_sent=body.as_sent,
+            fields=body.fields,
+        )
+
+    def pack(
+        self,
+        *,
+        id: str,
+        portal: str,
+        member_id: str | None,
+        kind: str,
+        name: str,
+        occurred_at_ms: int | None,
+        received_at_us: int,
+        source: str,
+        subscription_id: str | None,
+        endpoint: str,
+        verified: bool,
+        path: str,
+        query: str,
+        traceparent: str | None,
+        sealed: Sealed | None,
+        as_sent: tuple[Pair, ...] | None,
+        fields: Mapping[str, str],
+    ) -> bytes:
+        """The same from an event's parts, for whoever has no event yet. Times are since the epoch."""
+        return b"".join(
+            (
+                self._prefix,
+                text(id),
+                text(portal),
+                text_or_null(member_id),
+                text(kind),
+                text(name),
+                ABSENT if occurred_at_ms is None else PRESENT + long(occurred_at_ms),
+                long(received_at_us),
+                text(source),
+                text_or_null(subscription_id),
+                text(endpoint),
+                TRUE if verified else FALSE,
+                text(path),
+                text(query),
+                text_or_null(traceparent),
+                ABSENT if sealed is None else PRESENT + _sealed(sealed),
+                PRESENT + array(octets(path) + octets(value) for path, value in as_sent) if as_sent else ABSENT,
+                texts(fields),
+            )
+        )
 
     def decode(self, value: bytes, headers: Headers = ()) -> PortalEvent:
         """The event of a record's value. `fields`, `data` and `auth` are decoded when they are first touched.
@@ -254,25 +315,8 @@ def _unknown(value: bytes) -> UndecodableEvent:
     return UndecodableEvent(f"the record does not start as an event does (first bytes: {value[:4].hex() or 'none'})")
 
 
-def _to_avro(event: PortalEvent) -> dict[str, Any]:
-    subscription, sealed, body = event.subscription, event.sealed, event._body
-    return {
-        "id": event.id,
-        "portal": event.portal,
-        "member_id": event.member_id,
-        "kind": event.kind,
-        "name": event.name,
-        "occurred_at": event.occurred_at and _since_epoch(event.occurred_at) // _MS,
-        "received_at": _since_epoch(event.received_at) // _US,
-        "source": event.source,
-        "subscription": {"id": subscription.id, "endpoint": subscription.endpoint, "verified": subscription.verified},
-        "path": event.path,
-        "query": event.query,
-        "traceparent": event.traceparent,
-        "sealed": sealed and {"key_id": sealed.key_id, "nonce": sealed.nonce, "ciphertext": sealed.ciphertext},
-        "as_sent": body.as_sent and [{"path": path, "value": value} for path, value in body.as_sent],
-        "fields": body.fields,
-    }
+def _sealed(sealed: Sealed) -> bytes:
+    return text(sealed.key_id) + octets(sealed.nonce) + octets(sealed.ciphertext)
 
 
 def _from_avro(head: Mapping[str, Any]) -> dict[str, Any]:
@@ -292,10 +336,6 @@ def _from_avro(head: Mapping[str, Any]) -> dict[str, Any]:
         "traceparent": head["traceparent"],
         "sealed": sealed and Sealed(**sealed),
     }
-
-
-def _since_epoch(at: datetime) -> timedelta:
-    return at - _EPOCH
 
 
 def _body(found: Mapping[str, Any]) -> Body:

@@ -9,7 +9,7 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from forebay.queues.contract import Position, Record
-from forebay.queues.errors import QueueUnavailable
+from forebay.queues.errors import QueueError, QueueUnavailable
 
 from .clients import Clients
 from .faults import Faults, cause, of_record
@@ -40,6 +40,7 @@ class KafkaProducer:
         self._faults = Faults()
         self._client = clients.producer(self._faults, self._read_statistics)
         self._in_flight = 0
+        self._held: list[tuple[str, Record, asyncio.Future[Position]]] = []
         self._idle = asyncio.Event()
         self._idle.set()
         self._next_look: asyncio.TimerHandle | None = None
@@ -53,13 +54,27 @@ class KafkaProducer:
         """As in the contract."""
         if self._is_closed:
             raise QueueUnavailable("this producer was closed")
-        delivered: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
-        self._produce(stream, record, partial(self._report, stream, delivered))
+        loop = asyncio.get_running_loop()
+        delivered: asyncio.Future[Position] = loop.create_future()
+        if not self._held:
+            loop.call_soon(self._produce_held)
+        self._held.append((stream, record, delivered))
         self._in_flight += 1
         if self._in_flight == 1:
             self._idle.clear()
             self._look_in(_LOOK_S)
         return await delivered
+
+    def _produce_held(self) -> None:
+        held, self._held = self._held, []
+        for stream, record, delivered in held:
+            try:
+                self._produce(stream, record, partial(self._report, stream, delivered))
+            except QueueError as error:
+                self._in_flight -= 1
+                if not delivered.done():
+                    delivered.set_exception(error)
+        self._client.poll(0)
 
     def _produce(self, stream: str, record: Record, on_delivery: Callable[[KafkaError | None, Message], None]) -> None:
         try:

@@ -1,4 +1,7 @@
-"""Started by the ingest's benchmark: one of the servers that it compares. Arguments: which one, and a port."""
+"""Started by the ingest's benchmark: one of the servers that it compares.
+
+Arguments: which one, a port, a folder for its files, and for the queue that costs nothing no URL of one.
+"""
 
 import sys
 from collections.abc import Iterable
@@ -63,15 +66,18 @@ class NowhereQueue:
         """Nothing to do."""
 
 
-def main(which: str, port: str, folder: str) -> None:
+def main(which: str, port: str, folder: str, queue_url: str = "") -> None:
     """Serve until told to stop."""
-    keys: dict[str, Any] = {"seal_keys": {"k": KEY}} if which == "sealing" else {}
-    proof: dict[str, Any] = {"auth": "tokens", "tokens": {"*": TOKEN}, "data_dir": folder}
+    given: dict[str, Any] = {"auth": "tokens", "tokens": {"*": TOKEN}, "data_dir": folder}
+    if which == "sealing":
+        given["seal_keys"] = {"k": KEY}
     if which == "no-op":
         server.Server = NoOpServer  # type: ignore[misc]  # on purpose
-    elif which != "sqlite":
+    if queue_url:
+        given["queue_url"] = queue_url
+    else:
         server.open_queue = lambda settings: NowhereQueue()  # type: ignore[attr-defined,assignment,return-value]  # on purpose
-    server.serve(IngestSettings(bind=f"127.0.0.1:{port}", **proof, **keys))
+    server.serve(IngestSettings(bind=f"127.0.0.1:{port}", **given))
 
 
 if __name__ == "__main__":

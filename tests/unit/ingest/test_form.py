@@ -112,7 +112,7 @@ def test_the_fast_and_the_exact_reading_agree_on_every_regular_form(body: bytes)
     ],
 )
 def test_auth_is_what_php_makes_of_it(body: bytes, auth: dict[str, str]) -> None:
-    assert auth_of(parse(body, MAX_FIELDS).fields) == auth
+    assert auth_of(parse(body, MAX_FIELDS)) == auth
 
 
 def test_of_a_form_with_too_many_fields_only_the_auth_is_read() -> None:

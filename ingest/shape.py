@@ -1,0 +1,78 @@
+"""What the names of a form's fields say, whatever their values: looked at once for all forms of one shape."""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from forebay.schemas.tree import keys_of
+
+from .secrecy import Secrecy, secrecy_of
+
+#: Falcon's compiled decoder puts it where the bytes are not UTF-8.
+REPLACEMENT = "\ufffd"
+
+#: No name below auth[…] that anybody asks for is longer.
+_AUTH_PATH_CHARS = 100
+
+_ASKED_OF_AUTH = ("domain", "member_id", "application_token")
+
+#: Bitrix24 has a few hundred events, and the same one nearly always comes with the same fields. At most 20 MB.
+_REMEMBERED = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """The paths of a form, in order and each once. What follows from them is found when it is first asked for."""
+
+    paths: tuple[str, ...]
+
+    @cached_property
+    def is_utf8(self) -> bool:
+        """Whether all paths are the text of their bytes."""
+        return not any(REPLACEMENT in path for path in self.paths)
+
+    @cached_property
+    def depth(self) -> int:
+        """The most brackets in a path."""
+        return max((path.count("[") for path in self.paths), default=0)
+
+    @cached_property
+    def auth(self) -> dict[str, str]:
+        """Name → path of those scalars of the top-level `auth` that tell who calls, as PHP would give them."""
+        auth: dict[str, str] = {}
+        for path in self.paths:
+            if path.startswith("auth") and len(path) <= _AUTH_PATH_CHARS:
+                _put(auth, _below_auth(path), path)
+        return {name: path for name, path in auth.items() if name in _ASKED_OF_AUTH}
+
+    @cached_property
+    def secrets(self) -> tuple[tuple[str, bool], ...]:
+        """The paths that may not be kept in clear, each with whether it may be sealed."""
+        found = ((path, secrecy_of(path)) for path in self.paths)
+        return tuple((path, secrecy is Secrecy.SEALED) for path, secrecy in found if secrecy is not Secrecy.OPEN)
+
+
+def shape_of(paths: tuple[str, ...]) -> Shape:
+    """The shape of a form with these paths."""
+    return Shape(paths=paths)
+
+
+#: For forms of a usual size only: anybody can make up others.
+remembered_shape_of = lru_cache(maxsize=_REMEMBERED)(shape_of)
+
+
+def _put(auth: dict[str, str], keys: tuple[str, ...] | None, path: str) -> None:
+    match keys:
+        case (name,):
+            auth[name] = path
+        case ():
+            # A later `auth=x` makes it a scalar and void.
+            auth.clear()
+        case (name, *_):
+            # A map by now, and so no scalar.
+            auth.pop(name, None)
+
+
+def _below_auth(path: str) -> tuple[str, ...] | None:
+    """`auth[domain]` → `("domain",)`; None for a name that only starts like it."""
+    top, *below = keys_of(path)
+    return tuple(below) if top == "auth" else None
