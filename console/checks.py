@@ -5,16 +5,16 @@ import os
 import platform
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from time import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from forebay.queues.errors import QueueError
-from forebay.schemas.names import streams
+from forebay.queues.findings import Finding, State
 
+from .needs import Side, needs
 from .reading import inspected, opened
 from .versions import version_of
 
@@ -35,35 +35,14 @@ _AHEAD_S = 5.0
 #: Before this no Forebay existed, so a clock that shows it is not set.
 _NOT_BEFORE_S = 1_767_225_600
 
-#: Missing parts that are named in one line.
-_LISTED = 4
-
 _LIBRARIES = ("falcon", "gunicorn", "fastavro", "sqlalchemy", "confluent-kafka", "uvloop", "pydantic")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at."""
-
-    check: str
-    state: Literal["ok", "warn", "fail"]
-    detail: str
-    remedy: str = ""
-
-    def row(self) -> dict[str, object]:
-        """The finding for programs."""
-        return {"check": self.check, "state": self.state, "detail": self.detail, "remedy": self.remedy}
-
-    def text(self) -> str:
-        """The finding for people."""
-        return f"{self.state:<5}{self.check}: {self.detail}" + (f"  → {self.remedy}" if self.remedy else "")
-
-
-async def examined(loaded: "Loaded") -> list[Finding]:
+async def examined(loaded: "Loaded", side: Side = "all") -> list[Finding]:
     """Everything that was found, settings first."""
     settings = loaded.settings
     found = [*_versions(), *_settings(loaded), *_keys(settings), *_auth(settings), *_disk(settings), *_clock()]
-    return found + [finding async for finding in _queue(settings)]
+    return found + [finding async for finding in _queue(settings, side)]
 
 
 def _versions() -> Iterator[Finding]:
@@ -108,7 +87,7 @@ def _auth(settings: "Settings") -> Iterator[Finding]:
 def _disk(settings: "Settings") -> Iterator[Finding]:
     folder = _existing(settings.data_dir.absolute())
     free = shutil.disk_usage(folder).free
-    state: Literal["ok", "warn", "fail"] = "fail" if free < _TOO_LOW_BYTES else "warn" if free < _LOW_BYTES else "ok"
+    state: State = "fail" if free < _TOO_LOW_BYTES else "warn" if free < _LOW_BYTES else "ok"
     yield Finding(
         check="disk",
         state=state,
@@ -147,26 +126,19 @@ def _clock() -> Iterator[Finding]:
     yield Finding(check="clock", state="ok" if sane else "fail", detail=f"{time():.0f} s since 1970", remedy=remedy)
 
 
-async def _queue(settings: "Settings") -> AsyncIterator[Finding]:
+async def _queue(settings: "Settings", side: Side) -> AsyncIterator[Finding]:
     try:
         async with asyncio.timeout(_QUEUE_S), opened(settings) as queue:
-            missing = await queue.missing(streams(settings.topic), settings.partitions)
-            if missing:
-                yield Finding(check="queue", state="warn", detail=_absent(missing), remedy="forebay topics ensure")
-            else:
-                yield Finding(check="queue", state="ok", detail="reached, and every stream is there")
+            is_whole = False
+            async for finding in queue.diagnose(needs(settings, side)):
+                is_whole = is_whole or (finding.check, finding.state) == ("queue", "ok")
+                yield finding
+            if is_whole:
                 async with inspected(queue) as inspector:
                     yield await _newest(inspector, settings.topic)
     except (QueueError, TimeoutError) as error:
         detail = str(error) or f"did not answer within {_QUEUE_S:g} s"
         yield Finding(check="queue", state="fail", detail=detail, remedy="look at queue_url and data_dir")
-
-
-def _absent(missing: list[str]) -> str:
-    if missing[0].startswith("database "):
-        return f"{missing[0]} is not there yet; up, ingest and process make it when they start"
-    more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
-    return f"missing: {', '.join(missing[:_LISTED])}{more}"
 
 
 async def _newest(inspector: "Inspector", topic: str) -> Finding:

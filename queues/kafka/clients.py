@@ -1,5 +1,6 @@
 """Makes librdkafka's clients. Making one connects to nothing yet, but starts its threads: do it after a fork."""
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -36,6 +37,11 @@ class Clients:
         self._instance = settings.group_instance_id
 
     @property
+    def properties(self) -> Properties:
+        """What every client is made with, secrets included."""
+        return dict(self._shared)
+
+    @property
     def asked_protocol(self) -> str | None:
         """The group protocol that the setting `kafka` insists on: `consumer`, `classic`, or neither."""
         asked = self._shared.get("group.protocol")
@@ -70,8 +76,12 @@ class Clients:
         return _made(AdminClient, self._shared, error_cb=faults.note)
 
 
+#: librdkafka says so before each reason.
+_NOT_MADE = re.compile(r"Failed to create \w+(?: \w+)?: ")
+
+
 def _made(client: Callable[[Any], _Client], properties: Properties, **callbacks: Callable[..., None]) -> _Client:
     try:
         return client({**properties, **callbacks})
     except (KafkaException, TypeError, ValueError) as error:
-        raise QueueError(f"the setting kafka can't be used: {reason(error)}") from error
+        raise QueueError(f"the setting kafka can't be used: {_NOT_MADE.sub('', reason(error))}") from error
