@@ -32,6 +32,9 @@ _REMEDIES = {
     KafkaError.UNSUPPORTED_VERSION: "this broker is too old",
 }
 
+#: A connection that went during the login comes as one that failed by it.
+_HUNG_UP = "handshake failed: Local: Broker transport failure"
+
 #: What librdkafka says → what to do, where the code alone says too little.
 _REMEDIES_BY_TEXT = (
     ("Unsupported SASL mechanism", "set sasl.mechanism in the setting kafka to one that the brokers support"),
@@ -43,6 +46,7 @@ _REMEDIES_BY_TEXT = (
         "Failed to acquire SASL OAUTHBEARER token",
         "check sasl.oauthbearer.token.endpoint.url, .client.id, .client.secret and .scope in the setting kafka",
     ),
+    (_HUNG_UP, _NO_CONNECTION),
     ("invalid_token", "the brokers don't take the token: check its audience, issuer and scope, and the clocks"),
     (
         "PLAINTEXT broker listener",
@@ -104,7 +108,14 @@ def remedy(error: KafkaError) -> str:
 
 def is_definite(error: KafkaError) -> bool:
     """Whether it tells the reason, so that trying again is of no use until somebody has done something."""
+    if _HUNG_UP in error.str():
+        return False
     return error.code() == KafkaError._AUTHENTICATION or bool(_remedy_by_text(error))
+
+
+def is_empty(error: KafkaError) -> bool:
+    """Whether it only says that nothing works."""
+    return error.code() in _EMPTY
 
 
 def _remedy_by_text(error: KafkaError) -> str:

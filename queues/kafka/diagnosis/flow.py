@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 
 from confluent_kafka import KafkaError
 
@@ -10,7 +11,7 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.findings import Finding, Needs, presence
 from forebay.queues.kafka.admin import Admin
 from forebay.queues.kafka.clients import Clients
-from forebay.queues.kafka.faults import is_definite, remedy
+from forebay.queues.kafka.faults import is_definite, is_empty, remedy
 from forebay.queues.kafka.properties import uses_sasl, uses_tls
 from forebay.queues.kafka.topics import config_for, copies_for, planned
 
@@ -22,6 +23,11 @@ from .topics import weaknesses
 
 #: So long we wait for a login, looking for the reason in between: a client that is refused only tries again.
 _LOGIN_S = (0.5, 1.0, 2.5)
+
+_SILENCE = Trouble(
+    detail=f"takes the connection, and does not let us in within {sum(_LOGIN_S):g} s",
+    remedy="look after the broker, and check that this port is a Kafka's (queue_url)",
+)
 
 #: What librdkafka says of the state that a connection was in helps nobody here.
 _ASIDE = re.compile(r" \(after \d+ms in state \w+\)")
@@ -78,21 +84,19 @@ class Diagnosis:
 
     async def _login(self, address: Address) -> dict[int, str] | Trouble:
         """Where the brokers are, by number; or why this one, which can be reached, does not let us in."""
-        for seconds in _LOGIN_S:
-            try:
+        for number, seconds in enumerate(_LOGIN_S):
+            with suppress(QueueUnavailable):
                 return await self._admin.nodes(seconds)
-            except QueueUnavailable as error:
-                refused = error
-            if (trouble := await self._cause(address)) is not None:
+            complaint = self._admin.complaint
+            if complaint is not None and is_definite(complaint):
+                return _told(complaint)
+            if number == 0 and (trouble := await self._mismatch(address)) is not None:
                 return trouble
-        complaint = self._admin.complaint
-        return _told(complaint) if complaint is not None else Trouble(detail=str(refused), remedy="")
+        return _SILENCE if complaint is None or is_empty(complaint) else _told(complaint)
 
-    async def _cause(self, address: Address) -> Trouble | None:
-        """Why we surely don't come in; None while it may only be slow."""
-        complaint, tls = self._admin.complaint, uses_tls(self._properties)
-        if complaint is not None and is_definite(complaint):
-            return _told(complaint)
+    async def _mismatch(self, address: Address) -> Trouble | None:
+        """What the port shows us, and librdkafka does not tell."""
+        tls = uses_tls(self._properties)
         if tls:
             trouble = await bad_certificate(address, self._properties)
         else:
@@ -156,7 +160,8 @@ class Diagnosis:
         copies = copies_for(brokers)
         config = config_for(copies, takes_events=name == needs.events)
         if (error := await questions.making(name, needs.partitions, copies, config)) is not None:
-            yield rights.of_making(name, error)
+            for finding in rights.of_making(name, error):
+                yield finding
 
 
 def _wants_login(offered: list[str], *, tls: bool) -> Trouble | None:

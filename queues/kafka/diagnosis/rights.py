@@ -35,12 +35,13 @@ class Rights:
         remedy = self._giving(operations, f"--topic {name}")
         return Finding(check=f"topic {name}", state="fail", detail="our user may not see it", remedy=remedy)
 
-    def of_making(self, name: str, error: KafkaError) -> Finding:
-        """The finding about a topic that is absent, and that we can't make."""
-        if error.code() != KafkaError.TOPIC_AUTHORIZATION_FAILED:
-            return Finding(check=f"topic {name}", state="fail", detail=f"can't be made. {sentence(error)}")
-        remedy = f"make it with a user that may, or {self._giving(['Create'], f'--topic {name}')}"
-        return Finding(check=f"topic {name}", state="fail", detail="our user may not make it", remedy=remedy)
+    def of_making(self, name: str, error: KafkaError) -> Iterator[Finding]:
+        """Why a topic that is absent can't be made by us; another process may be making it just now."""
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            remedy = f"make it with a user that may, or {self._giving(['Create'], f'--topic {name}')}"
+            yield Finding(check=f"topic {name}", state="fail", detail="our user may not make it", remedy=remedy)
+        elif error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            yield Finding(check=f"topic {name}", state="fail", detail=f"can't be made. {sentence(error)}")
 
     def of_group(self, name: str, has: frozenset[Enum] | KafkaError) -> Iterator[Finding]:
         """What we lack of the group."""
