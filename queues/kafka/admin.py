@@ -38,7 +38,14 @@ _ANY_TOPIC = "__consumer_offsets"
 #: A new or moved leader isn't known everywhere at once: how often to ask again, and how long to wait in between.
 _TRIES = 40
 _ELECTION_S = 0.05
-_ELECTION = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
+_ELECTION = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.FENCED_LEADER_EPOCH,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,18 @@
 """More partitions for topics that are there."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from confluent_kafka import KafkaException
 
-from forebay.queues.errors import QueueError
+from forebay.queues.errors import QueueError, QueueUnavailable
 
 from .admin import Admin
 from .faults import cause, sentence, unknown_stream
+
+#: How often to look whether the brokers know of it, and how long to wait in between.
+_TRIES = 100
+_BETWEEN_S = 0.05
 
 
 async def grow(admin: Admin, streams: Iterable[str], partitions: int, *, only_plan: bool) -> list[str]:
@@ -18,8 +23,10 @@ async def grow(admin: Admin, streams: Iterable[str], partitions: int, *, only_pl
     growing = await _growing(admin, list(streams), partitions)
     for name in growing:
         await _asked(admin, name, partitions, only_check=True)
-    for name in growing if not only_plan else ():
-        await _asked(admin, name, partitions, only_check=False)
+    if not only_plan:
+        for name in growing:
+            await _asked(admin, name, partitions, only_check=False)
+        await _appeared(admin, growing, partitions)
     return [f"stream {name} from {has} to {partitions} partitions" for name, has in growing.items()]
 
 
@@ -38,6 +45,21 @@ async def _growing(admin: Admin, streams: list[str], partitions: int) -> dict[st
         if has < partitions:
             growing[name] = has
     return growing
+
+
+async def _appeared(
+    admin: Admin,
+    streams: Collection[str],
+    partitions: int,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Return when the brokers that we ask know of them, and each partition has a leader."""
+    for _ in range(_TRIES):
+        found = (await admin.topics(streams)).values()
+        if all(one is not None and len(one.partitions) == partitions and not one.leaderless for one in found):
+            return
+        await sleep(_BETWEEN_S)
+    raise QueueUnavailable(f"topics {', '.join(streams)} were grown, but the brokers don't know it yet")
 
 
 async def _asked(admin: Admin, name: str, partitions: int, *, only_check: bool) -> None:

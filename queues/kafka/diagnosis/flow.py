@@ -19,7 +19,7 @@ from . import files
 from .ports import Address, Trouble, addresses, bad_certificate, mechanisms, speaks_tls, unreachable
 from .questions import Known, Questions
 from .rights import Rights
-from .topics import weaknesses
+from .topics import too_few, weaknesses
 
 #: So long we wait for a login, looking for the reason in between: a client that is refused only tries again.
 _LOGIN_S = (0.5, 1.0, 2.5)
@@ -128,6 +128,8 @@ class Diagnosis:
         yield Finding(check="brokers", state="ok", detail=", ".join(f"{one} at {at}" for one, at in told.items()))
 
     async def _needs(self, needs: Needs, brokers: int) -> AsyncIterator[Finding]:
+        for finding in too_few(brokers):
+            yield finding
         questions, rights = Questions(self._admin), Rights(self._properties)
         missing: list[str] = []
         is_hidden = False

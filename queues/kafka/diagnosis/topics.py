@@ -57,16 +57,20 @@ def _partitions(name: str, has: int, wanted: int) -> Finding:
     )
 
 
-def _copies(name: str, topic: Known, brokers: int) -> Iterator[Finding]:
-    if topic.copies >= COPIES:
-        return
-    kept = "a single copy of each event" if topic.copies == 1 else f"{topic.copies} copies of each event"
+def too_few(brokers: int) -> Iterator[Finding]:
+    """The finding about a cluster that can't keep as many copies as it should."""
     if brokers < COPIES:
-        detail = f"{kept}, in a cluster of {brokers}: a lost disk may lose events"
-        remedy = f"run {COPIES} brokers in production, and give the topic {COPIES} copies"
-    else:
-        detail, remedy = f"{kept}, where {COPIES} are possible", "give it more with kafka-reassign-partitions"
-    yield Finding(check=f"topic {name}", state="warn", detail=detail, remedy=remedy)
+        detail = f"a cluster of {brokers} can't keep {COPIES} copies of an event: a lost disk may lose events"
+        remedy = f"run {COPIES} brokers or more in production"
+        yield Finding(check="brokers", state="warn", detail=detail, remedy=remedy)
+
+
+def _copies(name: str, topic: Known, brokers: int) -> Iterator[Finding]:
+    if topic.copies < COPIES <= brokers:
+        copies = "1 copy" if topic.copies == 1 else f"{topic.copies} copies"
+        detail = f"{copies} of each event, where {COPIES} are possible: a lost disk may lose events"
+        remedy = f"give it {COPIES} copies with kafka-reassign-partitions"
+        yield Finding(check=f"topic {name}", state="warn", detail=detail, remedy=remedy)
 
 
 def _rules(topic: Known, needs: Needs, *, takes_events: bool) -> Iterator[_Rule]:
