@@ -6,7 +6,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are public, but in no __all__
     AdminClient,
     AlterConfigOpType,
@@ -121,7 +128,7 @@ class Admin:
         return await self._offsets(stream, partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
 
     async def ends(self, stream: str, partitions: Iterable[int]) -> dict[int, int]:
-        """The next offset of each partition."""
+        """The next offset of each partition; what is behind an open transaction can't be read, and isn't there yet."""
         return await self._offsets(stream, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
 
     async def at(self, stream: str, partition: int, timestamp_ms: int) -> int:
@@ -131,7 +138,9 @@ class Admin:
     async def _offsets(self, stream: str, partitions: Iterable[int], at: OffsetSpec) -> dict[int, int]:
         asked = {TopicPartition(stream, number): at for number in partitions}
         for _ in range(_TRIES):
-            futures = self.client.list_offsets(asked, request_timeout=_ANSWER_S)
+            futures = self.client.list_offsets(
+                asked, request_timeout=_ANSWER_S, isolation_level=IsolationLevel.READ_COMMITTED
+            )
             answers = await asyncio.gather(*map(asyncio.wrap_future, futures.values()), return_exceptions=True)
             if not any(_is_election(answer) for answer in answers):
                 break
