@@ -1,7 +1,7 @@
 """Questions that only a diagnosis asks. None of them changes anything."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
@@ -21,6 +21,14 @@ from forebay.queues.kafka.faults import cause, is_unknown_stream
 #: A broker that needs longer is in trouble; somebody waits for the answer.
 _ANSWER_S = 4.0
 
+#: A broker that has just become the groups' coordinator reads what it has of them: how often to ask, and how long to
+#: wait in between.
+_TRIES = 20
+_BETWEEN_S = 0.1
+_LOADING = frozenset(
+    {KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR}
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
@@ -36,8 +44,8 @@ class Known:
 class Questions:
     """Asked with little patience."""
 
-    def __init__(self, admin: Admin) -> None:
-        self._admin = admin
+    def __init__(self, admin: Admin, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._admin, self._sleep = admin, sleep
 
     async def topics(self, names: Collection[str]) -> dict[str, Known | KafkaError | None]:
         """Each topic; None where there is none, the brokers' error where they don't tell us."""
@@ -73,10 +81,14 @@ class Questions:
 
     async def group(self, name: str) -> frozenset[Enum] | KafkaError:
         """What we may do with a group, whether it is there or not."""
-        asked = self._admin.client.describe_consumer_groups(
-            [name], include_authorized_operations=True, request_timeout=_ANSWER_S
-        )
-        found = await _settled(asked[name])
+        for _ in range(_TRIES):
+            asked = self._admin.client.describe_consumer_groups(
+                [name], include_authorized_operations=True, request_timeout=_ANSWER_S
+            )
+            found = await _settled(asked[name])
+            if not isinstance(found, KafkaError) or found.code() not in _LOADING:
+                break
+            await self._sleep(_BETWEEN_S)
         return found if isinstance(found, KafkaError) else _rights(found.authorized_operations)
 
 

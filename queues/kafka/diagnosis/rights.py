@@ -46,7 +46,8 @@ class Rights:
     def of_group(self, name: str, has: frozenset[Enum] | KafkaError) -> Iterator[Finding]:
         """What we lack of the group."""
         if isinstance(has, KafkaError) and has.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
-            yield Finding(check=f"group {name}", state="fail", detail=sentence(has))
+            detail = f"the brokers don't tell about it ({has.name()}). {sentence(has)}"
+            yield Finding(check=f"group {name}", state="fail", detail=detail)
         elif isinstance(has, KafkaError) or AclOperation.READ not in has:
             remedy = self._giving(["Read"], f"--group {name}")
             yield Finding(check=f"group {name}", state="fail", detail="our user may not join it", remedy=remedy)
