@@ -129,16 +129,20 @@ def _clock() -> Iterator[Finding]:
 async def _queue(settings: "Settings", side: Side) -> AsyncIterator[Finding]:
     try:
         async with asyncio.timeout(_QUEUE_S), opened(settings) as queue:
-            is_whole = False
-            async for finding in queue.diagnose(needs(settings, side)):
-                is_whole = is_whole or (finding.check, finding.state) == ("queue", "ok")
+            wanted, found = needs(settings, side), []
+            async for finding in queue.diagnose(wanted):
+                found.append(finding)
                 yield finding
-            if is_whole:
+            if "read" in wanted.streams[settings.topic] and _may_be_read(found):
                 async with inspected(queue) as inspector:
                     yield await _newest(inspector, settings.topic)
     except (QueueError, TimeoutError) as error:
         detail = str(error) or f"did not answer within {_QUEUE_S:g} s"
         yield Finding(check="queue", state="fail", detail=detail, remedy="look at queue_url and data_dir")
+
+
+def _may_be_read(found: list[Finding]) -> bool:
+    return any((one.check, one.state) == ("queue", "ok") for one in found) and all(one.state != "fail" for one in found)
 
 
 async def _newest(inspector: "Inspector", topic: str) -> Finding:

@@ -40,12 +40,16 @@ class Node:
         """Write its properties, and make its log. Features that aren't named are as new as they can be."""
         self.folder.mkdir(parents=True)
         (self.folder / "server.properties").write_text(self.properties(values), "utf-8")
-        tool = [*self._java(), "kafka.tools.StorageTool", "format", "--cluster-id", cluster_id]
-        tool += [word for feature in features for word in ("--feature", feature)]
-        tool += ["--config", str(self.folder / "server.properties")]
-        done = subprocess.run(tool, capture_output=True, check=False)
+        named = [word for feature in features for word in ("--feature", feature)]
+        config = ["--config", str(self.folder / "server.properties")]
+        self.tool("kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, *named, *config)
+
+    def tool(self, name: str, *arguments: str) -> str:
+        """What a tool of Kafka prints, by its class. Raises `NoKafka` when it fails."""
+        done = subprocess.run([*self._java(), name, *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise NoKafka(f"StorageTool failed: {done.stdout.decode()}{done.stderr.decode()}")
+            raise NoKafka(f"{name} failed: {done.stdout}{done.stderr}")
+        return done.stdout
 
     def properties(self, values: Mapping[str, object]) -> str:
         """Its server.properties, with the values of the whole cluster."""

@@ -25,7 +25,9 @@ from .cluster import Cluster, Node, free_ports
 from .identity_provider import IdentityProvider, identity_provider
 
 #: Users of the listeners with a password. Only the first may do anything; the others get their rights in the tests.
-PASSWORDS = {"forebay": "pw-7hQz-forebay", "carol": "pw-3xLm-carol"}
+PASSWORDS = {
+    user: f"pw-7hQz-{user}" for user in ("forebay", "carol", "forebay-ingest", "forebay-worker", "forebay-operator")
+}
 
 _LISTENERS = ("SASL", "SSL", "SASL_SSL", "MTLS", "BEARER", "OIDC", "EXPIRED", "FOREIGN", "LOST", "NAMELESS")
 _HERE = Path(__file__).parent
