@@ -11,6 +11,7 @@ from forebay.queues.errors import QueueError
 from forebay.queues.settings import QueueSettings
 
 from .faults import Faults, reason
+from .named_files import unreadable
 from .properties import (
     Properties,
     everywhere,
@@ -84,4 +85,5 @@ def _made(client: Callable[[Any], _Client], properties: Properties, **callbacks:
     try:
         return client({**properties, **callbacks})
     except (KafkaException, TypeError, ValueError) as error:
-        raise QueueError(f"the setting kafka can't be used: {_NOT_MADE.sub('', reason(error))}") from error
+        files = "; ".join(f"{name}: {why}" for name, why in unreadable(properties))
+        raise QueueError(f"the setting kafka can't be used: {files or _NOT_MADE.sub('', reason(error))}") from error

@@ -7,11 +7,8 @@ from pathlib import Path
 from cryptography import x509
 
 from forebay.queues.findings import Finding
+from forebay.queues.kafka.named_files import unreadable
 from forebay.queues.kafka.properties import Properties, uses_sasl, uses_tls
-
-#: A property that ends like this names a file; `probe` is librdkafka's word for the system's own authorities.
-_NAMES_A_FILE = (".location", ".file", ".keytab")
-_NO_FILE = "probe"
 
 #: A certificate is renewed by people: they need some days.
 _SOON = timedelta(days=14)
@@ -25,24 +22,14 @@ _SWITCHES = {
 
 def examined(properties: Properties, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Iterator[Finding]:
     """Files that can't be read, a certificate of ours that has expired, properties without effect or unsafe."""
+    for name, detail in unreadable(properties):
+        yield _finding(name, "fail", detail, f"set {name} in the setting kafka to a file that this user can read")
     for name, value in properties.items():
-        if name.endswith(_NAMES_A_FILE) and value != _NO_FILE:
-            yield from _file(name, Path(str(value)))
         if name in _SWITCHES and str(value).lower() == _SWITCHES[name][0]:
             yield _finding(name, "warn", f"{value}: {_SWITCHES[name][1]}", "leave it out")
     yield from _without_effect(properties)
     yield from _bearer(properties)
     yield from _validity(properties, now())
-
-
-def _file(name: str, path: Path) -> Iterator[Finding]:
-    try:
-        if not path.is_dir():
-            with path.open("rb"):
-                pass
-    except OSError as error:
-        remedy = f"set {name} in the setting kafka to a file that this user can read"
-        yield _finding(name, "fail", f"{path} can't be read: {error.strerror}", remedy)
 
 
 def _without_effect(properties: Properties) -> Iterator[Finding]:

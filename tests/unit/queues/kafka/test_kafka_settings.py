@@ -6,6 +6,8 @@ import pytest
 
 from forebay.console.settings import BadSettings, load_settings
 from forebay.queues.errors import QueueError
+from forebay.queues.kafka.clients import Clients
+from forebay.queues.kafka.faults import Faults
 from forebay.queues.kafka.properties import (
     everywhere,
     faults_of,
@@ -133,6 +135,18 @@ def test_a_password_of_digits_is_a_secret_too() -> None:
 
     assert loaded.shown()["kafka"][0] == "{sasl.password: ***, ssl.key.password: ***}"
     assert everywhere(loaded.settings)["sasl.password"] == "471147"
+
+
+def test_a_client_that_can_not_be_made_names_every_file_that_can_not_be_read() -> None:
+    files = {"ssl.ca.location": "/nowhere/ca.pem", "ssl.key.location": "/nowhere/own.key"}
+    given = {"queue_url": URL, "kafka": {"security.protocol": "SSL", **files}}
+    clients = Clients(QueueSettings.model_validate(given))
+
+    with pytest.raises(QueueError) as refused:
+        clients.admin(Faults())
+
+    for name, path in files.items():
+        assert f"{name}: {path} can't be read: No such file or directory" in str(refused.value)
 
 
 def test_the_new_protocol_gets_nothing_that_its_client_refuses() -> None:
