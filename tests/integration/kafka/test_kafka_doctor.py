@@ -35,9 +35,6 @@ pytestmark = pytest.mark.kafka
 WRONG = "not-the-password-4711"
 SECRETS = (*PASSWORDS.values(), SECRET, WRONG)
 
-#: What a doctor may take, on a machine that has nothing else to do.
-PATIENCE_S = 15.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
@@ -251,12 +248,11 @@ def test_a_file_that_may_not_be_read_is_told(secured: Secured, doctor: Doctor, t
 
 def test_a_port_that_never_answers_is_given_up(secured: Secured, doctor: Doctor) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        began = time.monotonic()
         report = doctor(ways_in(secured)["clear"].at(f"127.0.0.1:{silent.getsockname()[1]}"))
 
     assert report.status == 1
+    # By its own limits, and not by that of the whole.
     assert "does not let us in within 4 s" in report.told("fail")
-    assert time.monotonic() - began < 2 * PATIENCE_S
 
 
 def test_one_address_of_several_that_is_wrong_is_a_warning(secured: Secured, doctor: Doctor, made: AdminClient) -> None:
