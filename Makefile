@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 HANDLERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test kafka bench lock clean
+.PHONY: help run test kafka faults bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -19,6 +19,9 @@ test: $(VENV)/dev.done ## Set up and run every test
 
 kafka: $(VENV)/dev.done ## Run the tests that need a real Kafka (Java 17 and Maven, or FOREBAY_TEST_KAFKA=host:port)
 	@$(BIN)/python -m pytest -m kafka
+
+faults: $(VENV)/dev.done ## Run the long tests of what goes wrong on a real Kafka
+	@$(BIN)/python -m pytest -m faults
 
 bench: $(VENV)/dev.done ## Measure, and print the ratios that the README quotes
 	@$(BIN)/python -m pytest tests/benchmarks -m benchmark -s

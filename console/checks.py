@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from forebay.queues.errors import QueueError
 from forebay.queues.findings import Finding, State
-from forebay.schemas.names import streams
 
+from .needs import Side, needs
 from .reading import inspected, opened
 from .registry import registry_findings
 from .versions import version_of
@@ -36,17 +36,14 @@ _AHEAD_S = 5.0
 #: Before this no Forebay existed, so a clock that shows it is not set.
 _NOT_BEFORE_S = 1_767_225_600
 
-#: Missing parts that are named in one line.
-_LISTED = 4
-
 _LIBRARIES = ("falcon", "gunicorn", "fastavro", "sqlalchemy", "confluent-kafka", "uvloop", "pydantic")
 
 
-async def examined(loaded: "Loaded") -> list[Finding]:
+async def examined(loaded: "Loaded", side: Side = "all") -> list[Finding]:
     """Everything that was found, settings first."""
     settings = loaded.settings
     found = [*_versions(), *_settings(loaded), *_keys(settings), *_auth(settings), *_disk(settings), *_clock()]
-    found += [finding async for finding in _queue(settings)]
+    found += [finding async for finding in _queue(settings, side)]
     return found + [finding async for finding in registry_findings(settings)]
 
 
@@ -131,14 +128,14 @@ def _clock() -> Iterator[Finding]:
     yield Finding(check="clock", state="ok" if sane else "fail", detail=f"{time():.0f} s since 1970", remedy=remedy)
 
 
-async def _queue(settings: "Settings") -> AsyncIterator[Finding]:
+async def _queue(settings: "Settings", side: Side) -> AsyncIterator[Finding]:
     try:
         async with asyncio.timeout(_QUEUE_S), opened(settings) as queue:
-            missing = await queue.missing(streams(settings.topic), settings.partitions)
-            if missing:
-                yield Finding(check="queue", state="warn", detail=_absent(missing), remedy="forebay topics ensure")
-            else:
-                yield Finding(check="queue", state="ok", detail="reached, and every stream is there")
+            wanted, found = needs(settings, side), []
+            async for finding in queue.diagnose(wanted):
+                found.append(finding)
+                yield finding
+            if "read" in wanted.streams[settings.topic] and _may_be_read(found):
                 async with inspected(queue) as inspector:
                     yield await _newest(inspector, settings.topic)
     except (QueueError, TimeoutError) as error:
@@ -146,11 +143,8 @@ async def _queue(settings: "Settings") -> AsyncIterator[Finding]:
         yield Finding(check="queue", state="fail", detail=detail, remedy="look at queue_url and data_dir")
 
 
-def _absent(missing: list[str]) -> str:
-    if missing[0].startswith("database "):
-        return f"{missing[0]} is not there yet; up, ingest and process make it when they start"
-    more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
-    return f"missing: {', '.join(missing[:_LISTED])}{more}"
+def _may_be_read(found: list[Finding]) -> bool:
+    return any((one.check, one.state) == ("queue", "ok") for one in found) and all(one.state != "fail" for one in found)
 
 
 async def _newest(inspector: "Inspector", topic: str) -> Finding:

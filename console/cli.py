@@ -48,7 +48,7 @@ def build() -> typer.Typer:
         app.command()(command)
     app.add_typer(dead.commands("dead"), name="dead", help="What was given up: list, show, replay, discard.")
     app.add_typer(dead.commands("quarantine"), name="quarantine", help="Calls that could not be read.")
-    app.add_typer(topics.commands(), name="topics", help="What the queue needs: plan, ensure.")
+    app.add_typer(topics.commands(), name="topics", help="What the queue needs: plan, ensure, grow.")
     return app
 
 

@@ -6,17 +6,20 @@ import typer
 
 from .errors import FAILED
 from .invocation import invocation
+from .needs import Side
 
 
 def doctor(
-    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="one object a line")] = False
+    context: typer.Context,
+    side: Annotated[Side, typer.Option(help="whose rights on the queue to check")] = "all",
+    as_json: Annotated[bool, typer.Option("--json", help="one object a line")] = False,
 ) -> None:
     """Check settings, keys, queue, disk and clock. Exit status 1 when something must be mended."""
     from .checks import examined
     from .output import clean, line, show_json
     from .running import run
 
-    findings = run(examined(invocation(context).load()))
+    findings = run(examined(invocation(context).load(), side))
     if as_json:
         show_json([finding.row() for finding in findings])
     else:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import ConfigDict, SecretBytes, SecretStr, ValidationError, field_validator
+from pydantic import ConfigDict, SecretBytes, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from forebay.ingest.settings import IngestSettings
 from forebay.processors.settings import WorkerSettings
 from forebay.queues.errors import QueueError
-from forebay.queues.opening import scheme_of
+from forebay.queues.opening import faults_of, scheme_of
 from forebay.schemas.errors import ForebayError
 
 _PREFIX = "FOREBAY_"
@@ -56,6 +56,14 @@ class Settings(IngestSettings, WorkerSettings):
         except QueueError as error:
             raise ValueError(str(error).removeprefix("queue_url: ")) from error
         return queue_url
+
+    @field_validator("kafka")
+    @classmethod
+    def _check_kafka(cls, kafka: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        # Without a queue_url that can be used it is not known whether anybody will read it.
+        if faults := faults_of(info.data["queue_url"], kafka) if "queue_url" in info.data else []:
+            raise ValueError("; ".join(faults))
+        return kafka
 
 
 class BadSettings(ForebayError):

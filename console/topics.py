@@ -1,58 +1,121 @@
 """`forebay topics`: what the queue needs before anything can run."""
 
+import sys
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import FAILED
+from .errors import FAILED, WrongUsage
 from .invocation import invocation
 
 if TYPE_CHECKING:
-    from forebay.queues.settings import QueueSettings
+    from forebay.console.settings import Settings
+    from forebay.queues.contract import Queue
+    from forebay.queues.findings import Finding
 
 AsJson = Annotated[bool, typer.Option("--json", help="one object a line")]
 
 
 def commands() -> typer.Typer:
-    """The two commands."""
+    """The three commands."""
     group = typer.Typer(no_args_is_help=True)
 
     @group.command("plan")
     def _plan(context: typer.Context, as_json: AsJson = False) -> None:
-        """Show what is missing, and change nothing. Exit status 1 when something is."""
+        """Show what is missing, and change nothing. Exit status 1 when something is.
+
+        What is there and keeps events worse than it could is told on standard error, with the command that mends it.
+        """
         from .output import show
         from .running import run
 
-        missing = run(_missing(invocation(context).settings()))
+        missing, weak = run(_plan_of(invocation(context).settings()))
         show([{"missing": what} for what in missing], as_json=as_json, nothing="all is there")
+        _tell(weak)
         if missing:
             raise typer.Exit(FAILED)
 
     @group.command("ensure")
     def _ensure(context: typer.Context, as_json: AsJson = False) -> None:
-        """Make what is missing. Safe to run again, and at once from many machines."""
+        """Make what is missing. Safe to run again, and at once from many machines. What is there is not changed."""
         from .output import show
         from .running import run
 
-        made = run(_made(invocation(context).settings()))
+        made, weak = run(_made(invocation(context).settings()))
         show([{"made": what} for what in made], as_json=as_json, nothing="all was there")
+        _tell(weak)
+
+    @group.command("grow")
+    def _grow(
+        context: typer.Context,
+        partitions: Annotated[int, typer.Option(help="how many there shall be", min=1)],
+        yes: Annotated[bool, typer.Option("--yes", help="don't ask")] = False,
+        as_json: AsJson = False,
+    ) -> None:
+        """Give the streams more partitions: only while nothing runs and everything is finished."""
+        from .running import run
+
+        if not yes and not _is_asked():
+            raise WrongUsage("it can't be undone: say --yes, or run it on a terminal")
+        run(_grown(invocation(context).settings(), partitions, yes=yes, as_json=as_json))
 
     return group
 
 
-async def _missing(settings: "QueueSettings") -> list[str]:
+def _is_asked() -> bool:
+    from .output import on_terminal
+
+    return on_terminal(sys.stdin)
+
+
+def _tell(weak: "list[Finding]") -> None:
+    from .output import clean, note
+
+    for finding in weak:
+        note(clean(finding.text()))
+
+
+async def _grown(settings: "Settings", partitions: int, *, yes: bool, as_json: bool) -> None:
+    from .growing import QUIET_S, Growth
+    from .output import note, show
+    from .reading import inspected, opened
+
+    async with opened(settings) as queue, inspected(queue) as inspector:
+        growth = Growth(queue=queue, inspector=inspector, settings=settings, partitions=partitions)
+        plan = await growth.plan()
+        if plan:
+            note(f"watching for {QUIET_S} s that nothing is written, nobody reads, and everything is finished …")
+            ends = await growth.watched()
+        show([{"grow": what} for what in plan], as_json=as_json, nothing=f"there are {partitions} already")
+        if not plan:
+            return
+        note("an ingest that still runs, even without a call, would go on by the old number: all must be stopped")
+        if not yes and not typer.confirm(f"{partitions} partitions, for ever?"):
+            raise typer.Exit(FAILED)
+        await growth.check(ends)
+        await growth.carry_out(ends)
+        note(f"done; set partitions to {partitions} on every host (FOREBAY_PARTITIONS) before anything starts again")
+
+
+async def _plan_of(settings: "Settings") -> "tuple[list[str], list[Finding]]":
+    return await _seen(settings, lambda queue, streams: queue.missing(streams, settings.partitions))
+
+
+async def _made(settings: "Settings") -> "tuple[list[str], list[Finding]]":
+    return await _seen(settings, lambda queue, streams: queue.ensure(streams, settings.partitions))
+
+
+async def _seen(
+    settings: "Settings", step: "Callable[[Queue, tuple[str, ...]], Awaitable[list[str]]]"
+) -> "tuple[list[str], list[Finding]]":
+    """What the step tells, and then what is wrong with the streams that are there."""
     from forebay.schemas.names import streams
 
+    from .needs import needs
     from .reading import opened
 
     async with opened(settings) as queue:
-        return await queue.missing(streams(settings.topic), settings.partitions)
-
-
-async def _made(settings: "QueueSettings") -> list[str]:
-    from forebay.schemas.names import streams
-
-    from .reading import opened
-
-    async with opened(settings) as queue:
-        return await queue.ensure(streams(settings.topic), settings.partitions)
+        told = await step(queue, streams(settings.topic))
+        found = [finding async for finding in queue.diagnose(needs(settings))]
+    return told, [one for one in found if one.check.startswith(("brokers", "topic ")) and one.state != "ok"]

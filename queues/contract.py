@@ -5,9 +5,11 @@ Kafka's: a stream has partitions, a partition is a log of records with growing o
 has one committed offset a partition and each partition has at most one owner in a group.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from forebay.queues.findings import Finding, Needs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +195,21 @@ class Queue(Protocol):
 
         Safe to call from many processes at once. An existing stream keeps its number of partitions, since another
         would move portals and break their order: a different number raises `QueueError`.
+        """
+
+    async def grow(self, streams: Iterable[str], partitions: int, *, only_plan: bool) -> list[str]:
+        """Give the streams so many partitions, and return what was (or will be) done, a sentence each.
+
+        It moves portals to other partitions, and so breaks their order unless nothing is written, nobody reads, and
+        every group has finished everything: the caller sees to that. Raises `QueueError` where the queue refuses,
+        `Unsupported` where it can't.
+        """
+
+    def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
+        """Look at everything between us and what is needed, changing nothing; findings come as they are made.
+
+        The one called `queue` says whether the queue was reached and has every stream. What the queue does wrong is a
+        finding, or a `QueueError` where that ends the looking.
         """
 
     def producer(self) -> Producer:

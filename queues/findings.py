@@ -1,9 +1,19 @@
 """What was found when a queue was looked at: one thing a finding, with what to do about it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from forebay.queues.contract import Queue
 
 State = Literal["ok", "warn", "fail"]
+
+#: What one may do with a stream. To see that it is there is needed for every one.
+Right = Literal["read", "write"]
+
+#: Missing parts that are named in one line.
+_LISTED = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,3 +32,33 @@ class Finding:
     def text(self) -> str:
         """The finding for people."""
         return f"{self.state:<5}{self.check}: {self.detail}" + (f"  → {self.remedy}" if self.remedy else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What will be asked of a queue: which streams and what of each, of how many partitions, how large a record."""
+
+    streams: Mapping[str, frozenset[Right]]
+    partitions: int
+    #: The one that takes the events; the others keep what waits for a person.
+    events: str
+    #: None where nothing is consumed.
+    group: str | None = None
+    record_bytes: int = 0
+
+
+async def streams_found(queue: "Queue", needs: Needs) -> Finding:
+    """Whether every stream is there. Raises `QueueError`."""
+    return presence(await queue.missing(needs.streams, needs.partitions))
+
+
+def presence(missing: list[str]) -> Finding:
+    """The finding about what the queue says is missing."""
+    if not missing:
+        return Finding(check="queue", state="ok", detail="reached, and every stream is there")
+    if missing[0].startswith("database "):
+        detail = f"{missing[0]} is not there yet; up, ingest and process make it when they start"
+    else:
+        more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
+        detail = f"missing: {', '.join(missing[:_LISTED])}{more}"
+    return Finding(check="queue", state="warn", detail=detail, remedy="forebay topics ensure")

@@ -3,7 +3,7 @@
 import asyncio
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -22,7 +22,8 @@ from forebay.queues.contract import (
     Record,
     StoredRecord,
 )
-from forebay.queues.errors import Fenced, QueueError, QueueUnavailable, UnknownStream
+from forebay.queues.errors import Fenced, QueueError, QueueUnavailable, UnknownStream, Unsupported
+from forebay.queues.findings import Finding, Needs, streams_found
 from forebay.queues.settings import QueueSettings
 from forebay.schemas.portal import partition_of
 
@@ -62,6 +63,14 @@ class MemoryQueue:
         for name in streams:
             self.logs.setdefault(name, [[] for _ in range(partitions)])
         return made
+
+    async def grow(self, streams: Iterable[str], partitions: int, *, only_plan: bool) -> list[str]:
+        """It can't: nobody needs that of a queue that ends with its process."""
+        raise Unsupported("queue_url: a queue in memory can't get more partitions; start it with another number")
+
+    async def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
+        """As in the contract."""
+        yield await streams_found(self, needs)
 
     def _is_new(self, name: str, partitions: int) -> bool:
         has = len(self.logs.get(name, ()))

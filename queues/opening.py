@@ -1,7 +1,9 @@
 """From a URL to a queue. A system's client library is imported only when its scheme is asked for."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 from urllib.parse import urlsplit
 
 from forebay.queues.contract import Queue
@@ -22,6 +24,14 @@ def scheme_of(queue_url: str) -> str:
     if scheme not in _SYSTEMS:
         raise QueueError(f"queue_url: no queue is called {scheme!r}; there are {', '.join(sorted(_SYSTEMS))}")
     return scheme
+
+
+def faults_of(queue_url: str, kafka: Mapping[str, Any]) -> list[str]:
+    """What the setting `kafka` can't contain, where it is used. Raises `QueueError` when there is no such system."""
+    if scheme_of(queue_url) != "kafka" or not kafka or find_spec("confluent_kafka") is None:
+        return []
+    faults: list[str] = import_module("forebay.queues.kafka.properties").faults_of(kafka)
+    return faults
 
 
 def open_queue(settings: QueueSettings) -> Queue:

@@ -16,11 +16,24 @@ _SECRET_WORDS = ("password", "secret", "token", "key", "user.info")
 def _hidden(given: object) -> object:
     if not isinstance(given, dict):
         return given
-    return {name: SecretStr(value) if _is_secret(name, value) else value for name, value in given.items()}
+    if faults := [_no_value(name, value) for name, value in given.items() if not _is_value(value)]:
+        raise ValueError("; ".join(faults))
+    return {name: SecretStr(str(value)) if _is_secret(name, value) else value for name, value in given.items()}
+
+
+def _is_value(value: object) -> bool:
+    return isinstance(value, str | int | SecretStr)
+
+
+def _no_value(name: object, value: object) -> str:
+    if isinstance(value, dict):
+        return f'{name} is a table: write the property\'s whole name in quotes, as in "{name}.{next(iter(value), "…")}"'
+    return f"{name} should be text, a whole number, true or false"
 
 
 def _is_secret(name: object, value: object) -> bool:
-    return isinstance(value, str) and any(word in str(name).lower() for word in _SECRET_WORDS)
+    # A password may be all digits, and then comes as a number.
+    return isinstance(value, str | int) and any(word in str(name).lower() for word in _SECRET_WORDS)
 
 
 def _registry_url(given: str | None) -> str | None:

@@ -1,3 +1,4 @@
 """What tests of every kind may ask for."""
 
 from tests.kafka.fixtures import kafka as kafka
+from tests.kafka.fixtures import secured as secured

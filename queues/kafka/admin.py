@@ -6,13 +6,22 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are public, but in no __all__
     AdminClient,
     AlterConfigOpType,
+    ClusterMetadata,
     ConfigEntry,
     ConfigResource,
     ConsumerGroupDescription,
+    NewPartitions,
     NewTopic,
     OffsetSpec,
     ResourceType,
@@ -27,13 +36,23 @@ from .faults import Faults, cause, is_unknown_stream
 #: A question that isn't answered by then is given up.
 _ANSWER_S = 10.0
 
+#: Between two looks at what belongs to no question: complaints, and the renewal of tokens that we sign ourselves.
+_LOOK_S = 0.25
+
 #: A question about one topic, and not about all; this one is Kafka's own.
 _ANY_TOPIC = "__consumer_offsets"
 
 #: A new or moved leader isn't known everywhere at once: how often to ask again, and how long to wait in between.
 _TRIES = 40
 _ELECTION_S = 0.05
-_ELECTION = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
+_ELECTION = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.FENCED_LEADER_EPOCH,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +70,29 @@ class Admin:
         self._clients, self._sleep = clients, sleep
         self._faults = Faults()
         self._client: AdminClient | None = None
+        self._next_look: asyncio.TimerHandle | None = None
+
+    @property
+    def complaint(self) -> KafkaError | None:
+        """What the client has complained of since something worked."""
+        self.client.poll(0)
+        return self._faults.last
+
+    async def nodes(self, answer_s: float = _ANSWER_S) -> dict[int, str]:
+        """Where the brokers say that they are. Raises `QueueUnavailable` when none lets us in."""
+        found = await self._refresh(answer_s)
+        return {number: f"{one.host}:{one.port}" for number, one in found.brokers.items()}
 
     async def topics(self, names: Collection[str], answer_s: float = _ANSWER_S) -> dict[str, Topic | None]:
         """What is known of each topic; None where there is none. Never makes one."""
         await self._refresh(answer_s)
-        asked = self._made().describe_topics(TopicCollection(list(names)), request_timeout=answer_s)
+        asked = self.client.describe_topics(TopicCollection(list(names)), request_timeout=answer_s)
         return {name: await self._topic(future) for name, future in asked.items()}
 
-    async def _refresh(self, answer_s: float) -> None:
+    async def _refresh(self, answer_s: float) -> ClusterMetadata:
         """Learn anew who the controller is: a client that has lost it would go on asking the old one for minutes."""
         try:
-            await asyncio.to_thread(self._made().list_topics, _ANY_TOPIC, timeout=answer_s)
+            return await asyncio.to_thread(self.client.list_topics, _ANY_TOPIC, timeout=answer_s)
         except KafkaException as error:
             raise self._unavailable(error) from error
 
@@ -77,13 +108,19 @@ class Admin:
 
     async def brokers(self) -> int:
         """How many brokers the cluster has."""
-        asked = self._made().describe_cluster(request_timeout=_ANSWER_S)
+        asked = self.client.describe_cluster(request_timeout=_ANSWER_S)
         return len((await self._answer(asked)).nodes)
 
     async def make(self, name: str, partitions: int, copies: int, config: dict[str, str]) -> None:
         """Make a topic. Raises `KafkaException`, since what it means depends on the topic."""
         topic = NewTopic(name, num_partitions=partitions, replication_factor=copies, config=config)
-        [future] = self._made().create_topics([topic], request_timeout=_ANSWER_S).values()
+        [future] = self.client.create_topics([topic], request_timeout=_ANSWER_S).values()
+        await asyncio.wrap_future(future)
+
+    async def grow(self, name: str, partitions: int, *, only_check: bool) -> None:
+        """Let a topic have so many partitions. Raises `KafkaException`."""
+        wanted = [NewPartitions(name, partitions)]
+        [future] = self.client.create_partitions(wanted, request_timeout=_ANSWER_S, validate_only=only_check).values()
         await asyncio.wrap_future(future)
 
     async def starts(self, stream: str, partitions: Iterable[int]) -> dict[int, int]:
@@ -91,7 +128,7 @@ class Admin:
         return await self._offsets(stream, partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
 
     async def ends(self, stream: str, partitions: Iterable[int]) -> dict[int, int]:
-        """The next offset of each partition."""
+        """The next offset of each partition; what is behind an open transaction can't be read, and isn't there yet."""
         return await self._offsets(stream, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
 
     async def at(self, stream: str, partition: int, timestamp_ms: int) -> int:
@@ -101,7 +138,9 @@ class Admin:
     async def _offsets(self, stream: str, partitions: Iterable[int], at: OffsetSpec) -> dict[int, int]:
         asked = {TopicPartition(stream, number): at for number in partitions}
         for _ in range(_TRIES):
-            futures = self._made().list_offsets(asked, request_timeout=_ANSWER_S)
+            futures = self.client.list_offsets(
+                asked, request_timeout=_ANSWER_S, isolation_level=IsolationLevel.READ_COMMITTED
+            )
             answers = await asyncio.gather(*map(asyncio.wrap_future, futures.values()), return_exceptions=True)
             if not any(_is_election(answer) for answer in answers):
                 break
@@ -110,19 +149,19 @@ class Admin:
 
     async def groups(self) -> list[str]:
         """The names of all consumer groups."""
-        found = await self._answer(self._made().list_consumer_groups(request_timeout=_ANSWER_S))
+        found = await self._answer(self.client.list_consumer_groups(request_timeout=_ANSWER_S))
         return [group.group_id for group in found.valid]
 
     async def commits(self, group: str) -> list[TopicPartition]:
         """What the group has committed, with the metadata."""
-        asked = self._made().list_consumer_group_offsets(
+        asked = self.client.list_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group)], request_timeout=_ANSWER_S
         )
         return list((await self._answer(asked[group])).topic_partitions)
 
     async def members(self, group: str) -> ConsumerGroupDescription:
         """Who is in the group, and who owns what."""
-        asked = self._made().describe_consumer_groups([group], request_timeout=_ANSWER_S)
+        asked = self.client.describe_consumer_groups([group], request_timeout=_ANSWER_S)
         found: ConsumerGroupDescription = await self._answer(asked[group])
         return found
 
@@ -130,19 +169,34 @@ class Admin:
         """Set a property that the brokers keep for the group (KIP-848). Raises `KafkaException` when they won't."""
         entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
         resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=[entry])
-        [future] = self._made().incremental_alter_configs([resource], request_timeout=_ANSWER_S).values()
+        [future] = self.client.incremental_alter_configs([resource], request_timeout=_ANSWER_S).values()
         await asyncio.wrap_future(future)
 
     async def close(self) -> None:
         """Let go of the cluster. Idempotent."""
         client, self._client = self._client, None
+        if self._next_look is not None:
+            self._next_look.cancel()
         if client is not None:
             await asyncio.to_thread(client.__exit__, None, None, None)
 
-    def _made(self) -> AdminClient:
+    def begin(self) -> AdminClient:
+        """Make the client, unless it is there. Raises `QueueError` when the settings can't be used."""
         if self._client is None:
             self._client = self._clients.admin(self._faults)
+            self._look()
         return self._client
+
+    @property
+    def client(self) -> AdminClient:
+        """The client, for questions that only one asks."""
+        return self.begin()
+
+    def _look(self) -> None:
+        # Nobody else polls it: it would log in for ever with a token that has expired.
+        if self._client is not None:
+            self._client.poll(0)
+            self._next_look = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
 
     async def _answer(self, future: "Future[Any]") -> Any:
         try:
@@ -154,7 +208,7 @@ class Admin:
 
     def _unavailable(self, error: KafkaException) -> QueueUnavailable:
         # What the client complains of is told to whoever polls, and to nobody else.
-        self._made().poll(0)
+        self.client.poll(0)
         return QueueUnavailable(self._faults.text(otherwise=cause(error)))
 
 

@@ -1,5 +1,6 @@
 """Makes librdkafka's clients. Making one connects to nothing yet, but starts its threads: do it after a fork."""
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ from forebay.queues.errors import QueueError
 from forebay.queues.settings import QueueSettings
 
 from .faults import Faults, reason
+from .named_files import unreadable
 from .properties import (
     Properties,
     everywhere,
@@ -34,6 +36,11 @@ class Clients:
     def __init__(self, settings: QueueSettings) -> None:
         self._shared = everywhere(settings)
         self._instance = settings.group_instance_id
+
+    @property
+    def properties(self) -> Properties:
+        """What every client is made with, secrets included."""
+        return dict(self._shared)
 
     @property
     def asked_protocol(self) -> str | None:
@@ -70,8 +77,13 @@ class Clients:
         return _made(AdminClient, self._shared, error_cb=faults.note)
 
 
+#: librdkafka says so before each reason.
+_NOT_MADE = re.compile(r"Failed to create \w+(?: \w+)?: ")
+
+
 def _made(client: Callable[[Any], _Client], properties: Properties, **callbacks: Callable[..., None]) -> _Client:
     try:
         return client({**properties, **callbacks})
     except (KafkaException, TypeError, ValueError) as error:
-        raise QueueError(f"the setting kafka can't be used: {reason(error)}") from error
+        files = "; ".join(f"{name}: {why}" for name, why in unreadable(properties))
+        raise QueueError(f"the setting kafka can't be used: {files or _NOT_MADE.sub('', reason(error))}") from error

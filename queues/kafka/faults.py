@@ -10,6 +10,11 @@ _NO_CONNECTION = (
     "check that Kafka runs, the addresses in queue_url, and that security.protocol in the setting kafka fits the port"
 )
 
+_OUR_CERTIFICATE = (
+    "the brokers want a certificate that they know: set ssl.certificate.location and ssl.key.location in the setting "
+    "kafka"
+)
+
 #: Code → what to do about it. Where a code isn't listed, librdkafka's own text has to do.
 _REMEDIES = {
     KafkaError._AUTHENTICATION: "check sasl.mechanism, sasl.username and sasl.password in the setting kafka",
@@ -26,6 +31,39 @@ _REMEDIES = {
     KafkaError.FENCED_INSTANCE_ID: "another member runs under the same group_instance_id: give each its own",
     KafkaError.UNSUPPORTED_VERSION: "this broker is too old",
 }
+
+#: A connection that went during the login comes as one that failed by it.
+_HUNG_UP = "handshake failed: Local: Broker transport failure"
+
+#: What librdkafka says → what to do, where the code alone says too little.
+_REMEDIES_BY_TEXT = (
+    ("Unsupported SASL mechanism", "set sasl.mechanism in the setting kafka to one that the brokers support"),
+    (
+        "not valid in current SASL state",
+        "this port wants no login: set security.protocol in the setting kafka to PLAINTEXT or SSL, or use another port",
+    ),
+    (
+        "Failed to acquire SASL OAUTHBEARER token",
+        "check sasl.oauthbearer.token.endpoint.url, .client.id, .client.secret and .scope in the setting kafka",
+    ),
+    (_HUNG_UP, _NO_CONNECTION),
+    ("invalid_token", "the brokers don't take the token: check its audience, issuer and scope, and the clocks"),
+    (
+        "PLAINTEXT broker listener",
+        "this port speaks no TLS: set security.protocol in the setting kafka to PLAINTEXT or SASL_PLAINTEXT, or use "
+        "another port",
+    ),
+    ("alert bad certificate", _OUR_CERTIFICATE),
+    ("alert certificate required", _OUR_CERTIFICATE),
+    (
+        "alert certificate",
+        "the brokers don't take our certificate (ssl.certificate.location): have one made by an authority they know",
+    ),
+    (
+        "No provider for SASL mechanism",
+        "set sasl.mechanism in the setting kafka: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
+    ),
+)
 
 _UNKNOWN = frozenset(
     {
@@ -51,15 +89,37 @@ _REFUSED = frozenset(
 )
 
 #: These only say that nothing works, and come again and again: the reason, when there is one, came before.
-_VAGUE = frozenset(
-    {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._MSG_TIMED_OUT}
-)
+_EMPTY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._MSG_TIMED_OUT})
+
+#: The same, and those that may only follow from the reason.
+_VAGUE = _EMPTY | {KafkaError._TRANSPORT}
 
 
 def sentence(error: KafkaError) -> str:
     """What happened and what to do."""
-    remedy = next((text for code, text in _REMEDIES.items() if says(error, code)), None)
-    return f"Kafka: {error.str()}" + (f"; {remedy}" if remedy else "")
+    to_do = remedy(error)
+    return f"Kafka: {error.str()}" + (f"; {to_do}" if to_do else "")
+
+
+def remedy(error: KafkaError) -> str:
+    """What to do; empty where nobody knows."""
+    return _remedy_by_text(error) or next((todo for code, todo in _REMEDIES.items() if says(error, code)), "")
+
+
+def is_definite(error: KafkaError) -> bool:
+    """Whether it tells the reason, so that trying again is of no use until somebody has done something."""
+    if _HUNG_UP in error.str():
+        return False
+    return error.code() == KafkaError._AUTHENTICATION or bool(_remedy_by_text(error))
+
+
+def is_empty(error: KafkaError) -> bool:
+    """Whether it only says that nothing works."""
+    return error.code() in _EMPTY
+
+
+def _remedy_by_text(error: KafkaError) -> str:
+    return next((todo for text, todo in _REMEDIES_BY_TEXT if text in error.str()), "")
 
 
 def says(error: KafkaError, code: int) -> bool:
@@ -112,7 +172,7 @@ class Faults:
 
     def note(self, error: KafkaError) -> None:
         """For the client's `error_cb`; called in whichever thread polls."""
-        if self._last is None or self._last.code() in _VAGUE or error.code() not in _VAGUE:
+        if self._last is None or _weight(error) >= _weight(self._last):
             self._last = error
         self._hear(error)
 
@@ -120,9 +180,18 @@ class Faults:
         """Something worked."""
         self._last = None
 
+    @property
+    def last(self) -> KafkaError | None:
+        """The trouble, unless all is well."""
+        return self._last
+
     def text(self, otherwise: KafkaError) -> str:
         """The trouble in words; that of the call, when the client told of none."""
         return sentence(self._last or otherwise)
+
+
+def _weight(error: KafkaError) -> int:
+    return 0 if error.code() in _EMPTY else 1 if error.code() in _VAGUE else 2
 
 
 def reason(error: BaseException) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 
 from forebay.queues.errors import QueueError
@@ -81,6 +83,8 @@ _INSPECTOR: Properties = {
     "queued.max.messages.kbytes": 4096,
 }
 
+_UNKNOWN_PROPERTY = "forebay.is.unknown"
+
 _MS = 1000
 
 #: The members of a classic group beat three times a session, as Kafka advises, and every 3 s at least.
@@ -90,12 +94,39 @@ _LONGEST_BEAT_MS = 3000
 
 def everywhere(settings: QueueSettings) -> Properties:
     """The properties of every client: brokers and security. Raises `QueueError` with all faults at once."""
-    passed = {name: _plain(value) for name, value in settings.kafka.items()}
-    faults = [f"kafka: {name} can't be set here; {_RESERVED[name]}" for name in passed if name in _RESERVED]
+    faults = [f"kafka: {fault}" for fault in faults_of(settings.kafka)]
     servers = bootstrap_servers(settings.queue_url)
     if faults:
         raise QueueError("; ".join(faults))
+    passed = {name: _plain(value) for name, value in settings.kafka.items()}
     return {**_EVERYWHERE, "bootstrap.servers": servers, **passed}
+
+
+def faults_of(kafka: Mapping[str, str | int | bool | SecretStr]) -> list[str]:
+    """What can't stand in the setting `kafka`: properties that are ours, that nobody knows, or of a wrong type."""
+    reserved = [f"{name} can't be set here; {_RESERVED[name]}" for name in kafka if name in _RESERVED]
+    others = {name: value for name, value in kafka.items() if name not in _RESERVED}
+    return reserved + [fault for name, value in others.items() if (fault := _refusal(name, value))]
+
+
+def _refusal(name: str, value: str | int | bool | SecretStr) -> str:
+    """Why librdkafka would not take the property; empty when it would.
+
+    It is asked without making a client, whose threads could not cross a fork: it is given a second property, which it
+    surely does not know, and takes one after the other.
+    """
+    try:
+        AdminClient({name: _plain(value), _UNKNOWN_PROPERTY: ""})
+    except KafkaException as error:
+        text = str(error.args[0].str()).strip()
+        if _UNKNOWN_PROPERTY in text:
+            return ""
+        # It repeats some values.
+        told = text if not isinstance(value, SecretStr) else "its value can't be used"
+        return f"{name}: {told}"
+    except (TypeError, ValueError, AttributeError):
+        return f"{name} can't be set here; it is no text, number or switch"
+    return ""
 
 
 def bootstrap_servers(url: str) -> str:
@@ -106,6 +137,20 @@ def bootstrap_servers(url: str) -> str:
     if not parts.netloc or parts.path.strip("/") or parts.query:
         raise QueueError("queue_url: Kafka's looks like kafka://host1:9092,host2:9092")
     return parts.netloc
+
+
+def uses_tls(properties: Mapping[str, str | int | bool]) -> bool:
+    """Whether connections are encrypted."""
+    return _protocol(properties).endswith("SSL")
+
+
+def uses_sasl(properties: Mapping[str, str | int | bool]) -> bool:
+    """Whether there is a login."""
+    return _protocol(properties).startswith("SASL_")
+
+
+def _protocol(properties: Mapping[str, str | int | bool]) -> str:
+    return str(properties.get("security.protocol", "PLAINTEXT")).upper()
 
 
 def for_producer(shared: Mapping[str, str | int | bool]) -> Properties:

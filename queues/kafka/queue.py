@@ -1,13 +1,16 @@
 """The Kafka queue: its promises, its streams, and its parts."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 
 from forebay.queues.contract import Consumer, Inspector, Producer, Promises, Queue
+from forebay.queues.findings import Finding, Needs
 from forebay.queues.settings import QueueSettings
 
 from .admin import Admin
 from .clients import Clients
 from .consumer import KafkaConsumer
+from .diagnosis.flow import Diagnosis
+from .growth import grow
 from .inspector import KafkaInspector
 from .notes import NOTE_BYTES
 from .producer import KafkaProducer
@@ -31,6 +34,14 @@ class KafkaQueue:
     async def ensure(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract; with copies on three brokers where there are so many."""
         return await self._topics.ensure(streams, partitions)
+
+    async def grow(self, streams: Iterable[str], partitions: int, *, only_plan: bool) -> list[str]:
+        """As in the contract. What runs meanwhile learns of it within `topic.metadata.refresh.interval.ms`."""
+        return await grow(self._admin, streams, partitions, only_plan=only_plan)
+
+    def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
+        """As in the contract."""
+        return Diagnosis(self._clients, self._admin).findings(needs)
 
     def producer(self) -> Producer:
         """As in the contract."""

@@ -40,7 +40,8 @@ class Reader:
         if first is None:
             silence = KafkaError(KafkaError._TIMED_OUT, f"no record came within {_WAIT_S:.0f} s")
             raise QueueUnavailable(self._faults.text(otherwise=silence))
-        return [first, *client.consume(count - 1, 0)] if count > 1 else [first]
+        found = [first, *client.consume(count - 1, 0)] if count > 1 else [first]
+        return [message for message in found if not _is_about_the_group(message)]
 
     def _take(self, message: Message, stream: str, partition: int, found: list[StoredRecord]) -> int:
         """Add the message's record, if it is one; the last offset that lies behind us then."""
@@ -65,3 +66,9 @@ class Reader:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def _is_about_the_group(message: Message) -> bool:
+    """The client looks for the coordinator of a group that it will never join, and may not be allowed to."""
+    error = message.error()
+    return error is not None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED

@@ -14,8 +14,8 @@ from .faults import cause, sentence, unknown_stream
 log = structlog.get_logger(__name__)
 
 #: Copies of a partition where the cluster has so many brokers; two of them then hold what was acknowledged.
-_COPIES = 3
-_IN_SYNC = 2
+COPIES = 3
+IN_SYNC = 2
 
 #: What was just made isn't known everywhere at once: how often to look, and how long to wait in between.
 _TRIES = 100
@@ -40,20 +40,20 @@ class Topics:
     async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract."""
         absent = await self._absent(streams, partitions)
-        copies = self._copies(await self._admin.brokers()) if absent else 0
-        return [_plan(name, partitions, copies) for name in absent]
+        copies = copies_for(await self._admin.brokers()) if absent else 0
+        return [planned(name, partitions, copies) for name in absent]
 
     async def ensure(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract."""
         absent = await self._absent(streams, partitions)
         if not absent:
             return []
-        copies = self._copies(await self._admin.brokers())
+        copies = copies_for(await self._admin.brokers())
         made = [name for name in absent if await self._make(name, partitions, copies)]
         await self._appear(absent, partitions)
-        if copies < _COPIES and made:
+        if copies < COPIES and made:
             log.warning("a single copy of each event: a lost disk loses events", topics=made)
-        return [_plan(name, partitions, copies) for name in made]
+        return [planned(name, partitions, copies) for name in made]
 
     async def partitions(self, stream: str) -> list[int]:
         """The numbers of the stream's partitions. Raises `UnknownStream`."""
@@ -82,19 +82,24 @@ class Topics:
             await self._sleep(_BETWEEN_S)
         raise QueueUnavailable(f"topics {', '.join(streams)} were made, but the brokers don't know them yet")
 
-    def _copies(self, brokers: int) -> int:
-        return _COPIES if brokers >= _COPIES else 1
-
     async def _make(self, name: str, partitions: int, copies: int) -> bool:
-        config = {**_ALWAYS, "min.insync.replicas": str(min(_IN_SYNC, copies))}
-        if name != self._topic:
-            # What waits for an operator must not vanish because none came.
-            config["retention.ms"] = "-1"
         try:
-            await self._admin.make(name, partitions, copies, config)
+            await self._admin.make(name, partitions, copies, config_for(copies, takes_events=name == self._topic))
         except KafkaException as error:
             return _already_there(name, error)
         return True
+
+
+def copies_for(brokers: int) -> int:
+    """How many copies a topic of ours gets in a cluster of so many brokers."""
+    return COPIES if brokers >= COPIES else 1
+
+
+def config_for(copies: int, *, takes_events: bool) -> dict[str, str]:
+    """The settings of a topic of ours."""
+    config = {**_ALWAYS, "min.insync.replicas": str(min(IN_SYNC, copies))}
+    # What waits for an operator must not vanish because none came.
+    return config if takes_events else {**config, "retention.ms": "-1"}
 
 
 def _check_partitions(found: dict[str, Topic | None], partitions: int) -> None:
@@ -117,6 +122,10 @@ def _already_there(name: str, error: KafkaException) -> bool:
     raise QueueError(f"topic {name} could not be made. {sentence(found)}") from error
 
 
-def _plan(name: str, partitions: int, copies: int) -> str:
-    kept = "one copy, since the cluster has fewer than 3 brokers" if copies < _COPIES else f"{copies} copies"
+def planned(name: str, partitions: int, copies: int) -> str:
+    """The sentence about a topic that is to be made."""
+    if copies < COPIES:
+        kept = "1 copy, since the cluster has fewer than 3 brokers: a lost disk loses events"
+    else:
+        kept = f"{copies} copies, {IN_SYNC} of them in sync before an event counts as kept"
     return f"stream {name} with {partitions} partitions, {kept}"

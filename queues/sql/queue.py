@@ -1,12 +1,13 @@
 """The SQL queue: its promises, its streams, and its parts."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
 from forebay.queues.contract import Consumer, Inspector, Producer, Promises, Queue
-from forebay.queues.errors import QueueUnavailable
+from forebay.queues.errors import QueueUnavailable, Unsupported
+from forebay.queues.findings import Finding, Needs, streams_found
 from forebay.queues.settings import QueueSettings
 
 from .connection_thread import ConnectionThread
@@ -62,6 +63,17 @@ class SqlQueue:
     def _make(self, connection: Connection, names: list[str], partitions: int) -> list[str]:
         with self._database.writing(connection):
             return make(connection, names, partitions)
+
+    async def grow(self, streams: Iterable[str], partitions: int, *, only_plan: bool) -> list[str]:
+        """It can't: one file is written by one process at a time, so more partitions would gain nothing."""
+        raise Unsupported(
+            "queue_url: a queue in a database can't get more partitions; set topic to a new name and partitions to "
+            "the new number, once the workers have finished what is in the old one"
+        )
+
+    async def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
+        """As in the contract."""
+        yield await streams_found(self, needs)
 
     def producer(self) -> Producer:
         """As in the contract."""

@@ -25,7 +25,8 @@ from forebay.queues.contract import (
     Record,
     StoredRecord,
 )
-from forebay.queues.errors import Fenced, QueueError, UnknownStream
+from forebay.queues.errors import Fenced, QueueError, UnknownStream, Unsupported
+from forebay.queues.findings import Needs, Right
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from forebay.schemas.portal import partition_of
@@ -855,3 +856,28 @@ async def test_parts_can_be_closed_twice_and_unused(queue: Queue) -> None:
     for part in (queue.producer(), queue.consumer(STREAM, "group"), queue.inspector(), queue):
         await part.close()
         await part.close()
+
+
+async def test_a_diagnosis_says_whether_every_stream_is_there(queue: Queue) -> None:
+    async def found(*streams: str) -> dict[str, str]:
+        rights: frozenset[Right] = frozenset(("read", "write"))
+        needs = Needs(streams=dict.fromkeys(streams, rights), events=STREAM, partitions=PARTITIONS, group="a-group")
+        return {one.check: one.state async for one in queue.diagnose(needs) if one.check != "brokers"}
+
+    assert (await found(STREAM))["queue"] == "ok"
+    assert "fail" not in (await found(STREAM)).values()
+    assert (await found(STREAM, "not-there"))["queue"] == "warn"
+    assert await queue.missing(["not-there"], PARTITIONS) != [], "it has made something"
+
+
+async def test_partitions_become_more_or_the_queue_says_that_they_can_not(queue: Queue) -> None:
+    try:
+        plan = await queue.grow([STREAM], PARTITIONS + 1, only_plan=True)
+    except Unsupported as error:
+        assert "queue_url" in str(error)
+        return
+
+    assert await queue.missing([STREAM], PARTITIONS) == [], "a plan has changed something"
+    assert await queue.grow([STREAM], PARTITIONS + 1, only_plan=False) == plan != []
+    assert await queue.missing([STREAM], PARTITIONS + 1) == []
+    assert await queue.grow([STREAM], PARTITIONS + 1, only_plan=False) == []

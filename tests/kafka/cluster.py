@@ -31,22 +31,31 @@ class Node:
 
     def __init__(self, number: int, folder: Path) -> None:
         self.number, self.folder = number, folder
+        #: More options of the JVM.
+        self.options: Sequence[str] = ()
         self.port, self.sasl_port, self.controller_port = free_ports(3)
         self._process: subprocess.Popen[bytes] | None = None
 
     def format(self, cluster_id: str, values: Mapping[str, object], features: Sequence[str]) -> None:
         """Write its properties, and make its log. Features that aren't named are as new as they can be."""
         self.folder.mkdir(parents=True)
+        (self.folder / "server.properties").write_text(self.properties(values), "utf-8")
+        named = [word for feature in features for word in ("--feature", feature)]
+        config = ["--config", str(self.folder / "server.properties")]
+        self.tool("kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, *named, *config)
+
+    def tool(self, name: str, *arguments: str) -> str:
+        """What a tool of Kafka prints, by its class. Raises `NoKafka` when it fails."""
+        done = subprocess.run([*self._java(), name, *arguments], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise NoKafka(f"{name} failed: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def properties(self, values: Mapping[str, object]) -> str:
+        """Its server.properties, with the values of the whole cluster."""
         own = {"node": self.number, "port": self.port, "sasl_port": self.sasl_port, "folder": self.folder / "log"}
         template = Template((_HERE / "server.properties").read_text("utf-8"))
-        text = template.substitute({**values, **own, "controller_port": self.controller_port})
-        (self.folder / "server.properties").write_text(text, "utf-8")
-        tool = [*self._java(), "kafka.tools.StorageTool", "format", "--cluster-id", cluster_id]
-        tool += [word for feature in features for word in ("--feature", feature)]
-        tool += ["--config", str(self.folder / "server.properties")]
-        done = subprocess.run(tool, capture_output=True, check=False)
-        if done.returncode:
-            raise NoKafka(f"StorageTool failed: {done.stdout.decode()}{done.stderr.decode()}")
+        return template.substitute({**values, **own, "controller_port": self.controller_port})
 
     def start(self) -> None:
         """Start the process; it is not ready yet."""
@@ -79,17 +88,19 @@ class Node:
         home = os.environ.get("JAVA_HOME")
         java = str(Path(home, "bin", "java")) if home else "java"
         logging = f"-Dlog4j2.configurationFile={_HERE / 'log4j2.properties'}"
-        return [java, *_JVM, logging, "-cp", f"{jars()}/*"]
+        return [java, *_JVM, *self.options, logging, "-cp", f"{jars()}/*"]
 
 
 class Cluster:
     """Nodes that know each other. Use it in a `with` statement."""
 
-    def __init__(self, folder: Path, nodes: int = 1, features: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, nodes: int | Sequence[Node] = 1, features: Sequence[str] = ()) -> None:
         if not shutil.which("java") and "JAVA_HOME" not in os.environ:
             raise NoKafka("there is no java on the PATH; install Java 17 or newer")
         self.folder, self._features = folder, features
-        self.nodes = [Node(number + 1, folder / f"node-{number + 1}") for number in range(nodes)]
+        if isinstance(nodes, int):
+            nodes = [Node(number, folder / f"node-{number}") for number in range(1, nodes + 1)]
+        self.nodes = list(nodes)
 
     @property
     def bootstrap(self) -> str:

@@ -14,6 +14,7 @@ from tests.missing import missing
 from .cluster import Cluster, wait_until
 from .container import docker_answers, kafka_container
 from .jars import NoKafka
+from .secured import Secured, secured_kafka
 
 #: Set by those who run a Kafka of their own; the tests then make topics and groups in it, and leave them.
 BOOTSTRAP = "FOREBAY_TEST_KAFKA"
@@ -56,6 +57,17 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
         return
     with ExitStack() as running:
         yield _started(running, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """A Kafka with a listener for each way in. Use topics, groups and users' rights of fresh names."""
+    with ExitStack() as running:
+        try:
+            secured = running.enter_context(secured_kafka(tmp_path_factory.mktemp("secured")))
+        except NoKafka as reason:
+            missing(str(reason))
+        yield secured
 
 
 def _started(running: ExitStack, tmp_path_factory: pytest.TempPathFactory) -> Kafka:

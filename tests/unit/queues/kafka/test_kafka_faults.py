@@ -4,7 +4,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from forebay.queues.errors import QueueUnavailable, RecordRefused, UnknownStream
-from forebay.queues.kafka.faults import Faults, is_fatal, of_record, sentence
+from forebay.queues.kafka.faults import Faults, is_definite, is_fatal, of_record, sentence
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,29 @@ def test_the_reason_outlives_the_complaints_that_only_follow_from_it() -> None:
 
     assert "sasl.password" in faults.text(otherwise=KafkaError(KafkaError._TIMED_OUT))
     assert "sasl.password" in str(of_record(KafkaError(KafkaError._MSG_TIMED_OUT), "events", faults))
+
+
+def test_a_connection_that_failed_says_more_than_that_no_broker_is_left() -> None:
+    faults = Faults()
+
+    faults.note(KafkaError(KafkaError._TRANSPORT, "ssl/tls alert bad certificate"))
+    faults.note(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+
+    assert "ssl.certificate.location" in faults.text(otherwise=KafkaError(KafkaError._TIMED_OUT))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_reason"),
+    [
+        ("SASL authentication error: Invalid username or password", True),
+        ("SASL PLAIN mechanism handshake failed: Local: Broker transport failure", False),
+    ],
+)
+def test_a_login_that_was_cut_off_is_no_wrong_password(text: str, is_reason: bool) -> None:
+    error = KafkaError(KafkaError._AUTHENTICATION, text)
+
+    assert is_definite(error) is is_reason
+    assert ("sasl.password" in sentence(error)) is is_reason
 
 
 def test_what_works_again_is_forgotten() -> None:

@@ -1,11 +1,16 @@
 """The setting `kafka`: what passes, what may not, and that secrets stay secret."""
 
+from pathlib import Path
+
 import pytest
 
-from forebay.console.settings import load_settings
+from forebay.console.settings import BadSettings, load_settings
 from forebay.queues.errors import QueueError
+from forebay.queues.kafka.clients import Clients
+from forebay.queues.kafka.faults import Faults
 from forebay.queues.kafka.properties import (
     everywhere,
+    faults_of,
     for_inspector,
     for_member,
     for_producer,
@@ -58,6 +63,90 @@ def test_what_would_break_a_promise_is_refused_with_all_faults_at_once() -> None
     for name in ("acks", "group.id", "enable.auto.commit", "session.timeout.ms"):
         assert f"kafka: {name} can't be set here" in str(refused.value)
     assert "session_s" in str(refused.value)
+
+
+def test_what_librdkafka_does_not_take_is_told_with_all_faults_at_once_and_no_secret() -> None:
+    wrong = {"linger_msec": 5, "enable_idempotence": True, "security_protocol": "SSSL", "fetch_wait_max_ms": "soon"}
+
+    with pytest.raises(QueueError) as refused:
+        everywhere(settings(**wrong, ssl_key_passwort="p4ss", receive_message_max_bytes=10**12))
+
+    told = str(refused.value)
+    for name in ("linger.msec", "enable.idempotence", "security.protocol", "fetch.wait.max.ms", "ssl.key.passwort"):
+        assert f"kafka: {name}" in told
+    assert "kafka: receive.message.max.bytes" in told
+    assert "p4ss" not in told
+
+
+def test_what_is_a_function_in_librdkafka_is_no_setting() -> None:
+    assert faults_of({"error_cb": "x", "oauth_cb": "x"}) == [
+        "error_cb can't be set here; it is no text, number or switch",
+        "oauth_cb can't be set here; it is no text, number or switch",
+    ]
+
+
+def test_asking_librdkafka_about_properties_starts_no_thread() -> None:
+    before = native_threads()
+
+    faults_of({"linger.ms": 5, "no.such": 1, "security.protocol": "SSL"})
+
+    assert native_threads() == before
+
+
+def native_threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+def test_properties_that_can_not_be_used_stop_the_start_with_the_other_faults() -> None:
+    environ = {"FOREBAY_QUEUE_URL": URL, "FOREBAY_PARTITIONS": "many", "FOREBAY_KAFKA": '{"linger.msec": 5, "acks": 1}'}
+
+    with pytest.raises(BadSettings) as refused:
+        load_settings(environ=environ)
+
+    told = str(refused.value)
+    assert "partitions (from FOREBAY_PARTITIONS)" in told
+    assert "kafka (from FOREBAY_KAFKA): acks can't be set here" in told
+    assert "linger.msec" in told
+
+
+def test_properties_are_left_alone_where_another_queue_is_used() -> None:
+    loaded = load_settings(environ={"FOREBAY_KAFKA": '{"linger.msec": 5}'})
+
+    assert loaded.settings.queue_url.startswith("sqlite:")
+
+
+def test_a_property_whose_name_lacks_its_quotes_is_told_how_to_write_it(tmp_path: Path) -> None:
+    config = tmp_path / "forebay.toml"
+    config.write_text(f'queue_url = "{URL}"\n[kafka]\nsasl.password = "p4ss"\n"linger.ms" = 1.5\n')
+
+    with pytest.raises(BadSettings) as refused:
+        load_settings(config, environ={})
+
+    told = str(refused.value)
+    assert """write the property's whole name in quotes, as in "sasl.password\"""" in told
+    assert "linger.ms should be text, a whole number, true or false" in told
+    assert "p4ss" not in told
+
+
+def test_a_password_of_digits_is_a_secret_too() -> None:
+    environ = {"FOREBAY_QUEUE_URL": URL, "FOREBAY_KAFKA": '{"sasl.password": 471147, "ssl.key.password": "47"}'}
+
+    loaded = load_settings(environ=environ)
+
+    assert loaded.shown()["kafka"][0] == "{sasl.password: ***, ssl.key.password: ***}"
+    assert everywhere(loaded.settings)["sasl.password"] == "471147"
+
+
+def test_a_client_that_can_not_be_made_names_every_file_that_can_not_be_read() -> None:
+    files = {"ssl.ca.location": "/nowhere/ca.pem", "ssl.key.location": "/nowhere/own.key"}
+    given = {"queue_url": URL, "kafka": {"security.protocol": "SSL", **files}}
+    clients = Clients(QueueSettings.model_validate(given))
+
+    with pytest.raises(QueueError) as refused:
+        clients.admin(Faults())
+
+    for name, path in files.items():
+        assert f"{name}: {path} can't be read: No such file or directory" in str(refused.value)
 
 
 def test_the_new_protocol_gets_nothing_that_its_client_refuses() -> None:

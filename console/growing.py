@@ -1,0 +1,122 @@
+"""More partitions for streams that are there: only when no portal can have an event before and behind the change."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from forebay.queues.contract import Bounds, GroupState, Inspector, Queue
+from forebay.queues.settings import QueueSettings
+from forebay.schemas import names
+from forebay.schemas.errors import ForebayError
+
+from .letters import open_records
+
+#: So long nothing may be written, looking so often. Portals that send hardly anything may be silent for longer: that
+#: no ingest runs is for a person to know.
+QUIET_S = 10
+_LOOK_S = 1.0
+
+_STOP_INGEST = "stop the ingest on every host, let the workers finish, stop them too, and try again"
+
+#: Stream → partition → its next offset.
+Ends = Mapping[str, Mapping[int, int]]
+
+
+class NotQuiet(ForebayError):
+    """The partitions can't become more just now, as it would break the order of portals; the message lists why."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__("\n".join(["the number of partitions stays as it is:", *(f"  - {one}" for one in reasons)]))
+
+
+class WrittenMeanwhile(ForebayError):
+    """The partitions are more now, and somebody wrote in the moment of the change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """The streams of a topic on their way to so many partitions."""
+
+    queue: Queue
+    inspector: Inspector
+    settings: QueueSettings
+    partitions: int
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    async def plan(self) -> list[str]:
+        """What will be done, a sentence each. Raises `Unsupported` or `QueueError` where it can't be done."""
+        return await self.queue.grow(names.streams(self.settings.topic), self.partitions, only_plan=True)
+
+    async def watched(self) -> Ends:
+        """The streams' ends, once nothing was written for a while, nobody reads, and all is finished.
+
+        Raises `NotQuiet` with every reason that there is.
+        """
+        ends = await self._ends()
+        reasons = [reason async for reason in _unfinished(self.inspector, self.settings)]
+        if reasons:
+            raise NotQuiet(reasons)
+        for _ in range(round(QUIET_S / _LOOK_S)):
+            await self.sleep(_LOOK_S)
+            await self.check(ends)
+        return ends
+
+    async def check(self, ends: Ends) -> None:
+        """Raise `NotQuiet` when something was written since the ends were these."""
+        if written := _moved(ends, await self._ends()):
+            raise NotQuiet([f"events come in ({written}): {_STOP_INGEST}"])
+
+    async def carry_out(self, ends: Ends) -> None:
+        """Make them more. Raises `WrittenMeanwhile` when a portal's order may be broken, however unlikely that is."""
+        await self.queue.grow(names.streams(self.settings.topic), self.partitions, only_plan=False)
+        if written := _moved(ends, await self._ends()):
+            raise WrittenMeanwhile(
+                f"there are {self.partitions} partitions now, but events came in meanwhile ({written}); portals that "
+                "have events there may have later ones in other partitions: let the workers finish with the ingest "
+                "stopped before you start it again"
+            )
+
+    async def _ends(self) -> Ends:
+        return {
+            stream: {number: bounds.end for number, bounds in (await self.inspector.bounds(stream)).items()}
+            for stream in names.streams(self.settings.topic)
+        }
+
+
+def _moved(before: Ends, now: Ends) -> str:
+    """Where something was written, in words; new partitions are no news."""
+    found = [
+        f"{now[stream][number] - end} in partition {number} of {stream}"
+        for stream, ends in before.items()
+        for number, end in ends.items()
+        if now[stream][number] != end
+    ]
+    return ", ".join(found)
+
+
+async def _unfinished(inspector: Inspector, settings: QueueSettings) -> AsyncIterator[str]:
+    """Every reason why an event may still be handled, or read, under the old number."""
+    topic = settings.topic
+    bounds = await inspector.bounds(topic)
+    groups = await inspector.groups(topic)
+    # A group that never committed is not there yet; ours will come, and has then finished nothing.
+    for group, states in {settings.group: {}, **groups}.items():
+        if owned := sorted(number for number, state in states.items() if state.owner is not None):
+            yield f"workers of group {group} run, with partitions {_listed(owned)}: stop them once all is finished"
+        if left := [number for number in bounds if await _waits(inspector, topic, number, bounds[number], states)]:
+            yield f"group {group} has not finished partitions {_listed(left)}: stop the ingest, and let it finish"
+    for stream, command in ((names.dead(topic), "dead"), (names.quarantine(topic), "quarantine")):
+        # Its mark has to stand in the partition of the letter, and would go to another one.
+        if count := len([record async for record in open_records(inspector, stream)]):
+            yield f"{count} open in {stream}: replay or discard them first (forebay {command} list)"
+
+
+async def _waits(
+    inspector: Inspector, topic: str, number: int, bounds: Bounds, states: Mapping[int, GroupState]
+) -> bool:
+    start = max(bounds.start, states[number].offset) if number in states else bounds.start
+    return bool(await inspector.read(topic, number, start, 1))
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))

@@ -1,0 +1,1 @@
+"""What can be wrong between us and a Kafka, from the files of a certificate to the rights of our user."""

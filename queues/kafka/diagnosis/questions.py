@@ -1,0 +1,104 @@
+"""Questions that only a diagnosis asks. None of them changes anything."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are public, but in no __all__
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+    TopicDescription,
+)
+
+from forebay.queues.kafka.admin import Admin
+from forebay.queues.kafka.faults import cause, is_unknown_stream
+
+#: A broker that needs longer is in trouble; somebody waits for the answer.
+_ANSWER_S = 4.0
+
+#: A broker that has just become the groups' coordinator reads what it has of them: how often to ask, and how long to
+#: wait in between.
+_TRIES = 20
+_BETWEEN_S = 0.1
+_LOADING = frozenset(
+    {KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A topic as the brokers describe it to us: what we may do with it, and its settings where we may see them."""
+
+    partitions: int
+    copies: int
+    leaderless: tuple[int, ...]
+    rights: frozenset[Enum]
+    config: dict[str, str] | None
+
+
+class Questions:
+    """Asked with little patience."""
+
+    def __init__(self, admin: Admin, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._admin, self._sleep = admin, sleep
+
+    async def topics(self, names: Collection[str]) -> dict[str, Known | KafkaError | None]:
+        """Each topic; None where there is none, the brokers' error where they don't tell us."""
+        asked = self._admin.client.describe_topics(
+            TopicCollection(list(names)), include_authorized_operations=True, request_timeout=_ANSWER_S
+        )
+        found = {name: await _settled(future) for name, future in asked.items()}
+        return {name: await self._known(name, one) for name, one in found.items()}
+
+    async def _known(self, name: str, found: TopicDescription | KafkaError) -> Known | KafkaError | None:
+        if isinstance(found, KafkaError):
+            return None if is_unknown_stream(found) else found
+        return Known(
+            partitions=len(found.partitions),
+            copies=min(len(one.replicas) for one in found.partitions),
+            leaderless=tuple(one.id for one in found.partitions if one.leader is None or one.leader.id < 0),
+            rights=_rights(found.authorized_operations),
+            config=await self._config(name),
+        )
+
+    async def _config(self, name: str) -> dict[str, str] | None:
+        asked = [ConfigResource(ResourceType.TOPIC, name)]
+        [future] = self._admin.client.describe_configs(asked, request_timeout=_ANSWER_S).values()
+        found = await _settled(future)
+        return None if isinstance(found, KafkaError) else {key: entry.value for key, entry in found.items()}
+
+    async def making(self, name: str, partitions: int, copies: int, config: dict[str, str]) -> KafkaError | None:
+        """What the brokers would say if the topic were to be made now."""
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=copies, config=config)
+        [future] = self._admin.client.create_topics([topic], validate_only=True, request_timeout=_ANSWER_S).values()
+        found = await _settled(future)
+        return found if isinstance(found, KafkaError) else None
+
+    async def group(self, name: str) -> frozenset[Enum] | KafkaError:
+        """What we may do with a group, whether it is there or not."""
+        for _ in range(_TRIES):
+            asked = self._admin.client.describe_consumer_groups(
+                [name], include_authorized_operations=True, request_timeout=_ANSWER_S
+            )
+            found = await _settled(asked[name])
+            if not isinstance(found, KafkaError) or found.code() not in _LOADING:
+                break
+            await self._sleep(_BETWEEN_S)
+        return found if isinstance(found, KafkaError) else _rights(found.authorized_operations)
+
+
+def _rights(told: Sequence[Enum] | None) -> frozenset[Enum]:
+    return frozenset(told or ())
+
+
+async def _settled(future: "Future[Any]") -> Any:
+    """The answer, or the brokers' error."""
+    try:
+        return await asyncio.wrap_future(future)
+    except KafkaException as error:
+        return cause(error)

@@ -1,0 +1,142 @@
+"""Whether a topic keeps events as they should be kept, and the command that makes it so."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from forebay.queues.findings import Finding, Needs
+from forebay.queues.kafka.topics import COPIES, IN_SYNC, copies_for
+
+from .questions import Known
+
+_FOREVER = -1
+_HOUR_MS = 3_600_000
+
+#: With less, a weekend of trouble, or even a night, takes events that nobody has handled.
+_SHORTEST_MS = 24 * _HOUR_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rule:
+    """A setting of a topic, when it is well, and what else follows; `wants` is what it should be."""
+
+    setting: str
+    is_well: Callable[[str], bool]
+    follows: str
+    wants: str
+    state: str = "warn"
+
+
+def weaknesses(name: str, topic: Known, needs: Needs, brokers: int, servers: str) -> Iterator[Finding]:
+    """What is wrong with a topic that is there."""
+    if topic.partitions != needs.partitions:
+        yield _partitions(name, topic.partitions, needs.partitions)
+    if topic.leaderless:
+        which = ", ".join(map(str, topic.leaderless))
+        detail = f"partitions {which} have no leader: nothing of them can be written or read"
+        yield Finding(check=f"topic {name}", state="fail", detail=detail, remedy="look after the brokers")
+    yield from _copies(name, topic, brokers)
+    if topic.config is None:
+        detail = "its settings can't be seen, so they were not checked"
+        remedy = "give our user DescribeConfigs on it (kafka-acls)"
+        yield Finding(check=f"topic {name}", state="warn", detail=detail, remedy=remedy)
+        return
+    for rule in _rules(topic, needs, takes_events=name == needs.events):
+        if rule.setting in topic.config and not rule.is_well(topic.config[rule.setting]):
+            yield _finding(name, rule, topic.config[rule.setting], servers)
+
+
+def _partitions(name: str, has: int, wanted: int) -> Finding:
+    remedy = f"set partitions to {has}"
+    if wanted > has:
+        remedy += f", or see forebay topics grow --partitions {wanted}"
+    return Finding(
+        check=f"topic {name}",
+        state="fail",
+        detail=f"has {has} partitions, and the setting partitions says {wanted}",
+        remedy=remedy,
+    )
+
+
+def too_few(brokers: int) -> Iterator[Finding]:
+    """The finding about a cluster that can't keep as many copies as it should."""
+    if brokers < COPIES:
+        detail = f"a cluster of {brokers} can't keep {COPIES} copies of an event: a lost disk may lose events"
+        remedy = f"run {COPIES} brokers or more in production"
+        yield Finding(check="brokers", state="warn", detail=detail, remedy=remedy)
+
+
+def _copies(name: str, topic: Known, brokers: int) -> Iterator[Finding]:
+    if topic.copies < COPIES <= brokers:
+        copies = "1 copy" if topic.copies == 1 else f"{topic.copies} copies"
+        detail = f"{copies} of each event, where {COPIES} are possible: a lost disk may lose events"
+        remedy = f"give it {COPIES} copies with kafka-reassign-partitions"
+        yield Finding(check=f"topic {name}", state="warn", detail=detail, remedy=remedy)
+
+
+def _rules(topic: Known, needs: Needs, *, takes_events: bool) -> Iterator[_Rule]:
+    in_sync = min(IN_SYNC, copies_for(topic.copies))
+    yield _Rule(
+        setting="min.insync.replicas",
+        is_well=lambda value: int(value) <= topic.copies,
+        follows=f"more than the {topic.copies} copies that there are, so nothing can be written",
+        wants=str(in_sync),
+        state="fail",
+    )
+    yield _Rule(
+        setting="min.insync.replicas",
+        is_well=lambda value: int(value) >= in_sync or int(value) > topic.copies,
+        follows="an event counts as kept with one broker alone, which may then be lost",
+        wants=str(in_sync),
+    )
+    yield _Rule(
+        setting="cleanup.policy",
+        is_well=lambda value: value == "delete",
+        follows="all but a portal's last event will be thrown away",
+        wants="delete",
+        state="fail",
+    )
+    yield _Rule(
+        setting="message.timestamp.type",
+        is_well=lambda value: value == "CreateTime",
+        follows="the time of receipt is lost, and lag and replays go by the brokers' clock",
+        wants="CreateTime",
+    )
+    yield _Rule(
+        setting="max.message.bytes",
+        is_well=lambda value: int(value) >= needs.record_bytes,
+        follows=f"calls of max_body_bytes may need {needs.record_bytes}, and larger ones are refused",
+        wants=str(needs.record_bytes),
+    )
+    yield _Rule(
+        setting="unclean.leader.election.enable",
+        is_well=lambda value: value == "false",
+        follows="a broker that lacks acknowledged events may become the leader",
+        wants="false",
+    )
+    yield _retention(takes_events=takes_events)
+
+
+def _retention(*, takes_events: bool) -> _Rule:
+    if takes_events:
+        return _Rule(
+            setting="retention.ms",
+            is_well=lambda value: int(value) == _FOREVER or int(value) >= _SHORTEST_MS,
+            follows="events that no worker has handled are gone after less than a day",
+            wants=str(7 * _SHORTEST_MS),
+        )
+    return _Rule(
+        setting="retention.ms",
+        is_well=lambda value: int(value) == _FOREVER,
+        follows="what waits for an operator vanishes after that",
+        wants=str(_FOREVER),
+    )
+
+
+def _finding(name: str, rule: _Rule, value: str, servers: str) -> Finding:
+    return Finding(
+        check=f"topic {name}",
+        state="fail" if rule.state == "fail" else "warn",
+        detail=f"{rule.setting} is {value}: {rule.follows}",
+        remedy=f"kafka-configs --bootstrap-server {servers} --alter --entity-type topics --entity-name {name} "
+        f"--add-config {rule.setting}={rule.wants}",
+    )

@@ -1,0 +1,83 @@
+"""Copies of an event on three brokers: what is made, and what is told of topics that were made otherwise."""
+
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import TopicCollection
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are public, but in no __all__
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from forebay.queues.contract import Queue
+from forebay.queues.findings import Needs
+from tests.kafka.cluster import Cluster
+from tests.kafka.opener import Opener
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+
+PARTITIONS = 2
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("three"), nodes=3) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def admin(three: Cluster) -> Iterator[AdminClient]:
+    with AdminClient({"bootstrap.servers": three.bootstrap, "log_level": 0}) as admin:
+        yield admin
+
+
+def kept(admin: AdminClient, topic: str) -> tuple[int, str]:
+    """Copies, and how many must be in sync."""
+    described = admin.describe_topics(TopicCollection([topic]))[topic].result(30)
+    [asked] = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
+    return len(described.partitions[0].replicas), asked.result(30)["min.insync.replicas"].value
+
+
+async def told(queue: Queue, topic: str) -> str:
+    """Everything that is found wrong."""
+    needs = Needs(streams={topic: frozenset(("read", "write"))}, events=topic, partitions=PARTITIONS)
+    return "\n".join([one.text() async for one in queue.diagnose(needs) if one.state != "ok"])
+
+
+async def test_an_event_gets_three_copies_and_counts_as_kept_with_two(
+    three: Cluster, opened: Opener, admin: AdminClient
+) -> None:
+    queue = opened(three.bootstrap, topic="as-it-should-be")
+
+    planned = await queue.missing(["as-it-should-be"], PARTITIONS)
+    made = await queue.ensure(["as-it-should-be"], PARTITIONS)
+
+    sentence = (
+        f"stream as-it-should-be with {PARTITIONS} partitions, 3 copies, 2 of them in sync before an event counts"
+    )
+    assert planned == made == [f"{sentence} as kept"]
+    assert kept(admin, "as-it-should-be") == (3, "2")
+    assert await told(queue, "as-it-should-be") == ""
+
+
+async def test_a_topic_that_keeps_less_is_told_and_not_changed(
+    three: Cluster, opened: Opener, admin: AdminClient
+) -> None:
+    topics = [
+        NewTopic("one-copy", PARTITIONS, 1, config={"min.insync.replicas": "1"}),
+        NewTopic("one-in-sync", PARTITIONS, 3, config={"min.insync.replicas": "1"}),
+    ]
+    for one in admin.create_topics(topics).values():
+        one.result(30)
+    queue = opened(three.bootstrap, topic="one-copy")
+
+    made = await queue.ensure(["one-copy", "one-in-sync"], PARTITIONS)
+
+    assert made == []
+    assert "topic one-copy: 1 copy of each event, where 3 are possible" in await told(queue, "one-copy")
+    in_sync = await told(queue, "one-in-sync")
+    assert "min.insync.replicas is 1: an event counts as kept with one broker alone" in in_sync
+    assert "--entity-name one-in-sync --add-config min.insync.replicas=2" in in_sync
+    assert (kept(admin, "one-copy"), kept(admin, "one-in-sync")) == ((1, "1"), (3, "1"))
