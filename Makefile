@@ -14,16 +14,16 @@ help: ## Show this list
 run: $(VENV)/run.done ## Start the ingest and the example handlers on this machine (HANDLERS=module:object for yours)
 	@$(BIN)/forebay up $(HANDLERS)
 
-test: $(VENV)/dev.done ## Set up and run every test
+test: $(VENV)/dev.done ## Set up and run every test but the long ones (with Java 17 and Maven also those on a real Kafka)
 	@$(BIN)/python -m pytest
 
-kafka: $(VENV)/dev.done ## Run the tests that need a real Kafka (Java 17 and Maven, or FOREBAY_TEST_KAFKA=host:port)
-	@$(BIN)/python -m pytest -m kafka
+kafka: $(VENV)/dev.done ## Run those tests alone that need a real Kafka
+	@$(BIN)/python -m pytest -m "kafka and not faults"
 
-faults: $(VENV)/dev.done ## Run the long tests of what goes wrong on a real Kafka
-	@$(BIN)/python -m pytest -m faults
+faults: $(VENV)/dev.done ## Run the long tests: brokers that are killed under load, and a real schema registry
+	@$(BIN)/python -m pytest -m faults -s
 
-bench: $(VENV)/dev.done ## Measure, and print the ratios that the README quotes
+bench: $(VENV)/dev.done ## Measure, and print the ratios that the README quotes (Kafka's need Java and Maven)
 	@$(BIN)/python -m pytest tests/benchmarks -m benchmark -s
 
 lock: $(VENV)/dev.done ## Renew the pinned versions in constraints/

@@ -1,4 +1,5 @@
 """What tests of every kind may ask for."""
 
+from tests.kafka.fixtures import clusters as clusters
 from tests.kafka.fixtures import kafka as kafka
 from tests.kafka.fixtures import secured as secured

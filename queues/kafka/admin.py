@@ -6,14 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
-    IsolationLevel,
-    KafkaError,
-    KafkaException,
-    TopicCollection,
-    TopicPartition,
-)
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are public, but in no __all__
     AdminClient,
     AlterConfigOpType,
@@ -80,19 +73,22 @@ class Admin:
 
     async def nodes(self, answer_s: float = _ANSWER_S) -> dict[int, str]:
         """Where the brokers say that they are. Raises `QueueUnavailable` when none lets us in."""
-        found = await self._refresh(answer_s)
+        found = await self._refresh(_ANY_TOPIC, answer_s)
         return {number: f"{one.host}:{one.port}" for number, one in found.brokers.items()}
 
     async def topics(self, names: Collection[str], answer_s: float = _ANSWER_S) -> dict[str, Topic | None]:
         """What is known of each topic; None where there is none. Never makes one."""
-        await self._refresh(answer_s)
+        await self._refresh(_ANY_TOPIC, answer_s)
         asked = self.client.describe_topics(TopicCollection(list(names)), request_timeout=answer_s)
         return {name: await self._topic(future) for name, future in asked.items()}
 
-    async def _refresh(self, answer_s: float) -> ClusterMetadata:
-        """Learn anew who the controller is: a client that has lost it would go on asking the old one for minutes."""
+    async def _refresh(self, topic: str, answer_s: float = _ANSWER_S) -> ClusterMetadata:
+        """Learn anew who leads the topic's partitions, and who the controller is.
+
+        A client that has lost it would go on asking the old one for minutes.
+        """
         try:
-            return await asyncio.to_thread(self.client.list_topics, _ANY_TOPIC, timeout=answer_s)
+            return await asyncio.to_thread(self.client.list_topics, topic, timeout=answer_s)
         except KafkaException as error:
             raise self._unavailable(error) from error
 
@@ -145,25 +141,45 @@ class Admin:
             if not any(_is_election(answer) for answer in answers):
                 break
             await self._sleep(_ELECTION_S)
+            # The client doesn't do it by itself: it would ask by the old leader's epoch for ever.
+            await self._refresh(stream)
         return {at.partition: (await self._answer(future)).offset for at, future in futures.items()}
 
     async def groups(self) -> list[str]:
         """The names of all consumer groups."""
         found = await self._answer(self.client.list_consumer_groups(request_timeout=_ANSWER_S))
+        for error in found.errors:
+            raise self._unavailable(KafkaException(error))
         return [group.group_id for group in found.valid]
 
-    async def commits(self, group: str) -> list[TopicPartition]:
-        """What the group has committed, with the metadata."""
-        asked = self.client.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group)], request_timeout=_ANSWER_S
-        )
-        return list((await self._answer(asked[group])).topic_partitions)
+    async def commits(self, group: str, stream: str, partitions: Iterable[int]) -> list[TopicPartition]:
+        """What the group has committed in the partitions, with the metadata; below 0 where it has nothing."""
+        asked = [TopicPartition(stream, number) for number in partitions]
+        try:
+            return await asyncio.to_thread(self._commits, group, asked)
+        except KafkaException as error:
+            raise self._unavailable(error) from error
 
-    async def members(self, group: str) -> ConsumerGroupDescription:
-        """Who is in the group, and who owns what."""
-        asked = self.client.describe_consumer_groups([group], request_timeout=_ANSWER_S)
-        found: ConsumerGroupDescription = await self._answer(asked[group])
-        return found
+    def _commits(self, group: str, asked: list[TopicPartition]) -> list[TopicPartition]:
+        # By a client of the group, which joins nothing: see `members` for what an admin client would do.
+        client = self._clients.outsider(self._faults, group)
+        try:
+            return client.committed(asked, timeout=_ANSWER_S)
+        finally:
+            client.close()
+
+    async def members(self, groups: Collection[str]) -> dict[str, ConsumerGroupDescription]:
+        """Who is in each group, and who owns what."""
+        if not groups:
+            return {}
+        # By a client of its own: one that has seen a coordinator go and come asks on in a way that ends the whole
+        # process (librdkafka's issue 4605, open).
+        client = self._clients.admin(self._faults)
+        try:
+            asked = client.describe_consumer_groups(list(groups), request_timeout=_ANSWER_S)
+            return {group: await self._answer(future) for group, future in asked.items()}
+        finally:
+            await asyncio.to_thread(client.__exit__, None, None, None)
 
     async def set_of_group(self, group: str, name: str, value: str) -> None:
         """Set a property that the brokers keep for the group (KIP-848). Raises `KafkaException` when they won't."""

@@ -15,14 +15,17 @@ from .named_files import unreadable
 from .properties import (
     Properties,
     everywhere,
-    for_inspector,
     for_member,
+    for_outsider,
     for_producer,
     of_the_classic_protocol,
     of_the_new_protocol,
 )
 
 _Client = TypeVar("_Client")
+
+#: The client wants the name of a group also where it is in none.
+_INSPECTOR = "forebay-inspector"
 
 #: librdkafka's default for max.poll.interval.ms.
 _MAX_POLL_MS = 300_000
@@ -68,9 +71,9 @@ class Clients:
             properties = of_the_classic_protocol(properties, session_s)
         return _made(Consumer, properties, error_cb=faults.note, on_commit=on_commit)
 
-    def inspector(self, faults: Faults) -> Consumer:
-        """A consumer outside of any group."""
-        return _made(Consumer, for_inspector(self._shared), error_cb=faults.note)
+    def outsider(self, faults: Faults, group: str = _INSPECTOR) -> Consumer:
+        """A consumer that joins no group, and can ask what this one has committed."""
+        return _made(Consumer, for_outsider(self._shared, group), error_cb=faults.note)
 
     def admin(self, faults: Faults) -> AdminClient:
         """A client for questions about the cluster, and for making topics."""

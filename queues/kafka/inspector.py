@@ -1,8 +1,12 @@
 """Looking at topics from outside of any group."""
 
 import asyncio
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import ConsumerGroupDescription  # type: ignore[attr-defined]  # public, but in no __all__
 
 from forebay.queues.contract import Bounds, GroupState, StoredRecord
 from forebay.queues.errors import QueueUnavailable
@@ -56,31 +60,13 @@ class KafkaInspector:
 
     async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
         """As in the contract."""
-        await self._topics.partitions(stream)
+        partitions = await self._topics.partitions(stream)
         names = await self._admin.groups()
-        states = await asyncio.gather(*(self._group(name, stream) for name in names))
-        return {name: state for name, state in zip(names, states, strict=True) if state}
-
-    async def _group(self, name: str, stream: str) -> dict[int, GroupState]:
-        commits, owners = await asyncio.gather(self._admin.commits(name), self._owners(name, stream))
-        ours = {at.partition: at for at in commits if at.topic == stream and at.offset >= 0}
-        return {
-            number: GroupState(
-                offset=ours[number].offset if number in ours else 0,
-                note=notes.decode(ours[number].metadata) if number in ours else b"",
-                owner=owners.get(number),
-            )
-            for number in sorted(ours.keys() | owners.keys())
-        }
-
-    async def _owners(self, group: str, stream: str) -> dict[int, str]:
-        found = await self._admin.members(group)
-        return {
-            at.partition: f"{member.client_id}{member.host} {member.member_id}"
-            for member in found.members
-            for at in (member.assignment.topic_partitions if member.assignment else ())
-            if at.topic == stream
-        }
+        # The commits first: their answers show that the coordinators are there, without which `members` is in danger.
+        commits = await asyncio.gather(*(self._admin.commits(name, stream, partitions) for name in names))
+        members = await self._admin.members(names)
+        found = {name: _states(at, _owners(members[name], stream)) for name, at in zip(names, commits, strict=True)}
+        return {name: states for name, states in found.items() if states}
 
     async def close(self) -> None:
         """As in the contract."""
@@ -88,3 +74,24 @@ class KafkaInspector:
         if reading is not None:
             await asyncio.get_running_loop().run_in_executor(reading, self._reader.close)
             reading.shutdown()
+
+
+def _states(commits: list[TopicPartition], owners: Mapping[int, str]) -> dict[int, GroupState]:
+    ours = {at.partition: at for at in commits if at.offset >= 0}
+    return {
+        number: GroupState(
+            offset=ours[number].offset if number in ours else 0,
+            note=notes.decode(ours[number].metadata) if number in ours else b"",
+            owner=owners.get(number),
+        )
+        for number in sorted(ours.keys() | owners.keys())
+    }
+
+
+def _owners(group: ConsumerGroupDescription, stream: str) -> dict[int, str]:
+    return {
+        at.partition: f"{member.client_id}{member.host} {member.member_id}"
+        for member in group.members
+        for at in (member.assignment.topic_partitions if member.assignment else ())
+        if at.topic == stream
+    }

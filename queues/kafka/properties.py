@@ -73,8 +73,7 @@ _CONSUMER: Properties = {
     "queued.max.messages.kbytes": 16_384,
 }
 
-_INSPECTOR: Properties = {
-    "group.id": "forebay-inspector",
+_OUTSIDER: Properties = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "auto.offset.reset": "error",
@@ -158,9 +157,9 @@ def for_producer(shared: Mapping[str, str | int | bool]) -> Properties:
     return {**_PRODUCER, **shared}
 
 
-def for_inspector(shared: Mapping[str, str | int | bool]) -> Properties:
-    """The properties of a consumer that belongs to no group; the client wants a group's name all the same."""
-    return {**_INSPECTOR, **_without_membership(shared)}
+def for_outsider(shared: Mapping[str, str | int | bool], group: str) -> Properties:
+    """The properties of a consumer that doesn't join the group."""
+    return {**_OUTSIDER, **_without_membership(shared), "group.id": group}
 
 
 def for_member(shared: Mapping[str, str | int | bool], *, group: str, instance: str) -> Properties:

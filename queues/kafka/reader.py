@@ -56,7 +56,7 @@ class Reader:
 
     def _at(self, stream: str, partition: int, offset: int) -> Consumer:
         if self._client is None:
-            self._client = self._clients.inspector(self._faults)
+            self._client = self._clients.outsider(self._faults)
         if self._place != (stream, partition, offset):
             self._client.assign([TopicPartition(stream, partition, offset)])
         return self._client

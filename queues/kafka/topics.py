@@ -21,6 +21,9 @@ IN_SYNC = 2
 _TRIES = 100
 _BETWEEN_S = 0.05
 
+#: What passes by itself: so many brokers were there a moment ago, and one of them is away.
+_PASSING = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.INVALID_REPLICATION_FACTOR)
+
 _ALWAYS = {
     # The largest body that the ingest takes by default, with room for what Forebay adds.
     "max.message.bytes": "2097152",
@@ -117,7 +120,7 @@ def _already_there(name: str, error: KafkaException) -> bool:
     found = cause(error)
     if found.code() == KafkaError.TOPIC_ALREADY_EXISTS:
         return False
-    if found.retriable() or found.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT):
+    if found.retriable() or found.code() in _PASSING:
         raise QueueUnavailable(f"topic {name} could not be made. {sentence(found)}") from error
     raise QueueError(f"topic {name} could not be made. {sentence(found)}") from error
 

@@ -93,7 +93,8 @@ def _compare(servers: dict[str, tuple[str, str, str]], connections: tuple[int, .
 
 def _line(rounds: list[dict[str, Run]], name: str) -> str:
     def middle(figure: str) -> float:
-        return statistics.median(getattr(each[name], figure) for each in rounds)
+        values: list[float] = [getattr(each[name], figure) for each in rounds]
+        return statistics.median(values)
 
     ratio = statistics.median(each[name].cpu_us / each["no-op"].cpu_us for each in rounds)
     times = f"p50 {middle('p50_ms'):5.1f} p99 {middle('p99_ms'):5.1f} ms"

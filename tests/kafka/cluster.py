@@ -19,6 +19,9 @@ from .jars import NoKafka, jars
 
 _HERE = Path(__file__).parent
 
+#: What every node is set to.
+PROPERTIES = _HERE / "server.properties"
+
 #: Serial collector and the first compiler only: half the start time, and enough for tests of correctness.
 _JVM = ("-Xms96m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
@@ -54,14 +57,14 @@ class Node:
     def properties(self, values: Mapping[str, object]) -> str:
         """Its server.properties, with the values of the whole cluster."""
         own = {"node": self.number, "port": self.port, "sasl_port": self.sasl_port, "folder": self.folder / "log"}
-        template = Template((_HERE / "server.properties").read_text("utf-8"))
+        template = Template(PROPERTIES.read_text("utf-8"))
         return template.substitute({**values, **own, "controller_port": self.controller_port})
 
     def start(self) -> None:
         """Start the process; it is not ready yet."""
         with (self.folder / "out.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*_dying_with_us(), *self._java(), "kafka.Kafka", str(self.folder / "server.properties")],
+                [*dying_with_us(), *self._java(), "kafka.Kafka", str(self.folder / "server.properties")],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -144,6 +147,16 @@ class Cluster:
         """Return when every node is in the cluster."""
         wait_until(self.bootstrap, len(self.nodes), self._check)
 
+    def wait_in_sync(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Return when every node is in the cluster, and has caught up with each partition that it holds a copy of."""
+        self.wait_ready()
+        until = clock() + _READY_S
+        with AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0}) as client:
+            while not _are_in_sync(client):
+                self._check()
+                if clock() > until:
+                    raise NoKafka(f"the copies are not in sync after {_READY_S:.0f} s")
+
     def _check(self) -> None:
         for node in self.nodes:
             node.check()
@@ -168,6 +181,15 @@ def wait_until(
     raise NoKafka(f"no Kafka answered at {bootstrap} within {_READY_S:.0f} s")
 
 
+def _are_in_sync(client: AdminClient) -> bool:
+    try:
+        topics = client.list_topics(timeout=1).topics.values()
+    except KafkaException:
+        return False
+    partitions = [partition for topic in topics for partition in topic.partitions.values()]
+    return all(len(partition.isrs) == len(partition.replicas) for partition in partitions)
+
+
 def free_ports(count: int) -> list[int]:
     """Ports that were free a moment ago."""
     taken = [socket.socket() for _ in range(count)]
@@ -179,7 +201,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def _dying_with_us() -> list[str]:
+def dying_with_us() -> list[str]:
     """A test run that is killed can't stop its servers: the kernel does it then, where util-linux is there."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL"] if setpriv else []

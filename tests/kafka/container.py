@@ -2,16 +2,23 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from string import Template
 
 import docker  # type: ignore[import-untyped]
 from docker.errors import DockerException  # type: ignore[import-untyped]
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
-from .cluster import free_ports, wait_until
+from .cluster import PROPERTIES, free_ports, wait_until
 from .jars import kafka_version
 
 _READY_S = 120
+
+#: The controller's port, which is seen inside of the container only.
+_CONTROLLER_PORT = 9093
+
+#: What depends on the place, and what only our own cluster offers: SASL and rights.
+_NOT_SHARED = ("listener", "advertised", "log.dirs", "sasl.", "authorizer.", "super.users", "allow.everyone")
 
 
 def docker_answers() -> bool:
@@ -33,32 +40,26 @@ def kafka_container() -> Iterator[str]:
     """Kafka's own image; gives its bootstrap address."""
     [port] = free_ports(1)
     container = DockerContainer(f"apache/kafka:{kafka_version()}").with_bind_ports(port, port)
-    for name, value in _properties(port).items():
+    # A client goes on to where the broker says that it is: that has to be known before it starts.
+    address = f"{container.get_docker_client().host()}:{port}"
+    for name, value in properties(address).items():
         container.with_env("KAFKA_" + name.upper().replace(".", "_"), value)
     container.waiting_for(LogMessageWaitStrategy("Kafka Server started").with_startup_timeout(_READY_S))
     with container:
-        wait_until(f"127.0.0.1:{port}", 1)
-        yield f"127.0.0.1:{port}"
+        wait_until(address, 1)
+        yield address
 
 
-def _properties(port: int) -> dict[str, str]:
-    return {
-        "process.roles": "broker,controller",
-        "node.id": "1",
-        "controller.quorum.voters": "1@localhost:9093",
-        "listeners": f"PLAINTEXT://0.0.0.0:{port},CONTROLLER://localhost:9093",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
-        "controller.listener.names": "CONTROLLER",
+def properties(address: str) -> dict[str, str]:
+    """Those of the tests' own cluster, as far as they fit, with a listener where the container has one."""
+    filled = Template(PROPERTIES.read_text("utf-8")).safe_substitute(
+        node=1, voters=f"1@localhost:{_CONTROLLER_PORT}", copies=1, in_sync=1
+    )
+    lines = (line.partition("=") for line in filled.splitlines() if line and not line.startswith("#"))
+    shared = {name: value for name, _, value in lines if not name.startswith(_NOT_SHARED)}
+    port = address.rpartition(":")[2]
+    return shared | {
+        "listeners": f"PLAINTEXT://0.0.0.0:{port},CONTROLLER://localhost:{_CONTROLLER_PORT}",
+        "advertised.listeners": f"PLAINTEXT://{address}",
         "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
-        "inter.broker.listener.name": "PLAINTEXT",
-        "auto.create.topics.enable": "false",
-        "offsets.topic.replication.factor": "1",
-        "transaction.state.log.replication.factor": "1",
-        "transaction.state.log.min.isr": "1",
-        "share.coordinator.state.topic.replication.factor": "1",
-        "share.coordinator.state.topic.min.isr": "1",
-        "group.initial.rebalance.delay.ms": "0",
-        "group.consumer.min.session.timeout.ms": "1000",
-        "group.consumer.min.heartbeat.interval.ms": "200",
-        "group.consumer.heartbeat.interval.ms": "300",
     }

@@ -1,9 +1,11 @@
 """The Kafka that the tests share: the one that is named, or one started here."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from confluent_kafka import KafkaException
@@ -68,6 +70,20 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         except NoKafka as reason:
             missing(str(reason))
         yield secured
+
+
+@pytest.fixture
+def clusters(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
+    """Starts clusters of the test's own: so many nodes, with these features. They end with the test."""
+    with ExitStack() as running:
+
+        def started(nodes: int = 1, features: Sequence[str] = ()) -> Cluster:
+            try:
+                return running.enter_context(Cluster(tmp_path / f"kafka-{uuid4()}", nodes, features))
+            except NoKafka as reason:
+                missing(str(reason))
+
+        yield started
 
 
 def _started(running: ExitStack, tmp_path_factory: pytest.TempPathFactory) -> Kafka:

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from confluent_kafka import Consumer as Client
@@ -142,14 +142,15 @@ async def committed_at_last(consumer: Consumer, commits: dict[int, Commit]) -> N
             await asyncio.sleep(0)
 
 
-async def test_a_broker_without_kip_848_is_used_in_the_classic_way(tmp_path: Path, opened: Opener) -> None:
-    with Cluster(tmp_path / "old", features=["group.version=0"]) as cluster:
-        queue = opened(cluster.bootstrap)
-        await queue.ensure(["events"], PARTITIONS)
-        partition = await send(queue, "events", range(3))
+async def test_a_broker_without_kip_848_is_used_in_the_classic_way(
+    clusters: Callable[..., Cluster], opened: Opener
+) -> None:
+    queue = opened(clusters(features=["group.version=0"]).bootstrap)
+    await queue.ensure(["events"], PARTITIONS)
+    partition = await send(queue, "events", range(3))
 
-        consumer = await joined(queue, "events")
+    consumer = await joined(queue, "events")
 
-        assert await fetch(consumer, 3) == [0, 1, 2]
-        await consumer.commit({partition: Commit(offset=3)})
-        await consumer.close()
+    assert await fetch(consumer, 3) == [0, 1, 2]
+    await consumer.commit({partition: Commit(offset=3)})
+    await consumer.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from pathlib import Path
+from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
@@ -195,16 +195,16 @@ async def test_a_property_that_librdkafka_does_not_know_is_named(opened: Opener)
         opened("127.0.0.1:9092", kafka={"linger.msec": 5}).producer()
 
 
-async def test_on_three_brokers_a_record_outlives_one(tmp_path: Path, opened: Opener) -> None:
-    with Cluster(tmp_path / "three", nodes=3) as cluster:
-        queue = opened(cluster.bootstrap)
-        [made] = await queue.ensure(["events"], PARTITIONS)
-        producer = queue.producer()
-        await producer.send("events", record(1))
+async def test_on_three_brokers_a_record_outlives_one(clusters: Callable[..., Cluster], opened: Opener) -> None:
+    cluster = clusters(nodes=3)
+    queue = opened(cluster.bootstrap)
+    [made] = await queue.ensure(["events"], PARTITIONS)
+    producer = queue.producer()
+    await producer.send("events", record(1))
 
-        await asyncio.to_thread(cluster.nodes[0].stop, signal.SIGKILL)
-        await producer.send("events", record(2))
+    await asyncio.to_thread(cluster.nodes[0].stop, signal.SIGKILL)
+    await producer.send("events", record(2))
 
-        assert "3 copies" in made
-        assert await values(queue, "events") == [b"1", b"2"]
-        await producer.close()
+    assert "3 copies" in made
+    assert await values(queue, "events") == [b"1", b"2"]
+    await producer.close()

@@ -11,8 +11,8 @@ from forebay.queues.kafka.faults import Faults
 from forebay.queues.kafka.properties import (
     everywhere,
     faults_of,
-    for_inspector,
     for_member,
+    for_outsider,
     for_producer,
     of_the_classic_protocol,
     of_the_new_protocol,
@@ -50,7 +50,7 @@ def test_a_url_that_can_not_be_meant_is_told_without_its_password(url: str, reme
 def test_properties_pass_through_to_every_client() -> None:
     shared = everywhere(settings(security_protocol="SASL_SSL", linger_ms=2, sasl_password="secret"))
 
-    for properties in (for_producer(shared), for_inspector(shared), for_member(shared, group="g", instance="")):
+    for properties in (for_producer(shared), for_outsider(shared, "g"), for_member(shared, group="g", instance="")):
         assert properties["security.protocol"] == "SASL_SSL"
         assert properties["linger.ms"] == 2
         assert properties["sasl.password"] == "secret"

@@ -1,0 +1,114 @@
+"""Real `forebay` processes: a site is what runs on one machine."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.kafka.cluster import dying_with_us
+
+_STOP_S = 60
+_WAIT_S = 90
+_LOOK_EVERY_S = 0.05
+
+
+@dataclass(kw_only=True)
+class Site:
+    """A directory with its settings, and the processes that run there. What they write is in `<name>.log`."""
+
+    folder: Path
+    port: int
+    settings: dict[str, str] = field(default_factory=dict)
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of every process of the site; nothing of whoever runs the tests sets anything up."""
+        outside = {name: value for name, value in os.environ.items() if not name.startswith("FOREBAY_")}
+        return outside | {f"FOREBAY_{name.upper()}": value for name, value in self.settings.items()}
+
+    @property
+    def url(self) -> str:
+        """Where events go."""
+        return f"http://127.0.0.1:{self.port}/bitrix24"
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of `forebay` with these arguments."""
+        # Like the installed script, and unlike -m alone, -P leaves the working directory off the path.
+        return [sys.executable, "-P", "-m", "forebay.console.cli", *arguments]
+
+    def start(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Start `forebay` with these arguments, and don't wait for it."""
+        with (self.folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [*dying_with_us(), *self.command(*arguments)],
+                cwd=self.folder,
+                env=self.environ,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.running[name] = process
+        return process
+
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run `forebay` with these arguments to its end."""
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=_WAIT_S,
+            check=False,
+        )
+
+    def stop(self, name: str) -> int:
+        """SIGTERM, and the exit status."""
+        self.running[name].send_signal(signal.SIGTERM)
+        return self.running[name].wait(_STOP_S)
+
+    def log(self, name: str) -> str:
+        """What the process wrote so far."""
+        return (self.folder / f"{name}.log").read_text("utf-8", errors="replace")
+
+    def wait(self, what: str, until: Callable[[], bool]) -> None:
+        """Look again and again until it is so; fail with the logs when it never is."""
+        for _ in range(round(_WAIT_S / _LOOK_EVERY_S)):
+            if until():
+                return
+            time.sleep(_LOOK_EVERY_S)
+        logs = "\n".join(f"--- {name}\n{self.log(name)[-3000:]}" for name in self.running)
+        pytest.fail(f"{what} did not come within {_WAIT_S} s\n{logs}")
+
+    def is_ready(self) -> bool:
+        """Whether the ingest takes calls."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ready", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+@contextmanager
+def open_site(folder: Path) -> Iterator[Site]:
+    """A site in that folder; whatever still runs at the end is killed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"bind": f"127.0.0.1:{port}", "data_dir": str(folder / "data")}
+    made = Site(folder=folder, port=port, settings=settings)
+    try:
+        yield made
+    finally:
+        for process in made.running.values():
+            process.kill()
+            process.wait()

@@ -1,0 +1,54 @@
+"""What only Kafka can do to an inspector: brokers that go while it asks, and leaders that change."""
+
+import asyncio
+import signal
+
+import pytest
+
+from forebay.queues.contract import Commit, GroupState, Inspector, Queue
+from forebay.queues.errors import QueueUnavailable
+from tests.kafka.fixtures import Kafka
+from tests.kafka.members import joined, send
+
+pytestmark = pytest.mark.kafka
+
+
+async def ask(inspector: Inspector, stream: str) -> None:
+    """Ask again and again, whether there is an answer or not."""
+    while True:
+        try:
+            await inspector.groups(stream)
+            await inspector.bounds(stream)
+        except QueueUnavailable:
+            continue
+
+
+async def test_questions_go_on_while_a_broker_is_restarted(kafka: Kafka, queue: Queue, stream: str) -> None:
+    cluster, inspector = kafka.ours(), queue.inspector()
+    partition = await send(queue, stream, range(3))
+    consumer = await joined(queue, stream)
+    await consumer.commit({partition: Commit(offset=2, note=b"here")})
+    await consumer.close()
+    asking = [asyncio.create_task(ask(inspector, stream)) for _ in range(3)]
+
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        await asyncio.to_thread(cluster.nodes[0].stop, how)
+        cluster.nodes[0].start()
+        await asyncio.to_thread(cluster.wait_ready)
+    for one in asking:
+        one.cancel()
+
+    states = await answered(inspector, stream)
+    assert states[partition].offset == 2
+    assert states[partition].note == b"here"
+    assert (await inspector.bounds(stream))[partition].end == 3
+    await inspector.close()
+
+
+async def answered(inspector: Inspector, group: str) -> dict[int, GroupState]:
+    """The group's states, once its coordinator has read its log again; until then it knows of no group."""
+    while True:
+        try:
+            return (await inspector.groups(group))[group]
+        except (QueueUnavailable, KeyError):
+            await asyncio.sleep(0)

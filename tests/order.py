@@ -1,0 +1,144 @@
+"""What handlers did, written down by themselves, and whether it keeps the promises about order."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+#: A module of handlers that write into one book, however many processes they run in: a line when one begins, ends, or
+#: is cancelled. `BOOK` in the environment says where it is.
+HANDLERS = """
+import asyncio
+import os
+import random
+
+from forebay import Handlers
+
+handlers = Handlers()
+book = os.open(os.environ["BOOK"], os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+
+
+@handlers.on("*")
+async def handle(event):
+    name = f"{event.id}#{event.fields['data[FIELDS][ID]']}"
+    line = f"{event.portal} {name} {os.getpid()}\\n".encode()
+    os.write(book, b"began " + line)
+    try:
+        await asyncio.sleep(random.random() * 0.01)
+    except asyncio.CancelledError:
+        os.write(book, b"dropped " + line)
+        raise
+    os.write(book, b"ended " + line)
+"""
+
+
+def named(event_id: str, sequence: int | str) -> str:
+    """An event as the book names it: one whose content has changed is then another."""
+    return f"{event_id}#{sequence}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line of the book: what a handler did with which event, in which place among all lines."""
+
+    number: int
+    what: str
+    portal: str
+    event: str
+    pid: int
+
+
+class Book:
+    """The book, read on where the last reading ended."""
+
+    def __init__(self, path: Path) -> None:
+        self.lines: list[Line] = []
+        #: The events that some handler has brought to its end.
+        self.ended: set[str] = set()
+        self._path, self._at = path, 0
+
+    def read(self) -> "Book":
+        """Take what was written since. A line is written at once, so there are no halves."""
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                file.seek(self._at, os.SEEK_SET)
+                new = file.read()
+            self._at += len(new)
+            for text in new.decode("ascii").splitlines():
+                self._take(text)
+        return self
+
+    def _take(self, text: str) -> None:
+        what, portal, event, pid = text.split()
+        self.lines.append(Line(number=len(self.lines), what=what, portal=portal, event=event, pid=int(pid)))
+        if what == "ended":
+            self.ended.add(event)
+
+
+@dataclass(kw_only=True)
+class Verdict:
+    """What is wrong with a book, and what came again, which is allowed."""
+
+    lost: set[str] = field(default_factory=set)
+    #: Handled, though nobody was told that they are kept.
+    unasked: set[str] = field(default_factory=set)
+    #: Portals whose events ended in another order than they were sent, counting each event's first end.
+    out_of_order: list[str] = field(default_factory=list)
+    #: Began while another event of its portal was under way.
+    at_once: list[Line] = field(default_factory=list)
+    #: Began although they had ended before.
+    again: list[Line] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.lost or self.unasked or self.out_of_order or self.at_once)
+
+
+def judge(sent: Mapping[str, Sequence[str]], lines: Iterable[Line]) -> Verdict:
+    """`sent` has each portal's events that were answered as kept, in the order in which they were sent."""
+    ends = _Ends()
+    for line in lines:
+        ends.see(line)
+    verdict = ends.verdict
+    kept = {event for events in sent.values() for event in events}
+    verdict.lost, verdict.unasked = kept - ends.seen, ends.seen - kept
+    verdict.out_of_order = [
+        portal
+        for portal, events in sent.items()
+        if [event for event in ends.first[portal] if event in kept] != [event for event in events if event in ends.seen]
+    ]
+    return verdict
+
+
+class _Ends:
+    """Goes through a book."""
+
+    def __init__(self) -> None:
+        self.verdict = Verdict()
+        self.seen: set[str] = set()
+        #: Each portal's events in the order of their first ends.
+        self.first: dict[str, list[str]] = defaultdict(list)
+        self._under_way: dict[str, Line] = {}
+
+    def see(self, line: Line) -> None:
+        if line.what == "began":
+            self._begin(line)
+        else:
+            self._leave(line)
+        if line.what == "ended" and line.event not in self.seen:
+            self.seen.add(line.event)
+            self.first[line.portal].append(line.event)
+
+    def _begin(self, line: Line) -> None:
+        if line.portal in self._under_way:
+            self.verdict.at_once.append(line)
+        if line.event in self.seen:
+            self.verdict.again.append(line)
+        self._under_way[line.portal] = line
+
+    def _leave(self, line: Line) -> None:
+        began = self._under_way.get(line.portal)
+        if began is not None and (began.event, began.pid) == (line.event, line.pid):
+            del self._under_way[line.portal]

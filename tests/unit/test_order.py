@@ -1,0 +1,55 @@
+"""The judge of the end-to-end tests finds what is wrong."""
+
+import pytest
+
+from tests.order import Line, Verdict, judge
+
+SENT = {"a": ["a1", "a2"], "b": ["b1"]}
+GOOD = "began a1, began b1, ended a1, began a2, ended b1, ended a2"
+
+
+def judged(book: str) -> Verdict:
+    """The verdict about lines such as `began a1`; `began a1 2` is by the process 2."""
+    words = [f"{text} 1".split() for text in book.split(", ")]
+    return judge(
+        SENT,
+        [Line(number=n, what=w[0], portal=w[1][0], event=w[1], pid=int(w[2])) for n, w in enumerate(words)],
+    )
+
+
+def test_a_good_book_is_good() -> None:
+    verdict = judged(GOOD)
+
+    assert verdict.good
+    assert not verdict.again
+
+
+@pytest.mark.parametrize(
+    ("book", "wrong"),
+    [
+        ("began a1, ended a1, began a2, ended a2, began b1", "lost"),
+        (f"{GOOD}, began b2, ended b2", "unasked"),
+        ("began a2, ended a2, began a1, ended a1, began b1, ended b1", "out_of_order"),
+        ("began a1, began a2, ended a1, ended a2, began b1, ended b1", "at_once"),
+        ("began a1, began a1 2, ended a1 2, began a2, ended a2, ended a1, began b1, ended b1", "at_once"),
+    ],
+)
+def test_what_is_wrong_is_named(book: str, wrong: str) -> None:
+    verdict = judged(book)
+
+    assert not verdict.good
+    assert [name for name in ("lost", "unasked", "out_of_order", "at_once") if getattr(verdict, name)] == [wrong]
+
+
+def test_what_comes_again_is_told_and_is_not_wrong() -> None:
+    verdict = judged(f"{GOOD}, began a1 2, ended a1 2")
+
+    assert verdict.good
+    assert [line.event for line in verdict.again] == ["a1"]
+
+
+def test_an_event_that_was_dropped_and_came_again_is_no_overlap() -> None:
+    verdict = judged(f"began a1, dropped a1, {GOOD}")
+
+    assert verdict.good
+    assert not verdict.again
