@@ -1,6 +1,6 @@
-"""Started by the ingest's benchmark: a load of POSTs that takes little from the server beside it.
+"""Started by the ingest's benchmark: a load of POSTs that takes a third of what wrk takes from the server beside it.
 
-It takes a third of what wrk does. Arguments: a port, the number of connections, that of requests, that of portals, and the file of a form, whose portal is
+Arguments: a port, the number of connections, that of requests, that of portals, and the file of a form, whose portal is
 called `some-domain`. Each connection sends its next request when the last one was answered. Prints one JSON object.
 """
 
