@@ -14,21 +14,25 @@ _SECRET_WORDS = ("password", "secret", "token", "key", "user.info")
 
 
 def _hidden(given: object) -> object:
+    return _checked(given, (str, int, SecretStr), "text, a whole number, true or false")
+
+
+def _hidden_with_fractions(given: object) -> object:
+    return _checked(given, (str, int, float, SecretStr), "text, a number, true or false")
+
+
+def _checked(given: object, kinds: tuple[type, ...], told: str) -> object:
     if not isinstance(given, dict):
         return given
-    if faults := [_no_value(name, value) for name, value in given.items() if not _is_value(value)]:
+    if faults := [_no_value(name, value, told) for name, value in given.items() if not isinstance(value, kinds)]:
         raise ValueError("; ".join(faults))
     return {name: SecretStr(str(value)) if _is_secret(name, value) else value for name, value in given.items()}
 
 
-def _is_value(value: object) -> bool:
-    return isinstance(value, str | int | SecretStr)
-
-
-def _no_value(name: object, value: object) -> str:
+def _no_value(name: object, value: object, told: str) -> str:
     if isinstance(value, dict):
         return f'{name} is a table: write the property\'s whole name in quotes, as in "{name}.{next(iter(value), "…")}"'
-    return f"{name} should be text, a whole number, true or false"
+    return f"{name} should be {told}"
 
 
 def _is_secret(name: object, value: object) -> bool:
@@ -80,7 +84,7 @@ class QueueSettings(BaseModel):
     ] = None
     schema_registry: Annotated[
         dict[str, str | bool | int | float | SecretStr],
-        BeforeValidator(_hidden),
+        BeforeValidator(_hidden_with_fractions),
         Field(description="properties of the registry's client, passed through"),
     ] = {}
     group_instance_id: Annotated[

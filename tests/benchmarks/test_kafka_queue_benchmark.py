@@ -1,7 +1,5 @@
 """What the Kafka queue costs a record, beside the bare client on the same broker."""
 
-import asyncio
-import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,41 +9,18 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from forebay.queues import contract
-from forebay.queues.contract import Commit, Queue, Record
+from forebay.queues.contract import Queue
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
+from tests.benchmarks.traffic import PARTITIONS, Owner, drain, record, send_all
 from tests.kafka.fixtures import Kafka
 
 pytestmark = pytest.mark.benchmark
 
-PARTITIONS = 12
 RECORDS = 20_000
 READ_RECORDS = 200_000
-PORTALS = 1000
-COMMIT_EVERY_S = 1.0
-VALUE = os.urandom(600)
-HEADERS = tuple((f"ce_header{number}", b"0192f0c1-4f2e-7c3a") for number in range(7))
 US = 1_000_000
 MS = 1000
-
-
-class Owner:
-    """Knows when every partition is ours."""
-
-    def __init__(self) -> None:
-        self.partitions: set[int] = set()
-        self.all = asyncio.Event()
-
-    def assigned(self, partition: int, committed: Commit) -> None:
-        self.partitions.add(partition)
-        if len(self.partitions) == PARTITIONS:
-            self.all.set()
-
-    async def revoked(self, partition: int) -> None:
-        self.partitions.discard(partition)
-
-    def lost(self, partition: int) -> None:
-        self.partitions.discard(partition)
 
 
 @pytest.fixture
@@ -67,25 +42,6 @@ async def producer(queue: Queue) -> AsyncIterator[contract.Producer]:
     await producer.check()
     yield producer
     await producer.close()
-
-
-def record(number: int) -> Record:
-    key = f"portal{number % PORTALS}.bitrix24.ru"
-    return Record(key=key, value=VALUE, timestamp_ms=time.time_ns() // 1_000_000, headers=HEADERS)
-
-
-async def send_all(producer: contract.Producer, stream: str, concurrency: int, records: int) -> list[float]:
-    """The seconds that each call took, with so many at a time."""
-    numbers, took = iter(range(records)), []
-
-    async def sender() -> None:
-        for number in numbers:
-            started = time.perf_counter()
-            await producer.send(stream, record(number))
-            took.append(time.perf_counter() - started)
-
-    await asyncio.gather(*(sender() for _ in range(concurrency)))
-    return sorted(took)
 
 
 def send_bare(bootstrap: str, stream: str) -> None:
@@ -171,17 +127,3 @@ async def test_what_reading_costs(kafka: Kafka, queue: Queue, producer: contract
     await consumer.close()
 
     assert owner.partitions == set()
-
-
-async def drain(consumer: contract.Consumer, records: int) -> None:
-    """Fetch so many; commits once a second and at the end, as the worker does."""
-    commits: dict[int, Commit] = {}
-    found, due = 0, time.monotonic() + COMMIT_EVERY_S
-    while found < records:
-        for one in await consumer.fetch(500, 1.0):
-            found += 1
-            commits[one.partition] = Commit(offset=one.offset + 1)
-        if time.monotonic() > due:
-            await consumer.commit(commits)
-            commits, due = {}, time.monotonic() + COMMIT_EVERY_S
-    await consumer.commit(commits)

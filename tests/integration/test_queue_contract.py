@@ -240,7 +240,7 @@ async def test_a_record_comes_back_exactly_as_it_was_sent(queue: Queue, producer
         await producer.send(STREAM, sent)
         [found] = await fetch(consumer, 1)
 
-    assert (found.key, found.value, found.timestamp_ms, found.headers) == (
+    assert (found.key, found.value, found.timestamp_ms, tuple(found.headers)) == (
         sent.key,
         sent.value,
         sent.timestamp_ms,

@@ -1,0 +1,73 @@
+"""Records like the ingest's, through a queue and out of it again."""
+
+import asyncio
+import time
+
+from forebay.processors.testing import event
+from forebay.queues.contract import Commit, Consumer, Producer, Record
+from forebay.schemas.codec import codec
+
+PARTITIONS = 12
+PORTALS = 1000
+COMMIT_EVERY_S = 1.0
+HEADERS = tuple((f"ce_header{number}", b"0192f0c1-4f2e-7c3a") for number in range(7))
+#: Some 650 bytes, as an application's event has them.
+VALUE = codec().encode(
+    event(
+        "ONCRMDEALUPDATE",
+        data={"FIELDS": {"ID": "7"}},
+        fields={f"auth[field{number}]": f"{number:032x}" for number in range(5)},
+    )
+)
+
+
+class Owner:
+    """Knows when every partition is ours."""
+
+    def __init__(self) -> None:
+        self.partitions: set[int] = set()
+        self.all = asyncio.Event()
+
+    def assigned(self, partition: int, committed: Commit) -> None:
+        self.partitions.add(partition)
+        if len(self.partitions) == PARTITIONS:
+            self.all.set()
+
+    async def revoked(self, partition: int) -> None:
+        self.partitions.discard(partition)
+
+    def lost(self, partition: int) -> None:
+        self.partitions.discard(partition)
+
+
+def record(number: int) -> Record:
+    key = f"portal{number % PORTALS}.bitrix24.ru"
+    return Record(key=key, value=VALUE, timestamp_ms=time.time_ns() // 1_000_000, headers=HEADERS)
+
+
+async def send_all(producer: Producer, stream: str, concurrency: int, records: int) -> list[float]:
+    """The seconds that each call took, with so many at a time."""
+    numbers, took = iter(range(records)), []
+
+    async def sender() -> None:
+        for number in numbers:
+            started = time.perf_counter()
+            await producer.send(stream, record(number))
+            took.append(time.perf_counter() - started)
+
+    await asyncio.gather(*(sender() for _ in range(concurrency)))
+    return sorted(took)
+
+
+async def drain(consumer: Consumer, records: int) -> None:
+    """Fetch so many; commits once a second and at the end, as the worker does."""
+    commits: dict[int, Commit] = {}
+    found, due = 0, time.monotonic() + COMMIT_EVERY_S
+    while found < records:
+        for one in await consumer.fetch(500, 1.0):
+            found += 1
+            commits[one.partition] = Commit(offset=one.offset + 1)
+        if time.monotonic() > due:
+            await consumer.commit(commits)
+            commits, due = {}, time.monotonic() + COMMIT_EVERY_S
+    await consumer.commit(commits)
