@@ -10,6 +10,7 @@ from forebay.schemas.codec import codec
 PARTITIONS = 12
 PORTALS = 1000
 COMMIT_EVERY_S = 1.0
+NS_A_MS = 1_000_000
 HEADERS = tuple((f"ce_header{number}", b"0192f0c1-4f2e-7c3a") for number in range(7))
 #: Some 650 bytes, as an application's event has them.
 VALUE = codec().encode(
@@ -42,7 +43,7 @@ class Owner:
 
 def record(number: int) -> Record:
     key = f"portal{number % PORTALS}.bitrix24.ru"
-    return Record(key=key, value=VALUE, timestamp_ms=time.time_ns() // 1_000_000, headers=HEADERS)
+    return Record(key=key, value=VALUE, timestamp_ms=time.time_ns() // NS_A_MS, headers=HEADERS)
 
 
 async def send_all(producer: Producer, stream: str, concurrency: int, records: int) -> list[float]:
@@ -59,15 +60,17 @@ async def send_all(producer: Producer, stream: str, concurrency: int, records: i
     return sorted(took)
 
 
-async def drain(consumer: Consumer, records: int) -> None:
-    """Fetch so many; commits once a second and at the end, as the worker does."""
-    commits: dict[int, Commit] = {}
-    found, due = 0, time.monotonic() + COMMIT_EVERY_S
-    while found < records:
-        for one in await consumer.fetch(500, 1.0):
-            found += 1
-            commits[one.partition] = Commit(offset=one.offset + 1)
-        if time.monotonic() > due:
-            await consumer.commit(commits)
-            commits, due = {}, time.monotonic() + COMMIT_EVERY_S
-    await consumer.commit(commits)
+async def drain(consumer: Consumer, records: int) -> list[float]:
+    """The seconds from sent to fetched, of so many; commits once a second and at the end, as the worker does."""
+    ages: list[float] = []
+    finished: dict[int, Commit] = {}
+    committed_at = time.monotonic()
+    while len(ages) < records:
+        found = await consumer.fetch(500, 1.0)
+        now_ms = time.time_ns() // NS_A_MS
+        ages += [(now_ms - one.timestamp_ms) / 1000 for one in found]
+        finished |= {one.partition: Commit(offset=one.offset + 1) for one in found}
+        if time.monotonic() - committed_at > COMMIT_EVERY_S or len(ages) >= records:
+            await consumer.commit(finished)
+            finished, committed_at = {}, time.monotonic()
+    return sorted(ages)

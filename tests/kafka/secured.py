@@ -20,7 +20,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are pu
     UserScramCredentialUpsertion,
 )
 
-from .certificates import Authority, Certificate
+from tests.certificates import Authority, Certificate
+
 from .cluster import Cluster, Node, free_ports
 from .identity_provider import IdentityProvider, identity_provider
 

@@ -11,7 +11,7 @@ from forebay.queues.registry.errors import BadRegistrySettings, RegistryRefused,
 from forebay.queues.registry.opening import open_registry
 from forebay.queues.settings import QueueSettings
 from forebay.schemas.codec import schema_texts
-from tests.registry.certificates import Certificates, certificates
+from tests.certificates import Authority, Certificate
 from tests.registry.fake import PATH, FakeRegistry
 from tests.registry.fixtures import AnyRegistry
 from tests.registry.site import asking, given
@@ -127,11 +127,11 @@ async def test_of_several_addresses_one_is_enough(fake: FakeRegistry) -> None:
 
 
 async def test_tls_is_checked_against_the_ca_of_the_table(tmp_path: Path) -> None:
-    ours, others = certificates(tmp_path / "ours"), certificates(tmp_path / "others")
-    with FakeRegistry(tls=server_side(ours)) as registry:
-        async with asking(registry, schema_registry={"ssl.ca.location": str(ours.ca)}) as client:
+    ours, others = Authority(tmp_path, "ours"), Authority(tmp_path, "others")
+    with FakeRegistry(tls=server_side(ours.signed("registry", ["127.0.0.1"]))) as registry:
+        async with asking(registry, schema_registry={"ssl.ca.location": str(ours.certificate)}) as client:
             assert await client.register(SUBJECT, OURS) == 1
-        async with asking(registry, schema_registry={"ssl.ca.location": str(others.ca)}) as client:
+        async with asking(registry, schema_registry={"ssl.ca.location": str(others.certificate)}) as client:
             with pytest.raises(RegistryUnavailable, match=r"ssl\.ca\.location"):
                 await client.schema_of(1)
 
@@ -142,7 +142,7 @@ async def test_https_where_there_is_none_is_said(fake: FakeRegistry) -> None:
             await client.schema_of(1)
 
 
-def server_side(of: Certificates) -> ssl.SSLContext:
+def server_side(of: Certificate) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(of.certificate, of.key)
     return context
