@@ -21,7 +21,7 @@ from tests.kafka.fixtures import Kafka
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
 
 ROUNDS = 3
-SENT, READ = 20_000, 100_000
+SENT, READ = 20_000, 400_000
 CONCURRENCY = (8, 32, 128)
 US, MS = 1_000_000, 1000
 
@@ -94,7 +94,7 @@ async def test_reading(kafka: Kafka, tmp_path: Path) -> None:
         for properties in READING:
             found.setdefault(named(properties), []).append(await read(kafka, tmp_path, stream, properties))
     print("\nread")
-    show(found, ("s for 100,000", "us CPU"))
+    show(found, ("s for 400,000", "us CPU"))
 
 
 async def read(kafka: Kafka, folder: Path, stream: str, properties: Mapping[str, str | int]) -> tuple[float, float]:

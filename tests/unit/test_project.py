@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROOMS = ("schemas", "queues", "ingest", "processors", "console")
 BIN = Path(sys.executable).parent
+DOCUMENTS = ["README.md", "README.ru.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> None:
@@ -67,9 +68,7 @@ def test_the_public_names_are_there() -> None:
         forebay.nothing  # noqa: B018 - asking is the test
 
 
-@pytest.mark.parametrize(
-    "document", ["README.md", "README.ru.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
-)
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_the_python_in_the_documents_runs(document: str) -> None:
     text = (ROOT / document).read_text("utf-8")
 
@@ -77,12 +76,21 @@ def test_the_python_in_the_documents_runs(document: str) -> None:
         exec(compile(block, f"{document}:python:{number}", "exec"), {"__name__": "example"})  # noqa: S102 - our own
 
 
-@pytest.mark.parametrize("document", ["README.md", "README.ru.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", [*DOCUMENTS, "CONTRIBUTING.md", "CHANGELOG.md"])
 def test_the_links_between_documents_hold(document: str) -> None:
-    text = (ROOT / document).read_text("utf-8")
+    path = ROOT / document
 
-    for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", text):
-        assert (ROOT / target).exists(), f"{document} links to {target}"
+    for target in re.findall(r"\]\((?!https?://|mailto:)([^)\s]+)\)", path.read_text("utf-8")):
+        file, _, place = target.partition("#")
+        linked = path.parent / file if file else path
+        assert linked.exists(), f"{document} links to {target}"
+        assert not place or place in anchors(linked), f"{document} links to {target}"
+
+
+def anchors(document: Path) -> set[str]:
+    """The names of its headings in links, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_every_setting_is_in_both_readmes() -> None:
