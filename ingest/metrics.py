@@ -11,7 +11,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from forebay.schemas.names import METRICS_PREFIX
 
-from .gathered import Durations, Tally
+from .durations import Durations
 
 #: The outcomes of a request, as the interface lists them.
 OUTCOMES = ("accepted", "spooled", "quarantined", "refused_auth", "refused_input", "refused_full")
@@ -25,11 +25,11 @@ class Counters:
     def __init__(self, metrics: "IngestMetrics", endpoint: str) -> None:
         self._answer_seconds = metrics.answer_seconds
         self._queue_ack_seconds = metrics.queue_ack_seconds
-        self._requests = {outcome: metrics.tally(endpoint, outcome) for outcome in OUTCOMES}
+        self._requests = {outcome: metrics.requests.labels(endpoint, outcome) for outcome in OUTCOMES}
 
     def answered(self, outcome: str, seconds: float) -> None:
         """Count a call that ended so, after that time."""
-        self._requests[outcome].count()
+        self._requests[outcome].inc()
         self._answer_seconds.took(seconds)
 
     def acknowledged(self, seconds: float) -> None:
@@ -65,7 +65,6 @@ class IngestMetrics:
 
     def __init__(self, *, multiprocess_dir: str | None = None) -> None:
         self._multiprocess_dir = multiprocess_dir
-        self._tallies: list[Tally] = []
         registry = self._registry = CollectorRegistry()
         prefix = METRICS_PREFIX
         self.requests = Counter(
@@ -96,15 +95,8 @@ class IngestMetrics:
             return generate_latest(self._registry)
         return exposition_of(self._multiprocess_dir)
 
-    def tally(self, endpoint: str, outcome: str) -> Tally:
-        """Counts the requests of one series."""
-        self._tallies.append(Tally(self.requests.labels(endpoint, outcome)))
-        return self._tallies[-1]
-
     def flush(self) -> None:
         """Hand over what was gathered; after it, the files of the metrics have every call."""
-        for tally in self._tallies:
-            tally.flush()
         self.answer_seconds.flush()
         self.queue_ack_seconds.flush()
 

@@ -1,36 +1,16 @@
-"""A histogram and a counter that are gathered in plain numbers, and handed to prometheus-client in lots.
+"""A histogram whose samples are gathered in plain numbers, and handed to prometheus-client in lots.
 
-Its own `observe` takes two locks, and asks the kernel for the process's number twice, `inc` each of them once: more
-than parsing a form costs.
+Its own `observe` takes two locks, and asks the kernel for the process's number twice: more than parsing a form costs.
 """
 
 import asyncio
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Histogram
 
 #: For so long an exposition of another worker may miss a sample, and a crash may take it along.
 _GATHERED_S = 0.25
-
-
-class Tally:
-    """A series of a counter. Used on one event loop; `flush` before it ends or is looked at."""
-
-    def __init__(self, series: Counter) -> None:
-        self._series = series
-        self._gathered = 0
-
-    def count(self) -> None:
-        """Count one more."""
-        if not self._gathered:
-            asyncio.get_running_loop().call_later(_GATHERED_S, self.flush)
-        self._gathered += 1
-
-    def flush(self) -> None:
-        """Hand over what was gathered. Idempotent."""
-        gathered, self._gathered = self._gathered, 0
-        self._series.inc(gathered)
 
 
 class Durations(Histogram):
