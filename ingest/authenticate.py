@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from forebay.schemas.portal import BadPortal, member_key, normal_form
+from forebay.schemas.quick_value import quick_value
 
 from .address import Address, without_secrets
 from .errors import NotOurPortal
@@ -20,7 +21,7 @@ _DOMAIN_CHARS = 300
 _NOBODY = (b"0" * 32,)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@quick_value
 class Sender:
     """The portal that a call comes from, and the call's address without its secret."""
 
@@ -72,10 +73,10 @@ class Gate:
         if not tokens:
             return None
         sent = given.encode("utf-8", "replace")
+        if not self._names_portals:
+            return ANY_PORTAL if _is_one_of(tokens[ANY_PORTAL], sent) else None
         # The name that becomes the key is asked first: a token listed for it may not be got around by another name.
-        listed = (
-            next((name for name in names if name and name.lower() in tokens), None) if self._names_portals else None
-        )
+        listed = next((name for name in names if name and name.lower() in tokens), None)
         is_theirs = _is_one_of(tokens[listed.lower()] if listed else _NOBODY, sent)
         if _is_one_of(tokens.get(ANY_PORTAL, ()), sent):
             return ANY_PORTAL

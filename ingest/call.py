@@ -5,8 +5,9 @@ Source of the shapes: bitrix24/b24restdocs, pages of the call in question; PHP's
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+
+from forebay.schemas.quick_value import quick_value
 
 from .errors import AwaitsAnswer
 
@@ -45,7 +46,7 @@ _SYNCHRONOUS_MAPS = {
 _SYNCHRONOUS_PREFIXES = tuple(f"{name}[" for name in _SYNCHRONOUS_MAPS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@quick_value
 class Call:
     """What the fields say of themselves."""
 

@@ -5,12 +5,12 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from falcon.uri import parse_query_string
 
 from forebay.schemas.event import Pair
+from forebay.schemas.quick_value import quick_value
 
 from .shape import REPLACEMENT, Shape, remembered_shape_of, shape_of
 
@@ -22,7 +22,7 @@ _USUAL_BYTES = 8192
 _USUAL_FIELDS = 128
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@quick_value
 class Form:
     """The fields of a body. Of a repeated path they have the last value, in the place of the first."""
 

@@ -48,14 +48,14 @@ class Outlet:
                 log.info("the queue is open", topic=self.topic, made=made)
                 return
 
-    async def send(self, stream: str, record: Record) -> None:
-        """Return once the record is kept; see `Producer.send` for what it raises.
+    def send(self, stream: str, record: Record) -> Awaitable[object]:
+        """Done once the record is kept; see `Producer.send` for what it raises.
 
         However long it takes: a record that may still be kept is never told as failed. (The spool's place.)
         """
         if self._producer is None:
             raise QueueUnavailable(self._why_not)
-        await self._producer.send(stream, record)
+        return self._producer.send(stream, record)
 
     async def check(self) -> None:
         """Raise `QueueUnavailable`, with the reason, unless the queue would take a record now."""

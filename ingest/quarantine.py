@@ -30,7 +30,7 @@ def quarantine_record(
         (names.QUARANTINE_DETAIL, detail[:_DETAIL_CHARS].encode()),
         (names.QUARANTINE_PATH, sender.address.path.encode()),
         (names.QUARANTINE_QUERY, sender.address.query.encode()),
-        (names.QUARANTINE_AT, receipt.at.isoformat().encode()),
+        (names.QUARANTINE_AT, receipt.time),
         (names.ENDPOINT, receipt.endpoint.encode()),
     ]
     if sender.member_id:

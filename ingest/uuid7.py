@@ -2,14 +2,17 @@
 
 import random
 from collections.abc import Callable
+from struct import Struct
 
 _NS_PER_MS = 1_000_000
 _RANDOM_BITS = 62
 
 #: The 12 bits behind the version count fractions of a millisecond.
 _FRACTIONS = 4096
-_VERSION = 7 << 76
+_VERSION = 7 << 12
 _VARIANT = 2 << 62
+
+_halves = Struct(">QQ").pack
 
 
 def uuid7(now_ns: int, draw: Callable[[int], int] = random.getrandbits) -> str:
@@ -19,5 +22,5 @@ def uuid7(now_ns: int, draw: Callable[[int], int] = random.getrandbits) -> str:
     """
     ms, rest = divmod(now_ns, _NS_PER_MS)
     fraction = rest * _FRACTIONS // _NS_PER_MS
-    text = f"{ms << 80 | _VERSION | fraction << 64 | _VARIANT | draw(_RANDOM_BITS):032x}"
+    text = _halves(ms << 16 | _VERSION | fraction, _VARIANT | draw(_RANDOM_BITS)).hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from forebay.queues.findings import Finding, Needs
+from forebay.schemas.quick_value import quick_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ class Promises:
     note_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@quick_value
 class Record:
     """What is sent: the key chooses the partition; time is in milliseconds since the epoch."""
 
@@ -69,7 +70,7 @@ class StoredRecord(Protocol):
     def offset(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@quick_value
 class PlacedRecord(Record):
     """A stored record as a plain value."""
 
@@ -78,7 +79,7 @@ class PlacedRecord(Record):
     offset: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@quick_value
 class Position:
     """Where a record was put."""
 

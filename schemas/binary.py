@@ -4,18 +4,19 @@ By hand, since it runs for every call of a portal: fastavro's writer looks at th
 the time. A test holds both to the same bytes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 #: Lengths below are looked up; nearly every text of a call is shorter.
 _SHORT = 1024
 
-#: So many names of fields, none longer, are kept as they are encoded: the same few hundred come again and again.
-_NAMES_KEPT = 4096
-_NAME_CHARS = 64
+#: So many words, none longer, are kept as they are encoded.
+_WORDS_KEPT = 4096
+_WORD_CHARS = 64
 
-#: As bytes of seven bits each, a number from the first of these to before the second has eight of them: it is a time in
-#: microseconds.
-_EIGHT_SEVENS = range(1 << 49, 1 << 56)
+#: The lower bits of a number make three bytes; of a time in microseconds, the upper ones change every second.
+_LOWER_BITS = 21
+_UPPER_REMEMBERED = 64
 
 #: The branch of a union of null and something; behind `PRESENT` comes the something.
 ABSENT, PRESENT = b"\x00", b"\x02"
@@ -32,8 +33,14 @@ _SEVEN_BITS, _MORE = 0x7F, 0x80
 def long(number: int) -> bytes:
     """A number of 64 bits."""
     rest = number << 1 ^ number >> _SIGN_BIT
-    if rest in _EIGHT_SEVENS:
-        return _eight_sevens(rest)
+    upper = rest >> _LOWER_BITS
+    if upper:
+        lower = rest & _SEVEN_BITS | _MORE, rest >> 7 & _SEVEN_BITS | _MORE, rest >> 14 & _SEVEN_BITS | _MORE
+        return bytes(lower) + _upper(upper)
+    return _sevens(rest)
+
+
+def _sevens(rest: int) -> bytes:
     found = bytearray()
     while rest > _SEVEN_BITS:
         found.append(rest & _SEVEN_BITS | _MORE)
@@ -42,20 +49,7 @@ def long(number: int) -> bytes:
     return bytes(found)
 
 
-def _eight_sevens(rest: int) -> bytes:
-    """What the loop does, for the one length that every event has."""
-    return bytes(
-        (
-            rest & 0x7F | 0x80,
-            rest >> 7 & 0x7F | 0x80,
-            rest >> 14 & 0x7F | 0x80,
-            rest >> 21 & 0x7F | 0x80,
-            rest >> 28 & 0x7F | 0x80,
-            rest >> 35 & 0x7F | 0x80,
-            rest >> 42 & 0x7F | 0x80,
-            rest >> 49,
-        )
-    )
+_upper = lru_cache(_UPPER_REMEMBERED)(_sevens)
 
 
 class _Lengths(dict[int, bytes]):
@@ -82,18 +76,21 @@ def text_or_null(value: str | None) -> bytes:
     return ABSENT if value is None else PRESENT + text(value)
 
 
-class _Names(dict[str, bytes]):
-    def __missing__(self, name: str) -> bytes:
-        encoded = text(name)
-        if len(name) <= _NAME_CHARS:
-            # Whatever filled it, the usual names are back soon.
-            if len(self) >= _NAMES_KEPT:
+class _Words(dict[str, bytes]):
+    def __missing__(self, word: str) -> bytes:
+        encoded = text(word)
+        if len(word) <= _WORD_CHARS:
+            # Whatever filled it, the usual words are back soon.
+            if len(self) >= _WORDS_KEPT:
                 self.clear()
-            self[name] = encoded
+            self[word] = encoded
         return encoded
 
 
-_NAMES = _Names()
+_WORDS = _Words()
+
+#: The same as `text`, for what comes again and again: names of fields and events.
+word: Callable[[str], bytes] = _WORDS.__getitem__
 
 
 def texts(values: Mapping[str, str]) -> bytes:
@@ -103,7 +100,7 @@ def texts(values: Mapping[str, str]) -> bytes:
     parts = [_LENGTHS[len(values)]]
     for key, value in values.items():
         encoded = value.encode()
-        parts += (_NAMES[key], _LENGTHS[len(encoded)], encoded)
+        parts += (_WORDS[key], _LENGTHS[len(encoded)], encoded)
     parts.append(_END)
     return b"".join(parts)
 

@@ -18,7 +18,7 @@ from fastavro import parse_schema, schemaless_reader
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from forebay.schemas import envelope
-from forebay.schemas.binary import ABSENT, FALSE, PRESENT, TRUE, array, long, octets, text, text_or_null, texts
+from forebay.schemas.binary import ABSENT, FALSE, PRESENT, TRUE, array, long, octets, text, text_or_null, texts, word
 from forebay.schemas.envelope import Headers, Told
 from forebay.schemas.errors import ForebayError
 from forebay.schemas.event import Body, Pair, PortalEvent, Sealed, Subscription
@@ -158,13 +158,13 @@ class Codec:
                 text(id),
                 text(portal),
                 text_or_null(member_id),
-                text(kind),
-                text(name),
+                word(kind),
+                word(name),
                 ABSENT if occurred_at_ms is None else PRESENT + long(occurred_at_ms),
                 long(received_at_us),
-                text(source),
+                word(source),
                 text_or_null(subscription_id),
-                text(endpoint),
+                word(endpoint),
                 TRUE if verified else FALSE,
                 text(path),
                 text(query),

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from forebay.schemas.errors import ForebayError
+from forebay.schemas.quick_value import quick_value
 from forebay.schemas.tree import Node, nest
 
 KINDS = ("event", "robot", "automation", "sms", "other")
@@ -39,7 +40,7 @@ class Sealed:
     ciphertext: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@quick_value
 class Body:
     """The pairs of a body without its secrets.
 

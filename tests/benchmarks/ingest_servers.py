@@ -1,10 +1,11 @@
-"""Started by the ingest's benchmark: one of the servers that it compares.
+"""Started by the ingest's benchmark: one of the servers that it compares, on Forebay's own gunicorn.
 
-Arguments: which one, a port, a folder for its files, and for the queue that costs nothing no URL of one.
+Arguments: which one, a port, a folder for its files, and for `bare` a bootstrap address and a topic.
 """
 
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import falcon.asgi
@@ -12,10 +13,13 @@ from falcon.asgi import Request, Response
 
 from forebay.ingest import server
 from forebay.ingest.settings import IngestSettings
-from forebay.queues.contract import Position, Record
+from forebay.queues.contract import Position, Queue, Record
+from forebay.queues.opening import open_queue
+from forebay.queues.settings import QueueSettings
 
 TOKEN = "51856fefc120afa4b628cc82d3935cce"
 KEY = "A" * 43 + "="
+DOMAIN, NS_PER_MS = b"&auth%5Bdomain%5D=", 1_000_000
 
 
 class NoOp:
@@ -27,13 +31,36 @@ class NoOp:
         response.data = b'{"status":"accepted","id":"00000000-0000-0000-0000-000000000000"}'
 
 
-class NoOpServer(server.Server):
-    """The same gunicorn with the same settings, and nothing behind it."""
+class Bare:
+    """Sends a call's body to Kafka as it is, with Forebay's producer: what every ingest for Kafka has to do."""
+
+    def __init__(self, queue: Queue, topic: str) -> None:
+        self._queue, self._topic = queue, topic
+
+    async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
+        """Make the producer, after the fork."""
+        self._producer = self._queue.producer()
+
+    async def on_post(self, request: Request, response: Response) -> None:
+        """The portal is cut out; nothing is parsed, checked, sealed, counted or encoded."""
+        body = await request.stream.read()
+        key = body.partition(DOMAIN)[2].partition(b"&")[0].decode()
+        record = Record(key=key, value=body, timestamp_ms=time.time_ns() // NS_PER_MS)
+        await self._producer.send(self._topic, record)
+        response.data = b'{"status":"accepted","id":"00000000-0000-0000-0000-000000000000"}'
+
+
+class ServerOf(server.Server):
+    """The same gunicorn with the same settings, and one resource behind it."""
+
+    def __init__(self, resource: Any, settings: IngestSettings) -> None:
+        self._resource = resource
+        super().__init__(settings, "", lambda: None)
 
     def load(self) -> Any:
         """Falcon and one route."""
-        app: Any = falcon.asgi.App()
-        app.add_route("/bitrix24", NoOp())
+        app: Any = falcon.asgi.App(middleware=[self._resource] if hasattr(self._resource, "process_startup") else [])
+        app.add_route("/bitrix24", self._resource)
         return app
 
 
@@ -66,18 +93,19 @@ class NowhereQueue:
         """Nothing to do."""
 
 
-def main(which: str, port: str, folder: str, queue_url: str = "") -> None:
+def main(which: str, port: str, folder: str, bootstrap: str = "", topic: str = "") -> None:
     """Serve until told to stop."""
     given: dict[str, Any] = {"auth": "tokens", "tokens": {"*": TOKEN}, "data_dir": folder}
     if which == "sealing":
         given["seal_keys"] = {"k": KEY}
+    settings = IngestSettings(bind=f"127.0.0.1:{port}", **given)
     if which == "no-op":
-        server.Server = NoOpServer  # type: ignore[misc]  # on purpose
-    if queue_url:
-        given["queue_url"] = queue_url
-    else:
-        server.open_queue = lambda settings: NowhereQueue()  # type: ignore[attr-defined,assignment,return-value]  # on purpose
-    server.serve(IngestSettings(bind=f"127.0.0.1:{port}", **given))
+        ServerOf(NoOp(), settings).run()
+    if which == "bare":
+        queue = open_queue(QueueSettings(queue_url=f"kafka://{bootstrap}"))
+        ServerOf(Bare(queue, topic), settings).run()
+    server.open_queue = lambda settings: NowhereQueue()  # type: ignore[attr-defined,assignment,return-value]  # on purpose
+    server.serve(settings)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 
 from tests.missing import missing
 
-from .cluster import Cluster, wait_until
+from .cluster import PRODUCTION_JVM, TEST_JVM, Cluster, Node, wait_until
 from .container import docker_answers, kafka_container
 from .jars import NoKafka
 from .secured import Secured, secured_kafka
@@ -62,6 +62,17 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 
 
 @pytest.fixture(scope="session")
+def production_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """The same with the JVM of an installation, for what measures. Slower to start, and it takes a gigabyte."""
+    named = os.environ.get(BOOTSTRAP)
+    if named:
+        yield _named(named)
+        return
+    with ExitStack() as running:
+        yield _started(running, tmp_path_factory, PRODUCTION_JVM)
+
+
+@pytest.fixture(scope="session")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """A Kafka with a listener for each way in. Use topics, groups and users' rights of fresh names."""
     with ExitStack() as running:
@@ -86,9 +97,10 @@ def clusters(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
         yield started
 
 
-def _started(running: ExitStack, tmp_path_factory: pytest.TempPathFactory) -> Kafka:
+def _started(running: ExitStack, tmp_path_factory: pytest.TempPathFactory, jvm: Sequence[str] = TEST_JVM) -> Kafka:
+    folder = tmp_path_factory.mktemp("kafka")
     try:
-        cluster = running.enter_context(Cluster(tmp_path_factory.mktemp("kafka")))
+        cluster = running.enter_context(Cluster(folder, nodes=[Node(1, folder / "node-1", jvm)]))
     except NoKafka as reason:
         if not docker_answers():
             missing(f"{reason}; no Docker engine answers either; or name a Kafka in {BOOTSTRAP}")

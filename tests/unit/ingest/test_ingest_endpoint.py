@@ -80,7 +80,7 @@ async def test_a_record_has_the_headers_of_a_cloud_event() -> None:
             names.CE_ID: event.id.encode(),
             names.CE_SOURCE: b"//a.bitrix24.ru",
             names.CE_TYPE: b"com.bitrix24.event.ONCRMDEALADD",
-            names.CE_TIME: event.received_at.isoformat().encode(),
+            names.CE_TIME: event.received_at.isoformat(timespec="microseconds").encode(),
             names.CE_SUBJECT: b"9",
             names.CONTENT_TYPE: b"application/avro",
             names.ENDPOINT: b"/bitrix24",
