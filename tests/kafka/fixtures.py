@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 
 from tests.missing import missing
 
-from .cluster import Cluster, wait_until
+from .cluster import SMALL_JVM, Cluster, Node, wait_until
 from .container import docker_answers, kafka_container
 from .jars import NoKafka
 from .secured import Secured, secured_kafka
@@ -53,12 +53,8 @@ class Kafka:
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """A Kafka of one broker. Use topics and groups of fresh names."""
-    named = os.environ.get(BOOTSTRAP)
-    if named:
-        yield _named(named)
-        return
     with ExitStack() as running:
-        yield _started(running, tmp_path_factory)
+        yield named_or_started(running, tmp_path_factory.mktemp("kafka"))
 
 
 @pytest.fixture(scope="session")
@@ -86,9 +82,15 @@ def clusters(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
         yield started
 
 
-def _started(running: ExitStack, tmp_path_factory: pytest.TempPathFactory) -> Kafka:
+def named_or_started(running: ExitStack, folder: Path, jvm: Sequence[str] = SMALL_JVM) -> Kafka:
+    """The Kafka that is named, or one broker in the folder, started with these flags."""
+    named = os.environ.get(BOOTSTRAP)
+    return _named(named) if named else _started(running, folder, jvm)
+
+
+def _started(running: ExitStack, folder: Path, jvm: Sequence[str]) -> Kafka:
     try:
-        cluster = running.enter_context(Cluster(tmp_path_factory.mktemp("kafka")))
+        cluster = running.enter_context(Cluster(folder, [Node(1, folder / "node-1", jvm)]))
     except NoKafka as reason:
         if not docker_answers():
             missing(f"{reason}; no Docker engine answers either; or name a Kafka in {BOOTSTRAP}")
