@@ -5,14 +5,23 @@ tells how long the handlers' wait takes on this machine. Prints the seconds and 
 """
 
 import asyncio
+import json
 import sys
 import time
 from collections.abc import Callable
+from io import BytesIO
 
 import uvloop
 from confluent_kafka import Consumer, Message
+from fastavro import parse_schema, schemaless_reader
 
-from forebay.schemas.codec import codec
+from forebay.schemas.codec import schema_texts
+
+#: Without the logical types, for which fastavro would need twice the time.
+SCHEMA = parse_schema(
+    json.loads(schema_texts()[-1], object_hook=lambda found: {k: v for k, v in found.items() if k != "logicalType"})
+)
+PREFIX_BYTES = 10
 
 #: As the worker's consumer has them.
 PROPERTIES: dict[str, str | int | bool] = {
@@ -33,10 +42,11 @@ def ignore(messages: list[Message]) -> None:
 
 
 def decode(messages: list[Message]) -> None:
-    """Head and body, without the nested view."""
+    """Each record whole, by Avro's usual library and at once, to plain values."""
     for message in messages:
-        event = codec().decode(message.value() or b"")
-        assert event.portal and event.fields
+        source = BytesIO(message.value() or b"")
+        source.seek(PREFIX_BYTES)
+        assert schemaless_reader(source, SCHEMA, None)
 
 
 def read(bootstrap: str, topic: str, records: int, each: Callable[[list[Message]], None]) -> None:
