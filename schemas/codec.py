@@ -234,13 +234,12 @@ class _Reading:
 
     def fields_under(self, name: str) -> Mapping[str, str] | None:
         """As in `Reading`."""
-        # What PHP makes of a name may have had spaces in front.
-        return self._scanned((name[0] + " ").encode())
+        return self._scanned(name.encode())
 
-    def _scanned(self, first: bytes = b"") -> Mapping[str, str] | None:
+    def _scanned(self, top: bytes = b"") -> Mapping[str, str] | None:
         if self._told is None or not self._version.is_scanned:
             return None
-        return fields_of(self._value, self._start, self._told, first)
+        return fields_of(self._value, self._start, self._told, top)
 
     def _read_head(self) -> Mapping[str, Any]:
         if self._raw is None:

@@ -4,7 +4,10 @@ fastavro reads from a stream, byte by byte, which takes twice the time of all el
 stays the judge: whatever is unusual, or wrong, is left to it.
 """
 
-from forebay.schemas.binary import text
+from functools import lru_cache
+
+from forebay.schemas.binary import ABSENT, text
+from forebay.schemas.envelope import Told
 from forebay.schemas.errors import ForebayError
 
 #: The fingerprint of the schema that this is written for, as it stands in records; a test holds it to the newest one.
@@ -15,23 +18,16 @@ _NOT_SHORT = 0x81
 _SIGN, _SEVEN_BITS, _MORE = 0x01, 0x7F, 0x80
 
 #: The bytes of a union of null and something that say which it is.
-_ABSENT, _PRESENT = 0, 2
+_NOTHING, _PRESENT = 0, 2
 
-#: Whether a field of the head may be absent, and whether it is a text, else a number: from the one behind the name on…
-_BEHIND_THE_NAME = (
-    (True, False),  # occurred_at
-    (False, False),  # received_at
-    (False, True),  # source
-    (True, True),  # subscription.id
-    (False, True),  # subscription.endpoint
-    (False, False),  # subscription.verified
-    (False, True),  # path
-    (False, True),  # query
-    (True, True),  # traceparent
-)
+#: Fields of the head, in their order: whether one may be absent, and whether it is a text, else a number.
 _MEMBER_ID = ((True, True),)
-#: …and what is in `sealed`, where there is one.
+_TIMES_SOURCE_AND_SUBSCRIPTION = ((True, False), (False, False), (False, True), (True, True), (False, True))
+_VERIFIED_PATH_QUERY_AND_TRACE = ((False, False), (False, True), (False, True), (True, True))
 _SEALED = ((False, True), (False, True), (False, True))
+
+#: What the fields from `verified` on nearly always are: yes, two empty texts, and none.
+_USUALLY = b"\1\0\0\0"
 
 #: So many names of fields are kept as texts: the same few hundred come again and again.
 _NAMES_KEPT = 4096
@@ -42,22 +38,36 @@ class _Unusual(ForebayError):
     """Nothing is said about such a record here."""
 
 
-def fields_of(value: bytes, at: int, told: tuple[str, str, str, str], first: bytes = b"") -> dict[str, str] | None:
+def fields_of(value: bytes, at: int, told: Told, top: bytes = b"") -> dict[str, str] | None:
     """The fields of the record that starts there, if its id, portal, kind and name are these; None where in doubt.
 
-    With `first` only, and at least, those whose path begins with one of these bytes.
+    With the name of a `top`, a plain word, at least those that PHP would put under it: more is not looked at then.
     """
-    event_id, portal, kind, name = told
     try:
-        at = _past(value, at, text(event_id) + text(portal))
-        at = _past_fields(value, at, _MEMBER_ID)
-        at = _past(value, at, text(kind) + text(name))
-        at = _past_fields(value, at, _BEHIND_THE_NAME)
-        at = _past_fields(value, at + 1, _SEALED) if value[at] == _PRESENT else _past(value, at, b"\0")
-        # Pairs as they were sent are there only when the map can't give them back.
-        return _texts(value, _past(value, at, b"\0"), first)
+        at = _body_at(value, at, told)
+        return _texts(value, at, top)
     except (_Unusual, IndexError, UnicodeDecodeError):
         return None
+
+
+def _body_at(value: bytes, at: int, told: Told) -> int:
+    event_id, portal, kind, name = told
+    at = _past(value, at, text(event_id) + text(portal))
+    at = _past_fields(value, at, _MEMBER_ID)
+    at = _past(value, at, _two_texts(kind, name))
+    at = _past_fields(value, at, _TIMES_SOURCE_AND_SUBSCRIPTION)
+    if value.startswith(_USUALLY, at):
+        at += len(_USUALLY)
+    else:
+        at = _past_fields(value, at, _VERIFIED_PATH_QUERY_AND_TRACE)
+    at = _past_fields(value, at + 1, _SEALED) if value[at] == _PRESENT else _past(value, at, ABSENT)
+    # Pairs as they were sent are there only when the map can't give them back.
+    return _past(value, at, ABSENT)
+
+
+@lru_cache(_NAMES_KEPT)
+def _two_texts(kind: str, name: str) -> bytes:
+    return text(kind) + text(name)
 
 
 def _past(value: bytes, at: int, expected: bytes) -> int:
@@ -72,7 +82,7 @@ def _past_fields(value: bytes, at: int, fields: tuple[tuple[bool, bool], ...]) -
         size = value[at]
         at += 1
         if is_optional:
-            if size == _ABSENT:
+            if size == _NOTHING:
                 continue
             if size != _PRESENT:
                 raise _Unusual
@@ -88,25 +98,31 @@ def _past_fields(value: bytes, at: int, fields: tuple[tuple[bool, bool], ...]) -
     return at
 
 
-def _texts(value: bytes, at: int, first: bytes) -> dict[str, str]:
+def _texts(value: bytes, at: int, top: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
+    # A path under the top has its name in it, perhaps behind spaces; behind the last of them is nothing to be found.
+    first, last = top[:1] + b" ", value.rfind(top)
     while pairs := value[at]:
         at += 1
         if pairs & _NOT_SHORT:
             pairs, at = _two_bytes(value, at, pairs)
         for _ in range(pairs >> 1):
+            if top and at > last:
+                return found
             size = value[at]
-            at += 1
+            path = at = at + 1
             if size & _NOT_SHORT:
-                size, at = _two_bytes(value, at, size)
-            name, end = at, at + (size >> 1)
+                size, path = _two_bytes(value, at, size)
+            end = path + (size >> 1)
             size = value[end]
             at = end + 1
             if size & _NOT_SHORT:
                 size, at = _two_bytes(value, at, size)
-            if not first or value[name] in first:
-                found[_NAMES[value[name:end]]] = value[at : at + (size >> 1)].decode()
-            at += size >> 1
+            start, at = at, at + (size >> 1)
+            if not top or value[path] in first:
+                if at >= len(value):
+                    raise _Unusual
+                found[_NAMES[value[path:end]]] = value[start:at].decode()
     return found
 
 

@@ -18,7 +18,7 @@ def test_a_body_says_what_a_portal_says() -> None:
 
     assert dict(pairs)["ts"] == "1772366400"
     assert dict(pairs)[SEQUENCE_PATH] == "7"
-    auth = nest(pairs)["auth"]
+    auth = nest(*zip(*pairs, strict=True))["auth"]
     assert isinstance(auth, dict)
     assert auth["domain"] == portal.domain
     assert auth["member_id"] == portal.member_id
@@ -28,7 +28,8 @@ def test_a_body_says_what_a_portal_says() -> None:
 
 def test_events_are_of_many_kinds_with_their_shapes() -> None:
     made = bodies(1)
-    trees = [nest(parse_qsl(made.body(made.portals[0], number, 0).decode(), True)) for number in range(2000)]
+    bodies_sent = (made.body(made.portals[0], number, 0).decode() for number in range(2000))
+    trees = [nest(*zip(*parse_qsl(body, True), strict=True)) for body in bodies_sent]
 
     names = Counter(tree["event"] for tree in trees)
 
