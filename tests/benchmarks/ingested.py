@@ -61,7 +61,7 @@ def pace(bootstrap: str, topic: str, portals: Iterable[int], rate: float, clock:
 def _send(bootstrap: str, topic: str, records: Iterable[Record], *, linger_ms: int) -> None:
     producer = Producer({**PROPERTIES, "linger.ms": linger_ms, "bootstrap.servers": bootstrap})
     for record in records:
-        headers = list(record.headers)
+        headers: list[tuple[str, str | bytes | None]] = list(record.headers)
         producer.produce(topic, record.value, record.key, headers=headers, timestamp=record.timestamp_ms)
         producer.poll(0)
     assert producer.flush(FLUSH_S) == 0

@@ -165,7 +165,8 @@ def line(name: str, rounds: Sequence[dict[str, Run]]) -> str:
         return median(map(of, rounds))
 
     rate, cpu_us = middle(lambda each: each[name].rate), middle(lambda each: each[name].cpu_us)
-    to_bare, to_eager = (middle(lambda each: each[name].rate / each[plain].rate) for plain in ("bare", "eager"))
+    to_bare = middle(lambda each: each[name].rate / each["bare"].rate)
+    to_eager = middle(lambda each: each[name].rate / each["eager"].rate)
     return f"  {name:12} {rate:9,.0f}/s  {cpu_us:5.1f} us CPU  x{to_bare:.2f} bare consume  x{to_eager:.2f} eager loop"
 
 

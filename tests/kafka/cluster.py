@@ -26,8 +26,10 @@ PROPERTIES = _HERE / "server.properties"
 SMALL_JVM = ("-Xms96m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 #: As Kafka's own scripts start a broker: for what is measured. (bin/kafka-server-start.sh, bin/kafka-run-class.sh.)
-USUAL_JVM = ("-Xms1g", "-Xmx1g", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20")
-USUAL_JVM += ("-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent")
+USUAL_JVM = (
+    *("-Xms1g", "-Xmx1g", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"),
+    *("-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent"),
+)
 
 #: A start takes 2 s; on a busy machine several times that.
 _READY_S = 60.0
