@@ -22,6 +22,7 @@ from forebay.schemas.binary import ABSENT, FALSE, PRESENT, TRUE, array, long, oc
 from forebay.schemas.envelope import Headers, Told
 from forebay.schemas.errors import ForebayError
 from forebay.schemas.event import Body, Pair, PortalEvent, Sealed, Subscription
+from forebay.schemas.scan import FINGERPRINT, fields_of
 
 _MARKER = b"\xc3\x01"
 _HEADER_BYTES = 10
@@ -66,6 +67,8 @@ class _Version:
     reader: Any
     reader_head: Any
     reader_body: Any
+    #: Its records are those that `scan` is written for.
+    is_scanned: bool
 
 
 class Codec:
@@ -220,12 +223,23 @@ class _Reading:
     def body(self) -> Body:
         """As in `BodySource`."""
         version = self._version
+        if (fields := self._scanned()) is not None:
+            return Body(fields=fields)
         if self._raw is not None:
             return _body(self._read(self._body_at, version.writer_body, version.reader_body)[0])
         # Both at once take less than one after the other.
         raw, _ = self._read(self._start, version.writer, version.reader)
         self._check(raw)
         return _body(raw)
+
+    def fields_under(self, name: str) -> Mapping[str, str] | None:
+        """As in `Reading`."""
+        return self._scanned(name.encode())
+
+    def _scanned(self, top: bytes = b"") -> Mapping[str, str] | None:
+        if self._told is None or not self._version.is_scanned:
+            return None
+        return fields_of(self._value, self._start, self._told, top)
 
     def _read_head(self) -> Mapping[str, Any]:
         if self._raw is None:
@@ -270,20 +284,16 @@ def _registry_prefix(schema_id: int) -> bytes:
 
 def _version(writer: Schema, reader: Schema) -> _Version:
     head, body = _cut(writer)
-    whole = parse_schema(_plain(writer))
-    if writer is reader:
-        # Without a reader schema fastavro skips the resolution of one against the other.
-        return _Version(
-            writer=whole, writer_head=head, writer_body=body, reader=None, reader_head=None, reader_body=None
-        )
-    reader_head, reader_body = _cut(reader)
+    # Without a reader schema fastavro skips the resolution of one against the other.
+    reader_head, reader_body = (None, None) if writer is reader else _cut(reader)
     return _Version(
-        writer=whole,
+        writer=parse_schema(_plain(writer)),
         writer_head=head,
         writer_body=body,
-        reader=parse_schema(_plain(reader)),
+        reader=None if writer is reader else parse_schema(_plain(reader)),
         reader_head=reader_head,
         reader_body=reader_body,
+        is_scanned=_fingerprint(writer) == FINGERPRINT,
     )
 
 

@@ -68,6 +68,9 @@ class Reading(Protocol):
     def body(self) -> Body:
         """As `BodySource`."""
 
+    def fields_under(self, name: str) -> Mapping[str, str] | None:
+        """At least the fields under this top name, in their order; None when only `body` can tell."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PortalEvent:
@@ -132,11 +135,14 @@ class PortalEvent:
 
     def _tree(self, top: str | None = None) -> dict[str, Node]:
         """The nested view of the whole body, or of what is under one name."""
+        reading: Reading | None = self.__dict__.get("_reading")
+        if top and reading and (some := reading.fields_under(top)) is not None:
+            return nest(tuple(some), tuple(some.values()), top)
         body = self._body
-        if body.as_sent is None:
-            return nest(body.fields.items(), top)
-        texts = ((path.decode(errors="replace"), value.decode(errors="replace")) for path, value in self.pairs)
-        return nest(texts, top)
+        if not body.as_sent:
+            return nest(tuple(body.fields), tuple(body.fields.values()), top)
+        paths, values = zip(*body.as_sent, strict=True)
+        return nest(tuple(map(_text, paths)), tuple(map(_text, values)), top)
 
     @cached_property
     def data(self) -> Node:
@@ -163,6 +169,10 @@ class PortalEvent:
         if self.sealed is None:
             return {}
         return _open(self.sealed, self.id, keys)
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")
 
 
 _READABLE = frozenset(one.name for one in fields(PortalEvent))

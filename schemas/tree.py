@@ -5,7 +5,9 @@ from functools import lru_cache
 
 #: A node of the view: a string, a map, or a list where a map's keys were exactly 0…n-1.
 Node = str | dict[str, "Node"] | list["Node"]
-_Map = dict[str, "str | _Map"]
+#: The same, as it is for every body with these paths: instead of a string stands its place among the values.
+_Shape = int | dict[str, "_Shape"] | list["_Shape"]
+_Map = dict[str, "int | _Map"]
 
 #: A longer key is no index: PHP's integers end at 19 digits, and Python's conversion costs quadratic time.
 _INDEX_DIGITS = 19
@@ -16,6 +18,10 @@ _BEHIND_DIGITS = ":"
 #: An application's events have the same few hundred paths all the time; what comes from elsewhere is not kept whole.
 _REMEMBERED = 4096
 _REMEMBERED_CHARS = 100
+
+#: And so these paths come together in the same few ways. All of them together may be so long.
+_SHAPES_REMEMBERED = 1024
+_SHAPE_CHARS = 4096
 
 
 def keys_of(path: str) -> Sequence[str]:
@@ -47,28 +53,56 @@ def _keys(path: str) -> tuple[str, ...]:
 _remembered_keys = lru_cache(_REMEMBERED)(_keys)
 
 
-def nest(pairs: Iterable[tuple[str, str]], only: str | None = None) -> dict[str, Node]:
+def nest(paths: tuple[str, ...], values: Sequence[str], only: str | None = None) -> dict[str, Node]:
     """The tree of the pairs: of a repeated path the last wins, of a scalar and a map under one name too.
 
     The top is always a map. Never raises; a name that PHP ignores (empty, or starting with a bracket) is left out.
     With `only`, a plain word, the top has nothing but that name.
     """
+    return {key: _filled(shape, values) for key, shape in _SHAPES[paths, only].items()}
+
+
+def _filled(shape: _Shape, values: Sequence[str]) -> Node:
+    if isinstance(shape, dict):
+        # Most nodes are leaves, and a call for each would take longer than all else.
+        return {
+            key: values[below] if isinstance(below, int) else _filled(below, values) for key, below in shape.items()
+        }
+    return values[shape] if isinstance(shape, int) else [_filled(below, values) for below in shape]
+
+
+class _Shapes(dict[tuple[tuple[str, ...], str | None], dict[str, _Shape]]):
+    def __missing__(self, key: tuple[tuple[str, ...], str | None]) -> dict[str, _Shape]:
+        paths, only = key
+        shape = _shape(paths, only)
+        if sum(map(len, paths)) <= _SHAPE_CHARS:
+            # Whatever filled it, the usual shapes are back soon.
+            if len(self) >= _SHAPES_REMEMBERED:
+                self.clear()
+            self[key] = shape
+        return shape
+
+
+_SHAPES = _Shapes()
+
+
+def _shape(paths: Sequence[str], only: str | None) -> dict[str, _Shape]:
     top: _Map = {}
     free: dict[int, int] = {}
-    for path, value in pairs if only is None else _perhaps_under(only, pairs):
+    for place, path in enumerate(paths) if only is None else _perhaps_under(only, paths):
         keys = keys_of(path)
         if keys[0] and only in (None, keys[0]):
-            _put(top, keys, value, free)
+            _put(top, keys, place, free)
     return {key: _listed(node) for key, node in top.items()}
 
 
-def _perhaps_under(name: str, pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Without most of the pairs that are under other names: a look at the first letter costs less than their keys."""
+def _perhaps_under(name: str, paths: Iterable[str]) -> list[tuple[int, str]]:
+    """Without most of the paths that are under other names: a look at the first letter costs less than their keys."""
     first = name[0] + " "
-    return [pair for pair in pairs if pair[0][:1] in first]
+    return [(place, path) for place, path in enumerate(paths) if path[:1] in first]
 
 
-def _put(top: _Map, keys: Sequence[str], value: str, free: dict[int, int]) -> None:
+def _put(top: _Map, keys: Sequence[str], place: int, free: dict[int, int]) -> None:
     here = top
     for key in keys[:-1]:
         key = _index(here, key, free)
@@ -76,7 +110,7 @@ def _put(top: _Map, keys: Sequence[str], value: str, free: dict[int, int]) -> No
         if not isinstance(below, dict):
             below = here[key] = {}
         here = below
-    here[_index(here, keys[-1], free)] = value
+    here[_index(here, keys[-1], free)] = place
 
 
 def _index(node: _Map, key: str, free: dict[int, int]) -> str:
@@ -93,9 +127,9 @@ def _index(node: _Map, key: str, free: dict[int, int]) -> str:
     return key
 
 
-def _listed(node: "str | _Map") -> Node:
+def _listed(node: "int | _Map") -> _Shape:
     """The node with each map of keys 0…n-1, in this order, shown as the list that the sender had."""
-    if isinstance(node, str):
+    if isinstance(node, int):
         return node
     shown = {key: _listed(child) for key, child in node.items()}
     if "0" in shown and all(key == str(index) for index, key in enumerate(shown)):

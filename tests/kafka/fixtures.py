@@ -53,23 +53,15 @@ class Kafka:
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """A Kafka of one broker. Use topics and groups of fresh names."""
-    named = os.environ.get(BOOTSTRAP)
-    if named:
-        yield _named(named)
-        return
     with ExitStack() as running:
-        yield _started(running, tmp_path_factory)
+        yield named_or_started(running, tmp_path_factory.mktemp("kafka"))
 
 
 @pytest.fixture(scope="session")
 def production_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """The same with the JVM of an installation, for what measures. Slower to start, and it takes a gigabyte."""
-    named = os.environ.get(BOOTSTRAP)
-    if named:
-        yield _named(named)
-        return
     with ExitStack() as running:
-        yield _started(running, tmp_path_factory, PRODUCTION_JVM)
+        yield named_or_started(running, tmp_path_factory.mktemp("kafka"), PRODUCTION_JVM)
 
 
 @pytest.fixture(scope="session")
@@ -97,10 +89,15 @@ def clusters(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
         yield started
 
 
-def _started(running: ExitStack, tmp_path_factory: pytest.TempPathFactory, jvm: Sequence[str] = TEST_JVM) -> Kafka:
-    folder = tmp_path_factory.mktemp("kafka")
+def named_or_started(running: ExitStack, folder: Path, jvm: Sequence[str] = TEST_JVM) -> Kafka:
+    """The Kafka that is named, or one broker in the folder, started with these flags."""
+    named = os.environ.get(BOOTSTRAP)
+    return _named(named) if named else _started(running, folder, jvm)
+
+
+def _started(running: ExitStack, folder: Path, jvm: Sequence[str]) -> Kafka:
     try:
-        cluster = running.enter_context(Cluster(folder, nodes=[Node(1, folder / "node-1", jvm)]))
+        cluster = running.enter_context(Cluster(folder, [Node(1, folder / "node-1", jvm)]))
     except NoKafka as reason:
         if not docker_answers():
             missing(f"{reason}; no Docker engine answers either; or name a Kafka in {BOOTSTRAP}")

@@ -3,11 +3,16 @@ from random import Random
 from urllib.parse import parse_qsl
 
 from forebay.console.simulated import SEQUENCE_PATH, Bodies
-from forebay.schemas.tree import nest
+from forebay.schemas.tree import Node, nest
 
 
 def bodies(seed: int, portals: int = 3) -> Bodies:
     return Bodies(portals, "the-token", Random(seed))
+
+
+def tree(pairs: list[tuple[str, str]]) -> dict[str, Node]:
+    paths, values = zip(*pairs, strict=True)
+    return nest(paths, values)
 
 
 def test_a_body_says_what_a_portal_says() -> None:
@@ -18,7 +23,7 @@ def test_a_body_says_what_a_portal_says() -> None:
 
     assert dict(pairs)["ts"] == "1772366400"
     assert dict(pairs)[SEQUENCE_PATH] == "7"
-    auth = nest(pairs)["auth"]
+    auth = tree(pairs)["auth"]
     assert isinstance(auth, dict)
     assert auth["domain"] == portal.domain
     assert auth["member_id"] == portal.member_id
@@ -28,7 +33,8 @@ def test_a_body_says_what_a_portal_says() -> None:
 
 def test_events_are_of_many_kinds_with_their_shapes() -> None:
     made = bodies(1)
-    trees = [nest(parse_qsl(made.body(made.portals[0], number, 0).decode(), True)) for number in range(2000)]
+    bodies_sent = (made.body(made.portals[0], number, 0).decode() for number in range(2000))
+    trees = [tree(parse_qsl(body, True)) for body in bodies_sent]
 
     names = Counter(tree["event"] for tree in trees)
 

@@ -44,4 +44,6 @@ def test_a_path_is_read_as_php_reads_it(path: str, expected: list[str]) -> None:
     ],
 )
 def test_pairs_nest_as_in_php(pairs: list[tuple[str, str]], expected: object) -> None:
-    assert nest(pairs) == expected
+    paths, values = zip(*pairs, strict=True)
+
+    assert nest(paths, values) == expected
