@@ -96,7 +96,7 @@ class Worker:
             clock=clock,
         )
         lanes = Lanes()
-        self._slots = Slots(lanes, self._process, self._presence, clock=clock)
+        self._slots = Slots(lanes, self._process, self._presence, clock=present)
         self._intake = Intake(
             settings, queue, self._consumer, self.ownership, lanes, self._held, self.health, clock=clock
         )
