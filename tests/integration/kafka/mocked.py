@@ -15,7 +15,7 @@ STREAM = "events"
 
 
 async def _topics(self: Admin, names: Collection[str], answer_s: float = 10.0) -> dict[str, Topic | None]:
-    return {name: Topic(partitions=tuple(range(PARTITIONS)), leaderless=()) for name in names}
+    return {name: Topic(id="mock", partitions=tuple(range(PARTITIONS)), leaderless=()) for name in names}
 
 
 async def _set_of_group(self: Admin, group: str, name: str, value: str) -> None:
