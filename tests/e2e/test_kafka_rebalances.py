@@ -3,8 +3,9 @@
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -19,8 +20,6 @@ PROTOCOLS = ("consumer", "classic")
 
 #: Events a second.
 RATE = 150.0
-
-Crews = Callable[[str], "AsyncIterator[Crew]"]
 
 
 @pytest.fixture(autouse=True)
@@ -100,8 +99,8 @@ async def test_workers_that_come_go_and_die_for_long_cost_no_event_and_no_order(
 async def test_a_worker_that_was_frozen_begins_nothing_that_another_has_by_then(
     kafka: Kafka, site: Site, protocol: str
 ) -> None:
-    settings = {"session_s": 1.5, "concurrency": 2, "kafka": {"group.protocol": protocol}}
-    async with crew(site, kafka.bootstrap, **settings) as made:
+    few: dict[str, Any] = {"session_s": 1.5, "concurrency": 2}
+    async with crew(site, kafka.bootstrap, kafka={"group.protocol": protocol}, **few) as made:
         await made.send(1000)
         made.start("frozen")
         await made.works("frozen")
