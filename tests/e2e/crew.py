@@ -61,6 +61,10 @@ class Crew:
             await self.send(round(rate * every_s))
             await asyncio.sleep(every_s)
 
+    async def make(self) -> None:
+        """Make what is missing of the topics."""
+        await self._queue.ensure(streams(self.topic), PARTITIONS)
+
     def start(self, *names: str) -> None:
         """Start workers of these names."""
         for name in names:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from tests.e2e.crew import Crew, crew
 from tests.e2e.site import Site
@@ -120,3 +121,19 @@ async def test_a_worker_that_was_frozen_begins_nothing_that_another_has_by_then(
     frozen, since = made.pid("frozen"), made.book.read().lines[asleep:]
     assert [line for line in since if (line.what, line.pid) == ("began", frozen) and line.event in before] == []
     check(made)
+
+
+async def test_a_worker_whose_topic_was_made_anew_ends_and_says_so(kafka: Kafka, site: Site) -> None:
+    async with crew(site, kafka.bootstrap, kafka={"group.protocol": "classic"}) as made:
+        await made.send(300)
+        made.start("a")
+        await made.ended()
+        with AdminClient({"bootstrap.servers": kafka.bootstrap}) as client:
+            [deleted] = client.delete_topics([made.topic]).values()
+            deleted.result(10)
+        await made.make()
+
+        status = await asyncio.to_thread(site.running["a"].wait, 60)
+
+    assert status == 1
+    assert f"group {made.topic}" in site.log("a") or f"no topic {made.topic}" in site.log("a")
