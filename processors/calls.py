@@ -29,6 +29,10 @@ _BLOCKED_S = 0.25
 Begun: TypeAlias = Outcome | Coroutine[Any, Any, Outcome]
 
 
+async def _at_once() -> None:
+    """For those who may always begin."""
+
+
 class Calls:
     """Calls handlers: `async def` on the loop, `def` in one of a bounded number of threads."""
 
@@ -38,9 +42,10 @@ class Calls:
         threads: int,
         deadline_s: float,
         took: Callable[[str, float], None] = lambda handler, seconds: None,
+        may_begin: Callable[[], Awaitable[None]] = _at_once,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._deadline_s, self._took, self._clock = deadline_s, took, clock
+        self._deadline_s, self._took, self._may_begin, self._clock = deadline_s, took, may_begin, clock
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="forebay-handler")
         # A thread is waited for here and not in the pool's own queue, so that a deadline starts with the call.
         self._free = asyncio.Semaphore(threads)
@@ -101,7 +106,7 @@ class Calls:
     async def _in_thread(self, handler: Handler, event: PortalEvent, deadline_s: float) -> Outcome:
         waits_from = self._clock()
         try:
-            await self._free.acquire()
+            await self._thread()
         except asyncio.CancelledError as error:
             return _raised(error)
         loop = asyncio.get_running_loop()
@@ -119,6 +124,14 @@ class Calls:
             self._took(handler.name, self._clock() - waits_from)
         outcome = self._returned(handler, returned) if raised is None else _raised(raised)
         return Done(late=True) if outcome is DONE and self._clock() - began > deadline_s else outcome
+
+    async def _thread(self) -> None:
+        await self._free.acquire()
+        try:
+            await self._may_begin()
+        except asyncio.CancelledError:
+            self._free.release()
+            raise
 
     def _thread_ended(self, _: object) -> None:
         self._in_threads -= 1

@@ -68,6 +68,14 @@ class Ownership:
             if not fenced.is_gone:
                 self.lost(fenced.number)
 
+    async def confirm(self) -> bool:
+        """Commit all of them, news or not, and let go of what is another's. Whether the queue has taken it."""
+        ours = list(self)
+        for one in ours:
+            one.has_news = True
+        await self.commit()
+        return not any(one.has_news for one in ours if not one.is_gone)
+
     async def _commit_last(self, partition: Partition) -> None:
         try:
             async with asyncio.timeout(_LAST_COMMIT_S):

@@ -9,6 +9,7 @@ from typing import Any
 from forebay.queues.contract import StoredRecord
 
 from .lanes import Lane, Lanes, Turn
+from .presence import Presence
 
 #: Makes one try at a lane's first record; gives None when it is finished, else the seconds until the next try.
 Process = Callable[[Lane, StoredRecord], Awaitable[float | None]]
@@ -20,8 +21,8 @@ _BREATH_S = 0.005
 class Slots:
     """Runs lanes. Of a lane one slot at most is at work, so a portal has one event in work at most."""
 
-    def __init__(self, lanes: Lanes, process: Process, *, clock: Callable[[], float]) -> None:
-        self._lanes, self._process, self._clock = lanes, process, clock
+    def __init__(self, lanes: Lanes, process: Process, presence: Presence, *, clock: Callable[[], float]) -> None:
+        self._lanes, self._process, self._presence, self._clock = lanes, process, presence, clock
         self._iteration = _Iteration(clock)
         self._is_closed = False
 
@@ -42,6 +43,9 @@ class Slots:
             # A handler that waited gave the others their chance already.
             if self._iteration.age_s() > _BREATH_S and not has_waited:
                 await self._breathe()
+            # A turn that was under way during a gap is over: no event of it is begun without coming by here.
+            if not self._presence.is_certain():
+                await self._presence.certain()
             began = self._iteration.number
             if lane.partition.is_open:
                 await self._give_turn(lane, task)

@@ -33,6 +33,7 @@ from .learning import Learning
 from .metrics import Tally, WorkerMetrics, build_metrics
 from .outcome import DONE, NOT_OURS, UNHANDLED, Done, Failed, Outcome, Undecodable, Unread
 from .ownership import Ownership, end
+from .presence import Presence, since_boot
 from .reports import tell_dead, tell_fault, tell_outcome
 from .retry import Draw, Finish, GiveUp, RetryLimits, WaitThenAgain, backoff_s, decide
 from .settings import WorkerSettings
@@ -62,6 +63,7 @@ class Worker:
         registry: Registry | None = None,
         metrics: WorkerMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
+        present: Callable[[], float] = since_boot,
         now: Callable[[], float] = time.time,
         draw: Draw = random.uniform,
     ) -> None:
@@ -82,14 +84,19 @@ class Worker:
         self._producer = queue.producer()
         self._consumer = queue.consumer(settings.topic, settings.group, session_s=settings.session_s)
         self._dead_letters = DeadLetters(self._producer, settings.topic, self.health)
-        self._calls = Calls(
-            threads=settings.threads, deadline_s=settings.deadline_s, took=self._tally.took, clock=clock
-        )
         self._held = Held(settings.max_held_records, settings.max_held_bytes)
         commits = Commits(self._consumer, queue.promises.note_bytes, self.health)
         self.ownership = Ownership(commits, self._held, self.metrics, grace_s=settings.drain_s)
+        self._presence = Presence(settings.session_s, self.ownership.confirm, clock=present)
+        self._calls = Calls(
+            threads=settings.threads,
+            deadline_s=settings.deadline_s,
+            took=self._tally.took,
+            may_begin=self._presence.certain,
+            clock=clock,
+        )
         lanes = Lanes()
-        self._slots = Slots(lanes, self._process, clock=clock)
+        self._slots = Slots(lanes, self._process, self._presence, clock=present)
         self._intake = Intake(
             settings, queue, self._consumer, self.ownership, lanes, self._held, self.health, clock=clock
         )
@@ -108,7 +115,7 @@ class Worker:
         which is a fault of Forebay or of the queue, never of a handler.
         """
         reading = asyncio.create_task(self._intake.run())
-        parts = [self._commit_regularly(), self._measure_regularly()]
+        parts = [self._commit_regularly(), self._measure_regularly(), self._presence.run()]
         parts += [self._learning.run()] if self._learning else []
         parts += [self._slots.run_one() for _ in range(self._settings.concurrency)]
         tasks = [reading, asyncio.create_task(self._stopping.wait()), *map(asyncio.create_task, parts)]

@@ -40,7 +40,10 @@ def named(event_id: str, sequence: int | str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A line of the book: what a handler did with which event, in which place among all lines."""
+    """A line of the book: what a handler did with which event, in which place among all lines.
+
+    Each is appended at once, whoever writes: their order is that in which things happened.
+    """
 
     number: int
     what: str
@@ -68,6 +71,11 @@ class Book:
             for text in new.decode("ascii").splitlines():
                 self._take(text)
         return self
+
+    def gone(self, pid: int) -> None:
+        """Write down that the process was killed or frozen: what it has under way may be another's from now on."""
+        with self._path.open("ab") as file:
+            file.write(f"gone - - {pid}\n".encode())
 
     def _take(self, text: str) -> None:
         what, portal, event, pid = text.split()
@@ -125,6 +133,8 @@ class _Ends:
     def see(self, line: Line) -> None:
         if line.what == "began":
             self._begin(line)
+        elif line.what == "gone":
+            self._under_way = {portal: other for portal, other in self._under_way.items() if other.pid != line.pid}
         else:
             self._leave(line)
         if line.what == "ended" and line.event not in self.seen:

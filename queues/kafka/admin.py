@@ -50,8 +50,12 @@ _ELECTION = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
-    """The numbers of a topic's partitions, and of those that no broker leads just now."""
+    """The numbers of a topic's partitions, and of those that no broker leads just now.
 
+    One that was deleted and made anew has another `id`; brokers before 2.8 give every topic the same.
+    """
+
+    id: str
     partitions: tuple[int, ...]
     leaderless: tuple[int, ...]
 
@@ -230,6 +234,7 @@ class Admin:
 
 def _topic(found: TopicDescription) -> Topic:
     return Topic(
+        id=str(found.topic_id),
         partitions=tuple(one.id for one in found.partitions),
         leaderless=tuple(one.id for one in found.partitions if one.leader is None or one.leader.id < 0),
     )

@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 from confluent_kafka import KafkaException
 
 from forebay.queues.contract import Assignments, Commit, StoredRecord
-from forebay.queues.errors import Fenced, QueueError
+from forebay.queues.errors import Fenced, QueueError, QueueUnavailable
 
 from . import notes
 from .admin import Admin
@@ -26,6 +26,9 @@ log = structlog.get_logger(__name__)
 #: The brokers keep it for each group, and have a lower limit for it (group.consumer.min.session.timeout.ms).
 _SESSION = "consumer.session.timeout.ms"
 _MS = 1000
+
+#: So long may the question whether it is still the same topic hold up a commit.
+_TOPIC_S = 1.0
 
 #: So long may a commit wait for the end of a rebalance, asking so often.
 _REGROUPING_S = 5.0
@@ -54,7 +57,7 @@ class KafkaConsumer:
 
     async def start(self, assignments: Assignments) -> None:
         """As in the contract. Raises `UnknownStream` and `QueueUnavailable`."""
-        await self._topics.partitions(self._stream)
+        self._topic_id = await self._topics.id(self._stream)
         await self._ask_for_session()
         commands = Commands()
         self._inbox = Inbox(commands.nudge)
@@ -96,7 +99,22 @@ class KafkaConsumer:
         if not commits:
             return
         async with self._committing:
+            await self._check_topic(commits)
             await self._commit(member, commits, epochs)
+
+    async def _check_topic(self, partitions: Collection[int]) -> None:
+        """Raise when the topic was made anew: what was read of it began at a place of the old one.
+
+        A commit would have the group skip what stands before. Without one it begins at the first record, as the brokers
+        have forgotten its offsets together with the old topic.
+        """
+        try:
+            found = await self._topics.id(self._stream, _TOPIC_S)
+        except QueueUnavailable:
+            # Who can't say that is no reason to commit nothing.
+            return
+        if found != self._topic_id:
+            raise QueueError(_made_anew(self._group, self._stream, partitions))
 
     async def _commit(self, member: Member, commits: Mapping[int, Commit], epochs: Mapping[int, int]) -> None:
         """Ask again during a rebalance: a member that keeps its partition is not told of the new generation."""
@@ -119,6 +137,14 @@ class KafkaConsumer:
         if self._member is None:
             raise QueueError("this consumer was not started; call `start` first")
         return self._member
+
+
+def _made_anew(group: str, stream: str, partitions: Collection[int]) -> str:
+    return (
+        f"{stream} was made anew while group {group} read it; what was finished in partitions {sorted(partitions)} is "
+        "not committed, as that would skip what stands before. Look at `forebay lag`, and start again: where the group "
+        "has no offset it begins with the first record (kafka-consumer-groups --reset-offsets moves it)"
+    )
 
 
 async def _answer(member: Member, commits: Mapping[int, Commit], epochs: Mapping[int, int]) -> None:

@@ -5,15 +5,19 @@ import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from itertools import count
 
-from confluent_kafka import KafkaError, KafkaException, Message
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from forebay.queues.contract import Position, Record
-from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
 
 from .clients import Clients
-from .faults import Faults, cause, of_record
+from .faults import Faults, cause, is_fatal, of_record, sentence
 from .topics import Topics
+
+log = structlog.get_logger(__name__)
 
 #: Between two looks for reports while any is due, and while none is (then only complaints may come).
 _LOOK_S = 0.001
@@ -25,30 +29,47 @@ _CHECK_S = 2.0
 #: Between two looks for the producer's id.
 _WARMING_S = 0.02
 
+#: Before a client follows one that never was ready: until somebody has done something it is refused like that one.
+_RENEWAL_S = 1.0
+
+#: A client that got no producer's id, as librdkafka says it, has sent nothing.
+_NOTHING_SENT = "Failed to acquire idempotence PID"
+
 #: In librdkafka's statistics: before it is `Assigned`, no record of an idempotent producer is sent.
 _STATE = re.compile(r'"idemp_state": ?"(\w+)"')
 _WARM = "Assigned"
 
 
 class KafkaProducer:
-    """One client of librdkafka, polled on the loop: no thread of ours, and no hop for a record."""
+    """One client of librdkafka, polled on the loop: no thread of ours, and no hop for a record.
+
+    A client that met a fatal error can't say what became of the records that were under way. Another client sends all
+    of them again, in their order, before any later one: they are kept at least once, and no call ends before.
+    """
 
     def __init__(
         self, clients: Clients, topics: Topics, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
-        self._topics, self._sleep = topics, sleep
-        self._faults = Faults()
-        self._client = clients.producer(self._faults, self._read_statistics)
-        self._in_flight = 0
-        self._held: list[tuple[str, Record, asyncio.Future[Position]]] = []
+        self._clients, self._topics, self._sleep = clients, topics, sleep
+        self._numbers = count()
+        #: What was sent and not reported yet, in the order of the calls.
+        self._due: dict[int, tuple[str, Record, asyncio.Future[Position]]] = {}
+        self._held: list[int] = []
         self._idle = asyncio.Event()
         self._idle.set()
         self._next_look: asyncio.TimerHandle | None = None
-        self._state = "Init"
-        self._is_closed = False
+        self._renewal: asyncio.TimerHandle | None = None
+        self._is_closed = self._was_warm = False
+        #: Why the client before this one could not go on, until this one is ready.
+        self._ended_by: KafkaError | None = None
+        self._client = self._made()
         with suppress(RuntimeError):
             # Statistics and complaints pile up while nobody looks. Outside of a loop, the first call begins.
             self._look_in(_IDLE_LOOK_S)
+
+    def _made(self) -> Producer:
+        self._faults, self._state, self._is_spent = Faults(), "Init", False
+        return self._clients.producer(self._faults, self._read_statistics)
 
     async def send(self, stream: str, record: Record) -> Position:
         """As in the contract."""
@@ -56,57 +77,98 @@ class KafkaProducer:
             raise QueueUnavailable("this producer was closed")
         loop = asyncio.get_running_loop()
         delivered: asyncio.Future[Position] = loop.create_future()
+        number = next(self._numbers)
         if not self._held:
             loop.call_soon(self._produce_held)
-        self._held.append((stream, record, delivered))
-        self._in_flight += 1
-        if self._in_flight == 1:
+        self._held.append(number)
+        self._due[number] = stream, record, delivered
+        if len(self._due) == 1:
             self._idle.clear()
             self._look_in(_LOOK_S)
         return await delivered
 
     def _produce_held(self) -> None:
+        if self._is_spent:
+            return
         held, self._held = self._held, []
-        for stream, record, delivered in held:
-            try:
-                self._produce(stream, record, partial(self._report, stream, delivered))
-            except QueueError as error:
-                self._in_flight -= 1
-                if not delivered.done():
-                    delivered.set_exception(error)
-        self._client.poll(0)
+        for number in held:
+            self._produce(number)
+        self._poll()
 
-    def _produce(self, stream: str, record: Record, on_delivery: Callable[[KafkaError | None, Message], None]) -> None:
+    def _produce(self, number: int) -> None:
+        stream, record, _ = self._due[number]
         try:
             self._client.produce(
                 stream,
                 record.value,
                 record.key.encode(),
-                on_delivery=on_delivery,
+                on_delivery=partial(self._report, number),
                 timestamp=record.timestamp_ms,
                 headers=list(record.headers),
             )
-        except BufferError as error:
-            raise QueueUnavailable("too much waits for Kafka already (queue.buffering.max.kbytes)") from error
+        except BufferError:
+            self._fail(number, QueueUnavailable("too much waits for Kafka already (queue.buffering.max.kbytes)"))
         except KafkaException as error:
-            raise of_record(cause(error), stream, self._faults) from error
+            self._judge(number, cause(error))
 
-    def _report(
-        self, stream: str, delivered: "asyncio.Future[Position]", error: KafkaError | None, message: Message
-    ) -> None:
-        self._in_flight -= 1
+    def _report(self, number: int, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            return self._judge(number, error)
+        self._was_warm = True
+        delivered = self._due[number][2]
         # It may be done already: a call that was cancelled doesn't take its record back.
-        if delivered.done():
-            return
-        if error is None:
+        if not delivered.done():
             delivered.set_result(Position(partition=message.partition() or 0, offset=message.offset() or 0))
-        else:
-            delivered.set_exception(of_record(error, stream, self._faults))
+        # Last of all: what raises before, as anything may under a client that can't go on, leaves the record due.
+        del self._due[number]
+
+    def _judge(self, number: int, error: KafkaError) -> None:
+        """Tell that the record is not kept, unless nobody knows: then it stays due."""
+        self._is_spent = self._is_spent or is_fatal(error)
+        meaning = of_record(error, self._due[number][0], self._faults)
+        if not self._is_spent or isinstance(meaning, RecordRefused):
+            self._fail(number, meaning)
+
+    def _fail(self, number: int, error: QueueError) -> None:
+        delivered = self._due[number][2]
+        if not delivered.done():
+            delivered.set_exception(error)
+        del self._due[number]
+
+    def _poll(self) -> None:
+        try:
+            self._client.poll(0)
+        except (KafkaException, SystemError) as error:
+            # A fatal error is told like this. What Python calls while it is, fails with a SystemError.
+            self._is_spent = True
+            if self._renewal is None:
+                self._give_up(cause(error))
+
+    def _give_up(self, why: KafkaError) -> None:
+        """Hear what the client still knows, and let another one follow."""
+        log.error("the client of a producer can't go on; another one follows", error=why.str(), due=len(self._due))
+        self._ended_by = why
+        wait_s = 0 if self._state == _WARM else _RENEWAL_S
+        self._renewal = asyncio.get_running_loop().call_later(wait_s, self._renew)
+        self._client.purge()
+        self._poll()
+        if _NOTHING_SENT in why.str() and not self._was_warm:
+            self._fail_all(f"no record is taken. {sentence(why)}")
+
+    def _renew(self) -> None:
+        self._renewal = None
+        self._client = self._made()
+        self._held = list(self._due)
+        self._produce_held()
+
+    def _fail_all(self, text: str) -> None:
+        for number in list(self._due):
+            self._fail(number, QueueUnavailable(text))
 
     def _look(self) -> None:
-        self._client.poll(0)
-        self._look_in(_LOOK_S if self._in_flight else _IDLE_LOOK_S)
-        if not self._in_flight:
+        self._poll()
+        self._look_in(_LOOK_S if self._due else _IDLE_LOOK_S)
+        if not self._due:
             self._idle.set()
 
     def _look_in(self, seconds: float) -> None:
@@ -121,16 +183,18 @@ class KafkaProducer:
             self._look_in(_IDLE_LOOK_S)
         looks = int(_CHECK_S / _WARMING_S)
         while self._state != _WARM and looks:
-            self._client.poll(0)
+            self._poll()
             await self._sleep(_WARMING_S)
             looks -= 1
         if self._state != _WARM:
-            text = f"the producer is not ready: its state is {self._state}; look at __transaction_state, or restart"
-            raise QueueUnavailable(text)
+            why = sentence(self._ended_by) if self._ended_by else "look at __transaction_state, or restart"
+            raise QueueUnavailable(f"the producer is not ready: its state is {self._state}; {why}")
 
     def _read_statistics(self, statistics: str) -> None:
         found = _STATE.search(statistics)
         self._state = found[1] if found else self._state
+        if self._state == _WARM:
+            self._was_warm, self._ended_by = True, None
 
     async def close(self) -> None:
         """As in the contract; cancelled, it gives up what is not acknowledged yet."""
@@ -138,7 +202,10 @@ class KafkaProducer:
         try:
             await self._idle.wait()
         finally:
-            if self._next_look is not None:
-                self._next_look.cancel()
+            for timer in (self._next_look, self._renewal):
+                if timer is not None:
+                    timer.cancel()
             self._client.purge()
-            self._client.poll(0)
+            with suppress(KafkaException, SystemError):
+                self._client.poll(0)
+            self._fail_all("the producer was closed before Kafka had answered")

@@ -21,6 +21,9 @@ IN_SYNC = 2
 _TRIES = 100
 _BETWEEN_S = 0.05
 
+#: How long a question about one topic may take.
+_ANSWER_S = 10.0
+
 #: What passes by itself: so many brokers were there a moment ago, and one of them is away.
 _PASSING = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.INVALID_REPLICATION_FACTOR)
 
@@ -60,10 +63,17 @@ class Topics:
 
     async def partitions(self, stream: str) -> list[int]:
         """The numbers of the stream's partitions. Raises `UnknownStream`."""
-        found = (await self._admin.topics([stream]))[stream]
+        return list((await self._found(stream, _ANSWER_S)).partitions)
+
+    async def id(self, stream: str, answer_s: float = _ANSWER_S) -> str:
+        """What tells the topic from a later one of the same name. Raises `UnknownStream`."""
+        return (await self._found(stream, answer_s)).id
+
+    async def _found(self, stream: str, answer_s: float) -> Topic:
+        found = (await self._admin.topics([stream], answer_s))[stream]
         if found is None:
             raise unknown_stream(stream)
-        return list(found.partitions)
+        return found
 
     async def check(self, answer_s: float) -> None:
         """Raise `QueueUnavailable` unless the brokers answer, and can take events. (No topic yet is no trouble.)"""

@@ -53,3 +53,15 @@ def test_an_event_that_was_dropped_and_came_again_is_no_overlap() -> None:
 
     assert verdict.good
     assert not verdict.again
+
+
+def test_what_a_killed_process_had_under_way_is_no_overlap() -> None:
+    verdict = judged("began a1, gone - 1, began a1 2, ended a1 2, began a2, ended a2, began b1, ended b1")
+
+    assert verdict.good
+
+
+def test_what_another_process_has_under_way_is_one_all_the_same() -> None:
+    verdict = judged("began a1, gone - 2, began a1 2, ended a1 2, began a2, ended a2, began b1, ended b1")
+
+    assert [line.event for line in verdict.at_once] == ["a1"]

@@ -1,14 +1,16 @@
 """What the tests of Kafka start from."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from forebay.queues.contract import Queue
+from tests.integration.kafka.mocked import mocked
 from tests.kafka.fixtures import Kafka
 from tests.kafka.members import PARTITIONS
+from tests.kafka.mock_cluster import MockCluster
 from tests.kafka.opener import Opener, opening
 
 
@@ -29,3 +31,10 @@ async def stream(queue: Queue) -> str:
     name = f"events-{uuid4().hex}"
     await queue.ensure([name], PARTITIONS)
     return name
+
+
+@pytest.fixture
+def mock(monkeypatch: pytest.MonkeyPatch) -> Iterator[MockCluster]:
+    """A cluster that errs on demand."""
+    with mocked(monkeypatch) as made:
+        yield made

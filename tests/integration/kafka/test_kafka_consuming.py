@@ -11,7 +11,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from forebay.queues.contract import Commit, Consumer, Queue, StoredRecord
-from forebay.queues.errors import QueueError
+from forebay.queues.errors import Fenced, QueueError
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import Kafka
 from tests.kafka.members import PARTITIONS, PATIENCE_S, Owner, fetch, joined, send
@@ -60,6 +60,31 @@ async def test_a_place_that_retention_took_stops_the_reading_with_a_remedy(
                 await consumer.fetch(10, PATIENCE_S)
 
     await consumer.close()
+
+
+@pytest.mark.parametrize("protocol", ["consumer", "classic"])
+async def test_nothing_is_committed_to_a_topic_that_was_made_anew(
+    kafka: Kafka, opened: Opener, stream: str, protocol: str
+) -> None:
+    queue = opened(kafka.bootstrap, kafka={"group.protocol": protocol})
+    partition = await send(queue, stream, range(2))
+    consumer = await joined(queue, stream)
+    await fetch(consumer, 2)
+
+    with AdminClient({"bootstrap.servers": kafka.bootstrap}) as client:
+        [deleted] = client.delete_topics([stream]).values()
+        deleted.result(10)
+    await queue.ensure([stream], PARTITIONS)
+    await send(queue, stream, range(2, 6))
+
+    # Fenced where the group has let the partition go already: that stores nothing either.
+    with pytest.raises((QueueError, Fenced), match=r"made anew while group|belong to another member"):
+        await consumer.commit({partition: Commit(offset=2)})
+    await consumer.close()
+    again = await joined(queue, stream, owner := Owner())
+    assert owner.owned[partition] == Commit(offset=0)
+    assert await fetch(again, 4) == [2, 3, 4, 5]
+    await again.close()
 
 
 async def test_the_metadata_of_other_clients_is_no_note(kafka: Kafka, queue: Queue, stream: str) -> None:

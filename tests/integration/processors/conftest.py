@@ -10,6 +10,7 @@ import pytest
 
 from forebay import Handlers
 from forebay.processors.metrics import WorkerMetrics
+from forebay.processors.presence import since_boot
 from forebay.processors.settings import WorkerSettings
 from forebay.processors.testing import event
 from forebay.processors.worker import Worker
@@ -36,7 +37,9 @@ class Station:
         made = Record(key=portal, value=value, timestamp_ms=int(time.time() * 1000), **record)
         await self.queue.producer().send(TOPIC, made)
 
-    def start(self, *, metrics: WorkerMetrics | None = None, **settings: Any) -> Worker:
+    def start(
+        self, *, metrics: WorkerMetrics | None = None, present: Callable[[], float] = since_boot, **settings: Any
+    ) -> Worker:
         """A worker that runs."""
         quick: dict[str, Any] = {
             "partitions": PARTITIONS,
@@ -45,7 +48,9 @@ class Station:
             "concurrency": 16,
             "drain_s": 5.0,
         }
-        worker = Worker(WorkerSettings(**(quick | settings)), self.handlers, self.queue, metrics=metrics)
+        worker = Worker(
+            WorkerSettings(**(quick | settings)), self.handlers, self.queue, metrics=metrics, present=present
+        )
         self.running[worker] = asyncio.create_task(worker.run())
         return worker
 

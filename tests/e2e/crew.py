@@ -1,0 +1,136 @@
+"""Worker processes on one topic of a real Kafka, events for them, and the book in which their handlers write."""
+
+import asyncio
+import json
+import signal
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+from time import time
+from uuid import uuid4
+
+from forebay.console.settings import load_settings
+from forebay.processors.testing import event
+from forebay.queues.contract import Queue, Record
+from forebay.queues.opening import open_queue
+from forebay.schemas.codec import codec
+from forebay.schemas.names import streams
+from tests.e2e.site import Site
+from tests.order import HANDLERS, Book, named
+
+PARTITIONS = 6
+SEED = 20_261_125
+
+#: Between two looks into the book.
+_LOOK_S = 0.02
+
+
+class Crew:
+    """Workers by their names. The events' portals are drawn at random."""
+
+    def __init__(self, site: Site, queue: Queue, topic: str, book: Book, portals: int) -> None:
+        self._site, self._queue, self.topic, self.book = site, queue, topic, book
+        self._portals = [f"portal-{number}.bitrix24.example" for number in range(portals)]
+        self._rng, self._producer, self._last = Random(SEED), queue.producer(), 0
+        #: Portal → its events, in the order of sending.
+        self.sent: dict[str, list[str]] = defaultdict(list)
+        #: Where each event stands.
+        self.places: dict[str, tuple[int, int]] = {}
+        #: Whoever was killed or frozen → what the group had committed by then.
+        self.committed_before: dict[int, dict[int, int]] = {}
+        (site.folder / "shop.py").write_text(HANDLERS)
+
+    async def send(self, count: int) -> set[str]:
+        """Send so many events, and return when they are kept."""
+        names, sending = [], []
+        for _ in range(count):
+            self._last += 1
+            made = event("ONCRMDEALADD", data={"FIELDS": {"ID": self._last}}, portal=self._rng.choice(self._portals))
+            record = Record(key=made.portal, value=codec().encode(made), timestamp_ms=round(time() * 1000))
+            names.append(named(made.id, self._last))
+            self.sent[made.portal].append(names[-1])
+            sending.append(self._producer.send(self.topic, record))
+        for name, place in zip(names, await asyncio.gather(*sending), strict=True):
+            self.places[name] = place.partition, place.offset
+        return set(names)
+
+    async def load(self, rate: float, every_s: float = 0.1) -> None:
+        """Send on and on, so many a second."""
+        while True:
+            await self.send(round(rate * every_s))
+            await asyncio.sleep(every_s)
+
+    async def make(self) -> None:
+        """Make what is missing of the topics."""
+        await self._queue.ensure(streams(self.topic), PARTITIONS)
+
+    def start(self, *names: str) -> None:
+        """Start workers of these names."""
+        for name in names:
+            self._site.start(name, "process", "shop:handlers")
+
+    def pid(self, name: str) -> int:
+        """The process of a worker."""
+        return self._site.running[name].pid
+
+    async def stop(self, name: str) -> None:
+        """SIGTERM; it must end well."""
+        assert await asyncio.to_thread(self._site.stop, name) == 0, self._site.log(name)
+
+    async def lose(self, name: str, how: signal.Signals) -> None:
+        """Kill or freeze a worker without a warning."""
+        self.committed_before[self.pid(name)] = await self.committed()
+        self._site.running[name].send_signal(how)
+        self.book.gone(self.pid(name))
+
+    def wake(self, name: str) -> None:
+        """Let a frozen one go on."""
+        self._site.running[name].send_signal(signal.SIGCONT)
+
+    async def works(self, name: str, more: int = 10) -> None:
+        """Return when the worker has begun so many events more."""
+        pid, seen = self.pid(name), len(self.book.read().lines)
+        await self._until(name, lambda: sum(one.pid == pid for one in self.book.lines[seen:]) >= more)
+
+    async def ended(self) -> None:
+        """Return when every event has come to its end."""
+        aim = set(self.places)
+        await self._until("every event", lambda: self.book.ended >= aim)
+
+    async def _until(self, what: str, condition: object) -> None:
+        def look() -> bool:
+            self.book.read()
+            return bool(condition())  # type: ignore[operator]
+
+        await asyncio.to_thread(self._site.wait, what, look)
+
+    async def committed(self) -> dict[int, int]:
+        """How far the group is in each partition."""
+        inspector = self._queue.inspector()
+        states = (await inspector.groups(self.topic)).get(self.topic, {})
+        await inspector.close()
+        return {number: state.offset for number, state in states.items()}
+
+    async def close(self) -> None:
+        """Let go of the queue."""
+        await self._producer.close()
+
+
+@asynccontextmanager
+async def crew(site: Site, bootstrap: str, *, portals: int = 40, **settings: object) -> AsyncIterator[Crew]:
+    """A crew on a topic of its own, by whose name its group goes too."""
+    topic = f"events-{uuid4().hex[:12]}"
+    site.settings |= {"queue_url": f"kafka://{bootstrap}", "topic": topic, "group": topic}
+    site.settings |= {"partitions": str(PARTITIONS)}
+    site.settings |= {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
+    queue = open_queue(
+        load_settings(options={"queue_url": f"kafka://{bootstrap}", "topic": topic}, environ={}).settings
+    )
+    await queue.ensure(streams(topic), PARTITIONS)
+    made = Crew(site, queue, topic, Book(site.folder / "handled.log"), portals)
+    try:
+        yield made
+    finally:
+        await made.close()
+        await queue.close()

@@ -1,0 +1,50 @@
+"""A Kafka queue on the mock cluster, which lacks the few questions that are stood in for here."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from forebay.queues.kafka.admin import Admin, Topic
+from tests.kafka.members import PARTITIONS
+from tests.kafka.mock_cluster import MockCluster, mock_cluster
+
+STREAM = "events"
+
+
+async def _topics(self: Admin, names: Collection[str], answer_s: float = 10.0) -> dict[str, Topic | None]:
+    return {name: Topic(id="mock", partitions=tuple(range(PARTITIONS)), leaderless=()) for name in names}
+
+
+async def _set_of_group(self: Admin, group: str, name: str, value: str) -> None:
+    """The mock's sessions are as long as they are."""
+
+
+@contextmanager
+def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[MockCluster]:
+    """A mock of one broker, with the stream."""
+    monkeypatch.setattr(Admin, "topics", _topics)
+    monkeypatch.setattr(Admin, "set_of_group", _set_of_group)
+    with mock_cluster() as made:
+        made.make(STREAM, PARTITIONS)
+        yield made
+
+
+def kept(cluster: MockCluster) -> dict[str, list[int]]:
+    """The numbers that stand in the stream, by key, in the order of the log."""
+    quick = {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
+    client = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "reader", **quick})
+    client.assign([TopicPartition(STREAM, number, 0) for number in range(PARTITIONS)])
+    found: dict[str, list[int]] = defaultdict(list)
+    ends = 0
+    while ends < PARTITIONS:
+        message = client.poll(10)
+        assert message is not None
+        if message.error():
+            ends += 1
+        else:
+            found[(message.key() or b"").decode()].append(int(message.value() or b""))
+    client.close()
+    return found

@@ -1,0 +1,190 @@
+"""What becomes of records when Kafka answers with an error, and when the client that sent them is finished."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from forebay.queues.contract import Position, Producer, Record
+from forebay.queues.errors import QueueUnavailable, RecordRefused
+from tests.integration.kafka.mocked import STREAM, kept
+from tests.kafka.mock_cluster import Api, MockCluster, break_for_good
+from tests.kafka.opener import Opener
+
+PORTALS = ("a", "b", "c")
+SLOW_MS = 200
+
+#: After these the same record may be taken.
+PASSING = (
+    KafkaError.NOT_ENOUGH_REPLICAS,
+    KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    KafkaError.KAFKA_STORAGE_ERROR,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNKNOWN_PRODUCER_ID,
+)
+
+
+def record(number: int, portal: str = "a") -> Record:
+    return Record(key=portal, value=b"%d" % number, timestamp_ms=1_700_000_000_000 + number)
+
+
+def sending(producer: Producer, numbers: Sequence[int]) -> list["asyncio.Task[Position]"]:
+    """Calls of `send`, each number once for every portal."""
+    return [
+        asyncio.create_task(producer.send(STREAM, record(number, portal))) for number in numbers for portal in PORTALS
+    ]
+
+
+async def handed_over() -> None:
+    """Return when the client has what was sent: it gets that in the loop's next turn."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def first_copies(mock: MockCluster) -> dict[str, list[int]]:
+    """What is kept, without what came again."""
+    return {portal: list(dict.fromkeys(found)) for portal, found in kept(mock).items()}
+
+
+def all_of(count: int) -> dict[str, list[int]]:
+    return {portal: list(range(count)) for portal in PORTALS}
+
+
+@pytest.fixture
+async def producer(mock: MockCluster, opened: Opener) -> Any:
+    made = opened(mock.bootstrap).producer()
+    await made.check()
+    await asyncio.gather(*sending(made, [0]))
+    yield made
+    await made.close()
+
+
+async def test_a_fatal_error_costs_no_record_and_no_order(mock: MockCluster, producer: Any) -> None:
+    mock.slow(1, SLOW_MS)
+    under_way = sending(producer, range(1, 10))
+    await handed_over()
+
+    break_for_good(producer._client, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+    afterwards = sending(producer, range(10, 20))
+    await asyncio.gather(*under_way, *afterwards)
+    mock.slow(1, 0)
+    await asyncio.gather(*sending(producer, [20]))
+
+    assert first_copies(mock) == all_of(21)
+
+
+async def test_a_fatal_error_while_nothing_is_sent_is_none_for_the_next_record(
+    mock: MockCluster, producer: Any
+) -> None:
+    break_for_good(producer._client, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+
+    await asyncio.gather(*sending(producer, [1]))
+
+    assert kept(mock) == all_of(2)
+
+
+async def test_one_fatal_error_after_the_other_is_outlived(mock: MockCluster, producer: Any) -> None:
+    for _ in range(2):
+        break_for_good(producer._client, KafkaError.UNKNOWN_PRODUCER_ID)
+        await asyncio.gather(*sending(producer, range(1, 5)))
+
+    assert first_copies(mock) == all_of(5)
+
+
+async def test_an_answer_that_ends_the_client_ends_no_record(mock: MockCluster, producer: Any) -> None:
+    mock.fail(Api.PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+
+    await asyncio.gather(*sending(producer, range(1, 10)))
+
+    assert first_copies(mock) == all_of(10)
+
+
+async def test_closing_waits_for_the_records_of_a_client_that_is_finished(mock: MockCluster, opened: Opener) -> None:
+    producer: Any = opened(mock.bootstrap).producer()
+    await asyncio.gather(*sending(producer, [0]))
+    under_way = sending(producer, [1])
+    await handed_over()
+    break_for_good(producer._client, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+
+    await producer.close()
+
+    assert all(one.done() and not one.exception() for one in under_way)
+
+
+async def test_a_producer_that_may_not_write_says_so_and_goes_on_once_it_may(mock: MockCluster, opened: Opener) -> None:
+    mock.fail(Api.INIT_PRODUCER_ID, *[KafkaError.CLUSTER_AUTHORIZATION_FAILED] * 1000)
+    producer = opened(mock.bootstrap).producer()
+
+    with pytest.raises(QueueUnavailable, match="right on the cluster"):
+        await producer.send(STREAM, record(1))
+    mock.relent(Api.INIT_PRODUCER_ID)
+    await producer.check()
+    await producer.send(STREAM, record(2))
+
+    assert kept(mock) == {"a": [2]}
+    await producer.close()
+
+
+async def test_the_check_tells_why_the_client_of_a_producer_is_finished(mock: MockCluster, opened: Opener) -> None:
+    mock.fail(Api.INIT_PRODUCER_ID, *[KafkaError.CLUSTER_AUTHORIZATION_FAILED] * 1000)
+    producer = opened(mock.bootstrap).producer()
+
+    with pytest.raises(QueueUnavailable, match="right on the cluster"):
+        await producer.check()
+
+    await producer.close()
+
+
+async def test_what_passes_is_waited_for(mock: MockCluster, producer: Any) -> None:
+    mock.fail(Api.PRODUCE, *PASSING)
+
+    await asyncio.gather(*sending(producer, range(1, 4)))
+
+    assert first_copies(mock) == all_of(4)
+
+
+@pytest.mark.parametrize("code", [KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD])
+async def test_what_is_refused_is_told_and_its_followers_are_kept(mock: MockCluster, producer: Any, code: int) -> None:
+    mock.fail(Api.PRODUCE, code)
+
+    with pytest.raises(RecordRefused):
+        await producer.send(STREAM, record(1))
+    await producer.send(STREAM, record(2))
+
+    assert kept(mock)["a"] == [0, 2]
+
+
+async def test_a_right_that_is_taken_away_is_told_and_missed_no_longer_than_it_is_missing(
+    mock: MockCluster, producer: Any
+) -> None:
+    mock.fail(Api.PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+
+    with pytest.raises(RecordRefused, match="kafka-acls"):
+        await producer.send(STREAM, record(1))
+    while not await is_kept(producer, record(2)):
+        pass
+
+    assert kept(mock)["a"] == [0, 2]
+
+
+async def is_kept(producer: Producer, one: Record) -> bool:
+    try:
+        await producer.send(STREAM, one)
+    except RecordRefused:
+        return False
+    return True
+
+
+async def test_records_wait_for_a_broker_that_is_away(mock: MockCluster, producer: Any) -> None:
+    mock.down(1)
+    waiting = sending(producer, range(1, 4))
+    await handed_over()
+    assert not any(one.done() for one in waiting)
+
+    mock.up(1)
+    await asyncio.gather(*waiting)
+
+    assert first_copies(mock) == all_of(4)

@@ -1,0 +1,103 @@
+"""A worker whose process stood still: nothing is begun before the queue has taken a commit of what it owns."""
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from forebay import Handlers, PortalEvent
+
+#: Far longer than a session.
+GAP_S = 1000.0
+
+#: The shortest there is, so that what is asked after a gap is asked often.
+SESSION_S = 1.0
+
+
+class Hand:
+    """A clock that stands still but when it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("portals", [["a"] * 3, ["a", "b", "c"]], ids=["of one portal", "of several"])
+async def test_what_waits_is_begun_only_when_a_commit_was_taken(
+    station: Any, handlers: Handlers, eventually: Any, portals: list[str]
+) -> None:
+    hand, begun, go_on = Hand(), [], asyncio.Event()
+
+    @handlers.on("*")
+    async def handle(event: PortalEvent) -> None:
+        begun.append(event.portal)
+        await go_on.wait()
+
+    for portal in portals:
+        await station.send(portal)
+    worker = station.start(present=hand, concurrency=1, session_s=SESSION_S)
+    await eventually(lambda: begun)
+    station.queue.down = True
+    hand.now += GAP_S
+    go_on.set()
+    await eventually(lambda: "commits" in str(worker.health.report()))
+    assert not await worker.ownership.confirm()
+    assert len(begun) == 1
+
+    station.queue.down = False
+
+    await eventually(lambda: station.committed() == len(portals))
+    assert await worker.ownership.confirm()
+    assert sorted(begun) == portals
+
+
+async def test_what_waits_for_a_thread_is_begun_only_when_a_commit_was_taken(
+    station: Any, handlers: Handlers, eventually: Any
+) -> None:
+    hand, begun, go_on = Hand(), [], threading.Event()
+
+    @handlers.on("*")
+    def handle(event: PortalEvent) -> None:
+        begun.append(event.portal)
+        go_on.wait()
+
+    for portal in ("a", "b", "c"):
+        await station.send(portal)
+    worker = station.start(present=hand, threads=1, session_s=SESSION_S)
+    await eventually(lambda: begun)
+    station.queue.down = True
+    hand.now += GAP_S
+    go_on.set()
+    await eventually(lambda: "commits" in str(worker.health.report()))
+    assert len(begun) == 1
+
+    station.queue.down = False
+
+    await eventually(lambda: station.committed() == 3)
+    assert sorted(begun) == ["a", "b", "c"]
+
+
+async def test_a_partition_that_went_meanwhile_is_let_go_and_the_rest_goes_on(
+    station: Any, handlers: Handlers, eventually: Any
+) -> None:
+    hand, begun = Hand(), []
+
+    @handlers.on("*")
+    async def handle(event: PortalEvent) -> None:
+        begun.append(event.portal)
+
+    worker = station.start(present=hand, session_s=SESSION_S)
+    await eventually(lambda: len(list(worker.ownership)) == 4)
+    owners = station.queue.group_states["bitrix24.events", "forebay"].owners
+    del owners[2]
+
+    hand.now += GAP_S
+
+    await eventually(lambda: [one.number for one in worker.ownership] == [0, 1, 3])
+    for number in range(20):
+        await station.send(f"p{number}")
+    fitting = [len(log) for log in station.queue.logs["bitrix24.events"]]
+    await eventually(lambda: len(begun) == sum(fitting) - fitting[2])

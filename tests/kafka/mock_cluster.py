@@ -1,0 +1,116 @@
+"""librdkafka's own mock of a cluster, for answers that no real broker gives on demand: errors, slowness, absence.
+
+It lives in this process, starts in a millisecond, and is reached through the library inside the wheel of
+confluent-kafka. It has no admin API beyond the looks of topics, and forgets what it is told when it ends.
+"""
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import confluent_kafka
+from confluent_kafka import Producer
+
+#: Where the wheel keeps the libraries that it brings.
+_LIBRARIES = Path(confluent_kafka.__file__).parents[1] / "confluent_kafka.libs"
+
+_POINTER, _TEXT, _INT = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
+_API, _BROKER, _SIZE = ctypes.c_int16, ctypes.c_int32, ctypes.c_size_t
+
+#: A client object of confluent-kafka begins with Python's own head, and then points to its rd_kafka_t.
+_HEAD_BYTES = object.__basicsize__
+
+
+class Api(IntEnum):
+    """The requests of Kafka's protocol, by their keys."""
+
+    PRODUCE = 0
+    FETCH = 1
+    METADATA = 3
+    OFFSET_COMMIT = 8
+    OFFSET_FETCH = 9
+    HEARTBEAT = 12
+    INIT_PRODUCER_ID = 22
+    CONSUMER_GROUP_HEARTBEAT = 68
+
+
+class MockCluster:
+    """Brokers are numbered from 1. Used by one test at a time."""
+
+    def __init__(self, library: Any, cluster: int) -> None:
+        self._library, self._cluster = library, cluster
+        self.bootstrap: str = library.rd_kafka_mock_cluster_bootstraps(cluster).decode()
+
+    def make(self, topic: str, partitions: int) -> None:
+        """Make a topic. One that nobody made is made when somebody asks for it."""
+        assert not self._library.rd_kafka_mock_topic_create(self._cluster, topic.encode(), partitions, 1)
+
+    def fail(self, api: Api, *codes: int) -> None:
+        """Let the next requests of this kind end with these errors, one after the other; 0 lets one pass."""
+        errors = (_INT * len(codes))(*codes)
+        self._library.rd_kafka_mock_push_request_errors_array(self._cluster, api, len(codes), errors)
+
+    def relent(self, api: Api) -> None:
+        """Forget the errors that nobody got yet."""
+        self._library.rd_kafka_mock_clear_request_errors(self._cluster, api)
+
+    def deny(self, topic: str, code: int) -> None:
+        """Let whoever asks for the topic get this error; 0 ends that."""
+        self._library.rd_kafka_mock_topic_set_error(self._cluster, topic.encode(), code)
+
+    def slow(self, broker: int, milliseconds: int) -> None:
+        """Let the broker's answers take so long."""
+        assert not self._library.rd_kafka_mock_broker_set_rtt(self._cluster, broker, milliseconds)
+
+    def down(self, broker: int) -> None:
+        """Let nobody reach the broker."""
+        assert not self._library.rd_kafka_mock_broker_set_down(self._cluster, broker)
+
+    def up(self, broker: int) -> None:
+        """End that."""
+        assert not self._library.rd_kafka_mock_broker_set_up(self._cluster, broker)
+
+
+@contextmanager
+def mock_cluster(brokers: int = 1) -> Iterator[MockCluster]:
+    """A cluster that ends with the block."""
+    # It hangs on a client, which is of no other use.
+    client = Producer({"test.mock.num.brokers": brokers, "log_level": 0})
+    library = _library()
+    yield MockCluster(library, library.rd_kafka_handle_mock_cluster(_handle(client)))
+
+
+def break_for_good(client: Producer, code: int) -> None:
+    """Let the client meet a fatal error, after which it does nothing any more."""
+    _library().rd_kafka_test_fatal_error(_handle(client), code, b"by a test")
+
+
+def _handle(client: Producer) -> int | None:
+    return _POINTER.from_address(id(client) + _HEAD_BYTES).value
+
+
+def _library() -> Any:
+    [path] = _LIBRARIES.glob("librdkafka*")
+    library = ctypes.CDLL(str(path))
+    for name, (result, *arguments) in _FUNCTIONS.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+#: Function → the types of its result and of its arguments, as in rdkafka.h and rdkafka_mock.h.
+_FUNCTIONS: dict[str, tuple[Any, ...]] = {
+    "rd_kafka_test_fatal_error": (_INT, _POINTER, _INT, _TEXT),
+    "rd_kafka_handle_mock_cluster": (_POINTER, _POINTER),
+    "rd_kafka_mock_cluster_bootstraps": (_TEXT, _POINTER),
+    "rd_kafka_mock_topic_create": (_INT, _POINTER, _TEXT, _INT, _INT),
+    "rd_kafka_mock_topic_set_error": (None, _POINTER, _TEXT, _INT),
+    "rd_kafka_mock_push_request_errors_array": (None, _POINTER, _API, _SIZE, ctypes.POINTER(_INT)),
+    "rd_kafka_mock_clear_request_errors": (None, _POINTER, _API),
+    "rd_kafka_mock_broker_set_rtt": (_INT, _POINTER, _BROKER, _INT),
+    "rd_kafka_mock_broker_set_down": (_INT, _POINTER, _BROKER),
+    "rd_kafka_mock_broker_set_up": (_INT, _POINTER, _BROKER),
+}
