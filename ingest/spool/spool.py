@@ -38,12 +38,13 @@ class Spool:
         data_dir: Path,
         max_bytes: int,
         *,
-        fsynced: Callable[[float], None] = lambda seconds: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.folder = Folder(data_dir)
         self.store = Store(self.folder, max_bytes)
-        self._max_bytes, self._fsynced, self._clock = max_bytes, fsynced, clock
+        #: Is told how long each write took, with its fsync.
+        self.fsynced: Callable[[float], None] = lambda seconds: None
+        self._max_bytes, self._clock = max_bytes, clock
         self._thread = ThreadPoolExecutor(1, "forebay-spool")
         self._waiting: deque[tuple[Put, Done]] = deque()
         self._is_writing = False
@@ -54,6 +55,11 @@ class Spool:
     async def open(self) -> None:
         """Raises `SpoolUnavailable` where nothing can be kept on this disk."""
         await self.run(self.store.open)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened."""
+        return hasattr(self.store, "counts")
 
     @property
     def counts(self) -> Counts:
@@ -96,7 +102,7 @@ class Spool:
     def _written(
         self, batch: Sequence[tuple[Put, Done]], began: float, writing: "Future[list[int | SpoolUnavailable]]"
     ) -> None:
-        self._fsynced(self._clock() - began)
+        self.fsynced(self._clock() - began)
         error = writing.exception()
         # Whatever went wrong, each of them waits for an answer.
         outcomes = [SpoolUnavailable(repr(error)) for _ in batch] if error else writing.result()
@@ -135,6 +141,6 @@ class Spool:
     async def close(self) -> None:
         """Keep what was put so far, then let go. Idempotent."""
         await self._idle.wait()
-        if hasattr(self.store, "counts"):
+        if self.is_open:
             await self.run(self.store.close)
         self._thread.shutdown(wait=False)

@@ -168,8 +168,23 @@ class Store:
         found: list[Head] = []
         for number in self._folder.numbers():
             if (number + 1) * RECORDS_A_FILE > after and len(found) < limit:
-                found += self._file(number).heads(after, limit - len(found))
+                found += self._heads_in(number, after, limit - len(found))
         return [head for head in found if head.seq not in self._gone]
+
+    def _heads_in(self, number: int, after: int, limit: int) -> list[Head]:
+        try:
+            return self._file(number).heads(after, limit)
+        except sqlite3.DatabaseError as error:
+            self._set_aside(number, error)
+            return []
+
+    def _set_aside(self, number: int, error: sqlite3.DatabaseError) -> None:
+        """A file that can't be read must not keep the others from being drained, nor new ones from being written."""
+        if not breaks(error):
+            raise error
+        if number > self.counts.closed:
+            log.error("a file of the spool is damaged: see `forebay spool verify`", number=number, error=str(error))
+            self.counts.closed = number
 
     def load(self, seqs: Iterable[int]) -> list[Kept]:
         """The records of these numbers, in order."""
@@ -218,6 +233,7 @@ class Store:
         if number > self.counts.closed and self._folder.file(number).stat().st_size < _LARGE_BYTES:
             return False
         after = 0
+        # A damaged file raises here, and stays for `verify`.
         while heads := self._file(number).heads(after, 1000):
             if any(head.seq not in self._gone for head in heads):
                 return False
@@ -232,13 +248,26 @@ class Store:
     def _recount(self) -> None:
         total: dict[str, Held] = {}
         for number in self._folder.numbers():
-            for key, held in self._file(number).held().items():
+            for key, held in self._held_in(number).items():
                 before = total.get(key, Held(records=0, size=0))
                 total[key] = Held(records=before.records + held.records, size=before.size + held.size)
         self.counts.replace(total)
 
+    def _held_in(self, number: int) -> dict[str, Held]:
+        try:
+            return self._file(number).held()
+        except sqlite3.DatabaseError as error:
+            self._set_aside(number, error)
+            return {}
+
     def _owners(self) -> set[str]:
-        return {owner for number in self._folder.numbers() for owner in self._file(number).owners()}
+        owners: set[str] = set()
+        for number in self._folder.numbers():
+            try:
+                owners |= self._file(number).owners()
+            except sqlite3.DatabaseError as error:
+                self._set_aside(number, error)
+        return owners
 
     def _drop(self, number: int) -> None:
         if file := self._files.pop(number, None):

@@ -8,7 +8,7 @@ from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from forebay.queues.contract import Position, Record
+from forebay.queues.contract import Delivery, Position, Record
 from forebay.queues.errors import QueueError, QueueUnavailable
 
 from .clients import Clients
@@ -40,7 +40,7 @@ class KafkaProducer:
         self._faults = Faults()
         self._client = clients.producer(self._faults, self._read_statistics)
         self._in_flight = 0
-        self._held: list[tuple[str, Record, asyncio.Future[Position]]] = []
+        self._held: list[tuple[str, Record, Delivery]] = []
         self._idle = asyncio.Event()
         self._idle.set()
         self._next_look: asyncio.TimerHandle | None = None
@@ -52,18 +52,21 @@ class KafkaProducer:
 
     async def send(self, stream: str, record: Record) -> Position:
         """As in the contract."""
+        delivered: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self.submit(stream, record, delivered)
+        return await delivered
+
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+        """As in the contract."""
         if self._is_closed:
             raise QueueUnavailable("this producer was closed")
-        loop = asyncio.get_running_loop()
-        delivered: asyncio.Future[Position] = loop.create_future()
         if not self._held:
-            loop.call_soon(self._produce_held)
-        self._held.append((stream, record, delivered))
+            asyncio.get_running_loop().call_soon(self._produce_held)
+        self._held.append((stream, record, delivery))
         self._in_flight += 1
         if self._in_flight == 1:
             self._idle.clear()
             self._look_in(_LOOK_S)
-        return await delivered
 
     def _produce_held(self) -> None:
         held, self._held = self._held, []
@@ -91,9 +94,7 @@ class KafkaProducer:
         except KafkaException as error:
             raise of_record(cause(error), stream, self._faults) from error
 
-    def _report(
-        self, stream: str, delivered: "asyncio.Future[Position]", error: KafkaError | None, message: Message
-    ) -> None:
+    def _report(self, stream: str, delivered: Delivery, error: KafkaError | None, message: Message) -> None:
         self._in_flight -= 1
         # It may be done already: a call that was cancelled doesn't take its record back.
         if delivered.done():
