@@ -249,6 +249,11 @@ class Drain:
             async with asyncio.timeout(self._look_s):
                 await self._moved.wait()
 
+    @property
+    def left_alone(self) -> int:
+        """How many records neither queue nor quarantine takes."""
+        return len(self._stuck)
+
     def stop(self) -> None:
         """Send no more. What is under way may still arrive. Idempotent."""
         if self._running:
