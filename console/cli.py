@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import dead, topics
+from . import dead, spool, topics
 from .doctor import doctor
 from .failures import told
 from .handlers import handlers
@@ -49,6 +49,7 @@ def build() -> typer.Typer:
     app.add_typer(dead.commands("dead"), name="dead", help="What was given up: list, show, replay, discard.")
     app.add_typer(dead.commands("quarantine"), name="quarantine", help="Calls that could not be read.")
     app.add_typer(topics.commands(), name="topics", help="What the queue needs: plan, ensure, grow.")
+    app.add_typer(spool.commands(), name="spool", help="What waits on this host for the queue: status, drain, verify.")
     return app
 
 

@@ -37,8 +37,11 @@ from .registration import Registration
 from .request import RECEIVE, REQUEST_ID, SENT, PortalRequest, new_request_id, request_id_of
 from .seal import Sealer
 from .settings import EndpointSettings, IngestSettings
+from .spool.spool import Spool
 
 log = structlog.get_logger(__name__)
+
+_MS = 1000
 
 #: What a sender that tries again should leave between two attempts.
 _RETRY_AFTER_S = "5"
@@ -157,7 +160,7 @@ class OpenApi:
 
 
 class Lifespan:
-    """Opens the queue when the worker starts, after the fork, and closes it when the last call is answered."""
+    """Opens queue and spool when the worker starts, after the fork; closes them when the last call is answered."""
 
     def __init__(
         self, outlet: Outlet, health: Health, registration: Registration | None, metrics: IngestMetrics
@@ -165,7 +168,7 @@ class Lifespan:
         self._outlet, self._health, self._registration, self._metrics = outlet, health, registration, metrics
 
     async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
-        """Open the queue; readiness tells when it is there."""
+        """Open them; readiness tells when they are there."""
         await self._outlet.open()
         if self._registration:
             self._registration.open()
@@ -190,11 +193,24 @@ class Ingest:
 
 
 def create_app(
-    settings: IngestSettings, queue: Queue, *, registry: Registry | None = None, multiprocess_dir: str | None = None
+    settings: IngestSettings,
+    queue: Queue,
+    *,
+    spool: Spool | None = None,
+    registry: Registry | None = None,
+    multiprocess_dir: str | None = None,
 ) -> Ingest:
-    """Put the ingest together. Connects to nothing; the queue is opened when the server starts the application."""
+    """Put the ingest together. Connects to nothing: queue and spool are opened when the server starts it."""
     metrics = IngestMetrics(multiprocess_dir=multiprocess_dir)
-    outlet = Outlet(queue, topic=settings.topic, partitions=settings.partitions)
+    if spool:
+        metrics.watch(spool)
+    outlet = Outlet(
+        queue,
+        topic=settings.topic,
+        partitions=settings.partitions,
+        spool=spool,
+        deadline_s=settings.ack_deadline_ms / _MS,
+    )
     codec = new_codec()
     registration = Registration(registry, Teacher(codec, registry, settings.topic)) if registry else None
     health = Health(outlet, registration)

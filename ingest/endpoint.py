@@ -28,6 +28,10 @@ from .uuid7 import uuid7
 log = structlog.get_logger(__name__)
 
 JSON = "application/json"
+
+#: How it ended → what its sender is told.
+_STATUSES = {"accepted": b"accepted", "spooled": b"accepted", "quarantined": b"quarantined"}
+
 _HELLO = b'{"status":"ok","detail":"Forebay takes the events of Bitrix24 here, by POST"}'
 
 
@@ -69,9 +73,9 @@ class Endpoint:
         refuse_synchronous(form.fields)
         sender = self._gate.admit(auth_of(form), address_of(rest, request.query_sent))
         receipt = self._receive(request)
-        status = await self._keep(form, sender, receipt)
-        self._counters.answered(status, request.seconds)
-        response.data = b'{"status":"%b","id":"%b"}' % (status.encode(), receipt.id.encode())
+        outcome = await self._keep(form, sender, receipt)
+        self._counters.answered(outcome, request.seconds)
+        response.data = b'{"status":"%b","id":"%b"}' % (_STATUSES[outcome], receipt.id.encode())
 
     async def on_get(self, request: PortalRequest, response: Response, rest: str = "") -> None:
         """Bitrix24 and people look whether somebody is there. Queues nothing."""
@@ -85,12 +89,12 @@ class Endpoint:
 
     async def _keep(self, form: Form, sender: Sender, receipt: Receipt) -> str:
         try:
-            await self._send(self._outlet.topic, self._seal(form, sender, receipt))
+            spooled = await self._send(self._outlet.topic, self._seal(form, sender, receipt))
         except Unreadable as error:
             return await self._quarantine(form, sender, receipt, error.reason, str(error))
         except RecordRefused as error:
             return await self._quarantine(form, sender, receipt, "refused_by_queue", str(error))
-        return "accepted"
+        return "spooled" if spooled else "accepted"
 
     def _seal(self, form: Form, sender: Sender, receipt: Receipt) -> Record:
         self._check_readable(form)
@@ -113,9 +117,13 @@ class Endpoint:
         log.warning("a call went to quarantine", portal=sender.portal, id=receipt.id, reason=reason, detail=detail)
         return "quarantined"
 
-    async def _send(self, stream: str, record: Record) -> None:
+    async def _send(self, stream: str, record: Record) -> bool:
+        """Whether it is the spool that has the record."""
         started = time.perf_counter()
+        spooled = False
         try:
-            await self._outlet.send(stream, record)
+            spooled = await self._outlet.send(stream, record)
+            return spooled
         finally:
-            self._counters.acknowledged(time.perf_counter() - started)
+            if not spooled:
+                self._counters.acknowledged(time.perf_counter() - started)

@@ -1,6 +1,7 @@
 """Is the ingest alive, and may calls be sent to it?"""
 
 import asyncio
+from collections.abc import Mapping
 
 import orjson
 from falcon.asgi import Response
@@ -14,16 +15,22 @@ from .request import PortalRequest
 #: The part without which events are taken all the same.
 _REGISTRY = "schema_registry"
 
-#: A queue that needs longer to say that it is there, is not.
+#: Of these two, one that takes events is enough.
+_QUEUE, _SPOOL = "queue", "spool"
+
+#: A queue that needs longer to say that it is there, is not. With a spool nothing hangs on it, and a probe that waits
+#: for a second, as Kubernetes' do, gets its answer.
 _CHECK_S = 2.0
+_CHECK_WITH_SPOOL_S = 0.5
 
 
 class Health:
-    """Whether this worker is on its way out, and whether its queue would take an event."""
+    """Whether this worker is on its way out, and whether its queue or its spool would take an event."""
 
     def __init__(self, outlet: Outlet, registration: Registration | None = None) -> None:
         self._outlet, self._registration = outlet, registration
         self._stopping = False
+        self._check_s = _CHECK_WITH_SPOOL_S if outlet.spool else _CHECK_S
 
     def stop(self) -> None:
         """From now on nobody should send new calls; those that come are still taken."""
@@ -32,17 +39,23 @@ class Health:
     async def queue_state(self) -> str:
         """`ok`, or why the queue takes nothing."""
         try:
-            async with asyncio.timeout(_CHECK_S):
+            async with asyncio.timeout(self._check_s):
                 await self._outlet.check()
         except QueueError as error:
             return str(error) or type(error).__name__
         except TimeoutError:
-            return f"the queue did not answer within {_CHECK_S:g} s"
+            return f"the queue did not answer within {self._check_s:g} s"
         return "ok"
+
+    def takes_events(self, parts: Mapping[str, str]) -> bool:
+        """Whether a call that comes now would be kept."""
+        return parts["process"] == "ok" and (parts[_QUEUE] == "ok" or bool(self._outlet.spool_state))
 
     async def readiness(self) -> dict[str, str]:
         """The state of each part."""
-        parts = {"process": "stopping" if self._stopping else "ok", "queue": await self.queue_state()}
+        parts = {"process": "stopping" if self._stopping else "ok", _QUEUE: await self.queue_state()}
+        if self._outlet.spool:
+            parts[_SPOOL] = self._outlet.spool_state or self._outlet.spool_why_not
         if self._registration:
             parts[_REGISTRY] = self._registration.state
         return parts
@@ -65,10 +78,10 @@ class Ready:
         self._health = health
 
     async def on_get(self, request: PortalRequest, response: Response) -> None:
-        """200 when the queue would take an event now and the process is not stopping; 503 otherwise."""
+        """200 when queue or spool would take an event now and the process is not stopping; 503 otherwise."""
         parts = await self._health.readiness()
-        ill = {part for part, state in parts.items() if state != "ok"}
-        status = "ok" if not ill else "degraded" if ill == {_REGISTRY} else "failing"
+        is_well = all(state == "ok" for state in parts.values())
+        status = "ok" if is_well else "degraded" if self._health.takes_events(parts) else "failing"
         response.status = 503 if status == "failing" else 200
         response.data = orjson.dumps({"status": status, "parts": parts})
 

@@ -1,8 +1,9 @@
 """What the ingest counts. No label ever names a portal: there may be 100,000, and anybody can make up more."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import time
 from typing import cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -12,9 +13,18 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from forebay.schemas.names import METRICS_PREFIX
 
 from .durations import Durations
+from .spool.spool import Spool
 
 #: The outcomes of a request, as the interface lists them.
 OUTCOMES = ("accepted", "spooled", "quarantined", "refused_auth", "refused_input", "refused_full")
+
+#: What the spool shows, beside how long its writes take.
+_SPOOL = {
+    "records": "Events that the spool holds for the queue",
+    "bytes": "Their bytes",
+    "oldest_seconds": "The age of the oldest",
+}
+_MS = 1000
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -63,8 +73,8 @@ def exposition_of(folder: str) -> bytes:
 class IngestMetrics:
     """The ingest's metrics, registered. In several processes they are added up when they are asked for."""
 
-    def __init__(self, *, multiprocess_dir: str | None = None) -> None:
-        self._multiprocess_dir = multiprocess_dir
+    def __init__(self, *, multiprocess_dir: str | None = None, clock: Callable[[], float] = time) -> None:
+        self._multiprocess_dir, self._clock = multiprocess_dir, clock
         registry = self._registry = CollectorRegistry()
         prefix = METRICS_PREFIX
         self.requests = Counter(
@@ -82,15 +92,37 @@ class IngestMetrics:
         self.queue_ack_seconds = Durations(
             f"{prefix}_queue_ack_seconds", "From sending to the queue's word", buckets=_SECONDS, registry=registry
         )
+        self.spool_fsync_seconds = Durations(
+            f"{prefix}_spool_fsync_seconds", "Of one write of the spool", buckets=_SECONDS, registry=registry
+        )
+        self._spool: Spool | None = None
+        self._spool_gauges = {
+            name: Gauge(f"{prefix}_spool_{name}", text, registry=registry, multiprocess_mode="mostrecent")
+            for name, text in _SPOOL.items()
+        }
         build = Gauge(
             f"{prefix}_build_info", "1, by version", ["version"], registry=registry, multiprocess_mode="mostrecent"
         )
         self.version = _version()
         build.labels(self.version).set(1)
 
+    def watch(self, spool: Spool) -> None:
+        """Show the spool of this host: it is the same for all workers."""
+        self._spool = spool
+        spool.fsynced = self.spool_fsync_seconds.took
+
+    def _look_at_spool(self) -> None:
+        if self._spool is None or not self._spool.is_open:
+            return
+        counts = self._spool.counts
+        since = max(0.0, self._clock() - counts.oldest_ms / _MS) if counts.oldest_ms else 0.0
+        for name, value in (("records", counts.records), ("bytes", counts.size), ("oldest_seconds", since)):
+            self._spool_gauges[name].set(value)
+
     def exposition(self) -> bytes:
         """The metrics of all workers in Prometheus' text format."""
         self.flush()
+        self._look_at_spool()
         if self._multiprocess_dir is None:
             return generate_latest(self._registry)
         return exposition_of(self._multiprocess_dir)
@@ -99,6 +131,7 @@ class IngestMetrics:
         """Hand over what was gathered; after it, the files of the metrics have every call."""
         self.answer_seconds.flush()
         self.queue_ack_seconds.flush()
+        self.spool_fsync_seconds.flush()
 
 
 def _version() -> str:

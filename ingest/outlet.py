@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 
@@ -9,31 +10,79 @@ from forebay.queues.contract import Producer, Queue, Record
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.schemas import names
 
+from .spool.breaker import Breaker
+from .spool.drain import Drain
+from .spool.errors import SpoolUnavailable
+from .spool.passage import Passage
+from .spool.spool import Spool
+
 log = structlog.get_logger(__name__)
 
-#: Between two attempts to make the streams.
+#: Between two attempts to make the streams, or to open the spool.
 _RETRY_S = 1.0
+
+#: At a stop, what was sent may be acknowledged for so long; then its place is the spool.
+_FLUSH_S = 2.0
 
 
 class Outlet:
-    """Sends records, and knows whether the queue would take them. Used on one event loop."""
+    """Sends records, and knows whether they would be kept. Used on one event loop.
+
+    Without a spool a record waits for the queue for as long as it takes.
+    """
 
     def __init__(
-        self, queue: Queue, *, topic: str, partitions: int, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self,
+        queue: Queue,
+        *,
+        topic: str,
+        partitions: int,
+        spool: Spool | None = None,
+        deadline_s: float = 0.5,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.topic = topic
         self.quarantine = names.quarantine(topic)
+        self.spool = spool
         self._queue = queue
         self._partitions = partitions
+        self._deadline_s = deadline_s
         self._sleep = sleep
         self._producer: Producer | None = None
-        self._opening: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._why_not = "the queue is not open yet"
+        self._spool_why_not = "not open yet"
+        self._breaker: Breaker | None = None
+        self._passage: Passage | None = None
+        self._drain: Drain | None = None
 
     async def open(self) -> None:
         """Make the producer, here in the worker since it may not cross a fork, and see to the streams meanwhile."""
         self._producer = self._queue.producer()
-        self._opening = asyncio.create_task(self._make_streams())
+        if self.spool and not await self._opened(self.spool, self._producer):
+            self._tasks.append(asyncio.create_task(self._open_again(self.spool, self._producer)))
+        self._tasks.append(asyncio.create_task(self._make_streams()))
+
+    async def _opened(self, spool: Spool, producer: Producer) -> bool:
+        try:
+            await spool.open()
+        except SpoolUnavailable as error:
+            if str(error) != self._spool_why_not:
+                log.error("there is no spool: while the queue takes nothing, calls get 503", error=str(error))
+            self._spool_why_not = str(error)
+            return False
+        self._spool_why_not = ""
+        breaker = self._breaker = Breaker(lambda: spool.counts.acknowledged)
+        if self._why_not:
+            breaker.open(self._why_not)
+        self._passage = Passage(producer, spool, breaker, deadline_s=self._deadline_s)
+        self._drain = Drain(spool, producer, breaker, quarantine=self.quarantine)
+        self._drain.start()
+        return True
+
+    async def _open_again(self, spool: Spool, producer: Producer) -> None:
+        while not await self._opened(spool, producer):
+            await self._sleep(_RETRY_S)
 
     async def _make_streams(self) -> None:
         while True:
@@ -45,28 +94,63 @@ class Outlet:
                 await self._sleep(_RETRY_S)
             else:
                 self._why_not = ""
+                if self._breaker:
+                    self._breaker.close()
                 log.info("the queue is open", topic=self.topic, made=made)
                 return
 
-    def send(self, stream: str, record: Record) -> Awaitable[object]:
-        """Done once the record is kept; see `Producer.send` for what it raises.
+    async def send(self, stream: str, record: Record) -> bool:
+        """Return once the record is kept: False by the queue, True by the spool.
 
-        However long it takes: a record that may still be kept is never told as failed. (The spool's place.)
+        Raises `RecordRefused` when the queue never takes it, `QueueUnavailable` when it is surely kept nowhere. A
+        record that may still be kept is never told as failed.
         """
+        if self._passage is not None:
+            return await self._passage.send(stream, record)
         if self._producer is None:
             raise QueueUnavailable(self._why_not)
-        return self._producer.send(stream, record)
+        await self._producer.send(stream, record)
+        return False
 
     async def check(self) -> None:
         """Raise `QueueUnavailable`, with the reason, unless the queue would take a record now."""
         if self._producer is None or self._why_not:
             raise QueueUnavailable(self._why_not)
+        if self._breaker and self._breaker.is_open:
+            raise QueueUnavailable(self._breaker.why)
         await self._producer.check()
 
+    @property
+    def spool_state(self) -> str:
+        """`ok`, or how much it holds; empty where there is none that would take an event."""
+        if self.spool is None or self._passage is None or self.spool.why_not:
+            return ""
+        records = self.spool.counts.records
+        return f"holds {records} events for the queue" if records else "ok"
+
+    @property
+    def spool_why_not(self) -> str:
+        """Why the spool would take nothing."""
+        return self._spool_why_not or (self.spool.why_not if self.spool else "")
+
     async def close(self) -> None:
-        """Let what is being sent come to its end, then let go of the queue. Idempotent."""
-        if self._opening:
-            self._opening.cancel()
+        """Let what is being sent come to its end, in the queue or in the spool, then let go of both. Idempotent."""
+        for task in self._tasks:
+            task.cancel()
+        if self._passage and self._drain:
+            self._drain.stop()
+            self._passage.close()
         if self._producer:
-            await self._producer.close()
+            await self._close_producer(self._producer)
+        if self.spool and self._drain:
+            await self._drain.close()
+            await self.spool.close()
         await self._queue.close()
+
+    async def _close_producer(self, producer: Producer) -> None:
+        if self._passage is None:
+            return await producer.close()
+        # What the queue has not decided about by then is in the spool.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FLUSH_S):
+                await producer.close()

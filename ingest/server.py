@@ -22,6 +22,7 @@ from .health import Health
 from .metrics import IngestMetrics
 from .ports import by_port
 from .settings import IngestSettings
+from .spool.opening import open_spool
 from .worker import PortalWorker
 
 #: A worker whose loop stands still for so long is replaced. Longer than any wait that a call may cause.
@@ -114,7 +115,13 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def load(self) -> Any:
         """The application, made in each worker after the fork."""
         queue, registry = open_queue(self.settings), open_registry(self.settings)
-        ingest = create_app(self.settings, queue, registry=registry, multiprocess_dir=self._multiprocess_dir)
+        ingest = create_app(
+            self.settings,
+            queue,
+            spool=open_spool(self.settings),
+            registry=registry,
+            multiprocess_dir=self._multiprocess_dir,
+        )
         self._health, self._metrics = ingest.health, ingest.metrics
         _collect_rarely()
         return by_port(ingest, self.settings.metrics_bind)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from forebay.queues.errors import QueueError
 from forebay.queues.findings import Finding, Needs
 from forebay.schemas.quick_value import quick_value
 
@@ -110,6 +111,19 @@ class Bounds:
     end: int
 
 
+class Delivery(Protocol):
+    """Is told once, on the event loop, what became of a record. A future is one."""
+
+    def done(self) -> bool:
+        """Whether nobody wants to know any more; then it is not told."""
+
+    def set_result(self, position: Position, /) -> None:
+        """The record is kept."""
+
+    def set_exception(self, error: QueueError, /) -> None:
+        """The record is surely not kept, for one of the reasons of `Producer.send`."""
+
+
 class Producer(Protocol):
     """Writes records. Used on one event loop; concurrent calls are expected, and are batched."""
 
@@ -119,6 +133,12 @@ class Producer(Protocol):
         The order is that in which the calls first ran (`create_task` in order is enough). Raises `RecordRefused` when
         this record can never be taken, `QueueUnavailable` when it was surely not kept, `UnknownStream`. While it may
         still be kept, it does not return: cancelling the call does not take the record back.
+        """
+
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+        """Begin what `send` does, in the order of the calls, for one who does not always wait until its end.
+
+        What is known at once is raised, as by `send`; then the delivery is told nothing.
         """
 
     async def check(self) -> None:

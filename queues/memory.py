@@ -12,6 +12,7 @@ from forebay.queues.contract import (
     Bounds,
     Commit,
     Consumer,
+    Delivery,
     GroupState,
     Inspector,
     PlacedRecord,
@@ -114,6 +115,12 @@ class MemoryProducer:
 
     async def send(self, stream: str, record: Record) -> Position:
         """As in the contract."""
+        delivered: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self.submit(stream, record, delivered)
+        return await delivered
+
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+        """As in the contract."""
         logs = self._queue.partitions(stream)
         partition = partition_of(record.key, len(logs))
         log = logs[partition]
@@ -130,7 +137,7 @@ class MemoryProducer:
             )
         )
         self._queue.written.set()
-        return Position(partition=partition, offset=offset)
+        delivery.set_result(Position(partition=partition, offset=offset))
 
     async def check(self) -> None:
         """As in the contract."""

@@ -10,7 +10,7 @@ from itertools import count
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from forebay.queues.contract import Position, Record
+from forebay.queues.contract import Delivery, Position, Record
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
 
 from .clients import Clients
@@ -53,7 +53,7 @@ class KafkaProducer:
         self._clients, self._topics, self._sleep = clients, topics, sleep
         self._numbers = count()
         #: What was sent and not reported yet, in the order of the calls.
-        self._due: dict[int, tuple[str, Record, asyncio.Future[Position]]] = {}
+        self._due: dict[int, tuple[str, Record, Delivery]] = {}
         self._held: list[int] = []
         self._idle = asyncio.Event()
         self._idle.set()
@@ -73,19 +73,22 @@ class KafkaProducer:
 
     async def send(self, stream: str, record: Record) -> Position:
         """As in the contract."""
+        delivered: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self.submit(stream, record, delivered)
+        return await delivered
+
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+        """As in the contract."""
         if self._is_closed:
             raise QueueUnavailable("this producer was closed")
-        loop = asyncio.get_running_loop()
-        delivered: asyncio.Future[Position] = loop.create_future()
         number = next(self._numbers)
         if not self._held:
-            loop.call_soon(self._produce_held)
+            asyncio.get_running_loop().call_soon(self._produce_held)
         self._held.append(number)
-        self._due[number] = stream, record, delivered
+        self._due[number] = stream, record, delivery
         if len(self._due) == 1:
             self._idle.clear()
             self._look_in(_LOOK_S)
-        return await delivered
 
     def _produce_held(self) -> None:
         if self._is_spent:

@@ -5,11 +5,11 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from sqlalchemy import Connection, update
 
-from forebay.queues.contract import Position, Record
+from forebay.queues.contract import Delivery, Position, Record
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
 from forebay.schemas.portal import partition_of
 
@@ -49,7 +49,7 @@ class _Sent:
     stream: str
     record: Record
     headers: bytes
-    answer: "asyncio.Future[Position]"
+    delivery: Delivery
 
     def row(self, place: Place, offset: int) -> Row:
         """The record as it stands at this place."""
@@ -71,14 +71,18 @@ class SqlProducer:
 
     async def send(self, stream: str, record: Record) -> Position:
         """As in the contract; a record has at most 64 MiB."""
+        answer: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self.submit(stream, record, answer)
+        return await answer
+
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+        """As in the contract."""
         headers = _checked(record)
         if self._closed:
             raise QueueUnavailable(f"this producer of {self._database.name} was closed")
-        answer: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Sent(stream=stream, record=record, headers=headers, answer=answer))
+        self._waiting.append(_Sent(stream=stream, record=record, headers=headers, delivery=delivery))
         if self._idle.is_set():
             self._write_soon()
-        return await answer
 
     async def check(self) -> None:
         """As in the contract: a transaction of its own goes to the disk."""
@@ -106,11 +110,12 @@ class SqlProducer:
         # In the loop's next turn, for all that is sent in this one. To wake the thread for each record would cost as
         # much as everything else, as loop and thread then fight for the GIL.
         self._idle.clear()
-        asyncio.get_running_loop().call_soon(self._thread.post, self._write_waiting)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._thread.post, partial(self._write_waiting, loop))
 
-    def _write_waiting(self) -> None:
+    def _write_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
         batch = self._take_batch()
-        tell(batch[0].answer.get_loop(), self._written, batch, self._write(batch))
+        tell(loop, self._written, batch, self._write(batch))
 
     def _written(self, batch: Sequence[_Sent], outcomes: "Sequence[Position | QueueError]") -> None:
         self._idle.set()
@@ -184,9 +189,9 @@ def _answer(batch: Sequence[_Sent], outcomes: "Sequence[Position | QueueError]")
         # Whoever was cancelled has stopped waiting, and left us an answer that is done.
         with suppress(asyncio.InvalidStateError):
             if isinstance(outcome, QueueError):
-                sent.answer.set_exception(outcome)
+                sent.delivery.set_exception(outcome)
             else:
-                sent.answer.set_result(outcome)
+                sent.delivery.set_result(outcome)
 
 
 def _copy(error: Exception) -> QueueError:

@@ -13,7 +13,7 @@ from falcon.asgi import Request, Response
 
 from forebay.ingest import server
 from forebay.ingest.settings import IngestSettings
-from forebay.queues.contract import Position, Queue, Record
+from forebay.queues.contract import Delivery, Position, Queue, Record
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 
@@ -70,6 +70,10 @@ class NowhereProducer:
     async def send(self, stream: str, record: Record) -> Position:
         """Forget it."""
         return Position(partition=0, offset=0)
+
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+        """Forget it."""
+        delivery.set_result(Position(partition=0, offset=0))
 
     async def check(self) -> None:
         """Always there."""

@@ -2,12 +2,11 @@
 
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from forebay.queues.contract import Record, StoredRecord
+from forebay.queues.contract import Delivery, Record, StoredRecord
 from forebay.queues.errors import RecordRefused
 from forebay.queues.memory import MemoryProducer, MemoryQueue
 from forebay.schemas import names
@@ -23,10 +22,10 @@ KEY = b"k" * 32
 class RefusingProducer(MemoryProducer):
     """Takes nothing but quarantine, as a queue with a limit on records would."""
 
-    async def send(self, stream: str, record: Record) -> Any:
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
         if not stream.endswith(".quarantine"):
             raise RecordRefused("the record is larger than 1000 bytes")
-        return await super().send(stream, record)
+        super().submit(stream, record, delivery)
 
 
 class RefusingQueue(MemoryQueue):

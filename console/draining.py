@@ -1,0 +1,72 @@
+"""`forebay spool drain`: everything in a spool goes to the queue, by the same steps as in the ingest."""
+
+import asyncio
+import sys
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from forebay.ingest.spool.breaker import Breaker
+from forebay.ingest.spool.drain import Drain
+from forebay.ingest.spool.spool import Spool
+from forebay.queues.contract import Producer
+from forebay.queues.errors import QueueUnavailable
+from forebay.schemas import names
+
+from .errors import WrongUsage
+from .progress import progress
+from .reading import opened
+
+if TYPE_CHECKING:
+    from forebay.console.settings import Settings
+
+#: A queue that takes nothing for so long is not there: what is left stays in the spool.
+_PATIENCE_S = 30.0
+
+#: What is under way at the end may still be acknowledged for so long.
+_FLUSH_S = 5.0
+
+
+async def drained(settings: "Settings") -> dict[str, object]:
+    """How many records were sent, and how many are left: those that neither queue nor quarantine takes."""
+    if not (settings.data_dir / "spool").is_dir():
+        return {"sent": 0, "left": 0}
+    spool = Spool(settings.data_dir, settings.spool_max_bytes)
+    if not spool.folder.draining.take():
+        raise WrongUsage(f"an ingest drains {spool.folder.root} already; look with `forebay spool status`")
+    try:
+        await spool.open()
+        async with opened(settings) as queue:
+            await queue.ensure(names.streams(settings.topic), settings.partitions)
+            return await _drained(settings, spool, queue.producer())
+    finally:
+        spool.folder.draining.release()
+        await spool.close()
+
+
+async def _drained(settings: "Settings", spool: Spool, producer: Producer) -> dict[str, object]:
+    breaker = Breaker(lambda: spool.counts.acknowledged)
+    drain = Drain(spool, producer, breaker, quarantine=names.quarantine(settings.topic))
+    try:
+        await drain.begin()
+        await _all_sent(spool, drain)
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FLUSH_S):
+                await producer.close()
+        await drain.close()
+    return {"sent": drain.sent, "left": spool.counts.records}
+
+
+async def _all_sent(spool: Spool, drain: Drain) -> None:
+    sent, since = 0, monotonic()
+    with progress("draining", spool.counts.records, sys.stderr) as told:
+        while spool.counts.records > drain.left_alone:
+            await drain.step()
+            told(drain.sent)
+            if drain.sent > sent:
+                sent, since = drain.sent, monotonic()
+            if monotonic() - since > _PATIENCE_S:
+                raise QueueUnavailable(
+                    f"{spool.counts.records} events are still in the spool: the queue took none for {_PATIENCE_S:.0f} s"
+                )

@@ -1,0 +1,64 @@
+"""`forebay spool`: what waits on this host's disk for the queue."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .errors import FAILED
+from .invocation import invocation
+
+if TYPE_CHECKING:
+    from forebay.console.settings import Settings
+
+AsJson = Annotated[bool, typer.Option("--json", help="one object a line")]
+Of = Annotated[Path | None, typer.Option("--data-dir", help="of a former host, whose spool is left")]
+
+
+def commands() -> typer.Typer:
+    """The three commands."""
+    group = typer.Typer(no_args_is_help=True)
+
+    @group.command("status")
+    def _status(context: typer.Context, data_dir: Of = None, as_json: AsJson = False) -> None:
+        """Show how much waits, since when, and whether somebody drains it."""
+        from .output import show
+        from .spooled import status
+
+        show([status(_settings(context, data_dir))], as_json=as_json)
+
+    @group.command("drain")
+    def _drain(context: typer.Context, data_dir: Of = None, as_json: AsJson = False) -> None:
+        """Send all of it to the queue, in order. Refused while an ingest drains it."""
+        from .draining import drained
+        from .logs import set_up_logs
+        from .output import show
+        from .running import run
+
+        set_up_logs()
+        account = run(drained(_settings(context, data_dir)))
+        show([account], as_json=as_json)
+        if account["left"]:
+            raise typer.Exit(FAILED)
+
+    @group.command("verify")
+    def _verify(context: typer.Context, data_dir: Of = None, as_json: AsJson = False) -> None:
+        """Read everything, and compare the checksums. Exit status 1 when something is damaged."""
+        from .output import show
+        from .spooled import faults
+
+        found = list(faults(_settings(context, data_dir)))
+        show([*found], as_json=as_json, nothing="every record is whole")
+        if found:
+            raise typer.Exit(FAILED)
+
+    return group
+
+
+def _settings(context: typer.Context, data_dir: Path | None) -> "Settings":
+    called = invocation(context)
+    if data_dir is None:
+        return called.settings()
+    # The former host's folder is only read from: a queue in a file stays where it is by our own settings.
+    ours = called.settings()
+    return ours.model_copy(update={"data_dir": data_dir})

@@ -1,0 +1,89 @@
+"""What stands in a spool, read without changing it."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from time import time
+from typing import TYPE_CHECKING
+
+from forebay.ingest.spool.file import RECORDS_A_FILE, SpoolFile
+from forebay.ingest.spool.folder import Folder
+from forebay.ingest.spool.locks import is_free
+
+from .errors import WrongUsage
+from .output import Row
+
+if TYPE_CHECKING:
+    from forebay.console.settings import Settings
+
+#: Records read at once.
+_READ = 500
+_MS = 1000
+
+
+def status(settings: "Settings") -> dict[str, object]:
+    """One row about the whole spool."""
+    folder = _folder(settings)
+    records = size = 0
+    portals: set[str] = set()
+    oldest_ms: list[int] = []
+    damaged = False
+    for number in folder.numbers():
+        try:
+            with closing(SpoolFile(folder.file(number), number, only_read=True)) as file:
+                held = file.held()
+                oldest_ms += [head.timestamp_ms for head in file.heads(0, 1)]
+        except sqlite3.DatabaseError:
+            damaged = True
+            continue
+        portals |= held.keys()
+        records += sum(one.records for one in held.values())
+        size += sum(one.size for one in held.values())
+    return {
+        "records": records,
+        "bytes": size,
+        "portals": len(portals),
+        "oldest_s": max(0.0, time() - min(oldest_ms) / _MS) if oldest_ms else None,
+        "state": _state(folder, records, size / settings.spool_max_bytes, damaged=damaged),
+    }
+
+
+def _state(folder: Folder, records: int, part: float, *, damaged: bool) -> str:
+    if damaged or len(folder.numbers()) > 1:
+        return "broken"
+    if part >= 1:
+        return "full"
+    if not records:
+        return "empty"
+    return "orphaned" if is_free(folder.draining.path) else "draining"
+
+
+def faults(settings: "Settings") -> Iterator[Row]:
+    """A row for each file that SQLite can't read whole, and for each record that is not as it was written."""
+    folder = _folder(settings)
+    for number in folder.numbers():
+        try:
+            with closing(SpoolFile(folder.file(number), number, only_read=True)) as file:
+                yield from (_row(folder, number, None, words) for words in file.faults())
+                for seq in _damaged(file):
+                    yield _row(folder, number, seq % RECORDS_A_FILE, "its checksum is wrong")
+        except sqlite3.DatabaseError as error:
+            yield _row(folder, number, None, str(error))
+
+
+def _damaged(file: SpoolFile) -> Iterator[int]:
+    after = 0
+    while heads := file.heads(after, _READ):
+        whole = {kept.seq for kept in file.load([head.seq for head in heads]) if kept.is_whole}
+        yield from (head.seq for head in heads if head.seq not in whole)
+        after = heads[-1].seq
+
+
+def _row(folder: Folder, number: int, record: int | None, fault: str) -> Row:
+    return {"file": folder.file(number).name, "record": record, "fault": fault}
+
+
+def _folder(settings: "Settings") -> Folder:
+    if not settings.data_dir.is_dir():
+        raise WrongUsage(f"data_dir: there is no folder {settings.data_dir}")
+    return Folder(settings.data_dir)

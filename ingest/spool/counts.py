@@ -1,0 +1,136 @@
+"""What all processes of a host see of the spool at any moment, without a query: a small file in shared memory.
+
+Numbers are changed by whoever holds the lock for writing, before a record is answered and after it is gone from the
+spool. So they may be too high for a moment, or after a crash; they are never too low.
+"""
+
+import mmap
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+#: Portals share slots: whoever has the slot of a portal in the spool takes its way. A power of two.
+_SLOTS = 65_536
+
+#: Places in the header, each of 64 bits.
+_RECORDS, _BYTES, _ACKNOWLEDGED, _CLOSED, _OLDEST_MS, _STATE = range(6)
+_HEADER = 8
+_HEADER_BYTES = 8 * _HEADER
+_SLOT_BYTES = 4
+
+#: What can be wrong with the spool, as a number that every process sees.
+OK, FULL, BROKEN = range(3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a portal has in the spool."""
+
+    records: int
+    size: int
+
+
+class Counts:
+    """The numbers, mapped into this process."""
+
+    def __init__(self, path: Path) -> None:
+        size = _HEADER_BYTES + _SLOTS * _SLOT_BYTES
+        file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            # A hole that can't be filled on a full disk would end the process by SIGBUS.
+            os.posix_fallocate(file, 0, size)
+            self._map = mmap.mmap(file, size)
+        finally:
+            os.close(file)
+        view = memoryview(self._map)
+        self._numbers = view[:_HEADER_BYTES].cast("Q")
+        self._slots = view[_HEADER_BYTES:].cast("I")
+
+    def holds(self, key: str) -> bool:
+        """Whether the spool may have a record of the portal: then its next one goes behind it."""
+        return self._numbers[_RECORDS] != 0 and self._slots[crc32(key.encode()) % _SLOTS] != 0
+
+    @property
+    def records(self) -> int:
+        """How many records there are."""
+        return self._numbers[_RECORDS]
+
+    @property
+    def size(self) -> int:
+        """How many bytes they have."""
+        return self._numbers[_BYTES]
+
+    @property
+    def acknowledged(self) -> int:
+        """Grows when the queue has taken a record out of the spool."""
+        return self._numbers[_ACKNOWLEDGED]
+
+    def count_acknowledged(self) -> None:
+        """For the one process that drains."""
+        self._numbers[_ACKNOWLEDGED] += 1
+
+    @property
+    def closed(self) -> int:
+        """The file of this number, and those before it, are not written to any more."""
+        return self._numbers[_CLOSED]
+
+    @closed.setter
+    def closed(self, number: int) -> None:
+        self._numbers[_CLOSED] = number
+
+    @property
+    def state(self) -> int:
+        """`OK`, or what was wrong when somebody tried to write last."""
+        return self._numbers[_STATE]
+
+    @state.setter
+    def state(self, state: int) -> None:
+        self._numbers[_STATE] = state
+
+    @property
+    def oldest_ms(self) -> int:
+        """When the oldest record came, in milliseconds since the epoch; 0 without one. As the drainer last saw it."""
+        return self._numbers[_OLDEST_MS]
+
+    @oldest_ms.setter
+    def oldest_ms(self, timestamp_ms: int) -> None:
+        self._numbers[_OLDEST_MS] = timestamp_ms
+
+    def add(self, key: str, size: int) -> None:
+        """A record of the portal is about to be there."""
+        self._slots[crc32(key.encode()) % _SLOTS] += 1
+        self._numbers[_RECORDS] += 1
+        self._numbers[_BYTES] += size
+
+    def remove(self, key: str, size: int) -> None:
+        """A record of the portal is gone."""
+        slot = crc32(key.encode()) % _SLOTS
+        # Below zero there is nothing; a number that a crash has left too high is set right by `replace`.
+        self._slots[slot] = max(0, self._slots[slot] - 1)
+        self._numbers[_RECORDS] = max(0, self._numbers[_RECORDS] - 1)
+        self._numbers[_BYTES] = max(0, self._numbers[_BYTES] - size)
+
+    def replace(self, found: Mapping[str, Held]) -> None:
+        """Set everything to what was found. Nobody sees a slot lower than it is meanwhile."""
+        slots: dict[int, int] = {}
+        for key, held in found.items():
+            slot = crc32(key.encode()) % _SLOTS
+            slots[slot] = slots.get(slot, 0) + held.records
+        for slot, records in slots.items():
+            self._slots[slot] = records
+        self._numbers[_RECORDS] = sum(held.records for held in found.values())
+        self._numbers[_BYTES] = sum(held.size for held in found.values())
+        self._clear(slots)
+
+    def _clear(self, kept: Iterable[int]) -> None:
+        for slot in set(range(_SLOTS)).difference(kept):
+            if self._slots[slot]:
+                self._slots[slot] = 0
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._numbers.release()
+        self._slots.release()
+        self._map.close()

@@ -1,0 +1,266 @@
+"""From the spool into the queue: one process of the host does it, in the order of each portal."""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+
+from forebay.queues.contract import Delivery, Position, Producer
+from forebay.queues.errors import QueueError, RecordRefused
+
+from .breaker import Breaker
+from .file import RECORDS_A_FILE
+from .kept import Head, Kept
+from .lanes import Lanes
+from .owners import Owners
+from .refusals import quarantine_of
+from .spool import Spool
+
+log = structlog.get_logger(__name__)
+
+#: Between two looks at a spool in which nothing moves, and at the lock of the process that drains.
+_LOOK_S = 0.1
+_ELECT_S = 0.25
+
+#: Records under way at once, each of another portal; while the queue is not known to be there, a few try it.
+_WINDOW = 256
+_TRIES = 16
+
+#: Their bytes together, at most.
+_WINDOW_BYTES = 16 << 20
+
+#: Of so many records the places are known ahead: some 20 MB.
+_AHEAD = 50_000
+_READ = 2000
+
+#: After a failure nothing is sent for so long; it doubles from the first to the longest.
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 2.0
+
+
+class Departure:
+    """One record on its way from the spool to the queue, or to quarantine."""
+
+    __slots__ = ("drain", "head", "kept", "to_quarantine")
+
+    def __init__(self, drain: "Drain", head: Head, kept: Kept, *, to_quarantine: bool = False) -> None:
+        self.drain, self.head, self.kept, self.to_quarantine = drain, head, kept, to_quarantine
+
+    def done(self) -> bool:
+        """As in the contract: somebody always wants to know."""
+        return False
+
+    def set_result(self, position: Position, /) -> None:
+        """As in the contract."""
+        self.drain.arrived(self)
+
+    def set_exception(self, error: QueueError, /) -> None:
+        """As in the contract."""
+        self.drain.returned(self, error)
+
+
+class Drain:
+    """Used on one event loop. Waits for its turn, then sends for as long as the process lives."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        producer: Producer,
+        breaker: Breaker,
+        *,
+        quarantine: str,
+        look_s: float = _LOOK_S,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._spool, self._producer, self._breaker = spool, producer, breaker
+        self._quarantine, self._look_s, self._sleep = quarantine, look_s, sleep
+        self._owners = Owners(spool.folder)
+        self._lanes = Lanes()
+        self._read_to = 0
+        self._undecided: dict[int, Head] = {}
+        self._under_way: dict[int, Head] = {}
+        self._gone: list[Head] = []
+        #: What neither queue nor quarantine takes. It stays, and its neighbours go on.
+        self._stuck: set[int] = set()
+        self._pause_s = 0.0
+        self._not_before = 0.0
+        self._moved = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+        #: Records that have left the spool through this process.
+        self.sent = 0
+
+    def start(self) -> None:
+        """Begin to wait for our turn."""
+        self._running = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                while not self._spool.folder.draining.take():
+                    await self._sleep(_ELECT_S)
+                await self.begin()
+                while True:
+                    await self.step()
+            except Exception as error:  # whatever it is: events wait here, and are to go on when it has passed
+                log.error("the spool can't be drained just now", error=repr(error))
+                await self._sleep(_LONGEST_PAUSE_S)
+
+    async def begin(self) -> None:
+        """We have our turn, perhaps after another process: know nothing yet."""
+        # What went before may still have something under way; it would be sent twice.
+        while self._under_way:
+            await self._rest()
+        await self._delete()
+        await self._spool.run(self._spool.store.recount)
+        self._lanes, self._read_to = Lanes(), 0
+        self._undecided.clear()
+        self._stuck.clear()
+
+    async def step(self) -> None:
+        """Send what can be sent, delete what has arrived, and wait until something moves."""
+        self._moved.clear()
+        await self._read_on()
+        self._look_at_undecided()
+        await self._send()
+        await self._delete()
+        await self._rest()
+
+    async def _read_on(self) -> None:
+        known = len(self._lanes) + len(self._gone) + len(self._stuck)
+        while len(self._lanes) < _AHEAD and self._spool.counts.records > known:
+            heads = await self._spool.run(self._spool.store.heads, self._read_to, _READ)
+            for head in heads:
+                self._lanes.add(head)
+            if not heads:
+                break
+            self._read_to = heads[-1].seq
+            known += len(heads)
+        oldest = self._lanes.oldest
+        self._spool.counts.oldest_ms = oldest.timestamp_ms if oldest else 0
+
+    def _look_at_undecided(self) -> None:
+        for owner in {head.owner for head in self._undecided.values() if head.owner}:
+            self._owners.look(owner)
+        for head in list(self._undecided.values()):
+            is_gone = self._owners.is_gone(head.owner or "", head.seq)
+            if is_gone is not None:
+                del self._undecided[head.seq]
+                self._leave(head) if is_gone else self._lanes.again(head)
+
+    def _chosen(self) -> list[Head]:
+        """Whose turn it is, as far as the window allows."""
+        if asyncio.get_running_loop().time() < self._not_before:
+            return []
+        window = _TRIES if self._breaker.is_open else _WINDOW
+        chosen: list[Head] = []
+        size = sum(head.size for head in self._under_way.values())
+        while len(self._under_way) + len(chosen) < window and size < _WINDOW_BYTES and (head := self._lanes.take()):
+            if head.owner and self._owners.is_gone(head.owner, head.seq) is not False:
+                self._undecided[head.seq] = head
+            else:
+                chosen.append(head)
+                size += head.size
+        return chosen
+
+    async def _send(self) -> None:
+        chosen = self._chosen()
+        if not chosen:
+            return
+        self._under_way |= {head.seq: head for head in chosen}
+        try:
+            kept = {one.seq: one for one in await self._spool.run(self._spool.store.load, [one.seq for one in chosen])}
+        except BaseException:
+            for head in chosen:
+                del self._under_way[head.seq]
+            raise
+        for head in chosen:
+            if found := kept.get(head.seq):
+                self._depart(head, found)
+            else:
+                self._keep(head, "it can't be read any more")
+
+    def _depart(self, head: Head, kept: Kept) -> None:
+        if kept.is_whole:
+            self._submit(kept.stream, kept, Departure(self, head, kept))
+        else:
+            self._refuse(head, kept, "damaged_in_spool", "its checksum is wrong: the disk has changed it")
+
+    def _refuse(self, head: Head, kept: Kept, reason: str, detail: str) -> None:
+        log.warning("a record of the spool goes to quarantine", portal=head.key, reason=reason, detail=detail)
+        refused = Kept(
+            seq=kept.seq, stream=self._quarantine, record=quarantine_of(kept, reason, detail), is_whole=kept.is_whole
+        )
+        self._submit(self._quarantine, refused, Departure(self, head, kept, to_quarantine=True))
+
+    def _submit(self, stream: str, kept: Kept, delivery: Delivery) -> None:
+        try:
+            self._producer.submit(stream, kept.record, delivery)
+        except QueueError as error:
+            delivery.set_exception(error)
+
+    def arrived(self, departure: Departure) -> None:
+        """The queue has the record."""
+        self._spool.counts.count_acknowledged()
+        self._breaker.close()
+        self._pause_s = 0.0
+        self._under_way.pop(departure.head.seq, None)
+        self._leave(departure.head)
+
+    def returned(self, departure: Departure, error: QueueError) -> None:
+        """The queue surely has not got the record."""
+        head = departure.head
+        if not isinstance(error, RecordRefused):
+            self._breaker.open(str(error))
+            self._pause_s = min(self._pause_s * 2 or _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+            self._not_before = asyncio.get_running_loop().time() + self._pause_s
+            del self._under_way[head.seq]
+            self._lanes.again(head)
+        elif departure.to_quarantine or departure.kept.stream == self._quarantine:
+            self._keep(head, str(error))
+        else:
+            self._refuse(head, departure.kept, "refused_by_queue", str(error))
+
+    def _leave(self, head: Head) -> None:
+        self._gone.append(head)
+        self.sent += 1
+        self._lanes.done(head)
+        self._moved.set()
+
+    def _keep(self, head: Head, why: str) -> None:
+        log.error("a record stays in the spool; its neighbours go on", portal=head.key, number=head.seq, reason=why)
+        del self._under_way[head.seq]
+        self._stuck.add(head.seq)
+        self._lanes.done(head)
+        self._moved.set()
+
+    async def _delete(self) -> None:
+        gone, self._gone = self._gone, []
+        if not gone:
+            return
+        await self._spool.delete(gone)
+        oldest = self._lanes.oldest
+        if oldest is None or oldest.seq // RECORDS_A_FILE > gone[0].seq // RECORDS_A_FILE:
+            await self._spool.run(self._spool.store.tidy)
+
+    async def _rest(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._look_s):
+                await self._moved.wait()
+
+    @property
+    def left_alone(self) -> int:
+        """How many records neither queue nor quarantine takes."""
+        return len(self._stuck)
+
+    def stop(self) -> None:
+        """Send no more. What is under way may still arrive. Idempotent."""
+        if self._running:
+            self._running.cancel()
+
+    async def close(self) -> None:
+        """After the producer was closed: delete what has arrived, and let another process have its turn."""
+        with suppress(OSError, sqlite3.Error):
+            await self._delete()
+        self._spool.folder.draining.release()

@@ -1,0 +1,193 @@
+"""One SQLite file of the spool. Its methods block, and are called by one thread at a time."""
+
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from .counts import Held
+from .kept import Head, Kept, Put, columns_of, kept_of
+
+#: Numbers of records begin here in the file n with n times this, so that they grow over files too.
+RECORDS_A_FILE = 1 << 40
+
+#: A checkpoint moves so much at once from the log into the file.
+_CHECKPOINT_BYTES = 4 << 20
+
+#: Others hold SQLite's own lock for a moment only, as writers take turns by a lock of ours.
+_BUSY_S = 5.0
+
+#: What a record takes beside its own bytes; as in `Put.size`.
+_SIZE = "length(CAST(key AS BLOB)) + length(headers) + length(value) + 128"
+
+#: A deletion writes about so much to the log.
+_DELETED_BYTES = 512
+
+#: Rows of one INSERT at most: far below SQLite's 32,766 variables, and few distinct statements to prepare.
+_INSERT_ROWS = 256
+
+# One step of a statement lets go of the GIL once, and while the event loop is busy the thread gets it back only after
+# the switch interval (5 ms). So what is read or written in bulk crosses in one step, as in queues/sql/sqlite.py.
+_EACH = "json_each(?)"
+_GIVEN = f"(SELECT value FROM {_EACH})"  # noqa: S608 - our own constant
+_HEADS = f"""
+SELECT json_group_array(json_array(seq, hex(key), {_SIZE}, timestamp_ms, owner))
+FROM (SELECT * FROM record WHERE seq > ? ORDER BY seq LIMIT ?)
+"""  # noqa: S608 - our own constants
+_LOAD = f"""
+SELECT json_group_array(json_array(seq, hex(stream), hex(key), timestamp_ms, hex(headers), hex(value), checksum))
+FROM (SELECT * FROM record WHERE seq IN {_GIVEN} ORDER BY seq)
+"""  # noqa: S608 - our own constants
+
+_TABLE = """
+CREATE TABLE record (seq INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT, stream TEXT NOT NULL, key TEXT NOT NULL,
+    timestamp_ms INTEGER NOT NULL, headers BLOB NOT NULL, value BLOB NOT NULL, checksum INTEGER NOT NULL)
+"""
+
+#: SQLite's words for a file that must not be written to any more; the low byte of its error codes. A failed fsync is
+#: an IOERR: the kernel forgets what it could not write, so that a second fsync would succeed and mean nothing.
+_BREAKING = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN})
+_CODE = 0xFF
+
+
+@cache
+def _insert(rows: int) -> str:
+    columns = "owner, stream, key, timestamp_ms, headers, value, checksum"
+    return f"INSERT INTO record ({columns}) VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * rows)  # noqa: S608
+
+
+def breaks(error: sqlite3.Error) -> bool:
+    """Whether the file that gave this error may not be written to again."""
+    return getattr(error, "sqlite_errorcode", 0) & _CODE in _BREAKING
+
+
+class SpoolFile:
+    """Records, in the order in which they came."""
+
+    def __init__(self, path: Path, number: int, *, only_read: bool = False) -> None:
+        self.path, self.number = path, number
+        self._since_checkpoint = 0
+        mode = "ro" if only_read else "rw"
+        uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
+        # Each is used by one thread at a time; which one that is may change.
+        self._opened = sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            # FULL: COMMIT returns after an fsync of the log. Checkpoints are ours, as SQLite hides how its own ended.
+            self._opened.execute("PRAGMA synchronous = FULL")
+            self._opened.execute("PRAGMA wal_autocheckpoint = 0")
+        except BaseException:
+            self._opened.close()
+            raise
+
+    @classmethod
+    def create(cls, path: Path, number: int) -> "SpoolFile":
+        """A new, empty one. What is left of an attempt that failed is gone."""
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        path.touch(0o600)
+        made = cls(path, number)
+        try:
+            made._opened.execute("PRAGMA journal_mode = WAL")
+            with made.writing():
+                made._opened.execute(_TABLE)
+                first = number * RECORDS_A_FILE
+                made._opened.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('record', ?)", (first,))
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """A transaction: durable when the block was left, undone when it failed."""
+        self._opened.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._opened.execute("COMMIT")
+        except BaseException:
+            # After some errors SQLite has rolled back already.
+            if self._opened.in_transaction:
+                self._opened.execute("ROLLBACK")
+            raise
+
+    def insert(self, puts: Sequence[Put]) -> list[int]:
+        """The numbers of the records, in the order of the puts."""
+        seqs: list[int] = []
+        while len(seqs) < len(puts):
+            # Powers of two: nine statements serve every size, and stay prepared.
+            size = min(_INSERT_ROWS, 1 << ((len(puts) - len(seqs)).bit_length() - 1))
+            some = puts[len(seqs) : len(seqs) + size]
+            values = [value for put in some for value in (put.owner, *columns_of(put))]
+            last = self._opened.execute(_insert(size), values).lastrowid or 0
+            # Nobody else writes meanwhile, so the numbers of one statement have no gap.
+            seqs += range(last - size + 1, last + 1)
+        self._since_checkpoint += sum(put.size for put in puts)
+        return seqs
+
+    def delete(self, seqs: Collection[int]) -> None:
+        """The records of these numbers go."""
+        self._since_checkpoint += len(seqs) * _DELETED_BYTES
+        self._opened.execute(f"DELETE FROM record WHERE seq IN {_GIVEN}", (_json(seqs),))  # noqa: S608 - our own constant
+
+    def checkpoint(self) -> None:
+        """When much was written: move it from the log into the file, so that the log begins anew."""
+        if self._since_checkpoint >= _CHECKPOINT_BYTES:
+            self._since_checkpoint = 0
+            self._opened.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def heads(self, after: int, limit: int) -> list[Head]:
+        """The next records behind that number."""
+        return [
+            Head(seq=seq, key=_text(key), size=size, timestamp_ms=_number(timestamp_ms), owner=owner)
+            for seq, key, size, timestamp_ms, owner in self._found(_HEADS, after, limit)
+        ]
+
+    def load(self, seqs: Collection[int]) -> list[Kept]:
+        """The records of these numbers that are still there, in order."""
+        octets = bytes.fromhex
+        return [
+            kept_of(
+                seq,
+                (_text(stream), _text(key), _number(timestamp_ms), octets(headers), octets(value), _number(checksum)),
+            )
+            for seq, stream, key, timestamp_ms, headers, value, checksum in self._found(_LOAD, _json(seqs))
+        ]
+
+    def _found(self, asked: str, *values: object) -> list[list[Any]]:
+        found: list[list[Any]] = orjson.loads(self._opened.execute(asked, values).fetchone()[0])
+        return found
+
+    def held(self) -> dict[str, Held]:
+        """What each portal has here."""
+        asked = f"SELECT key, count(*), sum({_SIZE}) FROM record GROUP BY key"  # noqa: S608 - our own constant
+        return {key: Held(records=records, size=size) for key, records, size in self._opened.execute(asked)}
+
+    def owners(self) -> set[str]:
+        """Who owned a record that is still here."""
+        return {owner for (owner,) in self._opened.execute("SELECT DISTINCT owner FROM record WHERE owner NOT NULL")}
+
+    def faults(self) -> list[str]:
+        """What SQLite finds wrong with the file itself; empty when it is whole."""
+        return [words for (words,) in self._opened.execute("PRAGMA integrity_check") if words != "ok"]
+
+    def close(self) -> None:
+        """Let go of the file. Idempotent."""
+        self._opened.close()
+
+
+def _json(seqs: Collection[int]) -> str:
+    return orjson.dumps(list(seqs)).decode()
+
+
+def _text(octets: str) -> str:
+    return bytes.fromhex(octets).decode("utf-8", "replace")
+
+
+def _number(value: object) -> int:
+    # A flipped bit may have made another type of it; then the checksum says so.
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,30 @@
+"""Where there is a spool, and where there is none."""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from forebay.ingest.settings import IngestSettings
+
+from .spool import Spool
+
+
+def open_spool(settings: IngestSettings) -> Spool | None:
+    """The spool in `data_dir`, not opened yet; none in front of an SQLite queue on the same disk: that is the disk."""
+    if _is_on_the_same_disk(settings.queue_url, settings.data_dir):
+        return None
+    return Spool(settings.data_dir, settings.spool_max_bytes)
+
+
+def _is_on_the_same_disk(queue_url: str, data_dir: Path) -> bool:
+    parts = urlsplit(queue_url)
+    if parts.scheme.partition("+")[0] != "sqlite":
+        return False
+    # sqlite:///relative and sqlite:////absolute
+    return _device(Path(parts.path[1:]).parent) == _device(data_dir)
+
+
+def _device(folder: Path) -> int:
+    """Of the folder, or of the first above it that exists: the rest is made when it is needed."""
+    absolute = folder.absolute()
+    return os.stat(next(path for path in (absolute, *absolute.parents) if path.is_dir())).st_dev

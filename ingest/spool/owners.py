@@ -1,0 +1,84 @@
+"""What became of records that were spooled while they might still be delivered: told by those who sent them.
+
+Each process has a file of its own, in which it writes down a record's number and whether the record is gone. It needs
+no fsync: whoever dies without having told leaves its lock, and then its records are sent again.
+"""
+
+import os
+from struct import Struct
+from uuid import uuid4
+
+from .folder import Folder
+from .locks import FileLock, is_free
+
+_TOLD = Struct("<Q")
+
+#: Space is taken ahead, so that on a full disk a process can still tell; each number has 8 bytes.
+_AHEAD_BYTES = 65_536
+
+
+class Owner:
+    """This process. Takes its lock when it is made, and lets go of it at its end."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.name = uuid4().hex
+        self._lock = FileLock(folder.owner(self.name))
+        self._lock.take()
+        self._file = os.open(self._lock.path, os.O_WRONLY | os.O_CLOEXEC)
+        self._at = 0
+
+    def tell(self, seq: int, *, is_gone: bool) -> None:
+        """The record was delivered, or surely was not. Raises `OSError`; then tell it again."""
+        if self._at % _AHEAD_BYTES == 0:
+            os.posix_fallocate(self._file, self._at, _AHEAD_BYTES)
+        self._at += os.pwrite(self._file, _TOLD.pack(seq << 1 | is_gone), self._at)
+
+    def close(self) -> None:
+        """From now on our records are sent again, unless we have told that they are gone. Idempotent."""
+        if self._lock.is_held:
+            os.close(self._file)
+        self._lock.release()
+
+
+class Owners:
+    """Reads what all of them tell."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._told: dict[str, dict[int, bool]] = {}
+        self._read: dict[str, int] = {}
+        self._dead: set[str] = set()
+
+    def look(self, name: str) -> None:
+        """See what that owner has told since, and whether it lives."""
+        # First whether it lives: what it told before its death is then read for certain.
+        is_dead = is_free(self._folder.owner(name))
+        told = self._told.setdefault(name, {})
+        for number in self._new(name):
+            told[number >> 1] = bool(number & 1)
+        if is_dead:
+            self._dead.add(name)
+
+    def is_gone(self, name: str, seq: int) -> bool | None:
+        """Whether the record was delivered; None while nobody knows. After a death, what was not told counts as no."""
+        return self._told.get(name, {}).get(seq, False if name in self._dead else None)
+
+    def _new(self, name: str) -> list[int]:
+        try:
+            with self._folder.owner(name).open("rb") as file:
+                file.seek(self._read.get(name, 0))
+                found = file.read()
+        except FileNotFoundError:
+            return []
+        # A number is never 0, and what was taken ahead is.
+        numbers = [number for (number,) in _TOLD.iter_unpack(found[: len(found) // _TOLD.size * _TOLD.size])]
+        new = numbers[: numbers.index(0)] if 0 in numbers else numbers
+        self._read[name] = self._read.get(name, 0) + len(new) * _TOLD.size
+        return new
+
+
+def forget_dead(folder: Folder, owners_of_records: set[str]) -> None:
+    """Delete the files of those who are dead and own nothing. Only with the lock for writing: new ones come by it."""
+    for path in folder.root.glob("owner-*.lock"):
+        if path.stem.removeprefix("owner-") not in owners_of_records and is_free(path):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,225 @@
+"""The way of a record when there is a spool: the queue if it acknowledges in time, the spool otherwise."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from forebay.queues.contract import Position, Producer, Record
+from forebay.queues.errors import QueueError, RecordRefused
+
+from .breaker import Breaker
+from .errors import SpoolUnavailable
+from .spool import Spool
+
+#: A call of a portal that has a backlog in a full spool waits so often, and so long each time, for the backlog to get
+#: smaller while the queue takes it. Together about as long as Bitrix24 waits for an answer.
+_PATIENCE = 100
+_PATIENCE_S = 0.05
+
+#: Between two questions to the queue when the spool can't find out whether it is back.
+_ASK_S = 1.0
+
+_MS = 1000
+
+
+class Crossing:
+    """One record that was given to the queue: the producer tells it what became of the record."""
+
+    __slots__ = ("answer", "fate", "passage", "record", "seq", "since", "stream")
+
+    def __init__(
+        self, passage: "Passage", stream: str, record: Record, answer: "asyncio.Future[bool]", since: float
+    ) -> None:
+        self.passage, self.stream, self.record, self.answer, self.since = passage, stream, record, answer, since
+        #: Its number in the spool: None before it is there, 0 while it is on its way there.
+        self.seq: int | None = None
+        #: Whether it was delivered, once that is known.
+        self.fate: bool | None = None
+
+    def done(self) -> bool:
+        """As in the contract: somebody always wants to know."""
+        return False
+
+    def set_result(self, position: Position, /) -> None:
+        """As in the contract."""
+        self.passage.delivered(self)
+
+    def set_exception(self, error: QueueError, /) -> None:
+        """As in the contract."""
+        self.passage.failed(self, error)
+
+    def spooled(self, outcome: "int | SpoolUnavailable") -> None:
+        """The spool's word, for a record that the queue has not decided about."""
+        self.passage.taken_over(self, outcome)
+
+    def tell(self, is_spooled: bool) -> None:
+        """Answer the call, unless it was answered or has ended."""
+        if not self.answer.done():
+            self.answer.set_result(is_spooled)
+
+    def fail(self, error: Exception) -> None:
+        """The same, when the record is nowhere."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class Passage:
+    """Used on one event loop."""
+
+    def __init__(
+        self,
+        producer: Producer,
+        spool: Spool,
+        breaker: Breaker,
+        *,
+        deadline_s: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._producer, self._spool, self._breaker = producer, spool, breaker
+        self._deadline_s, self._sleep = deadline_s, sleep
+        self._holds = spool.counts.holds
+        self._loop = asyncio.get_running_loop()
+        #: What the queue has, and nobody else, oldest first.
+        self._in_flight: dict[Crossing, None] = {}
+        #: One timer for all of them.
+        self._sweep: asyncio.TimerHandle | None = None
+        self._asking: asyncio.Task[None] | None = None
+
+    async def send(self, stream: str, record: Record) -> bool:
+        """Return once the record is kept: False by the queue, True by the spool.
+
+        Raises `RecordRefused` when the queue never takes it, `QueueUnavailable` when it is surely kept nowhere.
+        """
+        if self._breaker.why and self._breaker.is_open:
+            return await self._spooled(stream, record)
+        if self._holds(record.key):
+            return await self._spooled(stream, record)
+        return await self._sent(stream, record)
+
+    async def _sent(self, stream: str, record: Record) -> bool:
+        loop = self._loop
+        crossing = Crossing(self, stream, record, loop.create_future(), loop.time())
+        self._in_flight[crossing] = None
+        if self._sweep is None:
+            self._sweep = loop.call_later(self._deadline_s, self._look)
+        try:
+            self._producer.submit(stream, record, crossing)
+        except QueueError as error:
+            self.failed(crossing, error)
+        return await crossing.answer
+
+    def delivered(self, crossing: Crossing) -> None:
+        """The queue has the record."""
+        if self._breaker.why:
+            self._breaker.close()
+        self._in_flight.pop(crossing, None)
+        self._decide(crossing, is_gone=True)
+        crossing.tell(False)
+
+    def failed(self, crossing: Crossing, error: QueueError) -> None:
+        """The queue surely has not got the record."""
+        self._in_flight.pop(crossing, None)
+        if isinstance(error, RecordRefused):
+            # Where the spool has it already, its drain is refused like this, and sees to the quarantine.
+            self._decide(crossing, is_gone=False)
+            if crossing.seq is None:
+                crossing.fail(error)
+            return
+        if crossing.seq is None:
+            self._spool.put(crossing.stream, crossing.record, lambda outcome: self._kept(crossing, outcome, error))
+        else:
+            self._decide(crossing, is_gone=False)
+        self.detour(str(error))
+
+    def _kept(self, crossing: Crossing, outcome: "int | SpoolUnavailable", error: QueueError) -> None:
+        if isinstance(outcome, int):
+            crossing.tell(True)
+        else:
+            self._ask()
+            crossing.fail(error)
+
+    def _decide(self, crossing: Crossing, *, is_gone: bool) -> None:
+        crossing.fate = is_gone
+        if crossing.seq:
+            self._spool.settle(crossing.seq, is_gone=is_gone)
+
+    def _look(self) -> None:
+        """Has the queue had the oldest for too long?"""
+        self._sweep = None
+        if self._in_flight and next(iter(self._in_flight)).since <= self._loop.time() - self._deadline_s:
+            self.detour(f"it did not acknowledge within {self._deadline_s * _MS:.0f} ms")
+        if self._in_flight:
+            due = next(iter(self._in_flight)).since + self._deadline_s
+            self._sweep = self._loop.call_at(due, self._look)
+
+    def detour(self, why: str) -> None:
+        """From now on the spool takes the events; those on their way too, which may still be delivered."""
+        self._breaker.open(why)
+        self.take_over()
+
+    def take_over(self) -> None:
+        """Put into the spool all that the queue has not decided about."""
+        crossings, self._in_flight = list(self._in_flight), {}
+        for crossing in crossings:
+            crossing.seq = 0
+            self._spool.put(crossing.stream, crossing.record, crossing.spooled, undecided=True)
+
+    def taken_over(self, crossing: Crossing, outcome: "int | SpoolUnavailable") -> None:
+        """An undecided record is in the spool; or it is not, and then only the queue can still decide."""
+        if isinstance(outcome, int):
+            crossing.seq = outcome
+            if crossing.fate is not None:
+                self._spool.settle(outcome, is_gone=crossing.fate)
+            return crossing.tell(True)
+        crossing.seq = None
+        self._ask()
+        if crossing.fate is None:
+            self._wait_on(crossing)
+        elif not crossing.fate:
+            crossing.fail(outcome)
+
+    def _wait_on(self, crossing: Crossing) -> None:
+        # Told as failed, it might be delivered all the same. The spool is asked again after another deadline.
+        crossing.since = self._loop.time()
+        self._in_flight[crossing] = None
+        if self._sweep is None:
+            self._sweep = self._loop.call_later(self._deadline_s, self._look)
+
+    async def _spooled(self, stream: str, record: Record) -> bool:
+        patience = _PATIENCE
+        while refusal := await self._put(stream, record):
+            patience -= 1
+            if self._breaker.is_open or not patience:
+                self._ask()
+                raise refusal
+            # The queue is there, and the portal's backlog is on its way: never around it.
+            await self._sleep(_PATIENCE_S)
+            if not self._holds(record.key):
+                return await self._sent(stream, record)
+        return True
+
+    async def _put(self, stream: str, record: Record) -> SpoolUnavailable | None:
+        outcome: asyncio.Future[int | SpoolUnavailable] = self._loop.create_future()
+        self._spool.put(stream, record, lambda told: None if outcome.done() else outcome.set_result(told))
+        told = await outcome
+        return told if isinstance(told, SpoolUnavailable) else None
+
+    def _ask(self) -> None:
+        """Nothing is drained from a spool that takes nothing in the end; so ask the queue itself whether it is back."""
+        if self._asking is None or self._asking.done():
+            self._asking = self._loop.create_task(self._ask_until_it_is_back())
+
+    async def _ask_until_it_is_back(self) -> None:
+        while self._breaker.is_open:
+            with suppress(QueueError):
+                await self._producer.check()
+                self._breaker.close()
+            await self._sleep(_ASK_S)
+
+    def close(self) -> None:
+        """Give the spool what the queue has not decided about. Reports are still taken. Idempotent."""
+        self.take_over()
+        if self._sweep is not None:
+            self._sweep.cancel()
+        if self._asking is not None:
+            self._asking.cancel()

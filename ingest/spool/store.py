@@ -1,0 +1,281 @@
+"""The spool of a host: its files as one line of records. Methods block, and are called by one thread at a time."""
+
+import errno
+import sqlite3
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+
+from .counts import BROKEN, FULL, OK, Counts, Held
+from .errors import SpoolBroken, SpoolFull, SpoolUnavailable
+from .file import RECORDS_A_FILE, SpoolFile, breaks
+from .folder import Folder
+from .kept import Head, Kept, Put
+from .owners import Owner, forget_dead
+
+log = structlog.get_logger(__name__)
+
+#: From this part of `spool_max_bytes` on, the log warns.
+_NEARLY_FULL = 0.8
+
+#: Between two attempts to begin a file on a disk that does not take one.
+_AGAIN_S = 1.0
+
+#: An empty file that has grown larger is deleted, so that its space is free again.
+_LARGE_BYTES = 16 << 20
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Store:
+    """Opened by every process that puts something in; one of them drains, and only that one deletes."""
+
+    def __init__(self, folder: Folder, max_bytes: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder, self._max_bytes, self._clock = folder, max_bytes, clock
+        self._files: dict[int, SpoolFile] = {}
+        self._not_before = clock()
+        self._is_nearly_full = False
+        #: Of the files that can't be written to: the records that are gone all the same, until the file is.
+        self._gone: set[int] = set()
+        self.counts: Counts
+        self.owner: Owner
+
+    def open(self) -> None:
+        """Raises `SpoolUnavailable` where the disk has no room for the first file, or is not ours to write to."""
+        try:
+            self._folder.make()
+            with self._folder.writing.held():
+                self.counts = Counts(self._folder.counts)
+                forget_dead(self._folder, self._owners())
+                self.owner = Owner(self._folder)
+                self._recount()
+        except (OSError, sqlite3.Error) as error:
+            raise self._unavailable(error) from error
+
+    def put(self, puts: Sequence[Put]) -> "list[int | SpoolUnavailable]":
+        """For each its number, durable; or why it is not there."""
+        with self._folder.writing.held():
+            fitting = self._fitting(puts)
+            for put in fitting:
+                self.counts.add(put.record.key, put.size)
+            try:
+                seqs = self._insert(fitting) if fitting else []
+            except SpoolUnavailable as error:
+                for put in fitting:
+                    self.counts.remove(put.record.key, put.size)
+                return [type(error)(*error.args) for _ in puts]
+            self.counts.state = OK if len(fitting) == len(puts) else FULL
+        numbers = dict(zip(map(id, fitting), seqs, strict=True))
+        return [numbers.get(id(put)) or self._over_quota() for put in puts]
+
+    def _fitting(self, puts: Sequence[Put]) -> list[Put]:
+        free = self._max_bytes - self.counts.size
+        fitting = []
+        for put in puts:
+            free -= put.size
+            if free < 0:
+                break
+            fitting.append(put)
+        self._warn(free)
+        return fitting
+
+    def _warn(self, free: int) -> None:
+        was, self._is_nearly_full = self._is_nearly_full, free < self._max_bytes * (1 - _NEARLY_FULL)
+        if self._is_nearly_full and not was:
+            log.warning("the spool is nearly full; calls will get 503", free=max(0, free), of=self._max_bytes)
+
+    def _over_quota(self) -> SpoolFull:
+        return SpoolFull(f"the spool has its {self._max_bytes} bytes (spool_max_bytes), and the queue takes nothing")
+
+    def _insert(self, puts: Sequence[Put]) -> list[int]:
+        file = self._current()
+        try:
+            return self._written(file, puts)
+        except sqlite3.Error as error:
+            if not breaks(error):
+                raise self._unavailable(error) from error
+            self._stop_writing(file, error)
+        # Never again to the same file after that; a new one may stand on a sound part of the disk.
+        file = self._current()
+        try:
+            return self._written(file, puts)
+        except sqlite3.Error as error:
+            self._stop_writing(file, error)
+            raise self._unavailable(error) from error
+
+    def _written(self, file: SpoolFile, puts: Sequence[Put]) -> list[int]:
+        with file.writing():
+            seqs = file.insert(puts)
+        self._checkpoint(file)
+        return seqs
+
+    def _checkpoint(self, file: SpoolFile) -> None:
+        try:
+            file.checkpoint()
+        except sqlite3.Error as error:
+            # What was written stands in the log, and is kept. On a full disk the log just goes on growing.
+            if breaks(error):
+                self._stop_writing(file, error)
+
+    def _current(self) -> SpoolFile:
+        numbers = self._folder.numbers()
+        for number in self._files.keys() - numbers:
+            self._drop(number)
+        newest = max(numbers, default=0)
+        if newest > self.counts.closed:
+            return self._file(newest)
+        if self._clock() < self._not_before:
+            raise SpoolBroken("no new file of the spool can be begun just now; look at the disk of data_dir")
+        return self._begin(max(newest, self.counts.closed) + 1)
+
+    def _begin(self, number: int) -> SpoolFile:
+        try:
+            self._files[number] = SpoolFile.create(self._folder.file(number), number)
+            self._folder.sync()
+        except (OSError, sqlite3.Error) as error:
+            self._drop(number)
+            self._folder.remove(number)
+            self._not_before = self._clock() + _AGAIN_S
+            raise self._unavailable(error) from error
+        return self._files[number]
+
+    def _file(self, number: int) -> SpoolFile:
+        if number not in self._files:
+            only_read = number <= self.counts.closed
+            self._files[number] = SpoolFile(self._folder.file(number), number, only_read=only_read)
+        return self._files[number]
+
+    def _stop_writing(self, file: SpoolFile, error: Exception) -> None:
+        log.error("a file of the spool is not written to any more", file=str(file.path), error=str(error))
+        self.counts.closed = max(self.counts.closed, file.number)
+
+    def _unavailable(self, error: Exception) -> SpoolUnavailable:
+        """What it means for who wanted to write; all processes see it."""
+        full = (
+            getattr(error, "errno", None) in _NO_SPACE or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
+        )
+        if hasattr(self, "counts"):
+            self.counts.state = FULL if full else BROKEN
+        text = f"the spool in {self._folder.root} can't be written to: {error}"
+        return (
+            SpoolFull(f"{text}; free some space") if full else SpoolBroken(f"{text}; look at the disk and its rights")
+        )
+
+    def heads(self, after: int, limit: int) -> list[Head]:
+        """The next records behind that number that are not gone, oldest first."""
+        found: list[Head] = []
+        for number in self._folder.numbers():
+            if (number + 1) * RECORDS_A_FILE > after and len(found) < limit:
+                found += self._heads_in(number, after, limit - len(found))
+        return [head for head in found if head.seq not in self._gone]
+
+    def _heads_in(self, number: int, after: int, limit: int) -> list[Head]:
+        try:
+            return self._file(number).heads(after, limit)
+        except sqlite3.DatabaseError as error:
+            self._set_aside(number, error)
+            return []
+
+    def _set_aside(self, number: int, error: sqlite3.DatabaseError) -> None:
+        """A file that can't be read must not keep the others from being drained, nor new ones from being written."""
+        if not breaks(error):
+            raise error
+        if number > self.counts.closed:
+            log.error("a file of the spool is damaged: see `forebay spool verify`", number=number, error=str(error))
+            self.counts.closed = number
+
+    def load(self, seqs: Iterable[int]) -> list[Kept]:
+        """The records of these numbers, in order."""
+        by_file = defaultdict(list)
+        for seq in seqs:
+            by_file[seq // RECORDS_A_FILE].append(seq)
+        return [kept for number in sorted(by_file) for kept in self._file(number).load(by_file[number])]
+
+    def delete(self, heads: Sequence[Head]) -> None:
+        """These are in the queue, or in quarantine. What can't be deleted just now is remembered until its file is."""
+        with self._folder.writing.held():
+            for number in {head.seq // RECORDS_A_FILE for head in heads}:
+                self._delete(number, [head.seq for head in heads if head.seq // RECORDS_A_FILE == number])
+            for head in heads:
+                self.counts.remove(head.key, head.size)
+
+    def _delete(self, number: int, seqs: list[int]) -> None:
+        if number <= self.counts.closed:
+            self._gone.update(seqs)
+            return
+        file = self._file(number)
+        try:
+            with file.writing():
+                file.delete(seqs)
+        except sqlite3.Error as error:
+            # Also on a full disk: when all of the file is sent, it is deleted whole, which needs no space.
+            self._stop_writing(file, error)
+            self._gone.update(seqs)
+        else:
+            self._checkpoint(file)
+
+    def tidy(self) -> None:
+        """Delete the files that nobody needs any more. For the one that drains."""
+        with self._folder.writing.held():
+            unneeded = [number for number in self._folder.numbers() if self._is_unneeded(number)]
+            for number in unneeded:
+                self.counts.closed = max(self.counts.closed, number)
+                self._drop(number)
+                self._folder.remove(number)
+                self._gone = {seq for seq in self._gone if seq // RECORDS_A_FILE != number}
+            if unneeded:
+                self.counts.state = OK
+                self._recount()
+
+    def _is_unneeded(self, number: int) -> bool:
+        if number > self.counts.closed and self._folder.file(number).stat().st_size < _LARGE_BYTES:
+            return False
+        after = 0
+        # A damaged file raises here, and stays for `verify`.
+        while heads := self._file(number).heads(after, 1000):
+            if any(head.seq not in self._gone for head in heads):
+                return False
+            after = heads[-1].seq
+        return True
+
+    def recount(self) -> None:
+        """Set right what a crash may have left too high. Nothing of ours may be remembered as gone yet."""
+        with self._folder.writing.held():
+            self._recount()
+
+    def _recount(self) -> None:
+        total: dict[str, Held] = {}
+        for number in self._folder.numbers():
+            for key, held in self._held_in(number).items():
+                before = total.get(key, Held(records=0, size=0))
+                total[key] = Held(records=before.records + held.records, size=before.size + held.size)
+        self.counts.replace(total)
+
+    def _held_in(self, number: int) -> dict[str, Held]:
+        try:
+            return self._file(number).held()
+        except sqlite3.DatabaseError as error:
+            self._set_aside(number, error)
+            return {}
+
+    def _owners(self) -> set[str]:
+        owners: set[str] = set()
+        for number in self._folder.numbers():
+            try:
+                owners |= self._file(number).owners()
+            except sqlite3.DatabaseError as error:
+                self._set_aside(number, error)
+        return owners
+
+    def _drop(self, number: int) -> None:
+        if file := self._files.pop(number, None):
+            file.close()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for number in list(self._files):
+            self._drop(number)
+        self.owner.close()
+        self.counts.close()

@@ -1,0 +1,182 @@
+"""A real ingest on a real Kafka that hangs, goes and comes back: every answer is 200, and the order holds."""
+
+import asyncio
+import json
+import os
+import signal
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from forebay.console.connection import Connection, target_of
+from forebay.console.reading import between, inspected, opened
+from forebay.console.settings import load_settings
+from forebay.queues.errors import QueueUnavailable
+from forebay.schemas.codec import codec
+from tests.e2e.site import Site, open_site
+from tests.kafka.cluster import Cluster
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+
+PORTALS = 10
+
+
+class Portals:
+    """Each sends one event after the other, over connections that any worker may have."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._sequence = 0
+        self.kept: dict[str, list[str]] = defaultdict(list)
+        self.answers: Counter[str] = Counter()
+
+    async def send(self, events: int) -> None:
+        """So many events of each portal."""
+        await asyncio.gather(*(self._send(f"p{portal}.bitrix24.ru", events) for portal in range(PORTALS)))
+
+    async def _send(self, portal: str, events: int) -> None:
+        ways = [Connection(target_of(self._site.url)) for _ in range(3)]
+        for number in range(events):
+            self._sequence += 1
+            body = f"event=ONCRMDEALADD&data[FIELDS][ID]={self._sequence}&auth[domain]={portal}".encode()
+            answer = await ways[number % 3].post(body)
+            self.answers[f"{answer.status}"] += 1
+            if answer.status == 200:
+                self.kept[portal].append(json.loads(answer.body)["id"])
+        for way in ways:
+            way.close()
+
+
+@pytest.fixture
+def cluster(clusters: Callable[..., Cluster]) -> Cluster:
+    return clusters()
+
+
+@pytest.fixture
+def site(tmp_path: Path, cluster: Cluster) -> Iterator[Site]:
+    (tmp_path / "site").mkdir()
+    with open_site(tmp_path / "site") as made:
+        made.settings |= {"queue_url": f"kafka://{cluster.bootstrap}", "auth": "none"}
+        yield made
+
+
+def state(site: Site, *options: str) -> dict[str, object]:
+    """What `forebay spool status` says."""
+    found: dict[str, object] = json.loads(site.run("spool", "status", "--json", *options).stdout)
+    return found
+
+
+def drained(site: Site) -> None:
+    site.wait("the end of the drain", lambda: state(site)["records"] == 0)
+
+
+async def standing(site: Site) -> dict[str, list[str]]:
+    """The ids of each portal's events as they stand in the queue."""
+    settings = load_settings(options={"queue_url": site.settings["queue_url"]}, environ={}).settings
+    order: dict[str, list[str]] = defaultdict(list)
+    async with opened(settings) as queue, inspected(queue) as inspector:
+        for partition, bounds in (await inspector.bounds(settings.topic)).items():
+            async for record in between(inspector, settings.topic, partition, bounds.start, bounds.end):
+                event = codec().decode(record.value)
+                order[event.portal].append(event.id)
+    return order
+
+
+async def in_queue(site: Site) -> dict[str, list[str]]:
+    while True:
+        try:
+            return await standing(site)
+        except QueueUnavailable:
+            await asyncio.sleep(0.1)
+
+
+def workers(site: Site) -> list[int]:
+    pid = site.running["ingest"].pid
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def drainer(site: Site) -> int:
+    """The worker that has the lock."""
+    inode = (Path(site.settings["data_dir"]) / "spool" / "draining.lock").stat().st_ino
+    locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return next(int(words[4]) for words in locks if words[5].endswith(f":{inode}"))
+
+
+def is_open(site: Site) -> bool:
+    return "the queue is open" in site.log("ingest")
+
+
+async def test_while_the_broker_hangs_events_are_answered_and_afterwards_stand_in_their_order(
+    site: Site, cluster: Cluster
+) -> None:
+    site.start("ingest", "ingest", "--processes", "2")
+    await asyncio.to_thread(site.wait, "the queue", lambda: is_open(site))
+    portals = Portals(site)
+    await portals.send(5)
+    await asyncio.to_thread(drained, site)
+
+    cluster.nodes[0].signal(signal.SIGSTOP)
+    await portals.send(10)
+    held = state(site)
+    ready = site.is_ready()
+    cluster.nodes[0].signal(signal.SIGCONT)
+    await portals.send(5)
+    await asyncio.to_thread(drained, site)
+
+    assert portals.answers == {"200": 20 * PORTALS}
+    assert (held["records"], held["portals"], held["state"]) == (10 * PORTALS, PORTALS, "draining")
+    assert ready
+    assert await in_queue(site) == portals.kept
+    assert site.stop("ingest") == 0
+
+
+async def test_a_killed_broker_and_then_the_killed_drainer_cost_no_event_and_no_order(
+    site: Site, cluster: Cluster
+) -> None:
+    site.start("ingest", "ingest", "--processes", "2")
+    await asyncio.to_thread(site.wait, "the queue", lambda: is_open(site))
+    portals = Portals(site)
+    await portals.send(3)
+
+    await asyncio.to_thread(cluster.nodes[0].stop, signal.SIGKILL)
+    await portals.send(5)
+    os.kill(drainer(site), signal.SIGKILL)
+    await asyncio.to_thread(site.wait, "another worker", lambda: len(workers(site)) == 2 and site.is_ready())
+    await portals.send(5)
+    cluster.nodes[0].start()
+    await asyncio.to_thread(cluster.wait_ready)
+    await portals.send(3)
+    await asyncio.to_thread(drained, site)
+
+    assert portals.answers == {"200": 16 * PORTALS}
+    found = {portal: list(dict.fromkeys(ids)) for portal, ids in (await in_queue(site)).items()}
+    assert found == portals.kept
+    assert site.stop("ingest") == 0
+
+
+async def test_an_ingest_that_never_saw_its_queue_takes_events_stops_and_another_host_adopts_them(
+    site: Site, cluster: Cluster, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(cluster.nodes[0].stop, signal.SIGKILL)
+    site.start("ingest", "ingest")
+    await asyncio.to_thread(site.wait, "the ingest", site.is_ready)
+    portals = Portals(site)
+    await portals.send(4)
+
+    status = site.stop("ingest")
+    held = state(site)
+    cluster.nodes[0].start()
+    await asyncio.to_thread(cluster.wait_ready)
+    whole = site.run("spool", "verify")
+    former, site.settings["data_dir"] = site.settings["data_dir"], str(tmp_path / "new")
+    adopted = site.run("spool", "drain", "--data-dir", former, "--json")
+
+    assert status == 0
+    assert portals.answers == {"200": 4 * PORTALS}
+    assert (held["records"], held["state"]) == (4 * PORTALS, "orphaned")
+    assert whole.returncode == 0, whole.stderr
+    assert adopted.returncode == 0, adopted.stderr
+    assert json.loads(adopted.stdout) == {"sent": 4 * PORTALS, "left": 0}
+    assert await in_queue(site) == portals.kept

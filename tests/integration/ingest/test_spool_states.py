@@ -1,0 +1,112 @@
+"""The spool between processes that die and a queue that does anything: whatever happens in whichever order."""
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, get_args
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from tests.spool.unreliable import Mode
+from tests.spool.world import World
+
+PORTALS = ("a.ru", "b.ru", "c.ru")
+
+#: A few records fill it.
+SMALL, LARGE = 1200, 1 << 30
+
+
+class SpoolMachine(RuleBasedStateMachine):
+    """Up to three processes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.folder = Path(tempfile.mkdtemp(prefix="forebay-spool-"))
+
+    def run(self, step: Any) -> Any:
+        return self.loop.run_until_complete(step)
+
+    @initialize(max_bytes=st.sampled_from([LARGE, LARGE, SMALL]), workers=st.integers(1, 2))
+    def begin(self, max_bytes: int, workers: int) -> None:
+        self.world = World(folder=self.folder, max_bytes=max_bytes)
+        for _ in range(workers):
+            self.run(self.world.start())
+
+    @rule(mode=st.sampled_from(get_args(Mode)))
+    def the_queue_changes(self, mode: Mode) -> None:
+        self.world.broker.mode = mode
+
+    @precondition(lambda self: self.world.workers)
+    @rule(portal=st.sampled_from(PORTALS), which=st.integers(0, 2))
+    def a_portal_calls(self, portal: str, which: int) -> None:
+        self.run(self.world.send(portal, self.worker(which)))
+
+    @precondition(lambda self: self.world.workers)
+    @rule(which=st.integers(0, 2))
+    def the_deadline_passes(self, which: int) -> None:
+        worker = self.worker(which)
+
+        async def pass_() -> None:
+            worker.passage.detour("late")
+            await worker.settled()
+
+        self.run(pass_())
+
+    @precondition(lambda self: self.world.workers)
+    @rule(which=st.integers(0, 2), sent=st.integers(0, 10), is_taken=st.booleans())
+    def the_queue_decides(self, which: int, sent: int, is_taken: bool) -> None:
+        worker = self.worker(which)
+        if not worker.producer.pending:
+            return
+        one = worker.producer.pending[sent % len(worker.producer.pending)]
+
+        async def decide() -> None:
+            worker.producer.deliver(one) if is_taken else worker.producer.fail(one)
+            await worker.settled()
+
+        self.run(decide())
+
+    @precondition(lambda self: self.world.workers)
+    @rule(which=st.integers(0, 2), steps=st.integers(1, 4))
+    def a_process_drains(self, which: int, steps: int) -> None:
+        worker = self.worker(which)
+
+        async def drain() -> None:
+            for _ in range(steps):
+                await worker.step()
+
+        self.run(drain())
+
+    @precondition(lambda self: self.world.workers)
+    @rule(which=st.integers(0, 2), taken=st.integers(0, 5))
+    def a_process_dies(self, which: int, taken: int) -> None:
+        self.run(self.world.crash(self.worker(which), taken))
+
+    @precondition(lambda self: len(self.world.workers) < 3)
+    @rule()
+    def a_process_starts(self) -> None:
+        self.run(self.world.start())
+
+    def worker(self, which: int) -> Any:
+        return self.world.workers[which % len(self.world.workers)]
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "world"):
+                self.run(self.world.heal())
+                self.world.judge()
+        finally:
+            if hasattr(self, "world"):
+                self.run(self.world.close())
+            self.loop.close()
+            shutil.rmtree(self.folder)
+
+
+TestSpool = SpoolMachine.TestCase
+TestSpool.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)

@@ -1,0 +1,80 @@
+"""The spool in front of an unreliable queue, one step after the other."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from forebay.schemas import names
+from tests.spool.world import QUARANTINE, World, per_portal
+
+#: Less than one record needs.
+NOTHING_FITS = 10
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(folder=tmp_path)
+    yield made
+    await made.close()
+
+
+async def test_on_another_worker_too_an_event_goes_behind_its_portals_backlog(world: World) -> None:
+    one, other = await world.start(), await world.start()
+    world.broker.mode = "hangs"
+    first = await world.send("a.ru", one)
+    one.passage.detour("late")
+    await one.settled()
+    world.broker.mode = "up"
+
+    behind, beside = await world.send("a.ru", other), await world.send("b.ru", other)
+    await world.heal()
+
+    assert [call.task.result() for call in (first, behind, beside)] == [True, True, False]
+    assert per_portal(world) == {"a.ru": [0, 1], "b.ru": [2]}
+
+
+async def test_what_is_delivered_while_the_spool_takes_it_is_not_sent_again(world: World) -> None:
+    worker = await world.start()
+    world.broker.mode = "hangs"
+    call = await world.send("a.ru", worker)
+
+    worker.passage.detour("late")
+    worker.producer.deliver_all()
+    await world.heal()
+
+    assert call.task.result() is False
+    assert per_portal(world) == {"a.ru": [0]}
+
+
+async def test_what_may_still_be_delivered_is_not_told_as_failed_when_the_spool_is_full(tmp_path: Path) -> None:
+    world = World(folder=tmp_path, max_bytes=NOTHING_FITS)
+    worker = await world.start()
+    world.broker.mode = "hangs"
+    call = await world.send("a.ru", worker)
+
+    worker.passage.detour("late")
+    await worker.settled()
+    waits = not call.task.done()
+    worker.producer.deliver_all()
+
+    assert waits
+    assert await call.task is False
+    await world.close()
+
+
+async def test_what_the_queue_refuses_while_draining_goes_to_quarantine_and_its_neighbours_go_on(world: World) -> None:
+    worker = await world.start()
+    world.broker.mode = "down"
+    for portal in ("a.ru", "a.ru", "b.ru"):
+        await world.send(portal, worker)
+    world.broker.mode = "refuses"
+    while not world.broker.logs[QUARANTINE]:
+        await worker.step()
+
+    await world.heal()
+
+    reasons = {dict(record.headers)[names.QUARANTINE_REASON] for record in world.broker.logs[QUARANTINE]}
+    everywhere = [int(one.value) for log in world.broker.logs.values() for one in log]
+    assert reasons == {b"refused_by_queue"}
+    assert sorted(everywhere) == [0, 1, 2]

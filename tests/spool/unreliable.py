@@ -1,0 +1,119 @@
+"""A queue that acknowledges late, hangs, fails, refuses and dies, as its test wants it."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Literal
+
+from forebay.queues.contract import Delivery, Position, Record
+from forebay.queues.errors import QueueUnavailable, RecordRefused, UnknownStream
+
+#: up: takes and tells · late: takes, and tells when it is asked to · hangs: decides when it is asked to · down: fails
+#: at once · refuses: takes only quarantine · empty: has no streams yet.
+Mode = Literal["up", "late", "hangs", "down", "refuses", "empty"]
+
+
+@dataclass(kw_only=True, eq=False)
+class Sent:
+    """A record that a producer was given, and has said nothing about."""
+
+    stream: str
+    record: Record
+    delivery: Delivery
+    is_taken: bool = False
+
+
+@dataclass(kw_only=True)
+class Broker:
+    """What stands in the queue, stream by stream."""
+
+    mode: Mode = "up"
+    logs: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
+
+    def producer(self) -> "UnreliableProducer":
+        """A new one."""
+        return UnreliableProducer(self)
+
+    def take(self, sent: Sent) -> None:
+        """Append the record, once."""
+        if not sent.is_taken:
+            sent.is_taken = True
+            self.logs[sent.stream].append(sent.record)
+
+
+class UnreliableProducer:
+    """One connection to the broker."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.pending: list[Sent] = []
+        self.is_closed = False
+
+    async def send(self, stream: str, record: Record) -> Position:
+        """Not used by what is tested."""
+        raise NotImplementedError
+
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+        """As in the contract, or nearly."""
+        if self.is_closed:
+            raise QueueUnavailable("closed")
+        self.pending.append(Sent(stream=stream, record=record, delivery=delivery))
+        mode = self.broker.mode
+        if mode == "late":
+            self.broker.take(self.pending[-1])
+        elif mode == "up":
+            self.deliver_all()
+        elif mode != "hangs":
+            self._fail(self.pending[-1])
+
+    def _fail(self, sent: Sent) -> None:
+        mode = self.broker.mode
+        if mode == "refuses" and sent.stream.endswith(".quarantine"):
+            return self.deliver(sent)
+        error = {"refuses": RecordRefused, "empty": UnknownStream}.get(mode, QueueUnavailable)
+        self._tell(sent, error(f"the broker is {mode}"))
+
+    def deliver_all(self) -> None:
+        """Everything is taken, in its order, and told."""
+        for sent in list(self.pending):
+            self.deliver(sent)
+
+    def deliver(self, sent: Sent) -> None:
+        """The record is taken, after those of its key that were sent before, and told."""
+        before = self.pending[: self.pending.index(sent)]
+        for other in (*(one for one in before if one.record.key == sent.record.key), sent):
+            self.broker.take(other)
+            self._tell(other, None)
+
+    def fail(self, sent: Sent) -> None:
+        """The record is surely not taken, if it is not yet."""
+        if sent.is_taken:
+            self.deliver(sent)
+        else:
+            self._tell(sent, QueueUnavailable("it timed out"))
+
+    def _tell(self, sent: Sent, error: Exception | None) -> None:
+        if sent not in self.pending:
+            return
+        self.pending.remove(sent)
+        if error is None:
+            sent.delivery.set_result(Position(partition=0, offset=len(self.broker.logs[sent.stream])))
+        else:
+            sent.delivery.set_exception(error)  # type: ignore[arg-type]  # one of ours
+
+    def die(self, taken: int) -> None:
+        """The process ends: of what was under way so much is taken in the end, and nobody hears of it."""
+        for sent in self.pending[:taken]:
+            self.broker.take(sent)
+        self.pending.clear()
+        self.is_closed = True
+
+    async def check(self) -> None:
+        """As in the contract."""
+        if self.broker.mode not in ("up", "refuses"):
+            raise QueueUnavailable(f"the broker is {self.broker.mode}")
+
+    async def close(self) -> None:
+        """What is under way is given up."""
+        for sent in list(self.pending):
+            self.fail(sent)
+        self.is_closed = True

@@ -1,0 +1,264 @@
+"""The spool's files: what they keep, in which order, and what every process sees of them."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from forebay.ingest.spool.errors import SpoolBroken, SpoolFull, SpoolUnavailable
+from forebay.ingest.spool.file import SpoolFile
+from forebay.ingest.spool.folder import Folder
+from forebay.ingest.spool.kept import Put
+from forebay.ingest.spool.owners import Owners
+from forebay.ingest.spool.store import Store
+from forebay.queues.contract import Record
+
+LARGE = 1 << 30
+
+
+def put(number: int, key: str = "a.ru", *, owner: str | None = None, size: int = 0) -> Put:
+    value = str(number).encode().ljust(size)
+    return Put(stream="events", record=Record(key=key, value=value, timestamp_ms=number), owner=owner)
+
+
+class Stores:
+    """Stores of one folder, as the processes of a host open them."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.folder = Folder(data_dir)
+        self._opened: list[Store] = []
+
+    def open(self, max_bytes: int = LARGE, clock: Sequence[float] = ()) -> Store:
+        ticks = iter(clock)
+        store = Store(Folder(self.folder.root.parent), max_bytes, clock=lambda: next(ticks, 0.0))
+        store.open()
+        self._opened.append(store)
+        return store
+
+    def close(self) -> None:
+        for store in self._opened:
+            store.close()
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[Stores]:
+    made = Stores(tmp_path)
+    yield made
+    made.close()
+
+
+def numbers(store: Store) -> list[bytes]:
+    return [kept.record.value.strip() for kept in store.load([head.seq for head in store.heads(0, 1000)])]
+
+
+def kept(outcomes: Sequence[int | SpoolUnavailable]) -> list[int]:
+    assert all(isinstance(outcome, int) for outcome in outcomes), outcomes
+    return [outcome for outcome in outcomes if isinstance(outcome, int)]
+
+
+def test_records_of_two_processes_stand_in_the_order_in_which_they_were_put(stores: Stores) -> None:
+    first, second = stores.open(), stores.open()
+
+    for number in range(6):
+        kept((first, second)[number % 2].put([put(number)]))
+
+    assert numbers(first) == numbers(second) == [b"0", b"1", b"2", b"3", b"4", b"5"]
+
+
+def test_a_record_comes_back_as_it_was(stores: Stores) -> None:
+    record = Record(key="a.ru", value=b"\0\xff", timestamp_ms=7, headers=(("ce_id", b"1"), ("ce_id", b"\xff")))
+    stores.open().put([Put(stream="events.quarantine", record=record)])
+
+    store = stores.open()
+    (found,) = store.load([head.seq for head in store.heads(0, 10)])
+
+    assert (found.stream, found.record, found.is_whole) == ("events.quarantine", record, True)
+
+
+def test_every_process_sees_a_portals_backlog_until_its_last_record_is_gone(stores: Stores) -> None:
+    one, other = stores.open(), stores.open()
+    one.put([put(1), put(2)])
+    seen = [other.counts.holds("a.ru"), other.counts.holds("b.ru")]
+
+    heads = one.heads(0, 10)
+    for head in heads:
+        one.delete([head])
+        seen.append(other.counts.holds("a.ru"))
+
+    assert seen == [True, False, True, False]
+    assert (other.counts.records, other.counts.size) == (0, 0)
+
+
+def test_counts_that_a_crash_left_too_high_are_set_right_and_never_fall_too_low(stores: Stores) -> None:
+    store = stores.open()
+    store.put([put(1, "a.ru"), put(2, "b.ru")])
+    store.counts.add("gone.ru", 100)
+
+    reopened = stores.open()
+
+    held = [reopened.counts.holds(key) for key in ("a.ru", "b.ru", "gone.ru")]
+    assert (held, reopened.counts.records) == ([True, True, False], 2)
+
+
+def test_what_is_over_the_quota_is_refused_and_what_was_kept_stays(stores: Stores) -> None:
+    store = stores.open(max_bytes=3 * put(0).size)
+
+    outcomes = store.put([put(number) for number in range(5)])
+    again = store.put([put(9)])
+    store.delete(store.heads(0, 1))
+    after = store.put([put(5)])
+
+    assert [type(outcome) for outcome in outcomes] == [int, int, int, SpoolFull, SpoolFull]
+    assert isinstance(again[0], SpoolFull)
+    assert isinstance(after[0], int)
+    assert numbers(store) == [b"1", b"2", b"5"]
+
+
+class FailingFile(SpoolFile):
+    """A disk that fails: `fails` says at which method, and with which of SQLite's errors."""
+
+    fails: tuple[str, int] | None = None
+
+    def insert(self, puts: Sequence[Put]) -> list[int]:
+        self._fail("insert")
+        return super().insert(puts)
+
+    def delete(self, seqs: object) -> None:
+        self._fail("delete")
+        super().delete(seqs)  # type: ignore[arg-type]  # as it came
+
+    def _fail(self, method: str) -> None:
+        if self.fails and self.fails[0] == method:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = self.fails[1]
+            raise error
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FailingFile]]:
+    monkeypatch.setattr("forebay.ingest.spool.store.SpoolFile", FailingFile)
+    yield FailingFile
+    FailingFile.fails = None
+
+
+class FailsOnce(FailingFile):
+    def insert(self, puts: Sequence[Put]) -> list[int]:
+        if self.number == 1:
+            self.fails = ("insert", sqlite3.SQLITE_IOERR_FSYNC)
+        return super().insert(puts)
+
+
+def test_after_a_failed_fsync_a_new_file_is_begun_and_the_old_one_is_never_written_to(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = stores.open(), stores.open()
+    kept(store.put([put(1)]))
+    monkeypatch.setattr("forebay.ingest.spool.store.SpoolFile", FailsOnce)
+    broken = stores.open()
+
+    kept(broken.put([put(2)]))
+    kept(other.put([put(3)]))
+
+    assert stores.folder.numbers() == [1, 2]
+    assert numbers(other) == [b"1", b"2", b"3"]
+    assert [head.seq >> 40 for head in other.heads(0, 10)] == [1, 2, 2]
+
+
+def test_while_no_file_takes_anything_an_event_is_refused_and_later_ones_are_kept(
+    stores: Stores, disk: type[FailingFile]
+) -> None:
+    store = stores.open(clock=[0.0, 1.0, 2.0, 3.0])
+    disk.fails = ("insert", sqlite3.SQLITE_IOERR_FSYNC)
+
+    (refused,) = store.put([put(1)])
+    state = store.counts.state
+    disk.fails = None
+
+    assert isinstance(refused, SpoolBroken)
+    assert state != 0 and not store.counts.holds("a.ru")
+    kept(store.put([put(2)]))
+    assert numbers(store) == [b"2"] and store.counts.state == 0
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_FSYNC])
+def test_what_a_full_or_broken_disk_can_not_delete_is_not_sent_again_and_frees_its_space_in_the_end(
+    stores: Stores, disk: type[FailingFile], code: int
+) -> None:
+    store = stores.open()
+    store.put([put(1), put(2, "b.ru")])
+    first, second = store.heads(0, 10)
+    disk.fails = ("delete", code)
+
+    store.delete([first])
+    store.tidy()
+    left, files = store.heads(0, 10), stores.folder.numbers()
+    store.delete([second])
+    store.tidy()
+
+    assert (left, files) == ([second], [1])
+    assert stores.folder.numbers() == []
+    assert store.counts.records == 0 and not store.counts.holds("b.ru")
+    disk.fails = None
+    assert [seq >> 40 for seq in kept(store.put([put(3)]))] == [2]
+
+
+def test_a_flipped_bit_is_found(stores: Stores) -> None:
+    store = stores.open()
+    (seq,) = kept(store.put([put(1)]))
+    with sqlite3.connect(stores.folder.file(1)) as opened:
+        opened.execute("UPDATE record SET value = x'32'")
+    opened.close()
+
+    (found,) = store.load([seq])
+
+    assert not found.is_whole
+
+
+def test_an_owner_tells_what_became_of_a_record(stores: Stores) -> None:
+    store = stores.open()
+    owner = store.owner
+    gone, failed, open_ = kept(store.put([put(number, owner=owner.name) for number in range(3)]))
+    owner.tell(gone, is_gone=True)
+    owner.tell(failed, is_gone=False)
+    owners = Owners(stores.folder)
+
+    owners.look(owner.name)
+    known = [owners.is_gone(owner.name, seq) for seq in (gone, failed, open_)]
+    owner.tell(open_, is_gone=True)
+    owners.look(owner.name)
+
+    assert known == [True, False, None]
+    assert owners.is_gone(owner.name, open_) is True
+
+
+def test_a_record_whose_owner_died_without_a_word_counts_as_not_delivered(stores: Stores) -> None:
+    store = stores.open()
+    told, untold = kept(store.put([put(number, owner=store.owner.name) for number in range(2)]))
+    store.owner.tell(told, is_gone=True)
+    owners = Owners(stores.folder)
+
+    store.owner.close()
+    owners.look(store.owner.name)
+
+    assert [owners.is_gone(store.owner.name, seq) for seq in (told, untold)] == [True, False]
+
+
+def test_files_of_dead_owners_go_when_nothing_is_theirs_any_more(stores: Stores) -> None:
+    first, second = stores.open(), stores.open()
+    first.put([put(1, owner=first.owner.name)])
+    first.owner.close()
+    second.owner.close()
+
+    third = stores.open()
+
+    left = {path.stem.removeprefix("owner-") for path in stores.folder.root.glob("owner-*")}
+    assert left == {first.owner.name, third.owner.name}
+
+
+def test_nobody_else_may_read_the_spool(stores: Stores) -> None:
+    stores.open().put([put(1)])
+
+    modes = {path.name: path.stat().st_mode & 0o077 for path in (stores.folder.root, *stores.folder.root.iterdir())}
+
+    assert set(modes.values()) == {0}, modes
