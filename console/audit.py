@@ -7,7 +7,8 @@ from time import monotonic
 
 from forebay.queues.contract import Inspector, Queue, StoredRecord
 from forebay.queues.errors import QueueError
-from forebay.schemas.codec import Codec, UndecodableEvent, UnknownSchemaId, codec
+from forebay.schemas.codec import Codec, codec
+from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
 from forebay.schemas.event import PortalEvent
 
 from .reading import between

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from forebay.schemas import names
-from forebay.schemas.codec import Codec, UndecodableEvent
+from forebay.schemas.codec import Codec
+from forebay.schemas.errors import UndecodableEvent
 
 from .letters import Letter, headers_of
 from .output import clean, line, show_json

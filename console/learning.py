@@ -9,7 +9,8 @@ from forebay.queues.registry.errors import RegistryError
 from forebay.queues.registry.opening import open_registry
 from forebay.queues.registry.teacher import Teacher
 from forebay.queues.settings import QueueSettings
-from forebay.schemas.codec import Codec, UndecodableEvent
+from forebay.schemas.codec import Codec
+from forebay.schemas.errors import UndecodableEvent
 
 from .output import note
 from .reading import inspected

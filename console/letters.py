@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 
 from forebay.queues.contract import Bounds, Inspector, StoredRecord
 from forebay.schemas import names
-from forebay.schemas.codec import Codec, UndecodableEvent
+from forebay.schemas.codec import Codec
+from forebay.schemas.errors import UndecodableEvent
 
 from .reading import between, partitions_of
 from .times import from_ms, iso

@@ -7,7 +7,7 @@ from forebay.queues.findings import Finding
 from forebay.queues.registry.errors import RegistryError
 from forebay.queues.registry.opening import open_registry
 from forebay.schemas import names
-from forebay.schemas.codec import schema_texts
+from forebay.schemas.versions import schema_texts
 
 if TYPE_CHECKING:
     from forebay.queues.registry.contract import Registry

@@ -122,7 +122,7 @@ def _takes(wanted: Wanted, row: "Row") -> bool:
 
 
 def _row(record: "StoredRecord", codec: "Codec") -> dict[str, object]:
-    from forebay.schemas.codec import UndecodableEvent
+    from forebay.schemas.errors import UndecodableEvent
 
     place = {"partition": record.partition, "offset": record.offset}
     try:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import structlog
 
-from forebay.schemas.codec import UndecodableEvent
+from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent
 
 from .deadlines import Deadlines

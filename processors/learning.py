@@ -8,7 +8,7 @@ import structlog
 
 from forebay.queues.registry.errors import RegistryError, RegistryRefused
 from forebay.queues.registry.teacher import MissingSchema, Teacher
-from forebay.schemas.codec import UndecodableEvent, UnknownSchemaId
+from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
 
 from .health import Health
 from .outcome import Undecodable, Unlearned

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from forebay.schemas.codec import UndecodableEvent
+from forebay.schemas.errors import UndecodableEvent
 
 from .errors import Reject, Retry
 

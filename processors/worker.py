@@ -16,7 +16,8 @@ from forebay.queues.contract import Queue, StoredRecord
 from forebay.queues.errors import QueueError
 from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.teacher import Teacher
-from forebay.schemas.codec import UndecodableEvent, UnknownSchemaId, new_codec
+from forebay.schemas.codec import new_codec
+from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
 from forebay.schemas.event import PortalEvent
 from forebay.schemas.names import REPLAY_GROUP
 

@@ -1,7 +1,9 @@
 """Between a registry and a codec: which ids are those of our schemas."""
 
 from forebay.schemas import names
-from forebay.schemas.codec import Codec, UndecodableEvent, schema_texts
+from forebay.schemas.codec import Codec
+from forebay.schemas.errors import UndecodableEvent
+from forebay.schemas.versions import schema_texts
 
 from .contract import Registry
 

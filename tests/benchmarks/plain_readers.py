@@ -15,7 +15,7 @@ import uvloop
 from confluent_kafka import Consumer, Message
 from fastavro import parse_schema, schemaless_reader
 
-from forebay.schemas.codec import schema_texts
+from forebay.schemas.versions import schema_texts
 
 #: Without the logical types, for which fastavro would need twice the time.
 SCHEMA = parse_schema(

@@ -55,9 +55,9 @@ class Crew:
             self.places[name] = place.partition, place.offset
         return set(names)
 
-    async def load(self, rate: float, every_s: float = 0.1) -> None:
-        """Send on and on, so many a second."""
-        while True:
+    async def load(self, rate: float, until: asyncio.Event, every_s: float = 0.1) -> None:
+        """Send so many a second; return when the last of them are kept."""
+        while not until.is_set():
             await self.send(round(rate * every_s))
             await asyncio.sleep(every_s)
 

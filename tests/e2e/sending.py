@@ -1,4 +1,4 @@
-"""Portals that send to several hosts at once: each one event after the other, by the hosts in turn."""
+"""Portals that send to several hosts at once: each one event after the other."""
 
 import asyncio
 from collections import Counter, defaultdict
@@ -20,12 +20,16 @@ ZIPF = 1.1
 class Portals:
     """Sends as Bitrix24 does: nothing twice, and a portal's next event when the one before was answered."""
 
-    def __init__(self, urls: Sequence[str], portals: int, *, rate: float, connections: int, seed: int) -> None:
+    def __init__(
+        self, urls: Sequence[str], portals: int, *, rate: float, connections: int, seed: int, in_turn: bool
+    ) -> None:
         rng = Random(seed)
         self._bodies = Bodies(portals, "any", rng)
         self._draws = draws(portals, ZIPF, rng)
         self._targets = [target_of(url) for url in urls]
         self._rate, self._connections = rate, connections
+        #: Whether a portal's events go by the hosts in turn; otherwise all to the same one.
+        self._in_turn = in_turn
         self._sequences: Counter[int] = Counter()
         #: The portals that wait for an answer → how many more events they have by now.
         self._busy: Counter[int] = Counter()
@@ -73,7 +77,8 @@ class Portals:
         while self._busy[portal] and not self._until.is_set():
             self._sequences[portal] += 1
             sequence = self._sequences[portal]
-            await self._send(self._bodies.portals[portal], sequence, ways[sequence % len(ways)])
+            way = ways[(sequence if self._in_turn else portal) % len(ways)]
+            await self._send(self._bodies.portals[portal], sequence, way)
             self._busy[portal] -= 1
 
     async def _send(self, portal: SimulatedPortal, sequence: int, way: Connection) -> None:

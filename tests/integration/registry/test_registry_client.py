@@ -10,7 +10,7 @@ import pytest
 from forebay.queues.registry.errors import BadRegistrySettings, RegistryRefused, RegistryUnavailable
 from forebay.queues.registry.opening import open_registry
 from forebay.queues.settings import QueueSettings
-from forebay.schemas.codec import schema_texts
+from forebay.schemas.versions import schema_texts
 from tests.certificates import Authority, Certificate
 from tests.registry.fake import PATH, FakeRegistry
 from tests.registry.fixtures import AnyRegistry

@@ -19,7 +19,8 @@ from forebay.queues.opening import open_queue
 from forebay.queues.registry.teacher import Teacher
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
-from forebay.schemas.codec import codec, new_codec, schema_texts
+from forebay.schemas.codec import codec, new_codec
+from forebay.schemas.versions import schema_texts
 from tests.registry.fake import FakeRegistry
 from tests.registry.fixtures import AnyRegistry
 from tests.registry.site import PORTAL, TOPIC, asking, given, numbered, plain

@@ -13,8 +13,8 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerialize
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from forebay.schemas import names
-from forebay.schemas.codec import schema_texts
 from forebay.schemas.portal import partition_of
+from forebay.schemas.versions import schema_texts
 from tests.kafka.fixtures import Kafka
 from tests.kafka.opener import opening
 from tests.registry.fake import FakeRegistry

@@ -9,7 +9,7 @@ from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from forebay.schemas import names
-from forebay.schemas.codec import schema_texts
+from forebay.schemas.versions import schema_texts
 from tests.registry.fake import FakeRegistry
 from tests.registry.fixtures import AnyRegistry
 from tests.registry.site import PORTAL, TOPIC, Site, numbered, plain, until

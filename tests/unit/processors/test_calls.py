@@ -15,7 +15,7 @@ from forebay.processors.calls import Calls
 from forebay.processors.errors import BadReturn, DeadlineExceeded, HandlerCancelled
 from forebay.processors.outcome import DONE, Done, Failed, Outcome, Rejected, RetryAsked, Undecodable
 from forebay.processors.testing import event
-from forebay.schemas.codec import UndecodableEvent
+from forebay.schemas.errors import UndecodableEvent
 
 WHO: ContextVar[str] = ContextVar("WHO", default="nobody")
 

@@ -12,7 +12,9 @@ from forebay.processors.learning import Learning
 from forebay.processors.outcome import Undecodable, Unlearned
 from forebay.queues.registry.errors import RegistryError, RegistryRefused, RegistryUnavailable
 from forebay.queues.registry.teacher import Teacher
-from forebay.schemas.codec import Codec, UnknownSchemaId, new_codec, schema_texts
+from forebay.schemas.codec import Codec, new_codec
+from forebay.schemas.errors import UnknownSchemaId
+from forebay.schemas.versions import schema_texts
 
 T = TypeVar("T")
 

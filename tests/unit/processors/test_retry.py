@@ -21,7 +21,7 @@ from forebay.processors.outcome import (
     Unlearned,
 )
 from forebay.processors.retry import FINISH, GiveUp, Next, RetryLimits, WaitThenAgain, decide
-from forebay.schemas.codec import UndecodableEvent
+from forebay.schemas.errors import UndecodableEvent
 
 LIMITS = RetryLimits(retry_first_s=0.5, retry_longest_s=10, retry_total_s=30, retry_after_max_s=60)
 

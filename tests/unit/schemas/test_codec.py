@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import forebay.schemas
-from forebay.schemas.codec import Codec, UndecodableEvent, UnknownSchemaId, codec, new_codec, schema_texts
+from forebay.schemas.codec import Codec, codec, new_codec
+from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
 from forebay.schemas.event import Body, PortalEvent, Sealed, Subscription
+from forebay.schemas.versions import schema_texts
 
 TAUGHT = new_codec()
 TAUGHT.learn(7, schema_texts()[-1])

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from forebay.processors.testing import event
 from forebay.schemas import scan
-from forebay.schemas.codec import UndecodableEvent, codec
+from forebay.schemas.codec import codec
 from forebay.schemas.envelope import Told
+from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import Body, PortalEvent, Sealed, Subscription
 from forebay.schemas.tree import nest
 
