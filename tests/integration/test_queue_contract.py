@@ -57,6 +57,27 @@ SESSION_S = 2.0
 PATIENCE_S = 30.0
 
 
+class Told:
+    """A delivery that remembers what it was told, and can be waited for."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Position | QueueError] = []
+        self.any = asyncio.Event()
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, position: Position, /) -> None:
+        self._tell(position)
+
+    def set_exception(self, error: QueueError, /) -> None:
+        self._tell(error)
+
+    def _tell(self, outcome: Position | QueueError) -> None:
+        self.outcomes.append(outcome)
+        self.any.set()
+
+
 class Follower:
     """Assignments that remember what they were told, and can be waited for."""
 
@@ -207,6 +228,19 @@ async def test_send_returns_where_the_record_stands(producer: Producer, inspecto
 
     found = {int(one.value): Position(partition=one.partition, offset=one.offset) for one in await read_all(inspector)}
     assert [found[number] for number in range(50)] == positions
+
+
+async def test_what_became_of_a_record_is_told_once_to_who_does_not_wait(
+    producer: Producer, inspector: Inspector
+) -> None:
+    deliveries = [Told() for _ in range(20)]
+    for number, delivery in enumerate(deliveries):
+        producer.submit(STREAM, record("portal", number), delivery)
+    await asyncio.gather(*(delivery.any.wait() for delivery in deliveries))
+    await producer.close()
+
+    standing = [Position(partition=one.partition, offset=one.offset) for one in await read_all(inspector)]
+    assert [delivery.outcomes for delivery in deliveries] == [[position] for position in standing]
 
 
 async def test_offsets_grow_within_a_partition(producer: Producer) -> None:
