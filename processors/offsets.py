@@ -16,6 +16,7 @@ class Watermark:
         self._next = committed
         self._unfinished: dict[int, int] = {}
         self._inherited = deque(inherited)
+        self._gap = committed, committed
 
     def receive(self, offset: int, timestamp_ms: int) -> bool:
         """Note that the offset came; False when it needs no handling: it came before, or was finished before."""
@@ -31,10 +32,15 @@ class Watermark:
         """Note that the offset is finished."""
         del self._unfinished[offset]
 
+    def gap(self, start: int, end: int) -> None:
+        """Note that no record stands in between. It counts once all before it came, and until one behind it does."""
+        self._gap = start, end
+
     @property
     def position(self) -> int:
         """Everything before this offset is finished: what may be committed."""
-        return next(iter(self._unfinished), self._next)
+        start, end = self._gap
+        return next(iter(self._unfinished), end if start == self._next else self._next)
 
     @property
     def oldest_ms(self) -> int | None:
@@ -49,7 +55,8 @@ class Watermark:
             if offset > start:
                 runs.append((start, offset))
             start = offset + 1
-        to_come = [(max(first, self.position), end) for first, end in self._inherited if end > self._next]
+        seen = max(self._next, self.position)
+        to_come = [(max(first, self.position), end) for first, end in self._inherited if end > seen]
         return _joined(runs, to_come)
 
     def _was_finished(self, offset: int) -> bool:

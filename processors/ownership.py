@@ -62,6 +62,13 @@ class Ownership:
             ours.cancel()
             self._let_go(ours)
 
+    def gap(self, partition: int, start: int, end: int) -> None:
+        """As in the contract."""
+        ours = self._partitions.get(partition)
+        if ours is not None:
+            ours.watermark.gap(start, end)
+            ours.has_news = True
+
     async def commit(self) -> None:
         """Commit what has news, and let go of what turned out to be another's."""
         for fenced in await self._commits.store(self):

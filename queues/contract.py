@@ -160,6 +160,12 @@ class Assignments(Protocol):
     def lost(self, partition: int) -> None:
         """The partition may already be another's: nothing of it may be committed any more."""
 
+    def gap(self, partition: int, start: int, end: int) -> None:
+        """No record stands from the start to before the end, nor ever will: who has finished all before it is at the end.
+
+        Only told of a gap that ends the log. `fetch` may still give what stands before it, and later what comes behind.
+        """
+
 
 class Consumer(Protocol):
     """One member of a group, reading one stream. Membership doesn't depend on how often `fetch` is called."""

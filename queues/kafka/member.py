@@ -67,6 +67,7 @@ class Member:
     ) -> None:
         self._clients, self._stream, self._group, self._session_s = clients, stream, group, session_s
         self._inbox, self._commands, self._clock = inbox, commands, clock
+        self._ownership = ownership
         self._loop = asyncio.get_running_loop()
         self._commits = Commits(stream)
         self._faults = Faults(self._hear)
@@ -193,16 +194,30 @@ class Member:
             epoch = epochs.get(number)
             for message in run:
                 if (error := message.error()) is not None:
-                    self._hear_of(error, partition)
+                    if error.code() == KafkaError._PARTITION_EOF:
+                        self._come_to_the_end(message.offset() or 0, (number, epoch), batches)
+                    else:
+                        self._hear_of(error, partition)
                 elif epoch is not None:
                     batches[number, epoch].append(KafkaRecord(message, stream, number))
 
+    def _come_to_the_end(self, end: int, of: tuple[int, int | None], read: _Read) -> None:
+        """Tell of markers of transactions, and of what compaction took, behind the last record."""
+        number, epoch = of
+        if epoch is None:
+            return
+        batch = read.get((number, epoch))
+        start = batch[-1].offset + 1 if batch else self._rebalances.places.get((number, epoch), end)
+        if start < end:
+            self._loop.call_soon_threadsafe(self._ownership.gap, number, epoch, start, end)
+
     def _hand_over(self, read: _Read) -> None:
         # A partition can go while the next are read, and what waited of it is forgotten then: this must not come after.
-        epochs = self._rebalances.epochs
+        epochs, places = self._rebalances.epochs, self._rebalances.places
         batches = {number: batch for (number, epoch), batch in read.items() if epochs.get(number) == epoch}
         if batches:
             self._faults.clear()
+            places.update(((number, epochs[number]), batch[-1].offset + 1) for number, batch in batches.items())
             self._inbox.announce(batches)
             self._loop.call_soon_threadsafe(self._inbox.put, batches)
 

@@ -34,6 +34,11 @@ class Ownership:
             self._epochs[number] = holding.epoch
             self._assignments.assigned(number, holding.committed)
 
+    def gap(self, partition: int, epoch: int, start: int, end: int) -> None:
+        """In this assignment, the log ends with a gap."""
+        if self._epochs.get(partition) == epoch:
+            self._assignments.gap(partition, start, end)
+
     async def give_back(self, partitions: Collection[int]) -> None:
         """Return when the user has finished with these; they may be committed until then."""
         ours = [number for number in partitions if number in self._epochs]

@@ -45,6 +45,8 @@ class Rebalances:
         self._commands, self._commits, self._ownership, self._inbox = commands, commits, ownership, inbox
         self._pauses, self._loop, self._max_wait_s, self._clock = pauses, loop, max_wait_s, clock
         self.epochs: dict[int, int] = {}
+        #: Behind the last record that was read, by partition and epoch.
+        self.places: dict[tuple[int, int], int] = {}
         self._epoch = 0
         self._is_waiting = False
 
@@ -67,6 +69,7 @@ class Rebalances:
         for number, commit in commits.items():
             self._epoch += 1
             self.epochs[number] = self._epoch
+            self.places[number, self._epoch] = commit.offset
             holdings[number] = Holding(epoch=self._epoch, committed=commit)
         return holdings
 
@@ -120,7 +123,8 @@ class Rebalances:
         """For `subscribe`: they may be another's already."""
         numbers = [at.partition for at in partitions]
         for number in numbers:
-            self.epochs.pop(number, None)
+            if (epoch := self.epochs.pop(number, None)) is not None:
+                del self.places[number, epoch]
         self._loop.call_soon_threadsafe(self._ownership.lose, numbers)
         self._pauses.lift(client, partitions)
         client.incremental_unassign(partitions)

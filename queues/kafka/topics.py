@@ -27,9 +27,13 @@ _ANSWER_S = 10.0
 #: What passes by itself: so many brokers were there a moment ago, and one of them is away.
 _PASSING = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.INVALID_REPLICATION_FACTOR)
 
+#: The largest body that the ingest takes by default, with room for what Forebay adds.
+_LARGEST_EVENT_BYTES = 2_097_152
+
+#: A dead letter says in headers what happened. One that did not fit would hold up its portal for ever.
+_LARGEST_LETTER_BYTES = _LARGEST_EVENT_BYTES + 65_536
+
 _ALWAYS = {
-    # The largest body that the ingest takes by default, with room for what Forebay adds.
-    "max.message.bytes": "2097152",
     # The time of a record is that of its receipt, and a host whose clock is ahead must not lose events by it.
     "message.timestamp.type": "CreateTime",
     "message.timestamp.after.max.ms": "9223372036854775807",
@@ -111,8 +115,10 @@ def copies_for(brokers: int) -> int:
 def config_for(copies: int, *, takes_events: bool) -> dict[str, str]:
     """The settings of a topic of ours."""
     config = {**_ALWAYS, "min.insync.replicas": str(min(IN_SYNC, copies))}
+    if takes_events:
+        return {**config, "max.message.bytes": str(_LARGEST_EVENT_BYTES)}
     # What waits for an operator must not vanish because none came.
-    return config if takes_events else {**config, "retention.ms": "-1"}
+    return {**config, "max.message.bytes": str(_LARGEST_LETTER_BYTES), "retention.ms": "-1"}
 
 
 def _check_partitions(found: dict[str, Topic | None], partitions: int) -> None:

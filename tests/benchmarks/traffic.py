@@ -40,6 +40,9 @@ class Owner:
     def lost(self, partition: int) -> None:
         self.partitions.discard(partition)
 
+    def gap(self, partition: int, start: int, end: int) -> None:
+        """As in the contract."""
+
 
 def record(number: int) -> Record:
     key = f"portal{number % PORTALS}.bitrix24.ru"

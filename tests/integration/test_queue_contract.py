@@ -105,6 +105,9 @@ class Follower:
         self.owned.discard(partition)
         self._tell("lost", partition)
 
+    def gap(self, partition: int, start: int, end: int) -> None:
+        """As in the contract."""
+
     def _tell(self, what: str, partition: int) -> None:
         self.told.append((what, partition))
         self._changed.set()
@@ -752,6 +755,9 @@ class Worker:
 
     def lost(self, partition: int) -> None:
         pytest.fail("nobody was silent for so long")
+
+    def gap(self, partition: int, start: int, end: int) -> None:
+        """As in the contract."""
 
     async def start(self) -> "Worker":
         await self.consumer.start(self)

@@ -37,6 +37,9 @@ class Owner:
         del self.owned[partition]
         self._tell("lost")
 
+    def gap(self, partition: int, start: int, end: int) -> None:
+        """As in the contract."""
+
     def _tell(self, what: str) -> None:
         self.told.append(what)
         self._changed.set()

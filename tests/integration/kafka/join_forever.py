@@ -20,6 +20,9 @@ class Owner:
     def lost(self, partition: int) -> None:
         """As in the contract."""
 
+    def gap(self, partition: int, start: int, end: int) -> None:
+        """As in the contract."""
+
 
 async def main(bootstrap: str, stream: str, protocol: str, session_s: str) -> None:
     settings = QueueSettings(queue_url=f"kafka://{bootstrap}", kafka={"group.protocol": protocol})

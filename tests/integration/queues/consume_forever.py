@@ -39,6 +39,9 @@ class Worker:
         self.printed.pop(partition, None)
         self.tell("lost", partition)
 
+    def gap(self, partition: int, start: int, end: int) -> None:
+        """As in the contract."""
+
     async def commit(self, commits: dict[int, Commit]) -> None:
         try:
             await self.consumer.commit(commits)

@@ -43,6 +43,9 @@ class Follower:
         del self.owned[partition]
         self._tell("lost")
 
+    def gap(self, partition: int, start: int, end: int) -> None:
+        """As in the contract."""
+
     def _tell(self, what: str) -> None:
         self.told.append(what)
         self._changed.set()

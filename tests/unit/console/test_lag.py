@@ -21,6 +21,8 @@ class Owner:
 
     def lost(self, partition: int) -> None: ...
 
+    def gap(self, partition: int, start: int, end: int) -> None: ...
+
 
 async def test_a_partition_lags_by_its_unfinished_records(
     queue: MemoryQueue, event: Callable[..., object], record: Callable[..., Record]

@@ -148,3 +148,42 @@ def test_nothing_but_unreadable_note_comes_of_any_bytes(noise: bytes, with_prefi
     except UnreadableNote:
         return
     assert all(start <= end for start, end in runs)
+
+
+@given(offsets, st.data())
+def test_a_gap_behind_the_last_is_passed_once_all_is_finished_and_not_before(
+    received: list[int], data: st.DataObject
+) -> None:
+    watermark, told_at = Watermark(100, []), data.draw(st.integers(0, 2 * len(received)))
+    last, end = received[-1] + 1, received[-1] + 5
+    steps = [(watermark.receive, (offset, 0)) for offset in received]
+    steps += [(watermark.finish, (offset,)) for offset in data.draw(st.permutations(received))]
+    steps.insert(told_at, (watermark.gap, (last, end)))
+
+    for step, arguments in steps:
+        assert watermark.position < end
+        step(*arguments)
+
+    assert (watermark.position, watermark.finished_beyond()) == (end, [])
+    watermark.receive(end + 1, 0)
+    assert watermark.position == end + 1
+
+
+def test_a_gap_that_was_told_of_counts_no_more_once_a_record_came_behind_it() -> None:
+    watermark = Watermark(100, [])
+    watermark.gap(100, 104)
+    first = watermark.position
+    watermark.receive(104, 0)
+    watermark.finish(104)
+
+    assert (first, watermark.position) == (104, 105)
+
+
+def test_what_was_finished_before_a_restart_up_to_a_gap_is_passed_with_it() -> None:
+    watermark = Watermark(100, [(101, 103)])
+    watermark.receive(100, 0)
+    watermark.receive(101, 0)
+    watermark.finish(100)
+    watermark.gap(102, 105)
+
+    assert (watermark.position, watermark.finished_beyond()) == (105, [])

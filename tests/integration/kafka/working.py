@@ -1,0 +1,80 @@
+"""A worker on a Kafka, with waits that are short, and a look at how far its group is."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from forebay import Handlers
+from forebay.processors.settings import WorkerSettings
+from forebay.processors.testing import event
+from forebay.processors.worker import Worker
+from forebay.queues.contract import GroupState, Queue
+from forebay.schemas.codec import codec
+from tests.kafka.members import SESSION_S
+
+
+def encoded(number: int, portal: str = "p.example", text: str = "") -> bytes:
+    """An event as a record's value."""
+    return codec().encode(event("ONCRMDEALADD", data={"FIELDS": {"ID": number, "TEXT": text}}, portal=portal))
+
+
+@dataclass
+class Site:
+    """A queue, a topic of one partition whose name is the group's too, and the numbers that were handled."""
+
+    queue: Queue
+    topic: str
+    partitions: int = 1
+    handlers: Handlers = field(default_factory=Handlers)
+    handled: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        @self.handlers.on("*")
+        async def handle(event: Any) -> None:
+            await self.handle(int(event.fields["data[FIELDS][ID]"]))
+
+    async def handle(self, number: int) -> None:
+        """What the handler does; a test may put another in its place."""
+        self.handled.append(number)
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[Worker]:
+        """A worker that runs, until it is stopped as by SIGTERM."""
+        settings = WorkerSettings(
+            topic=self.topic,
+            group=self.topic,
+            partitions=self.partitions,
+            session_s=SESSION_S,
+            retry_first_s=0.001,
+            commit_interval_s=0.02,
+            drain_s=5.0,
+        )
+        worker = Worker(settings, self.handlers, self.queue)
+        running = asyncio.create_task(worker.run())
+        try:
+            yield worker
+        finally:
+            worker.stop()
+            await running
+
+    async def state(self) -> GroupState:
+        """How far the group is in the first partition."""
+        inspector = self.queue.inspector()
+        groups = await inspector.groups(self.topic)
+        await inspector.close()
+        return groups.get(self.topic, {}).get(0, GroupState(offset=0, owner=None))
+
+    async def commits(self, offset: int) -> None:
+        """Return when the group is there."""
+        async with asyncio.timeout(60):
+            while (await self.state()).offset != offset:
+                await asyncio.sleep(0.02)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Return when it holds."""
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.005)
