@@ -28,6 +28,7 @@ class Ownership:
     def __init__(self, commits: Commits, held: Held, metrics: WorkerMetrics, *, grace_s: float) -> None:
         self._commits, self._held, self._metrics, self._grace_s = commits, held, metrics, grace_s
         self._partitions: dict[int, Partition] = {}
+        self._is_leaving = False
 
     def __iter__(self) -> Iterator[Partition]:
         return iter(list(self._partitions.values()))
@@ -62,8 +63,14 @@ class Ownership:
             ours.cancel()
             self._let_go(ours)
 
+    def leave(self) -> None:
+        """From now on a partition is committed only as it is given back: the queue is about to be closed."""
+        self._is_leaving = True
+
     async def commit(self) -> None:
         """Commit what has news, and let go of what turned out to be another's."""
+        if self._is_leaving:
+            return
         for fenced in await self._commits.store(self):
             if not fenced.is_gone:
                 self.lost(fenced.number)

@@ -13,7 +13,7 @@ from forebay.processors.lanes import TURN_RECORDS
 from forebay.processors.metrics import build_metrics
 from forebay.queues.contract import Commit, Record
 from forebay.queues.errors import RecordRefused
-from forebay.queues.memory import MemoryProducer
+from forebay.queues.memory import MemoryConsumer, MemoryProducer
 from forebay.schemas import names
 from forebay.schemas.codec import codec
 from forebay.schemas.portal import partition_of
@@ -543,3 +543,27 @@ async def test_the_log_names_the_event_and_no_secret(station: Any, handlers: Han
     ]
     assert any(log["event"] == "given up: dead letter written" for log in logs)
     assert "S3CRET" not in repr(logs)
+
+
+async def test_while_the_queue_is_closed_a_partition_is_committed_only_as_it_goes(
+    station: Any, handlers: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, before, close = asyncio.Event(), [], MemoryConsumer.close
+
+    async def asked_to_commit(self: MemoryConsumer) -> None:
+        await worker.ownership.commit()
+        before.append(station.committed())
+        await close(self)
+
+    @handlers.on("*")
+    async def handle(event: PortalEvent) -> None:
+        begun.set()
+
+    monkeypatch.setattr(MemoryConsumer, "close", asked_to_commit)
+    await station.send("p")
+    worker = station.start(commit_interval_s=1000)
+    await begun.wait()
+    await station.stop(worker)
+
+    assert before == [0]
+    assert station.committed() == 1
