@@ -548,7 +548,8 @@ async def test_the_log_names_the_event_and_no_secret(station: Any, handlers: Han
 async def test_while_the_queue_is_closed_a_partition_is_committed_only_as_it_goes(
     station: Any, handlers: Handlers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, before, close = asyncio.Event(), [], MemoryConsumer.close
+    begun, close = asyncio.Event(), MemoryConsumer.close
+    before: list[int] = []
 
     async def asked_to_commit(self: MemoryConsumer) -> None:
         await worker.ownership.commit()
