@@ -45,13 +45,19 @@ class Ownership:
         self._partitions[partition] = Partition(partition, committed.offset, _inherited(partition, committed))
 
     async def revoked(self, partition: int) -> None:
-        """As in the contract: running handlers get their grace, what is finished is committed, the rest is dropped."""
+        """As in the contract: running handlers get their grace, what is finished is committed, the rest is dropped.
+
+        A handler that hears no cancellation, as none in a thread does, is waited for as long as the queue waits for us:
+        its event would be begun elsewhere while it still runs.
+        """
         ours = self._partitions.get(partition)
         if ours is None:
             return
         self._metrics.rebalances.labels("revoked").inc()
         ours.close()
-        await end([ours], self._grace_s)
+        if not self._is_leaving:
+            await end([ours], self._grace_s)
+            await ours.idle()
         await self._commit_last(ours)
         self._let_go(ours)
 
@@ -64,7 +70,7 @@ class Ownership:
             self._let_go(ours)
 
     def leave(self) -> None:
-        """From now on a partition is committed only as it is given back: the queue is about to be closed."""
+        """All had their grace, and the queue is about to be closed: from now on a partition is committed as it goes."""
         self._is_leaving = True
 
     async def commit(self) -> None:

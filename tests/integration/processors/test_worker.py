@@ -497,6 +497,29 @@ async def test_a_rebalance_waits_for_running_handlers_and_nothing_is_handled_twi
     assert len(list(first.ownership)) == len(list(second.ownership)) == 2
 
 
+async def test_a_rebalance_waits_for_a_thread_that_outlives_its_grace(
+    station: Any, handlers: Handlers, eventually: Any
+) -> None:
+    started, gate, begun = threading.Event(), threading.Event(), []
+
+    @handlers.on("*")
+    def handle(event: PortalEvent) -> None:
+        begun.append(id_of(event))
+        started.set()
+        gate.wait(30)
+
+    for number in range(8):
+        await station.send(f"p{number}", id=number)
+    first = station.start(drain_s=0.01)
+    await asyncio.to_thread(started.wait, 30)
+    station.start()
+    await eventually(lambda: any(one.is_cancelled for one in first.ownership))
+    gate.set()
+    await eventually(lambda: station.committed() == 8)
+
+    assert sorted(begun) == list(range(8))
+
+
 async def test_metrics_have_their_names_and_no_portal(station: Any, handlers: Handlers, eventually: Any) -> None:
     registry = CollectorRegistry()
 
