@@ -13,11 +13,14 @@ pytestmark = pytest.mark.kafka
 MAX_POLL_S = 2.0
 SESSION_S = 1.5
 
-#: Writes the book of tests/order.py. While there is a file that asks for it, one event takes so many seconds.
+#: Portals in many partitions, of which some move; fewer than a worker's threads, so that the others go on.
+BLOCKED = 12
+
+#: Writes the book of tests/order.py. For each file that asks for it, one event takes so many seconds.
 HANDLERS = """
 import os
 import time
-from contextlib import suppress
+from glob import glob
 
 from forebay import Handlers
 
@@ -29,19 +32,26 @@ book = os.open(os.environ["BOOK"], os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 {kind} handle(event):
     line = f"{{event.portal}} {{event.id}}#{{event.fields['data[FIELDS][ID]']}} {{os.getpid()}}\\n".encode()
     os.write(book, b"began " + line)
-    with suppress(FileNotFoundError):
-        os.rename("block", "blocked")
+    for path in glob("block-*"):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            continue
         time.sleep({seconds})
+        break
     os.write(book, b"ended " + line)
 """
 
 
-@pytest.mark.parametrize("protocol", ["consumer", "classic"])
-@pytest.mark.parametrize("kind", ["def", "async def"])
-async def test_a_handler_that_blocks_for_several_polls_costs_no_membership(
-    kafka: Kafka, site: Site, monkeypatch: pytest.MonkeyPatch, kind: str, protocol: str
-) -> None:
+@pytest.fixture(autouse=True)
+def book(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOOK", str(site.folder / "handled.log"))
+
+
+@pytest.mark.parametrize(("kind", "protocol"), [("def", "consumer"), ("async def", "classic")])
+async def test_a_handler_that_blocks_for_several_polls_costs_no_membership(
+    kafka: Kafka, site: Site, kind: str, protocol: str
+) -> None:
     settings = {"group.protocol": protocol, "max.poll.interval.ms": round(MAX_POLL_S * 1000)}
     async with crew(site, kafka.bootstrap, session_s=SESSION_S, kafka=settings) as made:
         (site.folder / "shop.py").write_text(HANDLERS.format(kind=kind, seconds=3 * MAX_POLL_S))
@@ -49,16 +59,38 @@ async def test_a_handler_that_blocks_for_several_polls_costs_no_membership(
         pids = {made.pid("a"), made.pid("b")}
         while {line.pid for line in made.book.read().lines} < pids:
             await made.send(20)
-        (site.folder / "block").touch()
+        (site.folder / "block-1").touch()
         await made.send(300)
         await made.ended()
-        assert (site.folder / "blocked").exists()
         await made.stop("a")
         await made.stop("b")
         committed = await made.committed()
 
     verdict = judge(made.sent, made.book.read().lines)
+    assert list(site.folder.glob("block-*")) == []
     assert verdict.good, verdict
     assert verdict.again == []
     assert sum(committed.values()) == len(made.places)
     assert "lost" not in site.log("a") + site.log("b")
+
+
+async def test_a_worker_that_joins_waits_for_a_thread_that_outlives_its_grace(kafka: Kafka, site: Site) -> None:
+    async with crew(site, kafka.bootstrap, session_s=SESSION_S, drain_s=0.1) as made:
+        (site.folder / "shop.py").write_text(HANDLERS.format(kind="def", seconds=3 * MAX_POLL_S))
+        for number in range(BLOCKED):
+            (site.folder / f"block-{number}").touch()
+        await made.send(300)
+        made.start("a")
+        await made.works("a")
+        made.start("b")
+        await made.works("b", 1)
+        await made.ended()
+        await made.stop("a")
+        await made.stop("b")
+        committed = await made.committed()
+
+    verdict = judge(made.sent, made.book.read().lines)
+    assert list(site.folder.glob("block-*")) == []
+    assert verdict.good, verdict
+    assert verdict.again == []
+    assert sum(committed.values()) == len(made.places)
