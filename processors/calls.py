@@ -28,6 +28,9 @@ _BLOCKED_S = 0.25
 #: How a try ended, or when it waits for something, what to await to know.
 Begun: TypeAlias = Outcome | Coroutine[Any, Any, Outcome]
 
+#: What a handler returned in its thread, or raised.
+_Ended: TypeAlias = tuple[object, BaseException | None]
+
 
 async def _at_once() -> None:
     """For those who may always begin."""
@@ -116,7 +119,7 @@ class Calls:
         future.add_done_callback(self._thread_ended)
         watch = loop.call_later(deadline_s, self._tell_late, handler, event)
         try:
-            returned, raised = await asyncio.shield(future)
+            returned, raised = await _to_the_end_of(future)
         except asyncio.CancelledError as cancelled:
             return _raised(cancelled)
         finally:
@@ -182,12 +185,21 @@ def _rest(handler: Coroutine[Any, Any, object], awaited: object, context: Contex
             raise RuntimeError("the handler raised GeneratorExit") from error
 
 
-def _in_context(handler: Handler, event: PortalEvent) -> tuple[object, BaseException | None]:
+def _in_context(handler: Handler, event: PortalEvent) -> _Ended:
     # Errors are carried as values: a future can't take a StopIteration, and SystemExit must not end the thread.
     try:
         return handler.function(event), None
     except BaseException as error:
         return None, error
+
+
+async def _to_the_end_of(thread: "asyncio.Future[_Ended]") -> _Ended:
+    # It can't be stopped, and until it returns its event is in work: only who asks twice leaves it behind.
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        _take_cancellation_back()
+        return await asyncio.shield(thread)
 
 
 def _raised(error: BaseException) -> Outcome:

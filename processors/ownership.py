@@ -28,6 +28,7 @@ class Ownership:
     def __init__(self, commits: Commits, held: Held, metrics: WorkerMetrics, *, grace_s: float) -> None:
         self._commits, self._held, self._metrics, self._grace_s = commits, held, metrics, grace_s
         self._partitions: dict[int, Partition] = {}
+        self._is_leaving = False
 
     def __iter__(self) -> Iterator[Partition]:
         return iter(list(self._partitions.values()))
@@ -44,13 +45,19 @@ class Ownership:
         self._partitions[partition] = Partition(partition, committed.offset, _inherited(partition, committed))
 
     async def revoked(self, partition: int) -> None:
-        """As in the contract: running handlers get their grace, what is finished is committed, the rest is dropped."""
+        """As in the contract: running handlers get their grace, what is finished is committed, the rest is dropped.
+
+        A handler that hears no cancellation, as none in a thread does, is waited for as long as the queue waits for us:
+        its event would be begun elsewhere while it still runs.
+        """
         ours = self._partitions.get(partition)
         if ours is None:
             return
         self._metrics.rebalances.labels("revoked").inc()
         ours.close()
-        await end([ours], self._grace_s)
+        if not self._is_leaving:
+            await end([ours], self._grace_s)
+            await ours.idle()
         await self._commit_last(ours)
         self._let_go(ours)
 
@@ -69,8 +76,14 @@ class Ownership:
             ours.watermark.gap(start, end)
             ours.has_news = True
 
+    def leave(self) -> None:
+        """All had their grace, and the queue is about to be closed: from now on a partition is committed as it goes."""
+        self._is_leaving = True
+
     async def commit(self) -> None:
         """Commit what has news, and let go of what turned out to be another's."""
+        if self._is_leaving:
+            return
         for fenced in await self._commits.store(self):
             if not fenced.is_gone:
                 self.lost(fenced.number)

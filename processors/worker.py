@@ -137,6 +137,7 @@ class Worker:
         for one in ours:
             one.close()
         await end(ours, self._settings.drain_s)
+        self.ownership.leave()
         # Closing gives the partitions back, and with each goes its last commit.
         parts = (self._consumer.close, self._producer.close, self._lag.close)
         await asyncio.gather(*map(_let_go, parts))

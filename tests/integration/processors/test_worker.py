@@ -11,9 +11,11 @@ from structlog.testing import capture_logs
 from forebay import Handlers, PortalEvent, Reject, Retry
 from forebay.processors.lanes import TURN_RECORDS
 from forebay.processors.metrics import build_metrics
+from forebay.processors.ownership import end
+from forebay.processors.partitions import Partition
 from forebay.queues.contract import Commit, Record
 from forebay.queues.errors import RecordRefused
-from forebay.queues.memory import MemoryProducer
+from forebay.queues.memory import MemoryConsumer, MemoryProducer
 from forebay.schemas import names
 from forebay.schemas.codec import codec
 from forebay.schemas.portal import partition_of
@@ -497,6 +499,38 @@ async def test_a_rebalance_waits_for_running_handlers_and_nothing_is_handled_twi
     assert len(list(first.ownership)) == len(list(second.ownership)) == 2
 
 
+async def test_a_rebalance_waits_for_a_thread_that_outlives_its_grace(
+    station: Any, handlers: Handlers, eventually: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, gate, begun, grace_over = threading.Event(), threading.Event(), [], asyncio.Event()
+
+    async def give_grace(partitions: list[Partition], grace_s: float) -> None:
+        await end(partitions, grace_s)
+        grace_over.set()
+
+    monkeypatch.setattr("forebay.processors.ownership._CANCEL_S", 0.01)
+    monkeypatch.setattr("forebay.processors.ownership.end", give_grace)
+
+    @handlers.on("*")
+    def handle(event: PortalEvent) -> None:
+        begun.append(id_of(event))
+        started.set()
+        gate.wait(30)
+
+    for number in range(8):
+        await station.send(f"p{number}", id=number)
+    station.start(drain_s=0.01)
+    await asyncio.to_thread(started.wait, 30)
+    station.start()
+    await grace_over.wait()
+    # What is given back now is another's before the loop comes round.
+    await asyncio.sleep(0)
+    gate.set()
+    await eventually(lambda: station.committed() == 8)
+
+    assert sorted(begun) == list(range(8))
+
+
 async def test_metrics_have_their_names_and_no_portal(station: Any, handlers: Handlers, eventually: Any) -> None:
     registry = CollectorRegistry()
 
@@ -543,3 +577,28 @@ async def test_the_log_names_the_event_and_no_secret(station: Any, handlers: Han
     ]
     assert any(log["event"] == "given up: dead letter written" for log in logs)
     assert "S3CRET" not in repr(logs)
+
+
+async def test_while_the_queue_is_closed_a_partition_is_committed_only_as_it_goes(
+    station: Any, handlers: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, close = asyncio.Event(), MemoryConsumer.close
+    before: list[int] = []
+
+    async def asked_to_commit(self: MemoryConsumer) -> None:
+        await worker.ownership.commit()
+        before.append(station.committed())
+        await close(self)
+
+    @handlers.on("*")
+    async def handle(event: PortalEvent) -> None:
+        begun.set()
+
+    monkeypatch.setattr(MemoryConsumer, "close", asked_to_commit)
+    await station.send("p")
+    worker = station.start(commit_interval_s=1000)
+    await begun.wait()
+    await station.stop(worker)
+
+    assert before == [0]
+    assert station.committed() == 1

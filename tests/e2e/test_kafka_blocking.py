@@ -1,0 +1,96 @@
+"""Handlers that hold their thread, or the whole loop, for several times as long as Kafka waits for a poll."""
+
+import pytest
+
+from tests.e2e.crew import crew
+from tests.e2e.site import Site
+from tests.kafka.fixtures import Kafka
+from tests.order import judge
+
+pytestmark = pytest.mark.kafka
+
+#: A member that polls no more is out of its group after so long.
+MAX_POLL_S = 2.0
+SESSION_S = 1.5
+
+#: Portals in many partitions, of which some move; fewer than a worker's threads, so that the others go on.
+BLOCKED = 12
+
+#: Writes the book of tests/order.py. For each file that asks for it, one event takes so many seconds.
+HANDLERS = """
+import os
+import time
+from glob import glob
+
+from forebay import Handlers
+
+handlers = Handlers()
+book = os.open(os.environ["BOOK"], os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+
+
+@handlers.on("*")
+{kind} handle(event):
+    line = f"{{event.portal}} {{event.id}}#{{event.fields['data[FIELDS][ID]']}} {{os.getpid()}}\\n".encode()
+    os.write(book, b"began " + line)
+    for path in glob("block-*"):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            continue
+        time.sleep({seconds})
+        break
+    os.write(book, b"ended " + line)
+"""
+
+
+@pytest.fixture(autouse=True)
+def book(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOOK", str(site.folder / "handled.log"))
+
+
+@pytest.mark.parametrize(("kind", "protocol"), [("def", "consumer"), ("async def", "classic")])
+async def test_a_handler_that_blocks_for_several_polls_costs_no_membership(
+    kafka: Kafka, site: Site, kind: str, protocol: str
+) -> None:
+    settings = {"group.protocol": protocol, "max.poll.interval.ms": round(MAX_POLL_S * 1000)}
+    async with crew(site, kafka.bootstrap, session_s=SESSION_S, kafka=settings) as made:
+        (site.folder / "shop.py").write_text(HANDLERS.format(kind=kind, seconds=3 * MAX_POLL_S))
+        made.start("a", "b")
+        pids = {made.pid("a"), made.pid("b")}
+        while {line.pid for line in made.book.read().lines} < pids:
+            await made.send(20)
+        (site.folder / "block-1").touch()
+        await made.send(300)
+        await made.ended()
+        await made.stop("a")
+        await made.stop("b")
+        committed = await made.committed()
+
+    verdict = judge(made.sent, made.book.read().lines)
+    assert list(site.folder.glob("block-*")) == []
+    assert verdict.good, verdict
+    assert verdict.again == []
+    assert sum(committed.values()) == len(made.places)
+    assert "lost" not in site.log("a") + site.log("b")
+
+
+async def test_a_worker_that_joins_waits_for_a_thread_that_outlives_its_grace(kafka: Kafka, site: Site) -> None:
+    async with crew(site, kafka.bootstrap, session_s=SESSION_S, drain_s=0.1) as made:
+        (site.folder / "shop.py").write_text(HANDLERS.format(kind="def", seconds=3 * MAX_POLL_S))
+        for number in range(BLOCKED):
+            (site.folder / f"block-{number}").touch()
+        await made.send(300)
+        made.start("a")
+        await made.works("a")
+        made.start("b")
+        await made.works("b", 1)
+        await made.ended()
+        await made.stop("a")
+        await made.stop("b")
+        committed = await made.committed()
+
+    verdict = judge(made.sent, made.book.read().lines)
+    assert list(site.folder.glob("block-*")) == []
+    assert verdict.good, verdict
+    assert verdict.again == []
+    assert sum(committed.values()) == len(made.places)
