@@ -1,8 +1,10 @@
 """Handlers that hold their thread, or the whole loop, for several times as long as Kafka waits for a poll."""
 
+import asyncio
+
 import pytest
 
-from tests.e2e.crew import crew
+from tests.e2e.crew import Crew, crew
 from tests.e2e.site import Site
 from tests.kafka.fixtures import Kafka
 from tests.order import judge
@@ -48,6 +50,19 @@ def book(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOOK", str(site.folder / "handled.log"))
 
 
+async def send_some(made: Crew) -> None:
+    """A few events, and time for the workers."""
+    await made.send(5)
+    await asyncio.sleep(0.05)
+
+
+async def both_work(made: Crew) -> None:
+    """Send until each has had an event: then the group has settled."""
+    pids = {made.pid("a"), made.pid("b")}
+    while {line.pid for line in made.book.read().lines} < pids:
+        await send_some(made)
+
+
 @pytest.mark.parametrize(("kind", "protocol"), [("def", "consumer"), ("async def", "classic")])
 async def test_a_handler_that_blocks_for_several_polls_costs_no_membership(
     kafka: Kafka, site: Site, kind: str, protocol: str
@@ -56,9 +71,7 @@ async def test_a_handler_that_blocks_for_several_polls_costs_no_membership(
     async with crew(site, kafka.bootstrap, session_s=SESSION_S, kafka=settings) as made:
         (site.folder / "shop.py").write_text(HANDLERS.format(kind=kind, seconds=3 * MAX_POLL_S))
         made.start("a", "b")
-        pids = {made.pid("a"), made.pid("b")}
-        while {line.pid for line in made.book.read().lines} < pids:
-            await made.send(20)
+        await both_work(made)
         (site.folder / "block-1").touch()
         await made.send(300)
         await made.ended()
@@ -79,11 +92,11 @@ async def test_a_worker_that_joins_waits_for_a_thread_that_outlives_its_grace(ka
         (site.folder / "shop.py").write_text(HANDLERS.format(kind="def", seconds=3 * MAX_POLL_S))
         for number in range(BLOCKED):
             (site.folder / f"block-{number}").touch()
-        await made.send(300)
         made.start("a")
-        await made.works("a")
+        while any(site.folder.glob("block-*")):
+            await send_some(made)
         made.start("b")
-        await made.works("b", 1)
+        await both_work(made)
         await made.ended()
         await made.stop("a")
         await made.stop("b")
