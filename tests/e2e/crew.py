@@ -55,9 +55,20 @@ class Crew:
             self.places[name] = place.partition, place.offset
         return set(names)
 
-    async def load(self, rate: float, until: asyncio.Event, every_s: float = 0.1) -> None:
-        """Send so many a second; return when the last of them are kept."""
-        while not until.is_set():
+    @asynccontextmanager
+    async def under_load(self, rate: float) -> AsyncIterator[None]:
+        """Send so many events a second meanwhile, and return when the last of them are kept."""
+        enough = asyncio.Event()
+        sending = asyncio.create_task(self._load(rate, enough))
+        try:
+            yield
+        finally:
+            # Not cancelled: who is cut off in the middle knows of no place of events that are kept all the same.
+            enough.set()
+            await sending
+
+    async def _load(self, rate: float, enough: asyncio.Event, every_s: float = 0.1) -> None:
+        while not enough.is_set():
             await self.send(round(rate * every_s))
             await asyncio.sleep(every_s)
 

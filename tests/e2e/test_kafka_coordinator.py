@@ -103,14 +103,13 @@ class Commits:
 
 
 @asynccontextmanager
-async def beside(*jobs: "asyncio.Task[None]") -> AsyncIterator[None]:
-    """Have these run meanwhile."""
+async def beside(job: "asyncio.Task[None]") -> AsyncIterator[None]:
+    """Have it run meanwhile."""
     try:
         yield
     finally:
-        for job in jobs:
-            job.cancel()
-        await asyncio.gather(*jobs, return_exceptions=True)
+        job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
 
 
 async def go_through_an_outage(made: Crew, commits: Commits, coordinator: Coordinator) -> tuple[int, int]:
@@ -142,7 +141,7 @@ async def test_a_minute_without_a_coordinator_costs_no_event_and_no_order(
     async with crew(site, cluster.bootstrap, kafka={"group.protocol": protocol}) as made:
         watching = asyncio.create_task(commits.watch(made))
         async with beside(watching):
-            async with beside(asyncio.create_task(made.load(RATE))):
+            async with made.under_load(RATE):
                 sent, ended = await go_through_an_outage(made, commits, coordinator)
             await made.ended()
         await made.stop("a")

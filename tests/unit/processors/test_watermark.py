@@ -1,6 +1,7 @@
 """The watermark never passes an unfinished offset, and its note brings back what was finished beyond it."""
 
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -156,7 +157,9 @@ def test_a_gap_behind_the_last_is_passed_once_all_is_finished_and_not_before(
 ) -> None:
     watermark, told_at = Watermark(100, []), data.draw(st.integers(0, 2 * len(received)))
     last, end = received[-1] + 1, received[-1] + 5
-    steps = [(watermark.receive, (offset, 0)) for offset in received]
+    steps: list[tuple[Callable[..., object], tuple[int, ...]]] = [
+        (watermark.receive, (offset, 0)) for offset in received
+    ]
     steps += [(watermark.finish, (offset,)) for offset in data.draw(st.permutations(received))]
     steps.insert(told_at, (watermark.gap, (last, end)))
 
