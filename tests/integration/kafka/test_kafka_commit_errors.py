@@ -1,0 +1,86 @@
+"""What becomes of commits when Kafka answers with an error: through the consumer, and through a whole worker."""
+
+import asyncio
+
+import pytest
+from confluent_kafka import Consumer as Client
+from confluent_kafka import KafkaError, TopicPartition
+
+from forebay.queues.contract import Commit, Queue, Record
+from tests.integration.kafka.mocked import STREAM
+from tests.integration.kafka.working import Site, encoded, until
+from tests.kafka.members import PARTITIONS, fetch, joined, send
+from tests.kafka.mock_cluster import Api, MockCluster
+from tests.kafka.opener import Opener
+
+#: The client, or we, ask again after these, and nobody hears of it.
+PASSING = (
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.REBALANCE_IN_PROGRESS,
+)
+
+
+@pytest.fixture
+def mocked_queue(mock: MockCluster, opened: Opener) -> Queue:
+    # By the classic one the mock takes three seconds to put a group together.
+    return opened(mock.bootstrap, kafka={"group.protocol": "consumer"})
+
+
+def stored(mock: MockCluster, partition: int) -> int:
+    """Where the group is; negative when it has stored nothing."""
+    client = Client({"bootstrap.servers": mock.bootstrap, "group.id": STREAM})
+    [at] = client.committed([TopicPartition(STREAM, partition)], timeout=10)
+    client.close()
+    return at.offset
+
+
+@pytest.mark.parametrize("code", PASSING)
+async def test_what_passes_is_asked_again_until_the_commit_is_stored(
+    mock: MockCluster, mocked_queue: Queue, code: int
+) -> None:
+    partition = await send(mocked_queue, STREAM, range(3))
+    consumer = await joined(mocked_queue, STREAM)
+    await fetch(consumer, 3)
+    mock.fail(Api.OFFSET_COMMIT, code)
+
+    await consumer.commit({partition: Commit(offset=2)})
+
+    assert stored(mock, partition) == 2
+    await consumer.close()
+
+
+async def test_a_worker_whose_commits_are_refused_is_degraded_and_commits_no_more_than_is_finished_once_it_may(
+    mock: MockCluster, mocked_queue: Queue
+) -> None:
+    site = Site(mocked_queue, STREAM, PARTITIONS)
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def handle(number: int) -> None:
+        if number == 2:
+            begun.set()
+            await may_end.wait()
+
+    site.handle = handle  # type: ignore[method-assign]  # what the test's handler does
+    mock.fail(Api.OFFSET_COMMIT, *[KafkaError.OFFSET_METADATA_TOO_LARGE] * 20)
+    producer = mocked_queue.producer()
+    for number in (1, 2):
+        at = await producer.send(STREAM, Record(key="p", value=encoded(number), timestamp_ms=1_700_000_000_000))
+    await producer.close()
+
+    async with site.working() as worker:
+        await begun.wait()
+        await until(lambda: state(worker.health.report()) == "degraded")
+        assert stored(mock, at.partition) < 0
+        await until(lambda: state(worker.health.report()) == "ok")
+        assert stored(mock, at.partition) == 1
+        may_end.set()
+        await until(lambda: stored(mock, at.partition) == 2)
+
+
+def state(report: dict[str, object]) -> str:
+    """That of the commits."""
+    parts = report["parts"]
+    assert isinstance(parts, dict)
+    return str(parts.get("commits", {}).get("state"))
