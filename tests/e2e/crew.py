@@ -55,11 +55,20 @@ class Crew:
             self.places[name] = place.partition, place.offset
         return set(names)
 
-    async def load(self, rate: float, every_s: float = 0.1) -> None:
-        """Send on and on, so many a second."""
-        while True:
-            await self.send(round(rate * every_s))
-            await asyncio.sleep(every_s)
+    @asynccontextmanager
+    async def loaded(self, rate: float, every_s: float = 0.1) -> AsyncIterator[None]:
+        """Send so many a second meanwhile. Whatever was begun is kept afterwards: none is cancelled on its way."""
+        enough = asyncio.Event()
+
+        async def load() -> None:
+            while not enough.is_set():
+                await self.send(round(rate * every_s))
+                await asyncio.sleep(every_s)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(load())
+            yield
+            enough.set()
 
     async def make(self) -> None:
         """Make what is missing of the topics."""

@@ -3,8 +3,6 @@
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -28,16 +26,6 @@ def book(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOOK", str(site.folder / "handled.log"))
 
 
-@asynccontextmanager
-async def loaded(made: Crew) -> AsyncIterator[None]:
-    """Send events meanwhile; afterwards, return when all are handled."""
-    sending = asyncio.create_task(made.load(RATE))
-    yield
-    sending.cancel()
-    with suppress(asyncio.CancelledError):
-        await sending
-
-
 def check(made: Crew) -> None:
     """Nothing lost, nothing at once, order kept; again came only what a lost worker had not committed."""
     lines = made.book.read().lines
@@ -55,7 +43,7 @@ def check(made: Crew) -> None:
 
 async def check_rebalances(made: Crew, rounds: int) -> None:
     made.start("a", "b")
-    async with loaded(made):
+    async with made.loaded(RATE):
         await made.works("a")
         await made.works("b")
         for number in range(rounds):
@@ -112,7 +100,7 @@ async def test_a_worker_that_was_frozen_begins_nothing_that_another_has_by_then(
         before = set(made.places)
         asleep = len(made.book.read().lines)
         made.wake("frozen")
-        async with loaded(made):
+        async with made.loaded(RATE):
             await made.works("frozen", 1)
         await made.ended()
         await made.stop("frozen")
