@@ -56,21 +56,19 @@ class Crew:
         return set(names)
 
     @asynccontextmanager
-    async def under_load(self, rate: float) -> AsyncIterator[None]:
-        """Send so many events a second meanwhile, and return when the last of them are kept."""
+    async def loaded(self, rate: float, every_s: float = 0.1) -> AsyncIterator[None]:
+        """Send so many a second meanwhile. Whatever was begun is kept afterwards: none is cancelled on its way."""
         enough = asyncio.Event()
-        sending = asyncio.create_task(self._load(rate, enough))
-        try:
-            yield
-        finally:
-            # Not cancelled: who is cut off in the middle knows of no place of events that are kept all the same.
-            enough.set()
-            await sending
 
-    async def _load(self, rate: float, enough: asyncio.Event, every_s: float = 0.1) -> None:
-        while not enough.is_set():
-            await self.send(round(rate * every_s))
-            await asyncio.sleep(every_s)
+        async def load() -> None:
+            while not enough.is_set():
+                await self.send(round(rate * every_s))
+                await asyncio.sleep(every_s)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(load())
+            yield
+            enough.set()
 
     async def make(self) -> None:
         """Make what is missing of the topics."""

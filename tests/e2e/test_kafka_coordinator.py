@@ -103,13 +103,13 @@ class Commits:
 
 
 @asynccontextmanager
-async def beside(job: "asyncio.Task[None]") -> AsyncIterator[None]:
-    """Have it run meanwhile."""
-    try:
-        yield
-    finally:
-        job.cancel()
-        await asyncio.gather(job, return_exceptions=True)
+async def watched(made: Crew) -> AsyncIterator[Commits]:
+    """Look at the group's commits meanwhile."""
+    commits = Commits()
+    watching = asyncio.create_task(commits.watch(made))
+    yield commits
+    assert not watching.done(), watching.exception()
+    watching.cancel()
 
 
 async def go_through_an_outage(made: Crew, commits: Commits, coordinator: Coordinator) -> tuple[int, int]:
@@ -135,13 +135,12 @@ async def test_a_minute_without_a_coordinator_costs_no_event_and_no_order(
     clusters: Callable[..., Cluster], site: Site, monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
     monkeypatch.setenv("BOOK", str(site.folder / "handled.log"))
-    cluster, commits = clusters(3), Commits()
+    cluster = clusters(3)
     coordinator = Coordinator(cluster)
     coordinator.make()
     async with crew(site, cluster.bootstrap, kafka={"group.protocol": protocol}) as made:
-        watching = asyncio.create_task(commits.watch(made))
-        async with beside(watching):
-            async with made.under_load(RATE):
+        async with watched(made) as commits:
+            async with made.loaded(RATE):
                 sent, ended = await go_through_an_outage(made, commits, coordinator)
             await made.ended()
         await made.stop("a")

@@ -43,7 +43,7 @@ def check(made: Crew) -> None:
 
 async def check_rebalances(made: Crew, rounds: int) -> None:
     made.start("a", "b")
-    async with made.under_load(RATE):
+    async with made.loaded(RATE):
         await made.works("a")
         await made.works("b")
         for number in range(rounds):
@@ -100,7 +100,7 @@ async def test_a_worker_that_was_frozen_begins_nothing_that_another_has_by_then(
         before = set(made.places)
         asleep = len(made.book.read().lines)
         made.wake("frozen")
-        async with made.under_load(RATE):
+        async with made.loaded(RATE):
             await made.works("frozen", 1)
         await made.ended()
         await made.stop("frozen")
