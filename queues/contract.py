@@ -141,7 +141,7 @@ class Assignments(Protocol):
         """The partition may already be another's: nothing of it may be committed any more."""
 
     def gap(self, partition: int, start: int, end: int) -> None:
-        """No record stands from the start to before the end, nor ever will: who has finished all before it is at the end.
+        """No record stands from the start up to the end, nor ever will: who has finished all before is at the end.
 
         Only told of a gap that ends the log. `fetch` may still give what stands before it, and later what comes behind.
         """
