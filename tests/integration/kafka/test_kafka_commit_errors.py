@@ -7,6 +7,7 @@ from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, TopicPartition
 
 from forebay.queues.contract import Commit, Queue, Record
+from forebay.queues.errors import Fenced, QueueUnavailable
 from tests.integration.kafka.mocked import STREAM
 from tests.integration.kafka.working import Site, encoded, until
 from tests.kafka.members import PARTITIONS, fetch, joined, send
@@ -48,6 +49,42 @@ async def test_what_passes_is_asked_again_until_the_commit_is_stored(
     await consumer.commit({partition: Commit(offset=2)})
 
     assert stored(mock, partition) == 2
+    await consumer.close()
+
+
+@pytest.mark.parametrize("code", [KafkaError.OFFSET_METADATA_TOO_LARGE, KafkaError.INVALID_COMMIT_OFFSET_SIZE])
+async def test_what_is_refused_is_told_and_the_next_commit_is_stored(
+    mock: MockCluster, mocked_queue: Queue, code: int
+) -> None:
+    partition = await send(mocked_queue, STREAM, range(3))
+    consumer = await joined(mocked_queue, STREAM)
+    await fetch(consumer, 3)
+    mock.fail(Api.OFFSET_COMMIT, code)
+
+    with pytest.raises(QueueUnavailable, match="not stored"):
+        await consumer.commit({partition: Commit(offset=2)})
+    before = stored(mock, partition)
+    await consumer.commit({partition: Commit(offset=3)})
+
+    assert (before < 0, stored(mock, partition)) == (True, 3)
+    await consumer.close()
+
+
+@pytest.mark.parametrize(
+    "code", [KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_MEMBER_EPOCH, KafkaError.ILLEGAL_GENERATION]
+)
+async def test_a_member_that_the_group_does_not_know_is_fenced_and_stores_nothing(
+    mock: MockCluster, mocked_queue: Queue, code: int
+) -> None:
+    partition = await send(mocked_queue, STREAM, range(3))
+    consumer = await joined(mocked_queue, STREAM)
+    await fetch(consumer, 3)
+    mock.fail(Api.OFFSET_COMMIT, code)
+
+    with pytest.raises(Fenced) as fenced:
+        await consumer.commit({partition: Commit(offset=2)})
+
+    assert (set(fenced.value.partitions), stored(mock, partition) < 0) == ({partition}, True)
     await consumer.close()
 
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -157,15 +158,13 @@ def test_a_gap_behind_the_last_is_passed_once_all_is_finished_and_not_before(
 ) -> None:
     watermark, told_at = Watermark(100, []), data.draw(st.integers(0, 2 * len(received)))
     last, end = received[-1] + 1, received[-1] + 5
-    steps: list[tuple[Callable[..., object], tuple[int, ...]]] = [
-        (watermark.receive, (offset, 0)) for offset in received
-    ]
-    steps += [(watermark.finish, (offset,)) for offset in data.draw(st.permutations(received))]
-    steps.insert(told_at, (watermark.gap, (last, end)))
+    steps: list[Callable[[], object]] = [partial(watermark.receive, offset, 0) for offset in received]
+    steps += [partial(watermark.finish, offset) for offset in data.draw(st.permutations(received))]
+    steps.insert(told_at, partial(watermark.gap, last, end))
 
-    for step, arguments in steps:
+    for step in steps:
         assert watermark.position < end
-        step(*arguments)
+        step()
 
     assert (watermark.position, watermark.finished_beyond()) == (end, [])
     watermark.receive(end + 1, 0)
