@@ -1,4 +1,4 @@
-"""The ingest's ASGI application: its parts put together, its routes, and the one table from error to answer."""
+"""The ingest's ASGI application: its parts put together, its routes, and how errors are answered."""
 
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,7 +12,6 @@ import structlog
 from falcon.asgi import Response
 
 from forebay.queues.contract import Queue
-from forebay.queues.errors import QueueError
 from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.teacher import Teacher
 from forebay.schemas.codec import Codec, new_codec
@@ -20,19 +19,11 @@ from forebay.schemas.codec import Codec, new_codec
 from .authenticate import Gate
 from .body import BodyLimits, drain
 from .endpoint import JSON, Endpoint, FormLimits
-from .errors import (
-    AwaitsAnswer,
-    BodyTooLarge,
-    BodyTooSlow,
-    CallerLeft,
-    EmptyBody,
-    MediaNotRead,
-    NotOurPortal,
-)
 from .health import Health, Live, Ready
 from .metrics import Counters, IngestMetrics
 from .openapi import openapi
 from .outlet import Outlet
+from .refusals import REFUSALS, Refusal
 from .registration import Registration
 from .request import RECEIVE, REQUEST_ID, SENT, PortalRequest, new_request_id, request_id_of
 from .seal import Sealer
@@ -43,42 +34,8 @@ log = structlog.get_logger(__name__)
 
 _MS = 1000
 
-#: What a sender that tries again should leave between two attempts.
-_RETRY_AFTER_S = "5"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """How an error is answered and counted. With `detail` the answer says that, not the error's own words."""
-
-    status: int
-    slug: str
-    outcome: str = "refused_input"
-    detail: str | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-
-
 #: What resources here take; OPTIONS is no browser's business.
 _METHODS = ("GET", "HEAD", "POST")
-
-_CLOSE = (("connection", "close"),)
-
-REFUSALS: Mapping[type[Exception], Refusal] = {
-    NotOurPortal: Refusal(status=403, slug="not_our_portal", outcome="refused_auth"),
-    BodyTooSlow: Refusal(status=408, slug="body_too_slow", headers=_CLOSE),
-    BodyTooLarge: Refusal(status=413, slug="body_too_large", headers=_CLOSE),
-    MediaNotRead: Refusal(status=415, slug="media_not_read", headers=_CLOSE),
-    EmptyBody: Refusal(status=422, slug="empty_body"),
-    AwaitsAnswer: Refusal(status=422, slug="awaits_answer"),
-    CallerLeft: Refusal(status=400, slug="caller_left", headers=_CLOSE),
-    QueueError: Refusal(
-        status=503,
-        slug="not_kept",
-        outcome="refused_full",
-        detail="the event can't be kept just now; send it again later",
-        headers=(("retry-after", _RETRY_AFTER_S),),
-    ),
-}
 
 #: Nothing that a caller sends may lead here; if it does, the log has the reason.
 _INTERNAL = Refusal(status=500, slug="internal", outcome="refused_full", detail="something is wrong in Forebay itself")

@@ -1,4 +1,4 @@
-"""What can be wrong with a call. Which status each is answered with stands in one table, in app.py."""
+"""What can be wrong with a call. Which status each is answered with stands in one table, in refusals.py."""
 
 from forebay.schemas.errors import ForebayError
 

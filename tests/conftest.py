@@ -2,5 +2,4 @@
 
 from tests.kafka.fixtures import clusters as clusters
 from tests.kafka.fixtures import kafka as kafka
-from tests.kafka.fixtures import production_kafka as production_kafka
 from tests.kafka.fixtures import secured as secured

@@ -87,8 +87,8 @@ def test_the_cost_of_an_event_against_a_post_that_is_dropped(tmp_path: Path) -> 
 
 
 @pytest.mark.kafka
-def test_the_cost_of_an_event_that_kafka_has_acknowledged(production_kafka: Kafka, tmp_path: Path) -> None:
-    bootstrap = production_kafka.bootstrap
+def test_the_cost_of_an_event_that_kafka_has_acknowledged(kafka: Kafka, tmp_path: Path) -> None:
+    bootstrap = kafka.bootstrap
     servers = {
         "no-op": ours("POST read and dropped", "no-op"),
         "bare": ours("POST read and sent to Kafka as it is", "bare", bootstrap, topic_of_12(bootstrap)),

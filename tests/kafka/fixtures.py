@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 
 from tests.missing import missing
 
-from .cluster import PRODUCTION_JVM, TEST_JVM, Cluster, Node, wait_until
+from .cluster import TEST_JVM, Cluster, Node, wait_until
 from .container import docker_answers, kafka_container
 from .jars import NoKafka
 from .secured import Secured, secured_kafka
@@ -55,13 +55,6 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """A Kafka of one broker. Use topics and groups of fresh names."""
     with ExitStack() as running:
         yield named_or_started(running, tmp_path_factory.mktemp("kafka"))
-
-
-@pytest.fixture(scope="session")
-def production_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """The same with the JVM of an installation, for what measures. Slower to start, and it takes a gigabyte."""
-    with ExitStack() as running:
-        yield named_or_started(running, tmp_path_factory.mktemp("kafka"), PRODUCTION_JVM)
 
 
 @pytest.fixture(scope="session")

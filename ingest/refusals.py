@@ -1,0 +1,42 @@
+"""The one table from what can be wrong with a call to its answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from forebay.queues.errors import QueueError
+
+from .errors import AwaitsAnswer, BodyTooLarge, BodyTooSlow, CallerLeft, EmptyBody, MediaNotRead, NotOurPortal
+
+#: What a sender that tries again should leave between two attempts.
+_RETRY_AFTER_S = "5"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """How an error is answered and counted. With `detail` the answer says that, not the error's own words."""
+
+    status: int
+    slug: str
+    outcome: str = "refused_input"
+    detail: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+_CLOSE = (("connection", "close"),)
+
+REFUSALS: Mapping[type[Exception], Refusal] = {
+    NotOurPortal: Refusal(status=403, slug="not_our_portal", outcome="refused_auth"),
+    BodyTooSlow: Refusal(status=408, slug="body_too_slow", headers=_CLOSE),
+    BodyTooLarge: Refusal(status=413, slug="body_too_large", headers=_CLOSE),
+    MediaNotRead: Refusal(status=415, slug="media_not_read", headers=_CLOSE),
+    EmptyBody: Refusal(status=422, slug="empty_body"),
+    AwaitsAnswer: Refusal(status=422, slug="awaits_answer"),
+    CallerLeft: Refusal(status=400, slug="caller_left", headers=_CLOSE),
+    QueueError: Refusal(
+        status=503,
+        slug="not_kept",
+        outcome="refused_full",
+        detail="the event can't be kept just now; send it again later",
+        headers=(("retry-after", _RETRY_AFTER_S),),
+    ),
+}
