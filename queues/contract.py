@@ -1,6 +1,6 @@
 """What Forebay asks of a queue.
 
-A system is done when it passes tests/integration/test_queue_contract.py with its promises declared. The words are
+A system is done when it passes tests/integration/queue_contract with its promises declared. The words are
 Kafka's: a stream has partitions, a partition is a log of records with growing offsets (gaps are allowed), a group
 has one committed offset a partition and each partition has at most one owner in a group.
 """
