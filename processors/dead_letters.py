@@ -97,9 +97,26 @@ class DeadLetters:
 
 def dead_letter(record: StoredRecord, died: Circumstances) -> Record:
     """The record with its own key, value and headers, and the headers that say what happened."""
-    own = (header for header in record.headers if header[0] not in _DEAD_HEADERS)
+    own = without_death(record.headers)
     said = ((name, text.encode(errors="replace")) for name, text in _said(record, died))
     return Record(key=record.key, value=record.value, timestamp_ms=died.at_ms, headers=(*own, *said))
+
+
+def without_death(headers: Iterable[tuple[str, bytes]]) -> tuple[tuple[str, bytes], ...]:
+    """The headers that the record of a dead letter had."""
+    return tuple(header for header in headers if header[0] not in _DEAD_HEADERS)
+
+
+def place_of(record: StoredRecord) -> tuple[str, int, int]:
+    """Stream, partition and offset of the record that a dead letter was; of any other record its own."""
+    headers = dict(record.headers)
+    try:
+        topic, partition, offset = (
+            headers[name].decode() for name in (names.DEAD_TOPIC, names.DEAD_PARTITION, names.DEAD_OFFSET)
+        )
+        return topic, int(partition), int(offset)
+    except (KeyError, ValueError):
+        return record.stream, record.partition, record.offset
 
 
 def without_traceback(letter: Record) -> Record:

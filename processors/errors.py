@@ -8,7 +8,8 @@ from forebay.schemas.errors import ForebayError
 class Retry(ForebayError):
     """Raised by a handler: give me this event again, after `after_s` seconds or, without it, after the usual backoff.
 
-    Only this portal waits. It counts as a try; after the last one the event goes to the dead letters.
+    Only this portal waits: in memory, or parked when that is long. It counts as a try; after the last one the event is
+    given up.
     """
 
     def __init__(self, reason: str = "the handler asked for another try", *, after_s: float | None = None) -> None:
@@ -39,3 +40,7 @@ class DeadlineExceeded(ForebayError):
 
 class HandlerCancelled(ForebayError):
     """The handler ended by cancelling itself, which counts as a failure."""
+
+
+class Discarded(ForebayError):
+    """An operator gave this event up; the message says who, and why."""

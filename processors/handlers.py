@@ -3,11 +3,12 @@
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Never, TypeVar
+from typing import Never, TypeVar, get_args
 
 from forebay.schemas.event import KINDS, PortalEvent
 
 from .errors import BadHandler
+from .retry import End
 
 HandlerFunction = Callable[[PortalEvent], Awaitable[None] | None]
 _Function = TypeVar("_Function", bound=HandlerFunction)
@@ -26,6 +27,7 @@ class Handler:
     is_async: bool
     deadline_s: float | None
     tries: int | None
+    give_up: End | None
     name: str
     place: str
 
@@ -49,6 +51,7 @@ class Handlers:
         kind: str = "event",
         deadline_s: float | None = None,
         tries: int | None = None,
+        give_up: End | None = None,
         **unknown: Never,
     ) -> Callable[[_Function], _Function]:
         """Register the decorated function for events of these names and this kind; it is returned as it is.
@@ -57,8 +60,8 @@ class Handlers:
         or anything else, which is a failure and tried again. Raises `BadHandler` when that can't work.
         """
         if unknown:
-            raise BadHandler(f"on() has no option {', '.join(unknown)}; there are kind, deadline_s and tries")
-        _check_options(names, kind, deadline_s, tries)
+            raise BadHandler(f"on() has no option {', '.join(unknown)}; there are kind, deadline_s, tries and give_up")
+        _check_options(names, kind, deadline_s, tries, give_up)
 
         def register(function: _Function) -> _Function:
             is_async, name, place = _checked(function)
@@ -72,6 +75,7 @@ class Handlers:
                         is_async=is_async,
                         deadline_s=deadline_s,
                         tries=tries,
+                        give_up=give_up,
                         name=name,
                         place=place,
                     )
@@ -118,7 +122,9 @@ def _exactness(handler: Handler) -> tuple[bool, int]:
     return not handler.pattern.endswith("*"), len(handler.pattern)
 
 
-def _check_options(names: tuple[str, ...], kind: str, deadline_s: float | None, tries: int | None) -> None:
+def _check_options(
+    names: tuple[str, ...], kind: str, deadline_s: float | None, tries: int | None, give_up: str | None
+) -> None:
     if not names or not all(isinstance(name, str) for name in names):
         raise BadHandler('say which events: @handlers.on("ONCRMDEALADD")')
     for name in names:
@@ -130,6 +136,8 @@ def _check_options(names: tuple[str, ...], kind: str, deadline_s: float | None, 
         raise BadHandler(f"deadline_s={deadline_s}: a handler needs more than 0 seconds")
     if tries is not None and tries < 1:
         raise BadHandler(f"tries={tries}: a handler is called at least once")
+    if give_up not in (None, *get_args(End)):
+        raise BadHandler(f"give_up={give_up!r}: an event is given up as {' or '.join(map(repr, get_args(End)))}")
 
 
 def _checked(function: object) -> tuple[bool, str, str]:

@@ -21,7 +21,8 @@ class Held:
     def __init__(self, max_records: int, max_bytes: int) -> None:
         self._max_records, self._max_bytes = max_records, max_bytes
         self.records = self.bytes = 0
-        self._is_full = False
+        #: Nothing more may be fetched.
+        self.is_full = False
         self._has_room = asyncio.Event()
         self._has_room.set()
 
@@ -30,15 +31,15 @@ class Held:
         self.records += len(records)
         self.bytes += sum(map(len, map(_VALUE, records))) + _OVERHEAD_BYTES * len(records)
         if self.records >= self._max_records or self.bytes >= self._max_bytes:
-            self._is_full = True
+            self.is_full = True
             self._has_room.clear()
 
     def remove(self, record: StoredRecord) -> None:
         """Count it no longer."""
         self.records -= 1
         self.bytes -= len(record.value) + _OVERHEAD_BYTES
-        if self._is_full and self._is_low():
-            self._is_full = False
+        if self.is_full and self._is_low():
+            self.is_full = False
             self._has_room.set()
 
     def remove_all(self, records: Iterable[StoredRecord]) -> None:

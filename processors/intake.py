@@ -86,7 +86,7 @@ class Intake:
         if len(fresh) < len(records):
             partition.has_news = True
         self._held.add(fresh)
-        self._lanes.add(partition, fresh)
+        self._lanes.add(partition, partition.parking.route(fresh) if partition.parking is not None else fresh)
 
     async def _until_reachable(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -21,14 +21,30 @@ TURN_S = 0.02
 class Lane:
     """The records of one portal that wait, and how it stands with the first of them. It exists while it has any."""
 
-    __slots__ = ("attempts", "burial", "partition", "portal", "records", "timer", "waited_s")
+    __slots__ = ("attempts", "burial", "is_at_work", "milestone", "partition", "portal", "records", "timer", "waited_s")
 
     def __init__(self, partition: "Partition", portal: str) -> None:
         self.partition = partition
         self.portal = portal
         self.records: deque[StoredRecord] = deque()
         self.timer: asyncio.TimerHandle | None = None
+        #: A slot handles its first record.
+        self.is_at_work = False
+        #: The offset of a record that is to be finished soon, lest the lane counts as crowded.
+        self.milestone: int | None = None
         self.start_anew()
+
+    def keep_only(self, record: StoredRecord | None) -> None:
+        """Let go of all the others: they wait elsewhere."""
+        self.records = deque() if record is None else deque([record])
+        self.milestone = None
+        if record is not None:
+            return
+        self.start_anew()
+        if self.timer is not None:
+            # It stands in no line, so nobody else would clear it away.
+            self.timer.cancel()
+            del self.partition.lanes[self.portal]
 
     def start_anew(self) -> None:
         """Forget the tries of a record: the next one is first now."""
@@ -106,6 +122,7 @@ class Lanes:
                 self._wake()
 
     def _put(self, lane: Lane) -> None:
+        lane.timer = None
         self._ready.append(lane)
         self._wake_one()
 

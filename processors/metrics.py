@@ -5,12 +5,16 @@ from collections import Counter as Counted
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import Literal, TypeAlias
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from forebay.schemas.names import METRICS_PREFIX
 
 from .outcome import DONE
+
+#: What of several processes' gauges is shown.
+Of: TypeAlias = Literal["livemax", "livesum"]
 
 _CALL_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 #: Events may wait long, and how long is what people want to know.
@@ -39,8 +43,12 @@ class WorkerMetrics:
     rebalances: Counter
     lag_records: Gauge
     lag_seconds: Gauge
+    actionable_lag: Gauge
     held_records: Gauge
     poll_age: Gauge
+    parked_portals: Gauge
+    parked_records: Gauge
+    parked_oldest: Gauge
 
 
 def build_metrics(registry: CollectorRegistry = REGISTRY) -> WorkerMetrics:
@@ -52,9 +60,9 @@ def build_metrics(registry: CollectorRegistry = REGISTRY) -> WorkerMetrics:
     def histogram(name: str, text: str, buckets: Sequence[float], labels: Sequence[str] = ()) -> BulkHistogram:
         return BulkHistogram(name, text, labels, buckets=buckets, namespace=METRICS_PREFIX, registry=registry)
 
-    def gauge(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
-        # Of several processes the one that is worst off counts; one that ended counts no more.
-        return Gauge(name, text, labels, namespace=METRICS_PREFIX, registry=registry, multiprocess_mode="livemax")
+    def gauge(name: str, text: str, labels: Sequence[str] = (), of_all: Of = "livemax") -> Gauge:
+        # Of several processes the one that is worst off counts, or their sum; one that ended counts no more.
+        return Gauge(name, text, labels, namespace=METRICS_PREFIX, registry=registry, multiprocess_mode=of_all)
 
     return WorkerMetrics(
         events_handled=counter("events_handled_total", "Tries, by how they ended", ("handler", "outcome")),
@@ -64,8 +72,12 @@ def build_metrics(registry: CollectorRegistry = REGISTRY) -> WorkerMetrics:
         rebalances=counter("rebalances_total", "Partitions assigned, revoked or lost", ("change",)),
         lag_records=gauge("lag_records", "Records of the partition that are not finished", ("partition",)),
         lag_seconds=gauge("lag_seconds", "Age of the partition's oldest unfinished record", ("partition",)),
+        actionable_lag=gauge("actionable_lag_seconds", "Age of the oldest unfinished record of a portal that is well"),
         held_records=gauge("held_records", "Records in memory that are not finished"),
         poll_age=gauge("poll_age_seconds", "Since the worker last asked the queue for records"),
+        parked_portals=gauge("parked_portals", "Portals that wait in the parked stream", of_all="livesum"),
+        parked_records=gauge("parked_records", "Records that wait in the parked stream", of_all="livesum"),
+        parked_oldest=gauge("parked_oldest_seconds", "For how long the portal is parked that was parked first"),
     )
 
 

@@ -1,18 +1,20 @@
-"""The note of a commit: which offsets beyond the committed one are finished too.
+"""The note of a commit: what is finished beyond the committed offset, and where to read who is parked.
 
-Layout: `FN`, a version byte, then zlib of unsigned varints: the committed offset it belongs to, and for each run the
-distance from the end of the one before (the first: from the committed offset) and the length.
+Layout: `FN`, a version byte, then zlib of unsigned varints: the committed offset it belongs to, the four numbers of the
+`Place`, and for each run the distance from the end of the one before (the first: from the committed offset) and the
+length.
 """
 
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, field
 
 from forebay.schemas.errors import ForebayError
 
 #: Offsets from the first on, up to and without the second.
 Run = tuple[int, int]
 
-_PREFIX = b"FN\x01"
+_PREFIX = b"FN\x02"
 
 #: Beyond this many runs a note isn't worth its time; the rest would be handled again after a crash.
 _MAX_RUNS = 16_384
@@ -24,39 +26,69 @@ _MAX_UNPACKED_BYTES = 400_000
 _CAUTION = 0.9
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where in the streams of parked portals a new owner of the partition begins to read."""
+
+    #: How many owners the group's partition has had: the last one's number.
+    generation: int = 0
+    #: In the parked stream, and the generation that was in force there.
+    position: int = 0
+    in_force: int = 0
+    #: In the audit stream.
+    orders: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What a commit's note says."""
+
+    runs: list[Run] = field(default_factory=list)
+    place: Place = Place()
+
+
+#: The committed offset, and the numbers of the place.
+_HEAD_NUMBERS = 5
+
+
 class UnreadableNote(ForebayError):
     """The note was not written by Forebay, is broken, or belongs to another offset (somebody moved the group)."""
 
 
-def encode_note(committed: int, runs: Sequence[Run], max_bytes: int) -> bytes:
-    """The lowest runs that fit; empty when there is nothing to say."""
+def encode_note(committed: int, runs: Sequence[Run], max_bytes: int, place: Place = Place()) -> bytes:
+    """The place, and of the runs the lowest that fit; empty when there is nothing to say, or no room even for that."""
     kept = runs[:_MAX_RUNS]
-    while kept:
-        note = _PREFIX + zlib.compress(_packed(committed, kept))
+    while kept or place != Place():
+        note = _PREFIX + zlib.compress(_packed(committed, place, kept))
         if len(note) <= max_bytes:
             return note
+        if not kept:
+            break
         kept = kept[: int(len(kept) * min(max_bytes / len(note), 1) * _CAUTION)]
     return b""
 
 
-def decode_note(committed: int, note: bytes) -> list[Run]:
-    """The runs of a note that came with this committed offset. Raises `UnreadableNote`."""
+def decode_note(committed: int, note: bytes) -> Note:
+    """What a note says that came with this committed offset. Raises `UnreadableNote`."""
     if not note:
-        return []
+        return Note()
     if not note.startswith(_PREFIX):
         raise UnreadableNote(f"a note that starts with {note[:3].hex()} is not ours")
     try:
         numbers = list(_numbers(_unpacked(note[len(_PREFIX) :])))
     except (zlib.error, ValueError) as error:
         raise UnreadableNote(f"the note is broken: {error}") from error
-    if not numbers or len(numbers) % 2 == 0 or numbers[0] != committed:
+    if len(numbers) < _HEAD_NUMBERS or (len(numbers) - _HEAD_NUMBERS) % 2 or numbers[0] != committed:
         raise UnreadableNote(f"the note belongs to another offset than {committed}; was the group moved by hand?")
-    return _runs(committed, numbers[1:])
+    generation, position, in_force, orders = numbers[1:_HEAD_NUMBERS]
+    place = Place(generation=generation, position=position, in_force=in_force, orders=orders)
+    return Note(runs=_runs(committed, numbers[_HEAD_NUMBERS:]), place=place)
 
 
-def _packed(committed: int, runs: Sequence[Run]) -> bytes:
+def _packed(committed: int, place: Place, runs: Sequence[Run]) -> bytes:
     out, end = bytearray(), committed
-    _put(out, committed)
+    for number in (committed, *astuple(place)):
+        _put(out, number)
     for start, stop in runs:
         _put(out, start - end)
         _put(out, stop - start)

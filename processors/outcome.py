@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from forebay.schemas.errors import UndecodableEvent
 
-from .errors import Reject, Retry
+from .errors import Discarded, Reject, Retry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,17 +68,17 @@ class Unhandled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotOurs:
-    """The record is a replay for another group."""
+class GivenUp:
+    """An operator gave the record up."""
 
-    label: ClassVar[str] = "not_ours"
+    label: ClassVar[str] = "discarded"
+    error: Discarded
 
 
 #: Why a record is not shown to a handler.
-Unread = NotOurs | Undecodable | Unlearned
+Unread = GivenUp | Undecodable | Unlearned
 
-Outcome = Done | Failed | RetryAsked | Rejected | Undecodable | Unlearned | Unhandled | NotOurs
+Outcome = Done | Failed | RetryAsked | Rejected | Undecodable | Unlearned | Unhandled | GivenUp
 
 DONE = Done()
 UNHANDLED = Unhandled()
-NOT_OURS = NotOurs()

@@ -1,7 +1,7 @@
 """Which partitions are ours, and what happens when one comes or goes."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import structlog
 
@@ -10,7 +10,8 @@ from forebay.queues.contract import Commit
 from .commits import Commits
 from .held import Held
 from .metrics import WorkerMetrics
-from .notes import Run, UnreadableNote, decode_note
+from .notes import Note, Place, UnreadableNote, decode_note
+from .parking.parking import Parking
 from .partitions import Partition
 
 _log = structlog.get_logger(__name__)
@@ -22,11 +23,24 @@ _CANCEL_S = 1.0
 _LAST_COMMIT_S = 5.0
 
 
+#: Makes the parking of a partition, where that can be.
+MakeParking = Callable[[Partition, Place], Parking | None]
+
+
 class Ownership:
     """The partitions of a worker, as the queue hands them out: the contract's `Assignments`."""
 
-    def __init__(self, commits: Commits, held: Held, metrics: WorkerMetrics, *, grace_s: float) -> None:
+    def __init__(
+        self,
+        commits: Commits,
+        held: Held,
+        metrics: WorkerMetrics,
+        *,
+        grace_s: float,
+        parking: MakeParking = lambda partition, place: None,
+    ) -> None:
         self._commits, self._held, self._metrics, self._grace_s = commits, held, metrics, grace_s
+        self._parking = parking
         self._partitions: dict[int, Partition] = {}
         self._is_leaving = False
 
@@ -42,7 +56,11 @@ class Ownership:
         """As in the contract."""
         self.lost(partition)
         self._metrics.rebalances.labels("assigned").inc()
-        self._partitions[partition] = Partition(partition, committed.offset, _inherited(partition, committed))
+        note = _inherited(partition, committed)
+        ours = self._partitions[partition] = Partition(partition, committed.offset, note)
+        ours.parking = self._parking(ours, note.place)
+        if ours.parking is not None:
+            ours.parking.open(lambda: self._confirm(ours))
 
     async def revoked(self, partition: int) -> None:
         """As in the contract: running handlers get their grace, what is finished is committed, the rest is dropped.
@@ -84,6 +102,9 @@ class Ownership:
         """Commit what has news, and let go of what turned out to be another's."""
         if self._is_leaving:
             return
+        for one in self:
+            if one.parking is not None:
+                one.parking.tell()
         for fenced in await self._commits.store(self):
             if not fenced.is_gone:
                 self.lost(fenced.number)
@@ -96,9 +117,19 @@ class Ownership:
         await self.commit()
         return not any(one.has_news for one in ours if not one.is_gone)
 
+    async def _confirm(self, partition: Partition) -> bool:
+        partition.has_news = True
+        for fenced in await self._commits.store([partition]):
+            if not fenced.is_gone:
+                self.lost(fenced.number)
+        return not (partition.has_news or partition.is_gone)
+
     async def _commit_last(self, partition: Partition) -> None:
         try:
             async with asyncio.timeout(_LAST_COMMIT_S):
+                if partition.parking is not None:
+                    await partition.parking.settle()
+                    partition.has_news = True
                 await self._commits.store([partition])
         except TimeoutError:
             _log.warning("partition given back without its last commit", partition=partition.number)
@@ -132,9 +163,9 @@ async def _idle(partitions: list[Partition], within_s: float) -> bool:
     return True
 
 
-def _inherited(partition: int, committed: Commit) -> list[Run]:
+def _inherited(partition: int, committed: Commit) -> Note:
     try:
         return decode_note(committed.offset, committed.note)
     except UnreadableNote as error:
         _log.warning("note of the commit ignored; some events may come again", partition=partition, error=str(error))
-        return []
+        return Note()

@@ -2,21 +2,27 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from forebay.queues.contract import Commit, StoredRecord
 
 from .lanes import Lane
-from .notes import Run, encode_note
+from .notes import Note, Place, encode_note
 from .offsets import Watermark
+
+if TYPE_CHECKING:
+    from .parking.parking import Parking
 
 
 class Partition:
     """One assignment of a partition. A later one is another object, which nothing left over from this one can touch."""
 
-    def __init__(self, number: int, committed: int, inherited: list[Run]) -> None:
+    def __init__(self, number: int, committed: int, inherited: Note) -> None:
         self.number = number
         self.lanes: dict[str, Lane] = {}
-        self.watermark = Watermark(committed, inherited)
+        self.watermark = Watermark(committed, inherited.runs)
+        #: None where the queue can't park.
+        self.parking: Parking | None = None
         #: New records are begun only while it is open.
         self.is_open = True
         #: Its running handlers were told to stop: what they say now is no failure.
@@ -28,8 +34,15 @@ class Partition:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def finish(self, offset: int) -> None:
-        """Note that a record is finished."""
+    def finish(self, record: StoredRecord) -> bool:
+        """Note that a record is finished. False when parking has seen to all the rest."""
+        if self.parking is not None and self.parking.portals and self.parking.finish(record):
+            return False
+        self.finish_offset(record.offset)
+        return True
+
+    def finish_offset(self, offset: int) -> None:
+        """Note that the topic's record at the offset needs no handling any more: it is finished, or parked."""
         self.watermark.finish(offset)
         self.has_news = True
 
@@ -65,8 +78,11 @@ class Partition:
             if lane.timer is not None:
                 lane.timer.cancel()
             yield from lane.records
+        if self.parking is not None:
+            yield from self.parking.drop()
 
     def commit(self, note_bytes: int) -> Commit:
         """What may be committed now."""
         offset = self.watermark.position
-        return Commit(offset=offset, note=encode_note(offset, self.watermark.finished_beyond(), note_bytes))
+        place = self.parking.place() if self.parking is not None else Place()
+        return Commit(offset=offset, note=encode_note(offset, self.watermark.finished_beyond(), note_bytes, place))

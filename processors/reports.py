@@ -8,7 +8,10 @@ from forebay.schemas.event import PortalEvent
 
 from .dead_letters import Burial, error_class, error_text, error_traceback
 from .handlers import Handler
-from .outcome import Done, Failed, NotOurs, Outcome, Rejected, RetryAsked, Undecodable, Unhandled, Unlearned
+from .lanes import Lane
+from .outcome import Done, Failed, GivenUp, Outcome, Rejected, RetryAsked, Undecodable, Unhandled, Unlearned
+from .parking.parking import Trouble
+from .parking.state import Reason
 
 _log = structlog.get_logger(__name__)
 
@@ -23,8 +26,20 @@ def tell_outcome(outcome: Outcome, handler: Handler, event: PortalEvent, attempt
             _log.info("another try was asked for", reason=error_text(asked), after_s=asked.after_s, **about)
         case Failed(error=error) | Rejected(error=error) | Undecodable(error=error):
             _log.warning("not handled", error_class=error_class(error), error=error_text(error), **about)
-        case Done() | Unhandled() | Unlearned() | NotOurs():
+        case Done() | Unhandled() | Unlearned() | GivenUp():
             pass
+
+
+def tell_parked(lane: Lane, trouble: Trouble) -> None:
+    """Say that a portal waits in the parked stream from now on, or still does."""
+    _log.warning(
+        "portal parked" if trouble.reason is not Reason.HELD else "portal parked until an operator acts",
+        portal=lane.portal,
+        attempt=trouble.attempts,
+        error_class=trouble.error_class,
+        error=trouble.error,
+        next_try_in_s=trouble.delay_s and round(trouble.delay_s, 1),
+    )
 
 
 def tell_fault(error: Exception, record: StoredRecord) -> None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Literal, TypeAlias, assert_never
 
 from .errors import DeadlineExceeded
-from .outcome import Done, Failed, NotOurs, Outcome, Rejected, RetryAsked, Undecodable, Unhandled, Unlearned
+from .outcome import Done, Failed, GivenUp, Outcome, Rejected, RetryAsked, Undecodable, Unhandled, Unlearned
 
 #: Draws a number between the two given, as `random.uniform` does.
 Draw = Callable[[float, float], float]
@@ -16,12 +16,31 @@ _MAX_DOUBLINGS = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryLimits:
-    """How long an event waits between its tries. The fields are those of the settings."""
+    """How often an event is tried in memory, and how long it waits between its tries. The fields are the settings'."""
 
+    memory_tries: int
     retry_first_s: float
     retry_longest_s: float
     retry_total_s: float
     retry_after_max_s: float
+    park_first_s: float
+    park_longest_s: float
+
+
+#: What becomes of an event whose tries are used up: a dead letter, or its portal is held until an operator acts.
+End: TypeAlias = Literal["dead", "hold"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """Which try it was, of how many, and after how many seconds of waits between them."""
+
+    attempts: int
+    tries: int
+    waited_s: float = 0.0
+    #: Whether the portal can be parked.
+    can_park: bool = True
+    give_up: End = "dead"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +57,14 @@ class WaitThenAgain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Park:
+    """The portal waits in the parked stream until the next try; without a delay until an operator acts."""
+
+    delay_s: float | None
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GiveUp:
     """The event goes to the dead letters. `reason` is one of a few words, for metrics."""
 
@@ -45,37 +72,64 @@ class GiveUp:
     error: BaseException
 
 
-#: Parking a portal will be a fourth: the worker matches on this type and mypy finds the places.
-Next = Finish | WaitThenAgain | GiveUp
+Next = Finish | WaitThenAgain | Park | GiveUp
 
 FINISH = Finish()
 
 
-def decide(outcome: Outcome, limits: RetryLimits, *, tries: int, attempts: int, waited_s: float, draw: Draw) -> Next:
-    """What follows the try number `attempts` of at most `tries`, after `waited_s` seconds of waits between them."""
+def decide(outcome: Outcome, limits: RetryLimits, this: Try, *, draw: Draw) -> Next:
+    """What follows a try that ended like this."""
     match outcome:
-        case Done() | Unhandled() | NotOurs():
+        case Done() | Unhandled():
             return FINISH
         case Rejected(error=rejected):
             return GiveUp(reason="rejected", error=rejected)
         case Undecodable(error=undecodable):
             return GiveUp(reason="undecodable", error=undecodable)
+        case GivenUp(error=discarded):
+            return GiveUp(reason="discarded", error=discarded)
         case Unlearned(wait_s=wait_s):
             # No try of a handler's, and none of its time.
             return WaitThenAgain(delay_s=wait_s, asked=True)
         case RetryAsked(error=asked) if asked.after_s is not None:
-            # An asked wait has its own bound: cut to what is left of the total it would come before its time.
-            delay_s = min(limits.retry_after_max_s, float(asked.after_s))
-            return WaitThenAgain(delay_s=delay_s, asked=True) if attempts < tries else _given_up(asked)
+            return _asked(asked, min(limits.retry_after_max_s, float(asked.after_s)), limits, this)
         case RetryAsked(error=failure) | Failed(error=failure):
-            delay_s = backoff_s(attempts, limits, draw)
-            has_time = waited_s + delay_s <= limits.retry_total_s
-            return WaitThenAgain(delay_s=delay_s) if attempts < tries and has_time else _given_up(failure)
+            return _failed(failure, limits, this, draw)
     assert_never(outcome)
 
 
-def _given_up(error: BaseException) -> GiveUp:
+def _asked(error: BaseException, delay_s: float, limits: RetryLimits, this: Try) -> Next:
+    # An asked wait has its own bound: cut to what is left of the total it would come before its time.
+    if this.attempts >= this.tries:
+        return _given_up(error, this)
+    is_short = this.attempts < limits.memory_tries and delay_s <= limits.retry_total_s
+    if is_short or not this.can_park:
+        return WaitThenAgain(delay_s=delay_s, asked=True)
+    return Park(delay_s=delay_s, error=error)
+
+
+def _failed(error: BaseException, limits: RetryLimits, this: Try, draw: Draw) -> Next:
+    if this.attempts >= this.tries:
+        return _given_up(error, this)
+    delay_s = backoff_s(this.attempts, limits, draw)
+    if this.attempts < limits.memory_tries and this.waited_s + delay_s <= limits.retry_total_s:
+        return WaitThenAgain(delay_s=delay_s)
+    if this.can_park:
+        return Park(delay_s=_parked_s(this.attempts, limits, draw), error=error)
+    return _given_up(error, this)
+
+
+def _given_up(error: BaseException, this: Try) -> Next:
+    if this.give_up == "hold" and this.can_park:
+        return Park(delay_s=None, error=error)
     return GiveUp(reason="deadline" if isinstance(error, DeadlineExceeded) else "failed", error=error)
+
+
+def _parked_s(attempts: int, limits: RetryLimits, draw: Draw) -> float:
+    """Exponential, too, but with half as much jitter: so long nobody wants to wait for nothing."""
+    doublings = min(max(0, attempts - limits.memory_tries), _MAX_DOUBLINGS)
+    longest = min(limits.park_first_s * 2**doublings, limits.park_longest_s)
+    return draw(longest / 2, longest)
 
 
 def backoff_s(attempts: int, limits: RetryLimits, draw: Draw) -> float:

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from forebay.queues.settings import QueueSettings
 
+from .retry import End
+
 
 class WorkerSettings(QueueSettings):
     """How handlers are run, how often they are tried again, and how much is held in memory."""
@@ -16,15 +18,22 @@ class WorkerSettings(QueueSettings):
     concurrency: Annotated[int, Field(description="portals handled at once in a process", ge=1, le=100_000)] = 256
     threads: Annotated[int, Field(description="threads of a process for handlers that are `def`", ge=1, le=1024)] = 16
     deadline_s: Annotated[float, Field(description="of a handler that has none of its own", gt=0)] = 30.0
-    tries: Annotated[int, Field(description="calls for an event before it is a dead letter", ge=1)] = 5
+    tries: Annotated[int, Field(description="calls for an event before it is given up", ge=1)] = 30
+    memory_tries: Annotated[int, Field(description="so many of them before its portal is parked", ge=1)] = 5
     retry_first_s: Annotated[float, Field(description="longest wait before the second try; then it doubles", ge=0)] = (
         0.5
     )
     retry_longest_s: Annotated[float, Field(description="where doubling ends", ge=0)] = 10.0
-    retry_total_s: Annotated[float, Field(description="an event waits no longer for retries, all together", ge=0)] = (
-        30.0
-    )
-    retry_after_max_s: Annotated[float, Field(description="longest wait that Retry(after_s=…) gets", ge=0)] = 60.0
+    retry_total_s: Annotated[float, Field(description="an event waits no longer in memory, all together", ge=0)] = 30.0
+    retry_after_max_s: Annotated[float, Field(description="longest wait that Retry(after_s=…) gets", ge=0)] = 86_400.0
+    park_first_s: Annotated[float, Field(description="longest wait of a parked portal; then it doubles", gt=0)] = 15.0
+    park_longest_s: Annotated[float, Field(description="where that doubling ends", gt=0)] = 900.0
+    give_up: Annotated[
+        End, Field(description="an event whose tries are used up: dead (a dead letter), or hold (its portal waits)")
+    ] = "dead"
+    max_lane_records: Annotated[
+        int, Field(description="more of one portal in memory, and it is parked unless it gets through them", ge=1)
+    ] = 1000
     commit_interval_s: Annotated[float, Field(description="finished work is committed so often", gt=0)] = 1.0
     max_held_records: Annotated[int, Field(description="no fetching above this many records in memory", ge=1)] = 20_000
     max_held_bytes: Annotated[int, Field(description="no fetching above this many bytes in memory", ge=1)] = 128 << 20

@@ -60,6 +60,7 @@ class Slots:
     async def _give_turn(self, lane: Lane, task: asyncio.Task[None]) -> None:
         partition = lane.partition
         partition.enter(task)
+        lane.is_at_work = True
         try:
             wait_s = await self._work(lane)
         except asyncio.CancelledError:
@@ -69,10 +70,11 @@ class Slots:
             while task.cancelling():
                 task.uncancel()
         finally:
+            lane.is_at_work = False
             partition.leave(task)
         if not partition.is_open:
             return
-        if wait_s is None:
+        if wait_s is None or not lane.records:
             self._lanes.put_back(lane)
         else:
             self._lanes.put_back_after(lane, wait_s)

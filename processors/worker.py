@@ -7,7 +7,8 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, assert_never
+from dataclasses import fields
+from typing import Any, TypeAlias, assert_never
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -19,11 +20,11 @@ from forebay.queues.registry.teacher import Teacher
 from forebay.schemas.codec import new_codec
 from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
 from forebay.schemas.event import PortalEvent
-from forebay.schemas.names import REPLAY_GROUP
 
 from .calls import Begun, Calls
 from .commits import Commits
-from .dead_letters import Burial, Circumstances, DeadLetters, dead_letter
+from .dead_letters import Burial, Circumstances, DeadLetters, dead_letter, error_class, error_text
+from .errors import Discarded
 from .handlers import Handler, Handlers
 from .health import Health
 from .held import Held
@@ -32,11 +33,15 @@ from .lag import Lag
 from .lanes import Lane, Lanes
 from .learning import Learning
 from .metrics import Tally, WorkerMetrics, build_metrics
-from .outcome import DONE, NOT_OURS, UNHANDLED, Done, Failed, Outcome, Undecodable, Unread
+from .outcome import DONE, UNHANDLED, Done, Failed, GivenUp, Outcome, Undecodable, Unread
 from .ownership import Ownership, end
+from .parking.attendant import Attendant
+from .parking.parking import Trouble
+from .parking.restored import Restored
+from .parking.state import Reason
 from .presence import Presence, since_boot
-from .reports import tell_dead, tell_fault, tell_outcome
-from .retry import Draw, Finish, GiveUp, RetryLimits, WaitThenAgain, backoff_s, decide
+from .reports import tell_dead, tell_fault, tell_outcome, tell_parked
+from .retry import Draw, Finish, GiveUp, Park, RetryLimits, Try, WaitThenAgain, backoff_s, decide
 from .settings import WorkerSettings
 from .slots import Slots
 
@@ -48,8 +53,11 @@ _LAG_EVERY_S = 5.0
 #: At a stop the queue may be gone: letting go of a part of it takes no longer than this.
 _CLOSE_S = 5.0
 
-#: For a try whose partition was cancelled meanwhile: its lane is never taken again, so no time is too short.
+#: For a try whose record is no longer the lane's: nobody waits for so long.
 _DROPPED = 0.0
+
+#: What comes next, with the letter when that is a dead one.
+Following: TypeAlias = Finish | WaitThenAgain | Park | Burial
 
 
 class Worker:
@@ -69,13 +77,7 @@ class Worker:
         draw: Draw = random.uniform,
     ) -> None:
         self._settings, self._handlers, self._now, self._draw = settings, handlers, now, draw
-        self._limits = RetryLimits(
-            retry_first_s=settings.retry_first_s,
-            retry_longest_s=settings.retry_longest_s,
-            retry_total_s=settings.retry_total_s,
-            retry_after_max_s=settings.retry_after_max_s,
-        )
-        self._group = settings.group.encode()
+        self._limits = RetryLimits(**settings.model_dump(include={one.name for one in fields(RetryLimits)}))
         self.health = Health()
         self.metrics = metrics or build_metrics(CollectorRegistry())
         self._tally = Tally(self.metrics)
@@ -86,8 +88,14 @@ class Worker:
         self._consumer = queue.consumer(settings.topic, settings.group, session_s=settings.session_s)
         self._dead_letters = DeadLetters(self._producer, settings.topic, self.health)
         self._held = Held(settings.max_held_records, settings.max_held_bytes)
+        lanes = Lanes()
+        self._attendant = Attendant(
+            settings, queue, self._producer, lanes, self._held, self.health, self.metrics, now=now
+        )
         commits = Commits(self._consumer, queue.promises.note_bytes, self.health)
-        self.ownership = Ownership(commits, self._held, self.metrics, grace_s=settings.drain_s)
+        self.ownership = Ownership(
+            commits, self._held, self.metrics, grace_s=settings.drain_s, parking=self._attendant.parking
+        )
         self._presence = Presence(settings.session_s, self.ownership.confirm, clock=present)
         self._calls = Calls(
             threads=settings.threads,
@@ -96,7 +104,6 @@ class Worker:
             may_begin=self._presence.certain,
             clock=clock,
         )
-        lanes = Lanes()
         self._slots = Slots(lanes, self._process, self._presence, clock=present)
         self._intake = Intake(
             settings, queue, self._consumer, self.ownership, lanes, self._held, self.health, clock=clock
@@ -117,6 +124,7 @@ class Worker:
         """
         reading = asyncio.create_task(self._intake.run())
         parts = [self._commit_regularly(), self._measure_regularly(), self._presence.run()]
+        parts += [self._attendant.run(self.ownership)]
         parts += [self._learning.run()] if self._learning else []
         parts += [self._slots.run_one() for _ in range(self._settings.concurrency)]
         tasks = [reading, asyncio.create_task(self._stopping.wait()), *map(asyncio.create_task, parts)]
@@ -138,8 +146,9 @@ class Worker:
             one.close()
         await end(ours, self._settings.drain_s)
         self.ownership.leave()
-        # Closing gives the partitions back, and with each goes its last commit.
-        parts = (self._consumer.close, self._producer.close, self._lag.close)
+        # Closing gives the partitions back, and with each goes what its parking has to say, and its last commit.
+        await _let_go(self._consumer.close)
+        parts = (self._producer.close, self._attendant.close, self._lag.close)
         await asyncio.gather(*map(_let_go, parts))
 
     async def _commit_regularly(self) -> None:
@@ -182,12 +191,10 @@ class Worker:
         return await self._act(following, lane, record)
 
     def _decode(self, record: StoredRecord) -> PortalEvent | Unread:
-        headers = record.headers
-        for name, value in headers:
-            if name == REPLAY_GROUP and value != self._group:
-                return NOT_OURS
+        if isinstance(record, Restored) and record.discarded:
+            return GivenUp(error=Discarded(record.discarded))
         try:
-            return self._codec.decode(record.value, headers)
+            return self._codec.decode(record.value, record.headers)
         except UnknownSchemaId as error:
             return self._learning.outcome(error) if self._learning else Undecodable(error=error)
         except UndecodableEvent as error:
@@ -207,16 +214,19 @@ class Worker:
         if handler is not None and isinstance(event, PortalEvent):
             tell_outcome(outcome, handler, event, lane.attempts)
 
-    def _decide(
-        self, outcome: Outcome, handler: Handler | None, lane: Lane, record: StoredRecord
-    ) -> Finish | WaitThenAgain | Burial:
-        tries = (handler and handler.tries) or self._settings.tries
-        following = decide(
-            outcome, self._limits, tries=tries, attempts=lane.attempts, waited_s=lane.waited_s, draw=self._draw
+    def _decide(self, outcome: Outcome, handler: Handler | None, lane: Lane, record: StoredRecord) -> Following:
+        parking = lane.partition.parking
+        this = Try(
+            attempts=lane.attempts,
+            tries=(handler and handler.tries) or self._settings.tries,
+            waited_s=lane.waited_s,
+            can_park=parking is not None and parking.can_park(lane.portal),
+            give_up=(handler and handler.give_up) or self._settings.give_up,
         )
+        following = decide(outcome, self._limits, this, draw=self._draw)
         return self._burial(following, lane, record, handler) if isinstance(following, GiveUp) else following
 
-    async def _act(self, following: Finish | WaitThenAgain | Burial, lane: Lane, record: StoredRecord) -> float | None:
+    async def _act(self, following: Following, lane: Lane, record: StoredRecord) -> float | None:
         match following:
             case Finish():
                 self._finish(lane, record)
@@ -224,10 +234,25 @@ class Worker:
             case WaitThenAgain(delay_s=delay_s):
                 lane.waited_s += 0 if following.asked else delay_s
                 return delay_s
+            case Park():
+                self._park(lane, following)
+                return _DROPPED
             case Burial():
                 lane.burial = following
                 return await self._bury(lane, record, following)
         assert_never(following)
+
+    def _park(self, lane: Lane, following: Park) -> None:
+        assert lane.partition.parking is not None, "nothing else decides so"  # noqa: S101 - for mypy
+        trouble = Trouble(
+            reason=Reason.HELD if following.delay_s is None else Reason.FAILING,
+            attempts=lane.attempts,
+            delay_s=following.delay_s,
+            error=error_text(following.error),
+            error_class=error_class(following.error),
+        )
+        tell_parked(lane, trouble)
+        lane.partition.parking.park(lane, trouble)
 
     def _burial(self, why: GiveUp, lane: Lane, record: StoredRecord, handler: Handler | None) -> Burial:
         died = Circumstances(
@@ -251,8 +276,8 @@ class Worker:
     def _finish(self, lane: Lane, record: StoredRecord) -> None:
         if lane.partition.is_gone:
             return
-        lane.partition.finish(record.offset)
-        self._held.remove(record)
+        if lane.partition.finish(record):
+            self._held.remove(record)
         self._tally.finished(self._now() - record.timestamp_ms / 1000)
 
 

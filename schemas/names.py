@@ -13,6 +13,11 @@ def dead(topic: str) -> str:
     return f"{topic}.dead"
 
 
+def audit(topic: str) -> str:
+    """The stream of what operators did with parked portals, dead letters and quarantined calls; workers follow it."""
+    return f"{topic}.audit"
+
+
 def quarantine(topic: str) -> str:
     """The stream of calls that are authentic but could not be read as an event."""
     return f"{topic}.quarantine"
@@ -20,7 +25,7 @@ def quarantine(topic: str) -> str:
 
 def streams(topic: str) -> tuple[str, ...]:
     """Every stream that Forebay makes for a topic; all have the same number of partitions."""
-    return (topic, parked(topic), dead(topic), quarantine(topic))
+    return (topic, parked(topic), dead(topic), quarantine(topic), audit(topic))
 
 
 def value_subject(topic: str) -> str:
@@ -42,6 +47,15 @@ TRACEPARENT = "traceparent"
 
 #: The one group that a replayed record is for; other groups finish it unhandled.
 REPLAY_GROUP = "forebay_replay_group"
+
+# Headers of what stands in the parked stream: whose it is (a group, and which of its owners in turn), and what it is.
+PARKED_GROUP = "forebay_parked_group"
+PARKED_GENERATION = "forebay_parked_generation"
+PARKED_KIND = "forebay_parked_kind"
+#: Of a spilled record: where it stood in the topic, the portal's spilled record before it, and its own time.
+PARKED_OFFSET = "forebay_parked_offset"
+PARKED_AFTER = "forebay_parked_after"
+PARKED_TIMESTAMP = "forebay_parked_timestamp"
 
 # Headers that a dead letter has beside those of the record it was.
 DEAD_TOPIC = "forebay_dead_topic"

@@ -186,23 +186,6 @@ async def _sent(station: Any) -> list[bytes]:
     return [record.value for log in station.queue.logs[TOPIC] for record in log]
 
 
-async def test_a_replay_for_another_group_is_finished_unhandled(
-    station: Any, handlers: Handlers, eventually: Any
-) -> None:
-    handled: list[int] = []
-
-    @handlers.on("*")
-    async def handle(event: PortalEvent) -> None:
-        handled.append(id_of(event))
-
-    await station.send("p", id=1, headers=((names.REPLAY_GROUP, b"another"),))
-    await station.send("p", id=2, headers=((names.REPLAY_GROUP, b"forebay"),))
-    station.start()
-    await eventually(lambda: station.committed() == 2)
-
-    assert handled == [2]
-
-
 async def test_while_dead_letters_can_t_be_written_the_offset_stays_and_it_heals(
     station: Any, handlers: Handlers, eventually: Any
 ) -> None:

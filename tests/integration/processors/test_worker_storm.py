@@ -12,7 +12,6 @@ from forebay import Handlers, PortalEvent, Retry
 from forebay.processors.notes import decode_note
 from forebay.queues.contract import Commit
 from forebay.queues.memory import MemoryConsumer, MemoryQueue
-from forebay.schemas.names import REPLAY_GROUP
 
 TOPIC = "bitrix24.events"
 PORTALS = 25
@@ -53,7 +52,7 @@ class Ledger:
     def check(self, commits: Mapping[int, Commit]) -> None:
         """No commit may pass an unfinished event, nor may its note name one."""
         for partition, commit in commits.items():
-            runs = decode_note(commit.offset, commit.note)
+            runs = decode_note(commit.offset, commit.note).runs
             for (of, offset), event in self.places.items():
                 covered = offset < commit.offset or any(start <= offset < end for start, end in runs)
                 if of == partition and covered and not self.done[event]:
@@ -65,7 +64,7 @@ class Ledger:
         commits = self.queue.group_states[TOPIC, "forebay"].commits
         for (partition, offset), event in self.places.items():
             commit = commits.get(partition, Commit(offset=0))
-            runs = decode_note(commit.offset, commit.note)
+            runs = decode_note(commit.offset, commit.note).runs
             if self.done[event] and offset >= commit.offset and not any(a <= offset < b for a, b in runs):
                 self.excused.add(event)
 
@@ -78,7 +77,7 @@ async def test_nothing_is_lost_doubled_or_out_of_order(
     for number in range(EVENTS):
         # A few portals have most of the events.
         portal = f"p{min(int(source.paretovariate(0.8)), PORTALS)}"
-        await station.send(portal, id=number, headers=(("number", str(number).encode()), (REPLAY_GROUP, b"forebay")))
+        await station.send(portal, id=number, headers=(("number", str(number).encode()),))
     ledger = Ledger(station.queue)
     commit = MemoryConsumer.commit
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.processors.lanes import TURN_RECORDS, Lanes, Turn
+from forebay.processors.notes import Note
 from forebay.processors.partitions import Partition
 from forebay.queues.contract import PlacedRecord, StoredRecord
 
@@ -27,7 +28,7 @@ def serve_one(lanes: Lanes) -> list[StoredRecord]:
 
 @given(st.lists(st.sampled_from("abcde") | st.none(), max_size=300))
 def test_each_portal_is_served_in_order_and_leaves_no_trace(steps: list[str | None]) -> None:
-    lanes, partition, served = Lanes(), Partition(0, 0, []), []
+    lanes, partition, served = Lanes(), Partition(0, 0, Note()), []
 
     for offset, portal in enumerate(steps):
         if portal is not None:
@@ -45,7 +46,7 @@ def test_each_portal_is_served_in_order_and_leaves_no_trace(steps: list[str | No
 
 @given(st.integers(1, 30), st.integers(0, 2000))
 def test_nobody_waits_for_more_than_one_turn_of_each_other_portal(others: int, flood: int) -> None:
-    lanes, partition = Lanes(), Partition(0, 0, [])
+    lanes, partition = Lanes(), Partition(0, 0, Note())
     for offset in range(flood):
         lanes.add(partition, [record("flood", offset)])
     for number in range(others):
@@ -68,7 +69,7 @@ def test_a_turn_ends_by_time_too() -> None:
 
 
 async def test_a_lane_that_waits_stands_in_no_line_until_its_time() -> None:
-    lanes, partition = Lanes(), Partition(0, 0, [])
+    lanes, partition = Lanes(), Partition(0, 0, Note())
     lanes.add(partition, [record("a", 0)])
     lane = await lanes.take()
 

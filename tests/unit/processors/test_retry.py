@@ -1,7 +1,9 @@
 """From an outcome to what comes next."""
 
+from dataclasses import replace
 from decimal import Decimal
 from math import inf
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,6 @@ from hypothesis import strategies as st
 from forebay.processors.errors import DeadlineExceeded, Reject, Retry
 from forebay.processors.outcome import (
     DONE,
-    NOT_OURS,
     UNHANDLED,
     Done,
     Failed,
@@ -20,21 +21,29 @@ from forebay.processors.outcome import (
     Undecodable,
     Unlearned,
 )
-from forebay.processors.retry import FINISH, GiveUp, Next, RetryLimits, WaitThenAgain, decide
+from forebay.processors.retry import FINISH, GiveUp, Next, Park, RetryLimits, Try, WaitThenAgain, decide
 from forebay.schemas.errors import UndecodableEvent
 
-LIMITS = RetryLimits(retry_first_s=0.5, retry_longest_s=10, retry_total_s=30, retry_after_max_s=60)
+LIMITS = RetryLimits(
+    memory_tries=5,
+    retry_first_s=0.5,
+    retry_longest_s=10,
+    retry_total_s=30,
+    retry_after_max_s=3600,
+    park_first_s=15,
+    park_longest_s=900,
+)
 
 
 def longest(low: float, high: float) -> float:
     return high
 
 
-def decided(outcome: Outcome, attempts: int = 1, waited_s: float = 0.0, tries: int = 5) -> Next:
-    return decide(outcome, LIMITS, tries=tries, attempts=attempts, waited_s=waited_s, draw=longest)
+def decided(outcome: Outcome, attempts: int = 1, waited_s: float = 0.0, tries: int = 5, **this: Any) -> Next:
+    return decide(outcome, LIMITS, Try(attempts=attempts, tries=tries, waited_s=waited_s, **this), draw=longest)
 
 
-@pytest.mark.parametrize("outcome", [DONE, Done(late=True), UNHANDLED, NOT_OURS])
+@pytest.mark.parametrize("outcome", [DONE, Done(late=True), UNHANDLED])
 def test_what_needs_no_more_is_finished(outcome: Outcome) -> None:
     assert decided(outcome) is FINISH
 
@@ -48,7 +57,8 @@ def test_a_record_whose_schema_is_not_known_waits_whatever_tries_and_time_are_le
 def test_waits_double_up_to_the_longest() -> None:
     failed = Failed(error=OSError())
 
-    waits = [decided(failed, attempts, tries=9) for attempts in range(1, 8)]
+    limits = replace(LIMITS, memory_tries=9)
+    waits = [decide(failed, limits, Try(attempts=attempts, tries=9), draw=longest) for attempts in range(1, 8)]
 
     assert waits == [WaitThenAgain(delay_s=delay) for delay in (0.5, 1, 2, 4, 8, 10, 10)]
 
@@ -58,9 +68,7 @@ def test_jitter_spreads_a_wait_over_all_of_it(attempts: int, share: float) -> No
     again = decide(
         Failed(error=OSError()),
         LIMITS,
-        tries=5,
-        attempts=attempts,
-        waited_s=0,
+        Try(attempts=attempts, tries=5),
         draw=lambda low, high: low + share * (high - low),
     )
 
@@ -74,8 +82,39 @@ def test_after_the_last_try_it_is_given_up() -> None:
     assert decided(Failed(error=error), attempts=1, tries=1) == GiveUp(reason="failed", error=error)
 
 
-def test_waits_have_a_total() -> None:
-    assert isinstance(decided(Failed(error=OSError()), attempts=4, waited_s=29, tries=99), GiveUp)
+def test_waits_in_memory_have_a_total_and_a_number_and_then_the_portal_is_parked() -> None:
+    error = OSError()
+
+    assert decided(Failed(error=error), attempts=4, waited_s=29, tries=99) == Park(delay_s=15, error=error)
+    waits = [decided(Failed(error=error), attempts=attempts, tries=99) for attempts in range(5, 13)]
+    assert waits == [Park(delay_s=delay_s, error=error) for delay_s in (15, 30, 60, 120, 240, 480, 900, 900)]
+
+
+def test_where_a_portal_cannot_be_parked_the_memory_is_all_there_is() -> None:
+    error = OSError()
+
+    assert isinstance(decided(Failed(error=error), attempts=5, tries=99, can_park=False), GiveUp)
+    assert isinstance(decided(Failed(error=error), attempts=4, waited_s=29, tries=99, can_park=False), GiveUp)
+    asked = decided(RetryAsked(error=Retry(after_s=600)), attempts=7, tries=99, can_park=False)
+    assert asked == WaitThenAgain(delay_s=600, asked=True)
+
+
+def test_a_handler_may_want_its_portal_held_instead_of_a_dead_letter() -> None:
+    error = OSError()
+
+    assert decided(Failed(error=error), attempts=5, give_up="hold") == Park(delay_s=None, error=error)
+    assert isinstance(decided(Failed(error=error), attempts=5, give_up="hold", can_park=False), GiveUp)
+    assert isinstance(decided(Rejected(error=Reject("no")), give_up="hold"), GiveUp)
+
+
+@given(st.integers(5, 200), st.floats(0, 1))
+def test_jitter_spreads_a_parked_wait_over_its_second_half(attempts: int, share: float) -> None:
+    this = Try(attempts=attempts, tries=1000)
+    parked = decide(Failed(error=OSError()), LIMITS, this, draw=lambda low, high: low + share * (high - low))
+
+    assert isinstance(parked, Park)
+    assert parked.delay_s is not None
+    assert 7.5 <= parked.delay_s <= 900
 
 
 def test_a_deadline_is_a_reason_of_its_own() -> None:
@@ -86,9 +125,17 @@ def test_a_deadline_is_a_reason_of_its_own() -> None:
 
 
 def test_an_asked_wait_is_given_up_to_its_bound_whatever_was_waited() -> None:
-    waits = [decided(RetryAsked(error=Retry(after_s=after_s)), waited_s=30.0) for after_s in (0, 7.5, 3600)]
+    waits = [decided(RetryAsked(error=Retry(after_s=after_s)), waited_s=30.0) for after_s in (0, 7.5)]
 
-    assert waits == [WaitThenAgain(delay_s=delay_s, asked=True) for delay_s in (0, 7.5, 60)]
+    assert waits == [WaitThenAgain(delay_s=delay_s, asked=True) for delay_s in (0, 7.5)]
+
+
+def test_a_long_asked_wait_is_spent_in_the_parked_stream() -> None:
+    asked = Retry(after_s=60)
+    too_long = Retry(after_s=86_400)
+
+    assert decided(RetryAsked(error=asked)) == Park(delay_s=60, error=asked)
+    assert decided(RetryAsked(error=too_long)) == Park(delay_s=3600, error=too_long)
 
 
 def test_an_asked_try_counts_and_without_a_time_it_backs_off() -> None:

@@ -1,0 +1,119 @@
+"""Looks after the parking of all partitions of a worker: follows orders, relieves crowded lanes, counts who waits."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from forebay.processors.health import Health
+from forebay.processors.held import Held
+from forebay.processors.lanes import Lane, Lanes
+from forebay.processors.metrics import WorkerMetrics
+from forebay.processors.notes import Place
+from forebay.processors.partitions import Partition
+from forebay.processors.settings import WorkerSettings
+from forebay.queues.contract import Producer, Queue
+from forebay.queues.errors import QueueError
+
+from .parking import Parking, Trouble
+from .state import Reason
+from .stream import ParkedStream
+
+_log = structlog.get_logger(__name__)
+
+#: How often it looks; an order waits as long, and a lane that gets through its records in less is not crowded.
+_EVERY_S = 1.0
+
+#: The least that a commit's note must hold, to say where reading who is parked begins.
+_NOTE_BYTES = 64
+
+#: While memory is full, lanes with so much smaller a part of it are relieved too.
+_WHEN_FULL = 10
+
+
+class Attendant:
+    """Of one worker. Where the queue can't park, it makes no parking, and the tries in memory are all there are."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        queue: Queue,
+        producer: Producer,
+        lanes: Lanes,
+        held: Held,
+        health: Health,
+        metrics: WorkerMetrics,
+        *,
+        now: Callable[[], float],
+    ) -> None:
+        self._lanes, self._held, self._health, self._metrics = lanes, held, health, metrics
+        self._limit = settings.max_lane_records
+        self._can_park = queue.promises.replay and queue.promises.note_bytes >= _NOTE_BYTES
+        self._inspector = queue.inspector()
+        self._stream = ParkedStream(producer, self._inspector, settings.topic, settings.group, now=now)
+
+    def parking(self, partition: Partition, place: Place) -> Parking | None:
+        """The parking of a partition that became ours."""
+        if not self._can_park:
+            return None
+        return Parking(partition, self._stream, self._lanes, self._held, self._health, place)
+
+    async def run(self, partitions: Iterable[Partition]) -> None:
+        """Look after the partitions, until cancelled."""
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            ours = [(one, one.parking) for one in partitions if one.parking is not None and one.is_open]
+            for partition, parking in ours:
+                self._relieve(partition, parking)
+            self._count([parking for _, parking in ours])
+            try:
+                await self._follow(ours)
+            except QueueError as error:
+                _log.warning("operators' orders can't be read; trying again", error=str(error))
+
+    async def _follow(self, ours: list[tuple[Partition, Parking]]) -> None:
+        ends = await self._stream.ends(self._stream.audit) if ours else {}
+        for partition, parking in ours:
+            end = ends.get(partition.number, 0)
+            if not parking.is_ready or end <= parking.orders:
+                continue
+            found = await self._stream.orders(partition.number, parking.orders, end)
+            if partition.is_open:
+                parking.orders = max(parking.orders, end)
+                for order in found:
+                    parking.obey(order)
+
+    def _relieve(self, partition: Partition, parking: Parking) -> None:
+        limit = self._limit // _WHEN_FULL if self._held.is_full else self._limit
+        for lane in list(partition.lanes.values()):
+            if self._is_crowded(lane, limit) and parking.can_park(lane.portal):
+                parking.park(lane, _trouble(lane), lane.records[0] if lane.is_at_work else None)
+
+    def _is_crowded(self, lane: Lane, limit: int) -> bool:
+        """Whether it has too many records, and got through none of those that it had at the last look."""
+        if len(lane.records) <= limit:
+            lane.milestone = None
+            return False
+        if lane.milestone is not None and lane.records[0].offset <= lane.milestone:
+            return True
+        lane.milestone = lane.records[-1].offset
+        return self._held.is_full and lane.timer is not None
+
+    def _count(self, ours: list[Parking]) -> None:
+        parked = [portal for parking in ours for portal in parking.portals.values() if not portal.state.is_free]
+        now_ms = self._stream.now_ms()
+        oldest_ms = min((portal.state.since_ms for portal in parked), default=now_ms)
+        self._metrics.parked_portals.set(len(parked))
+        self._metrics.parked_records.set(sum(portal.records for portal in parked))
+        self._metrics.parked_oldest.set(max(0, now_ms - oldest_ms) / 1000)
+
+    async def close(self) -> None:
+        """Let go of the queue."""
+        await self._inspector.close()
+
+
+def _trouble(lane: Lane) -> Trouble:
+    if lane.timer is None:
+        return Trouble(reason=Reason.FLOODING)
+    delay_s = max(0.0, lane.timer.when() - asyncio.get_running_loop().time())
+    return Trouble(reason=Reason.FLOODING, attempts=lane.attempts, delay_s=delay_s)

@@ -1,0 +1,136 @@
+"""What stands in the parked stream, as records and as values.
+
+A spilled record is the portal's own, with where it stood. It names the portal's spilled record before it, so that of
+two copies one counts, and none behind a gap. A state is the newest that is known of a portal. A claim is what a new
+owner of the partition begins with: entries of earlier owners that come behind it don't count.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import orjson
+
+from forebay.queues.contract import Record, StoredRecord
+from forebay.schemas import names
+from forebay.schemas.quick_value import quick_value
+
+from .state import PortalState
+
+_PREFIX = "forebay_parked_"
+
+_SPILL, _STATE, _CLAIM = b"spill", b"state", b"claim"
+
+#: Several groups share the stream; a generation counts the owners that a group's partition has had.
+Whose: TypeAlias = tuple[str, int]
+
+
+@quick_value
+class Spilled:
+    """A record of a portal, which stood at an offset of the topic behind the spilled one at `after`."""
+
+    portal: str
+    position: int
+    generation: int
+    offset: int
+    after: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """How it stands with a portal."""
+
+    portal: str
+    position: int
+    generation: int
+    state: PortalState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """The partition has a new owner, which knows the orders up to an offset of the audit stream."""
+
+    position: int
+    generation: int
+    orders: int
+
+
+Entry: TypeAlias = Spilled | Stated | Claimed
+
+
+def spill(record: StoredRecord, whose: Whose, after: int, at_ms: int) -> Record:
+    """The record as it is parked; its time is now, or retention might take it too early."""
+    said = (
+        *_said(whose, _SPILL),
+        (names.PARKED_OFFSET, b"%d" % record.offset),
+        (names.PARKED_AFTER, b"%d" % after),
+        (names.PARKED_TIMESTAMP, b"%d" % record.timestamp_ms),
+    )
+    return Record(key=record.key, value=record.value, timestamp_ms=at_ms, headers=(*record.headers, *said))
+
+
+def statement(portal: str, state: PortalState, whose: Whose, at_ms: int) -> Record:
+    """What is known of the portal."""
+    return Record(key=portal, value=state.to_bytes(), timestamp_ms=at_ms, headers=_said(whose, _STATE))
+
+
+def claim(key: str, whose: Whose, orders: int, at_ms: int) -> Record:
+    """That the group's partition, in which the key's records stand, has a new owner."""
+    return Record(key=key, value=orjson.dumps({"orders": orders}), timestamp_ms=at_ms, headers=_said(whose, _CLAIM))
+
+
+def read(record: StoredRecord, group: str) -> Entry | None:
+    """What the record of the parked stream says; None when it isn't the group's, or nothing of ours."""
+    headers = dict(record.headers[-len(_SPILL_HEADERS) :])
+    if headers.get(names.PARKED_GROUP) != group.encode():
+        return None
+    try:
+        return _entry(record, headers)
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def original(record: StoredRecord) -> tuple[int, Sequence[tuple[str, bytes]]]:
+    """The time of a spilled record, and its own headers."""
+    own = record.headers[: -len(_SPILL_HEADERS)]
+    return int(dict(record.headers[-len(_SPILL_HEADERS) :])[names.PARKED_TIMESTAMP]), own
+
+
+_SPILL_HEADERS = (
+    names.PARKED_GROUP,
+    names.PARKED_GENERATION,
+    names.PARKED_KIND,
+    names.PARKED_OFFSET,
+    names.PARKED_AFTER,
+    names.PARKED_TIMESTAMP,
+)
+
+
+def _said(whose: Whose, kind: bytes) -> tuple[tuple[str, bytes], ...]:
+    group, generation = whose
+    return (
+        (names.PARKED_GROUP, group.encode()),
+        (names.PARKED_GENERATION, b"%d" % generation),
+        (names.PARKED_KIND, kind),
+    )
+
+
+def _entry(record: StoredRecord, headers: dict[str, bytes]) -> Entry | None:
+    generation, kind = int(headers[names.PARKED_GENERATION]), headers[names.PARKED_KIND]
+    if kind == _SPILL:
+        return Spilled(
+            portal=record.key,
+            position=record.offset,
+            generation=generation,
+            offset=int(headers[names.PARKED_OFFSET]),
+            after=int(headers[names.PARKED_AFTER]),
+            at_ms=record.timestamp_ms,
+        )
+    if kind == _STATE:
+        state = PortalState.from_bytes(record.value)
+        return Stated(portal=record.key, position=record.offset, generation=generation, state=state)
+    if kind == _CLAIM:
+        told: dict[str, Any] = orjson.loads(record.value)
+        return Claimed(position=record.offset, generation=generation, orders=int(told["orders"]))
+    return None

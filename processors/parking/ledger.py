@@ -1,0 +1,70 @@
+"""Which portals of a partition are parked, as the parked stream tells it. Pure: owners and commands read it alike."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .entries import Claimed, Entry, Spilled, Stated
+from .state import FIRST, PortalState
+
+
+@dataclass(slots=True, kw_only=True)
+class Known:
+    """What is known of a portal, and where in the parked stream the telling of it begins."""
+
+    state: PortalState
+    anchor: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Ledger:
+    """The sum of a partition's entries, read in their order from a position at which `generation` was in force."""
+
+    generation: int = 0
+    #: Orders before this offset of the audit stream were seen by an owner.
+    orders: int = 0
+    portals: dict[str, Known] = field(default_factory=dict)
+
+    def read_all(self, entries: Iterable[Entry]) -> None:
+        """Take the next entries."""
+        for entry in entries:
+            self.read(entry)
+
+    def read(self, entry: Entry) -> None:
+        """Take the next entry; one of an owner that was not the last any more says nothing."""
+        if entry.generation < self.generation:
+            return
+        match entry:
+            case Claimed(generation=generation, orders=orders):
+                self.generation = generation
+                self.orders = max(self.orders, orders)
+            case Spilled():
+                self._spilled(entry)
+            case Stated(portal=portal, state=state, position=position):
+                self._stated(portal, state, position)
+
+    def _spilled(self, entry: Spilled) -> None:
+        known = self.portals.get(entry.portal)
+        if entry.after == FIRST:
+            # Who begins anew has finished what was before.
+            if known is None:
+                known = self.portals[entry.portal] = _begun(entry)
+            state = known.state
+            state.next, state.after, state.records = entry.position, FIRST, 1
+        elif known is not None and entry.after == known.state.last:
+            state = known.state
+            state.records += 1
+        else:
+            # A copy, or behind one that was not kept: the owner wrote it again.
+            return
+        state.last = entry.offset
+
+    def _stated(self, portal: str, state: PortalState, position: int) -> None:
+        self.orders = max(self.orders, state.orders)
+        if state.is_free:
+            self.portals.pop(portal, None)
+        else:
+            self.portals[portal] = Known(state=state, anchor=position)
+
+
+def _begun(entry: Spilled) -> Known:
+    return Known(state=PortalState(since_ms=entry.at_ms), anchor=entry.position)

@@ -1,0 +1,143 @@
+"""Loads records of parked portals again: one pass over the stream serves all that are at about the same place."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from forebay.processors.health import Health
+from forebay.processors.held import Held
+from forebay.processors.lanes import Lane
+from forebay.queues.contract import StoredRecord
+from forebay.queues.errors import QueueError
+
+from .portal import ParkedPortal
+from .restored import Restored
+from .stream import ParkedStream
+
+_log = structlog.get_logger(__name__)
+
+#: So many loaded records a portal has in memory; it is loaded again when a quarter of them is left.
+_MOST_RECORDS = 256
+_FEW_RECORDS = 64
+
+#: Between two looks for what isn't there, or at a queue that doesn't answer.
+_AGAIN_S = 1.0
+
+#: What was kept can be read a moment later. What can't be read after so many looks is gone.
+_LOOKS = 10
+
+
+class Loading:
+    """Of one partition. Portals take turns; each gets what fits into its part of the memory."""
+
+    def __init__(
+        self,
+        partition: int,
+        stream: ParkedStream,
+        portals: Mapping[str, ParkedPortal],
+        held: Held,
+        health: Health,
+        loaded: Callable[[ParkedPortal, list[Restored]], None],
+    ) -> None:
+        self._partition, self._stream, self._portals, self._held = partition, stream, portals, held
+        self._health, self._loaded = health, loaded
+        #: Portal → how many more records it takes.
+        self._wanted: dict[str, int] = {}
+        self._news = asyncio.Event()
+        self._looks = 0
+        self._is_closed = False
+
+    def want(self, portal: ParkedPortal, lane: Lane | None) -> None:
+        """It may be loaded, when its lane is nearly empty."""
+        waiting = len(lane.records) if lane is not None else 0
+        if waiting <= _FEW_RECORDS:
+            # Whether the trouble is over one record shows as well as many.
+            is_a_probe = portal.state.attempts > 0
+            self._wanted[portal.portal] = 1 - waiting if is_a_probe else _MOST_RECORDS - waiting
+            self._news.set()
+
+    def close(self) -> None:
+        """Load nothing any more."""
+        self._is_closed = True
+        self._wanted.clear()
+
+    async def run(self) -> None:
+        """Load, until it is closed or cancelled."""
+        while not self._is_closed:
+            await self._news.wait()
+            await self._held.room()
+            portal = self._next()
+            if portal is None:
+                self._news.clear()
+                continue
+            try:
+                await self._pass(portal)
+            except QueueError as error:
+                self._health.degraded("parking", f"the parked stream can't be read: {error}")
+                _log.warning("parked records can't be read; trying again", error=str(error))
+                await asyncio.sleep(_AGAIN_S)
+
+    def _next(self) -> ParkedPortal | None:
+        for name in list(self._wanted):
+            portal = self._portals.get(name)
+            if portal is not None and portal.wants and self._wanted[name] > 0:
+                return portal
+            del self._wanted[name]
+        return None
+
+    async def _pass(self, portal: ParkedPortal) -> None:
+        stream, start = portal.source(self._stream.name)
+        records = await self._stream.read(stream, self._partition, start)
+        if self._is_closed:
+            return
+        if not records:
+            await self._nothing_there(portal)
+            return
+        self._looks = 0
+        self._health.ok("parking")
+        self._deal(stream, start, records)
+
+    def _deal(self, stream: str, start: int, records: list[StoredRecord]) -> None:
+        """Give the records that stand from the start on to all that can go on from there."""
+        found: dict[str, list[Restored]] = {}
+        served = {name: one for name in self._wanted if (one := self._portals.get(name)) is not None and one.wants}
+        served = {name: one for name, one in served.items() if self._stands(one, stream, start)}
+        end = records[-1].offset + 1
+        for record in records:
+            portal = served.get(record.key)
+            if portal is None or not self._stands(portal, stream, start, record.offset + 1):
+                continue
+            if self._held.is_full:
+                end = record.offset
+                break
+            restored = portal.take(record, self._stream.topic, self._stream.group)
+            if restored is None:
+                continue
+            self._held.add([restored])
+            found.setdefault(record.key, []).append(restored)
+            self._wanted[record.key] -= 1
+            if not self._wanted[record.key] or not portal.wants:
+                del served[record.key]
+        for name, portal in served.items():
+            portal.passed(end)
+            found.setdefault(name, [])
+        for name, restored_ones in found.items():
+            # At the back of the line: others take their turns.
+            if (left := self._wanted.pop(name, 0)) and self._portals[name].wants:
+                self._wanted[name] = left
+            self._loaded(self._portals[name], restored_ones)
+
+    def _stands(self, portal: ParkedPortal, stream: str, start: int, end: int | None = None) -> bool:
+        of, at = portal.source(self._stream.name)
+        return of == stream and start <= at and (end is None or at < end)
+
+    async def _nothing_there(self, portal: ParkedPortal) -> None:
+        self._looks += 1
+        if self._looks < _LOOKS:
+            await asyncio.sleep(_AGAIN_S)
+            return
+        self._looks = 0
+        lost = portal.give_up_lost()
+        _log.error("records of a parked portal are gone from their stream", portal=portal.portal, records=lost)
+        self._loaded(portal, [])

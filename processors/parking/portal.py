@@ -1,0 +1,226 @@
+"""One parked portal of a partition that is ours: what is known of it, and which of its records are under way."""
+
+import asyncio
+from collections import deque
+from dataclasses import replace
+
+from forebay.queues.contract import Record, StoredRecord
+
+from . import entries
+from .restored import Replay, Restored, from_parked, from_replay
+from .state import FIRST, PortalState, Replaying
+
+
+class ParkedPortal:
+    """Records come in at one end, to be spilled, and at the other are loaded again, a few at a time.
+
+    A record that a handler had in hand when its portal was parked is spilled with the others, and still handled once.
+    """
+
+    __slots__ = (
+        "anchor",
+        "done_early",
+        "handed_over",
+        "in_hand",
+        "is_dirty",
+        "is_through",
+        "load",
+        "load_after",
+        "loaded",
+        "order",
+        "portal",
+        "replays",
+        "state",
+        "timer",
+        "to_spill",
+        "writer",
+    )
+
+    def __init__(self, portal: str, state: PortalState, anchor: int | None = None) -> None:
+        self.portal, self.state = portal, state
+        #: From where in the parked stream its state can be read; None while nothing of it is kept.
+        self.anchor = anchor
+        #: The state has news that the parked stream has not.
+        self.is_dirty = False
+        #: The first order that the kept state doesn't know of.
+        self.order: int | None = None
+        self.to_spill: deque[StoredRecord] = deque()
+        #: The offset of the last record that was spilled or is to be.
+        self.handed_over = state.last
+        #: The record of the topic that a handler has, and that was handed over meanwhile.
+        self.in_hand: StoredRecord | None = None
+        #: The offset of one that was finished before it was spilled.
+        self.done_early = FIRST
+        #: All that waits is in its lane, and new records go there behind it.
+        self.is_through = False
+        self.replays: deque[Replay] = deque()
+        self.timer: asyncio.TimerHandle | None = None
+        self.writer: asyncio.Task[None] | None = None
+        self.load, self.load_after = state.next, state.after
+        #: So many spilled records are in its lane.
+        self.loaded = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing waits any more, and the parked stream knows it."""
+        return self.state.is_free and not self.to_spill and not self.is_dirty and self.writer is None
+
+    @property
+    def records(self) -> int:
+        """How many wait."""
+        replayed = sum(len(one.offsets) - one.done for one in self.replays)
+        return self.state.records + len(self.to_spill) + replayed
+
+    @property
+    def wants(self) -> bool:
+        """Whether records are to be loaded for it now."""
+        state = self.state
+        if state.is_held or state.due_ms is not None or self.in_hand is not None:
+            return False
+        return self._replay is not None or not (self.replays or self.is_loaded)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its lane has every spilled record that waits."""
+        return not self.state.records or self.load_after == self.state.last
+
+    @property
+    def _replay(self) -> Replay | None:
+        replay = self.replays[0] if self.replays else None
+        return replay if replay is not None and replay.loaded < len(replay.offsets) else None
+
+    def source(self, parked: str) -> tuple[str, int]:
+        """From which stream, and from where on, to load; `parked` is the parked stream."""
+        replay = self._replay
+        return (replay.stream, replay.offsets[replay.loaded]) if replay is not None else (parked, self.load)
+
+    def take(self, record: StoredRecord, topic: str, group: str) -> Restored | None:
+        """The record as it goes into the lane; None when it is none that comes next."""
+        replay = self._replay
+        if replay is not None:
+            return self._take_replay(replay, record)
+        entry = entries.read(record, group)
+        self.load = record.offset + 1
+        if not isinstance(entry, entries.Spilled) or entry.after != self.load_after:
+            return None
+        self.load_after = entry.offset
+        self.loaded += 1
+        discarded = self.state.discarded if entry.offset <= self.state.discard_to else ""
+        return from_parked(record, entry.offset, topic, discarded)
+
+    def _take_replay(self, replay: Replay, record: StoredRecord) -> Restored | None:
+        self._pass_over(replay, record.offset)
+        if replay.loaded == len(replay.offsets) or replay.offsets[replay.loaded] != record.offset:
+            return None
+        replay.loaded += 1
+        return from_replay(record, replay, self.state.discarded if replay.order < self.state.discard_orders else "")
+
+    def passed(self, end: int) -> None:
+        """All that stands before the end in the stream of its source was seen."""
+        replay = self._replay
+        if replay is None:
+            self.load = max(self.load, end)
+        else:
+            self._pass_over(replay, end)
+
+    def _pass_over(self, replay: Replay, end: int) -> None:
+        # What is no longer in its stream, since retention took it, can't be handled again.
+        while replay.loaded < len(replay.offsets) and replay.offsets[replay.loaded] < end:
+            del replay.offsets[replay.loaded]
+            self.tell_replays()
+
+    def give_up_lost(self) -> int:
+        """What should come next is gone: go on without it. Gives how many records that are."""
+        replay = self._replay
+        if replay is not None:
+            lost = len(replay.offsets) - replay.loaded
+            del replay.offsets[replay.loaded :]
+            self.tell_replays()
+            return lost
+        lost = self.state.records - self.loaded
+        self.state.records, self.state.last = self.loaded, self.load_after
+        self.is_dirty = True
+        return lost
+
+    def spills(self, generation: tuple[str, int], count: int, at_ms: int) -> list[tuple[StoredRecord, Record]]:
+        """The next records to be spilled, as they are and as they are kept."""
+        after = self.state.last if self.state.records else FIRST
+        found = []
+        for record in list(self.to_spill)[:count]:
+            found.append((record, entries.spill(record, generation, after, at_ms)))
+            after = record.offset
+        return found
+
+    def spilled(self, record: StoredRecord, position: int) -> bool:
+        """The first of those to be spilled is kept there. Whether it is still to be handled."""
+        state = self.state
+        if not state.records:
+            state.next, state.after = position, FIRST
+            self.load_from(None)
+        if self.anchor is None:
+            self.anchor = position
+        state.last = record.offset
+        state.records += 1
+        self.to_spill.popleft()
+        if record.offset == self.done_early:
+            self._advance(position, record.offset)
+            return False
+        return True
+
+    def is_to_be_spilled(self, record: StoredRecord) -> bool:
+        """Whether it is the first of those that are still to be spilled."""
+        return bool(self.to_spill) and self.to_spill[0] is record
+
+    def finish(self, record: StoredRecord) -> bool:
+        """A record is finished. Whether it is one of those that wait, and not one behind them."""
+        if isinstance(record, Restored):
+            self._finish_restored(record)
+            return True
+        if record is not self.in_hand:
+            return False
+        self.in_hand = None
+        if self.is_to_be_spilled(record):
+            self.done_early = record.offset
+        else:
+            self._advance(self.state.next, record.offset)
+        return True
+
+    def _finish_restored(self, record: Restored) -> None:
+        self.is_dirty = True
+        if record.replay is None:
+            self.loaded -= 1
+            self.state.advance(record.position, record.offset)
+            return
+        record.replay.done += 1
+        self.state.start_anew()
+        self.tell_replays()
+
+    def tell_replays(self) -> None:
+        """Let the state say how far the replays are; what is done, or has nothing left to be read, is none any more."""
+        while self.replays and self.replays[0].done >= len(self.replays[0].offsets):
+            self.replays.popleft()
+        self.state.replays = [Replaying(order=one.order, done=one.done) for one in self.replays]
+        self.is_dirty = True
+
+    def _advance(self, position: int, offset: int) -> None:
+        self.is_dirty = True
+        self.state.advance(position, offset)
+        self.load_from(None)
+
+    def load_from(self, head: StoredRecord | None) -> None:
+        """Load again what waits, but for the record that a handler has."""
+        self.is_through = False
+        if isinstance(head, Restored) and head.replay is None:
+            self.load, self.load_after, self.loaded = head.position + 1, head.offset, 1
+        else:
+            self.load, self.load_after, self.loaded = self.state.next, self.state.after, 0
+        for replay in self.replays:
+            replay.loaded = replay.done
+        if isinstance(head, Restored) and head.replay is not None:
+            head.replay.loaded += 1
+
+    def begin(self, reason: str, since_ms: int) -> None:
+        """Wait anew: what waited before is done."""
+        self.state = replace(PortalState(), reason=reason, since_ms=since_ms, orders=self.state.orders)
+        self.is_through = False
+        self.load_from(None)

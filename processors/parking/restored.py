@@ -1,0 +1,66 @@
+"""Records that waited somewhere else, as the records of the topic that they are."""
+
+from array import array
+from dataclasses import dataclass
+
+from forebay.processors.dead_letters import place_of, without_death
+from forebay.queues.contract import PlacedRecord, StoredRecord
+from forebay.schemas.quick_value import quick_value
+
+from . import entries
+
+
+@dataclass(slots=True, kw_only=True)
+class Replay:
+    """An ordered replay: the offsets of a stream whose records are handled again, and how far it is."""
+
+    order: int
+    stream: str
+    offsets: "array[int]"
+    done: int = 0
+    #: So many have been read.
+    loaded: int = 0
+
+
+@quick_value
+class Restored(PlacedRecord):
+    """A record with the place that it had in the topic."""
+
+    #: Where it waited: in the parked stream, or in the replay's.
+    position: int
+    replay: Replay | None = None
+    #: Why it is given up without another try; empty when it is not.
+    discarded: str = ""
+
+
+def from_parked(record: StoredRecord, offset: int, topic: str, discarded: str) -> Restored:
+    """A spilled record, which stood at that offset of the topic."""
+    timestamp_ms, headers = entries.original(record)
+    return Restored(
+        key=record.key,
+        value=record.value,
+        timestamp_ms=timestamp_ms,
+        headers=tuple(headers),
+        stream=topic,
+        partition=record.partition,
+        offset=offset,
+        position=record.offset,
+        discarded=discarded,
+    )
+
+
+def from_replay(record: StoredRecord, replay: Replay, discarded: str) -> Restored:
+    """A record of the topic, or a dead letter, which is again what it was."""
+    stream, partition, offset = place_of(record)
+    return Restored(
+        key=record.key,
+        value=record.value,
+        timestamp_ms=record.timestamp_ms,
+        headers=without_death(record.headers),
+        stream=stream,
+        partition=partition,
+        offset=offset,
+        position=record.offset,
+        replay=replay,
+        discarded=discarded,
+    )

@@ -1,0 +1,90 @@
+"""What is known of a parked portal: all of it fits into one record, however many of the portal's records wait."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Self
+
+import orjson
+
+#: Stands for the record before a portal's first spilled one.
+FIRST = -1
+
+
+class Reason(StrEnum):
+    """Why a portal is parked."""
+
+    FAILING = "failing"
+    #: More of its records came than it gets through.
+    FLOODING = "flooding"
+    #: An operator said so, or the handler's `give_up`.
+    HELD = "held"
+    REPLAY = "replay"
+
+
+@dataclass(slots=True, kw_only=True)
+class Replaying:
+    """A replay that was ordered: the offset of the order in the audit stream, and how many of its records are done."""
+
+    order: int
+    done: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class PortalState:
+    """How it stands with a parked portal. Offsets are the topic's, positions the parked stream's; times are in ms."""
+
+    reason: str = Reason.FAILING
+    #: Of the first record that waits; meaningless while none does.
+    next: int = 0
+    #: The offset of the spilled record before that one, or `FIRST`.
+    after: int = FIRST
+    #: The offset of the last spilled record.
+    last: int = FIRST
+    records: int = 0
+    since_ms: int = 0
+    #: Of the record that comes first: its tries, when the next one is due, and what was wrong with the last.
+    attempts: int = 0
+    due_ms: int | None = None
+    error: str = ""
+    error_class: str = ""
+    is_held: bool = False
+    #: Spilled records up to this offset, and replays ordered before that one of the audit stream, are given up without
+    #: another try; and why.
+    discard_to: int = FIRST
+    discard_orders: int = 0
+    discarded: str = ""
+    replays: list[Replaying] = field(default_factory=list)
+    #: Orders before this offset of the audit stream are in here.
+    orders: int = 0
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing waits, and nothing was ordered that is still to be done."""
+        return not (self.records or self.is_held or self.replays)
+
+    def advance(self, position: int, offset: int) -> None:
+        """The first record that waits is finished: it stood at this position, and has this offset."""
+        self.next, self.after = position + 1, offset
+        self.records -= 1
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Another record comes first now."""
+        self.attempts, self.due_ms, self.error, self.error_class = 0, None, "", ""
+
+    def to_bytes(self) -> bytes:
+        """As it is kept."""
+        return orjson.dumps(asdict(self))
+
+    @classmethod
+    def from_bytes(cls, value: bytes) -> Self:
+        """As it was kept, also by another version. Raises `ValueError`."""
+        given = orjson.loads(value)
+        known = {one.name: given[one.name] for one in fields(cls) if one.name in given}
+        known["replays"] = list(_replays(known.get("replays", ())))
+        return cls(**known)
+
+
+def _replays(given: Iterable[dict[str, Any]]) -> Iterable[Replaying]:
+    return (Replaying(order=one["order"], done=one["done"]) for one in given)

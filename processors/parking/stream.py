@@ -1,0 +1,89 @@
+"""The streams of parking, as the owners of partitions use them."""
+
+from collections.abc import AsyncIterator, Callable
+
+from forebay.queues.contract import Inspector, Producer, Record, StoredRecord
+from forebay.queues.errors import QueueError
+from forebay.schemas import names
+from forebay.schemas.portal import partition_of
+
+from . import entries, orders
+from .ledger import Ledger
+from .orders import Order
+
+#: Records read at once.
+BATCH_RECORDS = 500
+
+
+class ParkedStream:
+    """Reads and writes for one group; shared by all partitions of a worker."""
+
+    def __init__(
+        self, producer: Producer, inspector: Inspector, topic: str, group: str, *, now: Callable[[], float]
+    ) -> None:
+        self._producer, self._inspector, self._now = producer, inspector, now
+        self.topic, self.group = topic, group
+        self.name, self.audit = names.parked(topic), names.audit(topic)
+
+    def now_ms(self) -> int:
+        """The time."""
+        return int(self._now() * 1000)
+
+    async def partitions(self) -> int:
+        """How many partitions the streams have."""
+        return len(await self._inspector.bounds(self.name))
+
+    async def write(self, record: Record) -> int:
+        """Where it is kept now. Raises `QueueError`."""
+        return (await self._producer.send(self.name, record)).offset
+
+    async def claim(self, partition: int, generation: int, order: int) -> int:
+        """Put the claim of a partition's new owner; where it stands."""
+        key = key_in(partition, await self.partitions())
+        claim = entries.claim(key, (self.group, generation), order, self.now_ms())
+        position = await self._producer.send(self.name, claim)
+        if position.partition != partition:
+            raise QueueError(f"{self.name} has another number of partitions than {self.topic}; their order is broken")
+        return position.offset
+
+    async def read(self, stream: str, partition: int, position: int) -> list[StoredRecord]:
+        """The next records of one of the streams."""
+        return await self._inspector.read(stream, partition, position, BATCH_RECORDS)
+
+    async def ends(self, stream: str) -> dict[int, int]:
+        """Partition → the next position of the stream."""
+        return {number: bounds.end for number, bounds in (await self._inspector.bounds(stream)).items()}
+
+    async def read_into(self, ledger: Ledger, partition: int, start: int, end: int) -> None:
+        """Let the ledger read the parked stream's entries between the positions."""
+        async for record in self._between(self.name, partition, start, end):
+            if (entry := entries.read(record, self.group)) is not None:
+                ledger.read(entry)
+
+    async def orders(self, partition: int, start: int, end: int) -> list[Order]:
+        """The group's orders between the offsets."""
+        found = [orders.read(record) async for record in self._between(self.audit, partition, start, end)]
+        return [order for order in found if order is not None and order.group == self.group]
+
+    async def order(self, partition: int, offset: int) -> Order | None:
+        """One order."""
+        found = await self._inspector.read(self.audit, partition, offset, 1)
+        return orders.read(found[0]) if found and found[0].offset == offset else None
+
+    async def _between(self, stream: str, partition: int, start: int, end: int) -> AsyncIterator[StoredRecord]:
+        while start < end:
+            records = await self.read(stream, partition, start)
+            if not records:
+                return
+            for record in records:
+                if record.offset < end:
+                    yield record
+            start = records[-1].offset + 1
+
+
+def key_in(partition: int, partitions: int) -> str:
+    """A key whose records stand in that partition."""
+    number = 0
+    while partition_of(f"forebay-{number}", partitions) != partition:
+        number += 1
+    return f"forebay-{number}"
