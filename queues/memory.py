@@ -205,7 +205,8 @@ class MemoryConsumer:
         """As in the contract."""
         if self in self._group.members:
             self._group.members.remove(self)
-            await self._rebalance()
+            # Others move because of it, whether or not it waits for them.
+            await asyncio.shield(asyncio.ensure_future(self._rebalance()))
             # A fetch that waits has nothing to wait for any more.
             self._queue.written.set()
 

@@ -22,7 +22,7 @@ from . import entries
 from .ledger import Ledger
 from .loading import Loading
 from .orders import Order, What
-from .portal import ParkedPortal
+from .portal import ParkedPortal, Spill
 from .restored import Replay, Restored
 from .state import FIRST, PortalState, Reason, Replaying
 from .stream import ParkedStream
@@ -433,17 +433,18 @@ class Parking:
     async def _spill(self, portal: ParkedPortal) -> None:
         batch = portal.spills(self._whose, _SPILL_RECORDS, self._stream.now_ms())
         # Tasks made in order keep a key's order, and share the queue's group commit.
-        sent = [asyncio.ensure_future(self._stream.write(kept)) for _, kept in batch]
+        sent = [asyncio.ensure_future(self._stream.write(spill.kept)) for spill in batch]
         results = await asyncio.gather(*sent, return_exceptions=True)
-        for (record, _), result in zip(batch, results, strict=True):
+        for spill, result in zip(batch, results, strict=True):
             if isinstance(result, BaseException):
                 raise result
-            self._spilled(portal, record, result)
+            self._spilled(portal, spill, result)
         self._look_after(portal)
 
-    def _spilled(self, portal: ParkedPortal, record: StoredRecord, position: int) -> None:
+    def _spilled(self, portal: ParkedPortal, spill: Spill, position: int) -> None:
+        record = spill.record
         self._tail = max(self._tail, position + 1)
-        is_waiting = portal.spilled(record, position)
+        is_waiting = portal.spilled(spill, position)
         if self._partition.is_gone:
             return
         self._partition.finish_offset(record.offset)

@@ -2,13 +2,22 @@
 
 import asyncio
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from forebay.queues.contract import Record, StoredRecord
 
 from . import entries
 from .restored import Replay, Restored, from_parked, from_replay
 from .state import FIRST, PortalState, Replaying
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spill:
+    """A record of the topic, which spilled record it says to stand behind, and as what it is kept."""
+
+    record: StoredRecord
+    after: int
+    kept: Record
 
 
 class ParkedPortal:
@@ -142,20 +151,20 @@ class ParkedPortal:
         self.is_dirty = True
         return lost
 
-    def spills(self, generation: tuple[str, int], count: int, at_ms: int) -> list[tuple[StoredRecord, Record]]:
-        """The next records to be spilled, as they are and as they are kept."""
+    def spills(self, whose: entries.Whose, count: int, at_ms: int) -> list["Spill"]:
+        """The next records to be spilled."""
         after = self.state.last if self.state.records else FIRST
         found = []
         for record in list(self.to_spill)[:count]:
-            found.append((record, entries.spill(record, generation, after, at_ms)))
+            found.append(Spill(record=record, after=after, kept=entries.spill(record, whose, after, at_ms)))
             after = record.offset
         return found
 
-    def spilled(self, record: StoredRecord, position: int) -> bool:
+    def spilled(self, spill: "Spill", position: int) -> bool:
         """The first of those to be spilled is kept there. Whether it is still to be handled."""
-        state = self.state
-        if not state.records:
-            state.next, state.after = position, FIRST
+        state, record = self.state, spill.record
+        if spill.after == FIRST:
+            state.next, state.after, state.records = position, FIRST, 0
             self.load_from(None)
         if self.anchor is None:
             self.anchor = position

@@ -1,0 +1,289 @@
+"""Workers over a queue in memory whose parked stream fails in every way, driven step by step in virtual time."""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from forebay import Handlers, PortalEvent
+from forebay.processors.parking.orders import Order, What, written
+from forebay.processors.settings import WorkerSettings
+from forebay.processors.testing import event
+from forebay.processors.worker import Worker
+from forebay.queues.contract import Delivery, Position, Producer, Record
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.memory import MemoryProducer, MemoryQueue
+from forebay.schemas import names
+from forebay.schemas.codec import codec
+
+from tests.virtual_time import VirtualLoop
+
+TOPIC, GROUP = "events", "shop"
+PARTITIONS = 2
+
+#: What was finished so long before a worker's death may not come again: a commit interval, and one on its way.
+SETTLED_S = 2.5
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(kw_only=True)
+class Mood:
+    """What the parked stream does with what it is given: takes it; refuses it; keeps it and says that it doesn't; waits."""
+
+    now: str = "takes"
+    waiting: list[tuple[MemoryProducer, Record, "asyncio.Future[Position]"]] = field(default_factory=list)
+
+
+class MoodyQueue(MemoryQueue):
+    """A queue in memory, with a mood."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mood = Mood()
+
+    def producer(self) -> Producer:
+        return MoodyProducer(self)
+
+
+class MoodyProducer(MemoryProducer):
+    """Writes into the parked stream as the mood is."""
+
+    def __init__(self, queue: MoodyQueue) -> None:
+        super().__init__(queue)
+        self._moody = queue
+
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+        mood = self._moody.mood
+        if stream != names.parked(TOPIC) or mood.now == "takes":
+            super().submit(stream, record, delivery)
+            return
+        if mood.now == "lies":
+            self.keep(record)
+        if mood.now != "waits":
+            raise QueueUnavailable(f"the mood {mood.now}")
+        assert isinstance(delivery, asyncio.Future)
+        mood.waiting.append((self, record, delivery))
+
+    def keep(self, record: Record) -> Position:
+        """Write it, whatever the mood."""
+        kept: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        super().submit(names.parked(TOPIC), record, kept)
+        return kept.result()
+
+
+@dataclass(kw_only=True)
+class World:
+    """The queue, the portals, the workers, and the account of what handlers did."""
+
+    loop: VirtualLoop = field(default_factory=VirtualLoop)
+    queue: MoodyQueue = field(default_factory=MoodyQueue)
+    handlers: Handlers = field(default_factory=Handlers)
+    workers: "dict[Worker, asyncio.Task[int]]" = field(default_factory=dict)
+    sent: Counter[str] = field(default_factory=Counter)
+    #: Portals whose events fail, and the seconds that a handler takes for those of a portal.
+    failing: set[str] = field(default_factory=set)
+    takes_s: dict[str, float] = field(default_factory=dict)
+    done: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    done_at: dict[tuple[str, int], float] = field(default_factory=dict)
+    running: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    excused: set[tuple[str, int]] = field(default_factory=set)
+    held: set[str] = field(default_factory=set)
+    #: Since when everything that workers write is kept; None while it is not.
+    sound_since: float | None = 0.0
+
+    def __post_init__(self) -> None:
+        self.handlers.on("*")(self._handle)
+        self.run(self.queue.ensure(names.streams(TOPIC), PARTITIONS))
+
+    def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        """Do this, while everything else goes on."""
+        return self.loop.run_until_complete(work)
+
+    def let(self, seconds: float) -> None:
+        """Let time pass."""
+        self.run(asyncio.sleep(seconds))
+
+    async def _handle(self, event: PortalEvent) -> None:
+        data: Any = event.data
+        portal, number = event.portal, int(data["FIELDS"]["ID"])
+        self.running[portal] += 1
+        if self.running[portal] > 1:
+            self.faults.append(f"{portal} {number} is handled beside another")
+        if portal in self.held:
+            self.faults.append(f"{portal} {number} is begun although its portal is held")
+        try:
+            await asyncio.sleep(self.takes_s.get(portal, 0))
+            if portal in self.failing:
+                raise ConnectionError("the portal's API is down")
+            self._note(portal, number)
+        finally:
+            self.running[portal] -= 1
+
+    def _note(self, portal: str, number: int) -> None:
+        done = self.done[portal]
+        if (portal, number) in self.done_at:
+            if (portal, number) not in self.excused:
+                self.faults.append(f"{portal} {number} is handled again, without a death that explains it")
+            return
+        if done and number < done[-1]:
+            self.faults.append(f"{portal} {number} comes after {done[-1]}")
+        done.append(number)
+        self.done_at[portal, number] = self.loop.time()
+
+    def send(self, portal: str, count: int) -> None:
+        """So many new events of the portal."""
+        self.run(self._send(portal, count))
+
+    async def _send(self, portal: str, count: int) -> None:
+        producer = MemoryProducer(self.queue)
+        for _ in range(count):
+            self.sent[portal] += 1
+            value = codec().encode(event("ONCRMDEALADD", data={"FIELDS": {"ID": self.sent[portal]}}, portal=portal))
+            await producer.send(TOPIC, Record(key=portal, value=value, timestamp_ms=int(self.loop.time() * 1000)))
+
+    def order(self, what: What, portal: str) -> None:
+        """An operator orders something about a parked portal, and workers know of it."""
+        made = Order(
+            portal=portal,
+            what=what,
+            stream=names.parked(TOPIC),
+            group=GROUP,
+            who="somebody",
+            why="a test",
+            at_ms=int(self.loop.time() * 1000),
+        )
+        self.run(MemoryProducer(self.queue).send(names.audit(TOPIC), written(made)))
+
+    def start(self) -> Worker:
+        """One more worker."""
+        settings = WorkerSettings(
+            topic=TOPIC,
+            group=GROUP,
+            partitions=PARTITIONS,
+            tries=1_000_000,
+            memory_tries=2,
+            park_first_s=2.0,
+            park_longest_s=20.0,
+            max_lane_records=5,
+            max_held_records=60,
+            concurrency=8,
+        )
+        clock = self.loop.time
+        worker = self.run(self._made(settings))
+        self.workers[worker] = self.loop.create_task(worker.run())
+        assert clock() >= 0
+        return worker
+
+    async def _made(self, settings: WorkerSettings) -> Worker:
+        clock = self.loop.time
+        return Worker(settings, self.handlers, self.queue, clock=clock, present=clock, now=clock, draw=lambda low, high: high)
+
+    def stop(self, worker: Worker) -> None:
+        """As SIGTERM does."""
+        task = self.workers.pop(worker)
+        worker.stop()
+        self._excuse()
+        self.run(asyncio.wait_for(task, 60))
+
+    def kill(self, worker: Worker, zombies: int) -> None:
+        """It dies where it stands; of what it has on its way to the parked stream so much may still arrive there."""
+        self._excuse()
+        for partition in list(worker.ownership):
+            worker.ownership.lost(partition.number)
+        task = self.workers.pop(worker)
+        worker.stop()
+        self.run(asyncio.wait_for(task, 60))
+        waiting, self.queue.mood.waiting = self.queue.mood.waiting, []
+        for at, (producer, record, delivery) in enumerate(waiting):
+            if delivery.done():
+                # Nobody waits for it any more, and that takes it back from nowhere.
+                if at < zombies:
+                    self.run(_keep(producer, record))
+            else:
+                self.queue.mood.waiting.append((producer, record, delivery))
+
+    def _excuse(self) -> None:
+        """What may come again: what was finished just now, or while something could not be written down."""
+        now = self.loop.time()
+        since = now if self.sound_since is None else self.sound_since
+        last_sound = now - SETTLED_S if self.sound_since is not None and now - since > SETTLED_S else self._sound_until
+        self.excused |= {one for one, at in self.done_at.items() if at >= last_sound}
+
+    _sound_until: float = 0.0
+
+    def feel(self, mood: str) -> None:
+        """The parked stream changes its mood."""
+        now = self.loop.time()
+        if mood != "takes" and self.sound_since is not None:
+            if now - self.sound_since > SETTLED_S:
+                self._sound_until = now - SETTLED_S
+            self.sound_since = None
+        self.queue.mood.now = mood
+        if mood == "takes":
+            self.sound_since = now if self.sound_since is None else self.sound_since
+            self.deliver()
+
+    def deliver(self) -> None:
+        """What waits is kept, and told."""
+        self.run(self._deliver())
+
+    async def _deliver(self) -> None:
+        waiting, self.queue.mood.waiting = self.queue.mood.waiting, []
+        for producer, record, delivery in waiting:
+            position = producer.keep(record)
+            if not delivery.done():
+                delivery.set_result(position)
+
+    def heal(self) -> None:
+        """Everything is well from now on: return when every event is handled, and nothing is parked."""
+        self.feel("takes")
+        self.failing.clear()
+        self.takes_s.clear()
+        for portal in list(self.held):
+            self.order(What.RESUME, portal)
+        self.held.clear()
+        if not self.workers:
+            self.start()
+        for _ in range(200):
+            self.let(5)
+            if all(self.done[portal] == list(range(1, count + 1)) for portal, count in self.sent.items()):
+                break
+        self.let(5)
+
+    def judge(self) -> None:
+        """Nothing is lost, doubled or out of order, and memory has no trace of it."""
+        assert self.faults == []
+        for portal, count in self.sent.items():
+            assert self.done[portal] == list(range(1, count + 1)), f"{portal}: {self.done[portal]} of {count}"
+        for worker in self.workers:
+            assert worker._held.records == 0
+            assert worker._held.bytes == 0
+            for partition in worker.ownership:
+                assert partition.parking is not None
+                assert not partition.parking.portals, partition.parking.portals.keys()
+                assert not partition.lanes
+        committed = self.queue.group_states[TOPIC, GROUP].commits
+        for number, log in enumerate(self.queue.logs[TOPIC]):
+            if log:
+                assert committed[number].offset == log[-1].offset + 1
+
+    def close(self) -> None:
+        """Let go of everything."""
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        if left:
+            self.run(_ended(left))
+        self.loop.close()
+
+
+async def _ended(tasks: "set[asyncio.Task[Any]]") -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _keep(producer: MemoryProducer, record: Record) -> None:
+    assert isinstance(producer, MoodyProducer)
+    producer.keep(record)
