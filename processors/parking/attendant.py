@@ -56,7 +56,7 @@ class Attendant:
         """The parking of a partition that became ours."""
         if not self._can_park:
             return None
-        return Parking(partition, self._stream, self._lanes, self._held, self._health, place)
+        return Parking(partition, self._stream, self._lanes, self._held, place)
 
     async def run(self, partitions: Iterable[Partition]) -> None:
         """Look after the partitions, until cancelled."""
@@ -66,6 +66,7 @@ class Attendant:
             for partition, parking in ours:
                 self._relieve(partition, parking)
             self._count([parking for _, parking in ours])
+            self._tell_health([parking for _, parking in ours])
             try:
                 await self._follow(ours)
             except QueueError as error:
@@ -98,6 +99,16 @@ class Attendant:
             return True
         lane.milestone = lane.records[-1].offset
         return self._held.is_full and lane.timer is not None
+
+    def _tell_health(self, ours: list[Parking]) -> None:
+        troubles = [parking.trouble for parking in ours if parking.trouble]
+        waiting = [parking.trouble for parking in ours if not parking.is_ready and parking.trouble]
+        if waiting:
+            self._health.failing("parking", waiting[0])
+        elif troubles:
+            self._health.degraded("parking", troubles[0])
+        else:
+            self._health.ok("parking")
 
     def _count(self, ours: list[Parking]) -> None:
         parked = [portal for parking in ours for portal in parking.portals.values() if not portal.state.is_free]

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from forebay.processors.health import Health
 from forebay.processors.held import Held
 from forebay.processors.lanes import Lane
 from forebay.queues.contract import StoredRecord
@@ -37,11 +36,12 @@ class Loading:
         stream: ParkedStream,
         portals: Mapping[str, ParkedPortal],
         held: Held,
-        health: Health,
         loaded: Callable[[ParkedPortal, list[Restored]], None],
     ) -> None:
         self._partition, self._stream, self._portals, self._held = partition, stream, portals, held
-        self._health, self._loaded = health, loaded
+        self._loaded = loaded
+        #: What a stream said when it could not be read; empty when it can.
+        self.trouble = ""
         #: Portal → how many more records it takes.
         self._wanted: dict[str, int] = {}
         self._news = asyncio.Event()
@@ -73,8 +73,9 @@ class Loading:
                 continue
             try:
                 await self._pass(portal)
+                self.trouble = ""
             except QueueError as error:
-                self._health.degraded("parking", f"the parked stream can't be read: {error}")
+                self.trouble = f"parked records can't be read: {error}"
                 _log.warning("parked records can't be read; trying again", error=str(error))
                 await asyncio.sleep(_AGAIN_S)
 
@@ -95,7 +96,6 @@ class Loading:
             await self._nothing_there(portal)
             return
         self._looks = 0
-        self._health.ok("parking")
         self._deal(stream, start, records)
 
     def _deal(self, stream: str, start: int, records: list[StoredRecord]) -> None:

@@ -4,13 +4,12 @@ A partition's new owner first claims its part of the parked stream, then reads w
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
-from forebay.processors.health import Health
 from forebay.processors.held import Held
 from forebay.processors.lanes import Lane, Lanes
 from forebay.processors.notes import Place
@@ -18,24 +17,22 @@ from forebay.queues.contract import StoredRecord
 from forebay.queues.errors import QueueError
 from forebay.schemas.portal import partition_of
 
-from . import entries
-from .ledger import Ledger
 from .loading import Loading
-from .orders import Order, What
-from .portal import ParkedPortal, Spill
+from .obeying import obey
+from .opening import Opened, opened
+from .orders import Order
+from .portal import ParkedPortal
 from .restored import Replay, Restored
 from .state import FIRST, PortalState, Reason, Replaying
 from .stream import ParkedStream
+from .writing import Writing
 
 if TYPE_CHECKING:
     from forebay.processors.partitions import Partition
 
 _log = structlog.get_logger(__name__)
 
-#: Records of a portal on their way at once; one that is not kept lets those behind it be sent again.
-_SPILL_RECORDS = 200
-
-#: Between two attempts at what the parked stream did not take.
+#: Between two attempts to begin.
 _AGAIN_S = 1.0
 
 #: A new owner reads no more than about so many records to know who is parked.
@@ -56,129 +53,92 @@ class Trouble:
 class Parking:
     """One assignment's part of the parked stream. All of it runs on the event loop."""
 
-    def __init__(
-        self, partition: "Partition", stream: ParkedStream, lanes: Lanes, held: Held, health: Health, place: Place
-    ) -> None:
-        self._partition, self._stream, self._lanes, self._held, self._health = partition, stream, lanes, held, health
+    def __init__(self, partition: "Partition", stream: ParkedStream, lanes: Lanes, held: Held, place: Place) -> None:
+        self._partition, self._stream, self._lanes, self._held = partition, stream, lanes, held
         self.portals: dict[str, ParkedPortal] = {}
-        #: Portal → offset up to which its records were spilled before a crash could be committed.
+        #: Portal → offset up to which its records were spilled by one who could not commit it any more.
         self._settled: dict[str, int] = {}
+        #: From where we had to read, and what we know of ourselves.
         self._place = place
-        self._generation = place.generation
+        self._claimed_at = place.position
         self._partitions = 0
-        self._claimed_at = self._tail = place.position
         #: The next offset of the audit stream.
         self.orders = place.orders
-        self._loading = Loading(self._partition.number, stream, self.portals, held, health, self._loaded)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._writing = Writing(partition, stream, held, self._look_after)
+        self._loading = Loading(partition.number, stream, self.portals, held, self._loaded)
+        self._task: asyncio.Task[None] | None = None
         #: Records that came before it was known who is parked; None since it is.
         self._early: list[StoredRecord] | None = []
-        self._is_settling = False
+        self._cannot_begin = ""
 
     # How it begins and ends
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is known who is parked."""
+        return self._early is None
+
+    @property
+    def trouble(self) -> str:
+        """What keeps parking from working; empty when nothing does."""
+        return self._cannot_begin or self._writing.trouble or self._loading.trouble
+
     def open(self, confirm: Callable[[], Awaitable[bool]]) -> None:
         """Begin: `confirm` commits the partition, and says whether it is still ours."""
-        self._run(self._open(confirm))
+        self._task = asyncio.ensure_future(self._run(confirm))
 
-    async def _open(self, confirm: Callable[[], Awaitable[bool]]) -> None:
-        while not self._partition.is_gone:
-            try:
-                ledger = await self._claim(confirm)
-                break
-            except QueueError as error:
-                self._health.failing("parking", f"the parked stream can't be used: {error}")
-                _log.warning("parked stream can't be used; trying again", error=str(error))
-                await asyncio.sleep(_AGAIN_S)
-        else:
-            return
-        self._health.ok("parking")
-        self._take_over(ledger)
-        early, self._early = self._early or [], None
-        self._lanes.add(self._partition, self.route(early))
-        await self._loading.run()
-
-    async def _claim(self, confirm: Callable[[], Awaitable[bool]]) -> Ledger:
-        """Have a generation of our own, in the commit and in the stream, and read what stands before it there."""
-        self._partitions = await self._stream.partitions()
-        number, generation = self._partition.number, self._place.generation
-        while True:
-            generation += 1
-            self._generation = generation
+    async def _run(self, confirm: Callable[[], Awaitable[bool]]) -> None:
+        async def commit(generation: int) -> None:
+            self._writing.generation = generation
             while not await confirm():
                 await asyncio.sleep(_AGAIN_S)
-            self._claimed_at = await self._stream.claim(number, generation, self.orders)
-            ledger = await self._read(number, self._claimed_at + 1)
-            # When the note was lost, the stream still knows.
-            self.orders = max(self.orders, ledger.orders)
-            await self._read_replays(ledger)
-            if ledger.generation == generation:
-                return ledger
-            generation = ledger.generation
 
-    async def _read(self, number: int, end: int) -> Ledger:
-        place = self._place
-        if place.position >= end:
-            _log.error("the parked stream was made anew: who was parked is not known", partition=number)
-            place = Place()
-        ledger = Ledger(generation=place.in_force)
-        await self._stream.read_into(ledger, number, place.position, end)
-        return ledger
+        while not self.is_ready:
+            try:
+                self._partitions = await self._stream.partitions()
+                self._take_over(await opened(self._stream, self._partition.number, self._place, commit))
+            except QueueError as error:
+                self._cannot_begin = f"who is parked can't be read: {error}"
+                _log.warning("parked stream can't be used; trying again", error=str(error))
+                await asyncio.sleep(_AGAIN_S)
+        await self._loading.run()
 
-    async def _read_replays(self, ledger: Ledger) -> None:
-        ends = await self._stream.ends(self._stream.audit)
-        found = await self._stream.orders(self._partition.number, self.orders, ends[self._partition.number])
-        self._orders = [*found]
-        self._replays: dict[int, Order] = {}
-        for known in ledger.portals.values():
-            for replaying in known.state.replays:
-                order = await self._stream.order(self._partition.number, replaying.order)
-                if order is not None:
-                    self._replays[replaying.order] = order
-        self.orders = max(self.orders, ends[self._partition.number])
-
-    def _take_over(self, ledger: Ledger) -> None:
-        self._tail = self._claimed_at + 1
-        for name, known in ledger.portals.items():
-            portal = self.portals[name] = ParkedPortal(name, known.state, known.anchor)
-            portal.replays.extend(_replays(known.state.replays, self._replays))
-            if known.state.last >= self._partition.watermark.position:
-                self._settled[name] = known.state.last
-            # Said again by us it stands behind our claim, and nobody after us has to read what is before it.
-            portal.tell_replays()
-            self._write(portal)
-            self._when_due(portal)
-        for order in self._orders:
+    def _take_over(self, known: Opened) -> None:
+        self._cannot_begin = ""
+        self._claimed_at = known.claimed_at
+        self._writing.tail = known.claimed_at + 1
+        self.orders = known.next_order
+        early, self._early = self._early or [], None
+        for name, told in known.ledger.portals.items():
+            self._inherit(ParkedPortal(name, told.state, told.anchor), known.replays)
+        for order in known.orders:
             self.obey(order)
-        self._orders, self._replays = [], {}
+        self._lanes.add(self._partition, self.route(early))
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("a part of parking failed", partition=self._partition.number, error=repr(error))
+    def _inherit(self, portal: ParkedPortal, orders: Mapping[int, Order]) -> None:
+        self.portals[portal.portal] = portal
+        portal.replays.extend(_replays(portal.state.replays, orders))
+        if portal.state.last >= self._partition.watermark.position:
+            self._settled[portal.portal] = portal.state.last
+        # Said again by us it stands behind our claim, and nobody after us has to read what is before it.
+        portal.tell_replays()
+        self.changed(portal)
 
     async def settle(self) -> None:
         """Before the last commit: what is on its way is kept, and what happened is told."""
-        self._is_settling = True
         self._loading.close()
+        self._writing.close()
         self.tell()
         while writers := [one.writer for one in self.portals.values() if one.writer is not None]:
             await asyncio.wait(writers)
 
     def drop(self) -> Iterable[StoredRecord]:
         """Leave it to another; gives the records that are in no lane and still held."""
-        for task in list(self._tasks):
-            task.cancel()
+        if self._task is not None:
+            self._task.cancel()
         yield from self._early or ()
         for portal in self.portals.values():
-            if portal.timer is not None:
-                portal.timer.cancel()
+            portal.close()
             yield from (record for record in portal.to_spill if record is not portal.in_hand)
 
     # What comes, and what gets done
@@ -213,18 +173,13 @@ class Parking:
         self._look_after(portal)
         return True
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether it is known who is parked."""
-        return self._early is None
-
     def can_park(self, portal: str) -> bool:
         """Whether the portal's records may wait in the parked stream: they must stand in the partition of their key."""
         return self._early is None and partition_of(portal, self._partitions) == self._partition.number
 
     def park(self, lane: Lane, trouble: Trouble, in_hand: StoredRecord | None = None) -> None:
         """Let the lane's portal wait. The lane has no records then, but the one that a handler has in hand."""
-        portal = self._parked(lane.portal, trouble.reason)
+        portal = self.parked(lane.portal, trouble.reason)
         self._empty(lane, portal, in_hand)
         state = portal.state
         state.attempts, state.error, state.error_class = trouble.attempts, trouble.error, trouble.error_class
@@ -232,10 +187,10 @@ class Parking:
         state.due_ms = None
         if trouble.delay_s is not None:
             state.due_ms = self._stream.now_ms() + int(trouble.delay_s * 1000)
-        self._write(portal)
-        self._when_due(portal)
+        self.changed(portal)
 
-    def _parked(self, name: str, reason: Reason) -> ParkedPortal:
+    def parked(self, name: str, reason: Reason) -> ParkedPortal:
+        """The portal, parked from now on unless it is already."""
         portal = self.portals.get(name)
         if portal is None:
             portal = self.portals[name] = ParkedPortal(name, PortalState(orders=0))
@@ -258,8 +213,8 @@ class Parking:
         portal.load_from(in_hand)
         self._hand_over(portal, fresh)
 
-    def _clear(self, portal: ParkedPortal) -> None:
-        """The same for a portal whose lane may be in any state."""
+    def clear(self, portal: ParkedPortal) -> None:
+        """Let all that waits be loaded again; the portal's lane may be in any state."""
         lane = self._partition.lanes.get(portal.portal)
         if lane is not None and lane.records and not lane.is_at_work:
             portal.state.attempts = lane.attempts
@@ -269,57 +224,18 @@ class Parking:
         if records:
             portal.to_spill.extend(records)
             portal.handed_over = records[-1].offset
-            self._write(portal)
+            self._writing.begin(portal)
 
     def obey(self, order: Order) -> None:
         """Do what an operator ordered."""
         self.orders = max(self.orders, order.offset + 1)
-        portal = self.portals.get(order.portal)
-        if portal is not None and order.offset < portal.state.orders:
-            return
-        is_about_parking = order.stream == self._stream.name
-        match order.what:
-            case What.HOLD if is_about_parking:
-                self._hold(order)
-            case What.RESUME if is_about_parking and portal is not None:
-                portal.state.is_held = False
-            case What.DISCARD if is_about_parking and portal is not None:
-                self._discard(portal, order)
-            case What.REPLAY if order.spans and not is_about_parking:
-                self._replay(order)
-            case _:
-                return
-        _log.info("an order is obeyed", what=order.what, portal=order.portal, who=order.who, why=order.why)
-        self._obeyed(self.portals[order.portal], order)
+        obey(self, order, self._stream.name)
 
-    def _obeyed(self, portal: ParkedPortal, order: Order) -> None:
-        state = portal.state
-        state.orders = order.offset + 1
-        portal.order = order.offset if portal.order is None else portal.order
-        if order.what is not What.HOLD:
-            # Somebody looked after it: it begins with all its tries, and now.
-            state.start_anew()
+    def changed(self, portal: ParkedPortal) -> None:
+        """What is known of it changed: tell it, and see what comes next."""
         portal.is_dirty = True
-        self._write(portal)
+        self._writing.begin(portal)
         self._when_due(portal)
-
-    def _hold(self, order: Order) -> None:
-        portal = self._parked(order.portal, Reason.HELD)
-        portal.state.is_held = True
-        self._clear(portal)
-
-    def _discard(self, portal: ParkedPortal, order: Order) -> None:
-        state = portal.state
-        self._clear(portal)
-        state.is_held = False
-        state.discard_to, state.discard_orders = portal.handed_over, order.offset
-        state.discarded = f"discarded by {order.who}: {order.why}"
-
-    def _replay(self, order: Order) -> None:
-        portal = self._parked(order.portal, Reason.REPLAY)
-        self._clear(portal)
-        portal.replays.append(Replay(order=order.offset, stream=order.stream, offsets=order.offsets()))
-        portal.tell_replays()
 
     # Loading
 
@@ -346,7 +262,7 @@ class Parking:
         elif self._is_through(portal):
             portal.is_through = True
         if portal.is_over:
-            del self.portals[portal.portal]
+            self.portals.pop(portal.portal, None)
 
     @staticmethod
     def _is_through(portal: ParkedPortal) -> bool:
@@ -368,12 +284,12 @@ class Parking:
 
     def tell(self) -> None:
         """Put what changed into the parked stream, and what was said there too long ago."""
-        oldest = self._tail - _LONGEST_READ
+        oldest = self._writing.tail - _LONGEST_READ
         for portal in list(self.portals.values()):
             if portal.anchor is not None and portal.anchor < oldest:
                 portal.is_dirty = True
             if portal.is_dirty or portal.to_spill:
-                self._write(portal)
+                self._writing.begin(portal)
         position = self._partition.watermark.position
         self._settled = {name: offset for name, offset in self._settled.items() if offset >= position}
 
@@ -382,81 +298,24 @@ class Parking:
         if self._early is not None:
             place = self._place
             return Place(
-                generation=self._generation, position=place.position, in_force=place.in_force, orders=place.orders
+                generation=self._writing.generation,
+                position=place.position,
+                in_force=place.in_force,
+                orders=place.orders,
             )
         anchors = [one.anchor for one in self.portals.values() if one.anchor is not None]
-        position = min(anchors, default=self._tail)
+        position = min(anchors, default=self._writing.tail)
         unsaved = (one.order for one in self.portals.values() if one.order is not None)
         is_ours = position >= self._claimed_at
         return Place(
-            generation=self._generation,
+            generation=self._writing.generation,
             position=position if is_ours else self._place.position,
-            in_force=self._generation if is_ours else self._place.in_force,
+            in_force=self._writing.generation if is_ours else self._place.in_force,
             orders=min(unsaved, default=self.orders),
         )
 
-    def _write(self, portal: ParkedPortal) -> None:
-        """See to it that what is to be written of the portal is written; in one order, so by one task."""
-        if portal.writer is None:
-            portal.writer = self._run(self._write_all(portal))
 
-    async def _write_all(self, portal: ParkedPortal) -> None:
-        try:
-            while portal.is_dirty or (portal.to_spill and not self._is_settling):
-                # A state in which nothing waits yet would say that nothing is parked.
-                is_told_first = portal.is_dirty and not portal.state.is_free
-                try:
-                    await (self._spill(portal) if portal.to_spill and not is_told_first else self._state(portal))
-                except QueueError as error:
-                    self._health.degraded("parking", f"the parked stream takes nothing: {error}")
-                    _log.warning("not parked; trying again", portal=portal.portal, error=str(error))
-                    await asyncio.sleep(_AGAIN_S)
-                else:
-                    self._health.ok("parking")
-        finally:
-            portal.writer = None
-        self._look_after(portal)
-
-    async def _state(self, portal: ParkedPortal) -> None:
-        order, portal.order, portal.is_dirty = portal.order, None, False
-        record = entries.statement(portal.portal, portal.state, self._whose, self._stream.now_ms())
-        try:
-            position = await self._stream.write(record)
-        except BaseException:
-            portal.is_dirty = True
-            portal.order = order if order is not None else portal.order
-            raise
-        portal.anchor = position
-        self._tail = max(self._tail, position + 1)
-        self._partition.has_news = True
-
-    async def _spill(self, portal: ParkedPortal) -> None:
-        batch = portal.spills(self._whose, _SPILL_RECORDS, self._stream.now_ms())
-        # Tasks made in order keep a key's order, and share the queue's group commit.
-        sent = [asyncio.ensure_future(self._stream.write(spill.kept)) for spill in batch]
-        results = await asyncio.gather(*sent, return_exceptions=True)
-        for spill, result in zip(batch, results, strict=True):
-            if isinstance(result, BaseException):
-                raise result
-            self._spilled(portal, spill, result)
-        self._look_after(portal)
-
-    def _spilled(self, portal: ParkedPortal, spill: Spill, position: int) -> None:
-        record = spill.record
-        self._tail = max(self._tail, position + 1)
-        is_waiting = portal.spilled(spill, position)
-        if self._partition.is_gone:
-            return
-        self._partition.finish_offset(record.offset)
-        if not is_waiting or record is not portal.in_hand:
-            self._held.remove(record)
-
-    @property
-    def _whose(self) -> entries.Whose:
-        return self._stream.group, self._generation
-
-
-def _replays(told: Iterable[Replaying], known: dict[int, Order]) -> Iterable[Replay]:
+def _replays(told: Iterable[Replaying], known: Mapping[int, Order]) -> Iterable[Replay]:
     for one in told:
         if one.order in known:
             order = known[one.order]

@@ -228,6 +228,13 @@ class ParkedPortal:
         if isinstance(head, Restored) and head.replay is not None:
             head.replay.loaded += 1
 
+    def close(self) -> None:
+        """It is another's now."""
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.writer is not None:
+            self.writer.cancel()
+
     def begin(self, reason: str, since_ms: int) -> None:
         """Wait anew: what waited before is done."""
         self.state = replace(PortalState(), reason=reason, since_ms=since_ms, orders=self.state.orders)

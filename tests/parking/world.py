@@ -16,7 +16,6 @@ from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryProducer, MemoryQueue
 from forebay.schemas import names
 from forebay.schemas.codec import codec
-
 from tests.virtual_time import VirtualLoop
 
 TOPIC, GROUP = "events", "shop"
@@ -30,10 +29,10 @@ _Result = TypeVar("_Result")
 
 @dataclass(kw_only=True)
 class Mood:
-    """What the parked stream does with what it is given: takes it; refuses it; keeps it and says that it doesn't; waits."""
+    """What the parked stream does with a record: takes it, refuses it, lies (keeps it, and tells otherwise), waits."""
 
     now: str = "takes"
-    waiting: list[tuple[MemoryProducer, Record, "asyncio.Future[Position]"]] = field(default_factory=list)
+    waiting: list[tuple["MoodyProducer", Record, "asyncio.Future[Position]"]] = field(default_factory=list)
 
 
 class MoodyQueue(MemoryQueue):
@@ -171,15 +170,15 @@ class World:
             max_held_records=60,
             concurrency=8,
         )
-        clock = self.loop.time
         worker = self.run(self._made(settings))
         self.workers[worker] = self.loop.create_task(worker.run())
-        assert clock() >= 0
         return worker
 
     async def _made(self, settings: WorkerSettings) -> Worker:
         clock = self.loop.time
-        return Worker(settings, self.handlers, self.queue, clock=clock, present=clock, now=clock, draw=lambda low, high: high)
+        return Worker(
+            settings, self.handlers, self.queue, clock=clock, present=clock, now=clock, draw=lambda low, high: high
+        )
 
     def stop(self, worker: Worker) -> None:
         """As SIGTERM does."""
@@ -284,6 +283,5 @@ async def _ended(tasks: "set[asyncio.Task[Any]]") -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _keep(producer: MemoryProducer, record: Record) -> None:
-    assert isinstance(producer, MoodyProducer)
+async def _keep(producer: MoodyProducer, record: Record) -> None:
     producer.keep(record)

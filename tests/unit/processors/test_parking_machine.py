@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from forebay.processors.parking.orders import What
-
 from tests.parking.world import World
 
 PORTALS = ("a.example", "b.example", "c.example", "d.example")

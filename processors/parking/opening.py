@@ -1,0 +1,73 @@
+"""How a partition's new owner begins: it claims the group's part of the parked stream, and then reads who is parked.
+
+The claim's generation is committed first, which only the partition's owner can do. So of two that think they are, the
+entries of one count.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from forebay.processors.notes import Place
+
+from .ledger import Ledger
+from .orders import Order
+from .stream import ParkedStream
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What a new owner knows."""
+
+    generation: int
+    #: Where its claim stands.
+    claimed_at: int
+    ledger: Ledger
+    #: Orders that no owner has seen, and by their offsets those of replays that are under way.
+    orders: list[Order]
+    replays: dict[int, Order]
+    #: The next offset of the audit stream.
+    next_order: int
+
+
+async def opened(stream: ParkedStream, number: int, place: Place, commit: Callable[[int], Awaitable[None]]) -> Opened:
+    """Have a generation of our own, in the commit and in the stream, and read what stands there before it.
+
+    Raises `QueueError`; trying again is right.
+    """
+    generation = place.generation
+    while True:
+        generation += 1
+        await commit(generation)
+        claimed_at = await stream.claim(number, generation, place.orders)
+        ledger = await _read(stream, number, place, claimed_at + 1)
+        if ledger.generation == generation:
+            return await _with_orders(stream, number, place, claimed_at, ledger)
+        # The note was lost, and the stream knows more.
+        generation = ledger.generation
+
+
+async def _read(stream: ParkedStream, number: int, place: Place, end: int) -> Ledger:
+    if place.position >= end:
+        _log.error("the parked stream was made anew: who was parked is not known", partition=number)
+        place = Place()
+    ledger = Ledger(generation=place.in_force)
+    await stream.read_into(ledger, number, place.position, end)
+    return ledger
+
+
+async def _with_orders(stream: ParkedStream, number: int, place: Place, claimed_at: int, ledger: Ledger) -> Opened:
+    start, end = max(place.orders, ledger.orders), (await stream.ends(stream.audit))[number]
+    told = {one.order for known in ledger.portals.values() for one in known.state.replays}
+    replays = [order for offset in sorted(told) if (order := await stream.order(number, offset)) is not None]
+    return Opened(
+        generation=ledger.generation,
+        claimed_at=claimed_at,
+        ledger=ledger,
+        orders=await stream.orders(number, start, end),
+        replays={order.offset: order for order in replays},
+        next_order=max(start, end),
+    )

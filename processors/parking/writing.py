@@ -1,0 +1,109 @@
+"""Writes what is to be spilled of a portal, and what is told of it: in one order, so by one task a portal."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import structlog
+
+from forebay.processors.held import Held
+from forebay.queues.errors import QueueError
+
+from . import entries
+from .portal import ParkedPortal, Spill
+from .stream import ParkedStream
+
+if TYPE_CHECKING:
+    from forebay.processors.partitions import Partition
+
+_log = structlog.get_logger(__name__)
+
+#: Records of a portal on their way at once; one that is not kept lets those behind it be sent again.
+_SPILL_RECORDS = 200
+
+#: Between two attempts at what the parked stream did not take.
+_AGAIN_S = 1.0
+
+
+class Writing:
+    """Of one partition."""
+
+    def __init__(
+        self, partition: "Partition", stream: ParkedStream, held: Held, written: Callable[[ParkedPortal], None]
+    ) -> None:
+        self._partition, self._stream, self._held, self._written = partition, stream, held, written
+        self.generation = 0
+        #: The position behind what we know to be kept.
+        self.tail = 0
+        #: What the stream said when it last took nothing; empty when it takes.
+        self.trouble = ""
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Spill nothing more; what is known of portals is still told."""
+        self._is_closed = True
+
+    def begin(self, portal: ParkedPortal) -> None:
+        """See to it that what is to be written of the portal is written."""
+        if portal.writer is None:
+            portal.writer = asyncio.ensure_future(self._write(portal))
+
+    async def _write(self, portal: ParkedPortal) -> None:
+        try:
+            while portal.is_dirty or (portal.to_spill and not self._is_closed):
+                # A state in which nothing waits yet would say that nothing is parked.
+                is_told_first = portal.is_dirty and not portal.state.is_free
+                step = self._spill if portal.to_spill and not is_told_first and not self._is_closed else self._tell
+                try:
+                    await step(portal)
+                    self.trouble = ""
+                except QueueError as error:
+                    self.trouble = str(error)
+                    _log.warning("not parked; trying again", portal=portal.portal, error=str(error))
+                    await asyncio.sleep(_AGAIN_S)
+        except Exception as error:
+            # The records stay unfinished, and the next look at the portal begins a new task.
+            _log.error("not parked: a fault", portal=portal.portal, error=repr(error))
+        finally:
+            portal.writer = None
+        self._written(portal)
+
+    async def _tell(self, portal: ParkedPortal) -> None:
+        order, portal.order, portal.is_dirty = portal.order, None, False
+        record = entries.statement(portal.portal, portal.state, self._whose, self._stream.now_ms())
+        try:
+            position = await self._stream.write(record)
+        except BaseException:
+            portal.is_dirty = True
+            portal.order = order if order is not None else portal.order
+            raise
+        portal.anchor = position
+        self._kept(position)
+        self._partition.has_news = True
+
+    async def _spill(self, portal: ParkedPortal) -> None:
+        batch = portal.spills(self._whose, _SPILL_RECORDS, self._stream.now_ms())
+        # Tasks made in order keep a key's order, and share the queue's group commit.
+        sent = [asyncio.ensure_future(self._stream.write(spill.kept)) for spill in batch]
+        results = await asyncio.gather(*sent, return_exceptions=True)
+        for spill, result in zip(batch, results, strict=True):
+            if isinstance(result, BaseException):
+                raise result
+            self._spilled(portal, spill, result)
+        self._written(portal)
+
+    def _spilled(self, portal: ParkedPortal, spill: Spill, position: int) -> None:
+        self._kept(position)
+        is_waiting = portal.spilled(spill, position)
+        if self._partition.is_gone:
+            return
+        self._partition.finish_offset(spill.record.offset)
+        if not is_waiting or spill.record is not portal.in_hand:
+            self._held.remove(spill.record)
+
+    def _kept(self, position: int) -> None:
+        self.tail = max(self.tail, position + 1)
+
+    @property
+    def _whose(self) -> entries.Whose:
+        return self._stream.group, self.generation
