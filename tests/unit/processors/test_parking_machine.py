@@ -88,5 +88,5 @@ class Parking(RuleBasedStateMachine):
 
 TestParking = Parking.TestCase
 TestParking.settings = settings(
-    max_examples=1500, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
