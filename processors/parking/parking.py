@@ -98,8 +98,9 @@ class Parking:
                 self._partitions = await self._stream.partitions()
                 self._take_over(await opened(self._stream, self._partition.number, self._place, commit))
             except QueueError as error:
+                if not self._cannot_begin:
+                    _log.warning("who is parked can't be read; trying again", error=str(error))
                 self._cannot_begin = f"who is parked can't be read: {error}"
-                _log.warning("parked stream can't be used; trying again", error=str(error))
                 await asyncio.sleep(_AGAIN_S)
         await self._loading.run()
 

@@ -161,7 +161,10 @@ def for_producer(shared: Mapping[str, str | int | bool]) -> Properties:
 
 def for_outsider(shared: Mapping[str, str | int | bool], group: str) -> Properties:
     """The properties of a consumer that doesn't join the group."""
-    return {**_OUTSIDER, **_without_membership(shared), "group.id": group}
+    given = _without_membership(shared)
+    # It is polled when somebody asks, and is not made when this is shorter than the session, which it has none of.
+    given.pop("max.poll.interval.ms", None)
+    return {**_OUTSIDER, **given, "group.id": group}
 
 
 def for_member(shared: Mapping[str, str | int | bool], *, group: str, instance: str) -> Properties:

@@ -1,10 +1,10 @@
-"""Worker processes on one topic of a real Kafka, events for them, and the book in which their handlers write."""
+"""Worker processes on one topic of a real queue, events for them, and the book in which their handlers write."""
 
 import asyncio
 import json
 import signal
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
 from time import time
@@ -29,9 +29,9 @@ _LOOK_S = 0.02
 class Crew:
     """Workers by their names. The events' portals are drawn at random."""
 
-    def __init__(self, site: Site, queue: Queue, topic: str, book: Book, portals: int) -> None:
-        self._site, self._queue, self.topic, self.book = site, queue, topic, book
-        self._portals = [f"portal-{number}.bitrix24.example" for number in range(portals)]
+    def __init__(self, site: Site, queue: Queue, topic: str, book: Book, portals: int, partitions: int) -> None:
+        self._site, self._queue, self.topic, self.book, self._partitions = site, queue, topic, book, partitions
+        self.portals = [f"portal-{number}.bitrix24.example" for number in range(portals)]
         self._rng, self._producer, self._last = Random(SEED), queue.producer(), 0
         #: Portal → its events, in the order of sending.
         self.sent: dict[str, list[str]] = defaultdict(list)
@@ -46,7 +46,7 @@ class Crew:
         names, sending = [], []
         for _ in range(count):
             self._last += 1
-            made = event("ONCRMDEALADD", data={"FIELDS": {"ID": self._last}}, portal=self._rng.choice(self._portals))
+            made = event("ONCRMDEALADD", data={"FIELDS": {"ID": self._last}}, portal=self._rng.choice(self.portals))
             record = Record(key=made.portal, value=codec().encode(made), timestamp_ms=round(time() * 1000))
             names.append(named(made.id, self._last))
             self.sent[made.portal].append(names[-1])
@@ -72,7 +72,7 @@ class Crew:
 
     async def make(self) -> None:
         """Make what is missing of the topics."""
-        await self._queue.ensure(streams(self.topic), PARTITIONS)
+        await self._queue.ensure(streams(self.topic), self._partitions)
 
     def start(self, *names: str) -> None:
         """Start workers of these names."""
@@ -100,17 +100,19 @@ class Crew:
     async def works(self, name: str, more: int = 10) -> None:
         """Return when the worker has begun so many events more."""
         pid, seen = self.pid(name), len(self.book.read().lines)
-        await self._until(name, lambda: sum(one.pid == pid for one in self.book.lines[seen:]) >= more)
+        await self.until(name, lambda: sum(one.pid == pid for one in self.book.lines[seen:]) >= more)
 
     async def ended(self) -> None:
         """Return when every event has come to its end."""
         aim = set(self.places)
-        await self._until("every event", lambda: self.book.ended >= aim)
+        await self.until("every event", lambda: self.book.ended >= aim)
 
-    async def _until(self, what: str, condition: object) -> None:
+    async def until(self, what: str, condition: Callable[[], object]) -> None:
+        """Return when it is so; the book is read before each look."""
+
         def look() -> bool:
             self.book.read()
-            return bool(condition())  # type: ignore[operator]
+            return bool(condition())
 
         await asyncio.to_thread(self._site.wait, what, look)
 
@@ -126,18 +128,22 @@ class Crew:
         await self._producer.close()
 
 
+def kafka_url(bootstrap: str) -> str:
+    """The setting for a cluster."""
+    return f"kafka://{bootstrap}"
+
+
 @asynccontextmanager
-async def crew(site: Site, bootstrap: str, *, portals: int = 40, **settings: object) -> AsyncIterator[Crew]:
+async def crew(
+    site: Site, url: str, *, portals: int = 40, partitions: int = PARTITIONS, **settings: object
+) -> AsyncIterator[Crew]:
     """A crew on a topic of its own, by whose name its group goes too."""
     topic = f"events-{uuid4().hex[:12]}"
-    site.settings |= {"queue_url": f"kafka://{bootstrap}", "topic": topic, "group": topic}
-    site.settings |= {"partitions": str(PARTITIONS)}
+    site.settings |= {"queue_url": url, "topic": topic, "group": topic, "partitions": str(partitions)}
     site.settings |= {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
-    queue = open_queue(
-        load_settings(options={"queue_url": f"kafka://{bootstrap}", "topic": topic}, environ={}).settings
-    )
-    await queue.ensure(streams(topic), PARTITIONS)
-    made = Crew(site, queue, topic, Book(site.folder / "handled.log"), portals)
+    queue = open_queue(load_settings(options={"queue_url": url, "topic": topic}, environ={}).settings)
+    await queue.ensure(streams(topic), partitions)
+    made = Crew(site, queue, topic, Book(site.folder / "handled.log"), portals, partitions)
     try:
         yield made
     finally:

@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from forebay.queues.kafka.admin import Admin, Topic
+from forebay.schemas import names
 from tests.kafka.members import PARTITIONS
 from tests.kafka.mock_cluster import MockCluster, mock_cluster
 
@@ -24,11 +25,12 @@ async def _set_of_group(self: Admin, group: str, name: str, value: str) -> None:
 
 @contextmanager
 def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[MockCluster]:
-    """A mock of one broker, with the stream."""
+    """A mock of one broker, with the streams of the topic."""
     monkeypatch.setattr(Admin, "topics", _topics)
     monkeypatch.setattr(Admin, "set_of_group", _set_of_group)
     with mock_cluster() as made:
-        made.make(STREAM, PARTITIONS)
+        for stream in names.streams(STREAM):
+            made.make(stream, PARTITIONS)
         yield made
 
 

@@ -11,6 +11,7 @@ from forebay.processors.settings import WorkerSettings
 from forebay.processors.testing import event
 from forebay.processors.worker import Worker
 from forebay.queues.contract import GroupState, Queue
+from forebay.queues.errors import QueueUnavailable
 from forebay.schemas.codec import codec
 from tests.kafka.members import SESSION_S
 
@@ -69,8 +70,15 @@ class Site:
     async def commits(self, offset: int) -> None:
         """Return when the group is there."""
         async with asyncio.timeout(60):
-            while (await self.state()).offset != offset:
+            while await self._offset() != offset:
                 await asyncio.sleep(0.02)
+
+    async def _offset(self) -> int | None:
+        """None while the cluster doesn't say: the coordinator of a new group may still be starting."""
+        try:
+            return (await self.state()).offset
+        except QueueUnavailable:
+            return None
 
 
 async def until(condition: Callable[[], object]) -> None:

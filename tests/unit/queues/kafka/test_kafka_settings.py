@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer
 
 from forebay.console.settings import BadSettings, load_settings
 from forebay.queues.errors import QueueError
@@ -54,6 +55,13 @@ def test_properties_pass_through_to_every_client() -> None:
         assert properties["security.protocol"] == "SASL_SSL"
         assert properties["linger.ms"] == 2
         assert properties["sasl.password"] == "secret"
+
+
+def test_a_client_that_is_no_member_is_made_whatever_polls_the_members_have() -> None:
+    shared = everywhere(settings(max_poll_interval_ms=7_000))
+
+    Consumer({**for_outsider(shared, "g"), "session.timeout.ms": 6_000}).close()
+    assert "max.poll.interval.ms" not in for_outsider(shared, "g")
 
 
 def test_what_would_break_a_promise_is_refused_with_all_faults_at_once() -> None:

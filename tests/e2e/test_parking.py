@@ -1,0 +1,136 @@
+"""Portals in trouble, and workers that die or are moved while these are parked, spilled and drained."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+
+from tests.e2e.crew import Crew, crew, kafka_url
+from tests.e2e.site import Site
+from tests.order import Line, judge
+
+#: Events a second.
+RATE = 150.0
+
+#: What may come again after a kill had ended within so many lines of the book before it: some seconds of them.
+LINES_BEFORE_A_KILL = 1500
+
+BROKEN = ("portal-3.bitrix24.example", "portal-17.bitrix24.example")
+
+#: Writes the book of tests/order.py. The events of a portal fail while a file with its name is there.
+HANDLERS = """
+import asyncio
+import os
+
+from forebay import Handlers
+
+handlers = Handlers()
+book = os.open(os.environ["BOOK"], os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+
+
+@handlers.on("*")
+async def handle(event):
+    line = f"{event.portal} {event.id}#{event.fields['data[FIELDS][ID]']} {os.getpid()}\\n".encode()
+    os.write(book, b"began " + line)
+    try:
+        await asyncio.sleep(0.002)
+        if os.path.exists(event.portal):
+            raise ConnectionError("the portal's API is down")
+    except BaseException:
+        os.write(book, b"dropped " + line)
+        raise
+    os.write(book, b"ended " + line)
+"""
+
+#: Waits that are short.
+LADDER: dict[str, Any] = {
+    "memory_tries": 2,
+    "tries": 100_000,
+    "retry_first_s": 0.05,
+    "park_first_s": 0.3,
+    "park_longest_s": 1.0,
+    "commit_interval_s": 0.2,
+    "max_lane_records": 20,
+    "session_s": 5,
+}
+
+Start = Callable[[], AbstractAsyncContextManager[Crew]]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+def started(site: Site, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Starts a crew on the queue."""
+    monkeypatch.setenv("BOOK", str(site.folder / "handled.log"))
+    if request.param == "kafka":
+        url = kafka_url(request.getfixturevalue("kafka").bootstrap)
+    else:
+        url = f"sqlite:///{site.folder}/queue.db"
+    return lambda: crew(site, url, partitions=2, **LADDER)
+
+
+def has_ended(made: Crew, portal: str) -> int:
+    return sum(line.what == "ended" and line.portal == portal for line in made.book.read().lines)
+
+
+def is_parked(site: Site, portal: str) -> bool:
+    """Whether one of the workers that run says so in its log."""
+    return any(
+        "portal parked" in line and portal in line for name in site.running for line in site.log(name).splitlines()
+    )
+
+
+def unexplained(lines: list[Line], again: list[Line]) -> list[Line]:
+    """Of what came again, that which had ended well before the last kill."""
+    gone = [line.number for line in lines if line.what == "gone"]
+    ended = {line.event: line.number for line in reversed(lines) if line.what == "ended"}
+
+    def is_explained(line: Line) -> bool:
+        return any(
+            ended[line.event] < kill < line.number and kill - ended[line.event] < LINES_BEFORE_A_KILL for kill in gone
+        )
+
+    return [line for line in again if not is_explained(line)]
+
+
+async def test_portals_in_trouble_wait_in_order_and_the_others_go_on_whoever_is_killed_meanwhile(
+    site: Site, started: Start
+) -> None:
+    async with started() as made:
+        (site.folder / "shop.py").write_text(HANDLERS)
+        for portal in BROKEN:
+            (site.folder / portal).touch()
+        made.start("a", "b")
+        async with made.loaded(RATE):
+            await made.until("portals parked", lambda: all(is_parked(site, portal) for portal in BROKEN))
+            # Killed while they are parked, and while records of theirs go to the parked stream.
+            await made.lose("a", signal.SIGKILL)
+            made.start("c")
+            await made.works("c")
+            await made.lose("b", signal.SIGKILL)
+            await made.works("c", 100)
+            # A worker joins, and partitions move to it with those who are parked there.
+            made.start("d")
+            await made.works("d")
+            await asyncio.sleep(2)
+            assert [has_ended(made, portal) for portal in BROKEN] == [0, 0]
+            for portal in BROKEN:
+                (site.folder / portal).unlink()
+            # Killed while it drains.
+            await made.until("a drain", lambda: any(has_ended(made, portal) for portal in BROKEN))
+            await made.lose("c", signal.SIGKILL)
+            made.start("e")
+            await made.works("e")
+            await made.stop("d")
+        await made.ended()
+        await made.stop("e")
+        committed = await made.committed()
+
+    lines = made.book.read().lines
+    verdict = judge(made.sent, lines)
+    print(f"{len(made.places)} events, {len(verdict.again)} came again")
+    assert verdict.good, verdict
+    assert unexplained(lines, verdict.again) == []
+    assert sum(committed.values()) == len(made.places)
