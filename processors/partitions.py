@@ -9,6 +9,7 @@ from forebay.queues.contract import Commit, StoredRecord
 from .lanes import Lane
 from .notes import Note, Place, encode_note
 from .offsets import Watermark
+from .parking.restored import Restored
 
 if TYPE_CHECKING:
     from .parking.parking import Parking
@@ -72,12 +73,12 @@ class Partition:
             task.cancel()
 
     def drop(self) -> Iterator[StoredRecord]:
-        """Leave it to another; gives the records that were still held."""
+        """Leave it to another; gives the topic's records that were still held."""
         self.is_open, self.is_gone = False, True
         for lane in self.lanes.values():
             if lane.timer is not None:
                 lane.timer.cancel()
-            yield from lane.records
+            yield from (record for record in lane.records if not isinstance(record, Restored))
         if self.parking is not None:
             yield from self.parking.drop()
 

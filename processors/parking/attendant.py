@@ -31,6 +31,10 @@ _NOTE_BYTES = 64
 _WHEN_FULL = 10
 
 
+#: Records of parked portals have a memory of their own, so much smaller than that of all others.
+_ROOM_SHARE = 4
+
+
 class Attendant:
     """Of one worker. Where the queue can't park, it makes no parking, and the tries in memory are all there are."""
 
@@ -47,6 +51,10 @@ class Attendant:
         now: Callable[[], float],
     ) -> None:
         self._lanes, self._held, self._health, self._metrics = lanes, held, health, metrics
+        #: How many records of parked portals are in memory again.
+        self.room = Held(
+            max(1, settings.max_held_records // _ROOM_SHARE), max(1, settings.max_held_bytes // _ROOM_SHARE)
+        )
         self._limit = settings.max_lane_records
         self._can_park = queue.promises.replay and queue.promises.note_bytes >= _NOTE_BYTES
         self._inspector = queue.inspector()
@@ -56,7 +64,7 @@ class Attendant:
         """The parking of a partition that became ours."""
         if not self._can_park:
             return None
-        return Parking(partition, self._stream, self._lanes, self._held, place)
+        return Parking(partition, self._stream, self._lanes, self._held, self.room, place)
 
     async def run(self, partitions: Iterable[Partition]) -> None:
         """Look after the partitions, until cancelled."""

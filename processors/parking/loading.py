@@ -35,10 +35,10 @@ class Loading:
         partition: int,
         stream: ParkedStream,
         portals: Mapping[str, ParkedPortal],
-        held: Held,
+        room: Held,
         loaded: Callable[[ParkedPortal, list[Restored]], None],
     ) -> None:
-        self._partition, self._stream, self._portals, self._held = partition, stream, portals, held
+        self._partition, self._stream, self._portals, self._room = partition, stream, portals, room
         self._loaded = loaded
         #: What a stream said when it could not be read; empty when it can.
         self.trouble = ""
@@ -66,7 +66,7 @@ class Loading:
         """Load, until it is closed or cancelled."""
         while not self._is_closed:
             await self._news.wait()
-            await self._held.room()
+            await self._room.room()
             portal = self._next()
             if portal is None:
                 self._news.clear()
@@ -108,13 +108,13 @@ class Loading:
             portal = served.get(record.key)
             if portal is None or not self._stands(portal, stream, start, record.offset + 1):
                 continue
-            if self._held.is_full:
+            if self._room.is_full:
                 end = record.offset
                 break
             restored = portal.take(record, self._stream.topic, self._stream.group)
             if restored is None:
                 continue
-            self._held.add([restored])
+            self._room.add([restored])
             found.setdefault(record.key, []).append(restored)
             self._wanted[record.key] -= 1
             if not self._wanted[record.key] or not portal.wants:
@@ -138,6 +138,5 @@ class Loading:
             await asyncio.sleep(_AGAIN_S)
             return
         self._looks = 0
-        lost = portal.give_up_lost()
-        _log.error("records of a parked portal are gone from their stream", portal=portal.portal, records=lost)
+        portal.give_up_lost()
         self._loaded(portal, [])

@@ -53,8 +53,11 @@ class Trouble:
 class Parking:
     """One assignment's part of the parked stream. All of it runs on the event loop."""
 
-    def __init__(self, partition: "Partition", stream: ParkedStream, lanes: Lanes, held: Held, place: Place) -> None:
-        self._partition, self._stream, self._lanes, self._held = partition, stream, lanes, held
+    def __init__(
+        self, partition: "Partition", stream: ParkedStream, lanes: Lanes, held: Held, room: Held, place: Place
+    ) -> None:
+        """Records of the topic count in `held`, those that were loaded again in `room`: neither waits for the other."""
+        self._partition, self._stream, self._lanes, self._held, self._room = partition, stream, lanes, held, room
         self.portals: dict[str, ParkedPortal] = {}
         #: Portal → offset up to which its records were spilled by one who could not commit it any more.
         self._settled: dict[str, int] = {}
@@ -65,7 +68,7 @@ class Parking:
         #: The next offset of the audit stream.
         self.orders = place.orders
         self._writing = Writing(partition, stream, held, self._look_after)
-        self._loading = Loading(partition.number, stream, self.portals, held, self._loaded)
+        self._loading = Loading(partition.number, stream, self.portals, room, self._loaded)
         self._task: asyncio.Task[None] | None = None
         #: Records that came before it was known who is parked; None since it is.
         self._early: list[StoredRecord] | None = []
@@ -134,9 +137,11 @@ class Parking:
             await asyncio.wait(writers)
 
     def drop(self) -> Iterable[StoredRecord]:
-        """Leave it to another; gives the records that are in no lane and still held."""
+        """Leave it to another; gives the topic's records that are in no lane and still held."""
         if self._task is not None:
             self._task.cancel()
+        for lane in self._partition.lanes.values():
+            self._room.remove_all(record for record in lane.records if isinstance(record, Restored))
         yield from self._early or ()
         for portal in self.portals.values():
             portal.close()
@@ -169,7 +174,9 @@ class Parking:
         portal = self.portals.get(record.key)
         if portal is None or not portal.finish(record):
             return False
-        if portal.done_early != record.offset:
+        if isinstance(record, Restored):
+            self._room.remove(record)
+        elif portal.done_early != record.offset:
             self._held.remove(record)
         self._look_after(portal)
         return True
@@ -206,8 +213,11 @@ class Parking:
         records = list(lane.records) if lane is not None else []
         fresh = [one for one in records if not isinstance(one, Restored) and one.offset > portal.handed_over]
         for record in records:
-            is_kept = isinstance(record, Restored) or (record is had and not portal.is_to_be_spilled(record))
-            if is_kept and record is not in_hand:
+            if record is in_hand:
+                continue
+            if isinstance(record, Restored):
+                self._room.remove(record)
+            elif record is had and not portal.is_to_be_spilled(record):
                 self._held.remove(record)
         if lane is not None:
             lane.keep_only(in_hand)

@@ -4,11 +4,15 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, replace
 
+import structlog
+
 from forebay.queues.contract import Record, StoredRecord
 
 from . import entries
 from .restored import Replay, Restored, from_parked, from_replay
 from .state import FIRST, PortalState, Replaying
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,7 @@ class ParkedPortal:
         "done_early",
         "handed_over",
         "in_hand",
+        "is_broken",
         "is_dirty",
         "is_through",
         "load",
@@ -68,6 +73,8 @@ class ParkedPortal:
         self.load, self.load_after = state.next, state.after
         #: So many spilled records are in its lane.
         self.loaded = 0
+        #: Some of them are gone: what is left counts, though it stands behind nothing.
+        self.is_broken = False
 
     @property
     def is_over(self) -> bool:
@@ -110,12 +117,17 @@ class ParkedPortal:
             return self._take_replay(replay, record)
         entry = entries.read(record, group)
         self.load = record.offset + 1
-        if not isinstance(entry, entries.Spilled) or entry.after != self.load_after:
+        if not isinstance(entry, entries.Spilled) or not self._comes_next(entry):
             return None
         self.load_after = entry.offset
         self.loaded += 1
+        if self.is_broken and self.is_loaded:
+            self._forget_lost()
         discarded = self.state.discarded if entry.offset <= self.state.discard_to else ""
         return from_parked(record, entry.offset, topic, discarded)
+
+    def _comes_next(self, entry: entries.Spilled) -> bool:
+        return entry.after == self.load_after or (self.is_broken and entry.offset > self.load_after)
 
     def _take_replay(self, replay: Replay, record: StoredRecord) -> Restored | None:
         self._pass_over(replay, record.offset)
@@ -138,18 +150,26 @@ class ParkedPortal:
             del replay.offsets[replay.loaded]
             self.tell_replays()
 
-    def give_up_lost(self) -> int:
-        """What should come next is gone: go on without it. Gives how many records that are."""
+    def give_up_lost(self) -> None:
+        """What should come next is gone: go on without it."""
         replay = self._replay
         if replay is not None:
-            lost = len(replay.offsets) - replay.loaded
+            self._tell_lost(replay.stream, len(replay.offsets) - replay.loaded)
             del replay.offsets[replay.loaded :]
             self.tell_replays()
-            return lost
-        lost = self.state.records - self.loaded
+        elif self.is_broken:
+            self._forget_lost()
+        else:
+            self.is_broken, self.load = True, self.state.next
+
+    def _forget_lost(self) -> None:
+        self._tell_lost("the parked stream", self.state.records - self.loaded)
         self.state.records, self.state.last = self.loaded, self.load_after
         self.is_dirty = True
-        return lost
+
+    def _tell_lost(self, stream: str, records: int) -> None:
+        if records:
+            _log.error("records of a parked portal are gone", portal=self.portal, stream=stream, records=records)
 
     def spills(self, whose: entries.Whose, count: int, at_ms: int) -> list["Spill"]:
         """The next records to be spilled."""
@@ -237,6 +257,7 @@ class ParkedPortal:
 
     def begin(self, reason: str, since_ms: int) -> None:
         """Wait anew: what waited before is done."""
+        self.is_broken = False
         self.state = replace(PortalState(), reason=reason, since_ms=since_ms, orders=self.state.orders)
         self.is_through = False
         self.load_from(None)

@@ -30,9 +30,9 @@ class Crew:
     """Workers by their names. The events' portals are drawn at random."""
 
     def __init__(self, site: Site, queue: Queue, topic: str, book: Book, portals: int, partitions: int) -> None:
-        self._site, self._queue, self.topic, self.book, self._partitions = site, queue, topic, book, partitions
+        self.site, self._queue, self.topic, self.book, self._partitions = site, queue, topic, book, partitions
         self.portals = [f"portal-{number}.bitrix24.example" for number in range(portals)]
-        self._rng, self._producer, self._last = Random(SEED), queue.producer(), 0
+        self._rng, self.producer, self._last = Random(SEED), queue.producer(), 0
         #: Portal → its events, in the order of sending.
         self.sent: dict[str, list[str]] = defaultdict(list)
         #: Where each event stands.
@@ -50,7 +50,7 @@ class Crew:
             record = Record(key=made.portal, value=codec().encode(made), timestamp_ms=round(time() * 1000))
             names.append(named(made.id, self._last))
             self.sent[made.portal].append(names[-1])
-            sending.append(self._producer.send(self.topic, record))
+            sending.append(self.producer.send(self.topic, record))
         for name, place in zip(names, await asyncio.gather(*sending), strict=True):
             self.places[name] = place.partition, place.offset
         return set(names)
@@ -77,25 +77,25 @@ class Crew:
     def start(self, *names: str) -> None:
         """Start workers of these names."""
         for name in names:
-            self._site.start(name, "process", "shop:handlers")
+            self.site.start(name, "process", "shop:handlers")
 
     def pid(self, name: str) -> int:
         """The process of a worker."""
-        return self._site.running[name].pid
+        return self.site.running[name].pid
 
     async def stop(self, name: str) -> None:
         """SIGTERM; it must end well."""
-        assert await asyncio.to_thread(self._site.stop, name) == 0, self._site.log(name)
+        assert await asyncio.to_thread(self.site.stop, name) == 0, self.site.log(name)
 
     async def lose(self, name: str, how: signal.Signals) -> None:
         """Kill or freeze a worker without a warning."""
         self.committed_before[self.pid(name)] = await self.committed()
-        self._site.running[name].send_signal(how)
+        self.site.running[name].send_signal(how)
         self.book.gone(self.pid(name))
 
     def wake(self, name: str) -> None:
         """Let a frozen one go on."""
-        self._site.running[name].send_signal(signal.SIGCONT)
+        self.site.running[name].send_signal(signal.SIGCONT)
 
     async def works(self, name: str, more: int = 10) -> None:
         """Return when the worker has begun so many events more."""
@@ -114,7 +114,7 @@ class Crew:
             self.book.read()
             return bool(condition())
 
-        await asyncio.to_thread(self._site.wait, what, look)
+        await asyncio.to_thread(self.site.wait, what, look)
 
     async def committed(self) -> dict[int, int]:
         """How far the group is in each partition."""
@@ -125,7 +125,7 @@ class Crew:
 
     async def close(self) -> None:
         """Let go of the queue."""
-        await self._producer.close()
+        await self.producer.close()
 
 
 def kafka_url(bootstrap: str) -> str:

@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from forebay import Handlers, PortalEvent
+from forebay.processors.notes import Place, decode_note
 from forebay.processors.parking.orders import Order, What, written
 from forebay.processors.settings import WorkerSettings
 from forebay.processors.testing import event
 from forebay.processors.worker import Worker
-from forebay.queues.contract import Delivery, Position, Producer, Record
+from forebay.queues.contract import Commit, Delivery, Position, Producer, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryProducer, MemoryQueue
 from forebay.schemas import names
 from forebay.schemas.codec import codec
+from forebay.schemas.portal import partition_of
 from tests.virtual_time import VirtualLoop
 
 TOPIC, GROUP = "events", "shop"
@@ -156,6 +158,20 @@ class World:
         )
         self.run(MemoryProducer(self.queue).send(names.audit(TOPIC), written(made)))
 
+    @staticmethod
+    def partition(portal: str) -> int:
+        """Where the portal's records stand."""
+        return partition_of(portal, PARTITIONS)
+
+    def commits(self) -> dict[int, Commit]:
+        """How far the group is."""
+        return self.queue.group_states[TOPIC, GROUP].commits
+
+    def place(self, portal: str) -> Place:
+        """From where a new owner of the portal's partition would read who is parked."""
+        commit = self.commits()[self.partition(portal)]
+        return decode_note(commit.offset, commit.note).place
+
     def start(self) -> Worker:
         """One more worker."""
         settings = WorkerSettings(
@@ -260,14 +276,15 @@ class World:
         for worker in self.workers:
             assert worker._held.records == 0
             assert worker._held.bytes == 0
+            assert worker._attendant.room.records == 0
+            assert worker._attendant.room.bytes == 0
             for partition in worker.ownership:
                 assert partition.parking is not None
                 assert not partition.parking.portals, partition.parking.portals.keys()
                 assert not partition.lanes
-        committed = self.queue.group_states[TOPIC, GROUP].commits
         for number, log in enumerate(self.queue.logs[TOPIC]):
             if log:
-                assert committed[number].offset == log[-1].offset + 1
+                assert self.commits()[number].offset == log[-1].offset + 1
 
     def close(self) -> None:
         """Let go of everything."""

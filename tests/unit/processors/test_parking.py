@@ -1,0 +1,117 @@
+"""Parking in virtual time: hours of trouble in a moment."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from forebay.processors.parking.orders import What
+from forebay.schemas import names
+from tests.parking.world import TOPIC, World
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.close()
+
+
+def test_hundreds_of_portals_in_trouble_take_no_more_memory_than_one_and_come_back_in_order(world: World) -> None:
+    troubled = [f"p{number}.example" for number in range(500)]
+    world.failing.update(troubled)
+    worker, most = world.start(), 0
+    for _ in range(12):
+        for portal in troubled:
+            world.send(portal, 1)
+        world.send("well.example", 1)
+        world.let(0.5)
+        most = max(most, worker._held.records)
+    world.let(60)
+
+    # What was fetched at once, and the little that each portal has on its way to the parked stream.
+    assert most < 60 + 500 + 501
+    assert worker._held.records == 0
+    assert world.done["well.example"] == list(range(1, 13))
+    assert sum(commit.offset for commit in world.commits().values()) == 12 * 501
+
+    world.heal()
+    world.judge()
+
+
+def test_a_portal_that_fails_for_hours_is_tried_ever_less_often_and_nobody_after_reads_all_of_it(world: World) -> None:
+    world.start()
+    world.failing.add("a.example")
+    world.send("a.example", 3)
+    world.let(4 * 3600)
+
+    # Every twenty seconds here, and each time a line about it.
+    assert len(world.queue.logs[names.parked(TOPIC)][world.partition("a.example")]) < 4 * 3600 / 20 + 10
+    place = world.place("a.example")
+    assert place.position >= len(world.queue.logs[names.parked(TOPIC)][world.partition("a.example")]) - 1
+
+    world.heal()
+    world.judge()
+
+
+def test_a_flood_does_not_stand_in_the_way_of_others(world: World) -> None:
+    worker = world.start()
+    world.takes_s["flood.example"] = 0.5
+    world.let(0.1)
+    world.send("flood.example", 400)
+    for number in range(1, 40):
+        world.send("well.example", 1)
+        world.let(1.0)
+        if number > 10:
+            assert world.done["well.example"][-1] == number
+    assert worker._held.records < 400
+
+    world.heal()
+    world.judge()
+
+
+def test_a_portal_can_be_held_before_it_has_any_event(world: World) -> None:
+    world.start()
+    world.order(What.HOLD, "a.example")
+    world.let(5)
+    world.held.add("a.example")
+    world.send("a.example", 3)
+    world.let(60)
+
+    assert world.done["a.example"] == []
+
+    world.heal()
+    world.judge()
+
+
+def test_a_worker_says_that_it_is_not_ready_while_it_cannot_know_who_is_parked(world: World) -> None:
+    world.feel("refuses")
+    worker = world.start()
+    world.send("a.example", 1)
+    world.let(30)
+
+    assert not worker.health.is_ready
+    assert "who is parked" in str(worker.health.report())
+    assert world.done["a.example"] == []
+
+    world.feel("takes")
+    world.let(5)
+
+    assert worker.health.status == "ok"
+    assert world.done["a.example"] == [1]
+
+
+def test_records_of_a_parked_portal_that_are_gone_from_their_stream_are_told_and_hold_up_nobody(world: World) -> None:
+    worker = world.start()
+    world.failing.add("a.example")
+    world.send("a.example", 5)
+    world.let(5)
+    number = world.partition("a.example")
+    log = world.queue.logs[names.parked(TOPIC)][number]
+    log[:] = [record for record in log if not record.value or b"reason" in record.value]
+    world.failing.clear()
+    world.send("a.example", 2)
+    world.let(120)
+
+    assert worker.health.status == "ok"
+    assert world.done["a.example"][-2:] == [6, 7]
+    assert not any(one.parking and one.parking.portals for one in worker.ownership)
