@@ -120,6 +120,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             queue,
             spool=open_spool(self.settings),
             registry=registry,
+            gaps_folder=self.settings.data_dir / "gaps",
             multiprocess_dir=self._multiprocess_dir,
         )
         self._health, self._metrics = ingest.health, ingest.metrics

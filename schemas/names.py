@@ -2,6 +2,9 @@
 
 METRICS_PREFIX = "forebay"
 
+#: The name of the event by which a portal's handlers learn that events of it may be missing.
+GAP = "ONFOREBAYGAP"
+
 
 def parked(topic: str) -> str:
     """The stream where the records of parked portals wait."""
