@@ -10,12 +10,9 @@ from forebay.ingest.uuid7 import uuid7
 from forebay.queues.contract import Record
 from forebay.schemas.codec import Codec
 from forebay.schemas.event import Body
-from forebay.schemas.names import GAP
+from forebay.schemas.names import BY_FOREBAY, GAP
 
 from .gap import NOT_KEPT, Gap
-
-#: How the event came: not from the portal, which may send an event of this name too.
-_SOURCE = "forebay"
 
 _MS = 1000
 _NOWHERE = Address(path="", query="")
@@ -27,7 +24,7 @@ def marker(gap: Gap, codec: Codec, now_ns: int) -> Record:
     sender = Sender(portal=gap.portal, member_id=gap.member_id, verified=gap.verified, address=_NOWHERE)
     call = Call(kind="event", name=GAP, subscription_id=None, occurred_at_ms=gap.to_ms // _MS * _MS)
     body = Body(fields=_fields(gap))
-    return record_of(receipt, sender, gap.portal, call, body, None, codec, source=_SOURCE)
+    return record_of(receipt, sender, gap.portal, call, body, None, codec, source=BY_FOREBAY)
 
 
 def _fields(gap: Gap) -> dict[str, str]:

@@ -220,6 +220,8 @@ async def test_a_portal_that_does_not_call_again_is_told_when_the_queue_is_back(
     assert (nothing, waiting) == ([], 1)
     assert [portal for portal, _, _ in site.markers()] == ["a.ru"]
     assert (site.count("ingest_gaps_total"), site.count("ingest_gaps_waiting")) == (1, 0)
+    # There is nothing left to look at again and again.
+    assert not site.sleeps.asleep.is_set()
     await site.close()
 
 
@@ -376,6 +378,7 @@ async def test_calls_that_are_refused_while_a_marker_is_on_its_way_are_told_by_a
     queue = LateQueue()
     site = await Site(None, queue).open()
     site.refuse("a.ru", 1_000)
+    site.refuse("a.ru", 2_000)
     await site.sleeps.pass_()
     site.refuse("a.ru", 3_000)
 
@@ -387,7 +390,27 @@ async def test_calls_that_are_refused_while_a_marker_is_on_its_way_are_told_by_a
     while len(site.gaps):
         await asyncio.sleep(0)
 
-    assert [calls for _, _, calls in site.markers()] == ["1", "1"]
+    assert site.markers() == [
+        ("a.ru", "1970-01-01T00:00:01.000+00:00", "2"),
+        ("a.ru", "1970-01-01T00:00:02.000+00:00", "1"),
+    ]
+    await site.close()
+
+
+async def test_calls_that_come_while_a_marker_is_on_its_way_wait_for_it_and_send_no_other() -> None:
+    queue = LateQueue()
+    site = await Site(None, queue).open()
+    site.refuse("a.ru")
+
+    calls = [asyncio.create_task(site.gaps.mark("a.ru")) for _ in range(3)]
+    while not queue.waiting:
+        await asyncio.sleep(0)
+    waits = not any(call.done() for call in calls)
+    queue.waiting.pop()()
+
+    assert waits
+    assert [await call for call in calls] == [True, True, True]
+    assert (len(site.markers()), queue.waiting) == (1, [])
     await site.close()
 
 
