@@ -13,6 +13,7 @@ from forebay.ingest.app import create_app
 from forebay.ingest.health import Health
 from forebay.ingest.metrics import IngestMetrics
 from forebay.ingest.settings import IngestSettings
+from forebay.ingest.spool.spool import Spool
 from forebay.queues.contract import StoredRecord
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas.codec import codec
@@ -50,11 +51,11 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    queue: MemoryQueue | None = None, gaps_folder: Path | None = None, **settings: Any
+    queue: MemoryQueue | None = None, *, spool: Spool | None = None, gaps_folder: Path | None = None, **settings: Any
 ) -> AsyncIterator[Running]:
     queue = queue or MemoryQueue()
     found_settings = IngestSettings(**({"auth": "tokens", "tokens": {"*": TOKEN}} | settings))
-    ingest = create_app(found_settings, queue, gaps_folder=gaps_folder)
+    ingest = create_app(found_settings, queue, spool=spool, gaps_folder=gaps_folder)
     async with ASGIConductor(ingest.app) as conductor:
         found = Running(queue=queue, conductor=conductor, health=ingest.health, metrics=ingest.metrics)
         if not queue.down:
