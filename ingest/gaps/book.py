@@ -26,6 +26,9 @@ _BYTES = 8 << 20
 _NUMBERS = Struct("<HQQQ?")
 _CHECKSUM = Struct("<I")
 
+#: Below `data_dir`.
+FOLDER = "gaps"
+
 _FILE = re.compile(r"gaps-(\d+)")
 
 #: Between the names. No domain, member_id or endpoint has it.
@@ -86,7 +89,7 @@ def own_book(folder: Path) -> Book | None:
 
 def left_books(folder: Path) -> Iterator[Book]:
     """Those of processes that are gone."""
-    found = (_FILE.fullmatch(path.name) for path in folder.iterdir())
+    found = (_FILE.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
     for number in sorted(int(match[1]) for match in found if match):
         if (lock := FileLock(_lock_of(folder, number))).take():
             yield _opened(lock, folder, number)

@@ -15,6 +15,8 @@ from typer.testing import CliRunner, Result
 from forebay.console.cli import build
 from forebay.console.errors import WrongUsage
 from forebay.console.progress import _lines
+from forebay.ingest.gaps.book import FOLDER, own_book
+from forebay.ingest.gaps.gap import Gap
 from forebay.ingest.spool.folder import Folder
 from forebay.ingest.spool.kept import Put
 from forebay.ingest.spool.locks import FileLock
@@ -23,6 +25,7 @@ from forebay.queues.contract import Delivery, Record, StoredRecord
 from forebay.queues.errors import QueueUnavailable, RecordRefused
 from forebay.queues.memory import MemoryProducer, MemoryQueue
 from forebay.schemas import names
+from forebay.schemas.codec import codec
 
 TOPIC, LARGE = "bitrix24.events", 1 << 30
 
@@ -49,6 +52,15 @@ class Host:
         ]
         store.put(puts)
         store.close()
+
+    def refuse(self, *portals: str) -> None:
+        """Have an ingest note a gap of each, and let go of its book."""
+        book = own_book(self.data_dir / FOLDER)
+        assert book
+        for portal in portals:
+            one = Gap(portal=portal, member_id=None, endpoint="/bitrix24", verified=True, from_ms=1, to_ms=2, calls=1)
+            book.write(one)
+        book.close()
 
     def run(self, *arguments: str) -> Result:
         command = ["--data-dir", str(self.data_dir), "--queue-url", self.name, "spool", *arguments, "--json"]
@@ -137,6 +149,34 @@ def test_a_spool_is_drained_in_the_order_of_each_portal(host: Host) -> None:
     assert (row, again) == ({"sent": 4, "left": 0}, {"sent": 0, "left": 0})
     assert [record.value for record in standing(queue) if record.key == "a.ru"] == [b"0", b"2", b"3"]
     assert host.row("status")["state"] == "empty"
+
+
+def test_the_portals_of_a_host_that_won_t_come_back_are_told_of_its_gaps(host: Host) -> None:
+    host.keep("a.ru")
+    host.refuse("a.ru", "b.ru")
+    host.replace_queue(queue := MemoryQueue())
+
+    done = host.run("drain")
+    again = host.run("drain")
+
+    assert "2 portals are told of a gap" in done.stderr and "gap" not in again.stderr
+    # Behind what was kept before it.
+    of_first = [record for record in standing(queue) if record.key == "a.ru"]
+    assert of_first[0].value == b"0" and codec().decode(of_first[1].value).name == names.GAP
+    assert [record.key for record in standing(queue)].count("b.ru") == 1
+
+
+def test_gaps_that_the_queue_does_not_take_stay(host: Host) -> None:
+    host.keep("b.ru")
+    host.refuse("a.ru", "b.ru")
+    host.replace_queue(Refusing())
+
+    refused = host.run("drain")
+    host.replace_queue(queue := MemoryQueue())
+    host.row("drain")
+
+    assert isinstance(refused.exception, RecordRefused)
+    assert "a.ru" in {record.key for record in standing(queue)}
 
 
 def test_a_host_without_a_spool_has_nothing_to_drain(host: Host) -> None:
