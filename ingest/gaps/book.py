@@ -19,7 +19,7 @@ from .gap import Gap
 
 log = structlog.get_logger(__name__)
 
-#: Of a file: some 90,000 portals with names of the usual length. What comes after them is in memory only.
+#: Of a file: some 85,000 portals with names of the usual length. What comes after them is in memory only.
 _BYTES = 8 << 20
 
 #: Length of the names, from, to, calls, verified; behind them the names, and before all of it a checksum.
