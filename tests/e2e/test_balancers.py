@@ -81,7 +81,8 @@ def balancer(tmp_path: Path) -> Iterator[Callable[[str, list[Site]], str]]:
             [port] = free_ports(1)
             process = subprocess.Popen([*dying_with_us(), *command(name, tmp_path / name, port, hosts)])
             running.callback(process.wait)
-            running.callback(process.kill)
+            # Not killed: nginx's workers would stay.
+            running.callback(process.terminate)
             hosts[0].wait(name, lambda: is_open(port))
             return f"http://127.0.0.1:{port}/bitrix24"
 
