@@ -1,153 +1,24 @@
-"""What a portal is told when calls of it were kept nowhere."""
+"""Gaps that wait for their portals: how many, over restarts, on a full disk, and while a marker is on its way."""
 
 import asyncio
 import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from forebay import Handlers, PortalEvent
 from forebay.ingest.address import Address
 from forebay.ingest.authenticate import Sender
-from forebay.ingest.gaps.book import Book, left_books, own_book
-from forebay.ingest.gaps.gap import Gap
+from forebay.ingest.gaps.book import own_book
 from forebay.ingest.gaps.gaps import Gaps
 from forebay.ingest.metrics import IngestMetrics
 from forebay.ingest.outlet import Outlet
 from forebay.ingest.record import Receipt
-from forebay.ingest.spool.locks import FileLock
-from forebay.processors.outcome import Done
-from forebay.processors.testing import run
 from forebay.queues.contract import Delivery, Record
 from forebay.queues.errors import RecordRefused
 from forebay.queues.memory import MemoryProducer, MemoryQueue
 from forebay.schemas.codec import codec
-from forebay.schemas.names import GAP
-
-from .conftest import EVENT, Running, running
-
-SMALL = 1000
-
-
-def event_of(portal: str, number: int = 1) -> str:
-    return EVENT.replace("A.Bitrix24.ru", portal).replace("[ID]=9", f"[ID]={number}")
-
-
-def told(ingest: Running) -> list[tuple[str, str, Any]]:
-    """Portal, name, and of a marker how many calls it tells of, of other events the id; in the queue's order."""
-    events = [codec().decode(record.value) for record in ingest.records()]
-    return [(one.portal, one.name, one.fields.get("data[COUNT]", one.fields.get("data[FIELDS][ID]"))) for one in events]
-
-
-async def test_a_portal_is_told_of_its_gap_before_its_next_event() -> None:
-    async with running() as ingest:
-        await ingest.post(event_of("a.ru", 1))
-        ingest.queue.down = True
-        refused = [(await ingest.post(event_of("a.ru", number))).status_code for number in (2, 3)]
-        ingest.queue.down = False
-
-        kept = await ingest.post(event_of("a.ru", 4))
-        await ingest.post(event_of("a.ru", 5))
-
-        assert (refused, kept.status_code) == ([503, 503], 200)
-        assert told(ingest) == [
-            ("a.ru", "ONCRMDEALADD", "1"),
-            ("a.ru", GAP, "2"),
-            ("a.ru", "ONCRMDEALADD", "4"),
-            ("a.ru", "ONCRMDEALADD", "5"),
-        ]
-
-
-async def test_a_marker_is_an_event_that_says_from_when_to_when_and_why() -> None:
-    async with running(auth="none", tokens={}) as ingest:
-        ingest.queue.down = True
-        await ingest.post()
-        await ingest.post()
-        ingest.queue.down = False
-        await ingest.post()
-
-        marker = codec().decode(ingest.records()[0].value)
-        assert isinstance(marker.data, dict)
-        since, until = marker.data["FROM"], marker.data["TO"]
-        assert isinstance(since, str) and isinstance(until, str) and since <= until
-        assert (marker.data["REASON"], marker.data["COUNT"]) == ("not_kept", "2")
-        assert (marker.kind, marker.name, marker.source) == ("event", GAP, "forebay")
-        assert (marker.portal, marker.member_id) == ("a.bitrix24.ru", "m1")
-        assert marker.auth == {"domain": "a.bitrix24.ru", "member_id": "m1"}
-        assert (marker.subscription.endpoint, marker.subscription.verified) == ("/bitrix24", False)
-        assert dict(ingest.records()[0].headers)["ce_type"] == b"com.bitrix24.event.ONFOREBAYGAP"
-
-
-async def test_a_handler_takes_markers_by_their_name() -> None:
-    handlers, seen = Handlers(), []
-
-    @handlers.on("ONFOREBAYGAP")
-    async def reconcile(event: PortalEvent) -> None:
-        seen.append(event.data)
-
-    async with running() as ingest:
-        ingest.queue.down = True
-        await ingest.post()
-        ingest.queue.down = False
-        await ingest.post()
-        outcome = await run(handlers, codec().decode(ingest.records()[0].value))
-
-    assert isinstance(outcome, Done)
-    assert len(seen) == 1
-
-
-async def test_each_portal_has_a_marker_of_its_own_and_others_have_none() -> None:
-    async with running() as ingest:
-        ingest.queue.down = True
-        for portal in ("a.ru", "b.ru", "a.ru"):
-            await ingest.post(event_of(portal))
-        ingest.queue.down = False
-
-        for portal in ("a.ru", "b.ru", "c.ru"):
-            await ingest.post(event_of(portal))
-
-        markers = sorted((portal, count) for portal, name, count in told(ingest) if name == GAP)
-        assert markers == [("a.ru", "2"), ("b.ru", "1")]
-
-
-async def test_what_is_refused_after_a_marker_is_a_gap_of_its_own() -> None:
-    async with running() as ingest:
-        for number in (1, 2):
-            ingest.queue.down = True
-            await ingest.post(event_of("a.ru", number))
-            ingest.queue.down = False
-            await ingest.post(event_of("a.ru", number))
-
-        assert [(name, count) for _, name, count in told(ingest)] == [
-            (GAP, "1"),
-            ("ONCRMDEALADD", "1"),
-            (GAP, "1"),
-            ("ONCRMDEALADD", "2"),
-        ]
-
-
-async def test_what_is_no_portals_call_leaves_no_gap() -> None:
-    async with running() as ingest:
-        ingest.queue.down = True
-        stranger = await ingest.post(EVENT.replace("auth[application_token]=", "auth[application_token]=x"))
-        nameless = await ingest.post(EVENT.replace("A.Bitrix24.ru", "-").replace("=m1", "=%20"))
-        ingest.queue.down = False
-        await ingest.post()
-
-        assert (stranger.status_code, nameless.status_code) == (403, 503)
-        assert [name for _, name, _ in told(ingest)] == ["ONCRMDEALADD"]
-
-
-async def test_a_call_that_went_to_quarantine_leaves_no_gap() -> None:
-    async with running(max_depth=4) as ingest:
-        await ingest.post(EVENT + "&data[a][b][c][d][e][f]=1")
-        await ingest.post()
-
-        assert len(ingest.records(".quarantine")) == 1
-        assert [name for _, name, _ in told(ingest)] == ["ONCRMDEALADD"]
 
 
 class Sleeps:
@@ -330,7 +201,9 @@ async def test_on_a_full_disk_what_has_its_space_already_is_noted_and_the_rest_i
 
     monkeypatch.undo()
     assert [portal for portal, _, _ in late.markers()] == ["a.ru"]
-    assert [gap.portal for gap in opened(tmp_path / "early").gaps] == ["a.ru"]
+    again = own_book(tmp_path / "early")
+    assert again and [gap.portal for gap in again.gaps] == ["a.ru"]
+    again.close()
     await late.close()
 
 
@@ -412,86 +285,3 @@ async def test_calls_that_come_while_a_marker_is_on_its_way_wait_for_it_and_send
     assert [await call for call in calls] == [True, True, True]
     assert (len(site.markers()), queue.waiting) == (1, [])
     await site.close()
-
-
-def gap(portal: str, calls: int = 1) -> Gap:
-    return Gap(portal=portal, member_id=None, endpoint="/bitrix24", verified=True, from_ms=1, to_ms=calls, calls=calls)
-
-
-def opened(folder: Path, size: int = SMALL) -> Book:
-    folder.mkdir(exist_ok=True)
-    (lock := FileLock(folder / "gaps-0.lock")).take()
-    return Book(lock, folder / "gaps-0", size)
-
-
-def test_a_book_gives_back_what_was_written_last(tmp_path: Path) -> None:
-    book = opened(tmp_path)
-    for one in (gap("a.ru"), gap("b.ru"), gap("a.ru", 7), gap("c.ru"), gap("b.ru", 0)):
-        book.write(one)
-    book.close()
-
-    assert opened(tmp_path).gaps == [gap("a.ru", 7), gap("c.ru")]
-
-
-def test_a_book_begins_anew_when_nothing_that_stands_there_is_needed(tmp_path: Path) -> None:
-    book = opened(tmp_path)
-    for number in range(100):
-        book.write(gap(f"p{number}.ru"))
-        book.write(gap(f"p{number}.ru", 0))
-    book.write(gap("last.ru"))
-    book.close()
-
-    assert opened(tmp_path).gaps == [gap("last.ru")]
-
-
-def test_a_book_that_is_full_keeps_what_it_has(tmp_path: Path) -> None:
-    book = opened(tmp_path)
-    for number in range(100):
-        book.write(gap(f"p{number:02}.ru"))
-    book.write(gap("p00.ru", 5))
-    book.close()
-
-    found = opened(tmp_path).gaps
-    assert found[0] == gap("p00.ru", 5)
-    assert 5 < len(found) < SMALL / 40
-    assert (tmp_path / "gaps-0").stat().st_size == SMALL
-
-
-@pytest.mark.parametrize("at", [0, 20, 50, 80])
-def test_what_a_power_cut_has_torn_ends_the_book_and_costs_nothing_before_it(tmp_path: Path, at: int) -> None:
-    book = opened(tmp_path)
-    book.write(gap("a.ru"))
-    book.write(gap("b.ru"))
-    book.close()
-    content = bytearray((tmp_path / "gaps-0").read_bytes())
-    content[at] ^= 0xFF
-    (tmp_path / "gaps-0").write_bytes(content)
-
-    found = opened(tmp_path).gaps
-
-    assert found == ([gap("a.ru")] if at >= 47 else [])
-
-
-def test_a_book_that_was_not_closed_is_somebodys_as_long_as_its_process_lives(tmp_path: Path) -> None:
-    first = own_book(tmp_path)
-    second = own_book(tmp_path)
-
-    left = list(left_books(tmp_path))
-
-    assert first and second and first.path != second.path
-    assert left == []
-    first.close()
-    second.close()
-
-
-def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
-    for name in ("gaps-x", "gaps-1.old", "notes"):
-        (tmp_path / name).write_text("mine")
-
-    assert list(left_books(tmp_path)) == []
-
-
-def test_without_a_folder_that_can_be_made_there_is_no_book(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-
-    assert own_book(tmp_path / "file" / "gaps") is None
