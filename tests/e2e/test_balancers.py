@@ -201,9 +201,10 @@ async def test_a_kafka_that_hangs_and_dies_behind_two_hosts_costs_no_event_and_n
     hosts: Callable[..., list[Site]],
     balancer: Callable[[str, list[Site]], str],
 ) -> None:
-    [broker] = (cluster := await asyncio.to_thread(clusters)).nodes
-    running = await asyncio.to_thread(lambda: hosts(queue_url=f"kafka://{cluster.bootstrap}"))
-    senders, end = Senders(await asyncio.to_thread(balancer, name, running)), asyncio.Event()
+    # Not in threads: what is started there is killed when its thread ends, and nginx leaves its workers behind.
+    [broker] = (cluster := clusters()).nodes
+    running = hosts(queue_url=f"kafka://{cluster.bootstrap}")
+    senders, end = Senders(balancer(name, running)), asyncio.Event()
     sending = asyncio.create_task(senders.run_until(end))
 
     held = []
