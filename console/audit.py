@@ -10,6 +10,7 @@ from forebay.queues.errors import QueueError
 from forebay.schemas.codec import Codec, codec
 from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
 from forebay.schemas.event import PortalEvent
+from forebay.schemas.names import BY_FOREBAY
 
 from .reading import between
 from .simulated import SEQUENCE_PATH
@@ -55,7 +56,7 @@ class Audit:
         try:
             event = self.codec.decode(record.value)
             number = self.numbers.get((event.portal, event.member_id))
-            if number is not None:
+            if number is not None and event.source != BY_FOREBAY:
                 self._see(event, number, int(event.fields[SEQUENCE_PATH]))
         except UnknownSchemaId:
             self.unread += 1

@@ -6,7 +6,6 @@ import platform
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from tempfile import TemporaryFile
 from time import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -14,9 +13,11 @@ from urllib.parse import urlsplit
 from forebay.queues.errors import QueueError
 from forebay.queues.findings import Finding, State
 
+from .folder_checks import existing, writable
 from .needs import Side, needs
 from .reading import inspected, opened
 from .registry import registry_findings
+from .spool_checks import spool_findings
 from .versions import version_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ async def examined(loaded: "Loaded", side: Side = "all") -> list[Finding]:
     """Everything that was found, settings first."""
     settings = loaded.settings
     found = [*_versions(), *_settings(loaded), *_keys(settings), *_auth(settings), *_disk(settings), *_clock()]
+    if side in ("all", "ingest"):
+        found += spool_findings(settings)
     found += [finding async for finding in _queue(settings, side)]
     return found + [finding async for finding in registry_findings(settings)]
 
@@ -87,7 +90,7 @@ def _auth(settings: "Settings") -> Iterator[Finding]:
 
 
 def _disk(settings: "Settings") -> Iterator[Finding]:
-    folder = _existing(settings.data_dir.absolute())
+    folder = existing(settings.data_dir.absolute())
     free = shutil.disk_usage(folder).free
     state: State = "fail" if free < _TOO_LOW_BYTES else "warn" if free < _LOW_BYTES else "ok"
     yield Finding(
@@ -96,30 +99,14 @@ def _disk(settings: "Settings") -> Iterator[Finding]:
         detail=f"{free >> 20:,} MiB free for {settings.data_dir}",
         remedy="" if state == "ok" else "free some space, or move data_dir",
     )
-    yield from _writable("data_dir", folder)
+    yield from writable("data_dir", folder)
     if settings.queue_url.startswith("sqlite:"):
         database = Path(urlsplit(settings.queue_url).path[1:]).absolute()
-        if (home := _existing(database.parent)) != folder:
-            yield from _writable("queue_url", home)
+        if (home := existing(database.parent)) != folder:
+            yield from writable("queue_url", home)
         if database.exists() and not os.access(database, os.R_OK | os.W_OK):
             remedy = f"give this user the right to read and write {database}, or set queue_url"
             yield Finding(check="queue_url", state="fail", detail=f"{database} can't be written to", remedy=remedy)
-
-
-def _writable(name: str, folder: Path) -> Iterator[Finding]:
-    """Nothing when a file can be made in the folder: permissions alone don't tell, as in /proc."""
-    try:
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        remedy = f"give this user the right to write to {folder}, or set {name} to another place"
-        detail = f"{folder} can't be written to: {error.strerror}"
-        yield Finding(check=name, state="fail", detail=detail, remedy=remedy)
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the first above it that exists: the rest is made when it is needed."""
-    return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
 def _clock() -> Iterator[Finding]:

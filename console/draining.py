@@ -6,14 +6,18 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from forebay.ingest.gaps.book import FOLDER
+from forebay.ingest.gaps.left import tell_left
 from forebay.ingest.spool.breaker import Breaker
 from forebay.ingest.spool.drain import Drain
 from forebay.ingest.spool.spool import Spool
 from forebay.queues.contract import Producer
 from forebay.queues.errors import QueueUnavailable
 from forebay.schemas import names
+from forebay.schemas.codec import codec
 
 from .errors import WrongUsage
+from .output import note
 from .progress import progress
 from .reading import opened
 
@@ -50,6 +54,9 @@ async def _drained(settings: "Settings", spool: Spool, producer: Producer) -> di
     try:
         await drain.begin()
         await _all_sent(spool, drain)
+        told = await tell_left(settings.data_dir / FOLDER, producer, settings.topic, codec())
+        if told:
+            note(f"{told:,} portals are told of a gap")
     finally:
         with suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_S):

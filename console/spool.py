@@ -22,10 +22,12 @@ def commands() -> typer.Typer:
     @group.command("status")
     def _status(context: typer.Context, data_dir: Of = None, as_json: AsJson = False) -> None:
         """Show how much waits, since when, and whether somebody drains it."""
+        from dataclasses import asdict
+
         from .output import show
         from .spooled import status
 
-        show([status(_settings(context, data_dir))], as_json=as_json)
+        show([asdict(status(_settings(context, data_dir)))], as_json=as_json)
 
     @group.command("drain")
     def _drain(context: typer.Context, data_dir: Of = None, as_json: AsJson = False) -> None:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from time import time
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,21 @@ _READ = 500
 _MS = 1000
 
 
-def status(settings: "Settings") -> dict[str, object]:
-    """One row about the whole spool."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The whole spool at a moment."""
+
+    records: int = 0
+    bytes: int = 0
+    portals: int = 0
+    #: Since the oldest record; None without one.
+    oldest_s: float | None = None
+    #: `empty`, `draining`, `orphaned`, `full` or `broken`.
+    state: str = "empty"
+
+
+def status(settings: "Settings") -> Status:
+    """What stands there, and whether somebody drains it."""
     folder = _folder(settings)
     records = size = 0
     portals: set[str] = set()
@@ -39,13 +53,13 @@ def status(settings: "Settings") -> dict[str, object]:
         portals |= held.keys()
         records += sum(one.records for one in held.values())
         size += sum(one.size for one in held.values())
-    return {
-        "records": records,
-        "bytes": size,
-        "portals": len(portals),
-        "oldest_s": max(0.0, time() - min(oldest_ms) / _MS) if oldest_ms else None,
-        "state": _state(folder, records, size / settings.spool_max_bytes, damaged=damaged),
-    }
+    return Status(
+        records=records,
+        bytes=size,
+        portals=len(portals),
+        oldest_s=max(0.0, time() - min(oldest_ms) / _MS) if oldest_ms else None,
+        state=_state(folder, records, size / settings.spool_max_bytes, damaged=damaged),
+    )
 
 
 def _state(folder: Folder, records: int, part: float, *, damaged: bool) -> str:

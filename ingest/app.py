@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import falcon
@@ -19,6 +20,7 @@ from forebay.schemas.codec import Codec, new_codec
 from .authenticate import Gate
 from .body import BodyLimits, drain
 from .endpoint import JSON, Endpoint, FormLimits
+from .gaps.gaps import Gaps
 from .health import Health, Live, Ready
 from .metrics import Counters, IngestMetrics
 from .openapi import openapi
@@ -120,19 +122,22 @@ class Lifespan:
     """Opens queue and spool when the worker starts, after the fork; closes them when the last call is answered."""
 
     def __init__(
-        self, outlet: Outlet, health: Health, registration: Registration | None, metrics: IngestMetrics
+        self, outlet: Outlet, gaps: Gaps, health: Health, registration: Registration | None, metrics: IngestMetrics
     ) -> None:
-        self._outlet, self._health, self._registration, self._metrics = outlet, health, registration, metrics
+        self._outlet, self._gaps, self._health = outlet, gaps, health
+        self._registration, self._metrics = registration, metrics
 
     async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Open them; readiness tells when they are there."""
         await self._outlet.open()
+        self._gaps.open()
         if self._registration:
             self._registration.open()
 
     async def process_shutdown(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Flush what is on its way."""
         self._health.stop()
+        self._gaps.close()
         await self._outlet.close()
         if self._registration:
             await self._registration.close()
@@ -155,9 +160,13 @@ def create_app(
     *,
     spool: Spool | None = None,
     registry: Registry | None = None,
+    gaps_folder: Path | None = None,
     multiprocess_dir: str | None = None,
 ) -> Ingest:
-    """Put the ingest together. Connects to nothing: queue and spool are opened when the server starts it."""
+    """Put the ingest together. Connects to nothing: queue and spool are opened when the server starts it.
+
+    What is kept nowhere is noted in `gaps_folder`, or in memory alone.
+    """
     metrics = IngestMetrics(multiprocess_dir=multiprocess_dir)
     if spool:
         metrics.watch(spool)
@@ -171,9 +180,10 @@ def create_app(
     codec = new_codec()
     registration = Registration(registry, Teacher(codec, registry, settings.topic)) if registry else None
     health = Health(outlet, registration)
-    app = _bare_app(Lifespan(outlet, health, registration, metrics))
+    gaps = Gaps(gaps_folder, outlet, codec, metrics)
+    app = _bare_app(Lifespan(outlet, gaps, health, registration, metrics))
     for endpoint in settings.served:
-        _serve(app, _endpoint(endpoint, settings, outlet, codec, metrics))
+        _serve(app, _endpoint(endpoint, settings, outlet, gaps, codec, metrics))
     _add_operations(app, health)
     metrics_app = _bare_app() if settings.metrics_bind else None
     (metrics_app or app).add_route("/metrics", Metrics(metrics))
@@ -205,13 +215,19 @@ def _serve(app: IngestApp, endpoint: Endpoint) -> None:
 
 
 def _endpoint(
-    given: EndpointSettings, settings: IngestSettings, outlet: Outlet, codec: Codec, metrics: IngestMetrics
+    given: EndpointSettings,
+    settings: IngestSettings,
+    outlet: Outlet,
+    gaps: Gaps,
+    codec: Codec,
+    metrics: IngestMetrics,
 ) -> Endpoint:
     return Endpoint(
         given.path,
         gate=Gate(given.proofs(), key_is_member_id=settings.key == "member_id"),
         sealer=Sealer(settings.seal_key_bytes()),
         outlet=outlet,
+        gaps=gaps,
         codec=codec,
         counters=Counters(metrics, given.path),
         body_limits=BodyLimits(max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s),

@@ -8,7 +8,7 @@ import structlog
 from falcon.asgi import Response
 
 from forebay.queues.contract import Record
-from forebay.queues.errors import RecordRefused
+from forebay.queues.errors import QueueError, RecordRefused
 from forebay.schemas.codec import Codec
 
 from .address import address_of
@@ -17,6 +17,7 @@ from .body import BodyLimits, read
 from .call import recognise, refuse_synchronous
 from .errors import Unreadable
 from .form import Form, auth_of, is_deeper, parse
+from .gaps.gaps import Gaps
 from .metrics import Counters
 from .outlet import Outlet
 from .quarantine import quarantine_record
@@ -53,6 +54,7 @@ class Endpoint:
         gate: Gate,
         sealer: Sealer,
         outlet: Outlet,
+        gaps: Gaps,
         codec: Codec,
         counters: Counters,
         body_limits: BodyLimits,
@@ -61,7 +63,7 @@ class Endpoint:
     ) -> None:
         self.path = path
         self._counters = counters
-        self._gate, self._sealer, self._outlet, self._codec = gate, sealer, outlet, codec
+        self._gate, self._sealer, self._outlet, self._gaps, self._codec = gate, sealer, outlet, gaps, codec
         self._body_limits, self._form_limits = body_limits, form_limits
         self._clock_ns = clock_ns
 
@@ -88,6 +90,16 @@ class Endpoint:
         return Receipt(id=uuid7(now_ns), at_ns=now_ns, endpoint=self.path, traceparent=request.traceparent)
 
     async def _keep(self, form: Form, sender: Sender, receipt: Receipt) -> str:
+        if self._gaps:
+            # Before this event, so that its handler knows; if that can't be, the event goes first.
+            await self._gaps.mark(sender.portal)
+        try:
+            return await self._kept(form, sender, receipt)
+        except QueueError:
+            self._gaps.note(sender, receipt)
+            raise
+
+    async def _kept(self, form: Form, sender: Sender, receipt: Receipt) -> str:
         try:
             spooled = await self._send(self._outlet.topic, self._seal(form, sender, receipt))
         except Unreadable as error:

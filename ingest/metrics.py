@@ -95,6 +95,16 @@ class IngestMetrics:
         self.spool_fsync_seconds = Durations(
             f"{prefix}_spool_fsync_seconds", "Of one write of the spool", buckets=_SECONDS, registry=registry
         )
+        self.gaps = Counter(f"{prefix}_ingest_gaps", "Markers ONFOREBAYGAP that are kept", registry=registry)
+        self.gaps_unmarked = Counter(
+            f"{prefix}_ingest_gaps_unmarked", "Calls kept nowhere that no marker tells of", registry=registry
+        )
+        self.gaps_waiting = Gauge(
+            f"{prefix}_ingest_gaps_waiting",
+            "Portals that are still to be told of a gap",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self._spool: Spool | None = None
         self._spool_gauges = {
             name: Gauge(f"{prefix}_spool_{name}", text, registry=registry, multiprocess_mode="mostrecent")

@@ -36,7 +36,7 @@ _CONTENT_TYPE = (CONTENT_TYPE, b"application/avro")
 _TYPES_REMEMBERED = 1024
 
 #: How the event came: the portal called.
-_SOURCE = "online"
+_ONLINE = "online"
 
 #: Where calls name the thing they are about; the first that is there is the CloudEvents subject.
 _SUBJECTS = ("data[FIELDS][ID]", "document_id[2]", "data[FIELDS_AFTER][ID]", "data[ID]", "data[id]", "data[CALL_ID]")
@@ -72,7 +72,15 @@ class Receipt:
 
 
 def record_of(
-    receipt: Receipt, sender: Sender, portal: str, call: Call, body: Body, sealed: Sealed | None, codec: Codec
+    receipt: Receipt,
+    sender: Sender,
+    portal: str,
+    call: Call,
+    body: Body,
+    sealed: Sealed | None,
+    codec: Codec,
+    *,
+    source: str = _ONLINE,
 ) -> Record:
     """The record, keyed by the portal, from what the steps found."""
     value = codec.pack(
@@ -83,7 +91,7 @@ def record_of(
         name=call.name,
         occurred_at_ms=call.occurred_at_ms,
         received_at_us=receipt.at_us,
-        source=_SOURCE,
+        source=source,
         subscription_id=call.subscription_id,
         endpoint=receipt.endpoint,
         verified=sender.verified,

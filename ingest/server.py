@@ -18,6 +18,7 @@ from forebay.queues.opening import open_queue
 from forebay.queues.registry.opening import open_registry
 
 from .app import create_app
+from .gaps import book as gaps
 from .health import Health
 from .metrics import IngestMetrics
 from .ports import by_port
@@ -120,6 +121,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             queue,
             spool=open_spool(self.settings),
             registry=registry,
+            gaps_folder=self.settings.data_dir / gaps.FOLDER,
             multiprocess_dir=self._multiprocess_dir,
         )
         self._health, self._metrics = ingest.health, ingest.metrics

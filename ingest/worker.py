@@ -39,19 +39,47 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
 
     def connection_made(self, transport: Any) -> None:
         """Give the first request its time to arrive; gunicorn itself would wait for ever."""
-        self._past_line = False
+        self._past_line, self._held = False, b""
         super().connection_made(transport)
         self.worker.connections.add(self)
         self._deadline = self.worker.loop.call_later(self.worker.headers_s, self._close_if_silent)
 
     def _feed_callback_parser(self, data: bytes) -> bool:
         """Read on; what the parser in Python trips over, such as a length of 5,000 digits, is a bad request."""
+        if self._is_answering():
+            return self._hold(data)
         try:
             return bool(super()._feed_callback_parser(self._with_ascii_url(data)))
         except ValueError:
             self._send_error_response(400, "")
             self._close_transport()
             return False
+
+    def _is_answering(self) -> bool:
+        return self._body_receiver is not None and self._body_receiver._complete
+
+    def _hold(self, data: bytes) -> bool:
+        """Keep the next request until the parser is reset for it: it may come before our answer's task has ended.
+
+        The parser in C keeps 64 KiB of it. Of a longer one gunicorn would close the connection without a word.
+        """
+        self._held += data
+        self._pause_reading()
+        return True
+
+    def _resume_reading(self) -> None:
+        """Read on, behind what was held. gunicorn calls this before it resets the parser, and so it is fed later."""
+        if self._held:
+            self.worker.loop.call_soon(self._feed_held)
+        else:
+            super()._resume_reading()
+
+    def _feed_held(self) -> None:
+        if self._closed or self._is_answering():
+            return
+        held, self._held = self._held, b""
+        if held and self._feed_callback_parser(held):
+            self._maybe_resume_reading()
 
     def _with_ascii_url(self, data: bytes) -> bytes:
         """Percent-encode in the request line what a rule's author typed as it is; both parsers would refuse it."""

@@ -2,6 +2,12 @@
 
 METRICS_PREFIX = "forebay"
 
+#: The name of the event by which a portal's handlers learn that events of it may be missing.
+GAP = "ONFOREBAYGAP"
+
+#: An event's `source` where no portal sent it: a portal may send an event of any name.
+BY_FOREBAY = "forebay"
+
 
 def parked(topic: str) -> str:
     """The stream where the records of parked portals wait."""

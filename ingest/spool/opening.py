@@ -10,10 +10,13 @@ from .spool import Spool
 
 
 def open_spool(settings: IngestSettings) -> Spool | None:
-    """The spool in `data_dir`, not opened yet; none in front of an SQLite queue on the same disk: that is the disk."""
-    if _is_on_the_same_disk(settings.queue_url, settings.data_dir):
-        return None
-    return Spool(settings.data_dir, settings.spool_max_bytes)
+    """The spool in `data_dir`, not opened yet; None where there is none."""
+    return Spool(settings.data_dir, settings.spool_max_bytes) if has_spool(settings) else None
+
+
+def has_spool(settings: IngestSettings) -> bool:
+    """Whether there is one: not in front of an SQLite queue on the same disk, which is the disk already."""
+    return not _is_on_the_same_disk(settings.queue_url, settings.data_dir)
 
 
 def _is_on_the_same_disk(queue_url: str, data_dir: Path) -> bool:

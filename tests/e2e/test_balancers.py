@@ -1,10 +1,13 @@
-"""The balancers of docs/scaling.md, as the page shows them, before two ingest hosts of which one is killed."""
+"""The balancers of docs/scaling.md, as the page shows them, before two ingest hosts. One is killed; or Kafka is."""
 
 import asyncio
+import json
 import re
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,11 +23,14 @@ from forebay.console.settings import load_settings
 from forebay.console.simulated import Bodies, SimulatedPortal
 from forebay.schemas.codec import codec
 from tests.e2e.site import Site, open_site
-from tests.kafka.cluster import dying_with_us, free_ports
+from tests.kafka.cluster import Cluster, dying_with_us, free_ports
 from tests.missing import missing
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text("utf-8")
 PORTALS, CALLS = 64, 10
+
+#: Between two calls of a portal under a load that goes on; and so many calls come with the queue there, or gone.
+PAUSE_S, WHILE_THERE, WHILE_GONE = 0.1, 300, 1000
 
 #: What nginx needs around the page's configuration to run in a folder, as no service.
 NGINX = """
@@ -46,31 +52,37 @@ COMMANDS = {"nginx": ("nginx", "-p", "{folder}", "-c", "{file}"), "haproxy": ("h
 
 
 @pytest.fixture
-def hosts(tmp_path: Path) -> Iterator[list[Site]]:
-    """Two ingest hosts, each with a queue of its own, so that it shows what came where."""
+def hosts(tmp_path: Path) -> Iterator[Callable[..., list[Site]]]:
+    """Starts two ingest hosts with these settings."""
     with ExitStack() as running:
-        made = []
-        for number in range(2):
-            (folder := tmp_path / f"host-{number}").mkdir()
-            made.append(running.enter_context(open_site(folder)))
-            made[-1].start("ingest", "ingest")
-        for one in made:
-            one.wait("the ingest", one.is_ready)
-        yield made
+
+        def started(**settings: str) -> list[Site]:
+            made = []
+            for number in range(2):
+                (folder := tmp_path / f"host-{number}").mkdir()
+                made.append(running.enter_context(open_site(folder)))
+                made[-1].settings |= settings
+                made[-1].start("ingest", "ingest")
+            for one in made:
+                one.wait("the ingest", one.is_ready)
+            return made
+
+        yield started
 
 
 @pytest.fixture
-def balancer(tmp_path: Path, hosts: list[Site]) -> Iterator[Callable[[str], str]]:
-    """Starts the balancer of that name; gives the address of the endpoint behind it."""
+def balancer(tmp_path: Path) -> Iterator[Callable[[str, list[Site]], str]]:
+    """Starts the balancer of that name in front of the hosts; gives the address of the endpoint behind it."""
     with ExitStack() as running:
 
-        def started(name: str) -> str:
+        def started(name: str, hosts: list[Site]) -> str:
             if shutil.which(name, path="/usr/sbin:/usr/bin:/usr/local/bin") is None:
                 missing(f"{name} is not installed")
             [port] = free_ports(1)
             process = subprocess.Popen([*dying_with_us(), *command(name, tmp_path / name, port, hosts)])
             running.callback(process.wait)
-            running.callback(process.kill)
+            # Not killed: nginx's workers would stay.
+            running.callback(process.terminate)
             hosts[0].wait(name, lambda: is_open(port))
             return f"http://127.0.0.1:{port}/bitrix24"
 
@@ -102,19 +114,28 @@ class Senders:
 
     def __init__(self, url: str) -> None:
         self._url, self._bodies = url, Bodies(PORTALS, "any", Random(7))
-        self._sent: dict[str, int] = defaultdict(int)
+        self.sent: dict[str, int] = defaultdict(int)
+        self._pause_s = 0.0
         self.statuses: list[int] = []
 
     async def run(self, calls: int) -> None:
         """So many calls of each portal."""
         await asyncio.gather(*(self._one(portal, calls) for portal in self._bodies.portals))
 
-    async def _one(self, portal: SimulatedPortal, calls: int) -> None:
+    async def run_until(self, end: asyncio.Event) -> None:
+        """Call after call of each portal, at the pace that two hosts on a busy machine keep up with."""
+        self._pause_s = PAUSE_S
+        await asyncio.gather(*(self._one(portal, sys.maxsize, end) for portal in self._bodies.portals))
+
+    async def _one(self, portal: SimulatedPortal, calls: int, end: asyncio.Event | None = None) -> None:
         wire = Connection(target_of(f"{self._url}/{portal.domain}"))
         for _ in range(calls):
-            self._sent[portal.domain] += 1
-            answer = await wire.post(self._bodies.body(portal, self._sent[portal.domain], time()))
+            if end and end.is_set():
+                break
+            self.sent[portal.domain] += 1
+            answer = await wire.post(self._bodies.body(portal, self.sent[portal.domain], time()))
             self.statuses.append(answer.status)
+            await asyncio.sleep(self._pause_s)
         wire.close()
 
     async def answered(self, calls: int) -> None:
@@ -125,7 +146,8 @@ class Senders:
 
 async def kept(host: Site) -> dict[str, list[int]]:
     """The numbers of each portal's events, in the order in which they stand in the host's queue."""
-    settings = load_settings(options={"data_dir": host.settings["data_dir"]}, environ={}).settings
+    own: dict[str, object] = {name: host.settings[name] for name in ("data_dir", "queue_url") if name in host.settings}
+    settings = load_settings(options=own, environ={}).settings
     found: dict[str, list[int]] = defaultdict(list)
     async with opened(settings) as queue, inspected(queue) as inspector:
         for number, bounds in (await inspector.bounds(settings.topic)).items():
@@ -136,12 +158,14 @@ async def kept(host: Site) -> dict[str, list[int]]:
 
 @pytest.mark.parametrize("name", COMMANDS)
 async def test_a_portal_stays_at_its_host_and_a_host_that_is_killed_costs_no_event(
-    name: str, hosts: list[Site], balancer: Callable[[str], str]
+    name: str, hosts: Callable[..., list[Site]], balancer: Callable[[str, list[Site]], str]
 ) -> None:
-    senders = Senders(balancer(name))
+    # Each has a queue of its own, which shows what came where.
+    running = hosts()
+    senders = Senders(balancer(name, running))
 
     await senders.run(CALLS)
-    first, second = [await kept(host) for host in hosts]
+    first, second = [await kept(host) for host in running]
 
     assert first and second
     assert not first.keys() & second.keys()
@@ -149,9 +173,9 @@ async def test_a_portal_stays_at_its_host_and_a_host_that_is_killed_costs_no_eve
 
     sending = asyncio.create_task(senders.run(CALLS))
     await senders.answered(PORTALS * (CALLS + 2))
-    hosts[0].running["ingest"].kill()
+    running[0].running["ingest"].kill()
     await sending
-    before, after = [await kept(host) for host in hosts]
+    before, after = [await kept(host) for host in running]
 
     assert set(senders.statuses) == {200}
     for portal in first:
@@ -161,3 +185,47 @@ async def test_a_portal_stays_at_its_host_and_a_host_that_is_killed_costs_no_eve
         assert after[portal] == sorted(after[portal])
         assert len(before[portal]) + len(after[portal]) <= 2 * CALLS + 1
     assert all(after[portal] == list(range(1, 2 * CALLS + 1)) for portal in second)
+
+
+def spooled(host: Site) -> int:
+    """How many events the host's spool holds."""
+    return int(json.loads(host.run("spool", "status", "--json").stdout)["records"])
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", COMMANDS)
+async def test_a_kafka_that_hangs_and_dies_behind_two_hosts_costs_no_event_and_no_portals_order(
+    name: str,
+    clusters: Callable[..., Cluster],
+    hosts: Callable[..., list[Site]],
+    balancer: Callable[[str, list[Site]], str],
+) -> None:
+    # Not in threads: what is started there is killed when its thread ends, and nginx leaves its workers behind.
+    [broker] = (cluster := clusters()).nodes
+    running = hosts(queue_url=f"kafka://{cluster.bootstrap}")
+    senders, end = Senders(balancer(name, running)), asyncio.Event()
+    sending = asyncio.create_task(senders.run_until(end))
+
+    held = []
+    outages: list[tuple[Callable[[], None], Callable[[], None]]] = [
+        (lambda: broker.signal(signal.SIGSTOP), lambda: broker.signal(signal.SIGCONT)),
+        (lambda: broker.stop(signal.SIGKILL), broker.start),
+    ]
+    for goes, comes in outages:
+        await senders.answered(len(senders.statuses) + WHILE_THERE)
+        await asyncio.to_thread(goes)
+        await senders.answered(len(senders.statuses) + WHILE_GONE)
+        held += [await asyncio.to_thread(spooled, host) for host in running]
+        comes()
+        await asyncio.to_thread(cluster.wait_ready)
+    await senders.answered(len(senders.statuses) + WHILE_THERE)
+    end.set()
+    await sending
+    await asyncio.to_thread(running[0].wait, "the end of the drain", lambda: not any(map(spooled, running)))
+
+    assert set(senders.statuses) == {200}
+    assert all(held), held
+    # What was under way when the broker died may stand there twice.
+    first = {portal: list(dict.fromkeys(numbers)) for portal, numbers in (await kept(running[0])).items()}
+    assert first == {portal: list(range(1, sent + 1)) for portal, sent in senders.sent.items()}

@@ -12,7 +12,7 @@ import pytest
 
 from forebay.schemas.codec import codec
 
-from .conftest import TOKEN, Served, Start, free_port, read_answer
+from .conftest import PARSERS, TOKEN, Served, Start, free_port, read_answer
 
 #: Longer than any of these waits takes, even on a machine that is busy with other tests.
 DEADLINE_S = 20.0
@@ -50,6 +50,17 @@ def _send_in_order(served: Served, portal: str) -> None:
         if connection is not kept:
             connection.close()
     kept.close()
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_a_large_event_right_behind_an_answer_is_answered_too(start: Start, parser: str) -> None:
+    served = start(auth="none", without=PARSERS[parser])
+    body = event(1) + b"&data[TEXT]=" + b"x" * 300_000
+
+    with served.connection() as kept:
+        for _ in range(100):
+            kept.sendall(request(body))
+            assert read_answer(kept).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from forebay.ingest.spool.errors import SpoolFull
+from forebay.queues.errors import QueueUnavailable
 from forebay.schemas import names
 from tests.spool.world import QUARANTINE, World, per_portal
 
@@ -15,6 +17,13 @@ NOTHING_FITS = 10
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     made = World(folder=tmp_path)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def full_world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(folder=tmp_path, max_bytes=NOTHING_FITS)
     yield made
     await made.close()
 
@@ -47,11 +56,10 @@ async def test_what_is_delivered_while_the_spool_takes_it_is_not_sent_again(worl
     assert per_portal(world) == {"a.ru": [0]}
 
 
-async def test_what_may_still_be_delivered_is_not_told_as_failed_when_the_spool_is_full(tmp_path: Path) -> None:
-    world = World(folder=tmp_path, max_bytes=NOTHING_FITS)
-    worker = await world.start()
-    world.broker.mode = "hangs"
-    call = await world.send("a.ru", worker)
+async def test_what_may_still_be_delivered_is_not_told_as_failed_when_the_spool_is_full(full_world: World) -> None:
+    worker = await full_world.start()
+    full_world.broker.mode = "hangs"
+    call = await full_world.send("a.ru", worker)
 
     worker.passage.detour("late")
     await worker.settled()
@@ -60,7 +68,38 @@ async def test_what_may_still_be_delivered_is_not_told_as_failed_when_the_spool_
 
     assert waits
     assert await call.task is False
-    await world.close()
+
+
+async def test_when_queue_and_spool_both_refuse_the_call_is_told_why_and_nothing_is_kept(full_world: World) -> None:
+    worker = await full_world.start()
+    full_world.broker.mode = "down"
+
+    call = await full_world.send("a.ru", worker)
+    later = await full_world.send("a.ru", worker)
+
+    assert call.task.done() and later.task.done()
+    assert isinstance(call.task.exception(), QueueUnavailable)
+    assert str(call.task.exception()) == "the broker is down"
+    assert isinstance(later.task.exception(), SpoolFull)
+    await full_world.heal()
+    full_world.judge()
+    assert per_portal(full_world) == {}
+
+
+async def test_who_takes_over_the_drain_sets_right_what_a_crash_has_left_too_high(world: World) -> None:
+    one, other = await world.start(), await world.start()
+    await one.step()
+    # A process dies between the moment in which all see its record and the one in which it is there.
+    one.spool.counts.add("gone.ru", 100)
+    await world.crash(one, 0)
+    before = other.spool.counts.holds("gone.ru")
+
+    await other.step()
+
+    assert before and not other.spool.counts.holds("gone.ru")
+    assert other.spool.counts.records == 0
+    direct = await world.send("gone.ru", other)
+    assert direct.task.result() is False
 
 
 async def test_what_the_queue_refuses_while_draining_goes_to_quarantine_and_its_neighbours_go_on(world: World) -> None:

@@ -4,7 +4,8 @@ from dataclasses import replace
 from forebay.console.audit import Audit, check
 from forebay.queues.contract import PlacedRecord, Record
 from forebay.queues.memory import MemoryQueue
-from forebay.schemas.event import PortalEvent
+from forebay.schemas.event import Body, PortalEvent
+from forebay.schemas.names import BY_FOREBAY, GAP
 
 TOPIC = "bitrix24.events"
 NUMBERS: dict[tuple[str, str | None], int] = {("one.bitrix24.example", "m1"): 0}
@@ -76,6 +77,14 @@ def test_events_of_other_runs_are_nobodys_business(event: Event, record: Make) -
 
     assert audit.clean
     assert audit.seen == set()
+
+
+def test_a_marker_of_a_gap_is_no_event_of_the_portal(event: Event, record: Make) -> None:
+    marker = replace(event(0, name=GAP), source=BY_FOREBAY, body=lambda: Body(fields={"event": GAP}))
+
+    audit = show(audit_of([1, 2]), *map(record, (event(1), marker, event(2))))
+
+    assert audit.clean
 
 
 async def test_the_check_waits_for_what_is_on_its_way_and_gives_up_when_nothing_comes(

@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from falcon.testing import ASGIConductor, Result
 
 from forebay.ingest.app import create_app
 from forebay.ingest.health import Health
+from forebay.ingest.metrics import IngestMetrics
 from forebay.ingest.settings import IngestSettings
+from forebay.ingest.spool.spool import Spool
 from forebay.queues.contract import StoredRecord
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas.codec import codec
@@ -28,6 +31,7 @@ class Running:
     queue: MemoryQueue
     conductor: ASGIConductor
     health: Health
+    metrics: IngestMetrics
 
     async def post(self, body: str | bytes = EVENT, path: str = "/bitrix24", **headers: str) -> Result:
         """The answer to a form."""
@@ -46,11 +50,14 @@ class Running:
 
 
 @asynccontextmanager
-async def running(queue: MemoryQueue | None = None, **settings: Any) -> AsyncIterator[Running]:
+async def running(
+    queue: MemoryQueue | None = None, *, spool: Spool | None = None, gaps_folder: Path | None = None, **settings: Any
+) -> AsyncIterator[Running]:
     queue = queue or MemoryQueue()
-    ingest = create_app(IngestSettings(**({"auth": "tokens", "tokens": {"*": TOKEN}} | settings)), queue)
+    found_settings = IngestSettings(**({"auth": "tokens", "tokens": {"*": TOKEN}} | settings))
+    ingest = create_app(found_settings, queue, spool=spool, gaps_folder=gaps_folder)
     async with ASGIConductor(ingest.app) as conductor:
-        found = Running(queue=queue, conductor=conductor, health=ingest.health)
+        found = Running(queue=queue, conductor=conductor, health=ingest.health, metrics=ingest.metrics)
         if not queue.down:
             await until_open(ingest.health)
         yield found

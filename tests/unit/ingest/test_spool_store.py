@@ -101,6 +101,17 @@ def test_counts_that_a_crash_left_too_high_are_set_right_and_never_fall_too_low(
     assert (held, reopened.counts.records) == ([True, True, False], 2)
 
 
+def test_a_backlog_is_seen_at_once_when_the_counts_were_lost(stores: Stores) -> None:
+    stores.open().put([put(1, "a.ru"), put(2, "a.ru"), put(3, "b.ru")])
+    stores.close()
+    stores.folder.counts.unlink()
+
+    reopened = stores.open()
+
+    assert [reopened.counts.holds(key) for key in ("a.ru", "b.ru", "c.ru")] == [True, True, False]
+    assert (reopened.counts.records, reopened.counts.size) == (3, 3 * put(1).size)
+
+
 def test_what_is_over_the_quota_is_refused_and_what_was_kept_stays(stores: Stores) -> None:
     store = stores.open(max_bytes=3 * put(0).size)
 

@@ -1,0 +1,157 @@
+"""What `forebay doctor` looks at where the spool is: its folder, its disk, and what stands in it."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryFile
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from forebay.ingest.spool.opening import has_spool
+from forebay.queues.findings import Finding, State
+
+from .folder_checks import existing, writable
+from .spooled import Status, status
+
+if TYPE_CHECKING:
+    from forebay.console.settings import Settings
+
+#: What the kernel knows of the mounts.
+_MOUNTS = Path("/proc/self/mountinfo")
+
+#: Kinds of file systems where locks, fsync or mapped memory don't mean what the spool needs.
+_NETWORK = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "ocfs2", "gfs2"}
+)
+_MEMORY = frozenset({"tmpfs", "ramfs"})
+_CONTAINER = frozenset({"overlay", "aufs"})
+
+#: As the kernel writes what would end a word in its list.
+_ESCAPES = {r"\040": " ", r"\011": "\t", r"\012": "\n", r"\134": "\\"}
+
+#: So many writes are measured; each is about what an event takes.
+_WRITES, _WRITE_BYTES = 9, 4096
+
+#: A call waits for one fsync while the queue is away, and Bitrix24 calls a handler less often that answers late.
+_SLOW_S = 0.05
+
+_MS = 1000
+
+
+def spool_findings(settings: "Settings", mounts: Path = _MOUNTS) -> Iterator[Finding]:
+    """What was found; one line where there is no spool."""
+    if not has_spool(settings):
+        detail = (
+            "none: the queue is a file on the same disk, and what keeps an event from it would keep it from the spool"
+        )
+        yield Finding(check="spool", state="ok", detail=detail)
+        return
+    folder = settings.data_dir.absolute() / "spool"
+    home = existing(folder)
+    yield from _kind(home, mounts)
+    # Otherwise it has been said of data_dir already.
+    faults = list(writable("data_dir", home, check="spool")) if home == folder else []
+    yield from faults
+    if os.access(home, os.W_OK | os.X_OK) and not faults:
+        yield _fsync(home)
+    yield from _content(settings, folder)
+
+
+def _kind(home: Path, mounts: Path) -> Iterator[Finding]:
+    kind = file_system(home, mounts)
+    remedy = f"set data_dir to a folder on a local disk that outlives the process; {home} is on {kind}"
+    if kind in _NETWORK or kind.startswith("fuse."):
+        detail = "is on a network file system: locks and fsync may not hold there, and it may hang with the queue"
+        yield Finding(check="spool disk", state="warn", detail=detail, remedy=remedy)
+    elif kind in _MEMORY:
+        detail = "is in memory: what it holds is lost when the machine restarts"
+        yield Finding(check="spool disk", state="warn", detail=detail, remedy=remedy)
+    elif kind in _CONTAINER:
+        detail = "is in a container's own layer: what it holds is lost with the container"
+        yield Finding(check="spool disk", state="warn", detail=detail, remedy=f"{remedy}; mount a volume there")
+    elif kind:
+        yield Finding(check="spool disk", state="ok", detail=f"{kind}, a local disk")
+
+
+def file_system(folder: Path, mounts: Path = _MOUNTS) -> str:
+    """The kind of the file system that the folder is on; empty where the kernel has no list of them."""
+    try:
+        lines = mounts.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    path, found = folder.resolve(), (0, "")
+    for line in lines:
+        # proc_pid_mountinfo(5): the fifth word is where it is mounted, and the kind stands behind a lone dash.
+        before, _, behind = line.partition(" - ")
+        place = Path(_unescaped(before.split()[4]))
+        if path.is_relative_to(place) and len(place.parts) >= found[0]:
+            found = len(place.parts), behind.split()[0]
+    return found[1]
+
+
+def _unescaped(word: str) -> str:
+    for escape, char in _ESCAPES.items():
+        word = word.replace(escape, char)
+    return word
+
+
+def _fsync(home: Path, clock: Callable[[], float] = perf_counter) -> Finding:
+    taken: list[float] = []
+    try:
+        with TemporaryFile(dir=home, buffering=0) as file:
+            for _ in range(_WRITES):
+                began = clock()
+                file.write(bytes(_WRITE_BYTES))
+                os.fsync(file.fileno())
+                taken.append(clock() - began)
+    except OSError as error:
+        remedy = f"look at the disk of {home}; while the queue is away no event can be kept there"
+        return Finding(check="spool fsync", state="fail", detail=str(error.strerror), remedy=remedy)
+    usual = median(taken)
+    slow = usual > _SLOW_S
+    return Finding(
+        check="spool fsync",
+        state="warn" if slow else "ok",
+        detail=f"{usual * _MS:.1f} ms, the longest of {_WRITES} {max(taken) * _MS:.1f} ms",
+        remedy="while the queue is away each answer waits for it: set data_dir to a faster disk" if slow else "",
+    )
+
+
+def _content(settings: "Settings", folder: Path) -> Iterator[Finding]:
+    try:
+        held = status(settings) if folder.is_dir() else Status()
+    except OSError as error:
+        remedy = f"give this user the right to read {folder}"
+        yield Finding(check="spool", state="fail", detail=f"{folder}: {error.strerror}", remedy=remedy)
+        return
+    yield _room(settings, existing(folder), held.bytes)
+    yield _held(held)
+
+
+def _room(settings: "Settings", home: Path, held: int) -> Finding:
+    free, wanted = shutil.disk_usage(home).free, max(0, settings.spool_max_bytes - held)
+    short = free < wanted
+    return Finding(
+        check="spool room",
+        state="warn" if short else "ok",
+        detail=f"{free >> 20:,} MiB free, {wanted >> 20:,} MiB are what it may still grow (spool_max_bytes)",
+        remedy="free some space, or set spool_max_bytes to what the disk has" if short else "",
+    )
+
+
+#: State → how bad that is, and what to do about it.
+_STATES: dict[str, tuple[State, str]] = {
+    "empty": ("ok", ""),
+    "draining": ("ok", ""),
+    "orphaned": ("warn", "start the ingest of this data_dir, or send them with forebay spool drain"),
+    "full": ("fail", "mend the queue, which takes none of them; or raise spool_max_bytes and restart the ingest"),
+    "broken": ("fail", "see forebay spool verify, and look at the disk: a file is damaged, or could not be written to"),
+}
+
+
+def _held(held: Status) -> Finding:
+    state, remedy = _STATES[held.state]
+    detail = f"{held.state}, holds {held.records:,} events"
+    return Finding(check="spool", state=state, detail=detail, remedy=remedy)

@@ -1,0 +1,48 @@
+"""A gap → the record by which the handlers of its portal learn of it."""
+
+from datetime import UTC, datetime
+
+from forebay.ingest.address import Address
+from forebay.ingest.authenticate import Sender
+from forebay.ingest.call import Call
+from forebay.ingest.record import Receipt, record_of
+from forebay.ingest.uuid7 import uuid7
+from forebay.queues.contract import Record
+from forebay.schemas.codec import Codec
+from forebay.schemas.event import Body
+from forebay.schemas.names import BY_FOREBAY, GAP
+
+from .gap import NOT_KEPT, Gap
+
+_MS = 1000
+_NOWHERE = Address(path="", query="")
+
+
+def marker(gap: Gap, codec: Codec, now_ns: int) -> Record:
+    """The record, as a call of the portal would give it; only its `source` is another."""
+    receipt = Receipt(id=uuid7(now_ns), at_ns=now_ns, endpoint=gap.endpoint, traceparent=None)
+    sender = Sender(portal=gap.portal, member_id=gap.member_id, verified=gap.verified, address=_NOWHERE)
+    call = Call(kind="event", name=GAP, subscription_id=None, occurred_at_ms=gap.to_ms // _MS * _MS)
+    body = Body(fields=_fields(gap))
+    return record_of(receipt, sender, gap.portal, call, body, None, codec, source=BY_FOREBAY)
+
+
+def _fields(gap: Gap) -> dict[str, str]:
+    fields = {
+        "event": GAP,
+        "data[FROM]": _time(gap.from_ms),
+        "data[TO]": _time(gap.to_ms),
+        "data[REASON]": NOT_KEPT,
+        "data[COUNT]": str(gap.calls),
+        "ts": str(gap.to_ms // _MS),
+    }
+    # By the setting `key` the portal's name may be its member_id.
+    if gap.portal != gap.member_id:
+        fields["auth[domain]"] = gap.portal
+    if gap.member_id:
+        fields["auth[member_id]"] = gap.member_id
+    return fields
+
+
+def _time(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / _MS, UTC).isoformat(timespec="milliseconds")

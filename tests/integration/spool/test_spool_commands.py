@@ -1,0 +1,90 @@
+"""`forebay spool status` and `verify`, as one calls them, over spools that an ingest has left."""
+
+import pytest
+
+from forebay.ingest.spool.kept import Put
+from forebay.ingest.spool.store import Store
+from forebay.queues.contract import Record
+from tests.spool.host import LARGE, SMALLEST, TOPIC, Host, run, spoil, taken
+
+
+def test_a_spool_that_was_never_used_is_empty(host: Host) -> None:
+    row = host.row("status")
+
+    assert row == {"records": 0, "bytes": 0, "portals": 0, "oldest_s": None, "state": "empty"}
+
+
+def test_what_nobody_drains_is_orphaned_and_counted(host: Host) -> None:
+    host.keep("a.ru", "a.ru", "b.ru")
+
+    row = host.row("status")
+
+    assert (row["records"], row["portals"], row["state"]) == (3, 2, "orphaned")
+    assert row["bytes"] > 3 * 100
+    assert row["oldest_s"] > 1_700_000_000
+
+
+def test_what_an_ingest_drains_is_draining(host: Host) -> None:
+    host.keep("a.ru")
+
+    with taken(host.spool.draining.path):
+        state = host.row("status")["state"]
+
+    assert state == "draining"
+
+
+def test_a_spool_that_has_as_much_as_it_may_is_full(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREBAY_SPOOL_MAX_BYTES", str(SMALLEST))
+    host.keep("a.ru", value=b"x" * SMALLEST)
+
+    assert host.row("status")["state"] == "full"
+
+
+@pytest.mark.parametrize("how", ["a second file", "no SQLite file"])
+def test_a_spool_with_a_file_that_is_not_written_to_any_more_is_broken(host: Host, how: str) -> None:
+    host.keep("a.ru")
+    if how == "a second file":
+        store = Store(host.spool, LARGE)
+        store.open()
+        store.counts.closed = 1
+        store.put([Put(stream=TOPIC, record=Record(key="a.ru", value=b"", timestamp_ms=1))])
+        store.close()
+    else:
+        host.spool.file(1).write_bytes(b"no such thing" * 1000)
+
+    assert host.row("status")["state"] == "broken"
+
+
+def test_a_whole_spool_is_verified_without_a_row(host: Host) -> None:
+    host.keep("a.ru", "b.ru")
+
+    done = host.run("verify")
+
+    assert (done.exit_code, done.stdout) == (0, "")
+
+
+def test_a_flipped_bit_is_a_row_and_a_failure(host: Host) -> None:
+    host.keep("a.ru", "b.ru")
+    spoil(host.spool.file(1))
+
+    row = host.row("verify", status=1)
+
+    assert row == {"file": "spool-000001.db", "record": 1, "fault": "its checksum is wrong"}
+
+
+def test_a_file_that_can_not_be_read_is_a_row_and_a_failure(host: Host) -> None:
+    host.keep("a.ru")
+    host.spool.file(1).write_bytes(b"no such thing" * 1000)
+
+    row = host.row("verify", status=1)
+
+    assert (row["file"], row["record"]) == ("spool-000001.db", None)
+    assert "not a database" in row["fault"]
+
+
+@pytest.mark.parametrize("command", ["status", "verify"])
+def test_a_folder_that_is_not_there_is_wrong_usage(host: Host, command: str) -> None:
+    done = run("spool", command, "--data-dir", "elsewhere", cwd=host.data_dir)
+
+    assert done.returncode == 2
+    assert "there is no folder elsewhere" in done.stderr

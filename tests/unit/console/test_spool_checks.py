@@ -1,0 +1,242 @@
+"""What doctor says of the spool, and what to do about it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from forebay.console import spool_checks
+from forebay.console.checks import examined
+from forebay.console.needs import Side
+from forebay.console.settings import Settings, load_settings
+from forebay.console.spool_checks import file_system, spool_findings
+from forebay.ingest.spool.folder import Folder
+from forebay.ingest.spool.kept import Put
+from forebay.ingest.spool.store import Store
+from forebay.queues.contract import Record
+from forebay.queues.findings import Finding
+
+MOUNTS = """\
+30 22 0:25 / /memory rw,nosuid shared:4 - tmpfs tmpfs rw
+41 22 0:40 / /mnt/share rw - nfs4 filer:/share rw
+42 41 8:2 / /mnt/share/local rw - xfs /dev/sdb1 rw
+43 22 0:41 / /mnt/with\\040space rw - cifs //filer/c rw
+44 22 0:42 / /mnt/remote rw - fuse.sshfs me@filer:/ rw
+45 22 0:43 / /container rw - overlay overlay rw
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+"""
+
+HALF, WHOLE = 600, 1 << 20
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings(
+        options={"data_dir": str(tmp_path), "queue_url": "memory://", "spool_max_bytes": WHOLE}, environ={}
+    ).settings
+
+
+@pytest.fixture
+def mounts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    (file := tmp_path_factory.mktemp("proc") / "mountinfo").write_text(MOUNTS)
+    return file
+
+
+def keep(data_dir: Path, *sizes: int) -> Store:
+    store = Store(Folder(data_dir), 1 << 30)
+    store.open()
+    record = [Record(key="a.ru", value=bytes(size), timestamp_ms=1) for size in sizes]
+    store.put([Put(stream="events", record=one) for one in record])
+    return store
+
+
+def found(settings: Settings, check: str, mounts: Path = spool_checks._MOUNTS) -> Finding:
+    [one] = [finding for finding in spool_findings(settings, mounts) if finding.check == check]
+    return one
+
+
+def test_in_front_of_a_file_on_the_same_disk_there_is_no_spool_to_look_at(tmp_path: Path) -> None:
+    settings = load_settings(options={"data_dir": str(tmp_path)}, environ={}).settings
+
+    [one] = spool_findings(settings)
+
+    assert (one.check, one.state) == ("spool", "ok")
+    assert one.detail.startswith("none")
+
+
+def test_a_spool_that_is_well_is_all_ok_and_nothing_is_made(settings: Settings, mounts: Path) -> None:
+    findings = list(spool_findings(settings, mounts))
+
+    assert [(one.check, one.state, one.remedy) for one in findings] == [
+        ("spool disk", "ok", ""),
+        ("spool fsync", "ok", ""),
+        ("spool room", "ok", ""),
+        ("spool", "ok", ""),
+    ]
+    assert list(settings.data_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize(("side", "is_looked_at"), [("all", True), ("ingest", True), ("process", False)])
+async def test_doctor_looks_at_the_spool_for_who_runs_an_ingest(tmp_path: Path, side: Side, is_looked_at: bool) -> None:
+    loaded = load_settings(options={"data_dir": str(tmp_path), "queue_url": "memory://"}, environ={})
+
+    checks = {one.check for one in await examined(loaded, side)}
+
+    assert ("spool" in checks) == is_looked_at
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [
+        ("/srv/forebay", "ext4"),
+        ("/memory/x", "tmpfs"),
+        ("/memory-of", "ext4"),
+        ("/mnt/share/x", "nfs4"),
+        ("/mnt/share/local/x", "xfs"),
+        ("/mnt/with space", "cifs"),
+        ("/mnt/remote/x", "fuse.sshfs"),
+    ],
+)
+def test_the_file_system_is_that_of_the_nearest_mount(mounts: Path, folder: str, kind: str) -> None:
+    assert file_system(Path(folder), mounts) == kind
+
+
+def test_where_the_kernel_has_no_list_of_mounts_nothing_is_said_of_the_disk(settings: Settings, tmp_path: Path) -> None:
+    checks = [one.check for one in spool_findings(settings, tmp_path / "nothing")]
+
+    assert "spool disk" not in checks and "spool" in checks
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("nfs4", "network"),
+        ("cifs", "network"),
+        ("fuse.sshfs", "network"),
+        ("tmpfs", "memory"),
+        ("overlay", "container"),
+    ],
+)
+def test_a_disk_that_does_not_keep_is_a_warning_with_its_remedy(
+    settings: Settings, tmp_path: Path, kind: str, told: str
+) -> None:
+    (mounts := tmp_path / "mountinfo").write_text(f"22 1 8:1 / / rw - {kind} x rw\n")
+
+    one = found(settings, "spool disk", mounts)
+
+    assert one.state == "warn"
+    assert told in one.detail
+    assert "set data_dir" in one.remedy and kind in one.remedy
+
+
+def test_a_disk_with_less_room_than_the_spool_may_grow_is_a_warning(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(settings.data_dir, HALF << 10).close()
+    rooms = {}
+    for free in (WHOLE - (HALF << 10) - 10_000, WHOLE - (HALF << 10) + 10_000):
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder, free=free: SimpleNamespace(free=free))
+        rooms[free] = found(settings, "spool room")
+
+    short, enough = rooms.values()
+    # What it holds already has its room.
+    assert (short.state, enough.state) == ("warn", "ok")
+    assert "spool_max_bytes" in short.remedy
+
+
+def test_events_that_nobody_drains_are_a_warning(settings: Settings) -> None:
+    keep(settings.data_dir, 1, 1).close()
+
+    one = found(settings, "spool")
+
+    assert (one.state, one.detail) == ("warn", "orphaned, holds 2 events")
+    assert "forebay spool drain" in one.remedy
+
+
+def test_events_that_an_ingest_drains_are_well(settings: Settings) -> None:
+    store = keep(settings.data_dir, 1)
+    draining = Folder(settings.data_dir).draining
+    draining.take()
+
+    one = found(settings, "spool")
+    draining.release()
+    store.close()
+
+    assert (one.state, one.detail) == ("ok", "draining, holds 1 events")
+
+
+def test_a_full_spool_is_a_failure(settings: Settings) -> None:
+    keep(settings.data_dir, WHOLE).close()
+
+    one = found(settings, "spool")
+
+    assert one.state == "fail"
+    assert "spool_max_bytes" in one.remedy
+
+
+def test_a_file_that_failed_is_a_failure(settings: Settings) -> None:
+    keep(settings.data_dir, 1).close()
+    Folder(settings.data_dir).file(1).write_bytes(b"no such thing" * 1000)
+
+    one = found(settings, "spool")
+
+    assert one.state == "fail"
+    assert "forebay spool verify" in one.remedy
+
+
+@contextmanager
+def taking(monkeypatch: pytest.MonkeyPatch, seconds: float) -> Iterator[None]:
+    """A clock by which each fsync takes so long."""
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += seconds / 2
+        return now[0]
+
+    monkeypatch.setattr(spool_checks, "_fsync", lambda home, measure=spool_checks._fsync: measure(home, clock))
+    yield
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(0.01, "ok"), (0.2, "warn")])
+def test_a_slow_fsync_is_a_warning(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, seconds: float, state: str
+) -> None:
+    with taking(monkeypatch, 2 * seconds):
+        one = found(settings, "spool fsync")
+
+    assert one.state == state
+    assert one.detail == f"{seconds * 1000:.1f} ms, the longest of 9 {seconds * 1000:.1f} ms"
+    assert ("faster disk" in one.remedy) == (state == "warn")
+
+
+def test_an_fsync_that_fails_is_a_failure(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(file: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fails)
+
+    one = found(settings, "spool fsync")
+
+    assert (one.state, one.detail) == ("fail", "Input/output error")
+    assert "look at the disk" in one.remedy
+
+
+def test_a_spool_folder_that_can_not_be_written_to_is_a_failure(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (settings.data_dir / "spool").mkdir()
+
+    def refuses(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("forebay.console.folder_checks.TemporaryFile", refuses)
+
+    findings = {one.check: one for one in spool_findings(settings) if one.state == "fail"}
+
+    assert findings.keys() == {"spool"}
+    assert "can't be written to" in findings["spool"].detail
+    assert "give this user the right to write" in findings["spool"].remedy

@@ -1,0 +1,94 @@
+"""The file in which a process writes down gaps."""
+
+from pathlib import Path
+
+import pytest
+
+from forebay.ingest.gaps.book import Book, left_books, own_book
+from forebay.ingest.gaps.gap import Gap
+from forebay.ingest.spool.locks import FileLock
+
+SMALL = 1000
+
+
+def gap(portal: str, calls: int = 1) -> Gap:
+    return Gap(portal=portal, member_id=None, endpoint="/bitrix24", verified=True, from_ms=1, to_ms=calls, calls=calls)
+
+
+def opened(folder: Path, size: int = SMALL) -> Book:
+    folder.mkdir(exist_ok=True)
+    (lock := FileLock(folder / "gaps-0.lock")).take()
+    return Book(lock, folder / "gaps-0", size)
+
+
+def test_a_book_gives_back_what_was_written_last(tmp_path: Path) -> None:
+    book = opened(tmp_path)
+    for one in (gap("a.ru"), gap("b.ru"), gap("a.ru", 7), gap("c.ru"), gap("b.ru", 0)):
+        book.write(one)
+    book.close()
+
+    assert opened(tmp_path).gaps == [gap("a.ru", 7), gap("c.ru")]
+
+
+def test_a_book_begins_anew_when_nothing_that_stands_there_is_needed(tmp_path: Path) -> None:
+    book = opened(tmp_path)
+    for number in range(100):
+        book.write(gap(f"p{number}.ru"))
+        book.write(gap(f"p{number}.ru", 0))
+    book.write(gap("last.ru"))
+    book.close()
+
+    assert opened(tmp_path).gaps == [gap("last.ru")]
+
+
+def test_a_book_that_is_full_keeps_what_it_has(tmp_path: Path) -> None:
+    book = opened(tmp_path)
+    for number in range(100):
+        book.write(gap(f"p{number:02}.ru"))
+    book.write(gap("p00.ru", 5))
+    book.close()
+
+    found = opened(tmp_path).gaps
+    assert found[0] == gap("p00.ru", 5)
+    assert 5 < len(found) < SMALL / 40
+    assert (tmp_path / "gaps-0").stat().st_size == SMALL
+
+
+@pytest.mark.parametrize("at", [0, 20, 50, 80])
+def test_what_a_power_cut_has_torn_ends_the_book_and_costs_nothing_before_it(tmp_path: Path, at: int) -> None:
+    book = opened(tmp_path)
+    book.write(gap("a.ru"))
+    book.write(gap("b.ru"))
+    book.close()
+    content = bytearray((tmp_path / "gaps-0").read_bytes())
+    content[at] ^= 0xFF
+    (tmp_path / "gaps-0").write_bytes(content)
+
+    found = opened(tmp_path).gaps
+
+    assert found == ([gap("a.ru")] if at >= 47 else [])
+
+
+def test_a_book_that_was_not_closed_is_somebodys_as_long_as_its_process_lives(tmp_path: Path) -> None:
+    first = own_book(tmp_path)
+    second = own_book(tmp_path)
+
+    left = list(left_books(tmp_path))
+
+    assert first and second and first.path != second.path
+    assert left == []
+    first.close()
+    second.close()
+
+
+def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
+    for name in ("gaps-x", "gaps-1.old", "notes"):
+        (tmp_path / name).write_text("mine")
+
+    assert list(left_books(tmp_path)) == []
+
+
+def test_without_a_folder_that_can_be_made_there_is_no_book(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    assert own_book(tmp_path / "file" / "gaps") is None
