@@ -23,6 +23,8 @@ class Ledger:
     #: Orders before this offset of the audit stream were seen by an owner.
     orders: int = 0
     portals: dict[str, Known] = field(default_factory=dict)
+    #: Portal → its orders before this offset of the audit stream were obeyed; also of portals that are free again.
+    obeyed: dict[str, int] = field(default_factory=dict)
 
     def read_all(self, entries: Iterable[Entry]) -> None:
         """Take the next entries."""
@@ -60,6 +62,7 @@ class Ledger:
 
     def _stated(self, portal: str, state: PortalState, position: int) -> None:
         self.orders = max(self.orders, state.orders)
+        self.obeyed[portal] = max(self.obeyed.get(portal, 0), state.orders)
         if state.is_free:
             self.portals.pop(portal, None)
         else:
