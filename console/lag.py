@@ -8,7 +8,7 @@ from .invocation import invocation
 
 if TYPE_CHECKING:
     from forebay.console.output import Row
-    from forebay.queues.contract import Inspector
+    from forebay.queues.contract import GroupState, Inspector
     from forebay.queues.settings import QueueSettings
 
 
@@ -18,7 +18,7 @@ def lag(
     group: Annotated[str | None, typer.Option(help="the consumer group")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one object a line")] = False,
 ) -> None:
-    """A row a partition: records that are not finished, the age of the oldest, and who owns it."""
+    """A row a partition: records that are not finished, the age of the oldest, who owns it, and what is parked."""
     from .output import show
     from .reading import portal_key
     from .running import run
@@ -48,9 +48,21 @@ async def lags(inspector: "Inspector", settings: "QueueSettings", portal: str | 
         start = max(start, state.offset) if state else start
         waiting, oldest_ms = await _waiting(inspector, topic, partition, (start, end), portal)
         seconds = max(0.0, ((now_ms or to_ms(utc_now())) - oldest_ms) / 1000) if waiting else 0.0
-        row = {"partition": partition, "records": waiting, "seconds": seconds, "owner": state.owner if state else None}
+        owner, parked = state.owner if state else None, await _parked(inspector, settings, partition, portal, state)
+        row = {"partition": partition, "records": waiting, "seconds": seconds, "owner": owner, "parked": parked}
         rows.append(row if portal is None else {"portal": portal, **row})
     return rows
+
+
+async def _parked(
+    inspector: "Inspector", settings: "QueueSettings", partition: int, portal: str | None, state: "GroupState | None"
+) -> int:
+    """How many records of parked portals wait, beside those of the topic."""
+    from .standing import Standing
+
+    standing = Standing(topic=settings.topic, group=settings.group, partition=partition)
+    await standing.look(inspector, state)
+    return sum(one.records for one in standing.waiting(portal))
 
 
 async def _waiting(

@@ -1,7 +1,7 @@
 """Orders are written, a portal after the other: at a pace, and with an end between two portals."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
@@ -109,8 +109,3 @@ async def order_all(
         if not await pace.next(len(planned.offsets)):
             return
         ordered(planned, await orderer.put_all(planned, what))
-
-
-def misplaced(plan: Iterable[Planned], partition_of: Callable[[str], int]) -> list[Planned]:
-    """What no order can name, since it would stand in another partition: it is from before the partitions grew."""
-    return [planned for planned in plan if partition_of(planned.portal) != planned.partition]

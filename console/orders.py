@@ -70,9 +70,7 @@ def _merged(spans: list[Span]) -> list[Span]:
     return merged
 
 
-async def marks(
-    inspector: Inspector, topic: str, partitions: Iterable[int], takes: Callable[[Order], bool]
-) -> Marks:
+async def marks(inspector: Inspector, topic: str, partitions: Iterable[int], takes: Callable[[Order], bool]) -> Marks:
     """What the orders name that are taken."""
     found, bounds = Marks(), await inspector.bounds(names.audit(topic))
     for partition in partitions:
@@ -84,9 +82,7 @@ async def marks(
 
 async def dealt_with(inspector: Inspector, topic: str, stream: str, partitions: Iterable[int]) -> Marks:
     """The letters of the stream that were replayed or discarded."""
-    return await marks(
-        inspector, topic, partitions, lambda order: order.stream == stream and order.what in _DEALS
-    )
+    return await marks(inspector, topic, partitions, lambda order: order.stream == stream and order.what in _DEALS)
 
 
 async def trail(

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
@@ -89,27 +89,30 @@ async def orderer(queue: Queue, topic: str, why: str) -> AsyncIterator[Orderer]:
         await producer.close()
 
 
-async def follow(
-    result: Replay, given: Orderer, pace: Pace, told: Told, sleep: Callable[[float], Awaitable[object]] | None = None
-) -> None:
+async def follow(result: Replay, given: Orderer, pace: Pace, told: Told) -> None:
     """Order what is planned and follow it until it is done, or nothing comes of waiting, or it is to stop."""
     following = result.following
     letters = await _ends(following.inspector, names.dead(given.topic))
     ordering = asyncio.create_task(order_all(result.plan, What.REPLAY, given, pace, result.take))
     try:
-        while True:
-            is_all = ordering.done()
-            await following.look()
+        while not await _is_over(result, ordering, pace.stop):
             told(following.done)
-            if is_all and (following.is_over or result.left):
-                break
-            if is_all and pace.stop.is_asked:
-                break
-            await (sleep or pace.stop.within)(_LOOK_S)
+            await pace.stop.within(_LOOK_S)
+        result.is_stopped = pace.stop.is_asked
     finally:
+        # Whatever ended it, a portal that is being ordered is ordered whole.
+        pace.stop.ask()
         await ordering
-    result.is_stopped = pace.stop.is_asked
     result.died = await _died(following.inspector, given.topic, letters, result.ordered)
+
+
+async def _is_over(result: Replay, ordering: "asyncio.Task[None]", stop: Stop) -> bool:
+    """Look how it stands: whether there is nothing to be ordered any more, and nothing to be waited for."""
+    if stop.is_asked:
+        await asyncio.wait([ordering])
+    is_all = ordering.done()
+    await result.following.look()
+    return is_all and (stop.is_asked or bool(result.left) or result.following.is_over)
 
 
 async def carry_out(queue: Queue, inspector: Inspector, topic: str, plan: Plan, rate: float | None, why: str) -> bool:

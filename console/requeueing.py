@@ -10,7 +10,6 @@ from forebay.ingest.settings import IngestSettings
 from forebay.processors.parking.orders import What
 from forebay.queues.contract import Inspector, Producer, Record, StoredRecord
 from forebay.queues.errors import RecordRefused
-from forebay.schemas import names
 from forebay.schemas.codec import Codec, new_codec
 
 from .letters import quarantined
@@ -47,7 +46,11 @@ class Requeue:
         """The calls of a portal that can be read now, each with its event; the others go to the result."""
         readable = []
         for offset in planned.offsets:
-            (call,) = await self.inspector.read(planned.stream, planned.partition, offset, 1)
+            found = await self.inspector.read(planned.stream, planned.partition, offset, 1)
+            if not found or found[0].offset != offset:
+                # Retention was quicker.
+                continue
+            call = found[0]
             try:
                 event = self.rereader.record(call, opened_body(call, self.keys), self.now_ms())
                 readable.append((call, event))

@@ -38,9 +38,7 @@ class Rereader:
     def record(self, call: StoredRecord, body: bytes, now_ms: int) -> Record:
         """The event of the call with this body, to be kept from now on. Raises `Unreadable`."""
         headers = {name: value.decode(errors="replace") for name, value in call.headers}
-        address = Address(
-            path=headers.get(names.QUARANTINE_PATH, ""), query=headers.get(names.QUARANTINE_QUERY, "")
-        )
+        address = Address(path=headers.get(names.QUARANTINE_PATH, ""), query=headers.get(names.QUARANTINE_QUERY, ""))
         form = parse(body, self._max_fields)
         sender = self._gate.admit(auth_of(form), address)
         # With the old time, retention could take the record before it is handled.
