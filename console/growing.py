@@ -120,9 +120,8 @@ async def _unfinished(inspector: Inspector, settings: QueueSettings) -> AsyncIte
 
 async def _parked(inspector: Inspector, settings: QueueSettings) -> Counter[str]:
     """Group → how many of its portals wait; their records, and orders for them, stand by the old number."""
-    groups = {settings.group, *await inspector.groups(settings.topic)}
     found: Counter[str] = Counter()
-    async for standing in standings(inspector, settings.topic, groups, await inspector.bounds(settings.topic)):
+    async for standing in standings(inspector, settings, None, await inspector.bounds(settings.topic)):
         found[standing.group] += len(standing.waiting())
     return +found
 

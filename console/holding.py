@@ -20,22 +20,22 @@ _LOOK_S = 1.0
 
 
 async def waiting(
-    inspector: Inspector, topic: str, group: str | None, portal: str | None = None, reason: str | None = None
+    inspector: Inspector, settings: QueueSettings, group: str | None, portal: str | None, reason: str | None
 ) -> list[Waiting]:
     """The portals that wait, of one group or of all, those that are parked longest first."""
     found: list[Waiting] = []
-    numbers = partitions_of(portal, len(await inspector.bounds(topic)))
-    async for standing in standings(inspector, topic, None if group is None else [group], numbers):
+    numbers = partitions_of(portal, len(await inspector.bounds(settings.topic)))
+    async for standing in standings(inspector, settings, group, numbers):
         found += standing.waiting(portal, reason)
     return sorted(found, key=lambda one: (one.state.since_ms if one.state else 0, one.portal))
 
 
 async def list_waiting(
-    settings: QueueSettings, group: str | None, portal: str | None, reason: str | None
+    settings: QueueSettings, group: str | None, portal: str | None = None, reason: str | None = None
 ) -> list[Waiting]:
     """The same, of the queue of the settings."""
     async with opened(settings) as queue, inspected(queue) as inspector:
-        return await waiting(inspector, settings.topic, group, portal, reason)
+        return await waiting(inspector, settings, group, portal, reason)
 
 
 async def order(settings: QueueSettings, what: What, portals: Sequence[str], why: str, *, wait: bool) -> Following:

@@ -118,7 +118,7 @@ def _chosen(
         also = "" if what == "hold" else ", or --all"
         raise WrongUsage(f"say which portals to {what}: --portal, as often as you like{also}")
     settings = _settings(context, group)
-    found = run(list_waiting(settings, settings.group, None, None))
+    found = run(list_waiting(settings, settings.group))
     keys = list(dict.fromkeys(map(portal_key, portals))) or [one.portal for one in found]
     meant = [one for one in found if one.portal in keys]
     as_json, dry_run, yes = flags

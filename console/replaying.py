@@ -98,6 +98,7 @@ async def follow(result: Replay, given: Orderer, pace: Pace, told: Told) -> None
         while not await _is_over(result, ordering, pace.stop):
             told(following.done)
             await pace.stop.within(_LOOK_S)
+        told(following.done)
         result.is_stopped = pace.stop.is_asked
     finally:
         # Whatever ended it, a portal that is being ordered is ordered whole.

@@ -1,6 +1,6 @@
 """How it stands with a group: which portals are parked, and which orders no worker has seen yet."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
 from forebay.processors.notes import Place, UnreadableNote, decode_note
@@ -8,7 +8,8 @@ from forebay.processors.parking import entries
 from forebay.processors.parking.ledger import Ledger
 from forebay.processors.parking.orders import Order, What
 from forebay.processors.parking.state import PortalState, Replaying
-from forebay.queues.contract import Bounds, GroupState, Inspector
+from forebay.queues.contract import GroupState, Inspector
+from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 
 from .orders import count_of, is_for_workers, orders_between
@@ -158,18 +159,13 @@ def _place(state: GroupState) -> Place:
 
 
 async def standings(
-    inspector: Inspector, topic: str, groups: Iterable[str] | None, partitions: Iterable[int]
+    inspector: Inspector, settings: QueueSettings, group: str | None, partitions: Iterable[int]
 ) -> AsyncIterator[Standing]:
-    """Each of the groups (None: of those that there are) in each of the partitions, as it stands now."""
-    states = await inspector.groups(topic)
+    """The group (None: the settings' own, and all others that there are) in each of the partitions, as it is now."""
+    states = await inspector.groups(settings.topic)
     numbers = list(partitions)
-    for group in states if groups is None else groups:
+    for name in sorted({settings.group, *states}) if group is None else [group]:
         for partition in numbers:
-            standing = Standing(topic=topic, group=group, partition=partition)
-            await standing.look(inspector, states.get(group, {}).get(partition))
+            standing = Standing(topic=settings.topic, group=name, partition=partition)
+            await standing.look(inspector, states.get(name, {}).get(partition))
             yield standing
-
-
-def unowned(states: Mapping[int, GroupState], bounds: Mapping[int, Bounds]) -> list[int]:
-    """The partitions that no worker has."""
-    return [number for number in bounds if number not in states or states[number].owner is None]

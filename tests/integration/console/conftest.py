@@ -65,9 +65,7 @@ class Program:
 
 
 def number_of(event: PortalEvent) -> int:
-    data = event.data
-    assert isinstance(data, dict)
-    return int(data["FIELDS"]["ID"])
+    return int(event.fields["data[FIELDS][ID]"])
 
 
 @dataclass(kw_only=True)

@@ -140,8 +140,7 @@ async def test_a_replay_that_was_stopped_goes_on_with_the_rest(site: Site) -> No
     async with orderer(site.queue, site.settings.topic, "first half") as given:
         # A portal has three letters, so the second one's turn would come in an hour: it is stopped before.
         pace = Pace(rate=3 / 3600, stop=stop)
-        working = asyncio.create_task(follow(result, given, pace, lambda done: done >= 3 and stop.ask()))
-        await working
+        await follow(result, given, pace, lambda done: stop.ask() if done >= 3 else None)
     first = dict(program.handled)
     sentences = list(result.told())
     is_clean = await replayed(site, Filter())
