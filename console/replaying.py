@@ -97,7 +97,8 @@ async def follow(result: Replay, given: Orderer, pace: Pace, told: Told) -> None
     try:
         while not await _is_over(result, ordering, pace.stop):
             told(following.done)
-            await pace.stop.within(_LOOK_S)
+            if ordering.done():
+                await pace.stop.within(_LOOK_S)
         told(following.done)
         result.is_stopped = pace.stop.is_asked
     finally:
@@ -109,8 +110,7 @@ async def follow(result: Replay, given: Orderer, pace: Pace, told: Told) -> None
 
 async def _is_over(result: Replay, ordering: "asyncio.Task[None]", stop: Stop) -> bool:
     """Look how it stands: whether there is nothing to be ordered any more, and nothing to be waited for."""
-    if stop.is_asked:
-        await asyncio.wait([ordering])
+    await asyncio.wait([ordering], timeout=None if stop.is_asked else _LOOK_S)
     is_all = ordering.done()
     await result.following.look()
     return is_all and (stop.is_asked or bool(result.left) or result.following.is_over)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from typer.testing import CliRunner, Result
 
 from forebay import Reject
@@ -99,9 +100,12 @@ class Night:
 @pytest.fixture
 def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Night]:
     monkeypatch.chdir(tmp_path)
+    # While a command runs, standard output is the command's.
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     made = Night(tmp_path)
     yield made
     made.close()
+    structlog.reset_defaults()
 
 
 def test_dead_letters_are_planned_replayed_and_audited(night: Night) -> None:
@@ -158,11 +162,11 @@ def test_ctrl_c_ends_a_replay_between_two_portals_and_the_next_one_goes_on(
     night.start()
     night.until_rows(lambda rows: len(rows) == 8, "dead", "list")
     night.program.errors.clear()
-    interrupted = threading.Thread(target=interrupt_after, args=(lambda: any(night.program.handled.values()),))
+    interrupted = threading.Thread(target=interrupt_after, args=(lambda: night.program.calls == 8 + 2,))
     interrupted.start()
 
-    # Two letters a portal: the second portal's turn is in an hour.
-    first = night.command("dead", "replay", "--all", "--yes", "--rate", str(2 / 3600))
+    # Two letters a portal: the second portal's turn is in half an hour.
+    first = night.command("dead", "replay", "--all", "--yes", "--rate", "0.001")
     interrupted.join()
     ordered = night.rows("audit")
     second = night.command("dead", "replay", "--all", "--yes")
@@ -186,7 +190,8 @@ def test_portals_are_listed_held_resumed_and_discarded(night: Night) -> None:
     night.do(night.site.send(A, 1, 2))
     night.do(night.site.send(B, 1))
     night.start(**PARKS)
-    listed = night.until_rows(lambda rows: [row["records"] for row in rows] == [2, 1], "parked", "list")
+    waits = {A: 2, B: 1}
+    listed = night.until_rows(lambda rows: {row["portal"]: row["records"] for row in rows} == waits, "parked", "list")
     lag = night.rows("lag")
     of_portal = night.rows("parked", "list", "--portal", B, "--reason", "failing", "--group", "forebay")
     night.program.errors.clear()
