@@ -14,7 +14,7 @@ from forebay.console.resolving import plan_of, replay_letters
 from forebay.processors.parking.orders import What
 from forebay.schemas.codec import new_codec
 
-from .conftest import Program, Site, until
+from .site import Program, Site, until
 
 A, B, WELL = (f"{name}.bitrix24.example" for name in ("a", "b", "well"))
 DOWN = ConnectionError("the shop is down")

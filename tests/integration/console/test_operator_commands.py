@@ -1,27 +1,18 @@
 """The commands of a bad night, as one calls them, while a worker works on the same SQLite queue."""
 
-import asyncio
 import json
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import pytest
-import structlog
-from typer.testing import CliRunner, Result
-
 from forebay import Reject
-from forebay.console.cli import build
-from forebay.console.settings import Settings
 from forebay.queues.contract import Record
-from forebay.queues.opening import open_queue
 from forebay.schemas import names
 
-from .conftest import PARTITIONS, Program, Site
+from .night import Night
 
 A, B, WELL = (f"{name}.bitrix24.example" for name in ("a", "b", "well"))
 DOWN = ConnectionError("the shop is down")
@@ -37,75 +28,6 @@ PARKED_KEYS = {"portal", "partition", "group", "reason", "records", "since", "ne
 }
 PLAN_KEYS = {"portal", "partition", "group", "stream", "records"}
 AUDIT_KEYS = {"at", "who", "what", "portal", "group", "stream", "records", "why", "partition", "offset"}
-
-
-class Night:
-    """The worker and the queue in a thread of their own; commands run where signals arrive."""
-
-    def __init__(self, folder: Path) -> None:
-        self.settings = Settings(data_dir=folder, queue_url=f"sqlite:///{folder}/queue.db", partitions=PARTITIONS)
-        self.program = Program()
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever)
-        self._thread.start()
-        self.site: Site = self.do(self._made())
-
-    async def _made(self) -> Site:
-        queue = open_queue(self.settings)
-        await queue.ensure(names.streams(self.settings.topic), PARTITIONS)
-        return Site(settings=self.settings, queue=queue, producer=queue.producer())
-
-    def do(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
-
-    def start(self, **settings: object) -> None:
-        async def _start() -> None:
-            self.site.start(self.program, **settings)
-
-        self.do(_start())
-
-    def close(self) -> None:
-        async def _close() -> None:
-            for worker in list(self.site.running):
-                await self.site.stop(worker)
-            await self.site.producer.close()
-            await self.site.queue.close()
-
-        self.do(_close())
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
-
-    def command(self, *arguments: str) -> Result:
-        folder, url = str(self.settings.data_dir), self.settings.queue_url
-        done = CliRunner().invoke(build(), ["--data-dir", folder, "--queue-url", url, *arguments])
-        if isinstance(done.exception, Exception) and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        return done
-
-    def rows(self, *arguments: str, status: int = 0) -> list[dict[str, Any]]:
-        done = self.command(*arguments, "--json")
-        assert done.exit_code == status, done.output
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    def until_rows(self, wanted: Callable[[list[dict[str, Any]]], object], *arguments: str) -> list[dict[str, Any]]:
-        """The rows of the command, once they are as wanted."""
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            if wanted(found := self.rows(*arguments)):
-                return found
-        raise AssertionError(found)
-
-
-@pytest.fixture
-def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Night]:
-    monkeypatch.chdir(tmp_path)
-    # While a command runs, standard output is the command's.
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-    made = Night(tmp_path)
-    yield made
-    made.close()
-    structlog.reset_defaults()
 
 
 def test_dead_letters_are_planned_replayed_and_audited(night: Night) -> None:
@@ -152,9 +74,7 @@ def test_a_replay_in_which_events_die_again_fails(night: Night) -> None:
     assert "1 event died again: forebay dead list" in done.stderr
 
 
-def test_ctrl_c_ends_a_replay_between_two_portals_and_the_next_one_goes_on(
-    night: Night, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_ends_a_replay_between_two_portals_and_the_next_one_goes_on(night: Night) -> None:
     portals = [f"p{number}.bitrix24.example" for number in range(4)]
     night.program.errors = {portal: Reject("no stock") for portal in portals}
     for portal in portals:

@@ -16,7 +16,7 @@ from forebay.console.spans import Found, Search, Span
 from forebay.schemas import names
 from forebay.schemas.codec import new_codec
 
-from .conftest import YESTERDAY_MS, Program, Site, until
+from .site import YESTERDAY_MS, Program, Site, until
 
 A, B, C, WELL = (f"{name}.bitrix24.example" for name in ("a", "b", "c", "well"))
 YESTERDAY = datetime.fromtimestamp(YESTERDAY_MS / 1000, UTC)
