@@ -106,7 +106,7 @@ class Site:
         await inspector.close()
         return found
 
-    async def committed(self, group: str = "forebay") -> int:
+    async def committed(self, group: str) -> int:
         """How many records the group has finished or parked."""
         inspector = self.queue.inspector()
         states = (await inspector.groups(self.settings.topic)).get(group, {})
@@ -114,11 +114,11 @@ class Site:
         await inspector.close()
         return sum(state.offset - starts[number].start for number, state in states.items())
 
-    async def all_committed(self, group: str = "forebay") -> None:
-        """Return when the group has nothing left to be read."""
+    async def all_committed(self, group: str | None = None) -> None:
+        """Return when the group (the settings') has nothing left to be read."""
         sent = len(await self.records(self.settings.topic))
         async with asyncio.timeout(30):
-            while await self.committed(group) < sent:
+            while await self.committed(group or self.settings.group) < sent:
                 await asyncio.sleep(0.02)
 
 
