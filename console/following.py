@@ -7,7 +7,7 @@ from forebay.processors.parking.orders import Order, What
 from forebay.queues.contract import Inspector
 
 from .orders import count_of
-from .standing import Standing
+from .standing import Standing, ends_of
 
 #: So many looks in a row without an owner, and it is no rebalance any more.
 _LOOKS_UNOWNED = 15
@@ -64,12 +64,13 @@ class Following:
     async def look(self) -> None:
         """Read how it stands now."""
         states = await self.inspector.groups(self.topic)
+        ends = await ends_of(self.inspector, self.topic)
         self._under_way = 0
         for group, partition in sorted({(order.group, partition) for (partition, _), order in self.open.items()}):
             standing = self._standings.setdefault(
                 (group, partition), Standing(topic=self.topic, group=group, partition=partition)
             )
-            await standing.look(self.inspector, states.get(group, {}).get(partition))
+            await standing.look(self.inspector, states.get(group, {}).get(partition), ends)
             self._see(standing)
 
     def _see(self, standing: Standing) -> None:

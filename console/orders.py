@@ -73,7 +73,8 @@ def _merged(spans: list[Span]) -> list[Span]:
 async def marks(inspector: Inspector, topic: str, partitions: Iterable[int], takes: Callable[[Order], bool]) -> Marks:
     """What the orders name that are taken."""
     found, bounds = Marks(), await inspector.bounds(names.audit(topic))
-    for partition in partitions:
+    # While the streams are made more, this one may have fewer.
+    for partition in bounds.keys() & set(partitions):
         kept = bounds[partition]
         every = orders_between(inspector, topic, partition, kept.start, kept.end)
         found.add(partition, [order async for order in every if takes(order)])

@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 
 from forebay.processors.parking import entries
 from forebay.processors.parking.orders import What
-from forebay.queues.contract import GroupState, Inspector, StoredRecord
+from forebay.processors.parking.state import FIRST, PortalState
+from forebay.queues.contract import Inspector, StoredRecord
 from forebay.schemas import names
 from forebay.schemas.codec import Codec
 from forebay.schemas.errors import UndecodableEvent
@@ -15,7 +16,7 @@ from forebay.schemas.errors import UndecodableEvent
 from .orders import Marks, marks
 from .planning import Plan, Planned
 from .reading import between, partitions_of
-from .standing import Standing
+from .standing import Standing, ends_of
 from .times import to_ms
 
 
@@ -70,6 +71,7 @@ class Search:
         """Read the topic from the span's beginning to its end: what waited in a spool stands behind later events."""
         partitions = partitions_of(self.span.portal, len(await self.inspector.bounds(self.topic)))
         states = (await self.inspector.groups(self.topic)).get(self.group, {})
+        ends = await ends_of(self.inspector, self.topic)
         found, plan = Found(), dict[tuple[int, str], Planned]()
         found.earlier = await marks(
             self.inspector,
@@ -78,14 +80,14 @@ class Search:
             lambda order: (order.stream, order.group, order.what) == (self.topic, self.group, What.REPLAY),
         )
         for partition in partitions:
-            await self._search(partition, states.get(partition), found, plan)
+            standing = Standing(topic=self.topic, group=self.group, partition=partition)
+            await standing.look(self.inspector, states.get(partition), ends)
+            await self._search(standing, found, plan)
         found.plan = list(plan.values())
         return found
 
-    async def _search(
-        self, partition: int, state: GroupState | None, found: Found, plan: dict[tuple[int, str], Planned]
-    ) -> None:
-        finished = await self._finished(partition, state)
+    async def _search(self, standing: Standing, found: Found, plan: dict[tuple[int, str], Planned]) -> None:
+        partition, finished = standing.partition, await self._finished(standing)
         async for record in self._meant(partition):
             if not finished.has(record):
                 found.to_come += 1
@@ -105,21 +107,22 @@ class Search:
             if self.span.takes(record, self.codec):
                 yield record
 
-    async def _finished(self, partition: int, state: GroupState | None) -> "_Finished":
+    async def _finished(self, standing: Standing) -> "_Finished":
         """What the group has finished, of the partition."""
-        standing = Standing(topic=self.topic, group=self.group, partition=partition)
-        await standing.look(self.inspector, state)
         waits_from: dict[str, int] = {}
         for portal, known in standing.ledger.portals.items():
             if known.state.records:
-                waits_from[portal] = await self._first_waiting(partition, known.state.next, known.state.last)
+                waits_from[portal] = await self._first_waiting(standing.partition, known.state)
         return _Finished(before=standing.committed, waits_from=waits_from)
 
-    async def _first_waiting(self, partition: int, position: int, last: int) -> int:
-        """The topic's offset of the spilled record at the position."""
-        records = await self.inspector.read(names.parked(self.topic), partition, position, 1)
+    async def _first_waiting(self, partition: int, state: PortalState) -> int:
+        """The topic's offset from which on the portal's records wait in the parked stream."""
+        if state.after != FIRST:
+            return state.after + 1
+        records = await self.inspector.read(names.parked(self.topic), partition, state.next, 1)
         entry = entries.read(records[0], self.group) if records else None
-        return entry.offset if isinstance(entry, entries.Spilled) else last
+        # Where that is gone, rather nothing of the portal than something twice.
+        return entry.offset if isinstance(entry, entries.Spilled) else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

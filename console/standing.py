@@ -20,6 +20,23 @@ from .times import from_ms, iso
 _NEVER = GroupState(offset=0, owner=None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """Partition → the end of the parked stream, and of the orders. Streams that are just made more may differ."""
+
+    parked: dict[int, int]
+    audit: dict[int, int]
+
+
+async def ends_of(inspector: Inspector, topic: str) -> Ends:
+    """As they are now."""
+    parked, audit = await inspector.bounds(names.parked(topic)), await inspector.bounds(names.audit(topic))
+    return Ends(
+        parked={number: bounds.end for number, bounds in parked.items()},
+        audit={number: bounds.end for number, bounds in audit.items()},
+    )
+
+
 @dataclass(slots=True, kw_only=True)
 class Standing:
     """A group in one partition, followed: each look reads what is new."""
@@ -38,26 +55,24 @@ class Standing:
     _parked_at: int | None = None
     _audit_at: int = 0
 
-    async def look(self, inspector: Inspector, state: GroupState | None) -> None:
-        """Read how it stands now; the state is the group's in this partition."""
+    async def look(self, inspector: Inspector, state: GroupState | None, ends: Ends) -> None:
+        """Read how it stands now; the state is the group's in this partition, and older than the ends."""
         state = state or _NEVER
         place = _place(state)
         self.owner, self.committed, self.obeyed = state.owner, state.offset, max(self.obeyed, place.orders)
         if self._parked_at is None:
             self.ledger.generation, self._parked_at, self._audit_at = place.in_force, place.position, place.orders
-        self._parked_at = await self._read_parked(inspector, self._parked_at)
-        self._audit_at = await self._read_orders(inspector, self._audit_at)
+        self._parked_at = await self._read_parked(inspector, self._parked_at, ends.parked.get(self.partition, 0))
+        self._audit_at = await self._read_orders(inspector, self._audit_at, ends.audit.get(self.partition, 0))
         await self._read_replays(inspector)
 
-    async def _read_parked(self, inspector: Inspector, start: int) -> int:
-        end = (await inspector.bounds(names.parked(self.topic)))[self.partition].end
+    async def _read_parked(self, inspector: Inspector, start: int, end: int) -> int:
         async for record in between(inspector, names.parked(self.topic), self.partition, start, end):
             if (entry := entries.read(record, self.group)) is not None:
                 self.ledger.read(entry)
         return max(start, end)
 
-    async def _read_orders(self, inspector: Inspector, start: int) -> int:
-        end = (await inspector.bounds(names.audit(self.topic)))[self.partition].end
+    async def _read_orders(self, inspector: Inspector, start: int, end: int) -> int:
         async for order in orders_between(inspector, self.topic, self.partition, start, end):
             if order.group == self.group and is_for_workers(order, self.topic):
                 self.orders[order.offset] = order
@@ -163,9 +178,9 @@ async def standings(
 ) -> AsyncIterator[Standing]:
     """The group (None: the settings' own, and all others that there are) in each of the partitions, as it is now."""
     states = await inspector.groups(settings.topic)
-    numbers = list(partitions)
+    numbers, ends = list(partitions), await ends_of(inspector, settings.topic)
     for name in sorted({settings.group, *states}) if group is None else [group]:
         for partition in numbers:
             standing = Standing(topic=settings.topic, group=name, partition=partition)
-            await standing.look(inspector, states.get(name, {}).get(partition))
+            await standing.look(inspector, states.get(name, {}).get(partition), ends)
             yield standing

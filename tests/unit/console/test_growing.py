@@ -66,3 +66,10 @@ async def test_it_is_refused_while_a_letter_is_open_since_an_order_could_not_nam
     await put(queue, stream, Record(key=A, value=b"x", timestamp_ms=0))
 
     assert f"1 open in {stream}: replay or discard them first" in await reasons(queue)
+
+
+async def test_it_can_be_asked_while_some_streams_have_more_partitions_already(queue: MemoryQueue) -> None:
+    for stream in (TOPIC, names.dead(TOPIC), names.quarantine(TOPIC)):
+        queue.logs[stream] += [[] for _ in range(4)]
+
+    assert await reasons(queue) == ""

@@ -10,7 +10,7 @@ from forebay.console.following import Following
 from forebay.console.ordering import Orderer
 from forebay.console.orders import trail
 from forebay.console.planning import Planned
-from forebay.console.standing import Standing
+from forebay.console.standing import Standing, ends_of
 from forebay.console.times import from_ms
 from forebay.processors.notes import Place, encode_note
 from forebay.processors.parking import entries
@@ -81,9 +81,14 @@ async def replay(queue: MemoryQueue, *offsets: int, portal: str = A) -> Order:
     return written
 
 
+async def look(standing: Standing, worker: Worker, state: GroupState | None = None) -> None:
+    inspector = worker.queue.inspector()
+    await standing.look(inspector, state or worker.committed, await ends_of(inspector, TOPIC))
+
+
 async def standing(worker: Worker, group: str = GROUP) -> Standing:
     made = Standing(topic=TOPIC, group=group, partition=HERE)
-    await made.look(worker.queue.inspector(), worker.committed)
+    await look(made, worker)
     return made
 
 
@@ -141,7 +146,7 @@ async def test_a_note_that_can_not_be_read_lets_everything_be_read(worker: Worke
     await worker.tell(A, records=3, last=9)
     made = Standing(topic=TOPIC, group=GROUP, partition=HERE)
 
-    await made.look(worker.queue.inspector(), GroupState(offset=10, note=b"junk", owner=None))
+    await look(made, worker, GroupState(offset=10, note=b"junk", owner=None))
 
     assert [one.records for one in made.waiting()] == [3]
 
@@ -153,10 +158,10 @@ async def test_a_later_look_goes_on_from_there(worker: Worker) -> None:
     await worker.spill(A, 5)
     await worker.spill(B, 6)
 
-    await made.look(worker.queue.inspector(), worker.committed)
+    await look(made, worker)
     middle = {one.portal: one.records for one in made.waiting()}
     await worker.tell(A)
-    await made.look(worker.queue.inspector(), worker.committed)
+    await look(made, worker)
 
     assert before == [1]
     assert middle == {A: 2, B: 1}
