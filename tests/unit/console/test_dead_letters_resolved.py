@@ -1,6 +1,7 @@
 """Which letters are open: those that no order names."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -113,6 +114,18 @@ async def test_a_letter_that_an_order_names_is_open_no_more(
     assert [letter.id for letter in await found(queue)] == ["id-2"]
     assert written.spans == ((0, 1), (2, 3))
     assert not any(queue.logs[TOPIC])
+
+
+async def test_an_order_about_another_stream_names_no_letter(
+    queue: MemoryQueue, event: Event, dead_record: Dead
+) -> None:
+    await bury(queue, dead_record(event(1)))
+    (one,) = await planned_of(await found(queue))
+
+    for stream in (TOPIC, names.quarantine(TOPIC)):
+        await orderer(queue).put_all(replace(one, stream=stream), What.REPLAY)
+
+    assert [letter.id for letter in await found(queue)] == ["id-1"]
 
 
 async def test_an_order_says_who_why_and_for_which_group(queue: MemoryQueue, event: Event, dead_record: Dead) -> None:

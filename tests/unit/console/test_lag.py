@@ -66,6 +66,8 @@ async def test_parked_records_are_shown_beside_those_that_lag(
         statement = entries.statement(portal, state, ("forebay", 1), 1)
         await queue.producer().send(names.parked(TOPIC), statement)
 
+    assert not queue.group_states[TOPIC, "forebay"].owners, "the group has been there"
+
     all_of_it = await lags(queue.inspector(), QueueSettings(), None, NOW_MS)
     (of_portal,) = await lags(queue.inspector(), QueueSettings(), PORTAL, NOW_MS)
     of_another_group = await lags(queue.inspector(), QueueSettings(group="another"), None, NOW_MS)

@@ -62,7 +62,7 @@ def test_nothing_planned_is_no_order() -> None:
 
 def test_marks_know_what_overlapping_orders_named() -> None:
     marks = Marks()
-    spans = (((5, 8), (20, 21)), ((7, 12),), ((0, 1),))
+    spans = (((5, 12), (20, 21)), ((7, 8), (11, 13)), ((0, 1),))
     named = [
         Order(portal="a", what=What.REPLAY, stream=TOPIC, group="", who="", why=str(at), at_ms=at, spans=one)
         for at, one in enumerate(spans)
@@ -70,7 +70,7 @@ def test_marks_know_what_overlapping_orders_named() -> None:
 
     marks.add(2, named)
 
-    assert [offset for offset in range(25) if marks.has(2, offset)] == [0, *range(5, 12), 20]
+    assert [offset for offset in range(25) if marks.has(2, offset)] == [0, *range(5, 13), 20]
     assert not marks.has(1, 5)
     assert marks.latest is named[2]
 

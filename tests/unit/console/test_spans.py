@@ -107,6 +107,21 @@ async def test_of_a_parked_portal_what_was_done_meanwhile_is_finished(finished: 
     assert offsets(later) == {A: [0, 2], B: [1]}
 
 
+async def test_the_next_event_of_a_parked_portal_waits_wherever_its_record_stands(
+    finished: MemoryQueue, event: Event, record: Make
+) -> None:
+    for number in (10, 11):
+        await finished.producer().send(TOPIC, record(event(number, A)))
+    commit(finished, 12)
+    first = await spill(finished, 10, -1)
+    await spill(finished, 9, -1)
+    await spill(finished, 11, 10)
+    state = PortalState(next=first + 1, after=10, last=11, records=1)
+    await finished.producer().send(names.parked(TOPIC), entries.statement(A, state, (GROUP, 1), 1))
+
+    assert offsets(await found(finished))[A] == [0, 2, 4, 6, 8, 10]
+
+
 async def test_a_portal_whose_first_parked_record_is_gone_is_left_alone(finished: MemoryQueue) -> None:
     state = PortalState(next=70, last=6, records=2)
     await finished.producer().send(names.parked(TOPIC), entries.statement(A, state, (GROUP, 1), 1))

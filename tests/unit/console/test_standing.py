@@ -183,6 +183,19 @@ async def test_an_order_is_listed_until_a_worker_says_that_it_obeyed(worker: Wor
     assert committed.keys() == {A}
 
 
+async def test_an_order_for_which_there_was_nothing_to_do_is_obeyed_when_the_commit_says_so(worker: Worker) -> None:
+    made = await standing(worker)
+    resumed = await order(worker.queue, What.RESUME)
+    await look(made, worker)
+    before = [one.portal for one in made.waiting()]
+
+    worker.place = Place(orders=resumed.offset + 1)
+    await look(made, worker)
+
+    assert before == [A]
+    assert made.waiting() == []
+
+
 async def test_an_order_that_freed_its_portal_is_obeyed(worker: Worker) -> None:
     await worker.tell(A, records=1, last=9)
     resumed = await order(worker.queue, What.RESUME)
@@ -305,7 +318,7 @@ async def test_the_trail_tells_who_did_what_when_and_why(worker: Worker) -> None
     shown = await trail(worker.queue.inspector(), TOPIC, None, None, None)
     of_portal = await trail(worker.queue.inspector(), TOPIC, other, None, None)
     since = await trail(worker.queue.inspector(), TOPIC, None, from_ms(8), None)
-    before = await trail(worker.queue.inspector(), TOPIC, None, None, from_ms(8))
+    before = await trail(worker.queue.inspector(), TOPIC, None, from_ms(7), from_ms(3000))
 
     assert shown[1] == {
         "at": "1970-01-01T00:00:00.007000Z",
