@@ -1,6 +1,6 @@
 """How far the workers are with what was ordered, as the parked stream tells it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from forebay.processors.parking.orders import Order, What
@@ -19,8 +19,8 @@ class Following:
 
     inspector: Inspector
     topic: str
-    #: Orders whose records are not handled yet.
-    open: dict[tuple[int, int], Order] = field(default_factory=dict)
+    #: Group and partition → the orders there, by their offsets, whose records are not handled yet.
+    _open: dict[tuple[str, int], dict[int, Order]] = field(default_factory=dict)
     #: Records of orders that are through.
     _through: int = 0
     _under_way: int = 0
@@ -34,7 +34,12 @@ class Following:
     def add(self, orders: Iterable[Order], partition: int) -> None:
         """Follow these, too; they stand in the partition."""
         for order in orders:
-            self.open[partition, order.offset] = order
+            self._open.setdefault((order.group, partition), {})[order.offset] = order
+
+    @property
+    def open(self) -> int:
+        """How many orders are not obeyed, or not done."""
+        return sum(map(len, self._open.values()))
 
     @property
     def done(self) -> int:
@@ -54,19 +59,15 @@ class Following:
     def is_over(self) -> bool:
         """Whether nothing will come of waiting any longer."""
         nobody = set(self.without_worker)
-        waits_for = (
-            order
-            for (partition, _), order in self.open.items()
-            if order.portal not in self.stuck and (order.group, partition) not in nobody
-        )
-        return next(waits_for, None) is None
+        served = (orders for of, orders in self._open.items() if of not in nobody)
+        return all(order.portal in self.stuck for orders in served for order in orders.values())
 
     async def look(self) -> None:
         """Read how it stands now."""
         states = await self.inspector.groups(self.topic)
         ends = await ends_of(self.inspector, self.topic)
         self._under_way = 0
-        for group, partition in sorted({(order.group, partition) for (partition, _), order in self.open.items()}):
+        for group, partition in [of for of, orders in self._open.items() if orders]:
             standing = self._standings.setdefault(
                 (group, partition), Standing(topic=self.topic, group=group, partition=partition)
             )
@@ -78,20 +79,15 @@ class Following:
         self._unowned[of] = 0 if standing.owner is not None else self._unowned.get(of, 0) + 1
         if standing.owner is not None:
             self._were_owned.add(of)
-        for key, order in list(self._of(standing)):
+        for order in list(self._open[of].values()):
             if not standing.has_seen(order):
                 continue
             replaying = standing.replaying(order) if order.what is What.REPLAY else None
             if replaying is None:
-                del self.open[key]
+                del self._open[of][order.offset]
                 self._through += count_of(order)
                 continue
             self._under_way += replaying.done
             state = standing.state(order.portal)
             if state is not None and (state.is_held or state.due_ms is not None):
                 self.stuck.add(order.portal)
-
-    def _of(self, standing: Standing) -> Iterator[tuple[tuple[int, int], Order]]:
-        for (partition, offset), order in self.open.items():
-            if partition == standing.partition and order.group == standing.group:
-                yield (partition, offset), order

@@ -7,12 +7,19 @@ from time import monotonic
 
 from forebay.processors.parking import orders
 from forebay.processors.parking.orders import Order, What
-from forebay.queues.contract import Producer
+from forebay.queues.contract import Inspector, Producer
 from forebay.queues.errors import QueueError
 from forebay.schemas import names
 
-from .planning import Plan, Planned
+from .orders import Marks, orders_between
+from .planning import Plan, Planned, count_in
 from .times import to_ms, utc_now
+
+#: Where no rate holds them back: enough for a group commit of the queue.
+_PORTALS_AT_ONCE = 100
+
+#: What another operator orders is seen within this time.
+_LOOK_AGAIN_S = 1.0
 
 
 class Stop:
@@ -101,11 +108,55 @@ class Pace:
         return not self.stop.is_asked
 
 
+@dataclass(slots=True, kw_only=True)
+class Meanwhile:
+    """What is ordered by others since a plan was made: nothing of it is ordered a second time."""
+
+    inspector: Inspector
+    topic: str
+    #: Partition → where in the audit stream to begin; from its first record on where it isn't said.
+    since: dict[int, int]
+    clock: Callable[[], float] = monotonic
+    _marks: Marks = field(default_factory=Marks, init=False)
+    _looked_at: float | None = field(default=None, init=False)
+
+    async def left(self, plan: Plan) -> list[Planned]:
+        """What of the plan, which is of one stream, is still to be ordered; the portals stay as many."""
+        if self._looked_at is None or self.clock() - self._looked_at >= _LOOK_AGAIN_S:
+            await self._look(plan[0].stream, {planned.group for planned in plan})
+            self._looked_at = self.clock()
+        return [planned.without(self._marks) for planned in plan]
+
+    async def _look(self, stream: str, groups: set[str]) -> None:
+        for partition, kept in (await self.inspector.bounds(names.audit(self.topic))).items():
+            start = max(kept.start, self.since.get(partition, 0))
+            found = orders_between(self.inspector, self.topic, partition, start, kept.end)
+            self._marks.add(partition, [one async for one in found if one.stream == stream and _names(one, groups)])
+            self.since[partition] = max(start, kept.end)
+
+
+def _names(order: Order, groups: set[str]) -> bool:
+    """Whether the order is about the records that it names, and for one of the groups."""
+    return order.what in (What.REPLAY, What.DISCARD) and order.group in groups
+
+
 async def order_all(
-    plan: Plan, what: What, orderer: Orderer, pace: Pace, ordered: Callable[[Planned, list[Order]], None]
+    plan: Plan,
+    what: What,
+    orderer: Orderer,
+    pace: Pace,
+    meanwhile: Meanwhile,
+    ordered: Callable[[Planned, list[Order]], None],
 ) -> None:
     """Order what is planned, and tell of each portal when it is done; end between two of them when it is to end."""
-    for planned in plan:
-        if not await pace.next(len(planned.offsets)):
+    size = _PORTALS_AT_ONCE if pace.rate is None else 1
+    for start in range(0, len(plan), size):
+        some = plan[start : start + size]
+        if not await pace.next(count_in(some)):
             return
-        ordered(planned, await orderer.put_all(planned, what))
+        left = await meanwhile.left(some)
+        results = await asyncio.gather(*(orderer.put_all(one, what) for one in left), return_exceptions=True)
+        for planned, result in zip(left, results, strict=True):
+            if isinstance(result, BaseException):
+                raise result
+            ordered(planned, result)

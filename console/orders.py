@@ -51,8 +51,8 @@ class Marks:
         return at > 0 and offset < spans[at - 1][1]
 
     def add(self, partition: int, named: Iterable[Order]) -> None:
-        """Take the orders that stand in the partition; once for each."""
-        spans: list[Span] = []
+        """Take the orders, which stand in the partition."""
+        spans = list(self._spans.get(partition, ()))
         for order in named:
             spans += order.spans
             if self.latest is None or order.at_ms >= self.latest.at_ms:

@@ -159,7 +159,7 @@ def _tell(what: str, count: int, following: "Following", *, wait: bool) -> None:
     from .output import note
     from .planning import counted
 
-    note(f"{what}: ordered for {counted(count, 'portal')}, obeyed for {count - len(following.open)}")
+    note(f"{what}: ordered for {counted(count, 'portal')}, obeyed for {count - following.open}")
     if nobody := following.without_worker:
         partitions = ", ".join(str(partition) for _, partition in nobody)
         note(f"no worker of group {nobody[0][0]} has partitions {partitions}: it is obeyed when one starts")

@@ -99,4 +99,4 @@ async def _carried_out(settings: "Settings", found: "Found", rate: float | None,
     from .replaying import carry_out
 
     async with opened(settings) as queue, inspected(queue) as inspector:
-        return await carry_out(queue, inspector, settings.topic, found.plan, rate, why)
+        return await carry_out(queue, inspector, settings.topic, found.plan, rate, why, found.since)

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ from forebay.schemas import names
 
 from .following import Following
 from .operators import who
-from .ordering import Orderer, Pace, Stop, order_all
+from .ordering import Meanwhile, Orderer, Pace, Stop, order_all
 from .output import clean, note
 from .planning import Plan, Planned, count_in, counted
 from .progress import Told, progress
@@ -89,11 +89,17 @@ async def orderer(queue: Queue, topic: str, why: str) -> AsyncIterator[Orderer]:
         await producer.close()
 
 
-async def follow(result: Replay, given: Orderer, pace: Pace, told: Told) -> None:
-    """Order what is planned and follow it until it is done, or nothing comes of waiting, or it is to stop."""
+async def follow(
+    result: Replay, given: Orderer, pace: Pace, told: Told, since: Mapping[int, int] | None = None
+) -> None:
+    """Order what is planned and follow it until it is done, or nothing comes of waiting, or it is to stop.
+
+    What orders name that stand in the audit stream since these offsets (None: since ever) is left out.
+    """
     following = result.following
+    meanwhile = Meanwhile(inspector=following.inspector, topic=given.topic, since=dict(since or {}))
     letters = await _ends(following.inspector, names.dead(given.topic))
-    ordering = asyncio.create_task(order_all(result.plan, What.REPLAY, given, pace, result.take))
+    ordering = asyncio.create_task(order_all(result.plan, What.REPLAY, given, pace, meanwhile, result.take))
     try:
         while not await _is_over(result, ordering, pace.stop):
             told(following.done)
@@ -116,13 +122,21 @@ async def _is_over(result: Replay, ordering: "asyncio.Task[None]", stop: Stop) -
     return is_all and (stop.is_asked or bool(result.left) or result.following.is_over)
 
 
-async def carry_out(queue: Queue, inspector: Inspector, topic: str, plan: Plan, rate: float | None, why: str) -> bool:
+async def carry_out(
+    queue: Queue,
+    inspector: Inspector,
+    topic: str,
+    plan: Plan,
+    rate: float | None,
+    why: str,
+    since: Mapping[int, int] | None = None,
+) -> bool:
     """Replay the plan, tell how far it is and how it ended. Whether all is well."""
     stop, result = Stop(), Replay(plan=plan, following=Following(inspector=inspector, topic=topic))
     try:
         with _ended_by_ctrl_c(stop), progress("replay", count_in(plan), sys.stderr) as told:
             async with orderer(queue, topic, why) as given:
-                await follow(result, given, Pace(rate=rate, stop=stop), told)
+                await follow(result, given, Pace(rate=rate, stop=stop), told, since)
     finally:
         # Also after an error a person wants to know how far it came.
         for sentence in result.told():

@@ -82,8 +82,7 @@ async def still_open(inspector: Inspector, topic: str, plan: Plan) -> Plan:
 async def replay_letters(settings: QueueSettings, plan: Plan, rate: float | None, why: str) -> bool:
     """Replay the dead letters of the plan. Whether all is well."""
     async with opened(settings) as queue, inspected(queue) as inspector:
-        left = await still_open(inspector, settings.topic, plan)
-        return await carry_out(queue, inspector, settings.topic, left, rate, why)
+        return await carry_out(queue, inspector, settings.topic, plan, rate, why)
 
 
 async def discard_letters(settings: QueueSettings, plan: Plan, why: str) -> int:

@@ -53,6 +53,8 @@ class Found:
     #: Not finished by the group: they come anyway.
     to_come: int = 0
     earlier: Marks = field(default_factory=Marks)
+    #: Partition → the end of the audit stream before it was read.
+    since: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,7 @@ class Search:
         partitions = partitions_of(self.span.portal, len(await self.inspector.bounds(self.topic)))
         states = (await self.inspector.groups(self.topic)).get(self.group, {})
         ends = await ends_of(self.inspector, self.topic)
-        found, plan = Found(), dict[tuple[int, str], Planned]()
+        found, plan = Found(since=ends.audit), dict[tuple[int, str], Planned]()
         found.earlier = await marks(
             self.inspector,
             self.topic,

@@ -79,12 +79,21 @@ async def test_a_portal_that_is_not_parked_is_held_and_resumed(site: Site) -> No
     await ordered(site, What.RESUME, A)
     await until(lambda: program.handled[A] == [1, 2, 3])
 
-    assert held.open == {}
+    assert held.open == 0
     assert (row["held"], row["reason"], row["next_due"]) == (True, "held", None)
     assert before == {A: [1], WELL: [1]}
     async with asyncio.timeout(30):
         while await rows(site):
             await asyncio.sleep(0.02)
+
+
+async def test_an_order_for_which_there_is_nothing_to_do_is_obeyed_too(site: Site) -> None:
+    site.start(Program())
+
+    resumed = await ordered(site, What.RESUME, A)
+
+    assert resumed.open == 0
+    assert await rows(site) == []
 
 
 async def test_resume_tries_at_once_what_waits_for_its_time(site: Site) -> None:
@@ -137,7 +146,7 @@ async def test_an_order_that_nobody_has_seen_is_listed_and_obeyed_when_a_worker_
     after = await told(site, A, records=1)
 
     assert [group for group, _ in following.without_worker] == ["forebay"]
-    assert len(following.open) == 1
+    assert following.open == 1
     assert (before["portal"], before["ordered"], before["reason"], before["records"]) == (A, "hold", None, 0)
     assert (after["ordered"], after["held"]) == (None, True)
     assert program.handled[A] == []

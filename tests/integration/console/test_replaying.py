@@ -197,7 +197,7 @@ async def found(site: Site, group: str, again: bool = False, **span: object) -> 
 async def replay_span(site: Site, given: Found) -> Replay:
     async with inspected(site.queue) as inspector, orderer(site.queue, site.settings.topic, "again") as ordering:
         result = Replay(plan=given.plan, following=Following(inspector=inspector, topic=site.settings.topic))
-        await follow(result, ordering, Pace(rate=None, stop=Stop()), lambda done: None)
+        await follow(result, ordering, Pace(rate=None, stop=Stop()), lambda done: None, given.since)
     return result
 
 

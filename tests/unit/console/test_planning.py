@@ -1,10 +1,11 @@
 """What is planned, and how it becomes orders: a portal after the other, at a pace."""
 
 from array import array
+from dataclasses import replace
 
 import pytest
 
-from forebay.console.ordering import Orderer, Pace, Stop, order_all
+from forebay.console.ordering import Meanwhile, Orderer, Pace, Stop, order_all
 from forebay.console.orders import Marks
 from forebay.console.planning import Planned, count_in, show_plan
 from forebay.processors.parking import orders
@@ -134,12 +135,63 @@ def orderer(queue: MemoryQueue) -> Orderer:
     return Orderer(producer=queue.producer(), topic=TOPIC, who="anna@host", why="", now_ms=lambda: 7)
 
 
+def nobody_else(queue: MemoryQueue) -> Meanwhile:
+    return Meanwhile(inspector=queue.inspector(), topic=TOPIC, since={})
+
+
+async def test_what_another_operator_orders_meanwhile_is_left_out(queue: MemoryQueue) -> None:
+    stop, done = Impatient(), dict[str, list[int]]()
+    pace = Pace(rate=10.0, stop=stop, clock=lambda: stop.now)
+    plan = [planned("a.example", *range(20)), planned("b.example", 1, 2, 3), planned("c.example", 1)]
+    meanwhile = Meanwhile(inspector=queue.inspector(), topic=TOPIC, since={}, clock=lambda: stop.now)
+    other = orderer(queue)
+    await other.put_all(replace(planned("b.example", 1), group="another"), What.REPLAY)
+    await other.put_all(replace(planned("b.example", 2), stream=names.dead(TOPIC)), What.REPLAY)
+
+    async def rival(seconds: float) -> bool:
+        if not stop.waited:
+            await other.put_all(planned("b.example", 2, 3), What.REPLAY)
+        return await Impatient.within(stop, seconds)
+
+    stop.within = rival  # type: ignore[method-assign]  # while it waits, the other one orders
+    await order_all(
+        plan,
+        What.REPLAY,
+        orderer(queue),
+        pace,
+        meanwhile,
+        lambda one, orders: done.update({one.portal: list(one.offsets)}),
+    )
+
+    assert done == {"a.example": list(range(20)), "b.example": [1], "c.example": [1]}
+
+
+async def test_what_was_ordered_before_the_plan_was_made_may_be_ordered_again(queue: MemoryQueue) -> None:
+    done: list[list[int]] = []
+    given = planned("a.example", 1, 2)
+    await orderer(queue).put_all(given, What.REPLAY)
+    meanwhile = Meanwhile(inspector=queue.inspector(), topic=TOPIC, since={given.partition: 1})
+
+    await order_all(
+        [given],
+        What.REPLAY,
+        orderer(queue),
+        Pace(rate=None, stop=Stop()),
+        meanwhile,
+        lambda one, orders: done.append(list(one.offsets)),
+    )
+
+    assert done == [[1, 2]]
+
+
 async def test_a_portal_waits_until_those_before_it_had_their_time(queue: MemoryQueue) -> None:
     stop, done = Impatient(), list[str]()
     pace = Pace(rate=10.0, stop=stop, clock=lambda: stop.now)
     plan = [planned("a.example", *range(20)), planned("b.example", *range(50)), planned("c.example", 1)]
 
-    await order_all(plan, What.REPLAY, orderer(queue), pace, lambda one, orders: done.append(one.portal))
+    await order_all(
+        plan, What.REPLAY, orderer(queue), pace, nobody_else(queue), lambda one, orders: done.append(one.portal)
+    )
 
     assert stop.waited == [2.0, 5.0]
     assert done == ["a.example", "b.example", "c.example"]
@@ -150,7 +202,9 @@ async def test_it_ends_between_two_portals(queue: MemoryQueue) -> None:
     pace = Pace(rate=10.0, stop=stop, clock=lambda: stop.now)
     plan = [planned("a.example", *range(20)), planned("b.example", 1)]
 
-    await order_all(plan, What.REPLAY, orderer(queue), pace, lambda one, orders: done.append(one.portal))
+    await order_all(
+        plan, What.REPLAY, orderer(queue), pace, nobody_else(queue), lambda one, orders: done.append(one.portal)
+    )
 
     assert done == ["a.example"]
     assert sum(map(len, queue.logs[names.audit(TOPIC)])) == 1
@@ -164,6 +218,7 @@ async def test_without_a_rate_nothing_waits(queue: MemoryQueue) -> None:
         What.REPLAY,
         orderer(queue),
         Pace(rate=None, stop=stop),
+        nobody_else(queue),
         lambda one, orders: None,
     )
 
