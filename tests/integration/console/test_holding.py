@@ -88,12 +88,29 @@ async def test_a_portal_that_is_not_parked_is_held_and_resumed(site: Site) -> No
 
 
 async def test_an_order_for_which_there_is_nothing_to_do_is_obeyed_too(site: Site) -> None:
+    before = await ordered(site, What.RESUME, A)
+    await site.send(WELL, 1)
     site.start(Program())
+    await site.all_committed()
 
     resumed = await ordered(site, What.RESUME, A)
 
-    assert resumed.open == 0
+    assert (before.open, resumed.open) == (1, 0)
     assert await rows(site) == []
+
+
+async def test_what_was_ordered_before_a_worker_came_is_obeyed_by_it_also_where_nothing_is_to_be_done(
+    site: Site,
+) -> None:
+    await ordered(site, What.RESUME, A)
+    before = await rows(site)
+
+    site.start(Program())
+
+    assert [row["ordered"] for row in before] == ["resume"]
+    async with asyncio.timeout(30):
+        while await rows(site):
+            await asyncio.sleep(0.02)
 
 
 async def test_resume_tries_at_once_what_waits_for_its_time(site: Site) -> None:
