@@ -112,6 +112,7 @@ def test_portals_are_listed_held_resumed_and_discarded(night: Night) -> None:
     night.start(**PARKS)
     waits = {A: 2, B: 1}
     listed = night.until_rows(lambda rows: {row["portal"]: row["records"] for row in rows} == waits, "parked", "list")
+    night.do(night.site.all_committed())
     lag = night.rows("lag")
     of_portal = night.rows("parked", "list", "--portal", B, "--reason", "failing", "--group", "forebay")
     night.program.errors.clear()
