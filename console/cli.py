@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import dead, spool, topics
+from . import dead, parked, spool, topics
 from .doctor import doctor
 from .failures import told
 from .handlers import handlers
@@ -14,8 +14,10 @@ from .ingest import ingest
 from .invocation import Invocation
 from .lag import lag
 from .process import process
+from .replay import replay
 from .send import send
 from .tail import tail
+from .trail import audit
 from .up import up
 
 
@@ -44,10 +46,11 @@ def build() -> typer.Typer:
     """The command with all its groups."""
     app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_forebay)
-    for command in (up, ingest, process, send, tail, lag, handlers, doctor):
+    for command in (up, ingest, process, send, tail, lag, replay, audit, handlers, doctor):
         app.command()(command)
     app.add_typer(dead.commands("dead"), name="dead", help="What was given up: list, show, replay, discard.")
     app.add_typer(dead.commands("quarantine"), name="quarantine", help="Calls that could not be read.")
+    app.add_typer(parked.commands(), name="parked", help="Portals that wait: list, resume, hold, discard.")
     app.add_typer(topics.commands(), name="topics", help="What the queue needs: plan, ensure, grow.")
     app.add_typer(spool.commands(), name="spool", help="What waits on this host for the queue: status, drain, verify.")
     return app

@@ -1,15 +1,20 @@
 """`forebay dead` and `forebay quarantine`: what was given up or could not be read, and what to do with it."""
 
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .asking import agreed
 from .errors import FAILED, WrongUsage
 from .invocation import invocation
 
 if TYPE_CHECKING:
     from forebay.console.letters import Filter
+    from forebay.console.planning import Plan
+    from forebay.console.requeueing import Reread
+    from forebay.console.settings import Settings
 
 Ids = Annotated[list[str] | None, typer.Argument(help="only these", metavar="[ID]...", show_default=False)]
 Portal = Annotated[str | None, typer.Option(help="only this portal's")]
@@ -21,6 +26,19 @@ All = Annotated[bool, typer.Option("--all", help="without any filter")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="don't ask")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only show what is meant")]
 AsJson = Annotated[bool, typer.Option("--json", help="one object a line")]
+Rate = Annotated[float | None, typer.Option(help="order no more events a second than so many", min=0.001)]
+Why = Annotated[str, typer.Option(help="the reason, for `forebay audit`")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """The options that say how to go about it."""
+
+    yes: bool
+    dry_run: bool
+    as_json: bool
+    why: str
+    rate: float | None = None
 
 
 def commands(name: str) -> typer.Typer:
@@ -78,13 +96,44 @@ def commands(name: str) -> typer.Typer:
             since: Since = None,
             until: Until = None,
             everything: All = False,
+            rate: Rate = None,
+            why: Why = "",
             yes: Yes = False,
             dry_run: DryRun = False,
             as_json: AsJson = False,
         ) -> None:
-            """Send the events again, to the group that gave them up. At least once: a crash on the way repeats some."""
+            """Have the events handled again by the group that gave them up, ahead of their portals' newer events.
+
+            Ctrl-C ends it between two portals; run again, it goes on with the rest. Exit status 1 when events were
+            not ordered, or failed again.
+            """
             wanted = _filter(ids or (), portal, event, error, since, until)
-            _resolve(context, name, "replay", wanted, everything, (yes, dry_run, as_json))
+            how = How(yes=yes, dry_run=dry_run, as_json=as_json, why=why, rate=rate)
+            _replay_dead(context, _chosen("replay", wanted, everything), how)
+    else:
+
+        @group.command("replay")
+        def _requeue(
+            context: typer.Context,
+            ids: Ids = None,
+            portal: Portal = None,
+            error: Error = None,
+            since: Since = None,
+            until: Until = None,
+            everything: All = False,
+            why: Why = "",
+            yes: Yes = False,
+            dry_run: DryRun = False,
+            as_json: AsJson = False,
+        ) -> None:
+            """Read the calls again, by the present parser and settings, and send them to the end of the topic.
+
+            They keep their ids, and are handled behind the newer events of their portals. What still can't be read
+            stays and is listed; then the exit status is 1.
+            """
+            wanted = _filter(ids or (), portal, None, error, since, until)
+            how = How(yes=yes, dry_run=dry_run, as_json=as_json, why=why)
+            _replay_quarantine(context, _chosen("replay", wanted, everything), how)
 
     @group.command("discard")
     def _discard(
@@ -96,13 +145,15 @@ def commands(name: str) -> typer.Typer:
         since: Since = None,
         until: Until = None,
         everything: All = False,
+        why: Why = "",
         yes: Yes = False,
         dry_run: DryRun = False,
         as_json: AsJson = False,
     ) -> None:
-        """Mark as dealt with, and do nothing more."""
+        """Write down that nothing is to become of them, and do nothing more."""
         wanted = _filter(ids or (), portal, event, error, since, until)
-        _resolve(context, name, "discard", wanted, everything, (yes, dry_run, as_json))
+        how = How(yes=yes, dry_run=dry_run, as_json=as_json, why=why)
+        _discard_letters(context, name, _chosen("discard", wanted, everything), how)
 
     return group
 
@@ -129,33 +180,81 @@ def _filter(
     )
 
 
-def _resolve(
-    context: typer.Context, name: str, how: str, wanted: "Filter", everything: bool, flags: tuple[bool, bool, bool]
-) -> None:
+def _chosen(doing: str, wanted: "Filter", everything: bool) -> "Filter":
+    from .letters import Filter
+
+    if (wanted == Filter()) is not everything:
+        raise WrongUsage(f"say which to {doing}: ids or a filter (--portal, --error, …), or --all and none of them")
+    return wanted
+
+
+def _planned(settings: "Settings", name: str, wanted: "Filter", doing: str, how: How) -> "Plan":
+    """The plan, shown; empty when nothing is to be done."""
     from forebay.schemas.codec import new_codec
 
-    from .letters import BOXES, Filter
-    from .output import note, on_terminal, show
-    from .progress import progress
-    from .resolving import open_letters, resolve
+    from .planning import show_plan
+    from .resolving import plan_of
     from .running import run
 
-    yes, dry_run, as_json = flags
-    if (wanted == Filter()) is not everything:
-        raise WrongUsage(f"say which to {how}: ids or a filter (--portal, --error, …), or --all and none of them")
+    plan = run(plan_of(settings, new_codec(), name, wanted))
+    # The replay of quarantined calls answers with those that stay.
+    if not (how.as_json and (name, doing) == ("quarantine", "replay")):
+        show_plan(plan, doing, how.rate, as_json=how.as_json)
+    return plan
+
+
+def _replay_dead(context: typer.Context, wanted: "Filter", how: How) -> None:
+    from .resolving import replay_letters
+    from .running import run
+
     settings = invocation(context).settings()
-    found = run(open_letters(settings, new_codec(), name, wanted))
-    rows = [letter.row() for letter in found]
-    show(rows, as_json=as_json)
-    if dry_run or not rows:
+    plan = _planned(settings, "dead", wanted, "replay", how)
+    if not plan or how.dry_run or not agreed("replay them?", yes=how.yes):
         return
-    asks = not yes and on_terminal(sys.stdin)
-    if asks and not typer.confirm(f"{how} {_counted(len(rows), BOXES[name].what)}?"):
+    if not run(replay_letters(settings, plan, how.rate, how.why)):
         raise typer.Exit(FAILED)
-    with progress(how, len(rows), sys.stderr) as told:
-        done = run(resolve(settings, name, how, wanted.exactly(found), told))
-    note(f"{_counted(done, BOXES[name].what)}: {how} done")
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _replay_quarantine(context: typer.Context, wanted: "Filter", how: How) -> None:
+    from .output import note
+    from .planning import count_in, counted
+    from .progress import progress
+    from .requeueing import look_at, requeue
+    from .running import run
+
+    settings = invocation(context).settings()
+    plan = _planned(settings, "quarantine", wanted, "replay", how)
+    if not plan or (not how.dry_run and not agreed("send them to the end of the topic?", yes=how.yes)):
+        return
+    if how.dry_run:
+        _tell_reread(run(look_at(settings, plan)), "would be sent", how)
+        return
+    with progress("replay", count_in(plan), sys.stderr) as told:
+        result = run(requeue(settings, plan, how.why, told))
+    _tell_reread(result, "sent", how)
+    note(f"{counted(result.sent, 'event')} stand at the end of the topic now, behind newer ones of their portals")
+
+
+def _tell_reread(result: "Reread", what: str, how: How) -> None:
+    from .output import note, show
+    from .planning import counted
+
+    show(result.stay, as_json=how.as_json, nothing=f"{counted(result.sent, 'event')} {what}, none stays")
+    if result.stay:
+        note(f"{counted(result.sent, 'event')} {what}; {counted(len(result.stay), 'call')} can't be read and stay")
+        raise typer.Exit(FAILED)
+
+
+def _discard_letters(context: typer.Context, name: str, wanted: "Filter", how: How) -> None:
+    from .letters import BOXES
+    from .output import note
+    from .planning import counted
+    from .resolving import discard_letters
+    from .running import run
+
+    settings = invocation(context).settings()
+    plan = _planned(settings, name, wanted, "discard", how)
+    if not plan or how.dry_run or not agreed("discard them?", yes=how.yes):
+        return
+    done = run(discard_letters(settings, plan, how.why))
+    note(f"{counted(done, BOXES[name].what)} discarded")

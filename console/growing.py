@@ -1,6 +1,7 @@
 """More partitions for streams that are there: only when no portal can have an event before and behind the change."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from forebay.schemas import names
 from forebay.schemas.errors import ForebayError
 
 from .letters import open_records
+from .standing import standings
 
 #: So long nothing may be written, looking so often. Portals that send hardly anything may be silent for longer: that
 #: no ingest runs is for a person to know.
@@ -105,10 +107,23 @@ async def _unfinished(inspector: Inspector, settings: QueueSettings) -> AsyncIte
             yield f"workers of group {group} run, with partitions {_listed(owned)}: stop them once all is finished"
         if left := [number for number in bounds if await _waits(inspector, topic, number, bounds[number], states)]:
             yield f"group {group} has not finished partitions {_listed(left)}: stop the ingest, and let it finish"
+    for group, waiting in (await _parked(inspector, settings)).items():
+        yield (
+            f"{waiting} parked portals or orders wait in group {group}: let the workers finish them, or resume or "
+            f"discard them (forebay parked list --group {group})"
+        )
     for stream, command in ((names.dead(topic), "dead"), (names.quarantine(topic), "quarantine")):
-        # Its mark has to stand in the partition of the letter, and would go to another one.
-        if count := len([record async for record in open_records(inspector, stream)]):
+        # An order names a letter by its offset, in the partition of its key: that would be another one.
+        if count := len([record async for record in open_records(inspector, topic, stream)]):
             yield f"{count} open in {stream}: replay or discard them first (forebay {command} list)"
+
+
+async def _parked(inspector: Inspector, settings: QueueSettings) -> Counter[str]:
+    """Group → how many of its portals wait; their records, and orders for them, stand by the old number."""
+    found: Counter[str] = Counter()
+    async for standing in standings(inspector, settings, None, await inspector.bounds(settings.topic)):
+        found[standing.group] += len(standing.waiting())
+    return +found
 
 
 async def _waits(

@@ -18,7 +18,7 @@ def lag(
     group: Annotated[str | None, typer.Option(help="the consumer group")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one object a line")] = False,
 ) -> None:
-    """A row a partition: records that are not finished, the age of the oldest, and who owns it."""
+    """A row a partition: records that are not finished, the age of the oldest, who owns it, and what is parked."""
     from .output import show
     from .reading import portal_key
     from .running import run
@@ -42,15 +42,28 @@ async def lags(inspector: "Inspector", settings: "QueueSettings", portal: str | 
     topic = settings.topic
     bounds = await inspector.bounds(topic)
     states = (await inspector.groups(topic)).get(settings.group, {})
+    looked_at = partitions_of(portal, len(bounds))
+    parked = await _parked(inspector, settings, portal, looked_at)
     rows: list[Row] = []
-    for partition in partitions_of(portal, len(bounds)):
+    for partition in looked_at:
         state, (start, end) = states.get(partition), (bounds[partition].start, bounds[partition].end)
         start = max(start, state.offset) if state else start
         waiting, oldest_ms = await _waiting(inspector, topic, partition, (start, end), portal)
         seconds = max(0.0, ((now_ms or to_ms(utc_now())) - oldest_ms) / 1000) if waiting else 0.0
         row = {"partition": partition, "records": waiting, "seconds": seconds, "owner": state.owner if state else None}
+        row["parked"] = parked[partition]
         rows.append(row if portal is None else {"portal": portal, **row})
     return rows
+
+
+async def _parked(
+    inspector: "Inspector", settings: "QueueSettings", portal: str | None, partitions: list[int]
+) -> dict[int, int]:
+    """Partition → how many records of parked portals wait, beside those of the topic."""
+    from .standing import standings
+
+    found = standings(inspector, settings, settings.group, partitions)
+    return {one.partition: sum(waiting.records for waiting in one.waiting(portal)) async for one in found}
 
 
 async def _waiting(

@@ -1,15 +1,16 @@
 """What could not be handled or read, as it stands in its stream, and which of it is still open."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 
-from forebay.queues.contract import Bounds, Inspector, StoredRecord
+from forebay.queues.contract import Inspector, StoredRecord
 from forebay.schemas import names
 from forebay.schemas.codec import Codec
 from forebay.schemas.errors import UndecodableEvent
 
+from .orders import dealt_with
 from .reading import between, partitions_of
 from .times import from_ms, iso
 
@@ -25,11 +26,6 @@ class Letter:
     attempts: int
     at: datetime
     record: StoredRecord
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Its partition and offset."""
-        return self.record.partition, self.record.offset
 
     def row(self) -> dict[str, object]:
         """What lists show of it."""
@@ -56,11 +52,6 @@ class Filter:
     error: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-    places: frozenset[tuple[int, int]] | None = None
-
-    def exactly(self, shown: Iterable[Letter]) -> "Filter":
-        """The same for these letters alone: what came since they were shown is not meant."""
-        return replace(self, places=frozenset(letter.place for letter in shown))
 
     def takes(self, letter: Letter) -> bool:
         """Whether the letter is meant."""
@@ -72,7 +63,6 @@ class Filter:
             and (self.error is None or self.error.lower() in told)
             and (self.since is None or letter.at >= self.since)
             and (self.until is None or letter.at < self.until)
-            and (self.places is None or letter.place in self.places)
         )
 
 
@@ -130,30 +120,18 @@ def _at(text: str | None, record: StoredRecord) -> datetime:
         return from_ms(record.timestamp_ms)
 
 
-async def open_records(inspector: Inspector, stream: str, portal: str | None = None) -> AsyncIterator[StoredRecord]:
-    """The stream's records that no later record says are resolved, a partition after the other."""
+async def open_records(
+    inspector: Inspector, topic: str, stream: str, portal: str | None = None
+) -> AsyncIterator[StoredRecord]:
+    """The stream's records that no operator has dealt with, a partition after the other."""
     bounds = await inspector.bounds(stream)
-    for partition in partitions_of(portal, len(bounds)):
-        resolved = await _resolved(inspector, stream, partition, bounds[partition])
-        async for record in between(inspector, stream, partition, bounds[partition].start, bounds[partition].end):
-            if record.offset not in resolved and _resolves(record) is None:
+    partitions = partitions_of(portal, len(bounds))
+    done = await dealt_with(inspector, topic, stream, partitions)
+    for partition in partitions:
+        kept = bounds[partition]
+        async for record in between(inspector, stream, partition, kept.start, kept.end):
+            if not done.has(partition, record.offset):
                 yield record
-
-
-async def _resolved(inspector: Inspector, stream: str, partition: int, bounds: Bounds) -> frozenset[int]:
-    # A pass of its own keeps memory at one number a resolution, where waiting for it would hold every open letter.
-    records = between(inspector, stream, partition, bounds.start, bounds.end)
-    return frozenset([offset async for record in records if (offset := _resolves(record)) is not None])
-
-
-def _resolves(record: StoredRecord) -> int | None:
-    """The offset that this record says was dealt with; None when it is a letter itself."""
-    return next((int(value) for name, value in record.headers if name == names.RESOLVED_OFFSET), None)
-
-
-def without(headers: Iterable[tuple[str, bytes]], prefix: str) -> tuple[tuple[str, bytes], ...]:
-    """The headers but those of the prefix."""
-    return tuple((name, value) for name, value in headers if not name.startswith(prefix))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +151,7 @@ BOXES = {
 
 async def letters(inspector: Inspector, codec: Codec, box: Box, topic: str, wanted: Filter) -> AsyncIterator[Letter]:
     """The box's open letters that are meant."""
-    async for record in open_records(inspector, box.stream(topic), wanted.portal):
+    async for record in open_records(inspector, topic, box.stream(topic), wanted.portal):
         letter = box.read(record, codec)
         if wanted.takes(letter):
             yield letter

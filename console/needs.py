@@ -36,4 +36,6 @@ def _rights(topic: str, side: Side) -> "dict[str, frozenset[Right]]":
     none: dict[str, frozenset[Right]] = dict.fromkeys(names.streams(topic), frozenset())
     if side == "ingest":
         return {**none, topic: frozenset(("write",)), names.quarantine(topic): frozenset(("write",))}
-    return {**none, topic: frozenset(("read",)), names.dead(topic): frozenset(("write",))}
+    # A replay is read where it was given up, by the worker.
+    reads: dict[str, frozenset[Right]] = dict.fromkeys((topic, names.audit(topic)), frozenset(("read",)))
+    return {**none, **reads, names.parked(topic): both, names.dead(topic): both}

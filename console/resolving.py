@@ -1,95 +1,23 @@
-"""Dealing with letters: sending them again or dropping them, and writing down that it was done."""
+"""Dealing with letters: which are open, what is to become of them, and the orders that say so."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
-from forebay.queues.contract import Producer, Record
+from forebay.processors.dead_letters import place_of
+from forebay.processors.parking.orders import What
+from forebay.queues.contract import Inspector
 from forebay.queues.errors import QueueError
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
-from forebay.schemas.codec import Codec, new_codec
+from forebay.schemas.codec import Codec
+from forebay.schemas.portal import partition_of
 
 from .learning import decodable
-from .letters import BOXES, Filter, Letter, headers_of, letters, without
-from .reading import opened
-from .times import iso, to_ms, utc_now
-
-#: Letters under way at once; a crash repeats no more of them. Enough for one group commit of the queue.
-BATCH_LETTERS = 200
-
-#: What a dead letter has beside the record that it was starts with this.
-_DEAD_PREFIX = "forebay_dead_"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolver:
-    """Resolves letters of one stream. At least once: a crash between the two writes leaves the letter open."""
-
-    producer: Producer
-    topic: str
-    clock: Callable[[], datetime] = utc_now
-
-    async def replay(self, chosen: Sequence[Letter]) -> None:
-        """Send the records again, in order, to the group that gave them up; then mark the letters."""
-        await _in_order([self._again(letter) for letter in chosen], self.producer)
-        await self._mark(chosen, "replay")
-
-    async def discard(self, chosen: Sequence[Letter]) -> None:
-        """Mark the letters, and nothing else; retention takes them in its time."""
-        await self._mark(chosen, "discard")
-
-    def _again(self, letter: Letter) -> tuple[str, Record]:
-        record, headers = letter.record, headers_of(letter.record)
-        kept = without(without(record.headers, _DEAD_PREFIX), names.REPLAY_GROUP)
-        group = headers.get(names.DEAD_GROUP, "").encode()
-        again = Record(
-            key=record.key,
-            value=record.value,
-            # The time of the replay: with the old one, retention could take the record before it is handled.
-            timestamp_ms=to_ms(self.clock()),
-            headers=(*kept, (names.REPLAY_GROUP, group)) if group else kept,
-        )
-        return headers.get(names.DEAD_TOPIC) or self.topic, again
-
-    async def _mark(self, chosen: Sequence[Letter], how: str) -> None:
-        marks = [(letter.record.stream, self._resolution(letter, how)) for letter in chosen]
-        places = await _in_order(marks, self.producer)
-        for letter, partition in zip(chosen, places, strict=True):
-            if partition != letter.record.partition:
-                raise QueueError(
-                    f"the mark of {letter.id} went to partition {partition}, the letter stands in "
-                    f"{letter.record.partition}: was {letter.record.stream} made with another number of partitions?"
-                )
-
-    def _resolution(self, letter: Letter, how: str) -> Record:
-        at = self.clock()
-        headers = (
-            (names.RESOLVED_OFFSET, str(letter.record.offset).encode()),
-            (names.RESOLVED_BY, how.encode()),
-            (names.RESOLVED_AT, (iso(at) or "").encode()),
-        )
-        return Record(key=letter.record.key, value=b"", timestamp_ms=to_ms(at), headers=headers)
-
-
-async def _in_order(records: Sequence[tuple[str, Record]], producer: Producer) -> list[int]:
-    """Send all; tasks made in order keep a key's order, and share the queue's group commit."""
-    sent = [asyncio.create_task(producer.send(stream, record)) for stream, record in records]
-    return [position.partition for position in await asyncio.gather(*sent)]
-
-
-async def batches(found: AsyncIterator[Letter]) -> AsyncIterator[list[Letter]]:
-    """The letters in lists of at most `BATCH_LETTERS`."""
-    batch: list[Letter] = []
-    async for letter in found:
-        batch.append(letter)
-        if len(batch) == BATCH_LETTERS:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+from .letters import BOXES, Filter, Letter, headers_of, letters
+from .orders import dealt_with
+from .planning import Plan, Planned
+from .reading import inspected, opened
+from .replaying import carry_out, orderer
 
 
 async def open_letters(settings: QueueSettings, codec: Codec, name: str, wanted: Filter) -> list[Letter]:
@@ -99,16 +27,72 @@ async def open_letters(settings: QueueSettings, codec: Codec, name: str, wanted:
     return sorted(found, key=lambda letter: letter.at)
 
 
-async def resolve(settings: QueueSettings, name: str, how: str, wanted: Filter, told: Callable[[int], None]) -> int:
-    """Replay or discard the open letters of the box, and return how many; `told` hears how many are done by then."""
-    done, codec = 0, new_codec()
-    async with opened(settings) as queue, decodable(settings, queue, codec) as inspector, AsyncExitStack() as stack:
-        producer = queue.producer()
-        stack.push_async_callback(producer.close)
-        resolver = Resolver(producer=producer, topic=settings.topic)
-        act = resolver.replay if how == "replay" else resolver.discard
-        async for batch in batches(letters(inspector, codec, BOXES[name], settings.topic, wanted)):
-            await act(batch)
-            done += len(batch)
-            told(done)
-    return done
+async def plan_of(settings: QueueSettings, codec: Codec, name: str, wanted: Filter) -> Plan:
+    """The open letters of the box that are meant, by portal. Raises `QueueError` where no order can name them."""
+    async with opened(settings) as queue, decodable(settings, queue, codec) as inspector:
+        found = letters(inspector, codec, BOXES[name], settings.topic, wanted)
+        plan = await planned(found, settings.group if name == "dead" else "")
+        check_places(plan, len(await inspector.bounds(names.audit(settings.topic))))
+    return plan
+
+
+async def planned(found: AsyncIterator[Letter], group: str) -> Plan:
+    """The letters by portal and group, in the order in which their records stand in the topic."""
+    by_portal: dict[tuple[int, str, str], Planned] = {}
+    async for letter in found:
+        record = letter.record
+        # Whose letter doesn't say which group gave it up, is ours.
+        of = headers_of(record).get(names.DEAD_GROUP) or group
+        one = by_portal.setdefault(
+            (record.partition, record.key, of),
+            Planned(portal=record.key, partition=record.partition, group=of, stream=record.stream),
+        )
+        one.add(record.offset, place_of(record)[2])
+    return [_in_order(one) for one in by_portal.values()]
+
+
+def _in_order(given: Planned) -> Planned:
+    ordered = replace(given, offsets=given.offsets[:0], places=given.places[:0])
+    # An event that was replayed and died again has its letter behind those of later events.
+    for place, offset in sorted(zip(given.places, given.offsets, strict=True)):
+        ordered.add(offset, place)
+    return ordered
+
+
+def check_places(plan: Plan, partitions: int) -> None:
+    """Raise `QueueError` for records that don't stand in the partition of their key, where the order will be."""
+    strays = [one for one in plan if partition_of(one.portal, partitions) != one.partition]
+    if strays:
+        raise QueueError(
+            f"records of {strays[0].portal} stand in partition {strays[0].partition} of {strays[0].stream}, and its "
+            f"orders would not (the same for {len(strays) - 1} other portals): were they written before the "
+            "partitions became more, or by another program?"
+        )
+
+
+async def still_open(inspector: Inspector, topic: str, plan: Plan) -> Plan:
+    """The plan without what another operator has dealt with since it was made."""
+    if not plan:
+        return plan
+    done = await dealt_with(inspector, topic, plan[0].stream, sorted({one.partition for one in plan}))
+    left: Sequence[Planned] = [one.without(done) for one in plan]
+    return [one for one in left if one.offsets]
+
+
+async def replay_letters(settings: QueueSettings, plan: Plan, rate: float | None, why: str) -> bool:
+    """Replay the dead letters of the plan. Whether all is well."""
+    async with opened(settings) as queue, inspected(queue) as inspector:
+        return await carry_out(queue, inspector, settings.topic, plan, rate, why)
+
+
+async def discard_letters(settings: QueueSettings, plan: Plan, why: str) -> int:
+    """Say that nothing is to become of the letters of the plan, and return how many; retention takes them in time."""
+    async with (
+        opened(settings) as queue,
+        inspected(queue) as inspector,
+        orderer(queue, settings.topic, why) as given,
+    ):
+        left = await still_open(inspector, settings.topic, plan)
+        for one in left:
+            await given.put_all(one, What.DISCARD)
+    return sum(len(one.offsets) for one in left)

@@ -1,4 +1,4 @@
-"""The body of a quarantined call as text, opened with the settings' keys where it is sealed, without its secrets."""
+"""The body of a quarantined call, opened with the settings' keys where it is sealed; as text without its secrets."""
 
 from collections.abc import Mapping
 
@@ -16,23 +16,26 @@ class CannotOpen(ForebayError):
 
 def body_text(record: StoredRecord, keys: Mapping[str, bytes]) -> str:
     """The beginning of the body. What was not sealed was cut before it was kept, and is shown as it stands."""
-    headers = dict(record.headers)
-    key_id = headers.get(names.QUARANTINE_KEY_ID)
-    body = record.value if key_id is None else _opened(record, key_id.decode(errors="replace"), keys)
-    return body[:_SHOWN_CHARS].decode("utf-8", errors="backslashreplace")
+    from forebay.ingest.seal import cut
+
+    body = opened_body(record, keys)
+    shown = cut(body) if names.QUARANTINE_KEY_ID in dict(record.headers) else body
+    return shown[:_SHOWN_CHARS].decode("utf-8", errors="backslashreplace")
 
 
-def _opened(record: StoredRecord, key_id: str, keys: Mapping[str, bytes]) -> bytes:
+def opened_body(record: StoredRecord, keys: Mapping[str, bytes]) -> bytes:
+    """The body as it came, with its secrets where it is sealed. Raises `CannotOpen`."""
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    from forebay.ingest.seal import cut
-
+    headers = dict(record.headers)
+    if names.QUARANTINE_KEY_ID not in headers:
+        return record.value
+    key_id = headers[names.QUARANTINE_KEY_ID].decode(errors="replace")
     if key_id not in keys:
         raise CannotOpen(f"sealed with key {key_id!r}, which seal_keys does not have; add it there to read the body")
-    headers = dict(record.headers)
     nonce, bound_to = headers.get(names.QUARANTINE_NONCE, b""), headers.get(names.QUARANTINE_ID, b"")
     try:
-        return cut(AESGCM(keys[key_id]).decrypt(nonce, record.value, bound_to))
+        return AESGCM(keys[key_id]).decrypt(nonce, record.value, bound_to)
     except (InvalidTag, ValueError) as error:
         raise CannotOpen(f"key {key_id!r} of seal_keys is not the one that sealed the body") from error

@@ -19,12 +19,13 @@ from forebay.schemas.codec import Codec, new_codec
 
 from .authenticate import Gate
 from .body import BodyLimits, drain
-from .endpoint import JSON, Endpoint, FormLimits
+from .endpoint import JSON, Endpoint
 from .gaps.gaps import Gaps
 from .health import Health, Live, Ready
 from .metrics import Counters, IngestMetrics
 from .openapi import openapi
 from .outlet import Outlet
+from .reader import FormLimits
 from .refusals import REFUSALS, Refusal
 from .registration import Registration
 from .request import RECEIVE, REQUEST_ID, SENT, PortalRequest, new_request_id, request_id_of

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import structlog
 from falcon.asgi import Response
@@ -14,16 +13,17 @@ from forebay.schemas.codec import Codec
 from .address import address_of
 from .authenticate import Gate, Sender
 from .body import BodyLimits, read
-from .call import recognise, refuse_synchronous
+from .call import refuse_synchronous
 from .errors import Unreadable
-from .form import Form, auth_of, is_deeper, parse
+from .form import Form, auth_of, parse
 from .gaps.gaps import Gaps
 from .metrics import Counters
 from .outlet import Outlet
 from .quarantine import quarantine_record
-from .record import Receipt, record_of
+from .reader import FormLimits, Reader
+from .record import Receipt
 from .request import PortalRequest
-from .seal import Sealer, divide
+from .seal import Sealer
 from .uuid7 import uuid7
 
 log = structlog.get_logger(__name__)
@@ -34,14 +34,6 @@ JSON = "application/json"
 _STATUSES = {"accepted": b"accepted", "spooled": b"accepted", "quarantined": b"quarantined"}
 
 _HELLO = b'{"status":"ok","detail":"Forebay takes the events of Bitrix24 here, by POST"}'
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FormLimits:
-    """How much of a form is read as an event; what is beyond goes to quarantine."""
-
-    max_fields: int
-    max_depth: int
 
 
 class Endpoint:
@@ -63,15 +55,16 @@ class Endpoint:
     ) -> None:
         self.path = path
         self._counters = counters
-        self._gate, self._sealer, self._outlet, self._gaps, self._codec = gate, sealer, outlet, gaps, codec
-        self._body_limits, self._form_limits = body_limits, form_limits
+        self._gate, self._sealer, self._outlet, self._gaps = gate, sealer, outlet, gaps
+        self._body_limits, self._max_fields = body_limits, form_limits.max_fields
+        self._reader = Reader(form_limits, sealer, codec)
         self._clock_ns = clock_ns
 
     async def on_post(self, request: PortalRequest, response: Response, rest: str = "") -> None:
         """Answer only when the event is kept. What goes wrong is answered by the table in app.py."""
         request.counters = self._counters
         body = await read(request, self._body_limits)
-        form = parse(body, self._form_limits.max_fields)
+        form = parse(body, self._max_fields)
         refuse_synchronous(form.fields)
         sender = self._gate.admit(auth_of(form), address_of(rest, request.query_sent))
         receipt = self._receive(request)
@@ -101,27 +94,12 @@ class Endpoint:
 
     async def _kept(self, form: Form, sender: Sender, receipt: Receipt) -> str:
         try:
-            spooled = await self._send(self._outlet.topic, self._seal(form, sender, receipt))
+            spooled = await self._send(self._outlet.topic, self._reader.record(form, sender, receipt))
         except Unreadable as error:
             return await self._quarantine(form, sender, receipt, error.reason, str(error))
         except RecordRefused as error:
             return await self._quarantine(form, sender, receipt, "refused_by_queue", str(error))
         return "spooled" if spooled else "accepted"
-
-    def _seal(self, form: Form, sender: Sender, receipt: Receipt) -> Record:
-        self._check_readable(form)
-        if sender.portal is None:
-            raise Unreadable("no_portal", "auth has neither a domain nor a member_id that can be a portal's")
-        body, secrets = divide(form)
-        sealed = self._sealer.seal(secrets, receipt.id)
-        return record_of(receipt, sender, sender.portal, recognise(form.fields), body, sealed, self._codec)
-
-    def _check_readable(self, form: Form) -> None:
-        limits = self._form_limits
-        if not form.whole:
-            raise Unreadable("max_fields", f"the form has more than {limits.max_fields} fields (setting max_fields)")
-        if is_deeper(form, limits.max_depth):
-            raise Unreadable("max_depth", f"a field is nested more than {limits.max_depth} levels (setting max_depth)")
 
     async def _quarantine(self, form: Form, sender: Sender, receipt: Receipt, reason: str, detail: str) -> str:
         record = quarantine_record(receipt, sender, form.body, reason, detail, self._sealer)

@@ -51,9 +51,6 @@ MEMBER_ID = "forebay_member_id"
 ENDPOINT = "forebay_endpoint"
 TRACEPARENT = "traceparent"
 
-#: The one group that a replayed record is for; other groups finish it unhandled.
-REPLAY_GROUP = "forebay_replay_group"
-
 # Headers of what stands in the parked stream: whose it is (a group, and which of its owners in turn), and what it is.
 PARKED_GROUP = "forebay_parked_group"
 PARKED_GENERATION = "forebay_parked_generation"
@@ -85,9 +82,3 @@ QUARANTINE_AT = "forebay_quarantine_at"
 #: Only where the body is sealed: with which key, and the nonce; the associated data is the quarantine id.
 QUARANTINE_KEY_ID = "forebay_quarantine_key_id"
 QUARANTINE_NONCE = "forebay_quarantine_nonce"
-
-# A resolution: a record with an empty value, in the dead letters' or the quarantine's own stream, that says that the
-# record at (its partition, RESOLVED_OFFSET) was dealt with. A log can't be edited; it can be added to.
-RESOLVED_OFFSET = "forebay_resolved_offset"
-RESOLVED_BY = "forebay_resolved_by"
-RESOLVED_AT = "forebay_resolved_at"

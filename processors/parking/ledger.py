@@ -20,9 +20,11 @@ class Ledger:
     """The sum of a partition's entries, read in their order from a position at which `generation` was in force."""
 
     generation: int = 0
-    #: Orders before this offset of the audit stream were seen by an owner.
+    #: Orders before this offset of the audit stream were obeyed when the last owner began.
     orders: int = 0
     portals: dict[str, Known] = field(default_factory=dict)
+    #: Portal → its own orders before this offset were obeyed; also of portals that are free again.
+    obeyed: dict[str, int] = field(default_factory=dict)
 
     def read_all(self, entries: Iterable[Entry]) -> None:
         """Take the next entries."""
@@ -59,7 +61,7 @@ class Ledger:
         state.last = entry.offset
 
     def _stated(self, portal: str, state: PortalState, position: int) -> None:
-        self.orders = max(self.orders, state.orders)
+        self.obeyed[portal] = max(self.obeyed.get(portal, 0), state.orders)
         if state.is_free:
             self.portals.pop(portal, None)
         else:

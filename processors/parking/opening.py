@@ -63,11 +63,13 @@ async def _with_orders(stream: ParkedStream, number: int, place: Place, claimed_
     start, end = max(place.orders, ledger.orders), (await stream.ends(stream.audit))[number]
     told = {one.order for known in ledger.portals.values() for one in known.state.replays}
     replays = [order for offset in sorted(told) if (order := await stream.order(number, offset)) is not None]
+    found = await stream.orders(number, start, end)
     return Opened(
         generation=ledger.generation,
         claimed_at=claimed_at,
         ledger=ledger,
-        orders=await stream.orders(number, start, end),
+        # Also what was obeyed and is done, so that nothing of it is left but the word that it was obeyed.
+        orders=[order for order in found if order.offset >= ledger.obeyed.get(order.portal, 0)],
         replays={order.offset: order for order in replays},
         next_order=max(start, end),
     )

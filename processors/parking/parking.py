@@ -118,6 +118,8 @@ class Parking:
         for order in known.orders:
             self.obey(order)
         self._lanes.add(self._partition, self.route(early))
+        # Which orders were read is to be seen by the commit, also where there was nothing to do.
+        self._partition.has_news = True
 
     def _inherit(self, portal: ParkedPortal, orders: Mapping[int, Order]) -> None:
         self.portals[portal.portal] = portal

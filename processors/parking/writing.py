@@ -69,14 +69,16 @@ class Writing:
         self._written(portal)
 
     async def _tell(self, portal: ParkedPortal) -> None:
-        order, portal.order, portal.is_dirty = portal.order, None, False
+        portal.is_dirty, told = False, portal.state.orders
         record = entries.statement(portal.portal, portal.state, self._whose, self._stream.now_ms())
         try:
             position = await self._stream.write(record)
         except BaseException:
             portal.is_dirty = True
-            portal.order = order if order is not None else portal.order
             raise
+        # Not before it is kept: a commit that says that an order was obeyed must not be ahead of what it led to.
+        if portal.state.orders == told:
+            portal.order = None
         portal.anchor = position
         self._kept(position)
         self._partition.has_news = True

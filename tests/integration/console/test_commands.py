@@ -109,17 +109,23 @@ def test_dead_letters_are_shown_replayed_and_discarded(forebay: Command) -> None
     would = forebay.rows("dead", "replay", "--all", "--dry-run")
     untouched = forebay.rows("dead", "list")
     forebay.run("dead", "replay", chosen)
-    forebay.run("dead", "discard", "--portal", "two.bitrix24.example", "--error", "no stock")
+    forebay.run("dead", "discard", "--portal", "two.bitrix24.example", "--error", "no stock", "--why", "sold out")
     left = forebay.rows("dead", "list")
 
     assert shown["event"]["data"] == {"FIELDS": {"ID": shown["error"].split()[-1]}}
     assert shown["handler"] == "shop:deal"
     assert "Reject" in shown["error_class"]
     assert "raise Reject" in page
-    assert would == listed == untouched
+    assert [set(row) for row in would] == [{"portal", "partition", "group", "stream", "records"}] * 2
+    assert {row["portal"]: row["records"] for row in would} == {"one.bitrix24.example": 2, "two.bitrix24.example": 1}
+    assert listed == untouched
     assert len(left) == 1
-    (replayed,) = forebay.rows("tail", "--from", "earliest", "--count", "1")
-    assert replayed["id"] == chosen
+    (waiting,) = forebay.rows("parked", "list")
+    assert (waiting["portal"], waiting["records"], waiting["ordered"]) == ("one.bitrix24.example", 1, "replay")
+    assert [(row["what"], row["records"], row["why"]) for row in forebay.rows("audit")] == [
+        ("replay", 1, None),
+        ("discard", 1, "sold out"),
+    ]
 
 
 def test_nothing_is_replayed_without_a_filter(forebay: Command) -> None:
@@ -138,6 +144,7 @@ def test_the_quarantine_is_listed_and_discarded(forebay: Command) -> None:
 
     (listed,) = forebay.rows("quarantine", "list")
     (shown,) = forebay.rows("quarantine", "show", "q-1")
+    assert forebay.run("quarantine", "replay", "--all", "--json", status=1).count("no_portal") == 1
     forebay.run("quarantine", "discard", "--all", "--yes")
 
     assert (listed["id"], listed["error_class"]) == ("q-1", "too_many_fields")
@@ -232,6 +239,16 @@ def run(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
         (["process", "nothing"], 2, "should be MODULE:OBJECT"),
         (["no-such-command"], 2, "No such command"),
         (["dead", "show", "x"], 1, "there is no queue at"),
+        (["dead", "replay"], 2, "--all"),
+        (["quarantine", "replay"], 2, "--all"),
+        (["parked", "list"], 1, "there is no queue at"),
+        (["parked", "list", "--reason", "tired"], 2, "there are failing, flooding, held, replay"),
+        (["parked", "hold"], 2, "say which portals to hold: --portal, as often as you like"),
+        (["parked", "resume", "--all", "--portal", "a.example"], 2, "or --all"),
+        (["parked", "hold", "--all"], 2, "No such option"),
+        (["replay", "--from", "-1h"], 2, "Missing option '--until'"),
+        (["replay", "--from", "-1h", "--until", "-2h"], 2, "--from -1h is not before --until -2h"),
+        (["audit", "--since", "yesterday"], 2, "'yesterday' is no time"),
     ],
 )
 def test_errors_are_a_line_and_a_status(tmp_path: Path, arguments: list[str], status: int, told: str) -> None:

@@ -279,10 +279,11 @@ def test_rights_are_named_one_by_one(secured: Secured, doctor: Doctor, made: Adm
     assert f"topic {topic}: our user may not read it -> {adding} --operation Read --topic {topic}" in failed
     assert f"may not write it -> {adding} --operation Write --topic {names.dead(topic)}" in failed
     assert f"may not read and write it -> {adding} --operation Read --operation Write --topic" in failed
-    assert f"topic {names.quarantine(topic)}: our user may not see it -> {adding}" in failed
+    for unseen in (names.quarantine(topic), names.audit(topic)):
+        assert f"topic {unseen}: our user may not see it -> {adding}" in failed
     assert f"group {topic}: our user may not join it -> {adding} --operation Read --group {topic}" in failed
     assert "its settings can't be seen" in report.told("warn")
-    assert len(failed.splitlines()) == 5
+    assert len(failed.splitlines()) == 6
 
 
 def test_a_user_that_may_do_what_its_side_needs_is_well(
@@ -295,8 +296,10 @@ def test_a_user_that_may_do_what_its_side_needs_is_well(
         secured.allow("carol", ResourceType.TOPIC, stream, AclOperation.WRITE)
     as_ingest = doctor(carol(secured), "--side", "ingest")
     as_worker = doctor(carol(secured), "--side", "process")
-    secured.allow("carol", ResourceType.TOPIC, topic, AclOperation.READ)
-    secured.allow("carol", ResourceType.TOPIC, names.dead(topic), AclOperation.WRITE)
+    for stream in (topic, names.audit(topic), names.parked(topic), names.dead(topic)):
+        secured.allow("carol", ResourceType.TOPIC, stream, AclOperation.READ)
+    for stream in (names.parked(topic), names.dead(topic)):
+        secured.allow("carol", ResourceType.TOPIC, stream, AclOperation.WRITE)
     secured.allow("carol", ResourceType.GROUP, topic, AclOperation.READ)
     as_worker_now = doctor(carol(secured), "--side", "process")
 

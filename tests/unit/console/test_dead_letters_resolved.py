@@ -1,12 +1,20 @@
-from collections.abc import Callable
+"""Which letters are open: those that no order names."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from forebay.console.letters import BOXES, Filter, Letter, letters
-from forebay.console.resolving import Resolver
+from forebay.console.ordering import Orderer
+from forebay.console.orders import count_of, dealt_with
+from forebay.console.planning import Plan
+from forebay.console.resolving import check_places, planned, still_open
+from forebay.processors.parking import orders
+from forebay.processors.parking.orders import Order, What
 from forebay.queues.contract import Record
-from forebay.queues.errors import QueueUnavailable
+from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
 from forebay.schemas.codec import codec
@@ -27,8 +35,22 @@ async def bury(queue: MemoryQueue, *records: Record) -> None:
         await queue.producer().send(names.dead(TOPIC), record)
 
 
-def resolver(queue: MemoryQueue) -> Resolver:
-    return Resolver(producer=queue.producer(), topic=TOPIC, clock=lambda: NOW)
+def orderer(queue: MemoryQueue) -> Orderer:
+    now_ms = round(NOW.timestamp() * 1000)
+    return Orderer(producer=queue.producer(), topic=TOPIC, who="anna@host", why="a test", now_ms=lambda: now_ms)
+
+
+async def planned_of(shown: list[Letter], group: str = "forebay") -> Plan:
+    async def _given() -> AsyncIterator[Letter]:
+        for letter in shown:
+            yield letter
+
+    return await planned(_given(), group)
+
+
+async def order(queue: MemoryQueue, what: What, shown: list[Letter]) -> list[Order]:
+    """Order it for the letters that were shown."""
+    return [one for portal in await planned_of(shown) for one in await orderer(queue).put_all(portal, what)]
 
 
 async def test_a_dead_letter_is_listed_with_all_its_keys(queue: MemoryQueue, event: Event, dead_record: Dead) -> None:
@@ -81,63 +103,142 @@ async def test_filters_choose(
     assert {letter.id for letter in await found(queue, wanted)} == ids
 
 
-async def test_a_replay_sends_the_record_as_it_was_to_the_group_that_gave_it_up(
-    queue: MemoryQueue, event: Event, dead_record: Dead
+@pytest.mark.parametrize("what", [What.REPLAY, What.DISCARD])
+async def test_a_letter_that_an_order_names_is_open_no_more(
+    queue: MemoryQueue, event: Event, dead_record: Dead, what: What
 ) -> None:
-    dead = dead_record(event(7))
-    await bury(queue, dead)
+    await bury(queue, *(dead_record(event(number)) for number in (1, 2, 3)))
 
-    await resolver(queue).replay(await found(queue))
-
-    (again,) = [record for log in queue.logs[TOPIC] for record in log]
-    assert (again.key, again.value) == (dead.key, dead.value)
-    assert again.headers == ((names.CE_ID, b"id-7"), (names.REPLAY_GROUP, b"forebay"))
-    assert again.timestamp_ms == NOW.timestamp() * 1000
-    assert await found(queue) == []
-
-
-async def test_replays_keep_the_order_of_a_portal(queue: MemoryQueue, event: Event, dead_record: Dead) -> None:
-    await bury(queue, *(dead_record(event(number)) for number in range(50)))
-
-    await resolver(queue).replay(await found(queue))
-
-    ids = [codec().decode(record.value).id for log in queue.logs[TOPIC] for record in log]
-    assert ids == [f"id-{number}" for number in range(50)]
-
-
-async def test_what_is_discarded_is_open_no_more_and_nothing_else_happens(
-    queue: MemoryQueue, event: Event, dead_record: Dead
-) -> None:
-    await bury(queue, dead_record(event(1)), dead_record(event(2)))
-
-    await resolver(queue).discard(await found(queue, Filter(ids=("id-1",))))
+    (written,) = await order(queue, what, await found(queue, Filter(ids=("id-1", "id-3"))))
 
     assert [letter.id for letter in await found(queue)] == ["id-2"]
+    assert written.spans == ((0, 1), (2, 3))
     assert not any(queue.logs[TOPIC])
-    mark = next(record for log in queue.logs[names.dead(TOPIC)] for record in log if not record.value)
-    assert dict(mark.headers)[names.RESOLVED_BY] == b"discard"
+
+
+async def test_an_order_about_another_stream_names_no_letter(
+    queue: MemoryQueue, event: Event, dead_record: Dead
+) -> None:
+    await bury(queue, dead_record(event(1)))
+    (one,) = await planned_of(await found(queue))
+
+    for stream in (TOPIC, names.quarantine(TOPIC)):
+        await orderer(queue).put_all(replace(one, stream=stream), What.REPLAY)
+
+    assert [letter.id for letter in await found(queue)] == ["id-1"]
+
+
+async def test_an_order_says_who_why_and_for_which_group(queue: MemoryQueue, event: Event, dead_record: Dead) -> None:
+    await bury(queue, dead_record(event(7)))
+
+    await order(queue, What.REPLAY, await found(queue))
+
+    (kept,) = [orders.read(record) for log in queue.logs[names.audit(TOPIC)] for record in log]
+    assert kept is not None
+    assert (kept.portal, kept.what, kept.stream) == ("one.bitrix24.example", What.REPLAY, names.dead(TOPIC))
+    assert (kept.group, kept.who, kept.why) == ("forebay", "anna@host", "a test")
+    assert kept.at_ms == NOW.timestamp() * 1000
+
+
+async def test_one_order_names_all_letters_of_a_portal_that_a_group_gave_up(
+    queue: MemoryQueue, event: Event, dead_record: Dead
+) -> None:
+    def of_shop(number: int) -> Record:
+        made = dead_record(event(number))
+        headers = tuple((name, b"shop" if name == names.DEAD_GROUP else value) for name, value in made.headers)
+        return Record(key=made.key, value=made.value, timestamp_ms=made.timestamp_ms, headers=headers)
+
+    await bury(queue, *(dead_record(event(number)) for number in range(40)), of_shop(40))
+    await bury(queue, dead_record(event(41, "two.bitrix24.example")))
+
+    written = await order(queue, What.REPLAY, await found(queue))
+
+    assert sorted((one.portal, one.group, count_of(one)) for one in written) == [
+        ("one.bitrix24.example", "forebay", 40),
+        ("one.bitrix24.example", "shop", 1),
+        ("two.bitrix24.example", "forebay", 1),
+    ]
+
+
+async def test_a_letter_behind_those_of_later_events_is_replayed_before_them(
+    queue: MemoryQueue, event: Event, dead_record: Dead
+) -> None:
+    def died(number: int) -> Record:
+        made = dead_record(event(number))
+        place = ((names.DEAD_PARTITION, b"0"), (names.DEAD_OFFSET, b"%d" % number))
+        return Record(key=made.key, value=made.value, timestamp_ms=0, headers=(*made.headers, *place))
+
+    await bury(queue, died(2), died(3), died(1))
+
+    written = await order(queue, What.REPLAY, await found(queue))
+
+    assert [one.spans for one in written] == [((2, 3),), ((0, 2),)]
 
 
 async def test_the_same_event_that_dies_again_is_a_letter_of_its_own(
     queue: MemoryQueue, event: Event, dead_record: Dead
 ) -> None:
     await bury(queue, dead_record(event(1)))
-    await resolver(queue).replay(await found(queue))
+    await order(queue, What.REPLAY, await found(queue))
     await bury(queue, dead_record(event(1)))
 
     assert [letter.id for letter in await found(queue)] == ["id-1"]
 
 
-async def test_a_replay_that_fails_leaves_the_letters_open(queue: MemoryQueue, event: Event, dead_record: Dead) -> None:
+async def test_what_came_since_it_was_planned_is_not_meant(queue: MemoryQueue, event: Event, dead_record: Dead) -> None:
     await bury(queue, dead_record(event(1)))
-    open_letters = await found(queue)
+    shown = await found(queue)
+    await bury(queue, dead_record(event(2)))
+
+    await order(queue, What.DISCARD, shown)
+
+    assert [letter.id for letter in await found(queue)] == ["id-2"]
+
+
+async def test_what_another_operator_has_dealt_with_since_is_left_out(
+    queue: MemoryQueue, event: Event, dead_record: Dead
+) -> None:
+    await bury(queue, *(dead_record(event(number)) for number in (1, 2, 3)))
+    plan = await planned_of(await found(queue))
+    await order(queue, What.DISCARD, await found(queue, Filter(ids=("id-2",))))
+
+    (left,) = await still_open(queue.inspector(), TOPIC, plan)
+    await order(queue, What.DISCARD, await found(queue))
+
+    assert list(left.offsets) == [0, 2]
+    assert await still_open(queue.inspector(), TOPIC, plan) == []
+
+
+async def test_a_letter_that_no_order_can_name_is_refused(queue: MemoryQueue, event: Event, dead_record: Dead) -> None:
+    await bury(queue, dead_record(event(1)))
+    plan = await planned_of(await found(queue))
+
+    check_places(plan, 4)
+    with pytest.raises(QueueError, match="before the partitions became more"):
+        check_places(plan, 3)
+
+
+async def test_an_order_that_is_not_kept_leaves_the_letters_open(
+    queue: MemoryQueue, event: Event, dead_record: Dead
+) -> None:
+    await bury(queue, dead_record(event(1)))
+    shown = await found(queue)
 
     queue.down = True
     with pytest.raises(QueueUnavailable):
-        await resolver(queue).replay(open_letters)
+        await order(queue, What.REPLAY, shown)
     queue.down = False
 
     assert [letter.id for letter in await found(queue)] == ["id-1"]
+
+
+async def test_what_stands_in_the_audit_stream_and_is_no_order_names_nothing(queue: MemoryQueue) -> None:
+    for value in (b"", b"junk", b'{"what": "dance"}', b'{"what": "replay", "stream": 1}'):
+        await queue.producer().send(names.audit(TOPIC), Record(key="a.example", value=value, timestamp_ms=0))
+
+    marks = await dealt_with(queue.inspector(), TOPIC, names.dead(TOPIC), range(4))
+
+    assert marks.latest is None
 
 
 async def test_a_quarantined_call_is_listed_with_its_reason(queue: MemoryQueue) -> None:
@@ -159,11 +260,3 @@ async def test_a_quarantined_call_is_listed_with_its_reason(queue: MemoryQueue) 
         "6000 fields",
         0,
     )
-
-
-async def test_what_came_since_it_was_shown_is_not_meant(queue: MemoryQueue, event: Event, dead_record: Dead) -> None:
-    await bury(queue, dead_record(event(1)))
-    wanted = Filter().exactly(await found(queue))
-    await bury(queue, dead_record(event(2)), dead_record(event(3, portal="two.bitrix24.example")))
-
-    assert [letter.id for letter in await found(queue, wanted)] == ["id-1"]

@@ -1,9 +1,12 @@
 from collections.abc import Callable, Mapping
 
 from forebay.console.lag import lags
+from forebay.processors.parking import entries
+from forebay.processors.parking.state import PortalState
 from forebay.queues.contract import Commit, Record
 from forebay.queues.memory import MemoryQueue
 from forebay.queues.settings import QueueSettings
+from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 
 TOPIC = "bitrix24.events"
@@ -37,7 +40,8 @@ async def test_a_partition_lags_by_its_unfinished_records(
         row["partition"]: row for row in await lags(queue.inspector(), QueueSettings(), None, NOW_MS)
     }
 
-    assert rows[HERE] == {"partition": HERE, "records": 6, "seconds": 56.0, "owner": consumer.name}  # type: ignore[attr-defined]
+    owner = consumer.name  # type: ignore[attr-defined]  # the memory queue's
+    assert rows[HERE] == {"partition": HERE, "records": 6, "seconds": 56.0, "owner": owner, "parked": 0}
     assert [row["records"] for partition, row in rows.items() if partition != HERE] == [0, 0, 0]
 
 
@@ -50,7 +54,27 @@ async def test_a_portal_lags_by_its_own_records(
 
     rows = await lags(queue.inspector(), QueueSettings(), PORTAL, NOW_MS)
 
-    assert rows == [{"portal": PORTAL, "partition": HERE, "records": 5, "seconds": 59.0, "owner": None}]
+    assert rows == [{"portal": PORTAL, "partition": HERE, "records": 5, "seconds": 59.0, "owner": None, "parked": 0}]
+
+
+async def test_parked_records_are_shown_beside_those_that_lag(
+    queue: MemoryQueue, record: Callable[..., Record]
+) -> None:
+    other = next(f"p{number}.example" for number in range(99) if partition_of(f"p{number}.example", 4) == HERE)
+    for portal, count in ((PORTAL, 3), (other, 2)):
+        state = PortalState(records=count, last=9, since_ms=1)
+        statement = entries.statement(portal, state, ("forebay", 1), 1)
+        await queue.producer().send(names.parked(TOPIC), statement)
+
+    assert not queue.group_states[TOPIC, "forebay"].owners, "the group has been there"
+
+    all_of_it = await lags(queue.inspector(), QueueSettings(), None, NOW_MS)
+    (of_portal,) = await lags(queue.inspector(), QueueSettings(), PORTAL, NOW_MS)
+    of_another_group = await lags(queue.inspector(), QueueSettings(group="another"), None, NOW_MS)
+
+    assert {row["partition"]: row["parked"] for row in all_of_it} == {at: 5 if at == HERE else 0 for at in range(4)}
+    assert of_portal["parked"] == 3
+    assert {row["parked"] for row in of_another_group} == {0}
 
 
 async def test_a_group_that_never_came_lags_by_everything(

@@ -290,7 +290,7 @@ def _counts(text: str) -> list[tuple[str, float]]:
 
 async def test_a_fault_of_our_own_is_a_500_that_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async with running() as ingest:
-        monkeypatch.setattr("forebay.ingest.endpoint.recognise", lambda fields: 1 / 0)
+        monkeypatch.setattr("forebay.ingest.reader.recognise", lambda fields: 1 / 0)
 
         answer = await ingest.post()
 

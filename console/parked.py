@@ -1,0 +1,172 @@
+"""`forebay parked`: portals that wait, and what to do with them."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .asking import agreed
+from .errors import FAILED, WrongUsage
+from .invocation import invocation
+
+if TYPE_CHECKING:
+    from forebay.console.following import Following
+    from forebay.console.settings import Settings
+    from forebay.console.standing import Waiting
+
+Portals = Annotated[list[str] | None, typer.Option("--portal", help="this portal; may be said several times")]
+Group = Annotated[str | None, typer.Option(help="of this consumer group; by default the one in the settings")]
+All = Annotated[bool, typer.Option("--all", help="every portal that is parked in the group")]
+Why = Annotated[str, typer.Option(help="the reason, for `forebay audit`")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="don't ask")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="only show which portals are meant")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="until a worker has obeyed")]
+AsJson = Annotated[bool, typer.Option("--json", help="one object a line")]
+
+#: As `state.Reason` has them; that module is not imported for `--help`.
+_REASONS = ("failing", "flooding", "held", "replay")
+
+
+def commands() -> typer.Typer:
+    """The four commands."""
+    group = typer.Typer(no_args_is_help=True)
+
+    @group.command("list")
+    def _list(
+        context: typer.Context,
+        portal: Annotated[str | None, typer.Option(help="only this portal")] = None,
+        group: Annotated[str | None, typer.Option(help="only of this consumer group; by default of all")] = None,
+        reason: Annotated[str | None, typer.Option(help="only those: failing, flooding, held or replay")] = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """List the portals that wait, the longest first: why, for how long, and when they are tried again."""
+        from .holding import list_waiting
+        from .output import show
+        from .reading import portal_key
+        from .running import run
+
+        if reason is not None and reason not in _REASONS:
+            raise WrongUsage(f"--reason: {reason!r} is none; there are {', '.join(_REASONS)}")
+        key = portal_key(portal) if portal else None
+        found = run(list_waiting(invocation(context).settings(), group, key, reason))
+        show([one.row() for one in found], as_json=as_json, nothing="no portal waits")
+
+    @group.command("resume")
+    def _resume(
+        context: typer.Context,
+        portal: Portals = None,
+        everything: All = False,
+        group: Group = None,
+        why: Why = "",
+        wait: Wait = True,
+        yes: Yes = False,
+        dry_run: DryRun = False,
+        as_json: AsJson = False,
+    ) -> None:
+        """Try them again now, with all their tries, whether they are held or wait for their time."""
+        chosen = _chosen(context, "resume", portal or [], everything, group, (as_json, dry_run, yes))
+        _order(context, "resume", chosen, group, why, wait=wait)
+
+    @group.command("hold")
+    def _hold(
+        context: typer.Context,
+        portal: Portals = None,
+        group: Group = None,
+        why: Why = "",
+        wait: Wait = True,
+        yes: Yes = False,
+        dry_run: DryRun = False,
+        as_json: AsJson = False,
+    ) -> None:
+        """Let their events wait until you say `resume`, whether or not they are parked now."""
+        chosen = _chosen(context, "hold", portal or [], False, group, (as_json, dry_run, yes))
+        _order(context, "hold", chosen, group, why, wait=wait)
+
+    @group.command("discard")
+    def _discard(
+        context: typer.Context,
+        portal: Portals = None,
+        everything: All = False,
+        group: Group = None,
+        why: Why = "",
+        wait: Wait = True,
+        yes: Yes = False,
+        dry_run: DryRun = False,
+        as_json: AsJson = False,
+    ) -> None:
+        """Make dead letters of all that waits now, untried; they can be replayed. What comes later is handled."""
+        chosen = _chosen(context, "discard", portal or [], everything, group, (as_json, dry_run, yes))
+        _order(context, "discard", chosen, group, why, wait=wait)
+
+    return group
+
+
+def _chosen(
+    context: typer.Context,
+    what: str,
+    portals: list[str],
+    everything: bool,
+    group: str | None,
+    flags: tuple[bool, bool, bool],
+) -> list[str]:
+    """The keys of the portals that are meant, after they were shown and agreed to; empty when nothing is to be done."""
+    from .holding import list_waiting
+    from .output import note, show
+    from .reading import portal_key
+    from .running import run
+
+    if bool(portals) is everything:
+        also = "" if what == "hold" else ", or --all"
+        raise WrongUsage(f"say which portals to {what}: --portal, as often as you like{also}")
+    settings = _settings(context, group)
+    found = run(list_waiting(settings, settings.group))
+    keys = list(dict.fromkeys(map(portal_key, portals))) or [one.portal for one in found]
+    meant = [one for one in found if one.portal in keys]
+    as_json, dry_run, yes = flags
+    show([one.row() for one in meant], as_json=as_json, nothing=f"none of them waits in group {settings.group}")
+    if what != "hold":
+        keys = _only_waiting(keys, meant, settings.group)
+    elif absent := [key for key in keys if key not in {one.portal for one in meant}]:
+        note(f"not parked now, so what comes next will wait: {', '.join(absent)}")
+    if not keys or dry_run or not agreed(f"{what} {len(keys)} of group {settings.group}?", yes=yes):
+        return []
+    return keys
+
+
+def _only_waiting(keys: list[str], meant: "list[Waiting]", group: str) -> list[str]:
+    from .output import note
+
+    waiting = [one.portal for one in meant]
+    if absent := [key for key in keys if key not in waiting]:
+        note(f"not parked in group {group}, and left alone: {', '.join(absent)}")
+        if not waiting:
+            raise typer.Exit(FAILED)
+    return [key for key in keys if key in waiting]
+
+
+def _order(context: typer.Context, what: str, portals: list[str], group: str | None, why: str, *, wait: bool) -> None:
+    from forebay.processors.parking.orders import What
+
+    from .holding import order
+    from .running import run
+
+    if not portals:
+        return
+    following = run(order(_settings(context, group), What(what), portals, why, wait=wait))
+    _tell(what, len(portals), following, wait=wait)
+
+
+def _tell(what: str, count: int, following: "Following", *, wait: bool) -> None:
+    from .output import note
+    from .planning import counted
+
+    note(f"{what}: ordered for {counted(count, 'portal')}, obeyed for {count - following.open}")
+    if nobody := following.without_worker:
+        partitions = ", ".join(str(partition) for _, partition in nobody)
+        note(f"no worker of group {nobody[0][0]} has partitions {partitions}: it is obeyed when one starts")
+    elif following.open and wait:
+        note("no worker has said yet that it obeyed; forebay parked list shows it: look at the workers' log")
+        raise typer.Exit(FAILED)
+
+
+def _settings(context: typer.Context, group: str | None) -> "Settings":
+    return invocation(context).settings(group=group)

@@ -1,0 +1,167 @@
+"""A replay from its plan to its end: it is ordered portal by portal, and followed until the workers have handled it."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+from forebay.processors.dead_letters import place_of
+from forebay.processors.parking.orders import Order, What
+from forebay.queues.contract import Inspector, Queue
+from forebay.schemas import names
+
+from .following import Following
+from .operators import who
+from .ordering import Meanwhile, Orderer, Pace, Stop, order_all
+from .output import clean, note
+from .planning import Plan, Planned, count_in, counted
+from .progress import Told, progress
+from .reading import between
+
+#: How often it is looked how far the workers are: as often as they tell it.
+_LOOK_S = 1.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Replay:
+    """What was ordered, what was not, and what became of it."""
+
+    plan: Plan
+    following: Following
+    ordered: list[Planned] = field(default_factory=list)
+    #: Of the handled ones: those that are dead letters again.
+    died: int = 0
+    is_stopped: bool = False
+
+    @property
+    def left(self) -> Plan:
+        """What was not ordered: it goes from the first to the last."""
+        return self.plan[len(self.ordered) :]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether all was ordered, and nothing that was handled failed again."""
+        return not (self.left or self.following.stuck or self.died)
+
+    def take(self, planned: Planned, orders: list[Order]) -> None:
+        """A portal was ordered."""
+        self.ordered.append(planned)
+        self.following.add(orders, planned.partition)
+
+    def told(self) -> Iterator[str]:
+        """What a person should know at the end, a sentence each."""
+        ordered, following = count_in(self.ordered), self.following
+        yield f"{following.done:,} of {counted(ordered, 'record')} of {counted(len(self.ordered), 'portal')} handled"
+        if self.left:
+            left = f"{counted(count_in(self.left), 'record')} of {counted(len(self.left), 'portal')}"
+            yield f"stopped: {left} not ordered; run the same again, and it goes on with these"
+        if self.died:
+            yield f"{counted(self.died, 'event')} died again: forebay dead list"
+        if following.stuck:
+            stuck = f"{counted(len(following.stuck), 'portal')} failed again or {_are(len(following.stuck))} held"
+            yield f"{stuck}, and will be done in their time: forebay parked list"
+        for group, partitions in _by_group(following.without_worker).items():
+            yield f"no worker of group {group} has partitions {partitions}: what is ordered there waits for one"
+        if self.is_stopped and following.open and not self.left:
+            yield "all is ordered: the workers go on with it"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _by_group(places: list[tuple[str, int]]) -> dict[str, str]:
+    found: dict[str, list[str]] = {}
+    for group, partition in places:
+        found.setdefault(group, []).append(str(partition))
+    return {group: ", ".join(numbers) for group, numbers in found.items()}
+
+
+@asynccontextmanager
+async def orderer(queue: Queue, topic: str, why: str) -> AsyncIterator[Orderer]:
+    """One who orders in the name of whoever runs this."""
+    producer = queue.producer()
+    try:
+        yield Orderer(producer=producer, topic=topic, who=who(), why=why)
+    finally:
+        await producer.close()
+
+
+async def follow(
+    result: Replay, given: Orderer, pace: Pace, told: Told, since: Mapping[int, int] | None = None
+) -> None:
+    """Order what is planned and follow it until it is done, or nothing comes of waiting, or it is to stop.
+
+    What orders name that stand in the audit stream since these offsets (None: since ever) is left out.
+    """
+    following = result.following
+    meanwhile = Meanwhile(inspector=following.inspector, topic=given.topic, since=dict(since or {}))
+    letters = await _ends(following.inspector, names.dead(given.topic))
+    ordering = asyncio.create_task(order_all(result.plan, What.REPLAY, given, pace, meanwhile, result.take))
+    try:
+        while not await _is_over(result, ordering, pace.stop):
+            told(following.done)
+            if ordering.done():
+                await pace.stop.within(_LOOK_S)
+        told(following.done)
+        result.is_stopped = pace.stop.is_asked
+    finally:
+        # Whatever ended it, a portal that is being ordered is ordered whole.
+        pace.stop.ask()
+        await ordering
+    result.died = await _died(following.inspector, given.topic, letters, result.ordered)
+
+
+async def _is_over(result: Replay, ordering: "asyncio.Task[None]", stop: Stop) -> bool:
+    """Look how it stands: whether there is nothing to be ordered any more, and nothing to be waited for."""
+    await asyncio.wait([ordering], timeout=None if stop.is_asked else _LOOK_S)
+    is_all = ordering.done()
+    await result.following.look()
+    return is_all and (stop.is_asked or bool(result.left) or result.following.is_over)
+
+
+async def carry_out(
+    queue: Queue,
+    inspector: Inspector,
+    topic: str,
+    plan: Plan,
+    rate: float | None,
+    why: str,
+    since: Mapping[int, int] | None = None,
+) -> bool:
+    """Replay the plan, tell how far it is and how it ended. Whether all is well."""
+    stop, result = Stop(), Replay(plan=plan, following=Following(inspector=inspector, topic=topic))
+    try:
+        with _ended_by_ctrl_c(stop), progress("replay", count_in(plan), sys.stderr) as told:
+            async with orderer(queue, topic, why) as given:
+                await follow(result, given, Pace(rate=rate, stop=stop), told, since)
+    finally:
+        # Also after an error a person wants to know how far it came.
+        for sentence in result.told():
+            note(clean(sentence))
+    return result.is_clean
+
+
+@contextmanager
+def _ended_by_ctrl_c(stop: Stop) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, stop.ask)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+async def _ends(inspector: Inspector, stream: str) -> dict[int, int]:
+    return {partition: bounds.end for partition, bounds in (await inspector.bounds(stream)).items()}
+
+
+async def _died(inspector: Inspector, topic: str, since: dict[int, int], ordered: list[Planned]) -> int:
+    """How many of the records were given up again."""
+    died, ends = set(), await _ends(inspector, names.dead(topic))
+    for partition in {planned.partition for planned in ordered}:
+        async for record in between(inspector, names.dead(topic), partition, since[partition], ends[partition]):
+            died.add((partition, record.key, place_of(record)[2]))
+    return sum((one.partition, one.portal, place) in died for one in ordered if died for place in one.places)

@@ -1,0 +1,32 @@
+"""`forebay audit`: what operators did."""
+
+from typing import Annotated
+
+import typer
+
+from .invocation import invocation
+
+
+def audit(
+    context: typer.Context,
+    portal: Annotated[str | None, typer.Option(help="only about this portal")] = None,
+    since: Annotated[str | None, typer.Option(help="only from this time on (ISO 8601, or -2h)")] = None,
+    until: Annotated[str | None, typer.Option(help="only from before this time")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one object a line")] = False,
+) -> None:
+    """What operators did with parked portals, dead letters and quarantined calls: who, when and why."""
+    from .orders import trail
+    from .output import show
+    from .reading import inspected, opened, portal_key
+    from .running import run
+    from .times import parse_time, utc_now
+
+    settings, now = invocation(context).settings(), utc_now()
+    key = portal_key(portal) if portal else None
+    bounds = (parse_time(since, now) if since else None, parse_time(until, now) if until else None)
+
+    async def _rows() -> list[dict[str, object]]:
+        async with opened(settings) as queue, inspected(queue) as inspector:
+            return await trail(inspector, settings.topic, key, *bounds)
+
+    show(run(_rows()), as_json=as_json, nothing="nobody did anything")

@@ -1,0 +1,338 @@
+"""What commands read of parked portals: from a group's note, the parked stream and the orders."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from forebay.console.following import Following
+from forebay.console.ordering import Orderer
+from forebay.console.orders import trail
+from forebay.console.planning import Planned
+from forebay.console.standing import Standing, ends_of
+from forebay.console.times import from_ms
+from forebay.processors.notes import Place, encode_note
+from forebay.processors.parking import entries
+from forebay.processors.parking.orders import Order, What
+from forebay.processors.parking.state import PortalState, Reason, Replaying
+from forebay.queues.contract import GroupState, PlacedRecord, Record
+from forebay.queues.memory import MemoryQueue
+from forebay.schemas import names
+from forebay.schemas.portal import partition_of
+
+TOPIC, GROUP = "bitrix24.events", "forebay"
+A = "a.example"
+HERE = partition_of(A, 4)
+#: Another portal of the same partition.
+B = next(f"b{number}.example" for number in range(99) if partition_of(f"b{number}.example", 4) == HERE)
+
+
+@dataclass(kw_only=True)
+class Worker:
+    """What a partition's owner writes, by hand."""
+
+    queue: MemoryQueue
+    generation: int = 1
+    place: Place = field(default_factory=Place)
+    owner: str | None = "worker-1"
+    spilled: dict[str, int] = field(default_factory=dict)
+
+    async def put(self, record: Record) -> int:
+        return (await self.queue.producer().send(names.parked(TOPIC), record)).offset
+
+    async def claim(self) -> None:
+        await self.put(entries.claim(A, (GROUP, self.generation), 0, 1))
+
+    async def spill(self, portal: str, offset: int) -> None:
+        own = PlacedRecord(
+            key=portal, value=b"x", timestamp_ms=5, headers=(), stream=TOPIC, partition=HERE, offset=offset
+        )
+        after = self.spilled.get(portal, -1)
+        await self.put(entries.spill(own, (GROUP, self.generation), after, 1000 + offset))
+        self.spilled[portal] = offset
+
+    async def tell(self, portal: str, **state: Any) -> None:
+        await self.put(entries.statement(portal, PortalState(**state), (GROUP, self.generation), 1))
+
+    @property
+    def committed(self) -> GroupState:
+        return GroupState(offset=10, note=encode_note(10, [], 1000, self.place), owner=self.owner)
+
+
+@pytest.fixture
+def worker(queue: MemoryQueue) -> Worker:
+    return Worker(queue=queue)
+
+
+def orderer(queue: MemoryQueue, who: str = "anna@host", at_ms: int = 7) -> Orderer:
+    return Orderer(producer=queue.producer(), topic=TOPIC, who=who, why="a test", now_ms=lambda: at_ms)
+
+
+async def order(queue: MemoryQueue, what: What, portal: str = A, group: str = GROUP) -> Order:
+    return await orderer(queue).put(portal, what, group, HERE)
+
+
+async def replay(queue: MemoryQueue, *offsets: int, portal: str = A) -> Order:
+    planned = Planned(portal=portal, partition=HERE, group=GROUP, stream=names.dead(TOPIC))
+    for offset in offsets:
+        planned.add(offset, offset)
+    (written,) = await orderer(queue).put_all(planned, What.REPLAY)
+    return written
+
+
+async def look(standing: Standing, worker: Worker, state: GroupState | None = None) -> None:
+    inspector = worker.queue.inspector()
+    await standing.look(inspector, state or worker.committed, await ends_of(inspector, TOPIC))
+
+
+async def standing(worker: Worker, group: str = GROUP) -> Standing:
+    made = Standing(topic=TOPIC, group=group, partition=HERE)
+    await look(made, worker)
+    return made
+
+
+async def rows(worker: Worker) -> dict[str, dict[str, object]]:
+    return {str(row["portal"]): row for row in [one.row() for one in (await standing(worker)).waiting()]}
+
+
+async def test_a_row_has_all_that_is_known(worker: Worker) -> None:
+    await worker.tell(
+        A,
+        reason=Reason.FAILING,
+        records=3,
+        last=9,
+        since_ms=1_772_366_400_000,
+        due_ms=1_772_366_415_000,
+        attempts=6,
+        error="no stock",
+        error_class="shop.NoStock",
+    )
+
+    assert (await rows(worker))[A] == {
+        "portal": A,
+        "partition": HERE,
+        "group": GROUP,
+        "reason": "failing",
+        "records": 3,
+        "since": "2026-03-01T12:00:00Z",
+        "next_due": "2026-03-01T12:00:15Z",
+        "attempts": 6,
+        "error": "no stock",
+        "error_class": "shop.NoStock",
+        "held": False,
+        "ordered": None,
+    }
+
+
+async def test_a_held_portal_has_no_next_time(worker: Worker) -> None:
+    await worker.tell(A, is_held=True, due_ms=1_772_366_415_000)
+
+    row = (await rows(worker))[A]
+
+    assert (row["held"], row["next_due"]) == (True, None)
+
+
+async def test_it_reads_from_where_the_note_says(worker: Worker) -> None:
+    await worker.tell(A, records=3, last=9)
+    await worker.claim()
+    await worker.tell(B, records=2, last=9)
+    worker.place = Place(generation=1, position=1, in_force=1)
+
+    assert (await rows(worker)).keys() == {B}
+
+
+async def test_a_note_that_can_not_be_read_lets_everything_be_read(worker: Worker) -> None:
+    await worker.tell(A, records=3, last=9)
+    made = Standing(topic=TOPIC, group=GROUP, partition=HERE)
+
+    await look(made, worker, GroupState(offset=10, note=b"junk", owner=None))
+
+    assert [one.records for one in made.waiting()] == [3]
+
+
+async def test_a_later_look_goes_on_from_there(worker: Worker) -> None:
+    await worker.spill(A, 4)
+    made = await standing(worker)
+    before = [one.records for one in made.waiting()]
+    await worker.spill(A, 5)
+    await worker.spill(B, 6)
+
+    await look(made, worker)
+    middle = {one.portal: one.records for one in made.waiting()}
+    await worker.tell(A)
+    await look(made, worker)
+
+    assert before == [1]
+    assert middle == {A: 2, B: 1}
+    assert [one.portal for one in made.waiting()] == [B]
+
+
+@pytest.mark.parametrize("what", [What.HOLD, What.RESUME, What.DISCARD])
+async def test_an_order_is_listed_until_a_worker_says_that_it_obeyed(worker: Worker, what: What) -> None:
+    await worker.tell(A, records=1, last=9)
+    order_a, order_b = await order(worker.queue, what), await order(worker.queue, what, B)
+    before = await rows(worker)
+    await worker.tell(A, records=1, last=9, orders=order_a.offset + 1)
+    told = await rows(worker)
+    worker.place = Place(orders=order_b.offset + 1)
+    committed = await rows(worker)
+
+    assert (before[A]["ordered"], before[B]["ordered"], before[B]["reason"]) == (what, what, None)
+    assert (told[A]["ordered"], told[B]["ordered"]) == (None, what)
+    assert committed.keys() == {A}
+
+
+async def test_an_order_for_which_there_was_nothing_to_do_is_obeyed_when_the_commit_says_so(worker: Worker) -> None:
+    made = await standing(worker)
+    resumed = await order(worker.queue, What.RESUME)
+    await look(made, worker)
+    before = [one.portal for one in made.waiting()]
+
+    worker.place = Place(orders=resumed.offset + 1)
+    await look(made, worker)
+
+    assert before == [A]
+    assert made.waiting() == []
+
+
+async def test_an_order_that_freed_its_portal_is_obeyed(worker: Worker) -> None:
+    await worker.tell(A, records=1, last=9)
+    resumed = await order(worker.queue, What.RESUME)
+    await worker.tell(A, orders=resumed.offset + 1)
+
+    assert await rows(worker) == {}
+
+
+async def test_what_is_replayed_counts_as_waiting(worker: Worker) -> None:
+    begun = await replay(worker.queue, 1, 2, 3, 4, 5)
+    await worker.tell(A, records=2, last=9, orders=begun.offset + 1, replays=[Replaying(order=begun.offset, done=3)])
+    to_come = await replay(worker.queue, 8, 9)
+    worker.place = Place(orders=begun.offset + 1)
+
+    row = (await rows(worker))[A]
+
+    assert to_come.offset > begun.offset
+    assert (row["records"], row["ordered"]) == (2 + 2 + 2, "replay")
+
+
+async def test_what_only_marks_letters_is_nothing_that_waits(worker: Worker) -> None:
+    planned = Planned(portal=A, partition=HERE, group=GROUP, stream=names.dead(TOPIC))
+    planned.add(1, 1)
+    await orderer(worker.queue).put_all(planned, What.DISCARD)
+    await order(worker.queue, What.HOLD, group="another")
+
+    assert await rows(worker) == {}
+
+
+async def test_portals_are_chosen_by_name_and_reason(worker: Worker) -> None:
+    await worker.tell(A, records=1, last=9, reason=Reason.FLOODING)
+    await worker.tell(B, records=1, last=9)
+    made = await standing(worker)
+
+    assert [one.portal for one in made.waiting(portal=B)] == [B]
+    assert [one.portal for one in made.waiting(reason="flooding")] == [A]
+    assert made.waiting(portal="nobody.example") == []
+    assert (await standing(worker, group="another")).waiting() == []
+
+
+class Groups:
+    """The inspector of a queue in which the group stands as the worker says."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker, self._inspector = worker, worker.queue.inspector()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        found: Callable[..., Any] = getattr(self._inspector, name)
+        return found
+
+    async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
+        return {GROUP: {HERE: self._worker.committed}}
+
+
+def following(worker: Worker, *orders: Order) -> Following:
+    made = Following(inspector=Groups(worker), topic=TOPIC)
+    made.add(orders, HERE)
+    return made
+
+
+async def test_a_replay_is_followed_to_its_end(worker: Worker) -> None:
+    given = await replay(worker.queue, 1, 2, 3)
+    followed, done = following(worker, given), []
+
+    for state in (None, {"orders": 1, "replays": [Replaying(order=0, done=2)]}, {"orders": 1}):
+        if state is not None:
+            await worker.tell(A, **state)
+        await followed.look()
+        done.append((followed.done, followed.is_over))
+
+    assert done == [(0, False), (2, False), (3, True)]
+
+
+@pytest.mark.parametrize("trouble", [{"due_ms": 99}, {"is_held": True}])
+async def test_a_portal_that_fails_again_or_is_held_is_not_waited_for(worker: Worker, trouble: dict[str, Any]) -> None:
+    given, other = await replay(worker.queue, 1, 2), await replay(worker.queue, 3, portal=B)
+    followed = following(worker, given, other)
+    await worker.tell(A, orders=1, replays=[Replaying(order=0, done=1)], **trouble)
+
+    await followed.look()
+    before = followed.is_over
+    await worker.tell(B, orders=2)
+    await followed.look()
+
+    assert not before
+    assert followed.is_over
+    assert followed.stuck == {A}
+    assert followed.done == 2
+
+
+async def test_nobody_is_waited_for_who_is_not_there(worker: Worker) -> None:
+    worker.owner = None
+    followed = following(worker, await replay(worker.queue, 1, 2))
+
+    await followed.look()
+
+    assert followed.is_over
+    assert followed.without_worker == [(GROUP, HERE)]
+
+
+async def test_a_worker_that_goes_may_come_back(worker: Worker) -> None:
+    followed = following(worker, await replay(worker.queue, 1, 2))
+    await followed.look()
+    worker.owner = None
+
+    looks = 0
+    while not followed.is_over:
+        await followed.look()
+        looks += 1
+
+    assert looks == 15
+
+
+async def test_the_trail_tells_who_did_what_when_and_why(worker: Worker) -> None:
+    other = next(f"c{number}.example" for number in range(99) if partition_of(f"c{number}.example", 4) != HERE)
+    await orderer(worker.queue, "boris@host", at_ms=3000).put(other, What.HOLD, GROUP, partition_of(other, 4))
+    await order(worker.queue, What.RESUME)
+    await replay(worker.queue, 1, 2, 5)
+
+    shown = await trail(worker.queue.inspector(), TOPIC, None, None, None)
+    of_portal = await trail(worker.queue.inspector(), TOPIC, other, None, None)
+    since = await trail(worker.queue.inspector(), TOPIC, None, from_ms(8), None)
+    before = await trail(worker.queue.inspector(), TOPIC, None, from_ms(7), from_ms(3000))
+
+    assert shown[1] == {
+        "at": "1970-01-01T00:00:00.007000Z",
+        "who": "anna@host",
+        "what": "replay",
+        "portal": A,
+        "group": GROUP,
+        "stream": names.dead(TOPIC),
+        "records": 3,
+        "why": "a test",
+        "partition": HERE,
+        "offset": 1,
+    }
+    assert [(row["what"], row["records"]) for row in shown] == [("resume", None), ("replay", 3), ("hold", None)]
+    assert [row["who"] for row in of_portal] == ["boris@host"]
+    assert [row["what"] for row in since] == ["hold"]
+    assert [row["what"] for row in before] == ["resume", "replay"]

@@ -1,0 +1,136 @@
+"""An order is obeyed once, whenever the worker that obeys it dies."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from forebay.processors.held import Held
+from forebay.processors.notes import Note, Place
+from forebay.processors.parking import entries
+from forebay.processors.parking.opening import Opened, opened
+from forebay.processors.parking.orders import Order, What, written
+from forebay.processors.parking.portal import ParkedPortal
+from forebay.processors.parking.state import PortalState
+from forebay.processors.parking.stream import ParkedStream
+from forebay.processors.parking.writing import Writing
+from forebay.processors.partitions import Partition
+from forebay.queues.contract import Record
+from forebay.queues.memory import MemoryQueue
+from forebay.schemas import names
+
+TOPIC, GROUP = "events", "shop"
+A, B = "a.example", "b.example"
+
+
+@pytest.fixture
+async def queue() -> MemoryQueue:
+    queue = MemoryQueue()
+    await queue.ensure(names.streams(TOPIC), 1)
+    return queue
+
+
+def stream(queue: MemoryQueue) -> ParkedStream:
+    return ParkedStream(queue.producer(), queue.inspector(), TOPIC, GROUP, now=lambda: 1.0)
+
+
+async def order(queue: MemoryQueue, portal: str, what: What = What.HOLD) -> int:
+    made = Order(portal=portal, what=what, stream=names.parked(TOPIC), group=GROUP, who="", why="", at_ms=0)
+    return (await queue.producer().send(names.audit(TOPIC), written(made))).offset
+
+
+async def tell(queue: MemoryQueue, portal: str, **state: Any) -> None:
+    await stream(queue).write(entries.statement(portal, PortalState(**state), (GROUP, 1), 1))
+
+
+async def begun(queue: MemoryQueue, place: Place) -> Opened:
+    async def commit(generation: int) -> None:
+        """Nobody else is there."""
+
+    return await opened(stream(queue), 0, place, commit)
+
+
+async def test_an_order_is_not_passed_over_since_another_portal_knows_a_later_one(queue: MemoryQueue) -> None:
+    await order(queue, A)
+    later = await order(queue, B)
+    await tell(queue, B, is_held=True, orders=later + 1)
+
+    found = await begun(queue, Place(generation=1))
+
+    assert [one.portal for one in found.orders] == [A]
+    assert found.next_order == 2
+
+
+async def test_an_order_that_is_done_is_not_obeyed_again(queue: MemoryQueue) -> None:
+    given = await order(queue, A, What.RESUME)
+    await tell(queue, A, records=1, last=3)
+    await tell(queue, A, orders=given + 1)
+
+    found = await begun(queue, Place(generation=1))
+
+    assert found.orders == []
+    assert found.ledger.portals == {}
+
+
+async def test_without_a_note_the_claims_tell_which_orders_were_obeyed(queue: MemoryQueue) -> None:
+    given = await order(queue, A)
+    await stream(queue).claim(0, 1, given + 1)
+    await order(queue, B)
+
+    found = await begun(queue, Place())
+
+    assert [one.portal for one in found.orders] == [B]
+
+
+class Slow:
+    """A parked stream that keeps nothing before it is told to."""
+
+    group = GROUP
+
+    def __init__(self) -> None:
+        self.kept: list[asyncio.Future[int]] = []
+
+    def now_ms(self) -> int:
+        return 1
+
+    async def write(self, record: Record) -> int:
+        self.kept.append(asyncio.get_running_loop().create_future())
+        return await self.kept[-1]
+
+
+def writing_into(slow: Slow) -> Writing:
+    return Writing(Partition(0, 0, Note()), cast(ParkedStream, slow), Held(10, 10), lambda portal: None)
+
+
+async def test_a_commit_says_that_an_order_was_obeyed_only_when_that_is_kept() -> None:
+    slow, portal = Slow(), ParkedPortal(A, PortalState(is_held=True, orders=8))
+    portal.is_dirty, portal.order = True, 7
+
+    writing_into(slow).begin(portal)
+    await asyncio.sleep(0)
+    on_its_way = portal.order
+    slow.kept[0].set_result(0)
+    while portal.writer is not None:
+        await asyncio.sleep(0)
+
+    assert on_its_way == 7
+    assert portal.order is None
+
+
+async def test_an_order_that_comes_while_another_is_written_down_is_not_forgotten() -> None:
+    slow, portal = Slow(), ParkedPortal(A, PortalState(is_held=True, orders=8))
+    portal.is_dirty, portal.order = True, 7
+
+    writing_into(slow).begin(portal)
+    await asyncio.sleep(0)
+    portal.state.orders, portal.is_dirty = 12, True
+    slow.kept[0].set_result(0)
+    while len(slow.kept) < 2:
+        await asyncio.sleep(0)
+    between = portal.order
+    slow.kept[1].set_result(1)
+    while portal.writer is not None:
+        await asyncio.sleep(0)
+
+    assert between == 7
+    assert portal.order is None
