@@ -13,6 +13,7 @@ from forebay.queues.settings import QueueSettings
 #: Scheme → our module, what it imports, and the extra that brings it.
 _SYSTEMS = {
     "sqlite": ("forebay.queues.sql.queue", "sqlalchemy", None),
+    "postgresql": ("forebay.queues.sql.queue", "psycopg", "postgresql"),
     "memory": ("forebay.queues.memory", None, None),
     "kafka": ("forebay.queues.kafka.queue", "confluent_kafka", None),
 }

@@ -24,7 +24,7 @@ class ConnectionThread:
     """Does one call after the other, in their order. Starts and connects when first used.
 
     It connects anew after every error of the database: what a connection that failed still knows is not to be trusted;
-    and when the database's file was deleted or replaced.
+    and when the connection leads nowhere any more (the file was deleted or replaced, the server is gone).
     """
 
     def __init__(self, database: Database, name: str) -> None:
@@ -59,7 +59,7 @@ class ConnectionThread:
         """
         try:
             yield self._current()
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, OSError, *self._database.errors) as error:
             self._disconnect()
             raise QueueUnavailable(self._database.remedy(error)) from error
 
@@ -105,14 +105,15 @@ class ConnectionThread:
         try:
             check_version(connection, self._database.name)
         except BaseException:
-            connection.close()
+            with suppress(SQLAlchemyError, *self._database.errors):
+                connection.close()
             raise
         return connection
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(SQLAlchemyError):
+            with suppress(SQLAlchemyError, *self._database.errors):
                 connection.close()
 
 

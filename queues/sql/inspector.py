@@ -1,6 +1,7 @@
 """Looking at the queue from outside of any group."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from functools import partial
 
 from sqlalchemy import Connection, and_, select
@@ -8,7 +9,6 @@ from sqlalchemy import Connection, and_, select
 from forebay.queues.contract import Bounds, GroupState, StoredRecord
 
 from .connection_thread import ConnectionThread
-from .consumer import wall_ms
 from .database import Database
 from .reader import read
 from .schema import find
@@ -40,7 +40,7 @@ class SqlInspector:
 
     async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
         """As in the contract."""
-        return await self._thread.run(partial(_groups, stream=stream))
+        return await self._thread.run(partial(_groups, stream=stream, now_ms=self._database.now_ms))
 
     async def close(self) -> None:
         """As in the contract."""
@@ -63,10 +63,12 @@ def _offset_at(connection: Connection, stream: str, number: int, timestamp_ms: i
     return int(end if first is None else first)
 
 
-def _groups(connection: Connection, stream: str) -> dict[str, dict[int, GroupState]]:
+def _groups(
+    connection: Connection, stream: str, now_ms: Callable[[Connection], int]
+) -> dict[str, dict[int, GroupState]]:
     found: dict[str, dict[int, GroupState]] = defaultdict(dict)
-    now_ms = wall_ms()
+    now = now_ms(connection)
     for row in connection.execute(select(claim).where(claim.c.stream == find(connection, stream).id)):
-        owner = row.owner if row.expires_at > now_ms else None
+        owner = row.owner if row.expires_at > now else None
         found[row.group][row.partition] = GroupState(offset=row.offset, note=bytes(row.note), owner=owner)
     return dict(found)

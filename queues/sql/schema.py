@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, select
 
 from forebay.queues.errors import QueueError, UnknownStream
 
-from .database import Place
+from .database import Database, Place
 from .tables import VERSION, meta, metadata, partition, stream
 
 
@@ -71,11 +71,13 @@ def _missing_streams(existing: Iterable[Stream], names: Iterable[str], partition
     return [f"stream {name} with {partitions} partitions" for name in dict.fromkeys(names) if name not in there]
 
 
-def make(connection: Connection, names: Iterable[str], partitions: int) -> list[str]:
+def make(database: Database, connection: Connection, names: Iterable[str], partitions: int) -> list[str]:
     """Make what is missing, inside the caller's transaction."""
     names = list(names)
     made = missing(connection, names, partitions)
-    metadata.create_all(connection)
+    if _missing_tables(inspect(connection).get_table_names()):
+        metadata.create_all(connection)
+        database.tune(connection)
     if connection.execute(select(meta.c.name)).first() is None:
         connection.execute(meta.insert(), [{"name": "version", "value": VERSION}, {"name": "checks", "value": 0}])
     there = {found.name for found in _existing(connection)}

@@ -2,14 +2,19 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 
 from forebay.queues.contract import Commit, Producer, Queue
-from forebay.queues.sql.consumer import SqlConsumer, wall_ms
+from forebay.queues.sql.consumer import SqlConsumer
 from forebay.queues.sql.retention import Retention
 from forebay.queues.sql.sqlite import SqliteDatabase
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record, send_all
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 async def _start_of(queue: Queue, partition: int, until: Callable[[int], bool]) -> int:
