@@ -29,6 +29,7 @@ class ConnectionThread:
 
     def __init__(self, database: Database, name: str) -> None:
         self._database, self._name = database, name
+        self._errors: tuple[type[Exception], ...] = (SQLAlchemyError, OSError, *database.errors)
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
@@ -59,7 +60,7 @@ class ConnectionThread:
         """
         try:
             yield self._current()
-        except (SQLAlchemyError, OSError, *self._database.errors) as error:
+        except self._errors as error:
             self._disconnect()
             raise QueueUnavailable(self._database.remedy(error)) from error
 
@@ -105,7 +106,7 @@ class ConnectionThread:
         try:
             check_version(connection, self._database.name)
         except BaseException:
-            with suppress(SQLAlchemyError, *self._database.errors):
+            with suppress(*self._errors):
                 connection.close()
             raise
         return connection
@@ -113,7 +114,7 @@ class ConnectionThread:
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(SQLAlchemyError, *self._database.errors):
+            with suppress(*self._errors):
                 connection.close()
 
 

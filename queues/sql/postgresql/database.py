@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, cast
+from typing import Any, LiteralString, cast
 
 import psycopg
 from sqlalchemy import Connection, NullPool, create_engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from forebay.queues.findings import Finding
 
@@ -62,7 +61,7 @@ class PostgresqlDatabase:
     def tune(self, connection: Connection) -> None:
         """As in the protocol."""
         for statement in statements.TUNE:
-            connection.exec_driver_sql(statement)
+            _opened(connection).execute(statement)
 
     def connect(self) -> Connection:
         """As in the protocol."""
@@ -85,22 +84,24 @@ class PostgresqlDatabase:
     @contextmanager
     def writing(self, connection: Connection, *, alone: str = "", beside: str = "") -> Iterator[None]:
         """As in the protocol."""
-        connection.exec_driver_sql("BEGIN")
+        opened = _opened(connection)
+        opened.execute("BEGIN")
         try:
             for statement, turn in ((statements.ALONE, alone), (statements.BESIDE, beside)):
                 if turn:
-                    connection.exec_driver_sql(statement, (turn,))
+                    opened.execute(statement, (turn,))
             yield
         except BaseException:
-            _undo(connection)
+            # A connection that is lost has nothing to undo, and says so again.
+            with suppress(psycopg.Error):
+                opened.execute("ROLLBACK")
             raise
-        self._commit(connection)
+        self._commit(opened)
 
-    def _commit(self, connection: Connection) -> None:
-        opened = _opened(connection)
+    def _commit(self, opened: "psycopg.Connection[Any]") -> None:
         try:
-            connection.exec_driver_sql("COMMIT")
-        except DBAPIError as error:
+            opened.execute("COMMIT")
+        except psycopg.Error as error:
             # A server that answers has not committed. One that is gone may have.
             if opened.closed:
                 raise Undecided(self.remedy(error)) from error
@@ -112,7 +113,7 @@ class PostgresqlDatabase:
 
     def now_ms(self, connection: Connection) -> int:
         """As in the protocol."""
-        return int(connection.exec_driver_sql(statements.NOW_MS).scalar_one())
+        return _number(connection, statements.NOW_MS)
 
     def ends(self, connection: Connection, places: Sequence[Place]) -> dict[Place, int]:
         """As in the protocol."""
@@ -125,7 +126,7 @@ class PostgresqlDatabase:
 
     def append(self, connection: Connection, rows: Sequence[Row]) -> None:
         """As in the protocol."""
-        connection.exec_driver_sql(statements.APPEND, _row_columns(rows))
+        _opened(connection).execute(statements.APPEND, _row_columns(rows))
 
     def kept(self, connection: Connection, rows: Sequence[Row]) -> bool:
         """As in the protocol.
@@ -134,14 +135,13 @@ class PostgresqlDatabase:
         What every group has finished and retention has deleted by now is taken for not kept: it then comes twice.
         """
         with self.writing(connection):
-            connection.exec_driver_sql(statements.AFTER_OTHERS, (rows[0].stream, rows[0].partition))
-            found = connection.exec_driver_sql(statements.KEPT, _row_columns(rows)).scalar_one()
-        return int(found) == len(rows)
+            _opened(connection).execute(statements.AFTER_OTHERS, (rows[0].stream, rows[0].partition))
+            return _number(connection, statements.KEPT, _row_columns(rows)) == len(rows)
 
     def announce(self, connection: Connection, places: Iterable[Place]) -> None:
         """As in the protocol. Not in the records' transaction: its COMMIT would hold up all others that announce."""
         told = announcements(places)
-        connection.exec_driver_sql(statements.ANNOUNCE, (list(told), list(told.values())))
+        _opened(connection).execute(statements.ANNOUNCE, (list(told), list(told.values())))
 
     def watch(self, stream: int) -> Watch:
         """As in the protocol."""
@@ -165,11 +165,9 @@ def _opened(connection: Connection) -> "psycopg.Connection[Any]":
     return cast("psycopg.Connection[Any]", connection.connection.dbapi_connection)
 
 
-def _undo(connection: Connection) -> None:
-    # A connection that is lost has nothing to undo, and says so again.
-    with suppress(SQLAlchemyError):
-        if not connection.invalidated:
-            connection.exec_driver_sql("ROLLBACK")
+def _number(connection: Connection, statement: LiteralString, values: Sequence[object] = ()) -> int:
+    [(found,)] = _opened(connection).execute(statement, values)
+    return int(found)
 
 
 def _columns(rows: Sequence[tuple[int, ...]], width: int) -> tuple[list[int], ...]:
@@ -182,6 +180,6 @@ def _row_columns(rows: Sequence[Row]) -> tuple[list[Any], ...]:
     return (*columns[:4], keys, *columns[5:])
 
 
-def _by_place(connection: Connection, statement: str, columns: tuple[list[int], ...]) -> dict[Place, int]:
-    found = connection.exec_driver_sql(statement, columns)
+def _by_place(connection: Connection, statement: LiteralString, columns: tuple[list[int], ...]) -> dict[Place, int]:
+    found = _opened(connection).execute(statement, columns)
     return {Place(stream, partition): offset for stream, partition, offset in found}

@@ -19,8 +19,9 @@ _SETTINGS = "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full
 
 # To prolong a lease and to commit are updates; retention deletes.
 _RIGHTS = """
-SELECT c.relname FROM pg_class AS c WHERE c.relkind = 'r' AND c.relname LIKE 'forebay\\_%%' AND pg_table_is_visible(c.oid)
-AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+SELECT c.relname FROM pg_class AS c
+WHERE c.relkind = 'r' AND starts_with(c.relname::text, 'forebay_') AND pg_table_is_visible(c.oid) AND NOT (
+has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
 AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'))
 """
 

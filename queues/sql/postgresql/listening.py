@@ -57,12 +57,14 @@ class Listening:
 
     def wait(self, partitions: Collection[int], bell: Bell, timeout_s: float) -> None:
         """As in the protocol. A connection that is lost meanwhile is told by whatever is read next."""
-        assert self._opened is not None
+        opened = self._opened
+        if opened is None:
+            return
         until = self._clock() + min(timeout_s, _LOOK_EVERY_S)
         try:
             # First what came while others' answers were read: the socket has it no more.
-            while not self._concerns(self._opened, partitions) and (left := until - self._clock()) > 0:
-                if bell.wait(left, self._opened.fileno()):
+            while not self._concerns(opened, partitions) and (left := until - self._clock()) > 0:
+                if bell.wait(left, opened.fileno()):
                     return
         except psycopg.Error:
             return

@@ -29,7 +29,7 @@ _BY_STATE = {
 _BY_WORDS = {
     "password authentication failed": "check user and password in queue_url, or PGPASSWORD and ~/.pgpass",
     "no password supplied": "put the password into queue_url, PGPASSWORD or ~/.pgpass",
-    "no pg_hba.conf entry": "let this user, database and address in by pg_hba.conf; it may ask for TLS (sslmode=require)",
+    "no pg_hba.conf entry": "let user, database and address in by pg_hba.conf; it may want TLS (sslmode=require)",
     "does not support SSL": "set ssl = on at the server, or leave sslmode out of queue_url",
     "certificate verify failed": "check sslrootcert in queue_url against the server's certificate",
     "root certificate file": "name the file of the server's certificate authority: sslrootcert in queue_url",

@@ -1,4 +1,4 @@
-"""A consumer process: `consume_forever.py DATA_DIR NAME SESSION_S`, until SIGTERM.
+"""A consumer process: `consume_forever.py QUEUE_URL NAME SESSION_S`, until SIGTERM.
 
 Prints `NAME record KEY NUMBER`, `NAME fenced`, and `NAME assigned|revoked|lost PARTITION`.
 """
@@ -7,7 +7,6 @@ import asyncio
 import os
 import signal
 import sys
-from pathlib import Path
 
 from forebay.queues.contract import Commit, Consumer
 from forebay.queues.errors import Fenced
@@ -64,8 +63,8 @@ class Worker:
         await self.consumer.close()
 
 
-async def main(folder: str, name: str, session_s: str) -> None:
-    consumer = open_queue(QueueSettings(data_dir=Path(folder))).consumer("events", "group", session_s=float(session_s))
+async def main(url: str, name: str, session_s: str) -> None:
+    consumer = open_queue(QueueSettings(queue_url=url)).consumer("events", "group", session_s=float(session_s))
     worker, loop = Worker(name, consumer), asyncio.get_running_loop()
     tasks: list[asyncio.Task[None]] = []
     loop.add_signal_handler(signal.SIGTERM, lambda: tasks.append(asyncio.create_task(worker.stop())))

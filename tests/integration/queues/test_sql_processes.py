@@ -26,8 +26,8 @@ SESSION_S = "1.0"
 class Stage:
     """Starts the programs of this folder, and gets the lines of all of them in the order in which they were written."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, url: str) -> None:
+        self._url = url
         self.processes: list[subprocess.Popen[bytes]] = []
         self._read_end, self._write_end = os.pipe()
         self._ended = False
@@ -40,7 +40,7 @@ class Stage:
         return transport
 
     def start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, str(HERE / program), str(self._folder), *arguments]
+        command = [sys.executable, str(HERE / program), self._url, *arguments]
         self.processes.append(subprocess.Popen(command, stdout=self._write_end))
         return self.processes[-1]
 
@@ -64,8 +64,8 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(tmp_path: Path, queue: Queue) -> AsyncIterator[Stage]:
-    stage = Stage(tmp_path)
+async def stage(url: str, queue: Queue) -> AsyncIterator[Stage]:
+    stage = Stage(url)
     transport = await stage.open()
     yield stage
     stage.end()
@@ -210,21 +210,21 @@ async def test_a_consumer_that_is_stopped_hands_over_at_once(producer: Producer,
     assert chronicle.repeats == 0
 
 
-async def test_many_processes_make_the_streams_at_once(tmp_path: Path) -> None:
+async def test_many_processes_make_the_streams_at_once(url: str) -> None:
     program = (
-        "import asyncio, sys; from pathlib import Path; from forebay.queues.opening import open_queue; "
+        "import asyncio, sys; from forebay.queues.opening import open_queue; "
         "from forebay.queues.settings import QueueSettings; "
-        "queue = open_queue(QueueSettings(data_dir=Path(sys.argv[1]))); print(asyncio.run(queue.ensure(['a', 'b'], 4)))"
+        "queue = open_queue(QueueSettings(queue_url=sys.argv[1])); print(asyncio.run(queue.ensure(['a', 'b'], 4)))"
     )
-    folder = str(tmp_path / "fresh")
 
-    running = [subprocess.Popen([sys.executable, "-c", program, folder]) for _ in range(6)]
+    running = [subprocess.Popen([sys.executable, "-c", program, url]) for _ in range(6)]
 
     assert [await asyncio.to_thread(process.wait) for process in running] == [0] * 6
-    queue = open_queue(QueueSettings(data_dir=Path(folder)))
+    queue = open_queue(QueueSettings(queue_url=url))
     assert await queue.missing(["a", "b"], 4) == []
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 async def test_a_full_disk_refuses_keeps_nothing_by_halves_and_recovers(queue: Queue, tmp_path: Path) -> None:
     ran = await asyncio.to_thread(
         subprocess.run,
