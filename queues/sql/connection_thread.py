@@ -106,16 +106,20 @@ class ConnectionThread:
         try:
             check_version(connection, self._database.name)
         except BaseException:
-            with suppress(*self._errors):
-                connection.close()
+            self._close(connection)
             raise
         return connection
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(*self._errors):
-                connection.close()
+            self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        with suppress(*self._errors):
+            # Without the rollback of a plain close, which fails where the server is gone, and then closes nothing.
+            connection.invalidate()
+            connection.close()
 
 
 def tell(loop: Loop, callback: Callable[..., object], *values: Any) -> None:

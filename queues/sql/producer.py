@@ -195,7 +195,7 @@ class SqlProducer:
                 self._given_up.wait(_ASK_AGAIN_S)
             else:
                 log.warning("commit_decided", queue=self._database.name, records=len(batch), kept=kept)
-                return placed if kept else _failed(batch, lost)
+                return placed if kept else _failed(batch, QueueUnavailable(str(lost)))
         return _failed(batch, QueueUnavailable("the producer was closed before the database had answered"))
 
     def _announce(self, rows: Sequence[Row]) -> None:

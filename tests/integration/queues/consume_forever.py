@@ -9,7 +9,7 @@ import signal
 import sys
 
 from forebay.queues.contract import Commit, Consumer
-from forebay.queues.errors import Fenced
+from forebay.queues.errors import Fenced, QueueUnavailable
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 
@@ -50,13 +50,18 @@ class Worker:
     async def run(self) -> None:
         turn = 0
         while not self.stopping:
-            for record in await self.consumer.fetch(20, 5.0):
-                self.tell("record", record.key, record.value.decode())
-                self.printed[record.partition] = Commit(offset=record.offset + 1)
-            turn += 1
-            if turn % 3 == 0:
-                commits, self.printed = self.printed, {}
-                await self.commit(commits)
+            try:
+                await self.step(turn := turn + 1)
+            except QueueUnavailable:
+                await asyncio.sleep(0.05)
+
+    async def step(self, turn: int) -> None:
+        for record in await self.consumer.fetch(20, 5.0):
+            self.tell("record", record.key, record.value.decode())
+            self.printed[record.partition] = Commit(offset=record.offset + 1)
+        if turn % 3 == 0:
+            commits, self.printed = self.printed, {}
+            await self.commit(commits)
 
     async def stop(self) -> None:
         self.stopping = True
