@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 
+import structlog
+
 from forebay.queues.contract import Commit, Consumer
 from forebay.queues.errors import Fenced, QueueUnavailable
 from forebay.queues.opening import open_queue
@@ -79,4 +81,6 @@ async def main(url: str, name: str, session_s: str) -> None:
 
 
 if __name__ == "__main__":
+    # Standard output is for the lines above.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     asyncio.run(main(*sys.argv[1:]))

@@ -4,6 +4,8 @@ import asyncio
 import os
 import sys
 
+import structlog
+
 from forebay.queues.contract import Producer, Record
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
@@ -37,4 +39,6 @@ async def main(url: str, name: str) -> None:
 
 
 if __name__ == "__main__":
+    # Standard output is for the lines above.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     asyncio.run(main(*sys.argv[1:]))

@@ -7,6 +7,8 @@ import asyncio
 import os
 import sys
 
+import structlog
+
 from forebay.queues.contract import Producer, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.opening import open_queue
@@ -34,4 +36,6 @@ async def main(url: str, name: str) -> None:
 
 
 if __name__ == "__main__":
+    # Standard output is for the lines above.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     asyncio.run(main(*sys.argv[1:]))
