@@ -70,6 +70,7 @@ class Membership:
         self._asked_back: dict[int, int] = {}
         self._returned: deque[tuple[int, int]] = deque()
         self._next_beat = self._next_sweep = 0.0
+        self._told = ""
 
     def join(self, connection: Connection) -> None:
         """The first heartbeat, which takes what is free."""
@@ -97,11 +98,17 @@ class Membership:
         try:
             step()
         except QueueError as error:
-            log.warning(
-                "group_unreachable", group=self._claims.group, stream=self._claims.stream.name, error=str(error)
-            )
+            self._tell_unreachable(str(error))
         except Exception:  # a thread that died would leave its partitions without a word
             log.exception("membership_failed", group=self._claims.group, stream=self._claims.stream.name)
+        else:
+            self._told = ""
+
+    def _tell_unreachable(self, error: str) -> None:
+        """Once, and not twice a second for as long as it lasts."""
+        if error != self._told:
+            self._told = error
+            log.warning("group_unreachable", group=self._claims.group, stream=self._claims.stream.name, error=error)
 
     def _step(self) -> None:
         self._drop_expired()

@@ -1,7 +1,6 @@
 """The SQL queue: its promises, its streams, and its parts."""
 
 from collections.abc import AsyncIterator, Iterable
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
@@ -108,7 +107,7 @@ def open_queue(settings: QueueSettings) -> Queue:
 
 
 def _database(url: str) -> Database:
-    if urlsplit(url).scheme == "postgresql":
+    if url.startswith("postgresql:"):
         # Its client is there only when the extra was installed.
         from .postgresql.database import PostgresqlDatabase
 

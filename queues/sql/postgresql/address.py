@@ -19,12 +19,12 @@ _DEFAULTS = {
     "client_encoding": "UTF8",
 }
 
-#: Of all that may stand in a password these move the ends of user, host and database, and then stand in an error.
-_MISLEADING = re.compile(r"postgresql://[^@]*@[^?]*@|postgresql://[^@/?]*[/?][^?=]*@")
+#: A password with these in it moves the ends of user, host and database, which then stand in errors.
+_MISLEADING = re.compile(r"postgresql://([^@]*@[^?]*@|[^@/?]*[/?][^?=]*@|[^@]*[\[\]][^@]*@)")
 
 _SHAPE = (
     "queue_url: write postgresql://user:password@host:5432/database, with %40 for @ in a password, %3A for :, "
-    "%2F for /, %3F for ? and %25 for %"
+    "%2F for /, %3F for ?, %25 for %, and so on"
 )
 
 Parameters = dict[str, str]

@@ -36,12 +36,15 @@ _BY_WORDS = {
     "server certificate for": "name the server in queue_url as its certificate does (sslmode=verify-full)",
     "certificate": "check sslcert, sslkey and sslrootcert in queue_url",
     "could not translate host name": "check the host in queue_url",
+    "failed to resolve host": "check the host in queue_url",
     "too many clients": (
         "raise max_connections: an ingest process takes one connection, a worker four, each console command one or two"
     ),
     "too many connections": "raise the limit of connections of this user or database",
     "remaining connection slots": "raise max_connections, or run fewer processes",
     "starting up": "wait; we connect again by ourselves",
+    "in recovery mode": "wait; it was killed and mends itself, and we connect again by ourselves",
+    "not yet accepting connections": "wait; we connect again by ourselves",
     "shutting down": "we connect again by ourselves when it is back",
     "Connection refused": "check that PostgreSQL runs, host and port in queue_url, and listen_addresses",
     "timeout expired": "check host and port in queue_url, and the firewalls in between",
@@ -62,6 +65,8 @@ def remedy(name: str, error: BaseException) -> str:
 
 
 def _by_words(words: str) -> str:
+    if told := next((found for said, found in _BY_WORDS.items() if said in words), None):
+        return told
     if "does not exist" in words:
         return _NO_ROLE if "role" in words else _NO_DATABASE
-    return next((found for said, found in _BY_WORDS.items() if said in words), _OTHERWISE)
+    return _OTHERWISE
