@@ -1,5 +1,6 @@
 """PostgreSQL: a server, many writers at once, and readers that are told of news."""
 
+import select
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, LiteralString, cast
@@ -78,8 +79,8 @@ class PostgresqlDatabase:
         return opened
 
     def current(self, connection: Connection) -> bool:
-        """As in the protocol."""
-        return not connection.invalidated and not _opened(connection).closed
+        """As in the protocol. A server that went away while we did nothing has said so to the socket."""
+        return not connection.invalidated and _lives(_opened(connection))
 
     @contextmanager
     def writing(self, connection: Connection, *, alone: str = "", beside: str = "") -> Iterator[None]:
@@ -159,6 +160,22 @@ class PostgresqlDatabase:
     def findings(self, connection: Connection) -> Iterable[Finding]:
         """As in the protocol."""
         return diagnosis.findings(connection)
+
+
+def _lives(opened: "psycopg.Connection[Any]") -> bool:
+    try:
+        while not opened.closed and _has_come(opened):
+            opened.pgconn.consume_input()
+    except psycopg.Error:
+        return False
+    return not opened.closed
+
+
+def _has_come(opened: "psycopg.Connection[Any]") -> bool:
+    # Not `select`, which takes no descriptor beyond 1,023: an ingest has one for each call.
+    socket = select.poll()
+    socket.register(opened.fileno(), select.POLLIN)
+    return bool(socket.poll(0))
 
 
 def _opened(connection: Connection) -> "psycopg.Connection[Any]":

@@ -49,6 +49,8 @@ _BY_WORDS = {
     "Connection refused": "check that PostgreSQL runs, host and port in queue_url, and listen_addresses",
     "timeout expired": "check host and port in queue_url, and the firewalls in between",
     "server closed the connection": "we connect again by ourselves; its log says why",
+    "connection is closed": "we connect again by ourselves; its log says why",
+    "connection is lost": "we connect again by ourselves; its log says why",
     "terminating connection": "we connect again by ourselves; its log says why",
 }
 
