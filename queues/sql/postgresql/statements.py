@@ -1,11 +1,14 @@
-"""What is read or written in bulk: one statement each, with an array for each column."""
+"""What is read or written in bulk: one statement each, with an array for each column.
+
+The arrays go in binary (%b): as text, psycopg looks for quotes in each item, and it took four times as long (measured).
+"""
 
 # The rows are locked in one order, by all: two producers would wait for each other for ever. The lock is held until the
 # transaction ends, so the next one counts on from what everybody sees by then, and no offset becomes visible before a
 # smaller one. An UPDATE alone would lock in the order of its plan.
 TAKE = """
 WITH wanted AS (
-    SELECT * FROM unnest(%s::int[], %s::int[], %s::bigint[]) AS w (stream, "partition", records)
+    SELECT * FROM unnest(%b::int[], %b::int[], %b::bigint[]) AS w (stream, "partition", records)
 ), locked AS (
     SELECT p.stream, p."partition", w.records FROM wanted AS w JOIN forebay_partition AS p USING (stream, "partition")
     ORDER BY p.stream, p."partition" FOR NO KEY UPDATE OF p
@@ -17,10 +20,10 @@ RETURNING p.stream, p."partition", p.next_offset - locked.records
 
 ENDS = """
 SELECT p.stream, p."partition", p.next_offset
-FROM unnest(%s::int[], %s::int[]) AS w (stream, "partition") JOIN forebay_partition AS p USING (stream, "partition")
+FROM unnest(%b::int[], %b::int[]) AS w (stream, "partition") JOIN forebay_partition AS p USING (stream, "partition")
 """
 
-_ROWS = "unnest(%s::int[], %s::int[], %s::bigint[], %s::bigint[], %s::bytea[], %s::bytea[], %s::bytea[])"
+_ROWS = "unnest(%b::int[], %b::int[], %b::bigint[], %b::bigint[], %b::bytea[], %b::bytea[], %b::bytea[])"
 
 APPEND = f"""
 INSERT INTO forebay_record (stream, "partition", "offset", timestamp_ms, "key", headers, value) SELECT * FROM {_ROWS}
