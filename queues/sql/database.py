@@ -64,6 +64,9 @@ class Database(Protocol):
     def tune(self, connection: Connection) -> None:
         """Set what our tables need; they were made in this transaction."""
 
+    def count(self, connection: Connection, places: Iterable[Place]) -> None:
+        """Make what counts the offsets of these places, which were made in this transaction."""
+
     def connect(self) -> Connection:
         """A new connection in autocommit mode: each statement outside of `writing` sees what is committed by then."""
 

@@ -83,15 +83,16 @@ def make(database: Database, connection: Connection, names: Iterable[str], parti
     there = {found.name for found in _existing(connection)}
     for name in dict.fromkeys(names):
         if name not in there:
-            _make_stream(connection, name, partitions)
+            database.count(connection, _make_stream(connection, name, partitions))
     return made
 
 
-def _make_stream(connection: Connection, name: str, partitions: int) -> None:
+def _make_stream(connection: Connection, name: str, partitions: int) -> list[Place]:
     connection.execute(stream.insert(), {"name": name, "partitions": partitions})
     made = find(connection, name)
     empty = {"next_offset": 0, "first_offset": 0}
     connection.execute(partition.insert(), [place._asdict() | empty for place in made.places()])
+    return made.places()
 
 
 def _existing(connection: Connection) -> list[Stream]:

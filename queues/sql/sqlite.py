@@ -93,6 +93,9 @@ class SqliteDatabase:
     def tune(self, connection: Connection) -> None:
         """As in the protocol: nothing to set."""
 
+    def count(self, connection: Connection, places: Iterable[Place]) -> None:
+        """As in the protocol: a column of the place's own row does."""
+
     def connect(self) -> Connection:
         """As in the protocol."""
         # Before it is opened: a file that is replaced in between is then taken for an old one, and not for the new one.

@@ -30,6 +30,7 @@ stream = Table(
     Column("partitions", Integer, nullable=False),
 )
 
+# `next_offset` is SQLite's; PostgreSQL counts elsewhere (postgresql/statements.py says why), and leaves 0 here.
 partition = Table(
     "forebay_partition",
     metadata,

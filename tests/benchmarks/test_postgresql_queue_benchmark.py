@@ -25,7 +25,10 @@ STREAM = "bitrix24.events"
 ROUNDS = 3
 #: Records that are sent with so many calls at a time.
 SENT = {1: 1_000, 8: 5_000, 64: 15_000, 512: 20_000}
-SIZE = "SELECT pg_total_relation_size('forebay_record') / 1e6, pg_total_relation_size('forebay_partition') / 1e3"
+SIZE = (
+    "SELECT pg_total_relation_size('forebay_record') / 1e6, pg_total_relation_size('forebay_partition') / 1e3, "
+    "pg_total_relation_size('forebay_claim') / 1e3"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,16 +113,15 @@ def _at(one: Measured, percent: int) -> float:
 
 
 async def _load(producer: Producer, consumer: Consumer, rounds: int, url: str, what: str) -> None:
-    """Send, fetch and commit without a pause, and tell after each round how fast it was and how large the tables are."""
+    """Send, fetch and commit without a pause; tell after each round how fast it was, and how large the tables are."""
     for number in range(rounds):
         started = time.perf_counter()
         await asyncio.gather(send_all(producer, STREAM, 32, 20_000), drain(consumer, 20_000))
         rate = 20_000 / (time.perf_counter() - started)
         with psycopg.connect(url) as direct:
-            records, partitions = direct.execute(SIZE).fetchall()[0]
-        print(
-            f"{what}, {20_000 * (number + 1):,} records: {rate:,.0f}/s, records {records:.0f} MB, partitions {partitions:.0f} kB"
-        )
+            records, partitions, claims = direct.execute(SIZE).fetchall()[0]
+        sizes = f"records {records:.0f} MB, partitions {partitions:.0f} kB, claims {claims:.0f} kB"
+        print(f"{what}, {20_000 * (number + 1):,} records: {rate:,.0f}/s, {sizes}")
 
 
 async def test_the_tables_under_steady_load(servers: Callable[..., Server]) -> None:

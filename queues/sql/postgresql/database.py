@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, LiteralString, cast
 
 import psycopg
+from psycopg.sql import SQL
 from sqlalchemy import Connection, NullPool, create_engine
 
 from forebay.queues.findings import Finding
@@ -63,6 +64,11 @@ class PostgresqlDatabase:
         """As in the protocol."""
         for statement in statements.TUNE:
             _opened(connection).execute(statement)
+
+    def count(self, connection: Connection, places: Iterable[Place]) -> None:
+        """As in the protocol."""
+        for place in places:
+            _opened(connection).execute(SQL(statements.COUNTER).format(*place))
 
     def connect(self) -> Connection:
         """As in the protocol."""

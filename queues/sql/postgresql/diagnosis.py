@@ -17,13 +17,17 @@ _SPARE = 8
 
 _SETTINGS = "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'server_version_num')"
 
-# To prolong a lease and to commit are updates; retention deletes.
+# To prolong a lease and to commit are updates; retention deletes; a sequence counts the offsets.
 _RIGHTS = """
-SELECT c.relname FROM pg_class AS c
-WHERE c.relkind = 'r' AND starts_with(c.relname::text, 'forebay_') AND pg_table_is_visible(c.oid) AND NOT (
-has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
-AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'))
+SELECT c.relkind::text, c.relname FROM pg_class AS c
+WHERE c.relkind IN ('r', 'S') AND starts_with(c.relname::text, 'forebay_') AND pg_table_is_visible(c.oid) AND NOT CASE
+    WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'USAGE') AND has_sequence_privilege(c.oid, 'UPDATE')
+    ELSE has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+        AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')
+END ORDER BY c.relname
 """
+
+_GRANTS = {"r": "GRANT SELECT, INSERT, UPDATE, DELETE ON {}", "S": "GRANT USAGE, UPDATE ON SEQUENCE {}"}
 
 _LONGEST = """
 SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float / 60 FROM pg_stat_activity
@@ -64,11 +68,14 @@ def _durability(connection: Connection) -> Finding:
 
 
 def _rights(connection: Connection) -> Finding:
-    lacking = list(connection.exec_driver_sql(_RIGHTS).scalars())
+    lacking: dict[str, list[str]] = {}
+    for kind, name in connection.exec_driver_sql(_RIGHTS):
+        lacking.setdefault(kind, []).append(name)
     if lacking:
-        remedy = f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(lacking)} TO this user"
-        return Finding(check="queue rights", state="fail", detail=f"lacking on {', '.join(lacking)}", remedy=remedy)
-    return Finding(check="queue rights", state="ok", detail="reads and writes every table of ours")
+        names = ", ".join(name for found in lacking.values() for name in found)
+        remedy = "; ".join(f"{_GRANTS[kind].format(', '.join(found))} TO this user" for kind, found in lacking.items())
+        return Finding(check="queue rights", state="fail", detail=f"lacking on {names}", remedy=remedy)
+    return Finding(check="queue rights", state="ok", detail="reads and writes everything of ours")
 
 
 def _connections(connection: Connection) -> Finding:

@@ -9,7 +9,7 @@ _BY_STATE = {
     "42P01": f"it has none of our tables yet, or they are in a schema that is not in search_path; {_ENSURE}",
     "42501": (
         "give the user the right: CREATE ON SCHEMA to make the tables (or make them as another user), and then SELECT, "
-        "INSERT, UPDATE, DELETE on the tables forebay_*"
+        "INSERT, UPDATE, DELETE on the tables and USAGE, UPDATE on the sequences forebay_*"
     ),
     "3F000": "the user has no schema to make tables in: CREATE SCHEMA AUTHORIZATION for it, or set its search_path",
     "25006": (
@@ -17,7 +17,7 @@ _BY_STATE = {
         "target_session_attrs=read-write"
     ),
     "53100": "its disk is full: make room; nothing that was answered is lost",
-    "53200": "it is out of memory: look at its log",
+    "53200": "it is out of memory, or of locks for so many partitions: look at its log, at max_locks_per_transaction",
     "55P03": "another session holds the lock for longer than usual: look for it in pg_stat_activity and pg_locks",
     "57014": "it was cancelled, by a person or by statement_timeout, which should be 0 for this user",
     "57P01": "it is being stopped; we connect again by ourselves",

@@ -4,22 +4,31 @@ The arrays go in binary (%b): as text, psycopg looks for quotes in each item, an
 """
 
 # The rows are locked in one order, by all: two producers would wait for each other for ever. The lock is held until the
-# transaction ends, so the next one counts on from what everybody sees by then, and no offset becomes visible before a
-# smaller one. An UPDATE alone would lock in the order of its plan.
+# transaction ends, so whoever comes next counts on from what everybody sees by then, and no offset becomes visible
+# before a smaller one.
+#
+# The counting itself is a sequence's. A column that each batch updates leaves a version a batch, which nobody may clean
+# up while some transaction, a backup for one, is older: with one open, 6,000 records a second became 700 within three
+# minutes (measured). A sequence has no versions. What a failed transaction took stays a gap.
 TAKE = """
-WITH wanted AS (
-    SELECT * FROM unnest(%b::int[], %b::int[], %b::bigint[]) AS w (stream, "partition", records)
-), locked AS (
-    SELECT p.stream, p."partition", w.records FROM wanted AS w JOIN forebay_partition AS p USING (stream, "partition")
+SELECT stream, "partition", setval(counter, nextval(counter) + records - 1) - records + 1 FROM (
+    SELECT p.stream, p."partition", w.records,
+        ('forebay_offset_' || p.stream || '_' || p."partition")::regclass AS counter
+    FROM unnest(%b::int[], %b::int[], %b::bigint[]) AS w (stream, "partition", records)
+    JOIN forebay_partition AS p USING (stream, "partition")
     ORDER BY p.stream, p."partition" FOR NO KEY UPDATE OF p
-)
-UPDATE forebay_partition AS p SET next_offset = p.next_offset + locked.records FROM locked
-WHERE p.stream = locked.stream AND p."partition" = locked."partition"
-RETURNING p.stream, p."partition", p.next_offset - locked.records
+) AS locked
 """
 
+COUNTER = "CREATE SEQUENCE forebay_offset_{}_{} MINVALUE 0"
+
+# The end is behind the last record that everybody sees; where retention took all, it left the end as the beginning.
 ENDS = """
-SELECT p.stream, p."partition", p.next_offset
+SELECT p.stream, p."partition", coalesce((
+    SELECT r."offset" + 1 FROM forebay_record AS r
+    WHERE r.stream = p.stream AND r."partition" = p."partition" AND r."offset" >= p.first_offset
+    ORDER BY r."offset" DESC LIMIT 1
+), p.first_offset)
 FROM unnest(%b::int[], %b::int[]) AS w (stream, "partition") JOIN forebay_partition AS p USING (stream, "partition")
 """
 

@@ -110,6 +110,7 @@ def test_rights_that_lack_are_found(forebay: Command) -> None:
 
     assert found["queue rights"]["state"] == "fail"
     assert "forebay_claim" in found["queue rights"]["remedy"]
+    assert "USAGE, UPDATE ON SEQUENCE forebay_offset_1_0" in found["queue rights"]["remedy"]
     assert "forebay_record" not in found["queue rights"]["remedy"]
 
 

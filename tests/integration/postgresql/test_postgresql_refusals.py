@@ -117,6 +117,7 @@ async def test_who_may_not_write_is_told_and_then_may(postgresql_url: str, user:
     with psycopg.connect(postgresql_url, autocommit=True) as admin:
         for table in ("meta", "stream", "partition", "record", "claim", "member"):
             admin.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON forebay_{table} TO {user.name}")
+        admin.execute(f"GRANT USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA public TO {user.name}")
     await sent(user.url)
     made = await ensured(user.url)
 
