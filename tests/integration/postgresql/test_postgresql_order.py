@@ -3,12 +3,13 @@
 import asyncio
 import threading
 from contextlib import closing
+from typing import LiteralString
 
 import psycopg
 import pytest
 from sqlalchemy import Connection
 
-from forebay.queues.contract import Producer, Queue
+from forebay.queues.contract import Commit, Producer, Queue
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.sql.database import Place, Row
 from forebay.queues.sql.postgresql.database import PostgresqlDatabase
@@ -129,3 +130,25 @@ async def test_a_lock_that_nobody_lets_go_is_told(queue: Queue, postgresql_url: 
 
     assert (await producer.send(STREAM, record(1))).offset > 0
     await producer.close()
+
+
+@pytest.mark.parametrize("emptied", ["DELETE FROM forebay_record", "TRUNCATE forebay_record"])
+async def test_what_comes_after_the_table_was_emptied_by_hand_is_read(
+    queue: Queue, producer: Producer, postgresql_url: str, emptied: LiteralString
+) -> None:
+    partition = await send_all(producer, 10)
+    consumer, follower = queue.consumer(STREAM, "group"), Follower()
+    await consumer.start(follower)
+    await fetch(consumer, 10)
+    await consumer.commit({partition: Commit(offset=10)})
+    await consumer.close()
+
+    with psycopg.connect(postgresql_url, autocommit=True) as direct:
+        direct.execute(emptied)
+    position = await producer.send(STREAM, record(10))
+    consumer = queue.consumer(STREAM, "group")
+    await consumer.start(Follower())
+
+    assert position.offset == 10
+    assert await fetch(consumer, 1) == [b"10"]
+    await consumer.close()
