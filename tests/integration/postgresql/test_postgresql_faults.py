@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from forebay.queues.contract import Queue, Record
 from forebay.queues.errors import QueueUnavailable
@@ -181,14 +182,18 @@ async def test_every_part_heals_after_the_server_was_away(server: Server, queue:
     await producer.send(STREAM, record(0))
     await fetch(consumer, 1)
 
-    server.stop()
+    with capture_logs() as logs:
+        server.stop()
+        await follower.owns(0)
     for call in (producer.send(STREAM, record(1)), producer.check(), inspector.bounds(STREAM)):
         with pytest.raises(QueueUnavailable, match=r"terminating|closed|refused|lost"):
             await call
-    await follower.owns(0)
     server.start()
     await asyncio.to_thread(server.wait_ready)
 
+    # What is told is told once, although it is tried several times a second.
+    told = [log["error"] for log in logs if log["event"] == "group_unreachable"]
+    assert len(told) == len(set(told)) > 0
     await producer.check()
     position = await producer.send(STREAM, record(2))
     await follower.owns(PARTITIONS)
