@@ -117,8 +117,6 @@ class ConnectionThread:
 
     def _close(self, connection: Connection) -> None:
         with suppress(*self._errors):
-            # Without the rollback of a plain close, which fails where the server is gone, and then closes nothing.
-            connection.invalidate()
             connection.close()
 
 

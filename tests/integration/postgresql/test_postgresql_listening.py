@@ -16,7 +16,17 @@ from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch
 #: Longer than a test may take: what comes before it did not wait for a look.
 _NEVER_S = 3600.0
 
-LISTENING = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+#: Readers that have looked, found nothing, and wait.
+WAITING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE state = 'idle' AND query LIKE '%p.first_offset)%' AND datname = current_database()
+"""
+
+
+async def _waits(url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as watching:
+        while await (await watching.execute(WAITING)).fetchone() == (0,):
+            await asyncio.sleep(0.01)
 
 
 async def test_a_record_does_not_wait_for_a_look(
@@ -38,7 +48,7 @@ async def test_a_record_does_not_wait_for_a_look(
 
 
 async def test_a_record_that_was_not_announced_is_found(
-    queue: Queue, producer: Producer, monkeypatch: pytest.MonkeyPatch
+    queue: Queue, producer: Producer, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def silent(self: PostgresqlDatabase, connection: Connection, places: Iterable[Place]) -> None:
         """As of a producer that was killed after its commit."""
@@ -49,20 +59,22 @@ async def test_a_record_that_was_not_announced_is_found(
     await consumer.start(Follower())
 
     waiting = asyncio.create_task(consumer.fetch(10, _NEVER_S))
-    await asyncio.sleep(0.02)
+    await _waits(postgresql_url)
     await producer.send(STREAM, record(1))
 
     assert [one.value for one in await waiting] == [b"1"]
     await consumer.close()
 
 
-async def test_a_waiting_consumer_is_closed_at_once(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_waiting_consumer_is_closed_at_once(
+    queue: Queue, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listening, "_LOOK_EVERY_S", _NEVER_S)
     consumer, follower = queue.consumer(STREAM, "group"), Follower()
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
     waiting = asyncio.create_task(consumer.fetch(10, _NEVER_S))
-    await asyncio.sleep(0.02)
+    await _waits(postgresql_url)
 
     await consumer.close()
 
@@ -80,6 +92,7 @@ async def test_a_reader_whose_session_was_ended_listens_again(
     await fetch(consumer, 1)
 
     waiting = asyncio.create_task(consumer.fetch(10, _NEVER_S))
+    await _waits(postgresql_url)
     async with await psycopg.AsyncConnection.connect(postgresql_url, autocommit=True) as admin:
         ended = await admin.execute(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
@@ -88,7 +101,7 @@ async def test_a_reader_whose_session_was_ended_listens_again(
         assert (await ended.fetchone() or (0,))[0] > 0
     outcome = (await asyncio.gather(waiting, return_exceptions=True))[0]
     again = asyncio.create_task(consumer.fetch(10, _NEVER_S))
-    await asyncio.sleep(0.02)
+    await _waits(postgresql_url)
     await producer.check()
     await producer.send(STREAM, record(1))
 
