@@ -4,20 +4,28 @@ import asyncio
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from tests.e2e.sending import Portals
 from tests.e2e.site import Site
 from tests.order import HANDLERS, Book, judge
-from tests.postgresql.server import Server
+from tests.postgresql.server import PASSWORD, Server
 
 PORTALS, CONNECTIONS, RATE, SEED = 200, 16, 300.0, 20_261_125
 BETWEEN = 500
 
 
 @pytest.fixture
-def book(site: Site, servers: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Book:
+def server(site: Site, servers: Callable[..., Server]) -> Server:
+    server = servers()
+    site.settings["queue_url"] = server.url()
+    return server
+
+
+@pytest.fixture
+def book(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Book:
     monkeypatch.setenv("BOOK", str(tmp_path / "handled.log"))
     (site.folder / "shop.py").write_text(HANDLERS)
     site.settings["session_s"] = "3"
@@ -25,10 +33,10 @@ def book(site: Site, servers: Callable[..., Server], tmp_path: Path, monkeypatch
 
 
 async def test_nothing_is_lost_or_out_of_order_when_the_server_and_a_worker_are_killed(
-    site: Site, servers: Callable[..., Server], book: Book
+    site: Site, server: Server, book: Book
 ) -> None:
-    server = servers()
-    site.settings["queue_url"] = server.url()
+    # All comes up without it, and takes calls.
+    server.stop()
     site.start("ingest", "ingest")
     for name in ("one", "two"):
         site.start(name, "process", "shop:handlers")
@@ -36,6 +44,8 @@ async def test_nothing_is_lost_or_out_of_order_when_the_server_and_a_worker_are_
     portals = Portals([site.url], PORTALS, rate=RATE, connections=CONNECTIONS, seed=SEED, in_turn=False)
     sending = asyncio.create_task(portals.run())
 
+    await portals.answered(BETWEEN)
+    server.start()
     await portals.answered(BETWEEN)
     for _ in range(2):
         await asyncio.to_thread(server.kill)
@@ -56,4 +66,25 @@ async def test_nothing_is_lost_or_out_of_order_when_the_server_and_a_worker_are_
     assert set(portals.answers) == {"200 accepted"}
     assert verdict.good, verdict
     assert statuses == [0, 0]
-    assert server.url().split(":")[2].split("@")[0] not in "".join(map(site.log, site.running))
+    logs = "".join(map(site.log, site.running))
+    assert PASSWORD not in logs
+    assert quote(PASSWORD, safe="") not in logs
+
+
+def test_a_server_that_hangs_keeps_nobody_from_stopping(site: Site, server: Server, book: Book) -> None:
+    site.settings["drain_s"] = "1"
+    site.start("ingest", "ingest")
+    site.start("process", "process", "shop:handlers")
+    site.wait("the ingest", site.is_ready)
+    site.run("send", "--count", "20", "--portals", "5")
+    site.wait("the events", lambda: len(book.read().ended) == 20)
+
+    server.signal_all(signal.SIGSTOP)
+    site.run("send", "--count", "5", "--portals", "5")
+    statuses = [site.stop(name) for name in ("ingest", "process")]
+    server.signal_all(signal.SIGCONT)
+    site.start("ingest", "ingest")
+    site.start("process", "process", "shop:handlers")
+
+    assert statuses == [0, 0]
+    site.wait("what the spool had", lambda: len(book.read().ended) == 25)
