@@ -155,15 +155,14 @@ class SqlProducer:
         return batch
 
     def _write(self, batch: Sequence[_Sent]) -> _Placed:
-        placed = _failed(batch, QueueUnavailable("the batch was not written"))
         try:
             with self._thread.connected() as connection, self._database.writing(connection):
                 placed = self._place(connection, batch)
-            return placed
         except Undecided as error:
             return self._decided(placed, batch, error)
         except Exception as error:  # a thread that died would leave its callers waiting for ever
             return _failed(batch, error)
+        return placed
 
     def _place(self, connection: Connection, batch: Sequence[_Sent]) -> _Placed:
         places = [self._place_of(connection, sent) for sent in batch]
@@ -181,11 +180,14 @@ class SqlProducer:
             following[place] = offset + 1
             placed.rows.append(sent.row(place, offset))
             placed.outcomes.append(Position(partition=place.partition, offset=offset))
-        self._database.append(connection, placed.rows)
+        if placed.rows:
+            self._database.append(connection, placed.rows)
         return placed
 
     def _decided(self, placed: _Placed, batch: Sequence[_Sent], lost: Undecided) -> _Placed:
         """Ask until the database says what became of the batch: told as failed, it would be sent once more."""
+        if not placed.rows:
+            return placed
         log.warning("commit_undecided", queue=self._database.name, records=len(batch), error=str(lost))
         while not self._given_up.is_set():
             try:
