@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ConfigDict, SecretBytes, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from forebay.ingest.settings import IngestSettings
 from forebay.processors.settings import WorkerSettings
 from forebay.queues.errors import QueueError
-from forebay.queues.opening import faults_of, scheme_of
+from forebay.queues.opening import check_url, faults_of
 from forebay.schemas.errors import ForebayError
 
 _PREFIX = "FOREBAY_"
@@ -31,6 +30,10 @@ _NOT_SETTINGS = ("FOREBAY_CONFIG", "FOREBAY_TEST_")
 #: What Kubernetes sets in each pod for a service that is called forebay or forebay-…; it is none of ours.
 _SERVICE = re.compile(r"FOREBAY_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)")
 _SERVICE_URL = re.compile(r"(?:tcp|udp|sctp)://.+")
+
+#: Where a URL has a password: before the host, and for PostgreSQL as a parameter too.
+_IN_URL = re.compile(r"(://[^:@/]*):.*@")
+_IN_QUERY = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 
 #: How a setting that is a list or a table is written, in JSON as in the environment.
 _SHAPES = {
@@ -52,7 +55,7 @@ class Settings(IngestSettings, WorkerSettings):
     @classmethod
     def _check_queue_url(cls, queue_url: str) -> str:
         try:
-            scheme_of(queue_url)
+            check_url(queue_url)
         except QueueError as error:
             raise ValueError(str(error).removeprefix("queue_url: ")) from error
         return queue_url
@@ -212,7 +215,4 @@ def _masked(value: object) -> str:
 
 
 def _without_password(text: str) -> str:
-    parts = urlsplit(text) if "://" in text else None
-    if parts is None or parts.password is None:
-        return text
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+    return _IN_QUERY.sub(r"\1***", _IN_URL.sub(r"\1:***@", text))

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import urlsplit
 
 from forebay.queues.contract import Queue
 from forebay.queues.errors import QueueError
@@ -13,6 +12,7 @@ from forebay.queues.settings import QueueSettings
 #: Scheme → our module, what it imports, and the extra that brings it.
 _SYSTEMS = {
     "sqlite": ("forebay.queues.sql.queue", "sqlalchemy", None),
+    "postgresql": ("forebay.queues.sql.queue", "psycopg", "postgresql"),
     "memory": ("forebay.queues.memory", None, None),
     "kafka": ("forebay.queues.kafka.queue", "confluent_kafka", None),
 }
@@ -20,10 +20,17 @@ _SYSTEMS = {
 
 def scheme_of(queue_url: str) -> str:
     """Which system the URL names. Raises `QueueError` when there is no such system."""
-    scheme = urlsplit(queue_url).scheme.partition("+")[0]
+    # Only the scheme: what comes after it may hold a password, and is its system's to read.
+    scheme = queue_url.partition(":")[0].partition("+")[0]
     if scheme not in _SYSTEMS:
         raise QueueError(f"queue_url: no queue is called {scheme!r}; there are {', '.join(sorted(_SYSTEMS))}")
     return scheme
+
+
+def check_url(queue_url: str) -> None:
+    """Raise `QueueError` when no queue could ever be opened by the URL; it quotes nothing of it but the scheme."""
+    if scheme_of(queue_url) == "postgresql" and find_spec("psycopg") is not None:
+        import_module("forebay.queues.sql.postgresql.address").parameters(queue_url)
 
 
 def faults_of(queue_url: str, kafka: Mapping[str, Any]) -> list[str]:

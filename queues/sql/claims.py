@@ -30,6 +30,11 @@ class Claims:
     me: str
     session_ms: int
 
+    @property
+    def name(self) -> str:
+        """Under which the members of the group take turns."""
+        return f"group {self.group} of stream {self.stream.id}"
+
     def renew(self, connection: Connection, held: Mapping[int, int], now_ms: int) -> set[int]:
         """Say that we live, and prolong what we hold; returns what of it is still ours."""
         until = now_ms + self.session_ms

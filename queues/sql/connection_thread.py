@@ -24,11 +24,12 @@ class ConnectionThread:
     """Does one call after the other, in their order. Starts and connects when first used.
 
     It connects anew after every error of the database: what a connection that failed still knows is not to be trusted;
-    and when the database's file was deleted or replaced.
+    and when the connection leads nowhere any more (the file was deleted or replaced, the server is gone).
     """
 
     def __init__(self, database: Database, name: str) -> None:
         self._database, self._name = database, name
+        self._errors: tuple[type[Exception], ...] = (SQLAlchemyError, OSError, *database.errors)
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
@@ -59,7 +60,7 @@ class ConnectionThread:
         """
         try:
             yield self._current()
-        except (SQLAlchemyError, OSError) as error:
+        except self._errors as error:
             self._disconnect()
             raise QueueUnavailable(self._database.remedy(error)) from error
 
@@ -105,15 +106,18 @@ class ConnectionThread:
         try:
             check_version(connection, self._database.name)
         except BaseException:
-            connection.close()
+            self._close(connection)
             raise
         return connection
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(SQLAlchemyError):
-                connection.close()
+            self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        with suppress(*self._errors):
+            connection.close()
 
 
 def tell(loop: Loop, callback: Callable[..., object], *values: Any) -> None:

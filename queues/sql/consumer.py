@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from forebay.queues.contract import Assignments, Commit, StoredRecord
 from forebay.queues.errors import Fenced, QueueError, Unsupported
 
+from .bell import Bell
 from .claims import Claims
 from .connection_thread import ConnectionThread
 from .database import Database
@@ -26,11 +27,6 @@ from .schema import find
 
 #: The longest note, in bytes.
 NOTE_BYTES = 65_536
-
-
-def wall_ms() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def member_name() -> str:
@@ -50,15 +46,14 @@ class SqlConsumer:
         session_s: float,
         retention: Retention,
         clock: Callable[[], float] = since_boot,
-        now_ms: Callable[[], int] = wall_ms,
+        now_ms: Callable[[Connection], int] | None = None,
     ) -> None:
         self._database, self._stream, self._group, self._session_s = database, stream, group, session_s
-        self._retention, self._clock, self._now_ms = retention, clock, now_ms
+        self._retention, self._clock, self._now_ms = retention, clock, now_ms or database.now_ms
         self._reading = ConnectionThread(database, "forebay-consumer-read")
         self._committing = ConnectionThread(database, "forebay-consumer-commit")
         self._living = ConnectionThread(database, "forebay-consumer-membership")
         self._leases = Leases(clock)
-        self._positions = Positions()
         self._waits: set[Wait] = set()
         self._membership: Membership | None = None
         self._closed = False
@@ -69,7 +64,9 @@ class SqlConsumer:
         self._claims = Claims(
             group=self._group, stream=stream, me=member_name(), session_ms=round(self._session_s * 1000)
         )
-        self._reader = Reader(self._database, stream, self._positions)
+        self._bell = Bell()
+        self._positions = Positions(self._bell)
+        self._reader = Reader(self._database, stream, self._positions, self._bell)
         self._ownership = Ownership(assignments, self._leases, self._positions, self._committing.post)
         self._membership = membership = self._new_membership()
         try:
@@ -120,7 +117,7 @@ class SqlConsumer:
 
     def _stop(self, wait: Wait) -> None:
         wait.over = True
-        self._positions.news.set()
+        self._bell.ring()
 
     async def commit(self, commits: Mapping[int, Commit]) -> None:
         """As in the contract. A note that is too long is `Unsupported`, and nothing is stored."""
@@ -133,7 +130,7 @@ class SqlConsumer:
             raise Fenced(commits.keys() - stored)
 
     def _store(self, connection: Connection, epochs: Mapping[int, int], commits: Mapping[int, Commit]) -> set[int]:
-        with self._database.writing(connection):
+        with self._database.writing(connection, beside=self._claims.name):
             return self._claims.commit(connection, epochs, commits)
 
     async def close(self) -> None:
@@ -147,6 +144,8 @@ class SqlConsumer:
         await self._living.close()
         await self._reading.close()
         await self._committing.close()
+        if self._membership is not None:
+            self._bell.close()
 
     def _check_started(self) -> None:
         if self._membership is None:

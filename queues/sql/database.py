@@ -1,10 +1,15 @@
-"""What differs between the database systems: each has one module that keeps this protocol (sqlite.py)."""
+"""What differs between the database systems: each has a module that keeps these protocols (sqlite.py, postgresql/)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection
+
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.findings import Finding
+
+from .bell import Bell
 
 
 class Place(NamedTuple):
@@ -26,8 +31,25 @@ class Row(NamedTuple):
     value: bytes
 
 
+class Undecided(QueueUnavailable):
+    """The database was lost while it committed: what was written is either kept or not. `Database.kept` knows."""
+
+
+class Watch(Protocol):
+    """Waits for others' commits, for one reader of a stream and in its thread."""
+
+    def begin(self, connection: Connection) -> None:
+        """What is committed from now on is news. Cheap: it is called before each look."""
+
+    def wait(self, partitions: Collection[int], bell: Bell, timeout_s: float) -> None:
+        """Return when there is news, which may concern others, when the bell was rung, or when the time is over."""
+
+
 class Database(Protocol):
     """One database. Its methods block, and each connection is used by one thread."""
+
+    #: What its client raises beside SQLAlchemy's errors.
+    errors: tuple[type[Exception], ...]
 
     @property
     def name(self) -> str:
@@ -37,34 +59,57 @@ class Database(Protocol):
         """Whether there is something to connect to."""
 
     def create(self) -> None:
-        """Make what a connection needs (a file), if it is not there yet."""
+        """Make what a connection needs (a file), if it is not there yet and is ours to make."""
+
+    def tune(self, connection: Connection) -> None:
+        """Set what our tables need; they were made in this transaction."""
+
+    def count(self, connection: Connection, places: Iterable[Place]) -> None:
+        """Make what counts the offsets of these places, which were made in this transaction."""
 
     def connect(self) -> Connection:
         """A new connection in autocommit mode: each statement outside of `writing` sees what is committed by then."""
 
     def current(self, connection: Connection) -> bool:
-        """Whether the connection leads to what has our name now, and not to a file that was deleted or replaced."""
+        """Whether the connection still leads to what has our name now."""
 
-    def writing(self, connection: Connection) -> AbstractContextManager[None]:
-        """A transaction that is alone in what it writes, durable when the block was left, undone when it failed.
+    def writing(self, connection: Connection, *, alone: str = "", beside: str = "") -> AbstractContextManager[None]:
+        """A transaction, durable when the block was left, undone when it failed.
 
-        Raises `QueueUnavailable` if the connection was not current any more at the end: nobody finds what it wrote.
+        Who is `alone` under a name shares it with nobody; those who are `beside` each other share it among themselves.
+        Raises `Undecided` when nobody knows which of both it is; `QueueUnavailable` when it was undone, or when the
+        connection was not current any more at the end: nobody finds what it wrote.
         """
 
     def remedy(self, error: Exception) -> str:
         """The database's own words for the error, and what to do about it. Never a parameter of a statement."""
 
-    def changes(self, connection: Connection) -> object:
-        """A mark that is another one after somebody else's commit. Cheap enough to ask for every few milliseconds."""
+    def now_ms(self, connection: Connection) -> int:
+        """Milliseconds since the epoch by the one clock that all members of a group go by."""
 
     def ends(self, connection: Connection, places: Sequence[Place]) -> dict[Place, int]:
         """The next offset of each place that exists."""
 
     def take_offsets(self, connection: Connection, counts: Mapping[Place, int]) -> dict[Place, int]:
-        """Reserve so many offsets in each place, until the end of the transaction alone; returns each one's first."""
+        """Reserve so many offsets in each place that exists; returns each one's first.
+
+        Until the end of the transaction nobody else gets any: whoever sees an offset sees all that are before it.
+        """
 
     def append(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Insert records whose offsets were taken."""
 
+    def kept(self, connection: Connection, rows: Sequence[Row]) -> bool:
+        """Whether these rows, which one transaction wrote and was `Undecided`, are there. Waits until it is over."""
+
+    def announce(self, connection: Connection, places: Iterable[Place]) -> None:
+        """Wake those who watch these places. It may get lost: they look by themselves too, only later."""
+
+    def watch(self, stream: int) -> Watch:
+        """A new watch over a stream."""
+
     def read(self, connection: Connection, place: Place, offset: int, max_records: int, max_bytes: int) -> list[Row]:
         """Records at or after the offset, in order; one at least if there is one, else within both limits."""
+
+    def findings(self, connection: Connection) -> Iterable[Finding]:
+        """What `doctor` should say about this system, beside whether the streams are there."""

@@ -1,6 +1,7 @@
 """Looking at the queue from outside of any group."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from functools import partial
 
 from sqlalchemy import Connection, and_, select
@@ -8,8 +9,7 @@ from sqlalchemy import Connection, and_, select
 from forebay.queues.contract import Bounds, GroupState, StoredRecord
 
 from .connection_thread import ConnectionThread
-from .consumer import wall_ms
-from .database import Database
+from .database import Database, Place
 from .reader import read
 from .schema import find
 from .tables import claim, partition, record
@@ -24,7 +24,7 @@ class SqlInspector:
 
     async def bounds(self, stream: str) -> dict[int, Bounds]:
         """As in the contract."""
-        return await self._thread.run(partial(_bounds, stream=stream))
+        return await self._thread.run(partial(_bounds, database=self._database, stream=stream))
 
     async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
         """As in the contract; large records come in fewer than asked for, but one at least."""
@@ -36,37 +36,43 @@ class SqlInspector:
 
     async def offset_at(self, stream: str, partition: int, timestamp_ms: int) -> int:
         """As in the contract; looks at the records one by one, since an index would cost every write."""
-        return await self._thread.run(partial(_offset_at, stream=stream, number=partition, timestamp_ms=timestamp_ms))
+        return await self._thread.run(
+            partial(_offset_at, database=self._database, stream=stream, number=partition, timestamp_ms=timestamp_ms)
+        )
 
     async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
         """As in the contract."""
-        return await self._thread.run(partial(_groups, stream=stream))
+        return await self._thread.run(partial(_groups, stream=stream, now_ms=self._database.now_ms))
 
     async def close(self) -> None:
         """As in the contract."""
         await self._thread.close()
 
 
-def _bounds(connection: Connection, stream: str) -> dict[int, Bounds]:
-    rows = connection.execute(select(partition).where(partition.c.stream == find(connection, stream).id))
-    return {row.partition: Bounds(start=row.first_offset, end=row.next_offset) for row in rows}
+def _bounds(connection: Connection, database: Database, stream: str) -> dict[int, Bounds]:
+    found = find(connection, stream)
+    # The beginnings first: what retention takes in between then lies within, and not behind the end.
+    starts = select(partition.c.partition, partition.c.first_offset).where(partition.c.stream == found.id)
+    first = {row.partition: row.first_offset for row in connection.execute(starts)}
+    ends = database.ends(connection, found.places())
+    return {place.partition: Bounds(start=first[place.partition], end=end) for place, end in sorted(ends.items())}
 
 
-def _offset_at(connection: Connection, stream: str, number: int, timestamp_ms: int) -> int:
+def _offset_at(connection: Connection, database: Database, stream: str, number: int, timestamp_ms: int) -> int:
     found = find(connection, stream)
     # The end first: a record that comes in between then lies behind the answer, and is not passed over.
-    end = connection.execute(
-        select(partition.c.next_offset).where(partition.c.stream == found.id, partition.c.partition == number)
-    ).scalar_one()
+    [end] = database.ends(connection, [Place(found.id, number)]).values()
     at = and_(record.c.stream == found.id, record.c.partition == number, record.c.timestamp_ms >= timestamp_ms)
     first = connection.execute(select(record.c.offset).where(at).order_by(record.c.offset).limit(1)).scalar()
     return int(end if first is None else first)
 
 
-def _groups(connection: Connection, stream: str) -> dict[str, dict[int, GroupState]]:
+def _groups(
+    connection: Connection, stream: str, now_ms: Callable[[Connection], int]
+) -> dict[str, dict[int, GroupState]]:
     found: dict[str, dict[int, GroupState]] = defaultdict(dict)
-    now_ms = wall_ms()
+    now = now_ms(connection)
     for row in connection.execute(select(claim).where(claim.c.stream == find(connection, stream).id)):
-        owner = row.owner if row.expires_at > now_ms else None
+        owner = row.owner if row.expires_at > now else None
         found[row.group][row.partition] = GroupState(offset=row.offset, note=bytes(row.note), owner=owner)
     return dict(found)

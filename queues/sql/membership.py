@@ -60,7 +60,7 @@ class Membership:
         owner: Owner,
         loop: Loop,
         clock: Callable[[], float],
-        now_ms: Callable[[], int],
+        now_ms: Callable[[Connection], int],
     ) -> None:
         self._database, self._thread, self._claims, self._leases = database, thread, claims, leases
         self._retention, self._owner, self._loop, self._clock, self._now_ms = retention, owner, loop, clock, now_ms
@@ -70,6 +70,7 @@ class Membership:
         self._asked_back: dict[int, int] = {}
         self._returned: deque[tuple[int, int]] = deque()
         self._next_beat = self._next_sweep = 0.0
+        self._told = ""
 
     def join(self, connection: Connection) -> None:
         """The first heartbeat, which takes what is free."""
@@ -97,11 +98,17 @@ class Membership:
         try:
             step()
         except QueueError as error:
-            log.warning(
-                "group_unreachable", group=self._claims.group, stream=self._claims.stream.name, error=str(error)
-            )
+            self._tell_unreachable(str(error))
         except Exception:  # a thread that died would leave its partitions without a word
             log.exception("membership_failed", group=self._claims.group, stream=self._claims.stream.name)
+        else:
+            self._told = ""
+
+    def _tell_unreachable(self, error: str) -> None:
+        """Once, and not twice a second for as long as it lasts."""
+        if error != self._told:
+            self._told = error
+            log.warning("group_unreachable", group=self._claims.group, stream=self._claims.stream.name, error=error)
 
     def _step(self) -> None:
         self._drop_expired()
@@ -122,7 +129,7 @@ class Membership:
             )
 
     def _look(self, connection: Connection) -> None:
-        view = self._claims.view(connection, self._leases.held(), self._now_ms())
+        view = self._claims.view(connection, self._leases.held(), self._now_ms(connection))
         if view.taken or self._clock() >= self._next_beat or (to_claim(view) and not self._leaving):
             self._beat(connection)
         elif not self._leaving:
@@ -131,8 +138,9 @@ class Membership:
 
     def _beat(self, connection: Connection) -> None:
         # Read before the transaction: our own idea of the lease's end is never later than the others'.
-        started, now_ms, held = self._clock(), self._now_ms(), self._leases.held()
-        with self._database.writing(connection):
+        started, held = self._clock(), self._leases.held()
+        with self._database.writing(connection, alone=self._claims.name):
+            now_ms = self._now_ms(connection)
             still = self._claims.renew(connection, held, now_ms)
             view = self._claims.view(connection, still, now_ms)
             claimed = [] if self._leaving else self._claims.claim(connection, to_claim(view), now_ms)
@@ -172,7 +180,7 @@ class Membership:
 
     def _release(self, connection: Connection, returned: dict[int, int]) -> None:
         if returned:
-            with self._database.writing(connection):
+            with self._database.writing(connection, alone=self._claims.name):
                 self._claims.release(connection, returned)
 
     def _sweep(self, connection: Connection) -> None:
@@ -186,8 +194,8 @@ class Membership:
 
     def _sweep_once(self, connection: Connection, partition: int) -> bool:
         with self._database.writing(connection):
-            return self._retention.sweep(connection, self._claims, partition, self._now_ms())
+            return self._retention.sweep(connection, self._claims, partition, self._now_ms(connection))
 
     def _depart(self) -> None:
-        with self._thread.connected() as connection, self._database.writing(connection):
+        with self._thread.connected() as connection, self._database.writing(connection, alone=self._claims.name):
             self._claims.leave(connection)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from forebay.queues.contract import StoredRecord
 
+from .bell import Bell
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
@@ -27,17 +29,16 @@ class Chunk:
 class Positions:
     """Partition → position. The event loop changes them, the reading thread takes copies."""
 
-    def __init__(self) -> None:
+    def __init__(self, bell: Bell) -> None:
+        self._bell = bell
         self._lock = threading.Lock()
         self._positions: dict[int, Position] = {}
-        #: Set when there may be more to read, or nothing to wait for any more.
-        self.news = threading.Event()
 
     def assign(self, partition: int, position: Position) -> None:
         """Read this partition too."""
         with self._lock:
             self._positions[partition] = position
-        self.news.set()
+        self._bell.ring()
 
     def drop(self, partition: int) -> None:
         """Read it no more."""

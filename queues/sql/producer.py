@@ -1,12 +1,14 @@
 """The writing side: many calls of `send` become one transaction, and one fsync."""
 
 import asyncio
+import threading
 from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
+import structlog
 from sqlalchemy import Connection, update
 
 from forebay.queues.contract import Delivery, Position, Record
@@ -14,7 +16,7 @@ from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, U
 from forebay.schemas.portal import partition_of
 
 from .connection_thread import ConnectionThread, tell
-from .database import Database, Place, Row
+from .database import Database, Place, Row, Undecided
 from .headers import pack
 from .schema import Stream, find
 from .tables import meta
@@ -35,11 +37,16 @@ _MAX_TIMESTAMP = 2**63 - 1
 #: Seconds after which a queue that doesn't answer a check is called unavailable.
 _CHECK_S = 5.0
 
+#: Seconds between two questions to a database that was lost while it committed.
+_ASK_AGAIN_S = 0.5
+
 #: Where a connection keeps the streams that were found on it.
 _STREAMS = "forebay_streams"
 
 #: Hashing a key is pure Python and takes longer than the rest of its way; keys come again and again.
 _partition_of = lru_cache(maxsize=100_000)(partition_of)
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +64,14 @@ class _Sent:
         return Row(*place, offset, record.timestamp_ms, record.key, self.headers, record.value)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placed:
+    """What becomes of a batch when its transaction is done: an outcome for each call, and the rows."""
+
+    outcomes: "list[Position | QueueError]"
+    rows: list[Row]
+
+
 class SqlProducer:
     """Hands records to a thread that writes all that waits at once, in the order of the calls."""
 
@@ -65,6 +80,8 @@ class SqlProducer:
         self._thread = ConnectionThread(database, "forebay-producer")
         self._waiting: deque[_Sent] = deque()
         self._closed = False
+        #: Set when nobody waits any more to hear what became of a batch.
+        self._given_up = threading.Event()
         #: Set unless the thread was told to write and has not answered yet.
         self._idle = asyncio.Event()
         self._idle.set()
@@ -96,10 +113,14 @@ class SqlProducer:
             ) from error
 
     async def close(self) -> None:
-        """As in the contract."""
+        """As in the contract; cancelled, it gives up what the database has not decided yet."""
         self._closed = True
-        while not self._idle.is_set():
-            await self._idle.wait()
+        try:
+            while not self._idle.is_set():
+                await self._idle.wait()
+        except asyncio.CancelledError:
+            self._given_up.set()
+            raise
         await self._thread.close()
 
     def _touch(self, connection: Connection) -> None:
@@ -115,7 +136,9 @@ class SqlProducer:
 
     def _write_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
         batch = self._take_batch()
-        tell(loop, self._written, batch, self._write(batch))
+        placed = self._write(batch)
+        tell(loop, self._written, batch, placed.outcomes)
+        self._announce(placed.rows)
 
     def _written(self, batch: Sequence[_Sent], outcomes: "Sequence[Position | QueueError]") -> None:
         self._idle.set()
@@ -131,29 +154,57 @@ class SqlProducer:
             size += len(batch[-1].record.value)
         return batch
 
-    def _write(self, batch: Sequence[_Sent]) -> "list[Position | QueueError]":
+    def _write(self, batch: Sequence[_Sent]) -> _Placed:
         try:
             with self._thread.connected() as connection, self._database.writing(connection):
-                return self._place(connection, batch)
+                placed = self._place(connection, batch)
+        except Undecided as error:
+            return self._decided(placed, batch, error)
         except Exception as error:  # a thread that died would leave its callers waiting for ever
-            return [_copy(error) for _ in batch]
+            return _failed(batch, error)
+        return placed
 
-    def _place(self, connection: Connection, batch: Sequence[_Sent]) -> "list[Position | QueueError]":
+    def _place(self, connection: Connection, batch: Sequence[_Sent]) -> _Placed:
         places = [self._place_of(connection, sent) for sent in batch]
         counts = Counter(place for place in places if isinstance(place, Place))
         following = self._database.take_offsets(connection, counts)
-        outcomes: list[Position | QueueError] = []
-        rows = []
+        if following.keys() != counts.keys():
+            del connection.info[_STREAMS]
+            raise QueueUnavailable(f"the streams in {self._database.name} were made anew meanwhile; try again")
+        placed = _Placed(outcomes=[], rows=[])
         for sent, place in zip(batch, places, strict=True):
             if isinstance(place, QueueError):
-                outcomes.append(place)
+                placed.outcomes.append(place)
                 continue
             offset = following[place]
             following[place] = offset + 1
-            rows.append(sent.row(place, offset))
-            outcomes.append(Position(partition=place.partition, offset=offset))
-        self._database.append(connection, rows)
-        return outcomes
+            placed.rows.append(sent.row(place, offset))
+            placed.outcomes.append(Position(partition=place.partition, offset=offset))
+        if placed.rows:
+            self._database.append(connection, placed.rows)
+        return placed
+
+    def _decided(self, placed: _Placed, batch: Sequence[_Sent], lost: Undecided) -> _Placed:
+        """Ask until the database says what became of the batch: told as failed, it would be sent once more."""
+        if not placed.rows:
+            return placed
+        log.warning("commit_undecided", queue=self._database.name, records=len(batch), error=str(lost))
+        while not self._given_up.is_set():
+            try:
+                with self._thread.connected() as connection:
+                    kept = self._database.kept(connection, placed.rows)
+            except QueueError:
+                self._given_up.wait(_ASK_AGAIN_S)
+            else:
+                log.warning("commit_decided", queue=self._database.name, records=len(batch), kept=kept)
+                return placed if kept else _failed(batch, QueueUnavailable(str(lost)))
+        return _failed(batch, QueueUnavailable("the producer was closed before the database had answered"))
+
+    def _announce(self, rows: Sequence[Row]) -> None:
+        if rows:
+            # Those who miss it look by themselves; what is wrong with the database is told with the next batch.
+            with suppress(QueueError), self._thread.connected() as connection:
+                self._database.announce(connection, {Place(row.stream, row.partition) for row in rows})
 
     def _place_of(self, connection: Connection, sent: _Sent) -> Place | UnknownStream:
         # Known as long as the connection lasts: the next may lead to a file that was made anew, with other streams.
@@ -192,6 +243,10 @@ def _answer(batch: Sequence[_Sent], outcomes: "Sequence[Position | QueueError]")
                 sent.delivery.set_exception(outcome)
             else:
                 sent.delivery.set_result(outcome)
+
+
+def _failed(batch: Sequence[_Sent], error: Exception) -> _Placed:
+    return _Placed(outcomes=[_copy(error) for _ in batch], rows=[])
 
 
 def _copy(error: Exception) -> QueueError:

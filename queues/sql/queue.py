@@ -61,11 +61,11 @@ class SqlQueue:
             ) from error
 
     def _make(self, connection: Connection, names: list[str], partitions: int) -> list[str]:
-        with self._database.writing(connection):
-            return make(connection, names, partitions)
+        with self._database.writing(connection, alone="the tables"):
+            return make(self._database, connection, names, partitions)
 
     async def grow(self, streams: Iterable[str], partitions: int, *, only_plan: bool) -> list[str]:
-        """It can't: one file is written by one process at a time, so more partitions would gain nothing."""
+        """It can't: an SQLite file has one writer at a time anyway, and a server's partitions cost next to nothing."""
         raise Unsupported(
             "queue_url: a queue in a database can't get more partitions; set topic to a new name and partitions to "
             "the new number, once the workers have finished what is in the old one"
@@ -74,6 +74,15 @@ class SqlQueue:
     async def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
         """As in the contract."""
         yield await streams_found(self, needs)
+        thread = ConnectionThread(self._database, "forebay-doctor")
+        try:
+            for finding in await thread.run(self._findings) if self._database.exists() else ():
+                yield finding
+        finally:
+            await thread.close()
+
+    def _findings(self, connection: Connection) -> list[Finding]:
+        return list(self._database.findings(connection))
 
     def producer(self) -> Producer:
         """As in the contract."""
@@ -94,4 +103,13 @@ class SqlQueue:
 def open_queue(settings: QueueSettings) -> Queue:
     """The queue that the setting `queue_url` names."""
     retention = Retention(stream=settings.topic, keep_ms=round(settings.retention_h * _MS_AN_HOUR))
-    return SqlQueue(SqliteDatabase(make_url(settings.queue_url)), retention)
+    return SqlQueue(_database(settings.queue_url), retention)
+
+
+def _database(url: str) -> Database:
+    if url.startswith("postgresql:"):
+        # Its client is there only when the extra was installed.
+        from .postgresql.database import PostgresqlDatabase
+
+        return PostgresqlDatabase(url)
+    return SqliteDatabase(make_url(url))

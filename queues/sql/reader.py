@@ -1,13 +1,14 @@
 """Reading records in order: what the consumer and the inspector share, and the consumer's waiting for more."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from forebay.queues.contract import PlacedRecord, StoredRecord
 
+from .bell import Bell
 from .database import Database, Place, Row
 from .headers import unpack
 from .positions import Chunk, Position, Positions
@@ -15,9 +16,6 @@ from .schema import Stream
 
 #: Bytes of values that one read takes into memory at most, a single larger record aside.
 _READ_BYTES = 8 * 1024 * 1024
-
-#: Seconds between two looks for new records: half of it is what a record waits on average.
-_LOOK_EVERY_S = 0.01
 
 
 def stored(stream: str, rows: Iterable[Row]) -> list[StoredRecord]:
@@ -56,33 +54,35 @@ class Reader:
     """The part of `fetch` that runs in the reading thread."""
 
     def __init__(
-        self, database: Database, stream: Stream, positions: Positions, clock: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        stream: Stream,
+        positions: Positions,
+        bell: Bell,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._database, self._stream, self._positions, self._clock = database, stream, positions, clock
+        self._database, self._stream, self._positions = database, stream, positions
+        self._bell, self._clock = bell, clock
+        self._watch = database.watch(stream.id)
         self._turn = 0
 
     def fetch(self, connection: Connection, max_records: int, wait: Wait) -> list[Chunk]:
         """Chunks of owned partitions as soon as there are any; none when the wait is over."""
-        while True:
-            # In this order: what changes after these lines is seen by the next look.
-            self._positions.news.clear()
-            seen = self._database.changes(connection)
-            chunks = self._read(connection, max_records)
-            if chunks or not self._changed(connection, seen, wait):
-                return chunks
-
-    def _changed(self, connection: Connection, seen: object, wait: Wait) -> bool:
-        """Wait until there may be more to read; False when the wait is over first."""
         while not wait.over:
+            # In this order: what changes after these lines is seen by the next look.
+            self._bell.hush()
+            self._watch.begin(connection)
+            positions = self._positions.copy()
+            chunks = self._read(connection, positions, max_records)
             left = wait.until - self._clock()
-            if left <= 0:
-                return False
-            if self._positions.news.wait(min(left, _LOOK_EVERY_S)) or self._database.changes(connection) != seen:
-                return not wait.over
-        return False
+            if chunks or left <= 0:
+                return chunks
+            # Whoever has said that the wait is over has rung before we come to wait, or rings while we do.
+            if not wait.over:
+                self._watch.wait(positions, self._bell, left)
+        return []
 
-    def _read(self, connection: Connection, max_records: int) -> list[Chunk]:
-        positions = self._positions.copy()
+    def _read(self, connection: Connection, positions: Mapping[int, Position], max_records: int) -> list[Chunk]:
         ends = self._database.ends(connection, [Place(self._stream.id, partition) for partition in positions])
         behind = [place.partition for place, end in ends.items() if end > positions[place.partition].offset]
         chunks = []

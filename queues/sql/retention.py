@@ -24,12 +24,19 @@ class Retention:
         here = and_(partition.c.stream == claims.stream.id, partition.c.partition == number)
         first = connection.execute(select(partition.c.first_offset).where(here)).scalar_one()
         end = min(claims.finished(connection, number), first + _BATCH)
-        rows = and_(record.c.stream == claims.stream.id, record.c.partition == number, record.c.offset < end)
+        # From the first one on: before it stands nothing, but what is left of deleted rows would be gone through.
+        rows = and_(
+            record.c.stream == claims.stream.id,
+            record.c.partition == number,
+            record.c.offset >= first,
+            record.c.offset < end,
+        )
         # Only a prefix goes: a late clock may have left a younger record among older ones.
-        young = and_(rows, record.c.offset >= first, record.c.timestamp_ms > now_ms - self.keep_ms)
+        young = and_(rows, record.c.timestamp_ms > now_ms - self.keep_ms)
         end = connection.execute(select(func.coalesce(func.min(record.c.offset), end)).where(young)).scalar_one()
         if end <= first:
             return False
         connection.execute(delete(record).where(rows, record.c.offset < end))
-        connection.execute(update(partition).where(here).values(first_offset=end))
+        # Last, and never back: who writes to the partition waits for this row, and its former owner may be late.
+        connection.execute(update(partition).where(here, partition.c.first_offset < end).values(first_offset=end))
         return True

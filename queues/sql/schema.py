@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, select
 
 from forebay.queues.errors import QueueError, UnknownStream
 
-from .database import Place
+from .database import Database, Place
 from .tables import VERSION, meta, metadata, partition, stream
 
 
@@ -71,25 +71,28 @@ def _missing_streams(existing: Iterable[Stream], names: Iterable[str], partition
     return [f"stream {name} with {partitions} partitions" for name in dict.fromkeys(names) if name not in there]
 
 
-def make(connection: Connection, names: Iterable[str], partitions: int) -> list[str]:
+def make(database: Database, connection: Connection, names: Iterable[str], partitions: int) -> list[str]:
     """Make what is missing, inside the caller's transaction."""
     names = list(names)
     made = missing(connection, names, partitions)
-    metadata.create_all(connection)
+    if _missing_tables(inspect(connection).get_table_names()):
+        metadata.create_all(connection)
+        database.tune(connection)
     if connection.execute(select(meta.c.name)).first() is None:
         connection.execute(meta.insert(), [{"name": "version", "value": VERSION}, {"name": "checks", "value": 0}])
     there = {found.name for found in _existing(connection)}
     for name in dict.fromkeys(names):
         if name not in there:
-            _make_stream(connection, name, partitions)
+            database.count(connection, _make_stream(connection, name, partitions))
     return made
 
 
-def _make_stream(connection: Connection, name: str, partitions: int) -> None:
+def _make_stream(connection: Connection, name: str, partitions: int) -> list[Place]:
     connection.execute(stream.insert(), {"name": name, "partitions": partitions})
     made = find(connection, name)
     empty = {"next_offset": 0, "first_offset": 0}
     connection.execute(partition.insert(), [place._asdict() | empty for place in made.places()])
+    return made.places()
 
 
 def _existing(connection: Connection) -> list[Stream]:

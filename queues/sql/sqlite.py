@@ -3,7 +3,8 @@
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -14,14 +15,19 @@ import orjson
 from sqlalchemy import URL, Connection, NullPool, create_engine
 
 from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.findings import Finding
 
-from .database import Place, Row
+from .bell import Bell
+from .database import Place, Row, Watch
 
 #: Seconds that SQLite waits when a program that is not ours (a shell, a backup) holds its lock.
 _BUSY_S = 5.0
 
 #: Rows of one INSERT at most: far below SQLite's 32,766 variables, and few distinct statements to prepare.
 _INSERT_ROWS = 256
+
+#: Seconds between two looks for new records: half of it is what a record waits on average.
+_LOOK_EVERY_S = 0.01
 
 #: Where a connection keeps which file it has open.
 _FILE = "forebay_file"
@@ -57,6 +63,8 @@ def _insert(rows: int) -> str:
 class SqliteDatabase:
     """A SQLite file in WAL mode; COMMIT returns after an fsync."""
 
+    errors: tuple[type[Exception], ...] = ()
+
     def __init__(self, url: URL, *, busy_s: float = _BUSY_S) -> None:
         if not url.database or url.database == ":memory:":
             raise QueueError(f"queue_url: {url} names no file; write sqlite:///<path>, or memory:// for tests")
@@ -81,6 +89,12 @@ class SqliteDatabase:
         # it would drop the locks of all of this process's connections (sqlite.org/howtocorrupt.html, 2.2).
         if not self.exists():
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+
+    def tune(self, connection: Connection) -> None:
+        """As in the protocol: nothing to set."""
+
+    def count(self, connection: Connection, places: Iterable[Place]) -> None:
+        """As in the protocol: a column of the place's own row does."""
 
     def connect(self) -> Connection:
         """As in the protocol."""
@@ -114,8 +128,8 @@ class SqliteDatabase:
                 opened.execute("PRAGMA journal_mode = WAL")
 
     @contextmanager
-    def writing(self, connection: Connection) -> Iterator[None]:
-        """As in the protocol."""
+    def writing(self, connection: Connection, *, alone: str = "", beside: str = "") -> Iterator[None]:
+        """As in the protocol. Whoever writes is alone, under whatever name, and always knows how it ended."""
         with self._turn():
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
@@ -156,14 +170,16 @@ class SqliteDatabase:
             return f"{self._path} has none of our tables yet; `forebay topics ensure` makes them"
         return f"SQLite says of {self._path}: {words}; look at free space, permissions, and who else uses the file"
 
-    def changes(self, connection: Connection) -> object:
+    def now_ms(self, connection: Connection) -> int:
+        """As in the protocol: all members are on this machine."""
+        return time.time_ns() // 1_000_000
+
+    def watch(self, stream: int) -> Watch:
         """As in the protocol."""
-        # Without SQLAlchemy's machinery, which costs more than the statement: this runs a hundred times a second.
-        try:
-            return _opened(connection).execute("PRAGMA data_version").fetchone()
-        except sqlite3.Error:
-            # A new mark: whoever then reads gets the error, and its remedy.
-            return object()
+        return _FileWatch()
+
+    def announce(self, connection: Connection, places: Iterable[Place]) -> None:
+        """As in the protocol: the file itself tells that it has changed."""
 
     def ends(self, connection: Connection, places: Sequence[Place]) -> dict[Place, int]:
         """As in the protocol."""
@@ -187,6 +203,10 @@ class SqliteDatabase:
             connection.exec_driver_sql(_insert(size), values)
             done += size
 
+    def kept(self, connection: Connection, rows: Sequence[Row]) -> bool:
+        """As in the protocol: never asked, as nothing is undecided here."""
+        raise NotImplementedError
+
     def read(self, connection: Connection, place: Place, offset: int, max_records: int, max_bytes: int) -> list[Row]:
         """As in the protocol."""
         found = connection.exec_driver_sql(_READ, (*place, offset, max_records, max_bytes)).scalar_one()
@@ -195,6 +215,39 @@ class SqliteDatabase:
             Row(*place, offset, timestamp_ms, octets(key).decode(), octets(headers), octets(value))
             for offset, timestamp_ms, key, headers, value in orjson.loads(found)
         ]
+
+    def findings(self, connection: Connection) -> Iterable[Finding]:
+        """As in the protocol: nothing."""
+        return ()
+
+
+class _FileWatch:
+    """Looks every few milliseconds whether somebody else's commit has changed the file."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+
+    def begin(self, connection: Connection) -> None:
+        """As in the protocol."""
+        self._connection = connection
+        self._seen = _changes(connection)
+
+    def wait(self, partitions: Collection[int], bell: Bell, timeout_s: float) -> None:
+        """As in the protocol."""
+        until = self._clock() + timeout_s
+        while (left := until - self._clock()) > 0:
+            if bell.wait(min(left, _LOOK_EVERY_S)) or _changes(self._connection) != self._seen:
+                return
+
+
+def _changes(connection: Connection) -> object:
+    """A mark that is another one after somebody else's commit."""
+    # Without SQLAlchemy's machinery, which costs more than the statement: this runs a hundred times a second.
+    try:
+        return _opened(connection).execute("PRAGMA data_version").fetchone()
+    except sqlite3.Error:
+        # A new mark: whoever then reads gets the error, and its remedy.
+        return object()
 
 
 def _is_at(path: Path, file: os.stat_result) -> bool:

@@ -1,6 +1,6 @@
 """The tables. Times are in milliseconds since the epoch."""
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table
 
 #: Raised with every change of the tables; a program refuses a database that is newer than it knows.
 VERSION = 1
@@ -8,6 +8,11 @@ VERSION = 1
 #: A topic's 200 characters, our suffix, and room.
 _NAME = String(255)
 
+# PostgreSQL's text has no zero byte, and is in the encoding of its database: a key is any text.
+_KEY = String(255).with_variant(LargeBinary(), "postgresql")
+
+
+# No foreign keys: SQLite would not check them, and PostgreSQL would look up each record's stream to no end.
 metadata = MetaData()
 
 meta = Table(
@@ -25,10 +30,11 @@ stream = Table(
     Column("partitions", Integer, nullable=False),
 )
 
+# `next_offset` is SQLite's; PostgreSQL counts elsewhere (postgresql/statements.py says why), and leaves 0 here.
 partition = Table(
     "forebay_partition",
     metadata,
-    Column("stream", ForeignKey(stream.c.id), primary_key=True),
+    Column("stream", Integer, primary_key=True, autoincrement=False),
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("next_offset", BigInteger, nullable=False),
     Column("first_offset", BigInteger, nullable=False),
@@ -38,11 +44,11 @@ partition = Table(
 record = Table(
     "forebay_record",
     metadata,
-    Column("stream", ForeignKey(stream.c.id), primary_key=True),
+    Column("stream", Integer, primary_key=True, autoincrement=False),
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("offset", BigInteger, primary_key=True, autoincrement=False),
     Column("timestamp_ms", BigInteger, nullable=False),
-    Column("key", _NAME, nullable=False),
+    Column("key", _KEY, nullable=False),
     Column("headers", LargeBinary, nullable=False),
     Column("value", LargeBinary, nullable=False),
 )
@@ -51,7 +57,7 @@ claim = Table(
     "forebay_claim",
     metadata,
     Column("group", _NAME, primary_key=True),
-    Column("stream", ForeignKey(stream.c.id), primary_key=True),
+    Column("stream", Integer, primary_key=True, autoincrement=False),
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("owner", _NAME),
     Column("epoch", BigInteger, nullable=False),
@@ -64,7 +70,7 @@ member = Table(
     "forebay_member",
     metadata,
     Column("group", _NAME, primary_key=True),
-    Column("stream", ForeignKey(stream.c.id), primary_key=True),
+    Column("stream", Integer, primary_key=True, autoincrement=False),
     Column("member", _NAME, primary_key=True),
     Column("expires_at", BigInteger, nullable=False),
 )

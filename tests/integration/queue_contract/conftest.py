@@ -21,6 +21,9 @@ from tests.kafka.fixtures import Kafka
 SYSTEMS: dict[str, Callable[[Path, pytest.FixtureRequest], QueueSettings]] = {
     "memory": lambda folder, _: QueueSettings(data_dir=folder, queue_url=f"memory://{uuid4()}"),
     "sqlite": lambda folder, _: QueueSettings(data_dir=folder),
+    "postgresql": lambda folder, request: QueueSettings(
+        data_dir=folder, queue_url=request.getfixturevalue("postgresql_url")
+    ),
     "kafka": lambda folder, request: QueueSettings(data_dir=folder, queue_url=_empty_kafka(request)),
     "kafka-classic": lambda folder, request: QueueSettings(
         data_dir=folder, queue_url=_empty_kafka(request), kafka={"group.protocol": "classic"}

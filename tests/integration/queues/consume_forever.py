@@ -1,4 +1,4 @@
-"""A consumer process: `consume_forever.py DATA_DIR NAME SESSION_S`, until SIGTERM.
+"""A consumer process: `consume_forever.py QUEUE_URL NAME SESSION_S`, until SIGTERM.
 
 Prints `NAME record KEY NUMBER`, `NAME fenced`, and `NAME assigned|revoked|lost PARTITION`.
 """
@@ -7,10 +7,11 @@ import asyncio
 import os
 import signal
 import sys
-from pathlib import Path
+
+import structlog
 
 from forebay.queues.contract import Commit, Consumer
-from forebay.queues.errors import Fenced
+from forebay.queues.errors import Fenced, QueueUnavailable
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 
@@ -51,21 +52,26 @@ class Worker:
     async def run(self) -> None:
         turn = 0
         while not self.stopping:
-            for record in await self.consumer.fetch(20, 5.0):
-                self.tell("record", record.key, record.value.decode())
-                self.printed[record.partition] = Commit(offset=record.offset + 1)
-            turn += 1
-            if turn % 3 == 0:
-                commits, self.printed = self.printed, {}
-                await self.commit(commits)
+            try:
+                await self.step(turn := turn + 1)
+            except QueueUnavailable:
+                await asyncio.sleep(0.05)
+
+    async def step(self, turn: int) -> None:
+        for record in await self.consumer.fetch(20, 5.0):
+            self.tell("record", record.key, record.value.decode())
+            self.printed[record.partition] = Commit(offset=record.offset + 1)
+        if turn % 3 == 0:
+            commits, self.printed = self.printed, {}
+            await self.commit(commits)
 
     async def stop(self) -> None:
         self.stopping = True
         await self.consumer.close()
 
 
-async def main(folder: str, name: str, session_s: str) -> None:
-    consumer = open_queue(QueueSettings(data_dir=Path(folder))).consumer("events", "group", session_s=float(session_s))
+async def main(url: str, name: str, session_s: str) -> None:
+    consumer = open_queue(QueueSettings(queue_url=url)).consumer("events", "group", session_s=float(session_s))
     worker, loop = Worker(name, consumer), asyncio.get_running_loop()
     tasks: list[asyncio.Task[None]] = []
     loop.add_signal_handler(signal.SIGTERM, lambda: tasks.append(asyncio.create_task(worker.stop())))
@@ -75,4 +81,6 @@ async def main(folder: str, name: str, session_s: str) -> None:
 
 
 if __name__ == "__main__":
+    # Standard output is for the lines above.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     asyncio.run(main(*sys.argv[1:]))

@@ -19,7 +19,7 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
-    def ms(self) -> int:
+    def ms(self, _: object = None) -> int:
         return int(self.now * 1000)
 
 

@@ -1,9 +1,10 @@
-"""A producer process: `produce_forever.py DATA_DIR NAME`. Prints `NAME-k number` for each record that is kept."""
+"""A producer process: `produce_forever.py QUEUE_URL NAME`. Prints `NAME-k number` for each record that is kept."""
 
 import asyncio
 import os
 import sys
-from pathlib import Path
+
+import structlog
 
 from forebay.queues.contract import Producer, Record
 from forebay.queues.opening import open_queue
@@ -32,10 +33,12 @@ async def send(producer: Producer, key: str, number: int) -> None:
     os.write(1, f"{key} {number}\n".encode())
 
 
-async def main(folder: str, name: str) -> None:
-    producer = open_queue(QueueSettings(data_dir=Path(folder))).producer()
+async def main(url: str, name: str) -> None:
+    producer = open_queue(QueueSettings(queue_url=url)).producer()
     await asyncio.gather(*(produce(producer, f"{name}-{key}") for key in range(KEYS)))
 
 
 if __name__ == "__main__":
+    # Standard output is for the lines above.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     asyncio.run(main(*sys.argv[1:]))

@@ -19,6 +19,11 @@ from forebay.queues.sql.sqlite import SqliteDatabase
 from tests.integration.queues.members import KEEP_EVERYTHING, PARTITIONS, STREAM, Follower, record
 
 
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/queue.db"
+
+
 async def test_commits_are_synced_and_files_are_private(
     queue: Queue, producer: Producer, database: SqliteDatabase, tmp_path: Path
 ) -> None:

@@ -1,24 +1,22 @@
 """Leases of the SQL queue: what a member owns, for how long, and who is told."""
 
 import asyncio
-import sqlite3
 import time
 from contextlib import closing
-from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from forebay.queues.contract import Commit, Producer, Queue
 from forebay.queues.errors import Fenced
-from forebay.queues.opening import open_queue
-from forebay.queues.settings import QueueSettings
 from forebay.queues.sql.consumer import SqlConsumer
-from forebay.queues.sql.sqlite import SqliteDatabase
+from forebay.queues.sql.database import Database
+from forebay.queues.sql.tables import claim, member
 from tests.integration.queues.members import KEEP_EVERYTHING, PARTITIONS, STREAM, Clock, Follower, fetch, send_all
 
 
 async def test_a_lease_that_ran_out_is_lost_before_anything_is_given_out(
-    database: SqliteDatabase, producer: Producer
+    database: Database, producer: Producer
 ) -> None:
     clock, follower = Clock(), Follower()
     consumer = SqlConsumer(
@@ -41,7 +39,7 @@ async def test_a_lease_that_ran_out_is_lost_before_anything_is_given_out(
 
 
 async def test_a_process_that_stood_still_gives_out_nothing_of_what_it_had(
-    database: SqliteDatabase, producer: Producer
+    database: Database, producer: Producer
 ) -> None:
     clock, follower = Clock(), Follower()
     consumer = SqlConsumer(
@@ -59,7 +57,7 @@ async def test_a_process_that_stood_still_gives_out_nothing_of_what_it_had(
     await consumer.close()
 
 
-async def test_a_heartbeat_that_finds_another_owner_tells_that_all_is_lost(database: SqliteDatabase) -> None:
+async def test_a_heartbeat_that_finds_another_owner_tells_that_all_is_lost(database: Database) -> None:
     robbed, other, clock = Follower(), Follower(), Clock()
     first = SqlConsumer(database, STREAM, "group", session_s=0.6, retention=KEEP_EVERYTHING)
     await first.start(robbed)
@@ -76,7 +74,7 @@ async def test_a_heartbeat_that_finds_another_owner_tells_that_all_is_lost(datab
 
 
 async def test_a_member_that_is_silent_for_a_session_is_replaced_and_fenced(
-    database: SqliteDatabase, producer: Producer
+    queue: Queue, database: Database, producer: Producer
 ) -> None:
     partition = await send_all(producer, 5)
     silent, other, clock = Follower(), Follower(), Clock()
@@ -95,7 +93,7 @@ async def test_a_member_that_is_silent_for_a_session_is_replaced_and_fenced(
     await second.close()
 
     assert fenced.value.partitions == {partition}
-    inspector = open_queue(QueueSettings(data_dir=Path(database.name).parent)).inspector()
+    inspector = queue.inspector()
     assert (await inspector.groups(STREAM))["group"][partition].note == b"right"
     await inspector.close()
     await first.close()
@@ -117,11 +115,11 @@ async def test_a_handler_that_blocks_the_event_loop_costs_no_membership(queue: Q
         await consumer.close()
 
 
-async def test_a_closed_member_leaves_no_row(queue: Queue, tmp_path: Path) -> None:
+async def test_a_closed_member_leaves_no_row(queue: Queue, database: Database) -> None:
     consumer = queue.consumer(STREAM, "group")
     await consumer.start(Follower())
     await consumer.close()
 
-    with closing(sqlite3.connect(tmp_path / "queue.db")) as direct:
-        assert direct.execute("SELECT count(*) FROM forebay_member").fetchone() == (0,)
-        assert direct.execute("SELECT count(*) FROM forebay_claim WHERE owner IS NOT NULL").fetchone() == (0,)
+    with closing(database.connect()) as direct:
+        assert direct.execute(select(func.count()).select_from(member)).scalar() == 0
+        assert direct.execute(select(func.count()).where(claim.c.owner.is_not(None))).scalar() == 0

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from forebay.queues.contract import Commit, Producer, Queue, Record
-from forebay.queues.errors import QueueUnavailable, RecordRefused, Unsupported
+from forebay.queues.contract import Commit, Position, Producer, Queue, Record
+from forebay.queues.errors import QueueUnavailable, RecordRefused, UnknownStream, Unsupported
 from tests.integration.queues.members import STREAM, Follower, fetch, record
 
 
@@ -33,6 +33,18 @@ async def test_a_record_that_can_never_be_kept_is_refused_alone(producer: Produc
     assert why in str(outcomes[1])
     assert not isinstance(outcomes[0], BaseException)
     assert not isinstance(outcomes[2], BaseException)
+
+
+async def test_a_stream_that_is_not_there_is_told_alone_and_beside_others(producer: Producer) -> None:
+    with pytest.raises(UnknownStream, match="forebay topics ensure"):
+        await producer.send("unheard-of", record(0))
+
+    outcomes = await asyncio.gather(
+        producer.send("unheard-of", record(0)), producer.send(STREAM, record(1)), return_exceptions=True
+    )
+
+    assert isinstance(outcomes[0], UnknownStream)
+    assert isinstance(outcomes[1], Position)
 
 
 async def test_large_records_are_read_a_few_at_a_time(queue: Queue, producer: Producer) -> None:

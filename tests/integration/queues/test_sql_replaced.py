@@ -26,6 +26,11 @@ connection.close()
 """
 
 
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/queue.db"
+
+
 def delete_files(folder: Path) -> None:
     for file in folder.glob("queue.db*"):
         file.unlink()

@@ -1,15 +1,22 @@
 """Retention of the SQL queue: what is deleted, and when."""
 
 import asyncio
-import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 
+from sqlalchemy import delete
+
 from forebay.queues.contract import Commit, Producer, Queue
-from forebay.queues.sql.consumer import SqlConsumer, wall_ms
+from forebay.queues.sql.consumer import SqlConsumer
+from forebay.queues.sql.database import Database
 from forebay.queues.sql.retention import Retention
-from forebay.queues.sql.sqlite import SqliteDatabase
+from forebay.queues.sql.tables import record as table
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record, send_all
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 async def _start_of(queue: Queue, partition: int, until: Callable[[int], bool]) -> int:
@@ -24,7 +31,7 @@ async def _start_of(queue: Queue, partition: int, until: Callable[[int], bool]) 
 
 
 async def test_what_every_group_finished_is_deleted_when_it_is_old(
-    queue: Queue, producer: Producer, database: SqliteDatabase
+    queue: Queue, producer: Producer, database: Database
 ) -> None:
     retention = Retention(stream=STREAM, keep_ms=1000, every_s=0.01)
     partition = await send_all(producer, 2500, timestamp_ms=wall_ms() - 5000)
@@ -46,7 +53,7 @@ async def test_what_every_group_finished_is_deleted_when_it_is_old(
     await inspector.close()
 
 
-async def test_what_is_young_is_kept(queue: Queue, producer: Producer, database: SqliteDatabase) -> None:
+async def test_what_is_young_is_kept(queue: Queue, producer: Producer, database: Database) -> None:
     old, young = wall_ms() - 5000, wall_ms() + 3_600_000
     partition = await send_all(producer, 10, timestamp_ms=old)
     await send_all(producer, 10, timestamp_ms=young)
@@ -64,7 +71,7 @@ async def test_what_is_young_is_kept(queue: Queue, producer: Producer, database:
 
 
 async def test_a_stream_without_retention_keeps_everything(
-    queue: Queue, producer: Producer, database: SqliteDatabase
+    queue: Queue, producer: Producer, database: Database
 ) -> None:
     partition = await send_all(producer, 10)
     retention = Retention(stream=STREAM, keep_ms=1000, every_s=0.01)
@@ -85,12 +92,10 @@ async def test_a_stream_without_retention_keeps_everything(
     await other.close()
 
 
-async def test_a_reader_passes_over_what_retention_took(
-    queue: Queue, producer: Producer, database: SqliteDatabase
-) -> None:
+async def test_a_reader_passes_over_what_retention_took(queue: Queue, producer: Producer, database: Database) -> None:
     partition = await send_all(producer, 10)
-    with closing(sqlite3.connect(database.name)) as direct, direct:
-        direct.execute("DELETE FROM forebay_record WHERE offset < 5 OR offset = 7")
+    with closing(database.connect()) as direct, database.writing(direct):
+        direct.execute(delete(table).where((table.c.offset < 5) | (table.c.offset == 7)))
     consumer, follower = queue.consumer(STREAM, "group"), Follower()
     await consumer.start(follower)
 

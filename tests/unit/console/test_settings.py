@@ -143,6 +143,30 @@ def test_what_is_shown_has_no_secret_in_it() -> None:
     assert "{k1: ***}" in shown
 
 
+@pytest.mark.parametrize(
+    ("queue_url", "shown"),
+    [
+        ("postgresql://forebay:hunter2@db/events", "postgresql://forebay:***@db/events"),
+        ("postgresql://db/events?user=me&password=hunter2&sslmode=require", "?user=me&password=***&sslmode=require"),
+        ("kafka://h1:9092,h2:9092", "kafka://h1:9092,h2:9092"),
+        ("sqlite:////data/queue.db", "sqlite:////data/queue.db"),
+    ],
+)
+def test_a_queue_is_shown_without_its_password(queue_url: str, shown: str) -> None:
+    told = load_settings(environ={"FOREBAY_QUEUE_URL": queue_url}).shown()["queue_url"][0]
+
+    assert shown in told
+    assert "hunter2" not in told
+
+
+def test_a_password_that_is_not_escaped_is_told_with_the_other_faults() -> None:
+    with pytest.raises(BadSettings, match="%40 for @") as refused:
+        load_settings(environ={"FOREBAY_QUEUE_URL": "postgresql://me:hunter2@here@db/events", "FOREBAY_GROUP": "?"})
+
+    assert len(refused.value.faults) == 2
+    assert "hunter2" not in str(refused.value)
+
+
 def test_a_fault_never_shows_the_value() -> None:
     faults = faults_of(FOREBAY_SEAL_KEYS='{"k1": "hunter2"}', FOREBAY_TOKENS='{"a.ru": ["hunter2", 5]}')
 

@@ -1,0 +1,54 @@
+"""From the setting `queue_url` to what libpq, PostgreSQL's own client, connects with."""
+
+import re
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
+from forebay.queues.errors import QueueError
+
+#: What the URL leaves open. A server whose machine is gone, or a network that swallows packets, is noticed after some
+#: ten seconds in which nothing comes back, and not after the system's two hours.
+_DEFAULTS = {
+    "connect_timeout": "5",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+    "fallback_application_name": "forebay",
+    "client_encoding": "UTF8",
+}
+
+#: A password with these in it moves the ends of user, host and database, which then stand in errors.
+_MISLEADING = re.compile(r"postgresql://([^@]*@[^?]*@|[^@/?]*[/?][^?=]*@|[^@]*[\[\]][^@]*@)")
+
+_SHAPE = (
+    "queue_url: write postgresql://user:password@host:5432/database, with %40 for @ in a password, %3A for :, "
+    "%2F for /, %3F for ?, %25 for %, and so on"
+)
+
+Parameters = dict[str, str]
+
+
+def parameters(url: str) -> Parameters:
+    """Whatever libpq takes in a URL, with our defaults. Raises `QueueError`, which quotes nothing of the URL."""
+    if _MISLEADING.match(url):
+        raise QueueError(_SHAPE)
+    try:
+        given = conninfo_to_dict(url)
+    except ProgrammingError:
+        # Its words may be a part of the password.
+        raise QueueError(_SHAPE) from None
+    named = {name: str(value) for name, value in given.items() if value is not None}
+    if not named.get("dbname"):
+        raise QueueError(f"{_SHAPE}: it names no database")
+    return _DEFAULTS | named
+
+
+def name_of(found: Parameters) -> str:
+    """The database as a person calls it, without user and password."""
+    hosts = found.get("host", "localhost").split(",")
+    ports = found.get("port", "").split(",")
+    ports = ports * len(hosts) if len(ports) == 1 else ports
+    where = ",".join(f"{host}:{port}" if port else host for host, port in zip(hosts, ports, strict=False))
+    return f"postgresql://{where}/{found['dbname']}"

@@ -1,0 +1,208 @@
+"""PostgreSQL: a server, many writers at once, and readers that are told of news."""
+
+import select
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, LiteralString, cast
+
+import psycopg
+from psycopg.sql import SQL
+from sqlalchemy import Connection, NullPool, create_engine
+
+from forebay.queues.findings import Finding
+
+from ..database import Place, Row, Undecided, Watch
+from . import diagnosis, statements
+from .address import name_of, parameters
+from .listening import Listening, announcements
+from .remedies import remedy
+
+#: Milliseconds that a session may stand still within a transaction. Others wait for its locks, and a client that is
+#: frozen, or whose machine is gone, would hold them for ever. Far below a third of a session, in which heartbeats come.
+_IDLE_MS = 2_000
+
+#: Milliseconds that we wait for a lock: longer than anybody of ours may keep one.
+_LOCK_MS = 5_000
+
+
+class PostgresqlDatabase:
+    """A database of a server; COMMIT returns when the server has it on its disk, and on a synchronous standby's."""
+
+    errors: tuple[type[Exception], ...] = (psycopg.Error,)
+
+    def __init__(self, url: str, *, idle_ms: int = _IDLE_MS, lock_ms: int = _LOCK_MS) -> None:
+        self._parameters = parameters(url)
+        self._session = {
+            "idle_in_transaction_session_timeout": str(idle_ms),
+            "lock_timeout": str(lock_ms),
+            # What is told here rests on it: each statement sees what was committed before it began.
+            "default_transaction_isolation": "read committed",
+        }
+        self._engine = create_engine(
+            "postgresql+psycopg://",
+            creator=self._open,
+            poolclass=NullPool,
+            # What is closed here is not used again.
+            pool_reset_on_return=None,
+            use_native_hstore=False,
+            hide_parameters=True,
+        ).execution_options(isolation_level="AUTOCOMMIT")
+
+    @property
+    def name(self) -> str:
+        """As in the protocol."""
+        return name_of(self._parameters)
+
+    def exists(self) -> bool:
+        """As in the protocol: there is a server, or an error to tell."""
+        return True
+
+    def create(self) -> None:
+        """As in the protocol. A database is its administrator's to make."""
+
+    def tune(self, connection: Connection) -> None:
+        """As in the protocol."""
+        for statement in statements.TUNE:
+            _opened(connection).execute(statement)
+
+    def count(self, connection: Connection, places: Iterable[Place]) -> None:
+        """As in the protocol."""
+        for place in places:
+            _opened(connection).execute(SQL(statements.COUNTER).format(*place))
+
+    def connect(self) -> Connection:
+        """As in the protocol."""
+        return self._engine.connect()
+
+    def _open(self) -> "psycopg.Connection[Any]":
+        opened: psycopg.Connection[Any] = psycopg.connect(autocommit=True, **self._parameters)  # type: ignore[arg-type]  # libpq takes text for each
+        try:
+            opened.execute(statements.SESSION, (list(self._session), list(self._session.values())))
+            opened.execute(statements.DURABLE)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def current(self, connection: Connection) -> bool:
+        """As in the protocol. A server that went away while we did nothing has said so to the socket."""
+        return not connection.invalidated and _lives(_opened(connection))
+
+    @contextmanager
+    def writing(self, connection: Connection, *, alone: str = "", beside: str = "") -> Iterator[None]:
+        """As in the protocol."""
+        opened = _opened(connection)
+        opened.execute("BEGIN")
+        try:
+            for statement, turn in ((statements.ALONE, alone), (statements.BESIDE, beside)):
+                if turn:
+                    opened.execute(statement, (turn,))
+            yield
+        except BaseException:
+            # A connection that is lost has nothing to undo, and says so again.
+            with suppress(psycopg.Error):
+                opened.execute("ROLLBACK")
+            raise
+        self._commit(opened)
+
+    def _commit(self, opened: "psycopg.Connection[Any]") -> None:
+        try:
+            opened.execute("COMMIT")
+        except psycopg.Error as error:
+            # A server that answers has not committed. One that is gone may have.
+            if opened.closed:
+                raise Undecided(self.remedy(error)) from error
+            raise
+
+    def remedy(self, error: Exception) -> str:
+        """As in the protocol."""
+        return remedy(self.name, getattr(error, "orig", None) or error)
+
+    def now_ms(self, connection: Connection) -> int:
+        """As in the protocol."""
+        return _number(connection, statements.NOW_MS)
+
+    def ends(self, connection: Connection, places: Sequence[Place]) -> dict[Place, int]:
+        """As in the protocol."""
+        return _by_place(connection, statements.ENDS, _columns(places, 2))
+
+    def take_offsets(self, connection: Connection, counts: Mapping[Place, int]) -> dict[Place, int]:
+        """As in the protocol."""
+        wanted = [(*place, count) for place, count in counts.items()]
+        return _by_place(connection, statements.TAKE, _columns(wanted, 3))
+
+    def append(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """As in the protocol."""
+        _opened(connection).execute(statements.APPEND, _row_columns(rows))
+
+    def kept(self, connection: Connection, rows: Sequence[Row]) -> bool:
+        """As in the protocol.
+
+        Not by the transaction's number: a server that crashed before it had written anything of it gives it to another.
+        What every group has finished and retention has deleted by now is taken for not kept: it then comes twice.
+        """
+        with self.writing(connection):
+            _opened(connection).execute(statements.AFTER_OTHERS, (rows[0].stream, rows[0].partition))
+            return _number(connection, statements.KEPT, _row_columns(rows)) == len(rows)
+
+    def announce(self, connection: Connection, places: Iterable[Place]) -> None:
+        """As in the protocol. Not in the records' transaction: its COMMIT would hold up all others that announce."""
+        told = announcements(places)
+        _opened(connection).execute(statements.ANNOUNCE, (list(told), list(told.values())))
+
+    def watch(self, stream: int) -> Watch:
+        """As in the protocol."""
+        return Listening(stream)
+
+    def read(self, connection: Connection, place: Place, offset: int, max_records: int, max_bytes: int) -> list[Row]:
+        """As in the protocol."""
+        with _opened(connection).cursor(binary=True) as cursor:
+            found = cursor.execute(statements.READ, (*place, offset, max_records, max_bytes)).fetchall()
+        return [
+            Row(*place, offset, timestamp_ms, key.decode(), headers, value)
+            for offset, timestamp_ms, key, headers, value in found
+        ]
+
+    def findings(self, connection: Connection) -> Iterable[Finding]:
+        """As in the protocol."""
+        return diagnosis.findings(connection)
+
+
+def _lives(opened: "psycopg.Connection[Any]") -> bool:
+    try:
+        while not opened.closed and _has_come(opened):
+            opened.pgconn.consume_input()
+    except psycopg.Error:
+        return False
+    return not opened.closed
+
+
+def _has_come(opened: "psycopg.Connection[Any]") -> bool:
+    # Not `select`, which takes no descriptor beyond 1,023: an ingest has one for each call.
+    socket = select.poll()
+    socket.register(opened.fileno(), select.POLLIN)
+    return bool(socket.poll(0))
+
+
+def _opened(connection: Connection) -> "psycopg.Connection[Any]":
+    return cast("psycopg.Connection[Any]", connection.connection.dbapi_connection)
+
+
+def _number(connection: Connection, statement: LiteralString, values: Sequence[object] = ()) -> int:
+    [(found,)] = _opened(connection).execute(statement, values)
+    return int(found)
+
+
+def _columns(rows: Sequence[tuple[int, ...]], width: int) -> tuple[list[int], ...]:
+    return tuple([row[column] for row in rows] for column in range(width))
+
+
+def _row_columns(rows: Sequence[Row]) -> tuple[list[Any], ...]:
+    columns: tuple[list[Any], ...] = tuple(map(list, zip(*rows, strict=True)))
+    keys = [row.key.encode() for row in rows]
+    return (*columns[:4], keys, *columns[5:])
+
+
+def _by_place(connection: Connection, statement: LiteralString, columns: tuple[list[int], ...]) -> dict[Place, int]:
+    found = _opened(connection).execute(statement, columns)
+    return {Place(stream, partition): offset for stream, partition, offset in found}

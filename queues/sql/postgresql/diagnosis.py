@@ -1,0 +1,95 @@
+"""What `doctor` looks at in a PostgreSQL server."""
+
+from collections.abc import Callable, Iterable
+
+from sqlalchemy import Connection
+
+from forebay.queues.findings import Finding
+
+#: Older ones are not supported by their makers any more, and not tested.
+_OLDEST = 13
+
+#: Minutes after which a transaction of anybody keeps too much from being cleaned up.
+_LONG_MIN = 10
+
+#: Connections that should be left for one more worker and a person.
+_SPARE = 8
+
+_SETTINGS = "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'server_version_num')"
+
+# To prolong a lease and to commit are updates; retention deletes; a sequence counts the offsets.
+_RIGHTS = """
+SELECT c.relkind::text, c.relname FROM pg_class AS c
+WHERE c.relkind IN ('r', 'S') AND starts_with(c.relname::text, 'forebay_') AND pg_table_is_visible(c.oid) AND NOT CASE
+    WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'USAGE') AND has_sequence_privilege(c.oid, 'UPDATE')
+    ELSE has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+        AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')
+END ORDER BY c.relname
+"""
+
+_GRANTS = {"r": "GRANT SELECT, INSERT, UPDATE, DELETE ON {}", "S": "GRANT USAGE, UPDATE ON SEQUENCE {}"}
+
+_LONGEST = """
+SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float / 60 FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+
+_LEFT = """
+SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int - count(*)
+FROM pg_stat_activity WHERE backend_type = 'client backend'
+"""
+
+
+def findings(connection: Connection) -> Iterable[Finding]:
+    """One thing after the other."""
+    looks: tuple[Callable[[Connection], Finding], ...] = (_version, _durability, _rights, _connections, _transactions)
+    return (look(connection) for look in looks)
+
+
+def _settings(connection: Connection) -> dict[str, str]:
+    return {name: setting for name, setting in connection.exec_driver_sql(_SETTINGS)}
+
+
+def _version(connection: Connection) -> Finding:
+    number = int(_settings(connection)["server_version_num"])
+    detail = f"PostgreSQL {number // 10_000}.{number % 10_000}"
+    if number // 10_000 < _OLDEST:
+        remedy = f"upgrade: Forebay is made for {_OLDEST} and newer"
+        return Finding(check="queue version", state="warn", detail=detail, remedy=remedy)
+    return Finding(check="queue version", state="ok", detail=detail)
+
+
+def _durability(connection: Connection) -> Finding:
+    off = [name for name in ("fsync", "full_page_writes") if _settings(connection)[name] == "off"]
+    if off:
+        detail = f"{' and '.join(off)} = off: a power cut loses events that were answered, or the whole database"
+        return Finding(check="queue durability", state="fail", detail=detail, remedy=f"set {off[0]} = on at the server")
+    return Finding(check="queue durability", state="ok", detail="a commit is on the server's disk")
+
+
+def _rights(connection: Connection) -> Finding:
+    lacking: dict[str, list[str]] = {}
+    for kind, name in connection.exec_driver_sql(_RIGHTS):
+        lacking.setdefault(kind, []).append(name)
+    if lacking:
+        names = ", ".join(name for found in lacking.values() for name in found)
+        remedy = "; ".join(f"{_GRANTS[kind].format(', '.join(found))} TO this user" for kind, found in lacking.items())
+        return Finding(check="queue rights", state="fail", detail=f"lacking on {names}", remedy=remedy)
+    return Finding(check="queue rights", state="ok", detail="reads and writes everything of ours")
+
+
+def _connections(connection: Connection) -> Finding:
+    left = int(connection.exec_driver_sql(_LEFT).scalar_one())
+    if left < _SPARE:
+        remedy = "raise max_connections, or run fewer processes: a worker takes four connections"
+        return Finding(check="queue connections", state="warn", detail=f"{left} are left", remedy=remedy)
+    return Finding(check="queue connections", state="ok", detail=f"{left} are left")
+
+
+def _transactions(connection: Connection) -> Finding:
+    minutes = float(connection.exec_driver_sql(_LONGEST).scalar_one())
+    if minutes > _LONG_MIN:
+        detail = f"one is open for {minutes:.0f} minutes: nothing that was deleted or changed since is cleaned up"
+        remedy = "end it (pg_stat_activity, pg_terminate_backend), or back up from a standby"
+        return Finding(check="queue transactions", state="warn", detail=detail, remedy=remedy)
+    return Finding(check="queue transactions", state="ok", detail="none is open for long")

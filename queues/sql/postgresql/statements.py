@@ -1,0 +1,86 @@
+"""What is read or written in bulk: one statement each, with an array for each column.
+
+The arrays go in binary (%b): as text, psycopg looks for quotes in each item, and it took four times as long (measured).
+"""
+
+# The rows are locked in one order, by all: two producers would wait for each other for ever. The lock is held until the
+# transaction ends, so whoever comes next counts on from what everybody sees by then, and no offset becomes visible
+# before a smaller one.
+#
+# The counting itself is a sequence's. A column that each batch updates leaves a version a batch, which nobody may clean
+# up while some transaction, a backup for one, is older: with one open, 6,000 records a second became 700 within three
+# minutes (measured). A sequence has no versions. What a failed transaction took stays a gap.
+TAKE = """
+SELECT stream, "partition", setval(counter, nextval(counter) + records - 1) - records + 1 FROM (
+    SELECT p.stream, p."partition", w.records,
+        ('forebay_offset_' || p.stream || '_' || p."partition")::regclass AS counter
+    FROM unnest(%b::int[], %b::int[], %b::bigint[]) AS w (stream, "partition", records)
+    JOIN forebay_partition AS p USING (stream, "partition")
+    ORDER BY p.stream, p."partition" FOR NO KEY UPDATE OF p
+) AS locked
+"""
+
+COUNTER = "CREATE SEQUENCE forebay_offset_{}_{} MINVALUE 0"
+
+# The end is behind the last record that everybody sees; where retention took all, it left the end as the beginning.
+ENDS = """
+SELECT p.stream, p."partition", coalesce((
+    SELECT r."offset" + 1 FROM forebay_record AS r
+    WHERE r.stream = p.stream AND r."partition" = p."partition" AND r."offset" >= p.first_offset
+    ORDER BY r."offset" DESC LIMIT 1
+), p.first_offset)
+FROM unnest(%b::int[], %b::int[]) AS w (stream, "partition") JOIN forebay_partition AS p USING (stream, "partition")
+"""
+
+_ROWS = "unnest(%b::int[], %b::int[], %b::bigint[], %b::bigint[], %b::bytea[], %b::bytea[], %b::bytea[])"
+
+APPEND = f"""
+INSERT INTO forebay_record (stream, "partition", "offset", timestamp_ms, "key", headers, value) SELECT * FROM {_ROWS}
+"""  # noqa: S608 - our own constant
+
+KEPT = f"""
+SELECT count(*) FROM {_ROWS} AS w (stream, "partition", "offset", timestamp_ms, "key", headers, value)
+JOIN forebay_record AS r USING (stream, "partition", "offset", timestamp_ms, "key", headers, value)
+"""  # noqa: S608 - our own constant
+
+#: Waits for whoever writes to the partition, be it a session whose client is gone.
+AFTER_OTHERS = 'SELECT 1 FROM forebay_partition WHERE stream = %s AND "partition" = %s FOR NO KEY UPDATE'
+
+READ = """
+SELECT "offset", timestamp_ms, "key", headers, value FROM (
+    SELECT *, sum(octet_length(value)) OVER (ORDER BY "offset") - octet_length(value) AS bytes_before FROM (
+        SELECT * FROM forebay_record WHERE stream = %s AND "partition" = %s AND "offset" >= %s
+        ORDER BY "offset" LIMIT %s
+    ) AS r
+) AS r WHERE bytes_before < %s ORDER BY "offset"
+"""
+
+ANNOUNCE = "SELECT pg_notify(channel, payload) FROM unnest(%s::text[], %s::text[]) AS n (channel, payload)"
+
+#: Of the server, since the members of a group are on many machines.
+NOW_MS = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+
+ALONE = "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' forebay ' || %s, 0))"
+BESIDE = "SELECT pg_advisory_xact_lock_shared(hashtextextended(current_schema() || ' forebay ' || %s, 0))"
+
+# A server may have been set to answer a COMMIT before it is on the disk. Any other value waits for the disk at least.
+DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+
+SESSION = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS s (name, value)"
+
+# Rows that are updated again and again: room on their page for the new versions, which then need no new entry in an
+# index and are cleaned up without a vacuum. Records come and go: a vacuum after 2 % instead of 20 % of a week's events,
+# and without pauses, or it never catches up with a steady load.
+TUNE = (
+    *(
+        f"ALTER TABLE {table} SET (fillfactor = 20, autovacuum_vacuum_threshold = 500, "
+        "autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 0)"
+        for table in ("forebay_meta", "forebay_partition", "forebay_claim", "forebay_member")
+    ),
+    "ALTER TABLE forebay_claim SET (toast.autovacuum_vacuum_threshold = 500, "
+    "toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_cost_delay = 0)",
+    "ALTER TABLE forebay_record SET (autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02, "
+    "autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_insert_scale_factor = 0.05, "
+    "toast.autovacuum_vacuum_threshold = 5000, toast.autovacuum_vacuum_scale_factor = 0.02, "
+    "toast.autovacuum_vacuum_cost_delay = 0)",
+)

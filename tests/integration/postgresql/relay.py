@@ -1,0 +1,81 @@
+"""A TCP relay between us and the server, which breaks the connection at a COMMIT as it is told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+_CHUNK = 65_536
+
+
+class Relay:
+    """Passes everything on. Set one of the three, and the next COMMIT is that of a broken connection."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        #: The server hears of the COMMIT; its answer does not come back.
+        self.lose_answer = False
+        #: The server does not hear of it, and sees that we are gone.
+        self.lose_commit = False
+        #: The server does not hear of it, nor that we are gone, as when a machine dies.
+        self.leave_open = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, from its beginning to its end."""
+        theirs, ours = await asyncio.open_connection(self._host, self._port)
+        self._writers += [writer, ours]
+        answers = asyncio.create_task(self._pass_on(theirs, writer))
+        self._tasks.add(answers)
+        while (sent := await _read(reader)) and not self._is_cut(sent):
+            ours.write(sent)
+        if sent and self.lose_answer:
+            # It comes, so the server has done it; but not to us.
+            writer.transport.abort()
+            ours.write(sent)
+            await answers
+        writer.transport.abort()
+        if not (sent and self.leave_open):
+            ours.close()
+        if sent:
+            self.lose_answer = self.lose_commit = self.leave_open = False
+
+    def _is_cut(self, sent: bytes) -> bool:
+        return b"COMMIT" in sent and (self.lose_answer or self.lose_commit or self.leave_open)
+
+    async def _pass_on(self, theirs: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while (answer := await _read(theirs)) and not writer.is_closing():
+            writer.write(answer)
+        writer.close()
+
+    async def close(self) -> None:
+        """Break every connection."""
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*self._tasks)
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read(_CHUNK)
+    except ConnectionError:
+        return b""
+
+
+@asynccontextmanager
+async def relayed(url: str) -> AsyncIterator[tuple[Relay, str]]:
+    """A relay, and the URL that leads through it."""
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    relay = Relay(parts.hostname, parts.port)
+    server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    netloc = parts.netloc.rpartition("@")[0] + f"@127.0.0.1:{port}"
+    try:
+        # What is cut is found in what is sent, which TLS would hide.
+        yield relay, urlunsplit(parts._replace(netloc=netloc, query="sslmode=disable"))
+    finally:
+        server.close()
+        await relay.close()

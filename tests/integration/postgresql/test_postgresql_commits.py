@@ -1,0 +1,69 @@
+"""The connection breaks at a COMMIT: a record is told as kept or as not kept, and that is true."""
+
+import asyncio
+
+import psycopg
+import pytest
+
+from forebay.queues.contract import Position, Queue
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.sql.postgresql.database import PostgresqlDatabase
+from forebay.queues.sql.producer import SqlProducer
+from tests.integration.postgresql.relay import Relay, relayed
+from tests.integration.queues.members import STREAM, record
+from tests.integration.queues.stage import read_all
+
+
+async def _sent(relay: Relay, producer: SqlProducer, how: str) -> list[Position | BaseException]:
+    """What became of records 0 to 5, of which 1 to 4 are in the batch at whose COMMIT the connection breaks."""
+    outcomes: list[Position | BaseException] = [await producer.send(STREAM, record(0))]
+    setattr(relay, how, True)
+    outcomes += await asyncio.gather(*(producer.send(STREAM, record(n)) for n in range(1, 5)), return_exceptions=True)
+    return [*outcomes, await producer.send(STREAM, record(5))]
+
+
+async def test_what_was_committed_is_told_as_kept_although_the_answer_was_lost(
+    postgresql_url: str, queue: Queue
+) -> None:
+    async with relayed(postgresql_url) as (relay, url):
+        producer = SqlProducer(PostgresqlDatabase(url))
+
+        outcomes = await _sent(relay, producer, "lose_answer")
+        await producer.close()
+
+    assert [one.offset for one in outcomes if isinstance(one, Position)] == list(range(6))
+    assert [one.value for one in await read_all(queue)] == [b"0", b"1", b"2", b"3", b"4", b"5"]
+
+
+@pytest.mark.parametrize("how", ["lose_commit", "leave_open"])
+async def test_what_was_not_committed_is_told_as_not_kept(postgresql_url: str, queue: Queue, how: str) -> None:
+    async with relayed(postgresql_url) as (relay, url):
+        producer = SqlProducer(PostgresqlDatabase(url, idle_ms=300))
+
+        outcomes = await _sent(relay, producer, how)
+        await producer.close()
+
+    assert [type(one) for one in outcomes] == [Position, *[QueueUnavailable] * 4, Position]
+    assert [one.value for one in await read_all(queue)] == [b"0", b"5"]
+
+
+async def test_a_batch_that_nobody_can_decide_is_given_up_with_the_producer(postgresql_url: str, queue: Queue) -> None:
+    with psycopg.connect(postgresql_url) as other:
+        async with relayed(postgresql_url) as (relay, url):
+            producer = SqlProducer(PostgresqlDatabase(url, lock_ms=50))
+            await producer.send(STREAM, record(0))
+            relay.lose_answer = True
+            sending = asyncio.create_task(producer.send(STREAM, record(1)))
+            while relay.lose_answer:
+                await asyncio.sleep(0.01)
+            # While another holds the partition, nobody can tell.
+            other.execute("SELECT 1 FROM forebay_partition FOR UPDATE")
+            closing = asyncio.create_task(producer.close())
+            await asyncio.sleep(0)
+            undecided = not sending.done()
+            closing.cancel()
+
+            with pytest.raises(QueueUnavailable):
+                await sending
+
+    assert undecided

@@ -1,0 +1,126 @@
+"""`forebay doctor` and `forebay topics` over PostgreSQL."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from forebay.console.cli import build
+from forebay.queues.sql.postgresql import diagnosis
+from tests.postgresql.server import PASSWORD, Server
+
+
+class Command:
+    """`forebay` in this process, over one database."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def run(self, *arguments: str, status: int = 0) -> str:
+        done = CliRunner().invoke(build(), ["--queue-url", self.url, *arguments])
+        assert done.exit_code == status, done.output
+        assert PASSWORD not in done.output
+        return done.stdout
+
+    def findings(self, status: int = 0) -> dict[str, dict[str, Any]]:
+        rows = map(json.loads, self.run("doctor", "--json", status=status).splitlines())
+        return {row["check"]: row for row in rows if "check" in row}
+
+
+@pytest.fixture
+def forebay(postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.chdir(tmp_path)
+    return Command(postgresql_url)
+
+
+def test_topics_are_planned_and_made(forebay: Command) -> None:
+    planned = forebay.run("topics", "plan", status=1)
+    forebay.run("topics", "ensure")
+
+    assert "table forebay_record" in planned
+    assert "stream bitrix24.events with 12 partitions" in planned
+    forebay.run("topics", "plan")
+    assert len(forebay.run("lag", "--json").splitlines()) == 12
+
+
+def test_a_healthy_server_is_found_so(forebay: Command) -> None:
+    forebay.run("topics", "ensure")
+
+    found = forebay.findings()
+
+    checks = ["queue", "queue version", "queue durability", "queue rights", "queue connections", "queue transactions"]
+    assert {check: found[check]["state"] for check in checks} == dict.fromkeys(checks, "ok")
+
+
+def test_what_is_missing_is_found_with_its_remedy(forebay: Command) -> None:
+    found = forebay.findings()
+
+    assert found["queue"]["state"] == "warn"
+    assert found["queue"]["remedy"] == "forebay topics ensure"
+
+
+def test_a_database_that_is_missing_is_found(forebay: Command) -> None:
+    forebay.url = forebay.url.rpartition("/")[0] + "/nowhere"
+
+    found = forebay.findings(status=1)
+
+    assert found["queue"]["state"] == "fail"
+    assert "CREATE DATABASE" in found["queue"]["detail"]
+
+
+def test_a_transaction_that_is_open_for_long_is_found(forebay: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "_LONG_MIN", 0)
+    forebay.run("topics", "ensure")
+
+    with psycopg.connect(forebay.url) as other:
+        other.execute("SELECT 1")
+        found = forebay.findings()
+
+    assert found["queue transactions"]["state"] == "warn"
+    assert "pg_terminate_backend" in found["queue transactions"]["remedy"]
+
+
+def test_few_connections_and_an_old_server_are_found(forebay: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "_SPARE", 1_000_000)
+    monkeypatch.setattr(diagnosis, "_OLDEST", 1_000)
+    forebay.run("topics", "ensure")
+
+    found = forebay.findings()
+
+    assert "max_connections" in found["queue connections"]["remedy"]
+    assert "upgrade" in found["queue version"]["remedy"]
+
+
+def test_rights_that_lack_are_found(forebay: Command) -> None:
+    forebay.run("topics", "ensure")
+    with psycopg.connect(forebay.url, autocommit=True) as admin:
+        admin.execute("CREATE ROLE doctored LOGIN PASSWORD 'hush'")
+        admin.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO doctored")
+        admin.execute("GRANT INSERT, UPDATE, DELETE ON forebay_record TO doctored")
+        try:
+            forebay.url = forebay.url.replace(forebay.url.split("//")[1].split("@")[0], "doctored:hush")
+            found = forebay.findings(status=1)
+        finally:
+            admin.execute("DROP OWNED BY doctored")
+            admin.execute("DROP ROLE doctored")
+
+    assert found["queue rights"]["state"] == "fail"
+    assert "forebay_claim" in found["queue rights"]["remedy"]
+    assert "USAGE, UPDATE ON SEQUENCE forebay_offset_1_0" in found["queue rights"]["remedy"]
+    assert "forebay_record" not in found["queue rights"]["remedy"]
+
+
+def test_a_server_that_does_not_sync_is_found(
+    servers: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    forebay = Command(servers("fsync=off").url())
+    forebay.run("topics", "ensure")
+
+    found = forebay.findings(status=1)
+
+    assert "fsync = off" in found["queue durability"]["detail"]

@@ -1,0 +1,225 @@
+"""A PostgreSQL server that is killed, stopped, hangs, and comes back, with producers and consumers at work."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+import psycopg
+import pytest
+from structlog.testing import capture_logs
+
+from forebay.queues.contract import Queue, Record
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.opening import open_queue
+from forebay.queues.settings import QueueSettings
+from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
+from tests.integration.queues.stage import Chronicle, Stage, by_key, follow, read_all
+from tests.postgresql.server import Server
+
+SESSION_S = "1.0"
+
+
+@pytest.fixture
+def server(servers: Callable[..., Server]) -> Server:
+    return servers()
+
+
+@pytest.fixture
+async def queue(server: Server) -> AsyncIterator[Queue]:
+    queue = open_queue(QueueSettings(queue_url=server.url()))
+    await queue.ensure([STREAM], PARTITIONS)
+    yield queue
+    await queue.close()
+
+
+@pytest.fixture
+async def stage(server: Server, queue: Queue) -> AsyncIterator[Stage]:
+    stage = Stage(server.url())
+    transport = await stage.open()
+    yield stage
+    stage.end()
+    transport.close()
+
+
+class Seen:
+    """What producers were told is kept, and what consumers got, of the lines of both."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.kept: dict[str, int] = {}
+        self.chronicle = Chronicle()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self.note(await self._stage.line())
+
+    def note(self, line: list[str]) -> None:
+        if len(line) == 2:
+            assert int(line[1]) == self.kept.get(line[0], 0), "told as kept out of order"
+            self.kept[line[0]] = int(line[1]) + 1
+        else:
+            self.chronicle.note(line)
+
+    @property
+    def count(self) -> int:
+        return sum(self.kept.values())
+
+
+def _killed(server: Server) -> None:
+    server.kill()
+    server.start()
+
+
+def _stopped(server: Server) -> None:
+    server.stop()
+    server.start()
+
+
+def _a_session_killed(server: Server) -> None:
+    # The server then throws out everybody and recovers, as after any process of it that crashed.
+    with psycopg.connect(server.url()) as direct:
+        pids = direct.execute("SELECT pid FROM pg_stat_activity WHERE query LIKE 'COMMIT%' LIMIT 1").fetchall()
+    for (pid,) in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("fault", [_killed, _stopped, _a_session_killed], ids=["killed", "stopped", "a-session-killed"])
+async def test_nothing_is_lost_doubled_or_out_of_order_when_the_server_goes(
+    server: Server, queue: Queue, stage: Stage, fault: Callable[[Server], None]
+) -> None:
+    seen = Seen(stage)
+    for name in ("one", "two"):
+        stage.start("produce_stubbornly.py", name)
+        stage.start("consume_forever.py", f"worker-{name}", SESSION_S)
+    # Both have come in: a consumer that can't join at its start says so, and ends.
+    await seen.until(lambda: {name for name, _ in seen.chronicle.told} == {"worker-one", "worker-two"})
+
+    for _ in range(3):
+        count = seen.count
+        await seen.until(lambda count=count: seen.count >= count + 400)  # type: ignore[misc]
+        await asyncio.to_thread(fault, server)
+    count = seen.count
+    await seen.until(lambda: seen.count >= count + 400)
+    # The producers go first: what they were told counts, and what they were not told may be kept too.
+    for producer in stage.processes[::2]:
+        producer.kill()
+        producer.wait()
+    found = by_key(await read_all(queue))
+    await seen.until(lambda: dict(seen.chronicle.seen) == {key: len(numbers) for key, numbers in found.items()})
+
+    assert all(numbers == list(range(len(numbers))) for numbers in found.values())
+    assert all(number <= len(found[key]) for key, number in seen.kept.items())
+    assert len(seen.kept) == 40
+
+
+async def test_killed_producers_consumers_and_servers_at_once_lose_nothing(
+    server: Server, queue: Queue, stage: Stage
+) -> None:
+    chronicle = Chronicle()
+    producer = queue.producer()
+    sending = asyncio.create_task(_send_all(queue, 150))
+    running = [stage.start("consume_forever.py", f"first{number}", SESSION_S) for number in range(2)]
+
+    for turn in range(3):
+        target = chronicle.count + 300
+        await follow(stage, chronicle, lambda target=target: chronicle.count >= target)  # type: ignore[misc]
+        running.pop(0).kill()
+        await asyncio.to_thread(_killed, server)
+        await asyncio.to_thread(server.wait_ready)
+        running.append(stage.start("consume_forever.py", f"turn{turn}", SESSION_S))
+    await sending
+    await follow(stage, chronicle, lambda: chronicle.count == 20 * 150)
+
+    assert dict(chronicle.seen) == {f"portal{key}": 150 for key in range(20)}
+    await producer.close()
+
+
+async def _send_all(queue: Queue, each: int) -> None:
+    """Records of 20 portals, each portal's one after the other, and each until it is kept."""
+    producer = queue.producer()
+
+    async def send(key: str) -> None:
+        number = 0
+        while number < each:
+            try:
+                await producer.send(STREAM, Record(key=key, value=str(number).encode(), timestamp_ms=number))
+            except QueueUnavailable:
+                await asyncio.sleep(0.02)
+            else:
+                number += 1
+
+    await asyncio.gather(*(send(f"portal{key}") for key in range(20)))
+    await producer.close()
+
+
+async def test_a_server_that_hangs_holds_records_up_and_loses_none(server: Server, queue: Queue) -> None:
+    producer, consumer, follower = queue.producer(), queue.consumer(STREAM, "group", session_s=60.0), Follower()
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    await producer.send(STREAM, record(0))
+
+    server.signal_all(signal.SIGSTOP)
+    sending = [asyncio.create_task(producer.send(STREAM, record(number))) for number in range(1, 4)]
+    done, _ = await asyncio.wait(sending, timeout=0.5)
+    server.signal_all(signal.SIGCONT)
+    positions = await asyncio.gather(*sending)
+
+    assert done == set()
+    assert [position.offset for position in positions] == [1, 2, 3]
+    assert await fetch(consumer, 4) == [b"0", b"1", b"2", b"3"]
+    await consumer.close()
+    await producer.close()
+
+
+async def test_every_part_heals_after_the_server_was_away(server: Server, queue: Queue) -> None:
+    producer, inspector, follower = queue.producer(), queue.inspector(), Follower()
+    consumer = queue.consumer(STREAM, "group", session_s=1.0)
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    await producer.send(STREAM, record(0))
+    await fetch(consumer, 1)
+
+    with capture_logs() as logs:
+        server.stop()
+        await follower.owns(0)
+    for call in (producer.send(STREAM, record(1)), producer.check(), inspector.bounds(STREAM)):
+        with pytest.raises(QueueUnavailable, match=r"terminating|closed|refused|lost"):
+            await call
+    server.start()
+    await asyncio.to_thread(server.wait_ready)
+
+    # What is told is told once, although it is tried several times a second.
+    told = [log["error"] for log in logs if log["event"] == "group_unreachable"]
+    assert len(told) == len(set(told)) > 0
+    await producer.check()
+    position = await producer.send(STREAM, record(2))
+    await follower.owns(PARTITIONS)
+    assert position.offset == 1
+    assert (await inspector.bounds(STREAM))[position.partition].end == 2
+    # Nothing was committed, so the group begins again.
+    assert await _fetch(consumer, 2) == [b"0", b"2"]
+    for part in (consumer, producer, inspector):
+        await part.close()
+
+
+async def _fetch(consumer: object, count: int) -> list[bytes]:
+    """As `fetch`, past the error that a connection of before gives once."""
+    while True:
+        with suppress(QueueUnavailable):
+            return await fetch(consumer, count)  # type: ignore[arg-type]
+
+
+async def test_a_consumer_and_a_producer_can_be_closed_while_the_server_is_away(server: Server, queue: Queue) -> None:
+    producer, consumer, follower = queue.producer(), queue.consumer(STREAM, "group", session_s=3600), Follower()
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    await producer.send(STREAM, record(0))
+
+    server.stop()
+    await consumer.close()
+    await producer.close()
+
+    assert follower.told == ["assigned"] * PARTITIONS + ["revoked"] * PARTITIONS
