@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 from forebay.queues.contract import Queue
@@ -30,7 +31,7 @@ def scheme_of(queue_url: str) -> str:
 def check_url(queue_url: str) -> None:
     """Raise `QueueError` when no queue could ever be opened by the URL; it quotes nothing of it but the scheme."""
     if scheme_of(queue_url) == "postgresql" and find_spec("psycopg") is not None:
-        import_module("forebay.queues.sql.postgresql.address").parameters(queue_url)
+        _imported("forebay.queues.sql.postgresql.address", "postgresql").parameters(queue_url)
 
 
 def faults_of(queue_url: str, kafka: Mapping[str, Any]) -> list[str]:
@@ -47,5 +48,16 @@ def open_queue(settings: QueueSettings) -> Queue:
     module, needs, extra = _SYSTEMS[scheme]
     if needs and find_spec(needs) is None:
         raise QueueError(f"queue_url: {scheme} needs a library that is missing: pip install 'forebay[{extra}]'")
-    opened: Queue = import_module(module).open_queue(settings)
+    opened: Queue = _imported(module, scheme).open_queue(settings)
     return opened
+
+
+def _imported(module: str, scheme: str) -> ModuleType:
+    extra = _SYSTEMS[scheme][2]
+    try:
+        return import_module(module)
+    except ImportError as error:
+        if extra is None:
+            raise
+        # There, but without what it stands on, as psycopg without libpq.
+        raise QueueError(f"queue_url: {scheme} can't be used ({error}): pip install 'forebay[{extra}]'") from error

@@ -107,7 +107,7 @@ def open_queue(settings: QueueSettings) -> Queue:
 
 
 def _database(url: str) -> Database:
-    if url.startswith("postgresql:"):
+    if url.startswith("postgresql"):
         # Its client is there only when the extra was installed.
         from .postgresql.database import PostgresqlDatabase
 

@@ -202,3 +202,15 @@ def test_a_client_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(QueueError, match=r"pip install 'forebay\[postgresql\]'"):
         open_queue(QueueSettings(queue_url="postgresql://db.example/events"))
+
+
+def test_a_client_without_what_it_stands_on_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def imported(name: str) -> None:
+        raise ImportError("no pq wrapper available")
+
+    monkeypatch.setattr(opening, "import_module", imported)
+
+    with pytest.raises(QueueError, match=r"no pq wrapper available.*pip install 'forebay\[postgresql\]'"):
+        opening.check_url("postgresql://db.example/events")
+    with pytest.raises(QueueError, match=r"no pq wrapper available.*pip install 'forebay\[postgresql\]'"):
+        open_queue(QueueSettings(queue_url="postgresql://db.example/events"))
