@@ -4,6 +4,7 @@ import asyncio
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -159,6 +160,7 @@ class MemoryConsumer:
         self.positions: dict[int, int] = {}
         self.assignments: Assignments | None = None
         self._first = 0
+        self._is_closed = False
 
     async def start(self, assignments: Assignments) -> None:
         """As in the contract."""
@@ -170,14 +172,12 @@ class MemoryConsumer:
     async def fetch(self, max_records: int, timeout_s: float) -> list[StoredRecord]:
         """As in the contract."""
         found = self._take(max_records)
-        if not found:
-            self._queue.written.clear()
-            try:
-                async with asyncio.timeout(timeout_s):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not found and not self._is_closed:
+                    self._queue.written.clear()
                     await self._queue.written.wait()
-            except TimeoutError:
-                return []
-            found = self._take(max_records)
+                    found = self._take(max_records)
         return found
 
     def _take(self, max_records: int) -> list[StoredRecord]:
@@ -206,8 +206,9 @@ class MemoryConsumer:
         if self in self._group.members:
             self._group.members.remove(self)
             # Others move because of it, whether or not it waits for them.
-            await asyncio.shield(asyncio.ensure_future(self._rebalance()))
+            await self._rebalance()
             # A fetch that waits has nothing to wait for any more.
+            self._is_closed = True
             self._queue.written.set()
 
     async def _rebalance(self) -> None:

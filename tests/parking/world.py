@@ -200,7 +200,6 @@ class World:
         """As SIGTERM does."""
         task = self.workers.pop(worker)
         worker.stop()
-        self._excuse()
         self.run(asyncio.wait_for(task, 60))
 
     def kill(self, worker: Worker, zombies: int) -> None:
