@@ -5,12 +5,16 @@ from dataclasses import dataclass, field
 
 from forebay.processors.parking.orders import Order, What
 from forebay.queues.contract import Inspector
+from forebay.queues.errors import QueueUnavailable
 
 from .orders import count_of
 from .standing import Standing, ends_of
 
 #: So many looks in a row without an owner, and it is no rebalance any more.
 _LOOKS_UNOWNED = 15
+
+#: So many looks in a row without an answer, and the queue is gone.
+_LOOKS_UNANSWERED = 30
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,6 +34,7 @@ class Following:
     #: For how many looks no worker had the partition, of a group; and which were owned at one look at least.
     _unowned: dict[tuple[str, int], int] = field(default_factory=dict)
     _were_owned: set[tuple[str, int]] = field(default_factory=set)
+    _unanswered: int = 0
 
     def add(self, orders: Iterable[Order], partition: int) -> None:
         """Follow these, too; they stand in the partition."""
@@ -63,7 +68,17 @@ class Following:
         return all(order.portal in self.stuck for orders in served for order in orders.values())
 
     async def look(self) -> None:
-        """Read how it stands now."""
+        """Read how it stands now. Raises `QueueUnavailable` when the queue has not answered for many looks."""
+        try:
+            await self._look()
+            self._unanswered = 0
+        except QueueUnavailable:
+            # What was ordered goes on without us; a broker that is restarted is no reason to leave it unwatched.
+            self._unanswered += 1
+            if self._unanswered >= _LOOKS_UNANSWERED:
+                raise
+
+    async def _look(self) -> None:
         states = await self.inspector.groups(self.topic)
         ends = await ends_of(self.inspector, self.topic)
         self._under_way = 0

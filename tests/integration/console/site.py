@@ -4,15 +4,18 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from forebay import Handlers, PortalEvent
 from forebay.console.letters import Filter, Letter
+from forebay.console.reading import inspected
 from forebay.console.resolving import open_letters
 from forebay.console.settings import Settings
 from forebay.processors.testing import event
 from forebay.processors.worker import Worker
 from forebay.queues.contract import Producer, Queue, Record, StoredRecord
+from forebay.queues.errors import QueueUnavailable
 from forebay.schemas.codec import codec, new_codec
 
 PARTITIONS = 4
@@ -108,17 +111,20 @@ class Site:
 
     async def committed(self, group: str) -> int:
         """How many records the group has finished or parked."""
-        inspector = self.queue.inspector()
-        states = (await inspector.groups(self.settings.topic)).get(group, {})
-        starts = await inspector.bounds(self.settings.topic)
-        await inspector.close()
+        async with inspected(self.queue) as inspector:
+            states = (await inspector.groups(self.settings.topic)).get(group, {})
+            starts = await inspector.bounds(self.settings.topic)
         return sum(state.offset - starts[number].start for number, state in states.items())
 
     async def all_committed(self, group: str | None = None) -> None:
         """Return when the group (the settings') has nothing left to be read."""
         sent = len(await self.records(self.settings.topic))
         async with asyncio.timeout(30):
-            while await self.committed(group or self.settings.group) < sent:
+            while True:
+                # A broker that has just become the groups' coordinator has no answer yet.
+                with suppress(QueueUnavailable):
+                    if await self.committed(group or self.settings.group) >= sent:
+                        return
                 await asyncio.sleep(0.02)
 
 

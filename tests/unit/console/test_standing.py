@@ -17,6 +17,7 @@ from forebay.processors.parking import entries
 from forebay.processors.parking.orders import Order, What
 from forebay.processors.parking.state import PortalState, Reason, Replaying
 from forebay.queues.contract import GroupState, PlacedRecord, Record
+from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
@@ -294,6 +295,31 @@ async def test_nobody_is_waited_for_who_is_not_there(worker: Worker) -> None:
 
     assert followed.is_over
     assert followed.without_worker == [(GROUP, HERE)]
+
+
+async def test_a_queue_that_is_away_for_a_while_ends_no_following(worker: Worker) -> None:
+    followed = following(worker, await replay(worker.queue, 1, 2))
+
+    worker.queue.down = True
+    for _ in range(29):
+        await followed.look()
+    over_while_down = followed.is_over
+    worker.queue.down = False
+    await worker.tell(A, orders=1)
+    await followed.look()
+
+    assert not over_while_down
+    assert (followed.is_over, followed.done) == (True, 2)
+
+
+async def test_a_queue_that_stays_away_ends_it(worker: Worker) -> None:
+    followed = following(worker, await replay(worker.queue, 1, 2))
+    worker.queue.down = True
+    for _ in range(29):
+        await followed.look()
+
+    with pytest.raises(QueueUnavailable):
+        await followed.look()
 
 
 async def test_a_worker_that_goes_may_come_back(worker: Worker) -> None:
