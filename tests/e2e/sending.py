@@ -86,15 +86,17 @@ class Portals:
 
     async def _work(self) -> None:
         ways = [Connection(target) for target in self._targets]
-        for portal in self._draws:
-            await self._pace()
-            if self._until.is_set():
-                break
-            self._busy[portal] += 1
-            if self._busy[portal] == 1:
-                await self._send_all(portal, ways)
-        for way in ways:
-            way.close()
+        try:
+            for portal in self._draws:
+                await self._pace()
+                if self._until.is_set():
+                    break
+                self._busy[portal] += 1
+                if self._busy[portal] == 1:
+                    await self._send_all(portal, ways)
+        finally:
+            for way in ways:
+                way.close()
 
     async def _pace(self) -> None:
         due, self._drawn = self._started + self._drawn / self._rate, self._drawn + 1

@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.site import open_site
 from tests.kafka.cluster import Cluster
 
+from .failing import Failing, built
 from .reporting import Report
 from .stand import PATIENCE_S, Size, Stand
 
@@ -42,3 +43,15 @@ def stands(tmp_path: Path, report: Report, monkeypatch: pytest.MonkeyPatch) -> I
             return Stand(sites=sites, size=size, report=report, **more)  # type: ignore[arg-type]  # fields of a stand
 
         yield stand
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is preloaded into processes whose system calls are to fail."""
+    return built(tmp_path_factory.mktemp("failing"))
+
+
+@pytest.fixture
+def failing(library: Path, tmp_path: Path) -> Failing:
+    """The orders for processes that have `failing.environ` among their variables."""
+    return Failing(library, tmp_path)

@@ -31,8 +31,8 @@ SEED = 20_261_201
 #: A call waits that long before its portal goes on without an answer.
 PATIENCE_S = 150.0
 
-#: How the ingest says that a process goes by the queue from now on.
-_OPENED = "the queue takes nothing"
+#: How a process of the ingest says that it goes by the queue from now on, and that it no longer does.
+_OPENED, _CLOSED = "the queue takes nothing", "the queue takes events again"
 _LOOK_S = 0.05
 
 
@@ -153,20 +153,18 @@ class Stand:
     def _times(self) -> dict[str, float | None]:
         meanwhile = [call for call in self.portals.calls if self.began <= call.at < self.ended and call.status]
         figures = percentiles_ms([call.took_s for call in meanwhile])
-        opened = self._opened()
-        after = percentiles_ms([call.took_s for call in meanwhile if opened is not None and call.at >= opened])
+        since, until = self._open() or (self.ended, self.ended)
+        after = percentiles_ms([call.took_s for call in meanwhile if since <= call.at < until])
         return {f"{name}_ms": figures.get(name) for name in ("p50", "p99", "max")} | {"open_p99_ms": after.get("p99")}
 
-    def _opened(self) -> float | None:
-        """When the last process of the ingest found out that the queue takes nothing."""
-        lines = [
-            when
-            for site in self.sites
-            for when, line in logged(site)
-            if _OPENED in line and self.began <= when < self.ended
-        ]
-        wanted = self.processes * len(self.sites)
-        return lines[wanted - 1] if len(lines) >= wanted else None
+    def _open(self) -> tuple[float, float] | None:
+        """From when the last process knew that the queue takes nothing, to when the first heard that it does."""
+        lines = [one for site in self.sites for one in logged(site) if self.began <= one[0] < self.ended]
+        opened = sorted(when for when, line in lines if _OPENED in line)
+        if len(opened) < (wanted := self.processes * len(self.sites)):
+            return None
+        closed = (when for when, line in lines if _CLOSED in line and when >= opened[wanted - 1])
+        return opened[wanted - 1], min(closed, default=self.ended)
 
 
 def logged(site: Site) -> list[tuple[float, str]]:
