@@ -230,3 +230,21 @@ async def _read(site: Site) -> tuple[dict[str, list[str]], set[str]]:
 def folder_of(site: Site) -> Path:
     """The spool's folder."""
     return Path(site.settings["data_dir"]) / "spool"
+
+
+def workers(site: Site) -> list[int]:
+    """The processes of the ingest that take calls."""
+    pid = site.running["ingest"].pid
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def drainer(site: Site) -> int:
+    """The one that drains the spool."""
+    inode = (folder_of(site) / "draining.lock").stat().st_ino
+    while True:
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        for words in locks:
+            # A line with an arrow is somebody who waits.
+            if "->" not in words and words[5].endswith(f":{inode}"):
+                return int(words[4])
+        time.sleep(_LOOK_S)
