@@ -5,7 +5,7 @@ import json
 import time
 import urllib.request
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -124,11 +124,15 @@ class Stand:
         for site in self.sites:
             site.wait("the end of the drain", partial(is_well, site))
 
-    async def judged(self, fault: str, *, bound: int = 0, note: str = "", **more: object) -> Row:
-        """What was found, as a row of the report."""
-        standing, aside = await standing_in(self.site)
+    async def judged(
+        self, fault: str, *, bound: int = 0, note: str = "", aside: Mapping[str, str] | None = None, **more: object
+    ) -> Row:
+        """What was found, as a row of the report. `aside`: ids that quarantine must have → the ids of the events."""
+        standing, found_aside = await standing_in(self.site)
+        named_aside = {(aside or {}).get(one, one) for one in found_aside}
+        assert set((aside or {}).values()) <= named_aside, f"{aside} is not in quarantine"
         denied = by_portal([(call.portal, call.sequence) for call in self.portals.calls if call.status == 503])
-        found = examine(self.portals.kept, standing, denied=denied, aside=aside)
+        found = examine(self.portals.kept, standing, denied=denied, aside=named_aside)
         row = Row(
             fault=fault,
             events=len(self.portals.calls),
