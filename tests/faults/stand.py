@@ -10,14 +10,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from random import Random
 
 from forebay.console.reading import between, inspected, opened
 from forebay.console.report import percentiles_ms
 from forebay.console.settings import load_settings
+from forebay.console.simulated import SEQUENCE_PATH
 from forebay.queues.errors import QueueUnavailable
 from forebay.schemas.codec import codec
+from forebay.schemas.event import PortalEvent
 from forebay.schemas.names import QUARANTINE_ID, quarantine
 from tests.e2e.sending import Portals, unevenly
 from tests.e2e.site import Site
@@ -70,6 +73,8 @@ class Stand:
     began: float = 0.0
     ended: float = 0.0
     recovered_s: float | None = None
+    #: What `judged` found in the queue: each portal's events, in their order.
+    events: dict[str, list[PortalEvent]] = field(default_factory=dict)
 
     @property
     def site(self) -> Site:
@@ -128,7 +133,8 @@ class Stand:
         self, fault: str, *, bound: int = 0, note: str = "", aside: Mapping[str, str] | None = None, **more: object
     ) -> Row:
         """What was found, as a row of the report. `aside`: ids that quarantine must have → the ids of the events."""
-        standing, found_aside = await standing_in(self.site)
+        self.events, found_aside = await standing_in(self.site)
+        standing = {portal: [name_of(event) for event in events] for portal, events in self.events.items()}
         named_aside = {(aside or {}).get(one, one) for one in found_aside}
         assert set((aside or {}).values()) <= named_aside, f"{aside} is not in quarantine"
         denied = by_portal([(call.portal, call.sequence) for call in self.portals.calls if call.status == 503])
@@ -153,6 +159,12 @@ class Stand:
         assert found.good, found
         assert row.doubled <= bound, f"{row.doubled} stand twice, of at most {bound}: {found.doubled}"
         return row
+
+    def received(self) -> Iterator[tuple[float, float]]:
+        """When each event in the queue was received, as the ingest said, and when its call was sent."""
+        sent = {(call.portal, str(call.sequence)): call.at for call in self.portals.calls}
+        for event in chain.from_iterable(self.events.values()):
+            yield event.received_at.timestamp(), sent[event.portal, event.fields[SEQUENCE_PATH]]
 
     def _times(self) -> dict[str, float | None]:
         meanwhile = [call for call in self.portals.calls if self.began <= call.at < self.ended and call.status]
@@ -206,7 +218,12 @@ def counted(site: Site, outcome: str) -> int:
     return round(sum(float(line.rpartition(" ")[2]) for line in found))
 
 
-async def standing_in(site: Site) -> tuple[dict[str, list[str]], set[str]]:
+def name_of(event: PortalEvent) -> str:
+    """As the load calls it."""
+    return named(event.id, event.fields[SEQUENCE_PATH])
+
+
+async def standing_in(site: Site) -> tuple[dict[str, list[PortalEvent]], set[str]]:
     """Each portal's events as they stand in the queue; and the events that quarantine has."""
     while True:
         try:
@@ -215,15 +232,15 @@ async def standing_in(site: Site) -> tuple[dict[str, list[str]], set[str]]:
             await asyncio.sleep(_LOOK_S)
 
 
-async def _read(site: Site) -> tuple[dict[str, list[str]], set[str]]:
+async def _read(site: Site) -> tuple[dict[str, list[PortalEvent]], set[str]]:
     options = {"queue_url": site.settings["queue_url"]}
     settings = load_settings(options=options, environ={}).settings
-    order: dict[str, list[str]] = defaultdict(list)
+    order: dict[str, list[PortalEvent]] = defaultdict(list)
     async with opened(settings) as queue, inspected(queue) as inspector:
         for partition, bounds in (await inspector.bounds(settings.topic)).items():
             async for record in between(inspector, settings.topic, partition, bounds.start, bounds.end):
                 event = codec().decode(record.value)
-                order[event.portal].append(named(event.id, event.fields["data[FIELDS][ID]"]))
+                order[event.portal].append(event)
         aside = set()
         for partition, bounds in (await inspector.bounds(quarantine(settings.topic))).items():
             async for record in between(inspector, quarantine(settings.topic), partition, bounds.start, bounds.end):

@@ -92,9 +92,13 @@ class Node:
         assert self._process is not None
         self._process.send_signal(how)
 
+    def has_ended(self) -> bool:
+        """Whether the process has ended by itself."""
+        return self._process is not None and self._process.poll() is not None
+
     def check(self) -> None:
         """Raise when the process has ended by itself."""
-        if self._process is not None and self._process.poll() is not None:
+        if self.has_ended():
             raise NoKafka(f"Kafka ended: {(self.folder / 'out.log').read_text('utf-8', 'replace')[-3000:]}")
 
     def _java(self) -> list[str]:
