@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -126,3 +128,45 @@ time_t time(time_t *where) {
     if (where) *where = now.tv_sec;
     return now.tv_sec;
 }
+
+/* Whoever waits until a time of the wall clock waits longer when that is set back, as under a real kernel: so the
+ * waiting is cut into short pieces, each by the clock as it is then. Times of the monotonic clock are far smaller. */
+enum { PIECE_NS = 50000000, WALL_S = 1000000000 };
+
+#define WAITS(name, cond_type, mutex_type, timed_out)                                          \
+    int name(cond_type *condition, mutex_type *mutex, const struct timespec *until) {          \
+        static int (*next)(cond_type *, mutex_type *, const struct timespec *);                \
+        if (!next) next = (int (*)(cond_type *, mutex_type *, const struct timespec *))real_cond(#name); \
+        if (!orders || until->tv_sec < WALL_S) return next(condition, mutex, until);           \
+        for (;;) {                                                                             \
+            struct timespec piece;                                                             \
+            int is_last = !piece_of(until, &piece);                                            \
+            int done = next(condition, mutex, &piece);                                         \
+            if (done != timed_out || is_last) return done;                                     \
+        }                                                                                      \
+    }
+
+/* glibc has the conditions twice; those without a version are older than what programs use. */
+static void *real_cond(const char *name) {
+    void *found = strncmp(name, "pthread", 7) ? NULL : dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2");
+    return found ? found : real(name);
+}
+
+/* The real time until which to wait next; whether there is more to wait for after it. */
+static int piece_of(const struct timespec *until, struct timespec *piece) {
+    static int (*now)(clockid_t, struct timespec *);
+    if (!now) now = (int (*)(clockid_t, struct timespec *))real("clock_gettime");
+    struct timespec end = {until->tv_sec - orders->clock_shift_s, until->tv_nsec};
+    now(CLOCK_REALTIME, piece);
+    piece->tv_nsec += PIECE_NS;
+    if (piece->tv_nsec >= 1000000000) {
+        piece->tv_nsec -= 1000000000;
+        piece->tv_sec++;
+    }
+    if (end.tv_sec > piece->tv_sec || (end.tv_sec == piece->tv_sec && end.tv_nsec > piece->tv_nsec)) return 1;
+    *piece = end;
+    return 0;
+}
+
+WAITS(pthread_cond_timedwait, pthread_cond_t, pthread_mutex_t, ETIMEDOUT)
+WAITS(cnd_timedwait, cnd_t, mtx_t, thrd_timedout)
