@@ -28,7 +28,10 @@ IDLE, SLOW = 2000, 200
 _FILES_LEFT = 8
 _STRANGERS = 300
 
-_HEAD = b"POST /bitrix24 HTTP/1.1\r\nHost: slow\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 900\r\n"
+_HEAD = (
+    b"POST /bitrix24 HTTP/1.1\r\nHost: slow\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    b"Content-Length: 900\r\n\r\n"
+)
 
 
 def hot(portals: int, rng: Random) -> Iterator[int]:
@@ -59,10 +62,8 @@ async def test_a_hundred_thousand_portals_of_which_some_are_hot_cost_no_event_an
 @asynccontextmanager
 async def connections(port: int, many: int) -> AsyncIterator[list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]:
     """So many of them, that say nothing."""
-    opened = []
+    opened = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for _ in range(many)))
     try:
-        for _ in range(many):
-            opened.append(await asyncio.open_connection("127.0.0.1", port))
         yield opened
     finally:
         for _, writer in opened:
@@ -71,7 +72,7 @@ async def connections(port: int, many: int) -> AsyncIterator[list[tuple[asyncio.
 
 async def dribble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
     """Send a body byte by byte, for as long as the ingest wants to hear it; what it said in the end."""
-    writer.write(_HEAD + b"\r\n")
+    writer.write(_HEAD)
     hearing = asyncio.create_task(reader.read())
     while not hearing.done():
         writer.write(b"a")
