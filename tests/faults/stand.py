@@ -185,7 +185,9 @@ class Stand:
 
 def logged(site: Site) -> list[tuple[float, str]]:
     """The ingest's lines, and when each was written, in seconds since the epoch."""
-    lines = [json.loads(line) for line in site.log("ingest").splitlines() if line.startswith("{")]
+    # Processes share the file: now and then the ends of two lines follow their beginnings.
+    text = site.log("ingest").replace("}{", "}\n{")
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
     return [(datetime.fromisoformat(line["timestamp"]).timestamp(), line["event"]) for line in lines]
 
 

@@ -59,6 +59,12 @@ async def test_a_hundred_thousand_portals_of_which_some_are_hot_cost_no_event_an
     assert (row.refused, row.unanswered) == (0, 0)
 
 
+async def idle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Ask once: from then on the connection may be silent for as long as keep_alive_s says."""
+    writer.write(b"GET /live HTTP/1.1\r\nHost: idle\r\n\r\n")
+    await reader.readuntil(b"}}")
+
+
 @asynccontextmanager
 async def connections(port: int, many: int) -> AsyncIterator[list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]:
     """So many of them, that say nothing."""
@@ -89,16 +95,14 @@ async def test_callers_who_are_slow_or_silent_keep_nobody_from_being_heard(
     cluster = clusters()
     stand = stands(cluster, size)
     stand.site.settings["body_timeout_s"] = "3"
+    stand.site.settings["keep_alive_s"] = "300"
     await stand.start()
 
-    async with (
-        connections(stand.site.port, IDLE),
-        connections(stand.site.port, SLOW) as slow,
-        stand.loaded(),
-        stand.fault(),
-    ):
+    async with stand.loaded(), stand.fault(), connections(stand.site.port, IDLE) as silent:
+        await asyncio.gather(*(idle(*one) for one in silent))
         cluster.nodes[0].signal(signal.SIGSTOP)
-        said, _ = await asyncio.gather(asyncio.gather(*(dribble(*one) for one in slow)), stand.meanwhile())
+        async with connections(stand.site.port, SLOW) as slow:
+            said, _ = await asyncio.gather(asyncio.gather(*(dribble(*one) for one in slow)), stand.meanwhile())
         cluster.nodes[0].signal(signal.SIGCONT)
 
     row = await stand.judged(
@@ -114,11 +118,12 @@ def open_files(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-async def leave_few(pids: list[int]) -> None:
-    """Let the processes open no more than a few files beyond those that they have."""
-    for pid in pids:
-        limit = open_files(pid) + _FILES_LEFT
+def leave_few(pids: list[int]) -> list[int]:
+    """Let the processes open no more than a few files beyond those that they have; how many that are."""
+    limits = [open_files(pid) + _FILES_LEFT for pid in pids]
+    for pid, limit in zip(pids, limits, strict=True):
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
+    return limits
 
 
 @pytest.mark.faults
@@ -131,8 +136,9 @@ async def test_an_ingest_that_can_open_no_file_more_loses_nothing_that_was_ackno
     await stand.start()
 
     async with stand.loaded(), stand.fault():
-        await leave_few(workers(stand.site))
+        limits = leave_few(workers(stand.site))
         async with connections(stand.site.port, _STRANGERS):
+            taken = [open_files(pid) for pid in workers(stand.site)]
             await asyncio.to_thread(cluster.nodes[0].stop, signal.SIGKILL)
             await stand.meanwhile()
             cluster.nodes[0].start()
@@ -144,3 +150,4 @@ async def test_an_ingest_that_can_open_no_file_more_loses_nothing_that_was_ackno
         note="the limit stays; the strangers leave at the end of the fault",
     )
     assert row.refused == 0
+    assert all(files >= limit - 1 for files, limit in zip(taken, limits, strict=True)), (taken, limits)
