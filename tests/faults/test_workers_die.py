@@ -81,6 +81,7 @@ async def test_workers_that_are_killed_in_the_middle_of_a_batch_repeat_what_was_
                 name = names[number % len(names)]
                 await made.works(name, _BATCH)
                 await made.lose(name, signal.SIGKILL)
+                await asyncio.to_thread(site.running[name].wait)
                 made.start(name)
         await made.ended()
         # What a dead worker had done and not committed, another does again: only then all of it is committed.
