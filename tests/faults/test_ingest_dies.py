@@ -85,5 +85,6 @@ async def test_workers_that_are_killed_while_they_drain_double_what_was_under_wa
     await stand.judged(
         f"ingest: kill -9 of the process that drains, {deaths} times, broker back",
         bound=deaths * (_UNDECIDED + LONG.connections),
-        note=f"for each death at most the {_UNDECIDED:,} records of a drain (256 portals, 32 of each) and the {LONG.connections} calls under way",
+        note=f"for each death at most the {_UNDECIDED:,} records of a drain (256 portals, 32 of each), and the "
+        f"{LONG.connections} calls under way",
     )
