@@ -20,8 +20,8 @@ test: $(VENV)/dev.done ## Set up and run every test but the long ones (with Java
 kafka: $(VENV)/dev.done ## Run those tests alone that need a real Kafka
 	@$(BIN)/python -m pytest -m "kafka and not faults"
 
-faults: $(VENV)/dev.done ## Run the long tests: brokers that are killed under load, and a real schema registry
-	@$(BIN)/python -m pytest -m faults -s
+faults: $(VENV)/dev.done ## Run the long tests, and write what every fault cost into docs/faults.md
+	@FOREBAY_FAULTS_REPORT=docs/faults.md $(BIN)/python -m pytest -m faults -s
 
 bench: $(VENV)/dev.done ## Measure, and print the ratios that the README quotes (Kafka's need Java and Maven)
 	@$(BIN)/python -m pytest tests/benchmarks -m benchmark -s

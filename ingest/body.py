@@ -1,6 +1,7 @@
 """Reading a body: bounded in size and in time."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -59,13 +60,13 @@ def _check_declared(request: PortalRequest, limits: BodyLimits) -> None:
 
 async def _pieces_in_time(request: PortalRequest, limits: BodyLimits) -> bytes:
     try:
-        async with asyncio.timeout(limits.timeout_s):
-            return await _pieces(request, limits)
+        async with asyncio.timeout(limits.timeout_s) as limit:
+            return await _pieces(request, limits, limit.expired)
     except TimeoutError as error:
         raise BodyTooSlow(f"the body was not complete after {limits.timeout_s:g} s") from error
 
 
-async def _pieces(request: PortalRequest, limits: BodyLimits) -> bytes:
+async def _pieces(request: PortalRequest, limits: BodyLimits, is_late: Callable[[], bool] = lambda: False) -> bytes:
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -79,6 +80,10 @@ async def _pieces(request: PortalRequest, limits: BodyLimits) -> bytes:
         pieces.append(piece)
         if not event.get("more_body"):
             return b"".join(pieces) if len(pieces) > 1 else pieces[0]
+        # gunicorn waits by asyncio.wait_for, which on Python 3.11 forgets that it was cancelled when a piece comes at
+        # that very moment: the timeout alone would then never end a body that comes byte by byte.
+        if is_late():
+            raise TimeoutError
 
 
 def _too_large(limits: BodyLimits) -> BodyTooLarge:
@@ -89,8 +94,9 @@ async def drain(events: Events) -> None:
     """Let the rest of a refused body go by, for a short while, after its answer was sent."""
     left = _LINGER_BYTES
     with suppress(TimeoutError):
-        async with asyncio.timeout(_LINGER_S):
-            while left > 0:
+        async with asyncio.timeout(_LINGER_S) as limit:
+            # Asked for the same reason as in `_pieces`.
+            while left > 0 and not limit.expired():
                 event = await events()
                 if event["type"] != "http.request" or not event.get("more_body"):
                     return

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -15,6 +15,7 @@ from .file import RECORDS_A_FILE
 from .kept import Head, Kept
 from .lanes import Lanes
 from .owners import Owners
+from .ready import Ready
 from .refusals import quarantine_of
 from .spool import Spool
 
@@ -30,6 +31,10 @@ _TRIES = 16
 
 #: Their bytes together, at most.
 _WINDOW_BYTES = 16 << 20
+
+#: So many more of the same portal are at hand: each is sent when the one before has arrived, and not a deletion and a
+#: reading later. Else a portal that sends much would get longer backlogs than its drain can take on a busy disk.
+_FOLLOWING = 31
 
 #: Of so many records the places are known ahead: some 20 MB.
 _AHEAD = 50_000
@@ -81,6 +86,7 @@ class Drain:
         self._read_to = 0
         self._undecided: dict[int, Head] = {}
         self._under_way: dict[int, Head] = {}
+        self._ready = Ready(_WINDOW_BYTES)
         self._gone: list[Head] = []
         #: What neither queue nor quarantine takes. It stays, and its neighbours go on.
         self._stuck: set[int] = set()
@@ -109,7 +115,8 @@ class Drain:
 
     async def begin(self) -> None:
         """We have our turn, perhaps after another process: know nothing yet."""
-        # What went before may still have something under way; it would be sent twice.
+        # What went before may still have something under way; it would be sent twice. Nothing follows it any more.
+        self._ready.clear()
         while self._under_way:
             await self._rest()
         await self._delete()
@@ -169,17 +176,40 @@ class Drain:
         if not chosen:
             return
         self._under_way |= {head.seq: head for head in chosen}
+        for head in chosen:
+            # One that was to follow has its turn on its own, as the one before was given up.
+            self._ready.take(head.seq)
+        following = self._following(chosen)
         try:
-            kept = {one.seq: one for one in await self._spool.run(self._spool.store.load, [one.seq for one in chosen])}
+            kept = await self._loaded([*chosen, *following])
         except BaseException:
             for head in chosen:
                 del self._under_way[head.seq]
             raise
+        for head in following:
+            if found := kept.get(head.seq):
+                self._ready.add(head, found)
         for head in chosen:
             if found := kept.get(head.seq):
                 self._depart(head, found)
             else:
                 self._keep(head, "it can't be read any more")
+
+    async def _loaded(self, heads: Sequence[Head]) -> dict[int, Kept]:
+        return {one.seq: one for one in await self._spool.run(self._spool.store.load, [head.seq for head in heads])}
+
+    def _following(self, chosen: Sequence[Head]) -> list[Head]:
+        """What may be sent without another look into the spool; nothing while the queue is not known to be there."""
+        following: list[Head] = []
+        room = 0 if self._breaker.is_open else self._ready.room
+        for head in chosen:
+            for one in self._lanes.behind(head, _FOLLOWING):
+                room -= one.size
+                if room < 0:
+                    return following
+                if one.seq not in self._ready:
+                    following.append(one)
+        return following
 
     def _depart(self, head: Head, kept: Kept) -> None:
         if kept.is_whole:
@@ -225,8 +255,11 @@ class Drain:
     def _leave(self, head: Head) -> None:
         self._gone.append(head)
         self.sent += 1
-        self._lanes.done(head)
         self._moved.set()
+        following = self._lanes.done(head, self._ready)
+        if following and (kept := self._ready.take(following.seq)):
+            self._under_way[following.seq] = following
+            self._depart(following, kept)
 
     def _keep(self, head: Head, why: str) -> None:
         log.error("a record stays in the spool; its neighbours go on", portal=head.key, number=head.seq, reason=why)
@@ -256,6 +289,7 @@ class Drain:
 
     def stop(self) -> None:
         """Send no more. What is under way may still arrive. Idempotent."""
+        self._ready.clear()
         if self._running:
             self._running.cancel()
 

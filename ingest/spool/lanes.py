@@ -1,6 +1,8 @@
 """The order in which the spool is drained: a line for each portal, of which only the first record may be under way."""
 
 from collections import deque
+from collections.abc import Container
+from itertools import islice, takewhile
 
 from .kept import Head
 
@@ -31,15 +33,23 @@ class Lanes:
         """The next record that may be sent; it is under way until `done` or `again`."""
         return self._lines[self._free.popleft()][0] if self._free else None
 
-    def done(self, head: Head) -> None:
-        """The record is gone: the next of its portal may be sent."""
+    def behind(self, head: Head, limit: int) -> list[Head]:
+        """So many at most of those that follow it in its portal's line, up to one about which somebody else decides."""
+        line = islice(self._lines[head.key], 1, 1 + limit)
+        return list(takewhile(lambda one: not one.owner, line))
+
+    def done(self, head: Head, ready: Container[int] = ()) -> Head | None:
+        """The record is gone: the next of its portal may be sent. If it is ready, it is taken at once, and returned."""
         line = self._lines[head.key]
         line.popleft()
         self._done.add(head.seq)
-        if line:
-            self._free.append(head.key)
-        else:
+        if not line:
             del self._lines[head.key]
+        elif line[0].seq in ready:
+            return line[0]
+        else:
+            self._free.append(head.key)
+        return None
 
     def again(self, head: Head) -> None:
         """The record was surely not delivered: it is still its portal's first."""

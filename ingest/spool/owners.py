@@ -13,7 +13,8 @@ from .locks import FileLock, is_free
 
 _TOLD = Struct("<Q")
 
-#: Space is taken ahead, so that on a full disk a process can still tell; each number has 8 bytes.
+#: Space is taken ahead, so that on a full disk a process can still tell; each number has 8 bytes. Were it not so, the
+#: records that nobody tells about would keep their file, and the file the disk full.
 _AHEAD_BYTES = 65_536
 
 
@@ -25,13 +26,26 @@ class Owner:
         self._lock = FileLock(folder.owner(self.name))
         self._lock.take()
         self._file = os.open(self._lock.path, os.O_WRONLY | os.O_CLOEXEC)
-        self._at = 0
+        self._at = self._end = 0
+        try:
+            self._take_space()
+        except OSError:
+            self.close()
+            raise
 
     def tell(self, seq: int, *, is_gone: bool) -> None:
         """The record was delivered, or surely was not. Raises `OSError`; then tell it again."""
-        if self._at % _AHEAD_BYTES == 0:
-            os.posix_fallocate(self._file, self._at, _AHEAD_BYTES)
+        if self._end - self._at < _AHEAD_BYTES // 2:
+            try:
+                self._take_space()
+            except OSError:
+                if self._at == self._end:
+                    raise
         self._at += os.pwrite(self._file, _TOLD.pack(seq << 1 | is_gone), self._at)
+
+    def _take_space(self) -> None:
+        os.posix_fallocate(self._file, self._end, _AHEAD_BYTES)
+        self._end += _AHEAD_BYTES
 
     def close(self) -> None:
         """From now on our records are sent again, unless we have told that they are gone. Idempotent."""

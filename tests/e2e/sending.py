@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from random import Random
 from time import monotonic, time
 
-from orjson import loads
+from orjson import JSONDecodeError, loads
 
-from forebay.console.connection import Connection, target_of
+from forebay.console.connection import Answer, Connection, target_of
 from forebay.console.load import draws
 from forebay.console.simulated import Bodies, SimulatedPortal
 from tests.order import named
@@ -17,15 +18,40 @@ from tests.order import named
 ZIPF = 1.1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """An event that was sent, when, and what was answered after how long; status 0 is no answer."""
+
+    portal: str
+    sequence: int
+    #: Seconds since the epoch, to hold it against a log.
+    at: float
+    took_s: float
+    status: int
+
+
+def unevenly(portals: int, rng: Random) -> Iterator[int]:
+    """Which portal has the next event: a few have most of them."""
+    return draws(portals, ZIPF, rng)
+
+
 class Portals:
     """Sends as Bitrix24 does: nothing twice, and a portal's next event when the one before was answered."""
 
     def __init__(
-        self, urls: Sequence[str], portals: int, *, rate: float, connections: int, seed: int, in_turn: bool
+        self,
+        urls: Sequence[str],
+        portals: int,
+        *,
+        rate: float,
+        connections: int,
+        seed: int,
+        in_turn: bool,
+        drawn: Callable[[int, Random], Iterator[int]] = unevenly,
     ) -> None:
         rng = Random(seed)
         self._bodies = Bodies(portals, "any", rng)
-        self._draws = draws(portals, ZIPF, rng)
+        self._draws = drawn(portals, rng)
         self._targets = [target_of(url) for url in urls]
         self._rate, self._connections = rate, connections
         #: Whether a portal's events go by the hosts in turn; otherwise all to the same one.
@@ -38,6 +64,8 @@ class Portals:
         #: Portal → the events that were answered as kept, in the order of sending.
         self.kept: dict[str, list[str]] = defaultdict(list)
         self.answers: Counter[str] = Counter()
+        #: Every event that was sent and answered in some way, or given up.
+        self.calls: list[Call] = []
         #: The longest wait for an answer since it was last set to 0.
         self.slowest_s = 0.0
 
@@ -58,15 +86,17 @@ class Portals:
 
     async def _work(self) -> None:
         ways = [Connection(target) for target in self._targets]
-        for portal in self._draws:
-            await self._pace()
-            if self._until.is_set():
-                break
-            self._busy[portal] += 1
-            if self._busy[portal] == 1:
-                await self._send_all(portal, ways)
-        for way in ways:
-            way.close()
+        try:
+            for portal in self._draws:
+                await self._pace()
+                if self._until.is_set():
+                    break
+                self._busy[portal] += 1
+                if self._busy[portal] == 1:
+                    await self._send_all(portal, ways)
+        finally:
+            for way in ways:
+                way.close()
 
     async def _pace(self) -> None:
         due, self._drawn = self._started + self._drawn / self._rate, self._drawn + 1
@@ -82,10 +112,21 @@ class Portals:
             self._busy[portal] -= 1
 
     async def _send(self, portal: SimulatedPortal, sequence: int, way: Connection) -> None:
-        body, began = self._bodies.body(portal, sequence, time()), monotonic()
-        answer = await way.post(body)
-        self.slowest_s = max(self.slowest_s, monotonic() - began)
-        said = loads(answer.body) if answer.status == 200 else {"status": answer.body.decode()}
-        self.answers[f"{answer.status} {said['status']}"] += 1
-        if said["status"] == "accepted":
-            self.kept[portal.domain].append(named(said["id"], sequence))
+        at, began = time(), monotonic()
+        answer = await way.post(self._bodies.body(portal, sequence, at))
+        took_s = monotonic() - began
+        self.slowest_s = max(self.slowest_s, took_s)
+        self.calls.append(Call(portal=portal.domain, sequence=sequence, at=at, took_s=took_s, status=answer.status))
+        said, event_id = _read(answer)
+        self.answers[f"{answer.status} {said}"] += 1
+        if said == "accepted":
+            self.kept[portal.domain].append(named(event_id, sequence))
+
+
+def _read(answer: Answer) -> tuple[str, str]:
+    """What was said, in a word or as it came, and the event's id."""
+    try:
+        content = loads(answer.body)
+        return content.get("status") or content["error"], content.get("id", "")
+    except (JSONDecodeError, AttributeError, KeyError):
+        return answer.body.decode("utf-8", "replace"), ""

@@ -28,13 +28,16 @@ class Site:
     folder: Path
     port: int
     settings: dict[str, str] = field(default_factory=dict)
+    #: What else is in the environment of its processes.
+    variables: dict[str, str] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def environ(self) -> dict[str, str]:
         """The environment of every process of the site; nothing of whoever runs the tests sets anything up."""
         outside = {name: value for name, value in os.environ.items() if not name.startswith("FOREBAY_")}
-        return outside | {f"FOREBAY_{name.upper()}": value for name, value in self.settings.items()}
+        ours = {f"FOREBAY_{name.upper()}": value for name, value in self.settings.items()}
+        return outside | self.variables | ours
 
     @property
     def url(self) -> str:

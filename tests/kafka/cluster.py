@@ -43,6 +43,10 @@ class Node:
         #: More options of the JVM.
         self.options: Sequence[str] = ()
         self.port, self.sasl_port, self.controller_port = free_ports(3)
+        #: Where it listens, and the port to which it sends its clients: that of a proxy, where there is one.
+        self.host, self.advertised_port = "127.0.0.1", self.port
+        #: The command that runs it, where it is to run somewhere else.
+        self.within: Sequence[str] = ()
         self._process: subprocess.Popen[bytes] | None = None
 
     def format(self, cluster_id: str, values: Mapping[str, object], features: Sequence[str]) -> None:
@@ -63,14 +67,14 @@ class Node:
     def properties(self, values: Mapping[str, object]) -> str:
         """Its server.properties, with the values of the whole cluster."""
         own = {"node": self.number, "port": self.port, "sasl_port": self.sasl_port, "folder": self.folder / "log"}
-        template = Template(PROPERTIES.read_text("utf-8"))
-        return template.substitute({**values, **own, "controller_port": self.controller_port})
+        own |= {"host": self.host, "advertised_port": self.advertised_port, "controller_port": self.controller_port}
+        return Template(PROPERTIES.read_text("utf-8")).substitute({**values, **own})
 
     def start(self) -> None:
         """Start the process; it is not ready yet."""
         with (self.folder / "out.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*dying_with_us(), *self._java(), "kafka.Kafka", str(self.folder / "server.properties")],
+                [*dying_with_us(), *self.within, *self._java(), "kafka.Kafka", str(self.folder / "server.properties")],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -88,9 +92,13 @@ class Node:
         assert self._process is not None
         self._process.send_signal(how)
 
+    def has_ended(self) -> bool:
+        """Whether the process has ended by itself."""
+        return self._process is not None and self._process.poll() is not None
+
     def check(self) -> None:
         """Raise when the process has ended by itself."""
-        if self._process is not None and self._process.poll() is not None:
+        if self.has_ended():
             raise NoKafka(f"Kafka ended: {(self.folder / 'out.log').read_text('utf-8', 'replace')[-3000:]}")
 
     def _java(self) -> list[str]:
@@ -114,12 +122,12 @@ class Cluster:
     @property
     def bootstrap(self) -> str:
         """Where a client without a password comes in."""
-        return ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        return ",".join(f"{node.host}:{node.port}" for node in self.nodes)
 
     @property
     def sasl_bootstrap(self) -> str:
         """Where a client needs SASL PLAIN."""
-        return ",".join(f"127.0.0.1:{node.sasl_port}" for node in self.nodes)
+        return ",".join(f"{node.host}:{node.sasl_port}" for node in self.nodes)
 
     def __enter__(self) -> "Cluster":
         try:
@@ -142,7 +150,7 @@ class Cluster:
 
     def _format(self) -> None:
         copies = min(len(self.nodes), 3)
-        voters = ",".join(f"{node.number}@127.0.0.1:{node.controller_port}" for node in self.nodes)
+        voters = ",".join(f"{node.number}@{node.host}:{node.controller_port}" for node in self.nodes)
         # An id that begins with a dash, as one of 64 would, is taken for an option: a zero byte first prevents that.
         cluster_id = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         for node in self.nodes:

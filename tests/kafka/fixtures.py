@@ -70,10 +70,10 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 
 @pytest.fixture
 def clusters(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
-    """Starts clusters of the test's own: so many nodes, with these features. They end with the test."""
+    """Starts clusters of the test's own: so many nodes, or these, with these features. They end with the test."""
     with ExitStack() as running:
 
-        def started(nodes: int = 1, features: Sequence[str] = ()) -> Cluster:
+        def started(nodes: int | Sequence[Node] = 1, features: Sequence[str] = ()) -> Cluster:
             try:
                 return running.enter_context(Cluster(tmp_path / f"kafka-{uuid4()}", nodes, features))
             except NoKafka as reason:

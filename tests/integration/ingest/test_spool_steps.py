@@ -117,3 +117,37 @@ async def test_what_the_queue_refuses_while_draining_goes_to_quarantine_and_its_
     everywhere = [int(one.value) for log in world.broker.logs.values() for one in log]
     assert reasons == {b"refused_by_queue"}
     assert sorted(everywhere) == [0, 1, 2]
+
+
+async def test_a_portals_backlog_is_sent_without_a_look_into_the_spool_between_two_of_its_records(world: World) -> None:
+    worker = await world.start()
+    world.broker.mode = "down"
+    calls = [await world.send("a.ru", worker) for _ in range(20)]
+    world.broker.mode = "up"
+
+    # The first tries whether the queue is back, and from then on the others are at hand.
+    for _ in range(2):
+        await worker.step()
+
+    assert all(call.task.result() for call in calls)
+    assert per_portal(world) == {"a.ru": list(range(20))}
+
+
+async def test_what_was_at_hand_waits_behind_a_record_that_fails_on_its_way(world: World) -> None:
+    worker = await world.start()
+    world.broker.mode = "down"
+    for _ in range(6):
+        await world.send("a.ru", worker)
+    world.broker.mode = "up"
+    await worker.step()
+    world.broker.mode = "hangs"
+    await worker.step()
+    [first] = worker.producer.pending
+    worker.producer.deliver(first)
+    [second] = worker.producer.pending
+    worker.producer.fail(second)
+    world.broker.mode = "up"
+
+    await world.heal()
+
+    assert per_portal(world) == {"a.ru": list(range(6))}

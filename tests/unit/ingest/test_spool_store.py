@@ -1,5 +1,6 @@
 """The spool's files: what they keep, in which order, and what every process sees of them."""
 
+import errno
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -273,3 +274,24 @@ def test_nobody_else_may_read_the_spool(stores: Stores) -> None:
     modes = {path.name: path.stat().st_mode & 0o077 for path in (stores.folder.root, *stores.folder.root.iterdir())}
 
     assert set(modes.values()) == {0}, modes
+
+
+@pytest.mark.parametrize("told_before", [0, 5000])
+def test_on_a_full_disk_a_process_can_still_tell_what_became_of_its_records(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, told_before: int
+) -> None:
+    owner = stores.open().owner
+    for seq in range(1, told_before + 1):
+        owner.tell(seq, is_gone=True)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    for seq in range(told_before + 1, told_before + 4001):
+        owner.tell(seq, is_gone=seq % 2 == 0)
+
+    owners = Owners(stores.folder)
+    owners.look(owner.name)
+    assert owners.is_gone(owner.name, told_before + 3999) is False
+    assert owners.is_gone(owner.name, told_before + 4000) is True

@@ -1,0 +1,57 @@
+"""What the fault tests start from."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.site import open_site
+from tests.kafka.cluster import Cluster
+
+from .failing import Failing, built
+from .reporting import Report
+from .stand import PATIENCE_S, Size, Stand
+
+#: Where the report's text goes, its figures going to `build/faults.json`. Without it they stay with the run.
+REPORT = "FOREBAY_FAULTS_REPORT"
+
+_ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Report:
+    """Where rows go."""
+    if named := os.environ.get(REPORT):
+        return Report(data=_ROOT / "build" / "faults.json", text=_ROOT / named)
+    return Report(data=tmp_path / "faults.json", text=tmp_path / "faults.md")
+
+
+@pytest.fixture
+def stands(tmp_path: Path, report: Report, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Stand]]:
+    """Makes a stand in front of that cluster: so many hosts, each with an ingest that is not started yet."""
+    monkeypatch.setattr("forebay.console.connection.ANSWER_TIMEOUT_S", PATIENCE_S)
+    with ExitStack() as running:
+
+        def stand(cluster: Cluster, size: Size, *, hosts: int = 1, **more: object) -> Stand:
+            sites = []
+            for number in range(hosts):
+                (folder := tmp_path / f"host-{number}").mkdir()
+                sites.append(running.enter_context(open_site(folder)))
+                sites[-1].settings |= {"queue_url": f"kafka://{cluster.bootstrap}", "auth": "none"}
+            return Stand(sites=sites, size=size, report=report, **more)  # type: ignore[arg-type]  # fields of a stand
+
+        yield stand
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is preloaded into processes whose system calls are to fail."""
+    return built(tmp_path_factory.mktemp("failing"))
+
+
+@pytest.fixture
+def failing(library: Path, tmp_path: Path) -> Failing:
+    """The orders for processes that have `failing.environ` among their variables."""
+    return Failing(library, tmp_path)

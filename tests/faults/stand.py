@@ -1,0 +1,273 @@
+"""An ingest under load in front of a real Kafka, a fault, and what was found afterwards."""
+
+import asyncio
+import json
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from random import Random
+
+from forebay.console.reading import between, inspected, opened
+from forebay.console.report import percentiles_ms
+from forebay.console.settings import load_settings
+from forebay.console.simulated import SEQUENCE_PATH
+from forebay.queues.errors import QueueUnavailable
+from forebay.schemas.codec import codec
+from forebay.schemas.event import PortalEvent
+from forebay.schemas.names import QUARANTINE_ID, quarantine
+from tests.e2e.sending import Portals, unevenly
+from tests.e2e.site import Site
+from tests.order import named
+
+from .checking import by_portal, count, examine
+from .reporting import Report, Row
+
+SEED = 20_261_201
+
+#: A call waits that long before its portal goes on without an answer.
+PATIENCE_S = 150.0
+
+#: How a process of the ingest says that it goes by the queue from now on, and that it no longer does.
+_OPENED, _CLOSED = "the queue takes nothing", "the queue takes events again"
+_LOOK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How large a load is: events a second, and how many before the fault, during it, and after it."""
+
+    before: int
+    meanwhile: int
+    after: int
+    #: How often something dies.
+    deaths: int
+    rate: float = 500.0
+    portals: int = 5000
+    connections: int = 128
+
+
+#: Of the report, and of every run of the tests.
+LONG = Size(before=2500, meanwhile=7500, after=2500, deaths=100)
+SHORT = Size(before=500, meanwhile=1500, after=500, deaths=6)
+
+
+@dataclass(kw_only=True)
+class Stand:
+    """What is under load. `during` runs the fault; `judged` says what became of the events."""
+
+    sites: Sequence[Site]
+    size: Size
+    report: Report
+    drawn: Callable[[int, Random], Iterator[int]] = unevenly
+    in_turn: bool = False
+    processes: int = 2
+    portals: Portals = field(init=False)
+    #: When the fault began and ended, in seconds since the epoch.
+    began: float = 0.0
+    ended: float = 0.0
+    recovered_s: float | None = None
+    #: What `judged` found in the queue: each portal's events, in their order.
+    events: dict[str, list[PortalEvent]] = field(default_factory=dict)
+
+    @property
+    def site(self) -> Site:
+        """The first of them."""
+        return self.sites[0]
+
+    async def start(self) -> None:
+        """Start every ingest; return when each of its processes has the queue."""
+        for site in self.sites:
+            site.start("ingest", "ingest", "--processes", str(self.processes))
+        for site in self.sites:
+            await asyncio.to_thread(site.wait, "the queue", partial(is_open, site, self.processes))
+
+    @asynccontextmanager
+    async def loaded(self) -> AsyncIterator[None]:
+        """Send before, during and after the block, and return when everything stands in the queue."""
+        size, urls = self.size, [site.url for site in self.sites]
+        self.portals = Portals(
+            urls,
+            size.portals,
+            rate=size.rate,
+            connections=size.connections,
+            seed=SEED,
+            in_turn=self.in_turn,
+            drawn=self.drawn,
+        )
+        async with asyncio.TaskGroup() as sending:
+            sending.create_task(self.portals.run())
+            await self.portals.answered(size.before)
+            yield
+            await self.portals.answered(size.after)
+            await self._recovered()
+            self.portals.stop()
+        await asyncio.to_thread(self._wait_until_well)
+
+    @asynccontextmanager
+    async def fault(self) -> AsyncIterator[None]:
+        """The block makes the fault and ends it: what it takes is what is measured."""
+        self.began = time.time()
+        yield
+        self.ended = time.time()
+
+    async def meanwhile(self) -> None:
+        """Return when so many events were answered as a fault is to see."""
+        await self.portals.answered(self.size.meanwhile)
+
+    async def _recovered(self) -> None:
+        await asyncio.to_thread(self._wait_until_well)
+        self.recovered_s = time.time() - self.ended
+
+    def _wait_until_well(self) -> None:
+        for site in self.sites:
+            site.wait("the end of the drain", partial(is_well, site))
+
+    async def judged(
+        self, fault: str, *, bound: int = 0, note: str = "", aside: Mapping[str, str] | None = None, **more: object
+    ) -> Row:
+        """What was found, as a row of the report. `aside`: ids that quarantine must have → the ids of the events."""
+        self.events, found_aside = await standing_in(self.site)
+        standing = {portal: [name_of(event) for event in events] for portal, events in self.events.items()}
+        named_aside = {(aside or {}).get(one, one) for one in found_aside}
+        assert set((aside or {}).values()) <= named_aside, f"{aside} is not in quarantine"
+        denied = by_portal([(call.portal, call.sequence) for call in self.portals.calls if call.status == 503])
+        found = examine(self.portals.kept, standing, denied=denied, aside=named_aside)
+        row = Row(
+            fault=fault,
+            events=len(self.portals.calls),
+            acknowledged=count(self.portals.kept),
+            lost=count(found.lost),
+            out_of_order=count(found.out_of_order),
+            doubled=count(found.doubled),
+            doubled_bound=bound,
+            refused=sum(call.status == 503 for call in self.portals.calls),
+            unanswered=sum(call.status == 0 for call in self.portals.calls),
+            recovered_s=self.recovered_s,
+            note=note,
+        )
+        row = replace(row, **self._times(), **more)  # type: ignore[arg-type]  # fields of the row
+        self.report.add(row)
+        print(json.dumps(dict(self.portals.answers)), row)
+        assert not found.denied, f"told as not kept, and kept: {found.denied}"
+        assert found.good, found
+        assert row.doubled <= bound, f"{row.doubled} stand twice, of at most {bound}: {found.doubled}"
+        return row
+
+    def received(self) -> Iterator[tuple[float, float]]:
+        """When each event in the queue was received, as the ingest said, and when its call was sent."""
+        sent = {(call.portal, str(call.sequence)): call.at for call in self.portals.calls}
+        for event in chain.from_iterable(self.events.values()):
+            yield event.received_at.timestamp(), sent[event.portal, event.fields[SEQUENCE_PATH]]
+
+    def _times(self) -> dict[str, float | None]:
+        meanwhile = [call for call in self.portals.calls if self.began <= call.at < self.ended and call.status]
+        figures = percentiles_ms([call.took_s for call in meanwhile])
+        since, until = self._open() or (self.ended, self.ended)
+        after = percentiles_ms([call.took_s for call in meanwhile if since <= call.at < until])
+        return {f"{name}_ms": figures.get(name) for name in ("p50", "p99", "max")} | {"open_p99_ms": after.get("p99")}
+
+    def _open(self) -> tuple[float, float] | None:
+        """From when the last process knew that the queue takes nothing, to when the first heard that it does."""
+        lines = [one for site in self.sites for one in logged(site) if self.began <= one[0] < self.ended]
+        opened = sorted(when for when, line in lines if _OPENED in line)
+        if len(opened) < (wanted := self.processes * len(self.sites)):
+            return None
+        closed = (when for when, line in lines if _CLOSED in line and when >= opened[wanted - 1])
+        return opened[wanted - 1], min(closed, default=self.ended)
+
+
+def logged(site: Site) -> list[tuple[float, str]]:
+    """The ingest's lines, and when each was written, in seconds since the epoch."""
+    # Processes share the file: now and then the ends of two lines follow their beginnings.
+    text = site.log("ingest").replace("}{", "}\n{")
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
+    return [(datetime.fromisoformat(line["timestamp"]).timestamp(), line["event"]) for line in lines]
+
+
+def is_open(site: Site, processes: int) -> bool:
+    """Whether so many processes of the ingest have found their queue."""
+    return sum(line == "the queue is open" for _, line in logged(site)) >= processes
+
+
+def parts(site: Site) -> dict[str, str]:
+    """What one process of the ingest says about itself; empty when none answers."""
+    try:
+        with urllib.request.urlopen(site.url.replace("/bitrix24", "/ready"), timeout=5) as answer:  # noqa: S310
+            found: dict[str, str] = json.loads(answer.read())["parts"]
+            return found
+    except OSError:
+        return {}
+
+
+def is_well(site: Site) -> bool:
+    """Whether the ingest has its queue, and nothing in the spool."""
+    states = parts(site)
+    return bool(states) and all(state == "ok" for state in states.values())
+
+
+def counted(site: Site, outcome: str) -> int:
+    """How many calls ended so, as the ingest counted them."""
+    with urllib.request.urlopen(site.url.replace("/bitrix24", "/metrics"), timeout=5) as answer:  # noqa: S310
+        lines = answer.read().decode().splitlines()
+    found = [line for line in lines if line.startswith("forebay_ingest_requests_total") and f'"{outcome}"' in line]
+    return round(sum(float(line.rpartition(" ")[2]) for line in found))
+
+
+def name_of(event: PortalEvent) -> str:
+    """As the load calls it."""
+    return named(event.id, event.fields[SEQUENCE_PATH])
+
+
+async def standing_in(site: Site) -> tuple[dict[str, list[PortalEvent]], set[str]]:
+    """Each portal's events as they stand in the queue; and the events that quarantine has."""
+    while True:
+        try:
+            return await _read(site)
+        except QueueUnavailable:
+            await asyncio.sleep(_LOOK_S)
+
+
+async def _read(site: Site) -> tuple[dict[str, list[PortalEvent]], set[str]]:
+    options = {"queue_url": site.settings["queue_url"]}
+    settings = load_settings(options=options, environ={}).settings
+    order: dict[str, list[PortalEvent]] = defaultdict(list)
+    async with opened(settings) as queue, inspected(queue) as inspector:
+        for partition, bounds in (await inspector.bounds(settings.topic)).items():
+            async for record in between(inspector, settings.topic, partition, bounds.start, bounds.end):
+                event = codec().decode(record.value)
+                order[event.portal].append(event)
+        aside = set()
+        for partition, bounds in (await inspector.bounds(quarantine(settings.topic))).items():
+            async for record in between(inspector, quarantine(settings.topic), partition, bounds.start, bounds.end):
+                aside.add(dict(record.headers)[QUARANTINE_ID].decode())
+    return order, aside
+
+
+def folder_of(site: Site) -> Path:
+    """The spool's folder."""
+    return Path(site.settings["data_dir"]) / "spool"
+
+
+def workers(site: Site) -> list[int]:
+    """The processes of the ingest that take calls."""
+    pid = site.running["ingest"].pid
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def drainer(site: Site) -> int:
+    """The one that drains the spool."""
+    inode = (folder_of(site) / "draining.lock").stat().st_ino
+    while True:
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        for words in locks:
+            # A line with an arrow is somebody who waits.
+            if "->" not in words and words[5].endswith(f":{inode}"):
+                return int(words[4])
+        time.sleep(_LOOK_S)

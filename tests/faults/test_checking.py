@@ -1,0 +1,68 @@
+"""The checker finds what is wrong, and the report says it."""
+
+from pathlib import Path
+
+import pytest
+
+from .checking import examine
+from .reporting import Report, Row
+
+KEPT = {"a": ["x#1", "y#2", "z#4"], "b": ["u#1"]}
+GOOD = {"a": ["x#1", "y#2", "w#3", "z#4"], "b": ["u#1"]}
+
+
+def test_a_queue_with_everything_in_order_is_good() -> None:
+    found = examine(KEPT, GOOD, denied={"b": {2}}, handled={"x#1", "y#2", "z#4", "u#1"})
+
+    assert found.good
+    assert not found.doubled
+
+
+@pytest.mark.parametrize(
+    ("standing", "wrong", "events"),
+    [
+        (GOOD | {"b": []}, "lost", {"b": ["u#1"]}),
+        (GOOD | {"b": ["u#2"]}, "lost", {"b": ["u#1"]}),
+        (GOOD | {"a": ["y#2", "x#1", "z#4"]}, "out_of_order", {"a": ["x#1"]}),
+        (GOOD | {"a": ["z#4", "x#1", "y#2"]}, "out_of_order", {"a": ["x#1", "y#2"]}),
+        (GOOD | {"b": ["u#1", "v#3"]}, "denied", {"b": ["v#3"]}),
+    ],
+)
+def test_what_is_wrong_is_named_portal_by_portal(
+    standing: dict[str, list[str]], wrong: str, events: dict[str, list[str]]
+) -> None:
+    found = examine(KEPT, standing, denied={"b": {3}})
+
+    assert not found.good
+    assert getattr(found, wrong) == events
+
+
+def test_what_stands_twice_is_counted_and_its_second_place_breaks_no_order() -> None:
+    found = examine(KEPT, GOOD | {"a": ["x#1", "y#2", "x#1", "x#1", "z#4"]})
+
+    assert found.good
+    assert found.doubled == {"a": ["x#1", "x#1"]}
+
+
+def test_what_no_handler_has_seen_is_named() -> None:
+    assert examine(KEPT, GOOD, handled={"x#1", "y#2", "z#4"}).unseen == {"b": ["u#1"]}
+
+
+def test_what_quarantine_has_is_not_lost() -> None:
+    assert examine(KEPT, GOOD | {"b": []}, aside={"u"}).good
+
+
+def test_a_run_replaces_the_rows_of_its_own_faults_alone(tmp_path: Path) -> None:
+    report = Report(data=tmp_path / "build" / "faults.json", text=tmp_path / "faults.md")
+    for row in (
+        Row(fault="cut", events=1),
+        Row(fault="full", is_made=False, note="no disk"),
+        Row(fault="cut", events=7),
+    ):
+        report.add(row)
+
+    table = [line for line in report.text.read_text("utf-8").splitlines() if line.startswith("|")]
+    assert table[2].startswith("| cut | 7 | 0 | 0 | 0 | 0 / 0 |")
+    assert table[3].startswith("| full | not made here |")
+    assert len(table) == 4
+    assert "- **full**: no disk" in report.text.read_text("utf-8")

@@ -1,0 +1,90 @@
+"""Processes of the ingest that die: in the middle of a group commit, or while they drain."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from tests.kafka.cluster import Cluster
+
+from .failing import End, Failing
+from .stand import LONG, SEED, SHORT, Size, Stand, drainer, workers
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
+
+SIZES = pytest.mark.parametrize("size", [SHORT, pytest.param(LONG, marks=pytest.mark.faults)], ids=["short", "long"])
+
+#: Of the calls in which a process may die, it is one of the next so many: anywhere in the drain of a burst, or alone.
+_CALLS = 8
+
+#: What one process may have sent and not deleted yet: the window of its drain, each with those that follow it at once.
+_UNDECIDED = 256 * 32
+
+
+async def replaced(stand: Stand) -> None:
+    """Return when there are as many workers as there should be."""
+    await asyncio.to_thread(stand.site.wait, "a new worker", lambda: len(workers(stand.site)) == stand.processes)
+
+
+async def die(stand: Stand, failing: Failing, how: End, calls: int) -> None:
+    """Have a worker die in such a call, and return when another has taken its place."""
+    deaths = failing.deaths
+    failing.end(how, calls)
+    while failing.deaths == deaths:
+        await asyncio.sleep(0.01)
+    await replaced(stand)
+
+
+@SIZES
+async def test_workers_that_die_in_a_group_commit_lose_nothing_that_was_acknowledged(
+    clusters: Callable[..., Cluster], stands: Callable[..., Stand], failing: Failing, size: Size
+) -> None:
+    cluster, rng = clusters(), Random(SEED)
+    stand = stands(cluster, size)
+    stand.site.variables = failing.environ
+    await stand.start()
+
+    async with stand.loaded(), stand.fault():
+        await asyncio.to_thread(cluster.nodes[0].stop, signal.SIGKILL)
+        await stand.portals.answered(100)
+        for number in range(size.deaths):
+            await die(stand, failing, list(End)[number % len(End)], rng.randint(1, _CALLS))
+        cluster.nodes[0].start()
+
+    # Each death breaks the calls that it had under way; what the broker had of them when it died may come again.
+    row = await stand.judged(
+        f"ingest: kill -9 in a group commit, {size.deaths} times, and no broker",
+        bound=size.connections,
+        note="by turns half a page written, before the fsync and after it; what may stand twice was under way to the "
+        "broker when that was killed",
+    )
+    assert failing.deaths == size.deaths
+    assert row.refused == 0
+
+
+@pytest.mark.faults
+async def test_workers_that_are_killed_while_they_drain_double_what_was_under_way_alone(
+    clusters: Callable[..., Cluster], stands: Callable[..., Stand]
+) -> None:
+    cluster, deaths = clusters(), 20
+    stand = stands(cluster, LONG)
+    await stand.start()
+
+    async with stand.loaded(), stand.fault():
+        await asyncio.to_thread(cluster.nodes[0].stop, signal.SIGKILL)
+        await stand.meanwhile()
+        cluster.nodes[0].start()
+        await asyncio.to_thread(cluster.wait_ready)
+        for _ in range(deaths):
+            os.kill(drainer(stand.site), signal.SIGKILL)
+            await replaced(stand)
+
+    await stand.judged(
+        f"ingest: kill -9 of the process that drains, {deaths} times, broker back",
+        bound=deaths * (_UNDECIDED + LONG.connections),
+        note=f"for each death at most the {_UNDECIDED:,} records of a drain (256 portals, 32 of each), and the "
+        f"{LONG.connections} calls under way",
+    )
