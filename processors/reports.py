@@ -10,8 +10,7 @@ from .dead_letters import Burial, error_class, error_text, error_traceback
 from .handlers import Handler
 from .lanes import Lane
 from .outcome import Done, Failed, GivenUp, Outcome, Rejected, RetryAsked, Undecodable, Unhandled, Unlearned
-from .parking.parking import Trouble
-from .parking.state import Reason
+from .parking.state import Reason, Trouble
 
 _log = structlog.get_logger(__name__)
 

@@ -36,9 +36,8 @@ from .metrics import Tally, WorkerMetrics, build_metrics
 from .outcome import DONE, UNHANDLED, Done, Failed, GivenUp, Outcome, Undecodable, Unread
 from .ownership import Ownership, end
 from .parking.attendant import Attendant
-from .parking.parking import Trouble
 from .parking.restored import Restored
-from .parking.state import Reason
+from .parking.state import Reason, Trouble
 from .presence import Presence, since_boot
 from .reports import tell_dead, tell_fault, tell_outcome, tell_parked
 from .retry import Draw, Finish, GiveUp, Park, RetryLimits, Try, WaitThenAgain, backoff_s, decide

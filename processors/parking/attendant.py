@@ -15,8 +15,8 @@ from forebay.processors.settings import WorkerSettings
 from forebay.queues.contract import Producer, Queue
 from forebay.queues.errors import QueueError
 
-from .parking import Parking, Trouble
-from .state import Reason
+from .parking import Parking
+from .state import Reason, Trouble
 from .stream import ParkedStream
 
 _log = structlog.get_logger(__name__)

@@ -5,7 +5,7 @@ A partition's new owner first claims its part of the parked stream, then reads w
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,8 +22,8 @@ from .obeying import obey
 from .opening import Opened, opened
 from .orders import Order
 from .portal import ParkedPortal
-from .restored import Replay, Restored
-from .state import FIRST, PortalState, Reason, Replaying
+from .restored import Restored, replays_of
+from .state import FIRST, PortalState, Reason, Trouble
 from .stream import ParkedStream
 from .writing import Writing
 
@@ -37,17 +37,6 @@ _AGAIN_S = 1.0
 
 #: A new owner reads no more than about so many records to know who is parked.
 _LONGEST_READ = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
-    """What a portal waits for."""
-
-    reason: Reason
-    attempts: int = 0
-    delay_s: float | None = None
-    error: str = ""
-    error_class: str = ""
 
 
 class Parking:
@@ -123,7 +112,7 @@ class Parking:
 
     def _inherit(self, portal: ParkedPortal, orders: Mapping[int, Order]) -> None:
         self.portals[portal.portal] = portal
-        portal.replays.extend(_replays(portal.state.replays, orders))
+        portal.replays.extend(replays_of(portal.state.replays, orders))
         if portal.state.last >= self._partition.watermark.position:
             self._settled[portal.portal] = portal.state.last
         # Said again by us it stands behind our claim, and nobody after us has to read what is before it.
@@ -272,16 +261,10 @@ class Parking:
         """Something happened to it: let it be loaded, be through, or be no longer parked."""
         if portal.wants:
             self._loading.want(portal, self._partition.lanes.get(portal.portal))
-        elif self._is_through(portal):
+        elif portal.has_all_in_lane:
             portal.is_through = True
         if portal.is_over:
             self.portals.pop(portal.portal, None)
-
-    @staticmethod
-    def _is_through(portal: ParkedPortal) -> bool:
-        state = portal.state
-        waits = state.is_held or state.due_ms is not None or portal.replays or portal.to_spill
-        return not waits and portal.is_loaded and portal.in_hand is None
 
     def _loaded(self, portal: ParkedPortal, records: list[Restored]) -> None:
         """Some of its records are in memory again: they go behind those that are in its lane."""
@@ -308,14 +291,8 @@ class Parking:
 
     def place(self) -> Place:
         """From where a new owner would have to read."""
-        if self._early is not None:
-            place = self._place
-            return Place(
-                generation=self._writing.generation,
-                position=place.position,
-                in_force=place.in_force,
-                orders=place.orders,
-            )
+        if not self.is_ready:
+            return replace(self._place, generation=self._writing.generation)
         anchors = [one.anchor for one in self.portals.values() if one.anchor is not None]
         position = min(anchors, default=self._writing.tail)
         unsaved = (one.order for one in self.portals.values() if one.order is not None)
@@ -326,10 +303,3 @@ class Parking:
             in_force=self._writing.generation if is_ours else self._place.in_force,
             orders=min(unsaved, default=self.orders),
         )
-
-
-def _replays(told: Iterable[Replaying], known: Mapping[int, Order]) -> Iterable[Replay]:
-    for one in told:
-        if one.order in known:
-            order = known[one.order]
-            yield Replay(order=one.order, stream=order.stream, offsets=order.offsets(), done=one.done, loaded=one.done)

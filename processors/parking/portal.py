@@ -96,6 +96,12 @@ class ParkedPortal:
         return self._replay is not None or not (self.replays or self.is_loaded)
 
     @property
+    def has_all_in_lane(self) -> bool:
+        """Whether nothing of it waits but what its lane has."""
+        waits = self.state.is_held or self.state.due_ms is not None or self.replays or self.to_spill
+        return not waits and self.is_loaded and self.in_hand is None
+
+    @property
     def is_loaded(self) -> bool:
         """Whether its lane has every spilled record that waits."""
         return not self.state.records or self.load_after == self.state.last

@@ -1,6 +1,7 @@
 """Records that waited somewhere else, as the records of the topic that they are."""
 
 from array import array
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from forebay.processors.dead_letters import place_of, without_death
@@ -8,6 +9,8 @@ from forebay.queues.contract import PlacedRecord, StoredRecord
 from forebay.schemas.quick_value import quick_value
 
 from . import entries
+from .orders import Order
+from .state import Replaying
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,6 +34,14 @@ class Restored(PlacedRecord):
     replay: Replay | None = None
     #: Why it is given up without another try; empty when it is not.
     discarded: str = ""
+
+
+def replays_of(told: Iterable[Replaying], orders: Mapping[int, Order]) -> Iterator[Replay]:
+    """The replays that a portal's state tells of, with what was ordered."""
+    for one in told:
+        if (order := orders.get(one.order)) is not None:
+            offsets = order.offsets()
+            yield Replay(order=one.order, stream=order.stream, offsets=offsets, done=one.done, loaded=one.done)
 
 
 def from_parked(record: StoredRecord, offset: int, topic: str, discarded: str) -> Restored:

@@ -22,6 +22,17 @@ class Reason(StrEnum):
     REPLAY = "replay"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What a portal waits for."""
+
+    reason: Reason
+    attempts: int = 0
+    delay_s: float | None = None
+    error: str = ""
+    error_class: str = ""
+
+
 @dataclass(slots=True, kw_only=True)
 class Replaying:
     """A replay that was ordered: the offset of the order in the audit stream, and how many of its records are done."""

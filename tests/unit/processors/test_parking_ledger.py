@@ -1,0 +1,183 @@
+"""What counts of the entries of the parked stream, and what does not."""
+
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forebay.processors.notes import Place
+from forebay.processors.parking import entries
+from forebay.processors.parking.ledger import Ledger
+from forebay.processors.parking.opening import opened
+from forebay.processors.parking.portal import ParkedPortal
+from forebay.processors.parking.state import FIRST, PortalState
+from forebay.processors.parking.stream import ParkedStream, key_in
+from forebay.queues.contract import PlacedRecord, Record, StoredRecord
+from forebay.queues.memory import MemoryQueue
+from forebay.schemas import names
+from forebay.schemas.portal import partition_of
+
+PORTAL, GROUP, TOPIC = "p.example", "shop", "events"
+
+#: A spilled record in short: its offset, the one before it, and the generation of who wrote it.
+Short = tuple[int, int, int]
+
+
+def placed(record: Record, position: int) -> StoredRecord:
+    return PlacedRecord(
+        key=record.key,
+        value=record.value,
+        timestamp_ms=record.timestamp_ms,
+        headers=record.headers,
+        stream=names.parked(TOPIC),
+        partition=0,
+        offset=position,
+    )
+
+
+def event(offset: int) -> StoredRecord:
+    return PlacedRecord(
+        key=PORTAL, value=b"%d" % offset, timestamp_ms=offset, stream=TOPIC, partition=0, offset=offset, headers=()
+    )
+
+
+def log_of(spilled: list[Short]) -> list[StoredRecord]:
+    return [
+        placed(entries.spill(event(offset), (GROUP, generation), after, 0), position)
+        for position, (offset, after, generation) in enumerate(spilled)
+    ]
+
+
+def read(log: list[StoredRecord], ledger: Ledger | None = None) -> Ledger:
+    ledger = ledger or Ledger()
+    ledger.read_all(entry for record in log if (entry := entries.read(record, GROUP)) is not None)
+    return ledger
+
+
+def loaded(log: list[StoredRecord], state: PortalState) -> list[int]:
+    """The offsets of what would be handled, in order."""
+    portal = ParkedPortal(PORTAL, state)
+    taken = [portal.take(record, TOPIC, GROUP) for record in log if record.offset >= portal.load]
+    return [one.offset for one in taken if one is not None]
+
+
+@pytest.mark.parametrize(
+    ("spilled", "counts"),
+    [
+        ([(3, FIRST, 1), (5, 3, 1), (9, 5, 1)], [3, 5, 9]),
+        # A copy, as of a record that was told as refused and kept all the same.
+        ([(3, FIRST, 1), (5, 3, 1), (5, 3, 1), (9, 5, 1)], [3, 5, 9]),
+        # The second was not kept; what stood behind it was sent again with it.
+        ([(3, FIRST, 1), (9, 5, 1), (5, 3, 1), (9, 5, 1)], [3, 5, 9]),
+        # Who begins anew has finished what was before.
+        ([(3, FIRST, 1), (5, 3, 1), (9, FIRST, 1), (12, 9, 1)], [9, 12]),
+        # Behind nothing that is known.
+        ([(5, 3, 1), (9, 5, 1)], []),
+    ],
+)
+def test_of_copies_one_counts_and_none_behind_a_gap(spilled: list[Short], counts: list[int]) -> None:
+    log = log_of(spilled)
+    known = read(log).portals.get(PORTAL)
+
+    assert (known.state.records if known else 0) == len(counts)
+    assert (loaded(log, known.state) if known else []) == counts
+
+
+#: A batch on its way to the stream: which of its records are kept, and of how many the writer is told.
+batches = st.lists(st.tuples(st.lists(st.booleans(), min_size=1, max_size=5), st.integers(0, 5)), max_size=12)
+
+
+@given(st.integers(1, 12), batches)
+def test_however_often_records_are_sent_again_each_is_loaded_once_and_in_order(
+    number: int, batches: list[tuple[list[bool], int]]
+) -> None:
+    offsets = [7 + 3 * at for at in range(number)]
+    spilled: list[Short] = []
+    known = 0
+    for batch, told in [*batches, ([True] * number, number)]:
+        sent = list(zip(range(known, number), batch, strict=False))
+        spilled += [(offsets[at], offsets[at - 1] if at else FIRST, 1) for at, is_kept in sent if is_kept]
+        whole = next((place for place, (_, is_kept) in enumerate(sent) if not is_kept), len(sent))
+        known += min(told, whole)
+    log = log_of(spilled)
+    state = read(log).portals[PORTAL].state
+
+    assert loaded(log, state) == offsets
+    assert state.records == number
+
+
+def test_entries_of_an_earlier_owner_behind_the_claim_of_a_later_one_say_nothing() -> None:
+    log = log_of([(3, FIRST, 1)])
+    log.append(placed(entries.claim(PORTAL, (GROUP, 2), 4, 0), 1))
+    log += [placed(entries.spill(event(5), (GROUP, 1), 3, 0), 2)]
+    log += [placed(entries.statement(PORTAL, PortalState(), (GROUP, 1), 0), 3)]
+    log += [placed(entries.claim(PORTAL, (GROUP, 1), 9, 0), 4)]
+
+    ledger = read(log)
+
+    assert (ledger.generation, ledger.orders) == (2, 4)
+    assert ledger.portals[PORTAL].state.records == 1
+
+
+def test_another_group_s_entries_and_noise_say_nothing() -> None:
+    log = [placed(entries.spill(event(3), ("another", 9), FIRST, 0), 0)]
+    log += [placed(Record(key=PORTAL, value=b"noise", timestamp_ms=0), 1)]
+    wrong = entries.statement(PORTAL, PortalState(), (GROUP, 1), 0)
+    log += [placed(Record(key=PORTAL, value=b"{", timestamp_ms=0, headers=wrong.headers), 2)]
+
+    assert read(log) == Ledger()
+
+
+@given(st.integers(1, 60), st.data())
+def test_each_partition_has_a_key_of_ours(partitions: int, data: Any) -> None:
+    number = data.draw(st.integers(0, partitions - 1))
+
+    assert partition_of(key_in(number, partitions), partitions) == number
+
+
+@pytest.fixture
+async def queue() -> MemoryQueue:
+    made = MemoryQueue()
+    await made.ensure(names.streams(TOPIC), 1)
+    return made
+
+
+def stream(queue: MemoryQueue) -> ParkedStream:
+    return ParkedStream(queue.producer(), queue.inspector(), TOPIC, GROUP, now=lambda: 0.0)
+
+
+async def test_a_generation_is_committed_before_it_is_claimed(queue: MemoryQueue) -> None:
+    log = queue.logs[names.parked(TOPIC)][0]
+    seen: list[tuple[int, int]] = []
+
+    async def commit(generation: int) -> None:
+        seen.append((generation, len(log)))
+
+    known = await opened(stream(queue), 0, Place(generation=6), commit)
+
+    assert seen == [(7, 0)]
+    assert (known.generation, known.claimed_at, len(log)) == (7, 0, 1)
+
+
+async def test_an_owner_whose_note_was_lost_claims_more_than_the_stream_knows(queue: MemoryQueue) -> None:
+    generations = count(1)
+
+    async def commit(generation: int) -> None:
+        next(generations)
+
+    for place in (Place(generation=8), Place()):
+        known = await opened(stream(queue), 0, place, commit)
+
+    assert known.generation == 10
+    assert next(generations) == 4
+
+
+async def test_a_stream_that_was_made_anew_is_begun_at_its_start(queue: MemoryQueue, capsys: Any) -> None:
+    async def commit(generation: int) -> None: ...
+
+    known = await opened(stream(queue), 0, Place(generation=3, position=500, in_force=3), commit)
+
+    assert (known.generation, known.claimed_at) == (4, 0)
+    assert "made anew" in capsys.readouterr().out
