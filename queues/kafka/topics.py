@@ -30,8 +30,10 @@ _PASSING = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.INVALID_REP
 #: The largest body that the ingest takes by default, with room for what Forebay adds.
 _LARGEST_EVENT_BYTES = 2_097_152
 
-#: A dead letter says in headers what happened. One that did not fit would hold up its portal for ever.
-_LARGEST_LETTER_BYTES = _LARGEST_EVENT_BYTES + 65_536
+#: A dead letter says in headers what happened, and a parked record where it stood. One that did not fit would hold up
+#: its portal for ever.
+LETTER_ROOM_BYTES = 65_536
+_LARGEST_LETTER_BYTES = _LARGEST_EVENT_BYTES + LETTER_ROOM_BYTES
 
 _ALWAYS = {
     # The time of a record is that of its receipt, and a host whose clock is ahead must not lose events by it.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from forebay.queues.findings import Finding, Needs
-from forebay.queues.kafka.topics import COPIES, IN_SYNC, copies_for
+from forebay.queues.kafka.topics import COPIES, IN_SYNC, LETTER_ROOM_BYTES, copies_for
 
 from .questions import Known
 
@@ -101,12 +101,7 @@ def _rules(topic: Known, needs: Needs, *, takes_events: bool) -> Iterator[_Rule]
         follows="the time of receipt is lost, and lag and replays go by the brokers' clock",
         wants="CreateTime",
     )
-    yield _Rule(
-        setting="max.message.bytes",
-        is_well=lambda value: int(value) >= needs.record_bytes,
-        follows=f"calls of max_body_bytes may need {needs.record_bytes}, and larger ones are refused",
-        wants=str(needs.record_bytes),
-    )
+    yield _largest(needs, takes_events=takes_events)
     yield _Rule(
         setting="unclean.leader.election.enable",
         is_well=lambda value: value == "false",
@@ -114,6 +109,17 @@ def _rules(topic: Known, needs: Needs, *, takes_events: bool) -> Iterator[_Rule]
         wants="false",
     )
     yield _retention(takes_events=takes_events)
+
+
+def _largest(needs: Needs, *, takes_events: bool) -> _Rule:
+    wants = needs.record_bytes if takes_events else needs.record_bytes + LETTER_ROOM_BYTES
+    follows = "larger ones are refused" if takes_events else "a portal with a larger one waits for ever"
+    return _Rule(
+        setting="max.message.bytes",
+        is_well=lambda value: int(value) >= wants,
+        follows=f"calls of max_body_bytes may need {wants} here, and {follows}",
+        wants=str(wants),
+    )
 
 
 def _retention(*, takes_events: bool) -> _Rule:
