@@ -51,7 +51,7 @@ async def lags(inspector: "Inspector", settings: "QueueSettings", portal: str | 
         waiting, oldest_ms = await _waiting(inspector, topic, partition, (start, end), portal)
         seconds = max(0.0, ((now_ms or to_ms(utc_now())) - oldest_ms) / 1000) if waiting else 0.0
         row = {"partition": partition, "records": waiting, "seconds": seconds, "owner": state.owner if state else None}
-        row["parked"] = parked[partition]
+        row["parked"] = parked.get(partition)
         rows.append(row if portal is None else {"portal": portal, **row})
     return rows
 
@@ -59,11 +59,19 @@ async def lags(inspector: "Inspector", settings: "QueueSettings", portal: str | 
 async def _parked(
     inspector: "Inspector", settings: "QueueSettings", portal: str | None, partitions: list[int]
 ) -> dict[int, int]:
-    """Partition → how many records of parked portals wait, beside those of the topic."""
+    """Partition → how many records of parked portals wait, beside those of the topic; nothing where that can't be read.
+
+    The rest is worth knowing also to one who may not read the parked stream, or when nobody has made it yet.
+    """
+    from forebay.queues.errors import QueueError
+
     from .standing import standings
 
     found = standings(inspector, settings, settings.group, partitions)
-    return {one.partition: sum(waiting.records for waiting in one.waiting(portal)) async for one in found}
+    try:
+        return {one.partition: sum(waiting.records for waiting in one.waiting(portal)) async for one in found}
+    except QueueError:
+        return {}
 
 
 async def _waiting(
