@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-#: Records of a portal on their way at once; one that is not kept lets those behind it be sent again.
-_SPILL_RECORDS = 200
+#: Records of a portal on their way at once; one that is not kept lets those behind it be sent again. More of them would
+#: hold up the loop for longer than others should wait.
+_SPILL_RECORDS = 50
 
 #: Between two attempts at what the parked stream did not take.
 _AGAIN_S = 1.0
