@@ -206,7 +206,7 @@ class MemoryConsumer:
         if self in self._group.members:
             self._group.members.remove(self)
             # Others move because of it, whether or not it waits for them.
-            await self._rebalance()
+            await asyncio.shield(asyncio.ensure_future(self._rebalance()))
             # A fetch that waits has nothing to wait for any more.
             self._is_closed = True
             self._queue.written.set()

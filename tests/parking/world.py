@@ -88,6 +88,8 @@ class World:
     takes_s: dict[str, float] = field(default_factory=dict)
     done: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     done_at: dict[tuple[str, int], float] = field(default_factory=dict)
+    #: Portal → the number that was done last, again or not.
+    latest: Counter[str] = field(default_factory=Counter)
     running: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     excused: set[tuple[str, int]] = field(default_factory=set)
@@ -125,12 +127,14 @@ class World:
 
     def _note(self, portal: str, number: int) -> None:
         done = self.done[portal]
+        # Whoever goes back goes on from there: a portal must not end with what is older than what it had.
+        if number > self.latest[portal] + 1:
+            self.faults.append(f"{portal} {number} comes right after {self.latest[portal]}")
+        self.latest[portal] = number
         if (portal, number) in self.done_at:
             if (portal, number) not in self.excused:
                 self.faults.append(f"{portal} {number} is handled again, without a death that explains it")
             return
-        if done and number < done[-1]:
-            self.faults.append(f"{portal} {number} comes after {done[-1]}")
         done.append(number)
         self.done_at[portal, number] = self.loop.time()
 
