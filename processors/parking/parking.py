@@ -56,7 +56,7 @@ class Parking:
         self._partitions = 0
         #: The next offset of the audit stream.
         self.orders = place.orders
-        self._writing = Writing(partition, stream, held, self._look_after)
+        self._writing = Writing(partition, stream, held, self._look_after, place.generation)
         self._loading = Loading(partition.number, stream, self.portals, room, self._loaded)
         self._task: asyncio.Task[None] | None = None
         #: Records that came before it was known who is parked; None since it is.
@@ -163,9 +163,12 @@ class Parking:
     def finish(self, record: StoredRecord) -> bool:
         """A record is finished. False when parking has nothing to do with it."""
         portal = self.portals.get(record.key)
-        if portal is None or not portal.finish(record):
+        if portal is None:
             return False
-        if isinstance(record, Restored):
+        if not portal.finish(record):
+            portal.behind.append(record.offset)
+            self._held.remove(record)
+        elif isinstance(record, Restored):
             self._room.remove(record)
         elif portal.done_early != record.offset:
             self._held.remove(record)

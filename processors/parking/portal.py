@@ -32,6 +32,7 @@ class ParkedPortal:
 
     __slots__ = (
         "anchor",
+        "behind",
         "done_early",
         "handed_over",
         "in_hand",
@@ -65,6 +66,9 @@ class ParkedPortal:
         self.in_hand: StoredRecord | None = None
         #: The offset of one that was finished before it was spilled.
         self.done_early = FIRST
+        #: The offsets of those that came behind what waited and are done. They count as finished when that is known to
+        #: be done, too: after a crash it would come again, and behind them.
+        self.behind: list[int] = []
         #: All that waits is in its lane, and new records go there behind it.
         self.is_through = False
         self.replays: deque[Replay] = deque()

@@ -11,6 +11,7 @@ from forebay.queues.errors import QueueError
 
 from . import entries
 from .portal import ParkedPortal, Spill
+from .state import FIRST
 from .stream import ParkedStream
 
 if TYPE_CHECKING:
@@ -30,10 +31,15 @@ class Writing:
     """Of one partition."""
 
     def __init__(
-        self, partition: "Partition", stream: ParkedStream, held: Held, written: Callable[[ParkedPortal], None]
+        self,
+        partition: "Partition",
+        stream: ParkedStream,
+        held: Held,
+        written: Callable[[ParkedPortal], None],
+        generation: int,
     ) -> None:
         self._partition, self._stream, self._held, self._written = partition, stream, held, written
-        self.generation = 0
+        self.generation = generation
         #: The position behind what we know to be kept.
         self.tail = 0
         #: What the stream said when it last took nothing; empty when it takes.
@@ -83,6 +89,8 @@ class Writing:
         portal.anchor = position
         self._kept(position)
         self._partition.has_news = True
+        if not portal.is_dirty:
+            self._finish_behind(portal)
 
     async def _spill(self, portal: ParkedPortal) -> None:
         batch = portal.spills(self._whose, _SPILL_RECORDS, self._stream.now_ms())
@@ -100,9 +108,16 @@ class Writing:
         is_waiting = portal.spilled(spill, position)
         if self._partition.is_gone:
             return
+        if spill.after == FIRST:
+            self._finish_behind(portal)
         self._partition.finish_offset(spill.record.offset)
         if not is_waiting or spill.record is not portal.in_hand:
             self._held.remove(spill.record)
+
+    def _finish_behind(self, portal: ParkedPortal) -> None:
+        behind, portal.behind = portal.behind, []
+        for offset in behind:
+            self._partition.finish_offset(offset)
 
     def _kept(self, position: int) -> None:
         self.tail = max(self.tail, position + 1)

@@ -4,7 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from forebay.processors.held import Held
+from forebay.processors.lanes import Lanes
+from forebay.processors.notes import Note, Place
 from forebay.processors.parking.orders import What
+from forebay.processors.parking.parking import Parking
+from forebay.processors.parking.stream import ParkedStream
+from forebay.processors.partitions import Partition
+from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
 from tests.parking.world import TOPIC, World
 
@@ -115,3 +122,32 @@ def test_records_of_a_parked_portal_that_are_gone_from_their_stream_are_told_and
     assert worker.health.status == "ok"
     assert world.done["a.example"][-2:] == [6, 7]
     assert not any(one.parking and one.parking.portals for one in worker.ownership)
+
+
+def test_what_waited_never_comes_again_behind_what_was_finished_after_it(world: World) -> None:
+    worker = world.start()
+    world.failing.add("a.example")
+    world.send("a.example", 3)
+    world.let(5)
+    world.feel("refuses")
+    world.failing.clear()
+    world.let(10)
+    world.send("a.example", 3)
+    world.let(30)
+    assert world.done["a.example"] == [1, 2, 3, 4, 5, 6]
+
+    # It could not be told that the first three are done: whoever is next begins with them, and with all after them.
+    world.kill(worker, 0)
+    world.heal()
+    world.judge()
+    assert world.latest["a.example"] == 6
+
+
+def test_a_commit_before_it_is_known_who_is_parked_says_what_the_last_one_said() -> None:
+    before = Place(generation=7, position=40, in_force=6, orders=3)
+    queue = MemoryQueue()
+    stream = ParkedStream(queue.producer(), queue.inspector(), TOPIC, "shop", now=lambda: 0.0)
+
+    parking = Parking(Partition(0, 0, Note()), stream, Lanes(), Held(10, 10), Held(10, 10), before)
+
+    assert parking.place() == before
