@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import structlog
 
@@ -25,6 +26,10 @@ _LAST_COMMIT_S = 5.0
 
 #: Makes the parking of a partition, where that can be.
 MakeParking = Callable[[Partition, Place], Parking | None]
+
+
+#: So long the parked stream may take what is still to be told; then the last commit goes without it.
+_SETTLE_S = 2.0
 
 
 class Ownership:
@@ -125,11 +130,13 @@ class Ownership:
         return not (partition.has_news or partition.is_gone)
 
     async def _commit_last(self, partition: Partition) -> None:
+        if partition.parking is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SETTLE_S):
+                    await partition.parking.settle()
+            partition.has_news = True
         try:
             async with asyncio.timeout(_LAST_COMMIT_S):
-                if partition.parking is not None:
-                    await partition.parking.settle()
-                    partition.has_news = True
                 await self._commits.store([partition])
         except TimeoutError:
             _log.warning("partition given back without its last commit", partition=partition.number)

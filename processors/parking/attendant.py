@@ -30,7 +30,6 @@ _NOTE_BYTES = 64
 #: While memory is full, lanes with so much smaller a part of it are relieved too.
 _WHEN_FULL = 10
 
-
 #: Records of parked portals have a memory of their own, so much smaller than that of all others.
 _ROOM_SHARE = 4
 

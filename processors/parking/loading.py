@@ -8,7 +8,6 @@ import structlog
 from forebay.processors.held import Held
 from forebay.processors.lanes import Lane
 from forebay.queues.contract import StoredRecord
-from forebay.queues.errors import QueueError
 
 from .portal import ParkedPortal
 from .restored import Restored
@@ -45,7 +44,6 @@ class Loading:
         #: Portal → how many more records it takes.
         self._wanted: dict[str, int] = {}
         self._news = asyncio.Event()
-        self._looks = 0
         self._is_closed = False
 
     def want(self, portal: ParkedPortal, lane: Lane | None) -> None:
@@ -74,9 +72,11 @@ class Loading:
             try:
                 await self._pass(portal)
                 self.trouble = ""
-            except QueueError as error:
+            except Exception as error:
+                # A fault, too, may be of this portal's records alone: the others take their turns.
+                self._put_last(portal)
                 self.trouble = f"parked records can't be read: {error}"
-                _log.warning("parked records can't be read; trying again", error=str(error))
+                _log.warning("parked records can't be read; trying again", portal=portal.portal, error=repr(error))
                 await asyncio.sleep(_AGAIN_S)
 
     def _next(self) -> ParkedPortal | None:
@@ -87,6 +87,10 @@ class Loading:
             del self._wanted[name]
         return None
 
+    def _put_last(self, portal: ParkedPortal) -> None:
+        if (count := self._wanted.pop(portal.portal, 0)) > 0:
+            self._wanted[portal.portal] = count
+
     async def _pass(self, portal: ParkedPortal) -> None:
         stream, start = portal.source(self._stream.name)
         records = await self._stream.read(stream, self._partition, start)
@@ -95,7 +99,7 @@ class Loading:
         if not records:
             await self._nothing_there(portal)
             return
-        self._looks = 0
+        portal.looks = 0
         self._deal(stream, start, records)
 
     def _deal(self, stream: str, start: int, records: list[StoredRecord]) -> None:
@@ -133,10 +137,11 @@ class Loading:
         return of == stream and start <= at and (end is None or at < end)
 
     async def _nothing_there(self, portal: ParkedPortal) -> None:
-        self._looks += 1
-        if self._looks < _LOOKS:
+        portal.looks += 1
+        if portal.looks < _LOOKS:
+            self._put_last(portal)
             await asyncio.sleep(_AGAIN_S)
             return
-        self._looks = 0
+        portal.looks = 0
         portal.give_up_lost()
         self._loaded(portal, [])

@@ -14,7 +14,6 @@ from forebay.processors.held import Held
 from forebay.processors.lanes import Lane, Lanes
 from forebay.processors.notes import Place
 from forebay.queues.contract import StoredRecord
-from forebay.queues.errors import QueueError
 from forebay.schemas.portal import partition_of
 
 from .loading import Loading
@@ -89,9 +88,10 @@ class Parking:
             try:
                 self._partitions = await self._stream.partitions()
                 self._take_over(await opened(self._stream, self._partition.number, self._place, commit))
-            except QueueError as error:
+            except Exception as error:
+                # A fault must not leave a partition standing still, and nobody told.
                 if not self._cannot_begin:
-                    _log.warning("who is parked can't be read; trying again", error=str(error))
+                    _log.warning("who is parked can't be read; trying again", error=repr(error))
                 self._cannot_begin = f"who is parked can't be read: {error}"
                 await asyncio.sleep(_AGAIN_S)
         await self._loading.run()

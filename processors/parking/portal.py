@@ -42,6 +42,7 @@ class ParkedPortal:
         "load",
         "load_after",
         "loaded",
+        "looks",
         "order",
         "portal",
         "replays",
@@ -77,6 +78,8 @@ class ParkedPortal:
         self.load, self.load_after = state.next, state.after
         #: So many spilled records are in its lane.
         self.loaded = 0
+        #: So often there was nothing where its next record should stand.
+        self.looks = 0
         #: Some of them are gone: what is left counts, though it stands behind nothing.
         self.is_broken = False
 

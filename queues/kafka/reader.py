@@ -13,6 +13,10 @@ from .records import KafkaRecord
 _WAIT_S = 10.0
 
 
+#: Bytes of values that one read takes into memory at most, and what the client had at hand with the last of them.
+_READ_BYTES = 8 * 1024 * 1024
+
+
 class Reader:
     """Keeps its client, and its place: reading on costs no new request."""
 
@@ -28,9 +32,12 @@ class Reader:
         self._place = None
         found: list[StoredRecord] = []
         offset -= 1
-        while offset < end - 1 and len(found) < max_records:
+        room = _READ_BYTES
+        while offset < end - 1 and len(found) < max_records and room > 0:
+            held = len(found)
             for message in self._next(client, max_records - len(found)):
                 offset = self._take(message, stream, partition, found)
+            room -= sum(len(record.value) for record in found[held:])
         self._place = (stream, partition, offset + 1)
         return found
 

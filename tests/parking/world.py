@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from forebay import Handlers, PortalEvent
 from forebay.processors.notes import Place, decode_note
-from forebay.processors.parking.orders import Order, What, written
+from forebay.processors.parking.orders import Order, Span, What, written
 from forebay.processors.settings import WorkerSettings
 from forebay.processors.testing import event
 from forebay.processors.worker import Worker
@@ -149,12 +149,13 @@ class World:
             value = codec().encode(event("ONCRMDEALADD", data={"FIELDS": {"ID": self.sent[portal]}}, portal=portal))
             await producer.send(TOPIC, Record(key=portal, value=value, timestamp_ms=int(self.loop.time() * 1000)))
 
-    def order(self, what: What, portal: str) -> None:
-        """An operator orders something about a parked portal, and workers know of it."""
+    def order(self, what: What, portal: str, stream: str = names.parked(TOPIC), spans: tuple[Span, ...] = ()) -> None:
+        """An operator orders something about a parked portal, or records of another stream."""
         made = Order(
             portal=portal,
             what=what,
-            stream=names.parked(TOPIC),
+            stream=stream,
+            spans=spans,
             group=GROUP,
             who="somebody",
             why="a test",

@@ -151,3 +151,43 @@ def test_a_commit_before_it_is_known_who_is_parked_says_what_the_last_one_said()
     parking = Parking(Partition(0, 0, Note()), stream, Lanes(), Held(10, 10), Held(10, 10), before)
 
     assert parking.place() == before
+
+
+def test_a_portal_whose_replay_cannot_be_read_keeps_no_other_parked_portal_waiting(world: World) -> None:
+    world.start()
+    a, b = [f"{n}.example" for n in range(99) if world.partition(f"{n}.example") == 0][:2]
+    world.let(0.1)
+    gone = world.queue.logs.pop(names.dead(TOPIC))
+    world.order(What.REPLAY, a, stream=names.dead(TOPIC), spans=((0, 2),))
+    world.failing.add(b)
+    world.send(b, 30)
+    world.let(10)
+    world.failing.clear()
+    world.let(60)
+
+    assert world.done[b] == list(range(1, 31))
+
+    world.queue.logs[names.dead(TOPIC)] = gone
+    world.let(30)
+    world.heal()
+    world.judge()
+
+
+def test_a_parked_stream_that_hangs_costs_no_partition_its_last_commit(world: World) -> None:
+    worker = world.start()
+    world.failing.add("a.example")
+    world.send("a.example", 1)
+    world.let(2)
+    world.feel("waits")
+    world.send("a.example", 1)
+    world.let(2)
+    portal = next(f"{n}.example" for n in range(99) if world.partition(f"{n}.example") != world.partition("a.example"))
+    world.send(portal, 1)
+    world.let(0.01)
+    assert world.done[portal] == [1]
+    world.stop(worker)
+
+    assert world.commits()[world.partition(portal)].offset == 1
+
+    world.heal()
+    world.judge()
