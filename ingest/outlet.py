@@ -13,6 +13,7 @@ from forebay.schemas import names
 from .spool.breaker import Breaker
 from .spool.drain import Drain
 from .spool.errors import SpoolUnavailable
+from .spool.pace import Pace
 from .spool.passage import Passage
 from .spool.spool import Spool
 
@@ -75,7 +76,7 @@ class Outlet:
         breaker = self._breaker = Breaker(lambda: spool.counts.acknowledged)
         if self._why_not:
             breaker.open(self._why_not)
-        self._passage = Passage(producer, spool, breaker, deadline_s=self._deadline_s)
+        self._passage = Passage(producer, spool, breaker, Pace(self._deadline_s))
         self._drain = Drain(spool, producer, breaker, quarantine=self.quarantine)
         self._drain.start()
         return True

@@ -36,3 +36,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """As in asyncio, but of the virtual clock."""
         return self._jumping.now
+
+    def stand_still(self, seconds: float) -> None:
+        """Let time pass in which the loop does nothing, as when somebody computes on it."""
+        self._jumping.now += seconds

@@ -9,12 +9,16 @@ from forebay.queues.errors import QueueError, RecordRefused
 
 from .breaker import Breaker
 from .errors import SpoolUnavailable
+from .pace import Pace
 from .spool import Spool
 
 #: A call of a portal that has a backlog in a full spool waits so often, and so long each time, for the backlog to get
 #: smaller while the queue takes it. Together about as long as Bitrix24 waits for an answer.
 _PATIENCE = 100
 _PATIENCE_S = 0.05
+
+#: A loop that is so late has not read yet what the queue said meanwhile; so long it gets to do it.
+_LATE_S = 0.02
 
 #: Between two questions to the queue when the spool can't find out whether it is back.
 _ASK_S = 1.0
@@ -71,14 +75,17 @@ class Passage:
         producer: Producer,
         spool: Spool,
         breaker: Breaker,
+        pace: Pace,
         *,
-        deadline_s: float,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._producer, self._spool, self._breaker = producer, spool, breaker
-        self._deadline_s, self._sleep = deadline_s, sleep
+        self._producer, self._spool, self._breaker, self._pace = producer, spool, breaker, pace
+        self._sleep = sleep
         self._holds = spool.counts.holds
         self._loop = asyncio.get_running_loop()
+        #: When the queue last acknowledged a record, and how long it had taken; None when that was learned already.
+        self._heard = 0.0
+        self._took: float | None = None
         #: What the queue has, and nobody else, oldest first.
         self._in_flight: dict[Crossing, None] = {}
         #: One timer for all of them.
@@ -101,7 +108,7 @@ class Passage:
         crossing = Crossing(self, stream, record, loop.create_future(), loop.time())
         self._in_flight[crossing] = None
         if self._sweep is None:
-            self._sweep = loop.call_later(self._deadline_s, self._look)
+            self._sweep = loop.call_later(self._pace.silence_s, self._look)
         try:
             self._producer.submit(stream, record, crossing)
         except QueueError as error:
@@ -112,7 +119,10 @@ class Passage:
         """The queue has the record."""
         if self._breaker.why:
             self._breaker.close()
-        self._in_flight.pop(crossing, None)
+        self._heard = self._loop.time()
+        # What the spool has as well waited for an outage to end, and says nothing about the queue's pace.
+        if self._in_flight.pop(crossing, crossing) is None:
+            self._took = self._heard - crossing.since
         self._decide(crossing, is_gone=True)
         crossing.tell(False)
 
@@ -144,13 +154,37 @@ class Passage:
             self._spool.settle(crossing.seq, is_gone=is_gone)
 
     def _look(self) -> None:
-        """Has the queue had the oldest for too long?"""
+        """Does the queue still acknowledge? A loop that was held up hears first what it has to say."""
+        is_late = self._sweep is not None and self._loop.time() > self._sweep.when() + _LATE_S
+        self._sweep = self._loop.call_later(_LATE_S, self._judge) if is_late else None
+        if not is_late:
+            self._judge()
+
+    def _judge(self) -> None:
         self._sweep = None
-        if self._in_flight and next(iter(self._in_flight)).since <= self._loop.time() - self._deadline_s:
-            self.detour(f"it did not acknowledge within {self._deadline_s * _MS:.0f} ms")
+        if self._took is not None:
+            self._pace.learn(self._took)
+            self._took = None
+        if why := self._why_not(self._loop.time()):
+            self.detour(why)
         if self._in_flight:
-            due = next(iter(self._in_flight)).since + self._deadline_s
-            self._sweep = self._loop.call_at(due, self._look)
+            self._sweep = self._loop.call_at(min(self._due()), self._look)
+
+    def _why_not(self, now: float) -> str:
+        """Why the queue is taken for hung; empty while it is not."""
+        if not self._in_flight:
+            return ""
+        deadline, silence = self._due()
+        if deadline <= now:
+            return f"it did not acknowledge within {self._pace.deadline_s * _MS:.0f} ms"
+        if silence <= now:
+            return f"it was silent for {self._pace.silence_s * _MS:.0f} ms"
+        return ""
+
+    def _due(self) -> tuple[float, float]:
+        """Until when the oldest may wait, and the queue be silent."""
+        since = next(iter(self._in_flight)).since
+        return since + self._pace.deadline_s, max(since, self._heard) + self._pace.silence_s
 
     def detour(self, why: str) -> None:
         """From now on the spool takes the events; those on their way too, which may still be delivered."""
@@ -179,11 +213,11 @@ class Passage:
             crossing.fail(outcome)
 
     def _wait_on(self, crossing: Crossing) -> None:
-        # Told as failed, it might be delivered all the same. The spool is asked again after another deadline.
+        # Told as failed, it might be delivered all the same. The spool is asked again when it is due again.
         crossing.since = self._loop.time()
         self._in_flight[crossing] = None
         if self._sweep is None:
-            self._sweep = self._loop.call_later(self._deadline_s, self._look)
+            self._sweep = self._loop.call_later(self._pace.silence_s, self._look)
 
     async def _spooled(self, stream: str, record: Record) -> bool:
         patience = _PATIENCE

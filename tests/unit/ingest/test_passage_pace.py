@@ -1,0 +1,173 @@
+"""When a queue that says nothing is taken for hung: by its own pace, and by the deadline at the latest."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forebay.ingest.spool.breaker import Breaker
+from forebay.ingest.spool.pace import Pace
+from forebay.ingest.spool.passage import Passage
+from forebay.ingest.spool.spool import Spool
+from forebay.queues.contract import Record
+from tests.spool.unreliable import Broker
+from tests.virtual_time import VirtualLoop
+
+DEADLINE_S, LEAST_S = 0.5, 0.2
+
+
+class Kept:
+    """A spool that keeps at once what it is given."""
+
+    def __init__(self) -> None:
+        self.counts = self
+        self.records: list[Record] = []
+
+    def holds(self, key: str) -> bool:
+        """No portal waits here in these tests."""
+        return False
+
+    def put(self, stream: str, record: Record, told: Callable[[int], None], *, undecided: bool = False) -> None:
+        """Number it."""
+        self.records.append(record)
+        told(len(self.records))
+
+    def settle(self, seq: int, *, is_gone: bool) -> None:
+        """It is known what became of it."""
+
+
+class Stand:
+    """A passage between a queue and a spool."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.broker, self.spool = Broker(mode="hangs"), Kept()
+        self.producer = self.broker.producer()
+        self.breaker = Breaker(lambda: 0)
+        self.passage = Passage(self.producer, cast(Spool, self.spool), self.breaker, Pace(DEADLINE_S))
+
+    async def sent(self, acknowledged_s: float | None = None) -> float:
+        """Send one event, acknowledged after so long or never; how long its call waited."""
+        began = self.loop.time()
+        if acknowledged_s is not None:
+            self.loop.call_later(acknowledged_s, self.producer.deliver_all)
+        await self.passage.send("events", Record(key="a.example", value=b"1", timestamp_ms=1))
+        return self.loop.time() - began
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[[Coroutine[Any, Any, None]], None]]:
+    loop = VirtualLoop()
+    yield loop.run_until_complete
+    loop.close()
+
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+def test_a_queue_that_never_answered_gets_the_whole_deadline(run: Run) -> None:
+    async def story() -> None:
+        assert await Stand().sent() == pytest.approx(DEADLINE_S)
+
+    run(story())
+
+
+def test_a_quick_queue_that_falls_silent_is_left_before_the_deadline(run: Run) -> None:
+    async def story() -> None:
+        stand = Stand()
+        for _ in range(50):
+            assert await stand.sent(0.005) == pytest.approx(0.005)
+            await asyncio.sleep(0.5)
+
+        assert await stand.sent() == pytest.approx(LEAST_S)
+        assert stand.breaker.is_open
+        assert stand.breaker.why == "it was silent for 200 ms"
+
+    run(story())
+
+
+def test_a_queue_that_takes_its_time_always_is_not_left_for_it(run: Run) -> None:
+    async def story() -> None:
+        stand = Stand()
+        for _ in range(50):
+            assert await stand.sent(0.3) == pytest.approx(0.3)
+            await asyncio.sleep(0.5)
+
+        assert not stand.breaker.is_open
+        assert stand.spool.records == []
+
+    run(story())
+
+
+def test_a_queue_that_answers_others_is_not_silent_but_nobody_waits_beyond_the_deadline(run: Run) -> None:
+    async def story() -> None:
+        stand = Stand()
+        for _ in range(50):
+            await stand.sent(0.005)
+            await asyncio.sleep(0.5)
+        stuck = asyncio.create_task(stand.sent())
+        await asyncio.sleep(0)
+        held = stand.producer.pending.pop()
+        while not stuck.done():
+            stand.loop.call_later(0.01, stand.producer.deliver_all)
+            await stand.passage.send("events", Record(key="b.example", value=b"2", timestamp_ms=1))
+
+        assert stuck.result() == pytest.approx(DEADLINE_S, abs=0.02)
+        assert stand.spool.records[0].key == held.record.key
+
+    run(story())
+
+
+def test_a_loop_that_was_held_up_hears_the_queue_before_it_judges(run: Run) -> None:
+    async def story() -> None:
+        stand = Stand()
+        for _ in range(50):
+            await stand.sent(0.005)
+            await asyncio.sleep(0.5)
+        call = asyncio.create_task(stand.sent())
+        await asyncio.sleep(0)
+        # The loop stands still for longer than the silence; then the timers come before what the queue has said.
+        cast(VirtualLoop, stand.loop).stand_still(0.3)
+        stand.loop.call_later(0.001, stand.producer.deliver_all)
+
+        assert await call == pytest.approx(0.301)
+        assert not stand.breaker.is_open
+        assert stand.spool.records == []
+
+    run(story())
+
+
+def test_an_outage_teaches_nothing_about_the_pace(run: Run) -> None:
+    async def story() -> None:
+        stand = Stand()
+        for _ in range(50):
+            await stand.sent(0.005)
+            await asyncio.sleep(0.5)
+        await stand.sent()
+        await asyncio.sleep(60)
+        stand.producer.deliver_all()
+        assert not stand.breaker.is_open
+
+        assert await stand.sent() == pytest.approx(LEAST_S)
+
+    run(story())
+
+
+@given(st.lists(st.floats(0.0001, 30), min_size=1))
+def test_silence_is_never_shorter_than_the_least_nor_longer_than_the_deadline(times: list[float]) -> None:
+    pace = Pace(DEADLINE_S)
+    for took_s in times:
+        pace.learn(took_s)
+
+    assert LEAST_S <= pace.silence_s <= DEADLINE_S
+
+
+@given(st.floats(0.001, 0.1))
+def test_a_short_deadline_stays_the_longest_wait(deadline_s: float) -> None:
+    pace = Pace(deadline_s)
+    pace.learn(0.001)
+
+    assert pace.silence_s == deadline_s
