@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -59,10 +58,6 @@ def growth(queue: Queue, inspector: Inspector, topic: str) -> Growth:
     return Growth(queue=queue, inspector=inspector, settings=settings, partitions=AFTER, sleep=no_sleep)
 
 
-#: A member that has not finished by then gives way to another.
-_MEMBER_S = 25.0
-
-
 async def send(queue: Queue, stream: str, numbers: Iterable[int], portals: Iterable[str] = PORTALS) -> int:
     """Send each portal its events by number; how many there were."""
     producer = queue.producer()
@@ -85,19 +80,7 @@ async def joined(queue: Queue, topic: str, partitions: int, group: str = "") -> 
 
 
 async def finish(queue: Queue, topic: str, count: int, partitions: int, group: str = "") -> list[StoredRecord]:
-    """Read so many records as a group, commit all, and leave.
-
-    Once in many runs a new member was given nothing for two minutes, on a busy machine: this is no test of that.
-    """
-    for _ in range(2):
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_MEMBER_S):
-                return await _finish(queue, topic, count, partitions, group)
-        print("a member that came in vain; another one comes")
-    return await _finish(queue, topic, count, partitions, group)
-
-
-async def _finish(queue: Queue, topic: str, count: int, partitions: int, group: str) -> list[StoredRecord]:
+    """Read so many records as a group, commit all, and leave."""
     owner, found = Owner(), list[StoredRecord]()
     consumer = queue.consumer(topic, group or topic, session_s=SESSION_S)
     try:
