@@ -88,8 +88,9 @@ class Passage:
         self._took: float | None = None
         #: What the queue has, and nobody else, oldest first.
         self._in_flight: dict[Crossing, None] = {}
-        #: One timer for all of them.
+        #: One timer for all of them, and when it is due.
         self._sweep: asyncio.TimerHandle | None = None
+        self._look_due = 0.0
         self._asking: asyncio.Task[None] | None = None
 
     async def send(self, stream: str, record: Record) -> bool:
@@ -108,7 +109,7 @@ class Passage:
         crossing = Crossing(self, stream, record, loop.create_future(), loop.time())
         self._in_flight[crossing] = None
         if self._sweep is None:
-            self._sweep = loop.call_later(self._pace.silence_s, self._look)
+            self._look_at(crossing.since + self._pace.silence_s)
         try:
             self._producer.submit(stream, record, crossing)
         except QueueError as error:
@@ -155,9 +156,9 @@ class Passage:
 
     def _look(self) -> None:
         """Does the queue still acknowledge? A loop that was held up hears first what it has to say."""
-        is_late = self._sweep is not None and self._loop.time() > self._sweep.when() + _LATE_S
-        self._sweep = self._loop.call_later(_LATE_S, self._judge) if is_late else None
-        if not is_late:
+        if self._loop.time() > self._look_due + _LATE_S:
+            self._sweep = self._loop.call_later(_LATE_S, self._judge)
+        else:
             self._judge()
 
     def _judge(self) -> None:
@@ -167,8 +168,12 @@ class Passage:
             self._took = None
         if why := self._why_not(self._loop.time()):
             self.detour(why)
-        if self._in_flight:
-            self._sweep = self._loop.call_at(min(self._due()), self._look)
+        if self._in_flight and self._sweep is None:
+            self._look_at(min(self._due()))
+
+    def _look_at(self, due: float) -> None:
+        self._look_due = due
+        self._sweep = self._loop.call_at(due, self._look)
 
     def _why_not(self, now: float) -> str:
         """Why the queue is taken for hung; empty while it is not."""
@@ -217,7 +222,7 @@ class Passage:
         crossing.since = self._loop.time()
         self._in_flight[crossing] = None
         if self._sweep is None:
-            self._sweep = self._loop.call_later(self._pace.silence_s, self._look)
+            self._look_at(crossing.since + self._pace.silence_s)
 
     async def _spooled(self, stream: str, record: Record) -> bool:
         patience = _PATIENCE
