@@ -6,6 +6,7 @@ Python otherwise. The tests of hostile calls hold both to it with every new rele
 """
 
 import re
+import resource
 from http import HTTPStatus
 from typing import Any
 
@@ -20,6 +21,10 @@ log = structlog.get_logger(__name__)
 
 #: Of the grace at a stop, what the producer has to itself.
 _FLUSH_S = 3
+
+#: A first request may take so long where connections have half of the files that this process may open: who says nothing
+#: must not keep others out.
+_CROWDED_S = 1.0
 
 #: What never comes to the application → the slug and the detail of its answer. The parser's own words quote the URL.
 _REFUSALS = {
@@ -42,7 +47,7 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         self._past_line, self._held = False, b""
         super().connection_made(transport)
         self.worker.connections.add(self)
-        self._deadline = self.worker.loop.call_later(self.worker.headers_s, self._close_if_silent)
+        self._deadline = self.worker.loop.call_later(self.worker.patience_s(), self._close_if_silent)
 
     def _feed_callback_parser(self, data: bytes) -> bool:
         """Read on; what the parser in Python trips over, such as a length of 5,000 digits, is a bad request."""
@@ -151,13 +156,19 @@ class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no t
     def init_process(self) -> None:
         """Have the connections made of our protocol; gunicorn has no setting for it."""
         self.connections: set[PortalProtocol] = set()
-        self.headers_s: float = self.app.settings.body_timeout_s
+        self._headers_s: float = self.app.settings.body_timeout_s
         # The master ends a worker when the grace is over; so waiting for connections must leave time to flush.
         self.cfg.set("graceful_timeout", max(1, self.cfg.graceful_timeout - _FLUSH_S))
         gasgi.ASGIProtocol = PortalProtocol
         # It notes on the class it is asked on whether the C parser is there, and looks it up on its own class.
         ASGIProtocol._check_h1c_protocol_available()
         super().init_process()
+
+    def patience_s(self) -> float:
+        """How long a new connection may take to its first request."""
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        is_crowded = files != resource.RLIM_INFINITY and len(self.connections) > files // 2
+        return min(self._headers_s, _CROWDED_S) if is_crowded else self._headers_s
 
     def handle_exit_signal(self) -> None:
         """SIGTERM: not ready any more; what runs is finished, what is idle is closed."""

@@ -1,11 +1,13 @@
 """The real server, from its first readiness to its last answer."""
 
 import os
+import resource
 import signal
 import socket
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -187,6 +189,25 @@ def test_a_connection_that_has_sent_a_request_may_be_silent_for_longer(start: St
         second = read_answer(kept)
 
     assert first.startswith(b"HTTP/1.1 200") and second.startswith(b"HTTP/1.1 200")
+
+
+def test_where_most_files_are_taken_silent_connections_soon_make_room(start: Start) -> None:
+    served = start(auth="none", body_timeout_s=60)
+    [worker] = served.workers()
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{worker}/fd")) + 100,) * 2)
+
+    with ExitStack() as strangers:
+        early = [strangers.enter_context(served.connection()) for _ in range(10)]
+        later = [strangers.enter_context(served.connection()) for _ in range(80)]
+        ends = [one.recv(1) for one in later[-10:]]
+        status, _ = served.call("/bitrix24", event(1))
+        for one in early:
+            one.sendall(request(event(2)))
+        answers = [read_answer(one)[:12] for one in early]
+
+    assert ends == [b""] * 10
+    assert status == 200
+    assert answers == [b"HTTP/1.1 200"] * 10
 
 
 def test_a_body_that_is_too_slow_is_answered_with_408(start: Start) -> None:
