@@ -22,8 +22,8 @@ log = structlog.get_logger(__name__)
 #: Of the grace at a stop, what the producer has to itself.
 _FLUSH_S = 3
 
-#: A first request may take so long where connections have half of the files that this process may open: who says nothing
-#: must not keep others out.
+#: A first request may take so long where connections have half of the files that this process may open: who says
+#: nothing must not keep others out.
 _CROWDED_S = 1.0
 
 #: What never comes to the application → the slug and the detail of its answer. The parser's own words quote the URL.
