@@ -13,8 +13,8 @@ from forebay.schemas import names
 from .spool.breaker import Breaker
 from .spool.drain import Drain
 from .spool.errors import SpoolUnavailable
-from .spool.pace import Pace
 from .spool.passage import Passage
+from .spool.patience import Patience
 from .spool.spool import Spool
 
 log = structlog.get_logger(__name__)
@@ -76,7 +76,7 @@ class Outlet:
         breaker = self._breaker = Breaker(lambda: spool.counts.acknowledged)
         if self._why_not:
             breaker.open(self._why_not)
-        self._passage = Passage(producer, spool, breaker, Pace(self._deadline_s))
+        self._passage = Passage(producer, spool, breaker, Patience(self._deadline_s))
         self._drain = Drain(spool, producer, breaker, quarantine=self.quarantine)
         self._drain.start()
         return True

@@ -9,7 +9,7 @@ from forebay.queues.errors import QueueError, RecordRefused
 
 from .breaker import Breaker
 from .errors import SpoolUnavailable
-from .pace import Pace
+from .patience import Patience
 from .spool import Spool
 
 #: A call of a portal that has a backlog in a full spool waits so often, and so long each time, for the backlog to get
@@ -75,11 +75,11 @@ class Passage:
         producer: Producer,
         spool: Spool,
         breaker: Breaker,
-        pace: Pace,
+        patience: Patience,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._producer, self._spool, self._breaker, self._pace = producer, spool, breaker, pace
+        self._producer, self._spool, self._breaker, self._patience = producer, spool, breaker, patience
         self._sleep = sleep
         self._holds = spool.counts.holds
         self._loop = asyncio.get_running_loop()
@@ -109,7 +109,7 @@ class Passage:
         crossing = Crossing(self, stream, record, loop.create_future(), loop.time())
         self._in_flight[crossing] = None
         if self._sweep is None:
-            self._look_at(crossing.since + self._pace.silence_s)
+            self._look_at(crossing.since + self._patience.silence_s)
         try:
             self._producer.submit(stream, record, crossing)
         except QueueError as error:
@@ -164,7 +164,7 @@ class Passage:
     def _judge(self) -> None:
         self._sweep = None
         if self._took is not None:
-            self._pace.learn(self._took)
+            self._patience.learn(self._took)
             self._took = None
         if why := self._why_not(self._loop.time()):
             self.detour(why)
@@ -181,15 +181,15 @@ class Passage:
             return ""
         deadline, silence = self._due()
         if deadline <= now:
-            return f"it did not acknowledge within {self._pace.deadline_s * _MS:.0f} ms"
+            return f"it did not acknowledge within {self._patience.deadline_s * _MS:.0f} ms"
         if silence <= now:
-            return f"it was silent for {self._pace.silence_s * _MS:.0f} ms"
+            return f"it was silent for {self._patience.silence_s * _MS:.0f} ms"
         return ""
 
     def _due(self) -> tuple[float, float]:
         """Until when the oldest may wait, and the queue be silent."""
         since = next(iter(self._in_flight)).since
-        return since + self._pace.deadline_s, max(since, self._heard) + self._pace.silence_s
+        return since + self._patience.deadline_s, max(since, self._heard) + self._patience.silence_s
 
     def detour(self, why: str) -> None:
         """From now on the spool takes the events; those on their way too, which may still be delivered."""
@@ -222,7 +222,7 @@ class Passage:
         crossing.since = self._loop.time()
         self._in_flight[crossing] = None
         if self._sweep is None:
-            self._look_at(crossing.since + self._pace.silence_s)
+            self._look_at(crossing.since + self._patience.silence_s)
 
     async def _spooled(self, stream: str, record: Record) -> bool:
         patience = _PATIENCE

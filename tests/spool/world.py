@@ -8,8 +8,8 @@ from pathlib import Path
 from forebay.ingest.spool.breaker import Breaker
 from forebay.ingest.spool.drain import Drain
 from forebay.ingest.spool.errors import SpoolUnavailable
-from forebay.ingest.spool.pace import Pace
 from forebay.ingest.spool.passage import Passage
+from forebay.ingest.spool.patience import Patience
 from forebay.ingest.spool.spool import Spool
 from forebay.queues.contract import Record
 from forebay.queues.errors import QueueError
@@ -78,7 +78,7 @@ class World:
         spool = Spool(self.folder, self.max_bytes)
         await spool.open()
         producer, breaker = self.broker.producer(), Breaker(lambda: spool.counts.acknowledged)
-        passage = Passage(producer, spool, breaker, Pace(NEVER_S, NEVER_S))
+        passage = Passage(producer, spool, breaker, Patience(NEVER_S, NEVER_S))
         drain = Drain(spool, producer, breaker, quarantine=QUARANTINE, look_s=0.001)
         self.workers.append(Worker(spool=spool, producer=producer, passage=passage, drain=drain))
         return self.workers[-1]

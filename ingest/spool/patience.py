@@ -7,7 +7,7 @@ _LEAST_S = 0.2
 _OF_MEAN, _OF_DEVIATION, _DEVIATIONS = 1 / 8, 1 / 4, 4
 
 
-class Pace:
+class Patience:
     """Learns how long the queue takes to acknowledge, and from that how long its silence means nothing."""
 
     def __init__(self, deadline_s: float, least_s: float = _LEAST_S) -> None:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.ingest.spool.breaker import Breaker
-from forebay.ingest.spool.pace import Pace
 from forebay.ingest.spool.passage import Passage
+from forebay.ingest.spool.patience import Patience
 from forebay.ingest.spool.spool import Spool
 from forebay.queues.contract import Record
 from tests.spool.unreliable import Broker
@@ -47,7 +47,7 @@ class Stand:
         self.broker, self.spool = Broker(mode="hangs"), Kept()
         self.producer = self.broker.producer()
         self.breaker = Breaker(lambda: 0)
-        self.passage = Passage(self.producer, cast(Spool, self.spool), self.breaker, Pace(DEADLINE_S))
+        self.passage = Passage(self.producer, cast(Spool, self.spool), self.breaker, Patience(DEADLINE_S))
 
     async def sent(self, acknowledged_s: float | None = None) -> float:
         """Send one event, acknowledged after so long or never; how long its call waited."""
@@ -158,16 +158,16 @@ def test_an_outage_teaches_nothing_about_the_pace(run: Run) -> None:
 
 @given(st.lists(st.floats(0.0001, 30), min_size=1))
 def test_silence_is_never_shorter_than_the_least_nor_longer_than_the_deadline(times: list[float]) -> None:
-    pace = Pace(DEADLINE_S)
+    patience = Patience(DEADLINE_S)
     for took_s in times:
-        pace.learn(took_s)
+        patience.learn(took_s)
 
-    assert LEAST_S <= pace.silence_s <= DEADLINE_S
+    assert LEAST_S <= patience.silence_s <= DEADLINE_S
 
 
 @given(st.floats(0.001, 0.1))
 def test_a_short_deadline_stays_the_longest_wait(deadline_s: float) -> None:
-    pace = Pace(deadline_s)
-    pace.learn(0.001)
+    patience = Patience(deadline_s)
+    patience.learn(0.001)
 
-    assert pace.silence_s == deadline_s
+    assert patience.silence_s == deadline_s
