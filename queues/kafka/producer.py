@@ -16,6 +16,7 @@ from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
 from .clients import Clients
 from .faults import Faults, cause, is_fatal, of_record, sentence
 from .topics import Topics
+from .wall_clock import WallClock
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +33,9 @@ _WARMING_S = 0.02
 #: Before a client follows one that never was ready: until somebody has done something it is refused like that one.
 _RENEWAL_S = 1.0
 
+#: The wall clock is set back by less now and then, and the client's threads lose no more than that.
+_SET_BACK_S = 5.0
+
 #: A client that got no producer's id, as librdkafka says it, has sent nothing.
 _NOTHING_SENT = "Failed to acquire idempotence PID"
 
@@ -44,7 +48,8 @@ class KafkaProducer:
     """One client of librdkafka, polled on the loop: no thread of ours, and no hop for a record.
 
     A client that met a fatal error can't say what became of the records that were under way. Another client sends all
-    of them again, in their order, before any later one: they are kept at least once, and no call ends before.
+    of them again, in their order, before any later one: they are kept at least once, and no call ends before. The same
+    follows when the wall clock is set back, since the threads of the client wait by it, and would so much longer.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class KafkaProducer:
         self._is_closed = self._was_warm = False
         #: Why the client before this one could not go on, until this one is ready.
         self._ended_by: KafkaError | None = None
+        self._wall_clock = WallClock()
         self._client = self._made()
         with suppress(RuntimeError):
             # Statistics and complaints pile up while nobody looks. Outside of a loop, the first call begins.
@@ -151,12 +157,24 @@ class KafkaProducer:
         """Hear what the client still knows, and let another one follow."""
         log.error("the client of a producer can't go on; another one follows", error=why.str(), due=len(self._due))
         self._ended_by = why
+        self._let_another_follow()
+        if _NOTHING_SENT in why.str() and not self._was_warm:
+            self._fail_all(f"no record is taken. {sentence(why)}")
+
+    def _let_another_follow(self) -> None:
+        self._is_spent = True
         wait_s = 0 if self._state == _WARM else _RENEWAL_S
         self._renewal = asyncio.get_running_loop().call_later(wait_s, self._renew)
         self._client.purge()
         self._poll()
-        if _NOTHING_SENT in why.str() and not self._was_warm:
-            self._fail_all(f"no record is taken. {sentence(why)}")
+
+    def _start_over(self, back_s: float) -> None:
+        log.warning(
+            "the clock was set back, and a producer's client may wait as much longer; another one follows",
+            seconds=round(back_s, 1),
+            due=len(self._due),
+        )
+        self._let_another_follow()
 
     def _renew(self) -> None:
         self._renewal = None
@@ -170,6 +188,9 @@ class KafkaProducer:
 
     def _look(self) -> None:
         self._poll()
+        back_s = self._wall_clock.set_back_s()
+        if back_s > _SET_BACK_S and self._renewal is None:
+            self._start_over(back_s)
         self._look_in(_LOOK_S if self._due else _IDLE_LOOK_S)
         if not self._due:
             self._idle.set()

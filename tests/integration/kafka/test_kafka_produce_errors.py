@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError
 
 from forebay.queues.contract import Position, Producer, Record
 from forebay.queues.errors import QueueUnavailable, RecordRefused
+from forebay.queues.kafka.wall_clock import WallClock
 from tests.integration.kafka.mocked import STREAM, kept
 from tests.kafka.mock_cluster import Api, MockCluster, break_for_good
 from tests.kafka.opener import Opener
@@ -73,6 +74,26 @@ async def test_a_fatal_error_costs_no_record_and_no_order(mock: MockCluster, pro
     mock.slow(1, 0)
     await asyncio.gather(*sending(producer, [20]))
 
+    assert first_copies(mock) == all_of(21)
+
+
+@pytest.mark.parametrize(("back_s", "is_followed"), [(7200, True), (1, False)])
+async def test_a_clock_that_is_set_back_far_lets_another_client_follow_at_no_cost(
+    mock: MockCluster, producer: Any, back_s: int, is_followed: bool
+) -> None:
+    wall = [0.0]
+    producer._wall_clock = WallClock(wall=lambda: wall[0], steady=lambda: 0.0)
+    client = producer._client
+    mock.slow(1, SLOW_MS)
+    under_way = sending(producer, range(1, 10))
+    await handed_over()
+
+    wall[0] -= back_s
+    await asyncio.gather(*under_way, *sending(producer, range(10, 20)))
+    mock.slow(1, 0)
+    await asyncio.gather(*sending(producer, [20]))
+
+    assert (producer._client is not client) == is_followed
     assert first_copies(mock) == all_of(21)
 
 
