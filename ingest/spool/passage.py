@@ -83,8 +83,7 @@ class Passage:
         self._sleep = sleep
         self._holds = spool.counts.holds
         self._loop = asyncio.get_running_loop()
-        #: When the queue last acknowledged a record, and how long it had taken; None when that was learned already.
-        self._heard = 0.0
+        #: How long the queue took for the record that it acknowledged last; None when that was learned already.
         self._took: float | None = None
         #: What the queue has, and nobody else, oldest first.
         self._in_flight: dict[Crossing, None] = {}
@@ -109,7 +108,7 @@ class Passage:
         crossing = Crossing(self, stream, record, loop.create_future(), loop.time())
         self._in_flight[crossing] = None
         if self._sweep is None:
-            self._look_at(crossing.since + self._patience.silence_s)
+            self._look_at(crossing.since + self._patience.wait_s)
         try:
             self._producer.submit(stream, record, crossing)
         except QueueError as error:
@@ -120,10 +119,9 @@ class Passage:
         """The queue has the record."""
         if self._breaker.why:
             self._breaker.close()
-        self._heard = self._loop.time()
         # What the spool has as well waited for an outage to end, and says nothing about the queue's pace.
         if self._in_flight.pop(crossing, crossing) is None:
-            self._took = self._heard - crossing.since
+            self._took = self._loop.time() - crossing.since
         self._decide(crossing, is_gone=True)
         crossing.tell(False)
 
@@ -155,7 +153,7 @@ class Passage:
             self._spool.settle(crossing.seq, is_gone=is_gone)
 
     def _look(self) -> None:
-        """Does the queue still acknowledge? A loop that was held up hears first what it has to say."""
+        """Has the queue had the oldest for too long? A loop that was held up hears first what the queue has to say."""
         if self._loop.time() > self._look_due + _LATE_S:
             self._sweep = self._loop.call_later(_LATE_S, self._judge)
         else:
@@ -166,30 +164,18 @@ class Passage:
         if self._took is not None:
             self._patience.learn(self._took)
             self._took = None
-        if why := self._why_not(self._loop.time()):
-            self.detour(why)
+        if self._in_flight and self._due() <= self._loop.time():
+            self.detour(f"it did not acknowledge within {self._patience.wait_s * _MS:.0f} ms")
+            self._patience.grow()
         if self._in_flight and self._sweep is None:
-            self._look_at(min(self._due()))
+            self._look_at(self._due())
+
+    def _due(self) -> float:
+        return next(iter(self._in_flight)).since + self._patience.wait_s
 
     def _look_at(self, due: float) -> None:
         self._look_due = due
         self._sweep = self._loop.call_at(due, self._look)
-
-    def _why_not(self, now: float) -> str:
-        """Why the queue is taken for hung; empty while it is not."""
-        if not self._in_flight:
-            return ""
-        deadline, silence = self._due()
-        if deadline <= now:
-            return f"it did not acknowledge within {self._patience.deadline_s * _MS:.0f} ms"
-        if silence <= now:
-            return f"it was silent for {self._patience.silence_s * _MS:.0f} ms"
-        return ""
-
-    def _due(self) -> tuple[float, float]:
-        """Until when the oldest may wait, and the queue be silent."""
-        since = next(iter(self._in_flight)).since
-        return since + self._patience.deadline_s, max(since, self._heard) + self._patience.silence_s
 
     def detour(self, why: str) -> None:
         """From now on the spool takes the events; those on their way too, which may still be delivered."""
@@ -222,7 +208,7 @@ class Passage:
         crossing.since = self._loop.time()
         self._in_flight[crossing] = None
         if self._sweep is None:
-            self._look_at(crossing.since + self._patience.silence_s)
+            self._look_at(crossing.since + self._patience.wait_s)
 
     async def _spooled(self, stream: str, record: Record) -> bool:
         patience = _PATIENCE

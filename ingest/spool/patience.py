@@ -1,4 +1,4 @@
-"""How long a queue may be silent: by its own pace, as TCP decides that a segment is lost (RFC 6298)."""
+"""How long a record may wait for the queue: by its own pace, as TCP decides that a segment is lost (RFC 6298)."""
 
 #: Less is no sign of anything: brokers collect garbage, elect leaders, and share their disks.
 _LEAST_S = 0.2
@@ -8,13 +8,13 @@ _OF_MEAN, _OF_DEVIATION, _DEVIATIONS = 1 / 8, 1 / 4, 4
 
 
 class Patience:
-    """Learns how long the queue takes to acknowledge, and from that how long its silence means nothing."""
+    """Learns how long the queue takes to acknowledge, and from that what is unusual."""
 
     def __init__(self, deadline_s: float, least_s: float = _LEAST_S) -> None:
-        self.deadline_s, self._least_s = deadline_s, least_s
+        self._deadline_s, self._least_s = deadline_s, least_s
         self._mean = self._deviation = 0.0
-        #: While records are due and nothing was heard for so long, the queue hangs. Never above the deadline.
-        self.silence_s = deadline_s
+        #: A record that has waited for so long is given up to the spool. Never above the deadline.
+        self.wait_s = deadline_s
 
     def learn(self, took_s: float) -> None:
         """A record was acknowledged after so long."""
@@ -24,4 +24,8 @@ class Patience:
         else:
             self._mean, self._deviation = took_s, took_s / 2
         usual_s = self._mean + _DEVIATIONS * self._deviation
-        self.silence_s = min(max(usual_s, self._least_s), self.deadline_s)
+        self.wait_s = min(max(usual_s, self._least_s), self._deadline_s)
+
+    def grow(self) -> None:
+        """One was given up. A queue that has become slower for good is not left for ever, as it shall be learned."""
+        self.wait_s = min(2 * self.wait_s, self._deadline_s)
