@@ -13,6 +13,8 @@ class FileLock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: int | None = None
+        #: The file of `held`, which is opened once: where no other can be opened, the lock can still be had.
+        self._kept_open: int | None = None
 
     @property
     def is_held(self) -> bool:
@@ -21,16 +23,17 @@ class FileLock:
 
     def take(self) -> bool:
         """Try to have it, without waiting. Raises `OSError` where the file can't be made."""
-        return self._file is not None or self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return self._file is not None or self._lock()
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Wait for it, and let go of it afterwards."""
-        self._lock(fcntl.LOCK_EX)
+        file = self._standing()
+        fcntl.flock(file, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            self.release()
+            fcntl.flock(file, fcntl.LOCK_UN)
 
     def release(self) -> None:
         """Let go of it. Idempotent."""
@@ -38,10 +41,27 @@ class FileLock:
         if file is not None:
             os.close(file)
 
-    def _lock(self, how: int) -> bool:
-        file = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    def close(self) -> None:
+        """Let go of it and of its file. Idempotent."""
+        self.release()
+        file, self._kept_open = self._kept_open, None
+        if file is not None:
+            os.close(file)
+
+    def _standing(self) -> int:
+        """The open file, unless somebody has put another in its place."""
+        if self._kept_open is None or not _is_at(self._kept_open, self.path):
+            self.close()
+            self._kept_open = self._opened()
+        return self._kept_open
+
+    def _opened(self) -> int:
+        return os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+
+    def _lock(self) -> bool:
+        file = self._opened()
         try:
-            fcntl.flock(file, how)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(file)
             return False
@@ -50,6 +70,13 @@ class FileLock:
             raise
         self._file = file
         return True
+
+
+def _is_at(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def is_free(path: Path) -> bool:

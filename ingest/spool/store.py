@@ -50,6 +50,8 @@ class Store:
                 self.counts = Counts(self._folder.counts)
                 forget_dead(self._folder, self._owners())
                 self.owner = Owner(self._folder)
+                # Not when the first record comes: by then there may be no file left to open.
+                self._current()
                 self._recount()
         except (OSError, sqlite3.Error) as error:
             raise self._unavailable(error) from error
@@ -120,6 +122,10 @@ class Store:
                 self._stop_writing(file, error)
 
     def _current(self) -> SpoolFile:
+        """The one file that is written to. While it is there, nothing is opened to find it."""
+        for number, file in self._files.items():
+            if number > self.counts.closed and file.path.exists():
+                return file
         numbers = self._folder.numbers()
         for number in self._files.keys() - numbers:
             self._drop(number)
@@ -279,3 +285,4 @@ class Store:
             self._drop(number)
         self.owner.close()
         self.counts.close()
+        self._folder.writing.close()

@@ -82,6 +82,9 @@ class UnreliableProducer:
 
     def deliver(self, sent: Sent) -> None:
         """The record is taken, after those of its key that were sent before, and told."""
+        if sent not in self.pending:
+            # Whoever was told of another has sent more, and so this one has been told meanwhile.
+            return
         before = self.pending[: self.pending.index(sent)]
         for other in (*(one for one in before if one.record.key == sent.record.key), sent):
             self.broker.take(other)

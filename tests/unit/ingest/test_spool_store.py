@@ -1,8 +1,11 @@
 """The spool's files: what they keep, in which order, and what every process sees of them."""
 
 import errno
+import os
+import resource
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -42,6 +45,22 @@ class Stores:
             store.close()
 
 
+@contextmanager
+def no_file_left() -> Iterator[None]:
+    """Meanwhile this process can open nothing."""
+    limits, taken = resource.getrlimit(resource.RLIMIT_NOFILE), [os.dup(0)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(taken) + 8, limits[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for one in taken:
+            os.close(one)
+
+
 @pytest.fixture
 def stores(tmp_path: Path) -> Iterator[Stores]:
     made = Stores(tmp_path)
@@ -56,6 +75,27 @@ def numbers(store: Store) -> list[bytes]:
 def kept(outcomes: Sequence[int | SpoolUnavailable]) -> list[int]:
     assert all(isinstance(outcome, int) for outcome in outcomes), outcomes
     return [outcome for outcome in outcomes if isinstance(outcome, int)]
+
+
+def test_the_first_record_is_kept_where_no_file_can_be_opened_any_more(stores: Stores) -> None:
+    store = stores.open()
+
+    with no_file_left():
+        kept = store.put([put(1)])
+
+    assert [one.record.value for one in stores.open().load(seq for seq in kept if isinstance(seq, int))] == [b"1"]
+
+
+def test_a_folder_that_somebody_empties_is_not_written_into_any_more(stores: Stores) -> None:
+    store = stores.open()
+    store.put([put(1)])
+    for path in stores.folder.root.iterdir():
+        if path.suffix.startswith(".db"):
+            path.unlink()
+
+    store.put([put(2)])
+
+    assert [head.size > 0 for head in stores.open().heads(0, 10)] == [True]
 
 
 def test_records_of_two_processes_stand_in_the_order_in_which_they_were_put(stores: Stores) -> None:
