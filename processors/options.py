@@ -20,7 +20,7 @@ _LONGEST_BATCH = 1000
 _LONGEST_BATCH_WAIT_S = 60.0
 
 #: Options whose work is not there yet; to accept them would be a lie.
-_NOT_YET = ("group", "dedup", "cpu", "batch", "coalesce", "rate")
+_NOT_YET = ("group", "dedup", "cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,11 @@ class Options:
     burst: int | None = None
     dedup: object | None = None
     cpu: bool = False
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether a call may be about more than the first event that waits, or has to wait for a budget."""
+        return bool(self.batch or self.coalesce or self.rate)
 
     @classmethod
     def checked(cls, given: Mapping[str, object]) -> Self:
