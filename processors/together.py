@@ -17,7 +17,7 @@ from .metrics import Tally
 from .outcome import DONE, Done, Failed, Outcome, Rejected, RetryAsked
 from .outlook import Outlook
 from .reports import tell_fault, tell_narrowed, tell_outcome
-from .retry import Park
+from .retry import Park, WaitThenAgain
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,9 @@ class Together:
         pieces = self._gathered(lane, outlook, handler, read)
         if self._waits_for_more(outlook, handler, len(pieces)):
             outlook.has_waited = True
+            outlook.wanted = handler.options.batch or 0 if outlook.folding is None else 0
             return handler.options.batch_wait_s
+        outlook.wanted = 0
         if handler.budget is not None:
             lane.partition.buckets.spend(handler.budget, lane.portal, self._clock())
         outlook.in_hand = [record for piece in pieces for record in piece.records]
@@ -136,28 +138,39 @@ class Together:
     async def _follow(
         self, lane: Lane, outlook: Outlook, handler: Handler, rest: list[Piece], outcome: Outcome
     ) -> float | None:
-        first = rest[0]
+        first, is_single = rest[0], len(rest) == 1
         try:
             self._tally.tried(handler.name, outcome.label, len(rest))
             tell_outcome(outcome, handler, first.event, lane.attempts)
-            if len(rest) > 1 and not _is_about_the_first(outcome):
-                return self._narrow(lane, outlook, handler, rest)
             following = self._then.decide(outcome, handler, lane, first.records)
         except Exception as error:
             # As for a single event: a handler's error may break whoever looks at it.
             tell_fault(error, first.records[-1])
-            if len(rest) > 1:
-                return self._narrow(lane, outlook, handler, rest)
-            following = self._then.decide(Failed(error=error), handler, lane, first.records)
-        if len(rest) > 1 and _gives_up(following) and not isinstance(outcome, Rejected):
-            return self._narrow(lane, outlook, handler, rest)
-        return await self._then.act(following, lane, first.records)
+            outcome = Failed(error=error)
+            following = self._then.decide(outcome, handler, lane, first.records)
+        if is_single or _is_about_the_first(outcome, following):
+            return await self._then.act(following, lane, first.records)
+        return await self._narrow(lane, outlook, handler, rest, outcome, following)
 
-    def _narrow(self, lane: Lane, outlook: Outlook, handler: Handler, rest: list[Piece]) -> float:
+    async def _narrow(
+        self,
+        lane: Lane,
+        outlook: Outlook,
+        handler: Handler,
+        rest: list[Piece],
+        outcome: Outcome,
+        following: Following,
+    ) -> float | None:
         """Nobody knows which of them it is: that was no try of any, and the next call is with fewer."""
-        lane.attempts -= 1
         outlook.narrow(len(rest))
         tell_narrowed(handler, rest[0].event, len(rest), outlook.limit or 1)
+        is_asked = isinstance(outcome, RetryAsked) and outcome.error.after_s is not None
+        if is_asked and isinstance(following, Park) and following.delay_s is not None:
+            # With its try, so that after so long only the first comes, and by itself.
+            return await self._then.act(following, lane, rest[0].records)
+        lane.attempts -= 1
+        if is_asked and isinstance(following, WaitThenAgain):
+            return following.delay_s
         return self._then.backoff_s(outlook.failures)
 
 
@@ -170,9 +183,9 @@ def _done(outcome: Outcome, events: int) -> int:
     return 0
 
 
-def _gives_up(following: Following) -> bool:
-    return isinstance(following, Burial) or (isinstance(following, Park) and following.delay_s is None)
-
-
-def _is_about_the_first(outcome: Outcome) -> bool:
-    return isinstance(outcome, RetryAsked) or (isinstance(outcome, Rejected) and outcome.error.done is not None)
+def _is_about_the_first(outcome: Outcome, following: Following) -> bool:
+    """Whether the handler said that it is, and it isn't given up for what it never did alone."""
+    if isinstance(outcome, Rejected):
+        return outcome.error.done is not None
+    gives_up = isinstance(following, Burial) or (isinstance(following, Park) and following.delay_s is None)
+    return isinstance(outcome, RetryAsked) and outcome.error.done is not None and not gives_up
