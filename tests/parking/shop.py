@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from forebay import PortalEvent
+from forebay import Handlers, PortalEvent
 from forebay.processors.testing import event
 from forebay.processors.worker import Worker
 from forebay.queues.contract import Record, StoredRecord
@@ -30,6 +30,9 @@ class Shop:
     world: World = field(default_factory=World)
     calls: list[list[int]] = field(default_factory=list)
     at: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.world.handlers = Handlers()
 
     def on(self, *names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register a function, whose calls are written down."""
