@@ -1,7 +1,7 @@
 """Calls of handlers that want several events at once, the last about each object, or no more than so many a second."""
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from forebay.queues.contract import StoredRecord
 from forebay.schemas.event import PortalEvent
@@ -20,8 +20,7 @@ from .reports import tell_fault, tell_narrowed, tell_outcome
 from .retry import Park, WaitThenAgain
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """One event for a handler, and the records that are finished with it: its own is the last of them."""
 
     event: PortalEvent
@@ -32,47 +31,59 @@ class Together:
     """Of one worker."""
 
     def __init__(
-        self, calls: Calls, consequences: Consequences, held: Held, tally: Tally, *, clock: Callable[[], float]
+        self,
+        read: Read,
+        calls: Calls,
+        consequences: Consequences,
+        held: Held,
+        tally: Tally,
+        *,
+        clock: Callable[[], float],
     ) -> None:
-        self._calls, self._then, self._held, self._tally, self._clock = calls, consequences, held, tally, clock
+        self._read, self._calls, self._then = read, calls, consequences
+        self._held, self._tally, self._clock = held, tally, clock
 
-    async def process(self, lane: Lane, handler: Handler, read: Read) -> float | None:
+    async def process(self, lane: Lane, record: StoredRecord, event: PortalEvent, handler: Handler) -> float | None:
         """Wait for the budget → gather → call → decide → act. None when it is finished, else the seconds to wait."""
-        outlook = self._outlook(lane, handler, read)
-        wait_s = self._budget_wait_s(lane, handler)
-        if wait_s > 0:
+        outlook = self._outlook(lane, handler)
+        now, budget = self._clock(), handler.budget
+        if budget is not None and (wait_s := lane.partition.buckets.wait_s(budget, lane.portal, now)) > 0:
             return wait_s
-        pieces = self._gathered(lane, outlook, handler, read)
-        if self._waits_for_more(outlook, handler, len(pieces)):
-            outlook.has_waited = True
-            outlook.wanted = handler.options.batch or 0 if outlook.folding is None else 0
+        if self._waits_for_more(lane, outlook, handler):
             return handler.options.batch_wait_s
-        outlook.wanted = 0
-        if handler.budget is not None:
-            lane.partition.buckets.spend(handler.budget, lane.portal, self._clock())
-        outlook.in_hand = [record for piece in pieces for record in piece.records]
+        if outlook.folding is None and handler.options.batch is None:
+            pieces = [Piece(event, (record,))]
+        else:
+            pieces = self._gathered(lane, outlook, handler, Piece(event, (record,)))
+        if budget is not None:
+            lane.partition.buckets.spend(budget, lane.portal, now)
+        outlook.in_hand = [one for piece in pieces for one in piece.records]
         try:
             return await self._call(lane, outlook, handler, pieces)
         finally:
             outlook.in_hand = ()
 
-    def _outlook(self, lane: Lane, handler: Handler, read: Read) -> Outlook:
-        outlook = lane.outlook
+    def _outlook(self, lane: Lane, handler: Handler) -> Outlook:
+        outlook, options = lane.outlook, handler.options
         if outlook is None:
             outlook = lane.outlook = Outlook()
-        if handler.options.coalesce is not None and outlook.folding is None:
-            outlook.folding = Folding(lane, read, self._held)
+        if options.coalesce is not None and outlook.folding is None:
+            outlook.folding = Folding(lane, self._read, self._held)
         if outlook.folding is not None:
             outlook.folding.look()
-        outlook.per_s = handler.budget.per_s * (handler.options.batch or 1) if handler.budget is not None else None
+        outlook.per_s = handler.budget.per_s * (options.batch or 1) if handler.budget is not None else None
         return outlook
 
-    def _budget_wait_s(self, lane: Lane, handler: Handler) -> float:
-        if handler.budget is None:
-            return 0.0
-        return lane.partition.buckets.wait_s(handler.budget, lane.portal, self._clock())
+    def _waits_for_more(self, lane: Lane, outlook: Outlook, handler: Handler) -> bool:
+        """Whether the batch isn't full, and was not waited for yet. What waits is counted, whoever handles it."""
+        batch = handler.options.batch or 1
+        outlook.wanted = 0
+        if not handler.options.batch_wait_s or outlook.has_waited or outlook.limit or len(lane.records) >= batch:
+            return False
+        outlook.has_waited, outlook.wanted = True, batch
+        return True
 
-    def _gathered(self, lane: Lane, outlook: Outlook, handler: Handler, read: Read) -> list[Piece]:
+    def _gathered(self, lane: Lane, outlook: Outlook, handler: Handler, first: Piece) -> list[Piece]:
         """The events of the next call: of one registration, in their order, up to the first of another."""
         most = outlook.limit or handler.options.batch or 1
         pieces: list[Piece] = []
@@ -80,27 +91,27 @@ class Together:
         for record in lane.records:
             if id(record) in taken:
                 continue
-            piece = self._piece(lane, outlook, handler, read, record)
+            piece = self._piece(lane, outlook, handler, record, first)
             if piece is None:
                 break
             pieces.append(piece)
-            taken.update(map(id, piece.records))
             if len(pieces) >= most:
                 break
+            taken.update(map(id, piece.records[1:]))
         return pieces
 
-    def _piece(self, lane: Lane, outlook: Outlook, handler: Handler, read: Read, record: StoredRecord) -> Piece | None:
-        records = outlook.folding.group(record) if outlook.folding is not None else (record,)
-        event, its = read(records[-1])
-        if not isinstance(event, PortalEvent) or not handler.is_as(its):
-            return None
-        folded = len(records) - 1 + lane.partition.folded_into(records[-1])
-        return Piece(event.standing_for(folded) if folded else event, records)
-
-    def _waits_for_more(self, outlook: Outlook, handler: Handler, events: int) -> bool:
-        if not handler.options.batch_wait_s or outlook.has_waited or outlook.limit is not None:
-            return False
-        return events < (handler.options.batch or 1)
+    def _piece(
+        self, lane: Lane, outlook: Outlook, handler: Handler, record: StoredRecord, first: Piece
+    ) -> Piece | None:
+        chain = outlook.folding.chain(record) if outlook.folding is not None else None
+        if chain is not None:
+            folded = len(chain.records) - 1 + lane.partition.folded_into(chain.records[-1])
+            event = chain.event.standing_for(folded) if folded else chain.event
+            return Piece(event, tuple(chain.records)) if handler.is_as(chain.handler) else None
+        if record is first.records[0]:
+            return first
+        found, its = self._read(record)
+        return Piece(found, (record,)) if isinstance(found, PortalEvent) and handler.is_as(its) else None
 
     async def _call(self, lane: Lane, outlook: Outlook, handler: Handler, pieces: list[Piece]) -> float | None:
         lane.attempts += 1
@@ -124,8 +135,11 @@ class Together:
         done = _done(outcome, len(pieces))
         self._tally.tried(handler.name, outcome.label if isinstance(outcome, Done) else DONE.label, done)
         for piece in pieces[:done]:
-            self._tally.tried(handler.name, "folded", piece.event.folded)
-            self._then.finish_all(lane, piece.records)
+            if outlook.folding is None:
+                self._then.finish(lane, piece.records[0])
+            else:
+                self._tally.tried(handler.name, "folded", piece.event.folded)
+                self._then.finish_all(lane, piece.records)
         if done:
             outlook.widen(handler.options.batch or 1)
         if 0 < done < len(pieces):

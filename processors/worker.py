@@ -23,7 +23,7 @@ from .commits import Commits
 from .consequences import Consequences
 from .dead_letters import DeadLetters
 from .handlers import Handlers
-from .handling import Handling
+from .handling import Handling, Reading
 from .health import Health
 from .held import Held
 from .intake import Intake
@@ -92,8 +92,9 @@ class Worker:
         )
         dead_letters = DeadLetters(self._producer, settings.topic, self.health)
         then = Consequences(settings, dead_letters, self._held, self._tally, now=now, draw=draw)
-        together = Together(self._calls, then, self._held, self._tally, clock=clock)
-        handling = Handling(handlers, codec, self._learning, self._calls, then, together, self._tally)
+        reading = Reading(handlers, codec, self._learning)
+        together = Together(reading.read, self._calls, then, self._held, self._tally, clock=clock)
+        handling = Handling(reading.read, self._calls, then, together, self._tally)
         self._slots = Slots(lanes, handling.process, self._presence, clock=present)
         self._intake = Intake(
             settings, queue, self._consumer, self.ownership, lanes, self._held, self.health, clock=clock

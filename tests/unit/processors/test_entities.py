@@ -1,12 +1,14 @@
 """What an event is about: the same object has the same key under every code of its family, another never has."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from forebay.processors.entities import Role, subject
 from forebay.processors.testing import event
 
 
-def about(name: str, body: dict[str, object]) -> str | None:
+def about(name: str, body: Mapping[str, object]) -> str | None:
     found = subject(event(name, data=body))  # type: ignore[arg-type]
     return found.key if found else None
 
@@ -41,7 +43,7 @@ def test_all_codes_of_a_family_name_an_object_alike() -> None:
     ],
 )
 def test_different_objects_have_different_keys(
-    one: tuple[str, dict[str, object]], other: tuple[str, dict[str, object]]
+    one: tuple[str, Mapping[str, object]], other: tuple[str, dict[str, object]]
 ) -> None:
     assert None not in (about(*one), about(*other))
     assert about(*one) != about(*other)
@@ -60,7 +62,7 @@ def test_different_objects_have_different_keys(
     ],
 )
 def test_the_same_object_is_the_same_wherever_its_id_stands(
-    one: tuple[str, dict[str, object]], other: tuple[str, dict[str, object]]
+    one: tuple[str, Mapping[str, object]], other: tuple[str, dict[str, object]]
 ) -> None:
     assert about(*one) == about(*other) is not None
 
@@ -78,7 +80,7 @@ def test_the_same_object_is_the_same_wherever_its_id_stands(
         ("ONVOXIMPLANTCALLEND", {"CALL_ID": "7"}),
     ],
 )
-def test_what_names_no_single_object_or_is_not_documented_is_about_none(name: str, body: dict[str, object]) -> None:
+def test_what_names_no_single_object_or_is_not_documented_is_about_none(name: str, body: Mapping[str, object]) -> None:
     assert about(name, body) is None
 
 
