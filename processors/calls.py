@@ -28,6 +28,9 @@ _BLOCKED_S = 0.25
 #: How a try ended, or when it waits for something, what to await to know.
 Begun: TypeAlias = Outcome | Coroutine[Any, Any, Outcome]
 
+#: What a handler gets: an event, or with `batch` a list of them.
+Given: TypeAlias = PortalEvent | list[PortalEvent]
+
 #: What a handler returned in its thread, or raised.
 _Ended: TypeAlias = tuple[object, BaseException | None]
 
@@ -56,15 +59,15 @@ class Calls:
         self._in_threads = 0
         self._told: set[tuple[str, str]] = set()
 
-    async def call(self, handler: Handler, event: PortalEvent) -> Outcome:
+    async def call(self, handler: Handler, event: Given) -> Outcome:
         """One try. An `async def` is cancelled at its deadline; a thread can't be, and is only reported as late."""
         begun = self.begin(handler, event)
         return await begun if isinstance(begun, Coroutine) else begun
 
-    def begin(self, handler: Handler, event: PortalEvent) -> Begun:
+    def begin(self, handler: Handler, event: Given) -> Begun:
         """One try, up to where it first waits: its outcome when it never does, else what to await for it."""
         if not handler.is_async:
-            return self._in_thread(handler, event, handler.deadline_s or self._deadline_s)
+            return self._in_thread(handler, event, handler.options.deadline_s or self._deadline_s)
         # Each call has a context of its own: what a handler sets in it must not reach the next portal's.
         context = copy_context()
         began = self._clock()
@@ -93,7 +96,7 @@ class Calls:
         return self._in_threads
 
     async def _to_its_end(self, handler: Handler, rest: Awaitable[object], began: float) -> Outcome:
-        deadline_s = handler.deadline_s or self._deadline_s
+        deadline_s = handler.options.deadline_s or self._deadline_s
         watch = self._deadlines.start(deadline_s)
         try:
             outcome = self._returned(handler, await rest)
@@ -106,7 +109,7 @@ class Calls:
             self._took(handler.name, self._clock() - began)
         return _too_late(deadline_s, None) if watch.is_over else outcome
 
-    async def _in_thread(self, handler: Handler, event: PortalEvent, deadline_s: float) -> Outcome:
+    async def _in_thread(self, handler: Handler, event: Given, deadline_s: float) -> Outcome:
         waits_from = self._clock()
         try:
             await self._thread()
@@ -140,7 +143,7 @@ class Calls:
         self._in_threads -= 1
         self._free.release()
 
-    def _tell_late(self, handler: Handler, event: PortalEvent) -> None:
+    def _tell_late(self, handler: Handler, event: Given) -> None:
         _log.warning("handler over its deadline", **_about(handler, event), advice="its portal waits until it returns")
 
     def _returned(self, handler: Handler, value: object) -> Outcome:
@@ -185,7 +188,7 @@ def _rest(handler: Coroutine[Any, Any, object], awaited: object, context: Contex
             raise RuntimeError("the handler raised GeneratorExit") from error
 
 
-def _in_context(handler: Handler, event: PortalEvent) -> _Ended:
+def _in_context(handler: Handler, event: Given) -> _Ended:
     # Errors are carried as values: a future can't take a StopIteration, and SystemExit must not end the thread.
     try:
         return handler.function(event), None
@@ -235,5 +238,13 @@ def _too_late(deadline_s: float, error: BaseException | None) -> Outcome:
     return Failed(error=failure)
 
 
-def _about(handler: Handler, event: PortalEvent) -> dict[str, object]:
-    return {"handler": handler.name, "portal": event.portal, "name": event.name, "id": event.id}
+def _about(handler: Handler, given: Given) -> dict[str, object]:
+    events = given if isinstance(given, list) else [given]
+    first = events[0]
+    return {
+        "handler": handler.name,
+        "portal": first.portal,
+        "name": first.name,
+        "id": first.id,
+        "events": len(events),
+    }

@@ -19,6 +19,16 @@ _log = structlog.get_logger(__name__)
 _MOST_RECORDS = 256
 _FEW_RECORDS = 64
 
+#: Nobody knows at first how fast a portal gets through its records, and many may come at once.
+_FIRST_RECORDS = 4
+
+#: What waits for its budget in memory keeps others from their room: no more than what is due in this time, or while
+#: there is little room in a second.
+_LOADED_S = 5.0
+
+#: Where the last event about an object stands for the others, all that wait are looked at as long as no more are kept.
+_FOLDED_RECORDS = 1000
+
 #: Between two looks for what isn't there, or at a queue that doesn't answer.
 _AGAIN_S = 1.0
 
@@ -49,11 +59,27 @@ class Loading:
     def want(self, portal: ParkedPortal, lane: Lane | None) -> None:
         """It may be loaded, when its lane is nearly empty."""
         waiting = len(lane.records) if lane is not None else 0
-        if waiting <= _FEW_RECORDS:
+        few, most = self._appetite(portal, lane)
+        if waiting <= few:
             # Whether the trouble is over one record shows as well as many.
             is_a_probe = portal.state.attempts > 0
-            self._wanted[portal.portal] = 1 - waiting if is_a_probe else _MOST_RECORDS - waiting
+            self._wanted[portal.portal] = 1 - waiting if is_a_probe else most - waiting
             self._news.set()
+
+    def _appetite(self, portal: ParkedPortal, lane: Lane | None) -> tuple[int, int]:
+        """At how many records in memory it is loaded again, and how many it has then."""
+        outlook = lane.outlook if lane is not None else None
+        is_roomy = self._room.is_roomy
+        if portal.is_new:
+            return 0, _FIRST_RECORDS if is_roomy else 1
+        if outlook is not None and outlook.folding is not None and is_roomy:
+            return _FOLDED_RECORDS, _FOLDED_RECORDS + _MOST_RECORDS
+        if outlook is not None:
+            portal.per_s = outlook.per_s
+        if portal.per_s is not None:
+            most = max(1, min(int(portal.per_s * (_LOADED_S if is_roomy else 1)), _MOST_RECORDS))
+            return most // 4, most
+        return _FEW_RECORDS, _MOST_RECORDS
 
     def close(self) -> None:
         """Load nothing any more."""

@@ -1,0 +1,90 @@
+"""One try at a portal's first event, step by step: what it is, who handles it, how that ended, what follows."""
+
+from collections.abc import Coroutine
+
+from forebay.queues.contract import StoredRecord
+from forebay.schemas.codec import Codec
+from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
+from forebay.schemas.event import PortalEvent
+
+from .calls import Begun, Calls
+from .consequences import DROPPED, Consequences
+from .errors import Discarded
+from .folding import Read
+from .handlers import Handler, Handlers
+from .lanes import Lane
+from .learning import Learning
+from .metrics import Tally
+from .outcome import DONE, UNHANDLED, Done, Failed, GivenUp, Outcome, Undecodable, Unread
+from .parking.restored import Restored
+from .reports import tell_fault, tell_outcome
+from .together import Together
+
+
+class Reading:
+    """What records are, and who handles them."""
+
+    def __init__(self, handlers: Handlers, codec: Codec, learning: Learning | None) -> None:
+        self._handlers, self._codec, self._learning = handlers, codec, learning
+
+    def read(self, record: StoredRecord) -> tuple[PortalEvent | Unread, Handler | None]:
+        """What the record is, and who handles it."""
+        event = self._decode(record)
+        return event, self._handlers.find(event.kind, event.name) if isinstance(event, PortalEvent) else None
+
+    def _decode(self, record: StoredRecord) -> PortalEvent | Unread:
+        if isinstance(record, Restored) and record.discarded:
+            return GivenUp(error=Discarded(record.discarded))
+        try:
+            return self._codec.decode(record.value, record.headers)
+        except UnknownSchemaId as error:
+            return self._learning.outcome(error) if self._learning else Undecodable(error=error)
+        except UndecodableEvent as error:
+            return Undecodable(error=error)
+
+
+class Handling:
+    """Of one worker; slots call it for their lanes."""
+
+    def __init__(self, read: Read, calls: Calls, consequences: Consequences, together: Together, tally: Tally) -> None:
+        self._read, self._calls, self._then, self._together, self._tally = read, calls, consequences, together, tally
+
+    async def process(self, lane: Lane, record: StoredRecord) -> float | None:
+        """Decode → find its handler → call it → decide → act. None when it is finished, else the seconds to wait."""
+        if lane.burial is not None:
+            return await self._then.bury(lane, lane.burial)
+        event, handler = self._read(record)
+        if handler is not None and handler.looks_ahead and isinstance(event, PortalEvent):
+            return await self._together.process(lane, record, event, handler)
+        try:
+            outcome = self._begin(handler, event, lane)
+            if outcome is not DONE and isinstance(outcome, Coroutine):
+                outcome = await outcome
+            if outcome is DONE and handler is not None:
+                # What nearly every event comes to: told, decided and done without looking further.
+                self._tally.done(handler.name)
+                self._then.finish(lane, record)
+                return None
+            if lane.partition.is_cancelled and not isinstance(outcome, Done):
+                return DROPPED
+            self._tell(outcome, handler, event, lane)
+            following = self._then.decide(outcome, handler, lane, (record,))
+        except Exception as error:
+            # A handler's error may break whoever looks at it, and one record must not end the worker.
+            tell_fault(error, record)
+            following = self._then.decide(Failed(error=error), handler, lane, (record,))
+        return await self._then.act(following, lane, (record,))
+
+    def _begin(self, handler: Handler | None, event: PortalEvent | Unread, lane: Lane) -> Begun:
+        """The call of its handler, up to where that first waits."""
+        if not isinstance(event, PortalEvent):
+            return event
+        if handler is None:
+            return UNHANDLED
+        lane.attempts += 1
+        return self._calls.begin(handler, event)
+
+    def _tell(self, outcome: Outcome, handler: Handler | None, event: PortalEvent | Unread, lane: Lane) -> None:
+        self._tally.tried(handler.name if handler else "", outcome.label)
+        if handler is not None and isinstance(event, PortalEvent):
+            tell_outcome(outcome, handler, event, lane.attempts)

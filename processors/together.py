@@ -1,0 +1,205 @@
+"""Calls of handlers that want several events at once, the last about each object, or no more than so many a second."""
+
+from collections.abc import Callable, Coroutine
+from typing import NamedTuple
+
+from forebay.queues.contract import StoredRecord
+from forebay.schemas.event import PortalEvent
+
+from .calls import Calls
+from .consequences import DROPPED, Consequences, Following, Records
+from .dead_letters import Burial
+from .folding import Folding, Read
+from .handlers import Handler
+from .held import Held
+from .lanes import Lane
+from .metrics import Tally
+from .outcome import DONE, Done, Failed, Outcome, Rejected, RetryAsked
+from .outlook import Outlook
+from .reports import tell_fault, tell_narrowed, tell_outcome
+from .retry import Park, WaitThenAgain
+
+
+class Piece(NamedTuple):
+    """One event for a handler, and the records that are finished with it: its own is the last of them."""
+
+    event: PortalEvent
+    records: Records
+
+
+class Together:
+    """Of one worker."""
+
+    def __init__(
+        self,
+        read: Read,
+        calls: Calls,
+        consequences: Consequences,
+        held: Held,
+        tally: Tally,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._read, self._calls, self._then = read, calls, consequences
+        self._held, self._tally, self._clock = held, tally, clock
+
+    async def process(self, lane: Lane, record: StoredRecord, event: PortalEvent, handler: Handler) -> float | None:
+        """Wait for the budget → gather → call → decide → act. None when it is finished, else the seconds to wait."""
+        outlook = self._outlook(lane, handler)
+        now, budget = self._clock(), handler.budget
+        if budget is not None and (wait_s := lane.partition.buckets.wait_s(budget, lane.portal, now)) > 0:
+            return wait_s
+        if self._waits_for_more(lane, outlook, handler):
+            return handler.options.batch_wait_s
+        if outlook.folding is None and handler.options.batch is None:
+            pieces = [Piece(event, (record,))]
+        else:
+            pieces = self._gathered(lane, outlook, handler, Piece(event, (record,)))
+        if budget is not None:
+            lane.partition.buckets.spend(budget, lane.portal, now)
+        outlook.in_hand = [one for piece in pieces for one in piece.records]
+        try:
+            return await self._call(lane, outlook, handler, pieces)
+        finally:
+            outlook.in_hand = ()
+
+    def _outlook(self, lane: Lane, handler: Handler) -> Outlook:
+        outlook, options = lane.outlook, handler.options
+        if outlook is None:
+            outlook = lane.outlook = Outlook()
+        if options.coalesce is not None and outlook.folding is None:
+            outlook.folding = Folding(lane, self._read, self._held)
+        if outlook.folding is not None:
+            outlook.folding.look()
+        outlook.per_s = handler.budget.per_s * (options.batch or 1) if handler.budget is not None else None
+        return outlook
+
+    def _waits_for_more(self, lane: Lane, outlook: Outlook, handler: Handler) -> bool:
+        """Whether the batch isn't full, and was not waited for yet. What waits is counted, whoever handles it."""
+        batch = handler.options.batch or 1
+        outlook.wanted = 0
+        if not handler.options.batch_wait_s or outlook.has_waited or outlook.limit or len(lane.records) >= batch:
+            return False
+        outlook.has_waited, outlook.wanted = True, batch
+        return True
+
+    def _gathered(self, lane: Lane, outlook: Outlook, handler: Handler, first: Piece) -> list[Piece]:
+        """The events of the next call: of one registration, in their order, up to the first of another."""
+        most = outlook.limit or handler.options.batch or 1
+        pieces: list[Piece] = []
+        taken: set[int] = set()
+        for record in lane.records:
+            if id(record) in taken:
+                continue
+            piece = self._piece(lane, outlook, handler, record, first)
+            if piece is None:
+                break
+            pieces.append(piece)
+            if len(pieces) >= most:
+                break
+            taken.update(map(id, piece.records[1:]))
+        return pieces
+
+    def _piece(
+        self, lane: Lane, outlook: Outlook, handler: Handler, record: StoredRecord, first: Piece
+    ) -> Piece | None:
+        chain = outlook.folding.chain(record) if outlook.folding is not None else None
+        if chain is not None:
+            folded = len(chain.records) - 1 + lane.partition.folded_into(chain.records[-1])
+            event = chain.event.standing_for(folded) if folded else chain.event
+            return Piece(event, tuple(chain.records)) if handler.is_as(chain.handler) else None
+        if record is first.records[0]:
+            return first
+        found, its = self._read(record)
+        return Piece(found, (record,)) if isinstance(found, PortalEvent) and handler.is_as(its) else None
+
+    async def _call(self, lane: Lane, outlook: Outlook, handler: Handler, pieces: list[Piece]) -> float | None:
+        lane.attempts += 1
+        if outlook.folding is not None:
+            for piece in pieces:
+                outlook.folding.begin(piece.records[0])
+        events = [piece.event for piece in pieces]
+        begun = self._calls.begin(handler, events if handler.options.batch else events[0])
+        outcome = await begun if isinstance(begun, Coroutine) else begun
+        if lane.partition.is_cancelled and not isinstance(outcome, Done):
+            return DROPPED
+        rest = self._finish_done(lane, outlook, handler, pieces, outcome)
+        if not rest:
+            return None
+        return await self._follow(lane, outlook, handler, rest, outcome)
+
+    def _finish_done(
+        self, lane: Lane, outlook: Outlook, handler: Handler, pieces: list[Piece], outcome: Outcome
+    ) -> list[Piece]:
+        """Finish those that are done; gives the others."""
+        done = _done(outcome, len(pieces))
+        self._tally.tried(handler.name, outcome.label if isinstance(outcome, Done) else DONE.label, done)
+        for piece in pieces[:done]:
+            if outlook.folding is None:
+                self._then.finish(lane, piece.records[0])
+            else:
+                self._tally.tried(handler.name, "folded", piece.event.folded)
+                self._then.finish_all(lane, piece.records)
+        if done:
+            outlook.widen(handler.options.batch or 1)
+        if 0 < done < len(pieces):
+            # The next one had its first try in the same call.
+            lane.attempts = 1
+        if isinstance(outcome, Done) and outcome.late:
+            tell_outcome(outcome, handler, pieces[0].event, 1)
+        return pieces[done:]
+
+    async def _follow(
+        self, lane: Lane, outlook: Outlook, handler: Handler, rest: list[Piece], outcome: Outcome
+    ) -> float | None:
+        first, is_single = rest[0], len(rest) == 1
+        try:
+            self._tally.tried(handler.name, outcome.label, len(rest))
+            tell_outcome(outcome, handler, first.event, lane.attempts)
+            following = self._then.decide(outcome, handler, lane, first.records)
+        except Exception as error:
+            # As for a single event: a handler's error may break whoever looks at it.
+            tell_fault(error, first.records[-1])
+            outcome = Failed(error=error)
+            following = self._then.decide(outcome, handler, lane, first.records)
+        if is_single or _is_about_the_first(outcome, following):
+            return await self._then.act(following, lane, first.records)
+        return await self._narrow(lane, outlook, handler, rest, outcome, following)
+
+    async def _narrow(
+        self,
+        lane: Lane,
+        outlook: Outlook,
+        handler: Handler,
+        rest: list[Piece],
+        outcome: Outcome,
+        following: Following,
+    ) -> float | None:
+        """Nobody knows which of them it is: that was no try of any, and the next call is with fewer."""
+        outlook.narrow(len(rest))
+        tell_narrowed(handler, rest[0].event, len(rest), outlook.limit or 1)
+        is_asked = isinstance(outcome, RetryAsked) and outcome.error.after_s is not None
+        if is_asked and isinstance(following, Park) and following.delay_s is not None:
+            # With its try, so that after so long only the first comes, and by itself.
+            return await self._then.act(following, lane, rest[0].records)
+        lane.attempts -= 1
+        if is_asked and isinstance(following, WaitThenAgain):
+            return following.delay_s
+        return self._then.backoff_s(outlook.failures)
+
+
+def _done(outcome: Outcome, events: int) -> int:
+    """How many are done: all, or as many as the handler said, of which at least one is left."""
+    if isinstance(outcome, Done):
+        return events
+    if isinstance(outcome, RetryAsked | Rejected):
+        return min(outcome.error.done or 0, events - 1)
+    return 0
+
+
+def _is_about_the_first(outcome: Outcome, following: Following) -> bool:
+    """Whether the handler said that it is, and it isn't given up for what it never did alone."""
+    if isinstance(outcome, Rejected):
+        return outcome.error.done is not None
+    gives_up = isinstance(following, Burial) or (isinstance(following, Park) and following.delay_s is None)
+    return isinstance(outcome, RetryAsked) and outcome.error.done is not None and not gives_up
