@@ -15,10 +15,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import md5
+from urllib.parse import parse_qsl
 from uuid import uuid4
 
 from forebay.schemas.codec import codec
 from forebay.schemas.event import Body, PortalEvent, Subscription
+from forebay.schemas.secrecy import Secrecy, secrecy_of
 
 from .calls import Calls
 from .handlers import Handlers
@@ -60,6 +62,35 @@ def event(
         received_at=at,
         subscription=Subscription(id="1", endpoint="/bitrix24"),
         body=lambda: Body(fields=body),
+    )
+    return codec().decode(codec().encode(made))
+
+
+def event_of(
+    body: str | bytes,
+    *,
+    kind: str = "event",
+    name: str = "",
+    received_at: datetime | None = None,
+    id: str | None = None,
+) -> PortalEvent:
+    """The event of a body as a portal sent it, percent-encoded, without its secrets as a handler gets it.
+
+    A call that has no `event` (a robot's, an SMS) needs its kind and name. When no `received_at` is given it came now.
+    """
+    pairs = parse_qsl(body.decode() if isinstance(body, bytes) else body.strip(), keep_blank_values=True)
+    fields = {path: value for path, value in pairs if secrecy_of(path) is Secrecy.OPEN}
+    at, ts = received_at or datetime.now(UTC), fields.get("ts", "")
+    made = PortalEvent(
+        id=id or str(uuid4()),
+        portal=fields.get("auth[domain]", "example.bitrix24.com"),
+        member_id=fields.get("auth[member_id]"),
+        kind=kind,
+        name=name or fields["event"].upper(),
+        occurred_at=datetime.fromtimestamp(int(ts), UTC) if ts.isdecimal() else None,
+        received_at=at,
+        subscription=Subscription(id=fields.get("event_handler_id"), endpoint="/bitrix24"),
+        body=lambda: Body(fields=fields),
     )
     return codec().decode(codec().encode(made))
 
