@@ -82,7 +82,7 @@ def event_of(
     fields = {path: value for path, value in pairs if secrecy_of(path) is Secrecy.OPEN}
     at, ts = received_at or datetime.now(UTC), fields.get("ts", "")
     made = PortalEvent(
-        id=id or str(uuid4()),
+        id=str(uuid4()),
         portal=fields.get("auth[domain]", "example.bitrix24.com"),
         member_id=fields.get("auth[member_id]"),
         kind=kind,

@@ -50,7 +50,7 @@ def test_a_message_to_a_bot_looks_the_same_in_both_versions() -> None:
 def test_a_call_says_what_its_event_tells() -> None:
     ended, asked = Call.of(sent(23)), Call.of(sent(24))
 
-    assert ended.id == "externalCall.7b0c7de811455ef32b18dc5917e4306a.1773"
+    assert ended.id == "externalCall.7b0c7de811455ef32b18dc5917e4306a.1773239327"
     assert (ended.phone, ended.user_id, ended.duration_s, ended.failed_code) == ("+79061234567", 1269, 0, "304")
     assert ended.crm_activity_id == 7953
     assert (asked.user_id, asked.duration_s, asked.failed_code, asked.crm_activity_id) == (1269, None, None, None)
