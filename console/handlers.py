@@ -16,12 +16,12 @@ def handlers(
     rows = [
         {
             "pattern": handler.pattern,
-            "kind": handler.kind,
+            "kind": handler.options.kind,
             "handler": handler.name,
             "place": handler.place,
             "async": handler.is_async,
-            "deadline_s": handler.deadline_s,
-            "tries": handler.tries,
+            "deadline_s": handler.options.deadline_s,
+            "tries": handler.options.tries,
         }
         for handler in load_handlers(target)
     ]

@@ -64,7 +64,7 @@ class Calls:
     def begin(self, handler: Handler, event: PortalEvent) -> Begun:
         """One try, up to where it first waits: its outcome when it never does, else what to await for it."""
         if not handler.is_async:
-            return self._in_thread(handler, event, handler.deadline_s or self._deadline_s)
+            return self._in_thread(handler, event, handler.options.deadline_s or self._deadline_s)
         # Each call has a context of its own: what a handler sets in it must not reach the next portal's.
         context = copy_context()
         began = self._clock()
@@ -93,7 +93,7 @@ class Calls:
         return self._in_threads
 
     async def _to_its_end(self, handler: Handler, rest: Awaitable[object], began: float) -> Outcome:
-        deadline_s = handler.deadline_s or self._deadline_s
+        deadline_s = handler.options.deadline_s or self._deadline_s
         watch = self._deadlines.start(deadline_s)
         try:
             outcome = self._returned(handler, await rest)

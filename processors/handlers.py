@@ -3,14 +3,15 @@
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Never, TypeVar, get_args
+from typing import Any, Literal, Never, TypeVar
 
-from forebay.schemas.event import KINDS, PortalEvent
-
+from .budgets import Budget
 from .errors import BadHandler
+from .options import CoalesceKey, Options
 from .retry import End
 
-HandlerFunction = Callable[[PortalEvent], Awaitable[None] | None]
+#: Takes the event, or with `batch` a list of events; which of the two is an option's affair, not a type's.
+HandlerFunction = Callable[[Any], Awaitable[None] | None]
 _Function = TypeVar("_Function", bound=HandlerFunction)
 
 #: Names come from outside, so what was looked up is remembered up to a number of names only.
@@ -19,15 +20,13 @@ _REMEMBERED = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
-    """A function with one of its patterns and its options; None means the setting of that name."""
+    """A function with one of its patterns; all patterns of one `on` share its options and its budget."""
 
     function: HandlerFunction
     pattern: str
-    kind: str
     is_async: bool
-    deadline_s: float | None
-    tries: int | None
-    give_up: End | None
+    options: Options
+    budget: Budget | None
     name: str
     place: str
 
@@ -36,6 +35,10 @@ class Handler:
         if self.pattern.endswith("*"):
             return event_name.startswith(self.pattern[:-1])
         return event_name == self.pattern
+
+    def is_as(self, other: "Handler | None") -> bool:
+        """Whether both come from the same `on`: their events may share a call."""
+        return other is not None and other.function is self.function and other.options is self.options
 
 
 class Handlers:
@@ -49,33 +52,55 @@ class Handlers:
         self,
         *names: str,
         kind: str = "event",
+        group: str | None = None,
         deadline_s: float | None = None,
         tries: int | None = None,
         give_up: End | None = None,
+        batch: int | None = None,
+        batch_wait_s: float | None = None,
+        coalesce: Literal["entity"] | CoalesceKey | None = None,
+        rate: str | Budget | None = None,
+        burst: int | None = None,
+        dedup: object | None = None,
+        cpu: bool = False,
         **unknown: Never,
     ) -> Callable[[_Function], _Function]:
         """Register the decorated function for events of these names and this kind; it is returned as it is.
 
-        A name may be exact, `ONCRM*` or `*`. The function takes the event; it returns None, or raises `Retry`, `Reject`
-        or anything else, which is a failure and tried again. Raises `BadHandler` when that can't work.
+        A name may be exact, `ONCRM*` or `*`. The function takes the event, with `batch` a list of events; it returns
+        None, or raises `Retry`, `Reject` or anything else, which is a failure and tried again. docs/handlers.md has the
+        options. Raises `BadHandler`, with all faults, when that can't work.
         """
-        if unknown:
-            raise BadHandler(f"on() has no option {', '.join(unknown)}; there are kind, deadline_s, tries and give_up")
-        _check_options(names, kind, deadline_s, tries, give_up)
+        _check_names(names)
+        options = Options.checked(
+            {
+                "kind": kind,
+                "group": group,
+                "deadline_s": deadline_s,
+                "tries": tries,
+                "give_up": give_up,
+                "batch": batch,
+                "batch_wait_s": batch_wait_s,
+                "coalesce": coalesce,
+                "rate": rate,
+                "burst": burst,
+                "dedup": dedup,
+                "cpu": cpu,
+                **unknown,
+            }
+        )
 
         def register(function: _Function) -> _Function:
             is_async, name, place = _checked(function)
+            budget = _budget(options, f"{name} {' '.join(names)}")
             for given in names:
-                pattern = given.upper() if kind == "event" else given
                 self._add(
                     Handler(
                         function=function,
-                        pattern=pattern,
-                        kind=kind,
+                        pattern=given.upper() if options.kind == "event" else given,
                         is_async=is_async,
-                        deadline_s=deadline_s,
-                        tries=tries,
-                        give_up=give_up,
+                        options=options,
+                        budget=budget,
                         name=name,
                         place=place,
                     )
@@ -99,18 +124,29 @@ class Handlers:
             return self._look_up(kind, name)
 
     def _add(self, handler: Handler) -> None:
-        key = handler.kind, handler.pattern
+        kind = handler.options.kind
+        key = kind, handler.pattern
         other = self._handlers.get(key)
         if other is not None:
             raise BadHandler(
-                f"{handler.kind} {handler.pattern} has two handlers: {other.name} ({other.place}) and {handler.name} "
+                f"{kind} {handler.pattern} has two handlers: {other.name} ({other.place}) and {handler.name} "
                 f"({handler.place}); one event has one handler, so let one of them go or call the other"
             )
+        self._check_budget(handler)
         self._handlers[key] = handler
         self._found.clear()
 
+    def _check_budget(self, handler: Handler) -> None:
+        for other in self:
+            mine, its = handler.budget, other.budget
+            if mine and its and mine.name == its.name and mine != its:
+                raise BadHandler(
+                    f"{handler.name} and {other.name} share the budget {mine.name!r}, but one says {mine}, and the "
+                    f"other {its}; make one Budget and give it to both"
+                )
+
     def _look_up(self, kind: str, name: str) -> Handler | None:
-        matching = [handler for handler in self if handler.kind == kind and handler.matches(name)]
+        matching = [handler for handler in self if handler.options.kind == kind and handler.matches(name)]
         found = max(matching, key=_exactness, default=None)
         if len(self._found) >= _REMEMBERED:
             self._found.clear()
@@ -122,22 +158,18 @@ def _exactness(handler: Handler) -> tuple[bool, int]:
     return not handler.pattern.endswith("*"), len(handler.pattern)
 
 
-def _check_options(
-    names: tuple[str, ...], kind: str, deadline_s: float | None, tries: int | None, give_up: str | None
-) -> None:
+def _check_names(names: tuple[str, ...]) -> None:
     if not names or not all(isinstance(name, str) for name in names):
         raise BadHandler('say which events: @handlers.on("ONCRMDEALADD")')
     for name in names:
         if not name or "*" in name[:-1] or name != name.strip():
             raise BadHandler(f"{name!r} is no name of events; it may be exact, end with a star (ONCRM*), or be a star")
-    if kind not in KINDS:
-        raise BadHandler(f"there is no kind {kind!r}; there are {', '.join(KINDS)}")
-    if deadline_s is not None and not deadline_s > 0:
-        raise BadHandler(f"deadline_s={deadline_s}: a handler needs more than 0 seconds")
-    if tries is not None and tries < 1:
-        raise BadHandler(f"tries={tries}: a handler is called at least once")
-    if give_up not in (None, *get_args(End)):
-        raise BadHandler(f"give_up={give_up!r}: an event is given up as {' or '.join(map(repr, get_args(End)))}")
+
+
+def _budget(options: Options, name: str) -> Budget | None:
+    if options.rate is None or isinstance(options.rate, Budget):
+        return options.rate
+    return Budget(name, options.rate, options.burst or 0)
 
 
 def _checked(function: object) -> tuple[bool, str, str]:
@@ -154,5 +186,5 @@ def _checked(function: object) -> tuple[bool, str, str]:
     try:
         inspect.signature(function).bind(object())
     except TypeError as error:
-        raise BadHandler(f"{name} ({place}) must take one argument, the event: {error}") from None
+        raise BadHandler(f"{name} ({place}) must take one argument, an event or a batch: {error}") from None
     return inspect.iscoroutinefunction(inner), name, place

@@ -11,7 +11,8 @@ from forebay.queues.contract import StoredRecord
 from .lanes import Lane, Lanes, Turn
 from .presence import Presence
 
-#: Makes one try at a lane's first record; gives None when it is finished, else the seconds until the next try.
+#: Makes one try at a lane's first record; gives None when it is finished, and no longer in the lane, else the seconds
+#: until the next try.
 Process = Callable[[Lane, StoredRecord], Awaitable[float | None]]
 
 #: Handlers that never wait would keep the loop for themselves; after so long everything else gets its chance.
@@ -85,8 +86,6 @@ class Slots:
             wait_s = await self._process(lane, lane.records[0])
             if wait_s is not None:
                 return wait_s
-            lane.records.popleft()
-            lane.start_anew()
             if not turn.goes_on():
                 break
         return None

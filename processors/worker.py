@@ -6,41 +6,34 @@ One process has one worker: one consumer, one event loop, and a fixed number of 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import fields
-from typing import Any, TypeAlias, assert_never
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
 
-from forebay.queues.contract import Queue, StoredRecord
+from forebay.queues.contract import Queue
 from forebay.queues.errors import QueueError
 from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.teacher import Teacher
 from forebay.schemas.codec import new_codec
-from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
-from forebay.schemas.event import PortalEvent
 
-from .calls import Begun, Calls
+from .calls import Calls
 from .commits import Commits
-from .dead_letters import Burial, Circumstances, DeadLetters, dead_letter, error_class, error_text
-from .errors import Discarded
-from .handlers import Handler, Handlers
+from .dead_letters import DeadLetters
+from .handlers import Handlers
+from .handling import Handling
 from .health import Health
 from .held import Held
 from .intake import Intake
 from .lag import Lag
-from .lanes import Lane, Lanes
+from .lanes import Lanes
 from .learning import Learning
 from .metrics import Tally, WorkerMetrics, build_metrics
-from .outcome import DONE, UNHANDLED, Done, Failed, GivenUp, Outcome, Undecodable, Unread
 from .ownership import Ownership, end
 from .parking.attendant import Attendant
-from .parking.restored import Restored
-from .parking.state import Reason, Trouble
 from .presence import Presence, since_boot
-from .reports import tell_dead, tell_fault, tell_outcome, tell_parked
-from .retry import Draw, Finish, GiveUp, Park, RetryLimits, Try, WaitThenAgain, backoff_s, decide
+from .retry import Draw
 from .settings import WorkerSettings
 from .slots import Slots
 
@@ -51,12 +44,6 @@ _LAG_EVERY_S = 5.0
 
 #: At a stop the queue may be gone: letting go of a part of it takes no longer than this.
 _CLOSE_S = 5.0
-
-#: For a try whose record is no longer the lane's: nobody waits for so long.
-_DROPPED = 0.0
-
-#: What comes next, with the letter when that is a dead one.
-Following: TypeAlias = Finish | WaitThenAgain | Park | Burial
 
 
 class Worker:
@@ -75,17 +62,15 @@ class Worker:
         now: Callable[[], float] = time.time,
         draw: Draw = random.uniform,
     ) -> None:
-        self._settings, self._handlers, self._now, self._draw = settings, handlers, now, draw
-        self._limits = RetryLimits(**settings.model_dump(include={one.name for one in fields(RetryLimits)}))
+        self._settings = settings
         self.health = Health()
         self.metrics = metrics or build_metrics(CollectorRegistry())
         self._tally = Tally(self.metrics)
-        self._codec = new_codec()
-        teacher = Teacher(self._codec, registry, settings.topic) if registry else None
+        codec = new_codec()
+        teacher = Teacher(codec, registry, settings.topic) if registry else None
         self._learning = Learning(teacher, self.health, clock=clock, draw=draw) if teacher else None
         self._producer = queue.producer()
         self._consumer = queue.consumer(settings.topic, settings.group, session_s=settings.session_s)
-        self._dead_letters = DeadLetters(self._producer, settings.topic, self.health)
         self._held = Held(settings.max_held_records, settings.max_held_bytes)
         lanes = Lanes()
         self._attendant = Attendant(
@@ -103,7 +88,19 @@ class Worker:
             may_begin=self._presence.certain,
             clock=clock,
         )
-        self._slots = Slots(lanes, self._process, self._presence, clock=present)
+        handling = Handling(
+            settings,
+            handlers,
+            codec,
+            self._learning,
+            self._calls,
+            DeadLetters(self._producer, settings.topic, self.health),
+            self._held,
+            self._tally,
+            now=now,
+            draw=draw,
+        )
+        self._slots = Slots(lanes, handling.process, self._presence, clock=present)
         self._intake = Intake(
             settings, queue, self._consumer, self.ownership, lanes, self._held, self.health, clock=clock
         )
@@ -163,121 +160,6 @@ class Worker:
         while True:
             await asyncio.sleep(_LAG_EVERY_S)
             await self._lag.measure_records()
-
-    async def _process(self, lane: Lane, record: StoredRecord) -> float | None:
-        """Decode → find its handler → call it → decide → act. None when it is finished, else the seconds to wait."""
-        if lane.burial is not None:
-            return await self._bury(lane, record, lane.burial)
-        event = self._decode(record)
-        handler = self._handlers.find(event.kind, event.name) if isinstance(event, PortalEvent) else None
-        try:
-            outcome = self._begin(handler, event, lane)
-            if outcome is not DONE and isinstance(outcome, Coroutine):
-                outcome = await outcome
-            if outcome is DONE and handler is not None:
-                # What nearly every event comes to: told, decided and done without looking further.
-                self._tally.done(handler.name)
-                self._finish(lane, record)
-                return None
-            if lane.partition.is_cancelled and not isinstance(outcome, Done):
-                return _DROPPED
-            self._tell(outcome, handler, event, lane)
-            following = self._decide(outcome, handler, lane, record)
-        except Exception as error:
-            # A handler's error may break whoever looks at it, and one record must not end the worker.
-            tell_fault(error, record)
-            following = self._decide(Failed(error=error), handler, lane, record)
-        return await self._act(following, lane, record)
-
-    def _decode(self, record: StoredRecord) -> PortalEvent | Unread:
-        if isinstance(record, Restored) and record.discarded:
-            return GivenUp(error=Discarded(record.discarded))
-        try:
-            return self._codec.decode(record.value, record.headers)
-        except UnknownSchemaId as error:
-            return self._learning.outcome(error) if self._learning else Undecodable(error=error)
-        except UndecodableEvent as error:
-            return Undecodable(error=error)
-
-    def _begin(self, handler: Handler | None, event: PortalEvent | Unread, lane: Lane) -> Begun:
-        """The call of its handler, up to where that first waits."""
-        if not isinstance(event, PortalEvent):
-            return event
-        if handler is None:
-            return UNHANDLED
-        lane.attempts += 1
-        return self._calls.begin(handler, event)
-
-    def _tell(self, outcome: Outcome, handler: Handler | None, event: PortalEvent | Unread, lane: Lane) -> None:
-        self._tally.tried(handler.name if handler else "", outcome.label)
-        if handler is not None and isinstance(event, PortalEvent):
-            tell_outcome(outcome, handler, event, lane.attempts)
-
-    def _decide(self, outcome: Outcome, handler: Handler | None, lane: Lane, record: StoredRecord) -> Following:
-        parking = lane.partition.parking
-        this = Try(
-            attempts=lane.attempts,
-            tries=(handler and handler.tries) or self._settings.tries,
-            waited_s=lane.waited_s,
-            can_park=parking is not None and parking.can_park(lane.portal),
-            give_up=(handler and handler.give_up) or self._settings.give_up,
-        )
-        following = decide(outcome, self._limits, this, draw=self._draw)
-        return self._burial(following, lane, record, handler) if isinstance(following, GiveUp) else following
-
-    async def _act(self, following: Following, lane: Lane, record: StoredRecord) -> float | None:
-        match following:
-            case Finish():
-                self._finish(lane, record)
-                return None
-            case WaitThenAgain(delay_s=delay_s):
-                lane.waited_s += 0 if following.asked else delay_s
-                return delay_s
-            case Park():
-                self._park(lane, following)
-                return _DROPPED
-            case Burial():
-                lane.burial = following
-                return await self._bury(lane, record, following)
-        assert_never(following)
-
-    def _park(self, lane: Lane, following: Park) -> None:
-        assert lane.partition.parking is not None, "nothing else decides so"  # noqa: S101 - for mypy
-        trouble = Trouble(
-            reason=Reason.HELD if following.delay_s is None else Reason.FAILING,
-            attempts=lane.attempts,
-            delay_s=following.delay_s,
-            error=error_text(following.error),
-            error_class=error_class(following.error),
-        )
-        tell_parked(lane, trouble)
-        lane.partition.parking.park(lane, trouble)
-
-    def _burial(self, why: GiveUp, lane: Lane, record: StoredRecord, handler: Handler | None) -> Burial:
-        died = Circumstances(
-            group=self._settings.group,
-            handler=handler.name if handler else "",
-            attempts=lane.attempts,
-            error=why.error,
-            at_ms=int(self._now() * 1000),
-        )
-        return Burial(reason=why.reason, letter=dead_letter(record, died))
-
-    async def _bury(self, lane: Lane, record: StoredRecord, burial: Burial) -> float | None:
-        """Write the dead letter; until that works, the record is not finished and its portal waits."""
-        if not await self._dead_letters.put(burial):
-            return backoff_s(burial.failures, self._limits, self._draw)
-        self._tally.died(burial.reason)
-        tell_dead(record, burial)
-        self._finish(lane, record)
-        return None
-
-    def _finish(self, lane: Lane, record: StoredRecord) -> None:
-        if lane.partition.is_gone:
-            return
-        if lane.partition.finish(record):
-            self._held.remove(record)
-        self._tally.finished(self._now() - record.timestamp_ms / 1000)
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> int:
