@@ -50,6 +50,10 @@ class ProcessDied(ForebayError):
         self.deaths = deaths
 
 
+class NoProcess(ForebayError):
+    """No process for handlers with `cpu=True` could be started; the message says what the system has against it."""
+
+
 class RaisedElsewhere(ForebayError):
     """A handler's process raised an error that can't be carried from there; the message has its class and text."""
 

@@ -92,6 +92,8 @@ class Handlers:
 
         def register(function: _Function) -> _Function:
             is_async, name, place = _checked(function)
+            if options.cpu:
+                _check_cpu(function, is_async, f"{name} ({place})")
             budget = _budget(options, f"{name} {' '.join(names)}")
             for given in names:
                 self._add(
@@ -170,6 +172,13 @@ def _budget(options: Options, name: str) -> Budget | None:
     if options.rate is None or isinstance(options.rate, Budget):
         return options.rate
     return Budget(name, options.rate, options.burst or 0)
+
+
+def _check_cpu(function: object, is_async: bool, named: str) -> None:
+    if is_async:
+        raise BadHandler(f"{named} is `async def`; with cpu=True it computes in a process, so make it `def`")
+    if "<" in getattr(function, "__qualname__", ""):
+        raise BadHandler(f"{named} stands inside another function; with cpu=True it must stand at the top of a module")
 
 
 def _checked(function: object) -> tuple[bool, str, str]:

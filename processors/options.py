@@ -20,7 +20,7 @@ _LONGEST_BATCH = 1000
 _LONGEST_BATCH_WAIT_S = 60.0
 
 #: Options whose work is not there yet; to accept them would be a lie.
-_NOT_YET = ("group", "dedup", "cpu", "batch", "coalesce", "rate")
+_NOT_YET = ("group", "dedup", "batch", "coalesce", "rate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,10 @@ class WorkerSettings(QueueSettings):
     metrics_bind: Annotated[str | None, Field(description="serve /metrics on an address of its own")] = None
     concurrency: Annotated[int, Field(description="portals handled at once in a process", ge=1, le=100_000)] = 256
     threads: Annotated[int, Field(description="threads of a process for handlers that are `def`", ge=1, le=1024)] = 16
+    cpu_processes: Annotated[
+        int | None,
+        Field(description="processes for handlers with cpu=True; as many as cores when not set", ge=1, le=1024),
+    ] = None
     deadline_s: Annotated[float, Field(description="of a handler that has none of its own", gt=0)] = 30.0
     tries: Annotated[int, Field(description="calls for an event before it is given up", ge=1)] = 30
     memory_tries: Annotated[int, Field(description="so many of them before its portal is parked", ge=1)] = 5

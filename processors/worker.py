@@ -20,6 +20,8 @@ from forebay.schemas.codec import new_codec
 
 from .calls import Calls
 from .commits import Commits
+from .cpu.cores import cores
+from .cpu.pool import Pool, Processes
 from .dead_letters import DeadLetters
 from .handlers import Handlers
 from .handling import Handling
@@ -57,6 +59,7 @@ class Worker:
         *,
         registry: Registry | None = None,
         metrics: WorkerMetrics | None = None,
+        processes: Processes | None = None,
         clock: Callable[[], float] = time.monotonic,
         present: Callable[[], float] = since_boot,
         now: Callable[[], float] = time.time,
@@ -81,9 +84,19 @@ class Worker:
             commits, self._held, self.metrics, grace_s=settings.drain_s, parking=self._attendant.parking
         )
         self._presence = Presence(settings.session_s, self.ownership.confirm, clock=present)
+        in_processes = [handler for handler in handlers if handler.options.cpu]
+        self._processes = processes
+        if in_processes and processes is None:
+            self._processes = Pool(
+                in_processes,
+                processes=settings.cpu_processes or cores(),
+                may_begin=self._presence.certain,
+                clock=clock,
+            )
         self._calls = Calls(
             threads=settings.threads,
             deadline_s=settings.deadline_s,
+            processes=self._processes,
             took=self._tally.took,
             may_begin=self._presence.certain,
             clock=clock,
@@ -118,6 +131,8 @@ class Worker:
         the process from exiting: with a number above 0 leave it by `os._exit`. Raises what a part of the worker raised,
         which is a fault of Forebay or of the queue, never of a handler.
         """
+        if self._processes:
+            await self._processes.start()
         reading = asyncio.create_task(self._intake.run())
         parts = [self._commit_regularly(), self._measure_regularly(), self._presence.run()]
         parts += [self._attendant.run(self.ownership)]
@@ -130,6 +145,8 @@ class Worker:
             await _cancel([reading])
             await self._leave()
             left = await _cancel(tasks) + self._calls.close()
+            if self._processes:
+                await self._processes.close()
         for task in ended:
             task.result()
         return left

@@ -24,10 +24,10 @@ Call = tuple[int, bytes]
 
 def main(descriptor: int) -> None:
     """Load the functions that the first message has, and then call them. Ends with the connection."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for one in (signal.SIGINT, signal.SIGTERM):
         # Both may be sent to the whole group of processes: it is the parent who stops us. A function, and not SIG_IGN,
         # which a handler's own subprocesses would inherit.
-        signal.signal(number, lambda *_: None)
+        signal.signal(one, lambda *_: None)
     connection = socket.socket(fileno=descriptor)
     messages: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, messages), daemon=True).start()

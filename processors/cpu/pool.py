@@ -10,7 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from forebay.processors.errors import BadHandler, DeadlineExceeded, HandlerCancelled, ProcessDied
+from forebay.processors.errors import BadHandler, DeadlineExceeded, HandlerCancelled, NoProcess, ProcessDied
 from forebay.processors.handlers import Handler
 
 from .answers import Ended, unpacked
@@ -38,7 +38,7 @@ class Processes(Protocol):
     """Makes calls of handlers with `cpu=True`."""
 
     async def start(self) -> None:
-        """Be ready for calls. Raises `BadHandler` when a handler can't be called in another process."""
+        """Be ready for calls. Raises `BadHandler` when a handler's module can't be imported there, `NoProcess`."""
 
     async def call(self, handler: Handler, argument: object, key: str, deadline_s: float) -> Ended:
         """What the handler returned or raised. Not before it runs no more, cancelled or not. Raises nothing else.
@@ -98,7 +98,7 @@ class Pool:
         try:
             self._fresh.append(await self._start_one(self._functions))
         except (Gone, OSError, TimeoutError) as error:
-            raise BadHandler(f"no process for handlers with cpu=True can be started: it {error or 'hangs'}") from error
+            raise NoProcess(f"no process for handlers with cpu=True can be started: it {error or 'hangs'}") from error
 
     async def call(self, handler: Handler, argument: object, key: str, deadline_s: float) -> Ended:
         """As in `Processes`."""

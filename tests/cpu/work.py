@@ -63,6 +63,12 @@ def do(event: PortalEvent) -> None:
     ACTS[told(event, "DO")](event)
 
 
+def number(event: PortalEvent) -> None:
+    """Notes the number of the event."""
+    with open(told(event, "FILE"), "a") as file:
+        file.write(told(event, "N") + "\n")
+
+
 def lost(event: PortalEvent) -> None:
     """Not found by its name any more."""
 
