@@ -7,7 +7,7 @@ from typing import Any, Literal, Never, TypeVar
 
 from .budgets import Budget
 from .errors import BadHandler
-from .options import CoalesceKey, Options
+from .options import CoalesceKey, DedupKey, Options
 from .retry import End
 
 #: Takes the event, or with `batch` a list of events; which of the two is an option's affair, not a type's.
@@ -61,7 +61,8 @@ class Handlers:
         coalesce: Literal["entity"] | CoalesceKey | None = None,
         rate: str | Budget | None = None,
         burst: int | None = None,
-        dedup: object | None = None,
+        dedup: Literal["id"] | DedupKey | None = None,
+        dedup_s: float | None = None,
         cpu: bool = False,
         **unknown: Never,
     ) -> Callable[[_Function], _Function]:
@@ -85,6 +86,7 @@ class Handlers:
                 "rate": rate,
                 "burst": burst,
                 "dedup": dedup,
+                "dedup_s": dedup_s,
                 "cpu": cpu,
                 **unknown,
             }

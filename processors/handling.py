@@ -11,13 +11,14 @@ from forebay.schemas.event import PortalEvent
 
 from .calls import Begun, Calls
 from .dead_letters import Burial, Circumstances, DeadLetters, dead_letter, error_class, error_text
+from .dedup.once import Once
 from .errors import Discarded
 from .handlers import Handler, Handlers
 from .held import Held
 from .lanes import Lane
 from .learning import Learning
 from .metrics import Tally
-from .outcome import DONE, UNHANDLED, Done, Failed, GivenUp, Outcome, Undecodable, Unread
+from .outcome import DONE, UNHANDLED, Done, Failed, GivenUp, Outcome, Undecodable, Unread, Unsure
 from .parking.restored import Restored
 from .parking.state import Reason, Trouble
 from .reports import tell_dead, tell_fault, tell_outcome, tell_parked
@@ -45,12 +46,13 @@ class Handling:
         held: Held,
         tally: Tally,
         *,
+        once: Once | None = None,
         now: Callable[[], float],
         draw: Draw,
     ) -> None:
         self._settings, self._handlers, self._codec, self._learning = settings, handlers, codec, learning
         self._calls, self._dead_letters, self._held, self._tally = calls, dead_letters, held, tally
-        self._now, self._draw = now, draw
+        self._once, self._now, self._draw = once, now, draw
         self._limits = RetryLimits(**settings.model_dump(include={one.name for one in fields(RetryLimits)}))
 
     async def process(self, lane: Lane, record: StoredRecord) -> float | None:
@@ -95,7 +97,18 @@ class Handling:
         if handler is None:
             return UNHANDLED
         lane.attempts += 1
+        if handler.options.dedup is not None and self._once is not None:
+            return self._call_once(self._once, handler, event, lane)
         return self._calls.begin(handler, event)
+
+    async def _call_once(self, once: Once, handler: Handler, event: PortalEvent, lane: Lane) -> Outcome:
+        record = lane.records[0]
+        ordered = isinstance(record, Restored) and record.replay is not None
+        outcome = await once.call(handler, event, self._calls.begin, ordered=ordered)
+        if isinstance(outcome, Unsure):
+            # Nobody was called.
+            lane.attempts -= 1
+        return outcome
 
     def _tell(self, outcome: Outcome, handler: Handler | None, event: PortalEvent | Unread, lane: Lane) -> None:
         self._tally.tried(handler.name if handler else "", outcome.label)

@@ -14,13 +14,19 @@ from .retry import End
 #: is handled in any case.
 CoalesceKey: TypeAlias = Callable[[PortalEvent], str | None]
 
+#: Gives what makes two events the same for a handler; None for one that is handled in any case.
+DedupKey: TypeAlias = Callable[[PortalEvent], str | None]
+
 #: A portal's lane has no more in memory for a while, and a longer list nobody reads at once.
 _LONGEST_BATCH = 1000
 #: Longer than this it is no batch any more but a schedule.
 _LONGEST_BATCH_WAIT_S = 60.0
 
+#: Thirty days; marks of handled events take room for as long.
+_LONGEST_DEDUP_S = 2_592_000.0
+
 #: Options whose work is not there yet; to accept them would be a lie.
-_NOT_YET = ("group", "dedup", "batch", "coalesce", "rate")
+_NOT_YET = ("group", "batch", "coalesce", "rate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +43,8 @@ class Options:
     coalesce: Literal["entity"] | CoalesceKey | None = None
     rate: str | Budget | None = None
     burst: int | None = None
-    dedup: object | None = None
+    dedup: Literal["id"] | DedupKey | None = None
+    dedup_s: float | None = None
     cpu: bool = False
 
     @classmethod
@@ -60,6 +67,7 @@ def _faults(options: Options) -> Iterator[str]:
     yield from _batch_faults(options)
     yield from _coalesce_faults(options)
     yield from _rate_faults(options)
+    yield from _dedup_faults(options)
 
 
 def _not_there_yet(options: Options) -> Iterator[str]:
@@ -105,3 +113,15 @@ def _rate_faults(options: Options) -> Iterator[str]:
         yield from rate_faults(options.rate, options.burst)
     elif options.burst is not None:
         yield "burst is for limits: say rate=… too"
+
+
+def _dedup_faults(options: Options) -> Iterator[str]:
+    dedup: object = options.dedup
+    if dedup not in (None, "id") and not callable(dedup):
+        yield f'dedup={dedup!r}: say "id", or give a function of the event'
+    if options.dedup_s is not None and dedup is None:
+        yield "dedup_s is for dedup: say dedup=… too"
+    if options.dedup_s is not None and not 0 < options.dedup_s <= _LONGEST_DEDUP_S:
+        yield f"dedup_s={options.dedup_s}: it is remembered for more than 0 and at most {_LONGEST_DEDUP_S:g} seconds"
+    if dedup is not None and options.batch is not None:
+        yield "dedup looks at one event at a time, and a batch has several: choose one of both"

@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, assert_never
 
 from .errors import DeadlineExceeded, ProcessDied
-from .outcome import Done, Failed, GivenUp, Outcome, Rejected, RetryAsked, Undecodable, Unhandled, Unlearned
+from .outcome import (
+    Done,
+    Duplicate,
+    Failed,
+    GivenUp,
+    Outcome,
+    Rejected,
+    RetryAsked,
+    Undecodable,
+    Unhandled,
+    Unlearned,
+    Unsure,
+)
 
 #: Draws a number between the two given, as `random.uniform` does.
 Draw = Callable[[float, float], float]
@@ -83,7 +95,7 @@ FINISH = Finish()
 def decide(outcome: Outcome, limits: RetryLimits, this: Try, *, draw: Draw) -> Next:
     """What follows a try that ended like this."""
     match outcome:
-        case Done() | Unhandled():
+        case Done() | Unhandled() | Duplicate():
             return FINISH
         case Rejected(error=rejected):
             return GiveUp(reason="rejected", error=rejected)
@@ -91,7 +103,7 @@ def decide(outcome: Outcome, limits: RetryLimits, this: Try, *, draw: Draw) -> N
             return GiveUp(reason="undecodable", error=undecodable)
         case GivenUp(error=discarded):
             return GiveUp(reason="discarded", error=discarded)
-        case Unlearned(wait_s=wait_s):
+        case Unlearned(wait_s=wait_s) | Unsure(wait_s=wait_s):
             # No try of a handler's, and none of its time.
             return WaitThenAgain(delay_s=wait_s, asked=True)
         case RetryAsked(error=asked) if asked.after_s is not None:

@@ -2,11 +2,18 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from forebay.queues.settings import QueueSettings
 
 from .retry import End
+
+
+def _dedup_url(given: str | None) -> str | None:
+    """Quotes nothing of it: it may hold a password."""
+    if given and not given.startswith(("sqlite:///", "postgresql://")):
+        raise ValueError("must start with sqlite:/// or postgresql://")
+    return given or None
 
 
 class WorkerSettings(QueueSettings):
@@ -20,6 +27,13 @@ class WorkerSettings(QueueSettings):
     cpu_processes: Annotated[
         int | None,
         Field(description="processes for handlers with cpu=True; as many as cores when not set", ge=1, le=1024),
+    ] = None
+    dedup_url: Annotated[
+        str | None,
+        AfterValidator(_dedup_url),
+        Field(
+            description="where handlers with dedup remember; by default the queue's PostgreSQL, or a file in data_dir"
+        ),
     ] = None
     deadline_s: Annotated[float, Field(description="of a handler that has none of its own", gt=0)] = 30.0
     tries: Annotated[int, Field(description="calls for an event before it is given up", ge=1)] = 30

@@ -23,6 +23,9 @@ from .commits import Commits
 from .cpu.cores import cores
 from .cpu.pool import Pool, Processes
 from .dead_letters import DeadLetters
+from .dedup.marks import Marks
+from .dedup.once import Once
+from .dedup.opening import open_marks
 from .handlers import Handlers
 from .handling import Handling
 from .health import Health
@@ -60,6 +63,7 @@ class Worker:
         registry: Registry | None = None,
         metrics: WorkerMetrics | None = None,
         processes: Processes | None = None,
+        marks: Marks | None = None,
         clock: Callable[[], float] = time.monotonic,
         present: Callable[[], float] = since_boot,
         now: Callable[[], float] = time.time,
@@ -101,6 +105,10 @@ class Worker:
             may_begin=self._presence.certain,
             clock=clock,
         )
+        self._marks = marks
+        if marks is None and any(handler.options.dedup is not None for handler in handlers):
+            self._marks = open_marks(settings)
+        once = Once(self._marks, settings.topic, settings.group, self.health) if self._marks else None
         handling = Handling(
             settings,
             handlers,
@@ -110,6 +118,7 @@ class Worker:
             DeadLetters(self._producer, settings.topic, self.health),
             self._held,
             self._tally,
+            once=once,
             now=now,
             draw=draw,
         )
@@ -161,7 +170,8 @@ class Worker:
         self.ownership.leave()
         # Closing gives the partitions back, and with each goes what its parking has to say, and its last commit.
         await _let_go(self._consumer.close)
-        parts = (self._producer.close, self._attendant.close, self._lag.close)
+        parts = [self._producer.close, self._attendant.close, self._lag.close]
+        parts += [self._marks.close] if self._marks else []
         await asyncio.gather(*map(_let_go, parts))
 
     async def _commit_regularly(self) -> None:
