@@ -42,10 +42,14 @@ class Handler:
 
 
 class Handlers:
-    """The handlers of a group. The most exact one handles an event: the name, then the longest `PREFIX*`, then `*`."""
+    """The handlers of an application. In a group the most exact one handles an event: name, longest `PREFIX*`, `*`.
+
+    Those without a group are in the group of the setting; each other group gets every event, too.
+    """
 
     def __init__(self) -> None:
-        self._handlers: dict[tuple[str, str], Handler] = {}
+        #: By group (as registered), kind and pattern.
+        self._handlers: dict[tuple[str | None, str, str], Handler] = {}
         self._found: dict[tuple[str, str], Handler | None] = {}
 
     def on(
@@ -120,21 +124,38 @@ class Handlers:
     def __len__(self) -> int:
         return len(self._handlers)
 
+    def groups(self) -> list[str | None]:
+        """The groups that were named, and None for those handlers that name none, in the order of registration."""
+        return list(dict.fromkeys(handler.options.group for handler in self))
+
+    def of(self, *groups: str | None) -> "Handlers":
+        """The handlers of these groups, as those of one. Raises `BadHandler` when two of them want the same."""
+        if len(self.groups()) <= 1 and set(self.groups()) <= set(groups):
+            return self
+        found = Handlers()
+        for handler in self:
+            if handler.options.group in groups:
+                found._put(handler, None)
+        return found
+
     def find(self, kind: str, name: str) -> Handler | None:
-        """The handler of an event, if any."""
+        """The handler of an event, if any; of handlers of several groups ask those `of` one."""
         try:
             return self._found[kind, name]
         except KeyError:
             return self._look_up(kind, name)
 
     def _add(self, handler: Handler) -> None:
+        self._put(handler, handler.options.group)
+
+    def _put(self, handler: Handler, group: str | None) -> None:
         kind = handler.options.kind
-        key = kind, handler.pattern
+        key = group, kind, handler.pattern
         other = self._handlers.get(key)
         if other is not None:
             raise BadHandler(
                 f"{kind} {handler.pattern} has two handlers: {other.name} ({other.place}) and {handler.name} "
-                f"({handler.place}); one event has one handler, so let one of them go or call the other"
+                f"({handler.place}); in a group an event has one handler: let one go, call it, or give it a group"
             )
         self._check_budget(handler)
         self._handlers[key] = handler

@@ -1,5 +1,6 @@
 """The options of `Handlers.on`: one value, checked in one place."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, Self, TypeAlias, get_args
@@ -17,6 +18,9 @@ CoalesceKey: TypeAlias = Callable[[PortalEvent], str | None]
 #: Gives what makes two events the same for a handler; None for one that is handled in any case.
 DedupKey: TypeAlias = Callable[[PortalEvent], str | None]
 
+#: As the setting `group`, whose module takes a while to load.
+_GROUP = re.compile(r"[A-Za-z0-9._-]{1,200}")
+
 #: A portal's lane has no more in memory for a while, and a longer list nobody reads at once.
 _LONGEST_BATCH = 1000
 #: Longer than this it is no batch any more but a schedule.
@@ -26,7 +30,7 @@ _LONGEST_BATCH_WAIT_S = 60.0
 _LONGEST_DEDUP_S = 2_592_000.0
 
 #: Options whose work is not there yet; to accept them would be a lie.
-_NOT_YET = ("group", "batch", "coalesce", "rate")
+_NOT_YET = ("batch", "coalesce", "rate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +83,8 @@ def _not_there_yet(options: Options) -> Iterator[str]:
 def _basic_faults(options: Options) -> Iterator[str]:
     if options.kind not in KINDS:
         yield f"there is no kind {options.kind!r}; there are {', '.join(KINDS)}"
+    if options.group is not None and not _GROUP.fullmatch(str(options.group)):
+        yield f"group={options.group!r}: a group's name has up to 200 letters, digits, dots, dashes and underscores"
     if options.deadline_s is not None and not options.deadline_s > 0:
         yield f"deadline_s={options.deadline_s}: a handler needs more than 0 seconds"
     if options.tries is not None and options.tries < 1:

@@ -70,8 +70,9 @@ class Worker:
         draw: Draw = random.uniform,
     ) -> None:
         self._settings = settings
+        handlers = handlers.of(None, settings.group)
         self.health = Health()
-        self.metrics = metrics or build_metrics(CollectorRegistry())
+        self.metrics = metrics or build_metrics(CollectorRegistry(), settings.group)
         self._tally = Tally(self.metrics)
         codec = new_codec()
         teacher = Teacher(codec, registry, settings.topic) if registry else None
