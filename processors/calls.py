@@ -30,6 +30,9 @@ _BLOCKED_S = 0.25
 #: How a try ended, or when it waits for something, what to await to know.
 Begun: TypeAlias = Outcome | Coroutine[Any, Any, Outcome]
 
+#: What a handler gets: an event, or with `batch` a list of them.
+Given: TypeAlias = PortalEvent | list[PortalEvent]
+
 
 async def _at_once() -> None:
     """For those who may always begin."""
@@ -57,12 +60,12 @@ class Calls:
         self._in_threads = 0
         self._told: set[tuple[str, str]] = set()
 
-    async def call(self, handler: Handler, event: PortalEvent) -> Outcome:
+    async def call(self, handler: Handler, event: Given) -> Outcome:
         """One try. An `async def` is cancelled at its deadline; a thread can't be, and is only reported as late."""
         begun = self.begin(handler, event)
         return await begun if isinstance(begun, Coroutine) else begun
 
-    def begin(self, handler: Handler, event: PortalEvent) -> Begun:
+    def begin(self, handler: Handler, event: Given) -> Begun:
         """One try, up to where it first waits: its outcome when it never does, else what to await for it."""
         if not handler.is_async:
             where = self._in_process if handler.options.cpu else self._in_thread
@@ -108,18 +111,18 @@ class Calls:
             self._took(handler.name, self._clock() - began)
         return _too_late(deadline_s, None) if watch.is_over else outcome
 
-    async def _in_process(self, handler: Handler, event: PortalEvent, deadline_s: float) -> Outcome:
+    async def _in_process(self, handler: Handler, event: Given, deadline_s: float) -> Outcome:
         assert self._processes is not None, "who has such handlers gives them"  # noqa: S101 - for mypy
         waits_from = self._clock()
         try:
-            returned, raised = await self._processes.call(handler, event, event.id, deadline_s)
+            returned, raised = await self._processes.call(handler, event, _key(event), deadline_s)
         except asyncio.CancelledError as error:
             return _raised(error)
         finally:
             self._took(handler.name, self._clock() - waits_from)
         return self._returned(handler, returned) if raised is None else _raised(raised)
 
-    async def _in_thread(self, handler: Handler, event: PortalEvent, deadline_s: float) -> Outcome:
+    async def _in_thread(self, handler: Handler, event: Given, deadline_s: float) -> Outcome:
         waits_from = self._clock()
         try:
             await self._thread()
@@ -153,7 +156,7 @@ class Calls:
         self._in_threads -= 1
         self._free.release()
 
-    def _tell_late(self, handler: Handler, event: PortalEvent) -> None:
+    def _tell_late(self, handler: Handler, event: Given) -> None:
         _log.warning("handler over its deadline", **_about(handler, event), advice="its portal waits until it returns")
 
     def _returned(self, handler: Handler, value: object) -> Outcome:
@@ -198,7 +201,7 @@ def _rest(handler: Coroutine[Any, Any, object], awaited: object, context: Contex
             raise RuntimeError("the handler raised GeneratorExit") from error
 
 
-def _in_context(handler: Handler, event: PortalEvent) -> Ended:
+def _in_context(handler: Handler, event: Given) -> Ended:
     # Errors are carried as values: a future can't take a StopIteration, and SystemExit must not end the thread.
     try:
         return handler.function(event), None
@@ -248,5 +251,11 @@ def _too_late(deadline_s: float, error: BaseException | None) -> Outcome:
     return Failed(error=failure)
 
 
-def _about(handler: Handler, event: PortalEvent) -> dict[str, object]:
+def _key(event: Given) -> str:
+    """The same at each try."""
+    return event.id if isinstance(event, PortalEvent) else " ".join(one.id for one in event)
+
+
+def _about(handler: Handler, given: Given) -> dict[str, object]:
+    event = given[0] if isinstance(given, list) else given
     return {"handler": handler.name, "portal": event.portal, "name": event.name, "id": event.id}

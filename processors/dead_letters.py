@@ -58,10 +58,11 @@ class Circumstances:
 
 @dataclass(slots=True, kw_only=True)
 class Burial:
-    """A dead letter that is to be written, why, and how often that failed."""
+    """A dead letter that is to be written, why, which records are finished with it, and how often it failed."""
 
     reason: str
     letter: Record
+    records: tuple[StoredRecord, ...] = ()
     failures: int = 0
 
 

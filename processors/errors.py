@@ -10,20 +10,36 @@ class Retry(ForebayError):
 
     Only this portal waits: in memory, or parked when that is long. It counts as a try; after the last one the event is
     given up.
+
+    A handler of batches may say `done=k`: the first k events of the list are finished, and this is about those behind.
     """
 
-    def __init__(self, reason: str = "the handler asked for another try", *, after_s: float | None = None) -> None:
+    def __init__(
+        self, reason: str = "the handler asked for another try", *, after_s: float | None = None, done: int = 0
+    ) -> None:
         if after_s is not None and not (isfinite(after_s) and after_s >= 0):
             raise ValueError(f"Retry(after_s={after_s}): seconds must be 0 or more")
+        _check_done("Retry", done)
         super().__init__(reason)
-        self.after_s = after_s
+        self.after_s, self.done = after_s, done
 
 
 class Reject(ForebayError):
-    """Raised by a handler: this event will never succeed; put it to the dead letters, with the reason, and go on."""
+    """Raised by a handler: this event will never succeed; put it to the dead letters, with the reason, and go on.
 
-    def __init__(self, reason: str) -> None:
+    A handler of batches says with `done=k` that the first k events of the list are finished, and that it is the one
+    behind them that is rejected; without it nobody knows which, and they are given to it again, ever fewer at once.
+    """
+
+    def __init__(self, reason: str, *, done: int | None = None) -> None:
+        _check_done("Reject", done or 0)
         super().__init__(reason)
+        self.done = done
+
+
+def _check_done(what: str, done: int) -> None:
+    if done < 0:
+        raise ValueError(f"{what}(done={done}): that many events are finished, so 0 or more")
 
 
 class BadHandler(ForebayError):

@@ -29,6 +29,8 @@ class Handler:
     budget: Budget | None
     name: str
     place: str
+    #: Its calls may be about more than the first event that waits, or have to wait for a budget.
+    looks_ahead: bool
 
     def matches(self, event_name: str) -> bool:
         """Whether the pattern covers the name."""
@@ -111,6 +113,7 @@ class Handlers:
                         budget=budget,
                         name=name,
                         place=place,
+                        looks_ahead=options.looks_ahead,
                     )
                 )
             return function

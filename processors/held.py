@@ -26,6 +26,11 @@ class Held:
         self._has_room = asyncio.Event()
         self._has_room.set()
 
+    @property
+    def is_roomy(self) -> bool:
+        """Whether half of it is free."""
+        return self._is_low()
+
     def add(self, records: Sequence[StoredRecord]) -> None:
         """Count records."""
         self.records += len(records)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from forebay.queues.contract import StoredRecord
@@ -10,6 +10,7 @@ from forebay.queues.contract import StoredRecord
 from .dead_letters import Burial
 
 if TYPE_CHECKING:
+    from .outlook import Outlook
     from .partitions import Partition
 
 #: A lane gives way after so many records, so that a flood of one portal starves nobody…
@@ -21,7 +22,18 @@ TURN_S = 0.02
 class Lane:
     """The records of one portal that wait, and how it stands with the first of them. It exists while it has any."""
 
-    __slots__ = ("attempts", "burial", "is_at_work", "milestone", "partition", "portal", "records", "timer", "waited_s")
+    __slots__ = (
+        "attempts",
+        "burial",
+        "is_at_work",
+        "milestone",
+        "outlook",
+        "partition",
+        "portal",
+        "records",
+        "timer",
+        "waited_s",
+    )
 
     def __init__(self, partition: "Partition", portal: str) -> None:
         self.partition = partition
@@ -32,14 +44,24 @@ class Lane:
         self.is_at_work = False
         #: The offset of a record that is to be finished soon, lest the lane counts as crowded.
         self.milestone: int | None = None
+        #: Of those whose handlers look further than at the first record.
+        self.outlook: Outlook | None = None
         self.start_anew()
 
-    def keep_only(self, record: StoredRecord | None) -> None:
+    @property
+    def in_hand(self) -> Sequence[StoredRecord]:
+        """What a handler has of it."""
+        if not (self.is_at_work and self.records):
+            return ()
+        return (self.outlook and self.outlook.in_hand) or (self.records[0],)
+
+    def keep_only(self, records: Sequence[StoredRecord]) -> None:
         """Let go of all the others: they wait elsewhere."""
-        self.records = deque() if record is None else deque([record])
+        self.records = deque(records)
         self.milestone = None
-        if record is not None:
+        if records:
             return
+        self.outlook = None
         self.start_anew()
         if self.timer is not None:
             # It stands in no line, so nobody else would clear it away.

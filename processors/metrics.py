@@ -136,9 +136,10 @@ class Tally:
         self._seconds: dict[str, _Observations] = {}
         self._age_s = _Observations(_AGE_BUCKETS_S)
 
-    def tried(self, handler: str, outcome: str) -> None:
-        """A try ended."""
-        self._outcomes[handler, outcome] += 1
+    def tried(self, handler: str, outcome: str, events: int = 1) -> None:
+        """A try ended, at so many events."""
+        if events:
+            self._outcomes[handler, outcome] += events
 
     def done(self, handler: str) -> None:
         """A try ended as nearly all do."""

@@ -29,9 +29,6 @@ _LONGEST_BATCH_WAIT_S = 60.0
 #: Thirty days; marks of handled events take room for as long.
 _LONGEST_DEDUP_S = 2_592_000.0
 
-#: Options whose work is not there yet; to accept them would be a lie.
-_NOT_YET = ("batch", "coalesce", "rate")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -51,6 +48,11 @@ class Options:
     dedup_s: float | None = None
     cpu: bool = False
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether a call may be about more than the first event that waits, or has to wait for a budget."""
+        return bool(self.batch or self.coalesce or self.rate)
+
     @classmethod
     def checked(cls, given: Mapping[str, object]) -> Self:
         """The options that were given. Raises `BadHandler`, which names all faults at once."""
@@ -66,18 +68,11 @@ class Options:
 
 def _faults(options: Options) -> Iterator[str]:
     """What can't be, and what can't be together."""
-    yield from _not_there_yet(options)
     yield from _basic_faults(options)
     yield from _batch_faults(options)
     yield from _coalesce_faults(options)
     yield from _rate_faults(options)
     yield from _dedup_faults(options)
-
-
-def _not_there_yet(options: Options) -> Iterator[str]:
-    for name in _NOT_YET:
-        if getattr(options, name):
-            yield f"{name}: this version can't do it yet"
 
 
 def _basic_faults(options: Options) -> Iterator[str]:
@@ -128,6 +123,6 @@ def _dedup_faults(options: Options) -> Iterator[str]:
     if options.dedup_s is not None and dedup is None:
         yield "dedup_s is for dedup: say dedup=… too"
     if options.dedup_s is not None and not 0 < options.dedup_s <= _LONGEST_DEDUP_S:
-        yield f"dedup_s={options.dedup_s}: it is remembered for more than 0 and at most {_LONGEST_DEDUP_S:g} seconds"
+        yield f"dedup_s={options.dedup_s}: it is remembered for more than 0 and at most {_LONGEST_DEDUP_S:.0f} seconds"
     if dedup is not None and options.batch is not None:
         yield "dedup looks at one event at a time, and a batch has several: choose one of both"

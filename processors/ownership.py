@@ -1,6 +1,7 @@
 """Which partitions are ours, and what happens when one comes or goes."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -43,9 +44,10 @@ class Ownership:
         *,
         grace_s: float,
         parking: MakeParking = lambda partition, place: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._commits, self._held, self._metrics, self._grace_s = commits, held, metrics, grace_s
-        self._parking = parking
+        self._parking, self._clock = parking, clock
         self._partitions: dict[int, Partition] = {}
         self._is_leaving = False
 
@@ -62,7 +64,7 @@ class Ownership:
         self.lost(partition)
         self._metrics.rebalances.labels("assigned").inc()
         note = _inherited(partition, committed)
-        ours = self._partitions[partition] = Partition(partition, committed.offset, note)
+        ours = self._partitions[partition] = Partition(partition, committed.offset, note, self._clock())
         ours.parking = self._parking(ours, note.place)
         if ours.parking is not None:
             ours.parking.open(lambda: self._confirm(ours))

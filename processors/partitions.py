@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from forebay.queues.contract import Commit, StoredRecord
 
+from .buckets import Buckets
 from .lanes import Lane
 from .notes import Note, Place, encode_note
 from .offsets import Watermark
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
 class Partition:
     """One assignment of a partition. A later one is another object, which nothing left over from this one can touch."""
 
-    def __init__(self, number: int, committed: int, inherited: Note) -> None:
+    def __init__(self, number: int, committed: int, inherited: Note, began: float = 0.0) -> None:
         self.number = number
         self.lanes: dict[str, Lane] = {}
         self.watermark = Watermark(committed, inherited.runs)
+        self.buckets = Buckets(began)
+        #: Offset of a record of the topic that waits → those that are finished with it, and no longer kept.
+        self._folded: dict[int, list[int]] = {}
         #: None where the queue can't park.
         self.parking: Parking | None = None
         #: New records are begun only while it is open.
@@ -45,7 +49,27 @@ class Partition:
     def finish_offset(self, offset: int) -> None:
         """Note that the topic's record at the offset needs no handling any more: it is finished, or parked."""
         self.watermark.finish(offset)
+        if self._folded:
+            for one in self._folded.pop(offset, ()):
+                self.watermark.finish(one)
         self.has_news = True
+
+    def fold(self, record: StoredRecord, into: StoredRecord) -> bool:
+        """Let a record be finished with another of its lane, and not be kept until then. False when it can't be."""
+        if isinstance(record, Restored):
+            return self.parking is not None and self.parking.fold(record, into)
+        if isinstance(into, Restored):
+            return False
+        folded = self._folded.pop(record.offset, [])
+        self._folded.setdefault(into.offset, []).extend((*folded, record.offset))
+        return True
+
+    def folded_into(self, record: StoredRecord) -> int:
+        """How many are finished with it."""
+        portal = self.parking.portals.get(record.key) if self.parking is not None else None
+        restored = portal.folded.get(record.offset, ()) if portal is not None else ()
+        own = () if isinstance(record, Restored) else self._folded.get(record.offset, ())
+        return len(own) + len(restored)
 
     def enter(self, task: asyncio.Task[None]) -> None:
         """The task begins to handle records of it."""

@@ -43,6 +43,12 @@ def tell_outcome(outcome: Outcome, handler: Handler, event: PortalEvent, attempt
             pass
 
 
+def tell_narrowed(handler: Handler, first: PortalEvent, events: int, limit: int) -> None:
+    """Say that it is being looked for which event of a batch fails."""
+    about = {"handler": handler.name, "portal": first.portal, "first": first.id}
+    _log.warning("a batch was not handled; fewer at once", events=events, next=limit, **about)
+
+
 def tell_parked(lane: Lane, trouble: Trouble) -> None:
     """Say that a portal waits in the parked stream from now on, or still does."""
     _log.warning(

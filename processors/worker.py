@@ -20,6 +20,7 @@ from forebay.schemas.codec import new_codec
 
 from .calls import Calls
 from .commits import Commits
+from .consequences import Consequences
 from .cpu.cores import cores
 from .cpu.pool import Pool, Processes
 from .dead_letters import DeadLetters
@@ -41,6 +42,7 @@ from .presence import Presence, since_boot
 from .retry import Draw
 from .settings import WorkerSettings
 from .slots import Slots
+from .together import Together
 
 _log = structlog.get_logger(__name__)
 
@@ -86,7 +88,7 @@ class Worker:
         )
         commits = Commits(self._consumer, queue.promises.note_bytes, self.health)
         self.ownership = Ownership(
-            commits, self._held, self.metrics, grace_s=settings.drain_s, parking=self._attendant.parking
+            commits, self._held, self.metrics, grace_s=settings.drain_s, parking=self._attendant.parking, clock=clock
         )
         self._presence = Presence(settings.session_s, self.ownership.confirm, clock=present)
         in_processes = [handler for handler in handlers if handler.options.cpu]
@@ -110,19 +112,10 @@ class Worker:
         if marks is None and any(handler.options.dedup is not None for handler in handlers):
             self._marks = open_marks(settings)
         once = Once(self._marks, settings.topic, settings.group, self.health) if self._marks else None
-        handling = Handling(
-            settings,
-            handlers,
-            codec,
-            self._learning,
-            self._calls,
-            DeadLetters(self._producer, settings.topic, self.health),
-            self._held,
-            self._tally,
-            once=once,
-            now=now,
-            draw=draw,
-        )
+        dead_letters = DeadLetters(self._producer, settings.topic, self.health)
+        then = Consequences(settings, dead_letters, self._held, self._tally, now=now, draw=draw)
+        together = Together(self._calls, then, self._held, self._tally, once=once, clock=clock)
+        handling = Handling(handlers, codec, self._learning, self._calls, then, together, self._tally, once=once)
         self._slots = Slots(lanes, handling.process, self._presence, clock=present)
         self._intake = Intake(
             settings, queue, self._consumer, self.ownership, lanes, self._held, self.health, clock=clock

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from forebay.schemas.errors import ForebayError
 from forebay.schemas.quick_value import quick_value
@@ -160,6 +160,16 @@ class PortalEvent:
         """What `auth` holds and is not secret: domain, member_id, user_id, scope, expires…"""
         found = self._tree("auth").get("auth", {})
         return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def folded(self) -> int:
+        """How many earlier events about the same are finished with this one, which stands for them (`coalesce`)."""
+        return 0
+
+    def standing_for(self, folded: int) -> Self:
+        """This event, with so many folded into it."""
+        self.__dict__["folded"] = folded
+        return self
 
     def secrets(self, keys: Mapping[str, str | bytes]) -> dict[str, str]:
         """Path → value of what was sealed (`auth[access_token]`, …); empty where nothing was.

@@ -30,6 +30,9 @@ _NOTE_BYTES = 64
 #: While memory is full, lanes with so much smaller a part of it are relieved too.
 _WHEN_FULL = 10
 
+#: Who must wait for its budget for longer does so in the parked stream, and holds back no commit.
+_LONGEST_WAIT_S = 5.0
+
 #: Records of parked portals have a memory of their own, so much smaller than that of all others.
 _ROOM_SHARE = 4
 
@@ -96,11 +99,15 @@ class Attendant:
     def _relieve(self, partition: Partition, parking: Parking) -> None:
         limit = self._limit // _WHEN_FULL if self._held.is_full else self._limit
         for lane in list(partition.lanes.values()):
+            if lane.outlook is not None and lane.outlook.folding is not None:
+                lane.outlook.folding.look()
             if self._is_crowded(lane, limit) and parking.can_park(lane.portal):
-                parking.park(lane, _trouble(lane), lane.records[0] if lane.is_at_work else None)
+                parking.park(lane, _trouble(lane), lane.in_hand)
 
     def _is_crowded(self, lane: Lane, limit: int) -> bool:
         """Whether it has too many records, and got through none of those that it had at the last look."""
+        if lane.outlook is not None and lane.outlook.per_s is not None:
+            limit = min(limit, int(lane.outlook.per_s * _LONGEST_WAIT_S))
         if len(lane.records) <= limit:
             lane.milestone = None
             return False

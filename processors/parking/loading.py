@@ -19,6 +19,15 @@ _log = structlog.get_logger(__name__)
 _MOST_RECORDS = 256
 _FEW_RECORDS = 64
 
+#: Nobody knows at first how fast a portal gets through its records, and many may come at once.
+_FIRST_RECORDS = 16
+
+#: What waits for its budget in memory keeps others from their room: no more than what is due in this time.
+_LOADED_S = 5.0
+
+#: Where the last event about an object stands for the others, all that wait are looked at as long as no more are kept.
+_FOLDED_RECORDS = 1000
+
 #: Between two looks for what isn't there, or at a queue that doesn't answer.
 _AGAIN_S = 1.0
 
@@ -49,11 +58,25 @@ class Loading:
     def want(self, portal: ParkedPortal, lane: Lane | None) -> None:
         """It may be loaded, when its lane is nearly empty."""
         waiting = len(lane.records) if lane is not None else 0
-        if waiting <= _FEW_RECORDS:
+        few, most = self._appetite(portal, lane)
+        if waiting <= few:
             # Whether the trouble is over one record shows as well as many.
             is_a_probe = portal.state.attempts > 0
-            self._wanted[portal.portal] = 1 - waiting if is_a_probe else _MOST_RECORDS - waiting
+            self._wanted[portal.portal] = 1 - waiting if is_a_probe else most - waiting
             self._news.set()
+
+    def _appetite(self, portal: ParkedPortal, lane: Lane | None) -> tuple[int, int]:
+        """At how many records in memory it is loaded again, and how many it has then."""
+        outlook = lane.outlook if lane is not None else None
+        if portal.is_new:
+            portal.is_new = False
+            return 0, _FIRST_RECORDS
+        if outlook is not None and outlook.folding is not None and self._room.is_roomy:
+            return _FOLDED_RECORDS, _FOLDED_RECORDS + _MOST_RECORDS
+        if outlook is not None and outlook.per_s is not None:
+            most = max(2, min(int(outlook.per_s * _LOADED_S), _MOST_RECORDS))
+            return most // 4, most
+        return _FEW_RECORDS, _MOST_RECORDS
 
     def close(self) -> None:
         """Load nothing any more."""

@@ -4,7 +4,7 @@ A partition's new owner first claims its part of the parked stream, then reads w
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -136,7 +136,7 @@ class Parking:
         yield from self._early or ()
         for portal in self.portals.values():
             portal.close()
-            yield from (record for record in portal.to_spill if record is not portal.in_hand)
+            yield from (record for record in portal.to_spill if not portal.has_in_hand(record))
 
     # What comes, and what gets done
 
@@ -170,7 +170,7 @@ class Parking:
             self._held.remove(record)
         elif isinstance(record, Restored):
             self._room.remove(record)
-        elif portal.done_early != record.offset:
+        elif not portal.is_to_be_spilled(record):
             self._held.remove(record)
         self._look_after(portal)
         return True
@@ -179,8 +179,8 @@ class Parking:
         """Whether the portal's records may wait in the parked stream: they must stand in the partition of their key."""
         return self._early is None and partition_of(portal, self._partitions) == self._partition.number
 
-    def park(self, lane: Lane, trouble: Trouble, in_hand: StoredRecord | None = None) -> None:
-        """Let the lane's portal wait. The lane has no records then, but the one that a handler has in hand."""
+    def park(self, lane: Lane, trouble: Trouble, in_hand: Sequence[StoredRecord] = ()) -> None:
+        """Let the lane's portal wait. The lane has no records then, but those that a handler has in hand."""
         portal = self.parked(lane.portal, trouble.reason)
         self._empty(lane, portal, in_hand)
         state = portal.state
@@ -201,21 +201,21 @@ class Parking:
         portal.is_dirty = True
         return portal
 
-    def _empty(self, lane: Lane | None, portal: ParkedPortal, in_hand: StoredRecord | None) -> None:
+    def _empty(self, lane: Lane | None, portal: ParkedPortal, in_hand: Sequence[StoredRecord]) -> None:
         """Take from the lane what waits there, but for what a handler has in hand; it is loaded when it is due."""
-        had, portal.in_hand = portal.in_hand, None if isinstance(in_hand, Restored) else in_hand
+        had, portal.in_hand = portal.in_hand, list(in_hand)
         records = list(lane.records) if lane is not None else []
         fresh = [one for one in records if not isinstance(one, Restored) and one.offset > portal.handed_over]
         for record in records:
-            if record is in_hand:
+            if portal.has_in_hand(record):
                 continue
             if isinstance(record, Restored):
                 self._room.remove(record)
-            elif record is had and not portal.is_to_be_spilled(record):
+            elif any(one is record for one in had) and not portal.is_to_be_spilled(record):
                 self._held.remove(record)
         if lane is not None:
             lane.keep_only(in_hand)
-        portal.load_from(in_hand)
+        portal.load_again()
         self._hand_over(portal, fresh)
 
     def clear(self, portal: ParkedPortal) -> None:
@@ -223,7 +223,17 @@ class Parking:
         lane = self._partition.lanes.get(portal.portal)
         if lane is not None and lane.records and not lane.is_at_work:
             portal.state.attempts = lane.attempts
-        self._empty(lane, portal, lane.records[0] if lane is not None and lane.records and lane.is_at_work else None)
+        self._empty(lane, portal, lane.in_hand if lane is not None else ())
+
+    def fold(self, record: Restored, into: StoredRecord) -> bool:
+        """Let a record that was loaded be finished with another in its lane, and not be kept until then."""
+        portal = self.portals.get(record.key)
+        if portal is None or record.replay is not None or (isinstance(into, Restored) and into.replay is not None):
+            return False
+        folded = portal.folded.pop(record.offset, [])
+        portal.folded.setdefault(into.offset, []).extend((*folded, record.offset))
+        self._room.remove(record)
+        return True
 
     def _hand_over(self, portal: ParkedPortal, records: list[StoredRecord]) -> None:
         if records:

@@ -14,6 +14,10 @@ from .state import FIRST, PortalState, Replaying
 
 _log = structlog.get_logger(__name__)
 
+#: So many records that are done before their turn are told; after a crash those beyond come again. It is written with
+#: every state, and must not make that long.
+_TOLD_DONE = 500
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spill:
@@ -27,21 +31,24 @@ class Spill:
 class ParkedPortal:
     """Records come in at one end, to be spilled, and at the other are loaded again, a few at a time.
 
-    A record that a handler had in hand when its portal was parked is spilled with the others, and still handled once.
+    What a handler had in hand when its portal was parked is spilled with the others, and still handled once. Records
+    finish in any order: the state tells up to where all are finished, and which of those behind it are.
     """
 
     __slots__ = (
         "anchor",
         "behind",
-        "done_early",
+        "done",
+        "folded",
         "handed_over",
         "in_hand",
         "is_broken",
         "is_dirty",
+        "is_new",
         "is_through",
+        "known",
         "load",
         "load_after",
-        "loaded",
         "looks",
         "order",
         "portal",
@@ -63,10 +70,12 @@ class ParkedPortal:
         self.to_spill: deque[StoredRecord] = deque()
         #: The offset of the last record that was spilled or is to be.
         self.handed_over = state.last
-        #: The record of the topic that a handler has, and that was handed over meanwhile.
-        self.in_hand: StoredRecord | None = None
-        #: The offset of one that was finished before it was spilled.
-        self.done_early = FIRST
+        #: The records that a handler has, when what it has was handed over meanwhile. Nothing is loaded until then.
+        self.in_hand: list[StoredRecord] = []
+        #: Offsets of records that are finished although one before them is not, or they are not spilled yet.
+        self.done: set[int] = set(state.done)
+        #: Offset of a record in its lane → those of spilled ones that are finished with it.
+        self.folded: dict[int, list[int]] = {}
         #: The offsets of those that came behind what waited and are done. They count as finished when that is known to
         #: be done, too: after a crash it would come again, and behind them.
         self.behind: list[int] = []
@@ -76,8 +85,10 @@ class ParkedPortal:
         self.timer: asyncio.TimerHandle | None = None
         self.writer: asyncio.Task[None] | None = None
         self.load, self.load_after = state.next, state.after
-        #: So many spilled records are in its lane.
-        self.loaded = 0
+        #: Position and offset of the first spilled records, as far as they were read.
+        self.known: deque[tuple[int, int]] = deque()
+        #: Nothing of it was loaded yet, and nobody knows how fast it will go.
+        self.is_new = True
         #: So often there was nothing where its next record should stand.
         self.looks = 0
         #: Some of them are gone: what is left counts, though it stands behind nothing.
@@ -98,7 +109,7 @@ class ParkedPortal:
     def wants(self) -> bool:
         """Whether records are to be loaded for it now."""
         state = self.state
-        if state.is_held or state.due_ms is not None or self.in_hand is not None:
+        if state.is_held or state.due_ms is not None or self.in_hand:
             return False
         return self._replay is not None or not (self.replays or self.is_loaded)
 
@@ -106,7 +117,7 @@ class ParkedPortal:
     def has_all_in_lane(self) -> bool:
         """Whether nothing of it waits but what its lane has."""
         waits = self.state.is_held or self.state.due_ms is not None or self.replays or self.to_spill
-        return not waits and self.is_loaded and self.in_hand is None
+        return not waits and self.is_loaded and not self.in_hand
 
     @property
     def is_loaded(self) -> bool:
@@ -132,12 +143,18 @@ class ParkedPortal:
         self.load = record.offset + 1
         if not isinstance(entry, entries.Spilled) or not self._comes_next(entry):
             return None
-        self.load_after = entry.offset
-        self.loaded += 1
+        self._knows(record.offset, entry.offset)
         if self.is_broken and self.is_loaded:
             self._forget_lost()
+        if entry.offset in self.done:
+            self._advance()
+            return None
         discarded = self.state.discarded if entry.offset <= self.state.discard_to else ""
         return from_parked(record, entry.offset, topic, discarded)
+
+    def _knows(self, position: int, offset: int) -> None:
+        self.known.append((position, offset))
+        self.load, self.load_after = position + 1, offset
 
     def _comes_next(self, entry: entries.Spilled) -> bool:
         return entry.after == self.load_after or (self.is_broken and entry.offset > self.load_after)
@@ -176,8 +193,8 @@ class ParkedPortal:
             self.is_broken, self.load = True, self.state.next
 
     def _forget_lost(self) -> None:
-        self._tell_lost("the parked stream", self.state.records - self.loaded)
-        self.state.records, self.state.last = self.loaded, self.load_after
+        self._tell_lost("the parked stream", self.state.records - len(self.known))
+        self.state.records, self.state.last = len(self.known), self.load_after
         self.is_dirty = True
 
     def _tell_lost(self, stream: str, records: int) -> None:
@@ -193,45 +210,48 @@ class ParkedPortal:
             after = record.offset
         return found
 
-    def spilled(self, spill: "Spill", position: int) -> bool:
-        """The first of those to be spilled is kept there. Whether it is still to be handled."""
+    def spilled(self, spill: "Spill", position: int) -> None:
+        """The first of those to be spilled is kept there."""
         state, record = self.state, spill.record
         if spill.after == FIRST:
             state.next, state.after, state.records = position, FIRST, 0
-            self.load_from(None)
+            self.load_again()
         if self.anchor is None:
             self.anchor = position
+        is_known = len(self.known) == state.records and (record.offset in self.done or self.has_in_hand(record))
         state.last = record.offset
         state.records += 1
         self.to_spill.popleft()
-        if record.offset == self.done_early:
-            self._advance(position, record.offset)
-            return False
-        return True
+        if is_known:
+            self._knows(position, record.offset)
+            self._advance()
+
+    def has_in_hand(self, record: StoredRecord) -> bool:
+        """Whether a handler has it."""
+        return any(one is record for one in self.in_hand)
 
     def is_to_be_spilled(self, record: StoredRecord) -> bool:
-        """Whether it is the first of those that are still to be spilled."""
-        return bool(self.to_spill) and self.to_spill[0] is record
+        """Whether a record that was handed over is not spilled yet."""
+        return bool(self.to_spill) and record.offset >= self.to_spill[0].offset
 
     def finish(self, record: StoredRecord) -> bool:
         """A record is finished. Whether it is one of those that wait, and not one behind them."""
+        self.done.update(self.folded.pop(record.offset, ()))
         if isinstance(record, Restored):
             self._finish_restored(record)
-            return True
-        if record is not self.in_hand:
+        elif record.offset > self.handed_over:
+            self._advance()
             return False
-        self.in_hand = None
-        if self.is_to_be_spilled(record):
-            self.done_early = record.offset
         else:
-            self._advance(self.state.next, record.offset)
+            self.done.add(record.offset)
+        self.in_hand = [one for one in self.in_hand if one is not record]
+        self._advance()
         return True
 
     def _finish_restored(self, record: Restored) -> None:
         self.is_dirty = True
         if record.replay is None:
-            self.loaded -= 1
-            self.state.advance(record.position, record.offset)
+            self.done.add(record.offset)
             return
         record.replay.done += 1
         self.state.start_anew()
@@ -244,22 +264,30 @@ class ParkedPortal:
         self.state.replays = [Replaying(order=one.order, done=one.done) for one in self.replays]
         self.is_dirty = True
 
-    def _advance(self, position: int, offset: int) -> None:
-        self.is_dirty = True
-        self.state.advance(position, offset)
-        self.load_from(None)
+    def _advance(self) -> None:
+        """Let the state begin where the first record stands that is not finished."""
+        while self.known and self.known[0][1] in self.done:
+            position, offset = self.known.popleft()
+            self.done.discard(offset)
+            self.state.advance(position, offset)
+            self.is_dirty = True
 
-    def load_from(self, head: StoredRecord | None) -> None:
-        """Load again what waits, but for the record that a handler has."""
+    def load_again(self) -> None:
+        """Load again from the first record that is not finished. What a handler has is known to be done before."""
         self.is_through = False
-        if isinstance(head, Restored) and head.replay is None:
-            self.load, self.load_after, self.loaded = head.position + 1, head.offset, 1
-        else:
-            self.load, self.load_after, self.loaded = self.state.next, self.state.after, 0
+        self.known.clear()
+        self.folded = {one.offset: self.folded[one.offset] for one in self.in_hand if one.offset in self.folded}
+        self.load, self.load_after = self.state.next, self.state.after
         for replay in self.replays:
-            replay.loaded = replay.done
-        if isinstance(head, Restored) and head.replay is not None:
-            head.replay.loaded += 1
+            replay.loaded = replay.done + sum(
+                isinstance(one, Restored) and one.replay is replay for one in self.in_hand
+            )
+
+    def told(self) -> PortalState:
+        """The state as it is to be told."""
+        # The lowest: who reads it goes on from there, and none comes again behind a newer one that doesn't.
+        self.state.done = sorted(self.done)[:_TOLD_DONE]
+        return self.state
 
     def close(self) -> None:
         """It is another's now."""
@@ -272,5 +300,6 @@ class ParkedPortal:
         """Wait anew: what waited before is done."""
         self.is_broken = False
         self.state = replace(PortalState(), reason=reason, since_ms=since_ms, orders=self.state.orders)
-        self.is_through = False
-        self.load_from(None)
+        self.is_new = True
+        self.done.clear()
+        self.load_again()

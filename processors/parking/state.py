@@ -66,6 +66,8 @@ class PortalState:
     discard_orders: int = 0
     discarded: str = ""
     replays: list[Replaying] = field(default_factory=list)
+    #: Offsets of spilled records behind the first that are finished before their turn, or the lowest of those.
+    done: list[int] = field(default_factory=list)
     #: Orders before this offset of the audit stream are in here.
     orders: int = 0
 

@@ -77,7 +77,7 @@ class Writing:
 
     async def _tell(self, portal: ParkedPortal) -> None:
         portal.is_dirty, told = False, portal.state.orders
-        record = entries.statement(portal.portal, portal.state, self._whose, self._stream.now_ms())
+        record = entries.statement(portal.portal, portal.told(), self._whose, self._stream.now_ms())
         try:
             position = await self._stream.write(record)
         except BaseException:
@@ -105,13 +105,13 @@ class Writing:
 
     def _spilled(self, portal: ParkedPortal, spill: Spill, position: int) -> None:
         self._kept(position)
-        is_waiting = portal.spilled(spill, position)
+        portal.spilled(spill, position)
         if self._partition.is_gone:
             return
         if spill.after == FIRST:
             self._finish_behind(portal)
         self._partition.finish_offset(spill.record.offset)
-        if not is_waiting or spill.record is not portal.in_hand:
+        if not portal.has_in_hand(spill.record):
             self._held.remove(spill.record)
 
     def _finish_behind(self, portal: ParkedPortal) -> None:

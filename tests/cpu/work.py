@@ -63,6 +63,12 @@ def do(event: PortalEvent) -> None:
     ACTS[told(event, "DO")](event)
 
 
+def do_all(events: list[PortalEvent]) -> None:
+    """The same for a batch."""
+    for event in events:
+        do(event)
+
+
 def number(event: PortalEvent) -> None:
     """Notes the number of the event."""
     with open(told(event, "FILE"), "a") as file:

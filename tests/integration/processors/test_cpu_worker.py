@@ -13,6 +13,7 @@ from forebay.processors.errors import BadHandler
 from forebay.processors.testing import event
 from forebay.schemas import names
 from forebay.schemas.codec import codec
+from forebay.schemas.portal import partition_of
 from tests.cpu import work
 
 
@@ -106,3 +107,23 @@ def test_what_can_t_run_in_a_process_is_refused_when_it_is_registered() -> None:
         Handlers().on("*", cpu=True)(waits)
     with pytest.raises(BadHandler, match="stands inside another function"):
         Handlers().on("*", cpu=True)(inside)
+
+
+async def test_a_batch_in_a_process_is_narrowed_down_to_the_event_that_ends_it(
+    station: Any, handlers: Handlers, eventually: Any, tmp_path: Path
+) -> None:
+    handlers.on("*", cpu=True, batch=10)(work.do_all)
+    for number in range(20):
+        await order(station, "p", "die" if number == 7 else "note", tmp_path / f"{number}")
+    station.start(cpu_processes=1, retry_first_s=0.001, retry_longest_s=0.001)
+
+    await eventually(lambda: station.committed() == 20)
+
+    (letter,) = station.dead()
+    assert dict(letter.headers)[names.DEAD_ERROR_CLASS] == b"forebay.processors.errors.ProcessDied"
+    assert all(notes(tmp_path / f"{number}") for number in range(20))
+    assert letter.value == station.queue.logs["bitrix24.events"][letter_partition("p")][7].value
+
+
+def letter_partition(portal: str) -> int:
+    return partition_of(portal, 4)

@@ -243,3 +243,25 @@ def handler_with(dedup: Any, name: str) -> Any:
     handlers = Handlers()
     handlers.on("*", dedup=dedup)(handle)
     return next(iter(handlers))
+
+
+async def test_dedup_goes_together_with_a_limit_and_with_coalescing(
+    station: Any, handlers: Handlers, eventually: Any
+) -> None:
+    handled: list[tuple[str, str]] = []
+
+    @handlers.on("ONCRMDEALADD", dedup="id", rate="1000/s", coalesce="entity")
+    async def handle(event: PortalEvent) -> None:
+        handled.append((event.portal, event.id))
+
+    for portal in ("p", "q"):
+        for id in ("one", "one", "two", "two"):
+            await send(station, portal, id, order=1 if id == "one" else 2)
+    worker = station.start()
+    await eventually(lambda: station.committed() == 8)
+    await send(station, "p", "two", order=2)
+    await eventually(lambda: station.committed() == 9)
+
+    assert sorted(handled) == [("p", "one"), ("p", "two"), ("q", "one"), ("q", "two")]
+    handler = next(iter(handlers)).name
+    assert worker.metrics.events_handled.labels(handler, "duplicate")._value.get() >= 1

@@ -1,0 +1,137 @@
+"""What follows a try: it is decided, and then done. One place for every way in which handlers are called."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import TypeAlias, assert_never
+
+from forebay.queues.contract import StoredRecord
+
+from .dead_letters import Burial, Circumstances, DeadLetters, dead_letter, error_class, error_text
+from .handlers import Handler
+from .held import Held
+from .lanes import Lane
+from .metrics import Tally
+from .outcome import Outcome
+from .parking.state import Reason, Trouble
+from .reports import tell_dead, tell_parked
+from .retry import Draw, Finish, GiveUp, Park, RetryLimits, Try, WaitThenAgain, backoff_s, decide
+from .settings import WorkerSettings
+
+#: For a try whose record is no longer the lane's: nobody waits for so long.
+DROPPED = 0.0
+
+#: What comes next, with the letter when that is a dead one.
+Following: TypeAlias = Finish | WaitThenAgain | Park | Burial
+
+#: Records that are finished together; the last of them is the event.
+Records: TypeAlias = tuple[StoredRecord, ...]
+
+
+class Consequences:
+    """Of one worker. Where several records are finished together, the last of them is the event that was tried."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        dead_letters: DeadLetters,
+        held: Held,
+        tally: Tally,
+        *,
+        now: Callable[[], float],
+        draw: Draw,
+    ) -> None:
+        self._settings, self._dead_letters, self._held, self._tally = settings, dead_letters, held, tally
+        self._now, self._draw = now, draw
+        self._limits = RetryLimits(**settings.model_dump(include={one.name for one in fields(RetryLimits)}))
+
+    def backoff_s(self, failures: int) -> float:
+        """How long to wait after so many failures."""
+        return backoff_s(failures, self._limits, self._draw)
+
+    def decide(self, outcome: Outcome, handler: Handler | None, lane: Lane, records: Records) -> Following:
+        """What follows a try at the lane's first event, with which these records would be finished."""
+        parking = lane.partition.parking
+        this = Try(
+            attempts=lane.attempts,
+            tries=(handler and handler.options.tries) or self._settings.tries,
+            waited_s=lane.waited_s,
+            can_park=parking is not None and parking.can_park(lane.portal),
+            give_up=(handler and handler.options.give_up) or self._settings.give_up,
+        )
+        following = decide(outcome, self._limits, this, draw=self._draw)
+        return self._burial(following, lane, records, handler) if isinstance(following, GiveUp) else following
+
+    async def act(self, following: Following, lane: Lane, records: Records) -> float | None:
+        """Do it. None when they are finished, else the seconds to wait."""
+        match following:
+            case Finish():
+                self.finish_all(lane, records)
+                return None
+            case WaitThenAgain(delay_s=delay_s):
+                lane.waited_s += 0 if following.asked else delay_s
+                return delay_s
+            case Park():
+                self._park(lane, following)
+                return DROPPED
+            case Burial():
+                lane.burial = following
+                return await self.bury(lane, following)
+        assert_never(following)
+
+    def _park(self, lane: Lane, following: Park) -> None:
+        assert lane.partition.parking is not None, "nothing else decides so"  # noqa: S101 - for mypy
+        trouble = Trouble(
+            reason=Reason.HELD if following.delay_s is None else Reason.FAILING,
+            attempts=lane.attempts,
+            delay_s=following.delay_s,
+            error=error_text(following.error),
+            error_class=error_class(following.error),
+        )
+        tell_parked(lane, trouble)
+        lane.partition.parking.park(lane, trouble)
+
+    def _burial(self, why: GiveUp, lane: Lane, records: Records, handler: Handler | None) -> Burial:
+        died = Circumstances(
+            group=self._settings.group,
+            handler=handler.name if handler else "",
+            attempts=lane.attempts,
+            error=why.error,
+            at_ms=int(self._now() * 1000),
+        )
+        return Burial(reason=why.reason, letter=dead_letter(records[-1], died), records=records)
+
+    async def bury(self, lane: Lane, burial: Burial) -> float | None:
+        """Write the dead letter; until that works, its records are not finished and their portal waits."""
+        if lane.outlook is not None:
+            lane.outlook.in_hand = burial.records
+        if not await self._dead_letters.put(burial):
+            return self.backoff_s(burial.failures)
+        self._tally.died(burial.reason)
+        tell_dead(burial.records[-1], burial)
+        self.finish_all(lane, burial.records)
+        return None
+
+    def finish(self, lane: Lane, record: StoredRecord) -> None:
+        """The lane's first record is finished."""
+        if lane.partition.is_gone:
+            return
+        lane.records.popleft()
+        lane.start_anew()
+        self._finished(lane, record)
+
+    def finish_all(self, lane: Lane, records: Records) -> None:
+        """Records of the lane are finished together, the first of it among them."""
+        if lane.partition.is_gone:
+            return
+        if lane.outlook is not None:
+            lane.outlook.leave(lane, records)
+        else:
+            lane.records.popleft()
+        lane.start_anew()
+        for record in records:
+            self._finished(lane, record)
+
+    def _finished(self, lane: Lane, record: StoredRecord) -> None:
+        if lane.partition.finish(record):
+            self._held.remove(record)
+        self._tally.finished(self._now() - record.timestamp_ms / 1000)

@@ -1,0 +1,130 @@
+"""Of a lane's records about the same object, which the last of them stands for.
+
+The first of them keeps its place, and the newest is handled there; so an object that changes all the time has its turn
+as often as any other. Those in between are let go of at once, and are finished with the newest, never before.
+"""
+
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import TYPE_CHECKING, TypeAlias
+
+import structlog
+
+from forebay.queues.contract import StoredRecord
+from forebay.schemas.event import PortalEvent
+
+from .entities import Role, subject
+from .handlers import Handler
+from .held import Held
+from .outcome import Unread
+from .parking.restored import Restored
+
+if TYPE_CHECKING:
+    from .lanes import Lane
+
+_log = structlog.get_logger(__name__)
+
+#: What a record is, and who handles it.
+Read: TypeAlias = Callable[[StoredRecord], tuple[PortalEvent | Unread, Handler | None]]
+
+#: Records that left the lane are forgotten when they are so many more than those in it.
+_FORGET_FROM = 64
+
+
+@dataclass(slots=True, kw_only=True)
+class Chain:
+    """Records of one lane about the same: the first keeps the place, the last is the one to be handled."""
+
+    handler: Handler
+    role: Role
+    key: Hashable
+    records: list[StoredRecord] = field(default_factory=list)
+
+    def takes(self, handler: Handler, role: Role) -> bool:
+        """Whether the next about the same can stand for them."""
+        return self.handler.is_as(handler) and self.role.may_fold_into(role)
+
+
+class Folding:
+    """Of one lane."""
+
+    def __init__(self, lane: "Lane", read: Read, held: Held) -> None:
+        self._lane, self._read, self._held = lane, read, held
+        #: What was looked at, by identity: to compare records costs more, and the same may be there twice.
+        self._seen: dict[int, tuple[StoredRecord, Chain | None]] = {}
+        #: What it is about → the chain that may still grow.
+        self._open: dict[Hashable, Chain] = {}
+
+    def look(self) -> None:
+        """Look at what came since the last time, and let go of what another stands for."""
+        lane = self._lane
+        fresh = list(takewhile(lambda record: id(record) not in self._seen, reversed(lane.records)))
+        dropped: set[int] = set()
+        for record in reversed(fresh):
+            self._take(record, dropped)
+        if dropped:
+            lane.records = deque(record for record in lane.records if id(record) not in dropped)
+        if len(self._seen) > 2 * len(lane.records) + _FORGET_FROM:
+            self._seen = {id(record): self._seen[id(record)] for record in lane.records}
+
+    def group(self, record: StoredRecord) -> tuple[StoredRecord, ...]:
+        """The records that are finished with this one; the last of them is the event to be handled."""
+        _, chain = self._seen.get(id(record), (record, None))
+        return tuple(chain.records) if chain is not None else (record,)
+
+    def begin(self, record: StoredRecord) -> None:
+        """Its group is being handled: what comes now waits for another turn."""
+        _, chain = self._seen.get(id(record), (record, None))
+        if chain is not None and self._open.get(chain.key) is chain:
+            del self._open[chain.key]
+
+    def forget(self, records: Sequence[StoredRecord]) -> None:
+        """They are finished."""
+        for record in records:
+            self._seen.pop(id(record), None)
+
+    def _take(self, record: StoredRecord, dropped: set[int]) -> None:
+        self._seen[id(record)] = record, None
+        event, handler = self._read(record)
+        if handler is None or not isinstance(event, PortalEvent):
+            return
+        about = self._about(event, handler, record)
+        if about is None:
+            return
+        key, role = about
+        chain = self._open.get(key)
+        if chain is None or not chain.takes(handler, role):
+            chain = self._open[key] = Chain(handler=handler, role=role, key=key)
+        chain.records.append(record)
+        chain.role = role
+        self._seen[id(record)] = record, chain
+        if len(chain.records) > 2:
+            self._let_go(chain, dropped)
+
+    def _let_go(self, chain: Chain, dropped: set[int]) -> None:
+        record, newest = chain.records[-2:]
+        if not self._lane.partition.fold(record, newest):
+            return
+        if not isinstance(record, Restored):
+            self._held.remove(record)
+        del chain.records[-2], self._seen[id(record)]
+        dropped.add(id(record))
+
+    def _about(self, event: PortalEvent, handler: Handler, record: StoredRecord) -> tuple[Hashable, Role] | None:
+        """What it is about, if it may fold. Where not, and it is about an object all the same, nothing passes it."""
+        coalesce = handler.options.coalesce
+        is_replayed = isinstance(record, Restored) and record.replay is not None
+        try:
+            entity = subject(event)
+            if coalesce == "entity" and not is_replayed:
+                return (entity.key, entity.role) if entity is not None else None
+            if entity is not None:
+                self._open.pop(entity.key, None)
+            key = coalesce(event) if callable(coalesce) and not is_replayed else None
+            return ((id(handler.options), key), Role.CHANGED) if key is not None else None
+        except Exception as error:
+            # An author's function, or a broken body, which the handler will come upon.
+            _log.warning("not coalesced", portal=event.portal, name=event.name, id=event.id, error=repr(error))
+            return None

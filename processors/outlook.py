@@ -1,0 +1,57 @@
+"""What is known of a lane's records beyond the first, where handlers look further than that."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from forebay.queues.contract import StoredRecord
+
+from .folding import Folding
+
+if TYPE_CHECKING:
+    from .lanes import Lane
+
+#: A batch of which nobody knows which event is to blame is given again with so much fewer at once.
+_NARROWER = 4
+
+
+class Outlook:
+    """Of one lane, for as long as that has records."""
+
+    __slots__ = ("failures", "folding", "has_waited", "in_hand", "limit", "per_s")
+
+    def __init__(self) -> None:
+        #: The records of the call that is under way.
+        self.in_hand: Sequence[StoredRecord] = ()
+        #: The batch was waited for; it goes as it is.
+        self.has_waited = False
+        #: While it is being found out which event sinks the batch: no more at once, and so many calls have failed.
+        self.limit: int | None = None
+        self.failures = 0
+        #: Its budget lets it get through so many events a second, if it has one.
+        self.per_s: float | None = None
+        #: None while no handler of it folds.
+        self.folding: Folding | None = None
+
+    def leave(self, lane: "Lane", records: Sequence[StoredRecord]) -> None:
+        """Records leave the lane: usually its first ones."""
+        leaving = {id(record) for record in records}
+        while lane.records and id(lane.records[0]) in leaving:
+            leaving.discard(id(lane.records.popleft()))
+        if leaving:
+            lane.records = deque(record for record in lane.records if id(record) not in leaving)
+        if self.folding is not None:
+            self.folding.forget(records)
+
+    def narrow(self, events: int) -> None:
+        """A call with so many events failed, and which is to blame is not known."""
+        self.limit = max(1, events // _NARROWER)
+        self.failures += 1
+
+    def widen(self, batch: int) -> None:
+        """A call went well."""
+        self.has_waited, self.failures = False, 0
+        if self.limit is not None:
+            self.limit = self.limit * _NARROWER
+            if self.limit >= batch:
+                self.limit = None
