@@ -43,7 +43,7 @@ class WorkerSettings(QueueSettings):
     )
     retry_longest_s: Annotated[float, Field(description="where doubling ends", ge=0)] = 10.0
     retry_total_s: Annotated[float, Field(description="an event waits no longer in memory, all together", ge=0)] = 30.0
-    retry_after_max_s: Annotated[float, Field(description="longest wait that Retry(after_s=…) gets", ge=0)] = 86_400.0
+    retry_after_max_s: Annotated[float, Field(description="longest wait that Retry(after_s=…) gets", ge=0)] = 604_800.0
     park_first_s: Annotated[float, Field(description="longest wait of a parked portal; then it doubles", gt=0)] = 15.0
     park_longest_s: Annotated[float, Field(description="where that doubling ends", gt=0)] = 900.0
     give_up: Annotated[

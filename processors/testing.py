@@ -23,8 +23,12 @@ from forebay.schemas.event import Body, PortalEvent, Subscription
 from forebay.schemas.secrecy import Secrecy, secrecy_of
 
 from .calls import Calls
+from .cpu.in_place import InPlace
 from .handlers import Handlers
 from .outcome import UNHANDLED, Outcome
+from .rehearsal import Dead, Rehearsal
+
+__all__ = ["Dead", "Rehearsal", "event", "event_of", "run", "run_now"]
 
 #: What `data` may be made of; numbers become text, as they are in a form.
 Tree = str | int | Mapping[str, "Tree"] | Sequence["Tree"]
@@ -67,12 +71,7 @@ def event(
 
 
 def event_of(
-    body: str | bytes,
-    *,
-    kind: str = "event",
-    name: str = "",
-    received_at: datetime | None = None,
-    id: str | None = None,
+    body: str | bytes, *, kind: str = "event", name: str = "", received_at: datetime | None = None
 ) -> PortalEvent:
     """The event of a body as a portal sent it, percent-encoded, without its secrets as a handler gets it.
 
@@ -95,21 +94,25 @@ def event_of(
     return codec().decode(codec().encode(made))
 
 
-async def run(handlers: Handlers, event: PortalEvent) -> Outcome:
-    """One try at the event, as the worker makes it: the handler that would get it, with its deadline."""
-    handler = handlers.find(event.kind, event.name)
+async def run(handlers: Handlers, event: PortalEvent, *, group: str | None = None) -> Outcome:
+    """One try at the event, as the worker makes it: the handler that would get it, with its deadline.
+
+    A handler with `batch` gets a batch of one; one with `cpu` runs in this process. What only shows over several events
+    (a limit, dedup, coalescing, another try) is for a `Rehearsal`.
+    """
+    handler = handlers.of(group).find(event.kind, event.name)
     if handler is None:
         return UNHANDLED
-    calls = Calls(threads=1, deadline_s=_DEADLINE_S, clock=time.monotonic)
+    calls = Calls(threads=1, deadline_s=_DEADLINE_S, processes=InPlace(), clock=time.monotonic)
     try:
-        return await calls.call(handler, event)
+        return await calls.call(handler, [event] if handler.options.batch else event)
     finally:
         calls.close()
 
 
-def run_now(handlers: Handlers, event: PortalEvent) -> Outcome:
+def run_now(handlers: Handlers, event: PortalEvent, *, group: str | None = None) -> Outcome:
     """The same, for tests that are not `async`."""
-    return asyncio.run(run(handlers, event))
+    return asyncio.run(run(handlers, event, group=group))
 
 
 def _pairs(

@@ -66,12 +66,14 @@ class Worker:
         metrics: WorkerMetrics | None = None,
         processes: Processes | None = None,
         marks: Marks | None = None,
+        looks_every_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
         present: Callable[[], float] = since_boot,
         now: Callable[[], float] = time.time,
         draw: Draw = random.uniform,
     ) -> None:
         self._settings = settings
+        self._measures_every_s = max(_LAG_EVERY_S, looks_every_s)
         handlers = handlers.of(None, settings.group)
         self.health = Health()
         self.metrics = metrics or build_metrics(CollectorRegistry(), settings.group)
@@ -84,7 +86,15 @@ class Worker:
         self._held = Held(settings.max_held_records, settings.max_held_bytes)
         lanes = Lanes()
         self._attendant = Attendant(
-            settings, queue, self._producer, lanes, self._held, self.health, self.metrics, now=now
+            settings,
+            queue,
+            self._producer,
+            lanes,
+            self._held,
+            self.health,
+            self.metrics,
+            every_s=looks_every_s,
+            now=now,
         )
         commits = Commits(self._consumer, queue.promises.note_bytes, self.health)
         self.ownership = Ownership(
@@ -118,7 +128,15 @@ class Worker:
         handling = Handling(handlers, codec, self._learning, self._calls, then, together, self._tally, once=once)
         self._slots = Slots(lanes, handling.process, self._presence, clock=present)
         self._intake = Intake(
-            settings, queue, self._consumer, self.ownership, lanes, self._held, self.health, clock=clock
+            settings,
+            queue,
+            self._consumer,
+            self.ownership,
+            lanes,
+            self._held,
+            self.health,
+            fetch_s=looks_every_s,
+            clock=clock,
         )
         self._lag = Lag(queue, settings.topic, self.ownership, self.metrics, now=now)
         self._stopping = asyncio.Event()
@@ -179,7 +197,7 @@ class Worker:
 
     async def _measure_regularly(self) -> None:
         while True:
-            await asyncio.sleep(_LAG_EVERY_S)
+            await asyncio.sleep(self._measures_every_s)
             await self._lag.measure_records()
 
 
