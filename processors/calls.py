@@ -257,5 +257,12 @@ def _key(event: Given) -> str:
 
 
 def _about(handler: Handler, given: Given) -> dict[str, object]:
-    event = given[0] if isinstance(given, list) else given
-    return {"handler": handler.name, "portal": event.portal, "name": event.name, "id": event.id}
+    events = given if isinstance(given, list) else [given]
+    first = events[0]
+    return {
+        "handler": handler.name,
+        "portal": first.portal,
+        "name": first.name,
+        "id": first.id,
+        "events": len(events),
+    }

@@ -11,15 +11,20 @@ class Retry(ForebayError):
     Only this portal waits: in memory, or parked when that is long. It counts as a try; after the last one the event is
     given up.
 
-    A handler of batches may say `done=k`: the first k events of the list are finished, and this is about those behind.
+    A handler of batches may say `done=k`: the first k events of the list are finished, and it is the one behind them
+    that can't be handled yet. Without it the whole list comes again, ever fewer at once.
     """
 
     def __init__(
-        self, reason: str = "the handler asked for another try", *, after_s: float | None = None, done: int = 0
+        self,
+        reason: str = "the handler asked for another try",
+        *,
+        after_s: float | None = None,
+        done: int | None = None,
     ) -> None:
         if after_s is not None and not (isfinite(after_s) and after_s >= 0):
             raise ValueError(f"Retry(after_s={after_s}): seconds must be 0 or more")
-        _check_done("Retry", done)
+        _check_done("Retry", done or 0)
         super().__init__(reason)
         self.after_s, self.done = after_s, done
 

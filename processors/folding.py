@@ -40,6 +40,8 @@ class Chain:
     handler: Handler
     role: Role
     key: Hashable
+    #: Of the last record. Who wants to know what it is about has read most of it.
+    event: PortalEvent
     records: list[StoredRecord] = field(default_factory=list)
 
     def takes(self, handler: Handler, role: Role) -> bool:
@@ -69,10 +71,10 @@ class Folding:
         if len(self._seen) > 2 * len(lane.records) + _FORGET_FROM:
             self._seen = {id(record): self._seen[id(record)] for record in lane.records}
 
-    def group(self, record: StoredRecord) -> tuple[StoredRecord, ...]:
-        """The records that are finished with this one; the last of them is the event to be handled."""
+    def chain(self, record: StoredRecord) -> Chain | None:
+        """The records that are finished with this one, if it is about anything."""
         _, chain = self._seen.get(id(record), (record, None))
-        return tuple(chain.records) if chain is not None else (record,)
+        return chain
 
     def begin(self, record: StoredRecord) -> None:
         """Its group is being handled: what comes now waits for another turn."""
@@ -96,9 +98,9 @@ class Folding:
         key, role = about
         chain = self._open.get(key)
         if chain is None or not chain.takes(handler, role):
-            chain = self._open[key] = Chain(handler=handler, role=role, key=key)
+            chain = self._open[key] = Chain(handler=handler, role=role, key=key, event=event)
         chain.records.append(record)
-        chain.role = role
+        chain.role, chain.event = role, event
         self._seen[id(record)] = record, chain
         if len(chain.records) > 2:
             self._let_go(chain, dropped)

@@ -11,6 +11,7 @@ from .calls import Begun, Calls
 from .consequences import DROPPED, Consequences
 from .dedup.once import Once
 from .errors import Discarded
+from .folding import Read
 from .handlers import Handler, Handlers
 from .lanes import Lane
 from .learning import Learning
@@ -21,14 +22,34 @@ from .reports import tell_fault, tell_outcome
 from .together import Together
 
 
+class Reading:
+    """What records are, and who handles them."""
+
+    def __init__(self, handlers: Handlers, codec: Codec, learning: Learning | None) -> None:
+        self._handlers, self._codec, self._learning = handlers, codec, learning
+
+    def read(self, record: StoredRecord) -> tuple[PortalEvent | Unread, Handler | None]:
+        """What the record is, and who handles it."""
+        event = self._decode(record)
+        return event, self._handlers.find(event.kind, event.name) if isinstance(event, PortalEvent) else None
+
+    def _decode(self, record: StoredRecord) -> PortalEvent | Unread:
+        if isinstance(record, Restored) and record.discarded:
+            return GivenUp(error=Discarded(record.discarded))
+        try:
+            return self._codec.decode(record.value, record.headers)
+        except UnknownSchemaId as error:
+            return self._learning.outcome(error) if self._learning else Undecodable(error=error)
+        except UndecodableEvent as error:
+            return Undecodable(error=error)
+
+
 class Handling:
     """Of one worker; slots call it for their lanes."""
 
     def __init__(
         self,
-        handlers: Handlers,
-        codec: Codec,
-        learning: Learning | None,
+        read: Read,
         calls: Calls,
         consequences: Consequences,
         together: Together,
@@ -36,17 +57,16 @@ class Handling:
         *,
         once: Once | None = None,
     ) -> None:
-        self._handlers, self._codec, self._learning = handlers, codec, learning
-        self._calls, self._then, self._together, self._tally = calls, consequences, together, tally
+        self._read, self._calls, self._then, self._together, self._tally = read, calls, consequences, together, tally
         self._once = once
 
     async def process(self, lane: Lane, record: StoredRecord) -> float | None:
         """Decode → find its handler → call it → decide → act. None when it is finished, else the seconds to wait."""
         if lane.burial is not None:
             return await self._then.bury(lane, lane.burial)
-        event, handler = self.read(record)
-        if handler is not None and handler.looks_ahead:
-            return await self._together.process(lane, handler, self.read)
+        event, handler = self._read(record)
+        if handler is not None and handler.looks_ahead and isinstance(event, PortalEvent):
+            return await self._together.process(lane, record, event, handler)
         try:
             outcome = self._begin(handler, event, lane)
             if outcome is not DONE and isinstance(outcome, Coroutine):
@@ -65,21 +85,6 @@ class Handling:
             tell_fault(error, record)
             following = self._then.decide(Failed(error=error), handler, lane, (record,))
         return await self._then.act(following, lane, (record,))
-
-    def read(self, record: StoredRecord) -> tuple[PortalEvent | Unread, Handler | None]:
-        """What the record is, and who handles it."""
-        event = self._decode(record)
-        return event, self._handlers.find(event.kind, event.name) if isinstance(event, PortalEvent) else None
-
-    def _decode(self, record: StoredRecord) -> PortalEvent | Unread:
-        if isinstance(record, Restored) and record.discarded:
-            return GivenUp(error=Discarded(record.discarded))
-        try:
-            return self._codec.decode(record.value, record.headers)
-        except UnknownSchemaId as error:
-            return self._learning.outcome(error) if self._learning else Undecodable(error=error)
-        except UndecodableEvent as error:
-            return Undecodable(error=error)
 
     def _begin(self, handler: Handler | None, event: PortalEvent | Unread, lane: Lane) -> Begun:
         """The call of its handler, up to where that first waits."""

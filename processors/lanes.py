@@ -112,6 +112,8 @@ class Lanes:
             if lane is None:
                 lane = lanes[portal] = Lane(partition, portal)
                 self._ready.append(lane)
+            elif lane.outlook is not None and lane.outlook.wanted:
+                self._wait_less(lane)
             lane.records.append(record)
         self._wake_one()
 
@@ -142,6 +144,13 @@ class Lanes:
         if self._ready and not self._coming:
             for _ in range(min(len(self._ready), len(self._asleep))):
                 self._wake()
+
+    def _wait_less(self, lane: Lane) -> None:
+        """One more record comes to a lane that waits for a batch: to the end of the line when that makes it full."""
+        if lane.timer is not None and lane.outlook is not None and len(lane.records) + 1 >= lane.outlook.wanted:
+            lane.outlook.wanted = 0
+            lane.timer.cancel()
+            self._put(lane)
 
     def _put(self, lane: Lane) -> None:
         lane.timer = None

@@ -18,13 +18,15 @@ _NARROWER = 4
 class Outlook:
     """Of one lane, for as long as that has records."""
 
-    __slots__ = ("failures", "folding", "has_waited", "in_hand", "limit", "per_s")
+    __slots__ = ("failures", "folding", "has_waited", "in_hand", "limit", "per_s", "wanted")
 
     def __init__(self) -> None:
         #: The records of the call that is under way.
         self.in_hand: Sequence[StoredRecord] = ()
         #: The batch was waited for; it goes as it is.
         self.has_waited = False
+        #: While the batch is waited for: with so many records it is full.
+        self.wanted = 0
         #: While it is being found out which event sinks the batch: no more at once, and so many calls have failed.
         self.limit: int | None = None
         self.failures = 0

@@ -1,7 +1,7 @@
 """Calls of handlers that want several events at once, the last about each object, or no more than so many a second."""
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from forebay.queues.contract import StoredRecord
 from forebay.schemas.event import PortalEvent
@@ -19,11 +19,10 @@ from .outcome import DONE, Done, Duplicate, Failed, Outcome, Rejected, RetryAske
 from .outlook import Outlook
 from .parking.restored import is_ordered
 from .reports import tell_fault, tell_narrowed, tell_outcome
-from .retry import Park
+from .retry import Park, WaitThenAgain
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """One event for a handler, and the records that are finished with it: its own is the last of them."""
 
     event: PortalEvent
@@ -35,6 +34,7 @@ class Together:
 
     def __init__(
         self,
+        read: Read,
         calls: Calls,
         consequences: Consequences,
         held: Held,
@@ -43,44 +43,50 @@ class Together:
         once: Once | None = None,
         clock: Callable[[], float],
     ) -> None:
-        self._once = once
-        self._calls, self._then, self._held, self._tally, self._clock = calls, consequences, held, tally, clock
+        self._read, self._calls, self._then, self._once = read, calls, consequences, once
+        self._held, self._tally, self._clock = held, tally, clock
 
-    async def process(self, lane: Lane, handler: Handler, read: Read) -> float | None:
+    async def process(self, lane: Lane, record: StoredRecord, event: PortalEvent, handler: Handler) -> float | None:
         """Wait for the budget → gather → call → decide → act. None when it is finished, else the seconds to wait."""
-        outlook = self._outlook(lane, handler, read)
-        wait_s = self._budget_wait_s(lane, handler)
-        if wait_s > 0:
+        outlook = self._outlook(lane, handler)
+        now, budget = self._clock(), handler.budget
+        if budget is not None and (wait_s := lane.partition.buckets.wait_s(budget, lane.portal, now)) > 0:
             return wait_s
-        pieces = self._gathered(lane, outlook, handler, read)
-        if self._waits_for_more(outlook, handler, len(pieces)):
-            outlook.has_waited = True
+        if self._waits_for_more(lane, outlook, handler):
             return handler.options.batch_wait_s
-        if handler.budget is not None:
-            lane.partition.buckets.spend(handler.budget, lane.portal, self._clock())
-        outlook.in_hand = [record for piece in pieces for record in piece.records]
+        if outlook.folding is None and handler.options.batch is None:
+            pieces = [Piece(event, (record,))]
+        else:
+            pieces = self._gathered(lane, outlook, handler, Piece(event, (record,)))
+        if budget is not None:
+            lane.partition.buckets.spend(budget, lane.portal, now)
+        outlook.in_hand = [one for piece in pieces for one in piece.records]
         try:
             return await self._call(lane, outlook, handler, pieces)
         finally:
             outlook.in_hand = ()
 
-    def _outlook(self, lane: Lane, handler: Handler, read: Read) -> Outlook:
-        outlook = lane.outlook
+    def _outlook(self, lane: Lane, handler: Handler) -> Outlook:
+        outlook, options = lane.outlook, handler.options
         if outlook is None:
             outlook = lane.outlook = Outlook()
-        if handler.options.coalesce is not None and outlook.folding is None:
-            outlook.folding = Folding(lane, read, self._held)
+        if options.coalesce is not None and outlook.folding is None:
+            outlook.folding = Folding(lane, self._read, self._held)
         if outlook.folding is not None:
             outlook.folding.look()
-        outlook.per_s = handler.budget.per_s * (handler.options.batch or 1) if handler.budget is not None else None
+        outlook.per_s = handler.budget.per_s * (options.batch or 1) if handler.budget is not None else None
         return outlook
 
-    def _budget_wait_s(self, lane: Lane, handler: Handler) -> float:
-        if handler.budget is None:
-            return 0.0
-        return lane.partition.buckets.wait_s(handler.budget, lane.portal, self._clock())
+    def _waits_for_more(self, lane: Lane, outlook: Outlook, handler: Handler) -> bool:
+        """Whether the batch isn't full, and was not waited for yet. What waits is counted, whoever handles it."""
+        batch = handler.options.batch or 1
+        outlook.wanted = 0
+        if not handler.options.batch_wait_s or outlook.has_waited or outlook.limit or len(lane.records) >= batch:
+            return False
+        outlook.has_waited, outlook.wanted = True, batch
+        return True
 
-    def _gathered(self, lane: Lane, outlook: Outlook, handler: Handler, read: Read) -> list[Piece]:
+    def _gathered(self, lane: Lane, outlook: Outlook, handler: Handler, first: Piece) -> list[Piece]:
         """The events of the next call: of one registration, in their order, up to the first of another."""
         most = outlook.limit or handler.options.batch or 1
         pieces: list[Piece] = []
@@ -88,27 +94,27 @@ class Together:
         for record in lane.records:
             if id(record) in taken:
                 continue
-            piece = self._piece(lane, outlook, handler, read, record)
+            piece = self._piece(lane, outlook, handler, record, first)
             if piece is None:
                 break
             pieces.append(piece)
-            taken.update(map(id, piece.records))
             if len(pieces) >= most:
                 break
+            taken.update(map(id, piece.records[1:]))
         return pieces
 
-    def _piece(self, lane: Lane, outlook: Outlook, handler: Handler, read: Read, record: StoredRecord) -> Piece | None:
-        records = outlook.folding.group(record) if outlook.folding is not None else (record,)
-        event, its = read(records[-1])
-        if not isinstance(event, PortalEvent) or not handler.is_as(its):
-            return None
-        folded = len(records) - 1 + lane.partition.folded_into(records[-1])
-        return Piece(event.standing_for(folded) if folded else event, records)
-
-    def _waits_for_more(self, outlook: Outlook, handler: Handler, events: int) -> bool:
-        if not handler.options.batch_wait_s or outlook.has_waited or outlook.limit is not None:
-            return False
-        return events < (handler.options.batch or 1)
+    def _piece(
+        self, lane: Lane, outlook: Outlook, handler: Handler, record: StoredRecord, first: Piece
+    ) -> Piece | None:
+        chain = outlook.folding.chain(record) if outlook.folding is not None else None
+        if chain is not None:
+            folded = len(chain.records) - 1 + lane.partition.folded_into(chain.records[-1])
+            event = chain.event.standing_for(folded) if folded else chain.event
+            return Piece(event, tuple(chain.records)) if handler.is_as(chain.handler) else None
+        if record is first.records[0]:
+            return first
+        found, its = self._read(record)
+        return Piece(found, (record,)) if isinstance(found, PortalEvent) and handler.is_as(its) else None
 
     async def _call(self, lane: Lane, outlook: Outlook, handler: Handler, pieces: list[Piece]) -> float | None:
         lane.attempts += 1
@@ -143,8 +149,11 @@ class Together:
         label = outcome.label if isinstance(outcome, Done | Duplicate) else DONE.label
         self._tally.tried(handler.name, label, done)
         for piece in pieces[:done]:
-            self._tally.tried(handler.name, "folded", piece.event.folded)
-            self._then.finish_all(lane, piece.records)
+            if outlook.folding is None:
+                self._then.finish(lane, piece.records[0])
+            else:
+                self._tally.tried(handler.name, "folded", piece.event.folded)
+                self._then.finish_all(lane, piece.records)
         if done:
             outlook.widen(handler.options.batch or 1)
         if 0 < done < len(pieces):
@@ -157,28 +166,39 @@ class Together:
     async def _follow(
         self, lane: Lane, outlook: Outlook, handler: Handler, rest: list[Piece], outcome: Outcome
     ) -> float | None:
-        first = rest[0]
+        first, is_single = rest[0], len(rest) == 1
         try:
             self._tally.tried(handler.name, outcome.label, len(rest))
             tell_outcome(outcome, handler, first.event, lane.attempts)
-            if len(rest) > 1 and not _is_about_the_first(outcome):
-                return self._narrow(lane, outlook, handler, rest)
             following = self._then.decide(outcome, handler, lane, first.records)
         except Exception as error:
             # As for a single event: a handler's error may break whoever looks at it.
             tell_fault(error, first.records[-1])
-            if len(rest) > 1:
-                return self._narrow(lane, outlook, handler, rest)
-            following = self._then.decide(Failed(error=error), handler, lane, first.records)
-        if len(rest) > 1 and _gives_up(following) and not isinstance(outcome, Rejected):
-            return self._narrow(lane, outlook, handler, rest)
-        return await self._then.act(following, lane, first.records)
+            outcome = Failed(error=error)
+            following = self._then.decide(outcome, handler, lane, first.records)
+        if is_single or _is_about_the_first(outcome, following):
+            return await self._then.act(following, lane, first.records)
+        return await self._narrow(lane, outlook, handler, rest, outcome, following)
 
-    def _narrow(self, lane: Lane, outlook: Outlook, handler: Handler, rest: list[Piece]) -> float:
+    async def _narrow(
+        self,
+        lane: Lane,
+        outlook: Outlook,
+        handler: Handler,
+        rest: list[Piece],
+        outcome: Outcome,
+        following: Following,
+    ) -> float | None:
         """Nobody knows which of them it is: that was no try of any, and the next call is with fewer."""
-        lane.attempts -= 1
         outlook.narrow(len(rest))
         tell_narrowed(handler, rest[0].event, len(rest), outlook.limit or 1)
+        is_asked = isinstance(outcome, RetryAsked) and outcome.error.after_s is not None
+        if is_asked and isinstance(following, Park) and following.delay_s is not None:
+            # With its try, so that after so long only the first comes, and by itself.
+            return await self._then.act(following, lane, rest[0].records)
+        lane.attempts -= 1
+        if is_asked and isinstance(following, WaitThenAgain):
+            return following.delay_s
         return self._then.backoff_s(outlook.failures)
 
 
@@ -191,9 +211,9 @@ def _done(outcome: Outcome, events: int) -> int:
     return 0
 
 
-def _gives_up(following: Following) -> bool:
-    return isinstance(following, Burial) or (isinstance(following, Park) and following.delay_s is None)
-
-
-def _is_about_the_first(outcome: Outcome) -> bool:
-    return isinstance(outcome, RetryAsked) or (isinstance(outcome, Rejected) and outcome.error.done is not None)
+def _is_about_the_first(outcome: Outcome, following: Following) -> bool:
+    """Whether the handler said that it is, and it isn't given up for what it never did alone."""
+    if isinstance(outcome, Rejected):
+        return outcome.error.done is not None
+    gives_up = isinstance(following, Burial) or (isinstance(following, Park) and following.delay_s is None)
+    return isinstance(outcome, RetryAsked) and outcome.error.done is not None and not gives_up

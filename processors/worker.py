@@ -28,7 +28,7 @@ from .dedup.marks import Marks
 from .dedup.once import Once
 from .dedup.opening import open_marks
 from .handlers import Handlers
-from .handling import Handling
+from .handling import Handling, Reading
 from .health import Health
 from .held import Held
 from .intake import Intake
@@ -124,8 +124,9 @@ class Worker:
         once = Once(self._marks, settings.topic, settings.group, self.health) if self._marks else None
         dead_letters = DeadLetters(self._producer, settings.topic, self.health)
         then = Consequences(settings, dead_letters, self._held, self._tally, now=now, draw=draw)
-        together = Together(self._calls, then, self._held, self._tally, once=once, clock=clock)
-        handling = Handling(handlers, codec, self._learning, self._calls, then, together, self._tally, once=once)
+        reading = Reading(handlers, codec, self._learning)
+        together = Together(reading.read, self._calls, then, self._held, self._tally, once=once, clock=clock)
+        handling = Handling(reading.read, self._calls, then, together, self._tally, once=once)
         self._slots = Slots(lanes, handling.process, self._presence, clock=present)
         self._intake = Intake(
             settings,

@@ -20,9 +20,10 @@ _MOST_RECORDS = 256
 _FEW_RECORDS = 64
 
 #: Nobody knows at first how fast a portal gets through its records, and many may come at once.
-_FIRST_RECORDS = 16
+_FIRST_RECORDS = 4
 
-#: What waits for its budget in memory keeps others from their room: no more than what is due in this time.
+#: What waits for its budget in memory keeps others from their room: no more than what is due in this time, or while
+#: there is little room in a second.
 _LOADED_S = 5.0
 
 #: Where the last event about an object stands for the others, all that wait are looked at as long as no more are kept.
@@ -68,13 +69,15 @@ class Loading:
     def _appetite(self, portal: ParkedPortal, lane: Lane | None) -> tuple[int, int]:
         """At how many records in memory it is loaded again, and how many it has then."""
         outlook = lane.outlook if lane is not None else None
+        is_roomy = self._room.is_roomy
         if portal.is_new:
-            portal.is_new = False
-            return 0, _FIRST_RECORDS
-        if outlook is not None and outlook.folding is not None and self._room.is_roomy:
+            return 0, _FIRST_RECORDS if is_roomy else 1
+        if outlook is not None and outlook.folding is not None and is_roomy:
             return _FOLDED_RECORDS, _FOLDED_RECORDS + _MOST_RECORDS
-        if outlook is not None and outlook.per_s is not None:
-            most = max(2, min(int(outlook.per_s * _LOADED_S), _MOST_RECORDS))
+        if outlook is not None:
+            portal.per_s = outlook.per_s
+        if portal.per_s is not None:
+            most = max(1, min(int(portal.per_s * (_LOADED_S if is_roomy else 1)), _MOST_RECORDS))
             return most // 4, most
         return _FEW_RECORDS, _MOST_RECORDS
 

@@ -51,6 +51,7 @@ class ParkedPortal:
         "load_after",
         "looks",
         "order",
+        "per_s",
         "portal",
         "replays",
         "state",
@@ -87,8 +88,10 @@ class ParkedPortal:
         self.load, self.load_after = state.next, state.after
         #: Position and offset of the first spilled records, as far as they were read.
         self.known: deque[tuple[int, int]] = deque()
-        #: Nothing of it was loaded yet, and nobody knows how fast it will go.
+        #: Nothing that was loaded is finished yet, and nobody knows how fast that will go.
         self.is_new = True
+        #: Its budget lets it get through so many events a second, if it has one.
+        self.per_s: float | None = None
         #: So often there was nothing where its next record should stand.
         self.looks = 0
         #: Some of them are gone: what is left counts, though it stands behind nothing.
@@ -249,7 +252,7 @@ class ParkedPortal:
         return True
 
     def _finish_restored(self, record: Restored) -> None:
-        self.is_dirty = True
+        self.is_dirty, self.is_new = True, False
         if record.replay is None:
             self.done.add(record.offset)
             return

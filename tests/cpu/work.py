@@ -69,6 +69,16 @@ def do_all(events: list[PortalEvent]) -> None:
         do(event)
 
 
+def nothing(event: PortalEvent) -> None:
+    """What costs nothing."""
+    assert event
+
+
+def compute(event: PortalEvent) -> None:
+    """Some 2 ms of Python."""
+    assert sum(number * number for number in range(25_000))
+
+
 def number(event: PortalEvent) -> None:
     """Notes the number of the event."""
     with open(told(event, "FILE"), "a") as file:

@@ -1,12 +1,12 @@
 """Workers over a queue in memory whose parked stream fails in every way, driven step by step in virtual time."""
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from forebay import Handlers, PortalEvent
+from forebay import Handlers, PortalEvent, Retry
 from forebay.processors.notes import Place, decode_note
 from forebay.processors.parking.orders import Order, Span, What, written
 from forebay.processors.settings import WorkerSettings
@@ -18,6 +18,7 @@ from forebay.queues.memory import MemoryProducer, MemoryQueue
 from forebay.schemas import names
 from forebay.schemas.codec import codec
 from forebay.schemas.portal import partition_of
+from tests.parking.books import Books, kind_of
 from tests.virtual_time import VirtualLoop
 
 TOPIC, GROUP = "events", "shop"
@@ -82,24 +83,30 @@ class World:
     queue: MoodyQueue = field(default_factory=MoodyQueue)
     handlers: Handlers = field(default_factory=Handlers)
     workers: "dict[Worker, asyncio.Task[int]]" = field(default_factory=dict)
-    sent: Counter[str] = field(default_factory=Counter)
     #: Portals whose events fail, and the seconds that a handler takes for those of a portal.
     failing: set[str] = field(default_factory=set)
     takes_s: dict[str, float] = field(default_factory=dict)
-    done: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    done_at: dict[tuple[str, int], float] = field(default_factory=dict)
-    #: Portal → the number that was done last, again or not.
-    latest: Counter[str] = field(default_factory=Counter)
+    #: Portals whose handlers do one event of a batch at a time, and ask for the others again.
+    faltering: set[str] = field(default_factory=set)
     running: Counter[str] = field(default_factory=Counter)
-    faults: list[str] = field(default_factory=list)
-    excused: set[tuple[str, int]] = field(default_factory=set)
     held: set[str] = field(default_factory=set)
     #: Since when everything that workers write is kept; None while it is not.
     sound_since: float | None = 0.0
 
     def __post_init__(self) -> None:
-        self.handlers.on("*")(self._handle)
+        self.books = Books(time=self.loop.time)
+        self.books.register(self.handlers, self._handle)
         self.run(self.queue.ensure(names.streams(TOPIC), PARTITIONS))
+
+    @property
+    def sent(self) -> Counter[str]:
+        """Portal → how many events it had."""
+        return self.books.sent
+
+    @property
+    def done(self) -> dict[str, list[int]]:
+        """Portal → the numbers of the events that are finished, in that order."""
+        return self.books.done
 
     def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Do this, while everything else goes on."""
@@ -109,34 +116,26 @@ class World:
         """Let time pass."""
         self.run(asyncio.sleep(seconds))
 
-    async def _handle(self, event: PortalEvent) -> None:
-        data: Any = event.data
-        portal, number = event.portal, int(data["FIELDS"]["ID"])
+    async def _handle(self, given: PortalEvent | list[PortalEvent]) -> None:
+        events = given if isinstance(given, list) else [given]
+        portal, books = events[0].portal, self.books
+        books.begin(portal)
         self.running[portal] += 1
         if self.running[portal] > 1:
-            self.faults.append(f"{portal} {number} is handled beside another")
+            books.faults.append(f"{portal} is handled beside itself")
         if portal in self.held:
-            self.faults.append(f"{portal} {number} is begun although its portal is held")
+            books.faults.append(f"{portal} has a call although it is held")
         try:
             await asyncio.sleep(self.takes_s.get(portal, 0))
             if portal in self.failing:
                 raise ConnectionError("the portal's API is down")
-            self._note(portal, number)
+            if portal in self.faltering and len(events) > 1:
+                books.note(events[0])
+                raise Retry("the others later", done=1)
+            for event in events:
+                books.note(event)
         finally:
             self.running[portal] -= 1
-
-    def _note(self, portal: str, number: int) -> None:
-        done = self.done[portal]
-        # Whoever goes back goes on from there: a portal must not end with what is older than what it had.
-        if number > self.latest[portal] + 1:
-            self.faults.append(f"{portal} {number} comes right after {self.latest[portal]}")
-        self.latest[portal] = number
-        if (portal, number) in self.done_at:
-            if (portal, number) not in self.excused:
-                self.faults.append(f"{portal} {number} is handled again, without a death that explains it")
-            return
-        done.append(number)
-        self.done_at[portal, number] = self.loop.time()
 
     def send(self, portal: str, count: int) -> None:
         """So many new events of the portal."""
@@ -146,7 +145,9 @@ class World:
         producer = MemoryProducer(self.queue)
         for _ in range(count):
             self.sent[portal] += 1
-            value = codec().encode(event("ONCRMDEALADD", data={"FIELDS": {"ID": self.sent[portal]}}, portal=portal))
+            kind, number = kind_of(portal), self.sent[portal]
+            data = {"FIELDS": {"ID": kind.object(number), "SEQ": number}}
+            value = codec().encode(event(kind.name(number), data=data, portal=portal))
             await producer.send(TOPIC, Record(key=portal, value=value, timestamp_ms=int(self.loop.time() * 1000)))
 
     def order(self, what: What, portal: str, stream: str = names.parked(TOPIC), spans: tuple[Span, ...] = ()) -> None:
@@ -177,21 +178,21 @@ class World:
         commit = self.commits()[self.partition(portal)]
         return decode_note(commit.offset, commit.note).place
 
-    def start(self) -> Worker:
-        """One more worker."""
-        settings = WorkerSettings(
-            topic=TOPIC,
-            group=GROUP,
-            partitions=PARTITIONS,
-            tries=1_000_000,
-            memory_tries=2,
-            park_first_s=2.0,
-            park_longest_s=20.0,
-            max_lane_records=5,
-            max_held_records=60,
-            concurrency=8,
-        )
-        worker = self.run(self._made(settings))
+    def start(self, **more: Any) -> Worker:
+        """One more worker, with these settings different from what is usual here."""
+        usual: dict[str, Any] = {
+            "topic": TOPIC,
+            "group": GROUP,
+            "partitions": PARTITIONS,
+            "tries": 1_000_000,
+            "memory_tries": 2,
+            "park_first_s": 2.0,
+            "park_longest_s": 20.0,
+            "max_lane_records": 5,
+            "max_held_records": 60,
+            "concurrency": 8,
+        }
+        worker = self.run(self._made(WorkerSettings(**(usual | more))))
         self.workers[worker] = self.loop.create_task(worker.run())
         return worker
 
@@ -229,7 +230,7 @@ class World:
         now = self.loop.time()
         since = now if self.sound_since is None else self.sound_since
         last_sound = now - SETTLED_S if self.sound_since is not None and now - since > SETTLED_S else self._sound_until
-        self.excused |= {one for one, at in self.done_at.items() if at >= last_sound}
+        self.books.excused |= {one for one, at in self.books.done_at.items() if at >= last_sound}
 
     _sound_until: float = 0.0
 
@@ -260,6 +261,7 @@ class World:
         """Everything is well from now on: return when every event is handled, and nothing is parked."""
         self.feel("takes")
         self.failing.clear()
+        self.faltering.clear()
         self.takes_s.clear()
         for portal in list(self.held):
             self.order(What.RESUME, portal)
@@ -268,15 +270,13 @@ class World:
             self.start()
         for _ in range(200):
             self.let(5)
-            if all(self.done[portal] == list(range(1, count + 1)) for portal, count in self.sent.items()):
+            if self.books.is_complete():
                 break
         self.let(5)
 
     def judge(self) -> None:
         """Nothing is lost, doubled or out of order, and memory has no trace of it."""
-        assert self.faults == []
-        for portal, count in self.sent.items():
-            assert self.done[portal] == list(range(1, count + 1)), f"{portal}: {self.done[portal]} of {count}"
+        self.books.judge()
         for worker in self.workers:
             assert worker._held.records == 0
             assert worker._held.bytes == 0

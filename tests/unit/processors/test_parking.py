@@ -140,7 +140,7 @@ def test_what_waited_never_comes_again_behind_what_was_finished_after_it(world: 
     world.kill(worker, 0)
     world.heal()
     world.judge()
-    assert world.latest["a.example"] == 6
+    assert world.books.latest["a.example"] == 6
 
 
 def test_a_commit_before_it_is_known_who_is_parked_says_what_the_last_one_said() -> None:

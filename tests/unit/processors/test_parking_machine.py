@@ -9,7 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from forebay.processors.parking.orders import What
 from tests.parking.world import World
 
-PORTALS = ("a.example", "b.example", "c.example", "d.example")
+#: Of each kind one, and two that only have their order.
+PORTALS = ("a.example", "b.example", "batch.example", "fold.example", "slow.example", "all.example")
 portals = st.sampled_from(PORTALS)
 
 
@@ -36,6 +37,10 @@ class Parking(RuleBasedStateMachine):
     @rule(portal=portals)
     def a_portal_is_mended(self, portal: str) -> None:
         self.world.failing.discard(portal)
+
+    @rule(portal=st.sampled_from(("batch.example", "all.example")))
+    def a_portal_falters(self, portal: str) -> None:
+        self.world.faltering.symmetric_difference_update({portal})
 
     @rule(portal=portals, seconds=st.sampled_from((0.0, 0.2, 3.0)))
     def a_portal_gets_slow_or_quick(self, portal: str, seconds: float) -> None:
