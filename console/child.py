@@ -101,7 +101,8 @@ def _do(job: Job) -> int:
         return 0
     from .work import work
 
-    return work(settings, job.target, folder=folder)
+    only = job.options.get("group")
+    return work(settings, job.target, only=str(only) if only else None, folder=folder)
 
 
 def main(arguments: list[str] | None = None, tie: Callable[[int], None] = end_with) -> int:

@@ -2,14 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import orjson
 
-from forebay.processors.health import Health
+from forebay.processors.health import Told
 
 #: Where prometheus-client's processes leave their values for each other, and so where our folder is.
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -20,24 +20,32 @@ _TELL_EVERY_S = 1.0
 _STALE_S = 10.0
 
 
-def tell(folder: str, report: Mapping[str, object], clock: Callable[[], float] = monotonic) -> None:
-    """Say how this process is, in place of what it said before."""
+def tell(
+    folder: str, report: Mapping[str, object], groups: Sequence[str] = (), clock: Callable[[], float] = monotonic
+) -> None:
+    """Say how this process is, and whose events it handles, in place of what it said before."""
     path = _path(folder, os.getpid())
     new = path.with_suffix(".new")
-    new.write_bytes(orjson.dumps({"at": clock(), "report": report}))
+    new.write_bytes(orjson.dumps({"at": clock(), "report": report, "groups": groups}))
     new.replace(path)
 
 
-async def tell_regularly(folder: str, health: Health) -> None:
+async def tell_regularly(folder: str, health: Told, groups: Sequence[str]) -> None:
     """Say it again and again. A loop that stands still says nothing, and that is told by it."""
     while True:
-        tell(folder, health.report())
+        tell(folder, health.report(), groups)
         await asyncio.sleep(_TELL_EVERY_S)
 
 
 def has_told(folder: str, pid: int) -> bool:
     """Whether the process ever said anything."""
     return _path(folder, pid).exists()
+
+
+def groups_of(folder: str, pid: int) -> list[str]:
+    """Whose events the process handles; none before it has said so."""
+    said = _read(folder, pid)
+    return said[2] if said else []
 
 
 def state_of(folder: str, pid: int, clock: Callable[[], float] = monotonic) -> tuple[str, str]:
@@ -58,12 +66,12 @@ def forget(folder: str, pid: int) -> None:
     _path(folder, pid).unlink(missing_ok=True)
 
 
-def _read(folder: str, pid: int) -> tuple[float, dict[str, Any]] | None:
+def _read(folder: str, pid: int) -> tuple[float, dict[str, Any], list[str]] | None:
     try:
         said = orjson.loads(_path(folder, pid).read_bytes())
     except FileNotFoundError:
         return None
-    return said["at"], said["report"]
+    return said["at"], said["report"], said["groups"]
 
 
 def _path(folder: str, pid: int) -> Path:

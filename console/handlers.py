@@ -9,20 +9,13 @@ def handlers(
     target: Annotated[str, typer.Argument(metavar="MODULE:OBJECT")],
     as_json: Annotated[bool, typer.Option("--json", help="one object a line")] = False,
 ) -> None:
-    """List the handlers of MODULE:OBJECT with their events."""
+    """List the handlers of MODULE:OBJECT with their events and options, and say what looks odd."""
     from .loading import load_handlers
-    from .output import show
+    from .output import note, show
+    from .registered import full_rows, short_rows, warnings
 
-    rows = [
-        {
-            "pattern": handler.pattern,
-            "kind": handler.options.kind,
-            "handler": handler.name,
-            "place": handler.place,
-            "async": handler.is_async,
-            "deadline_s": handler.options.deadline_s,
-            "tries": handler.options.tries,
-        }
-        for handler in load_handlers(target)
-    ]
+    found = load_handlers(target)
+    rows = full_rows(found) if as_json else short_rows(found)
     show(rows, as_json=as_json, nothing=f"{target} has no handler yet")
+    for warning in warnings(found):
+        note(f"warning: {warning}")

@@ -13,7 +13,7 @@ from .errors import WrongUsage
 from .folder import state_of
 
 if TYPE_CHECKING:
-    from forebay.processors.health import Health
+    from forebay.processors.health import Told
 
 #: Nobody who may ask here needs longer for a request, or more bytes.
 _REQUEST_S = 5.0
@@ -84,7 +84,7 @@ async def _write(writer: asyncio.StreamWriter, page: Page, *, with_body: bool) -
     await writer.drain()
 
 
-def worker_routes(health: "Health") -> Routes:
+def worker_routes(health: "Told") -> Routes:
     """Of one worker in this process."""
     from prometheus_client import generate_latest
 

@@ -17,7 +17,9 @@ def process(
     context: typer.Context,
     target: Annotated[str, typer.Argument(metavar="MODULE:OBJECT", help="your Handlers, as in shop:handlers")],
     processes: Annotated[int | None, typer.Option(help="worker processes", min=1)] = None,
-    group: Annotated[str | None, typer.Option(help="the consumer group")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="this group alone; without it every group that the handlers name")
+    ] = None,
 ) -> None:
     """Call the handlers with the events of the queue. Runs until SIGTERM or Ctrl-C."""
     from .logs import set_up_logs
@@ -27,7 +29,7 @@ def process(
     settings = invocation(context).settings(**options)
     set_up_logs()
     if settings.processes == 1:
-        raise typer.Exit(work(settings, target))
+        raise typer.Exit(work(settings, target, only=group))
     import asyncio
 
     raise typer.Exit(asyncio.run(_supervise(settings, target, invocation(context), options)))

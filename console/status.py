@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, TextIO
@@ -12,7 +13,6 @@ from .output import on_terminal
 
 if TYPE_CHECKING:
     from forebay.queues.contract import Inspector
-    from forebay.queues.settings import QueueSettings
 
 _LINE_EVERY_S = 1.0
 _PLAIN_EVERY_S = 10.0
@@ -66,29 +66,32 @@ class Counts:
         return self.received - self.handled
 
 
-async def counts(inspector: "Inspector", settings: "QueueSettings") -> Counts:
-    """How far the topic and its group are now."""
-    bounds = await inspector.bounds(settings.topic)
-    states = (await inspector.groups(settings.topic)).get(settings.group, {})
-    done = {at: max(states[at].offset if at in states else 0, bound.start) for at, bound in bounds.items()}
-    return Counts(received=sum(bound.end for bound in bounds.values()), handled=sum(done.values()))
+async def counts(inspector: "Inspector", topic: str, groups: Sequence[str]) -> Counts:
+    """How far the topic is now, and the group that is furthest behind."""
+    bounds, states = await inspector.bounds(topic), await inspector.groups(topic)
+
+    def handled(group: str) -> int:
+        mine = states.get(group, {})
+        return sum(max(mine[at].offset if at in mine else 0, bound.start) for at, bound in bounds.items())
+
+    return Counts(received=sum(bound.end for bound in bounds.values()), handled=min(map(handled, groups)))
 
 
-async def owners(inspector: "Inspector", settings: "QueueSettings") -> list[str | None]:
-    """Who owns each partition of the topic in the group."""
-    bounds = await inspector.bounds(settings.topic)
-    states = (await inspector.groups(settings.topic)).get(settings.group, {})
-    return [states[at].owner if at in states else None for at in bounds]
+async def owners(inspector: "Inspector", topic: str, groups: Sequence[str]) -> list[str | None]:
+    """Who owns each partition of the topic, in each of the groups."""
+    bounds, states = await inspector.bounds(topic), await inspector.groups(topic)
+    found = (states.get(group, {}).get(at) for group in groups for at in bounds)
+    return [state.owner if state is not None else None for state in found]
 
 
-async def report(inspector: "Inspector", settings: "QueueSettings", line: StatusLine) -> None:
+async def report(inspector: "Inspector", topic: str, groups: Sequence[str], line: StatusLine) -> None:
     """Show the counts since now and their rates, without end. A queue that can't be asked just now is told."""
     every_s = _LINE_EVERY_S if line.live else _PLAIN_EVERY_S
-    first = last = await counts(inspector, settings)
+    first = last = await counts(inspector, topic, groups)
     while True:
         await asyncio.sleep(every_s)
         try:
-            now = await counts(inspector, settings)
+            now = await counts(inspector, topic, groups)
         except QueueError as error:
             line.show(f"the queue can't be asked: {error}")
             continue

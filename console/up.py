@@ -66,7 +66,7 @@ async def _made(settings: "Settings") -> None:
 
 async def _run(settings: "Settings", target: str, called: Invocation, options: dict[str, object], folder: str) -> int:
     from .child import ingest, workers
-    from .folder import METRICS_FOLDER, forget, has_told
+    from .folder import METRICS_FOLDER, forget, groups_of, has_told
     from .relay import Relay
     from .status import StatusLine
     from .supervisor import Supervisor, stop_on_signals
@@ -92,7 +92,12 @@ async def _run(settings: "Settings", target: str, called: Invocation, options: d
         ingest = supervisor.running.get("ingest")
         return ingest is not None and has_told(folder, ingest.pid)
 
-    watching = asyncio.create_task(_watch(settings, supervisor, line, listens))
+    def groups() -> list[str]:
+        # The handlers say which, and only the workers know them. Each worker has all of them.
+        told = (groups_of(folder, process.pid) for name, process in supervisor.running.items() if name != "ingest")
+        return next((found for found in told if found), [])
+
+    watching = asyncio.create_task(_watch(settings, supervisor, line, listens, groups))
     # What keeps us from watching (a queue's library that is missing) is told at the end; until then nothing would be.
     watching.add_done_callback(lambda done: supervisor.stop(FAILED) if not done.cancelled() else None)
     status = await supervisor.run()
@@ -105,7 +110,11 @@ async def _run(settings: "Settings", target: str, called: Invocation, options: d
 
 
 async def _watch(
-    settings: "Settings", supervisor: "Supervisor", line: "StatusLine", listens: Callable[[], bool]
+    settings: "Settings",
+    supervisor: "Supervisor",
+    line: "StatusLine",
+    listens: Callable[[], bool],
+    groups: Callable[[], list[str]],
 ) -> None:
     """Tell when everything is ready, and from then on what happens. The queue is opened while the children start."""
     from .reading import inspected, opened
@@ -113,14 +122,16 @@ async def _watch(
 
     began = monotonic()
     async with opened(settings) as queue, inspected(queue) as inspector:
-        await _ready(settings, inspector, listens)
+        await _ready(settings, inspector, listens, groups)
         supervisor.settled = True
         line.say(_welcome(settings, monotonic() - began))
-        await report(inspector, settings, line)
+        await report(inspector, settings.topic, groups() or [settings.group], line)
 
 
-async def _ready(settings: "Settings", inspector: "Inspector", listens: Callable[[], bool]) -> None:
-    """Return when our ingest takes calls and every partition has a worker that lives.
+async def _ready(
+    settings: "Settings", inspector: "Inspector", listens: Callable[[], bool], groups: Callable[[], list[str]]
+) -> None:
+    """Return when our ingest takes calls and every partition has a worker that lives, in each group of the handlers.
 
     Who owned a partition before our workers came may have been killed. He keeps it for a session, and then is gone.
     """
@@ -132,10 +143,16 @@ async def _ready(settings: "Settings", inspector: "Inspector", listens: Callable
     began = monotonic()
     while True:
         with suppress(QueueError, OSError):
-            owned = set(await owners(inspector, settings))
+            owned = set(await owners(inspector, settings.topic, groups() or [settings.group]))
             before = {owner for owner in owned if owner} if before is None else before
             doubtful = before if monotonic() - began < settings.session_s else set()
-            if listens() and None not in owned and not owned & doubtful and await _takes_calls(settings.bind):
+            if (
+                listens()
+                and groups()
+                and None not in owned
+                and not owned & doubtful
+                and await _takes_calls(settings.bind)
+            ):
                 return
         await asyncio.sleep(_LOOK_EVERY_S)
 

@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from io import TextIOWrapper
 from typing import cast
@@ -12,7 +13,8 @@ from typing import cast
 from prometheus_client import Gauge
 
 from forebay.processors.handlers import Handlers
-from forebay.processors.metrics import build_metrics
+from forebay.processors.health import health_of
+from forebay.processors.metrics import metrics_of
 from forebay.processors.worker import Worker
 from forebay.queues.contract import Queue
 from forebay.queues.opening import open_queue
@@ -21,6 +23,7 @@ from forebay.queues.registry.opening import open_registry
 from forebay.schemas.names import METRICS_PREFIX
 
 from .folder import tell_regularly
+from .groups import groups_of
 from .loading import load_handlers
 from .operations import served, worker_routes
 from .output import note
@@ -32,19 +35,20 @@ from .versions import version_of
 _GC_THRESHOLDS = (20_000, 50, 50)
 
 
-def work(settings: Settings, target: str, *, folder: str | None = None) -> int:
+def work(settings: Settings, target: str, *, only: str | None = None, folder: str | None = None) -> int:
     """Handle events until SIGTERM or Ctrl-C. A handler that never ends is left behind, and the process with it.
 
-    With a supervisor's folder it tells there how it is; without one it serves `metrics_bind` itself.
+    A worker for each group of the handlers, or for `only` one. With a supervisor's folder it tells there how it is;
+    without one it serves `metrics_bind` itself.
     """
     # What handlers print is for a person or a log, and has to be there when it happens.
     cast(TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
     # The user's modules come last: one that is called as one of the standard library's then hides it from nobody.
     queue, registry = open_queue(settings), open_registry(settings)
-    handlers = load_handlers(target)
+    groups = groups_of(load_handlers(target), settings.group, only)
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    left = run(_work(settings, handlers, queue, registry, folder))
+    left = run(_work(settings, groups, queue, registry, folder))
     if left:
         note(f"{left} handlers did not end within {settings.drain_s:g} s (drain_s); their events come again")
         sys.stdout.flush()
@@ -53,7 +57,7 @@ def work(settings: Settings, target: str, *, folder: str | None = None) -> int:
 
 
 async def _work(
-    settings: Settings, handlers: Handlers, queue: Queue, registry: Registry | None, folder: str | None
+    settings: Settings, groups: Mapping[str, Handlers], queue: Queue, registry: Registry | None, folder: str | None
 ) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -63,14 +67,21 @@ async def _work(
         stack.push_async_callback(queue.close)
         if registry:
             stack.push_async_callback(registry.close)
-        worker = Worker(settings, handlers, queue, registry=registry, metrics=build_metrics())
+        metrics = metrics_of(groups)
+        workers = {
+            group: Worker(
+                settings.model_copy(update={"group": group}), handlers, queue, registry=registry, metrics=metrics[group]
+            )
+            for group, handlers in groups.items()
+        }
         _tell_version()
+        health = health_of({group: worker.health for group, worker in workers.items()})
         if folder:
-            telling = asyncio.create_task(tell_regularly(folder, worker.health))
+            telling = asyncio.create_task(tell_regularly(folder, health, list(groups)))
             stack.callback(telling.cancel)
         elif settings.metrics_bind:
-            await stack.enter_async_context(served(settings.metrics_bind, worker_routes(worker.health)))
-        return await _until(stopping, worker)
+            await stack.enter_async_context(served(settings.metrics_bind, worker_routes(health)))
+        return await _until(stopping, list(workers.values()))
 
 
 def _tell_version() -> None:
@@ -79,10 +90,13 @@ def _tell_version() -> None:
     build.labels(version_of("forebay") or "unknown").set(1)
 
 
-async def _until(stopping: asyncio.Event, worker: Worker) -> int:
-    running = asyncio.create_task(worker.run())
+async def _until(stopping: asyncio.Event, workers: Sequence[Worker]) -> int:
+    """Run them until they are to stop, or one of them ends by itself: by a fault, which is raised."""
+    running = [asyncio.create_task(worker.run()) for worker in workers]
     stop = asyncio.create_task(stopping.wait())
-    await asyncio.wait([running, stop], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([*running, stop], return_when=asyncio.FIRST_COMPLETED)
     stop.cancel()
-    worker.stop()
-    return await running
+    for worker in workers:
+        worker.stop()
+    await asyncio.wait(running)
+    return sum(one.result() for one in running)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote_from_bytes, unquote_plus
 
-from .secrecy import Secrecy, secrecy_of
+from forebay.schemas.secrecy import Secrecy, secrecy_of
 
 #: The name of the query parameter in which an endpoint's secret may stand.
 SECRET_PARAMETER = "secret"  # noqa: S105 - a name, not a secret

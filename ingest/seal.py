@@ -8,9 +8,9 @@ import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from forebay.schemas.event import Body, Pair, Sealed
+from forebay.schemas.secrecy import Secrecy, secrecy_of
 
 from .form import Form, pairs_of
-from .secrecy import Secrecy, secrecy_of
 
 #: AES-GCM's own size; drawn at random, one key is good for 2³² events (NIST SP 800-38D, 8.3).
 _NONCE_BYTES = 12

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from forebay.schemas.secrecy import Secrecy, secrecy_of
 from forebay.schemas.tree import keys_of
-
-from .secrecy import Secrecy, secrecy_of
 
 #: Falcon's compiled decoder puts it where the bytes are not UTF-8.
 REPLACEMENT = "\ufffd"

@@ -15,6 +15,8 @@ import structlog
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent
 
+from .cpu.answers import Ended
+from .cpu.pool import Processes
 from .deadlines import Deadlines
 from .errors import BadReturn, DeadlineExceeded, HandlerCancelled, Reject, Retry
 from .handlers import Handler
@@ -31,27 +33,26 @@ Begun: TypeAlias = Outcome | Coroutine[Any, Any, Outcome]
 #: What a handler gets: an event, or with `batch` a list of them.
 Given: TypeAlias = PortalEvent | list[PortalEvent]
 
-#: What a handler returned in its thread, or raised.
-_Ended: TypeAlias = tuple[object, BaseException | None]
-
 
 async def _at_once() -> None:
     """For those who may always begin."""
 
 
 class Calls:
-    """Calls handlers: `async def` on the loop, `def` in one of a bounded number of threads."""
+    """Calls handlers: `async def` on the loop, `def` in one of a bounded number of threads, or in a process."""
 
     def __init__(
         self,
         *,
         threads: int,
         deadline_s: float,
+        processes: Processes | None = None,
         took: Callable[[str, float], None] = lambda handler, seconds: None,
         may_begin: Callable[[], Awaitable[None]] = _at_once,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._deadline_s, self._took, self._may_begin, self._clock = deadline_s, took, may_begin, clock
+        self._processes = processes
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="forebay-handler")
         # A thread is waited for here and not in the pool's own queue, so that a deadline starts with the call.
         self._free = asyncio.Semaphore(threads)
@@ -67,7 +68,8 @@ class Calls:
     def begin(self, handler: Handler, event: Given) -> Begun:
         """One try, up to where it first waits: its outcome when it never does, else what to await for it."""
         if not handler.is_async:
-            return self._in_thread(handler, event, handler.options.deadline_s or self._deadline_s)
+            where = self._in_process if handler.options.cpu else self._in_thread
+            return where(handler, event, handler.options.deadline_s or self._deadline_s)
         # Each call has a context of its own: what a handler sets in it must not reach the next portal's.
         context = copy_context()
         began = self._clock()
@@ -108,6 +110,17 @@ class Calls:
             self._deadlines.end(watch)
             self._took(handler.name, self._clock() - began)
         return _too_late(deadline_s, None) if watch.is_over else outcome
+
+    async def _in_process(self, handler: Handler, event: Given, deadline_s: float) -> Outcome:
+        assert self._processes is not None, "who has such handlers gives them"  # noqa: S101 - for mypy
+        waits_from = self._clock()
+        try:
+            returned, raised = await self._processes.call(handler, event, _key(event), deadline_s)
+        except asyncio.CancelledError as error:
+            return _raised(error)
+        finally:
+            self._took(handler.name, self._clock() - waits_from)
+        return self._returned(handler, returned) if raised is None else _raised(raised)
 
     async def _in_thread(self, handler: Handler, event: Given, deadline_s: float) -> Outcome:
         waits_from = self._clock()
@@ -188,7 +201,7 @@ def _rest(handler: Coroutine[Any, Any, object], awaited: object, context: Contex
             raise RuntimeError("the handler raised GeneratorExit") from error
 
 
-def _in_context(handler: Handler, event: Given) -> _Ended:
+def _in_context(handler: Handler, event: Given) -> Ended:
     # Errors are carried as values: a future can't take a StopIteration, and SystemExit must not end the thread.
     try:
         return handler.function(event), None
@@ -196,7 +209,7 @@ def _in_context(handler: Handler, event: Given) -> _Ended:
         return None, error
 
 
-async def _to_the_end_of(thread: "asyncio.Future[_Ended]") -> _Ended:
+async def _to_the_end_of(thread: "asyncio.Future[Ended]") -> Ended:
     # It can't be stopped, and until it returns its event is in work: only who asks twice leaves it behind.
     try:
         return await asyncio.shield(thread)
@@ -236,6 +249,11 @@ def _too_late(deadline_s: float, error: BaseException | None) -> Outcome:
     failure = DeadlineExceeded(f"the handler was cancelled at its deadline of {deadline_s:g} s")
     failure.__cause__ = error
     return Failed(error=failure)
+
+
+def _key(event: Given) -> str:
+    """The same at each try."""
+    return event.id if isinstance(event, PortalEvent) else " ".join(one.id for one in event)
 
 
 def _about(handler: Handler, given: Given) -> dict[str, object]:

@@ -59,6 +59,26 @@ class DeadlineExceeded(ForebayError):
     """The handler had not ended at its deadline and was cancelled. Raise `deadline_s` or do less in one call."""
 
 
+class ProcessDied(ForebayError):
+    """The process in which the handler ran ended: by a signal, by the system for want of memory, or by `os._exit`.
+
+    The third process that an event ends is its last: it is given up then, however many tries it has left.
+    """
+
+    def __init__(self, how: str, *, deaths: int) -> None:
+        super().__init__(how)
+        #: So many processes have died of the event, as far as this worker knows.
+        self.deaths = deaths
+
+
+class NoProcess(ForebayError):
+    """No process for handlers with `cpu=True` could be started; the message says what the system has against it."""
+
+
+class RaisedElsewhere(ForebayError):
+    """A handler's process raised an error that can't be carried from there; the message has its class and text."""
+
+
 class HandlerCancelled(ForebayError):
     """The handler ended by cancelling itself, which counts as a failure."""
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, Never, TypeVar
 
 from .budgets import Budget
 from .errors import BadHandler
-from .options import CoalesceKey, Options
+from .options import CoalesceKey, DedupKey, Options
 from .retry import End
 
 #: Takes the event, or with `batch` a list of events; which of the two is an option's affair, not a type's.
@@ -44,10 +44,14 @@ class Handler:
 
 
 class Handlers:
-    """The handlers of a group. The most exact one handles an event: the name, then the longest `PREFIX*`, then `*`."""
+    """The handlers of an application. In a group the most exact one handles an event: name, longest `PREFIX*`, `*`.
+
+    Those without a group are in the group of the setting; each other group gets every event, too.
+    """
 
     def __init__(self) -> None:
-        self._handlers: dict[tuple[str, str], Handler] = {}
+        #: By group (as registered), kind and pattern.
+        self._handlers: dict[tuple[str | None, str, str], Handler] = {}
         self._found: dict[tuple[str, str], Handler | None] = {}
 
     def on(
@@ -63,7 +67,8 @@ class Handlers:
         coalesce: Literal["entity"] | CoalesceKey | None = None,
         rate: str | Budget | None = None,
         burst: int | None = None,
-        dedup: object | None = None,
+        dedup: Literal["id"] | DedupKey | None = None,
+        dedup_s: float | None = None,
         cpu: bool = False,
         **unknown: Never,
     ) -> Callable[[_Function], _Function]:
@@ -87,6 +92,7 @@ class Handlers:
                 "rate": rate,
                 "burst": burst,
                 "dedup": dedup,
+                "dedup_s": dedup_s,
                 "cpu": cpu,
                 **unknown,
             }
@@ -94,6 +100,8 @@ class Handlers:
 
         def register(function: _Function) -> _Function:
             is_async, name, place = _checked(function)
+            if options.cpu:
+                _check_cpu(function, is_async, f"{name} ({place})")
             budget = _budget(options, f"{name} {' '.join(names)}")
             for given in names:
                 self._add(
@@ -119,21 +127,38 @@ class Handlers:
     def __len__(self) -> int:
         return len(self._handlers)
 
+    def groups(self) -> list[str | None]:
+        """The groups that were named, and None for those handlers that name none, in the order of registration."""
+        return list(dict.fromkeys(handler.options.group for handler in self))
+
+    def of(self, *groups: str | None) -> "Handlers":
+        """The handlers of these groups, as those of one. Raises `BadHandler` when two of them want the same."""
+        if len(self.groups()) <= 1 and set(self.groups()) <= set(groups):
+            return self
+        found = Handlers()
+        for handler in self:
+            if handler.options.group in groups:
+                found._put(handler, None)
+        return found
+
     def find(self, kind: str, name: str) -> Handler | None:
-        """The handler of an event, if any."""
+        """The handler of an event, if any; of handlers of several groups ask those `of` one."""
         try:
             return self._found[kind, name]
         except KeyError:
             return self._look_up(kind, name)
 
     def _add(self, handler: Handler) -> None:
+        self._put(handler, handler.options.group)
+
+    def _put(self, handler: Handler, group: str | None) -> None:
         kind = handler.options.kind
-        key = kind, handler.pattern
+        key = group, kind, handler.pattern
         other = self._handlers.get(key)
         if other is not None:
             raise BadHandler(
                 f"{kind} {handler.pattern} has two handlers: {other.name} ({other.place}) and {handler.name} "
-                f"({handler.place}); one event has one handler, so let one of them go or call the other"
+                f"({handler.place}); in a group an event has one handler: let one go, call it, or give it a group"
             )
         self._check_budget(handler)
         self._handlers[key] = handler
@@ -173,6 +198,13 @@ def _budget(options: Options, name: str) -> Budget | None:
     if options.rate is None or isinstance(options.rate, Budget):
         return options.rate
     return Budget(name, options.rate, options.burst or 0)
+
+
+def _check_cpu(function: object, is_async: bool, named: str) -> None:
+    if is_async:
+        raise BadHandler(f"{named} is `async def`; with cpu=True it computes in a process, so make it `def`")
+    if "<" in getattr(function, "__qualname__", ""):
+        raise BadHandler(f"{named} stands inside another function; with cpu=True it must stand at the top of a module")
 
 
 def _checked(function: object) -> tuple[bool, str, str]:

@@ -9,14 +9,15 @@ from forebay.schemas.event import PortalEvent
 
 from .calls import Begun, Calls
 from .consequences import DROPPED, Consequences
+from .dedup.once import Once
 from .errors import Discarded
 from .folding import Read
 from .handlers import Handler, Handlers
 from .lanes import Lane
 from .learning import Learning
 from .metrics import Tally
-from .outcome import DONE, UNHANDLED, Done, Failed, GivenUp, Outcome, Undecodable, Unread
-from .parking.restored import Restored
+from .outcome import DONE, UNHANDLED, Done, Failed, GivenUp, Outcome, Undecodable, Unread, Unsure
+from .parking.restored import Restored, is_ordered
 from .reports import tell_fault, tell_outcome
 from .together import Together
 
@@ -46,8 +47,18 @@ class Reading:
 class Handling:
     """Of one worker; slots call it for their lanes."""
 
-    def __init__(self, read: Read, calls: Calls, consequences: Consequences, together: Together, tally: Tally) -> None:
+    def __init__(
+        self,
+        read: Read,
+        calls: Calls,
+        consequences: Consequences,
+        together: Together,
+        tally: Tally,
+        *,
+        once: Once | None = None,
+    ) -> None:
         self._read, self._calls, self._then, self._together, self._tally = read, calls, consequences, together, tally
+        self._once = once
 
     async def process(self, lane: Lane, record: StoredRecord) -> float | None:
         """Decode → find its handler → call it → decide → act. None when it is finished, else the seconds to wait."""
@@ -82,7 +93,17 @@ class Handling:
         if handler is None:
             return UNHANDLED
         lane.attempts += 1
+        if handler.options.dedup is not None and self._once is not None:
+            return self._call_once(self._once, handler, event, lane)
         return self._calls.begin(handler, event)
+
+    async def _call_once(self, once: Once, handler: Handler, event: PortalEvent, lane: Lane) -> Outcome:
+        ordered = is_ordered(lane.records[0])
+        outcome = await once.call(handler, event, self._calls.begin, ordered=ordered)
+        if isinstance(outcome, Unsure):
+            # Nobody was called.
+            lane.attempts -= 1
+        return outcome
 
     def _tell(self, outcome: Outcome, handler: Handler | None, event: PortalEvent | Unread, lane: Lane) -> None:
         self._tally.tried(handler.name if handler else "", outcome.label)

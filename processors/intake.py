@@ -22,7 +22,6 @@ _log = structlog.get_logger(__name__)
 
 #: More would make the first of them wait for the last.
 _FETCH_RECORDS = 500
-_FETCH_S = 1.0
 
 #: Between two attempts to reach a queue that is gone.
 _AGAIN_S = 1.0
@@ -43,11 +42,12 @@ class Intake:
         held: Held,
         health: Health,
         *,
+        fetch_s: float = 1.0,
         clock: Callable[[], float],
     ) -> None:
         self._settings, self._queue, self._consumer = settings, queue, consumer
         self._ownership, self._lanes, self._held, self._health = ownership, lanes, held, health
-        self._clock = clock
+        self._fetch_s, self._clock = fetch_s, clock
         self._fetched_at = clock()
 
     @property
@@ -73,7 +73,7 @@ class Intake:
     async def _read(self) -> None:
         # Awaited directly, not in a task: between the consumer's last look at what is ours and the lanes nothing may
         # happen, or records of a partition that is being given back would get in.
-        records = await self._consumer.fetch(_FETCH_RECORDS, _FETCH_S)
+        records = await self._consumer.fetch(_FETCH_RECORDS, self._fetch_s)
         self._fetched_at = self._clock()
         for number, run in groupby(records, _PARTITION):
             partition = self._ownership.open_one(number)

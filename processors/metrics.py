@@ -2,12 +2,13 @@
 
 from bisect import bisect_left
 from collections import Counter as Counted
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Literal, TypeAlias
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
 
 from forebay.schemas.names import METRICS_PREFIX
 
@@ -32,17 +33,31 @@ class BulkHistogram(Histogram):
                 bucket.inc(count)
 
 
+_Metric = TypeVar("_Metric", bound=MetricWrapperBase)
+
+
+class OfGroup(Generic[_Metric]):
+    """A metric with more labels than the group's, which is given already."""
+
+    def __init__(self, metric: _Metric, group: str) -> None:
+        self._metric, self._group = metric, group
+
+    def labels(self, *values: object) -> _Metric:
+        """The metric for these values of the other labels."""
+        return self._metric.labels(self._group, *values)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerMetrics:
-    """What a worker counts."""
+    """What a worker counts, for its group."""
 
-    events_handled: Counter
-    handler_seconds: BulkHistogram
+    events_handled: OfGroup[Counter]
+    handler_seconds: OfGroup[BulkHistogram]
     event_age: BulkHistogram
-    dead: Counter
-    rebalances: Counter
-    lag_records: Gauge
-    lag_seconds: Gauge
+    dead: OfGroup[Counter]
+    rebalances: OfGroup[Counter]
+    lag_records: OfGroup[Gauge]
+    lag_seconds: OfGroup[Gauge]
     actionable_lag: Gauge
     held_records: Gauge
     poll_age: Gauge
@@ -51,34 +66,60 @@ class WorkerMetrics:
     parked_oldest: Gauge
 
 
-def build_metrics(registry: CollectorRegistry = REGISTRY) -> WorkerMetrics:
-    """The metrics, registered. Call it once for each registry."""
+def build_metrics(registry: CollectorRegistry = REGISTRY, group: str = "forebay") -> WorkerMetrics:
+    """The metrics of a process that has one group, registered. Call it once for each registry."""
+    return metrics_of((group,), registry)[group]
 
-    def counter(name: str, text: str, labels: Sequence[str] = ()) -> Counter:
-        return Counter(name, text, labels, namespace=METRICS_PREFIX, registry=registry)
 
-    def histogram(name: str, text: str, buckets: Sequence[float], labels: Sequence[str] = ()) -> BulkHistogram:
-        return BulkHistogram(name, text, labels, buckets=buckets, namespace=METRICS_PREFIX, registry=registry)
+def metrics_of(groups: Iterable[str], registry: CollectorRegistry = REGISTRY) -> dict[str, WorkerMetrics]:
+    """Group → its metrics, registered. They have the group for a label. Call it once for each registry."""
 
-    def gauge(name: str, text: str, labels: Sequence[str] = (), of_all: Of = "livemax") -> Gauge:
+    def counter(name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, ("group", *labels), namespace=METRICS_PREFIX, registry=registry)
+
+    def histogram(name: str, text: str, buckets: Sequence[float], *labels: str) -> BulkHistogram:
+        return BulkHistogram(
+            name, text, ("group", *labels), buckets=buckets, namespace=METRICS_PREFIX, registry=registry
+        )
+
+    def gauge(name: str, text: str, *labels: str, of_all: Of = "livemax") -> Gauge:
         # Of several processes the one that is worst off counts, or their sum; one that ended counts no more.
-        return Gauge(name, text, labels, namespace=METRICS_PREFIX, registry=registry, multiprocess_mode=of_all)
+        return Gauge(
+            name, text, ("group", *labels), namespace=METRICS_PREFIX, registry=registry, multiprocess_mode=of_all
+        )
 
-    return WorkerMetrics(
-        events_handled=counter("events_handled_total", "Tries, by how they ended", ("handler", "outcome")),
-        handler_seconds=histogram("handler_seconds", "How long a handler took", _CALL_BUCKETS_S, ("handler",)),
-        event_age=histogram("event_age_seconds", "From received to finished", _AGE_BUCKETS_S),
-        dead=counter("dead_total", "Events put to the dead letters", ("reason",)),
-        rebalances=counter("rebalances_total", "Partitions assigned, revoked or lost", ("change",)),
-        lag_records=gauge("lag_records", "Records of the partition that are not finished", ("partition",)),
-        lag_seconds=gauge("lag_seconds", "Age of the partition's oldest unfinished record", ("partition",)),
-        actionable_lag=gauge("actionable_lag_seconds", "Age of the oldest unfinished record of a portal that is well"),
-        held_records=gauge("held_records", "Records in memory that are not finished"),
-        poll_age=gauge("poll_age_seconds", "Since the worker last asked the queue for records"),
-        parked_portals=gauge("parked_portals", "Portals that wait in the parked stream", of_all="livesum"),
-        parked_records=gauge("parked_records", "Records that wait in the parked stream", of_all="livesum"),
-        parked_oldest=gauge("parked_oldest_seconds", "For how long the portal is parked that was parked first"),
-    )
+    events_handled = counter("events_handled_total", "Tries, by how they ended", "handler", "outcome")
+    handler_seconds = histogram("handler_seconds", "How long a handler took", _CALL_BUCKETS_S, "handler")
+    event_age = histogram("event_age_seconds", "From received to finished", _AGE_BUCKETS_S)
+    dead = counter("dead_total", "Events put to the dead letters", "reason")
+    rebalances = counter("rebalances_total", "Partitions assigned, revoked or lost", "change")
+    lag_records = gauge("lag_records", "Records of the partition that are not finished", "partition")
+    lag_seconds = gauge("lag_seconds", "Age of the partition's oldest unfinished record", "partition")
+    actionable_lag = gauge("actionable_lag_seconds", "Age of the oldest unfinished record of a portal that is well")
+    held_records = gauge("held_records", "Records in memory that are not finished")
+    poll_age = gauge("poll_age_seconds", "Since the worker last asked the queue for records")
+    parked_portals = gauge("parked_portals", "Portals that wait in the parked stream", of_all="livesum")
+    parked_records = gauge("parked_records", "Records that wait in the parked stream", of_all="livesum")
+    parked_oldest = gauge("parked_oldest_seconds", "For how long the portal is parked that was parked first")
+
+    return {
+        group: WorkerMetrics(
+            events_handled=OfGroup(events_handled, group),
+            handler_seconds=OfGroup(handler_seconds, group),
+            event_age=event_age.labels(group),
+            dead=OfGroup(dead, group),
+            rebalances=OfGroup(rebalances, group),
+            lag_records=OfGroup(lag_records, group),
+            lag_seconds=OfGroup(lag_seconds, group),
+            actionable_lag=actionable_lag.labels(group),
+            held_records=held_records.labels(group),
+            poll_age=poll_age.labels(group),
+            parked_portals=parked_portals.labels(group),
+            parked_records=parked_records.labels(group),
+            parked_oldest=parked_oldest.labels(group),
+        )
+        for group in groups
+    }
 
 
 class Tally:

@@ -43,6 +43,11 @@ class Watermark:
         return next(iter(self._unfinished), end if start == self._next else self._next)
 
     @property
+    def unfinished(self) -> int:
+        """How many came and are not finished."""
+        return len(self._unfinished)
+
+    @property
     def oldest_ms(self) -> int | None:
         """The time of the first unfinished record, in milliseconds since the epoch."""
         return next(iter(self._unfinished.values()), None)

@@ -1,5 +1,6 @@
 """The options of `Handlers.on`: one value, checked in one place."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, Self, TypeAlias, get_args
@@ -14,13 +15,19 @@ from .retry import End
 #: is handled in any case.
 CoalesceKey: TypeAlias = Callable[[PortalEvent], str | None]
 
+#: Gives what makes two events the same for a handler; None for one that is handled in any case.
+DedupKey: TypeAlias = Callable[[PortalEvent], str | None]
+
+#: As the setting `group`, whose module takes a while to load.
+_GROUP = re.compile(r"[A-Za-z0-9._-]{1,200}")
+
 #: A portal's lane has no more in memory for a while, and a longer list nobody reads at once.
 _LONGEST_BATCH = 1000
 #: Longer than this it is no batch any more but a schedule.
 _LONGEST_BATCH_WAIT_S = 60.0
 
-#: Options whose work is not there yet; to accept them would be a lie.
-_NOT_YET = ("group", "dedup", "cpu")
+#: Thirty days; marks of handled events take room for as long.
+_LONGEST_DEDUP_S = 2_592_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +44,8 @@ class Options:
     coalesce: Literal["entity"] | CoalesceKey | None = None
     rate: str | Budget | None = None
     burst: int | None = None
-    dedup: object | None = None
+    dedup: Literal["id"] | DedupKey | None = None
+    dedup_s: float | None = None
     cpu: bool = False
 
     @property
@@ -60,22 +68,18 @@ class Options:
 
 def _faults(options: Options) -> Iterator[str]:
     """What can't be, and what can't be together."""
-    yield from _not_there_yet(options)
     yield from _basic_faults(options)
     yield from _batch_faults(options)
     yield from _coalesce_faults(options)
     yield from _rate_faults(options)
-
-
-def _not_there_yet(options: Options) -> Iterator[str]:
-    for name in _NOT_YET:
-        if getattr(options, name):
-            yield f"{name}: this version can't do it yet"
+    yield from _dedup_faults(options)
 
 
 def _basic_faults(options: Options) -> Iterator[str]:
     if options.kind not in KINDS:
         yield f"there is no kind {options.kind!r}; there are {', '.join(KINDS)}"
+    if options.group is not None and not _GROUP.fullmatch(str(options.group)):
+        yield f"group={options.group!r}: a group's name has up to 200 letters, digits, dots, dashes and underscores"
     if options.deadline_s is not None and not options.deadline_s > 0:
         yield f"deadline_s={options.deadline_s}: a handler needs more than 0 seconds"
     if options.tries is not None and options.tries < 1:
@@ -110,3 +114,15 @@ def _rate_faults(options: Options) -> Iterator[str]:
         yield from rate_faults(options.rate, options.burst)
     elif options.burst is not None:
         yield "burst is for limits: say rate=… too"
+
+
+def _dedup_faults(options: Options) -> Iterator[str]:
+    dedup: object = options.dedup
+    if dedup not in (None, "id") and not callable(dedup):
+        yield f'dedup={dedup!r}: say "id", or give a function of the event'
+    if options.dedup_s is not None and dedup is None:
+        yield "dedup_s is for dedup: say dedup=… too"
+    if options.dedup_s is not None and not 0 < options.dedup_s <= _LONGEST_DEDUP_S:
+        yield f"dedup_s={options.dedup_s}: it is remembered for more than 0 and at most {_LONGEST_DEDUP_S:.0f} seconds"
+    if dedup is not None and options.batch is not None:
+        yield "dedup looks at one event at a time, and a batch has several: choose one of both"

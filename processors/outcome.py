@@ -61,6 +61,21 @@ class Unlearned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unsure:
+    """Whether the event was handled already can't be looked up just now."""
+
+    label: ClassVar[str] = "unsure"
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate:
+    """The same was handled already, as the handler's `dedup` has it."""
+
+    label: ClassVar[str] = "duplicate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unhandled:
     """No handler is registered for the event."""
 
@@ -78,7 +93,8 @@ class GivenUp:
 #: Why a record is not shown to a handler.
 Unread = GivenUp | Undecodable | Unlearned
 
-Outcome = Done | Failed | RetryAsked | Rejected | Undecodable | Unlearned | Unhandled | GivenUp
+Outcome = Done | Failed | RetryAsked | Rejected | Undecodable | Unlearned | Unsure | Duplicate | Unhandled | GivenUp
 
 DONE = Done()
 UNHANDLED = Unhandled()
+DUPLICATE = Duplicate()

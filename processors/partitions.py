@@ -39,6 +39,15 @@ class Partition:
         self._idle = asyncio.Event()
         self._idle.set()
 
+    @property
+    def waiting(self) -> int:
+        """How many records are not finished, parked or not."""
+        if self.parking is None:
+            return self.watermark.unfinished
+        parked = self.parking.portals.values()
+        # What is to be spilled counts on both sides.
+        return self.watermark.unfinished + sum(one.records - len(one.to_spill) for one in parked)
+
     def finish(self, record: StoredRecord) -> bool:
         """Note that a record is finished. False when parking has seen to all the rest."""
         if self.parking is not None and self.parking.portals and self.parking.finish(record):

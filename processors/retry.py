@@ -4,14 +4,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, assert_never
 
-from .errors import DeadlineExceeded
-from .outcome import Done, Failed, GivenUp, Outcome, Rejected, RetryAsked, Undecodable, Unhandled, Unlearned
+from .errors import DeadlineExceeded, ProcessDied
+from .outcome import (
+    Done,
+    Duplicate,
+    Failed,
+    GivenUp,
+    Outcome,
+    Rejected,
+    RetryAsked,
+    Undecodable,
+    Unhandled,
+    Unlearned,
+    Unsure,
+)
 
 #: Draws a number between the two given, as `random.uniform` does.
 Draw = Callable[[float, float], float]
 
 #: A wait doubles at most this often; behind it a float would grow without end.
 _MAX_DOUBLINGS = 30
+
+#: So many processes an event may end: one may have been ended for want of memory, or by what ran there before.
+_DEATHS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +95,7 @@ FINISH = Finish()
 def decide(outcome: Outcome, limits: RetryLimits, this: Try, *, draw: Draw) -> Next:
     """What follows a try that ended like this."""
     match outcome:
-        case Done() | Unhandled():
+        case Done() | Unhandled() | Duplicate():
             return FINISH
         case Rejected(error=rejected):
             return GiveUp(reason="rejected", error=rejected)
@@ -88,7 +103,7 @@ def decide(outcome: Outcome, limits: RetryLimits, this: Try, *, draw: Draw) -> N
             return GiveUp(reason="undecodable", error=undecodable)
         case GivenUp(error=discarded):
             return GiveUp(reason="discarded", error=discarded)
-        case Unlearned(wait_s=wait_s):
+        case Unlearned(wait_s=wait_s) | Unsure(wait_s=wait_s):
             # No try of a handler's, and none of its time.
             return WaitThenAgain(delay_s=wait_s, asked=True)
         case RetryAsked(error=asked) if asked.after_s is not None:
@@ -109,7 +124,7 @@ def _asked(error: BaseException, delay_s: float, limits: RetryLimits, this: Try)
 
 
 def _failed(error: BaseException, limits: RetryLimits, this: Try, draw: Draw) -> Next:
-    if this.attempts >= this.tries:
+    if this.attempts >= this.tries or _is_deadly(error):
         return _given_up(error, this)
     delay_s = backoff_s(this.attempts, limits, draw)
     if this.attempts < limits.memory_tries and this.waited_s + delay_s <= limits.retry_total_s:
@@ -122,7 +137,17 @@ def _failed(error: BaseException, limits: RetryLimits, this: Try, draw: Draw) ->
 def _given_up(error: BaseException, this: Try) -> Next:
     if this.give_up == "hold" and this.can_park:
         return Park(delay_s=None, error=error)
-    return GiveUp(reason="deadline" if isinstance(error, DeadlineExceeded) else "failed", error=error)
+    return GiveUp(reason=_reason(error), error=error)
+
+
+def _is_deadly(error: BaseException) -> bool:
+    return isinstance(error, ProcessDied) and error.deaths >= _DEATHS
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, DeadlineExceeded):
+        return "deadline"
+    return "killed" if isinstance(error, ProcessDied) else "failed"
 
 
 def _parked_s(attempts: int, limits: RetryLimits, draw: Draw) -> float:

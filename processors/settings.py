@@ -2,11 +2,18 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from forebay.queues.settings import QueueSettings
 
 from .retry import End
+
+
+def _dedup_url(given: str | None) -> str | None:
+    """Quotes nothing of it: it may hold a password."""
+    if given and not given.startswith(("sqlite:///", "postgresql://")):
+        raise ValueError("must start with sqlite:/// or postgresql://")
+    return given or None
 
 
 class WorkerSettings(QueueSettings):
@@ -17,6 +24,17 @@ class WorkerSettings(QueueSettings):
     metrics_bind: Annotated[str | None, Field(description="serve /metrics on an address of its own")] = None
     concurrency: Annotated[int, Field(description="portals handled at once in a process", ge=1, le=100_000)] = 256
     threads: Annotated[int, Field(description="threads of a process for handlers that are `def`", ge=1, le=1024)] = 16
+    cpu_processes: Annotated[
+        int | None,
+        Field(description="processes for handlers with cpu=True; as many as cores when not set", ge=1, le=1024),
+    ] = None
+    dedup_url: Annotated[
+        str | None,
+        AfterValidator(_dedup_url),
+        Field(
+            description="where handlers with dedup remember; by default the queue's PostgreSQL, or a file in data_dir"
+        ),
+    ] = None
     deadline_s: Annotated[float, Field(description="of a handler that has none of its own", gt=0)] = 30.0
     tries: Annotated[int, Field(description="calls for an event before it is given up", ge=1)] = 30
     memory_tries: Annotated[int, Field(description="so many of them before its portal is parked", ge=1)] = 5
@@ -25,7 +43,7 @@ class WorkerSettings(QueueSettings):
     )
     retry_longest_s: Annotated[float, Field(description="where doubling ends", ge=0)] = 10.0
     retry_total_s: Annotated[float, Field(description="an event waits no longer in memory, all together", ge=0)] = 30.0
-    retry_after_max_s: Annotated[float, Field(description="longest wait that Retry(after_s=…) gets", ge=0)] = 86_400.0
+    retry_after_max_s: Annotated[float, Field(description="longest wait that Retry(after_s=…) gets", ge=0)] = 604_800.0
     park_first_s: Annotated[float, Field(description="longest wait of a parked portal; then it doubles", gt=0)] = 15.0
     park_longest_s: Annotated[float, Field(description="where that doubling ends", gt=0)] = 900.0
     give_up: Annotated[

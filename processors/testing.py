@@ -15,14 +15,20 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import md5
+from urllib.parse import parse_qsl
 from uuid import uuid4
 
 from forebay.schemas.codec import codec
 from forebay.schemas.event import Body, PortalEvent, Subscription
+from forebay.schemas.secrecy import Secrecy, secrecy_of
 
 from .calls import Calls
+from .cpu.in_place import InPlace
 from .handlers import Handlers
 from .outcome import UNHANDLED, Outcome
+from .rehearsal import Dead, Rehearsal
+
+__all__ = ["Dead", "Rehearsal", "event", "event_of", "run", "run_now"]
 
 #: What `data` may be made of; numbers become text, as they are in a form.
 Tree = str | int | Mapping[str, "Tree"] | Sequence["Tree"]
@@ -64,21 +70,49 @@ def event(
     return codec().decode(codec().encode(made))
 
 
-async def run(handlers: Handlers, event: PortalEvent) -> Outcome:
-    """One try at the event, as the worker makes it: the handler that would get it, with its deadline."""
-    handler = handlers.find(event.kind, event.name)
+def event_of(
+    body: str | bytes, *, kind: str = "event", name: str = "", received_at: datetime | None = None
+) -> PortalEvent:
+    """The event of a body as a portal sent it, percent-encoded, without its secrets as a handler gets it.
+
+    A call that has no `event` (a robot's, an SMS) needs its kind and name. When no `received_at` is given it came now.
+    """
+    pairs = parse_qsl(body.decode() if isinstance(body, bytes) else body.strip(), keep_blank_values=True)
+    fields = {path: value for path, value in pairs if secrecy_of(path) is Secrecy.OPEN}
+    at, ts = received_at or datetime.now(UTC), fields.get("ts", "")
+    made = PortalEvent(
+        id=str(uuid4()),
+        portal=fields.get("auth[domain]", "example.bitrix24.com"),
+        member_id=fields.get("auth[member_id]"),
+        kind=kind,
+        name=name or fields["event"].upper(),
+        occurred_at=datetime.fromtimestamp(int(ts), UTC) if ts.isdecimal() else None,
+        received_at=at,
+        subscription=Subscription(id=fields.get("event_handler_id"), endpoint="/bitrix24"),
+        body=lambda: Body(fields=fields),
+    )
+    return codec().decode(codec().encode(made))
+
+
+async def run(handlers: Handlers, event: PortalEvent, *, group: str | None = None) -> Outcome:
+    """One try at the event, as the worker makes it: the handler that would get it, with its deadline.
+
+    A handler with `batch` gets a batch of one; one with `cpu` runs in this process. What only shows over several events
+    (a limit, dedup, coalescing, another try) is for a `Rehearsal`.
+    """
+    handler = handlers.of(group).find(event.kind, event.name)
     if handler is None:
         return UNHANDLED
-    calls = Calls(threads=1, deadline_s=_DEADLINE_S, clock=time.monotonic)
+    calls = Calls(threads=1, deadline_s=_DEADLINE_S, processes=InPlace(), clock=time.monotonic)
     try:
-        return await calls.call(handler, event)
+        return await calls.call(handler, [event] if handler.options.batch else event)
     finally:
         calls.close()
 
 
-def run_now(handlers: Handlers, event: PortalEvent) -> Outcome:
+def run_now(handlers: Handlers, event: PortalEvent, *, group: str | None = None) -> Outcome:
     """The same, for tests that are not `async`."""
-    return asyncio.run(run(handlers, event))
+    return asyncio.run(run(handlers, event, group=group))
 
 
 def _pairs(

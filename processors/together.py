@@ -9,13 +9,15 @@ from forebay.schemas.event import PortalEvent
 from .calls import Calls
 from .consequences import DROPPED, Consequences, Following, Records
 from .dead_letters import Burial
+from .dedup.once import Once
 from .folding import Folding, Read
 from .handlers import Handler
 from .held import Held
 from .lanes import Lane
 from .metrics import Tally
-from .outcome import DONE, Done, Failed, Outcome, Rejected, RetryAsked
+from .outcome import DONE, Done, Duplicate, Failed, Outcome, Rejected, RetryAsked, Unsure
 from .outlook import Outlook
+from .parking.restored import is_ordered
 from .reports import tell_fault, tell_narrowed, tell_outcome
 from .retry import Park, WaitThenAgain
 
@@ -38,9 +40,10 @@ class Together:
         held: Held,
         tally: Tally,
         *,
+        once: Once | None = None,
         clock: Callable[[], float],
     ) -> None:
-        self._read, self._calls, self._then = read, calls, consequences
+        self._read, self._calls, self._then, self._once = read, calls, consequences, once
         self._held, self._tally, self._clock = held, tally, clock
 
     async def process(self, lane: Lane, record: StoredRecord, event: PortalEvent, handler: Handler) -> float | None:
@@ -118,9 +121,10 @@ class Together:
         if outlook.folding is not None:
             for piece in pieces:
                 outlook.folding.begin(piece.records[0])
-        events = [piece.event for piece in pieces]
-        begun = self._calls.begin(handler, events if handler.options.batch else events[0])
-        outcome = await begun if isinstance(begun, Coroutine) else begun
+        outcome = await self._outcome(handler, pieces)
+        if isinstance(outcome, Unsure):
+            # Nobody was called.
+            lane.attempts -= 1
         if lane.partition.is_cancelled and not isinstance(outcome, Done):
             return DROPPED
         rest = self._finish_done(lane, outlook, handler, pieces, outcome)
@@ -128,12 +132,22 @@ class Together:
             return None
         return await self._follow(lane, outlook, handler, rest, outcome)
 
+    async def _outcome(self, handler: Handler, pieces: list[Piece]) -> Outcome:
+        first = pieces[0]
+        if handler.options.dedup is not None and self._once is not None:
+            ordered = is_ordered(first.records[-1])
+            return await self._once.call(handler, first.event, self._calls.begin, ordered=ordered)
+        events = [piece.event for piece in pieces]
+        begun = self._calls.begin(handler, events if handler.options.batch else first.event)
+        return await begun if isinstance(begun, Coroutine) else begun
+
     def _finish_done(
         self, lane: Lane, outlook: Outlook, handler: Handler, pieces: list[Piece], outcome: Outcome
     ) -> list[Piece]:
         """Finish those that are done; gives the others."""
         done = _done(outcome, len(pieces))
-        self._tally.tried(handler.name, outcome.label if isinstance(outcome, Done) else DONE.label, done)
+        label = outcome.label if isinstance(outcome, Done | Duplicate) else DONE.label
+        self._tally.tried(handler.name, label, done)
         for piece in pieces[:done]:
             if outlook.folding is None:
                 self._then.finish(lane, piece.records[0])
@@ -190,7 +204,7 @@ class Together:
 
 def _done(outcome: Outcome, events: int) -> int:
     """How many are done: all, or as many as the handler said, of which at least one is left."""
-    if isinstance(outcome, Done):
+    if isinstance(outcome, Done | Duplicate):
         return events
     if isinstance(outcome, RetryAsked | Rejected):
         return min(outcome.error.done or 0, events - 1)

@@ -21,7 +21,12 @@ from forebay.schemas.codec import new_codec
 from .calls import Calls
 from .commits import Commits
 from .consequences import Consequences
+from .cpu.cores import cores
+from .cpu.pool import Pool, Processes
 from .dead_letters import DeadLetters
+from .dedup.marks import Marks
+from .dedup.once import Once
+from .dedup.opening import open_marks
 from .handlers import Handlers
 from .handling import Handling, Reading
 from .health import Health
@@ -59,14 +64,19 @@ class Worker:
         *,
         registry: Registry | None = None,
         metrics: WorkerMetrics | None = None,
+        processes: Processes | None = None,
+        marks: Marks | None = None,
+        looks_every_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
         present: Callable[[], float] = since_boot,
         now: Callable[[], float] = time.time,
         draw: Draw = random.uniform,
     ) -> None:
         self._settings = settings
+        self._measures_every_s = max(_LAG_EVERY_S, looks_every_s)
+        handlers = handlers.of(None, settings.group)
         self.health = Health()
-        self.metrics = metrics or build_metrics(CollectorRegistry())
+        self.metrics = metrics or build_metrics(CollectorRegistry(), settings.group)
         self._tally = Tally(self.metrics)
         codec = new_codec()
         teacher = Teacher(codec, registry, settings.topic) if registry else None
@@ -76,28 +86,58 @@ class Worker:
         self._held = Held(settings.max_held_records, settings.max_held_bytes)
         lanes = Lanes()
         self._attendant = Attendant(
-            settings, queue, self._producer, lanes, self._held, self.health, self.metrics, now=now
+            settings,
+            queue,
+            self._producer,
+            lanes,
+            self._held,
+            self.health,
+            self.metrics,
+            every_s=looks_every_s,
+            now=now,
         )
         commits = Commits(self._consumer, queue.promises.note_bytes, self.health)
         self.ownership = Ownership(
             commits, self._held, self.metrics, grace_s=settings.drain_s, parking=self._attendant.parking, clock=clock
         )
         self._presence = Presence(settings.session_s, self.ownership.confirm, clock=present)
+        in_processes = [handler for handler in handlers if handler.options.cpu]
+        self._processes = processes
+        if in_processes and processes is None:
+            self._processes = Pool(
+                in_processes,
+                processes=settings.cpu_processes or cores(),
+                may_begin=self._presence.certain,
+                clock=clock,
+            )
         self._calls = Calls(
             threads=settings.threads,
             deadline_s=settings.deadline_s,
+            processes=self._processes,
             took=self._tally.took,
             may_begin=self._presence.certain,
             clock=clock,
         )
+        self._marks = marks
+        if marks is None and any(handler.options.dedup is not None for handler in handlers):
+            self._marks = open_marks(settings)
+        once = Once(self._marks, settings.topic, settings.group, self.health) if self._marks else None
         dead_letters = DeadLetters(self._producer, settings.topic, self.health)
         then = Consequences(settings, dead_letters, self._held, self._tally, now=now, draw=draw)
         reading = Reading(handlers, codec, self._learning)
-        together = Together(reading.read, self._calls, then, self._held, self._tally, clock=clock)
-        handling = Handling(reading.read, self._calls, then, together, self._tally)
+        together = Together(reading.read, self._calls, then, self._held, self._tally, once=once, clock=clock)
+        handling = Handling(reading.read, self._calls, then, together, self._tally, once=once)
         self._slots = Slots(lanes, handling.process, self._presence, clock=present)
         self._intake = Intake(
-            settings, queue, self._consumer, self.ownership, lanes, self._held, self.health, clock=clock
+            settings,
+            queue,
+            self._consumer,
+            self.ownership,
+            lanes,
+            self._held,
+            self.health,
+            fetch_s=looks_every_s,
+            clock=clock,
         )
         self._lag = Lag(queue, settings.topic, self.ownership, self.metrics, now=now)
         self._stopping = asyncio.Event()
@@ -113,6 +153,8 @@ class Worker:
         the process from exiting: with a number above 0 leave it by `os._exit`. Raises what a part of the worker raised,
         which is a fault of Forebay or of the queue, never of a handler.
         """
+        if self._processes:
+            await self._processes.start()
         reading = asyncio.create_task(self._intake.run())
         parts = [self._commit_regularly(), self._measure_regularly(), self._presence.run()]
         parts += [self._attendant.run(self.ownership)]
@@ -125,6 +167,8 @@ class Worker:
             await _cancel([reading])
             await self._leave()
             left = await _cancel(tasks) + self._calls.close()
+            if self._processes:
+                await self._processes.close()
         for task in ended:
             task.result()
         return left
@@ -139,7 +183,8 @@ class Worker:
         self.ownership.leave()
         # Closing gives the partitions back, and with each goes what its parking has to say, and its last commit.
         await _let_go(self._consumer.close)
-        parts = (self._producer.close, self._attendant.close, self._lag.close)
+        parts = [self._producer.close, self._attendant.close, self._lag.close]
+        parts += [self._marks.close] if self._marks else []
         await asyncio.gather(*map(_let_go, parts))
 
     async def _commit_regularly(self) -> None:
@@ -153,7 +198,7 @@ class Worker:
 
     async def _measure_regularly(self) -> None:
         while True:
-            await asyncio.sleep(_LAG_EVERY_S)
+            await asyncio.sleep(self._measures_every_s)
             await self._lag.measure_records()
 
 

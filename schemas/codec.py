@@ -182,6 +182,13 @@ def new_codec() -> Codec:
     return Codec([json.loads(text) for text in schema_texts()])
 
 
+def reread(fingerprint: bytes, record: bytes, told: envelope.Told | None) -> Reading:
+    """What a pickled `Reading` is in the process that unpickles it."""
+    value = _MARKER + fingerprint + record
+    version, start = codec()._written_with(value)
+    return Reading(value, start, version, told)
+
+
 @cache
 def codec() -> Codec:
     """The codec that is everybody's, and is taught nothing: it knows the single-object encoding alone."""

@@ -27,6 +27,12 @@ class Reading:
         self._value, self._start, self._version, self._told = value, start, version, told
         self._raw: Mapping[str, Any] | None = None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # For another process, which knows the versions by their fingerprints, and nothing of a registry's ids.
+        from forebay.schemas.codec import reread
+
+        return reread, (self._version.fingerprint, self._value[self._start :], self._told)
+
     def head(self) -> dict[str, Any]:
         """The attributes that stand in the head."""
         try:

@@ -21,6 +21,7 @@ Schema = dict[str, Any]
 class Version:
     """A schema that records were written with, whole and cut in two, and what this version reads them as."""
 
+    fingerprint: bytes
     writer: Any
     writer_head: Any
     writer_body: Any
@@ -37,6 +38,7 @@ def version_of(writer: Schema, reader: Schema) -> Version:
     # Without a reader schema fastavro skips the resolution of one against the other.
     reader_head, reader_body = (None, None) if writer is reader else _cut(reader)
     return Version(
+        fingerprint=fingerprint_of(writer),
         writer=parse_schema(_plain(writer)),
         writer_head=head,
         writer_body=body,

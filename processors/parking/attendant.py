@@ -21,9 +21,6 @@ from .stream import ParkedStream
 
 _log = structlog.get_logger(__name__)
 
-#: How often it looks; an order waits as long, and a lane that gets through its records in less is not crowded.
-_EVERY_S = 1.0
-
 #: The least that a commit's note must hold, to say where reading who is parked begins.
 _NOTE_BYTES = 64
 
@@ -50,8 +47,11 @@ class Attendant:
         health: Health,
         metrics: WorkerMetrics,
         *,
+        every_s: float = 1.0,
         now: Callable[[], float],
     ) -> None:
+        #: How often it looks; an order waits as long, and a lane that gets through its records in less is not crowded.
+        self._every_s = every_s
         self._lanes, self._held, self._health, self._metrics = lanes, held, health, metrics
         #: How many records of parked portals are in memory again.
         self.room = Held(
@@ -71,7 +71,7 @@ class Attendant:
     async def run(self, partitions: Iterable[Partition]) -> None:
         """Look after the partitions, until cancelled."""
         while True:
-            await asyncio.sleep(_EVERY_S)
+            await asyncio.sleep(self._every_s)
             ours = [(one, one.parking) for one in partitions if one.parking is not None and one.is_open]
             for partition, parking in ours:
                 self._relieve(partition, parking)

@@ -44,6 +44,11 @@ def replays_of(told: Iterable[Replaying], orders: Mapping[int, Order]) -> Iterat
             yield Replay(order=one.order, stream=order.stream, offsets=offsets, done=one.done, loaded=one.done)
 
 
+def is_ordered(record: StoredRecord) -> bool:
+    """Whether an operator ordered it to be handled again."""
+    return isinstance(record, Restored) and record.replay is not None
+
+
 def from_parked(record: StoredRecord, offset: int, topic: str, discarded: str) -> Restored:
     """A spilled record, which stood at that offset of the topic."""
     timestamp_ms, headers = entries.original(record)

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterable
 
 from sqlalchemy import Connection
-from sqlalchemy.engine import make_url
 
 from forebay.queues.contract import Consumer, Inspector, Producer, Promises, Queue
 from forebay.queues.errors import QueueUnavailable, Unsupported
@@ -14,10 +13,10 @@ from .connection_thread import ConnectionThread
 from .consumer import NOTE_BYTES, SqlConsumer
 from .database import Database
 from .inspector import SqlInspector
+from .opening import open_database
 from .producer import SqlProducer
 from .retention import Retention
 from .schema import make, missing, missing_all
-from .sqlite import SqliteDatabase
 
 _MS_AN_HOUR = 3_600_000
 
@@ -103,13 +102,4 @@ class SqlQueue:
 def open_queue(settings: QueueSettings) -> Queue:
     """The queue that the setting `queue_url` names."""
     retention = Retention(stream=settings.topic, keep_ms=round(settings.retention_h * _MS_AN_HOUR))
-    return SqlQueue(_database(settings.queue_url), retention)
-
-
-def _database(url: str) -> Database:
-    if url.startswith("postgresql"):
-        # Its client is there only when the extra was installed.
-        from .postgresql.database import PostgresqlDatabase
-
-        return PostgresqlDatabase(url)
-    return SqliteDatabase(make_url(url))
+    return SqlQueue(open_database(settings.queue_url), retention)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from forebay import Handlers
+from forebay.processors.dedup.marks import Marks, MarksInMemory
 from forebay.processors.metrics import WorkerMetrics
 from forebay.processors.presence import since_boot
 from forebay.processors.settings import WorkerSettings
@@ -29,6 +30,7 @@ class Station:
 
     queue: MemoryQueue = field(default_factory=MemoryQueue)
     handlers: Handlers = field(default_factory=Handlers)
+    marks: Marks = field(default_factory=MarksInMemory)
     running: dict[Worker, "asyncio.Task[int]"] = field(default_factory=dict)
 
     async def send(self, portal: str, name: str = "ONCRMDEALADD", id: int = 0, **record: Any) -> None:
@@ -38,7 +40,12 @@ class Station:
         await self.queue.producer().send(TOPIC, made)
 
     def start(
-        self, *, metrics: WorkerMetrics | None = None, present: Callable[[], float] = since_boot, **settings: Any
+        self,
+        *,
+        metrics: WorkerMetrics | None = None,
+        present: Callable[[], float] = since_boot,
+        marks: Marks | None = None,
+        **settings: Any,
     ) -> Worker:
         """A worker that runs."""
         quick: dict[str, Any] = {
@@ -49,7 +56,12 @@ class Station:
             "drain_s": 5.0,
         }
         worker = Worker(
-            WorkerSettings(**(quick | settings)), self.handlers, self.queue, metrics=metrics, present=present
+            WorkerSettings(**(quick | settings)),
+            self.handlers,
+            self.queue,
+            metrics=metrics,
+            present=present,
+            marks=marks or self.marks,
         )
         self.running[worker] = asyncio.create_task(worker.run())
         return worker

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from forebay.ingest.form import parse
 from forebay.ingest.seal import Sealer, cut, divide
-from forebay.ingest.secrecy import Secrecy, secrecy_of
 from forebay.schemas.event import CannotOpenSecrets, _open
+from forebay.schemas.secrecy import Secrecy, secrecy_of
 
 ID = "01a210a1-4cbc-7e47-8967-ddadea396937"
 OLD, NEW = b"o" * 32, b"n" * 32

@@ -1,0 +1,1 @@
+"""Handlers that compute: each call runs in a process of its own, which may die without taking anything along."""

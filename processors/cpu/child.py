@@ -1,0 +1,65 @@
+"""The other side: a process that calls handlers, one event after the other, until its parent is gone."""
+
+import os
+import pickle
+import signal
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from .answers import packed
+
+#: Before each message stands its length.
+LENGTH = struct.Struct(">Q")
+
+#: The parent's first message, and the answer to it when all is well.
+READY = b""
+
+#: A call: the number of its function, and the pickled argument.
+Call = tuple[int, bytes]
+
+
+def main(descriptor: int) -> None:
+    """Load the functions that the first message has, and then call them. Ends with the connection."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        # Both may be sent to the whole group of processes: it is the parent who stops us. A function, and not SIG_IGN,
+        # which a handler's own subprocesses would inherit.
+        signal.signal(one, lambda *_: None)
+    connection = socket.socket(fileno=descriptor)
+    messages: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_receive, args=(connection, messages), daemon=True).start()
+    try:
+        functions: list[Callable[[Any], object]] = pickle.loads(messages.get())  # noqa: S301 - our parent's bytes
+    # Whatever the import of a user's module raises, the parent has to tell it.
+    except BaseException as error:
+        _send(connection, f"{type(error).__name__}: {error}".encode())
+        return
+    _send(connection, READY)
+    while True:
+        calls: list[Call] = pickle.loads(messages.get())  # noqa: S301 - our parent's bytes
+        for number, argument in calls:
+            # Each is answered as soon as it ends: if we die, the first that was not is the one to blame.
+            _send(connection, _answer(functions[number], argument))
+
+
+def _answer(function: Callable[[Any], object], argument: bytes) -> bytes:
+    try:
+        return packed(function(pickle.loads(argument)), None)  # noqa: S301 - our parent's bytes
+    # SystemExit too: it is the handler's outcome, and not the end of this process.
+    except BaseException as error:
+        return packed(None, error)
+
+
+def _receive(connection: socket.socket, messages: SimpleQueue[bytes]) -> None:
+    with connection.makefile("rb") as stream:
+        while len(head := stream.read(LENGTH.size)) == LENGTH.size:
+            messages.put(stream.read(*LENGTH.unpack(head)))
+    # The parent is gone, however it ended: nobody waits for what a handler still does.
+    os._exit(0)
+
+
+def _send(connection: socket.socket, message: bytes) -> None:
+    connection.sendall(LENGTH.pack(len(message)) + message)

@@ -1,0 +1,1 @@
+"""Handlers with `dedup`: what was handled already is not handled again."""

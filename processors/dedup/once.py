@@ -1,0 +1,76 @@
+"""Calls a handler unless its event was handled already, and remembers that it was."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+import structlog
+
+from forebay.processors.calls import Begun
+from forebay.processors.handlers import Handler
+from forebay.processors.health import Health
+from forebay.processors.outcome import DUPLICATE, Done, Failed, Outcome, Unsure
+from forebay.queues.errors import QueueError
+from forebay.schemas.event import PortalEvent
+
+from .keys import Key, key_of
+from .marks import Marks
+
+_log = structlog.get_logger(__name__)
+
+#: Between two attempts to reach what keeps the marks.
+_AGAIN_S = 1.0
+
+#: Makes the call itself.
+Begin = Callable[[Handler, PortalEvent], Begun]
+
+
+class Once:
+    """In between the handling of events and the calls of handlers."""
+
+    def __init__(self, marks: Marks, topic: str, group: str, health: Health) -> None:
+        self._marks, self._topic, self._group, self._health = marks, topic, group, health
+
+    async def call(self, handler: Handler, event: PortalEvent, begin: Begin, *, ordered: bool) -> Outcome:
+        """One try, unless the event is marked. What an operator `ordered` to be handled again is, whatever was before.
+
+        The event counts as done only when that is marked. While marks can't be read or kept, it waits.
+        """
+        try:
+            key = key_of(handler, event, self._topic, self._group)
+        # The function is the user's.
+        except Exception as error:
+            return Failed(error=error)
+        if key is not None and not ordered:
+            seen = await self._seen(key)
+            if seen is not False:
+                return Unsure(wait_s=_AGAIN_S) if seen is None else DUPLICATE
+        begun = begin(handler, event)
+        outcome = await begun if isinstance(begun, Coroutine) else begun
+        if key is not None and isinstance(outcome, Done):
+            await self._mark(key)
+        return outcome
+
+    async def _seen(self, key: Key) -> bool | None:
+        """Whether it is marked; None when nobody can say just now."""
+        try:
+            seen = await self._marks.seen(key)
+        except QueueError as error:
+            self._tell(error)
+            return None
+        self._health.ok("dedup")
+        return seen
+
+    async def _mark(self, key: Key) -> None:
+        # The handler has done its work: it is not to be called again because we could not write that down.
+        while True:
+            try:
+                await self._marks.mark(key)
+            except QueueError as error:
+                self._tell(error)
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return self._health.ok("dedup")
+
+    def _tell(self, error: QueueError) -> None:
+        self._health.degraded("dedup", f"events of handlers with dedup wait: {error}")
+        _log.warning("what was handled can't be looked up or written down; trying again", error=str(error))

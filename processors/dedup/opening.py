@@ -1,0 +1,38 @@
+"""Which marks a worker uses."""
+
+import structlog
+
+from forebay.processors.settings import WorkerSettings
+from forebay.queues.opening import scheme_of
+
+from .marks import Marks, MarksInMemory
+
+_log = structlog.get_logger(__name__)
+
+_FILE = "dedup.db"
+
+
+def open_marks(settings: WorkerSettings) -> Marks:
+    """Those of `dedup_url`; without it of the queue's own server, or of a file that the workers of this host share."""
+    scheme = scheme_of(settings.queue_url)
+    if scheme == "memory" and settings.dedup_url is None:
+        return MarksInMemory()
+    # SQLAlchemy takes a while to load, and most handlers remember nothing.
+    from forebay.queues.sql.opening import open_database
+
+    from .database import MarksInDatabase
+
+    return MarksInDatabase(open_database(_url(settings, scheme)))
+
+
+def _url(settings: WorkerSettings, scheme: str) -> str:
+    if settings.dedup_url is not None:
+        return settings.dedup_url
+    if scheme == "postgresql":
+        return settings.queue_url
+    if scheme == "kafka":
+        _log.warning(
+            "handlers with dedup remember on this host only; with workers on several, set dedup_url to a database "
+            "that all of them share"
+        )
+    return f"sqlite:///{settings.data_dir}/{_FILE}"

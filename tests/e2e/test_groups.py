@@ -1,0 +1,101 @@
+"""Handlers of several groups in one process, or one group alone."""
+
+import asyncio
+import json
+import re
+import socket
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.test_process import put, readiness
+
+HANDLERS = """
+import os
+
+from forebay import Handlers
+
+handlers = Handlers()
+
+
+def note(group, event):
+    with open(f"{group}.log", "a") as book:
+        book.write(f"{event.id}\\n")
+
+
+@handlers.on("ONCRM*")
+async def shop(event):
+    note("shop", event)
+
+
+@handlers.on("*", group="audit")
+async def audit(event):
+    note("audit", event)
+
+
+@handlers.on("*", group="mail")
+def mail(event):
+    note("mail", event)
+"""
+
+NAMED_ONLY = """
+from forebay import Handlers
+
+handlers = Handlers()
+
+
+@handlers.on("*", group="audit")
+async def audit(event):
+    ...
+"""
+
+
+def handled(folder: Path, group: str) -> int:
+    book = folder / f"{group}.log"
+    return len(set(book.read_text().split())) if book.exists() else 0
+
+
+def test_one_process_runs_every_group_and_says_how_each_is(site: Any) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    site.settings["metrics_bind"] = f"127.0.0.1:{port}"
+    (site.folder / "shop.py").write_text(HANDLERS)
+    asyncio.run(put(site, *["ONCRMDEALADD"] * 20, *["ONTASKADD"] * 10))
+    site.start("process", "process", "shop:handlers")
+
+    site.wait("all groups", lambda: [handled(site.folder, one) for one in ("shop", "audit", "mail")] == [20, 30, 30])
+
+    assert '"audit/group":{"state":"ok"' in readiness(port)
+
+    def counted(group: str) -> float:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        found = re.findall(rf'^forebay_events_handled_total\{{group="{group}".* (.*)$', text, re.MULTILINE)
+        return sum(map(float, found))
+
+    site.wait("the counts", lambda: (counted("forebay"), counted("audit"), counted("mail")) == (30, 30, 30))
+    assert site.stop("process") == 0
+    for group in ("forebay", "audit", "mail"):
+        rows = [json.loads(line) for line in site.run("lag", "--group", group, "--json").stdout.splitlines()]
+        assert {row["records"] for row in rows} == {0}
+
+
+def test_one_group_runs_alone(site: Any) -> None:
+    (site.folder / "shop.py").write_text(HANDLERS)
+    asyncio.run(put(site, *["ONCRMDEALADD"] * 20))
+    site.start("process", "process", "shop:handlers", "--group", "audit", "--processes", "2")
+
+    site.wait("the group", lambda: handled(site.folder, "audit") == 20)
+
+    assert site.stop("process") == 0
+    assert (handled(site.folder, "shop"), handled(site.folder, "mail")) == (0, 0)
+
+
+def test_up_is_ready_also_when_no_handler_is_in_the_default_group(site: Any) -> None:
+    (site.folder / "shop.py").write_text(NAMED_ONLY)
+    site.start("up", "up", "shop:handlers")
+
+    site.wait("ready", lambda: "ready after" in site.log("up"))
+
+    assert site.stop("up") == 0

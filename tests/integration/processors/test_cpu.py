@@ -1,0 +1,194 @@
+"""Handlers in processes of their own, which die, hang and compute."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forebay import Handlers, PortalEvent, Reject, Retry
+from forebay.processors.cpu.pool import Pool
+from forebay.processors.dead_letters import error_class, error_traceback
+from forebay.processors.errors import BadHandler, DeadlineExceeded, ProcessDied, RaisedElsewhere
+from forebay.processors.handlers import Handler
+from forebay.processors.testing import event
+from tests.cpu import work
+
+
+async def at_once() -> None:
+    """For who may begin."""
+
+
+def handler_of(function: Any) -> Handler:
+    handlers = Handlers()
+    handlers.on("*")(function)
+    return next(iter(handlers))
+
+
+HANDLER = handler_of(work.do)
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[Pool]:
+    made = Pool([HANDLER], processes=2, may_begin=at_once)
+    yield made
+    await made.close()
+
+
+def order(what: str, portal: str = "p", file: Path | None = None) -> PortalEvent:
+    return event("ONAPPTEST", data={"DO": what, "FILE": str(file)}, portal=portal)
+
+
+async def called(pool: Pool, what: PortalEvent, deadline_s: float = 60.0) -> tuple[object, BaseException | None]:
+    return await pool.call(HANDLER, what, what.id, deadline_s)
+
+
+def notes(file: Path) -> list[tuple[str, int]]:
+    lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+    return [(portal, int(pid)) for portal, pid in lines]
+
+
+async def test_a_handler_runs_in_another_process_with_its_event(pool: Pool, tmp_path: Path) -> None:
+    file = tmp_path / "notes"
+
+    assert await called(pool, order("note", "shop.bitrix24.ru", file)) == (None, None)
+
+    ((portal, pid),) = notes(file)
+    assert portal == "shop.bitrix24.ru"
+    assert pid != os.getpid()
+
+
+async def test_what_it_raises_comes_back_with_its_traceback(pool: Pool) -> None:
+    _, retry = await called(pool, order("retry"))
+    _, reject = await called(pool, order("reject"))
+    _, failure = await called(pool, order("fail"))
+    _, exit = await called(pool, order("exit"))
+
+    assert isinstance(retry, Retry)
+    assert retry.after_s == 7
+    assert isinstance(reject, Reject)
+    assert isinstance(exit, SystemExit)
+    assert isinstance(failure, LookupError)
+    assert error_class(failure) == "LookupError"
+    assert "work.py" in error_traceback(failure)
+
+
+async def test_an_error_that_can_t_be_carried_comes_as_its_class_and_text(pool: Pool) -> None:
+    _, raised = await called(pool, order("two"))
+
+    assert isinstance(raised, RaisedElsewhere)
+    assert str(raised) == "tests.cpu.work.TwoFold: this and that"
+
+
+@pytest.mark.parametrize(("what", "how"), [("die", "SIGKILL"), ("crash", "SIGSEGV"), ("leave", "status 3")])
+async def test_a_process_that_dies_is_the_fault_of_what_it_had_in_work(
+    pool: Pool, tmp_path: Path, what: str, how: str
+) -> None:
+    for _ in range(40):
+        # Until it is known that a call is short; from then on several go to a process at once.
+        await called(pool, order("note", file=tmp_path / "warm"))
+    killer, file = order(what, "ill", tmp_path / "deaths"), tmp_path / "notes"
+    others = [order("note", f"well{number}", file) for number in range(60)]
+
+    ends = await asyncio.gather(*(called(pool, one) for one in [*others[:30], killer, *others[30:]]))
+
+    _, died = ends.pop(30)
+    assert isinstance(died, ProcessDied)
+    assert how in str(died)
+    assert died.deaths == 1
+    assert set(ends) == {(None, None)}
+    # None of them was begun a second time either.
+    assert sorted(portal for portal, _ in notes(file)) == sorted(one.portal for one in others)
+
+
+async def test_deaths_of_an_event_are_counted_until_it_ends_otherwise(pool: Pool, tmp_path: Path) -> None:
+    killer = order("die", file=tmp_path / "deaths")
+
+    deaths = [(await called(pool, killer))[1] for _ in range(3)]
+    assert [one.deaths for one in deaths if isinstance(one, ProcessDied)] == [1, 2, 3]
+    await pool.call(HANDLER, order("note", file=tmp_path / "notes"), killer.id, 60)
+    (_, anew) = await called(pool, killer)
+
+    assert isinstance(anew, ProcessDied)
+    assert anew.deaths == 1
+
+
+async def test_a_deadline_ends_the_process_and_only_its_own_call(pool: Pool, tmp_path: Path) -> None:
+    file = tmp_path / "notes"
+
+    hung, *ends = await asyncio.gather(
+        called(pool, order("hang", file=tmp_path / "hangs"), 0.5),
+        *(called(pool, order("note", file=file)) for _ in range(20)),
+    )
+
+    assert isinstance(hung[1], DeadlineExceeded)
+    assert set(ends) == {(None, None)}
+    ((_, pid),) = notes(tmp_path / "hangs")
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def test_a_call_that_is_cancelled_runs_no_more_when_that_returns(
+    pool: Pool, tmp_path: Path, eventually: Any
+) -> None:
+    file = tmp_path / "hangs"
+    running = asyncio.create_task(called(pool, order("hang", file=file)))
+    await eventually(lambda: notes(file))
+
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    ((_, pid),) = notes(file)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert await called(pool, order("note", file=tmp_path / "notes")) == (None, None)
+
+
+async def test_a_process_that_died_while_it_had_nothing_to_do_is_nobody_s_fault(
+    pool: Pool, tmp_path: Path, eventually: Any
+) -> None:
+    file = tmp_path / "notes"
+    await called(pool, order("note", file=file))
+    ((_, pid),) = notes(file)
+    os.kill(pid, 9)
+    await eventually(lambda: not Path(f"/proc/{pid}").exists())
+
+    assert await called(pool, order("note", file=file)) == (None, None)
+
+
+async def test_no_process_is_left_behind(tmp_path: Path, eventually: Any) -> None:
+    pool = Pool([HANDLER], processes=2, may_begin=at_once)
+    await pool.start()
+    calls = [asyncio.create_task(called(pool, order("hang", file=tmp_path / "hangs"))) for _ in range(2)]
+    await eventually(lambda: len(notes(tmp_path / "hangs")) == 2)
+
+    await pool.close()
+
+    for _, pid in notes(tmp_path / "hangs"):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    await asyncio.gather(*calls)
+
+
+@pytest.mark.parametrize("function", [lambda event: None, work.hidden])
+def test_a_function_that_no_other_process_can_import_is_refused_with_the_rule(function: Any) -> None:
+    with pytest.raises(BadHandler, match=r"can't be called in another process: .*at the top of a module"):
+        Pool([handler_of(function)], processes=1, may_begin=at_once)
+
+
+async def test_a_module_that_the_processes_can_t_import_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "only_here.py").write_text("import os\ndef handle(event): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    only_here = __import__("only_here")
+    (tmp_path / "only_here.py").write_text("raise RuntimeError('not in another process')")
+    pool = Pool([handler_of(only_here.handle)], processes=1, may_begin=at_once)
+
+    with pytest.raises(BadHandler, match="can't import its handlers: RuntimeError: not in another process"):
+        await pool.start()
+
+    await pool.close()

@@ -1,0 +1,267 @@
+"""Handlers with dedup: what was handled is not handled again, as far as that can be known."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from forebay import Handlers, PortalEvent
+from forebay.processors.calls import Calls
+from forebay.processors.dedup.database import MarksInDatabase
+from forebay.processors.dedup.keys import Key
+from forebay.processors.dedup.marks import MarksInMemory
+from forebay.processors.dedup.once import Once
+from forebay.processors.health import Health
+from forebay.processors.outcome import DONE, DUPLICATE
+from forebay.processors.testing import event
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.sql.opening import open_database
+from forebay.schemas.codec import codec
+
+AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+class Moody(MarksInMemory):
+    """Marks that can't be reached while `down` says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down: set[str] = set()
+        self.asked = 0
+
+    async def seen(self, key: Key) -> bool:
+        self.asked += 1
+        if "seen" in self.down:
+            raise QueueUnavailable("the database is away")
+        return await super().seen(key)
+
+    async def mark(self, key: Key) -> None:
+        self.asked += 1
+        if "mark" in self.down:
+            raise QueueUnavailable("the database is away")
+        await super().mark(key)
+
+
+async def send(station: Any, portal: str, id: str = "one", order: int = 7, after_s: float = 0) -> None:
+    made = event(
+        "ONCRMDEALADD",
+        data={"FIELDS": {"ID": order}},
+        portal=portal,
+        id=id,
+        received_at=AT + timedelta(seconds=after_s),
+    )
+    await station.send(portal, value=codec().encode(made))
+
+
+def order_of(event: PortalEvent) -> str | None:
+    data: Any = event.data
+    number = data["FIELDS"]["ID"]
+    return None if number == "0" else str(number)
+
+
+async def test_an_event_that_comes_twice_is_handled_once_and_counted(
+    station: Any, handlers: Handlers, eventually: Any
+) -> None:
+    handled: list[tuple[str, str]] = []
+
+    @handlers.on("*", dedup="id")
+    async def handle(event: PortalEvent) -> None:
+        handled.append((event.portal, event.id))
+
+    for id in ("one", "two", "one", "one"):
+        await send(station, "p", id)
+    await send(station, "q", "one")
+    worker = station.start()
+    await eventually(lambda: station.committed() == 5)
+
+    assert sorted(handled) == [("p", "one"), ("p", "two"), ("q", "one")]
+    handler = next(iter(handlers)).name
+    assert worker.metrics.events_handled.labels(handler, "duplicate")._value.get() == 2
+
+
+async def test_a_key_of_one_s_own_counts_within_its_window_and_none_counts_never(
+    station: Any, handlers: Handlers, eventually: Any
+) -> None:
+    handled: list[str] = []
+
+    @handlers.on("*", dedup=order_of, dedup_s=60)
+    async def handle(event: PortalEvent) -> None:
+        handled.append(event.id)
+
+    await send(station, "p", "first", 7)
+    await send(station, "p", "within", 7, 60)
+    await send(station, "p", "after", 7, 61)
+    await send(station, "p", "within the second", 7, 120)
+    await send(station, "p", "another", 8, 1)
+    await send(station, "p", "none", 0)
+    await send(station, "p", "none again", 0)
+    station.start()
+    await eventually(lambda: station.committed() == 7)
+
+    assert handled == ["first", "after", "another", "none", "none again"]
+
+
+async def test_what_was_not_done_is_no_duplicate(station: Any, handlers: Handlers, eventually: Any) -> None:
+    tries: list[str] = []
+
+    @handlers.on("*", dedup="id")
+    async def handle(event: PortalEvent) -> None:
+        tries.append(event.id)
+        if len(tries) < 3:
+            raise ConnectionError("not now")
+
+    await send(station, "p")
+    await send(station, "p")
+    station.start()
+    await eventually(lambda: station.committed() == 2)
+
+    assert tries == ["one"] * 3
+    assert station.dead() == []
+
+
+async def test_a_function_that_fails_is_the_handler_s_failure(
+    station: Any, handlers: Handlers, eventually: Any
+) -> None:
+    @handlers.on("*", dedup=lambda event: 7, tries=1)  # type: ignore[arg-type, return-value]
+    async def handle(event: PortalEvent) -> None: ...
+
+    await send(station, "p")
+    station.start()
+    await eventually(lambda: station.committed() == 1)
+
+    (letter,) = station.dead()
+    assert b"must give a text, or None" in dict(letter.headers)["forebay_dead_error"]
+
+
+async def test_who_dies_before_its_commit_repeats_nothing_that_is_marked(
+    station: Any, handlers: Handlers, eventually: Any, tmp_path: Path
+) -> None:
+    handled: list[str] = []
+    url = f"sqlite:///{tmp_path}/dedup.db"
+
+    @handlers.on("*", dedup="id")
+    async def handle(event: PortalEvent) -> None:
+        handled.append(event.id)
+        if event.id == "4" and handled.count("4") == 1:
+            # Its process dies while it works: that is what comes again.
+            await asyncio.Event().wait()
+
+    for number in range(8):
+        await send(station, "p", str(number))
+    first = station.start(marks=MarksInDatabase(open_database(url)), commit_interval_s=3600)
+    await eventually(lambda: "4" in handled)
+    for partition in list(first.ownership):
+        first.ownership.lost(partition.number)
+    assert station.committed() == 0
+    await station.stop(first)
+    station.start(marks=MarksInDatabase(open_database(url)))
+    await eventually(lambda: station.committed() == 8)
+
+    assert handled == [*map(str, range(5)), *map(str, range(4, 8))]
+
+
+async def test_while_nobody_can_say_what_was_handled_events_wait_and_lose_no_try(
+    station: Any, handlers: Handlers, eventually: Any
+) -> None:
+    marks, handled = Moody(), []
+
+    @handlers.on("*", dedup="id", tries=1)
+    async def handle(event: PortalEvent) -> None:
+        handled.append(event.id)
+
+    marks.down = {"seen"}
+    await send(station, "p")
+    worker = station.start(marks=marks)
+    await eventually(lambda: marks.asked >= 2)
+    assert handled == []
+    assert worker.health.report()["parts"]["dedup"]["state"] == "degraded"
+    marks.down = set()
+    await eventually(lambda: station.committed() == 1)
+
+    assert handled == ["one"]
+    assert worker.health.report()["parts"]["dedup"]["state"] == "ok"
+
+
+async def test_what_is_done_but_not_marked_waits_and_is_not_called_again(
+    station: Any, handlers: Handlers, eventually: Any
+) -> None:
+    marks, handled = Moody(), []
+
+    @handlers.on("*", dedup="id")
+    async def handle(event: PortalEvent) -> None:
+        handled.append(event.id)
+
+    marks.down = {"mark"}
+    await send(station, "p")
+    station.start(marks=marks)
+    await eventually(lambda: marks.asked >= 3)
+    assert station.committed() == 0
+    marks.down = set()
+    await eventually(lambda: station.committed() == 1)
+
+    assert handled == ["one"]
+
+
+async def test_what_an_operator_orders_is_handled_again(handlers: Handlers) -> None:
+    calls, one, handled = Calls(threads=1, deadline_s=30), event("ONCRMDEALADD"), []
+
+    @handlers.on("*", dedup="id")
+    async def handle(event: PortalEvent) -> None:
+        handled.append(event.id)
+
+    handler, once = next(iter(handlers)), Once(MarksInMemory(), "topic", "group", Health())
+
+    outcomes = [await once.call(handler, one, calls.begin, ordered=ordered) for ordered in (False, False, True)]
+
+    assert outcomes == [DONE, DUPLICATE, DONE]
+    assert len(handled) == 2
+    calls.close()
+
+
+async def test_groups_and_handlers_have_marks_of_their_own(handlers: Handlers, tmp_path: Path) -> None:
+    calls, one = Calls(threads=1, deadline_s=30), event("ONCRMDEALADD", data={"FIELDS": {"ID": 7}})
+    marks = MarksInDatabase(open_database(f"sqlite:///{tmp_path}/dedup.db"))
+    by_id, by_order, by_order_too = (
+        handler_with(dedup, name) for dedup, name in (("id", "a"), (order_of, "b"), (order_of, "c"))
+    )
+
+    shop, audit = (Once(marks, "topic", group, Health()) for group in ("shop", "audit"))
+    outcomes = [
+        await once.call(handler, one, calls.begin, ordered=False)
+        for once, handler in ((shop, by_id), (audit, by_id), (shop, by_order), (shop, by_order_too), (shop, by_order))
+    ]
+
+    assert outcomes == [DONE, DONE, DONE, DONE, DUPLICATE]
+    await marks.close()
+    calls.close()
+
+
+def handler_with(dedup: Any, name: str) -> Any:
+    async def handle(event: PortalEvent) -> None: ...
+
+    handle.__qualname__ = name
+    handlers = Handlers()
+    handlers.on("*", dedup=dedup)(handle)
+    return next(iter(handlers))
+
+
+async def test_dedup_goes_together_with_a_limit_and_with_coalescing(
+    station: Any, handlers: Handlers, eventually: Any
+) -> None:
+    handled: list[tuple[str, str]] = []
+
+    @handlers.on("ONCRMDEALADD", dedup="id", rate="1000/s", coalesce="entity")
+    async def handle(event: PortalEvent) -> None:
+        handled.append((event.portal, event.id))
+
+    for portal in ("p", "q"):
+        for id in ("one", "one", "two", "two"):
+            await send(station, portal, id, order=1 if id == "one" else 2)
+    worker = station.start()
+    await eventually(lambda: station.committed() == 8)
+    await send(station, "p", "two", order=2)
+    await eventually(lambda: station.committed() == 9)
+
+    assert sorted(handled) == [("p", "one"), ("p", "two"), ("q", "one"), ("q", "two")]
+    handler = next(iter(handlers)).name
+    assert worker.metrics.events_handled.labels(handler, "duplicate")._value.get() >= 1

@@ -1,0 +1,139 @@
+"""Marks in a database: SQLite and PostgreSQL keep the same."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from forebay.processors.dedup.database import MarksInDatabase, mark
+from forebay.processors.dedup.keys import Key
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.sql.database import Database
+from forebay.queues.sql.opening import open_database
+
+NOW_S = 1_700_000_000.0
+NOW_MS = int(NOW_S * 1000)
+WINDOW_MS = 60_000
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    if request.param == "sqlite":
+        return open_database(f"sqlite:///{tmp_path}/folder/dedup.db")
+    return open_database(request.getfixturevalue("postgresql_url"))
+
+
+@pytest.fixture
+async def marks(database: Database) -> AsyncIterator[MarksInDatabase]:
+    made = MarksInDatabase(database, now=lambda: NOW_S)
+    yield made
+    await made.close()
+
+
+def key(name: str = "a", portal: str = "p", received_ms: int = NOW_MS) -> Key:
+    return Key(portal=portal, digest=name.encode().ljust(16), received_ms=received_ms, window_ms=WINDOW_MS)
+
+
+def rows(database: Database) -> int:
+    with database.connect() as connection:
+        return connection.execute(select(func.count()).select_from(mark)).scalar_one()
+
+
+async def test_what_is_marked_is_seen_by_all_who_share_the_database(marks: MarksInDatabase, database: Database) -> None:
+    other = MarksInDatabase(database)
+    assert not await marks.seen(key())
+
+    await marks.mark(key())
+    await marks.mark(key())
+
+    assert await other.seen(key())
+    assert not await other.seen(key(portal="q"))
+    assert not await other.seen(key("b"))
+    await other.close()
+
+
+async def test_the_window_is_between_the_times_of_receipt(marks: MarksInDatabase) -> None:
+    await marks.mark(key())
+
+    assert await marks.seen(key(received_ms=NOW_MS + WINDOW_MS))
+    assert await marks.seen(key(received_ms=NOW_MS - WINDOW_MS))
+    assert not await marks.seen(key(received_ms=NOW_MS + WINDOW_MS + 1))
+    assert not await marks.seen(key(received_ms=NOW_MS - WINDOW_MS - 1))
+
+
+async def test_an_older_event_that_is_handled_late_doesn_t_take_the_newer_one_s_mark(marks: MarksInDatabase) -> None:
+    await marks.mark(key())
+    await marks.mark(key(received_ms=NOW_MS - 10 * WINDOW_MS))
+
+    assert await marks.seen(key(received_ms=NOW_MS + WINDOW_MS))
+
+
+async def test_many_at_once_go_together(marks: MarksInDatabase, database: Database) -> None:
+    keys = [key(str(number), f"p{number % 7}") for number in range(2000)]
+
+    await asyncio.gather(*(marks.mark(one) for one in keys))
+
+    assert all(await asyncio.gather(*(marks.seen(one) for one in keys)))
+    assert not any(await asyncio.gather(*(marks.seen(key(f"no {number}")) for number in range(600))))
+    assert rows(database) == 2000
+
+
+async def test_a_portal_clears_away_its_marks_as_it_goes_on_and_no_others(
+    marks: MarksInDatabase, database: Database
+) -> None:
+    await marks.mark(key("old"))
+    await marks.mark(key("other", "q"))
+
+    await marks.mark(key("new", received_ms=NOW_MS + WINDOW_MS))
+    assert rows(database) == 3
+    await marks.mark(key("newer", received_ms=NOW_MS + WINDOW_MS + 1))
+
+    assert rows(database) == 3
+    assert not await marks.seen(key("old"))
+    assert await marks.seen(key("other", "q"))
+
+
+async def test_a_portal_that_never_came_again_is_cleared_away_after_a_season(database: Database) -> None:
+    now = [NOW_S]
+    marks = MarksInDatabase(database, now=lambda: now[0])
+    await marks.mark(key("gone", "q"))
+
+    now[0] += 91 * 86_400
+    await marks.mark(key("here"))
+
+    assert not await marks.seen(key("gone", "q"))
+    assert await marks.seen(key("here"))
+    await marks.close()
+
+
+async def test_a_file_that_was_deleted_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "dedup.db"
+    marks = MarksInDatabase(open_database(f"sqlite:///{path}"))
+    await marks.mark(key())
+    for file in tmp_path.iterdir():
+        file.unlink()
+
+    answers = [await answer(marks) for _ in range(3)]
+
+    assert answers[-1] is False
+    await marks.close()
+
+
+async def answer(marks: MarksInDatabase) -> Any:
+    try:
+        return await marks.seen(key())
+    except QueueUnavailable as error:
+        return error
+
+
+async def test_a_folder_that_can_t_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    marks = MarksInDatabase(open_database(f"sqlite:///{tmp_path}/file/dedup.db"))
+
+    with pytest.raises(QueueUnavailable, match="look at data_dir and dedup_url"):
+        await marks.seen(key())
+
+    await marks.close()

@@ -1,0 +1,44 @@
+"""Which groups a process runs."""
+
+import pytest
+
+from forebay import Handlers, PortalEvent
+from forebay.console.errors import WrongUsage
+from forebay.console.groups import groups_of
+
+
+async def handle(event: PortalEvent) -> None: ...
+
+
+def of(*groups: str | None) -> Handlers:
+    handlers = Handlers()
+    for group in groups:
+        handlers.on("*", group=group)(handle)
+    return handlers
+
+
+@pytest.mark.parametrize(
+    ("handlers", "only", "runs"),
+    [
+        (of(None), None, ["forebay"]),
+        (of(), None, ["forebay"]),
+        (of(None, "audit"), None, ["forebay", "audit"]),
+        (of("audit"), None, ["audit"]),
+        (of("forebay"), None, ["forebay"]),
+        (of(None), "shop", ["shop"]),
+        (of(None, "audit"), "audit", ["audit"]),
+        (of(None, "audit"), "shop", ["shop"]),
+    ],
+)
+def test_a_process_runs_every_group_or_the_one_that_was_asked_for(
+    handlers: Handlers, only: str | None, runs: list[str]
+) -> None:
+    found = groups_of(handlers, "forebay", only)
+
+    assert list(found) == runs
+    assert all(len(one) == min(1, len(handlers)) for one in found.values())
+
+
+def test_a_group_that_nobody_is_in_is_wrong_usage() -> None:
+    with pytest.raises(WrongUsage, match="no handler is in the group shop; there are audit"):
+        groups_of(of("audit"), "forebay", "shop")
