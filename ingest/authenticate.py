@@ -39,7 +39,8 @@ class Proofs:
     anyone: bool
     #: Portal or member_id in lower case, or `*` → tokens.
     tokens: Mapping[str, tuple[bytes, ...]]
-    secret: bytes | None
+    #: Any of them, in the URL: while one takes the place of another, both are good.
+    secrets: tuple[bytes, ...]
 
 
 class Gate:
@@ -64,7 +65,7 @@ class Gate:
             member_id=member_id,
             # A token that is listed for the portal's other name doesn't prove the key: that is the sender's word.
             verified=by_secret or (proved is not None and proved in (portal, ANY_PORTAL)),
-            address=without_secrets(address, self._proofs.secret),
+            address=without_secrets(address, self._proofs.secrets),
         )
 
     def _proved_by_token(self, names: Iterable[str | None], given: str) -> str | None:
@@ -83,11 +84,11 @@ class Gate:
         return listed if is_theirs else None
 
     def _knows_secret(self, address: Address) -> bool:
-        secret = self._proofs.secret
-        if secret is None:
+        secrets = self._proofs.secrets
+        if not secrets:
             return False
-        in_path = hmac.compare_digest(secret, address.first_segment.encode("utf-8", "replace"))
-        return hmac.compare_digest(secret, address.secret_parameter.encode("utf-8", "replace")) or in_path
+        in_path = _is_one_of(secrets, address.first_segment.encode("utf-8", "replace"))
+        return _is_one_of(secrets, address.secret_parameter.encode("utf-8", "replace")) or in_path
 
 
 def _is_one_of(candidates: Iterable[bytes], sent: bytes) -> bool:

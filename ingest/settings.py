@@ -36,8 +36,12 @@ _SECRET = re.compile(r"[A-Za-z0-9._~-]+")
 
 
 def _as_list(given: object) -> object:
-    """One policy or one token may stand without brackets."""
+    """One policy, token or secret may stand without brackets."""
     return (given,) if isinstance(given, str | SecretStr) else given
+
+
+def _secrets(given: object) -> object:
+    return () if given is None else _as_list(given)
 
 
 def _policies(given: object) -> object:
@@ -53,6 +57,7 @@ def _policies(given: object) -> object:
 
 Policies = Annotated[tuple[Policy, ...], BeforeValidator(_policies)]
 Tokens = dict[str, Annotated[tuple[SecretStr, ...], BeforeValidator(_as_list)]]
+Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_secrets)]
 
 
 def _checked_tokens(tokens: Tokens) -> Tokens:
@@ -70,14 +75,14 @@ def _checked_tokens(tokens: Tokens) -> Tokens:
     return tokens
 
 
-def _checked_secret(secret: SecretStr | None) -> SecretStr | None:
-    text = secret.get_secret_value() if secret else None
-    if text is not None and (len(text) < _MIN_SECRET_CHARS or not _SECRET.fullmatch(text)):
-        raise ValueError(
-            f"a secret in a URL needs {_MIN_SECRET_CHARS} or more of the characters A-Z a-z 0-9 . _ ~ -; "
-            "make one with: openssl rand -hex 16"
-        )
-    return secret
+def _checked_secrets(secrets: Secrets) -> Secrets:
+    for text in (secret.get_secret_value() for secret in secrets):
+        if len(text) < _MIN_SECRET_CHARS or not _SECRET.fullmatch(text):
+            raise ValueError(
+                f"a secret in a URL needs {_MIN_SECRET_CHARS} or more of the characters A-Z a-z 0-9 . _ ~ -; "
+                "make one with: openssl rand -hex 16"
+            )
+    return secrets
 
 
 def _checked_auth(auth: Policies, given: dict[str, Any], secret_name: str) -> Policies:
@@ -103,11 +108,11 @@ class EndpointSettings(BaseModel):
 
     path: Annotated[str, Field(description="where it is; deeper paths are the same endpoint")]
     tokens: Annotated[Tokens, Field(description="application tokens, by portal, member_id or *", default_factory=dict)]
-    secret: Annotated[SecretStr | None, Field(description="in the path behind the endpoint, or ?secret=")] = None
+    secret: Annotated[Secrets, Field(description="one or several, in the path behind the endpoint, or ?secret=")] = ()
     auth: Annotated[Policies, Field(description="what proves a call; one of them is enough")] = ()
 
     _check_tokens = field_validator("tokens")(_checked_tokens)
-    _check_secret = field_validator("secret")(_checked_secret)
+    _check_secret = field_validator("secret")(_checked_secrets)
 
     @field_validator("path")
     @classmethod
@@ -133,7 +138,7 @@ class EndpointSettings(BaseModel):
         return Proofs(
             anyone="none" in self.auth,
             tokens=tokens if "tokens" in self.auth else {},
-            secret=self.secret.get_secret_value().encode() if self.secret and "url-secret" in self.auth else None,
+            secrets=tuple(one.get_secret_value().encode() for one in self.secret) if "url-secret" in self.auth else (),
         )
 
 
@@ -151,7 +156,7 @@ class IngestSettings(QueueSettings):
     tokens: Tokens = Field(
         default_factory=dict, description="for the default endpoint: {portal or member_id or *: token}"
     )
-    url_secret: Annotated[SecretStr | None, Field(description="for the default endpoint: the secret in its URL")] = None
+    url_secret: Annotated[Secrets, Field(description="for the default endpoint: a secret in its URL, or several")] = ()
     auth: Annotated[Policies, Field(description="for the default endpoint: tokens, url-secret, none")] = ()
     key: Annotated[Literal["domain", "member_id"], Field(description="what keeps a portal's events together")] = (
         "domain"
@@ -169,7 +174,7 @@ class IngestSettings(QueueSettings):
     drain_s: Annotated[float, Field(description="grace of running work at a stop", ge=0)] = 25.0
 
     _check_tokens = field_validator("tokens")(_checked_tokens)
-    _check_secret = field_validator("url_secret")(_checked_secret)
+    _check_secret = field_validator("url_secret")(_checked_secrets)
 
     @field_validator("bind", "metrics_bind")
     @classmethod

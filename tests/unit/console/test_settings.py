@@ -57,8 +57,7 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
 
     loaded = load_settings(environ={"FOREBAY_AUTH": "url-secret", "FOREBAY_URL_SECRET_FILE": str(secret)})
 
-    assert loaded.settings.url_secret is not None
-    assert loaded.settings.url_secret.get_secret_value() == "0123456789abcdef0123"
+    assert [one.get_secret_value() for one in loaded.settings.url_secret] == ["0123456789abcdef0123"]
     assert loaded.sources["url_secret"] == "FOREBAY_URL_SECRET_FILE"
 
 
@@ -130,6 +129,7 @@ def _with_secrets() -> Loaded:
             "FOREBAY_TOKENS": '{"a.ru": "hunter2hunter2"}',
             "FOREBAY_SEAL_KEYS": '{"k1": "aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMjEyMzQ="}',
             "FOREBAY_AUTH": "tokens",
+            "FOREBAY_URL_SECRET": '["hunter2hunter2hunter2", "hunter2hunter2hunter3"]',
         }
     )
 
@@ -141,6 +141,7 @@ def test_what_is_shown_has_no_secret_in_it() -> None:
     assert "aHVudGVy" not in shown
     assert "kafka://forebay:***@broker/x" in shown
     assert "{k1: ***}" in shown
+    assert "[***, ***]" in shown
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ def test_on_another_address_who_may_call_must_be_written_out() -> None:
         ({"auth": "tokens", "tokens": {"*": "t"}}, ("tokens",)),
         ({"tokens": {"a.ru": ["t", "u"]}}, ("tokens",)),
         ({"url_secret": SECRET}, ("url-secret",)),
+        ({"url_secret": [SECRET, SECRET[::-1]]}, ("url-secret",)),
         ({"url_secret": SECRET, "tokens": {"*": "t"}}, ("tokens", "url-secret")),
         ({"auth": ["tokens", "url-secret"], "url_secret": SECRET, "tokens": {"*": "t"}}, ("tokens", "url-secret")),
     ],
@@ -58,6 +59,8 @@ def test_a_policy_may_be_written_or_follow_from_what_was_given(given: dict[str, 
         ({"tokens": {"not a domain": "hunter2"}}, "tokens", "domain or member_id"),
         ({"url_secret": "hunter2"}, "url_secret", "16 or more"),
         ({"url_secret": "hunter2 hunter2 / hunter2"}, "url_secret", "16 or more"),
+        ({"url_secret": [SECRET, "hunter2"]}, "url_secret", "16 or more"),
+        ({"auth": "url-secret", "url_secret": []}, "auth", "openssl rand"),
         ({"seal_keys": {"k": "hunter2"}}, "seal_keys", "openssl rand -base64 32"),
         ({"seal_keys": {"": KEY}}, "seal_keys", "key id"),
         ({"bind": "8080"}, "bind", "host:port"),
@@ -99,7 +102,8 @@ def test_a_cut_seal_key_in_the_place_of_its_id_is_not_shown_either() -> None:
 
 
 def test_secrets_are_masked() -> None:
-    given: dict[str, Any] = {"tokens": {"*": "hunter2"}, "url_secret": "hunter2" * 3, "seal_keys": {"k": KEY}}
+    secrets = ["hunter2" * 3, "hunter2" * 4]
+    given: dict[str, Any] = {"tokens": {"*": "hunter2"}, "url_secret": secrets, "seal_keys": {"k": KEY}}
 
     settings = IngestSettings(**given)
 
