@@ -59,7 +59,7 @@ class Gate:
         proved = self._proved_by_token(names, auth.get("application_token", ""))
         by_secret = self._knows_secret(address)
         if not (proved or by_secret or self._proofs.anyone):
-            raise NotOurPortal("nothing in this call proves that it comes from one of our portals")
+            raise NotOurPortal("nothing in this call proves that it comes from one of our portals", portal)
         return Sender(
             portal=portal,
             member_id=member_id,

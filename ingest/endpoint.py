@@ -14,8 +14,9 @@ from .address import address_of
 from .authenticate import Gate, Sender
 from .body import BodyLimits, read
 from .call import refuse_synchronous
-from .errors import Unreadable
-from .form import Form, auth_of, parse
+from .callers.door import Door
+from .errors import NotOurPortal, Unreadable
+from .form import Form, auth_of, only_auth, parse
 from .gaps.gaps import Gaps
 from .metrics import Counters
 from .outlet import Outlet
@@ -27,8 +28,6 @@ from .seal import Sealer
 from .uuid7 import uuid7
 
 log = structlog.get_logger(__name__)
-
-JSON = "application/json"
 
 #: How it ended → what its sender is told.
 _STATUSES = {"accepted": b"accepted", "spooled": b"accepted", "quarantined": b"quarantined"}
@@ -43,6 +42,7 @@ class Endpoint:
         self,
         path: str,
         *,
+        door: Door,
         gate: Gate,
         sealer: Sealer,
         outlet: Outlet,
@@ -55,22 +55,33 @@ class Endpoint:
     ) -> None:
         self.path = path
         self._counters = counters
-        self._gate, self._sealer, self._outlet, self._gaps = gate, sealer, outlet, gaps
+        self._door, self._gate, self._sealer, self._outlet, self._gaps = door, gate, sealer, outlet, gaps
         self._body_limits, self._max_fields = body_limits, form_limits.max_fields
         self._reader = Reader(form_limits, sealer, codec)
         self._clock_ns = clock_ns
 
     async def on_post(self, request: PortalRequest, response: Response, rest: str = "") -> None:
-        """Answer only when the event is kept. What goes wrong is answered by the table in app.py."""
+        """Answer only when the event is kept. What goes wrong is answered by the table in refusals.py."""
         request.counters = self._counters
+        if self._door.is_watched:
+            self._door.admit(request.scope)
         body = await read(request, self._body_limits)
+        if self._door.failures and self._door.fails_again(request.scope):
+            # A form may be large: of a bad one of theirs no more is read than who they say they are.
+            self._admit(only_auth(body, self._max_fields), request, rest)
         form = parse(body, self._max_fields)
         refuse_synchronous(form.fields)
-        sender = self._gate.admit(auth_of(form), address_of(rest, request.query_sent))
+        sender = self._admit(form, request, rest)
         receipt = self._receive(request)
         outcome = await self._keep(form, sender, receipt)
         self._counters.answered(outcome, request.seconds)
         response.data = b'{"status":"%b","id":"%b"}' % (_STATUSES[outcome], receipt.id.encode())
+
+    def _admit(self, form: Form, request: PortalRequest, rest: str) -> Sender:
+        try:
+            return self._gate.admit(auth_of(form), address_of(rest, request.query_sent))
+        except NotOurPortal as error:
+            raise self._door.failed(request.scope, error) from None
 
     async def on_get(self, request: PortalRequest, response: Response, rest: str = "") -> None:
         """Bitrix24 and people look whether somebody is there. Queues nothing."""

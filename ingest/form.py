@@ -39,7 +39,7 @@ def parse(body: bytes, max_fields: int) -> Form:
     """The form in the body. Never fails; a body of too many pairs is read only as far as authentication needs it."""
     pairs = body.count(b"&") + 1
     if pairs > max_fields:
-        return _only_auth(body, max_fields)
+        return only_auth(body, max_fields)
     found = parse_query_string(body.decode("utf-8", "replace"), keep_blank=True, csv=False)
     is_usual = pairs <= _USUAL_FIELDS and len(body) <= _USUAL_BYTES
     shape = (remembered_shape_of if is_usual else shape_of)(tuple(found))
@@ -51,7 +51,8 @@ def parse(body: bytes, max_fields: int) -> Form:
     return Form(body=body, fields=found, shape=shape, regular=regular)  # type: ignore[arg-type]  # as above
 
 
-def _only_auth(body: bytes, max_fields: int) -> Form:
+def only_auth(body: bytes, max_fields: int) -> Form:
+    """What the body says of its sender, in the way that portals write it; the rest of it is not read."""
     found = _AUTH_PAIR.findall(body)
     # The auth of a portal has a dozen pairs. Thousands are nobody's, and are left unread.
     if len(found) >= max_fields:

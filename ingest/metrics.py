@@ -12,6 +12,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from forebay.schemas.names import METRICS_PREFIX
 
+from .callers.allow_list import AllowList
 from .durations import Durations
 from .spool.spool import Spool
 
@@ -105,6 +106,13 @@ class IngestMetrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._allow_list: AllowList | None = None
+        self._allow_list_age = Gauge(
+            f"{prefix}_ingest_allow_list_age_seconds",
+            "Since the published allow list was read; 0 without one",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
         self._spool: Spool | None = None
         self._spool_gauges = {
             name: Gauge(f"{prefix}_spool_{name}", text, registry=registry, multiprocess_mode="mostrecent")
@@ -121,6 +129,14 @@ class IngestMetrics:
         self._spool = spool
         spool.fsynced = self.spool_fsync_seconds.took
 
+    def watch_allow_list(self, allow_list: AllowList) -> None:
+        """Show how old it is."""
+        self._allow_list = allow_list
+
+    def _look_at_allow_list(self) -> None:
+        if self._allow_list:
+            self._allow_list_age.set(self._allow_list.age_s)
+
     def _look_at_spool(self) -> None:
         if self._spool is None or not self._spool.is_open:
             return
@@ -133,6 +149,7 @@ class IngestMetrics:
         """The metrics of all workers in Prometheus' text format."""
         self.flush()
         self._look_at_spool()
+        self._look_at_allow_list()
         if self._multiprocess_dir is None:
             return generate_latest(self._registry)
         return exposition_of(self._multiprocess_dir)

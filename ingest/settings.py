@@ -12,6 +12,7 @@ from forebay.queues.settings import QueueSettings
 from forebay.schemas.portal import BadPortal, normal_form
 
 from .authenticate import ANY_PORTAL, Proofs
+from .callers.settings import CallerSettings
 
 Policy = Literal["tokens", "url-secret", "none"]
 _POLICIES = get_args(Policy)
@@ -158,6 +159,9 @@ class IngestSettings(QueueSettings):
     )
     url_secret: Annotated[Secrets, Field(description="for the default endpoint: a secret in its URL, or several")] = ()
     auth: Annotated[Policies, Field(description="for the default endpoint: tokens, url-secret, none")] = ()
+    callers: Annotated[
+        CallerSettings, Field(description="{allow, allow_file, allow_url, refresh_s, trusted_proxies}: who may call")
+    ] = CallerSettings()
     key: Annotated[Literal["domain", "member_id"], Field(description="what keeps a portal's events together")] = (
         "domain"
     )

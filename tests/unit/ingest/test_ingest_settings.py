@@ -115,3 +115,23 @@ def test_the_longest_path_is_asked_first() -> None:
     paths = [path for path, _ in policies(endpoints=[{"path": "/"}, {"path": "/a/b"}, {"path": "/a"}])]
 
     assert paths == ["/a/b", "/a", "/"]
+
+
+@pytest.mark.parametrize(
+    ("given", "setting", "remedy"),
+    [
+        ({"allow": ["203.0.113.7/24", "nowhere"]}, "callers.allow", "'nowhere' is no network"),
+        ({"trusted_proxies": "proxy.example.com"}, "callers.trusted_proxies", "write it as 203.0.113.0/24"),
+        ({"trusted_proxies": "0.0.0.0/0"}, "callers.trusted_proxies", "names every address"),
+        ({"allow_url": "http://example.com/list"}, "callers.allow_url", "must start with https://"),
+        ({"allow_url": "https://me:hunter2@example.com/list"}, "callers.allow_url", "no password"),
+        ({"allow_url": "file:///etc/passwd"}, "callers.allow_url", "must start with https://"),
+        ({"refresh_s": 1}, "callers.refresh_s", "greater"),
+        ({"alow": []}, "callers.alow", "not permitted"),
+    ],
+)
+def test_a_fault_in_who_may_call_names_its_place(given: dict[str, Any], setting: str, remedy: str) -> None:
+    found = faults(callers=given)
+
+    assert list(found) == [setting]
+    assert remedy in found[setting]
