@@ -26,6 +26,6 @@ async def test_doctor_says_what_is_wrong_with_who_may_call(
     if "allow_file" in callers:
         callers = {**callers, "allow_file": tmp_path / callers["allow_file"]}
 
-    findings = [finding async for finding in caller_findings(Settings(callers=callers))]
+    findings = [finding async for finding in caller_findings(Settings.model_validate({"callers": callers}))]
 
     assert [(finding.check, finding.state) for finding in findings] == found

@@ -190,6 +190,15 @@ def test_a_list_or_table_of_another_shape_is_told_with_an_example() -> None:
     assert 'seal_keys (from FOREBAY_SEAL_KEYS): should look like {"<key id>' in faults
 
 
+def test_who_may_call_is_a_table_in_the_environment_too() -> None:
+    loaded = load_settings(environ={"FOREBAY_CALLERS": '{"allow": ["203.0.113.0/24"], "trusted_proxies": "127.0.0.1"}'})
+
+    assert loaded.settings.callers.allow == ("203.0.113.0/24",)
+    assert "trusted_proxies: [127.0.0.1]" in loaded.shown()["callers"][0]
+    assert 'callers (from FOREBAY_CALLERS): should look like {"allow":' in "\n".join(faults_of(FOREBAY_CALLERS="x"))
+    assert "callers.allow (from FOREBAY_CALLERS): 'x' is no" in faults_of(FOREBAY_CALLERS='{"allow": ["x"]}')[0]
+
+
 def test_what_kubernetes_tells_of_a_service_called_forebay_is_no_setting() -> None:
     service = {
         "FOREBAY_SERVICE_HOST": "10.0.0.1",
