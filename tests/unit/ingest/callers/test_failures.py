@@ -58,3 +58,15 @@ def test_all_addresses_of_a_network_of_ipv6_are_one_caller() -> None:
 
 def test_a_portal_can_not_call_itself_by_an_address() -> None:
     assert by_portal("203.0.113.7") != by_address("203.0.113.7")
+
+
+def test_who_was_known_and_fails_once_after_a_pause_is_known_no_more() -> None:
+    time = Time()
+    failures = Failures(clock=time)
+    for _ in range(MANY):
+        failures.note("a")
+
+    time.now += 61
+    failures.note("a")
+
+    assert (failures.is_known("a"), bool(failures)) == (False, False)
