@@ -193,6 +193,7 @@ def create_app(
         partitions=settings.partitions,
         spool=spool,
         deadline_s=settings.ack_deadline_ms / _MS,
+        portal_rate=settings.portal_rate,
     )
     codec = new_codec()
     registration = Registration(registry, Teacher(codec, registry, settings.topic)) if registry else None

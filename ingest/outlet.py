@@ -13,6 +13,7 @@ from forebay.schemas import names
 from .spool.breaker import Breaker
 from .spool.drain import Drain
 from .spool.errors import SpoolUnavailable
+from .spool.pace import Pace
 from .spool.passage import Passage
 from .spool.spool import Spool
 
@@ -20,6 +21,11 @@ log = structlog.get_logger(__name__)
 
 #: Between two attempts to make the streams, or to open the spool.
 _RETRY_S = 1.0
+
+#: With `portal_rate`: what a portal may send at once is that of so many seconds; and out of the spool, where nothing
+#: is sent more often than the spool is looked at.
+_BURST_S = 10.0
+_DRAIN_BURST_S = 0.5
 
 #: At a stop, what was sent may be acknowledged for so long; then its place is the spool.
 _FLUSH_S = 2.0
@@ -39,6 +45,7 @@ class Outlet:
         partitions: int,
         spool: Spool | None = None,
         deadline_s: float = 0.5,
+        portal_rate: float | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.topic = topic
@@ -46,7 +53,7 @@ class Outlet:
         self.spool = spool
         self._queue = queue
         self._partitions = partitions
-        self._deadline_s = deadline_s
+        self._deadline_s, self._portal_rate = deadline_s, portal_rate
         self._sleep = sleep
         self._producer: Producer | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -75,10 +82,13 @@ class Outlet:
         breaker = self._breaker = Breaker(lambda: spool.counts.acknowledged)
         if self._why_not:
             breaker.open(self._why_not)
-        self._passage = Passage(producer, spool, breaker, deadline_s=self._deadline_s)
-        self._drain = Drain(spool, producer, breaker, quarantine=self.quarantine)
+        self._passage = Passage(producer, spool, breaker, deadline_s=self._deadline_s, pace=self._pace(_BURST_S))
+        self._drain = Drain(spool, producer, breaker, quarantine=self.quarantine, pace=self._pace(_DRAIN_BURST_S))
         self._drain.start()
         return True
+
+    def _pace(self, burst_s: float) -> Pace | None:
+        return Pace(self._portal_rate, self._portal_rate * burst_s) if self._portal_rate else None
 
     async def _open_again(self, spool: Spool, producer: Producer) -> None:
         while not await self._opened(spool, producer):

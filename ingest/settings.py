@@ -175,6 +175,9 @@ class IngestSettings(QueueSettings):
     keep_alive_s: Annotated[int, Field(description="an idle connection is closed after", ge=1, le=3600)] = 75
     ack_deadline_ms: Annotated[int, Field(description="unacknowledged for so long: to the spool", ge=1)] = 500
     spool_max_bytes: Annotated[int, Field(description="of events in the spool; more: 503", ge=1024 * 1024)] = 1024**3
+    portal_rate: Annotated[
+        float | None, Field(description="events a second of one portal; what is more waits in the spool", gt=0)
+    ] = None
     drain_s: Annotated[float, Field(description="grace of running work at a stop", ge=0)] = 25.0
 
     _check_tokens = field_validator("tokens")(_checked_tokens)

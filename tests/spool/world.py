@@ -8,6 +8,7 @@ from pathlib import Path
 from forebay.ingest.spool.breaker import Breaker
 from forebay.ingest.spool.drain import Drain
 from forebay.ingest.spool.errors import SpoolUnavailable
+from forebay.ingest.spool.pace import Pace
 from forebay.ingest.spool.passage import Passage
 from forebay.ingest.spool.spool import Spool
 from forebay.queues.contract import Record
@@ -66,6 +67,8 @@ class World:
 
     folder: Path
     max_bytes: int = 1 << 30
+    #: Of the ingest and of the drain.
+    paces: tuple[Pace | None, Pace | None] = (None, None)
     broker: Broker = field(default_factory=Broker)
     workers: list[Worker] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -77,8 +80,8 @@ class World:
         spool = Spool(self.folder, self.max_bytes)
         await spool.open()
         producer, breaker = self.broker.producer(), Breaker(lambda: spool.counts.acknowledged)
-        passage = Passage(producer, spool, breaker, deadline_s=NEVER_S)
-        drain = Drain(spool, producer, breaker, quarantine=QUARANTINE, look_s=0.001)
+        passage = Passage(producer, spool, breaker, deadline_s=NEVER_S, pace=self.paces[0])
+        drain = Drain(spool, producer, breaker, quarantine=QUARANTINE, pace=self.paces[1], look_s=0.001)
         self.workers.append(Worker(spool=spool, producer=producer, passage=passage, drain=drain))
         return self.workers[-1]
 
