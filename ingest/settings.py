@@ -250,6 +250,11 @@ class IngestSettings(QueueSettings):
         written = (one if one.auth else one.model_copy(update={"auth": ("none",)}) for one in endpoints)
         return tuple(sorted(written, key=lambda endpoint: -len(endpoint.path)))
 
+    @property
+    def keeps_portals(self) -> bool:
+        """Whether facts about portals are kept: who may call, and keys for their secrets."""
+        return bool(self.seal_keys) or any("registry" in endpoint.auth for endpoint in self.served)
+
     def seal_key_bytes(self) -> dict[str, bytes]:
         """Key id → key, the sealing one first."""
         return {key_id: b64decode(key.get_secret_value()) for key_id, key in self.seal_keys.items()}

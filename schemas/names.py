@@ -29,8 +29,13 @@ def quarantine(topic: str) -> str:
     return f"{topic}.quarantine"
 
 
+def portals(topic: str) -> str:
+    """Where the facts about portals stand: the last one of each key stays for ever, in one partition."""
+    return f"{topic}.portals"
+
+
 def streams(topic: str) -> tuple[str, ...]:
-    """Every stream that Forebay makes for a topic; all have the same number of partitions."""
+    """Every stream of records that Forebay makes for a topic; all have the same number of partitions."""
     return (topic, parked(topic), dead(topic), quarantine(topic), audit(topic))
 
 
