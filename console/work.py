@@ -24,6 +24,7 @@ from .folder import tell_regularly
 from .loading import load_handlers
 from .operations import served, worker_routes
 from .output import note
+from .portal_keys import stored_keys
 from .running import run
 from .settings import Settings
 from .versions import version_of
@@ -63,7 +64,8 @@ async def _work(
         stack.push_async_callback(queue.close)
         if registry:
             stack.push_async_callback(registry.close)
-        worker = Worker(settings, handlers, queue, registry=registry, metrics=build_metrics())
+        data_keys = await stack.enter_async_context(stored_keys(settings, queue))
+        worker = Worker(settings, handlers, queue, registry=registry, data_keys=data_keys, metrics=build_metrics())
         _tell_version()
         if folder:
             telling = asyncio.create_task(tell_regularly(folder, worker.health))

@@ -11,6 +11,7 @@ import orjson
 from falcon.asgi import Response
 
 from forebay.queues.contract import Queue
+from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.teacher import Teacher
 from forebay.schemas.codec import Codec, new_codec
@@ -29,6 +30,7 @@ from .health import Health, Live, Ready
 from .metrics import Counters, IngestMetrics
 from .openapi import openapi
 from .outlet import Outlet
+from .portal_keys import PortalKeys
 from .reader import FormLimits
 from .registration import Registration
 from .request import RECEIVE, REQUEST_ID, SENT, PortalRequest, new_request_id, request_id_of
@@ -135,8 +137,11 @@ class Lifespan:
         health: Health,
         registration: Registration | None,
         allow_list: AllowList | None,
+        portals: PortalRegistry | None,
+        portal_keys: PortalKeys | None,
         metrics: IngestMetrics,
     ) -> None:
+        self._portals, self._portal_keys = portals, portal_keys
         self._outlet, self._gaps, self._health = outlet, gaps, health
         self._registration, self._allow_list, self._metrics = registration, allow_list, metrics
 
@@ -146,6 +151,8 @@ class Lifespan:
             self._allow_list.open()
         await self._outlet.open()
         self._gaps.open()
+        if self._portals:
+            self._portals.open()
         if self._registration:
             self._registration.open()
 
@@ -153,6 +160,10 @@ class Lifespan:
         """Flush what is on its way."""
         self._health.stop()
         self._gaps.close()
+        if self._portal_keys:
+            await self._portal_keys.close()
+        if self._portals:
+            await self._portals.close()
         await self._outlet.close()
         if self._registration:
             await self._registration.close()
@@ -202,12 +213,14 @@ def create_app(
         metrics.watch_allow_list(allow_list)
     health = Health(outlet, registration, allow_list)
     gaps = Gaps(gaps_folder, outlet, codec, metrics)
+    portals = PortalRegistry(queue.portals(settings.topic)) if settings.keeps_portals else None
+    portal_keys = PortalKeys(portals, settings.seal_key_bytes()) if portals and settings.seal_keys else None
     teller, failures = Teller(), Failures()
-    app = _bare_app(teller, Lifespan(outlet, gaps, health, registration, allow_list, metrics))
+    app = _bare_app(teller, Lifespan(outlet, gaps, health, registration, allow_list, portals, portal_keys, metrics))
     app.has_proxies = bool(settings.callers.trusted_proxies)
     for endpoint in settings.served:
         door = _door(endpoint, settings, allow_list, failures, teller)
-        _serve(app, _endpoint(endpoint, settings, door, outlet, gaps, codec, metrics))
+        _serve(app, _endpoint(endpoint, settings, door, outlet, gaps, codec, metrics, portal_keys))
     _add_operations(app, health)
     metrics_app = _bare_app(teller) if settings.metrics_bind else None
     (metrics_app or app).add_route("/metrics", Metrics(metrics))
@@ -259,12 +272,14 @@ def _endpoint(
     gaps: Gaps,
     codec: Codec,
     metrics: IngestMetrics,
+    portal_keys: PortalKeys | None,
 ) -> Endpoint:
     return Endpoint(
         given.path,
         door=door,
         gate=Gate(given.proofs(), key_is_member_id=settings.key == "member_id"),
-        sealer=Sealer(settings.seal_key_bytes()),
+        sealer=Sealer(settings.seal_key_bytes(), portal_keys),
+        portal_keys=portal_keys,
         outlet=outlet,
         gaps=gaps,
         codec=codec,

@@ -30,6 +30,13 @@ class Sender:
     member_id: str | None
     verified: bool
     address: Address
+    #: Whether the proof holds for the member_id, too; another name of the portal may be all that is proved.
+    member_is_proved: bool = False
+
+    @property
+    def proved_member(self) -> str | None:
+        """The member_id, if it is proved."""
+        return self.member_id if self.member_is_proved else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +73,7 @@ class Gate:
             # A token that is listed for the portal's other name doesn't prove the key: that is the sender's word.
             verified=by_secret or (proved is not None and proved in (portal, ANY_PORTAL)),
             address=without_secrets(address, self._proofs.secrets),
+            member_is_proved=by_secret or (proved is not None and proved in (member_id, ANY_PORTAL)),
         )
 
     def _proved_by_token(self, names: Iterable[str | None], given: str) -> str | None:

@@ -13,13 +13,14 @@ from forebay.schemas.codec import Codec
 from .address import address_of
 from .authenticate import Gate, Sender
 from .body import BodyLimits, read
-from .call import refuse_synchronous
+from .call import leaves_nothing, refuse_synchronous
 from .callers.door import Door
 from .errors import NotOurPortal, Unreadable
 from .form import Form, auth_of, only_auth, parse
 from .gaps.gaps import Gaps
 from .metrics import Counters
 from .outlet import Outlet
+from .portal_keys import PortalKeys
 from .quarantine import quarantine_record
 from .reader import FormLimits, Reader
 from .record import Receipt
@@ -51,6 +52,7 @@ class Endpoint:
         counters: Counters,
         body_limits: BodyLimits,
         form_limits: FormLimits,
+        portal_keys: PortalKeys | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.path = path
@@ -58,7 +60,7 @@ class Endpoint:
         self._door, self._gate, self._sealer, self._outlet, self._gaps = door, gate, sealer, outlet, gaps
         self._body_limits, self._max_fields = body_limits, form_limits.max_fields
         self._reader = Reader(form_limits, sealer, codec)
-        self._clock_ns = clock_ns
+        self._portal_keys, self._clock_ns = portal_keys, clock_ns
 
     async def on_post(self, request: PortalRequest, response: Response, rest: str = "") -> None:
         """Answer only when the event is kept. What goes wrong is answered by the table in refusals.py."""
@@ -73,7 +75,11 @@ class Endpoint:
         refuse_synchronous(form.fields)
         sender = self._admit(form, request, rest)
         receipt = self._receive(request)
+        if self._portal_keys is not None and (member_id := sender.proved_member) is not None:
+            await self._see_to_key(self._portal_keys, member_id, form)
         outcome = await self._keep(form, sender, receipt)
+        if self._portal_keys is not None and leaves_nothing(form.fields):
+            self._portal_keys.shred(sender)
         self._counters.answered(outcome, request.seconds)
         response.data = b'{"status":"%b","id":"%b"}' % (_STATUSES[outcome], receipt.id.encode())
 
@@ -92,6 +98,11 @@ class Endpoint:
     def _receive(self, request: PortalRequest) -> Receipt:
         now_ns = self._clock_ns()
         return Receipt(id=uuid7(now_ns), at_ns=now_ns, endpoint=self.path, traceparent=request.traceparent)
+
+    async def _see_to_key(self, portal_keys: PortalKeys, member_id: str, form: Form) -> None:
+        """Let a portal that brings its first secret have a key for it."""
+        if not portal_keys.has(member_id) and form.shape.has_sealable:
+            await portal_keys.make(member_id)
 
     async def _keep(self, form: Form, sender: Sender, receipt: Receipt) -> str:
         if self._gaps:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 from forebay.queues.settings import QueueSettings
+from forebay.schemas.data_keys import PREFIX
 from forebay.schemas.portal import BadPortal, normal_form
 
 from .authenticate import ANY_PORTAL, Proofs
@@ -237,7 +238,7 @@ class IngestSettings(QueueSettings):
         wrong = [_entry(number, key_id) for number, (key_id, key) in entries if not _is_key(key) or _hides(key_id)]
         if wrong:
             raise ValueError(
-                f"{', '.join(wrong)}: must be key id and 32 bytes in base64; make a key with: openssl rand -base64 32"
+                f"{', '.join(wrong)}: must be key id and 32 bytes in base64; make one with: forebay keys new"
             )
         return keys
 
@@ -288,7 +289,7 @@ def _is_key(key: object) -> bool:
 
 def _hides(key_id: object) -> bool:
     """Whether the id is none, or a key that stands in its place: ids are shown."""
-    return not key_id or _is_key(key_id)
+    return not key_id or _is_key(key_id) or str(key_id).startswith(PREFIX)
 
 
 def _entry(number: int, key_id: object) -> str:

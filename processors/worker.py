@@ -18,6 +18,7 @@ from forebay.queues.errors import QueueError
 from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.teacher import Teacher
 from forebay.schemas.codec import new_codec
+from forebay.schemas.data_keys import WrappedKeys
 from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
 from forebay.schemas.event import PortalEvent
 
@@ -69,6 +70,7 @@ class Worker:
         queue: Queue,
         *,
         registry: Registry | None = None,
+        data_keys: WrappedKeys | None = None,
         metrics: WorkerMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
         present: Callable[[], float] = since_boot,
@@ -80,7 +82,7 @@ class Worker:
         self.health = Health()
         self.metrics = metrics or build_metrics(CollectorRegistry())
         self._tally = Tally(self.metrics)
-        self._codec = new_codec()
+        self._codec, self._data_keys = new_codec(), data_keys
         teacher = Teacher(self._codec, registry, settings.topic) if registry else None
         self._learning = Learning(teacher, self.health, clock=clock, draw=draw) if teacher else None
         self._producer = queue.producer()
@@ -193,7 +195,8 @@ class Worker:
         if isinstance(record, Restored) and record.discarded:
             return GivenUp(error=Discarded(record.discarded))
         try:
-            return self._codec.decode(record.value, record.headers)
+            event = self._codec.decode(record.value, record.headers)
+            return event if self._data_keys is None else event.with_keys_of(self._data_keys)
         except UnknownSchemaId as error:
             return self._learning.outcome(error) if self._learning else Undecodable(error=error)
         except UndecodableEvent as error:

@@ -55,6 +55,20 @@ class DataKeys:
                 return member.data_key
         raise QueueUnavailable(f"portal {member_id} is being forgotten; a key for it was not kept")
 
+    async def shred(self, member_id: str) -> int:
+        """Take back every key of the portal, and say how many: what they sealed can't be opened any more.
+
+        The rest of what is known of it stays. Raises `QueueUnavailable`.
+        """
+        shredded = 0
+        book = await self._following.refresh(_PATIENCE_S)
+        # A host that did not know yet may propose one meanwhile.
+        while (member := book.members.get(member_id)) is not None and member.data_keys:
+            places = [member.key(facts.DATA_KEY, key.id).text() for key in member.data_keys]
+            book = await self._following.put([Fact(place, None) for place in places], _PATIENCE_S)
+            shredded += len(places)
+        return shredded
+
     async def rewrap(self, member_id: str, key: DataKey) -> None:
         """Replace the wrapping of a key that is there. Raises `QueueUnavailable`."""
         if self.find(member_id, key.id) is not None:

@@ -72,7 +72,8 @@ class Following:
             await self._sleep(pause_s)
 
     async def _read_on(self) -> None:
-        """Read until it fails."""
+        """Read until it fails. What is missing is made first, as the streams are."""
+        await self._store.ensure()
         book, following = Book(), 0
         while True:
             chapter = await self._store.read(following, _WAIT_S)
