@@ -25,6 +25,8 @@ from .health import Health, Live, Ready
 from .metrics import Counters, IngestMetrics
 from .openapi import openapi
 from .outlet import Outlet
+from .portals.desk import Desk
+from .portals.verifier import Verifier
 from .reader import FormLimits
 from .refusals import REFUSALS, Refusal
 from .registration import Registration
@@ -123,15 +125,23 @@ class Lifespan:
     """Opens queue and spool when the worker starts, after the fork; closes them when the last call is answered."""
 
     def __init__(
-        self, outlet: Outlet, gaps: Gaps, health: Health, registration: Registration | None, metrics: IngestMetrics
+        self,
+        outlet: Outlet,
+        gaps: Gaps,
+        health: Health,
+        registration: Registration | None,
+        desk: Desk | None,
+        metrics: IngestMetrics,
     ) -> None:
-        self._outlet, self._gaps, self._health = outlet, gaps, health
+        self._outlet, self._gaps, self._health, self._desk = outlet, gaps, health, desk
         self._registration, self._metrics = registration, metrics
 
     async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Open them; readiness tells when they are there."""
         await self._outlet.open()
         self._gaps.open()
+        if self._desk:
+            self._desk.open()
         if self._registration:
             self._registration.open()
 
@@ -139,6 +149,8 @@ class Lifespan:
         """Flush what is on its way."""
         self._health.stop()
         self._gaps.close()
+        if self._desk:
+            await self._desk.close()
         await self._outlet.close()
         if self._registration:
             await self._registration.close()
@@ -161,12 +173,14 @@ def create_app(
     *,
     spool: Spool | None = None,
     registry: Registry | None = None,
+    verifier: Verifier | None = None,
     gaps_folder: Path | None = None,
     multiprocess_dir: str | None = None,
 ) -> Ingest:
     """Put the ingest together. Connects to nothing: queue and spool are opened when the server starts it.
 
-    What is kept nowhere is noted in `gaps_folder`, or in memory alone.
+    What is kept nowhere is noted in `gaps_folder`, or in memory alone. Tokens are verified by asking
+    `oauth_urls`, unless there is another verifier.
     """
     metrics = IngestMetrics(multiprocess_dir=multiprocess_dir)
     if spool:
@@ -180,11 +194,13 @@ def create_app(
     )
     codec = new_codec()
     registration = Registration(registry, Teacher(codec, registry, settings.topic)) if registry else None
-    health = Health(outlet, registration)
+    learns = any("registry" in endpoint.auth for endpoint in settings.served)
+    desk = Desk(settings, queue, metrics, verifier) if learns else None
+    health = Health(outlet, registration, desk)
     gaps = Gaps(gaps_folder, outlet, codec, metrics)
-    app = _bare_app(Lifespan(outlet, gaps, health, registration, metrics))
+    app = _bare_app(Lifespan(outlet, gaps, health, registration, desk, metrics))
     for endpoint in settings.served:
-        _serve(app, _endpoint(endpoint, settings, outlet, gaps, codec, metrics))
+        _serve(app, _endpoint(endpoint, settings, outlet, gaps, codec, metrics, desk))
     _add_operations(app, health)
     metrics_app = _bare_app() if settings.metrics_bind else None
     (metrics_app or app).add_route("/metrics", Metrics(metrics))
@@ -222,10 +238,13 @@ def _endpoint(
     gaps: Gaps,
     codec: Codec,
     metrics: IngestMetrics,
+    desk: Desk | None,
 ) -> Endpoint:
+    gate = Gate(given.proofs(), key_is_member_id=settings.key == "member_id")
     return Endpoint(
         given.path,
-        gate=Gate(given.proofs(), key_is_member_id=settings.key == "member_id"),
+        gate=gate,
+        doorway=desk.doorway(given, gate, outlet, codec) if desk else None,
         sealer=Sealer(settings.seal_key_bytes()),
         outlet=outlet,
         gaps=gaps,

@@ -19,6 +19,7 @@ from .form import Form, auth_of, parse
 from .gaps.gaps import Gaps
 from .metrics import Counters
 from .outlet import Outlet
+from .portals.doorway import Doorway
 from .quarantine import quarantine_record
 from .reader import FormLimits, Reader
 from .record import Receipt
@@ -51,11 +52,13 @@ class Endpoint:
         counters: Counters,
         body_limits: BodyLimits,
         form_limits: FormLimits,
+        doorway: Doorway | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.path = path
         self._counters = counters
         self._gate, self._sealer, self._outlet, self._gaps = gate, sealer, outlet, gaps
+        self._doorway = doorway
         self._body_limits, self._max_fields = body_limits, form_limits.max_fields
         self._reader = Reader(form_limits, sealer, codec)
         self._clock_ns = clock_ns
@@ -66,7 +69,11 @@ class Endpoint:
         body = await read(request, self._body_limits)
         form = parse(body, self._max_fields)
         refuse_synchronous(form.fields)
-        sender = self._gate.admit(auth_of(form), address_of(rest, request.query_sent))
+        auth, address = auth_of(form), address_of(rest, request.query_sent)
+        if self._doorway is None:
+            sender = self._gate.admit(auth, address)
+        else:
+            sender = await self._doorway.admit(form, auth, address)
         receipt = self._receive(request)
         outcome = await self._keep(form, sender, receipt)
         self._counters.answered(outcome, request.seconds)
