@@ -87,7 +87,7 @@ class PortalRegistry:
         return self.following.book.members.get(member_id)
 
     def may_judge(self, application: str, member_id: str) -> bool:
-        """Whether a token that is not known is not the portal's: another is proved, and hashed by a key that we have."""
+        """Whether a token that is not known is not the portal's: another is proved, by a key that we have."""
         member = self.member(member_id)
         proofs = [pin.proof for pin in member.pins if pin.proof] if member else []
         key_ids = {proof.key_id for proof in proofs if proof.application == application}

@@ -1,4 +1,4 @@
-"""Tokens that were just noted and may not stand in the book yet: of a burst of calls no more are noted than of others."""
+"""Tokens that were just noted and may not stand in the book yet: a burst of calls has the same bound as others."""
 
 from collections import Counter
 from collections.abc import Callable
