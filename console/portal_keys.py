@@ -8,6 +8,7 @@ from forebay.ingest.settings import IngestSettings
 from forebay.queues.errors import QueueError
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.stored_keys import Keyring, StoredKeys
+from forebay.queues.portals.tokens import TokenKeys
 
 from .reading import opened
 
@@ -21,7 +22,7 @@ _START_S = 10.0
 @asynccontextmanager
 async def portals_of(queue: "Queue", settings: IngestSettings) -> AsyncIterator[PortalRegistry]:
     """What is known of the portals, followed from now on."""
-    registry = PortalRegistry(queue.portals(settings.topic))
+    registry = PortalRegistry(queue.portals(settings.topic), TokenKeys(settings.seal_key_bytes()))
     registry.open()
     try:
         yield registry

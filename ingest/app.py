@@ -11,7 +11,6 @@ import orjson
 from falcon.asgi import Response
 
 from forebay.queues.contract import Queue
-from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.teacher import Teacher
 from forebay.schemas.codec import Codec, new_codec
@@ -30,7 +29,8 @@ from .health import Health, Live, Ready
 from .metrics import Counters, IngestMetrics
 from .openapi import openapi
 from .outlet import Outlet
-from .portal_keys import PortalKeys
+from .portals.desk import Desk
+from .portals.verifier import Verifier
 from .reader import FormLimits
 from .registration import Registration
 from .request import RECEIVE, REQUEST_ID, SENT, PortalRequest, new_request_id, request_id_of
@@ -137,12 +137,10 @@ class Lifespan:
         health: Health,
         registration: Registration | None,
         allow_list: AllowList | None,
-        portals: PortalRegistry | None,
-        portal_keys: PortalKeys | None,
+        desk: Desk | None,
         metrics: IngestMetrics,
     ) -> None:
-        self._portals, self._portal_keys = portals, portal_keys
-        self._outlet, self._gaps, self._health = outlet, gaps, health
+        self._outlet, self._gaps, self._health, self._desk = outlet, gaps, health, desk
         self._registration, self._allow_list, self._metrics = registration, allow_list, metrics
 
     async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
@@ -151,8 +149,8 @@ class Lifespan:
             self._allow_list.open()
         await self._outlet.open()
         self._gaps.open()
-        if self._portals:
-            self._portals.open()
+        if self._desk:
+            self._desk.open()
         if self._registration:
             self._registration.open()
 
@@ -160,10 +158,8 @@ class Lifespan:
         """Flush what is on its way."""
         self._health.stop()
         self._gaps.close()
-        if self._portal_keys:
-            await self._portal_keys.close()
-        if self._portals:
-            await self._portals.close()
+        if self._desk:
+            await self._desk.close()
         await self._outlet.close()
         if self._registration:
             await self._registration.close()
@@ -188,12 +184,14 @@ def create_app(
     *,
     spool: Spool | None = None,
     registry: Registry | None = None,
+    verifier: Verifier | None = None,
     gaps_folder: Path | None = None,
     multiprocess_dir: str | None = None,
 ) -> Ingest:
     """Put the ingest together. Connects to nothing: queue and spool are opened when the server starts it.
 
-    What is kept nowhere is noted in `gaps_folder`, or in memory alone.
+    What is kept nowhere is noted in `gaps_folder`, or in memory alone. Tokens are verified by asking
+    `oauth_urls`, unless there is another verifier.
     """
     metrics = IngestMetrics(multiprocess_dir=multiprocess_dir)
     if spool:
@@ -211,16 +209,15 @@ def create_app(
     allow_list = open_allow_list(settings)
     if allow_list:
         metrics.watch_allow_list(allow_list)
-    health = Health(outlet, registration, allow_list)
+    desk = Desk(settings, queue, metrics, verifier) if settings.keeps_portals else None
+    health = Health(outlet, registration, allow_list, desk)
     gaps = Gaps(gaps_folder, outlet, codec, metrics)
-    portals = PortalRegistry(queue.portals(settings.topic)) if settings.keeps_portals else None
-    portal_keys = PortalKeys(portals, settings.seal_key_bytes()) if portals and settings.seal_keys else None
     teller, failures = Teller(), Failures()
-    app = _bare_app(teller, Lifespan(outlet, gaps, health, registration, allow_list, portals, portal_keys, metrics))
+    app = _bare_app(teller, Lifespan(outlet, gaps, health, registration, allow_list, desk, metrics))
     app.has_proxies = bool(settings.callers.trusted_proxies)
     for endpoint in settings.served:
         door = _door(endpoint, settings, allow_list, failures, teller)
-        _serve(app, _endpoint(endpoint, settings, door, outlet, gaps, codec, metrics, portal_keys))
+        _serve(app, _endpoint(endpoint, settings, door, outlet, gaps, codec, metrics, desk))
     _add_operations(app, health)
     metrics_app = _bare_app(teller) if settings.metrics_bind else None
     (metrics_app or app).add_route("/metrics", Metrics(metrics))
@@ -272,14 +269,18 @@ def _endpoint(
     gaps: Gaps,
     codec: Codec,
     metrics: IngestMetrics,
-    portal_keys: PortalKeys | None,
+    desk: Desk | None,
 ) -> Endpoint:
+    gate = Gate(given.proofs(), key_is_member_id=settings.key == "member_id")
+    portal_keys = desk.portal_keys if desk else None
     return Endpoint(
         given.path,
         door=door,
-        gate=Gate(given.proofs(), key_is_member_id=settings.key == "member_id"),
+        gate=gate,
+        doorway=desk.doorway(given, gate, outlet, codec) if desk else None,
         sealer=Sealer(settings.seal_key_bytes(), portal_keys),
         portal_keys=portal_keys,
+        application=given.client_id,
         outlet=outlet,
         gaps=gaps,
         codec=codec,

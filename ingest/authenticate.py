@@ -32,6 +32,8 @@ class Sender:
     address: Address
     #: Whether the proof holds for the member_id, too; another name of the portal may be all that is proved.
     member_is_proved: bool = False
+    #: The keyed hash of a token that waits for its proof, as text; empty for all others.
+    pin: str = ""
 
     @property
     def proved_member(self) -> str | None:
@@ -60,7 +62,7 @@ class Gate:
 
     def admit(self, auth: Mapping[str, str], address: Address) -> Sender:
         """The sender, or `NotOurPortal`. Only the top-level auth counts: bots send others inside their data."""
-        domain, member_id = _domain(auth), _member_id(auth)
+        domain, member_id = domain_of(auth), _member_id(auth)
         names = (member_id, domain) if self._key_is_member_id else (domain, member_id)
         portal = names[0] or names[1]
         proved = self._proved_by_token(names, auth.get("application_token", ""))
@@ -107,7 +109,8 @@ def _is_one_of(candidates: Iterable[bytes], sent: bytes) -> bool:
     return found
 
 
-def _domain(auth: Mapping[str, str]) -> str | None:
+def domain_of(auth: Mapping[str, str]) -> str | None:
+    """The domain that a call names, in its normal form; None where it names none that can be a portal's."""
     domain = auth.get("domain", "")
     if len(domain) > _DOMAIN_CHARS:
         return None

@@ -21,6 +21,7 @@ from .gaps.gaps import Gaps
 from .metrics import Counters
 from .outlet import Outlet
 from .portal_keys import PortalKeys
+from .portals.doorway import Doorway
 from .quarantine import quarantine_record
 from .reader import FormLimits, Reader
 from .record import Receipt
@@ -52,12 +53,15 @@ class Endpoint:
         counters: Counters,
         body_limits: BodyLimits,
         form_limits: FormLimits,
+        doorway: Doorway | None = None,
         portal_keys: PortalKeys | None = None,
+        application: str = "",
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.path = path
         self._counters = counters
         self._door, self._gate, self._sealer, self._outlet, self._gaps = door, gate, sealer, outlet, gaps
+        self._doorway, self._application = doorway, application
         self._body_limits, self._max_fields = body_limits, form_limits.max_fields
         self._reader = Reader(form_limits, sealer, codec)
         self._portal_keys, self._clock_ns = portal_keys, clock_ns
@@ -68,24 +72,27 @@ class Endpoint:
         if self._door.is_watched:
             self._door.admit(request.scope)
         body = await read(request, self._body_limits)
-        if self._door.failures and self._door.fails_again(request.scope):
+        if self._door.failures and self._doorway is None and self._door.fails_again(request.scope):
             # A form may be large: of a bad one of theirs no more is read than who they say they are.
-            self._admit(only_auth(body, self._max_fields), request, rest)
+            await self._admit(only_auth(body, self._max_fields), request, rest)
         form = parse(body, self._max_fields)
         refuse_synchronous(form.fields)
-        sender = self._admit(form, request, rest)
+        sender = await self._admit(form, request, rest)
         receipt = self._receive(request)
         if self._portal_keys is not None and (member_id := sender.proved_member) is not None:
             await self._see_to_key(self._portal_keys, member_id, form)
         outcome = await self._keep(form, sender, receipt)
         if self._portal_keys is not None and leaves_nothing(form.fields):
-            self._portal_keys.shred(sender)
+            self._portal_keys.shred(sender, self._application)
         self._counters.answered(outcome, request.seconds)
         response.data = b'{"status":"%b","id":"%b"}' % (_STATUSES[outcome], receipt.id.encode())
 
-    def _admit(self, form: Form, request: PortalRequest, rest: str) -> Sender:
+    async def _admit(self, form: Form, request: PortalRequest, rest: str) -> Sender:
+        auth, address = auth_of(form), address_of(rest, request.query_sent)
         try:
-            return self._gate.admit(auth_of(form), address_of(rest, request.query_sent))
+            if self._doorway is None:
+                return self._gate.admit(auth, address)
+            return await self._doorway.admit(form, auth, address)
         except NotOurPortal as error:
             raise self._door.failed(request.scope, error) from None
 

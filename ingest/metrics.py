@@ -19,6 +19,9 @@ from .spool.spool import Spool
 #: The outcomes of a request, as the interface lists them.
 OUTCOMES = ("accepted", "spooled", "quarantined", "refused_auth", "refused_input", "refused_full")
 
+#: What the OAuth server says of a token.
+VERDICTS = ("confirmed", "denied", "unknown", "unavailable")
+
 #: What the spool shows, beside how long its writes take.
 _SPOOL = {
     "records": "Events that the spool holds for the queue",
@@ -46,6 +49,41 @@ class Counters:
     def acknowledged(self, seconds: float) -> None:
         """Count a record that the queue took or refused after that time."""
         self._queue_ack_seconds.took(seconds)
+
+
+class PortalCounts:
+    """What became of portals whose tokens are learned from their calls."""
+
+    def __init__(self, metrics: "IngestMetrics") -> None:
+        prefix, registry = METRICS_PREFIX, metrics.registry
+        self._verified = Counter(
+            f"{prefix}_portals_verifications", "Tokens that were verified, by outcome", ["outcome"], registry=registry
+        )
+        self._expired = Counter(
+            f"{prefix}_portals_expired", "Tokens that were not verified within a day", registry=registry
+        )
+        self._renamed = Counter(f"{prefix}_portals_renamed", "Markers ONPORTALRENAMED that are kept", registry=registry)
+        self._unverified = Counter(
+            f"{prefix}_ingest_unverified", "Calls that were taken before their portal was verified", registry=registry
+        )
+        for outcome in VERDICTS:
+            self._verified.labels(outcome)
+
+    def verified(self, outcome: str) -> None:
+        """A token was asked about."""
+        self._verified.labels(outcome).inc()
+
+    def expired(self) -> None:
+        """A token has waited for too long."""
+        self._expired.inc()
+
+    def renamed(self) -> None:
+        """A portal's handlers will learn of its new domain."""
+        self._renamed.inc()
+
+    def unverified(self) -> None:
+        """A call was taken without a proof."""
+        self._unverified.inc()
 
 
 class _FilledFiles(MultiProcessCollector):
@@ -76,7 +114,7 @@ class IngestMetrics:
 
     def __init__(self, *, multiprocess_dir: str | None = None, clock: Callable[[], float] = time) -> None:
         self._multiprocess_dir, self._clock = multiprocess_dir, clock
-        registry = self._registry = CollectorRegistry()
+        registry = self.registry = CollectorRegistry()
         prefix = METRICS_PREFIX
         self.requests = Counter(
             f"{prefix}_ingest_requests",
@@ -151,7 +189,7 @@ class IngestMetrics:
         self._look_at_spool()
         self._look_at_allow_list()
         if self._multiprocess_dir is None:
-            return generate_latest(self._registry)
+            return generate_latest(self.registry)
         return exposition_of(self._multiprocess_dir)
 
     def flush(self) -> None:

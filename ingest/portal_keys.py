@@ -113,18 +113,25 @@ class PortalKeys:
             self._not_before = self._clock() + _REST_S
             log.warning("a portal's key can't be kept; its secrets are sealed by the seal key", error=str(error))
 
-    def shred(self, sender: Sender) -> None:
-        """The portal was uninstalled with its data: take its keys away, for as long as that takes.
+    def shred(self, sender: Sender, application: str = "") -> None:
+        """The portal has uninstalled the application with its data: take its keys away, for as long as that takes.
 
-        Where only another name than its member_id is proved nothing happens: the member_id is the sender's word.
+        Where only another name than its member_id is proved nothing happens: the member_id is the sender's word. Nor
+        while another application of ours is installed there, whose secrets they seal too.
         """
         member_id = sender.proved_member
-        if member_id is None:
-            log.warning("a portal's keys are not shredded: its member_id is not proved", portal=sender.portal)
+        if member_id is None or self._has_others(member_id, application):
+            log.warning("a portal's keys are not shredded: they are not the sender's alone", portal=sender.portal)
             return
         task = asyncio.create_task(self._shred(member_id, sender.portal))
         self._shredding.add(task)
         task.add_done_callback(self._shredding.discard)
+
+    def _has_others(self, member_id: str, application: str) -> bool:
+        member = self._registry.following.book.members.get(member_id)
+        proved = {pin.application for pin in member.pins if pin.proof} if member else set()
+        left = {name for name, _ in member.left} if member else set()
+        return bool(proved - left - {application})
 
     async def _shred(self, member_id: str, portal: str | None) -> None:
         while True:

@@ -5,6 +5,7 @@ import re
 from base64 import b64decode
 from binascii import Error as NotBase64
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
@@ -15,7 +16,7 @@ from forebay.schemas.portal import BadPortal, normal_form
 from .authenticate import ANY_PORTAL, Proofs
 from .callers.settings import CallerSettings
 
-Policy = Literal["tokens", "url-secret", "none"]
+Policy = Literal["tokens", "url-secret", "registry", "none"]
 _POLICIES = get_args(Policy)
 
 #: The endpoint that `auth`, `tokens` and `url_secret` are the short form for.
@@ -50,14 +51,15 @@ def _policies(given: object) -> object:
     given = _as_list(given)
     if isinstance(given, list | tuple):
         for policy in given:
-            if policy == "registry":
-                raise ValueError("registry is not available yet; use tokens, url-secret, or both as a list")
             if policy not in _POLICIES:
                 raise ValueError(f"must be one of {', '.join(_POLICIES)}, or a list of them")
     return given
 
 
 Policies = Annotated[tuple[Policy, ...], BeforeValidator(_policies)]
+ClientId = Annotated[
+    str, Field(description="of the application whose portals call, for registry", pattern=r"^[A-Za-z0-9._-]{0,128}$")
+]
 Tokens = dict[str, Annotated[tuple[SecretStr, ...], BeforeValidator(_as_list)]]
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_secrets)]
 
@@ -98,6 +100,8 @@ def _checked_auth(auth: Policies, given: dict[str, Any], secret_name: str) -> Po
         raise ValueError("none lets everybody in, so nothing may stand beside it; take it out or leave it alone")
     if "tokens" in auth and "tokens" in given and not tokens:
         raise ValueError("tokens needs the setting tokens: {portal or member_id or *: token}")
+    if "registry" in auth and "client_id" in given and not given["client_id"]:
+        raise ValueError("registry needs the setting client_id: the application's, from its page in Bitrix24")
     if "url-secret" in auth and secret_name in given and not secret:
         raise ValueError(f"url-secret needs the setting {secret_name}; make one with: openssl rand -hex 16")
     return auth
@@ -111,6 +115,7 @@ class EndpointSettings(BaseModel):
     path: Annotated[str, Field(description="where it is; deeper paths are the same endpoint")]
     tokens: Annotated[Tokens, Field(description="application tokens, by portal, member_id or *", default_factory=dict)]
     secret: Annotated[Secrets, Field(description="one or several, in the path behind the endpoint, or ?secret=")] = ()
+    client_id: ClientId = ""
     auth: Annotated[Policies, Field(description="what proves a call; one of them is enough")] = ()
 
     _check_tokens = field_validator("tokens")(_checked_tokens)
@@ -138,7 +143,8 @@ class EndpointSettings(BaseModel):
             for portal, listed in self.tokens.items()
         }
         return Proofs(
-            anyone="none" in self.auth,
+            # With a registry it is not the gate that refuses.
+            anyone="none" in self.auth or "registry" in self.auth,
             tokens=tokens if "tokens" in self.auth else {},
             secrets=tuple(one.get_secret_value().encode() for one in self.secret) if "url-secret" in self.auth else (),
         )
@@ -159,7 +165,8 @@ class IngestSettings(QueueSettings):
         default_factory=dict, description="for the default endpoint: {portal or member_id or *: token}"
     )
     url_secret: Annotated[Secrets, Field(description="for the default endpoint: a secret in its URL, or several")] = ()
-    auth: Annotated[Policies, Field(description="for the default endpoint: tokens, url-secret, none")] = ()
+    client_id: ClientId = ""
+    auth: Annotated[Policies, Field(description="for the default endpoint: tokens, url-secret, registry, none")] = ()
     callers: Annotated[
         CallerSettings, Field(description="{allow, allow_file, allow_url, refresh_s, trusted_proxies}: who may call")
     ] = CallerSettings()
@@ -169,6 +176,9 @@ class IngestSettings(QueueSettings):
     seal_keys: dict[str, SecretStr] = Field(
         default_factory=dict, description="{key id: 32 bytes base64}; the first seals, all open"
     )
+    oauth_urls: Annotated[
+        tuple[str, ...], Field(description="OAuth servers that are asked whose a token is, for registry", min_length=1)
+    ] = ("https://oauth.bitrix24.tech/rest", "https://oauth.bitrix.info/rest")
     max_body_bytes: Annotated[int, Field(description="of a call; larger: 413", ge=1024)] = 1024 * 1024
     max_fields: Annotated[int, Field(description="of a form; more: quarantine", ge=16)] = 5000
     max_depth: Annotated[int, Field(description="brackets of a field; more: quarantine", ge=4, le=100)] = 20
@@ -220,8 +230,10 @@ class IngestSettings(QueueSettings):
     def _check_auth(cls, auth: Policies, info: ValidationInfo) -> Policies:
         given = info.data
         if given.get("endpoints"):
-            if auth or given.get("tokens") or given.get("url_secret"):
-                raise ValueError("auth, tokens and url_secret are for the default endpoint; move them into endpoints")
+            if auth or given.get("tokens") or given.get("url_secret") or given.get("client_id"):
+                raise ValueError(
+                    "auth, tokens, url_secret and client_id are for the default endpoint; move them into endpoints"
+                )
             return auth
         auth = _checked_auth(auth, given, "url_secret")
         if auth or not {"tokens", "url_secret", "endpoints"} <= given.keys():
@@ -242,11 +254,36 @@ class IngestSettings(QueueSettings):
             )
         return keys
 
+    @field_validator("oauth_urls")
+    @classmethod
+    def _check_oauth_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [url for url in urls if not _is_private(url)]:
+            raise ValueError(
+                f"{', '.join(wrong)}: must start with https:// (access tokens go there), and have no query"
+            )
+        return urls
+
+    @field_validator("seal_keys")
+    @classmethod
+    def _check_registry_has_a_key(cls, keys: dict[str, SecretStr], info: ValidationInfo) -> dict[str, SecretStr]:
+        endpoints = [endpoint.auth for endpoint in info.data.get("endpoints", ())] or [info.data.get("auth", ())]
+        if not keys and any("registry" in auth for auth in endpoints):
+            raise ValueError(
+                "registry needs a key: tokens are kept as keyed hashes; make one with: openssl rand -base64 32"
+            )
+        return keys
+
     @property
     def served(self) -> tuple[EndpointSettings, ...]:
         """The endpoints with their policies, longest path first; `none` where nothing was written on loopback."""
         endpoints = self.endpoints or (
-            EndpointSettings(path=DEFAULT_PATH, auth=self.auth, tokens=self.tokens, secret=self.url_secret),
+            EndpointSettings(
+                path=DEFAULT_PATH,
+                auth=self.auth,
+                tokens=self.tokens,
+                secret=self.url_secret,
+                client_id=self.client_id,
+            ),
         )
         written = (one if one.auth else one.model_copy(update={"auth": ("none",)}) for one in endpoints)
         return tuple(sorted(written, key=lambda endpoint: -len(endpoint.path)))
@@ -277,6 +314,17 @@ def _is_loopback(bind: str | None) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_private(url: str) -> bool:
+    """Whether nobody in between reads what is sent there."""
+    try:
+        parts = urlsplit(url)
+        is_local = parts.scheme == "http" and _is_loopback(f"{parts.hostname}:{parts.port or 80}")
+    except ValueError:
+        return False
+    is_plain = bool(parts.hostname) and not (parts.query or parts.fragment or "@" in parts.netloc)
+    return is_plain and (parts.scheme == "https" or is_local)
 
 
 def _is_key(key: object) -> bool:

@@ -63,6 +63,8 @@ class Burial:
     reason: str
     letter: Record
     failures: int = 0
+    #: Where it goes, when that is not the dead letters' stream.
+    stream: str = ""
 
 
 class DeadLetters:
@@ -74,7 +76,7 @@ class DeadLetters:
     async def put(self, burial: Burial) -> bool:
         """Whether the letter is kept now."""
         try:
-            await self._producer.send(self._stream, burial.letter)
+            await self._producer.send(burial.stream or self._stream, burial.letter)
         except Exception as error:
             self._not_kept(burial, error)
             return False

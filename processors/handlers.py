@@ -28,6 +28,8 @@ class Handler:
     deadline_s: float | None
     tries: int | None
     give_up: End | None
+    #: Whether it gets only events whose portal is verified.
+    verified: bool
     name: str
     place: str
 
@@ -52,15 +54,19 @@ class Handlers:
         deadline_s: float | None = None,
         tries: int | None = None,
         give_up: End | None = None,
+        verified: bool = False,
         **unknown: Never,
     ) -> Callable[[_Function], _Function]:
         """Register the decorated function for events of these names and this kind; it is returned as it is.
 
         A name may be exact, `ONCRM*` or `*`. The function takes the event; it returns None, or raises `Retry`, `Reject`
-        or anything else, which is a failure and tried again. Raises `BadHandler` when that can't work.
+        or anything else, which is a failure and tried again. With `verified` it gets no event of a portal that is not
+        verified: such a one waits until it is, for a day at most. Raises `BadHandler` when that can't work.
         """
         if unknown:
-            raise BadHandler(f"on() has no option {', '.join(unknown)}; there are kind, deadline_s, tries and give_up")
+            raise BadHandler(
+                f"on() has no option {', '.join(unknown)}; there are kind, deadline_s, tries, give_up, verified"
+            )
         _check_options(names, kind, deadline_s, tries, give_up)
 
         def register(function: _Function) -> _Function:
@@ -76,6 +82,7 @@ class Handlers:
                         deadline_s=deadline_s,
                         tries=tries,
                         give_up=give_up,
+                        verified=verified,
                         name=name,
                         place=place,
                     )

@@ -40,6 +40,7 @@ class WorkerMetrics:
     handler_seconds: BulkHistogram
     event_age: BulkHistogram
     dead: Counter
+    quarantined: Counter
     rebalances: Counter
     lag_records: Gauge
     lag_seconds: Gauge
@@ -69,6 +70,7 @@ def build_metrics(registry: CollectorRegistry = REGISTRY) -> WorkerMetrics:
         handler_seconds=histogram("handler_seconds", "How long a handler took", _CALL_BUCKETS_S, ("handler",)),
         event_age=histogram("event_age_seconds", "From received to finished", _AGE_BUCKETS_S),
         dead=counter("dead_total", "Events put to the dead letters", ("reason",)),
+        quarantined=counter("events_quarantined_total", "Events put to quarantine by a worker", ("reason",)),
         rebalances=counter("rebalances_total", "Partitions assigned, revoked or lost", ("change",)),
         lag_records=gauge("lag_records", "Records of the partition that are not finished", ("partition",)),
         lag_seconds=gauge("lag_seconds", "Age of the partition's oldest unfinished record", ("partition",)),
@@ -120,6 +122,10 @@ class Tally:
     def died(self, reason: str) -> None:
         """A dead letter was written."""
         self._metrics.dead.labels(reason).inc()
+
+    def quarantined(self, reason: str) -> None:
+        """An event was put to quarantine."""
+        self._metrics.quarantined.labels(reason).inc()
 
     def flush(self) -> None:
         """Bring the metrics up to date."""

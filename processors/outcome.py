@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from forebay.schemas.errors import UndecodableEvent
+from forebay.schemas.errors import ForebayError, UndecodableEvent
 
 from .errors import Discarded, Reject, Retry
 
@@ -61,6 +61,23 @@ class Unlearned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unproved:
+    """The handler wants verified events only, and the event's portal may still be verified."""
+
+    label: ClassVar[str] = "unproved"
+    wait_s: float
+    error: ForebayError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unprovable:
+    """The handler wants verified events only, and the event's portal will not be verified."""
+
+    label: ClassVar[str] = "unverified"
+    error: ForebayError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unhandled:
     """No handler is registered for the event."""
 
@@ -78,7 +95,7 @@ class GivenUp:
 #: Why a record is not shown to a handler.
 Unread = GivenUp | Undecodable | Unlearned
 
-Outcome = Done | Failed | RetryAsked | Rejected | Undecodable | Unlearned | Unhandled | GivenUp
+Outcome = Done | Failed | RetryAsked | Rejected | Undecodable | Unlearned | Unproved | Unprovable | Unhandled | GivenUp
 
 DONE = Done()
 UNHANDLED = Unhandled()

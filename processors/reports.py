@@ -9,7 +9,19 @@ from forebay.schemas.event import PortalEvent
 from .dead_letters import Burial, error_class, error_text, error_traceback
 from .handlers import Handler
 from .lanes import Lane
-from .outcome import Done, Failed, GivenUp, Outcome, Rejected, RetryAsked, Undecodable, Unhandled, Unlearned
+from .outcome import (
+    Done,
+    Failed,
+    GivenUp,
+    Outcome,
+    Rejected,
+    RetryAsked,
+    Undecodable,
+    Unhandled,
+    Unlearned,
+    Unprovable,
+    Unproved,
+)
 from .parking.state import Reason, Trouble
 
 _log = structlog.get_logger(__name__)
@@ -25,7 +37,7 @@ def tell_outcome(outcome: Outcome, handler: Handler, event: PortalEvent, attempt
             _log.info("another try was asked for", reason=error_text(asked), after_s=asked.after_s, **about)
         case Failed(error=error) | Rejected(error=error) | Undecodable(error=error):
             _log.warning("not handled", error_class=error_class(error), error=error_text(error), **about)
-        case Done() | Unhandled() | Unlearned() | GivenUp():
+        case Done() | Unhandled() | Unlearned() | Unproved() | Unprovable() | GivenUp():
             pass
 
 

@@ -17,6 +17,7 @@ from forebay.queues.contract import Queue, StoredRecord
 from forebay.queues.errors import QueueError
 from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.teacher import Teacher
+from forebay.schemas import names
 from forebay.schemas.codec import new_codec
 from forebay.schemas.data_keys import WrappedKeys
 from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
@@ -34,12 +35,14 @@ from .lag import Lag
 from .lanes import Lane, Lanes
 from .learning import Learning
 from .metrics import Tally, WorkerMetrics, build_metrics
-from .outcome import DONE, UNHANDLED, Done, Failed, GivenUp, Outcome, Undecodable, Unread
+from .outcome import DONE, UNHANDLED, Done, Failed, GivenUp, Outcome, Undecodable, Unprovable, Unread
 from .ownership import Ownership, end
 from .parking.attendant import Attendant
 from .parking.restored import Restored
 from .parking.state import Reason, Trouble
 from .presence import Presence, since_boot
+from .proving import Proving
+from .quarantine import quarantined
 from .reports import tell_dead, tell_fault, tell_outcome, tell_parked
 from .retry import Draw, Finish, GiveUp, Park, RetryLimits, Try, WaitThenAgain, backoff_s, decide
 from .settings import WorkerSettings
@@ -85,6 +88,9 @@ class Worker:
         self._codec, self._data_keys = new_codec(), data_keys
         teacher = Teacher(self._codec, registry, settings.topic) if registry else None
         self._learning = Learning(teacher, self.health, clock=clock, draw=draw) if teacher else None
+        self._proving = (
+            Proving(queue, settings.topic, self.health, now=now) if any(one.verified for one in handlers) else None
+        )
         self._producer = queue.producer()
         self._consumer = queue.consumer(settings.topic, settings.group, session_s=settings.session_s)
         self._dead_letters = DeadLetters(self._producer, settings.topic, self.health)
@@ -123,6 +129,8 @@ class Worker:
         the process from exiting: with a number above 0 leave it by `os._exit`. Raises what a part of the worker raised,
         which is a fault of Forebay or of the queue, never of a handler.
         """
+        if self._proving:
+            self._proving.open()
         reading = asyncio.create_task(self._intake.run())
         parts = [self._commit_regularly(), self._measure_regularly(), self._presence.run()]
         parts += [self._attendant.run(self.ownership)]
@@ -149,7 +157,8 @@ class Worker:
         self.ownership.leave()
         # Closing gives the partitions back, and with each goes what its parking has to say, and its last commit.
         await _let_go(self._consumer.close)
-        parts = (self._producer.close, self._attendant.close, self._lag.close)
+        parts = [self._producer.close, self._attendant.close, self._lag.close]
+        parts += [self._proving.close] if self._proving else []
         await asyncio.gather(*map(_let_go, parts))
 
     async def _commit_regularly(self) -> None:
@@ -185,6 +194,8 @@ class Worker:
                 return _DROPPED
             self._tell(outcome, handler, event, lane)
             following = self._decide(outcome, handler, lane, record)
+            if isinstance(outcome, Unprovable) and isinstance(event, PortalEvent):
+                following = self._quarantine(outcome, event, record)
         except Exception as error:
             # A handler's error may break whoever looks at it, and one record must not end the worker.
             tell_fault(error, record)
@@ -208,6 +219,10 @@ class Worker:
             return event
         if handler is None:
             return UNHANDLED
+        if handler.verified and not event.subscription.verified:
+            judged = self._proving.judge(event, lane.records[0]) if self._proving else event
+            if not isinstance(judged, PortalEvent):
+                return judged
         lane.attempts += 1
         return self._calls.begin(handler, event)
 
@@ -266,12 +281,20 @@ class Worker:
         )
         return Burial(reason=why.reason, letter=dead_letter(record, died))
 
+    def _quarantine(self, why: Unprovable, event: PortalEvent, record: StoredRecord) -> Burial:
+        letter = quarantined(event, record, why.error, int(self._now() * 1000))
+        return Burial(reason=why.label, letter=letter, stream=names.quarantine(self._settings.topic))
+
     async def _bury(self, lane: Lane, record: StoredRecord, burial: Burial) -> float | None:
         """Write the dead letter; until that works, the record is not finished and its portal waits."""
         if not await self._dead_letters.put(burial):
             return backoff_s(burial.failures, self._limits, self._draw)
-        self._tally.died(burial.reason)
-        tell_dead(record, burial)
+        if burial.stream:
+            self._tally.quarantined(burial.reason)
+            _log.warning("an event went to quarantine", portal=record.key, reason=burial.reason)
+        else:
+            self._tally.died(burial.reason)
+            tell_dead(record, burial)
         self._finish(lane, record)
         return None
 

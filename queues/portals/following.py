@@ -95,12 +95,15 @@ class Following:
 
         Raises `QueueUnavailable`: then they may be kept all the same, or come to be.
         """
+        return await self.reached(await self.keep(facts, timeout_s), timeout_s)
+
+    async def keep(self, facts: Sequence[Fact], timeout_s: float) -> int:
+        """Keep the facts; the place of the last one. Raises as `put` does."""
         try:
             async with asyncio.timeout(timeout_s):
-                offset = await self._store.put(facts)
+                return await self._store.put(facts)
         except TimeoutError:
             raise QueueUnavailable(f"the store of portals took nothing for {timeout_s:g} s") from None
-        return await self.reached(offset, timeout_s)
 
     async def reached(self, offset: int, timeout_s: float) -> Book:
         """The book once it holds the fact of that place. Raises `QueueUnavailable` when the time is over before."""

@@ -120,7 +120,7 @@ def _rules_of_facts(topic: Known) -> Iterator[_Rule]:
     yield _Rule(
         setting="max.compaction.lag.ms",
         is_well=lambda value: int(value) <= _SHREDDED_MS,
-        follows="what a portal's data key was may stay on the brokers' disks for longer than a day after it was shredded",
+        follows="a portal's data key may stay on the brokers' disks for more than a day after it was shredded",
         wants=str(_HOUR_MS),
     )
 

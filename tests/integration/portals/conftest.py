@@ -10,10 +10,12 @@ import pytest
 from forebay.queues.opening import open_queue
 from forebay.queues.portals.contract import PortalStore
 from forebay.queues.portals.registry import PortalRegistry
+from forebay.queues.portals.tokens import TokenKeys
 from forebay.queues.settings import QueueSettings
 from tests.kafka.fixtures import Kafka
 
 TOPIC = "events"
+KEYS = {"2026": b"k" * 32}
 
 SYSTEMS: dict[str, Callable[[Path, pytest.FixtureRequest], QueueSettings]] = {
     "memory": lambda folder, _: QueueSettings(data_dir=folder, topic=TOPIC, queue_url=f"memory://{uuid4()}"),
@@ -50,7 +52,7 @@ async def opened(settings: QueueSettings) -> AsyncIterator[PortalStore]:
 async def host(settings: QueueSettings) -> AsyncIterator[PortalRegistry]:
     """A registry as another host has it, that has read everything."""
     queue = open_queue(settings)
-    registry = PortalRegistry(queue.portals(settings.topic))
+    registry = PortalRegistry(queue.portals(settings.topic), TokenKeys(KEYS))
     registry.open()
     await registry.following.refresh(30)
     yield registry

@@ -19,6 +19,7 @@ from forebay.queues.portals.contract import Fact
 from forebay.queues.portals.members import DataKey
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.stored_keys import StoredKeys
+from forebay.queues.portals.tokens import TokenKeys
 from forebay.schemas.codec import codec
 from forebay.schemas.data_keys import Named, named, unwrap, wrap
 from forebay.schemas.event import PortalEvent, SecretsShredded
@@ -39,10 +40,10 @@ async def sealing(queue: MemoryQueue | None = None, **settings: Any) -> AsyncIte
     """An ingest that has read the store, if there is one."""
     queue = queue or MemoryQueue()
     async with running(queue, **{"seal_keys": SEAL_KEYS, **settings}) as ingest:
-        async with reader(queue) as registry:
-            if not fact_log(queue).down:
-                await registry.following.refresh(10)
-        await asyncio.sleep(0)
+        if not fact_log(queue).down:
+            async with reader(queue):
+                pass
+            await asyncio.sleep(0)
         yield ingest
 
 
@@ -54,6 +55,7 @@ def fact_log(queue: MemoryQueue) -> Any:
 @asynccontextmanager
 async def reader(queue: MemoryQueue) -> AsyncIterator[PortalRegistry]:
     async with portals_of(queue, IngestSettings()) as registry:
+        await registry.following.reached(-1, 10)
         yield registry
 
 
@@ -149,9 +151,9 @@ class HangingStore:
 
 async def test_a_store_that_hangs_holds_a_call_up_for_a_moment_and_then_nobody() -> None:
     store = HangingStore(MemoryQueue())
-    registry = PortalRegistry(store)
+    registry = PortalRegistry(store, TokenKeys({"k1": KEY}))
     registry.open()
-    await registry.following.refresh(10)
+    await registry.following.reached(-1, 10)
     keys = PortalKeys(registry, {"k1": KEY}, wait_s=0.01)
 
     await asyncio.gather(*(keys.make(f"m{number}") for number in range(200)))
@@ -219,7 +221,6 @@ async def registry_with(**keys: bytes) -> AsyncIterator[PortalRegistry]:
     """Portals that have keys, wrapped by the key of that id."""
     queue = MemoryQueue()
     async with reader(queue) as registry:
-        await registry.following.refresh(10)
         for member, seal_key in keys.items():
             name = Named(member, uuid4().hex)
             wrapped = wrap(b"d" * 32, name, {f"{seal_key[0]}": seal_key}, b"1" * 12)

@@ -1,6 +1,5 @@
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -75,10 +74,7 @@ def sealed_event() -> PortalEvent:
     ciphertext = AESGCM(DATA_KEY).encrypt(NONCE, b'[["auth[access_token]","t"]]', b"e1")
     sealed = Sealed(key_id=str(MINE), nonce=NONCE, ciphertext=ciphertext)
     fields = ("id", "portal", "member_id", "kind", "name", "occurred_at", "received_at", "subscription")
-    whole = PortalEvent(
-        **{name: getattr(made, name) for name in fields}, body=made.body if False else lambda: made._body
-    )
-    return replace(whole, sealed=sealed)
+    return PortalEvent(**{name: getattr(made, name) for name in fields}, body=lambda: made._body, sealed=sealed)
 
 
 def test_an_event_opens_by_its_portals_key() -> None:

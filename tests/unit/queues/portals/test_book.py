@@ -14,7 +14,7 @@ MEMBERS = ("one", "two")
 ERAS = ("", "e1", "e2")
 DIGESTS = ("aa" * 16, "bb" * 16)
 
-SAID = {
+SAID: dict[str, dict[str, object]] = {
     facts.PIN: {"app": "app", "key": "k", "domain": "d", "at": 1, "trial": None, "refused": ""},
     facts.PROOF: {"app": "app", "key": "k", "domain": "d", "at": 2, "how": "app.info"},
     facts.HOME: {"portal": "home"},
