@@ -19,7 +19,7 @@ from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.teacher import Teacher
 from forebay.schemas import names
 from forebay.schemas.codec import new_codec
-from forebay.schemas.data_keys import WrappedKeys
+from forebay.schemas.data_keys import PREFIX, WrappedKeys, named
 from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
 from forebay.schemas.event import PortalEvent
 
@@ -35,7 +35,7 @@ from .lag import Lag
 from .lanes import Lane, Lanes
 from .learning import Learning
 from .metrics import Tally, WorkerMetrics, build_metrics
-from .outcome import DONE, UNHANDLED, Done, Failed, GivenUp, Outcome, Undecodable, Unprovable, Unread
+from .outcome import DONE, UNHANDLED, Done, Failed, GivenUp, Outcome, Undecodable, Unlearned, Unprovable, Unread
 from .ownership import Ownership, end
 from .parking.attendant import Attendant
 from .parking.restored import Restored
@@ -55,6 +55,10 @@ _LAG_EVERY_S = 5.0
 
 #: At a stop the queue may be gone: letting go of a part of it takes no longer than this.
 _CLOSE_S = 5.0
+
+#: How the name of a portal's own key begins, as it stands in a record; and how soon it is asked for again.
+_KEY_NAME = PREFIX.encode()
+_KEY_COMES_S = 0.1
 
 #: For a try whose record is no longer the lane's: nobody waits for so long.
 _DROPPED = 0.0
@@ -202,12 +206,20 @@ class Worker:
             following = self._decide(Failed(error=error), handler, lane, record)
         return await self._act(following, lane, record)
 
+    def _with_keys(self, event: PortalEvent, record: StoredRecord, keys: WrappedKeys) -> PortalEvent | Unlearned:
+        # A new portal's first event is often here before its key is; it waits without a try. The name of the key stands
+        # in the record as it is, so that not every event has to be read for it.
+        whose = named(event.sealed.key_id) if _KEY_NAME in record.value and event.sealed else None
+        if whose and keys.may_come(whose, event.received_at):
+            return Unlearned(wait_s=_KEY_COMES_S)
+        return event.with_keys_of(keys)
+
     def _decode(self, record: StoredRecord) -> PortalEvent | Unread:
         if isinstance(record, Restored) and record.discarded:
             return GivenUp(error=Discarded(record.discarded))
         try:
             event = self._codec.decode(record.value, record.headers)
-            return event if self._data_keys is None else event.with_keys_of(self._data_keys)
+            return event if self._data_keys is None else self._with_keys(event, record, self._data_keys)
         except UnknownSchemaId as error:
             return self._learning.outcome(error) if self._learning else Undecodable(error=error)
         except UndecodableEvent as error:

@@ -40,6 +40,9 @@ class WrappedKeys(Protocol):
     def wrapped(self, named: Named) -> bytes | None:
         """The key as it is kept; None when none is known here by that name."""
 
+    def may_come(self, named: Named, sealed_at: datetime) -> bool:
+        """Whether a key that was made then is not known here, and may be in a moment."""
+
     def is_gone(self, named: Named, sealed_at: datetime) -> bool:
         """Whether a key that was there then, and is not known here, is surely gone."""
 

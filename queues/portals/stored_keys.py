@@ -23,9 +23,14 @@ class StoredKeys:
         key = self._registry.data_keys.find(named.member_id, named.id)
         return key.wrapped if key else None
 
+    def may_come(self, named: Named, sealed_at: datetime) -> bool:
+        """As in the protocol."""
+        return self._now() - sealed_at.timestamp() <= _KNOWN_BY_S and self.wrapped(named) is None
+
     def is_gone(self, named: Named, sealed_at: datetime) -> bool:
         """As in the protocol: the key was kept before the event was, and all that was kept then is known here."""
-        return self._registry.following.is_current and self._now() - sealed_at.timestamp() > _KNOWN_BY_S
+        is_known = self._registry.following.is_current and self._now() - sealed_at.timestamp() > _KNOWN_BY_S
+        return is_known and self.wrapped(named) is None
 
 
 class Keyring(Mapping[str, bytes]):

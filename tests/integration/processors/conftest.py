@@ -18,6 +18,7 @@ from forebay.queues.contract import Record, StoredRecord
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
 from forebay.schemas.codec import codec
+from forebay.schemas.data_keys import WrappedKeys
 
 TOPIC = "bitrix24.events"
 PARTITIONS = 4
@@ -38,7 +39,12 @@ class Station:
         await self.queue.producer().send(TOPIC, made)
 
     def start(
-        self, *, metrics: WorkerMetrics | None = None, present: Callable[[], float] = since_boot, **settings: Any
+        self,
+        *,
+        metrics: WorkerMetrics | None = None,
+        present: Callable[[], float] = since_boot,
+        data_keys: WrappedKeys | None = None,
+        **settings: Any,
     ) -> Worker:
         """A worker that runs."""
         quick: dict[str, Any] = {
@@ -49,7 +55,12 @@ class Station:
             "drain_s": 5.0,
         }
         worker = Worker(
-            WorkerSettings(**(quick | settings)), self.handlers, self.queue, metrics=metrics, present=present
+            WorkerSettings(**(quick | settings)),
+            self.handlers,
+            self.queue,
+            data_keys=data_keys,
+            metrics=metrics,
+            present=present,
         )
         self.running[worker] = asyncio.create_task(worker.run())
         return worker

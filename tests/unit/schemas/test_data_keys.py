@@ -65,6 +65,9 @@ class Store:
     def wrapped(self, named: Named) -> bytes | None:
         return self._wrapped.get(named)
 
+    def may_come(self, named: Named, sealed_at: datetime) -> bool:
+        return not self._is_complete and named not in self._wrapped
+
     def is_gone(self, named: Named, sealed_at: datetime) -> bool:
         return self._is_complete and sealed_at < datetime.now(UTC)
 
