@@ -93,7 +93,9 @@ class Book:
 
     def _prove(self, member: Member, part: str, said: dict[str, Any]) -> None:
         proof = Proof(str(said["app"]), str(said["key"]), str(said["domain"]), int(said["at"]), str(said["how"]))
-        self._pin(member, part).proof = proof
+        pin = self._pin(member, part)
+        pin.proof = proof
+        member.pins = (*(other for other in member.pins if other is not pin), pin)
         self._sort(member, part)
 
     def _unsee(self, member: Member, part: str) -> None:
