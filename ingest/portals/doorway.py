@@ -120,16 +120,16 @@ class Doorway:
         access_token = form.fields.get("auth[access_token]", "")
         if not access_token and not (comes and pin is None):
             return
-        if access_token:
-            claim = Claim(application=self._application, member_id=member_id, access_token=access_token)
-            digest = self._registry.keys.digest(self._application, member_id, token)
-            self._verification.offer(Trial(digest=digest, claim=claim))
         # What can't be kept is no reason to let a portal wait: its next call brings it again.
         if self._registry.is_current and (pin is None or (pin.seen and pin.seen.trial is None)):
             try:
                 await self._registry.see(self._application, member_id, token, domain_of(auth) or "", access_token)
             except QueueError as error:
                 log.warning("a portal's token could not be noted", member_id=member_id, error=str(error))
+        if access_token:
+            claim = Claim(application=self._application, member_id=member_id, access_token=access_token)
+            digest = self._registry.keys.digest(self._application, member_id, token)
+            self._verification.offer(Trial(digest=digest, claim=claim))
 
     async def _refresh(self) -> bool:
         """Know what other hosts knew when this was called. One question at a time, for all who wait for it."""

@@ -29,6 +29,9 @@ _LEFT_MS = 20_000
 #: What is not verified within a day is none.
 _LONGEST_MS = 24 * 3_600_000
 
+#: To know what was noted just now.
+_PATIENCE_S = 5.0
+
 #: Facts that are taken back at once.
 _SWEPT = 500
 
@@ -86,7 +89,6 @@ class Verification:
 
     async def _verify(self, trial: Trial) -> None:
         verdict = await self._verifier.verdict(trial.claim)
-        pin = self._registry.following.book.pins.get(trial.digest)
         match verdict:
             case Confirmed(domain=domain):
                 self._counts.verified("confirmed")
@@ -96,19 +98,24 @@ class Verification:
             case Denied(reason=reason):
                 self._counts.verified("denied")
                 log.warning("a portal is not the one that it says it is", reason=reason, **_about(trial))
-                if pin and not pin.proof:
-                    await self._registry.keep_waiting(pin, refused=reason)
+                await self._note(trial, refused=reason)
             case Unknown(reason=reason):
                 self._counts.verified("unknown")
                 # Anybody can cause it as often as he likes: it is counted, and the log stays short.
                 log.debug("a portal can't be verified by this call", reason=reason, **_about(trial))
-                if pin and not pin.proof:
-                    await self._registry.keep_waiting(pin)
+                await self._note(trial)
             case Unavailable(reason=reason):
                 self._counts.verified("unavailable")
                 self._tell_once(reason)
                 return
         self._silence = ""
+
+    async def _note(self, trial: Trial, *, refused: str = "") -> None:
+        # The call may have noted it a moment ago.
+        book = await self._registry.following.refresh(_PATIENCE_S)
+        pin = book.pins.get(trial.digest)
+        if pin and not pin.proof:
+            await self._registry.keep_waiting(pin, refused=refused)
 
     def _tell_once(self, reason: str) -> None:
         if reason != self._silence:

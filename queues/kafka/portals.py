@@ -107,7 +107,10 @@ class _FactReader:
         found = [first, *client.consume(_CHAPTER_FACTS - 1, 0)] if first is not None else []
         facts = [fact for message in found if (fact := self._fact(message))]
         following = facts[-1].offset + 1 if facts else start
-        is_end = following >= self._end(client)
+        # The broker is asked only where the client has nothing: the answer waits behind the fetch that runs.
+        is_end = any(_ends_at(message, following) for message in found) or (
+            not found and following >= self._end(client)
+        )
         self._place = following
         return Chapter(facts, following, is_end)
 
@@ -130,7 +133,7 @@ class _FactReader:
         return None
 
     def _end(self, client: Consumer) -> int:
-        """Asked of the broker each time: that nothing comes may also mean that it is gone."""
+        """As the broker says: that nothing comes may also mean that it is gone."""
         try:
             # None, whatever its types say, when no answer has come.
             found: tuple[int, int] | None = client.get_watermark_offsets(
@@ -149,3 +152,9 @@ class _FactReader:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def _ends_at(message: Message, following: int) -> bool:
+    """Whether the client says that the log ends there. (It may also be the end of an earlier read.)"""
+    error = message.error()
+    return error is not None and error.code() == KafkaError._PARTITION_EOF and (message.offset() or 0) >= following

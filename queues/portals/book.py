@@ -5,6 +5,7 @@ its new place for who has seen it before, too.
 """
 
 from collections.abc import Callable
+from sys import intern
 from typing import Any
 
 import structlog
@@ -81,8 +82,8 @@ class Book:
 
     def _see(self, member: Member, part: str, said: dict[str, Any]) -> None:
         seen = Seen(
-            str(said["app"]),
-            str(said["key"]),
+            intern(said["app"]),
+            intern(said["key"]),
             str(said["domain"]),
             int(said["at"]),
             facts.as_bytes(said["trial"]) if said["trial"] else None,
@@ -92,8 +93,12 @@ class Book:
         self._sort(member, part)
 
     def _prove(self, member: Member, part: str, said: dict[str, Any]) -> None:
-        proof = Proof(str(said["app"]), str(said["key"]), str(said["domain"]), int(said["at"]), str(said["how"]))
-        self._pin(member, part).proof = proof
+        proof = Proof(
+            intern(said["app"]), intern(said["key"]), str(said["domain"]), int(said["at"]), intern(said["how"])
+        )
+        pin = self._pin(member, part)
+        pin.proof = proof
+        member.pins = (*(other for other in member.pins if other is not pin), pin)
         self._sort(member, part)
 
     def _unsee(self, member: Member, part: str) -> None:
@@ -125,7 +130,10 @@ class Book:
 
 def _settle(member: Member, part: str, said: dict[str, Any]) -> None:
     _unsettle(member, part)
-    member.homes = (*member.homes, Home(part, str(said["portal"])))
+    portal = str(said["portal"])
+    # The same text as that of its proof, which stands before it: a hundred thousand are a few megabytes.
+    known = next((pin.proof.domain for pin in member.pins if pin.proof and pin.proof.domain == portal), portal)
+    member.homes = (*member.homes, Home(part, known))
 
 
 def _unsettle(member: Member, part: str) -> None:

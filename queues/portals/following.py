@@ -84,7 +84,6 @@ class Following:
             following = chapter.following
             if chapter.is_end and book is not self.book:
                 self.book, self.why_not = book, ""
-                log.info("the portals are read", portals=len(book.members))
             if book is self.book:
                 self._following, self._heard = following, self._clock()
                 turned, self._turned = self._turned, asyncio.Event()

@@ -61,7 +61,10 @@ class Pin:
 
 
 class Member:
-    """A portal, by its member_id. What there may be several of stands in the order of the log, the last one last."""
+    """A portal, by its member_id. What there may be several of stands in the order of the log, the last one last.
+
+    Of its tokens that is so for those that are proved.
+    """
 
     __slots__ = ("data_keys", "domains", "era", "homes", "id", "left", "pins")
 

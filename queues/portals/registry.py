@@ -76,11 +76,7 @@ class PortalRegistry:
 
     def find(self, application: str, member_id: str, token: str) -> Pin | None:
         """What is known of the member's token. A look into memory."""
-        pins = self.following.book.pins
-        for digest in self.keys.digests(application, member_id, token):
-            if (pin := pins.get(digest)) is not None:
-                return pin
-        return None
+        return self.keys.find(self.following.book.pins, application, member_id, token)
 
     def member(self, member_id: str) -> Member | None:
         """What is known of the portal."""

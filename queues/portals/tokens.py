@@ -7,11 +7,14 @@ takes tells nothing of a token to who doesn't have the key.
 
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+_Known = TypeVar("_Known")
 
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
@@ -26,7 +29,8 @@ class TokenKeys:
     """The keys of a process, by the ids of the seal keys that they come from."""
 
     def __init__(self, seal_keys: Mapping[str, bytes]) -> None:
-        self._keys = [(key_id, _derived(key, _FOR_HASHES)) for key_id, key in seal_keys.items()]
+        # Copied for each hash: to begin one with its key costs as much again.
+        self._begun = [blake2b(key=_derived(key, _FOR_HASHES), digest_size=_DIGEST_BYTES) for key in seal_keys.values()]
         self._ciphers = {key_id: AESGCM(_derived(key, _FOR_TRIALS)) for key_id, key in seal_keys.items()}
         self.ids = frozenset(seal_keys)
         #: The one that hashes from now on; empty without any.
@@ -38,9 +42,23 @@ class TokenKeys:
 
     def digests(self, application: str, member_id: str, token: str) -> Iterator[bytes]:
         """The hash under each key, the first one first. It is that of this member's and this application's token."""
-        text = f"{application}\0{member_id}\0{token}".encode("utf-8", "replace")
-        for _, key in self._keys:
-            yield blake2b(text, key=key, digest_size=_DIGEST_BYTES).digest()
+        text = _text(application, member_id, token)
+        for begun in self._begun:
+            hashed = begun.copy()
+            hashed.update(text)
+            yield hashed.digest()
+
+    def find(self, known: Mapping[bytes, _Known], application: str, member_id: str, token: str) -> _Known | None:
+        """What is known under the token's hash by any of the keys."""
+        text = _text(application, member_id, token)
+        # As `digests`, without a generator: every call of a portal comes by here.
+        for begun in self._begun:
+            hashed = begun.copy()
+            hashed.update(text)
+            found = known.get(hashed.digest())
+            if found is not None:
+                return found
+        return None
 
     def seal(self, trial: str, digest: bytes, nonce: bytes) -> bytes:
         """What a token may still be verified with, encrypted; it is bound to the token. The nonce has 12 bytes."""
@@ -55,6 +73,11 @@ class TokenKeys:
             return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], digest).decode()
         except (InvalidTag, ValueError):
             return None
+
+
+def _text(application: str, member_id: str, token: str) -> bytes:
+    # Neither of the first two has a zero byte, so no two of them are the same text.
+    return f"{application}\0{member_id}\0{token}".encode("utf-8", "replace")
 
 
 def _derived(key: bytes, purpose: bytes) -> bytes:

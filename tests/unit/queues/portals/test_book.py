@@ -56,13 +56,14 @@ def read(log: Sequence[PlacedFact]) -> Book:
 
 
 def known(book: Book) -> dict[str, object]:
-    """All that can be asked of it. The order of tokens means nothing."""
+    """All that can be asked of it. The order of tokens that are not proved means nothing."""
     members = {
         member.id: (
             member.era,
             member.homes,
             member.domains,
             sorted((pin.digest, pin.seen, pin.proof) for pin in member.pins),
+            [pin.digest for pin in member.pins if pin.proof],
             member.data_keys,
             member.left,
         )

@@ -1,5 +1,7 @@
 """Tokens as they are kept."""
 
+from hashlib import blake2b
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +19,8 @@ def test_a_hash_is_that_of_the_first_key_and_the_others_are_tried(app: str, memb
 
     assert found == [TokenKeys({"a": key}).digest(app, member, token) for key in (NEW, OLD)]
     assert both.digest(app, member, token) == found[0]
+    assert both.find({found[1]: "it"}, app, member, token) == "it"
+    assert both.find({found[1]: "it"}, app, member, token + ".") is None
     assert both.id == "new"
 
 
@@ -41,4 +45,6 @@ def test_what_is_sealed_is_opened_by_the_same_key_and_for_the_same_token_only(tr
 
 
 def test_the_hash_is_not_made_by_the_seal_key_itself() -> None:
-    assert NEW not in [key for _, key in TokenKeys({"k": NEW})._keys]
+    by_the_seal_key = blake2b(b"app\0member\0token", key=NEW, digest_size=16).digest()
+
+    assert TokenKeys({"k": NEW}).digest("app", "member", "token") != by_the_seal_key
