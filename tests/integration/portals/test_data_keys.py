@@ -68,6 +68,23 @@ async def test_a_portal_that_is_forgotten_has_no_key_on_any_host(settings: Queue
         assert not [fact for fact in told(await read_all(store)).values() if b"wrapped" in (fact or b"")]
 
 
+async def test_a_portal_whose_keys_are_shredded_has_none_on_any_host_and_the_rest_stays(
+    settings: QueueSettings, store: PortalStore
+) -> None:
+    async with host(settings) as one, host(settings) as other:
+        await one.add("app", MEMBER, "token", "a.ru")
+        await asyncio.gather(one.data_keys.propose(MEMBER, key(1)), other.data_keys.propose(MEMBER, key(2)))
+
+        shredded = await one.data_keys.shred(MEMBER)
+
+        await other.following.refresh(20)
+        known = other.member(MEMBER)
+        assert shredded in (1, 2) and known and known.data_keys == ()
+        assert known.portal == "a.ru" and known.is_proved("app")
+        assert not [fact for fact in told(await read_all(store)).values() if b"wrapped" in (fact or b"")]
+        assert await one.data_keys.shred(MEMBER) == 0
+
+
 async def test_a_key_that_is_proposed_while_its_portal_is_forgotten_is_one_of_the_new_era(
     settings: QueueSettings, store: PortalStore
 ) -> None:

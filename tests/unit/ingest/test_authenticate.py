@@ -1,3 +1,5 @@
+from hmac import compare_digest
+
 import pytest
 
 from forebay.ingest.address import Address, address_of
@@ -142,6 +144,23 @@ def test_a_secret_in_the_url_lets_in_and_is_taken_out(rest: str, query: bytes, k
 def test_a_wrong_secret_is_refused(rest: str, query: bytes) -> None:
     with pytest.raises(NotOurPortal):
         knock(rest, query)
+
+
+def test_every_secret_is_compared_whether_or_not_one_has_matched(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[bytes] = []
+
+    def watched(one: bytes, other: bytes) -> bool:
+        compared.append(one)
+        return compare_digest(one, other)
+
+    monkeypatch.setattr("forebay.ingest.authenticate.hmac.compare_digest", watched)
+    knock(SECRET.decode(), b"")
+    assert compared == [b"t", SECRET, NEXT, SECRET, NEXT]
+
+    compared.clear()
+    with pytest.raises(NotOurPortal):
+        knock("wrong", b"secret=wrong")
+    assert compared == [b"t", SECRET, NEXT, SECRET, NEXT]
 
 
 def test_parameters_with_the_name_of_a_secret_are_never_kept() -> None:
