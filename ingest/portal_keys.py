@@ -37,7 +37,7 @@ _REST_S = 5.0
 #: Keys that are made at once. Who finds no room seals by the seal key; its portal's next call asks again.
 _AT_ONCE = 64
 
-#: Open keys that are held in memory, those used last: some 10 MB.
+#: Open keys that are held in memory, those used last: some 25 MB.
 _OPEN = 10_000
 
 #: Between two attempts to shred what could not be shredded.
