@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from forebay.queues.errors import QueueError
 from forebay.queues.findings import Finding, State
 
+from .caller_checks import caller_findings
 from .folder_checks import existing, writable
 from .needs import Side, needs
 from .reading import inspected, opened
@@ -46,6 +47,7 @@ async def examined(loaded: "Loaded", side: Side = "all") -> list[Finding]:
     found = [*_versions(), *_settings(loaded), *_keys(settings), *_auth(settings), *_disk(settings), *_clock()]
     if side in ("all", "ingest"):
         found += spool_findings(settings)
+        found += [finding async for finding in caller_findings(settings)]
     found += [finding async for finding in _queue(settings, side)]
     return found + [finding async for finding in registry_findings(settings)]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import dead, parked, spool, topics
+from . import dead, keys, parked, portals, spool, topics
 from .doctor import doctor
 from .failures import told
 from .handlers import handlers
@@ -51,8 +51,10 @@ def build() -> typer.Typer:
     app.add_typer(dead.commands("dead"), name="dead", help="What was given up: list, show, replay, discard.")
     app.add_typer(dead.commands("quarantine"), name="quarantine", help="Calls that could not be read.")
     app.add_typer(parked.commands(), name="parked", help="Portals that wait: list, resume, hold, discard.")
+    app.add_typer(portals.commands(), name="portals", help="Who may call: list, show, add, forget, verify.")
     app.add_typer(topics.commands(), name="topics", help="What the queue needs: plan, ensure, grow.")
     app.add_typer(spool.commands(), name="spool", help="What waits on this host for the queue: status, drain, verify.")
+    app.add_typer(keys.commands(), name="keys", help="The keys that seal secrets: new, rotate, status.")
     return app
 
 

@@ -74,6 +74,7 @@ def commands(name: str) -> typer.Typer:
         from forebay.schemas.codec import new_codec
 
         from .details import show_details
+        from .portal_keys import keyring_of
         from .resolving import open_letters
         from .running import run
 
@@ -82,7 +83,7 @@ def commands(name: str) -> typer.Typer:
         found = run(open_letters(settings, codec, name, wanted))
         if not found:
             raise WrongUsage(f"nothing open has the id {letter}; `forebay {name} list` shows what is")
-        show_details(found, settings.seal_key_bytes(), codec, as_json=as_json)
+        show_details(found, run(keyring_of(settings)), codec, as_json=as_json)
 
     if name == "dead":
 

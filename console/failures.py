@@ -19,9 +19,11 @@ def told(work: Callable[[], int]) -> int:
 
 def _is_wrong(error: ForebayError) -> bool:
     # Not at the top: settings.py loads every room's settings, and `forebay --help` needs none of them.
+    from forebay.ingest.callers.published import BadAllowList
     from forebay.processors.errors import BadHandler
     from forebay.queues.registry.errors import BadRegistrySettings
 
     from .settings import BadSettings
 
-    return isinstance(error, WrongUsage | BadSettings | BadRegistrySettings | BadHandler)
+    wrong = WrongUsage | BadSettings | BadRegistrySettings | BadAllowList | BadHandler
+    return isinstance(error, wrong)

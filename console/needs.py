@@ -16,14 +16,24 @@ _AROUND_A_BODY = 65_536
 def needs(settings: "Settings", side: Side = "all") -> "Needs":
     """The needs of a side."""
     from forebay.queues.findings import Needs
+    from forebay.schemas import names
 
     return Needs(
-        streams=_rights(settings.topic, side),
+        streams=_rights(settings.topic, side) | _rights_of_facts(settings, side),
         events=settings.topic,
         partitions=settings.partitions,
         group=None if side == "ingest" else settings.group,
+        compacted=names.portals(settings.topic) if settings.keeps_portals else None,
         record_bytes=settings.max_body_bytes + _AROUND_A_BODY,
     )
+
+
+def _rights_of_facts(settings: "Settings", side: Side) -> "dict[str, frozenset[Right]]":
+    """Workers only ask what is known of a portal."""
+    from forebay.schemas import names
+
+    rights: tuple[Right, ...] = ("read",) if side == "process" else ("read", "write")
+    return {names.portals(settings.topic): frozenset(rights)} if settings.keeps_portals else {}
 
 
 def _rights(topic: str, side: Side) -> "dict[str, frozenset[Right]]":

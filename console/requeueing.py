@@ -16,6 +16,7 @@ from .letters import quarantined
 from .ordering import Orderer
 from .output import Row
 from .planning import Plan, Planned
+from .portal_keys import keyring
 from .reading import inspected, opened
 from .replaying import orderer
 from .resolving import still_open
@@ -89,7 +90,7 @@ async def requeue(settings: IngestSettings, plan: Plan, why: str, told: Callable
         orderer(queue, settings.topic, why) as given,
     ):
         work = Requeue(
-            inspector=inspector, rereader=Rereader(settings, codec), keys=settings.seal_key_bytes(), codec=codec
+            inspector=inspector, rereader=Rereader(settings, codec), keys=await keyring(settings, queue), codec=codec
         )
         for planned in await still_open(inspector, settings.topic, plan):
             await work.send(planned, given.producer, given, result)
@@ -103,7 +104,7 @@ async def look_at(settings: IngestSettings, plan: Plan) -> Reread:
     result, codec = Reread(), new_codec()
     async with opened(settings) as queue, inspected(queue) as inspector:
         work = Requeue(
-            inspector=inspector, rereader=Rereader(settings, codec), keys=settings.seal_key_bytes(), codec=codec
+            inspector=inspector, rereader=Rereader(settings, codec), keys=await keyring(settings, queue), codec=codec
         )
         for planned in plan:
             result.sent += len(await work.read(planned, result))

@@ -57,7 +57,7 @@ def address(settings: "Settings", *, shows_secret: bool = True) -> str:
     endpoint = settings.served[0]
     secret = ""
     if endpoint.secret and "tokens" not in endpoint.auth:
-        secret = "/" + (endpoint.secret.get_secret_value() if shows_secret else "<url_secret>")
+        secret = "/" + (endpoint.secret[0].get_secret_value() if shows_secret else "<url_secret>")
     return f"http://{host}:{port}{endpoint.path.rstrip('/')}{secret}"
 
 

@@ -39,6 +39,7 @@ _IN_QUERY = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 _SHAPES = {
     "endpoints": '[{"path": "/bitrix24", "auth": "tokens", "tokens": {"*": "<token>"}}]',
     "tokens": '{"<portal, member_id or *>": "<token>"}',
+    "callers": '{"allow": ["203.0.113.0/24"], "trusted_proxies": ["127.0.0.1"]}',
     "seal_keys": '{"<key id>": "<32 bytes in base64>"}',
     "kafka": '{"<property of librdkafka>": "<value>"}',
     "schema_registry": '{"<property of the client>": "<value>"}',
@@ -173,7 +174,7 @@ def _content(path: str, variable: str, faults: list[str]) -> str | None:
 def _parsed(name: str, text: str) -> object:
     """Lists and tables are JSON in the environment; all else is text, which pydantic reads."""
     annotation = str(Settings.model_fields[name].annotation)
-    takes_json = any(kind in annotation for kind in ("dict", "list", "tuple"))
+    takes_json = any(kind in annotation for kind in ("dict", "list", "tuple", "CallerSettings"))
     return json.loads(text) if takes_json and text.lstrip().startswith(("[", "{")) else text
 
 
@@ -188,7 +189,7 @@ def _faults(error: ValidationError, sources: Mapping[str, str]) -> list[str]:
             found.append(f"{where}{source}: there is no such setting{_near(name)}")
         else:
             text = one["msg"].removeprefix("Value error, ")
-            if one["type"] in ("tuple_type", "dict_type") and name in _SHAPES:
+            if one["type"] in ("tuple_type", "dict_type", "model_type") and name in _SHAPES:
                 text = f"should look like {_SHAPES[name]}"
             found.append(f"{where}{source}: {text}" if where else text)
     return found

@@ -99,23 +99,25 @@ async def _grown(settings: "Settings", partitions: int, *, yes: bool, as_json: b
 
 
 async def _plan_of(settings: "Settings") -> "tuple[list[str], list[Finding]]":
-    return await _seen(settings, lambda queue, streams: queue.missing(streams, settings.partitions))
+    from .making import missing
+
+    return await _seen(settings, missing)
 
 
 async def _made(settings: "Settings") -> "tuple[list[str], list[Finding]]":
-    return await _seen(settings, lambda queue, streams: queue.ensure(streams, settings.partitions))
+    from .making import ensured
+
+    return await _seen(settings, ensured)
 
 
 async def _seen(
-    settings: "Settings", step: "Callable[[Queue, tuple[str, ...]], Awaitable[list[str]]]"
+    settings: "Settings", step: "Callable[[Queue, Settings], Awaitable[list[str]]]"
 ) -> "tuple[list[str], list[Finding]]":
     """What the step tells, and then what is wrong with the streams that are there."""
-    from forebay.schemas.names import streams
-
     from .needs import needs
     from .reading import opened
 
     async with opened(settings) as queue:
-        told = await step(queue, streams(settings.topic))
+        told = await step(queue, settings)
         found = [finding async for finding in queue.diagnose(needs(settings))]
     return told, [one for one in found if one.check.startswith(("brokers", "topic ")) and one.state != "ok"]

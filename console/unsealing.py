@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from forebay.queues.contract import StoredRecord
 from forebay.schemas import names
+from forebay.schemas.data_keys import named
 from forebay.schemas.errors import ForebayError
 
 #: Of a body that is no event, so much is shown.
@@ -23,6 +24,15 @@ def body_text(record: StoredRecord, keys: Mapping[str, bytes]) -> str:
     return shown[:_SHOWN_CHARS].decode("utf-8", errors="backslashreplace")
 
 
+def _why_not(key_id: str) -> str:
+    if whose := named(key_id):
+        return (
+            f"sealed with the key of portal {whose.member_id}, which can't be had: it was shredded, or the key of "
+            "seal_keys that wraps it is missing"
+        )
+    return f"sealed with key {key_id!r}, which seal_keys does not have; add it there to read the body"
+
+
 def opened_body(record: StoredRecord, keys: Mapping[str, bytes]) -> bytes:
     """The body as it came, with its secrets where it is sealed. Raises `CannotOpen`."""
     from cryptography.exceptions import InvalidTag
@@ -33,7 +43,7 @@ def opened_body(record: StoredRecord, keys: Mapping[str, bytes]) -> bytes:
         return record.value
     key_id = headers[names.QUARANTINE_KEY_ID].decode(errors="replace")
     if key_id not in keys:
-        raise CannotOpen(f"sealed with key {key_id!r}, which seal_keys does not have; add it there to read the body")
+        raise CannotOpen(_why_not(key_id))
     nonce, bound_to = headers.get(names.QUARANTINE_NONCE, b""), headers.get(names.QUARANTINE_ID, b"")
     try:
         return AESGCM(keys[key_id]).decrypt(nonce, record.value, bound_to)

@@ -56,12 +56,11 @@ async def _up(settings: "Settings", target: str, called: Invocation, options: di
 
 
 async def _made(settings: "Settings") -> None:
-    from forebay.schemas.names import streams
-
+    from .making import ensured
     from .reading import opened
 
     async with opened(settings) as queue:
-        await queue.ensure(streams(settings.topic), settings.partitions)
+        await ensured(queue, settings)
 
 
 async def _run(settings: "Settings", target: str, called: Invocation, options: dict[str, object], folder: str) -> int:

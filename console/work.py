@@ -27,6 +27,7 @@ from .groups import groups_of
 from .loading import load_handlers
 from .operations import served, worker_routes
 from .output import note
+from .portal_keys import stored_keys
 from .running import run
 from .settings import Settings
 from .versions import version_of
@@ -67,10 +68,16 @@ async def _work(
         stack.push_async_callback(queue.close)
         if registry:
             stack.push_async_callback(registry.close)
+        data_keys = await stack.enter_async_context(stored_keys(settings, queue))
         metrics = metrics_of(groups)
         workers = {
             group: Worker(
-                settings.model_copy(update={"group": group}), handlers, queue, registry=registry, metrics=metrics[group]
+                settings.model_copy(update={"group": group}),
+                handlers,
+                queue,
+                registry=registry,
+                data_keys=data_keys,
+                metrics=metrics[group],
             )
             for group, handlers in groups.items()
         }

@@ -1,5 +1,6 @@
 """What stands in a call's URL behind the endpoint: a secret, perhaps, and what the author of a rule wrote there."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote_from_bytes, unquote_plus
 
@@ -44,14 +45,14 @@ def address_of(rest: str, query: bytes) -> Address:
     return Address(path=rest.encode("utf-8", "replace").decode(), query=_text(query))
 
 
-def without_secrets(address: Address, secret: bytes | None) -> Address:
-    """The address without query parameters whose name is a secret's, and without all that has the endpoint's own."""
+def without_secrets(address: Address, secrets: Iterable[bytes]) -> Address:
+    """The address without query parameters whose name is a secret's, and without all that has one of the endpoint's."""
     if address is _NOTHING:
         return address
-    text = secret.decode("ascii") if secret else None
+    texts = [secret.decode("ascii") for secret in secrets]
     pairs = address.query.split("&")
-    kept = [pair for pair in pairs if not (_is_secret(_name(pair)) or _has(text, unquote_plus(pair)))]
-    path = [segment for segment in address.path.split("/") if not _has(text, segment)]
+    kept = [pair for pair in pairs if not (_is_secret(_name(pair)) or _has(texts, unquote_plus(pair)))]
+    path = [segment for segment in address.path.split("/") if not _has(texts, segment)]
     return Address(path="/".join(path), query="&".join(kept))
 
 
@@ -59,8 +60,8 @@ def _name(pair: str) -> str:
     return unquote_plus(pair.partition("=")[0])
 
 
-def _has(secret: str | None, text: str) -> bool:
-    return secret is not None and secret in text
+def _has(secrets: Iterable[str], text: str) -> bool:
+    return any(secret in text for secret in secrets)
 
 
 def _is_secret(name: str) -> bool:

@@ -1,6 +1,5 @@
 """The ingest's ASGI application: its parts put together, its routes, and how errors are answered."""
 
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 import falcon
 import falcon.asgi
 import orjson
-import structlog
 from falcon.asgi import Response
 
 from forebay.queues.contract import Queue
@@ -17,34 +15,37 @@ from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.teacher import Teacher
 from forebay.schemas.codec import Codec, new_codec
 
+from .answers import JSON, Answers
 from .authenticate import Gate
 from .body import BodyLimits, drain
-from .endpoint import JSON, Endpoint
+from .callers.allow_list import AllowList
+from .callers.door import FORWARDED, Door
+from .callers.failures import Failures
+from .callers.opening import open_allow_list
+from .callers.settings import networks
+from .endpoint import Endpoint
 from .gaps.gaps import Gaps
 from .health import Health, Live, Ready
 from .metrics import Counters, IngestMetrics
 from .openapi import openapi
 from .outlet import Outlet
+from .portals.desk import Desk
+from .portals.verifier import Verifier
 from .reader import FormLimits
-from .refusals import REFUSALS, Refusal
 from .registration import Registration
 from .request import RECEIVE, REQUEST_ID, SENT, PortalRequest, new_request_id, request_id_of
 from .seal import Sealer
 from .settings import EndpointSettings, IngestSettings
 from .spool.spool import Spool
-
-log = structlog.get_logger(__name__)
+from .telling import Teller
 
 _MS = 1000
 
+#: Each proxy may add a line of its own.
+_FORWARDED_FOR = b"x-forwarded-for"
+
 #: What resources here take; OPTIONS is no browser's business.
 _METHODS = ("GET", "HEAD", "POST")
-
-#: Nothing that a caller sends may lead here; if it does, the log has the reason.
-_INTERNAL = Refusal(status=500, slug="internal", outcome="refused_full", detail="something is wrong in Forebay itself")
-
-_BY_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
-_DETAILS = {404: "there is nothing at this address", 405: "this address does not take that method"}
 
 
 async def _nothing_read() -> dict[str, Any]:
@@ -53,6 +54,9 @@ async def _nothing_read() -> dict[str, Any]:
 
 class IngestApp(falcon.asgi.App[PortalRequest, Response]):
     """Falcon, so that no body is waited for before the endpoint reads it, and every answer has the request's id."""
+
+    #: Whether there are proxies whose word on who called counts.
+    has_proxies = False
 
     async def __call__(  # type: ignore[override]  # Falcon's types of the ASGI callables are its own
         self,
@@ -67,7 +71,11 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
         if scope["type"] != "http":
             return await super().__call__(scope, receive, send)
         # By the ASGI specification they may be an iterable of iterables, each good for one time only.
-        sent: dict[bytes, bytes] = dict(scope["headers"])
+        given = scope["headers"]
+        if self.has_proxies:
+            given = [(name, value) for name, value in given]
+            scope[FORWARDED] = [value for name, value in given if name == _FORWARDED_FOR]
+        sent: dict[bytes, bytes] = dict(given)
         request_id = request_id_of(sent) or new_request_id()
         scope["headers"], scope[SENT] = sent.items(), sent
         scope[RECEIVE], scope[REQUEST_ID] = receive, request_id.decode("ascii")
@@ -123,15 +131,26 @@ class Lifespan:
     """Opens queue and spool when the worker starts, after the fork; closes them when the last call is answered."""
 
     def __init__(
-        self, outlet: Outlet, gaps: Gaps, health: Health, registration: Registration | None, metrics: IngestMetrics
+        self,
+        outlet: Outlet,
+        gaps: Gaps,
+        health: Health,
+        registration: Registration | None,
+        allow_list: AllowList | None,
+        desk: Desk | None,
+        metrics: IngestMetrics,
     ) -> None:
-        self._outlet, self._gaps, self._health = outlet, gaps, health
-        self._registration, self._metrics = registration, metrics
+        self._outlet, self._gaps, self._health, self._desk = outlet, gaps, health, desk
+        self._registration, self._allow_list, self._metrics = registration, allow_list, metrics
 
     async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Open them; readiness tells when they are there."""
+        if self._allow_list:
+            self._allow_list.open()
         await self._outlet.open()
         self._gaps.open()
+        if self._desk:
+            self._desk.open()
         if self._registration:
             self._registration.open()
 
@@ -139,9 +158,13 @@ class Lifespan:
         """Flush what is on its way."""
         self._health.stop()
         self._gaps.close()
+        if self._desk:
+            await self._desk.close()
         await self._outlet.close()
         if self._registration:
             await self._registration.close()
+        if self._allow_list:
+            await self._allow_list.close()
         self._metrics.flush()
 
 
@@ -161,12 +184,14 @@ def create_app(
     *,
     spool: Spool | None = None,
     registry: Registry | None = None,
+    verifier: Verifier | None = None,
     gaps_folder: Path | None = None,
     multiprocess_dir: str | None = None,
 ) -> Ingest:
     """Put the ingest together. Connects to nothing: queue and spool are opened when the server starts it.
 
-    What is kept nowhere is noted in `gaps_folder`, or in memory alone.
+    What is kept nowhere is noted in `gaps_folder`, or in memory alone. Tokens are verified by asking
+    `oauth_urls`, unless there is another verifier.
     """
     metrics = IngestMetrics(multiprocess_dir=multiprocess_dir)
     if spool:
@@ -177,16 +202,24 @@ def create_app(
         partitions=settings.partitions,
         spool=spool,
         deadline_s=settings.ack_deadline_ms / _MS,
+        portal_rate=settings.portal_rate,
     )
     codec = new_codec()
     registration = Registration(registry, Teacher(codec, registry, settings.topic)) if registry else None
-    health = Health(outlet, registration)
+    allow_list = open_allow_list(settings)
+    if allow_list:
+        metrics.watch_allow_list(allow_list)
+    desk = Desk(settings, queue, metrics, verifier) if settings.keeps_portals else None
+    health = Health(outlet, registration, allow_list, desk)
     gaps = Gaps(gaps_folder, outlet, codec, metrics)
-    app = _bare_app(Lifespan(outlet, gaps, health, registration, metrics))
+    teller, failures = Teller(), Failures()
+    app = _bare_app(teller, Lifespan(outlet, gaps, health, registration, allow_list, desk, metrics))
+    app.has_proxies = bool(settings.callers.trusted_proxies)
     for endpoint in settings.served:
-        _serve(app, _endpoint(endpoint, settings, outlet, gaps, codec, metrics))
+        door = _door(endpoint, settings, allow_list, failures, teller)
+        _serve(app, _endpoint(endpoint, settings, door, outlet, gaps, codec, metrics, desk))
     _add_operations(app, health)
-    metrics_app = _bare_app() if settings.metrics_bind else None
+    metrics_app = _bare_app(teller) if settings.metrics_bind else None
     (metrics_app or app).add_route("/metrics", Metrics(metrics))
     if metrics_app:
         _add_operations(metrics_app, health)
@@ -195,12 +228,9 @@ def create_app(
     return Ingest(app=app, metrics_app=metrics_app, health=health, metrics=metrics)
 
 
-def _bare_app(lifespan: Lifespan | None = None) -> IngestApp:
+def _bare_app(teller: Teller, lifespan: Lifespan | None = None) -> IngestApp:
     app = IngestApp(media_type=JSON, request_type=PortalRequest, middleware=[lifespan] if lifespan else [])
-    for error in REFUSALS:
-        app.add_error_handler(error, _refuse)
-    app.add_error_handler(falcon.HTTPError, _refuse_http)
-    app.add_error_handler(Exception, _fail)
+    Answers(teller).answer_for(app)
     return app
 
 
@@ -215,18 +245,42 @@ def _serve(app: IngestApp, endpoint: Endpoint) -> None:
     app.add_route(root + "/{rest:path}", endpoint)
 
 
+def _door(
+    given: EndpointSettings,
+    settings: IngestSettings,
+    allow_list: AllowList | None,
+    failures: Failures,
+    teller: Teller,
+) -> Door:
+    return Door(
+        proxies=networks(settings.callers.trusted_proxies),
+        allow_list=allow_list,
+        failures=failures,
+        teller=teller,
+        proves_otherwise="none" not in given.auth,
+    )
+
+
 def _endpoint(
     given: EndpointSettings,
     settings: IngestSettings,
+    door: Door,
     outlet: Outlet,
     gaps: Gaps,
     codec: Codec,
     metrics: IngestMetrics,
+    desk: Desk | None,
 ) -> Endpoint:
+    gate = Gate(given.proofs(), key_is_member_id=settings.key == "member_id")
+    portal_keys = desk.portal_keys if desk else None
     return Endpoint(
         given.path,
-        gate=Gate(given.proofs(), key_is_member_id=settings.key == "member_id"),
-        sealer=Sealer(settings.seal_key_bytes()),
+        door=door,
+        gate=gate,
+        doorway=desk.doorway(given, gate, outlet, codec) if desk else None,
+        sealer=Sealer(settings.seal_key_bytes(), portal_keys),
+        portal_keys=portal_keys,
+        application=given.client_id,
         outlet=outlet,
         gaps=gaps,
         codec=codec,
@@ -234,43 +288,3 @@ def _endpoint(
         body_limits=BodyLimits(max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s),
         form_limits=FormLimits(max_fields=settings.max_fields, max_depth=settings.max_depth),
     )
-
-
-async def _refuse(request: PortalRequest, response: Response, error: Exception, params: object) -> None:
-    refusal = next(REFUSALS[kind] for kind in type(error).__mro__ if kind in REFUSALS)
-    log.warning(
-        "a call was refused",
-        endpoint=request.uri_template,
-        error=refusal.slug,
-        detail=str(error),
-        request_id=request.request_id,
-    )
-    _answer(request, response, refusal, refusal.detail or str(error))
-
-
-async def _refuse_http(request: PortalRequest, response: Response, error: falcon.HTTPError, params: object) -> None:
-    status = error.status_code
-    # Falcon lists OPTIONS too; here it is refused like every other method.
-    headers = tuple(
-        (name, ", ".join(part for part in value.split(", ") if part != "OPTIONS"))
-        for name, value in dict(error.headers or {}).items()
-    )
-    refusal = Refusal(status=status, slug=_BY_STATUS.get(status, "refused"), headers=headers)
-    _answer(request, response, refusal, _DETAILS.get(status, error.title or "the request is not understood"))
-
-
-async def _fail(request: PortalRequest, response: Response, error: Exception, params: object) -> None:
-    # As text: a log that shows a traceback's variables would show the call's tokens.
-    lines = "".join(traceback.format_exception(error))
-    log.error("a call failed", endpoint=request.uri_template, request_id=request.request_id, traceback=lines)
-    _answer(request, response, _INTERNAL, _INTERNAL.detail or "")
-
-
-def _answer(request: PortalRequest, response: Response, refusal: Refusal, detail: str) -> None:
-    if request.counters:
-        request.counters.answered(refusal.outcome, request.seconds)
-    response.status = refusal.status
-    for name, value in refusal.headers:
-        response.set_header(name, value)
-    response.content_type = JSON
-    response.data = orjson.dumps({"error": refusal.slug, "detail": detail, "request_id": request.request_id})

@@ -30,6 +30,15 @@ class Sender:
     member_id: str | None
     verified: bool
     address: Address
+    #: Whether the proof holds for the member_id, too; another name of the portal may be all that is proved.
+    member_is_proved: bool = False
+    #: The keyed hash of a token that waits for its proof, as text; empty for all others.
+    pin: str = ""
+
+    @property
+    def proved_member(self) -> str | None:
+        """The member_id, if it is proved."""
+        return self.member_id if self.member_is_proved else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +48,8 @@ class Proofs:
     anyone: bool
     #: Portal or member_id in lower case, or `*` → tokens.
     tokens: Mapping[str, tuple[bytes, ...]]
-    secret: bytes | None
+    #: Any of them, in the URL: while one takes the place of another, both are good.
+    secrets: tuple[bytes, ...]
 
 
 class Gate:
@@ -52,19 +62,20 @@ class Gate:
 
     def admit(self, auth: Mapping[str, str], address: Address) -> Sender:
         """The sender, or `NotOurPortal`. Only the top-level auth counts: bots send others inside their data."""
-        domain, member_id = _domain(auth), _member_id(auth)
+        domain, member_id = domain_of(auth), _member_id(auth)
         names = (member_id, domain) if self._key_is_member_id else (domain, member_id)
         portal = names[0] or names[1]
         proved = self._proved_by_token(names, auth.get("application_token", ""))
         by_secret = self._knows_secret(address)
         if not (proved or by_secret or self._proofs.anyone):
-            raise NotOurPortal("nothing in this call proves that it comes from one of our portals")
+            raise NotOurPortal("nothing in this call proves that it comes from one of our portals", portal)
         return Sender(
             portal=portal,
             member_id=member_id,
             # A token that is listed for the portal's other name doesn't prove the key: that is the sender's word.
             verified=by_secret or (proved is not None and proved in (portal, ANY_PORTAL)),
-            address=without_secrets(address, self._proofs.secret),
+            address=without_secrets(address, self._proofs.secrets),
+            member_is_proved=by_secret or (proved is not None and proved in (member_id, ANY_PORTAL)),
         )
 
     def _proved_by_token(self, names: Iterable[str | None], given: str) -> str | None:
@@ -83,11 +94,11 @@ class Gate:
         return listed if is_theirs else None
 
     def _knows_secret(self, address: Address) -> bool:
-        secret = self._proofs.secret
-        if secret is None:
+        secrets = self._proofs.secrets
+        if not secrets:
             return False
-        in_path = hmac.compare_digest(secret, address.first_segment.encode("utf-8", "replace"))
-        return hmac.compare_digest(secret, address.secret_parameter.encode("utf-8", "replace")) or in_path
+        in_path = _is_one_of(secrets, address.first_segment.encode("utf-8", "replace"))
+        return _is_one_of(secrets, address.secret_parameter.encode("utf-8", "replace")) or in_path
 
 
 def _is_one_of(candidates: Iterable[bytes], sent: bytes) -> bool:
@@ -98,7 +109,8 @@ def _is_one_of(candidates: Iterable[bytes], sent: bytes) -> bool:
     return found
 
 
-def _domain(auth: Mapping[str, str]) -> str | None:
+def domain_of(auth: Mapping[str, str]) -> str | None:
+    """The domain that a call names, in its normal form; None where it names none that can be a portal's."""
     domain = auth.get("domain", "")
     if len(domain) > _DOMAIN_CHARS:
         return None

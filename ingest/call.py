@@ -26,6 +26,9 @@ _DOCUMENT = re.compile(r"(?P<type>[\w.\\-]{1,255}?)_?\d*", re.ASCII)
 #: What is longer names no document, and matching it would take seconds: each length of the type is tried in turn.
 _DOCUMENT_CHARS = 300
 
+#: By this event a portal says that it has uninstalled the application.
+_UNINSTALL = "ONAPPUNINSTALL"
+
 #: The sender's ts is believed between 2000 and 2100.
 _TS = range(946_684_800, 4_102_444_800)
 _TS_DIGITS = 10
@@ -78,6 +81,11 @@ def recognise(fields: Fields) -> Call:
     kind, name = _kind(fields)
     subscription_id = fields.get("event_handler_id") or fields.get("eventId")
     return Call(kind=kind, name=name, subscription_id=subscription_id, occurred_at_ms=_moment_ms(fields.get("ts", "")))
+
+
+def leaves_nothing(fields: Fields) -> bool:
+    """Whether a portal says that it has uninstalled the application, and wants its data gone."""
+    return fields.get("event", "").upper() == _UNINSTALL and fields.get("data[CLEAN]") == "1"
 
 
 def _kind(fields: Fields) -> tuple[str, str]:

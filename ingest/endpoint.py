@@ -13,12 +13,15 @@ from forebay.schemas.codec import Codec
 from .address import address_of
 from .authenticate import Gate, Sender
 from .body import BodyLimits, read
-from .call import refuse_synchronous
-from .errors import Unreadable
-from .form import Form, auth_of, parse
+from .call import leaves_nothing, refuse_synchronous
+from .callers.door import Door
+from .errors import NotOurPortal, Unreadable
+from .form import Form, auth_of, only_auth, parse
 from .gaps.gaps import Gaps
 from .metrics import Counters
 from .outlet import Outlet
+from .portal_keys import PortalKeys
+from .portals.doorway import Doorway
 from .quarantine import quarantine_record
 from .reader import FormLimits, Reader
 from .record import Receipt
@@ -27,8 +30,6 @@ from .seal import Sealer
 from .uuid7 import uuid7
 
 log = structlog.get_logger(__name__)
-
-JSON = "application/json"
 
 #: How it ended → what its sender is told.
 _STATUSES = {"accepted": b"accepted", "spooled": b"accepted", "quarantined": b"quarantined"}
@@ -43,6 +44,7 @@ class Endpoint:
         self,
         path: str,
         *,
+        door: Door,
         gate: Gate,
         sealer: Sealer,
         outlet: Outlet,
@@ -51,26 +53,48 @@ class Endpoint:
         counters: Counters,
         body_limits: BodyLimits,
         form_limits: FormLimits,
+        doorway: Doorway | None = None,
+        portal_keys: PortalKeys | None = None,
+        application: str = "",
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.path = path
         self._counters = counters
-        self._gate, self._sealer, self._outlet, self._gaps = gate, sealer, outlet, gaps
+        self._door, self._gate, self._sealer, self._outlet, self._gaps = door, gate, sealer, outlet, gaps
+        self._doorway, self._application = doorway, application
         self._body_limits, self._max_fields = body_limits, form_limits.max_fields
         self._reader = Reader(form_limits, sealer, codec)
-        self._clock_ns = clock_ns
+        self._portal_keys, self._clock_ns = portal_keys, clock_ns
 
     async def on_post(self, request: PortalRequest, response: Response, rest: str = "") -> None:
-        """Answer only when the event is kept. What goes wrong is answered by the table in app.py."""
+        """Answer only when the event is kept. What goes wrong is answered by the table in refusals.py."""
         request.counters = self._counters
+        if self._door.is_watched:
+            self._door.admit(request.scope)
         body = await read(request, self._body_limits)
+        if self._door.failures and self._doorway is None and self._door.fails_again(request.scope):
+            # A form may be large: of a bad one of theirs no more is read than who they say they are.
+            await self._admit(only_auth(body, self._max_fields), request, rest)
         form = parse(body, self._max_fields)
         refuse_synchronous(form.fields)
-        sender = self._gate.admit(auth_of(form), address_of(rest, request.query_sent))
+        sender = await self._admit(form, request, rest)
         receipt = self._receive(request)
+        if self._portal_keys is not None and (member_id := sender.proved_member) is not None:
+            await self._see_to_key(self._portal_keys, member_id, form)
         outcome = await self._keep(form, sender, receipt)
+        if self._portal_keys is not None and leaves_nothing(form.fields):
+            self._portal_keys.shred(sender, self._application)
         self._counters.answered(outcome, request.seconds)
         response.data = b'{"status":"%b","id":"%b"}' % (_STATUSES[outcome], receipt.id.encode())
+
+    async def _admit(self, form: Form, request: PortalRequest, rest: str) -> Sender:
+        auth, address = auth_of(form), address_of(rest, request.query_sent)
+        try:
+            if self._doorway is None:
+                return self._gate.admit(auth, address)
+            return await self._doorway.admit(form, auth, address)
+        except NotOurPortal as error:
+            raise self._door.failed(request.scope, error) from None
 
     async def on_get(self, request: PortalRequest, response: Response, rest: str = "") -> None:
         """Bitrix24 and people look whether somebody is there. Queues nothing."""
@@ -81,6 +105,11 @@ class Endpoint:
     def _receive(self, request: PortalRequest) -> Receipt:
         now_ns = self._clock_ns()
         return Receipt(id=uuid7(now_ns), at_ns=now_ns, endpoint=self.path, traceparent=request.traceparent)
+
+    async def _see_to_key(self, portal_keys: PortalKeys, member_id: str, form: Form) -> None:
+        """Let a portal that brings its first secret have a key for it."""
+        if not portal_keys.has(member_id) and form.shape.has_sealable:
+            await portal_keys.make(member_id)
 
     async def _keep(self, form: Form, sender: Sender, receipt: Receipt) -> str:
         if self._gaps:

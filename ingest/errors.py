@@ -10,6 +10,19 @@ class CallRefused(ForebayError):
 class NotOurPortal(CallRefused):
     """The call does not prove that it comes from a portal of ours."""
 
+    def __init__(self, detail: str, portal: str | None = None) -> None:
+        super().__init__(detail)
+        #: Which one it says that it is.
+        self.portal = portal
+
+
+class FailsAgain(NotOurPortal):
+    """The same, of somebody from whom many such calls came: it is counted, and not logged any more."""
+
+
+class AddressNotAllowed(CallRefused):
+    """The call comes from an address that is not in the allow list (setting callers)."""
+
 
 class BodyTooSlow(CallRefused):
     """The body did not arrive within `body_timeout_s`."""

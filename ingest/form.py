@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 from urllib.parse import unquote_to_bytes
 
 from falcon.uri import parse_query_string
@@ -14,8 +15,8 @@ from forebay.schemas.quick_value import quick_value
 
 from .shape import REPLACEMENT, Shape, remembered_shape_of, shape_of
 
-#: A pair whose name starts with `auth`, as http_build_query writes it; for bodies too large to be parsed whole.
-_AUTH_PAIR = re.compile(rb"(?:^|&)(auth(?:(?:\[|%5[Bb])[^=&]*)?=[^&]*)")
+#: The rest of a pair whose name is `auth` or below it, as http_build_query writes it.
+_BELOW_AUTH = re.compile(rb"(?:(?:\[|%5[Bb])[^=&]*)?=[^&]*")
 
 #: Bitrix24's forms are smaller. The shape of a larger one is not remembered: anybody can make up others.
 _USUAL_BYTES = 8192
@@ -39,7 +40,7 @@ def parse(body: bytes, max_fields: int) -> Form:
     """The form in the body. Never fails; a body of too many pairs is read only as far as authentication needs it."""
     pairs = body.count(b"&") + 1
     if pairs > max_fields:
-        return _only_auth(body, max_fields)
+        return only_auth(body, max_fields)
     found = parse_query_string(body.decode("utf-8", "replace"), keep_blank=True, csv=False)
     is_usual = pairs <= _USUAL_FIELDS and len(body) <= _USUAL_BYTES
     shape = (remembered_shape_of if is_usual else shape_of)(tuple(found))
@@ -51,8 +52,11 @@ def parse(body: bytes, max_fields: int) -> Form:
     return Form(body=body, fields=found, shape=shape, regular=regular)  # type: ignore[arg-type]  # as above
 
 
-def _only_auth(body: bytes, max_fields: int) -> Form:
-    found = _AUTH_PAIR.findall(body)
+def only_auth(body: bytes, max_fields: int) -> Form:
+    """What the body says of its sender, in the way that portals write it; the rest of it is not read."""
+    # Cut by compiled code: an expression that looks for the pairs takes longer than reading all of them.
+    parts = (b"&" + body).split(b"&auth")[1:]
+    found = list(islice((b"auth" + pair[0] for pair in map(_BELOW_AUTH.match, parts) if pair), max_fields))
     # The auth of a portal has a dozen pairs. Thousands are nobody's, and are left unread.
     if len(found) >= max_fields:
         return Form(body=body, fields={}, shape=shape_of(()), regular=False, whole=False)

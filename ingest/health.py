@@ -8,12 +8,17 @@ from falcon.asgi import Response
 
 from forebay.queues.errors import QueueError
 
+from .callers.allow_list import AllowList
 from .outlet import Outlet
+from .portals.desk import Desk
 from .registration import Registration
 from .request import PortalRequest
 
-#: The part without which events are taken all the same.
-_REGISTRY = "schema_registry"
+#: The parts without which events are taken all the same.
+_REGISTRY, _ALLOW_LIST = "schema_registry", "allow_list"
+
+#: The same: while it can't be asked, calls are taken unverified.
+_PORTALS = "portals"
 
 #: Of these two, one that takes events is enough.
 _QUEUE, _SPOOL = "queue", "spool"
@@ -27,8 +32,14 @@ _CHECK_WITH_SPOOL_S = 0.5
 class Health:
     """Whether this worker is on its way out, and whether its queue or its spool would take an event."""
 
-    def __init__(self, outlet: Outlet, registration: Registration | None = None) -> None:
-        self._outlet, self._registration = outlet, registration
+    def __init__(
+        self,
+        outlet: Outlet,
+        registration: Registration | None = None,
+        allow_list: AllowList | None = None,
+        desk: Desk | None = None,
+    ) -> None:
+        self._outlet, self._registration, self._allow_list, self._desk = outlet, registration, allow_list, desk
         self._stopping = False
         self._check_s = _CHECK_WITH_SPOOL_S if outlet.spool else _CHECK_S
 
@@ -58,6 +69,10 @@ class Health:
             parts[_SPOOL] = self._outlet.spool_state or self._outlet.spool_why_not
         if self._registration:
             parts[_REGISTRY] = self._registration.state
+        if self._allow_list:
+            parts[_ALLOW_LIST] = self._allow_list.state
+        if self._desk:
+            parts[_PORTALS] = self._desk.state
         return parts
 
 

@@ -12,11 +12,15 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from forebay.schemas.names import METRICS_PREFIX
 
+from .callers.allow_list import AllowList
 from .durations import Durations
 from .spool.spool import Spool
 
 #: The outcomes of a request, as the interface lists them.
 OUTCOMES = ("accepted", "spooled", "quarantined", "refused_auth", "refused_input", "refused_full")
+
+#: What the OAuth server says of a token.
+VERDICTS = ("confirmed", "denied", "unknown", "unavailable")
 
 #: What the spool shows, beside how long its writes take.
 _SPOOL = {
@@ -47,6 +51,41 @@ class Counters:
         self._queue_ack_seconds.took(seconds)
 
 
+class PortalCounts:
+    """What became of portals whose tokens are learned from their calls."""
+
+    def __init__(self, metrics: "IngestMetrics") -> None:
+        prefix, registry = METRICS_PREFIX, metrics.registry
+        self._verified = Counter(
+            f"{prefix}_portals_verifications", "Tokens that were verified, by outcome", ["outcome"], registry=registry
+        )
+        self._expired = Counter(
+            f"{prefix}_portals_expired", "Tokens that were not verified within a day", registry=registry
+        )
+        self._renamed = Counter(f"{prefix}_portals_renamed", "Markers ONPORTALRENAMED that are kept", registry=registry)
+        self._unverified = Counter(
+            f"{prefix}_ingest_unverified", "Calls that were taken before their portal was verified", registry=registry
+        )
+        for outcome in VERDICTS:
+            self._verified.labels(outcome)
+
+    def verified(self, outcome: str) -> None:
+        """A token was asked about."""
+        self._verified.labels(outcome).inc()
+
+    def expired(self) -> None:
+        """A token has waited for too long."""
+        self._expired.inc()
+
+    def renamed(self) -> None:
+        """A portal's handlers will learn of its new domain."""
+        self._renamed.inc()
+
+    def unverified(self) -> None:
+        """A call was taken without a proof."""
+        self._unverified.inc()
+
+
 class _FilledFiles(MultiProcessCollector):
     """prometheus-client's collector, without the files that a starting process has made and not yet filled."""
 
@@ -75,7 +114,7 @@ class IngestMetrics:
 
     def __init__(self, *, multiprocess_dir: str | None = None, clock: Callable[[], float] = time) -> None:
         self._multiprocess_dir, self._clock = multiprocess_dir, clock
-        registry = self._registry = CollectorRegistry()
+        registry = self.registry = CollectorRegistry()
         prefix = METRICS_PREFIX
         self.requests = Counter(
             f"{prefix}_ingest_requests",
@@ -105,6 +144,13 @@ class IngestMetrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._allow_list: AllowList | None = None
+        self._allow_list_age = Gauge(
+            f"{prefix}_ingest_allow_list_age_seconds",
+            "Since the published allow list was read; 0 without one",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
         self._spool: Spool | None = None
         self._spool_gauges = {
             name: Gauge(f"{prefix}_spool_{name}", text, registry=registry, multiprocess_mode="mostrecent")
@@ -121,6 +167,14 @@ class IngestMetrics:
         self._spool = spool
         spool.fsynced = self.spool_fsync_seconds.took
 
+    def watch_allow_list(self, allow_list: AllowList) -> None:
+        """Show how old it is."""
+        self._allow_list = allow_list
+
+    def _look_at_allow_list(self) -> None:
+        if self._allow_list:
+            self._allow_list_age.set(self._allow_list.age_s)
+
     def _look_at_spool(self) -> None:
         if self._spool is None or not self._spool.is_open:
             return
@@ -133,8 +187,9 @@ class IngestMetrics:
         """The metrics of all workers in Prometheus' text format."""
         self.flush()
         self._look_at_spool()
+        self._look_at_allow_list()
         if self._multiprocess_dir is None:
-            return generate_latest(self._registry)
+            return generate_latest(self.registry)
         return exposition_of(self._multiprocess_dir)
 
     def flush(self) -> None:

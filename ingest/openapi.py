@@ -12,7 +12,7 @@ def _answer(description: str, schema: str) -> dict[str, Any]:
 
 _REFUSALS = {
     "400": "The connection or the request is broken",
-    "403": "Nothing proves that the call comes from one of our portals",
+    "403": "Nothing proves that the call comes from one of our portals, or its address may not call",
     "408": "The body did not arrive in time",
     "413": "The body is larger than max_body_bytes",
     "414": "The URL is too long",

@@ -13,6 +13,7 @@ from forebay.schemas import names
 from .spool.breaker import Breaker
 from .spool.drain import Drain
 from .spool.errors import SpoolUnavailable
+from .spool.pace import Pace
 from .spool.passage import Passage
 from .spool.patience import Patience
 from .spool.spool import Spool
@@ -21,6 +22,11 @@ log = structlog.get_logger(__name__)
 
 #: Between two attempts to make the streams, or to open the spool.
 _RETRY_S = 1.0
+
+#: With `portal_rate`: what a portal may send at once is that of so many seconds; and out of the spool, where nothing
+#: is sent more often than the spool is looked at.
+_BURST_S = 10.0
+_DRAIN_BURST_S = 0.5
 
 #: At a stop, what was sent may be acknowledged for so long; then its place is the spool.
 _FLUSH_S = 2.0
@@ -40,6 +46,7 @@ class Outlet:
         partitions: int,
         spool: Spool | None = None,
         deadline_s: float = 0.5,
+        portal_rate: float | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.topic = topic
@@ -47,7 +54,7 @@ class Outlet:
         self.spool = spool
         self._queue = queue
         self._partitions = partitions
-        self._deadline_s = deadline_s
+        self._deadline_s, self._portal_rate = deadline_s, portal_rate
         self._sleep = sleep
         self._producer: Producer | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -76,10 +83,14 @@ class Outlet:
         breaker = self._breaker = Breaker(lambda: spool.counts.acknowledged)
         if self._why_not:
             breaker.open(self._why_not)
-        self._passage = Passage(producer, spool, breaker, Patience(self._deadline_s))
-        self._drain = Drain(spool, producer, breaker, quarantine=self.quarantine)
+        patience, pace = Patience(self._deadline_s), self._pace(_BURST_S)
+        self._passage = Passage(producer, spool, breaker, patience, pace=pace)
+        self._drain = Drain(spool, producer, breaker, quarantine=self.quarantine, pace=self._pace(_DRAIN_BURST_S))
         self._drain.start()
         return True
+
+    def _pace(self, burst_s: float) -> Pace | None:
+        return Pace(self._portal_rate, self._portal_rate * burst_s) if self._portal_rate else None
 
     async def _open_again(self, spool: Spool, producer: Producer) -> None:
         while not await self._opened(spool, producer):

@@ -22,7 +22,7 @@ def quarantine_record(
     receipt: Receipt, sender: Sender, body: bytes, reason: str, detail: str, sealer: Sealer
 ) -> Record:
     """The record. Its key is the portal, or the endpoint where the call names no portal."""
-    sealed = sealer.seal_whole(body, receipt.id)
+    sealed = sealer.seal_whole(body, receipt.id, sender.proved_member)
     headers = [
         (names.CONTENT_TYPE, _SEALED if sealed else _FORM),
         (names.QUARANTINE_ID, receipt.id.encode()),

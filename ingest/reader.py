@@ -33,7 +33,7 @@ class Reader:
         if sender.portal is None:
             raise Unreadable("no_portal", "auth has neither a domain nor a member_id that can be a portal's")
         body, secrets = divide(form)
-        sealed = self._sealer.seal(secrets, receipt.id)
+        sealed = self._sealer.seal(secrets, receipt.id, sender.proved_member)
         return record_of(receipt, sender, sender.portal, recognise(form.fields), body, sealed, self._codec)
 
     def _check_readable(self, form: Form) -> None:

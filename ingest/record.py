@@ -17,6 +17,7 @@ from forebay.schemas.names import (
     CONTENT_TYPE,
     ENDPOINT,
     MEMBER_ID,
+    PIN,
     TRACEPARENT,
 )
 from forebay.schemas.quick_value import quick_value
@@ -122,6 +123,8 @@ def _headers(receipt: Receipt, sender: Sender, portal: str, call: Call, body: Bo
         headers.append((CE_SUBJECT, subject.encode()))
     if sender.member_id:
         headers.append((MEMBER_ID, sender.member_id.encode()))
+    if sender.pin:
+        headers.append((PIN, sender.pin.encode()))
     if receipt.traceparent:
         headers.append((TRACEPARENT, receipt.traceparent.encode()))
     return tuple(headers)

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 
 from forebay.queues.errors import QueueError
 
-from .errors import AwaitsAnswer, BodyTooLarge, BodyTooSlow, CallerLeft, EmptyBody, MediaNotRead, NotOurPortal
+from .errors import (
+    AddressNotAllowed,
+    AwaitsAnswer,
+    BodyTooLarge,
+    BodyTooSlow,
+    CallerLeft,
+    EmptyBody,
+    MediaNotRead,
+    NotOurPortal,
+)
 
 #: What a sender that tries again should leave between two attempts.
 _RETRY_AFTER_S = "5"
@@ -26,6 +35,7 @@ _CLOSE = (("connection", "close"),)
 
 REFUSALS: Mapping[type[Exception], Refusal] = {
     NotOurPortal: Refusal(status=403, slug="not_our_portal", outcome="refused_auth"),
+    AddressNotAllowed: Refusal(status=403, slug="address_not_allowed", outcome="refused_auth", headers=_CLOSE),
     BodyTooSlow: Refusal(status=408, slug="body_too_slow", headers=_CLOSE),
     BodyTooLarge: Refusal(status=413, slug="body_too_large", headers=_CLOSE),
     MediaNotRead: Refusal(status=415, slug="media_not_read", headers=_CLOSE),

@@ -33,7 +33,7 @@ class Rereader:
         self._max_fields = settings.max_fields
         self._reader = Reader(limits, Sealer(settings.seal_key_bytes()), codec)
         # It was authentic when it came: that is why it was kept.
-        self._gate = Gate(Proofs(anyone=True, tokens={}, secret=None), key_is_member_id=settings.key == "member_id")
+        self._gate = Gate(Proofs(anyone=True, tokens={}, secrets=()), key_is_member_id=settings.key == "member_id")
 
     def record(self, call: StoredRecord, body: bytes, now_ms: int) -> Record:
         """The event of the call with this body, to be kept from now on. Raises `Unreadable`."""
@@ -41,6 +41,8 @@ class Rereader:
         address = Address(path=headers.get(names.QUARANTINE_PATH, ""), query=headers.get(names.QUARANTINE_QUERY, ""))
         form = parse(body, self._max_fields)
         sender = self._gate.admit(auth_of(form), address)
+        # A worker's handler may want it once its token is proved.
+        sender = replace(sender, pin=headers.get(names.PIN, ""))
         # With the old time, retention could take the record before it is handled.
         return replace(self._reader.record(form, sender, _receipt(headers, call)), timestamp_ms=now_ms)
 

@@ -11,6 +11,7 @@ from forebay.schemas.event import Body, Pair, Sealed
 from forebay.schemas.secrecy import Secrecy, secrecy_of
 
 from .form import Form, pairs_of
+from .portal_keys import PortalKeys
 
 #: AES-GCM's own size; drawn at random, one key is good for 2³² events (NIST SP 800-38D, 8.3).
 _NONCE_BYTES = 12
@@ -19,26 +20,37 @@ Secrets = list[tuple[str, str]]
 
 
 class Sealer:
-    """Encrypts with the first of the keys (id → 32 bytes); without one, nothing secret is kept."""
+    """Encrypts with the portal's own key, or where it has none with the first of the seal keys (id → 32 bytes).
 
-    def __init__(self, keys: Mapping[str, bytes], random: Callable[[int], bytes] = os.urandom) -> None:
-        self._key_id, key = next(iter(keys.items()), ("", b""))
-        self._cipher = AESGCM(key) if key else None
-        self._random = random
+    Without a seal key nothing secret is kept.
+    """
 
-    def seal(self, secrets: Secrets, event_id: str) -> Sealed | None:
-        """The secrets of an event, or None where there are none or no key."""
-        return self._sealed(orjson.dumps(secrets), event_id) if secrets and self._cipher else None
+    def __init__(
+        self,
+        keys: Mapping[str, bytes],
+        portal_keys: PortalKeys | None = None,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        key_id, key = next(iter(keys.items()), ("", b""))
+        self._direct = (key_id, AESGCM(key)) if key else None
+        self._portal_keys, self._random = portal_keys, random
 
-    def seal_whole(self, body: bytes, call_id: str) -> Sealed | None:
+    def seal(self, secrets: Secrets, event_id: str, member_id: str | None = None) -> Sealed | None:
+        """The secrets of an event, or None where there are none or no key. The member must be proved."""
+        if not secrets or self._direct is None:
+            return None
+        return self._sealed(self._direct, orjson.dumps(secrets), event_id, member_id)
+
+    def seal_whole(self, body: bytes, call_id: str, member_id: str | None = None) -> Sealed | None:
         """A body that was not read; None without a key, and then it may only be kept `cut`."""
-        return self._sealed(body, call_id) if self._cipher else None
+        return None if self._direct is None else self._sealed(self._direct, body, call_id, member_id)
 
-    def _sealed(self, plain: bytes, bound_to: str) -> Sealed:
-        assert self._cipher is not None, "asked before"  # noqa: S101 - for mypy
+    def _sealed(self, direct: tuple[str, AESGCM], plain: bytes, bound_to: str, member_id: str | None) -> Sealed:
+        own = self._portal_keys.cipher(member_id) if self._portal_keys is not None and member_id else None
+        key_id, cipher = own or direct
         nonce = self._random(_NONCE_BYTES)
-        ciphertext = self._cipher.encrypt(nonce, plain, bound_to.encode())
-        return Sealed(key_id=self._key_id, nonce=nonce, ciphertext=ciphertext)
+        ciphertext = cipher.encrypt(nonce, plain, bound_to.encode())
+        return Sealed(key_id=key_id, nonce=nonce, ciphertext=ciphertext)
 
 
 def divide(form: Form) -> tuple[Body, Secrets]:

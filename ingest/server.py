@@ -18,6 +18,7 @@ from forebay.queues.opening import open_queue
 from forebay.queues.registry.opening import open_registry
 
 from .app import create_app
+from .callers.opening import check_allow_file
 from .gaps import book as gaps
 from .health import Health
 from .metrics import IngestMetrics
@@ -187,11 +188,12 @@ def serve(
 
     Metrics stand in a folder of its own, or in that of a supervisor, whose other children are then served with them.
     `listening` is called once, when the addresses are ours.
-    Raises `QueueError` or `BadRegistrySettings` before anything is started when the settings can't work.
+    Raises `QueueError`, `BadRegistrySettings` or `BadAllowList` before anything is started when settings can't work.
     """
     # Each worker opens its own, and would only say that it failed to boot.
     open_queue(settings)
     open_registry(settings)
+    check_allow_file(settings)
     _allow_many_connections()
     folder, master = metrics_folder or tempfile.mkdtemp(prefix="forebay-metrics-"), os.getpid()
     _share_metrics(folder)

@@ -5,15 +5,18 @@ import re
 from base64 import b64decode
 from binascii import Error as NotBase64
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 from forebay.queues.settings import QueueSettings
+from forebay.schemas.data_keys import PREFIX
 from forebay.schemas.portal import BadPortal, normal_form
 
 from .authenticate import ANY_PORTAL, Proofs
+from .callers.settings import CallerSettings
 
-Policy = Literal["tokens", "url-secret", "none"]
+Policy = Literal["tokens", "url-secret", "registry", "none"]
 _POLICIES = get_args(Policy)
 
 #: The endpoint that `auth`, `tokens` and `url_secret` are the short form for.
@@ -36,23 +39,29 @@ _SECRET = re.compile(r"[A-Za-z0-9._~-]+")
 
 
 def _as_list(given: object) -> object:
-    """One policy or one token may stand without brackets."""
+    """One policy, token or secret may stand without brackets."""
     return (given,) if isinstance(given, str | SecretStr) else given
+
+
+def _secrets(given: object) -> object:
+    return () if given is None else _as_list(given)
 
 
 def _policies(given: object) -> object:
     given = _as_list(given)
     if isinstance(given, list | tuple):
         for policy in given:
-            if policy == "registry":
-                raise ValueError("registry is not available yet; use tokens, url-secret, or both as a list")
             if policy not in _POLICIES:
                 raise ValueError(f"must be one of {', '.join(_POLICIES)}, or a list of them")
     return given
 
 
 Policies = Annotated[tuple[Policy, ...], BeforeValidator(_policies)]
+ClientId = Annotated[
+    str, Field(description="of the application whose portals call, for registry", pattern=r"^[A-Za-z0-9._-]{0,128}$")
+]
 Tokens = dict[str, Annotated[tuple[SecretStr, ...], BeforeValidator(_as_list)]]
+Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_secrets)]
 
 
 def _checked_tokens(tokens: Tokens) -> Tokens:
@@ -70,14 +79,14 @@ def _checked_tokens(tokens: Tokens) -> Tokens:
     return tokens
 
 
-def _checked_secret(secret: SecretStr | None) -> SecretStr | None:
-    text = secret.get_secret_value() if secret else None
-    if text is not None and (len(text) < _MIN_SECRET_CHARS or not _SECRET.fullmatch(text)):
-        raise ValueError(
-            f"a secret in a URL needs {_MIN_SECRET_CHARS} or more of the characters A-Z a-z 0-9 . _ ~ -; "
-            "make one with: openssl rand -hex 16"
-        )
-    return secret
+def _checked_secrets(secrets: Secrets) -> Secrets:
+    for text in (secret.get_secret_value() for secret in secrets):
+        if len(text) < _MIN_SECRET_CHARS or not _SECRET.fullmatch(text):
+            raise ValueError(
+                f"a secret in a URL needs {_MIN_SECRET_CHARS} or more of the characters A-Z a-z 0-9 . _ ~ -; "
+                "make one with: openssl rand -hex 16"
+            )
+    return secrets
 
 
 def _checked_auth(auth: Policies, given: dict[str, Any], secret_name: str) -> Policies:
@@ -91,6 +100,8 @@ def _checked_auth(auth: Policies, given: dict[str, Any], secret_name: str) -> Po
         raise ValueError("none lets everybody in, so nothing may stand beside it; take it out or leave it alone")
     if "tokens" in auth and "tokens" in given and not tokens:
         raise ValueError("tokens needs the setting tokens: {portal or member_id or *: token}")
+    if "registry" in auth and "client_id" in given and not given["client_id"]:
+        raise ValueError("registry needs the setting client_id: the application's, from its page in Bitrix24")
     if "url-secret" in auth and secret_name in given and not secret:
         raise ValueError(f"url-secret needs the setting {secret_name}; make one with: openssl rand -hex 16")
     return auth
@@ -103,11 +114,12 @@ class EndpointSettings(BaseModel):
 
     path: Annotated[str, Field(description="where it is; deeper paths are the same endpoint")]
     tokens: Annotated[Tokens, Field(description="application tokens, by portal, member_id or *", default_factory=dict)]
-    secret: Annotated[SecretStr | None, Field(description="in the path behind the endpoint, or ?secret=")] = None
+    secret: Annotated[Secrets, Field(description="one or several, in the path behind the endpoint, or ?secret=")] = ()
+    client_id: ClientId = ""
     auth: Annotated[Policies, Field(description="what proves a call; one of them is enough")] = ()
 
     _check_tokens = field_validator("tokens")(_checked_tokens)
-    _check_secret = field_validator("secret")(_checked_secret)
+    _check_secret = field_validator("secret")(_checked_secrets)
 
     @field_validator("path")
     @classmethod
@@ -131,9 +143,10 @@ class EndpointSettings(BaseModel):
             for portal, listed in self.tokens.items()
         }
         return Proofs(
-            anyone="none" in self.auth,
+            # With a registry it is not the gate that refuses.
+            anyone="none" in self.auth or "registry" in self.auth,
             tokens=tokens if "tokens" in self.auth else {},
-            secret=self.secret.get_secret_value().encode() if self.secret and "url-secret" in self.auth else None,
+            secrets=tuple(one.get_secret_value().encode() for one in self.secret) if "url-secret" in self.auth else (),
         )
 
 
@@ -151,14 +164,21 @@ class IngestSettings(QueueSettings):
     tokens: Tokens = Field(
         default_factory=dict, description="for the default endpoint: {portal or member_id or *: token}"
     )
-    url_secret: Annotated[SecretStr | None, Field(description="for the default endpoint: the secret in its URL")] = None
-    auth: Annotated[Policies, Field(description="for the default endpoint: tokens, url-secret, none")] = ()
+    url_secret: Annotated[Secrets, Field(description="for the default endpoint: a secret in its URL, or several")] = ()
+    client_id: ClientId = ""
+    auth: Annotated[Policies, Field(description="for the default endpoint: tokens, url-secret, registry, none")] = ()
+    callers: Annotated[
+        CallerSettings, Field(description="{allow, allow_file, allow_url, refresh_s, trusted_proxies}: who may call")
+    ] = CallerSettings()
     key: Annotated[Literal["domain", "member_id"], Field(description="what keeps a portal's events together")] = (
         "domain"
     )
     seal_keys: dict[str, SecretStr] = Field(
         default_factory=dict, description="{key id: 32 bytes base64}; the first seals, all open"
     )
+    oauth_urls: Annotated[
+        tuple[str, ...], Field(description="OAuth servers that are asked whose a token is, for registry", min_length=1)
+    ] = ("https://oauth.bitrix24.tech/rest", "https://oauth.bitrix.info/rest")
     max_body_bytes: Annotated[int, Field(description="of a call; larger: 413", ge=1024)] = 1024 * 1024
     max_fields: Annotated[int, Field(description="of a form; more: quarantine", ge=16)] = 5000
     max_depth: Annotated[int, Field(description="brackets of a field; more: quarantine", ge=4, le=100)] = 20
@@ -166,10 +186,13 @@ class IngestSettings(QueueSettings):
     keep_alive_s: Annotated[int, Field(description="an idle connection is closed after", ge=1, le=3600)] = 75
     ack_deadline_ms: Annotated[int, Field(description="unacknowledged for so long: to the spool", ge=1)] = 500
     spool_max_bytes: Annotated[int, Field(description="of events in the spool; more: 503", ge=1024 * 1024)] = 1024**3
+    portal_rate: Annotated[
+        float | None, Field(description="events a second of one portal; what is more waits in the spool", gt=0)
+    ] = None
     drain_s: Annotated[float, Field(description="grace of running work at a stop", ge=0)] = 25.0
 
     _check_tokens = field_validator("tokens")(_checked_tokens)
-    _check_secret = field_validator("url_secret")(_checked_secret)
+    _check_secret = field_validator("url_secret")(_checked_secrets)
 
     @field_validator("bind", "metrics_bind")
     @classmethod
@@ -207,8 +230,10 @@ class IngestSettings(QueueSettings):
     def _check_auth(cls, auth: Policies, info: ValidationInfo) -> Policies:
         given = info.data
         if given.get("endpoints"):
-            if auth or given.get("tokens") or given.get("url_secret"):
-                raise ValueError("auth, tokens and url_secret are for the default endpoint; move them into endpoints")
+            if auth or given.get("tokens") or given.get("url_secret") or given.get("client_id"):
+                raise ValueError(
+                    "auth, tokens, url_secret and client_id are for the default endpoint; move them into endpoints"
+                )
             return auth
         auth = _checked_auth(auth, given, "url_secret")
         if auth or not {"tokens", "url_secret", "endpoints"} <= given.keys():
@@ -225,7 +250,26 @@ class IngestSettings(QueueSettings):
         wrong = [_entry(number, key_id) for number, (key_id, key) in entries if not _is_key(key) or _hides(key_id)]
         if wrong:
             raise ValueError(
-                f"{', '.join(wrong)}: must be key id and 32 bytes in base64; make a key with: openssl rand -base64 32"
+                f"{', '.join(wrong)}: must be key id and 32 bytes in base64; make one with: forebay keys new"
+            )
+        return keys
+
+    @field_validator("oauth_urls")
+    @classmethod
+    def _check_oauth_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [url for url in urls if not _is_private(url)]:
+            raise ValueError(
+                f"{', '.join(wrong)}: must start with https:// (access tokens go there), and have no query"
+            )
+        return urls
+
+    @field_validator("seal_keys")
+    @classmethod
+    def _check_registry_has_a_key(cls, keys: dict[str, SecretStr], info: ValidationInfo) -> dict[str, SecretStr]:
+        endpoints = [endpoint.auth for endpoint in info.data.get("endpoints", ())] or [info.data.get("auth", ())]
+        if not keys and any("registry" in auth for auth in endpoints):
+            raise ValueError(
+                "registry needs a key: tokens are kept as keyed hashes; make one with: openssl rand -base64 32"
             )
         return keys
 
@@ -233,10 +277,21 @@ class IngestSettings(QueueSettings):
     def served(self) -> tuple[EndpointSettings, ...]:
         """The endpoints with their policies, longest path first; `none` where nothing was written on loopback."""
         endpoints = self.endpoints or (
-            EndpointSettings(path=DEFAULT_PATH, auth=self.auth, tokens=self.tokens, secret=self.url_secret),
+            EndpointSettings(
+                path=DEFAULT_PATH,
+                auth=self.auth,
+                tokens=self.tokens,
+                secret=self.url_secret,
+                client_id=self.client_id,
+            ),
         )
         written = (one if one.auth else one.model_copy(update={"auth": ("none",)}) for one in endpoints)
         return tuple(sorted(written, key=lambda endpoint: -len(endpoint.path)))
+
+    @property
+    def keeps_portals(self) -> bool:
+        """Whether facts about portals are kept: who may call, and keys for their secrets."""
+        return bool(self.seal_keys) or any("registry" in endpoint.auth for endpoint in self.served)
 
     def seal_key_bytes(self) -> dict[str, bytes]:
         """Key id → key, the sealing one first."""
@@ -261,6 +316,17 @@ def _is_loopback(bind: str | None) -> bool:
         return False
 
 
+def _is_private(url: str) -> bool:
+    """Whether nobody in between reads what is sent there."""
+    try:
+        parts = urlsplit(url)
+        is_local = parts.scheme == "http" and _is_loopback(f"{parts.hostname}:{parts.port or 80}")
+    except ValueError:
+        return False
+    is_plain = bool(parts.hostname) and not (parts.query or parts.fragment or "@" in parts.netloc)
+    return is_plain and (parts.scheme == "https" or is_local)
+
+
 def _is_key(key: object) -> bool:
     text = key.get_secret_value() if isinstance(key, SecretStr) else key
     try:
@@ -271,7 +337,7 @@ def _is_key(key: object) -> bool:
 
 def _hides(key_id: object) -> bool:
     """Whether the id is none, or a key that stands in its place: ids are shown."""
-    return not key_id or _is_key(key_id)
+    return not key_id or _is_key(key_id) or str(key_id).startswith(PREFIX)
 
 
 def _entry(number: int, key_id: object) -> str:

@@ -49,6 +49,11 @@ class Shape:
         found = ((path, secrecy_of(path)) for path in self.paths)
         return tuple((path, secrecy is Secrecy.SEALED) for path, secrecy in found if secrecy is not Secrecy.OPEN)
 
+    @cached_property
+    def has_sealable(self) -> bool:
+        """Whether a secret among them may be sealed."""
+        return any(may_be_sealed for _, may_be_sealed in self.secrets)
+
 
 def shape_of(paths: tuple[str, ...]) -> Shape:
     """The shape of a form with these paths."""

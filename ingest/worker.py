@@ -11,13 +11,11 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-import structlog
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
 
 from .request import IS_WHOLE, new_request_id
-
-log = structlog.get_logger(__name__)
+from .telling import Teller
 
 #: Of the grace at a stop, what the producer has to itself.
 _FLUSH_S = 3
@@ -120,7 +118,7 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         """Answer what the application never sees, in its form."""
         slug, detail = _REFUSALS.get(status, _BROKEN)
         request_id = new_request_id().decode("ascii")
-        log.warning("a request was refused", status=status, error=slug, request_id=request_id)
+        self.worker.teller.warn("a request was refused", status=status, error=slug, request_id=request_id)
         self.worker.app.not_http(status)
         body = orjson.dumps({"error": slug, "detail": detail, "request_id": request_id})
         head = (
@@ -156,6 +154,7 @@ class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no t
     def init_process(self) -> None:
         """Have the connections made of our protocol; gunicorn has no setting for it."""
         self.connections: set[PortalProtocol] = set()
+        self.teller = Teller()
         self._headers_s: float = self.app.settings.body_timeout_s
         # The master ends a worker when the grace is over; so waiting for connections must leave time to flush.
         self.cfg.set("graceful_timeout", max(1, self.cfg.graceful_timeout - _FLUSH_S))

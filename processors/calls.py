@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import structlog
 
 from forebay.schemas.errors import UndecodableEvent
-from forebay.schemas.event import PortalEvent
+from forebay.schemas.event import PortalEvent, SecretsShredded
 
 from .cpu.answers import Ended
 from .cpu.pool import Processes
@@ -225,9 +225,18 @@ def _raised(error: BaseException) -> Outcome:
         return Rejected(error=error)
     if isinstance(error, UndecodableEvent):
         return Undecodable(error=error)
+    if isinstance(error, SecretsShredded):
+        # No try will open them, and the portal behind it must not wait for that.
+        return Rejected(error=_as_rejection(error))
     if isinstance(error, asyncio.CancelledError):
         return Failed(error=_cancelled(error))
     return Failed(error=error)
+
+
+def _as_rejection(error: SecretsShredded) -> Reject:
+    rejection = Reject(str(error))
+    rejection.__cause__ = error
+    return rejection
 
 
 def _cancelled(error: asyncio.CancelledError) -> HandlerCancelled:

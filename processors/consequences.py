@@ -5,15 +5,17 @@ from dataclasses import fields
 from typing import TypeAlias, assert_never
 
 from forebay.queues.contract import StoredRecord
+from forebay.schemas import names
 
 from .dead_letters import Burial, Circumstances, DeadLetters, dead_letter, error_class, error_text
 from .handlers import Handler
 from .held import Held
 from .lanes import Lane
 from .metrics import Tally
-from .outcome import Outcome
+from .outcome import Outcome, Unprovable
 from .parking.state import Reason, Trouble
-from .reports import tell_dead, tell_parked
+from .quarantine import quarantined
+from .reports import tell_dead, tell_parked, tell_quarantined
 from .retry import Draw, Finish, GiveUp, Park, RetryLimits, Try, WaitThenAgain, backoff_s, decide
 from .settings import WorkerSettings
 
@@ -59,7 +61,11 @@ class Consequences:
             give_up=(handler and handler.options.give_up) or self._settings.give_up,
         )
         following = decide(outcome, self._limits, this, draw=self._draw)
-        return self._burial(following, lane, records, handler) if isinstance(following, GiveUp) else following
+        if not isinstance(following, GiveUp):
+            return following
+        if isinstance(outcome, Unprovable):
+            return self._quarantine(outcome, records)
+        return self._burial(following, lane, records, handler)
 
     async def act(self, following: Following, lane: Lane, records: Records) -> float | None:
         """Do it. None when they are finished, else the seconds to wait."""
@@ -100,16 +106,28 @@ class Consequences:
         )
         return Burial(reason=why.reason, letter=dead_letter(records[-1], died), records=records)
 
+    def _quarantine(self, why: Unprovable, records: Records) -> Burial:
+        letter = quarantined(why.event, records[-1], why.error, int(self._now() * 1000))
+        stream = names.quarantine(self._settings.topic)
+        return Burial(reason=why.label, letter=letter, records=records, stream=stream)
+
     async def bury(self, lane: Lane, burial: Burial) -> float | None:
         """Write the dead letter; until that works, its records are not finished and their portal waits."""
         if lane.outlook is not None:
             lane.outlook.in_hand = burial.records
         if not await self._dead_letters.put(burial):
             return self.backoff_s(burial.failures)
-        self._tally.died(burial.reason)
-        tell_dead(burial.records[-1], burial)
+        self._tell(burial)
         self.finish_all(lane, burial.records)
         return None
+
+    def _tell(self, burial: Burial) -> None:
+        if burial.stream:
+            self._tally.quarantined(burial.reason)
+            tell_quarantined(burial.records[-1], burial)
+        else:
+            self._tally.died(burial.reason)
+            tell_dead(burial.records[-1], burial)
 
     def finish(self, lane: Lane, record: StoredRecord) -> None:
         """The lane's first record is finished."""

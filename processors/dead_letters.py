@@ -64,6 +64,8 @@ class Burial:
     letter: Record
     records: tuple[StoredRecord, ...] = ()
     failures: int = 0
+    #: Where it goes, when that is not the dead letters' stream.
+    stream: str = ""
 
 
 class DeadLetters:
@@ -75,7 +77,7 @@ class DeadLetters:
     async def put(self, burial: Burial) -> bool:
         """Whether the letter is kept now."""
         try:
-            await self._producer.send(self._stream, burial.letter)
+            await self._producer.send(burial.stream or self._stream, burial.letter)
         except Exception as error:
             self._not_kept(burial, error)
             return False

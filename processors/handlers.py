@@ -70,6 +70,7 @@ class Handlers:
         dedup: Literal["id"] | DedupKey | None = None,
         dedup_s: float | None = None,
         cpu: bool = False,
+        verified: bool = False,
         **unknown: Never,
     ) -> Callable[[_Function], _Function]:
         """Register the decorated function for events of these names and this kind; it is returned as it is.
@@ -94,6 +95,7 @@ class Handlers:
                 "dedup": dedup,
                 "dedup_s": dedup_s,
                 "cpu": cpu,
+                "verified": verified,
                 **unknown,
             }
         )

@@ -3,45 +3,19 @@
 from collections.abc import Coroutine
 
 from forebay.queues.contract import StoredRecord
-from forebay.schemas.codec import Codec
-from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
 from forebay.schemas.event import PortalEvent
 
 from .calls import Begun, Calls
 from .consequences import DROPPED, Consequences
 from .dedup.once import Once
-from .errors import Discarded
 from .folding import Read
-from .handlers import Handler, Handlers
+from .handlers import Handler
 from .lanes import Lane
-from .learning import Learning
 from .metrics import Tally
-from .outcome import DONE, UNHANDLED, Done, Failed, GivenUp, Outcome, Undecodable, Unread, Unsure
-from .parking.restored import Restored, is_ordered
+from .outcome import DONE, UNHANDLED, Done, Failed, Outcome, Unread, Unsure
+from .parking.restored import is_ordered
 from .reports import tell_fault, tell_outcome
 from .together import Together
-
-
-class Reading:
-    """What records are, and who handles them."""
-
-    def __init__(self, handlers: Handlers, codec: Codec, learning: Learning | None) -> None:
-        self._handlers, self._codec, self._learning = handlers, codec, learning
-
-    def read(self, record: StoredRecord) -> tuple[PortalEvent | Unread, Handler | None]:
-        """What the record is, and who handles it."""
-        event = self._decode(record)
-        return event, self._handlers.find(event.kind, event.name) if isinstance(event, PortalEvent) else None
-
-    def _decode(self, record: StoredRecord) -> PortalEvent | Unread:
-        if isinstance(record, Restored) and record.discarded:
-            return GivenUp(error=Discarded(record.discarded))
-        try:
-            return self._codec.decode(record.value, record.headers)
-        except UnknownSchemaId as error:
-            return self._learning.outcome(error) if self._learning else Undecodable(error=error)
-        except UndecodableEvent as error:
-            return Undecodable(error=error)
 
 
 class Handling:

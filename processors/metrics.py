@@ -55,6 +55,7 @@ class WorkerMetrics:
     handler_seconds: OfGroup[BulkHistogram]
     event_age: BulkHistogram
     dead: OfGroup[Counter]
+    quarantined: OfGroup[Counter]
     rebalances: OfGroup[Counter]
     lag_records: OfGroup[Gauge]
     lag_seconds: OfGroup[Gauge]
@@ -92,6 +93,7 @@ def metrics_of(groups: Iterable[str], registry: CollectorRegistry = REGISTRY) ->
     handler_seconds = histogram("handler_seconds", "How long a handler took", _CALL_BUCKETS_S, "handler")
     event_age = histogram("event_age_seconds", "From received to finished", _AGE_BUCKETS_S)
     dead = counter("dead_total", "Events put to the dead letters", "reason")
+    quarantined = counter("events_quarantined_total", "Events put to quarantine by a worker", "reason")
     rebalances = counter("rebalances_total", "Partitions assigned, revoked or lost", "change")
     lag_records = gauge("lag_records", "Records of the partition that are not finished", "partition")
     lag_seconds = gauge("lag_seconds", "Age of the partition's oldest unfinished record", "partition")
@@ -108,6 +110,7 @@ def metrics_of(groups: Iterable[str], registry: CollectorRegistry = REGISTRY) ->
             handler_seconds=OfGroup(handler_seconds, group),
             event_age=event_age.labels(group),
             dead=OfGroup(dead, group),
+            quarantined=OfGroup(quarantined, group),
             rebalances=OfGroup(rebalances, group),
             lag_records=OfGroup(lag_records, group),
             lag_seconds=OfGroup(lag_seconds, group),
@@ -162,6 +165,10 @@ class Tally:
     def died(self, reason: str) -> None:
         """A dead letter was written."""
         self._metrics.dead.labels(reason).inc()
+
+    def quarantined(self, reason: str) -> None:
+        """An event was put to quarantine."""
+        self._metrics.quarantined.labels(reason).inc()
 
     def flush(self) -> None:
         """Bring the metrics up to date."""

@@ -47,6 +47,8 @@ class Options:
     dedup: Literal["id"] | DedupKey | None = None
     dedup_s: float | None = None
     cpu: bool = False
+    #: Only events whose portal is verified; others wait until it is, for a day at most.
+    verified: bool = False
 
     @property
     def looks_ahead(self) -> bool:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from forebay.schemas.errors import UndecodableEvent
+from forebay.schemas.errors import ForebayError, UndecodableEvent
+from forebay.schemas.event import PortalEvent
 
 from .errors import Discarded, Reject, Retry
 
@@ -76,6 +77,24 @@ class Duplicate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unproved:
+    """The handler wants verified events only, and the event's portal may still be verified."""
+
+    label: ClassVar[str] = "unproved"
+    wait_s: float
+    error: ForebayError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unprovable:
+    """The handler wants verified events only, and the event's portal will not be verified."""
+
+    label: ClassVar[str] = "unverified"
+    event: PortalEvent
+    error: ForebayError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unhandled:
     """No handler is registered for the event."""
 
@@ -91,9 +110,9 @@ class GivenUp:
 
 
 #: Why a record is not shown to a handler.
-Unread = GivenUp | Undecodable | Unlearned
+Unread = GivenUp | Undecodable | Unlearned | Unproved | Unprovable
 
-Outcome = Done | Failed | RetryAsked | Rejected | Undecodable | Unlearned | Unsure | Duplicate | Unhandled | GivenUp
+Outcome = Done | Failed | RetryAsked | Rejected | Unread | Unsure | Duplicate | Unhandled
 
 DONE = Done()
 UNHANDLED = Unhandled()

@@ -20,6 +20,8 @@ from .outcome import (
     Undecodable,
     Unhandled,
     Unlearned,
+    Unprovable,
+    Unproved,
     Unsure,
 )
 from .parking.state import Reason, Trouble
@@ -39,7 +41,7 @@ def tell_outcome(outcome: Outcome, handler: Handler, event: PortalEvent, attempt
             _log.warning("not handled", error_class=error_class(error), error=error_text(error), **about)
         case Duplicate():
             _log.info("handled before, and not again", **about)
-        case Done() | Unhandled() | Unlearned() | Unsure() | GivenUp():
+        case Done() | Unhandled() | Unlearned() | Unproved() | Unprovable() | Unsure() | GivenUp():
             pass
 
 
@@ -65,6 +67,11 @@ def tell_fault(error: Exception, record: StoredRecord) -> None:
     """Say that a try could not be followed up: a fault of Forebay, unless the handler's own error brought it out."""
     about = {"portal": record.key, "partition": record.partition, "offset": record.offset}
     _log.error("a fault after a try, which counts as failed", **about, traceback=error_traceback(error))
+
+
+def tell_quarantined(record: StoredRecord, burial: Burial) -> None:
+    """Say that an event went to quarantine."""
+    _log.warning("an event went to quarantine", portal=record.key, reason=burial.reason)
 
 
 def tell_dead(record: StoredRecord, burial: Burial) -> None:

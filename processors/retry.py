@@ -16,6 +16,8 @@ from .outcome import (
     Undecodable,
     Unhandled,
     Unlearned,
+    Unprovable,
+    Unproved,
     Unsure,
 )
 
@@ -103,7 +105,11 @@ def decide(outcome: Outcome, limits: RetryLimits, this: Try, *, draw: Draw) -> N
             return GiveUp(reason="undecodable", error=undecodable)
         case GivenUp(error=discarded):
             return GiveUp(reason="discarded", error=discarded)
-        case Unlearned(wait_s=wait_s) | Unsure(wait_s=wait_s):
+        case Unprovable(error=unprovable):
+            return GiveUp(reason=outcome.label, error=unprovable)
+        case Unproved(wait_s=wait_s, error=unproved) if wait_s > limits.retry_longest_s and this.can_park:
+            return Park(delay_s=wait_s, error=unproved)
+        case Unlearned(wait_s=wait_s) | Unproved(wait_s=wait_s) | Unsure(wait_s=wait_s):
             # No try of a handler's, and none of its time.
             return WaitThenAgain(delay_s=wait_s, asked=True)
         case RetryAsked(error=asked) if asked.after_s is not None:

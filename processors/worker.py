@@ -17,6 +17,7 @@ from forebay.queues.errors import QueueError
 from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.teacher import Teacher
 from forebay.schemas.codec import new_codec
+from forebay.schemas.data_keys import WrappedKeys
 
 from .calls import Calls
 from .commits import Commits
@@ -28,7 +29,7 @@ from .dedup.marks import Marks
 from .dedup.once import Once
 from .dedup.opening import open_marks
 from .handlers import Handlers
-from .handling import Handling, Reading
+from .handling import Handling
 from .health import Health
 from .held import Held
 from .intake import Intake
@@ -39,6 +40,8 @@ from .metrics import Tally, WorkerMetrics, build_metrics
 from .ownership import Ownership, end
 from .parking.attendant import Attendant
 from .presence import Presence, since_boot
+from .proving import Proving
+from .reading import Reading
 from .retry import Draw
 from .settings import WorkerSettings
 from .slots import Slots
@@ -63,6 +66,7 @@ class Worker:
         queue: Queue,
         *,
         registry: Registry | None = None,
+        data_keys: WrappedKeys | None = None,
         metrics: WorkerMetrics | None = None,
         processes: Processes | None = None,
         marks: Marks | None = None,
@@ -81,6 +85,11 @@ class Worker:
         codec = new_codec()
         teacher = Teacher(codec, registry, settings.topic) if registry else None
         self._learning = Learning(teacher, self.health, clock=clock, draw=draw) if teacher else None
+        self._proving = (
+            Proving(queue, settings.topic, self.health, now=now)
+            if any(one.options.verified for one in handlers)
+            else None
+        )
         self._producer = queue.producer()
         self._consumer = queue.consumer(settings.topic, settings.group, session_s=settings.session_s)
         self._held = Held(settings.max_held_records, settings.max_held_bytes)
@@ -124,7 +133,7 @@ class Worker:
         once = Once(self._marks, settings.topic, settings.group, self.health) if self._marks else None
         dead_letters = DeadLetters(self._producer, settings.topic, self.health)
         then = Consequences(settings, dead_letters, self._held, self._tally, now=now, draw=draw)
-        reading = Reading(handlers, codec, self._learning)
+        reading = Reading(handlers, codec, self._learning, data_keys=data_keys, proving=self._proving)
         together = Together(reading.read, self._calls, then, self._held, self._tally, once=once, clock=clock)
         handling = Handling(reading.read, self._calls, then, together, self._tally, once=once)
         self._slots = Slots(lanes, handling.process, self._presence, clock=present)
@@ -155,6 +164,8 @@ class Worker:
         """
         if self._processes:
             await self._processes.start()
+        if self._proving:
+            self._proving.open()
         reading = asyncio.create_task(self._intake.run())
         parts = [self._commit_regularly(), self._measure_regularly(), self._presence.run()]
         parts += [self._attendant.run(self.ownership)]
@@ -185,6 +196,7 @@ class Worker:
         await _let_go(self._consumer.close)
         parts = [self._producer.close, self._attendant.close, self._lag.close]
         parts += [self._marks.close] if self._marks else []
+        parts += [self._proving.close] if self._proving else []
         await asyncio.gather(*map(_let_go, parts))
 
     async def _commit_regularly(self) -> None:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from forebay.queues.errors import QueueError
 from forebay.queues.findings import Finding, Needs
+from forebay.queues.portals.contract import PortalStore
 from forebay.schemas.quick_value import quick_value
 
 
@@ -247,6 +248,9 @@ class Queue(Protocol):
 
     def inspector(self) -> Inspector:
         """A new inspector."""
+
+    def portals(self, topic: str) -> PortalStore:
+        """A new reader and writer of what is known of the topic's portals. Make it after a fork."""
 
     async def close(self) -> None:
         """Let go of what the parts share. Close the parts first. Idempotent."""

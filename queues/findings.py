@@ -44,12 +44,28 @@ class Needs:
     events: str
     #: None where nothing is consumed.
     group: str | None = None
+    #: The stream of facts about portals, which has one partition and is compacted; None where none is kept.
+    compacted: str | None = None
     record_bytes: int = 0
+
+    def partitions_of(self, stream: str) -> int:
+        """How many partitions the stream should have."""
+        return 1 if stream == self.compacted else self.partitions
 
 
 async def streams_found(queue: "Queue", needs: Needs) -> Finding:
     """Whether every stream is there. Raises `QueueError`."""
-    return presence(await queue.missing(needs.streams, needs.partitions))
+    missing = await queue.missing([name for name in needs.streams if name != needs.compacted], needs.partitions)
+    return presence(missing + (await facts_missing(queue, needs.events) if needs.compacted else []))
+
+
+async def facts_missing(queue: "Queue", topic: str) -> list[str]:
+    """What the facts about the topic's portals still need. Raises `QueueError`."""
+    store = queue.portals(topic)
+    try:
+        return await store.ensure(only_plan=True)
+    finally:
+        await store.close()
 
 
 def presence(missing: list[str]) -> Finding:

@@ -26,7 +26,10 @@ from forebay.queues.contract import (
 )
 from forebay.queues.errors import Fenced, QueueError, QueueUnavailable, UnknownStream, Unsupported
 from forebay.queues.findings import Finding, Needs, streams_found
+from forebay.queues.portals.contract import PortalStore
+from forebay.queues.portals.memory import FactLog, MemoryPortalStore
 from forebay.queues.settings import QueueSettings
+from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 
 _Log = list[StoredRecord]
@@ -52,6 +55,7 @@ class MemoryQueue:
         self.logs: dict[str, list[_Log]] = {}
         self.group_states: dict[tuple[str, str], _Group] = defaultdict(_Group)
         self.written = asyncio.Event()
+        self.fact_logs: dict[str, FactLog] = {}
 
     async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract."""
@@ -103,6 +107,11 @@ class MemoryQueue:
     def inspector(self) -> Inspector:
         """As in the contract."""
         return MemoryInspector(self)
+
+    def portals(self, topic: str) -> PortalStore:
+        """As in the contract. It has a `down` of its own."""
+        name = names.portals(topic)
+        return MemoryPortalStore(self.fact_logs.setdefault(name, FactLog(name)))
 
     async def close(self) -> None:
         """As in the contract."""

@@ -1,13 +1,13 @@
 """What happened on a portal: the value that the ingest makes and a handler gets."""
 
 import json
-from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, Self
 
+from forebay.schemas.data_keys import CannotUnwrap, WrappedKeys, named, raw, unwrap
 from forebay.schemas.errors import ForebayError
 from forebay.schemas.quick_value import quick_value
 from forebay.schemas.tree import Node, nest
@@ -19,7 +19,14 @@ Pair = tuple[bytes, bytes]
 
 
 class CannotOpenSecrets(ForebayError):
-    """The event's secrets are sealed with a key that was not given, or they were changed since."""
+    """The event's secrets are sealed with a key that is not there (yet), or they were changed since."""
+
+
+class SecretsShredded(CannotOpenSecrets):
+    """The key of this portal's secrets is gone for good: it was uninstalled with its data, or forgotten by an operator.
+
+    A handler that lets it pass gives the event up: no try will ever open them.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,11 +181,41 @@ class PortalEvent:
     def secrets(self, keys: Mapping[str, str | bytes]) -> dict[str, str]:
         """Path → value of what was sealed (`auth[access_token]`, …); empty where nothing was.
 
-        `keys` is as in the setting `seal_keys`: key id → 32 bytes, or their base64. Raises `CannotOpenSecrets`.
+        `keys` is as in the setting `seal_keys`: key id → 32 bytes, or their base64. Where the portal has a key of its
+        own, that is looked up in the store of portals, and opened with them: a worker whose settings have `seal_keys`
+        has given the store to its events; elsewhere say `event.with_keys_of(store)` before.
+
+        Raises `SecretsShredded` when the portal's key is gone for good, `CannotOpenSecrets` when a key is missing.
         """
         if self.sealed is None:
             return {}
-        return _open(self.sealed, self.id, keys)
+        return _open(self.sealed, self.id, self._key(self.sealed.key_id, keys))
+
+    def with_keys_of(self, store: WrappedKeys) -> "PortalEvent":
+        """The same event, which from now on finds the key of its portal there."""
+        self.__dict__["_store"] = store
+        return self
+
+    def _key(self, key_id: str, keys: Mapping[str, str | bytes]) -> str | bytes:
+        if key_id in keys:
+            return keys[key_id]
+        whose = named(key_id)
+        if whose is None:
+            raise CannotOpenSecrets(f"event {self.id} is sealed with key {key_id!r}, which was not given")
+        store: WrappedKeys | None = self.__dict__.get("_store")
+        if store is None:
+            raise CannotOpenSecrets(
+                f"event {self.id} is sealed with a key of its portal; give the worker the setting seal_keys"
+            )
+        wrapped = store.wrapped(whose)
+        if wrapped is None and store.is_gone(whose, self.received_at):
+            raise SecretsShredded(f"the key of portal {whose.member_id} is gone, and the secrets of {self.id} with it")
+        if wrapped is None:
+            raise CannotOpenSecrets(f"the key of portal {whose.member_id} is not known here yet")
+        try:
+            return unwrap(wrapped, whose, keys)
+        except CannotUnwrap as error:
+            raise CannotOpenSecrets(f"event {self.id}: {error}") from error
 
 
 def _text(raw: bytes) -> str:
@@ -188,17 +225,13 @@ def _text(raw: bytes) -> str:
 _READABLE = frozenset(one.name for one in fields(PortalEvent))
 
 
-def _open(sealed: Sealed, event_id: str, keys: Mapping[str, str | bytes]) -> dict[str, str]:
+def _open(sealed: Sealed, event_id: str, key: str | bytes) -> dict[str, str]:
     # Imported here: most consumers never open a secret, and the library takes a while to load.
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    key = keys.get(sealed.key_id)
-    if key is None:
-        raise CannotOpenSecrets(f"event {event_id} is sealed with key {sealed.key_id!r}, which was not given")
     try:
-        cipher = AESGCM(key if isinstance(key, bytes) else b64decode(key, validate=True))
-        plain = cipher.decrypt(sealed.nonce, sealed.ciphertext, event_id.encode())
+        plain = AESGCM(raw(key)).decrypt(sealed.nonce, sealed.ciphertext, event_id.encode())
     except (InvalidTag, ValueError) as error:
         raise CannotOpenSecrets(f"key {sealed.key_id!r} does not open event {event_id}") from error
     return dict(json.loads(plain))

@@ -5,6 +5,9 @@ METRICS_PREFIX = "forebay"
 #: The name of the event by which a portal's handlers learn that events of it may be missing.
 GAP = "ONFOREBAYGAP"
 
+#: The name of the event by which a portal's handlers learn that it has another domain.
+RENAMED = "ONPORTALRENAMED"
+
 #: An event's `source` where no portal sent it: a portal may send an event of any name.
 BY_FOREBAY = "forebay"
 
@@ -29,8 +32,13 @@ def quarantine(topic: str) -> str:
     return f"{topic}.quarantine"
 
 
+def portals(topic: str) -> str:
+    """Where the facts about portals stand: the last one of each key stays for ever, in one partition."""
+    return f"{topic}.portals"
+
+
 def streams(topic: str) -> tuple[str, ...]:
-    """Every stream that Forebay makes for a topic; all have the same number of partitions."""
+    """Every stream of records that Forebay makes for a topic; all have the same number of partitions."""
     return (topic, parked(topic), dead(topic), quarantine(topic), audit(topic))
 
 
@@ -49,6 +57,8 @@ CE_TIME = "ce_time"
 CE_SUBJECT = "ce_subject"
 MEMBER_ID = "forebay_member_id"
 ENDPOINT = "forebay_endpoint"
+#: Only where the portal is not verified: the keyed hash of the token that it came with.
+PIN = "forebay_pin"
 TRACEPARENT = "traceparent"
 
 # Headers of what stands in the parked stream: whose it is (a group, and which of its owners in turn), and what it is.

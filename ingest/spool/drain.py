@@ -15,6 +15,7 @@ from .file import RECORDS_A_FILE
 from .kept import Head, Kept
 from .lanes import Lanes
 from .owners import Owners
+from .pace import Pace
 from .ready import Ready
 from .refusals import quarantine_of
 from .spool import Spool
@@ -76,15 +77,18 @@ class Drain:
         breaker: Breaker,
         *,
         quarantine: str,
+        pace: Pace | None = None,
         look_s: float = _LOOK_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._spool, self._producer, self._breaker = spool, producer, breaker
-        self._quarantine, self._look_s, self._sleep = quarantine, look_s, sleep
+        self._quarantine, self._pace, self._look_s, self._sleep = quarantine, pace, look_s, sleep
         self._owners = Owners(spool.folder)
         self._lanes = Lanes()
         self._read_to = 0
         self._undecided: dict[int, Head] = {}
+        #: Whose portal has sent as much as it may for now; in the next step they are asked again.
+        self._later: list[Head] = []
         self._under_way: dict[int, Head] = {}
         self._ready = Ready(_WINDOW_BYTES)
         self._gone: list[Head] = []
@@ -123,6 +127,7 @@ class Drain:
         await self._spool.run(self._spool.store.recount)
         self._lanes, self._read_to = Lanes(), 0
         self._undecided.clear()
+        self._later.clear()
         self._stuck.clear()
 
     async def step(self) -> None:
@@ -130,6 +135,7 @@ class Drain:
         self._moved.clear()
         await self._read_on()
         self._look_at_undecided()
+        self._look_at_later()
         await self._send()
         await self._delete()
         await self._rest()
@@ -156,6 +162,25 @@ class Drain:
                 del self._undecided[head.seq]
                 self._leave(head) if is_gone else self._lanes.again(head)
 
+    def _look_at_later(self) -> None:
+        later, self._later = self._later, []
+        for head in later:
+            self._lanes.again(head)
+
+    def _may_go(self, portal: str) -> bool:
+        # Too many that wait would keep those of others from being read, or from having room.
+        return self._pace is None or self._is_crowded or self._pace.takes(portal)
+
+    def _goes_on(self, head: Head) -> bool:
+        """Whether the next of its portal may follow at once."""
+        if self._pace is None:
+            return True
+        return any(one.seq in self._ready for one in self._lanes.behind(head, 1)) and self._may_go(head.key)
+
+    @property
+    def _is_crowded(self) -> bool:
+        return len(self._lanes) > _AHEAD // 2 or self._spool.is_half_full
+
     def _chosen(self) -> list[Head]:
         """Whose turn it is, as far as the window allows."""
         if asyncio.get_running_loop().time() < self._not_before:
@@ -166,6 +191,8 @@ class Drain:
         while len(self._under_way) + len(chosen) < window and size < _WINDOW_BYTES and (head := self._lanes.take()):
             if head.owner and self._owners.is_gone(head.owner, head.seq) is not False:
                 self._undecided[head.seq] = head
+            elif not self._may_go(head.key):
+                self._later.append(head)
             else:
                 chosen.append(head)
                 size += head.size
@@ -256,7 +283,7 @@ class Drain:
         self._gone.append(head)
         self.sent += 1
         self._moved.set()
-        following = self._lanes.done(head, self._ready)
+        following = self._lanes.done(head, self._ready if self._goes_on(head) else ())
         if following and (kept := self._ready.take(following.seq)):
             self._under_way[following.seq] = following
             self._depart(following, kept)

@@ -15,8 +15,8 @@ def open_spool(settings: IngestSettings) -> Spool | None:
 
 
 def has_spool(settings: IngestSettings) -> bool:
-    """Whether there is one: not in front of an SQLite queue on the same disk, which is the disk already."""
-    return not _is_on_the_same_disk(settings.queue_url, settings.data_dir)
+    """Whether there is one: not in front of an SQLite queue on the same disk, unless portals may have to wait."""
+    return bool(settings.portal_rate) or not _is_on_the_same_disk(settings.queue_url, settings.data_dir)
 
 
 def _is_on_the_same_disk(queue_url: str, data_dir: Path) -> bool:

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from forebay.ingest.telling import Teller
 from forebay.queues.contract import Position, Producer, Record
 from forebay.queues.errors import QueueError, RecordRefused
 
 from .breaker import Breaker
 from .errors import SpoolUnavailable
+from .pace import Pace
 from .patience import Patience
 from .spool import Spool
 
@@ -77,10 +79,12 @@ class Passage:
         breaker: Breaker,
         patience: Patience,
         *,
+        pace: Pace | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._producer, self._spool, self._breaker, self._patience = producer, spool, breaker, patience
-        self._sleep = sleep
+        self._producer, self._spool, self._breaker = producer, spool, breaker
+        self._patience, self._pace, self._sleep = patience, pace, sleep
+        self._teller = Teller()
         self._holds = spool.counts.holds
         self._loop = asyncio.get_running_loop()
         #: How long the queue took for the record that it acknowledged last; None when that was learned already.
@@ -101,6 +105,10 @@ class Passage:
             return await self._spooled(stream, record)
         if self._holds(record.key):
             return await self._spooled(stream, record)
+        if self._pace is not None and not self._pace.takes(record.key) and not await self._put(stream, record):
+            # From here on it is behind its own backlog, which is drained at the same pace.
+            self._teller.warn("a portal sends faster than portal_rate: its events wait in the spool", portal=record.key)
+            return True
         return await self._sent(stream, record)
 
     async def _sent(self, stream: str, record: Record) -> bool:

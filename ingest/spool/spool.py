@@ -75,6 +75,11 @@ class Spool:
             f"full: {self._max_bytes} bytes, or the disk" if self.counts.state == FULL else "broken: look at the disk"
         )
 
+    @property
+    def is_half_full(self) -> bool:
+        """Whether half of the room is taken."""
+        return self.counts.size > self._max_bytes // 2
+
     def put(self, stream: str, record: Record, done: Done, *, undecided: bool = False) -> None:
         """Keep the record. Undecided is what may still be delivered: `settle` tells what became of it."""
         owner = self.store.owner.name if undecided else None

@@ -109,7 +109,7 @@ class KafkaProducer:
         try:
             self._client.produce(
                 stream,
-                record.value,
+                self.value_of(record),
                 record.key.encode(),
                 on_delivery=partial(self._report, number),
                 timestamp=record.timestamp_ms,
@@ -119,6 +119,10 @@ class KafkaProducer:
             self._fail(number, QueueUnavailable("too much waits for Kafka already (queue.buffering.max.kbytes)"))
         except KafkaException as error:
             self._judge(number, cause(error))
+
+    def value_of(self, record: Record) -> bytes | None:
+        """What the topic gets as the record's value."""
+        return record.value
 
     def _report(self, number: int, error: KafkaError | None, message: Message) -> None:
         if error is not None:

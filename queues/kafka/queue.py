@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator, Iterable
 
 from forebay.queues.contract import Consumer, Inspector, Producer, Promises, Queue
 from forebay.queues.findings import Finding, Needs
+from forebay.queues.portals.contract import PortalStore
 from forebay.queues.settings import QueueSettings
+from forebay.schemas import names
 
 from .admin import Admin
 from .clients import Clients
@@ -13,6 +15,7 @@ from .diagnosis.flow import Diagnosis
 from .growth import grow
 from .inspector import KafkaInspector
 from .notes import NOTE_BYTES
+from .portals import KafkaPortalStore
 from .producer import KafkaProducer
 from .topics import Topics
 
@@ -54,6 +57,10 @@ class KafkaQueue:
     def inspector(self) -> Inspector:
         """As in the contract."""
         return KafkaInspector(self._clients, self._admin, self._topics)
+
+    def portals(self, topic: str) -> PortalStore:
+        """As in the contract."""
+        return KafkaPortalStore(self._clients, self._admin, self._topics, names.portals(topic))
 
     async def close(self) -> None:
         """As in the contract."""

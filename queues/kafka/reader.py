@@ -48,7 +48,7 @@ class Reader:
             silence = KafkaError(KafkaError._TIMED_OUT, f"no record came within {_WAIT_S:.0f} s")
             raise QueueUnavailable(self._faults.text(otherwise=silence))
         found = [first, *client.consume(count - 1, 0)] if count > 1 else [first]
-        return [message for message in found if not _is_about_the_group(message)]
+        return [message for message in found if not is_about_the_group(message)]
 
     def _take(self, message: Message, stream: str, partition: int, found: list[StoredRecord]) -> int:
         """Add the message's record, if it is one; the last offset that lies behind us then."""
@@ -75,7 +75,7 @@ class Reader:
             self._client = None
 
 
-def _is_about_the_group(message: Message) -> bool:
+def is_about_the_group(message: Message) -> bool:
     """The client looks for the coordinator of a group that it will never join, and may not be allowed to."""
     error = message.error()
     return error is not None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED

@@ -42,6 +42,16 @@ _ALWAYS = {
     "cleanup.policy": "delete",
 }
 
+#: What a key said before must be gone soon after: it may be a data key that was shredded. What was taken back is told
+#: for a week to who was away meanwhile.
+_COMPACTED = {
+    "cleanup.policy": "compact",
+    "min.compaction.lag.ms": "0",
+    "max.compaction.lag.ms": "3600000",
+    "segment.ms": "3600000",
+    "delete.retention.ms": "604800000",
+}
+
 
 class Topics:
     """Makes topics; `topic` is the one that takes the events, and keeps them as long as the cluster likes."""
@@ -61,11 +71,22 @@ class Topics:
         if not absent:
             return []
         copies = copies_for(await self._admin.brokers())
-        made = [name for name in absent if await self._make(name, partitions, copies)]
+        made = [name for name in absent if await self._make(name, partitions, copies, self._config(name, copies))]
         await self._appear(absent, partitions)
         if copies < COPIES and made:
             log.warning("a single copy of each event: a lost disk loses events", topics=made)
         return [planned(name, partitions, copies) for name in made]
+
+    async def ensure_compacted(self, name: str, *, only_plan: bool) -> list[str]:
+        """Make (or only tell of) the topic of which the last record of each key stays."""
+        if not await self._absent([name], 1):
+            return []
+        copies = copies_for(await self._admin.brokers())
+        if only_plan:
+            return [planned(name, 1, copies)]
+        made = await self._make(name, 1, copies, config_for_facts(copies))
+        await self._appear([name], 1)
+        return [planned(name, 1, copies)] if made else []
 
     async def partitions(self, stream: str) -> list[int]:
         """The numbers of the stream's partitions. Raises `UnknownStream`."""
@@ -101,9 +122,12 @@ class Topics:
             await self._sleep(_BETWEEN_S)
         raise QueueUnavailable(f"topics {', '.join(streams)} were made, but the brokers don't know them yet")
 
-    async def _make(self, name: str, partitions: int, copies: int) -> bool:
+    def _config(self, name: str, copies: int) -> dict[str, str]:
+        return config_for(copies, takes_events=name == self._topic)
+
+    async def _make(self, name: str, partitions: int, copies: int, config: dict[str, str]) -> bool:
         try:
-            await self._admin.make(name, partitions, copies, config_for(copies, takes_events=name == self._topic))
+            await self._admin.make(name, partitions, copies, config)
         except KafkaException as error:
             return _already_there(name, error)
         return True
@@ -121,6 +145,11 @@ def config_for(copies: int, *, takes_events: bool) -> dict[str, str]:
         return {**config, "max.message.bytes": str(_LARGEST_EVENT_BYTES)}
     # What waits for an operator must not vanish because none came.
     return {**config, "max.message.bytes": str(_LARGEST_LETTER_BYTES), "retention.ms": "-1"}
+
+
+def config_for_facts(copies: int) -> dict[str, str]:
+    """The settings of the topic of facts about portals."""
+    return {**_ALWAYS, **_COMPACTED, "min.insync.replicas": str(min(IN_SYNC, copies))}
 
 
 def _check_partitions(found: dict[str, Topic | None], partitions: int) -> None:

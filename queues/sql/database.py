@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.findings import Finding
+from forebay.queues.portals.contract import PlacedFact
 
 from .bell import Bell
 
@@ -110,6 +111,9 @@ class Database(Protocol):
 
     def read(self, connection: Connection, place: Place, offset: int, max_records: int, max_bytes: int) -> list[Row]:
         """Records at or after the offset, in order; one at least if there is one, else within both limits."""
+
+    def facts(self, connection: Connection, stream: int, start: int, max_facts: int) -> list[PlacedFact]:
+        """Facts about portals at or after the place, in order."""
 
     def findings(self, connection: Connection) -> Iterable[Finding]:
         """What `doctor` should say about this system, beside whether the streams are there."""

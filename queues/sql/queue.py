@@ -7,13 +7,16 @@ from sqlalchemy import Connection
 from forebay.queues.contract import Consumer, Inspector, Producer, Promises, Queue
 from forebay.queues.errors import QueueUnavailable, Unsupported
 from forebay.queues.findings import Finding, Needs, streams_found
+from forebay.queues.portals.contract import PortalStore
 from forebay.queues.settings import QueueSettings
+from forebay.schemas import names
 
 from .connection_thread import ConnectionThread
 from .consumer import NOTE_BYTES, SqlConsumer
 from .database import Database
 from .inspector import SqlInspector
 from .opening import open_database
+from .portals import SqlPortalStore
 from .producer import SqlProducer
 from .retention import Retention
 from .schema import make, missing, missing_all
@@ -94,6 +97,10 @@ class SqlQueue:
     def inspector(self) -> Inspector:
         """As in the contract."""
         return SqlInspector(self._database)
+
+    def portals(self, topic: str) -> PortalStore:
+        """As in the contract."""
+        return SqlPortalStore(self._database, names.portals(topic))
 
     async def close(self) -> None:
         """As in the contract: the parts share nothing."""

@@ -16,6 +16,7 @@ from sqlalchemy import URL, Connection, NullPool, create_engine
 
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.findings import Finding
+from forebay.queues.portals.contract import PlacedFact
 
 from .bell import Bell
 from .database import Place, Row, Watch
@@ -51,6 +52,13 @@ SELECT json_group_array(json_array("offset", timestamp_ms, hex("key"), hex(heade
         ORDER BY "offset" LIMIT ?
     )
 ) WHERE bytes_before < ?
+"""
+
+# hex(NULL) would be an empty text.
+_FACTS = """
+SELECT json_group_array(json_array("offset", "key", iif(value IS NULL, NULL, hex(value)))) FROM (
+    SELECT * FROM forebay_portal WHERE stream = ? AND "offset" >= ? ORDER BY "offset" LIMIT ?
+)
 """
 
 
@@ -214,6 +222,14 @@ class SqliteDatabase:
         return [
             Row(*place, offset, timestamp_ms, octets(key).decode(), octets(headers), octets(value))
             for offset, timestamp_ms, key, headers, value in orjson.loads(found)
+        ]
+
+    def facts(self, connection: Connection, stream: int, start: int, max_facts: int) -> list[PlacedFact]:
+        """As in the protocol."""
+        found = connection.exec_driver_sql(_FACTS, (stream, start, max_facts)).scalar_one()
+        return [
+            PlacedFact(offset, key, None if value is None else bytes.fromhex(value))
+            for offset, key, value in orjson.loads(found)
         ]
 
     def findings(self, connection: Connection) -> Iterable[Finding]:

@@ -1,6 +1,6 @@
 """The tables. Times are in milliseconds since the epoch."""
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table
 
 #: Raised with every change of the tables; a program refuses a database that is newer than it knows.
 VERSION = 1
@@ -64,6 +64,19 @@ claim = Table(
     Column("expires_at", BigInteger, nullable=False),
     Column("offset", BigInteger, nullable=False),
     Column("note", LargeBinary, nullable=False),
+)
+
+# The last fact of each key about the portals of a topic; `offset` is its place in their order. Without a value it was
+# taken back, and stays for a while so that those who follow learn of it.
+portal = Table(
+    "forebay_portal",
+    metadata,
+    Column("stream", Integer, primary_key=True, autoincrement=False),
+    Column("key", String(255), primary_key=True),
+    Column("offset", BigInteger, nullable=False),
+    Column("timestamp_ms", BigInteger, nullable=False),
+    Column("value", LargeBinary),
+    Index("forebay_portal_offset", "stream", "offset", unique=True),
 )
 
 member = Table(

@@ -15,6 +15,8 @@ from forebay.ingest import server
 from forebay.ingest.settings import IngestSettings
 from forebay.queues.contract import Delivery, Position, Queue, Record
 from forebay.queues.opening import open_queue
+from forebay.queues.portals.contract import PortalStore
+from forebay.queues.portals.memory import FactLog, MemoryPortalStore
 from forebay.queues.settings import QueueSettings
 
 TOKEN = "51856fefc120afa4b628cc82d3935cce"
@@ -85,6 +87,9 @@ class NowhereProducer:
 class NowhereQueue:
     """Makes such producers."""
 
+    def __init__(self) -> None:
+        self._facts = FactLog("portals")
+
     def producer(self) -> NowhereProducer:
         """A new one."""
         return NowhereProducer()
@@ -92,6 +97,10 @@ class NowhereQueue:
     async def ensure(self, streams: Iterable[str], partitions: int) -> list[str]:
         """All is there."""
         return []
+
+    def portals(self, topic: str) -> PortalStore:
+        """In memory: each portal has a key of its own for what is sealed."""
+        return MemoryPortalStore(self._facts)
 
     async def close(self) -> None:
         """Nothing to do."""

@@ -9,7 +9,7 @@ import asyncio
 import gc
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -82,7 +82,7 @@ async def measured(records: int, handler: Callable[[Any], Any], marks: Marks | N
     return Cost(rate=records / wall, worker_us=cpu / records * 1e6, processes_us=children / records * 1e6)
 
 
-def best(run: Callable[[], Any]) -> Cost:
+def best(run: Callable[[], Coroutine[Any, Any, Cost]]) -> Cost:
     return min((uvloop.run(run()) for _ in range(ROUNDS)), key=lambda cost: cost.worker_us + cost.processes_us)
 
 

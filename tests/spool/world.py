@@ -8,6 +8,7 @@ from pathlib import Path
 from forebay.ingest.spool.breaker import Breaker
 from forebay.ingest.spool.drain import Drain
 from forebay.ingest.spool.errors import SpoolUnavailable
+from forebay.ingest.spool.pace import Pace
 from forebay.ingest.spool.passage import Passage
 from forebay.ingest.spool.patience import Patience
 from forebay.ingest.spool.spool import Spool
@@ -67,6 +68,8 @@ class World:
 
     folder: Path
     max_bytes: int = 1 << 30
+    #: Of the ingest and of the drain.
+    paces: tuple[Pace | None, Pace | None] = (None, None)
     broker: Broker = field(default_factory=Broker)
     workers: list[Worker] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -78,8 +81,9 @@ class World:
         spool = Spool(self.folder, self.max_bytes)
         await spool.open()
         producer, breaker = self.broker.producer(), Breaker(lambda: spool.counts.acknowledged)
-        passage = Passage(producer, spool, breaker, Patience(NEVER_S, NEVER_S))
-        drain = Drain(spool, producer, breaker, quarantine=QUARANTINE, look_s=0.001)
+        patience = Patience(NEVER_S, NEVER_S)
+        passage = Passage(producer, spool, breaker, patience, pace=self.paces[0])
+        drain = Drain(spool, producer, breaker, quarantine=QUARANTINE, pace=self.paces[1], look_s=0.001)
         self.workers.append(Worker(spool=spool, producer=producer, passage=passage, drain=drain))
         return self.workers[-1]
 

@@ -13,7 +13,7 @@ from forebay.queues.kafka.admin import Admin
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.faults import is_definite, is_empty, remedy
 from forebay.queues.kafka.properties import uses_sasl, uses_tls
-from forebay.queues.kafka.topics import config_for, copies_for, planned
+from forebay.queues.kafka.topics import config_for, config_for_facts, copies_for, planned
 
 from . import files
 from .ports import Address, Trouble, addresses, bad_certificate, mechanisms, speaks_tls, unreachable
@@ -138,7 +138,7 @@ class Diagnosis:
                 for finding in self._topic(name, topic, needs, brokers, rights):
                     yield finding
             elif topic is None:
-                missing.append(planned(name, needs.partitions, copies_for(brokers)))
+                missing.append(planned(name, needs.partitions_of(name), copies_for(brokers)))
                 async for finding in self._absent(name, needs, brokers, questions, rights):
                     yield finding
             else:
@@ -161,7 +161,9 @@ class Diagnosis:
     ) -> AsyncIterator[Finding]:
         copies = copies_for(brokers)
         config = config_for(copies, takes_events=name == needs.events)
-        if (error := await questions.making(name, needs.partitions, copies, config)) is not None:
+        if name == needs.compacted:
+            config = config_for_facts(copies)
+        if (error := await questions.making(name, needs.partitions_of(name), copies, config)) is not None:
             for finding in rights.of_making(name, error):
                 yield finding
 

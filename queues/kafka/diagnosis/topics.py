@@ -11,6 +11,9 @@ from .questions import Known
 _FOREVER = -1
 _HOUR_MS = 3_600_000
 
+#: What is shredded is expected to be gone by then.
+_SHREDDED_MS = 24 * _HOUR_MS
+
 #: With less, a weekend of trouble, or even a night, takes events that nobody has handled.
 _SHORTEST_MS = 24 * _HOUR_MS
 
@@ -28,7 +31,10 @@ class _Rule:
 
 def weaknesses(name: str, topic: Known, needs: Needs, brokers: int, servers: str) -> Iterator[Finding]:
     """What is wrong with a topic that is there."""
-    if topic.partitions != needs.partitions:
+    is_compacted = name == needs.compacted
+    if is_compacted and topic.partitions != 1:
+        yield _several(name, topic.partitions)
+    elif topic.partitions != needs.partitions_of(name):
         yield _partitions(name, topic.partitions, needs.partitions)
     if topic.leaderless:
         which = ", ".join(map(str, topic.leaderless))
@@ -40,9 +46,19 @@ def weaknesses(name: str, topic: Known, needs: Needs, brokers: int, servers: str
         remedy = "give our user DescribeConfigs on it (kafka-acls)"
         yield Finding(check=f"topic {name}", state="warn", detail=detail, remedy=remedy)
         return
-    for rule in _rules(topic, needs, takes_events=name == needs.events):
+    rules = _rules_of_facts(topic) if is_compacted else _rules(topic, needs, takes_events=name == needs.events)
+    for rule in rules:
         if rule.setting in topic.config and not rule.is_well(topic.config[rule.setting]):
             yield _finding(name, rule, topic.config[rule.setting], servers)
+
+
+def _several(name: str, has: int) -> Finding:
+    return Finding(
+        check=f"topic {name}",
+        state="fail",
+        detail=f"has {has} partitions, and facts about portals need one order: only the first is read",
+        remedy="stop everything, delete the topic, and let `forebay topics ensure` make it; portals install again",
+    )
 
 
 def _partitions(name: str, has: int, wanted: int) -> Finding:
@@ -74,6 +90,42 @@ def _copies(name: str, topic: Known, brokers: int) -> Iterator[Finding]:
 
 
 def _rules(topic: Known, needs: Needs, *, takes_events: bool) -> Iterator[_Rule]:
+    yield from _rules_of_copies(topic)
+    yield _Rule(
+        setting="cleanup.policy",
+        is_well=lambda value: value == "delete",
+        follows="all but a portal's last event will be thrown away",
+        wants="delete",
+        state="fail",
+    )
+    yield _Rule(
+        setting="message.timestamp.type",
+        is_well=lambda value: value == "CreateTime",
+        follows="the time of receipt is lost, and lag and replays go by the brokers' clock",
+        wants="CreateTime",
+    )
+    yield _largest(needs, takes_events=takes_events)
+    yield _retention(takes_events=takes_events)
+
+
+def _rules_of_facts(topic: Known) -> Iterator[_Rule]:
+    yield from _rules_of_copies(topic)
+    yield _Rule(
+        setting="cleanup.policy",
+        is_well=lambda value: value == "compact",
+        follows="portals whose tokens were learned long ago will be refused",
+        wants="compact",
+        state="fail",
+    )
+    yield _Rule(
+        setting="max.compaction.lag.ms",
+        is_well=lambda value: int(value) <= _SHREDDED_MS,
+        follows="a portal's data key may stay on the brokers' disks for more than a day after it was shredded",
+        wants=str(_HOUR_MS),
+    )
+
+
+def _rules_of_copies(topic: Known) -> Iterator[_Rule]:
     in_sync = min(IN_SYNC, copies_for(topic.copies))
     yield _Rule(
         setting="min.insync.replicas",
@@ -89,26 +141,11 @@ def _rules(topic: Known, needs: Needs, *, takes_events: bool) -> Iterator[_Rule]
         wants=str(in_sync),
     )
     yield _Rule(
-        setting="cleanup.policy",
-        is_well=lambda value: value == "delete",
-        follows="all but a portal's last event will be thrown away",
-        wants="delete",
-        state="fail",
-    )
-    yield _Rule(
-        setting="message.timestamp.type",
-        is_well=lambda value: value == "CreateTime",
-        follows="the time of receipt is lost, and lag and replays go by the brokers' clock",
-        wants="CreateTime",
-    )
-    yield _largest(needs, takes_events=takes_events)
-    yield _Rule(
         setting="unclean.leader.election.enable",
         is_well=lambda value: value == "false",
         follows="a broker that lacks acknowledged events may become the leader",
         wants="false",
     )
-    yield _retention(takes_events=takes_events)
 
 
 def _largest(needs: Needs, *, takes_events: bool) -> _Rule:

@@ -10,6 +10,7 @@ from psycopg.sql import SQL
 from sqlalchemy import Connection, NullPool, create_engine
 
 from forebay.queues.findings import Finding
+from forebay.queues.portals.contract import PlacedFact
 
 from ..database import Place, Row, Undecided, Watch
 from . import diagnosis, statements
@@ -162,6 +163,11 @@ class PostgresqlDatabase:
             Row(*place, offset, timestamp_ms, key.decode(), headers, value)
             for offset, timestamp_ms, key, headers, value in found
         ]
+
+    def facts(self, connection: Connection, stream: int, start: int, max_facts: int) -> list[PlacedFact]:
+        """As in the protocol."""
+        with _opened(connection).cursor(binary=True) as cursor:
+            return list(map(PlacedFact._make, cursor.execute(statements.FACTS, (stream, start, max_facts))))
 
     def findings(self, connection: Connection) -> Iterable[Finding]:
         """As in the protocol."""

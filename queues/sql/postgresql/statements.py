@@ -55,6 +55,10 @@ SELECT "offset", timestamp_ms, "key", headers, value FROM (
 ) AS r WHERE bytes_before < %s ORDER BY "offset"
 """
 
+FACTS = """
+SELECT "offset", "key", value FROM forebay_portal WHERE stream = %s AND "offset" >= %s ORDER BY "offset" LIMIT %s
+"""
+
 ANNOUNCE = "SELECT pg_notify(channel, payload) FROM unnest(%s::text[], %s::text[]) AS n (channel, payload)"
 
 #: Of the server, since the members of a group are on many machines.

@@ -47,10 +47,11 @@ class Served:
     process: "subprocess.Popen[bytes]"
     settings: dict[str, Any]
     log: Path
+    host: str = "127.0.0.1"
 
     def call(self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
         """Status and body of the answer."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, headers or {})
+        request = urllib.request.Request(f"http://{self.host}:{self.port}{path}", body, headers or {})
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
                 return answer.status, answer.read()
@@ -69,7 +70,7 @@ class Served:
 
     def connection(self, timeout_s: float = 20.0) -> socket.socket:
         """A connection of one's own."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s)
+        return socket.create_connection((self.host.strip("[]"), self.port), timeout=timeout_s)
 
     def workers(self) -> list[int]:
         """The ids of the worker processes."""
@@ -128,10 +129,10 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Starts ingests, `without` some importable modules, and ends those that run when the module's tests are done."""
     running: list[Served] = []
 
-    def _start(*, without: tuple[str, ...] = (), **settings: Any) -> Served:
+    def _start(*, without: tuple[str, ...] = (), host: str = "127.0.0.1", **settings: Any) -> Served:
         folder = tmp_path_factory.mktemp("ingest")
         port = free_port()
-        settings = {"bind": f"127.0.0.1:{port}", "data_dir": str(folder), "drain_s": 10, **settings}
+        settings = {"bind": f"{host}:{port}", "data_dir": str(folder), "drain_s": 10, **settings}
         log = folder / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -140,7 +141,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
                 stderr=output,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             )
-        served = Served(port=port, process=process, settings=settings, log=log)
+        served = Served(port=port, process=process, settings=settings, log=log, host=host)
         running.append(served)
         _wait_until_ready(served)
         return served

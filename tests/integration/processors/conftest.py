@@ -19,6 +19,7 @@ from forebay.queues.contract import Record, StoredRecord
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
 from forebay.schemas.codec import codec
+from forebay.schemas.data_keys import WrappedKeys
 
 TOPIC = "bitrix24.events"
 PARTITIONS = 4
@@ -45,6 +46,7 @@ class Station:
         metrics: WorkerMetrics | None = None,
         present: Callable[[], float] = since_boot,
         marks: Marks | None = None,
+        data_keys: WrappedKeys | None = None,
         **settings: Any,
     ) -> Worker:
         """A worker that runs."""
@@ -59,6 +61,7 @@ class Station:
             WorkerSettings(**(quick | settings)),
             self.handlers,
             self.queue,
+            data_keys=data_keys,
             metrics=metrics,
             present=present,
             marks=marks or self.marks,

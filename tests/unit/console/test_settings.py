@@ -57,8 +57,7 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
 
     loaded = load_settings(environ={"FOREBAY_AUTH": "url-secret", "FOREBAY_URL_SECRET_FILE": str(secret)})
 
-    assert loaded.settings.url_secret is not None
-    assert loaded.settings.url_secret.get_secret_value() == "0123456789abcdef0123"
+    assert [one.get_secret_value() for one in loaded.settings.url_secret] == ["0123456789abcdef0123"]
     assert loaded.sources["url_secret"] == "FOREBAY_URL_SECRET_FILE"
 
 
@@ -130,6 +129,7 @@ def _with_secrets() -> Loaded:
             "FOREBAY_TOKENS": '{"a.ru": "hunter2hunter2"}',
             "FOREBAY_SEAL_KEYS": '{"k1": "aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMjEyMzQ="}',
             "FOREBAY_AUTH": "tokens",
+            "FOREBAY_URL_SECRET": '["hunter2hunter2hunter2", "hunter2hunter2hunter3"]',
         }
     )
 
@@ -141,6 +141,7 @@ def test_what_is_shown_has_no_secret_in_it() -> None:
     assert "aHVudGVy" not in shown
     assert "kafka://forebay:***@broker/x" in shown
     assert "{k1: ***}" in shown
+    assert "[***, ***]" in shown
 
 
 @pytest.mark.parametrize(
@@ -187,6 +188,15 @@ def test_a_list_or_table_of_another_shape_is_told_with_an_example() -> None:
     assert 'tokens (from FOREBAY_TOKENS): should look like {"<portal' in faults
     assert "endpoints (from FOREBAY_ENDPOINTS): should look like [{" in faults
     assert 'seal_keys (from FOREBAY_SEAL_KEYS): should look like {"<key id>' in faults
+
+
+def test_who_may_call_is_a_table_in_the_environment_too() -> None:
+    loaded = load_settings(environ={"FOREBAY_CALLERS": '{"allow": ["203.0.113.0/24"], "trusted_proxies": "127.0.0.1"}'})
+
+    assert loaded.settings.callers.allow == ("203.0.113.0/24",)
+    assert "trusted_proxies: [127.0.0.1]" in loaded.shown()["callers"][0]
+    assert 'callers (from FOREBAY_CALLERS): should look like {"allow":' in "\n".join(faults_of(FOREBAY_CALLERS="x"))
+    assert "callers.allow (from FOREBAY_CALLERS): 'x' is no" in faults_of(FOREBAY_CALLERS='{"allow": ["x"]}')[0]
 
 
 def test_what_kubernetes_tells_of_a_service_called_forebay_is_no_setting() -> None:

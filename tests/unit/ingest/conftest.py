@@ -12,6 +12,7 @@ from falcon.testing import ASGIConductor, Result
 from forebay.ingest.app import create_app
 from forebay.ingest.health import Health
 from forebay.ingest.metrics import IngestMetrics
+from forebay.ingest.portals.verifier import Verifier
 from forebay.ingest.settings import IngestSettings
 from forebay.ingest.spool.spool import Spool
 from forebay.queues.contract import StoredRecord
@@ -51,11 +52,16 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    queue: MemoryQueue | None = None, *, spool: Spool | None = None, gaps_folder: Path | None = None, **settings: Any
+    queue: MemoryQueue | None = None,
+    *,
+    spool: Spool | None = None,
+    gaps_folder: Path | None = None,
+    verifier: Verifier | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Running]:
     queue = queue or MemoryQueue()
     found_settings = IngestSettings(**({"auth": "tokens", "tokens": {"*": TOKEN}} | settings))
-    ingest = create_app(found_settings, queue, spool=spool, gaps_folder=gaps_folder)
+    ingest = create_app(found_settings, queue, spool=spool, gaps_folder=gaps_folder, verifier=verifier)
     async with ASGIConductor(ingest.app) as conductor:
         found = Running(queue=queue, conductor=conductor, health=ingest.health, metrics=ingest.metrics)
         if not queue.down:

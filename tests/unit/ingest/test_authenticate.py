@@ -1,3 +1,5 @@
+from hmac import compare_digest
+
 import pytest
 
 from forebay.ingest.address import Address, address_of
@@ -7,12 +9,13 @@ from forebay.schemas.portal import normal_form
 
 MEMBER = "d897063e1ce7c5eb9f04b9751eef5915"
 SECRET = b"s3cret-s3cret-s3cret"
+NEXT = b"n3xt-n3xt-n3xt-n3xt"
 NOWHERE = Address(path="", query="")
 
 
 def gate(**tokens: str) -> Gate:
     listed = {name.replace("_", "."): (token.encode(),) for name, token in tokens.items()}
-    return Gate(Proofs(anyone=False, tokens=listed, secret=None), key_is_member_id=False)
+    return Gate(Proofs(anyone=False, tokens=listed, secrets=()), key_is_member_id=False)
 
 
 def auth(token: str | None = "t", domain: str | None = "a.ru", member_id: str | None = MEMBER) -> dict[str, str]:  # noqa: S107 - nobody's
@@ -40,7 +43,7 @@ def test_a_listed_token_lets_in(listed: Gate, sent: dict[str, str]) -> None:
 def test_a_token_listed_for_the_name_that_is_not_the_key_lets_in_and_does_not_verify_the_key(
     listed_as: str, key_is_member_id: bool, portal: str
 ) -> None:
-    proofs = Proofs(anyone=False, tokens={listed_as: (b"t",)}, secret=None)
+    proofs = Proofs(anyone=False, tokens={listed_as: (b"t",)}, secrets=())
 
     sender = Gate(proofs, key_is_member_id=key_is_member_id).admit(auth(), NOWHERE)
 
@@ -82,7 +85,7 @@ def test_anything_else_is_refused(listed: Gate, sent: dict[str, str]) -> None:
 def test_the_key_is_one_name_of_the_portal_or_else_the_other(
     key_is_member_id: bool, sent: dict[str, str], portal: str | None
 ) -> None:
-    anyone = Gate(Proofs(anyone=True, tokens={}, secret=None), key_is_member_id=key_is_member_id)
+    anyone = Gate(Proofs(anyone=True, tokens={}, secrets=()), key_is_member_id=key_is_member_id)
 
     sender = anyone.admit(sent, NOWHERE)
 
@@ -90,7 +93,7 @@ def test_the_key_is_one_name_of_the_portal_or_else_the_other(
 
 
 def test_a_domain_that_is_too_long_is_not_remembered() -> None:
-    anyone = Gate(Proofs(anyone=True, tokens={}, secret=None), key_is_member_id=False)
+    anyone = Gate(Proofs(anyone=True, tokens={}, secrets=()), key_is_member_id=False)
     before = normal_form.cache_info().currsize
 
     sender = anyone.admit(auth(domain="https://a-portal-that-was-never-seen.ru/" + "x" * 300), NOWHERE)
@@ -100,7 +103,7 @@ def test_a_domain_that_is_too_long_is_not_remembered() -> None:
 
 
 def knock(rest: str, query: bytes) -> Sender:
-    both = Gate(Proofs(anyone=False, tokens={"*": (b"t",)}, secret=SECRET), key_is_member_id=False)
+    both = Gate(Proofs(anyone=False, tokens={"*": (b"t",)}, secrets=(SECRET, NEXT)), key_is_member_id=False)
     return both.admit(auth(token=None), address_of(rest, query))
 
 
@@ -116,6 +119,9 @@ def knock(rest: str, query: bytes) -> Sender:
         ("", b"secret=" + SECRET + b"&x=" + SECRET + b"&y=1", Address(path="", query="y=1")),
         (f"both/wrong/{SECRET.decode()}", b"secret=" + SECRET, Address(path="both/wrong", query="")),
         (SECRET.decode(), b"u=https://x/%73" + SECRET[1:] + b"/1&" + SECRET, Address(path="", query="")),
+        # While one takes the place of another both let in, and neither is kept.
+        (NEXT.decode(), b"", Address(path="", query="")),
+        (f"shop/{SECRET.decode()}", b"secret=" + NEXT + b"&x=" + SECRET, Address(path="shop", query="")),
     ],
 )
 def test_a_secret_in_the_url_lets_in_and_is_taken_out(rest: str, query: bytes, kept: Address) -> None:
@@ -138,6 +144,23 @@ def test_a_secret_in_the_url_lets_in_and_is_taken_out(rest: str, query: bytes, k
 def test_a_wrong_secret_is_refused(rest: str, query: bytes) -> None:
     with pytest.raises(NotOurPortal):
         knock(rest, query)
+
+
+def test_every_secret_is_compared_whether_or_not_one_has_matched(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[bytes] = []
+
+    def watched(one: bytes, other: bytes) -> bool:
+        compared.append(one)
+        return compare_digest(one, other)
+
+    monkeypatch.setattr("forebay.ingest.authenticate.hmac.compare_digest", watched)
+    knock(SECRET.decode(), b"")
+    assert compared == [b"t", SECRET, NEXT, SECRET, NEXT]
+
+    compared.clear()
+    with pytest.raises(NotOurPortal):
+        knock("wrong", b"secret=wrong")
+    assert compared == [b"t", SECRET, NEXT, SECRET, NEXT]
 
 
 def test_parameters_with_the_name_of_a_secret_are_never_kept() -> None:

@@ -38,6 +38,7 @@ def test_on_another_address_who_may_call_must_be_written_out() -> None:
         ({"auth": "tokens", "tokens": {"*": "t"}}, ("tokens",)),
         ({"tokens": {"a.ru": ["t", "u"]}}, ("tokens",)),
         ({"url_secret": SECRET}, ("url-secret",)),
+        ({"url_secret": [SECRET, SECRET[::-1]]}, ("url-secret",)),
         ({"url_secret": SECRET, "tokens": {"*": "t"}}, ("tokens", "url-secret")),
         ({"auth": ["tokens", "url-secret"], "url_secret": SECRET, "tokens": {"*": "t"}}, ("tokens", "url-secret")),
     ],
@@ -51,15 +52,24 @@ def test_a_policy_may_be_written_or_follow_from_what_was_given(given: dict[str, 
     [
         ({"auth": "tokens"}, "auth", "needs the setting tokens"),
         ({"auth": "url-secret"}, "auth", "openssl rand"),
-        ({"auth": "registry"}, "auth", "not available yet"),
+        ({"auth": "registry", "seal_keys": {"k": KEY}}, "auth", "needs the setting client_id"),
+        ({"auth": "registry", "client_id": "app.1"}, "seal_keys", "registry needs a key"),
+        ({"auth": "registry", "client_id": "hunter2!", "seal_keys": {"k": KEY}}, "client_id", "match pattern"),
+        ({"oauth_urls": ["http://oauth.bitrix.info/rest"]}, "oauth_urls", "must start with https"),
+        ({"oauth_urls": ["https://oauth.bitrix.info/rest?a=b"]}, "oauth_urls", "no query"),
+        ({"oauth_urls": []}, "oauth_urls", "at least 1"),
         ({"auth": "hunter2"}, "auth", "must be one of"),
         ({"auth": ["none", "tokens"], "tokens": {"*": "t"}}, "auth", "nothing may stand beside it"),
         ({"tokens": {"*": ""}}, "tokens", "is empty"),
         ({"tokens": {"not a domain": "hunter2"}}, "tokens", "domain or member_id"),
         ({"url_secret": "hunter2"}, "url_secret", "16 or more"),
         ({"url_secret": "hunter2 hunter2 / hunter2"}, "url_secret", "16 or more"),
-        ({"seal_keys": {"k": "hunter2"}}, "seal_keys", "openssl rand -base64 32"),
+        ({"url_secret": [SECRET, "hunter2"]}, "url_secret", "16 or more"),
+        ({"auth": "url-secret", "url_secret": []}, "auth", "openssl rand"),
+        ({"seal_keys": {"k": "hunter2"}}, "seal_keys", "forebay keys new"),
         ({"seal_keys": {"": KEY}}, "seal_keys", "key id"),
+        # So the keys of portals are called.
+        ({"seal_keys": {"portal/m/1": KEY}}, "seal_keys", "key id"),
         ({"bind": "8080"}, "bind", "host:port"),
         ({"bind": "127.0.0.1:99999"}, "bind", "host:port"),
         ({"metrics_bind": "127.0.0.1:8080"}, "metrics_bind", "another port"),
@@ -99,7 +109,8 @@ def test_a_cut_seal_key_in_the_place_of_its_id_is_not_shown_either() -> None:
 
 
 def test_secrets_are_masked() -> None:
-    given: dict[str, Any] = {"tokens": {"*": "hunter2"}, "url_secret": "hunter2" * 3, "seal_keys": {"k": KEY}}
+    secrets = ["hunter2" * 3, "hunter2" * 4]
+    given: dict[str, Any] = {"tokens": {"*": "hunter2"}, "url_secret": secrets, "seal_keys": {"k": KEY}}
 
     settings = IngestSettings(**given)
 
@@ -111,3 +122,23 @@ def test_the_longest_path_is_asked_first() -> None:
     paths = [path for path, _ in policies(endpoints=[{"path": "/"}, {"path": "/a/b"}, {"path": "/a"}])]
 
     assert paths == ["/a/b", "/a", "/"]
+
+
+@pytest.mark.parametrize(
+    ("given", "setting", "remedy"),
+    [
+        ({"allow": ["203.0.113.7/24", "nowhere"]}, "callers.allow", "'nowhere' is no network"),
+        ({"trusted_proxies": "proxy.example.com"}, "callers.trusted_proxies", "write it as 203.0.113.0/24"),
+        ({"trusted_proxies": "0.0.0.0/0"}, "callers.trusted_proxies", "names every address"),
+        ({"allow_url": "http://example.com/list"}, "callers.allow_url", "must start with https://"),
+        ({"allow_url": "https://me:hunter2@example.com/list"}, "callers.allow_url", "no password"),
+        ({"allow_url": "file:///etc/passwd"}, "callers.allow_url", "must start with https://"),
+        ({"refresh_s": 1}, "callers.refresh_s", "greater"),
+        ({"alow": []}, "callers.alow", "not permitted"),
+    ],
+)
+def test_a_fault_in_who_may_call_names_its_place(given: dict[str, Any], setting: str, remedy: str) -> None:
+    found = faults(callers=given)
+
+    assert list(found) == [setting]
+    assert remedy in found[setting]

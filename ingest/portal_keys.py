@@ -1,0 +1,158 @@
+"""A key for each portal's secrets: made when its first secret comes, and gone when the portal is.
+
+Never in the way of a call: where the store of portals can't be asked, the secrets are sealed by the seal key itself.
+"""
+
+import asyncio
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from secrets import token_hex
+
+import structlog
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from forebay.ingest.authenticate import Sender
+from forebay.queues.errors import QueueError
+from forebay.queues.portals.members import DataKey
+from forebay.queues.portals.registry import PortalRegistry
+from forebay.schemas.data_keys import CannotUnwrap, Named, unwrap, wrap
+
+log = structlog.get_logger(__name__)
+
+#: AES-256, and GCM's own size.
+_KEY_BYTES = 32
+_NONCE_BYTES = 12
+
+#: No two keys of a portal may have the same id.
+_ID_BYTES = 6
+
+#: A call waits so long for its portal's first key; from then on it is a look into memory.
+_WAIT_S = 0.5
+
+#: A store that failed is not asked again for so long: each new portal would wait in vain.
+_REST_S = 5.0
+
+#: Keys that are made at once. Who finds no room seals by the seal key; its portal's next call asks again.
+_AT_ONCE = 64
+
+#: Open keys that are held in memory, those used last: some 25 MB.
+_OPEN = 10_000
+
+#: Between two attempts to shred what could not be shredded.
+_AGAIN_S = 5.0
+
+
+class PortalKeys:
+    """Used on one event loop."""
+
+    def __init__(
+        self,
+        registry: PortalRegistry,
+        seal_keys: Mapping[str, bytes],
+        *,
+        random: Callable[[int], bytes] = os.urandom,
+        draw_id: Callable[[int], str] = token_hex,
+        clock: Callable[[], float] = time.monotonic,
+        most: int = _OPEN,
+        wait_s: float = _WAIT_S,
+    ) -> None:
+        self._registry, self._seal_keys = registry, seal_keys
+        self._random, self._draw_id, self._clock, self._most, self._wait_s = random, draw_id, clock, most, wait_s
+        self._open: OrderedDict[tuple[str, DataKey], AESGCM] = OrderedDict()
+        self._making: dict[str, asyncio.Task[None]] = {}
+        self._shredding: set[asyncio.Task[None]] = set()
+        self._not_before = 0.0
+
+    def __len__(self) -> int:
+        """How many open keys are held."""
+        return len(self._open)
+
+    def cipher(self, member_id: str) -> tuple[str, AESGCM] | None:
+        """What to seal with and its name; None where the portal has no key, or one that can't be opened here."""
+        key = self._registry.data_keys.current(member_id)
+        if key is None:
+            return None
+        named = Named(member_id, key.id)
+        found = self._open.get((member_id, key))
+        if found is None:
+            try:
+                found = AESGCM(unwrap(key.wrapped, named, self._seal_keys))
+            except CannotUnwrap:
+                # A host whose settings have not got the newest seal key yet.
+                return None
+            self._open[member_id, key] = found
+            if len(self._open) > self._most:
+                self._open.popitem(last=False)
+        else:
+            self._open.move_to_end((member_id, key))
+        return str(named), found
+
+    def has(self, member_id: str) -> bool:
+        """Whether the portal has a key."""
+        return self._registry.data_keys.current(member_id) is not None
+
+    async def make(self, member_id: str) -> None:
+        """Return when the portal has a key, or can't have one just now."""
+        making = self._making.get(member_id)
+        if making is None:
+            if self._registry.following.why_not or self._clock() < self._not_before or len(self._making) >= _AT_ONCE:
+                return
+            making = self._making[member_id] = asyncio.create_task(self._make(member_id))
+            making.add_done_callback(lambda done: self._making.pop(member_id, None))
+        # Who is tired of waiting leaves it to those who come later.
+        await asyncio.wait([making], timeout=self._wait_s)
+
+    async def _make(self, member_id: str) -> None:
+        named = Named(member_id, self._draw_id(_ID_BYTES))
+        wrapped = wrap(self._random(_KEY_BYTES), named, self._seal_keys, self._random(_NONCE_BYTES))
+        try:
+            await self._registry.data_keys.propose(member_id, DataKey(named.id, wrapped))
+        except QueueError as error:
+            self._not_before = self._clock() + _REST_S
+            log.warning("a portal's key can't be kept; its secrets are sealed by the seal key", error=str(error))
+
+    def shred(self, sender: Sender, application: str = "") -> None:
+        """The portal has uninstalled the application with its data: take its keys away, for as long as that takes.
+
+        Where only another name than its member_id is proved nothing happens: the member_id is the sender's word. Nor
+        while another application of ours is installed there, whose secrets they seal too.
+        """
+        member_id = sender.proved_member
+        if member_id is None or self._has_others(member_id, application):
+            log.warning("a portal's keys are not shredded: they are not the sender's alone", portal=sender.portal)
+            return
+        task = asyncio.create_task(self._shred(member_id, sender.portal))
+        self._shredding.add(task)
+        task.add_done_callback(self._shredding.discard)
+
+    def _has_others(self, member_id: str, application: str) -> bool:
+        member = self._registry.following.book.members.get(member_id)
+        proved = {pin.application for pin in member.pins if pin.proof} if member else set()
+        left = {name for name, _ in member.left} if member else set()
+        return bool(proved - left - {application})
+
+    async def _shred(self, member_id: str, portal: str | None) -> None:
+        while True:
+            try:
+                shredded = await self._registry.data_keys.shred(member_id)
+            except QueueError as error:
+                log.error("a portal's keys can't be shredded just now", portal=portal, error=str(error))
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                self._forget(member_id)
+                log.info("a portal's secrets are shredded: it was uninstalled", portal=portal, keys=shredded)
+                return
+
+    def _forget(self, member_id: str) -> None:
+        for place in [place for place in self._open if place[0] == member_id]:
+            del self._open[place]
+
+    async def close(self) -> None:
+        """Let go. What was not shredded by then stands in the log as an error. Idempotent."""
+        tasks = [*self._making.values(), *self._shredding]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._wait_s)
+        for task in tasks:
+            task.cancel()

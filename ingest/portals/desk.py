@@ -1,0 +1,62 @@
+"""What all endpoints of a worker share that know portals: tokens that are learned from calls, keys for secrets."""
+
+from forebay.ingest.authenticate import Gate
+from forebay.ingest.metrics import IngestMetrics, PortalCounts
+from forebay.ingest.outlet import Outlet
+from forebay.ingest.portal_keys import PortalKeys
+from forebay.ingest.settings import EndpointSettings, IngestSettings
+from forebay.queues.contract import Queue
+from forebay.queues.portals.registry import PortalRegistry
+from forebay.queues.portals.tokens import TokenKeys
+from forebay.schemas.codec import Codec
+
+from .doorway import Doorway
+from .naming import Naming
+from .verification import Verification
+from .verifier import AppInfo, Verifier
+
+
+class Desk:
+    """The registry, who verifies where tokens are learned, and the keys. Opened and closed with the queue."""
+
+    def __init__(
+        self, settings: IngestSettings, queue: Queue, metrics: IngestMetrics, verifier: Verifier | None = None
+    ) -> None:
+        self._key_is_member_id = settings.key == "member_id"
+        self._counts = PortalCounts(metrics)
+        self.registry = PortalRegistry(queue.portals(settings.topic), TokenKeys(settings.seal_key_bytes()))
+        verifier = verifier or AppInfo(settings.oauth_urls)
+        self.verification = Verification(self.registry, verifier, self._counts)
+        self.portal_keys = PortalKeys(self.registry, settings.seal_key_bytes())
+        self._learns = any("registry" in endpoint.auth for endpoint in settings.served)
+
+    def open(self) -> None:
+        """Begin to read what is known, and to verify what is not."""
+        self.registry.open()
+        if self._learns:
+            self.verification.open()
+
+    async def close(self) -> None:
+        """Let go of both. Idempotent."""
+        await self.verification.close()
+        await self.portal_keys.close()
+        await self.registry.close()
+
+    @property
+    def state(self) -> str:
+        """`ok`, or why calls are taken unverified, and secrets of new portals have no key of their own."""
+        return self.registry.following.why_not or "ok"
+
+    def doorway(self, endpoint: EndpointSettings, gate: Gate, outlet: Outlet, codec: Codec) -> Doorway | None:
+        """The doorway of an endpoint; None where it learns no tokens."""
+        if "registry" not in endpoint.auth:
+            return None
+        return Doorway(
+            endpoint.client_id,
+            gate,
+            self.registry,
+            self.verification,
+            Naming(endpoint.path, outlet, self.registry, codec, self._counts),
+            self._counts,
+            key_is_member_id=self._key_is_member_id,
+        )

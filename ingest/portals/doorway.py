@@ -1,0 +1,174 @@
+"""Lets calls in by what the portal registry knows. One for each endpoint with `auth = "registry"`.
+
+| the token | the call |
+|---|---|
+| is proved | is taken |
+| waits for its proof, or nothing is proved of the portal yet | is taken, and marked as not verified |
+| was found to be none of the portal's | is refused |
+| is another than the proved one of the portal | is refused, if all that other hosts know is known here; else marked |
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+from forebay.ingest.address import Address
+from forebay.ingest.authenticate import Gate, Sender, domain_of
+from forebay.ingest.errors import NotOurPortal
+from forebay.ingest.form import Form
+from forebay.ingest.metrics import PortalCounts
+from forebay.queues.errors import QueueError
+from forebay.queues.portals.members import Member, Pin
+from forebay.queues.portals.registry import PortalRegistry
+
+from .naming import Naming
+from .verification import Trial, Verification
+from .verifier import Claim
+
+log = structlog.get_logger(__name__)
+
+#: By these an application says that it is there, or that it is there no more.
+_COMES, _UPDATES, _LEAVES = "ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL"
+
+#: A call whose token nobody knows waits so long for what other hosts may have written.
+_REFRESH_S = 2.0
+
+#: What is noted beside the calls, at once: more is left to the portals' next calls.
+_CHORES = 64
+
+_REFUSED = "nothing in this call proves that it comes from one of our portals"
+
+
+class Doorway:
+    """Used on one event loop. A call with a proved token costs a hash and a look into memory."""
+
+    def __init__(
+        self,
+        application: str,
+        gate: Gate,
+        registry: PortalRegistry,
+        verification: Verification,
+        naming: Naming,
+        counts: PortalCounts,
+        *,
+        key_is_member_id: bool,
+    ) -> None:
+        self._application, self._gate, self._registry = application, gate, registry
+        self._verification, self._naming, self._counts = verification, naming, counts
+        self._key_is_member_id = key_is_member_id
+        self._chores: set[asyncio.Task[None]] = set()
+        self._asking = asyncio.Lock()
+        #: How often the store was asked, and whether it has answered the last time.
+        self._begun, self._knows_all = 0, False
+
+    async def admit(self, form: Form, auth: dict[str, str], address: Address) -> Sender:
+        """The sender, or `NotOurPortal`. The gate asks for no proof here, but a secret that it finds is one."""
+        sender = self._gate.admit(auth, address)
+        token = auth.get("application_token", "")
+        member_id = sender.member_id
+        if member_id is None or not (token or sender.verified):
+            if sender.verified:
+                return sender
+            raise NotOurPortal(_REFUSED, sender.portal)
+        pin = self._registry.find(self._application, member_id, token) if token else None
+        if pin is not None and pin.proof is not None:
+            self._note(form, token, pin)
+            return await self._at_home(auth, sender, pin.member)
+        if sender.verified:
+            member = self._registry.member(member_id)
+            return sender if member is None or not member.homes else await self._at_home(auth, sender, member)
+        return await self._unproved(form, auth, sender, member_id, token)
+
+    async def _at_home(self, auth: dict[str, str], sender: Sender, member: Member) -> Sender:
+        """The sender under the portal's own key, whatever its domain is by now; its handlers learn of a new one."""
+        portal = sender.portal if self._key_is_member_id else member.portal or sender.portal
+        proved = Sender(
+            portal=portal, member_id=sender.member_id, verified=True, address=sender.address, member_is_proved=True
+        )
+        domain = domain_of(auth)
+        if domain and domain != member.portal and domain not in member.domains:
+            await self._naming.learn(proved, member, domain)
+        return proved
+
+    async def _unproved(self, form: Form, auth: dict[str, str], sender: Sender, member_id: str, token: str) -> Sender:
+        # While the registry can't be asked, what is not known may be known elsewhere: no good event is refused.
+        knows_all = self._registry.may_judge(self._application, member_id) and await self._refresh()
+        pin = self._registry.find(self._application, member_id, token)
+        if pin is not None and pin.proof is not None:
+            return await self._at_home(auth, sender, pin.member)
+        comes = form.fields.get("event", "").upper() in (_COMES, _UPDATES)
+        if pin is None and not comes and knows_all and self._registry.may_judge(self._application, member_id):
+            raise NotOurPortal(_REFUSED, member_id)
+        if pin is not None and pin.seen and pin.seen.refused:
+            raise NotOurPortal(_REFUSED, member_id)
+        await self._learn(form, auth, member_id, token, pin, comes=comes)
+        self._counts.unverified()
+        digest = self._registry.keys.digest(self._application, member_id, token)
+        return self._marked(sender, member_id, digest)
+
+    def _marked(self, sender: Sender, member_id: str, digest: bytes) -> Sender:
+        member = self._registry.member(member_id)
+        portal = sender.portal if self._key_is_member_id else (member and member.portal) or sender.portal
+        return Sender(portal=portal, member_id=member_id, verified=False, address=sender.address, pin=digest.hex())
+
+    async def _learn(
+        self, form: Form, auth: dict[str, str], member_id: str, token: str, pin: Pin | None, *, comes: bool
+    ) -> None:
+        """Let the token be verified, if there is something to verify it with, and on every host that it waits."""
+        access_token = form.fields.get("auth[access_token]", "")
+        if not access_token and not (comes and pin is None):
+            return
+        # What can't be kept is no reason to let a portal wait: its next call brings it again.
+        if self._registry.is_current and (pin is None or (pin.seen and pin.seen.trial is None)):
+            try:
+                await self._registry.see(self._application, member_id, token, domain_of(auth) or "", access_token)
+            except QueueError as error:
+                log.warning("a portal's token could not be noted", member_id=member_id, error=str(error))
+        if access_token:
+            claim = Claim(application=self._application, member_id=member_id, access_token=access_token)
+            digest = self._registry.keys.digest(self._application, member_id, token)
+            self._verification.offer(Trial(digest=digest, claim=claim))
+
+    async def _refresh(self) -> bool:
+        """Know what other hosts knew when this was called. One question at a time, for all who wait for it."""
+        begun_before = self._begun
+        async with self._asking:
+            if self._begun == begun_before:
+                self._begun += 1
+                self._knows_all = await self._ask()
+            return self._knows_all
+
+    async def _ask(self) -> bool:
+        try:
+            await self._registry.following.refresh(_REFRESH_S)
+        except QueueError as error:
+            log.warning("the portals can't be asked for; calls are taken unverified", error=str(error))
+            return False
+        return True
+
+    def _note(self, form: Form, token: str, pin: Pin) -> None:
+        """What a proved call says of its portal; it need not wait for that."""
+        event = form.fields.get("event", "")
+        if pin.proof and pin.proof.key_id != self._registry.keys.id:
+            self._begin(self._registry.hash_anew(pin, token))
+        if len(event) == len(_LEAVES) and event.upper() == _LEAVES:
+            self._begin(self._registry.leave(pin.member, self._application))
+        elif pin.member.left and event.upper() == _COMES:
+            self._begin(self._registry.come_back(pin.member, self._application))
+
+    def _begin(self, chore: Coroutine[Any, Any, None]) -> None:
+        if len(self._chores) >= _CHORES:
+            chore.close()
+            return
+        task = asyncio.create_task(_done(chore))
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+
+async def _done(chore: Coroutine[Any, Any, None]) -> None:
+    try:
+        await chore
+    except QueueError as error:
+        log.warning("what a portal has told could not be noted", error=str(error))

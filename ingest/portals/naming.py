@@ -1,0 +1,73 @@
+"""Portals that come under another domain: their handlers are told, in the portal's order, and then it is noted."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+from forebay.ingest.authenticate import Sender
+from forebay.ingest.metrics import PortalCounts
+from forebay.ingest.outlet import Outlet
+from forebay.queues.errors import QueueError
+from forebay.queues.portals.members import Member
+from forebay.queues.portals.registry import PortalRegistry
+from forebay.schemas.codec import Codec
+
+from .rename import rename_record
+
+log = structlog.get_logger(__name__)
+
+#: A portal is renamed a few times; a box has a few names. One that goes on has another reason.
+_DOMAINS = 16
+
+#: Renames that this process has told and could not note, so that it doesn't tell them with each call.
+_TOLD = 1000
+
+
+class Naming:
+    """One for each endpoint. What can't be told now is told with the portal's next call."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        outlet: Outlet,
+        registry: PortalRegistry,
+        codec: Codec,
+        counts: PortalCounts,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._endpoint, self._outlet, self._registry = endpoint, outlet, registry
+        self._codec, self._counts, self._clock_ns = codec, counts, clock_ns
+        self._telling: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._told: set[tuple[str, str]] = set()
+
+    async def learn(self, sender: Sender, member: Member, domain: str) -> None:
+        """Return when the portal's handlers will know before they get the call, or can't be told now."""
+        if len(member.domains) >= _DOMAINS:
+            return
+        key = member.id, domain
+        if key not in self._telling:
+            telling = self._telling[key] = asyncio.create_task(self._tell(sender, member, domain))
+            telling.add_done_callback(lambda done: self._telling.pop(key, None))
+        await asyncio.shield(self._telling[key])
+
+    async def _tell(self, sender: Sender, member: Member, domain: str) -> None:
+        try:
+            if (member.id, domain) not in self._told:
+                await self._send(sender, member, domain)
+            await self._registry.rename(member, domain)
+        except QueueError as error:
+            log.warning("a portal's new domain could not be noted", portal=sender.portal, error=str(error))
+        else:
+            self._told.discard((member.id, domain))
+
+    async def _send(self, sender: Sender, member: Member, domain: str) -> None:
+        old = member.domains[-1] if member.domains else member.portal or domain
+        record = rename_record(sender, old, domain, self._endpoint, self._codec, self._clock_ns())
+        await self._outlet.send(self._outlet.topic, record)
+        log.info("a portal has another domain", portal=sender.portal, old=old, new=domain)
+        self._counts.renamed()
+        if len(self._told) >= _TOLD:
+            self._told.clear()
+        self._told.add((member.id, domain))

@@ -1,0 +1,163 @@
+"""The worker that verifies tokens: those of this host's calls at once, and those that another host has left."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from forebay.ingest.metrics import PortalCounts
+from forebay.queues.errors import QueueError
+from forebay.queues.portals.members import Pin
+from forebay.queues.portals.registry import PortalRegistry
+
+from .verifier import Claim, Confirmed, Denied, Unavailable, Unknown, Verifier
+
+log = structlog.get_logger(__name__)
+
+#: So many questions are under way at once, and so many more may wait. Who finds no room is asked about later.
+_AT_ONCE = 4
+_ROOM = 1000
+
+#: Between two looks at what waits, some seconds more or less, so that hosts don't look at the same time.
+_LOOK_EVERY_S = 15.0
+
+#: The host that saw a token has verified it by then, or is gone.
+_LEFT_MS = 20_000
+
+#: What is not verified within a day is none.
+_LONGEST_MS = 24 * 3_600_000
+
+#: To know what was noted just now.
+_PATIENCE_S = 5.0
+
+#: Facts that are taken back at once.
+_SWEPT = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A token that is to be verified, by its hash, and what it came with."""
+
+    digest: bytes
+    claim: Claim
+
+
+class Verification:
+    """Used on one event loop. Calls only put their trials here, and never wait."""
+
+    def __init__(
+        self,
+        registry: PortalRegistry,
+        verifier: Verifier,
+        counts: PortalCounts,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        draw: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._registry, self._verifier, self._counts = registry, verifier, counts
+        self._sleep, self._draw = sleep, draw
+        self._trials: asyncio.Queue[Trial] = asyncio.Queue(_ROOM)
+        #: Those that are in the queue or under way.
+        self._known: set[bytes] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        #: Why the OAuth server gave no answer the last time.
+        self._silence = ""
+
+    def open(self) -> None:
+        """Begin."""
+        self._tasks = [asyncio.create_task(self._verify_all()) for _ in range(_AT_ONCE)]
+        self._tasks.append(asyncio.create_task(self._look_again()))
+
+    def offer(self, trial: Trial) -> None:
+        """Verify it soon, unless that is under way."""
+        if trial.digest not in self._known and not self._trials.full():
+            self._known.add(trial.digest)
+            self._trials.put_nowait(trial)
+
+    async def _verify_all(self) -> None:
+        while True:
+            trial = await self._trials.get()
+            try:
+                await self._verify(trial)
+            except QueueError as error:
+                # It waits in the store, or the portal's next call brings it again.
+                log.warning("what was found of a portal could not be kept", error=str(error), **_about(trial))
+            finally:
+                self._known.discard(trial.digest)
+
+    async def _verify(self, trial: Trial) -> None:
+        verdict = await self._verifier.verdict(trial.claim)
+        match verdict:
+            case Confirmed(domain=domain):
+                self._counts.verified("confirmed")
+                claim = trial.claim
+                await self._registry.prove(claim.application, claim.member_id, trial.digest, domain, "app.info")
+                log.info("a portal is verified", domain=domain, **_about(trial))
+            case Denied(reason=reason):
+                self._counts.verified("denied")
+                log.warning("a portal is not the one that it says it is", reason=reason, **_about(trial))
+                await self._note(trial, refused=reason)
+            case Unknown(reason=reason):
+                self._counts.verified("unknown")
+                # Anybody can cause it as often as he likes: it is counted, and the log stays short.
+                log.debug("a portal can't be verified by this call", reason=reason, **_about(trial))
+                await self._note(trial)
+            case Unavailable(reason=reason):
+                self._counts.verified("unavailable")
+                self._tell_once(reason)
+                return
+        self._silence = ""
+
+    async def _note(self, trial: Trial, *, refused: str = "") -> None:
+        # The call may have noted it a moment ago.
+        book = await self._registry.following.refresh(_PATIENCE_S)
+        pin = book.pins.get(trial.digest)
+        if pin and not pin.proof:
+            await self._registry.keep_waiting(pin, refused=refused)
+
+    def _tell_once(self, reason: str) -> None:
+        if reason != self._silence:
+            log.warning("portals can't be verified now; they are tried again", reason=reason)
+        self._silence = reason
+
+    async def _look_again(self) -> None:
+        while True:
+            await self._sleep(self._draw(_LOOK_EVERY_S / 2, _LOOK_EVERY_S))
+            try:
+                await self.look()
+            except QueueError as error:
+                log.warning("portals that wait can't be looked at now", error=str(error))
+
+    async def look(self) -> None:
+        """Take over what others have left, and forget what has waited for too long. Raises `QueueError`."""
+        now_ms = self._registry.now_ms()
+        waiting = list(self._registry.following.book.waiting.values())
+        old = [pin for pin in waiting if pin.seen and now_ms - pin.seen.at_ms > _LONGEST_MS]
+        for pin in waiting:
+            if pin.seen and pin.seen.trial and _LEFT_MS < now_ms - pin.seen.at_ms <= _LONGEST_MS:
+                self._take_over(pin)
+        await self._registry.drop(old[:_SWEPT])
+        for pin in old[:_SWEPT]:
+            self._counts.expired()
+            log.warning("a portal was not verified within a day, and is forgotten", member_id=pin.member.id)
+        await self._registry.sweep(_SWEPT)
+
+    def _take_over(self, pin: Pin) -> None:
+        seen = pin.seen
+        token = self._registry.keys.unsealed(seen.trial, pin.digest, seen.key_id) if seen and seen.trial else None
+        if token:
+            claim = Claim(application=pin.application, member_id=pin.member.id, access_token=token)
+            self.offer(Trial(digest=pin.digest, claim=claim))
+
+    async def close(self) -> None:
+        """Verify no more. What waits stands in the store. Idempotent."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _about(trial: Trial) -> dict[str, str]:
+    return {"member_id": trial.claim.member_id, "application": trial.claim.application}

@@ -1,0 +1,119 @@
+"""Events whose portal was not verified when they came, for handlers that want verified ones only.
+
+Such an event waits until the token that it came with is proved, which is a matter of seconds when it ever is. What
+can't be proved any more, or was not within a day, is not for that handler, and goes to quarantine.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+from forebay.queues.contract import Queue, StoredRecord
+from forebay.queues.portals.book import Book
+from forebay.queues.portals.members import Pin
+from forebay.queues.portals.registry import PortalRegistry
+from forebay.queues.portals.tokens import TokenKeys
+from forebay.schemas import names
+from forebay.schemas.errors import ForebayError
+from forebay.schemas.event import PortalEvent
+
+from .health import Health
+from .outcome import Unprovable, Unproved
+
+#: The part of the worker's health.
+_PART = "portals"
+
+#: What is not verified by then is none.
+_LONGEST_S = 24 * 3600.0
+
+#: A portal of which another token is proved waits no longer: by then the OAuth server has answered, if it is there.
+_BESIDE_S = 60.0
+
+#: Until then the ingest may not have noted the token, or the note may not have come here.
+_NOTED_S = 10.0
+
+#: An event waits as long again as it is old, between these.
+_SOONEST_S = 0.25
+_LATEST_S = 900.0
+
+Judged: TypeAlias = PortalEvent | Unproved | Unprovable
+
+
+class NotVerified(ForebayError):
+    """The event's portal is not verified, and the handler wants verified ones only."""
+
+
+class Proving:
+    """Follows the portals that the ingests know. Used on one event loop."""
+
+    def __init__(self, queue: Queue, topic: str, health: Health, *, now: Callable[[], float] = time.time) -> None:
+        self._registry = PortalRegistry(queue.portals(topic), TokenKeys({}))
+        self._health, self._now = health, now
+
+    def open(self) -> None:
+        """Begin to read."""
+        self._registry.open()
+
+    async def close(self) -> None:
+        """Let go of the store. Idempotent."""
+        await self._registry.close()
+
+    def judge(self, event: PortalEvent, record: StoredRecord) -> Judged:
+        """The event if it is proved by now; else how long it may still wait, or why it need not."""
+        following = self._registry.following
+        if following.why_not:
+            self._health.degraded(_PART, following.why_not)
+        else:
+            self._health.ok(_PART)
+        mark = dict(record.headers).get(names.PIN, b"").decode("ascii", "replace")
+        age_s = max(0.0, self._now() - event.received_at.timestamp())
+        judged = judged_by(following.book, event, mark, age_s, is_known=not following.why_not)
+        return judged if not isinstance(judged, Pin) else _verified(event)
+
+
+def judged_by(
+    book: Book, event: PortalEvent, mark: str, age_s: float, *, is_known: bool
+) -> Pin | Unproved | Unprovable:
+    """What is known of the token that left this mark on the event."""
+    if not mark:
+        return Unprovable(event=event, error=NotVerified("nothing that came with the event can prove its portal"))
+    pin = book.pins.get(_digest(mark))
+    if pin and pin.proof:
+        return pin
+    if age_s >= _LONGEST_S:
+        return Unprovable(event=event, error=NotVerified("its portal was not verified within a day"))
+    waits = Unproved(wait_s=min(max(age_s, _SOONEST_S), _LATEST_S), error=NotVerified("its portal is not verified yet"))
+    if not is_known:
+        return waits
+    if pin and pin.seen and pin.seen.refused:
+        return Unprovable(
+            event=event, error=NotVerified(f"its portal is not the one that it says it is: {pin.seen.refused}")
+        )
+    return (
+        waits if _may_still_be_proved(book, event, pin, age_s) else Unprovable(event=event, error=NotVerified(_ANOTHER))
+    )
+
+
+_ANOTHER = "another token of its portal is proved, and nothing proves this one"
+
+
+def _may_still_be_proved(book: Book, event: PortalEvent, pin: Pin | None, age_s: float) -> bool:
+    member = book.members.get(event.member_id or "")
+    if member is None or not any(one.proof for one in member.pins):
+        return True
+    # Whoever makes up calls of a portal that is verified must not hold up its own events.
+    is_asked = age_s < _NOTED_S if pin is None else bool(pin.seen and pin.seen.trial)
+    return is_asked and age_s < _BESIDE_S
+
+
+def _digest(mark: str) -> bytes:
+    try:
+        return bytes.fromhex(mark)
+    except ValueError:
+        return b""
+
+
+def _verified(event: PortalEvent) -> PortalEvent:
+    event.__dict__["subscription"] = replace(event.subscription, verified=True)
+    return event

@@ -1,0 +1,64 @@
+"""What records are, and who handles them."""
+
+from forebay.queues.contract import StoredRecord
+from forebay.schemas.codec import Codec
+from forebay.schemas.data_keys import PREFIX, WrappedKeys, named
+from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
+from forebay.schemas.event import PortalEvent
+
+from .errors import Discarded
+from .handlers import Handler, Handlers
+from .learning import Learning
+from .outcome import GivenUp, Undecodable, Unlearned, Unread
+from .parking.restored import Restored
+from .proving import Proving
+
+#: How the name of a portal's own key begins, as it stands in a record; and how soon it is asked for again.
+_KEY_NAME = PREFIX.encode()
+_KEY_COMES_S = 0.1
+
+
+class Reading:
+    """Of one worker."""
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        codec: Codec,
+        learning: Learning | None,
+        *,
+        data_keys: WrappedKeys | None = None,
+        proving: Proving | None = None,
+    ) -> None:
+        self._handlers, self._codec, self._learning = handlers, codec, learning
+        self._data_keys, self._proving = data_keys, proving
+
+    def read(self, record: StoredRecord) -> tuple[PortalEvent | Unread, Handler | None]:
+        """The event, or why it is not shown to a handler; and the handler, if there is one."""
+        event = self._decode(record)
+        if not isinstance(event, PortalEvent):
+            return event, None
+        handler = self._handlers.find(event.kind, event.name)
+        if self._proving is None or handler is None or not handler.options.verified or event.subscription.verified:
+            return event, handler
+        return self._proving.judge(event, record), handler
+
+    def _decode(self, record: StoredRecord) -> PortalEvent | Unread:
+        if isinstance(record, Restored) and record.discarded:
+            return GivenUp(error=Discarded(record.discarded))
+        try:
+            event = self._codec.decode(record.value, record.headers)
+            return event if self._data_keys is None else _with_keys(event, record, self._data_keys)
+        except UnknownSchemaId as error:
+            return self._learning.outcome(error) if self._learning else Undecodable(error=error)
+        except UndecodableEvent as error:
+            return Undecodable(error=error)
+
+
+def _with_keys(event: PortalEvent, record: StoredRecord, keys: WrappedKeys) -> PortalEvent | Unlearned:
+    # A new portal's first event is often here before its key is; it waits without a try. The name of the key stands in
+    # the record as it is, so that not every event has to be read for it.
+    whose = named(event.sealed.key_id) if _KEY_NAME in record.value and event.sealed else None
+    if whose and keys.may_come(whose, event.received_at):
+        return Unlearned(wait_s=_KEY_COMES_S)
+    return event.with_keys_of(keys)

@@ -1,0 +1,167 @@
+"""All facts about the portals in memory, put together. Every reader that has read as far knows the same.
+
+Nothing here may depend on a fact that was replaced: compaction takes it at any time. A fact that is repeated moves to
+its new place for who has seen it before, too.
+"""
+
+from collections.abc import Callable
+from sys import intern
+from typing import Any
+
+import structlog
+
+from . import facts
+from .contract import PlacedFact
+from .facts import BadFact, Key
+from .members import DataKey, Home, Member, Pin, Proof, Seen
+
+log = structlog.get_logger(__name__)
+
+
+class Book:
+    """Members by id, and pins by the keyed hash of their token."""
+
+    def __init__(self) -> None:
+        self.members: dict[str, Member] = {}
+        self.pins: dict[bytes, Pin] = {}
+        #: Those that are not proved.
+        self.waiting: dict[bytes, Pin] = {}
+        #: Keys of facts that are void and still stand in the log.
+        self.void: set[str] = set()
+        self._learn: dict[str, Callable[[Member, str, dict[str, Any]], None]] = {
+            facts.PIN: self._see,
+            facts.PROOF: self._prove,
+            facts.HOME: _settle,
+            facts.DOMAIN: _name,
+            facts.LEFT: _leave,
+            facts.DATA_KEY: _give_key,
+        }
+        self._unlearn: dict[str, Callable[[Member, str], None]] = {
+            facts.PIN: self._unsee,
+            facts.PROOF: self._disprove,
+            facts.HOME: _unsettle,
+            facts.DOMAIN: _unname,
+            facts.LEFT: _come_back,
+            facts.DATA_KEY: _take_key,
+        }
+
+    def apply(self, fact: PlacedFact) -> None:
+        """Learn the next fact. What can't be read is left out: a newer Forebay may have written it."""
+        try:
+            self._apply(fact)
+        except (BadFact, KeyError, TypeError, ValueError) as error:
+            log.warning("a fact about a portal can't be read", key=fact.key[:64], error=type(error).__name__)
+
+    def _apply(self, fact: PlacedFact) -> None:
+        key = facts.key_in(fact.key)
+        if key is None:
+            return self._begin(fact)
+        member = self.members.get(key.member_id) or Member(key.member_id)
+        if fact.value is None:
+            self.void.discard(fact.key)
+            if key.era == member.era and key.kind in self._unlearn:
+                self._unlearn[key.kind](member, key.part)
+        elif key.era != member.era:
+            self.void.add(fact.key)
+        elif key.kind in self._learn:
+            self._learn[key.kind](member, key.part, facts.read(fact.value))
+            # An era that is told twice makes void what it holds, until that is told again too.
+            self.void.discard(fact.key)
+            self.members[key.member_id] = member
+
+    def _begin(self, fact: PlacedFact) -> None:
+        if fact.value is None:
+            return
+        era = str(facts.read(fact.value)["era"])
+        member = self.members.setdefault(fact.key, Member(fact.key))
+        self.void.update(map(Key.text, member.fact_keys()))
+        for pin in member.pins:
+            del self.pins[pin.digest]
+            self.waiting.pop(pin.digest, None)
+        member.begin(era)
+
+    def _see(self, member: Member, part: str, said: dict[str, Any]) -> None:
+        seen = Seen(
+            intern(said["app"]),
+            intern(said["key"]),
+            str(said["domain"]),
+            int(said["at"]),
+            facts.as_bytes(said["trial"]) if said["trial"] else None,
+            str(said["refused"]),
+        )
+        self._pin(member, part).seen = seen
+        self._sort(member, part)
+
+    def _prove(self, member: Member, part: str, said: dict[str, Any]) -> None:
+        proof = Proof(
+            intern(said["app"]), intern(said["key"]), str(said["domain"]), int(said["at"]), intern(said["how"])
+        )
+        pin = self._pin(member, part)
+        pin.proof = proof
+        member.pins = (*(other for other in member.pins if other is not pin), pin)
+        self._sort(member, part)
+
+    def _unsee(self, member: Member, part: str) -> None:
+        self._pin(member, part).seen = None
+        self._sort(member, part)
+
+    def _disprove(self, member: Member, part: str) -> None:
+        self._pin(member, part).proof = None
+        self._sort(member, part)
+
+    def _pin(self, member: Member, part: str) -> Pin:
+        digest = bytes.fromhex(part)
+        pin = self.pins.get(digest)
+        if pin is None:
+            pin = self.pins[digest] = Pin(member, digest)
+            member.pins = (*member.pins, pin)
+        return pin
+
+    def _sort(self, member: Member, part: str) -> None:
+        """Let the pin stand where its facts want it."""
+        pin = self.pins[bytes.fromhex(part)]
+        self.waiting.pop(pin.digest, None)
+        if pin.seen and not pin.proof:
+            self.waiting[pin.digest] = pin
+        if not pin.seen and not pin.proof:
+            del self.pins[pin.digest]
+            member.pins = tuple(other for other in member.pins if other is not pin)
+
+
+def _settle(member: Member, part: str, said: dict[str, Any]) -> None:
+    _unsettle(member, part)
+    portal = str(said["portal"])
+    # The same text as that of its proof, which stands before it: a hundred thousand are a few megabytes.
+    known = next((pin.proof.domain for pin in member.pins if pin.proof and pin.proof.domain == portal), portal)
+    member.homes = (*member.homes, Home(part, known))
+
+
+def _unsettle(member: Member, part: str) -> None:
+    member.homes = tuple(home for home in member.homes if home.id != part)
+
+
+def _name(member: Member, part: str, said: dict[str, Any]) -> None:
+    _unname(member, part)
+    member.domains = (*member.domains, str(said["domain"]))
+
+
+def _unname(member: Member, part: str) -> None:
+    member.domains = tuple(domain for domain in member.domains if facts.part_of(domain) != part)
+
+
+def _leave(member: Member, part: str, said: dict[str, Any]) -> None:
+    _come_back(member, part)
+    member.left = (*member.left, (str(said["app"]), int(said["at"])))
+
+
+def _come_back(member: Member, part: str) -> None:
+    member.left = tuple((application, at) for application, at in member.left if facts.part_of(application) != part)
+
+
+def _give_key(member: Member, part: str, said: dict[str, Any]) -> None:
+    _take_key(member, part)
+    member.data_keys = (*member.data_keys, DataKey(part, facts.as_bytes(said["wrapped"])))
+
+
+def _take_key(member: Member, part: str) -> None:
+    member.data_keys = tuple(key for key in member.data_keys if key.id != part)

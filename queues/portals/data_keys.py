@@ -1,0 +1,85 @@
+"""A key for each portal's secrets, kept where the facts are, wrapped by whoever made it.
+
+For who seals: ask `current` for each event, which is a look into memory. Where there is none yet, make a key, wrap it
+(by a seal key), and `propose` it; seal with what it returns, which is the same on every host: the first in the log. One
+that was proposed and lost the race is kept beside it, so whatever was sealed with it can be opened; a sealed event has
+to name the portal's member_id and the data key's id, and `find` gives that key. Only portals that are proved should
+have one: of others anybody can make up any number. While the store is away (`QueueUnavailable`), seal with the seal
+key.
+
+To renew the wrapping under another seal key, `rewrap` it under its id. To shred, let `PortalRegistry.forget` forget the
+member: every key of it is taken back, also one that some other host proposes meanwhile, and nobody can open what was
+sealed with them once the store has let go of the bytes (docs/portals.md says when).
+"""
+
+from forebay.queues.errors import QueueUnavailable
+
+from . import facts
+from .contract import Fact
+from .following import Following
+from .members import DataKey, Member
+
+#: To write and read back what was written.
+_PATIENCE_S = 5.0
+
+#: Of a portal that is forgotten again and again while a key is proposed for it.
+_TRIES = 3
+
+
+class DataKeys:
+    """Used on one event loop; `current` and `find` block nobody."""
+
+    def __init__(self, following: Following) -> None:
+        self._following = following
+
+    def current(self, member_id: str) -> DataKey | None:
+        """The key to seal with."""
+        member = self._following.book.members.get(member_id)
+        return member.data_key if member else None
+
+    def find(self, member_id: str, key_id: str) -> DataKey | None:
+        """The key of that id; None when there never was one, or when it was shredded."""
+        member = self._following.book.members.get(member_id)
+        return next((key for key in member.data_keys if key.id == key_id), None) if member else None
+
+    async def propose(self, member_id: str, key: DataKey) -> DataKey:
+        """The key that all hosts seal with from now on: this one, unless another was first. It is kept durably.
+
+        The id must be a new one, of letters, digits, `-` and `_`. Raises `QueueUnavailable`.
+        """
+        for _ in range(_TRIES):
+            if (current := self.current(member_id)) is not None:
+                return current
+            member = await self._put(member_id, key)
+            if member and member.data_key:
+                return member.data_key
+        raise QueueUnavailable(f"portal {member_id} is being forgotten; a key for it was not kept")
+
+    async def shred(self, member_id: str) -> int:
+        """Take back every key of the portal, and say how many: what they sealed can't be opened any more.
+
+        The rest of what is known of it stays. Raises `QueueUnavailable`.
+        """
+        shredded = 0
+        book = await self._following.refresh(_PATIENCE_S)
+        # A host that did not know yet may propose one meanwhile.
+        while (member := book.members.get(member_id)) is not None and member.data_keys:
+            places = [member.key(facts.DATA_KEY, key.id).text() for key in member.data_keys]
+            book = await self._following.put([Fact(place, None) for place in places], _PATIENCE_S)
+            shredded += len(places)
+        return shredded
+
+    async def rewrap(self, member_id: str, key: DataKey) -> None:
+        """Replace the wrapping of a key that is there. Raises `QueueUnavailable`."""
+        if self.find(member_id, key.id) is not None:
+            await self._put(member_id, key)
+
+    async def _put(self, member_id: str, key: DataKey) -> Member | None:
+        member = self._following.book.members.get(member_id) or Member(member_id)
+        place = member.key(facts.DATA_KEY, key.id)
+        said = {"wrapped": facts.as_text(key.wrapped)}
+        book = await self._following.put([facts.fact(place, said)], _PATIENCE_S)
+        if place.text() in book.void:
+            # It was forgotten in between, and that must hold for this key too.
+            await self._following.put([Fact(place.text(), None)], _PATIENCE_S)
+        return book.members.get(member_id)

@@ -1,0 +1,153 @@
+"""Secrets through everything that runs, and then a look for them in everything that was written."""
+
+import json
+import os
+import urllib.error
+import urllib.request
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.site import Site
+
+#: A dozen commands one after the other take their time on a busy machine.
+pytestmark = pytest.mark.timeout(300)
+
+TOKEN = "51856fefc120afa4b628cc82d3935cce"
+ACCESS, REFRESH, WRONG = "acce55ible-0123456789", "refre5hing-0123456789", "wr0ng-token-0123456789"
+URL_SECRETS = ("url-secret-of-today-0123", "url-secret-of-tomorrow-4567")
+KEYS = {"new": b64encode(os.urandom(32)).decode(), "old": b64encode(os.urandom(32)).decode()}
+
+HANDLERS = """
+import json, os
+
+from forebay import Handlers
+
+handlers = Handlers()
+keys = json.loads(os.environ["FOREBAY_SEAL_KEYS"])
+
+
+@handlers.on("*")
+def handle(event):
+    opened = event.secrets(keys)
+    with open("handled.log", "a") as book:
+        print(event.name, event.member_id, len(opened.get("auth[access_token]", "")), file=book)
+    if event.name == "ONCRMDEALUPDATE":
+        raise RuntimeError(f"it failed with {opened}")
+"""
+
+
+def post(site: Site, path: str = "", **more: str) -> int:
+    fields = {
+        "event": "ONCRMDEALADD",
+        "auth[domain]": "a.bitrix24.ru",
+        "auth[member_id]": "m1",
+        "auth[access_token]": ACCESS,
+        "auth[refresh_token]": REFRESH,
+        "auth[application_token]": TOKEN,
+    } | {name.replace("__", "[") + "]" * name.count("__"): value for name, value in more.items()}
+    body = "&".join(f"{name}={value}" for name, value in fields.items()).encode()
+    try:
+        with urllib.request.urlopen(site.url + path, body, timeout=20) as answer:  # noqa: S310 - our own server
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def portals_are_read(site: Site) -> bool:
+    """From then on new portals get keys of their own."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/ready", timeout=10) as answer:
+        return bool(json.load(answer)["parts"]["portals"] == "ok")
+
+
+def handled(site: Site) -> list[str]:
+    book = site.folder / "handled.log"
+    return book.read_text().splitlines() if book.exists() else []
+
+
+def written(site: Site, outputs: str) -> Iterator[tuple[str, bytes]]:
+    """Everything that anybody wrote, but for the settings that the test itself gave."""
+    yield "outputs", outputs.encode()
+    for file in site.folder.rglob("*"):
+        if file.is_file() and file.suffix not in (".py", ".pyc"):
+            yield str(file.relative_to(site.folder)), file.read_bytes()
+
+
+def forms(secret: str) -> Iterator[bytes]:
+    yield secret.encode()
+    yield secret.encode().hex().encode()
+    yield b64encode(secret.encode()).rstrip(b"=")
+
+
+def test_no_secret_is_in_any_file_log_metric_or_screen_after_a_full_run(site: Site) -> None:
+    (site.folder / "shop.py").write_text(HANDLERS)
+    site.settings |= {
+        "tokens": json.dumps({"*": TOKEN}),
+        "url_secret": json.dumps(URL_SECRETS),
+        "seal_keys": json.dumps(KEYS),
+        "max_depth": "6",
+        "tries": "1",
+        "callers": '{"trusted_proxies": ["127.0.0.1"]}',
+    }
+    site.start("up", "up", "shop:handlers")
+    site.wait("ready", lambda: "ready after" in site.log("up") and portals_are_read(site))
+
+    statuses = [
+        post(site),
+        post(site, event="ONCRMDEALUPDATE"),
+        post(site, f"/{URL_SECRETS[0]}/rule?x={URL_SECRETS[1]}&access_token={ACCESS}", auth__application_token=WRONG),
+        post(site, f"?secret={URL_SECRETS[1]}", auth__member_id="m2"),
+        post(site, f"/not-{URL_SECRETS[0]}", auth__application_token=WRONG),
+        post(site, data__a__b__c__d__e__f__g="deep"),
+        *(post(site, auth__application_token=WRONG) for _ in range(30)),
+    ]
+    site.wait("four events", lambda: len(handled(site)) == 4)
+
+    assert statuses == [200] * 4 + [403, 200] + [403] * 30
+    assert {line.split()[2] for line in handled(site)} == {str(len(ACCESS))}
+    outputs = "".join(
+        done.stdout + done.stderr
+        for done in (
+            site.run("doctor", "--json"),
+            site.run("tail", "--from", "earliest", "--count", "4", "--json"),
+            site.run("dead", "list", "--json"),
+            site.run("quarantine", "list", "--json"),
+            site.run("quarantine", "show", json.loads(site.run("quarantine", "list", "--json").stdout)["id"]),
+            site.run("keys", "rotate", "--json"),
+            site.run("keys", "status", "--json"),
+            site.run("spool", "status"),
+        )
+    )
+    with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/metrics", timeout=10) as answer:
+        outputs += answer.read().decode()
+    assert site.stop("up") == 0
+    found = list(written(site, outputs))
+    assert '"can_go":true' in outputs and "it failed with" in b"".join(text for _, text in found).decode("latin-1")
+    for secret in (TOKEN, ACCESS, REFRESH, WRONG, *URL_SECRETS, *KEYS.values()):
+        for form in forms(secret):
+            assert [name for name, text in found if form in text] == [], f"{secret} stands in a file"
+    for key in map(b64decode, KEYS.values()):
+        assert [name for name, text in found if key in text or key.hex().encode() in text] == []
+
+
+def test_after_an_uninstall_with_its_data_nobody_opens_what_the_portal_had_sealed(site: Site) -> None:
+    (site.folder / "shop.py").write_text(HANDLERS)
+    site.settings |= {"tokens": json.dumps({"*": TOKEN}), "seal_keys": json.dumps(KEYS)}
+    site.start("ingest", "ingest")
+    site.wait("ready", lambda: site.is_ready() and portals_are_read(site))
+    assert [post(site), post(site, auth__member_id="m2")] == [200, 200]
+
+    assert post(site, event="ONAPPUNINSTALL", data__CLEAN="1") == 200
+    site.wait("the keys are gone", lambda: "secrets are shredded" in site.log("ingest"))
+    # What came within the last moments may still be told to others; the worker waits until it must know.
+    site.start("worker", "process", "shop:handlers")
+    site.wait("the letter", lambda: "m2" in "".join(handled(site)) and dead(site) != [])
+
+    assert [letter["error_class"] for letter in dead(site)] == ["forebay.processors.errors.Reject"]
+    assert "the key of portal m1 is gone" in str(dead(site)[0]["error"])
+    assert not any(line.split()[1:] == ["m1", str(len(ACCESS))] for line in handled(site))
+
+
+def dead(site: Site) -> list[dict[str, object]]:
+    return [json.loads(line) for line in site.run("dead", "list", "--json").stdout.splitlines()]

@@ -1,0 +1,172 @@
+"""`forebay portals`, as one calls it."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from typer.testing import CliRunner, Result
+
+from forebay.console.cli import build
+from forebay.console.knowing import known
+from forebay.console.settings import load_settings
+from forebay.queues.portals.registry import PortalRegistry
+from forebay.schemas.errors import ForebayError
+from tests.bitrix24.oauth import FakeOAuth, Installed
+
+APPLICATION, MEMBER, TOKEN, ACCESS = "app.1", "c0ffee", "51856fefc120afa4b628cc82d3935cce", "an-access-token"
+FIRST, SECOND = "first.bitrix24.com", "second.bitrix24.com"
+KEY = "A" * 43 + "="
+
+SUMMARY = {"member_id", "portal", "domains", "state", "verified", "waiting", "since", "keys", "data_keys"}
+DETAIL = {"member_id", "portal", "domains", "application", "state", "how", "at", "domain", "key", "why", "left"}
+
+
+class Desk:
+    """The commands on a queue in a folder of their own."""
+
+    def __init__(self, oauth: FakeOAuth) -> None:
+        self.oauth = oauth
+
+    def command(self, *arguments: str, input: str | None = None) -> Result:
+        done = CliRunner().invoke(build(), list(arguments), input=input)
+        if isinstance(done.exception, Exception) and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        assert TOKEN not in done.output, "a token on the screen"
+        assert ACCESS not in done.output, "a token on the screen"
+        return done
+
+    def rows(self, *arguments: str, status: int = 0) -> list[dict[str, Any]]:
+        done = self.command("portals", *arguments, "--json")
+        assert done.exit_code == status, done.output
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def do(self, work: Any) -> None:
+        """Something that an ingest does."""
+
+        async def _do() -> None:
+            async with known(load_settings().settings) as registry:
+                await work(registry)
+
+        asyncio.run(_do())
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.chdir(tmp_path)
+    with FakeOAuth() as oauth:
+        settings = {
+            "AUTH": "registry",
+            "CLIENT_ID": APPLICATION,
+            "SEAL_KEYS": json.dumps({"2026": KEY}),
+            "OAUTH_URLS": json.dumps([oauth.url]),
+        }
+        for name, value in settings.items():
+            monkeypatch.setenv(f"FOREBAY_{name}", value)
+        yield Desk(oauth)
+    structlog.reset_defaults()
+
+
+async def seen(registry: PortalRegistry) -> None:
+    await registry.see(APPLICATION, MEMBER, TOKEN, FIRST, ACCESS)
+    await registry.following.refresh(10)
+
+
+def test_a_portal_is_added_shown_and_forgotten(desk: Desk) -> None:
+    nothing = desk.rows("list")
+    added = desk.command("portals", "add", MEMBER, "--domain", f"https://{FIRST}/", "--token-file", "-", input=TOKEN)
+    [summary] = desk.rows("list")
+    [detail] = desk.rows("show", FIRST)
+    forgotten = desk.command("portals", "forget", MEMBER, "--yes")
+
+    assert nothing == []
+    assert (added.exit_code, added.stdout) == (0, "")
+    assert set(summary) == SUMMARY
+    assert (summary["member_id"], summary["portal"], summary["state"]) == (MEMBER, FIRST, "verified")
+    assert set(detail) == DETAIL
+    assert (detail["how"], detail["key"], detail["application"]) == ("operator", "2026", APPLICATION)
+    assert forgotten.exit_code == 0
+    assert desk.rows("list") == []
+
+
+def test_a_token_comes_from_a_file_or_is_asked_for_and_never_from_an_argument(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+
+    of_file = desk.command("portals", "add", "a", "--domain", FIRST, "--token-file", str(tmp_path / "token"))
+    asked = desk.command("portals", "add", "b", "--domain", SECOND, input=f"{TOKEN}\n")
+    given = desk.command("portals", "add", "c", "--domain", FIRST, "some-token")
+
+    assert (of_file.exit_code, asked.exit_code, given.exit_code) == (0, 0, 2)
+    assert [row["member_id"] for row in desk.rows("list")] == ["a", "b"]
+
+
+def test_an_added_token_is_the_one_that_an_ingest_looks_for(desk: Desk) -> None:
+    desk.command("portals", "add", MEMBER, "--domain", FIRST, "--token-file", "-", input=f" {TOKEN}\n")
+
+    async def look(registry: PortalRegistry) -> None:
+        pin = registry.find(APPLICATION, MEMBER, TOKEN)
+        assert pin and pin.proof
+
+    desk.do(look)
+
+
+def test_what_waits_is_verified_when_an_operator_asks(desk: Desk) -> None:
+    desk.do(seen)
+    [waiting] = desk.rows("list", "--state", "waiting")
+    desk.oauth.answer = (503, b"")
+    [silent] = desk.rows("verify", status=1)
+    desk.oauth.answer = None
+    desk.oauth.knows[ACCESS] = Installed(client_id=APPLICATION, member_id=MEMBER, domain=FIRST)
+
+    [confirmed] = desk.rows("verify", MEMBER)
+
+    assert (waiting["portal"], waiting["domains"]) == (None, FIRST)
+    assert (silent["outcome"], confirmed["outcome"]) == ("unavailable", "confirmed")
+    assert desk.rows("verify") == []
+    assert [row["state"] for row in desk.rows("show", MEMBER)] == ["verified"]
+
+
+def test_a_portal_that_is_none_is_shown_as_refused(desk: Desk) -> None:
+    desk.do(seen)
+    desk.oauth.knows[ACCESS] = Installed(client_id="app.another", member_id=MEMBER, domain=FIRST)
+
+    [denied] = desk.rows("verify", status=1)
+
+    assert denied["outcome"] == "denied"
+    assert "another application" in desk.rows("show", MEMBER)[0]["why"]
+    assert [row["state"] for row in desk.rows("list", "--state", "refused")] == ["refused"]
+
+
+def test_a_renamed_portal_is_found_by_both_domains(desk: Desk) -> None:
+    desk.command("portals", "add", MEMBER, "--domain", FIRST, "--token-file", "-", input=TOKEN)
+
+    async def rename(registry: PortalRegistry) -> None:
+        member = registry.member(MEMBER)
+        assert member
+        await registry.rename(member, SECOND)
+
+    desk.do(rename)
+
+    assert desk.rows("show", FIRST) == desk.rows("show", SECOND) == desk.rows("show", MEMBER)
+    assert desk.rows("list")[0]["domains"] == f"{FIRST} {SECOND}"
+    assert desk.rows("list")[0]["portal"] == FIRST
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["show", "no body"], "is not a portal's domain"),
+        (["show", "nobody.bitrix24.com"], "knows no portal"),
+        (["list", "--state", "odd"], "there are verified"),
+        (["add", "not an id", "--domain", FIRST, "--token-file", "-"], "not a member_id"),
+        (["add", MEMBER, "--domain", "no domain", "--token-file", "-"], "not a portal's domain"),
+        (["add", MEMBER, "--domain", FIRST, "--token-file", "/nowhere"], "can't be read"),
+        (["add", MEMBER, "--domain", FIRST, "--client-id", "app.2", "--token-file", "-"], "there are app.1"),
+    ],
+)
+def test_what_can_not_be_done_is_told(desk: Desk, arguments: list[str], told: str) -> None:
+    with pytest.raises(ForebayError, match=told):
+        desk.command("portals", *arguments, input="a-token")

@@ -1,0 +1,117 @@
+"""The contract of the stores of facts about portals, in every system."""
+
+import asyncio
+
+import pytest
+
+from forebay.queues.errors import QueueError
+from forebay.queues.portals.contract import Fact, PlacedFact, PortalStore
+from forebay.queues.settings import QueueSettings
+from tests.integration.portals.conftest import opened
+
+PATIENCE_S = 20.0
+
+
+async def read_all(store: PortalStore) -> list[PlacedFact]:
+    found: list[PlacedFact] = []
+    following, is_end = 0, False
+    while not is_end:
+        chapter = await store.read(following, 0.2)
+        found += chapter.facts
+        following, is_end = chapter.following, chapter.is_end
+    return found
+
+
+async def read_some(store: PortalStore, following: int) -> list[PlacedFact]:
+    """What stands there, however long it takes to come."""
+    while not (found := (await store.read(following, PATIENCE_S)).facts):
+        pass
+    return found
+
+
+def told(found: list[PlacedFact]) -> dict[str, bytes | None]:
+    return {fact.key: fact.value for fact in found}
+
+
+async def test_what_is_missing_is_told_then_made_then_not_missing(settings: QueueSettings) -> None:
+    async with opened(settings) as store:
+        planned = await store.ensure(only_plan=True)
+        made = await store.ensure()
+
+        assert planned == made
+        assert any("events.portals" in sentence for sentence in made)
+        assert await store.ensure(only_plan=True) == await store.ensure() == []
+
+
+async def test_a_store_that_is_not_made_yet_says_so(settings: QueueSettings) -> None:
+    async with opened(settings) as store:
+        with pytest.raises(QueueError):
+            await store.end()
+        with pytest.raises(QueueError):
+            await store.put([Fact("a", b"1")])
+
+
+async def test_facts_are_read_in_the_order_in_which_they_were_put(store: PortalStore) -> None:
+    await store.put([Fact("a", b"1"), Fact("b", b"\x00\xff")])
+    last = await store.put([Fact("c", b"3")])
+
+    found = await read_all(store)
+
+    assert [(fact.key, fact.value) for fact in found] == [("a", b"1"), ("b", b"\x00\xff"), ("c", b"3")]
+    assert [fact.offset for fact in found] == sorted(fact.offset for fact in found)
+    assert found[-1].offset == last == await store.end() - 1
+
+
+async def test_the_last_fact_of_a_key_holds_and_stands_last(store: PortalStore) -> None:
+    await store.put([Fact("a", b"1"), Fact("b", b"2")])
+    await store.put([Fact("a", b"3")])
+
+    found = await read_all(store)
+
+    assert told(found) == {"a": b"3", "b": b"2"}
+    assert found[-1].key == "a"
+
+
+async def test_what_is_taken_back_is_told_as_such(store: PortalStore) -> None:
+    await store.put([Fact("a", b"1"), Fact("b", b"2")])
+    known = await read_all(store)
+
+    await store.put([Fact("a", None)])
+
+    assert told(await read_some(store, known[-1].offset + 1)) == {"a": None}
+    assert told(await read_all(store)).get("a") is None
+
+
+async def test_an_empty_store_is_read_to_its_end(store: PortalStore) -> None:
+    chapter = await store.read(0, 0.2)
+
+    assert chapter.is_end
+    assert chapter.facts == []
+    assert await store.end() == 0
+
+
+async def test_a_reader_who_waits_gets_what_another_host_writes(settings: QueueSettings, store: PortalStore) -> None:
+    async with opened(settings) as other:
+        following = (await store.read(0, 0.2)).following
+        await other.put([Fact("a", b"1")])
+
+        assert told(await read_some(store, following)) == {"a": b"1"}
+
+
+async def test_writers_of_many_hosts_leave_one_order(settings: QueueSettings, store: PortalStore) -> None:
+    async with opened(settings) as other:
+        await asyncio.gather(
+            *((store, other)[number % 2].put([Fact(f"key{number}", b"x"), Fact("same", b"x")]) for number in range(40))
+        )
+
+        mine, theirs = await read_all(store), await read_all(other)
+
+    assert mine[-1].key == "same"
+    assert mine == theirs
+    assert len(told(mine)) == 41
+
+
+async def test_more_facts_than_a_chapter_holds_are_all_read(store: PortalStore) -> None:
+    await store.put([Fact(f"key{number}", b"x" * 100) for number in range(6_000)])
+
+    assert len(await read_all(store)) == 6_000

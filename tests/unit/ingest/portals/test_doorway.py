@@ -1,0 +1,344 @@
+"""Who is let in where tokens are learned from calls, and how the call is marked."""
+
+import asyncio
+
+import pytest
+
+from forebay.queues.memory import MemoryQueue
+from forebay.schemas import names
+from tests.bitrix24.oauth import FakeOAuth, Installed
+from tests.unit.ingest.portals.conftest import (
+    ACCESS,
+    APPLICATION,
+    DOMAIN,
+    KEY,
+    MEMBER,
+    OTHER_TOKEN,
+    TOKEN,
+    body,
+    install,
+    learning,
+)
+
+OTHER_KEY = "B" * 43 + "="
+
+
+async def test_an_install_is_taken_unverified_and_then_the_token_is_proved(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        answer = await ingest.post(install())
+
+        assert answer.status_code == 200
+        assert ingest.event().subscription.verified is False
+        pin = await ingest.proved()
+        assert pin.proof and (pin.proof.how, pin.proof.domain) == ("app.info", DOMAIN)
+        assert oauth.asked == [ACCESS]
+
+
+async def test_events_are_verified_once_the_token_is_proved(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        await ingest.post(install())
+        await ingest.proved()
+
+        await ingest.post(body())
+
+        assert [event.subscription.verified for event in ingest.events()] == [False, True]
+        assert [event.portal for event in ingest.events()] == [DOMAIN, DOMAIN]
+
+
+async def test_an_unverified_event_carries_the_hash_of_its_token_and_a_verified_one_none(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        await ingest.post(install())
+        pin = await ingest.proved()
+        await ingest.post(body())
+
+        first, second = (dict(record.headers) for record in ingest.records())
+        assert first[names.PIN] == pin.digest.hex().encode()
+        assert names.PIN not in second
+
+
+async def test_another_token_than_the_proved_one_is_refused(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        await ingest.post(install())
+        await ingest.proved()
+
+        answer = await ingest.post(body(token=OTHER_TOKEN))
+
+        assert answer.status_code == 403
+        assert len(ingest.records()) == 1
+
+
+async def test_a_token_of_one_portal_proves_no_other(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        await ingest.post(install())
+        await ingest.proved()
+
+        await ingest.post(body(member="another"))
+
+        assert ingest.events()[-1].subscription.verified is False
+
+
+async def test_a_forged_install_is_taken_unverified_and_changes_nothing(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        await ingest.post(install())
+        await ingest.proved()
+
+        answer = await ingest.post(install(token=OTHER_TOKEN, access="made-up"))
+        await asked(oauth, "made-up")
+
+        assert answer.status_code == 200
+        assert ingest.events()[-1].subscription.verified is False
+        await ingest.post(body())
+        assert ingest.events()[-1].subscription.verified is True
+        forged = ingest.pin(OTHER_TOKEN)
+        assert forged is None or forged.proof is None
+
+
+async def test_a_token_that_came_with_another_portals_access_token_is_refused_from_then_on(oauth: FakeOAuth) -> None:
+    oauth.knows["of-another"] = Installed(client_id=APPLICATION, member_id="another", domain="another.bitrix24.com")
+    async with learning(oauth) as ingest:
+        await ingest.post(install(access="of-another"))
+        while not (pin := ingest.pin()) or not pin.seen or not pin.seen.refused:
+            await asyncio.sleep(0.001)
+
+        answer = await ingest.post(body())
+
+        assert answer.status_code == 403
+
+
+async def test_a_token_that_came_with_another_applications_access_token_is_not_proved(oauth: FakeOAuth) -> None:
+    oauth.knows["of-another"] = Installed(client_id="app.another", member_id=MEMBER, domain=DOMAIN)
+    async with learning(oauth) as ingest:
+        await ingest.post(install(access="of-another"))
+        while not (pin := ingest.pin()) or not pin.seen or not pin.seen.refused:
+            await asyncio.sleep(0.001)
+
+        assert pin.proof is None
+
+
+async def test_an_event_of_a_portal_that_nobody_knows_is_taken_unverified(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        answer = await ingest.post(body())
+
+        assert answer.status_code == 200
+        assert ingest.event().subscription.verified is False
+        assert ingest.facts.facts == [], "nothing to verify it with, nothing to note"
+
+
+async def test_any_event_with_an_access_token_proves_the_portal_whose_install_was_missed(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        await ingest.post(body(access=ACCESS))
+
+        await ingest.proved()
+
+
+async def test_an_access_token_that_has_expired_is_followed_by_the_next_calls(oauth: FakeOAuth) -> None:
+    oauth.expired.add("old")
+    async with learning(oauth) as ingest:
+        await ingest.post(install(access="old"))
+        while not (pin := ingest.pin()) or not pin.seen or pin.seen.trial:
+            await asyncio.sleep(0.001)
+
+        await ingest.post(body(access=ACCESS))
+
+        await ingest.proved()
+
+
+async def test_an_update_may_bring_a_new_token_and_the_one_before_stays(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        await ingest.post(install())
+        await ingest.proved()
+
+        await ingest.post(body("ONAPPUPDATE", token=OTHER_TOKEN, access=ACCESS))
+        await ingest.proved(OTHER_TOKEN)
+
+        await ingest.post(body(token=OTHER_TOKEN))
+        await ingest.post(body(token=TOKEN))
+        assert [event.subscription.verified for event in ingest.events()] == [False, False, True, True]
+
+
+async def test_an_uninstall_is_proved_by_the_token_which_stays_for_what_is_on_its_way(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        await ingest.post(install())
+        pin = await ingest.proved()
+
+        await ingest.post(body("ONAPPUNINSTALL"))
+        while not pin.member.left:
+            await asyncio.sleep(0.001)
+
+        assert (await ingest.post(body())).status_code == 200
+        assert [event.subscription.verified for event in ingest.events()] == [False, True, True]
+        assert pin.member.left[0][0] == APPLICATION
+
+
+async def test_an_uninstall_without_the_token_uninstalls_nothing(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        await ingest.post(install())
+        pin = await ingest.proved()
+
+        assert (await ingest.post(body("ONAPPUNINSTALL", token=OTHER_TOKEN))).status_code == 403
+
+        await ingest.refresh()
+        assert pin.member.left == ()
+
+
+async def test_a_portal_that_installs_again_has_not_left(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        await ingest.post(install())
+        pin = await ingest.proved()
+        await ingest.post(body("ONAPPUNINSTALL"))
+        while not pin.member.left:
+            await asyncio.sleep(0.001)
+
+        await ingest.post(install())
+
+        while pin.member.left:
+            await asyncio.sleep(0.001)
+        assert ingest.events()[-1].subscription.verified is True
+
+
+@pytest.mark.parametrize("given", [{"token": ""}, {"member": ""}])
+async def test_a_call_that_can_never_be_proved_is_refused(oauth: FakeOAuth, given: dict[str, str]) -> None:
+    async with learning(oauth) as ingest:
+        assert (await ingest.post(install(**given))).status_code == 403
+
+
+async def test_fifty_installs_at_once_leave_one_token_proved(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        forged = [install(token=f"{number:032}", access=f"made-up-{number}") for number in range(49)]
+        calls = [*forged[:25], install(), *forged[25:]]
+
+        answers = await asyncio.gather(*map(ingest.post, calls))
+
+        assert {answer.status_code for answer in answers} == {200}
+        pin = await ingest.proved()
+        while len(oauth.asked) < 50:
+            await asyncio.sleep(0.001)
+        await ingest.refresh()
+        assert [one for one in pin.member.pins if one.proof] == [pin]
+        assert len([one for one in pin.member.pins if one.seen]) <= 8, "what anybody can send has a bound"
+
+
+async def test_while_the_store_is_away_every_call_is_taken_and_marked(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        await ingest.post(install())
+        await ingest.proved()
+        ingest.facts.down = True
+
+        known, unknown = await ingest.post(body()), await ingest.post(body(token=OTHER_TOKEN))
+        new = await ingest.post(install(member="new"))
+
+        assert [answer.status_code for answer in (known, unknown, new)] == [200, 200, 200]
+        assert [event.subscription.verified for event in ingest.events()[1:]] == [True, False, False]
+
+
+async def test_a_store_that_comes_back_is_asked_again(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        await ingest.post(install())
+        await ingest.proved()
+        ingest.facts.down = True
+        assert (await ingest.post(body(token=OTHER_TOKEN))).status_code == 200
+        ingest.facts.down = False
+        while not ingest.desk.registry.is_current:
+            await asyncio.sleep(0.001)
+
+        assert (await ingest.post(body(token=OTHER_TOKEN))).status_code == 403
+
+
+async def test_an_ingest_whose_store_is_away_from_the_start_takes_calls_and_says_so(oauth: FakeOAuth) -> None:
+    queue = MemoryQueue()
+    queue.portals("bitrix24.events")
+    queue.fact_logs["bitrix24.events.portals"].down = True
+    async with learning(oauth, queue) as ingest:
+        answer = await ingest.post(install())
+        ready = await ingest.conductor.simulate_get("/ready")
+
+        assert answer.status_code == 200
+        assert ready.status_code == 200
+        assert ready.json["status"] == "degraded"
+        assert "put down" in ready.json["parts"]["portals"]
+
+
+async def test_another_ingest_verifies_what_one_that_died_has_only_noted(oauth: FakeOAuth) -> None:
+    queue = MemoryQueue()
+    oauth.may_answer.clear()
+    async with learning(oauth, queue) as ingest:
+        await ingest.post(install())
+        await asked(oauth, ACCESS)
+        oauth.answer = (503, b"")
+        oauth.may_answer.set()
+    oauth.answer = None
+
+    async with learning(oauth, queue) as ingest:
+        pin = ingest.pin()
+        assert pin and pin.seen and not pin.proof
+        registry = ingest.desk.registry
+        registry._clock_ns = lambda: (pin.seen.at_ms + 30_000) * 1_000_000  # type: ignore[union-attr]
+        await ingest.desk.verification.look()
+
+        await ingest.proved()
+
+
+async def test_what_is_not_verified_within_a_day_is_forgotten_and_counted(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        await ingest.post(install(access=""))
+        await ingest.refresh()
+        pin = ingest.pin()
+        assert pin and pin.seen
+        at_ms = pin.seen.at_ms
+        ingest.desk.registry._clock_ns = lambda: (at_ms + 24 * 3_600_000 + 1) * 1_000_000
+
+        await ingest.desk.verification.look()
+
+        assert ingest.pin() is None
+        assert b"forebay_portals_expired_total 1.0" in ingest.metrics.exposition()
+
+
+async def test_a_token_is_hashed_by_the_new_key_when_its_portal_calls(oauth: FakeOAuth) -> None:
+    queue = MemoryQueue()
+    async with learning(oauth, queue) as ingest:
+        await ingest.post(install())
+        await ingest.proved()
+
+    async with learning(oauth, queue, seal_keys={"2027": OTHER_KEY, "2026": KEY}) as ingest:
+        assert (await ingest.post(body())).status_code == 200
+        assert ingest.events()[-1].subscription.verified
+        while (pin := await ingest.proved()).proof.key_id != "2027":  # type: ignore[union-attr]
+            await asyncio.sleep(0.001)
+
+    async with learning(oauth, queue, seal_keys={"2027": OTHER_KEY}) as ingest:
+        await ingest.post(body())
+        assert ingest.events()[-1].subscription.verified
+        assert [one.proof.key_id for one in pin.member.pins if one.proof] == ["2027"]
+
+
+async def test_a_portal_whose_key_went_too_early_is_not_locked_out(oauth: FakeOAuth) -> None:
+    queue = MemoryQueue()
+    async with learning(oauth, queue) as ingest:
+        await ingest.post(install())
+        await ingest.proved()
+
+    async with learning(oauth, queue, seal_keys={"2027": OTHER_KEY}) as ingest:
+        assert (await ingest.post(body(access=ACCESS))).status_code == 200
+        assert ingest.events()[-1].subscription.verified is False
+        await ingest.proved()
+
+
+async def test_a_secret_in_the_url_proves_a_call_beside_the_registry(oauth: FakeOAuth) -> None:
+    secret = "0123456789abcdef"
+    async with learning(oauth, auth=["registry", "url-secret"], url_secret=secret) as ingest:
+        assert (await ingest.post(body(token=""), f"/bitrix24/{secret}")).status_code == 200
+
+        assert ingest.event().subscription.verified is True
+
+
+async def test_events_are_kept_by_their_domain_also_when_another_is_claimed_at_the_install(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        await ingest.post(install(domain="victim.bitrix24.com"))
+        pin = await ingest.proved()
+
+        assert pin.member.portal == DOMAIN, "the OAuth server's word counts, not the caller's"
+
+
+async def asked(oauth: FakeOAuth, access: str) -> None:
+    while access not in oauth.asked:
+        await asyncio.sleep(0.001)

@@ -1,0 +1,258 @@
+"""A key for each portal's secrets, through the whole application and with the store in memory."""
+
+import asyncio
+import time
+from base64 import b64encode
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from forebay.console.portal_keys import keyring, portals_of
+from forebay.console.unsealing import CannotOpen, opened_body
+from forebay.ingest.portal_keys import PortalKeys
+from forebay.ingest.settings import IngestSettings
+from forebay.queues.memory import MemoryQueue
+from forebay.queues.portals.contract import Fact
+from forebay.queues.portals.members import DataKey
+from forebay.queues.portals.registry import PortalRegistry
+from forebay.queues.portals.stored_keys import StoredKeys
+from forebay.queues.portals.tokens import TokenKeys
+from forebay.schemas.codec import codec
+from forebay.schemas.data_keys import Named, named, unwrap, wrap
+from forebay.schemas.event import PortalEvent, SecretsShredded
+from tests.unit.ingest.conftest import EVENT, TOKEN, Running, running
+
+KEY, OLD = bytes(range(32)), bytes(32)
+SEAL_KEYS = {"k1": b64encode(KEY).decode()}
+TOKENS = {"auth[access_token]": "accessible"}
+LATER_S = 60.0
+
+
+def call(member: str = "m1", event: str = "onCrmDealAdd", more: str = "") -> str:
+    return EVENT.replace("member_id]=m1", f"member_id]={member}").replace("onCrmDealAdd", event) + more
+
+
+@asynccontextmanager
+async def sealing(queue: MemoryQueue | None = None, **settings: Any) -> AsyncIterator[Running]:
+    """An ingest that has read the store, if there is one."""
+    queue = queue or MemoryQueue()
+    async with running(queue, **{"seal_keys": SEAL_KEYS, **settings}) as ingest:
+        if not fact_log(queue).down:
+            async with reader(queue):
+                pass
+            await asyncio.sleep(0)
+        yield ingest
+
+
+def fact_log(queue: MemoryQueue) -> Any:
+    queue.portals("bitrix24.events")
+    return queue.fact_logs["bitrix24.events.portals"]
+
+
+@asynccontextmanager
+async def reader(queue: MemoryQueue) -> AsyncIterator[PortalRegistry]:
+    async with portals_of(queue, IngestSettings()) as registry:
+        await registry.following.reached(-1, 10)
+        yield registry
+
+
+def events(ingest: Running) -> list[PortalEvent]:
+    return [codec().decode(record.value) for record in ingest.records()]
+
+
+def key_ids(ingest: Running) -> list[str]:
+    return [event.sealed.key_id for event in events(ingest) if event.sealed]
+
+
+async def test_a_portals_secrets_are_sealed_by_a_key_of_its_own_from_the_first_on() -> None:
+    async with sealing() as ingest:
+        for member in ("m1", "m2", "m1"):
+            await ingest.post(call(member))
+        async with reader(ingest.queue) as registry:
+            await registry.following.refresh(10)
+            stored = StoredKeys(registry)
+            opened = [event.with_keys_of(stored).secrets({"k1": KEY}) for event in events(ingest)]
+
+    members = [whose.member_id for whose in map(named, sorted(key_ids(ingest))) if whose]
+    assert members == ["m1", "m1", "m2"] and len(set(key_ids(ingest))) == 2
+    assert opened == [TOKENS] * 3
+
+
+async def test_calls_at_once_of_a_new_portal_share_its_one_key() -> None:
+    async with sealing() as ingest:
+        await asyncio.gather(*(ingest.post(call()) for _ in range(20)))
+
+        assert len(set(key_ids(ingest))) == 1 and key_ids(ingest)[0].startswith("portal/m1/")
+
+
+@pytest.mark.parametrize(
+    "body", ["event=A&auth[member_id]=m1&auth[domain]=a.ru&auth[application_token]=" + TOKEN, "x=1"], ids=["", "bad"]
+)
+async def test_a_portal_without_a_secret_to_seal_gets_no_key(body: str) -> None:
+    async with sealing() as ingest:
+        await ingest.post(body)
+
+        assert fact_log(ingest.queue).facts == []
+
+
+@pytest.mark.parametrize(
+    "policy", [{"auth": "none", "tokens": {}}, {"tokens": {"a.bitrix24.ru": TOKEN}}], ids=["none", "by domain"]
+)
+async def test_whose_member_id_is_only_his_word_gets_no_key(policy: dict[str, Any]) -> None:
+    async with sealing(**policy) as ingest:
+        await ingest.post(call())
+
+        assert key_ids(ingest) == ["k1"]
+        assert events(ingest)[0].secrets({"k1": KEY}) == TOKENS
+
+
+async def test_without_the_store_the_seal_key_seals_and_no_call_waits_or_fails() -> None:
+    queue = MemoryQueue()
+    fact_log(queue).down = True
+    async with sealing(queue) as ingest:
+        answers = [await ingest.post(call(f"m{number}")) for number in range(20)]
+
+        assert {answer.status_code for answer in answers} == {200}
+        assert set(key_ids(ingest)) == {"k1"}
+        assert [event.secrets({"k1": KEY}) for event in events(ingest)] == [TOKENS] * 20
+
+
+async def test_when_the_store_comes_back_new_secrets_have_a_key_of_their_portal() -> None:
+    queue = MemoryQueue()
+    fact_log(queue).down = True
+    async with sealing(queue) as ingest:
+        await ingest.post(call())
+        fact_log(queue).down = False
+        while not key_ids(ingest)[-1].startswith("portal/m1/"):
+            await asyncio.sleep(0.05)
+            await ingest.post(call())
+
+        assert key_ids(ingest)[0] == "k1"
+
+
+class HangingStore:
+    """Takes nothing, and says nothing."""
+
+    def __init__(self, queue: MemoryQueue) -> None:
+        self._store = queue.portals("t")
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def put(self, facts: Sequence[Fact]) -> int:
+        self.asked += 1
+        await asyncio.Event().wait()
+        return 0
+
+
+async def test_a_store_that_hangs_holds_a_call_up_for_a_moment_and_then_nobody() -> None:
+    store = HangingStore(MemoryQueue())
+    registry = PortalRegistry(store, TokenKeys({"k1": KEY}))
+    registry.open()
+    await registry.following.reached(-1, 10)
+    keys = PortalKeys(registry, {"k1": KEY}, wait_s=0.01)
+
+    await asyncio.gather(*(keys.make(f"m{number}") for number in range(200)))
+
+    assert store.asked == 64
+    assert keys.cipher("m1") is None
+    await keys.close()
+    await registry.close()
+
+
+@pytest.mark.parametrize(("more", "gone"), [("&data[CLEAN]=1", True), ("&data[CLEAN]=0", False), ("", False)])
+async def test_an_uninstall_with_its_data_shreds_what_the_portal_had_sealed(more: str, gone: bool) -> None:
+    async with sealing() as ingest:
+        await ingest.post(call("m1"))
+        await ingest.post(call("m2"))
+        await ingest.post(call("m1", "ONAPPUNINSTALL", more))
+        async with reader(ingest.queue) as registry:
+            while gone and (await registry.following.refresh(10)).members["m1"].data_key:
+                pass
+            await registry.following.refresh(10)
+            stored = StoredKeys(registry, now=lambda: time.time() + LATER_S)
+            first, other, *_ = (event.with_keys_of(stored) for event in ordered(events(ingest)))
+
+            assert other.secrets({"k1": KEY}) == TOKENS
+            if gone:
+                with pytest.raises(SecretsShredded):
+                    first.secrets({"k1": KEY})
+            else:
+                assert first.secrets({"k1": KEY}) == TOKENS
+
+
+def ordered(found: list[PortalEvent]) -> list[PortalEvent]:
+    return sorted(found, key=lambda event: event.id)
+
+
+async def test_who_holds_one_portals_token_can_not_shred_what_another_had_sealed() -> None:
+    tokens = {"m1": TOKEN, "a.bitrix24.ru": TOKEN, "b.bitrix24.ru": "0" * 32}
+    async with sealing(tokens={"m1": TOKEN, "b.bitrix24.ru": "0" * 32}, key="domain") as ingest:
+        await ingest.post(EVENT.replace("A.Bitrix24.ru", "not a domain"))
+        theirs = call("m1", "ONAPPUNINSTALL", "&data[CLEAN]=1")
+        answer = await ingest.post(theirs.replace("A.Bitrix24.ru", "b.bitrix24.ru").replace(TOKEN, "0" * 32))
+        async with reader(ingest.queue) as registry:
+            await asyncio.sleep(0.05)
+            book = await registry.following.refresh(10)
+
+        assert tokens and answer.status_code == 200
+        assert book.members["m1"].data_key is not None
+
+
+async def test_a_call_that_can_not_be_read_is_sealed_whole_by_its_portals_key_and_opened_for_an_operator() -> None:
+    async with sealing(max_depth=4) as ingest:
+        await ingest.post(call(more="&data[a][b][c][d][e]=1"))
+        (kept,) = ingest.records(".quarantine")
+        settings = IngestSettings(seal_keys=SEAL_KEYS)  # type: ignore[arg-type]  # pydantic makes secrets of them
+        keys = await keyring(settings, ingest.queue)
+
+        assert b"accessible" in opened_body(kept, keys)
+        assert dict(kept.headers)["forebay_quarantine_key_id"].startswith(b"portal/m1/")
+        with pytest.raises(CannotOpen, match="sealed with the key of portal m1, which can't be had"):
+            opened_body(kept, {"k1": KEY})
+
+
+@asynccontextmanager
+async def registry_with(**keys: bytes) -> AsyncIterator[PortalRegistry]:
+    """Portals that have keys, wrapped by the key of that id."""
+    queue = MemoryQueue()
+    async with reader(queue) as registry:
+        for member, seal_key in keys.items():
+            name = Named(member, uuid4().hex)
+            wrapped = wrap(b"d" * 32, name, {f"{seal_key[0]}": seal_key}, b"1" * 12)
+            await registry.data_keys.propose(member, DataKey(name.id, wrapped))
+        yield registry
+
+
+async def test_open_keys_are_held_in_memory_up_to_a_number() -> None:
+    async with registry_with(m1=OLD, m2=OLD, m3=OLD) as registry:
+        keys = PortalKeys(registry, {"0": OLD}, most=2)
+        found = [keys.cipher(member) for member in ("m1", "m2", "m3", "m1")]
+
+        assert all(found) and len(keys) == 2
+        assert keys.cipher("m1") == found[3]
+
+
+async def test_a_host_without_the_newest_seal_key_seals_by_its_own_meanwhile() -> None:
+    async with registry_with(m1=b"n" * 32) as registry:
+        assert PortalKeys(registry, {"0": OLD}).cipher("m1") is None
+        assert PortalKeys(registry, {"0": OLD, f"{ord('n')}": b"n" * 32}).cipher("m1") is not None
+
+
+async def test_a_key_that_is_wrapped_anew_opens_what_it_sealed_before() -> None:
+    async with registry_with(m1=OLD) as registry:
+        before = PortalKeys(registry, {"0": OLD}).cipher("m1")
+        key = registry.data_keys.current("m1")
+        assert key and before
+        name = Named("m1", key.id)
+        anew = wrap(unwrap(key.wrapped, name, {"0": OLD}), name, {"new": KEY}, b"2" * 12)
+        await registry.data_keys.rewrap("m1", DataKey(key.id, anew))
+
+        after = PortalKeys(registry, {"new": KEY}).cipher("m1")
+
+    assert after and after[0] == before[0]
+    assert after[1].decrypt(b"1" * 12, before[1].encrypt(b"1" * 12, b"x", b""), b"") == b"x"
