@@ -43,11 +43,12 @@ securityContext:
 {{- end }}
 {{- end }}
 
-{{/* (list root component-name component): where the pods may run. */}}
+{{/* (list root component-name component grace): how long a stop may take, and where the pods may run. */}}
 {{- define "forebay.scheduling" -}}
 {{- $root := index . 0 -}}
 {{- $name := index . 1 -}}
 {{- $given := index . 2 -}}
+terminationGracePeriodSeconds: {{ index . 3 }}
 {{- with $given.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
@@ -91,7 +92,11 @@ runtimeClassName: {{ . | quote }}
 {{- $root := index . 0 -}}
 {{- $given := index . 3 -}}
 labels:
-  {{- include "forebay.labels" (list $root (index . 2)) | nindent 2 }}
+  {{- /* Without the chart's version: another one alone is no reason to restart anything. */}}
+  {{- include "forebay.selector" (list $root (index . 2)) | nindent 2 }}
+  {{- with $root.Values.commonLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
   {{- with $given.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
