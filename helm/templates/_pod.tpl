@@ -26,18 +26,17 @@
 {{- end }}
 {{- end }}
 
-{{/* (list root image-of-the-component): what stands at the head of every pod's spec. */}}
+{{/* What stands at the head of every pod's spec. */}}
 {{- define "forebay.podHead" -}}
-{{- $root := index . 0 -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
-{{- with concat $root.Values.global.imagePullSecrets ((index . 1).pullSecrets | default list) }}
+{{- with .Values.global.imagePullSecrets }}
 imagePullSecrets:
   {{- range . }}
   - name: {{ . | quote }}
   {{- end }}
 {{- end }}
-{{- with $root.Values.podSecurityContext }}
+{{- with .Values.podSecurityContext }}
 securityContext:
   {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -98,7 +98,9 @@ class Kubernetes:
         config = {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "one", "cluster": {"server": self.url, "certificate-authority": str(self._certificate())}}],
+            "clusters": [
+                {"name": "one", "cluster": {"server": self.url, "certificate-authority": str(self._certificate())}}
+            ],
             "users": [{"name": "tests", "user": {"token": self._token}}],
             "contexts": [{"name": "one", "context": {"cluster": "one", "user": "tests"}}],
             "current-context": "one",
@@ -150,7 +152,10 @@ class Kubernetes:
     def _are_established(self) -> bool:
         kinds = self.list("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
         return all(
-            any(one["type"] == "Established" and one["status"] == "True" for one in kind["status"].get("conditions") or ())
+            any(
+                one["type"] == "Established" and one["status"] == "True"
+                for one in kind["status"].get("conditions") or ()
+            )
             for kind in kinds
         )
 
@@ -176,7 +181,10 @@ class Kubernetes:
     def namespace(self) -> str:
         """A new one, which takes no pod that isn't as Pod Security "restricted" wants it."""
         name = f"test-{uuid4().hex[:8]}"
-        labels = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/enforce-version": "latest"}
+        labels = {
+            "pod-security.kubernetes.io/enforce": "restricted",
+            "pod-security.kubernetes.io/enforce-version": "latest",
+        }
         self.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
         return name
 
@@ -191,7 +199,9 @@ class Kubernetes:
 
     def logs(self) -> str:
         """The ends of all logs."""
-        return "\n".join(f"--- {path.name}\n{path.read_text('utf-8', 'replace')[-2000:]}" for path in self.folder.glob("*.log"))
+        return "\n".join(
+            f"--- {path.name}\n{path.read_text('utf-8', 'replace')[-2000:]}" for path in self.folder.glob("*.log")
+        )
 
 
 def custom_kinds() -> Iterator[Object]:
@@ -207,7 +217,11 @@ def _is_ready(node: Object) -> bool:
 
 def _node(zone: str) -> Object:
     room = {"cpu": "64", "memory": "256Gi", "pods": "250"}
-    labels = {"kubernetes.io/hostname": f"node-{zone}", "kubernetes.io/os": "linux", "topology.kubernetes.io/zone": zone}
+    labels = {
+        "kubernetes.io/hostname": f"node-{zone}",
+        "kubernetes.io/os": "linux",
+        "topology.kubernetes.io/zone": zone,
+    }
     return {"metadata": {"name": f"node-{zone}", "labels": labels}, "status": {"capacity": room, "allocatable": room}}
 
 
