@@ -42,6 +42,8 @@ class Kubernetes:
         self._etcd, self._peers, self._port = free_ports(3)
         self._token = secrets.token_hex(16)
         self._running: list[subprocess.Popen[bytes]] = []
+        #: Calls of the API server, as an administrator.
+        self.client = httpx.Client()
 
     def __enter__(self) -> "Kubernetes":
         try:
@@ -56,6 +58,7 @@ class Kubernetes:
 
     def close(self) -> None:
         """Kill all of it, and take its files away. Idempotent."""
+        self.client.close()
         # In order it would take ten seconds, and nothing of it is kept.
         while self._running:
             process = self._running.pop()
@@ -79,11 +82,14 @@ class Kubernetes:
             *(f"--token-auth-file={self.folder / 'tokens'}", f"--service-account-key-file={key}.pub"),
             *("--service-account-issuer=https://kubernetes.default.svc", f"--service-account-signing-key-file={key}"),
         )
-        self._wait("the API server", lambda: self._certificate().exists() and self._asks("/readyz"))
+        self.wait("the API server", lambda: self._certificate().exists() and self._asks("/readyz"))
+        self.client.close()
         self.client = self._client()
         self._run(
             *("kube-controller-manager", f"--kubeconfig={self.kubeconfig}", "--secure-port=0", "--leader-elect=false"),
             *(f"--service-account-private-key-file={key}", f"--root-ca-file={self._certificate()}"),
+            # No kubelet says again and again that its node is well.
+            "--node-monitor-grace-period=24h",
         )
         self._run("kube-scheduler", f"--kubeconfig={self.kubeconfig}", "--secure-port=0", "--leader-elect=false")
         stages = str(_HERE / "stages.yaml")
@@ -146,8 +152,8 @@ class Kubernetes:
             self.create("/api/v1/persistentvolumes", _volume(number))
         for kind in custom_kinds():
             self.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", kind)
-        self._wait("the kinds of others", self._are_established)
-        self._wait("the nodes", lambda: all(map(_is_ready, self.list("/api/v1/nodes"))))
+        self.wait("the kinds of others", self._are_established)
+        self.wait("the nodes", lambda: all(map(_is_ready, self.list("/api/v1/nodes"))))
 
     def _are_established(self) -> bool:
         kinds = self.list("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
@@ -188,7 +194,8 @@ class Kubernetes:
         self.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
         return name
 
-    def _wait(self, what: str, until: Callable[[], bool]) -> None:
+    def wait(self, what: str, until: Callable[[], bool]) -> None:
+        """Look again and again until it is so."""
         for _ in range(round(_READY_S / _LOOK_EVERY_S)):
             ended = [process for process in self._running if process.poll() is not None]
             assert not ended, f"{ended[0].args}\n{self.logs()}"
