@@ -35,7 +35,9 @@ def attempted(values: Sequence[Path | Mapping[str, Any]], *, release: str = "app
     # One table is read from the standard input: a test writes no files for it.
     more = ["--values", "-"] if given else []
     text = yaml.safe_dump(given[0]) if given else ""
-    return run(helm, "template", release, CHART, *files, *more, "--namespace", "events", *KUBE_VERSION, given=text, check=False)
+    return run(
+        helm, "template", release, CHART, *files, *more, "--namespace", "events", *KUBE_VERSION, given=text, check=False
+    )
 
 
 def refusal(values: Mapping[str, Any], *, over: Path | None = None) -> str:

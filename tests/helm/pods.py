@@ -23,7 +23,8 @@ from tests.missing import missing
 from .chart import ROOT, Object
 
 #: What the image's ENTRYPOINT starts, but for tini, which passes signals on.
-ENTRYPOINT = ("/opt/venv/bin/python", "-P", "-m", "forebay.console.cli")
+PYTHON = "/opt/venv/bin/python"
+ENTRYPOINT = (PYTHON, "-P", "-m", "forebay.console.cli")
 
 _SCRIPT = Path(__file__).with_name("pod_root.sh")
 
@@ -45,6 +46,9 @@ class Machine:
     names: Sequence[str] = ()
     #: The user's own files, as they stand in an image made from ours.
     app: Path | None = None
+    #: What stands for the image's environment, and where Forebay is when that hasn't it.
+    venv: Path = Path(sys.prefix)
+    repo: Path | None = ROOT
 
 
 def needed() -> None:
@@ -100,13 +104,22 @@ class Pod:
             self._process.wait()
 
     def _command(self, life: Path) -> list[str]:
-        environ = {"PATH": _PATH, "PYTHONPATH": "/opt/forebay", "PYTHONDONTWRITEBYTECODE": "1"}
+        environ = {"PATH": _PATH, "PYTHONDONTWRITEBYTECODE": "1"}
+        if self.machine.repo:
+            environ["PYTHONPATH"] = "/opt/forebay"
         environ |= {one["name"]: one["value"] for one in self.container["env"]}
         (life / "hosts").write_text("".join(f"127.0.0.1 {name}\n" for name in ("localhost", *self.machine.names)))
         mounts = [word for mount in self._mounts(life) for word in mount]
         return [
             *("unshare", "--mount", "--propagation", "private", "sh", str(_SCRIPT), str(life), *self._user()),
-            *(sys.prefix, str(ROOT), str(life / "hosts"), self.container.get("workingDir", "/"), *mounts, "--"),
+            *(
+                str(self.machine.venv),
+                str(self.machine.repo or self.machine.venv),
+                str(life / "hosts"),
+                self.container.get("workingDir", "/"),
+                *mounts,
+                "--",
+            ),
             *(f"{name}={value}" for name, value in environ.items()),
             *(*self.container.get("command", ENTRYPOINT), *self.container["args"]),
         ]

@@ -72,7 +72,10 @@ class Release:
 
     def claims(self) -> "list[tuple[str, str]]":
         """The volumes that pods asked for, and which each got."""
-        return [(one["metadata"]["name"], one["spec"]["volumeName"]) for one in self.list("api/v1", "persistentvolumeclaims")]
+        return [
+            (one["metadata"]["name"], one["spec"]["volumeName"])
+            for one in self.list("api/v1", "persistentvolumeclaims")
+        ]
 
     def workloads(self) -> "list[Object]":
         """What makes the pods that stay."""
@@ -97,7 +100,9 @@ def expected(values: Path, kind: str) -> set[str]:
 
 
 @pytest.mark.parametrize("values", CI, ids=lambda path: path.stem)
-def test_every_set_of_values_is_installed_upgraded_rolled_back_and_taken_away(values: Path, cluster: Kubernetes) -> None:
+def test_every_set_of_values_is_installed_upgraded_rolled_back_and_taken_away(
+    values: Path, cluster: Kubernetes
+) -> None:
     release = Release(cluster)
 
     release.install(values)
