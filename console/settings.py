@@ -35,7 +35,7 @@ _SERVICE_URL = re.compile(r"(?:tcp|udp|sctp)://.+")
 _IN_URL = re.compile(r"(://[^:@/]*):.*@")
 _IN_QUERY = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 
-#: Tables whose properties may be given one by one, since one of them alone is a secret: FOREBAY_KAFKA__SASL_PASSWORD_FILE.
+#: Tables of which one property may come alone, since it alone is a secret: FOREBAY_KAFKA__SASL_PASSWORD_FILE.
 _TABLES = ("kafka", "schema_registry")
 _WITHIN = "__"
 

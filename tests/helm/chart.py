@@ -25,7 +25,7 @@ def rendered(values: Sequence[Path | Mapping[str, Any]], *, release: str = "app"
     """The chart's objects with these values, the later over the former, as text."""
     done = attempted(values, release=release, helm=helm)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return str(done.stdout)
 
 
 def attempted(values: Sequence[Path | Mapping[str, Any]], *, release: str = "app", helm: str = "helm") -> Any:

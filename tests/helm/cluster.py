@@ -1,5 +1,4 @@
-"""A real Kubernetes of five processes on the loopback: etcd, API server, controllers, scheduler, and nodes that only say
-that they run what they are given."""
+"""A real Kubernetes on the loopback: etcd, API server, controllers, scheduler, and nodes that only say they run."""
 
 import secrets
 import subprocess
@@ -198,7 +197,7 @@ class Kubernetes:
         """Look again and again until it is so."""
         for _ in range(round(_READY_S / _LOOK_EVERY_S)):
             ended = [process for process in self._running if process.poll() is not None]
-            assert not ended, f"{ended[0].args}\n{self.logs()}"
+            assert not ended, f"{ended[0].args!r}\n{self.logs()}"
             if until():
                 return
             time.sleep(_LOOK_EVERY_S)

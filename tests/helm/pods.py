@@ -1,4 +1,4 @@
-"""Runs the containers of rendered pods on this machine, with what matters of a kubelet: volumes, variables, probes, stops.
+"""Runs the containers of rendered pods here, with what matters of a kubelet: volumes, variables, probes and stops.
 
 A container's root can't be written to, and its user is nobody here. Networks are not apart: two pods need two ports.
 """

@@ -1,4 +1,4 @@
-"""The rule of the chart's version: what was released, with the tag `chart-<version>`, is changed only under another one."""
+"""The rule of the chart's version: what was released, as the tag `chart-<version>`, changes under another one only."""
 
 import subprocess
 from pathlib import Path

@@ -57,7 +57,7 @@ class Release:
             "upgrade", "app", CHART, "--values", values, "--values", "-", *waiting, *options, given=text, check=check
         )
 
-    def list(self, group: str, kind: str) -> "list[Object]":
+    def found(self, group: str, kind: str) -> list[Object]:
         """The namespace's objects of a kind."""
         return self.cluster.list(f"/{group}/namespaces/{self.namespace}/{kind}")
 
@@ -67,30 +67,30 @@ class Release:
 
     def events(self) -> str:
         """What Kubernetes says went wrong."""
-        warned = [one for one in self.list("api/v1", "events") if one["type"] == "Warning"]
+        warned = [one for one in self.found("api/v1", "events") if one["type"] == "Warning"]
         return "\n".join(f"{one['involvedObject']['name']}: {one['message']}" for one in warned)
 
-    def claims(self) -> "list[tuple[str, str]]":
+    def claims(self) -> list[tuple[str, str]]:
         """The volumes that pods asked for, and which each got."""
         return [
             (one["metadata"]["name"], one["spec"]["volumeName"])
-            for one in self.list("api/v1", "persistentvolumeclaims")
+            for one in self.found("api/v1", "persistentvolumeclaims")
         ]
 
-    def workloads(self) -> "list[Object]":
+    def workloads(self) -> list[Object]:
         """What makes the pods that stay."""
-        return self.list("apis/apps/v1", "deployments") + self.list("apis/apps/v1", "statefulsets")
+        return self.found("apis/apps/v1", "deployments") + self.found("apis/apps/v1", "statefulsets")
 
     def is_complete(self) -> bool:
         """Whether as many pods are ready as there should be, and no autoscaler is about to want more."""
-        scalers = self.list("apis/autoscaling/v2", "horizontalpodautoscalers")
+        scalers = self.found("apis/autoscaling/v2", "horizontalpodautoscalers")
         least = {one["spec"]["scaleTargetRef"]["name"]: one["spec"]["minReplicas"] for one in scalers}
         return all(
             one["status"].get("readyReplicas") == one["spec"]["replicas"] >= least.get(one["metadata"]["name"], 1)
             for one in self.workloads()
         )
 
-    def generations(self) -> "dict[str, int]":
+    def generations(self) -> dict[str, int]:
         """How often each workload was changed."""
         return {one["metadata"]["name"]: one["metadata"]["generation"] for one in self.workloads()}
 
@@ -108,8 +108,8 @@ def test_every_set_of_values_is_installed_upgraded_rolled_back_and_taken_away(
     release.install(values)
 
     release.cluster.wait("all pods", release.is_complete)
-    scalers = {one["metadata"]["name"] for one in release.list("apis/autoscaling/v2", "horizontalpodautoscalers")}
-    budgets = {one["metadata"]["name"] for one in release.list("apis/policy/v1", "poddisruptionbudgets")}
+    scalers = {one["metadata"]["name"] for one in release.found("apis/autoscaling/v2", "horizontalpodautoscalers")}
+    budgets = {one["metadata"]["name"] for one in release.found("apis/policy/v1", "poddisruptionbudgets")}
     assert scalers == expected(values, "HorizontalPodAutoscaler")
     assert budgets == expected(values, "PodDisruptionBudget")
     claims = release.claims()
@@ -125,7 +125,7 @@ def test_every_set_of_values_is_installed_upgraded_rolled_back_and_taken_away(
 
     assert release.workloads() == []
     assert release.claims() == claims
-    kept = release.list("apis/kafka.strimzi.io/v1", "kafkatopics")
+    kept = release.found("apis/kafka.strimzi.io/v1", "kafkatopics")
     assert {one["spec"]["topicName"] for one in kept} == {
         one["spec"]["topicName"] for one in objects(rendered([values])) if one["kind"] == "KafkaTopic"
     }

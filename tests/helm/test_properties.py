@@ -17,9 +17,11 @@ SCHEMA = json.loads((CHART / "values.schema.json").read_text("utf-8"))
 
 Values = dict[str, Any]
 
+pytestmark = pytest.mark.timeout(600)
+
 #: A call of Helm costs a tenth of a second, or several on a busy machine.
 EXAMPLES = settings(
-    max_examples=40,
+    max_examples=30,
     deadline=None,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -98,8 +98,8 @@ def test_no_secret_stands_in_the_objects_and_every_file_that_a_variable_names_is
         if pod is None:
             assert one["kind"] != "Secret"
             continue
-        sources = [volume["projected"]["sources"] for volume in pod["spec"]["volumes"] if "projected" in volume]
-        files = {item["path"] for source in sum(sources, []) for item in source["secret"]["items"]}
+        projected = [volume["projected"] for volume in pod["spec"]["volumes"] if "projected" in volume]
+        files = {item["path"] for one in projected for source in one["sources"] for item in source["secret"]["items"]}
         text = yaml.safe_dump(pod["spec"]["containers"])
         named_files = set(re.findall(r"/etc/forebay/secrets/([\w./-]+)", text))
         assert named_files == files

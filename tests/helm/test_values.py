@@ -24,7 +24,7 @@ ELSEWHERE = {
 
 
 def resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    return SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema  # type: ignore[no-any-return]  # JSON
+    return SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
 
 
 def unlike(values: Mapping[str, Any], schema: Mapping[str, Any], at: str = "") -> Iterator[str]:
