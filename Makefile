@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 HANDLERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test kafka faults bench lock clean
+.PHONY: help run test kafka helm-test helm-tools helm-docs faults bench lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 run: $(VENV)/run.done ## Start the ingest and the example handlers on this machine (HANDLERS=module:object for yours)
 	@$(BIN)/forebay up $(HANDLERS)
@@ -19,6 +19,15 @@ test: $(VENV)/dev.done ## Set up and run every test but the long ones (with Java
 
 kafka: $(VENV)/dev.done ## Run those tests alone that need a real Kafka
 	@$(BIN)/python -m pytest -m "kafka and not faults"
+
+helm-test: $(VENV)/dev.done helm-tools ## Run the tests of the chart and the image alone, on a real Kubernetes and a real Kafka
+	@$(BIN)/python -m pytest tests/helm
+
+helm-tools: ## Build what the tests of the chart need, once (with Go; some ten minutes), into the user's cache
+	@tests/helm/tools/build.sh
+
+helm-docs: helm-tools ## Write the chart's README anew from its values
+	@$$(tests/helm/tools/build.sh)/bin/helm-docs --chart-search-root helm --sort-values-order file
 
 faults: $(VENV)/dev.done ## Run the long tests, and write what every fault cost into docs/faults.md
 	@FOREBAY_FAULTS_REPORT=docs/faults.md $(BIN)/python -m pytest -m faults -s
@@ -33,6 +42,8 @@ lock: $(VENV)/dev.done ## Renew the pinned versions in constraints/
 		pyproject.toml --output-file constraints/$${set%:*}.txt; done
 	@echo 'gunicorn_h1c>=0.6.9,<1' | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate --python-version 3.11 - --output-file constraints/fast.txt
+	@echo 'psycopg[binary]>=3.2,<4' | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate --python-version 3.11 --constraint constraints/dev.txt - --output-file constraints/postgresql.txt
 
 clean: ## Remove the environment and what the tools left
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -35,6 +35,10 @@ _SERVICE_URL = re.compile(r"(?:tcp|udp|sctp)://.+")
 _IN_URL = re.compile(r"(://[^:@/]*):.*@")
 _IN_QUERY = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 
+#: Tables of which one property may come alone, since it alone is a secret: FOREBAY_KAFKA__SASL_PASSWORD_FILE.
+_TABLES = ("kafka", "schema_registry")
+_WITHIN = "__"
+
 #: How a setting that is a list or a table is written, in JSON as in the environment.
 _SHAPES = {
     "endpoints": '[{"path": "/bitrix24", "auth": "tokens", "tokens": {"*": "<token>"}}]',
@@ -109,6 +113,8 @@ def load_settings(
     """The effective settings. An option that is None was not given. Raises `BadSettings` with every fault at once."""
     faults: list[str] = []
     given = _from_file(config or environ.get("FOREBAY_CONFIG"), faults) | _from_environment(environ, faults)
+    for variable in filter(_within, sorted(environ)):
+        _add_property(given, variable, environ[variable], faults)
     for name, value in (options or {}).items():
         if value is not None:
             given[name] = _Given(value=value, source=f"--{name.replace('_', '-')}")
@@ -139,7 +145,7 @@ def _from_environment(environ: Mapping[str, str], faults: list[str]) -> dict[str
     for variable in sorted(environ):
         if not variable.startswith(_PREFIX) or variable.startswith(_NOT_SETTINGS):
             continue
-        if _is_service(variable, environ[variable]):
+        if _is_service(variable, environ[variable]) or _within(variable):
             continue
         name = variable.removeprefix(_PREFIX).lower()
         text: str | None = environ[variable]
@@ -157,6 +163,28 @@ def _from_environment(environ: Mapping[str, str], faults: list[str]) -> dict[str
                 # The error's own text names the place, and never the content, which may be a secret.
                 faults.append(f"{variable}: is not valid JSON: {error}")
     return given
+
+
+def _within(variable: str) -> tuple[str, str] | None:
+    """The table and the property that a variable names; properties have dots where variables can't."""
+    table, _, name = variable.removeprefix(_PREFIX).lower().partition(_WITHIN)
+    found = name.removesuffix(_FILE_SUFFIX.lower()).replace("_", ".")
+    return (table, found) if found and table in _TABLES and variable.startswith(_PREFIX) else None
+
+
+def _add_property(given: dict[str, _Given], variable: str, text: str, faults: list[str]) -> None:
+    """Put the property into its table, beside those that stand there already."""
+    table, name = _within(variable) or ("", "")
+    value = _content(text, variable, faults) if variable.endswith(_FILE_SUFFIX) else text
+    before = given.get(table) or _Given(value={}, source="")
+    if not isinstance(before.value, dict) or value is None:
+        # That has a fault of its own.
+        return
+    if name in before.value and before.source.startswith(_PREFIX):
+        faults.append(f"{variable}: {name} is set by {before.source} too; one of them must go")
+        return
+    source = ", ".join(filter(None, (before.source, variable)))
+    given[table] = _Given(value={**before.value, name: value}, source=source)
 
 
 def _is_service(variable: str, value: str) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from forebay.console.settings import BadSettings, Loaded, load_settings
 
@@ -214,3 +215,48 @@ def test_what_kubernetes_tells_of_a_service_called_forebay_is_no_setting() -> No
 
     assert load_settings(environ=service).sources == {}
     assert "FOREBAY_PORT: there is no such setting" in faults_of(FOREBAY_PORT="8080")[0]
+
+
+def test_one_property_of_a_table_may_come_alone_from_a_file_beside_the_table(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("guess\n")
+
+    loaded = load_settings(
+        environ={
+            "FOREBAY_QUEUE_URL": "kafka://kafka1:9092",
+            "FOREBAY_KAFKA": '{"sasl.username": "forebay"}',
+            "FOREBAY_KAFKA__SASL_PASSWORD_FILE": str(password),
+            "FOREBAY_SCHEMA_REGISTRY__BASIC_AUTH_USER_INFO": "forebay:guess",
+        }
+    )
+
+    assert loaded.settings.kafka["sasl.username"] == "forebay"
+    hidden = loaded.settings.kafka["sasl.password"]
+    assert isinstance(hidden, SecretStr)
+    assert hidden.get_secret_value() == "guess"
+    assert loaded.sources["kafka"] == "FOREBAY_KAFKA, FOREBAY_KAFKA__SASL_PASSWORD_FILE"
+    assert list(loaded.settings.schema_registry) == ["basic.auth.user.info"]
+    assert "guess" not in str(loaded.shown())
+
+
+def test_a_property_from_the_environment_wins_over_the_file_s_and_leaves_the_others(write: Write) -> None:
+    config = write('queue_url = "kafka://k:9092"\nkafka = { "sasl.username" = "a", "sasl.password" = "b" }')
+
+    kafka = load_settings(config, environ={"FOREBAY_KAFKA__SASL_USERNAME": "c"}).settings.kafka
+
+    assert kafka["sasl.username"] == "c"
+    assert set(kafka) == {"sasl.username", "sasl.password"}
+
+
+def test_a_property_that_stands_twice_in_the_environment_or_in_no_table_is_a_fault() -> None:
+    faults = faults_of(
+        FOREBAY_QUEUE_URL="kafka://k:9092",
+        FOREBAY_KAFKA='{"sasl.username": "a"}',
+        FOREBAY_KAFKA__SASL_USERNAME="b",
+        FOREBAY_TOKENS__PORTAL="x",
+        FOREBAY_KAFKA__SASL_PASSWORD_FILE="/nowhere",
+    )
+
+    assert any("FOREBAY_KAFKA__SASL_USERNAME: sasl.username is set by FOREBAY_KAFKA too" in fault for fault in faults)
+    assert any("FOREBAY_TOKENS__PORTAL: there is no such setting" in fault for fault in faults)
+    assert any("FOREBAY_KAFKA__SASL_PASSWORD_FILE: can't read /nowhere" in fault for fault in faults)
