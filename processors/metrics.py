@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter as Counted
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Generic, Literal, TypeAlias, TypeVar
@@ -37,14 +37,14 @@ _Metric = TypeVar("_Metric", bound=MetricWrapperBase)
 
 
 class OfGroup(Generic[_Metric]):
-    """A metric with more labels than the group's, which is given already."""
+    """A metric with more labels than the group's, which is given already where there is one."""
 
-    def __init__(self, metric: _Metric, group: str) -> None:
+    def __init__(self, metric: _Metric, *group: str) -> None:
         self._metric, self._group = metric, group
 
     def labels(self, *values: object) -> _Metric:
         """The metric for these values of the other labels."""
-        return self._metric.labels(self._group, *values)
+        return self._metric.labels(*self._group, *values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,21 +72,25 @@ def build_metrics(registry: CollectorRegistry = REGISTRY, group: str = "forebay"
     return metrics_of((group,), registry)[group]
 
 
-def metrics_of(groups: Iterable[str], registry: CollectorRegistry = REGISTRY) -> dict[str, WorkerMetrics]:
-    """Group → its metrics, registered. They have the group for a label. Call it once for each registry."""
+def metrics_of(groups: Collection[str], registry: CollectorRegistry = REGISTRY) -> dict[str, WorkerMetrics]:
+    """Group → its metrics, registered. Where there are several, they have the group for a label.
+
+    Call it once for each registry.
+    """
+    label = ("group",) if len(groups) > 1 else ()
 
     def counter(name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, ("group", *labels), namespace=METRICS_PREFIX, registry=registry)
+        return Counter(name, text, (*label, *labels), namespace=METRICS_PREFIX, registry=registry)
 
     def histogram(name: str, text: str, buckets: Sequence[float], *labels: str) -> BulkHistogram:
         return BulkHistogram(
-            name, text, ("group", *labels), buckets=buckets, namespace=METRICS_PREFIX, registry=registry
+            name, text, (*label, *labels), buckets=buckets, namespace=METRICS_PREFIX, registry=registry
         )
 
     def gauge(name: str, text: str, *labels: str, of_all: Of = "livemax") -> Gauge:
         # Of several processes the one that is worst off counts, or their sum; one that ended counts no more.
         return Gauge(
-            name, text, ("group", *labels), namespace=METRICS_PREFIX, registry=registry, multiprocess_mode=of_all
+            name, text, (*label, *labels), namespace=METRICS_PREFIX, registry=registry, multiprocess_mode=of_all
         )
 
     events_handled = counter("events_handled_total", "Tries, by how they ended", "handler", "outcome")
@@ -106,23 +110,27 @@ def metrics_of(groups: Iterable[str], registry: CollectorRegistry = REGISTRY) ->
 
     return {
         group: WorkerMetrics(
-            events_handled=OfGroup(events_handled, group),
-            handler_seconds=OfGroup(handler_seconds, group),
-            event_age=event_age.labels(group),
-            dead=OfGroup(dead, group),
-            quarantined=OfGroup(quarantined, group),
-            rebalances=OfGroup(rebalances, group),
-            lag_records=OfGroup(lag_records, group),
-            lag_seconds=OfGroup(lag_seconds, group),
-            actionable_lag=actionable_lag.labels(group),
-            held_records=held_records.labels(group),
-            poll_age=poll_age.labels(group),
-            parked_portals=parked_portals.labels(group),
-            parked_records=parked_records.labels(group),
-            parked_oldest=parked_oldest.labels(group),
+            events_handled=OfGroup(events_handled, *own),
+            handler_seconds=OfGroup(handler_seconds, *own),
+            event_age=_of(event_age, own),
+            dead=OfGroup(dead, *own),
+            quarantined=OfGroup(quarantined, *own),
+            rebalances=OfGroup(rebalances, *own),
+            lag_records=OfGroup(lag_records, *own),
+            lag_seconds=OfGroup(lag_seconds, *own),
+            actionable_lag=_of(actionable_lag, own),
+            held_records=_of(held_records, own),
+            poll_age=_of(poll_age, own),
+            parked_portals=_of(parked_portals, own),
+            parked_records=_of(parked_records, own),
+            parked_oldest=_of(parked_oldest, own),
         )
-        for group in groups
+        for group, own in ((group, (group,) if label else ()) for group in groups)
     }
+
+
+def _of(metric: _Metric, group: tuple[str, ...]) -> _Metric:
+    return metric.labels(*group) if group else metric
 
 
 class Tally:

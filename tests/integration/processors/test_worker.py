@@ -530,13 +530,13 @@ async def test_metrics_have_their_names_and_no_portal(station: Any, handlers: Ha
 
     text = generate_latest(registry).decode()
     for name in (
-        'forebay_events_handled_total{group="forebay",handler="',
+        'forebay_events_handled_total{handler="',
         'outcome="rejected"} 1.0',
         "forebay_handler_seconds_bucket",
-        'forebay_event_age_seconds_count{group="forebay"} 2.0',
-        'forebay_dead_total{group="forebay",reason="rejected"} 1.0',
-        'forebay_rebalances_total{change="assigned",group="forebay"} 4.0',
-        'forebay_lag_records{group="forebay",partition="0"} 0.0',
+        "forebay_event_age_seconds_count 2.0",
+        'forebay_dead_total{reason="rejected"} 1.0',
+        'forebay_rebalances_total{change="assigned"} 4.0',
+        'forebay_lag_records{partition="0"} 0.0',
         "forebay_poll_age_seconds",
     ):
         assert name in text
