@@ -70,10 +70,11 @@ def test_the_public_names_are_there() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_the_python_in_the_documents_runs(document: str) -> None:
-    text = (ROOT / document).read_text("utf-8")
+    text, names = (ROOT / document).read_text("utf-8"), {"__name__": "example"}
 
+    # One after the other, as they are read.
     for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)):
-        exec(compile(block, f"{document}:python:{number}", "exec"), {"__name__": "example"})  # noqa: S102 - our own
+        exec(compile(block, f"{document}:python:{number}", "exec"), names)  # noqa: S102 - our own
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, "CONTRIBUTING.md", "CHANGELOG.md"])

@@ -99,9 +99,9 @@ def test_an_event_whose_portal_may_still_be_verified_waits_without_a_try_and_the
 def test_an_event_whose_portal_will_not_be_verified_is_given_up_as_such() -> None:
     error = NotVerified("never")
 
-    assert decided(Unprovable(event=event_of("event=ONCRMDEALADD"), error=error), give_up="hold") == GiveUp(
-        reason="unverified", error=error
-    )
+    outcome = Unprovable(event=event_of("event=ONCRMDEALADD"), error=error)
+
+    assert decided(outcome, give_up="hold") == GiveUp(reason="unverified", error=error)
 
 
 def test_waits_in_memory_have_a_total_and_a_number_and_then_the_portal_is_parked() -> None:
