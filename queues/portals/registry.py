@@ -123,6 +123,8 @@ class PortalRegistry:
         self, application: str, member_id: str, digest: bytes, domain: str, how: str, key_id: str | None = None
     ) -> None:
         """Note that the token is the portal's. The domain is where its events stand from the first proof on."""
+        # Its era has to be known: what is said in another one is void.
+        await self.following.reached(-1, _PATIENCE_S)
         member = self.member(member_id) or Member(member_id)
         proof = Proof(application, self.keys.id if key_id is None else key_id, domain, self.now_ms(), how)
         said = {"app": proof.application, "key": proof.key_id, "domain": domain, "at": proof.at_ms, "how": how}

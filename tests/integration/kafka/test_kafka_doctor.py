@@ -406,3 +406,65 @@ async def _send_from_the_future(secured: Secured, topic: str) -> None:
     await producer.send(topic, Record(key="p.example", value=b"x", timestamp_ms=round(time.time() * 1000) + 600_000))
     await producer.close()
     await queue.close()
+
+
+@pytest.fixture
+def facts(secured: Secured, made: AdminClient, topic: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The topic of facts about portals is there too, and the settings want it."""
+    monkeypatch.setenv("FOREBAY_AUTH", "registry")
+    monkeypatch.setenv("FOREBAY_CLIENT_ID", "app.1")
+    monkeypatch.setenv("FOREBAY_SEAL_KEYS", json.dumps({"2026": "A" * 43 + "="}))
+    asyncio.run(_ensure_facts(secured, topic))
+    return names.portals(topic)
+
+
+async def _ensure_facts(secured: Secured, topic: str) -> None:
+    queue = open_queue(QueueSettings(queue_url=f"kafka://{secured.clear}"))
+    store = queue.portals(topic)
+    await store.ensure()
+    await store.close()
+    await queue.close()
+
+
+def test_the_facts_about_portals_are_well_as_forebay_makes_their_topic(
+    secured: Secured, doctor: Doctor, facts: str
+) -> None:
+    report = doctor(ways_in(secured)["clear"])
+
+    assert report.status == 0
+    assert "queue: reached, and every stream is there" in report.told("ok")
+    assert facts not in report.told("warn")
+
+
+def test_facts_about_portals_that_are_missing_are_told(
+    secured: Secured, doctor: Doctor, made: AdminClient, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOREBAY_SEAL_KEYS", json.dumps({"2026": "A" * 43 + "="}))
+
+    report = doctor(ways_in(secured)["clear"])
+
+    assert f"stream {names.portals(topic)} with 1 partitions" in report.told("warn")
+
+
+@pytest.mark.parametrize(
+    ("settings", "state", "told"),
+    [
+        ({"cleanup_policy": "delete"}, "fail", "portals whose tokens were learned long ago will be refused"),
+        ({"max_compaction_lag_ms": 999_999_999}, "warn", "data key may stay on the brokers' disks"),
+    ],
+)
+def test_a_topic_that_keeps_facts_about_portals_badly_is_told_with_the_command(
+    secured: Secured,
+    doctor: Doctor,
+    made: AdminClient,
+    facts: str,
+    settings: Mapping[str, object],
+    state: str,
+    told: str,
+) -> None:
+    altered(made, facts, **settings)
+
+    report = doctor(ways_in(secured)["clear"])
+
+    assert told in report.told(state)
+    assert f"--entity-name {facts} --add-config" in report.told(state)

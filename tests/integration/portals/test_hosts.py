@@ -7,8 +7,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from forebay.queues.opening import open_queue
 from forebay.queues.portals.contract import PortalStore
 from forebay.queues.portals.registry import PortalRegistry
+from forebay.queues.portals.tokens import TokenKeys
 from forebay.queues.settings import QueueSettings
 from tests.integration.portals.conftest import KEYS, host
 
@@ -115,6 +117,7 @@ import asyncio, sys
 from forebay.queues.opening import open_queue
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.tokens import TokenKeys
+from forebay.queues.portals.tokens import TokenKeys
 from forebay.queues.settings import QueueSettings
 
 async def learn(url, topic, application, member, token):
@@ -143,3 +146,23 @@ async def test_another_process_teaches_this_one(settings: QueueSettings, store: 
         await until_proved(one)
 
         assert time.monotonic() - began < PROMISED_S
+
+
+async def test_what_is_added_before_everything_was_read_belongs_to_the_present_era(
+    settings: QueueSettings, store: PortalStore
+) -> None:
+    async with host(settings) as one:
+        await one.forget(MEMBER)
+        await one.add(APPLICATION, MEMBER, TOKEN, DOMAIN)
+        await one.forget(MEMBER)
+
+    queue = open_queue(settings)
+    registry = PortalRegistry(queue.portals(settings.topic), TokenKeys(KEYS))
+    registry.open()
+    await registry.add(APPLICATION, MEMBER, TOKEN, DOMAIN)
+    await registry.close()
+    await queue.close()
+
+    async with host(settings) as again:
+        pin = again.find(APPLICATION, MEMBER, TOKEN)
+        assert pin and pin.proof

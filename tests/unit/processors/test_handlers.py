@@ -133,7 +133,7 @@ def test_what_can_t_handle_an_event_is_refused_when_it_is_registered(function: A
         (("A",), {"kind": "robots"}, "there is no kind 'robots'; there are event, robot"),
         (("A",), {"deadline_s": 0}, "more than 0 seconds"),
         (("A",), {"tries": 0}, "at least once"),
-        (("A",), {"timeout": 5}, "no option timeout; there are kind, deadline_s, tries and give_up"),
+        (("A",), {"timeout": 5}, "no option timeout; there are kind, deadline_s, tries, give_up, verified"),
         (("A",), {"give_up": "never"}, "given up as 'dead' or 'hold'"),
     ],
 )

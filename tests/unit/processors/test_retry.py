@@ -20,7 +20,10 @@ from forebay.processors.outcome import (
     RetryAsked,
     Undecodable,
     Unlearned,
+    Unprovable,
+    Unproved,
 )
+from forebay.processors.proving import NotVerified
 from forebay.processors.retry import FINISH, GiveUp, Next, Park, RetryLimits, Try, WaitThenAgain, decide
 from forebay.schemas.errors import UndecodableEvent
 
@@ -80,6 +83,22 @@ def test_after_the_last_try_it_is_given_up() -> None:
 
     assert decided(Failed(error=error), attempts=5) == GiveUp(reason="failed", error=error)
     assert decided(Failed(error=error), attempts=1, tries=1) == GiveUp(reason="failed", error=error)
+
+
+def test_an_event_whose_portal_may_still_be_verified_waits_without_a_try_and_then_parked() -> None:
+    error = NotVerified("not yet")
+
+    soon, later = Unproved(wait_s=0.5, error=error), Unproved(wait_s=60, error=error)
+
+    assert decided(soon, attempts=5, tries=1, waited_s=1000.0) == WaitThenAgain(delay_s=0.5, asked=True)
+    assert decided(later, attempts=5, tries=1) == Park(delay_s=60, error=error)
+    assert decided(later, can_park=False) == WaitThenAgain(delay_s=60, asked=True)
+
+
+def test_an_event_whose_portal_will_not_be_verified_is_given_up_as_such() -> None:
+    error = NotVerified("never")
+
+    assert decided(Unprovable(error=error), give_up="hold") == GiveUp(reason="unverified", error=error)
 
 
 def test_waits_in_memory_have_a_total_and_a_number_and_then_the_portal_is_parked() -> None:
