@@ -121,7 +121,7 @@ class AllowList:
         log.info("the allow list was read", networks=len(networks))
         try:
             if self._shelf:
-                self._shelf.put(networks)
+                await asyncio.to_thread(self._shelf.put, networks)
         except OSError as error:
             log.error("the allow list can't be kept for the next start", error=str(error))
 

@@ -20,6 +20,9 @@ log = structlog.get_logger(__name__)
 _AT_ONCE = 4
 _ROOM = 1000
 
+#: After each question, so that made-up calls without end don't make us a burden to the OAuth servers: 20 a second.
+_PAUSE_S = 0.2
+
 #: Between two looks at what waits, some seconds more or less, so that hosts don't look at the same time.
 _LOOK_EVERY_S = 15.0
 
@@ -84,8 +87,11 @@ class Verification:
             except QueueError as error:
                 # It waits in the store, or the portal's next call brings it again.
                 log.warning("what was found of a portal could not be kept", error=str(error), **_about(trial))
+            except Exception as error:  # a verifier's fault must not end the verifying of all other portals
+                log.error("a portal could not be verified: a fault", error=type(error).__name__, **_about(trial))
             finally:
                 self._known.discard(trial.digest)
+            await self._sleep(_PAUSE_S)
 
     async def _verify(self, trial: Trial) -> None:
         verdict = await self._verifier.verdict(trial.claim)

@@ -122,7 +122,7 @@ def _judged(status: int, answer: bytes, claim: Claim) -> Verdict:
     except orjson.JSONDecodeError:
         return Unavailable(reason=f"the OAuth server answered {status} without JSON")
     error = said.get("error") if isinstance(said, dict) else None
-    if error in _NO_TOKEN:
+    if isinstance(error, str) and error in _NO_TOKEN:
         return Unknown(reason=f"the OAuth server says {error}")
     if status != http.client.OK or not isinstance(said, dict) or not isinstance(said.get("result"), dict):
         return Unavailable(reason=f"the OAuth server answered {status}")

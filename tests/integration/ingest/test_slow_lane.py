@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from forebay.ingest.settings import IngestSettings
 from forebay.ingest.spool import drain
+from forebay.ingest.spool.opening import has_spool
 from forebay.ingest.spool.pace import Pace
 from forebay.ingest.spool.spool import Spool
 from tests.spool.world import Worker, World, per_portal
@@ -111,6 +113,11 @@ async def test_a_slow_lane_with_very_many_events_is_emptied_as_fast_as_it_goes(
 
 def in_order(numbers: list[int]) -> bool:
     return numbers == list(range(len(numbers)))
+
+
+def test_with_a_rate_there_is_a_spool_in_front_of_a_file_on_the_same_disk_too(tmp_path: Path) -> None:
+    assert not has_spool(IngestSettings(data_dir=tmp_path))
+    assert has_spool(IngestSettings(data_dir=tmp_path, portal_rate=5))
 
 
 async def test_a_flooding_portal_is_answered_at_once_and_stands_in_its_order(tmp_path: Path) -> None:

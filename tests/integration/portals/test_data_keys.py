@@ -1,8 +1,13 @@
 """A data key of a portal is the same on every host, and is gone everywhere when the portal is forgotten."""
 
 import asyncio
-from contextlib import AsyncExitStack
+import sqlite3
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
 
+import pytest
+
+from forebay.queues.portals import facts
 from forebay.queues.portals.contract import PortalStore
 from forebay.queues.portals.members import DataKey
 from forebay.queues.settings import QueueSettings
@@ -98,6 +103,24 @@ async def test_a_key_that_is_proposed_while_its_portal_is_forgotten_is_one_of_th
         left = [key for key, value in told(await read_all(store)).items() if value and "/datakey/" in key]
         era = book.members[MEMBER].era
         assert all(key.startswith(f"{MEMBER}/{era}/") for key in left), "a key of before is still there"
+
+
+async def test_of_a_shredded_key_no_byte_is_left_in_the_file(settings: QueueSettings, store: PortalStore) -> None:
+    if not settings.queue_url.startswith("sqlite"):
+        pytest.skip("servers have their own time for it")
+    file = settings.queue_url.removeprefix("sqlite:///")
+    async with host(settings) as one:
+        wrapped = b"shredded" * 40
+        await one.data_keys.propose(MEMBER, DataKey("key1", wrapped))
+        with closing(sqlite3.connect(file)) as opened:
+            opened.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert facts.as_text(wrapped).encode() in Path(file).read_bytes()
+
+        await one.forget(MEMBER)
+
+    with closing(sqlite3.connect(file)) as opened:
+        opened.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert facts.as_text(wrapped).encode()[:60] not in Path(file).read_bytes()
 
 
 async def test_a_portal_that_comes_again_gets_a_new_key(settings: QueueSettings, store: PortalStore) -> None:

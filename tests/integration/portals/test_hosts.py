@@ -105,10 +105,11 @@ async def test_a_portal_that_is_forgotten_is_unknown_everywhere_also_after_a_res
 async def test_of_a_portals_proved_tokens_the_last_four_are_kept(settings: QueueSettings, store: PortalStore) -> None:
     async with host(settings) as one:
         for number in range(6):
-            await one.prove(APPLICATION, MEMBER, digest(one, str(number)), DOMAIN, "app.info")
+            await one.prove(APPLICATION, MEMBER, digest(one, str(number)), f"d{number}.bitrix24.com", "app.info")
 
         member = one.member(MEMBER)
         assert member
+        assert [home.portal for home in member.homes] == ["d0.bitrix24.com"]
         assert [pin.digest for pin in member.pins] == [digest(one, str(number)) for number in range(2, 6)]
 
 

@@ -197,3 +197,18 @@ async def test_while_the_registry_is_away_an_event_waits_and_is_not_given_up(
     await until(lambda: seen)
     assert seen == [(1, True)]
     assert quarantined(station) == []
+
+
+async def test_a_portal_that_waits_long_is_parked_and_comes_back_in_its_order(
+    station: Station, registry: PortalRegistry, seen: list[tuple[int, bool]]
+) -> None:
+    await registry.see(APPLICATION, MEMBER, TOKEN, PORTAL, "access")
+    await send(station, 1, TOKEN)
+    await send(station, 2)
+    station.start(retry_longest_s=0.001)
+    await until(lambda: any(station.queue.logs[names.parked(TOPIC)]))
+
+    await proved(registry, TOKEN)
+
+    await until(lambda: len(seen) == 2)
+    assert seen == [(1, True), (2, True)]

@@ -12,8 +12,11 @@ import pytest
 
 from forebay.console.portal_keys import keyring, portals_of
 from forebay.console.unsealing import CannotOpen, opened_body
+from forebay.ingest.address import Address
+from forebay.ingest.authenticate import Sender
 from forebay.ingest.portal_keys import PortalKeys
 from forebay.ingest.settings import IngestSettings
+from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryQueue
 from forebay.queues.portals.contract import Fact
 from forebay.queues.portals.members import DataKey
@@ -54,7 +57,7 @@ def fact_log(queue: MemoryQueue) -> Any:
 
 @asynccontextmanager
 async def reader(queue: MemoryQueue) -> AsyncIterator[PortalRegistry]:
-    async with portals_of(queue, IngestSettings()) as registry:
+    async with portals_of(queue, IngestSettings.model_validate({"seal_keys": SEAL_KEYS})) as registry:
         await registry.following.reached(-1, 10)
         yield registry
 
@@ -156,12 +159,68 @@ async def test_a_store_that_hangs_holds_a_call_up_for_a_moment_and_then_nobody()
     await registry.following.reached(-1, 10)
     keys = PortalKeys(registry, {"k1": KEY}, wait_s=0.01)
 
-    await asyncio.gather(*(keys.make(f"m{number}") for number in range(200)))
+    # Of the registry's own patience, which is longer, nobody waits for the end.
+    async with asyncio.timeout(4):
+        await asyncio.gather(*(keys.make(f"m{number}") for number in range(200)))
 
     assert store.asked == 64
     assert keys.cipher("m1") is None
     await keys.close()
     await registry.close()
+
+
+async def test_a_store_that_was_never_read_is_asked_for_nothing() -> None:
+    store = HangingStore(MemoryQueue())
+    keys = PortalKeys(PortalRegistry(store, TokenKeys({"k1": KEY})), {"k1": KEY})
+
+    await keys.make("m1")
+
+    assert store.asked == 0
+
+
+class RefusingStore(HangingStore):
+    """Takes nothing, and says so."""
+
+    async def put(self, facts: Sequence[Fact]) -> int:
+        self.asked += 1
+        raise QueueUnavailable("full")
+
+
+async def test_a_store_that_has_failed_is_left_alone_for_a_while() -> None:
+    store, now = RefusingStore(MemoryQueue()), 1000.0
+    registry = PortalRegistry(store, TokenKeys({"k1": KEY}))
+    registry.open()
+    await registry.following.reached(-1, 10)
+    keys = PortalKeys(registry, {"k1": KEY}, clock=lambda: now)
+
+    await keys.make("m1")
+    await keys.make("m2")
+    assert store.asked == 1
+
+    now += 5
+    await keys.make("m2")
+    assert store.asked == 2
+    await keys.close()
+    await registry.close()
+
+
+@pytest.mark.parametrize(("leaves", "gone"), [("one", False), ("other", False), ("last", True)])
+async def test_while_another_application_is_installed_there_nothing_is_shredded(leaves: str, gone: bool) -> None:
+    async with registry_with(m1=OLD) as registry:
+        await registry.add("one", "m1", "token", "a.ru")
+        await registry.add("other", "m1", "another", "a.ru")
+        if leaves == "last":
+            member = registry.member("m1")
+            assert member
+            await registry.leave(member, "other")
+        keys = PortalKeys(registry, {"0": OLD})
+        address = Address(path="", query="")
+        sender = Sender(portal="a.ru", member_id="m1", verified=True, address=address, member_is_proved=True)
+
+        keys.shred(sender, "one" if leaves == "last" else leaves)
+        await keys.close()
+
+        assert (registry.data_keys.current("m1") is None) == gone
 
 
 @pytest.mark.parametrize(("more", "gone"), [("&data[CLEAN]=1", True), ("&data[CLEAN]=0", False), ("", False)])

@@ -1,0 +1,88 @@
+"""What becomes of an event whose portal was not verified when it came."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from forebay.processors.outcome import Unprovable, Unproved
+from forebay.processors.proving import judged_by
+from forebay.queues.portals import facts
+from forebay.queues.portals.book import Book
+from forebay.queues.portals.contract import PlacedFact
+from forebay.queues.portals.facts import Key
+from forebay.queues.portals.members import Pin
+from forebay.schemas.event import Body, PortalEvent, Subscription
+
+MEMBER, MINE, OTHER = "m1", "aa" * 16, "bb" * 16
+DAY_S = 86_400.0
+SAID = {"app": "app", "key": "k", "domain": "d", "at": 1}
+
+EVENT = PortalEvent(
+    id="1",
+    portal="a.bitrix24.com",
+    member_id=MEMBER,
+    kind="event",
+    name="ONCRMDEALADD",
+    occurred_at=None,
+    received_at=datetime.now(UTC),
+    subscription=Subscription(id=None, endpoint="/bitrix24", verified=False),
+    body=lambda: Body(fields={}),
+)
+
+
+def book_of(*, mine: str = "", other: str = "") -> Book:
+    """A book that knows these two tokens as `proved`, `asked`, `seen`, or `refused`."""
+    book = Book()
+    for at, (digest, state) in enumerate(((MINE, mine), (OTHER, other))):
+        if state == "proved":
+            said = facts.fact(Key(MEMBER, "", facts.PROOF, digest), {**SAID, "how": "app.info"})
+        elif state:
+            trial = facts.as_text(b"sealed") if state == "asked" else None
+            more = {"trial": trial, "refused": "it lied" if state == "refused" else ""}
+            said = facts.fact(Key(MEMBER, "", facts.PIN, digest), {**SAID, **more})
+        else:
+            continue
+        book.apply(PlacedFact(at, *said))
+    return book
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "age_s", "is_known", "outcome"),
+    [
+        ("proved", "", 5.0, True, Pin),
+        ("proved", "", 2 * DAY_S, False, Pin),
+        ("", "", 5.0, True, Unproved),
+        ("seen", "", DAY_S - 1, True, Unproved),
+        ("seen", "", DAY_S, True, Unprovable),
+        ("seen", "", DAY_S, False, Unprovable),
+        ("refused", "", 5.0, True, Unprovable),
+        ("refused", "", 5.0, False, Unproved),
+        ("asked", "proved", 59.0, True, Unproved),
+        ("asked", "proved", 60.0, True, Unprovable),
+        ("seen", "proved", 1.0, True, Unprovable),
+        ("", "proved", 9.0, True, Unproved),
+        ("", "proved", 10.0, True, Unprovable),
+        ("", "proved", 3600.0, False, Unproved),
+    ],
+)
+def test_it_waits_as_long_as_it_may_still_be_proved(
+    mine: str, other: str, age_s: float, is_known: bool, outcome: type
+) -> None:
+    judged = judged_by(book_of(mine=mine, other=other), EVENT, MINE, age_s, is_known=is_known)
+
+    assert isinstance(judged, outcome)
+
+
+@pytest.mark.parametrize("mark", ["", "no-hex"])
+def test_without_a_mark_nothing_can_prove_it(mark: str) -> None:
+    judged = judged_by(book_of(mine="proved"), EVENT, mark, 5.0, is_known=True)
+
+    assert isinstance(judged, Unprovable if not mark else Unproved | Unprovable)
+
+
+@pytest.mark.parametrize(("age_s", "wait_s"), [(0.0, 0.25), (3.0, 3.0), (100.0, 100.0), (5000.0, 900.0)])
+def test_it_waits_as_long_again_as_it_is_old(age_s: float, wait_s: float) -> None:
+    judged = judged_by(book_of(mine="seen"), EVENT, MINE, age_s, is_known=True)
+
+    assert isinstance(judged, Unproved)
+    assert judged.wait_s == wait_s
