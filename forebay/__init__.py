@@ -6,13 +6,15 @@ The public API for handler authors; everything else is reached through its room 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from forebay.processors.budgets import Budget
     from forebay.processors.errors import Reject, Retry
     from forebay.processors.handlers import Handlers
     from forebay.schemas.event import PortalEvent
 
-__all__ = ["Handlers", "PortalEvent", "Reject", "Retry"]
+__all__ = ["Budget", "Handlers", "PortalEvent", "Reject", "Retry"]
 
 _HOME = {
+    "Budget": "forebay.processors.budgets",
     "Handlers": "forebay.processors.handlers",
     "PortalEvent": "forebay.schemas.event",
     "Reject": "forebay.processors.errors",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import structlog
 
 from forebay.queues.contract import StoredRecord
+from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent
 
 from .entities import Role, subject
@@ -58,6 +59,8 @@ class Folding:
         self._seen: dict[int, tuple[StoredRecord, Chain | None]] = {}
         #: What it is about → the chain that may still grow.
         self._open: dict[Hashable, Chain] = {}
+        #: Some handler of the portal's events folds by what they are about.
+        self._has_entities = False
 
     def look(self) -> None:
         """Look at what came since the last time, and let go of what another stands for."""
@@ -118,15 +121,19 @@ class Folding:
         """What it is about, if it may fold. Where not, and it is about an object all the same, nothing passes it."""
         coalesce = handler.options.coalesce
         is_replayed = isinstance(record, Restored) and record.replay is not None
+        self._has_entities = self._has_entities or coalesce == "entity"
         try:
-            entity = subject(event)
+            entity = subject(event) if self._has_entities else None
             if coalesce == "entity" and not is_replayed:
                 return (entity.key, entity.role) if entity is not None else None
             if entity is not None:
                 self._open.pop(entity.key, None)
             key = coalesce(event) if callable(coalesce) and not is_replayed else None
             return ((id(handler.options), key), Role.CHANGED) if key is not None else None
+        except UndecodableEvent:
+            # Its handler will come upon it.
+            return None
         except Exception as error:
-            # An author's function, or a broken body, which the handler will come upon.
+            # An author's function may raise anything.
             _log.warning("not coalesced", portal=event.portal, name=event.name, id=event.id, error=repr(error))
             return None

@@ -9,14 +9,11 @@ import structlog
 from forebay.queues.contract import Record, StoredRecord
 
 from . import entries
+from .front import Front
 from .restored import Replay, Restored, from_parked, from_replay
 from .state import FIRST, PortalState, Replaying
 
 _log = structlog.get_logger(__name__)
-
-#: So many records that are done before their turn are told; after a crash those beyond come again. It is written with
-#: every state, and must not make that long.
-_TOLD_DONE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +35,14 @@ class ParkedPortal:
     __slots__ = (
         "anchor",
         "behind",
-        "done",
         "folded",
+        "front",
         "handed_over",
         "in_hand",
         "is_broken",
         "is_dirty",
         "is_new",
         "is_through",
-        "known",
         "load",
         "load_after",
         "looks",
@@ -73,8 +69,7 @@ class ParkedPortal:
         self.handed_over = state.last
         #: The records that a handler has, when what it has was handed over meanwhile. Nothing is loaded until then.
         self.in_hand: list[StoredRecord] = []
-        #: Offsets of records that are finished although one before them is not, or they are not spilled yet.
-        self.done: set[int] = set(state.done)
+        self.front = Front(state.done)
         #: Offset of a record in its lane → those of spilled ones that are finished with it.
         self.folded: dict[int, list[int]] = {}
         #: The offsets of those that came behind what waited and are done. They count as finished when that is known to
@@ -86,8 +81,6 @@ class ParkedPortal:
         self.timer: asyncio.TimerHandle | None = None
         self.writer: asyncio.Task[None] | None = None
         self.load, self.load_after = state.next, state.after
-        #: Position and offset of the first spilled records, as far as they were read.
-        self.known: deque[tuple[int, int]] = deque()
         #: Nothing that was loaded is finished yet, and nobody knows how fast that will go.
         self.is_new = True
         #: Its budget lets it get through so many events a second, if it has one.
@@ -149,14 +142,14 @@ class ParkedPortal:
         self._knows(record.offset, entry.offset)
         if self.is_broken and self.is_loaded:
             self._forget_lost()
-        if entry.offset in self.done:
+        if entry.offset in self.front.done:
             self._advance()
             return None
         discarded = self.state.discarded if entry.offset <= self.state.discard_to else ""
         return from_parked(record, entry.offset, topic, discarded)
 
     def _knows(self, position: int, offset: int) -> None:
-        self.known.append((position, offset))
+        self.front.reach(position, offset)
         self.load, self.load_after = position + 1, offset
 
     def _comes_next(self, entry: entries.Spilled) -> bool:
@@ -196,8 +189,8 @@ class ParkedPortal:
             self.is_broken, self.load = True, self.state.next
 
     def _forget_lost(self) -> None:
-        self._tell_lost("the parked stream", self.state.records - len(self.known))
-        self.state.records, self.state.last = len(self.known), self.load_after
+        self._tell_lost("the parked stream", self.state.records - len(self.front))
+        self.state.records, self.state.last = len(self.front), self.load_after
         self.is_dirty = True
 
     def _tell_lost(self, stream: str, records: int) -> None:
@@ -221,7 +214,8 @@ class ParkedPortal:
             self.load_again()
         if self.anchor is None:
             self.anchor = position
-        is_known = len(self.known) == state.records and (record.offset in self.done or self.has_in_hand(record))
+        is_about_to_end = record.offset in self.front.done or self.has_in_hand(record)
+        is_known = is_about_to_end and len(self.front) == state.records
         state.last = record.offset
         state.records += 1
         self.to_spill.popleft()
@@ -239,14 +233,14 @@ class ParkedPortal:
 
     def finish(self, record: StoredRecord) -> bool:
         """A record is finished. Whether it is one of those that wait, and not one behind them."""
-        self.done.update(self.folded.pop(record.offset, ()))
+        self.front.done.update(self.folded.pop(record.offset, ()))
         if isinstance(record, Restored):
             self._finish_restored(record)
         elif record.offset > self.handed_over:
             self._advance()
             return False
         else:
-            self.done.add(record.offset)
+            self.front.done.add(record.offset)
         self.in_hand = [one for one in self.in_hand if one is not record]
         self._advance()
         return True
@@ -254,7 +248,7 @@ class ParkedPortal:
     def _finish_restored(self, record: Restored) -> None:
         self.is_dirty, self.is_new = True, False
         if record.replay is None:
-            self.done.add(record.offset)
+            self.front.done.add(record.offset)
             return
         record.replay.done += 1
         self.state.start_anew()
@@ -268,17 +262,13 @@ class ParkedPortal:
         self.is_dirty = True
 
     def _advance(self) -> None:
-        """Let the state begin where the first record stands that is not finished."""
-        while self.known and self.known[0][1] in self.done:
-            position, offset = self.known.popleft()
-            self.done.discard(offset)
-            self.state.advance(position, offset)
+        if self.front.advance(self.state):
             self.is_dirty = True
 
     def load_again(self) -> None:
         """Load again from the first record that is not finished. What a handler has is known to be done before."""
         self.is_through = False
-        self.known.clear()
+        self.front.read_again()
         self.folded = {one.offset: self.folded[one.offset] for one in self.in_hand if one.offset in self.folded}
         self.load, self.load_after = self.state.next, self.state.after
         for replay in self.replays:
@@ -288,8 +278,7 @@ class ParkedPortal:
 
     def told(self) -> PortalState:
         """The state as it is to be told."""
-        # The lowest: who reads it goes on from there, and none comes again behind a newer one that doesn't.
-        self.state.done = sorted(self.done)[:_TOLD_DONE]
+        self.state.done = self.front.told()
         return self.state
 
     def close(self) -> None:
@@ -304,5 +293,5 @@ class ParkedPortal:
         self.is_broken = False
         self.state = replace(PortalState(), reason=reason, since_ms=since_ms, orders=self.state.orders)
         self.is_new = True
-        self.done.clear()
+        self.front = Front(())
         self.load_again()

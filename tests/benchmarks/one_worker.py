@@ -12,39 +12,61 @@ from forebay.processors.testing import event
 from forebay.processors.worker import Worker
 from forebay.queues.contract import Record
 from forebay.queues.memory import MemoryQueue
+from forebay.schemas import names
 from forebay.schemas.codec import codec
 from forebay.schemas.names import streams
 
 TOPIC = "bitrix24.events"
 PORTALS = 1000
 
+#: Of every event: nobody looks at it here.
+EVENT_ID = "0198a6a0-0000-7000-8000-000000000000"
+
 
 def values(portals: int) -> list[tuple[str, bytes]]:
     """One record a portal, with the sixteen or so pairs of an application's event."""
     more = {f"auth[field{number}]": "v" * 24 for number in range(8)}
     made = (
-        event("ONCRMDEALADD", data={"FIELDS": {"ID": n}}, portal=f"p{n}.bitrix24.ru", fields=more)
+        event("ONCRMDEALADD", data={"FIELDS": {"ID": n}}, portal=f"p{n}.bitrix24.ru", fields=more, id=EVENT_ID)
         for n in range(portals)
     )
     return [(one.portal, codec().encode(one)) for one in made]
 
 
-async def filled(records: int) -> MemoryQueue:
+def headers_of(portal: str) -> tuple[tuple[str, bytes], ...]:
+    """What the ingest puts beside an event, in its order: with it a worker needs not read the event's head."""
+    return (
+        ("ce_specversion", b"1.0"),
+        (names.CE_ID, EVENT_ID.encode()),
+        (names.CE_SOURCE, b"//" + portal.encode()),
+        (names.CE_TYPE, b"com.bitrix24.event.ONCRMDEALADD"),
+        ("content-type", b"application/avro"),
+    )
+
+
+async def filled(records: int, portals: int = PORTALS, *, with_headers: bool = False) -> MemoryQueue:
     """So many records in twelve partitions, the portals one after the other."""
-    queue, ready, now = MemoryQueue(), values(PORTALS), int(time.time() * 1000)
+    queue, ready, now = MemoryQueue(), values(portals), int(time.time() * 1000)
     await queue.ensure(streams(TOPIC), 12)
     producer = queue.producer()
     for number in range(records):
-        portal, value = ready[number % PORTALS]
-        await producer.send(TOPIC, Record(key=portal, value=value, timestamp_ms=now))
+        portal, value = ready[number % portals]
+        headers = headers_of(portal) if with_headers else ()
+        await producer.send(TOPIC, Record(key=portal, value=value, timestamp_ms=now, headers=headers))
     return queue
 
 
 async def measured(
-    records: int, handler: Callable[[Any], Any], concurrency: int, **options: Any
+    records: int,
+    handler: Callable[[Any], Any],
+    concurrency: int,
+    *,
+    portals: int = PORTALS,
+    with_headers: bool = False,
+    **options: Any,
 ) -> tuple[float, float]:
     """Records a second, and microseconds of CPU for one, where the handler has these options."""
-    queue, handlers = await filled(records), Handlers()
+    queue, handlers = await filled(records, portals, with_headers=with_headers), Handlers()
     handlers.on("*", **options)(handler)
     settings: dict[str, Any] = {"concurrency": concurrency, "commit_interval_s": 0.1}
     worker = Worker(WorkerSettings(**settings), handlers, queue)

@@ -159,6 +159,47 @@ def test_a_limited_portal_loses_its_place_in_no_way_while_it_is_parked(shop: Sho
     assert shop.at[-1] - shop.at[0] <= 200 / 4 * 1.1
 
 
+def changed(shop: Shop, changes: int, objects: int) -> None:
+    """A bulk edit, of which the events come all at once."""
+    shop.send("ONCRMDEALUPDATE", *(number * 31 % objects for number in range(changes)))
+
+
+def test_a_bulk_edit_takes_as_many_calls_as_it_has_objects_not_changes(shop: Shop) -> None:
+    folded: list[int] = []
+
+    @shop.on("ONCRMDEAL*", coalesce="entity", rate="2/s")
+    async def handler(event: PortalEvent) -> None:
+        folded.append(1 + event.folded)
+
+    changed(shop, 10_000, 100)
+    worker = shop.start(max_lane_records=1000, max_held_records=20_000)
+    shop.let(20)
+    assert shop.committed() >= 9_000
+    assert worker._held.records + worker._attendant.room.records <= 400
+    shop.let(40)
+
+    assert sum(folded) >= 9_000
+    assert len(shop.calls) <= 60 * 2
+    assert {call[0] for call in shop.calls} == set(range(100))
+    assert not any(one.parking and one.parking.portals for one in worker.ownership)
+
+
+def test_a_bulk_edit_that_moves_from_worker_to_worker_repeats_little(shop: Shop) -> None:
+    shop.on("ONCRMDEAL*", coalesce="entity", rate="2/s")(handled)
+    changed(shop, 2_000, 50)
+    shop.start(max_lane_records=1000, max_held_records=20_000)
+    for _ in range(4):
+        shop.let(6)
+        one = next(iter(shop.world.workers))
+        shop.start(max_lane_records=1000, max_held_records=20_000)
+        shop.world.stop(one)
+    shop.let(30)
+
+    assert {call[0] for call in shop.calls} == set(range(50))
+    assert len(shop.calls) <= 50 + 10
+    assert shop.committed() == 2_000
+
+
 rates = st.sampled_from((0.1, 0.5, 2.0, 30.0))
 
 

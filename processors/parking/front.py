@@ -1,0 +1,47 @@
+"""Up to where the spilled records of a portal are finished, which they may be in any order."""
+
+from collections import deque
+from collections.abc import Iterable
+
+from .state import PortalState
+
+#: So many records that are done before their turn are told; after a crash those beyond come again. It is written with
+#: every state, and must not make that long.
+_TOLD_DONE = 500
+
+
+class Front:
+    """The first spilled records that are not all finished, as far as they were read, and which of all are done."""
+
+    __slots__ = ("_known", "done")
+
+    def __init__(self, done: Iterable[int]) -> None:
+        #: Position and offset.
+        self._known: deque[tuple[int, int]] = deque()
+        #: Offsets of records that are finished although one before them is not, or they are not spilled yet.
+        self.done = set(done)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def reach(self, position: int, offset: int) -> None:
+        """The next one was read, or is known to stand there."""
+        self._known.append((position, offset))
+
+    def advance(self, state: PortalState) -> bool:
+        """Let the state begin where the first record stands that is not finished. Whether it moved."""
+        before = len(self._known)
+        while self._known and self._known[0][1] in self.done:
+            position, offset = self._known.popleft()
+            self.done.discard(offset)
+            state.advance(position, offset)
+        return len(self._known) < before
+
+    def read_again(self) -> None:
+        """What is there will be read from the state's beginning on; what is done is done."""
+        self._known.clear()
+
+    def told(self) -> list[int]:
+        """What is done, for the state."""
+        # The lowest: who reads it goes on from there, and none comes again behind a newer one that doesn't.
+        return sorted(self.done)[:_TOLD_DONE]
