@@ -9,7 +9,7 @@ import asyncio
 import gc
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -82,7 +82,7 @@ async def measured(records: int, handler: Callable[[Any], Any], marks: Marks | N
     return Cost(rate=records / wall, worker_us=cpu / records * 1e6, processes_us=children / records * 1e6)
 
 
-def best(run: Callable[[], Any]) -> Cost:
+def best(run: Callable[[], Coroutine[Any, Any, Cost]]) -> Cost:
     return min((uvloop.run(run()) for _ in range(ROUNDS)), key=lambda cost: cost.worker_us + cost.processes_us)
 
 
@@ -96,12 +96,12 @@ def show(name: str, cost: Cost, base: Cost) -> None:
 @pytest.mark.benchmark
 @pytest.mark.timeout(900)
 def test_cost_of_dedup_and_of_processes(tmp_path: Path, postgresql_url: str) -> None:
-    def database(url: str) -> Callable[[], Any]:
+    def database(url: str) -> Callable[[], Coroutine[Any, Any, Cost]]:
         # The worker closes its marks.
         return lambda: measured(RECORDS, trivial, MarksInDatabase(open_database(url)), dedup=always_new)
 
     base = best(lambda: measured(RECORDS, trivial))
-    rows: list[tuple[str, Callable[[], Any]]] = [
+    rows: list[tuple[str, Callable[[], Coroutine[Any, Any, Cost]]]] = [
         ("dedup, marks in memory", lambda: measured(RECORDS, trivial, dedup=always_new)),
         ("dedup, marks in SQLite", database(f"sqlite:///{tmp_path}/dedup.db")),
         ("dedup, marks in PostgreSQL", database(postgresql_url)),
