@@ -20,6 +20,7 @@ from .entities import Role, subject
 from .handlers import Handler
 from .held import Held
 from .outcome import Unread
+from .parking.entries import folded_into
 from .parking.restored import Restored
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Chain:
     key: Hashable
     #: Of the last record. Who wants to know what it is about has read most of it.
     event: PortalEvent
+    #: How many are finished with the last one, also those that are no longer kept.
+    folded: int = 0
     records: list[StoredRecord] = field(default_factory=list)
 
     def takes(self, handler: Handler, role: Role) -> bool:
@@ -102,6 +105,8 @@ class Folding:
         chain = self._open.get(key)
         if chain is None or not chain.takes(handler, role):
             chain = self._open[key] = Chain(handler=handler, role=role, key=key, event=event)
+        carried = folded_into(record) if isinstance(record, Restored) else 0
+        chain.folded += carried + bool(chain.records)
         chain.records.append(record)
         chain.role, chain.event = role, event
         self._seen[id(record)] = record, chain

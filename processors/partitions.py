@@ -74,11 +74,8 @@ class Partition:
         return True
 
     def folded_into(self, record: StoredRecord) -> int:
-        """How many are finished with it."""
-        portal = self.parking.portals.get(record.key) if self.parking is not None else None
-        restored = portal.folded.get(record.offset, ()) if portal is not None else ()
-        own = () if isinstance(record, Restored) else self._folded.get(record.offset, ())
-        return len(own) + len(restored)
+        """How many records of the topic are finished with this one of the topic, and not kept."""
+        return len(self._folded.get(record.offset, ()))
 
     def enter(self, task: asyncio.Task[None]) -> None:
         """The task begins to handle records of it."""

@@ -108,8 +108,7 @@ class Together:
     ) -> Piece | None:
         chain = outlook.folding.chain(record) if outlook.folding is not None else None
         if chain is not None:
-            folded = len(chain.records) - 1 + lane.partition.folded_into(chain.records[-1])
-            event = chain.event.standing_for(folded) if folded else chain.event
+            event = chain.event.standing_for(chain.folded) if chain.folded else chain.event
             return Piece(event, tuple(chain.records)) if handler.is_as(chain.handler) else None
         if record is first.records[0]:
             return first

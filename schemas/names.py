@@ -59,6 +59,7 @@ PARKED_KIND = "forebay_parked_kind"
 PARKED_OFFSET = "forebay_parked_offset"
 PARKED_AFTER = "forebay_parked_after"
 PARKED_TIMESTAMP = "forebay_parked_timestamp"
+PARKED_FOLDED = "forebay_parked_folded"
 
 # Headers that a dead letter has beside those of the record it was.
 DEAD_TOPIC = "forebay_dead_topic"

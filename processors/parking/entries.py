@@ -59,9 +59,13 @@ class Claimed:
 Entry: TypeAlias = Spilled | Stated | Claimed
 
 
-def spill(record: StoredRecord, whose: Whose, after: int, at_ms: int) -> Record:
-    """The record as it is parked; its time is now, or retention might take it too early."""
+def spill(record: StoredRecord, whose: Whose, after: int, at_ms: int, folded: int = 0) -> Record:
+    """The record as it is parked; its time is now, or retention might take it too early.
+
+    Of those that are finished with it only the number is parked, among its own headers.
+    """
     said = (
+        *(((names.PARKED_FOLDED, b"%d" % folded),) if folded else ()),
         *_said(whose, _SPILL),
         (names.PARKED_OFFSET, b"%d" % record.offset),
         (names.PARKED_AFTER, b"%d" % after),
@@ -95,6 +99,11 @@ def original(record: StoredRecord) -> tuple[int, Sequence[tuple[str, bytes]]]:
     """The time of a spilled record, and its own headers."""
     own = record.headers[: -len(_SPILL_HEADERS)]
     return int(dict(record.headers[-len(_SPILL_HEADERS) :])[names.PARKED_TIMESTAMP]), own
+
+
+def folded_into(record: StoredRecord) -> int:
+    """How many were finished with the record when it was parked."""
+    return next((int(value) for name, value in record.headers if name == names.PARKED_FOLDED), 0)
 
 
 _SPILL_HEADERS = (

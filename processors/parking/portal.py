@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -197,12 +198,15 @@ class ParkedPortal:
         if records:
             _log.error("records of a parked portal are gone", portal=self.portal, stream=stream, records=records)
 
-    def spills(self, whose: entries.Whose, count: int, at_ms: int) -> list["Spill"]:
-        """The next records to be spilled."""
+    def spills(
+        self, whose: entries.Whose, count: int, at_ms: int, folded_into: Callable[[StoredRecord], int]
+    ) -> list["Spill"]:
+        """The next records to be spilled, each with the number of those that are finished with it."""
         after = self.state.last if self.state.records else FIRST
         found = []
         for record in list(self.to_spill)[:count]:
-            found.append(Spill(record=record, after=after, kept=entries.spill(record, whose, after, at_ms)))
+            kept = entries.spill(record, whose, after, at_ms, folded_into(record))
+            found.append(Spill(record=record, after=after, kept=kept))
             after = record.offset
         return found
 

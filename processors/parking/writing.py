@@ -93,7 +93,7 @@ class Writing:
             self._finish_behind(portal)
 
     async def _spill(self, portal: ParkedPortal) -> None:
-        batch = portal.spills(self._whose, _SPILL_RECORDS, self._stream.now_ms())
+        batch = portal.spills(self._whose, _SPILL_RECORDS, self._stream.now_ms(), self._partition.folded_into)
         # Tasks made in order keep a key's order, and share the queue's group commit.
         sent = [asyncio.ensure_future(self._stream.write(spill.kept)) for spill in batch]
         results = await asyncio.gather(*sent, return_exceptions=True)

@@ -140,6 +140,21 @@ def test_an_event_is_given_up_only_after_calls_for_it_alone(shop: Shop) -> None:
     assert [dict(one.headers)[names.DEAD_ATTEMPTS] for one in shop.dead()] == [b"3"] * 3
 
 
+def test_the_first_that_is_not_done_has_had_a_try(shop: Shop) -> None:
+    @shop.on("ONTASK*", batch=4, tries=2)
+    async def handler(events: list[PortalEvent]) -> None:
+        if 2 in (ids := list(map(id_of, events))):
+            raise Retry(after_s=0, done=ids.index(2))
+
+    shop.send("ONTASKADD", *range(4))
+    shop.start(memory_tries=10, **ROOMY)
+    shop.let(60)
+
+    # Its tries are used up with the second; but to be given up it must have failed alone.
+    assert shop.calls == [[0, 1, 2, 3], [2, 3], [2], [3]]
+    assert shop.dead_ids() == [2]
+
+
 def test_after_a_poison_event_the_batches_grow_again(shop: Shop) -> None:
     @shop.on("ONTASK*", batch=16)
     async def handler(events: list[PortalEvent]) -> None:

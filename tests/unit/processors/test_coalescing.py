@@ -6,7 +6,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from forebay import PortalEvent, Reject, Retry
-from tests.parking.shop import Shop, id_of
+from forebay.processors.parking.orders import What
+from forebay.schemas import names
+from tests.parking.shop import PORTAL, Shop, id_of
+from tests.parking.world import TOPIC
 
 #: What a lane may hold in memory here is more than these tests send, so that nothing is parked for being many.
 ROOMY: dict[str, Any] = {"max_lane_records": 10_000, "max_held_records": 10_000}
@@ -227,11 +230,6 @@ def test_batches_of_the_last_about_each_object(shop: Shop) -> None:
 
 
 def test_a_replayed_event_is_handled_by_itself(shop: Shop) -> None:
-    from forebay.processors.parking.orders import What
-    from forebay.schemas import names
-    from tests.parking.shop import PORTAL
-    from tests.parking.world import TOPIC
-
     seen = Seen(shop, "ONCRMDEAL*")
     seen.error = Reject("a bug")
     shop.start(**ROOMY)
@@ -244,3 +242,39 @@ def test_a_replayed_event_is_handled_by_itself(shop: Shop) -> None:
     shop.let(10)
 
     assert [folded for *_, folded in seen.events] == [0, 0, 0]
+
+
+def test_what_was_folded_is_not_handled_again_behind_the_last_when_an_operator_holds_the_portal(shop: Shop) -> None:
+    seen = Seen(shop, "ONCRMDEAL*")
+    seen.error = ConnectionError("down")
+    shop.start(memory_tries=1, park_first_s=10, park_longest_s=10, **ROOMY)
+    send(shop, "update 2")
+    shop.let(2)
+    send(shop, *["update 1"] * 6)
+    shop.let(2)
+    seen.error, seen.takes_s = None, 6
+    while not seen.events:
+        shop.let(0.5)
+    # Parked records are loaded by now, and those between the first and the last are let go of.
+    shop.let(3)
+    shop.world.order(What.HOLD, PORTAL)
+    shop.let(20)
+    shop.world.order(What.RESUME, PORTAL)
+    shop.let(60)
+
+    assert [number for _, deal, number, _ in seen.events if deal == 1] == [5]
+
+
+def test_the_number_of_those_folded_outlives_parking_and_a_restart(shop: Shop) -> None:
+    seen = Seen(shop, "ONCRMDEAL*", rate="1/min", burst=1)
+    send(shop, "add 0", *["update 1"] * 30, "add 2")
+    worker = shop.start(**ROOMY)
+    shop.let(10)
+    assert any(one.parking and one.parking.portals for one in worker.ownership)
+    shop.world.stop(worker)
+    shop.start(**ROOMY)
+    shop.let(10)
+    send(shop, *["update 1"] * 5)
+    shop.let(300)
+
+    assert [(deal, folded) for _, deal, _, folded in seen.events] == [(0, 0), (1, 34), (2, 0)]
