@@ -165,9 +165,11 @@ async def test_while_nobody_can_say_what_was_handled_events_wait_and_lose_no_try
 ) -> None:
     marks, handled = Moody(), []
 
-    @handlers.on("*", dedup="id", tries=1)
+    @handlers.on("*", dedup="id", tries=2)
     async def handle(event: PortalEvent) -> None:
         handled.append(event.id)
+        if len(handled) == 1:
+            raise ConnectionError("not now")
 
     marks.down = {"seen"}
     await send(station, "p")
@@ -178,7 +180,8 @@ async def test_while_nobody_can_say_what_was_handled_events_wait_and_lose_no_try
     marks.down = set()
     await eventually(lambda: station.committed() == 1)
 
-    assert handled == ["one"]
+    assert handled == ["one", "one"]
+    assert station.dead() == []
     assert worker.health.report()["parts"]["dedup"]["state"] == "ok"
 
 

@@ -36,7 +36,9 @@ def test_a_process_runs_every_group_or_the_one_that_was_asked_for(
     found = groups_of(handlers, "forebay", only)
 
     assert list(found) == runs
-    assert all(len(one) == min(1, len(handlers)) for one in found.values())
+    for group, mine in found.items():
+        named = group if group in handlers.groups() else None
+        assert [one.options.group for one in mine] == [named] * min(1, len(handlers))
 
 
 def test_a_group_that_nobody_is_in_is_wrong_usage() -> None:
