@@ -11,12 +11,12 @@ from .chart import CHART, CI, named, objects, rendered
 from .cluster import Kubernetes, Object
 from .toolbox import tool
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 MINIMAL = CHART / "ci" / "minimal-values.yaml"
 
 #: A machine that does other things beside needs it.
-TIMEOUT = "180s"
+TIMEOUT = "300s"
 
 #: What Kubernetes says where Pod Security would refuse a pod: an install would wait to its end otherwise.
 VIOLATION = "would violate PodSecurity"
@@ -36,7 +36,7 @@ class Release:
             input=given,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             check=False,
         )
         assert VIOLATION not in done.stderr, done.stderr
@@ -118,7 +118,7 @@ def test_every_set_of_values_is_installed_upgraded_rolled_back_and_taken_away(
     release.upgrade(values)
     assert release.generations() == before
 
-    release.upgrade(values, {"settings": {"ack_deadline_ms": 450}})
+    release.upgrade(values, {"settings": {"max_fields": 4000}})
     assert all(now > before[name] for name, now in release.generations().items())
     release.helm("rollback", "app", "1", "--wait", "--timeout", TIMEOUT)
     release.helm("uninstall", "app", "--wait", "--timeout", TIMEOUT)

@@ -27,6 +27,13 @@ def test_the_readme_of_the_chart_has_every_value_as_it_is(tmp_path: Path) -> Non
     assert fresh == (CHART / "README.md").read_text("utf-8"), "run: make helm-docs"
 
 
+def test_every_value_is_described() -> None:
+    rows = [line for line in (CHART / "README.md").read_text("utf-8").splitlines() if line.startswith("| ")]
+
+    assert len(rows) > 100
+    assert [row for row in rows if row.endswith("|  |")] == []
+
+
 def test_the_chart_packs_without_what_is_for_tests(tmp_path: Path) -> None:
     run("helm", "package", CHART, "--destination", tmp_path)
 
