@@ -1,6 +1,7 @@
 """The SQL queue: its promises, its streams, and its parts."""
 
 from collections.abc import AsyncIterator, Iterable
+from functools import partial
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
@@ -76,13 +77,13 @@ class SqlQueue:
         yield await streams_found(self, needs)
         thread = ConnectionThread(self._database, "forebay-doctor")
         try:
-            for finding in await thread.run(self._findings) if self._database.exists() else ():
+            for finding in await thread.run(partial(self._findings, needs)) if self._database.exists() else ():
                 yield finding
         finally:
             await thread.close()
 
-    def _findings(self, connection: Connection) -> list[Finding]:
-        return list(self._database.findings(connection))
+    def _findings(self, needs: Needs, connection: Connection) -> list[Finding]:
+        return list(self._database.findings(connection, needs))
 
     def producer(self) -> Producer:
         """As in the contract."""
@@ -107,9 +108,13 @@ def open_queue(settings: QueueSettings) -> Queue:
 
 
 def _database(url: str) -> Database:
+    # Their clients are there only when the extra was installed.
     if url.startswith("postgresql"):
-        # Its client is there only when the extra was installed.
         from .postgresql.database import PostgresqlDatabase
 
         return PostgresqlDatabase(url)
+    if url.startswith("mariadb"):
+        from .mariadb.database import MariadbDatabase
+
+        return MariadbDatabase(url)
     return SqliteDatabase(make_url(url))
