@@ -11,7 +11,9 @@ from forebay.queues.errors import QueueError
 from forebay.queues.settings import QueueSettings
 
 #: Scheme → what is to be done instead.
-_REFUSED = {"mysql": "mysql is not supported: MySQL differs from MariaDB in what we rest on; for a MariaDB write mariadb://"}
+_REFUSED = {
+    "mysql": "mysql is not supported: MySQL differs from MariaDB in what we rest on; for a MariaDB write mariadb://"
+}
 
 #: Schemes whose URL can be wrong by itself → the module that reads it, and what that module is called there.
 _ADDRESSES = {

@@ -7,7 +7,6 @@ from sqlalchemy.dialects.mysql import LONGBLOB, VARBINARY, VARCHAR
 VERSION = 1
 
 
-
 def _name(chars: int) -> String:
     # MariaDB takes names for the same that differ in case, accents or trailing spaces only, unless told otherwise.
     exact = VARCHAR(chars, charset="utf8mb4", collation="utf8mb4_nopad_bin")
@@ -47,7 +46,7 @@ stream = Table(
     **_KIND,
 )
 
-# `next_offset` is SQLite's and MariaDB's; PostgreSQL counts elsewhere (postgresql/statements.py says why), and leaves 0 here.
+# `next_offset` is not PostgreSQL's, which counts elsewhere (postgresql/statements.py says why), and leaves 0 here.
 partition = Table(
     "forebay_partition",
     metadata,

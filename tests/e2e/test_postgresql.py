@@ -8,10 +8,11 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.databases.server import PASSWORD
 from tests.e2e.sending import Portals
 from tests.e2e.site import Site
 from tests.order import HANDLERS, Book, judge
-from tests.postgresql.server import PASSWORD, Server
+from tests.postgresql.server import Server
 
 PORTALS, CONNECTIONS, RATE, SEED = 200, 16, 300.0, 20_261_125
 BETWEEN = 500

@@ -1,7 +1,7 @@
 """MariaDB: a server, many writers at once, and readers that look for news."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from hashlib import blake2s
 from itertools import groupby
 from typing import Any
@@ -103,40 +103,24 @@ class MariadbDatabase:
     @contextmanager
     def writing(self, connection: Connection, *, alone: str = "", beside: str = "") -> Iterator[None]:
         """As in the protocol."""
-        with ExitStack() as turns:
-            if alone:
-                turns.enter_context(self._session_lock(connection, _digest(alone)))
+        opened = _opened(connection)
+        with self._session_lock(opened, alone) if alone else nullcontext():
             try:
-                self._begin(connection, _digest(alone or beside), alone=bool(alone))
+                _begin(opened, alone, beside)
                 yield
-            except BaseException as error:
-                # A connection that is lost has nothing to undo, and says so again.
-                with suppress(pymysql.Error):
-                    _run(connection, "ROLLBACK")
+            except Exception as error:
+                _undo(opened)
                 if code_of(error) in (DEADLOCK, LOCK_WAIT):
-                    raise Undone(self.remedy(error)) from error  # type: ignore[arg-type]  # a code is an Exception's
+                    raise Undone(self.remedy(error)) from error
                 raise
-            self._commit(connection)
-
-    def _begin(self, connection: Connection, turn: str, *, alone: bool) -> None:
-        statement = statements.TURN_ALONE if alone else statements.TURN_BESIDE
-        _run(connection, "BEGIN")
-        if not turn:
-            return
-        try:
-            if not _run(connection, statement, (turn,)):
-                # Made for all others too, and so in a transaction of its own.
-                _run(connection, "ROLLBACK")
-                _run(connection, statements.MAKE_TURN, (turn,))
-                _run(connection, "BEGIN")
-                _run(connection, statement, (turn,))
-        except pymysql.Error as error:
-            if code_of(error) != NO_TABLE:
+            except BaseException:
+                _undo(opened)
                 raise
+            self._commit(opened)
 
     @contextmanager
-    def _session_lock(self, connection: Connection, turn: str) -> Iterator[None]:
-        [(entered,)] = _run(connection, statements.ENTER, (turn, self._lock_s))
+    def _session_lock(self, opened: Any, name: str) -> Iterator[None]:
+        [(entered,)] = _execute(opened, statements.ENTER, (_digest(name), self._lock_s))
         if not entered:
             raise Undone(remedy(self.name, pymysql.OperationalError(LOCK_WAIT, "another session has its turn")))
         try:
@@ -144,16 +128,16 @@ class MariadbDatabase:
         finally:
             # A session that is lost has none.
             with suppress(pymysql.Error):
-                _run(connection, statements.LEAVE, (turn,))
+                _execute(opened, statements.LEAVE, (_digest(name),))
 
-    def _commit(self, connection: Connection) -> None:
+    def _commit(self, opened: Any) -> None:
         try:
-            _run(connection, "COMMIT")
+            _execute(opened, "COMMIT")
         except pymysql.Error as error:
             if code_of(error) == DEADLOCK:
                 raise Undone(self.remedy(error)) from error
-            # Whatever else it says, or does not say: what is there tells.
-            _opened(connection).close()
+            # Whatever else it says, or does not say: what is there tells. This session is not to be gone on with.
+            opened._force_close()
             raise Undecided(self.remedy(error)) from error
 
     def remedy(self, error: Exception) -> str:
@@ -248,17 +232,42 @@ def _opened(connection: Connection) -> Any:
     return connection.connection.dbapi_connection
 
 
-def _run(connection: Connection, statement: str, values: Sequence[object] | None = None) -> Sequence[tuple[Any, ...]]:
-    """Without SQLAlchemy's machinery, which costs more than the client's."""
-    with _opened(connection).cursor() as cursor:
+def _execute(opened: Any, statement: str, values: Sequence[object] | None = None) -> Sequence[tuple[Any, ...]]:
+    with opened.cursor() as cursor:
         cursor.execute(statement, values)
         found: Sequence[tuple[Any, ...]] = cursor.fetchall()
         return found
 
 
+def _run(connection: Connection, statement: str, values: Sequence[object] | None = None) -> Sequence[tuple[Any, ...]]:
+    """Without SQLAlchemy's machinery, which costs more than the client's."""
+    return _execute(_opened(connection), statement, values)
+
+
+def _begin(opened: Any, alone: str, beside: str) -> None:
+    _execute(opened, "BEGIN")
+    name, statement = (alone, statements.TURN_ALONE) if alone else (beside, statements.TURN_BESIDE)
+    try:
+        if name and not _execute(opened, statement, (_digest(name),)):
+            # Made for all others too, and so in a transaction of its own.
+            _execute(opened, "ROLLBACK")
+            _execute(opened, statements.MAKE_TURN, (_digest(name),))
+            _execute(opened, "BEGIN")
+            _execute(opened, statement, (_digest(name),))
+    except pymysql.Error as error:
+        if code_of(error) != NO_TABLE:
+            raise
+
+
+def _undo(opened: Any) -> None:
+    # A connection that is lost has nothing to undo, and says so again.
+    with suppress(pymysql.Error):
+        _execute(opened, "ROLLBACK")
+
+
 def _digest(name: str) -> str:
     # As long as a name in `forebay_meta` may be.
-    return blake2s(name.encode(), digest_size=16).hexdigest() if name else ""
+    return blake2s(name.encode(), digest_size=16).hexdigest()
 
 
 def _by_stream(places: Iterable[Place]) -> Iterator[tuple[int, list[Place]]]:

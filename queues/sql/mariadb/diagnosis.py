@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from forebay.queues.findings import Finding, Needs
 
 from ..tables import metadata
-from .remedies import code_of
+from .remedies import NO_TABLE, code_of
 from .server import look
 
 #: Older ones have no limit for a session that stands still in a transaction, and are not tested.
@@ -91,9 +91,9 @@ def _denied(connection: Connection, right: str, table: str) -> bool:
     try:
         connection.exec_driver_sql(_RIGHTS[right].format(table, column, column))
     except DBAPIError as error:
-        if code_of(error) in _DENIED:
-            return True
-        raise
+        if code_of(error) not in (*_DENIED, NO_TABLE):
+            raise
+        return code_of(error) in _DENIED
     return False
 
 

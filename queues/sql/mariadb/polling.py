@@ -36,7 +36,8 @@ class Polling:
         """As in the protocol."""
         until = self._clock() + timeout_s
         places = [Place(self._stream, partition) for partition in partitions]
-        seen = {place: end for place, end in self._seen(self._connection).items() if place in places}
+        known = self._seen(self._connection)
+        seen = {place: known[place] for place in places if place in known}
         while (left := until - self._clock()) > 0:
             if bell.wait(min(left, self._pause_s)):
                 return

@@ -1,4 +1,4 @@
-"""What is asked of MariaDB. Text is never put into a statement: bytes go in as hexadecimal digits, numbers as numbers."""
+"""What is asked of MariaDB. No text is ever put into a statement: bytes go in as hexadecimal digits."""
 
 # The index is named: where the optimizer chose to go through the whole table, it would wait for others' rows too, and
 # two who do so for each other.

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from forebay.console.cli import build
 from forebay.queues.sql.postgresql import diagnosis
-from tests.postgresql.server import PASSWORD, Server
+from tests.databases.server import PASSWORD
+from tests.postgresql.server import Server
 
 
 class Command:
