@@ -1,5 +1,7 @@
 """The tables. Times are in milliseconds since the epoch."""
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table
 from sqlalchemy.dialects.mysql import LONGBLOB, VARBINARY, VARCHAR
 
@@ -27,7 +29,7 @@ _BYTES = LargeBinary().with_variant(LONGBLOB(), "mariadb")
 metadata = MetaData()
 
 # Whatever engine a MariaDB server makes tables with by itself: only this one has transactions.
-_KIND = {"mariadb_engine": "InnoDB", "mariadb_row_format": "DYNAMIC", "mariadb_charset": "utf8mb4"}
+_KIND: dict[str, Any] = {"mariadb_engine": "InnoDB", "mariadb_row_format": "DYNAMIC", "mariadb_charset": "utf8mb4"}
 
 meta = Table(
     "forebay_meta",

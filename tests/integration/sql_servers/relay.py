@@ -64,8 +64,8 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
 
 
 @asynccontextmanager
-async def relayed(url: str) -> AsyncIterator[tuple[Relay, str]]:
-    """A relay, and the URL that leads through it."""
+async def relayed(url: str, plain: str) -> AsyncIterator[tuple[Relay, str]]:
+    """A relay, and the URL that leads through it. `plain` is the URL's parameter against TLS."""
     parts = urlsplit(url)
     assert parts.hostname is not None
     assert parts.port is not None
@@ -75,7 +75,7 @@ async def relayed(url: str) -> AsyncIterator[tuple[Relay, str]]:
     netloc = parts.netloc.rpartition("@")[0] + f"@127.0.0.1:{port}"
     try:
         # What is cut is found in what is sent, which TLS would hide.
-        yield relay, urlunsplit(parts._replace(netloc=netloc, query="sslmode=disable"))
+        yield relay, urlunsplit(parts._replace(netloc=netloc, query=plain))
     finally:
         server.close()
         await relay.close()
