@@ -75,8 +75,9 @@ class PostgresqlSystem:
             yield _PostgresqlClient(connection)
 
     def waiting(self, client: Client) -> int:
-        waiting = "wait_event_type = 'Lock' AND datname = current_database()"
-        [(count,)] = client.ask(f"SELECT count(*) FROM pg_stat_activity WHERE {waiting}")
+        [(count,)] = client.ask(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
         return int(count)
 
     def end_a_session(self, server: DatabaseServer) -> None:
