@@ -19,11 +19,16 @@ class Relay:
         self.lose_commit = False
         #: The server does not hear of it, nor that we are gone, as when a machine dies.
         self.leave_open = False
+        #: Nobody new comes through.
+        self.shut = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, from its beginning to its end."""
+        if self.shut:
+            writer.transport.abort()
+            return
         theirs, ours = await asyncio.open_connection(self._host, self._port)
         self._writers += [writer, ours]
         answers = asyncio.create_task(self._pass_on(theirs, writer))

@@ -49,23 +49,20 @@ async def test_what_was_not_committed_is_told_as_not_kept(system: System, url: s
 async def test_a_batch_that_nobody_can_decide_is_given_up_with_the_producer(
     system: System, url: str, queue: Queue
 ) -> None:
-    with system.client(url) as other:
-        async with relayed(url, system.plain) as (relay, through):
-            producer = SqlProducer(system.database(through, lock_s=1))
-            await producer.send(STREAM, record(0))
-            relay.lose_answer = True
-            sending = asyncio.create_task(producer.send(STREAM, record(1)))
-            while relay.lose_answer:
-                await asyncio.sleep(0.01)
-            # While another holds the partition, nobody can tell.
-            other.ask("BEGIN")
-            other.ask("SELECT 1 FROM forebay_partition FOR UPDATE")
-            closing = asyncio.create_task(producer.close())
-            await asyncio.sleep(0)
-            undecided = not sending.done()
-            closing.cancel()
+    async with relayed(url, system.plain) as (relay, through):
+        producer = SqlProducer(system.database(through))
+        await producer.send(STREAM, record(0))
+        # Nobody can be asked afterwards.
+        relay.lose_answer = relay.shut = True
+        sending = asyncio.create_task(producer.send(STREAM, record(1)))
+        while relay.lose_answer:
+            await asyncio.sleep(0.01)
+        closing = asyncio.create_task(producer.close())
+        await asyncio.sleep(0)
+        undecided = not sending.done()
+        closing.cancel()
 
-            with pytest.raises(QueueUnavailable):
-                await sending
+        with pytest.raises(QueueUnavailable):
+            await sending
 
     assert undecided
