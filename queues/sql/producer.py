@@ -245,7 +245,7 @@ def _checked(record: Record) -> bytes:
 def _too_large(sent: _Sent, most: int) -> RecordRefused | None:
     if sent.size <= most:
         return None
-    return RecordRefused(f"the record has {sent.size} bytes; the server takes {most} (docs/mariadb.md)")
+    return RecordRefused(f"the record has {sent.size} bytes; the server takes {most}, by its max_allowed_packet")
 
 
 def _answer(batch: Sequence[_Sent], outcomes: "Sequence[Position | QueueError]") -> None:

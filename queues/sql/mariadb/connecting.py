@@ -5,6 +5,7 @@ import socket
 from typing import Any
 
 import pymysql
+from pymysql.constants import CLIENT
 
 from .address import Address
 
@@ -33,6 +34,8 @@ def connect(address: Address, session: dict[str, object]) -> Any:
         charset="utf8mb4",
         autocommit=True,
         binary_prefix=True,
+        # An UPDATE tells how many rows it found: a commit of what is committed already is one that counts.
+        client_flag=CLIENT.FOUND_ROWS,
         program_name="forebay",
         connect_timeout=_CONNECT_S,
         read_timeout=_CONNECT_S,

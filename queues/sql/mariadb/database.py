@@ -219,7 +219,9 @@ class MariadbDatabase:
         """
         if connection.info[_SERVER].binlog or end <= connection.info[_SETTLED].get(place, 0):
             return
-        settled = connection.info[_SEEN] | {place: end}
+        # What was seen before is settled with it: who is far behind waits once for all of it.
+        settled = dict(connection.info[_SEEN])
+        settled[place] = max(end, settled.get(place, 0))
         _run(connection, statements.SETTLE)
         connection.info[_SETTLED].update(settled)
 

@@ -1,4 +1,4 @@
-"""What stands in a MariaDB: names byte by byte, records as large as its packets, and nothing that a crash takes back."""
+"""What stands in a MariaDB: names byte by byte, records up to its packets, and nothing that a crash takes back."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -43,6 +43,17 @@ async def test_the_longest_key_of_the_longest_characters_is_taken(queue: Queue, 
     await producer.send(STREAM, Record(key="\U0001f600" * 255, value=b"", timestamp_ms=0))
 
     assert [one.key for one in await read_all(queue)] == ["\U0001f600" * 255]
+
+
+async def test_a_commit_of_what_is_committed_already_counts(queue: Queue) -> None:
+    consumer = queue.consumer(STREAM, "group")
+    await consumer.start(follower := Follower())
+    await follower.owns(PARTITIONS)
+
+    for _ in range(2):
+        await consumer.commit({0: Commit(offset=0)})
+
+    await consumer.close()
 
 
 async def test_streams_and_groups_that_are_alike_are_different_ones(queue: Queue) -> None:
