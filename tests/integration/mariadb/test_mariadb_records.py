@@ -84,14 +84,14 @@ async def test_a_record_that_no_packet_takes_is_refused_alone(mariadb_servers: C
         producer.send(STREAM, record(0)),
         producer.send(STREAM, Record(key="portal", value=b"\0" * fits, timestamp_ms=0)),
         producer.send(STREAM, Record(key="portal", value=b"\0" * (fits + 1), timestamp_ms=0)),
-        producer.send(STREAM, Record(key="portal", value=b"'" * (fits - 8), timestamp_ms=0, headers=(("\\", b""),))),
+        producer.send(STREAM, Record(key="portal", value=b"'" * (fits - 9), timestamp_ms=0, headers=(("\\", b""),))),
         return_exceptions=True,
     )
     await producer.close()
 
     assert isinstance(outcomes[2], RecordRefused)
     assert "max_allowed_packet" in str(outcomes[2])
-    assert [len(one.value) for one in await read_all(queue)] == [1, fits, fits - 8]
+    assert [len(one.value) for one in await read_all(queue)] == [1, fits, fits - 9]
     await queue.close()
 
 
