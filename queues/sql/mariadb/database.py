@@ -171,13 +171,13 @@ class MariadbDatabase:
     def append(self, connection: Connection, rows: Sequence[Row]) -> None:
         """As in the protocol."""
         waiting: list[str] = []
-        size = 0
+        size, most = 0, min(_INSERT_BYTES, connection.info[_SERVER].statement_bytes)
         for values in map(_values, rows):
-            if waiting and size + len(values) > _INSERT_BYTES:
+            if waiting and size + len(values) > most:
                 _run(connection, statements.APPEND + ",".join(waiting))
                 waiting, size = [], 0
             waiting.append(values)
-            size += len(values)
+            size += len(values) + 1
         _run(connection, statements.APPEND + ",".join(waiting))
 
     def kept(self, connection: Connection, rows: Sequence[Row]) -> bool:

@@ -9,8 +9,11 @@ from forebay.queues.errors import QueueError
 from ..database import MAX_RECORD_BYTES
 from .statements import SERVER
 
-#: Of a packet, what a statement takes beside one record's headers and value: its words, and a key of 1,020 bytes.
-_AROUND_BYTES = 16 * 1024
+#: Of a packet, what a statement's own words take.
+_WORDS_BYTES = 4 * 1024
+
+#: Of a statement, what a record takes beside its headers and its value: numbers, and a key of 1,020 bytes.
+_AROUND_BYTES = 12 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +27,14 @@ class Server:
     packet_bytes: int
 
     @property
+    def statement_bytes(self) -> int:
+        """How long the rows of a statement may be."""
+        return self.packet_bytes - _WORDS_BYTES
+
+    @property
     def record_bytes(self) -> int:
         """The largest record, whose bytes go into a statement as two digits each."""
-        return min(MAX_RECORD_BYTES, max(0, self.packet_bytes - _AROUND_BYTES) // 2)
+        return min(MAX_RECORD_BYTES, max(0, self.statement_bytes - _AROUND_BYTES) // 2)
 
     def check(self, name: str) -> None:
         """Refuse a server that says of a record that it is kept before it is: our promise would not be true."""
