@@ -7,18 +7,13 @@ from sqlalchemy.exc import DBAPIError
 
 from forebay.queues.findings import Finding, Needs
 
+from .. import looks
 from ..tables import metadata
 from .remedies import NO_TABLE, code_of
 from .server import look
 
 #: Older ones have no limit for a session that stands still in a transaction, and are not tested.
 _OLDEST = (10, 5)
-
-#: Minutes after which a transaction of anybody keeps too much from being cleaned up.
-_LONG_MIN = 10
-
-#: Connections that should be left for one more worker and a person.
-_SPARE = 8
 
 #: What our user has to be allowed, in statements that are checked by the server and change nothing.
 _RIGHTS = {
@@ -40,8 +35,8 @@ _USED = "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIA
 
 def findings(connection: Connection, needs: Needs) -> Iterable[Finding]:
     """One thing after the other."""
-    looks: tuple[Callable[[Connection], Finding], ...] = (_version, _durability, _format, _rights, _connections)
-    found = [look(connection) for look in looks]
+    each: tuple[Callable[[Connection], Finding], ...] = (_version, _durability, _format, _rights, _connections)
+    found = [look(connection) for look in each]
     return [*found, _transactions(connection), _packets(connection, needs)]
 
 
@@ -51,11 +46,8 @@ def _one(connection: Connection, query: str) -> str:
 
 def _version(connection: Connection) -> Finding:
     words = _one(connection, "SELECT VERSION()").split("-")[0]
-    detail = f"MariaDB {words}"
-    if tuple(int(part) for part in words.split(".")[:2]) < _OLDEST:
-        remedy = f"upgrade: Forebay is made for {'.'.join(map(str, _OLDEST))} and newer"
-        return Finding(check="queue version", state="warn", detail=detail, remedy=remedy)
-    return Finding(check="queue version", state="ok", detail=detail)
+    supported = tuple(int(part) for part in words.split(".")[:2]) >= _OLDEST
+    return looks.version(f"MariaDB {words}", supported=supported, oldest=".".join(map(str, _OLDEST)))
 
 
 def _durability(connection: Connection) -> Finding:
@@ -79,11 +71,8 @@ def _format(connection: Connection) -> Finding:
 
 def _rights(connection: Connection) -> Finding:
     lacking = [(right, table) for table in metadata.tables for right in _RIGHTS if _denied(connection, right, table)]
-    if lacking:
-        detail = "lacking: " + ", ".join(f"{right} on {table}" for right, table in lacking)
-        remedy = "; ".join(f"GRANT {right} ON {table} TO this user" for right, table in lacking)
-        return Finding(check="queue rights", state="fail", detail=detail, remedy=remedy)
-    return Finding(check="queue rights", state="ok", detail="reads and writes everything of ours")
+    names = ", ".join(f"{right} on {table}" for right, table in lacking)
+    return looks.rights(names, "; ".join(f"GRANT {right} ON {table} TO this user" for right, table in lacking))
 
 
 def _denied(connection: Connection, right: str, table: str) -> bool:
@@ -99,10 +88,7 @@ def _denied(connection: Connection, right: str, table: str) -> bool:
 
 def _connections(connection: Connection) -> Finding:
     left = int(_one(connection, "SELECT @@max_connections")) - int(_one(connection, _USED))
-    if left < _SPARE:
-        remedy = "raise max_connections, or run fewer processes: a worker takes four connections"
-        return Finding(check="queue connections", state="warn", detail=f"{left} are left", remedy=remedy)
-    return Finding(check="queue connections", state="ok", detail=f"{left} are left")
+    return looks.connections(left)
 
 
 def _transactions(connection: Connection) -> Finding:
@@ -113,11 +99,7 @@ def _transactions(connection: Connection) -> Finding:
             raise
         detail = "not looked at: the user has no right PROCESS, which it needs for nothing else"
         return Finding(check="queue transactions", state="ok", detail=detail)
-    if minutes > _LONG_MIN:
-        detail = f"one is open for {minutes:.0f} minutes: nothing that was deleted or changed since is cleaned up"
-        remedy = "end it (information_schema.INNODB_TRX, KILL), or back up from a replica"
-        return Finding(check="queue transactions", state="warn", detail=detail, remedy=remedy)
-    return Finding(check="queue transactions", state="ok", detail="none is open for long")
+    return looks.transactions(minutes, "end it (information_schema.INNODB_TRX, KILL), or back up from a replica")
 
 
 def _packets(connection: Connection, needs: Needs) -> Finding:

@@ -1,35 +1,15 @@
 """`forebay doctor` and `forebay topics` over MariaDB."""
 
-import json
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from forebay.console.cli import build
+from forebay.queues.sql import looks
 from forebay.queues.sql.mariadb import diagnosis
-from tests.databases.server import PASSWORD
+from tests.databases.console import Command
 from tests.mariadb.server import Server, asked, direct
-
-
-class Command:
-    """`forebay` in this process, over one database."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def run(self, *arguments: str, status: int = 0) -> str:
-        done = CliRunner().invoke(build(), ["--queue-url", self.url, *arguments])
-        assert done.exit_code == status, done.output
-        assert PASSWORD not in done.output
-        return done.stdout
-
-    def findings(self, status: int = 0) -> dict[str, dict[str, Any]]:
-        rows = map(json.loads, self.run("doctor", "--json", status=status).splitlines())
-        return {row["check"]: row for row in rows if "check" in row}
 
 
 @pytest.fixture
@@ -60,9 +40,9 @@ def test_a_healthy_server_is_found_so(forebay: Command) -> None:
 
 
 def test_what_runs_short_is_found(forebay: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "_SPARE", 1_000_000)
+    monkeypatch.setattr(looks, "SPARE", 1_000_000)
     monkeypatch.setattr(diagnosis, "_OLDEST", (1_000, 0))
-    monkeypatch.setattr(diagnosis, "_LONG_MIN", -1)
+    monkeypatch.setattr(looks, "LONG_MIN", -1)
     forebay.run("topics", "ensure")
 
     found = forebay.findings()
