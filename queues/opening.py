@@ -10,10 +10,22 @@ from forebay.queues.contract import Queue
 from forebay.queues.errors import QueueError
 from forebay.queues.settings import QueueSettings
 
+#: Scheme → what is to be done instead.
+_REFUSED = {
+    "mysql": "mysql is not supported: MySQL differs from MariaDB in what we rest on; for a MariaDB write mariadb://"
+}
+
+#: Schemes whose URL can be wrong by itself → the module that reads it, and what that module is called there.
+_ADDRESSES = {
+    "postgresql": ("forebay.queues.sql.postgresql.address", "parameters"),
+    "mariadb": ("forebay.queues.sql.mariadb.address", "address"),
+}
+
 #: Scheme → our module, what it imports, and the extra that brings it.
 _SYSTEMS = {
     "sqlite": ("forebay.queues.sql.queue", "sqlalchemy", None),
     "postgresql": ("forebay.queues.sql.queue", "psycopg", "postgresql"),
+    "mariadb": ("forebay.queues.sql.queue", "pymysql", "mariadb"),
     "memory": ("forebay.queues.memory", None, None),
     "kafka": ("forebay.queues.kafka.queue", "confluent_kafka", None),
 }
@@ -23,6 +35,8 @@ def scheme_of(queue_url: str) -> str:
     """Which system the URL names. Raises `QueueError` when there is no such system."""
     # Only the scheme: what comes after it may hold a password, and is its system's to read.
     scheme = queue_url.partition(":")[0].partition("+")[0]
+    if scheme in _REFUSED:
+        raise QueueError(f"queue_url: {_REFUSED[scheme]}")
     if scheme not in _SYSTEMS:
         raise QueueError(f"queue_url: no queue is called {scheme!r}; there are {', '.join(sorted(_SYSTEMS))}")
     return scheme
@@ -30,8 +44,11 @@ def scheme_of(queue_url: str) -> str:
 
 def check_url(queue_url: str) -> None:
     """Raise `QueueError` when no queue could ever be opened by the URL; it quotes nothing of it but the scheme."""
-    if scheme_of(queue_url) == "postgresql" and find_spec("psycopg") is not None:
-        _imported("forebay.queues.sql.postgresql.address", "postgresql").parameters(queue_url)
+    scheme = scheme_of(queue_url)
+    client = _SYSTEMS[scheme][1]
+    if scheme in _ADDRESSES and client is not None and find_spec(client) is not None:
+        module, read = _ADDRESSES[scheme]
+        getattr(_imported(module, scheme), read)(queue_url)
 
 
 def faults_of(queue_url: str, kafka: Mapping[str, Any]) -> list[str]:

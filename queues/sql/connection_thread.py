@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from forebay.queues.errors import QueueUnavailable
 
-from .database import Database
+from .database import Database, again
 from .schema import check_version
 
 T = TypeVar("T")
@@ -46,7 +46,10 @@ class ConnectionThread:
         self._calls.put(call)
 
     async def run(self, call: Callable[[Connection], T]) -> T:
-        """Have the thread do this, and return its result. Cancelling doesn't stop what the thread does."""
+        """Have the thread do this, and return its result. Cancelling doesn't stop what the thread does.
+
+        It may be done more than once: when its transaction was undone for the sake of another's.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self.post(partial(self._answer, call, loop, future))
@@ -83,12 +86,15 @@ class ConnectionThread:
 
     def _answer(self, call: Callable[[Connection], T], loop: Loop, future: asyncio.Future[T]) -> None:
         try:
-            with self.connected() as connection:
-                result = call(connection)
+            result = again(partial(self._call, call))
         except Exception as error:  # it is raised where the call came from
             tell(loop, _settle, future, None, error)
         else:
             tell(loop, _settle, future, result, None)
+
+    def _call(self, call: Callable[[Connection], T]) -> T:
+        with self.connected() as connection:
+            return call(connection)
 
     def _end(self, loop: Loop, ended: asyncio.Future[None]) -> None:
         self._disconnect()

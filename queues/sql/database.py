@@ -1,16 +1,24 @@
 """What differs between the database systems: each has a module that keeps these protocols (sqlite.py, postgresql/)."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from typing import NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
 from forebay.queues.errors import QueueUnavailable
-from forebay.queues.findings import Finding
+from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PlacedFact
 
 from .bell import Bell
+
+T = TypeVar("T")
+
+#: A record may have so many bytes; one that is larger would hold up every other writer.
+MAX_RECORD_BYTES = 64 * 1024 * 1024
+
+#: How often one transaction is tried: two that undid each other so often are stopped by something else.
+_TRIES = 3
 
 
 class Place(NamedTuple):
@@ -34,6 +42,18 @@ class Row(NamedTuple):
 
 class Undecided(QueueUnavailable):
     """The database was lost while it committed: what was written is either kept or not. `Database.kept` knows."""
+
+
+class Undone(QueueUnavailable):
+    """The transaction was undone for the sake of another's. The same may be tried again at once."""
+
+
+def again(transaction: Callable[[], T]) -> T:
+    """Do this, and once more for as long as it is `Undone`, a few times."""
+    for _ in range(_TRIES - 1):
+        with suppress(Undone):
+            return transaction()
+    return transaction()
 
 
 class Watch(Protocol):
@@ -79,7 +99,7 @@ class Database(Protocol):
 
         Who is `alone` under a name shares it with nobody; those who are `beside` each other share it among themselves.
         Raises `Undecided` when nobody knows which of both it is; `QueueUnavailable` when it was undone, or when the
-        connection was not current any more at the end: nobody finds what it wrote.
+        connection was not current any more at the end: nobody finds what it wrote. `Undone` is one that `again` helps.
         """
 
     def remedy(self, error: Exception) -> str:
@@ -87,6 +107,9 @@ class Database(Protocol):
 
     def now_ms(self, connection: Connection) -> int:
         """Milliseconds since the epoch by the one clock that all members of a group go by."""
+
+    def record_bytes(self, connection: Connection) -> int:
+        """How large a record, its headers and its value, may be. `MAX_RECORD_BYTES` at most."""
 
     def ends(self, connection: Connection, places: Sequence[Place]) -> dict[Place, int]:
         """The next offset of each place that exists."""
@@ -110,10 +133,14 @@ class Database(Protocol):
         """A new watch over a stream."""
 
     def read(self, connection: Connection, place: Place, offset: int, max_records: int, max_bytes: int) -> list[Row]:
-        """Records at or after the offset, in order; one at least if there is one, else within both limits."""
+        """Records at or after the offset, in order; one at least if there is one, else within both limits.
+
+        A crash of the server takes none of them away: another would get its offset, and whoever has passed it by then
+        would never see that one.
+        """
 
     def facts(self, connection: Connection, stream: int, start: int, max_facts: int) -> list[PlacedFact]:
-        """Facts about portals at or after the place, in order."""
+        """Facts about portals at or after the place, in order. A crash takes none of them away, as above."""
 
-    def findings(self, connection: Connection) -> Iterable[Finding]:
+    def findings(self, connection: Connection, needs: Needs) -> Iterable[Finding]:
         """What `doctor` should say about this system, beside whether the streams are there."""

@@ -6,6 +6,7 @@ All of it in a thread of its own, so that a handler that blocks the event loop c
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -15,7 +16,7 @@ from forebay.queues.errors import QueueError
 
 from .claims import Claimed, Claims
 from .connection_thread import ConnectionThread, Loop, tell
-from .database import Database
+from .database import Database, again
 from .leases import Leases
 from .retention import Retention
 from .schema import find
@@ -92,7 +93,7 @@ class Membership:
             self._wake.wait(min(_LOOK_EVERY_S, self._session_s / _LOOKS_A_SESSION))
             self._wake.clear()
             self._try(self._step)
-        self._try(self._depart)
+        self._try(partial(again, self._depart))
 
     def _try(self, step: Callable[[], None]) -> None:
         try:
@@ -117,9 +118,9 @@ class Membership:
         # Outside of what may fail: what was given back is ours no more, even if the database can't be told.
         returned = self._take_returned()
         with self._thread.connected() as connection:
-            self._release(connection, returned)
+            again(partial(self._release, connection, returned))
             self._check_stream(connection)
-            self._look(connection)
+            again(partial(self._look, connection))
 
     def _check_stream(self, connection: Connection) -> None:
         known = self._claims.stream

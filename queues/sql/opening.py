@@ -8,9 +8,13 @@ from .sqlite import SqliteDatabase
 
 def open_database(url: str) -> Database:
     """The database, not connected yet. Raises `QueueError`, which quotes nothing secret of the URL."""
+    # Their clients are there only when the extra was installed.
     if url.startswith("postgresql"):
-        # Its client is there only when the extra was installed.
         from .postgresql.database import PostgresqlDatabase
 
         return PostgresqlDatabase(url)
+    if url.startswith("mariadb"):
+        from .mariadb.database import MariadbDatabase
+
+        return MariadbDatabase(url)
     return SqliteDatabase(make_url(url))

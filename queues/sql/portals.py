@@ -30,6 +30,13 @@ ON CONFLICT (stream, "key") DO UPDATE
 SET "offset" = excluded."offset", timestamp_ms = excluded.timestamp_ms, value = excluded.value
 """)
 
+#: The same, as MariaDB has it.
+_PUT_MARIADB = text("""
+INSERT INTO forebay_portal (stream, `key`, `offset`, timestamp_ms, value)
+VALUES (:stream, :key, :offset, :timestamp_ms, :value)
+ON DUPLICATE KEY UPDATE `offset` = VALUES(`offset`), timestamp_ms = VALUES(timestamp_ms), value = VALUES(value)
+""")
+
 
 class SqlPortalStore:
     """Asks in a thread of its own, and looks for news a few times a second."""
@@ -89,7 +96,8 @@ class SqlPortalStore:
         place = Place(find(connection, self._stream).id, 0)
         with self._database.writing(connection):
             first = self._database.take_offsets(connection, {place: len(facts)})[place]
-            connection.execute(_PUT, [self._row(place, first + at, fact) for at, fact in enumerate(facts)])
+            upsert = _PUT_MARIADB if connection.dialect.name == "mariadb" else _PUT
+            connection.execute(upsert, [self._row(place, first + at, fact) for at, fact in enumerate(facts)])
         return first + len(facts) - 1
 
     def _row(self, place: Place, offset: int, fact: Fact) -> dict[str, object]:

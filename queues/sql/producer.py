@@ -16,7 +16,7 @@ from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, U
 from forebay.schemas.portal import partition_of
 
 from .connection_thread import ConnectionThread, tell
-from .database import Database, Place, Row, Undecided
+from .database import MAX_RECORD_BYTES, Database, Place, Row, Undecided, again
 from .headers import pack
 from .schema import Stream, find
 from .tables import meta
@@ -24,9 +24,6 @@ from .tables import meta
 #: What one transaction takes at most: others wait for it, and for its fsync.
 _BATCH_RECORDS = 1024
 _BATCH_BYTES = 8 * 1024 * 1024
-
-#: A record may have so many bytes; one that is larger would hold up every other writer.
-_MAX_RECORD_BYTES = 64 * 1024 * 1024
 
 #: What the key's column takes in every database.
 _MAX_KEY_CHARS = 255
@@ -57,6 +54,11 @@ class _Sent:
     record: Record
     headers: bytes
     delivery: Delivery
+
+    @property
+    def size(self) -> int:
+        """Bytes of it that grow with the record."""
+        return len(self.headers) + len(self.record.value)
 
     def row(self, place: Place, offset: int) -> Row:
         """The record as it stands at this place."""
@@ -156,16 +158,21 @@ class SqlProducer:
 
     def _write(self, batch: Sequence[_Sent]) -> _Placed:
         try:
+            return again(partial(self._write_once, batch))
+        except Exception as error:  # a thread that died would leave its callers waiting for ever
+            return _failed(batch, error)
+
+    def _write_once(self, batch: Sequence[_Sent]) -> _Placed:
+        try:
             with self._thread.connected() as connection, self._database.writing(connection):
                 placed = self._place(connection, batch)
         except Undecided as error:
             return self._decided(placed, batch, error)
-        except Exception as error:  # a thread that died would leave its callers waiting for ever
-            return _failed(batch, error)
         return placed
 
     def _place(self, connection: Connection, batch: Sequence[_Sent]) -> _Placed:
-        places = [self._place_of(connection, sent) for sent in batch]
+        most = self._database.record_bytes(connection)
+        places = [_too_large(sent, most) or self._place_of(connection, sent) for sent in batch]
         counts = Counter(place for place in places if isinstance(place, Place))
         following = self._database.take_offsets(connection, counts)
         if following.keys() != counts.keys():
@@ -226,13 +233,19 @@ def _checked(record: Record) -> bytes:
     except UnicodeEncodeError as error:
         raise RecordRefused(f"the record's key or a header's name is no text: {error.reason}") from error
     size = len(headers) + len(record.value)
-    if size > _MAX_RECORD_BYTES:
-        raise RecordRefused(f"the record has {size} bytes; the SQL queue takes {_MAX_RECORD_BYTES}")
+    if size > MAX_RECORD_BYTES:
+        raise RecordRefused(f"the record has {size} bytes; the SQL queue takes {MAX_RECORD_BYTES}")
     if len(record.key) > _MAX_KEY_CHARS:
         raise RecordRefused(f"the record's key has {len(record.key)} characters; the SQL queue takes {_MAX_KEY_CHARS}")
     if abs(record.timestamp_ms) > _MAX_TIMESTAMP:
         raise RecordRefused(f"the record's time {record.timestamp_ms} is not in milliseconds since the epoch")
     return headers
+
+
+def _too_large(sent: _Sent, most: int) -> RecordRefused | None:
+    if sent.size <= most:
+        return None
+    return RecordRefused(f"the record has {sent.size} bytes; the server takes {most}, by its max_allowed_packet")
 
 
 def _answer(batch: Sequence[_Sent], outcomes: "Sequence[Position | QueueError]") -> None:

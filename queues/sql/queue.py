@@ -1,6 +1,7 @@
 """The SQL queue: its promises, its streams, and its parts."""
 
 from collections.abc import AsyncIterator, Iterable
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -78,13 +79,13 @@ class SqlQueue:
         yield await streams_found(self, needs)
         thread = ConnectionThread(self._database, "forebay-doctor")
         try:
-            for finding in await thread.run(self._findings) if self._database.exists() else ():
+            for finding in await thread.run(partial(self._findings, needs)) if self._database.exists() else ():
                 yield finding
         finally:
             await thread.close()
 
-    def _findings(self, connection: Connection) -> list[Finding]:
-        return list(self._database.findings(connection))
+    def _findings(self, needs: Needs, connection: Connection) -> list[Finding]:
+        return list(self._database.findings(connection, needs))
 
     def producer(self) -> Producer:
         """As in the contract."""

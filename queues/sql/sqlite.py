@@ -15,11 +15,11 @@ import orjson
 from sqlalchemy import URL, Connection, NullPool, create_engine
 
 from forebay.queues.errors import QueueError, QueueUnavailable
-from forebay.queues.findings import Finding
+from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PlacedFact
 
 from .bell import Bell
-from .database import Place, Row, Watch
+from .database import MAX_RECORD_BYTES, Place, Row, Watch
 
 #: Seconds that SQLite waits when a program that is not ours (a shell, a backup) holds its lock.
 _BUSY_S = 5.0
@@ -189,6 +189,10 @@ class SqliteDatabase:
     def announce(self, connection: Connection, places: Iterable[Place]) -> None:
         """As in the protocol: the file itself tells that it has changed."""
 
+    def record_bytes(self, connection: Connection) -> int:
+        """As in the protocol."""
+        return MAX_RECORD_BYTES
+
     def ends(self, connection: Connection, places: Sequence[Place]) -> dict[Place, int]:
         """As in the protocol."""
         found = connection.exec_driver_sql(_ENDS, (_json(places),)).scalar_one()
@@ -232,7 +236,7 @@ class SqliteDatabase:
             for offset, key, value in orjson.loads(found)
         ]
 
-    def findings(self, connection: Connection) -> Iterable[Finding]:
+    def findings(self, connection: Connection, needs: Needs) -> Iterable[Finding]:
         """As in the protocol: nothing."""
         return ()
 

@@ -1,9 +1,9 @@
-"""PostgreSQL beside SQLite in the same run, and what steady load and a long transaction make of PostgreSQL's tables."""
+"""PostgreSQL and MariaDB beside SQLite in the same run; and what load and long transactions make of PostgreSQL."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,6 +16,7 @@ from forebay.queues.contract import Consumer, Producer, Queue
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from tests.benchmarks.traffic import PARTITIONS, Owner, drain, send_all
+from tests.mariadb import server as mariadb
 from tests.postgresql.server import Server, fresh_database
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
@@ -85,27 +86,37 @@ async def _measure(url: str) -> list[Measured]:
 
 
 async def test_postgresql_beside_sqlite(servers: Callable[..., Server], tmp_path: Path) -> None:
-    server, runs = servers(), []
+    server = servers()
+    await _beside_sqlite(tmp_path, "PostgreSQL", lambda: fresh_database(server.url()))
+
+
+async def test_mariadb_beside_sqlite(mariadb_servers: Callable[..., mariadb.Server], tmp_path: Path) -> None:
+    server = mariadb_servers()
+    await _beside_sqlite(tmp_path, "MariaDB", lambda: mariadb.fresh_database(server.url()))
+
+
+async def _beside_sqlite(folder: Path, system: str, fresh: Callable[[], AbstractContextManager[str]]) -> None:
+    runs = []
     for number in range(ROUNDS):
-        sqlite = await _measure(f"sqlite:///{tmp_path}/{number}.db")
-        with fresh_database(server.url()) as url:
+        sqlite = await _measure(f"sqlite:///{folder}/{number}.db")
+        with fresh() as url:
             runs.append((sqlite, await _measure(url)))
 
     print()
     for row in zip(*[list(zip(*run, strict=True)) for run in runs], strict=True):
-        _tell(row)
+        _tell(row, system)
 
 
-def _tell(row: tuple[tuple[Measured, Measured], ...]) -> None:
-    sqlite, postgresql = zip(*row, strict=True)
+def _tell(row: tuple[tuple[Measured, Measured], ...], system: str) -> None:
+    sqlite, server = zip(*row, strict=True)
     ratio = median(theirs.rate / ours.rate for ours, theirs in row)
     cpu = median((theirs.cpu / len(theirs.took)) / (ours.cpu / len(ours.took)) for ours, theirs in row)
     told = [
         f"{median(one.rate for one in side):,.0f}/s p50 {median(_at(one, 50) for one in side):.1f} "
         f"p99 {median(_at(one, 99) for one in side):.1f} ms"
-        for side in (sqlite, postgresql)
+        for side in (sqlite, server)
     ]
-    print(f"{row[0][0].what}: SQLite {told[0]}; PostgreSQL {told[1]}; rate × {ratio:.2f}, our CPU × {cpu:.2f}")
+    print(f"{row[0][0].what}: SQLite {told[0]}; {system} {told[1]}; rate × {ratio:.2f}, our CPU × {cpu:.2f}")
 
 
 def _at(one: Measured, percent: int) -> float:

@@ -7,7 +7,9 @@ from urllib.parse import quote
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
-from .server import ADMIN, PASSWORD, wait_until
+from tests.databases.server import ADMIN, PASSWORD, wait_until
+
+from .server import enter
 
 #: As in Debian 12, whose package the tests use where it is there.
 _IMAGE = "postgres:15"
@@ -28,5 +30,5 @@ def postgresql_container() -> Iterator[str]:
     with container:
         host, port = container.get_container_host_ip(), container.get_exposed_port(_PORT)
         url = f"postgresql://{ADMIN}:{quote(PASSWORD, safe='')}@{host}:{port}/postgres"
-        wait_until(url, lambda: None)
+        wait_until("PostgreSQL", lambda: enter(url))
         yield url

@@ -1,11 +1,11 @@
 """From the setting `queue_url` to what libpq, PostgreSQL's own client, connects with."""
 
-import re
-
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from forebay.queues.errors import QueueError
+
+from ..urls import is_misleading, shape
 
 #: What the URL leaves open. A server whose machine is gone, or a network that swallows packets, is noticed after some
 #: ten seconds in which nothing comes back, and not after the system's two hours.
@@ -19,20 +19,14 @@ _DEFAULTS = {
     "client_encoding": "UTF8",
 }
 
-#: A password with these in it moves the ends of user, host and database, which then stand in errors.
-_MISLEADING = re.compile(r"postgresql://([^@]*@[^?]*@|[^@/?]*[/?][^?=]*@|[^@]*[\[\]][^@]*@)")
-
-_SHAPE = (
-    "queue_url: write postgresql://user:password@host:5432/database, with %40 for @ in a password, %3A for :, "
-    "%2F for /, %3F for ?, %25 for %, and so on"
-)
+_SHAPE = shape("postgresql", 5432)
 
 Parameters = dict[str, str]
 
 
 def parameters(url: str) -> Parameters:
     """Whatever libpq takes in a URL, with our defaults. Raises `QueueError`, which quotes nothing of the URL."""
-    if _MISLEADING.match(url):
+    if is_misleading(url):
         raise QueueError(_SHAPE)
     try:
         given = conninfo_to_dict(url)

@@ -9,10 +9,10 @@ import psycopg
 from psycopg.sql import SQL
 from sqlalchemy import Connection, NullPool, create_engine
 
-from forebay.queues.findings import Finding
+from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PlacedFact
 
-from ..database import Place, Row, Undecided, Watch
+from ..database import MAX_RECORD_BYTES, Place, Row, Undecided, Watch
 from . import diagnosis, statements
 from .address import name_of, parameters
 from .listening import Listening, announcements
@@ -123,6 +123,10 @@ class PostgresqlDatabase:
         """As in the protocol."""
         return _number(connection, statements.NOW_MS)
 
+    def record_bytes(self, connection: Connection) -> int:
+        """As in the protocol."""
+        return MAX_RECORD_BYTES
+
     def ends(self, connection: Connection, places: Sequence[Place]) -> dict[Place, int]:
         """As in the protocol."""
         return _by_place(connection, statements.ENDS, _columns(places, 2))
@@ -169,7 +173,7 @@ class PostgresqlDatabase:
         with _opened(connection).cursor(binary=True) as cursor:
             return list(map(PlacedFact._make, cursor.execute(statements.FACTS, (stream, start, max_facts))))
 
-    def findings(self, connection: Connection) -> Iterable[Finding]:
+    def findings(self, connection: Connection, needs: Needs) -> Iterable[Finding]:
         """As in the protocol."""
         return diagnosis.findings(connection)
 

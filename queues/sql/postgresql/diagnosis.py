@@ -6,14 +6,10 @@ from sqlalchemy import Connection
 
 from forebay.queues.findings import Finding
 
+from .. import looks
+
 #: Older ones are not supported by their makers any more, and not tested.
 _OLDEST = 13
-
-#: Minutes after which a transaction of anybody keeps too much from being cleaned up.
-_LONG_MIN = 10
-
-#: Connections that should be left for one more worker and a person.
-_SPARE = 8
 
 _SETTINGS = "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'server_version_num')"
 
@@ -42,8 +38,8 @@ FROM pg_stat_activity WHERE backend_type = 'client backend'
 
 def findings(connection: Connection) -> Iterable[Finding]:
     """One thing after the other."""
-    looks: tuple[Callable[[Connection], Finding], ...] = (_version, _durability, _rights, _connections, _transactions)
-    return (look(connection) for look in looks)
+    each: tuple[Callable[[Connection], Finding], ...] = (_version, _durability, _rights, _connections, _transactions)
+    return (look(connection) for look in each)
 
 
 def _settings(connection: Connection) -> dict[str, str]:
@@ -52,11 +48,8 @@ def _settings(connection: Connection) -> dict[str, str]:
 
 def _version(connection: Connection) -> Finding:
     number = int(_settings(connection)["server_version_num"])
-    detail = f"PostgreSQL {number // 10_000}.{number % 10_000}"
-    if number // 10_000 < _OLDEST:
-        remedy = f"upgrade: Forebay is made for {_OLDEST} and newer"
-        return Finding(check="queue version", state="warn", detail=detail, remedy=remedy)
-    return Finding(check="queue version", state="ok", detail=detail)
+    major = number // 10_000
+    return looks.version(f"PostgreSQL {major}.{number % 10_000}", supported=major >= _OLDEST, oldest=str(_OLDEST))
 
 
 def _durability(connection: Connection) -> Finding:
@@ -71,25 +64,15 @@ def _rights(connection: Connection) -> Finding:
     lacking: dict[str, list[str]] = {}
     for kind, name in connection.exec_driver_sql(_RIGHTS):
         lacking.setdefault(kind, []).append(name)
-    if lacking:
-        names = ", ".join(name for found in lacking.values() for name in found)
-        remedy = "; ".join(f"{_GRANTS[kind].format(', '.join(found))} TO this user" for kind, found in lacking.items())
-        return Finding(check="queue rights", state="fail", detail=f"lacking on {names}", remedy=remedy)
-    return Finding(check="queue rights", state="ok", detail="reads and writes everything of ours")
+    names = ", ".join(name for found in lacking.values() for name in found)
+    grants = (f"{_GRANTS[kind].format(', '.join(found))} TO this user" for kind, found in lacking.items())
+    return looks.rights(names, "; ".join(grants))
 
 
 def _connections(connection: Connection) -> Finding:
-    left = int(connection.exec_driver_sql(_LEFT).scalar_one())
-    if left < _SPARE:
-        remedy = "raise max_connections, or run fewer processes: a worker takes four connections"
-        return Finding(check="queue connections", state="warn", detail=f"{left} are left", remedy=remedy)
-    return Finding(check="queue connections", state="ok", detail=f"{left} are left")
+    return looks.connections(int(connection.exec_driver_sql(_LEFT).scalar_one()))
 
 
 def _transactions(connection: Connection) -> Finding:
     minutes = float(connection.exec_driver_sql(_LONGEST).scalar_one())
-    if minutes > _LONG_MIN:
-        detail = f"one is open for {minutes:.0f} minutes: nothing that was deleted or changed since is cleaned up"
-        remedy = "end it (pg_stat_activity, pg_terminate_backend), or back up from a standby"
-        return Finding(check="queue transactions", state="warn", detail=detail, remedy=remedy)
-    return Finding(check="queue transactions", state="ok", detail="none is open for long")
+    return looks.transactions(minutes, "end it (pg_stat_activity, pg_terminate_backend), or back up from a standby")

@@ -1,34 +1,15 @@
 """`forebay doctor` and `forebay topics` over PostgreSQL."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-from typer.testing import CliRunner
 
-from forebay.console.cli import build
+from forebay.queues.sql import looks
 from forebay.queues.sql.postgresql import diagnosis
-from tests.postgresql.server import PASSWORD, Server
-
-
-class Command:
-    """`forebay` in this process, over one database."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def run(self, *arguments: str, status: int = 0) -> str:
-        done = CliRunner().invoke(build(), ["--queue-url", self.url, *arguments])
-        assert done.exit_code == status, done.output
-        assert PASSWORD not in done.output
-        return done.stdout
-
-    def findings(self, status: int = 0) -> dict[str, dict[str, Any]]:
-        rows = map(json.loads, self.run("doctor", "--json", status=status).splitlines())
-        return {row["check"]: row for row in rows if "check" in row}
+from tests.databases.console import Command
+from tests.postgresql.server import Server
 
 
 @pytest.fixture
@@ -73,7 +54,7 @@ def test_a_database_that_is_missing_is_found(forebay: Command) -> None:
 
 
 def test_a_transaction_that_is_open_for_long_is_found(forebay: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "_LONG_MIN", 0)
+    monkeypatch.setattr(looks, "LONG_MIN", 0)
     forebay.run("topics", "ensure")
 
     with psycopg.connect(forebay.url) as other:
@@ -85,7 +66,7 @@ def test_a_transaction_that_is_open_for_long_is_found(forebay: Command, monkeypa
 
 
 def test_few_connections_and_an_old_server_are_found(forebay: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "_SPARE", 1_000_000)
+    monkeypatch.setattr(looks, "SPARE", 1_000_000)
     monkeypatch.setattr(diagnosis, "_OLDEST", 1_000)
     forebay.run("topics", "ensure")
 

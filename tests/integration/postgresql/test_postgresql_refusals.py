@@ -19,10 +19,11 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from tests.certificates import Authority
+from tests.databases.server import PASSWORD
 from tests.integration.queues.members import PARTITIONS, STREAM, record
 from tests.kafka.cluster import free_ports
 from tests.postgresql.fixtures import Postgresql
-from tests.postgresql.server import PASSWORD, Server
+from tests.postgresql.server import Server
 
 Called = Callable[[str], Coroutine[Any, Any, object]]
 

@@ -9,12 +9,12 @@ from _pytest.mark import ParameterSet
 
 from forebay.queues.contract import (
     Inspector,
-    Producer,
     Queue,
 )
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from tests.integration.queue_contract.parts import PARTITIONS, STREAM
+from tests.integration.sql_fixtures import producer as producer
 from tests.kafka.fixtures import Kafka
 
 #: System → the settings of a fresh and empty queue of it.
@@ -24,6 +24,7 @@ SYSTEMS: dict[str, Callable[[Path, pytest.FixtureRequest], QueueSettings]] = {
     "postgresql": lambda folder, request: QueueSettings(
         data_dir=folder, queue_url=request.getfixturevalue("postgresql_url")
     ),
+    "mariadb": lambda folder, request: QueueSettings(data_dir=folder, queue_url=request.getfixturevalue("mariadb_url")),
     "kafka": lambda folder, request: QueueSettings(data_dir=folder, queue_url=_empty_kafka(request)),
     "kafka-classic": lambda folder, request: QueueSettings(
         data_dir=folder, queue_url=_empty_kafka(request), kafka={"group.protocol": "classic"}
@@ -52,13 +53,6 @@ async def queue(settings: QueueSettings) -> AsyncIterator[Queue]:
     await queue.ensure([STREAM], PARTITIONS)
     yield queue
     await queue.close()
-
-
-@pytest.fixture
-async def producer(queue: Queue) -> AsyncIterator[Producer]:
-    producer = queue.producer()
-    yield producer
-    await producer.close()
 
 
 @pytest.fixture

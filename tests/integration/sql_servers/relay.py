@@ -19,11 +19,16 @@ class Relay:
         self.lose_commit = False
         #: The server does not hear of it, nor that we are gone, as when a machine dies.
         self.leave_open = False
+        #: Nobody new comes through.
+        self.shut = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, from its beginning to its end."""
+        if self.shut:
+            writer.transport.abort()
+            return
         theirs, ours = await asyncio.open_connection(self._host, self._port)
         self._writers += [writer, ours]
         answers = asyncio.create_task(self._pass_on(theirs, writer))
@@ -64,8 +69,8 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
 
 
 @asynccontextmanager
-async def relayed(url: str) -> AsyncIterator[tuple[Relay, str]]:
-    """A relay, and the URL that leads through it."""
+async def relayed(url: str, plain: str) -> AsyncIterator[tuple[Relay, str]]:
+    """A relay, and the URL that leads through it. `plain` is the URL's parameter against TLS."""
     parts = urlsplit(url)
     assert parts.hostname is not None
     assert parts.port is not None
@@ -75,7 +80,7 @@ async def relayed(url: str) -> AsyncIterator[tuple[Relay, str]]:
     netloc = parts.netloc.rpartition("@")[0] + f"@127.0.0.1:{port}"
     try:
         # What is cut is found in what is sent, which TLS would hide.
-        yield relay, urlunsplit(parts._replace(netloc=netloc, query="sslmode=disable"))
+        yield relay, urlunsplit(parts._replace(netloc=netloc, query=plain))
     finally:
         server.close()
         await relay.close()

@@ -1,39 +1,38 @@
 """Offsets of concurrent producers: none becomes visible before a smaller one, and nobody waits for ever."""
 
 import asyncio
+import re
 import threading
 from contextlib import closing
-from typing import LiteralString
 
-import psycopg
 import pytest
 from sqlalchemy import Connection
 
 from forebay.queues.contract import Commit, Producer, Queue
 from forebay.queues.errors import QueueUnavailable
-from forebay.queues.sql.database import Place, Row
-from forebay.queues.sql.postgresql.database import PostgresqlDatabase
+from forebay.queues.sql.database import Database, Place, Row
 from forebay.queues.sql.producer import SqlProducer
 from forebay.queues.sql.schema import find
 from tests.integration.queues.members import STREAM, Follower, fetch, record, send_all
+from tests.integration.queues.stage import read_all
+from tests.integration.sql_servers.systems import System
 
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
-
-def _put(database: PostgresqlDatabase, connection: Connection, place: Place, value: bytes) -> int:
+def _put(database: Database, connection: Connection, place: Place, value: bytes) -> int:
     offset = database.take_offsets(connection, {place: 1})[place]
     database.append(connection, [Row(*place, offset, 0, "portal", b"", value)])
     return offset
 
 
-async def _one_waits(url: str) -> None:
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as watching:
-        while (await (await watching.execute(WAITING)).fetchone()) == (0,):
-            await asyncio.sleep(0.01)
+async def _one_waits(system: System, url: str) -> None:
+    with system.client(url) as watching:
+        while not system.waiting(watching):
+            # MariaDB answers with what it saw last, unless it is left alone for a tenth of a second.
+            await asyncio.sleep(0.15)
 
 
 async def test_a_reader_never_passes_an_offset_that_commits_later(
-    queue: Queue, database: PostgresqlDatabase, producer: Producer, postgresql_url: str
+    queue: Queue, database: Database, producer: Producer, system: System, url: str
 ) -> None:
     partition = await send_all(producer, 1)
     consumer = queue.consumer(STREAM, "group")
@@ -45,7 +44,7 @@ async def test_a_reader_never_passes_an_offset_that_commits_later(
         with database.writing(slow):
             _put(database, slow, place, b"slow")
             later = asyncio.create_task(producer.send(STREAM, record(99)))
-            await _one_waits(postgresql_url)
+            await _one_waits(system, url)
             meanwhile = await consumer.fetch(10, 0.2)
         position = await later
     found = await fetch(consumer, 2)
@@ -57,7 +56,7 @@ async def test_a_reader_never_passes_an_offset_that_commits_later(
 
 
 async def test_what_a_failed_transaction_took_is_a_gap_that_nobody_waits_at(
-    queue: Queue, database: PostgresqlDatabase, producer: Producer
+    queue: Queue, database: Database, producer: Producer
 ) -> None:
     partition = await send_all(producer, 1)
     with closing(database.connect()) as failing, pytest.raises(ZeroDivisionError), database.writing(failing):
@@ -69,13 +68,14 @@ async def test_what_a_failed_transaction_took_is_a_gap_that_nobody_waits_at(
     position = await producer.send(STREAM, record(1))
 
     assert before.end == 1
-    assert position.offset == 2
+    # Where a counter is undone together with its transaction, there is not even a gap.
+    assert position.offset >= before.end
     assert [one.value for one in await inspector.read(STREAM, partition, 0, 10)] == [b"0", b"1"]
     await inspector.close()
 
 
 def test_producers_that_name_partitions_in_opposite_orders_do_not_wait_for_each_other(
-    queue: Queue, database: PostgresqlDatabase
+    queue: Queue, database: Database
 ) -> None:
     with closing(database.connect()) as connection:
         places = find(connection, STREAM).places()
@@ -87,7 +87,7 @@ def test_producers_that_name_partitions_in_opposite_orders_do_not_wait_for_each_
                 for _ in range(300):
                     with database.writing(connection):
                         database.take_offsets(connection, dict.fromkeys(places, 1))
-        except psycopg.Error as error:
+        except database.errors as error:
             failures.append(error)
 
     threads = [threading.Thread(target=produce, args=(order,)) for order in (places, places[::-1])]
@@ -102,39 +102,45 @@ def test_producers_that_name_partitions_in_opposite_orders_do_not_wait_for_each_
 
 
 async def test_a_producer_that_stands_still_within_a_transaction_is_thrown_out_of_it(
-    queue: Queue, producer: Producer, postgresql_url: str
+    queue: Queue, producer: Producer, system: System, url: str
 ) -> None:
-    database = PostgresqlDatabase(postgresql_url, idle_ms=200)
+    database = system.database(url, idle_s=1)
     partition = await send_all(producer, 1)
 
-    with closing(database.connect()) as frozen, pytest.raises(psycopg.Error) as thrown_out, database.writing(frozen):
+    with (
+        closing(database.connect()) as frozen,
+        pytest.raises(database.errors) as thrown_out,
+        database.writing(frozen),
+    ):
         place = Place(find(frozen, STREAM).id, partition)
         _put(database, frozen, place, b"frozen")
-        position = await producer.send(STREAM, record(1))
+        await producer.send(STREAM, record(1))
         try:
             _put(database, frozen, place, b"too late")
         finally:
             frozen.invalidate()
 
-    assert position.offset == 2
-    assert "goes on by itself" in database.remedy(thrown_out.value)
+    assert [one.value for one in await read_all(queue)] == [b"0", b"1"]
+    assert re.search("by itself|by ourselves", database.remedy(thrown_out.value))
 
 
-async def test_a_lock_that_nobody_lets_go_is_told(queue: Queue, postgresql_url: str) -> None:
-    producer = SqlProducer(PostgresqlDatabase(postgresql_url, lock_ms=100))
-    with psycopg.connect(postgresql_url) as other:
-        other.execute("LOCK TABLE forebay_record IN ACCESS EXCLUSIVE MODE")
+async def test_a_lock_that_nobody_lets_go_is_told(queue: Queue, system: System, url: str) -> None:
+    producer = SqlProducer(system.database(url, lock_s=1))
+    with system.client(url) as other:
+        other.ask("BEGIN")
+        other.ask(system.lock_records)
 
-        with pytest.raises(QueueUnavailable, match="pg_locks"):
+        with pytest.raises(QueueUnavailable, match=system.stuck):
             await producer.send(STREAM, record(0))
 
-    assert (await producer.send(STREAM, record(1))).offset > 0
+    await producer.send(STREAM, record(1))
     await producer.close()
+    assert [one.value for one in await read_all(queue)] == [b"1"]
 
 
 @pytest.mark.parametrize("emptied", ["DELETE FROM forebay_record", "TRUNCATE forebay_record"])
 async def test_what_comes_after_the_table_was_emptied_by_hand_is_read(
-    queue: Queue, producer: Producer, postgresql_url: str, emptied: LiteralString
+    queue: Queue, producer: Producer, system: System, url: str, emptied: str
 ) -> None:
     partition = await send_all(producer, 10)
     consumer, follower = queue.consumer(STREAM, "group"), Follower()
@@ -143,8 +149,8 @@ async def test_what_comes_after_the_table_was_emptied_by_hand_is_read(
     await consumer.commit({partition: Commit(offset=10)})
     await consumer.close()
 
-    with psycopg.connect(postgresql_url, autocommit=True) as direct:
-        direct.execute(emptied)
+    with system.client(url) as direct:
+        direct.ask(emptied)
     position = await producer.send(STREAM, record(10))
     consumer = queue.consumer(STREAM, "group")
     await consumer.start(Follower())

@@ -2,16 +2,15 @@
 
 import asyncio
 
-import psycopg
 import pytest
 
 from forebay.queues.contract import Position, Queue
 from forebay.queues.errors import QueueUnavailable
-from forebay.queues.sql.postgresql.database import PostgresqlDatabase
 from forebay.queues.sql.producer import SqlProducer
-from tests.integration.postgresql.relay import Relay, relayed
 from tests.integration.queues.members import STREAM, record
 from tests.integration.queues.stage import read_all
+from tests.integration.sql_servers.relay import Relay, relayed
+from tests.integration.sql_servers.systems import System
 
 
 async def _sent(relay: Relay, producer: SqlProducer, how: str) -> list[Position | BaseException]:
@@ -23,10 +22,10 @@ async def _sent(relay: Relay, producer: SqlProducer, how: str) -> list[Position 
 
 
 async def test_what_was_committed_is_told_as_kept_although_the_answer_was_lost(
-    postgresql_url: str, queue: Queue
+    system: System, url: str, queue: Queue
 ) -> None:
-    async with relayed(postgresql_url) as (relay, url):
-        producer = SqlProducer(PostgresqlDatabase(url))
+    async with relayed(url, system.plain) as (relay, through):
+        producer = SqlProducer(system.database(through))
 
         outcomes = await _sent(relay, producer, "lose_answer")
         await producer.close()
@@ -36,9 +35,9 @@ async def test_what_was_committed_is_told_as_kept_although_the_answer_was_lost(
 
 
 @pytest.mark.parametrize("how", ["lose_commit", "leave_open"])
-async def test_what_was_not_committed_is_told_as_not_kept(postgresql_url: str, queue: Queue, how: str) -> None:
-    async with relayed(postgresql_url) as (relay, url):
-        producer = SqlProducer(PostgresqlDatabase(url, idle_ms=300))
+async def test_what_was_not_committed_is_told_as_not_kept(system: System, url: str, queue: Queue, how: str) -> None:
+    async with relayed(url, system.plain) as (relay, through):
+        producer = SqlProducer(system.database(through, idle_s=1))
 
         outcomes = await _sent(relay, producer, how)
         await producer.close()
@@ -47,23 +46,23 @@ async def test_what_was_not_committed_is_told_as_not_kept(postgresql_url: str, q
     assert [one.value for one in await read_all(queue)] == [b"0", b"5"]
 
 
-async def test_a_batch_that_nobody_can_decide_is_given_up_with_the_producer(postgresql_url: str, queue: Queue) -> None:
-    with psycopg.connect(postgresql_url) as other:
-        async with relayed(postgresql_url) as (relay, url):
-            producer = SqlProducer(PostgresqlDatabase(url, lock_ms=50))
-            await producer.send(STREAM, record(0))
-            relay.lose_answer = True
-            sending = asyncio.create_task(producer.send(STREAM, record(1)))
-            while relay.lose_answer:
-                await asyncio.sleep(0.01)
-            # While another holds the partition, nobody can tell.
-            other.execute("SELECT 1 FROM forebay_partition FOR UPDATE")
-            closing = asyncio.create_task(producer.close())
-            await asyncio.sleep(0)
-            undecided = not sending.done()
-            closing.cancel()
+async def test_a_batch_that_nobody_can_decide_is_given_up_with_the_producer(
+    system: System, url: str, queue: Queue
+) -> None:
+    async with relayed(url, system.plain) as (relay, through):
+        producer = SqlProducer(system.database(through))
+        await producer.send(STREAM, record(0))
+        # Nobody can be asked afterwards.
+        relay.lose_answer = relay.shut = True
+        sending = asyncio.create_task(producer.send(STREAM, record(1)))
+        while relay.lose_answer:
+            await asyncio.sleep(0.01)
+        closing = asyncio.create_task(producer.close())
+        await asyncio.sleep(0)
+        undecided = not sending.done()
+        closing.cancel()
 
-            with pytest.raises(QueueUnavailable):
-                await sending
+        with pytest.raises(QueueUnavailable):
+            await sending
 
     assert undecided

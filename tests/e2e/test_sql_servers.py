@@ -1,4 +1,4 @@
-"""From an HTTP call to the end of a handler on PostgreSQL, while the server and a worker are killed."""
+"""From an HTTP call to the end of a handler on PostgreSQL and MariaDB, while the server and a worker are killed."""
 
 import asyncio
 import signal
@@ -8,18 +8,19 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.databases.server import PASSWORD, DatabaseServer
 from tests.e2e.sending import Portals
 from tests.e2e.site import Site
 from tests.order import HANDLERS, Book, judge
-from tests.postgresql.server import PASSWORD, Server
 
 PORTALS, CONNECTIONS, RATE, SEED = 200, 16, 300.0, 20_261_125
 BETWEEN = 500
 
 
-@pytest.fixture
-def server(site: Site, servers: Callable[..., Server]) -> Server:
-    server = servers()
+@pytest.fixture(params=["servers", "mariadb_servers"], ids=["postgresql", "mariadb"])
+def server(site: Site, request: pytest.FixtureRequest) -> DatabaseServer:
+    start: Callable[[], DatabaseServer] = request.getfixturevalue(request.param)
+    server = start()
     site.settings["queue_url"] = server.url()
     return server
 
@@ -33,7 +34,7 @@ def book(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Book:
 
 
 async def test_nothing_is_lost_or_out_of_order_when_the_server_and_a_worker_are_killed(
-    site: Site, server: Server, book: Book
+    site: Site, server: DatabaseServer, book: Book
 ) -> None:
     # All comes up without it, and takes calls.
     server.stop()
@@ -71,7 +72,7 @@ async def test_nothing_is_lost_or_out_of_order_when_the_server_and_a_worker_are_
     assert quote(PASSWORD, safe="") not in logs
 
 
-def test_a_server_that_hangs_keeps_nobody_from_stopping(site: Site, server: Server, book: Book) -> None:
+def test_a_server_that_hangs_keeps_nobody_from_stopping(site: Site, server: DatabaseServer, book: Book) -> None:
     site.settings["drain_s"] = "1"
     site.start("ingest", "ingest")
     site.start("process", "process", "shop:handlers")

@@ -1,0 +1,40 @@
+"""Findings of `doctor` that are the same for every server of a database."""
+
+from forebay.queues.findings import Finding
+
+#: Minutes after which a transaction of anybody keeps too much from being cleaned up.
+LONG_MIN = 10
+
+#: Connections that should be left for one more worker and a person.
+SPARE = 8
+
+
+def version(detail: str, *, supported: bool, oldest: str) -> Finding:
+    """What the server is."""
+    if not supported:
+        remedy = f"upgrade: Forebay is made for {oldest} and newer"
+        return Finding(check="queue version", state="warn", detail=detail, remedy=remedy)
+    return Finding(check="queue version", state="ok", detail=detail)
+
+
+def connections(left: int) -> Finding:
+    """How many more the server takes."""
+    if left < SPARE:
+        remedy = "raise max_connections, or run fewer processes: a worker takes four connections"
+        return Finding(check="queue connections", state="warn", detail=f"{left} are left", remedy=remedy)
+    return Finding(check="queue connections", state="ok", detail=f"{left} are left")
+
+
+def rights(lacking: str, remedy: str) -> Finding:
+    """What our user may do; `lacking` names what it may not."""
+    if lacking:
+        return Finding(check="queue rights", state="fail", detail=f"lacking: {lacking}", remedy=remedy)
+    return Finding(check="queue rights", state="ok", detail="reads and writes everything of ours")
+
+
+def transactions(minutes: float, remedy: str) -> Finding:
+    """How long the oldest one is open."""
+    if minutes > LONG_MIN:
+        detail = f"one is open for {minutes:.0f} minutes: nothing that was deleted or changed since is cleaned up"
+        return Finding(check="queue transactions", state="warn", detail=detail, remedy=remedy)
+    return Finding(check="queue transactions", state="ok", detail="none is open for long")

@@ -1,0 +1,1 @@
+"""MariaDB under the SQL queue."""

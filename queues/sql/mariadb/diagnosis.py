@@ -1,0 +1,111 @@
+"""What `doctor` looks at in a MariaDB server. One that says "kept" too early is refused before (server.py)."""
+
+from collections.abc import Callable, Iterable
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from forebay.queues.findings import Finding, Needs
+
+from .. import looks
+from ..tables import metadata
+from .remedies import NO_TABLE, code_of
+from .server import look
+
+#: Older ones have no limit for a session that stands still in a transaction, and are not tested.
+_OLDEST = (10, 5)
+
+#: What our user has to be allowed, in statements that are checked by the server and change nothing.
+_RIGHTS = {
+    "SELECT": "SELECT 1 FROM {} LIMIT 0",
+    "INSERT": "INSERT INTO {0} SELECT * FROM {0} WHERE 1 = 0",
+    "UPDATE": "UPDATE {} SET {} = {} WHERE 1 = 0",
+    "DELETE": "DELETE FROM {} WHERE 1 = 0",
+}
+
+_DENIED = (1142, 1143)
+
+#: What one needs to see others' transactions.
+_NEEDS_PROCESS = 1227
+
+_LONGEST = "SELECT COALESCE(MAX(TIMESTAMPDIFF(SECOND, trx_started, NOW())), 0) / 60 FROM information_schema.INNODB_TRX"
+
+_USED = "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'THREADS_CONNECTED'"
+
+
+def findings(connection: Connection, needs: Needs) -> Iterable[Finding]:
+    """One thing after the other."""
+    each: tuple[Callable[[Connection], Finding], ...] = (_version, _durability, _format, _rights, _connections)
+    found = [look(connection) for look in each]
+    return [*found, _transactions(connection), _packets(connection, needs)]
+
+
+def _one(connection: Connection, query: str) -> str:
+    return str(connection.exec_driver_sql(query).scalar_one())
+
+
+def _version(connection: Connection) -> Finding:
+    words = _one(connection, "SELECT VERSION()").split("-")[0]
+    supported = tuple(int(part) for part in words.split(".")[:2]) >= _OLDEST
+    return looks.version(f"MariaDB {words}", supported=supported, oldest=".".join(map(str, _OLDEST)))
+
+
+def _durability(connection: Connection) -> Finding:
+    if _one(connection, "SELECT @@innodb_doublewrite") in ("0", "OFF"):
+        detail = "innodb_doublewrite = OFF: a power cut may leave a page half written, and the table unreadable"
+        remedy = "set innodb_doublewrite = ON at the server, unless its disk writes pages whole"
+        return Finding(check="queue durability", state="warn", detail=detail, remedy=remedy)
+    detail = "a commit is on the server's disk (innodb_flush_log_at_trx_commit = 1"
+    detail += ", sync_binlog = 1)" if look(connection).binlog else ")"
+    return Finding(check="queue durability", state="ok", detail=detail)
+
+
+def _format(connection: Connection) -> Finding:
+    kind = _one(connection, "SELECT @@binlog_format")
+    if look(connection).binlog and kind == "STATEMENT":
+        remedy = "set binlog_format to MIXED or ROW at the server"
+        detail = "binlog_format = STATEMENT can't express what we do, and nothing can be written"
+        return Finding(check="queue binlog", state="fail", detail=detail, remedy=remedy)
+    return Finding(check="queue binlog", state="ok", detail=kind if look(connection).binlog else "there is none")
+
+
+def _rights(connection: Connection) -> Finding:
+    lacking = [(right, table) for table in metadata.tables for right in _RIGHTS if _denied(connection, right, table)]
+    names = ", ".join(f"{right} on {table}" for right, table in lacking)
+    return looks.rights(names, "; ".join(f"GRANT {right} ON {table} TO this user" for right, table in lacking))
+
+
+def _denied(connection: Connection, right: str, table: str) -> bool:
+    column = f"`{next(iter(metadata.tables[table].columns)).name}`"
+    try:
+        connection.exec_driver_sql(_RIGHTS[right].format(table, column, column))
+    except DBAPIError as error:
+        if code_of(error) not in (*_DENIED, NO_TABLE):
+            raise
+        return code_of(error) in _DENIED
+    return False
+
+
+def _connections(connection: Connection) -> Finding:
+    left = int(_one(connection, "SELECT @@max_connections")) - int(_one(connection, _USED))
+    return looks.connections(left)
+
+
+def _transactions(connection: Connection) -> Finding:
+    try:
+        minutes = float(_one(connection, _LONGEST))
+    except DBAPIError as error:
+        if code_of(error) != _NEEDS_PROCESS:
+            raise
+        detail = "not looked at: the user has no right PROCESS, which it needs for nothing else"
+        return Finding(check="queue transactions", state="ok", detail=detail)
+    return looks.transactions(minutes, "end it (information_schema.INNODB_TRX, KILL), or back up from a replica")
+
+
+def _packets(connection: Connection, needs: Needs) -> Finding:
+    most = look(connection).record_bytes
+    if most < needs.record_bytes:
+        detail = f"max_allowed_packet lets records of {most} bytes through, and events may have {needs.record_bytes}"
+        remedy = f"set max_allowed_packet to {3 * needs.record_bytes} or more at the server, or lower max_body_bytes"
+        return Finding(check="queue packets", state="fail", detail=detail, remedy=remedy)
+    return Finding(check="queue packets", state="ok", detail=f"records of {most} bytes fit")

@@ -1,0 +1,60 @@
+"""What a server keeps: it is looked at with each new connection, before anything is entrusted to it."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from forebay.queues.errors import QueueError
+
+from ..database import MAX_RECORD_BYTES
+from .statements import SERVER
+
+#: Of a packet, what a statement's own words take.
+_WORDS_BYTES = 4 * 1024
+
+#: Of a statement, what a record takes beside its headers and its value: numbers, and a key of 1,020 bytes.
+_AROUND_BYTES = 12 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """The settings that we depend on."""
+
+    #: Whether a COMMIT is written to the binary log first: it is then seen by others only when it is on the disk.
+    binlog: bool
+    syncs_binlog: bool
+    syncs_commits: bool
+    packet_bytes: int
+
+    @property
+    def statement_bytes(self) -> int:
+        """How long the rows of a statement may be."""
+        return self.packet_bytes - _WORDS_BYTES
+
+    @property
+    def record_bytes(self) -> int:
+        """The largest record, whose bytes go into a statement as two digits each."""
+        return min(MAX_RECORD_BYTES, max(0, self.statement_bytes - _AROUND_BYTES) // 2)
+
+    def check(self, name: str) -> None:
+        """Refuse a server that says of a record that it is kept before it is: our promise would not be true."""
+        if not self.syncs_commits:
+            raise QueueError(_refusal(name, "innodb_flush_log_at_trx_commit"))
+        if self.binlog and not self.syncs_binlog:
+            # Without it a server that recovers undoes what its binary log has lost.
+            raise QueueError(_refusal(name, "sync_binlog"))
+
+
+def _refusal(name: str, variable: str) -> str:
+    return (
+        f"{name} has {variable} at another value than 1: a power cut would lose events that were answered. SET GLOBAL "
+        f"{variable} = 1, and in the server's configuration too"
+    )
+
+
+def look(connection: Connection) -> Server:
+    """Ask the server."""
+    binlog, sync_binlog, flush, packet = connection.exec_driver_sql(SERVER).one()
+    return Server(
+        binlog=bool(binlog), syncs_binlog=sync_binlog == 1, syncs_commits=flush == 1, packet_bytes=int(packet)
+    )

@@ -1,0 +1,98 @@
+"""`forebay doctor` and `forebay topics` over MariaDB."""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from forebay.queues.sql import looks
+from forebay.queues.sql.mariadb import diagnosis
+from tests.databases.console import Command
+from tests.mariadb.server import Server, asked, direct
+
+
+@pytest.fixture
+def forebay(mariadb_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.chdir(tmp_path)
+    return Command(mariadb_url)
+
+
+def test_topics_are_planned_and_made(forebay: Command) -> None:
+    planned = forebay.run("topics", "plan", status=1)
+    missing = forebay.findings()
+    forebay.run("topics", "ensure")
+
+    assert "table forebay_record" in planned
+    assert missing["queue"]["remedy"] == "forebay topics ensure"
+    forebay.run("topics", "plan")
+    assert len(forebay.run("lag", "--json").splitlines()) == 12
+
+
+def test_a_healthy_server_is_found_so(forebay: Command) -> None:
+    forebay.run("topics", "ensure")
+
+    found = forebay.findings()
+
+    names = ("version", "durability", "binlog", "rights", "connections", "transactions", "packets")
+    checks = ["queue", *(f"queue {name}" for name in names)]
+    assert {check: found[check]["state"] for check in checks} == dict.fromkeys(checks, "ok")
+
+
+def test_what_runs_short_is_found(forebay: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "SPARE", 1_000_000)
+    monkeypatch.setattr(diagnosis, "_OLDEST", (1_000, 0))
+    monkeypatch.setattr(looks, "LONG_MIN", -1)
+    forebay.run("topics", "ensure")
+
+    found = forebay.findings()
+
+    assert "max_connections" in found["queue connections"]["remedy"]
+    assert "upgrade" in found["queue version"]["remedy"]
+    assert "KILL" in found["queue transactions"]["remedy"]
+
+
+def test_rights_that_lack_are_found(forebay: Command) -> None:
+    forebay.run("topics", "ensure")
+    database = forebay.url.rpartition("/")[2]
+    with closing(direct(forebay.url)) as admin:
+        asked(admin, "CREATE USER doctored IDENTIFIED BY 'hush'")
+        asked(admin, f"GRANT SELECT ON {database}.* TO doctored")
+        asked(admin, f"GRANT INSERT, UPDATE, DELETE ON {database}.forebay_record TO doctored")
+        try:
+            forebay.url = forebay.url.replace(forebay.url.split("//")[1].split("@")[0], "doctored:hush")
+            found = forebay.findings(status=1)
+        finally:
+            asked(admin, "DROP USER doctored")
+
+    assert found["queue rights"]["state"] == "fail"
+    assert "GRANT UPDATE ON forebay_claim" in found["queue rights"]["remedy"]
+    assert "forebay_record" not in found["queue rights"]["remedy"]
+    assert "PROCESS" in found["queue transactions"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("options", "check", "state", "told"),
+    [
+        (("innodb-doublewrite=0",), "queue durability", "warn", "innodb_doublewrite"),
+        (("max-allowed-packet=1M",), "queue packets", "fail", "max_allowed_packet"),
+        (("log-bin", "server-id=1", "sync-binlog=1", "binlog-format=STATEMENT"), "queue binlog", "fail", "MIXED"),
+        (("innodb-flush-log-at-trx-commit=2",), "queue", "fail", "innodb_flush_log_at_trx_commit"),
+    ],
+)
+def test_what_a_server_was_set_to_is_found(
+    mariadb_servers: Callable[..., Server],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    check: str,
+    state: str,
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    forebay = Command(mariadb_servers(*options).url())
+
+    found = forebay.findings(status=1 if state == "fail" else 0)
+
+    assert found[check]["state"] == state
+    assert told in found[check]["detail"] + found[check]["remedy"]

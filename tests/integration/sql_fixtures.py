@@ -1,0 +1,25 @@
+"""A queue in a database of its own for each test. Whoever takes these says in `url` which database."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from forebay.queues.contract import Producer, Queue
+from forebay.queues.opening import open_queue
+from forebay.queues.settings import QueueSettings
+from tests.integration.queues.members import PARTITIONS, STREAM
+
+
+@pytest.fixture
+async def queue(url: str) -> AsyncIterator[Queue]:
+    queue = open_queue(QueueSettings(queue_url=url))
+    await queue.ensure([STREAM, "another"], PARTITIONS)
+    yield queue
+    await queue.close()
+
+
+@pytest.fixture
+async def producer(queue: Queue) -> AsyncIterator[Producer]:
+    producer = queue.producer()
+    yield producer
+    await producer.close()
