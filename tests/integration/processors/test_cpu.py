@@ -92,9 +92,9 @@ async def test_a_process_that_dies_is_the_fault_of_what_it_had_in_work(
     killer, file = order(what, "ill", tmp_path / "deaths"), tmp_path / "notes"
     others = [order("note", f"well{number}", file) for number in range(60)]
 
-    ends = await asyncio.gather(*(called(pool, one) for one in [*others[:30], killer, *others[30:]]))
+    ends = await asyncio.gather(*(called(pool, one) for one in [*others[:10], killer, *others[10:]]))
 
-    _, died = ends.pop(30)
+    _, died = ends.pop(10)
     assert isinstance(died, ProcessDied)
     assert how in str(died)
     assert died.deaths == 1
