@@ -1,5 +1,8 @@
 """The options of a registration: what can't work is refused at once, with every fault named."""
 
+import re
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +47,15 @@ def test_a_rate_is_a_number_of_calls_in_a_time_and_its_burst_is_a_second_s_worth
 
     assert (budget.per_s, budget.burst) == (per_s, burst)
     assert Budget("rest", rate, burst=50).burst == 50
+
+
+def test_the_document_tells_every_option() -> None:
+    document = (Path(__file__).parents[3] / "docs" / "handlers.md").read_text("utf-8")
+    table = " ".join(re.findall(r"^\| (`[^|]*) \|", document, re.MULTILINE))
+
+    # What is refused as not there yet is nothing to be told about.
+    there = [one.name for one in fields(Options) if one.name not in ("group", "dedup", "cpu")]
+    assert [name for name in there if f"`{name}`" not in table] == []
 
 
 def test_a_budget_that_can_t_be_says_so() -> None:
