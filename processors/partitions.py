@@ -71,6 +71,9 @@ class Partition:
             return False
         folded = self._folded.pop(record.offset, [])
         self._folded.setdefault(into.offset, []).extend((*folded, record.offset))
+        if self.parking is not None and (portal := self.parking.portals.get(record.key)) is not None:
+            # Loaded ones that are finished with it.
+            portal.fold(record, into)
         return True
 
     def folded_into(self, record: StoredRecord) -> int:

@@ -230,8 +230,7 @@ class Parking:
         portal = self.portals.get(record.key)
         if portal is None or record.replay is not None or (isinstance(into, Restored) and into.replay is not None):
             return False
-        folded = portal.folded.pop(record.offset, [])
-        portal.folded.setdefault(into.offset, []).extend((*folded, record.offset))
+        portal.fold(record, into, record.offset)
         self._room.remove(record)
         return True
 

@@ -285,6 +285,11 @@ class ParkedPortal:
         self.state.done = self.front.told()
         return self.state
 
+    def fold(self, record: StoredRecord, into: StoredRecord, *itself: int) -> None:
+        """What is finished with the record, and itself where it is a spilled one, is finished with another instead."""
+        if offsets := (*self.folded.pop(record.offset, ()), *itself):
+            self.folded.setdefault(into.offset, []).extend(offsets)
+
     def close(self) -> None:
         """It is another's now."""
         if self.timer is not None:

@@ -23,6 +23,9 @@ SYSTEMS: dict[str, Callable[[Path, pytest.FixtureRequest], QueueSettings]] = {
     "postgresql": lambda folder, request: QueueSettings(
         data_dir=folder, topic=TOPIC, queue_url=request.getfixturevalue("postgresql_url")
     ),
+    "mariadb": lambda folder, request: QueueSettings(
+        data_dir=folder, topic=TOPIC, queue_url=request.getfixturevalue("mariadb_url")
+    ),
     "kafka": lambda folder, request: QueueSettings(data_dir=folder, topic=TOPIC, queue_url=_empty_kafka(request)),
 }
 
