@@ -173,7 +173,9 @@ class Kubernetes:
 
     def list(self, path: str) -> list[Object]:
         """What is there."""
-        found = self.client.get(path)
+        # The first who asks for a kind of others may come before its storage is there, and is told to come again.
+        while (found := self.client.get(path)).status_code == httpx.codes.TOO_MANY_REQUESTS:
+            time.sleep(_LOOK_EVERY_S)
         assert found.status_code == 200, found.text
         items: list[Object] = found.json()["items"]
         return items
