@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -25,11 +25,18 @@ CRDS = _HERE / "crds"
 _READY_S = 120.0
 _LOOK_EVERY_S = 0.1
 
+#: A free port may be another's before it is ours.
+_ATTEMPTS = 3
+
 #: Enough for every ingest of a run, as a volume that was used is not free again.
 _VOLUMES = 60
 _ZONES = ("a", "b")
 
 Object = dict[str, Any]
+
+
+class Ended(Exception):
+    """A process ended by itself; at the start mostly since somebody else took its port in between."""
 
 
 class Kubernetes:
@@ -166,7 +173,9 @@ class Kubernetes:
 
     def list(self, path: str) -> list[Object]:
         """What is there."""
-        found = self.client.get(path)
+        # The first who asks for a kind of others may come before its storage is there, and is told to come again.
+        while (found := self.client.get(path)).status_code == httpx.codes.TOO_MANY_REQUESTS:
+            time.sleep(_LOOK_EVERY_S)
         assert found.status_code == 200, found.text
         items: list[Object] = found.json()["items"]
         return items
@@ -196,8 +205,8 @@ class Kubernetes:
     def wait(self, what: str, until: Callable[[], bool]) -> None:
         """Look again and again until it is so."""
         for _ in range(round(_READY_S / _LOOK_EVERY_S)):
-            ended = [process for process in self._running if process.poll() is not None]
-            assert not ended, f"{ended[0].args!r}\n{self.logs()}"
+            if ended := [process for process in self._running if process.poll() is not None]:
+                raise Ended(f"{ended[0].args!r}\n{self.logs()}")
             if until():
                 return
             time.sleep(_LOOK_EVERY_S)
@@ -245,5 +254,12 @@ def _volume(number: int) -> Object:
 @contextmanager
 def kubernetes() -> Iterator[Kubernetes]:
     """One, up and furnished."""
-    with Kubernetes() as running:
-        yield running
+    with ExitStack() as running:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                made = running.enter_context(Kubernetes())
+                break
+            except Ended:
+                if attempt == _ATTEMPTS:
+                    raise
+        yield made
