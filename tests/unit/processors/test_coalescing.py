@@ -278,26 +278,3 @@ def test_the_number_of_those_folded_outlives_parking_and_a_restart(shop: Shop) -
     shop.let(300)
 
     assert [(deal, folded) for _, deal, _, folded in seen.events] == [(0, 0), (1, 34), (2, 0)]
-
-
-def test_a_loaded_record_is_finished_with_the_newest_though_it_was_folded_into_one_before_that(shop: Shop) -> None:
-    seen = Seen(shop, "ONCRMDEAL*")
-    seen.error = ConnectionError("down")
-    worker = shop.start(memory_tries=1, park_first_s=10, park_longest_s=10, **ROOMY)
-    send(shop, "update 2")
-    shop.let(2)
-    send(shop, *["update 1"] * 3)
-    shop.let(2)
-    seen.error, seen.takes_s = None, 6
-    while not seen.events:
-        shop.let(0.5)
-    send(shop, "add 3")
-    shop.let(1)
-    # Behind the loaded ones, so that those fold into these, and these into each other.
-    for _ in range(3):
-        send(shop, "update 1")
-        shop.let(1.5)
-    shop.let(60)
-
-    assert not any(one.parking and one.parking.portals for one in worker.ownership)
-    assert worker._held.records == worker._attendant.room.records == 0
