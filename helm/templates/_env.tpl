@@ -85,7 +85,7 @@ file; a variable names it where a setting wants it.
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- if and $values.sealing.existingSecret (has $component (list "ingest" "sealed-processor")) -}}
+{{- if and $values.sealing.existingSecret (has $component (list "ingest" "sealed-processor" "topics")) -}}
 {{- $found = append $found (dict "name" $values.sealing.existingSecret "key" $values.sealing.key "path" "seal-keys" "variable" "FOREBAY_SEAL_KEYS_FILE") -}}
 {{- end -}}
 {{- $found | toJson -}}

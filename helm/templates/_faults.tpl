@@ -74,6 +74,14 @@
 {{- if and (has "none" $auth.policies) (gt (len $auth.policies) 1) -}}
 {{- $faults = append $faults "auth.policies: none lets everybody in, so nothing may stand beside it" -}}
 {{- end -}}
+{{- if has "registry" $auth.policies -}}
+{{- if not .Values.sealing.existingSecret -}}
+{{- $faults = append $faults "sealing.existingSecret: the policy registry needs it, as the tokens of portals are kept hashed with a key" -}}
+{{- end -}}
+{{- if not (or .Values.settings.client_id .Values.ingest.settings.client_id) -}}
+{{- $faults = append $faults "settings.client_id: the policy registry needs it: the application's, from its page in Bitrix24" -}}
+{{- end -}}
+{{- end -}}
 {{- range $policy, $secret := dict "tokens" "tokens" "url-secret" "urlSecret" -}}
 {{- $given := (get $auth $secret).existingSecret -}}
 {{- if and (has $policy $auth.policies) (not $given) -}}

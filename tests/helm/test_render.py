@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from forebay.queues.kafka.topics import IN_SYNC, config_for
-from forebay.schemas.names import streams
+from forebay.queues.kafka.topics import IN_SYNC, config_for, config_for_facts
+from forebay.schemas.names import portals, streams
 
 from .chart import CHART, CI, EXAMPLES, KUBE_VERSION, Object, named, objects, of_kind, pod_of, rendered
 from .kube_schemas import VERSIONS, faults_of
@@ -205,6 +205,17 @@ def test_strimzi_makes_the_topics_that_forebay_would_make() -> None:
         assert {name: config[name] for name in asked} == asked
         assert config["min.insync.replicas"] == str(IN_SYNC)
         assert one["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def test_where_portals_have_keys_strimzi_makes_the_log_of_what_is_known_of_them() -> None:
+    sealed = {"sealing": {"existingSecret": "seal-keys"}}
+    found = of_kind(objects(rendered([CHART / "ci" / "strimzi-values.yaml", sealed])), "KafkaTopic")
+
+    made = {one["spec"]["topicName"]: one["spec"] for one in found}
+    assert set(made) == {*streams("bitrix24.events"), portals("bitrix24.events")}
+    log, asked = made[portals("bitrix24.events")], config_for_facts(3)
+    assert log["partitions"] == 1
+    assert {name: str(log["config"][name]) for name in asked} == asked
 
 
 def test_without_processors_or_ingest_only_the_other_side_is_there() -> None:

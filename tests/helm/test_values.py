@@ -19,7 +19,7 @@ SCHEMA = json.loads((CHART / "values.schema.json").read_text("utf-8"))
 ELSEWHERE = {
     *("bind", "metrics_bind", "ingest_processes", "data_dir", "spool_max_bytes", "drain_s", "topic", "partitions"),
     *("queue_url", "kafka", "group", "processes", "schema_registry_url", "schema_registry", "auth", "tokens"),
-    *("url_secret", "endpoints", "seal_keys", "group_instance_id"),
+    *("url_secret", "endpoints", "seal_keys", "group_instance_id", "dedup_url"),
 }
 
 
@@ -117,6 +117,8 @@ REFUSED: list[tuple[Mapping[str, Any], str]] = [
     ({"kafka": {"properties": {"sasl.password": "x"}}}, "kafka.properties: sasl.password is a secret"),
     ({"auth": {"policies": []}}, "auth.policies: say what proves a call"),
     ({"auth": {"policies": ["none", "tokens"]}}, "none lets everybody in"),
+    ({"auth": {"policies": ["registry"]}}, "sealing.existingSecret: the policy registry needs it"),
+    ({"auth": {"policies": ["registry"]}}, "settings.client_id: the policy registry needs it"),
     ({"auth": {"policies": ["tokens"]}}, "auth.tokens.existingSecret: the policy tokens needs it"),
     ({"auth": {"urlSecret": {"existingSecret": "x"}}}, "auth.urlSecret.existingSecret: nobody reads it"),
     ({"auth": {"endpoints": {"existingSecret": "x"}}}, "auth.endpoints: has the policies"),
