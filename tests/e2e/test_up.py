@@ -46,7 +46,7 @@ def test_up_takes_sends_handles_and_stops(site: Any) -> None:
     site.wait("the last event", lambda: len(handled(site.folder)) >= 2000)
     with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/metrics", timeout=10) as answer:
         metrics = answer.read().decode()
-    assert 'forebay_events_handled_total{group="forebay",handler="shop:handle",outcome="done"}' in metrics
+    assert 'forebay_events_handled_total{handler="shop:handle",outcome="done"}' in metrics
     assert "forebay_ingest_requests_total" in metrics
     assert metrics.count("\nforebay_build_info{") == 1
     assert site.stop("up") == 0

@@ -38,14 +38,15 @@ class Callers:
             await asyncio.sleep(0.01)
 
     async def _one(self, portal: SimulatedPortal) -> None:
-        wire = Connection(target_of(f"{self._url}/{portal.domain}"))
-        sequence = 0
+        target, sequence = target_of(f"{self._url}/{portal.domain}"), 0
         while not self._end.is_set():
             sequence += 1
+            # A connection for each: a balancer that reads its configuration anew closes those that are idle just then.
+            wire = Connection(target)
             answer = await wire.post(self._bodies.body(portal, sequence, time()))
+            wire.close()
             self._note(portal.domain, sequence, answer.status, answer.body)
             await asyncio.sleep(self._pause_s)
-        wire.close()
 
     def _note(self, portal: str, sequence: int, status: int, body: bytes) -> None:
         try:
