@@ -24,6 +24,7 @@ from .callers.failures import Failures
 from .callers.opening import open_allow_list
 from .callers.settings import networks
 from .endpoint import Endpoint
+from .endpoint_settings import EndpointSettings
 from .gaps.gaps import Gaps
 from .health import Health, Live, Ready
 from .metrics import Counters, IngestMetrics
@@ -35,7 +36,7 @@ from .reader import FormLimits
 from .registration import Registration
 from .request import RECEIVE, REQUEST_ID, SENT, PortalRequest, new_request_id, request_id_of
 from .seal import Sealer
-from .settings import EndpointSettings, IngestSettings
+from .settings import IngestSettings
 from .spool.spool import Spool
 from .telling import Teller
 

@@ -1,10 +1,11 @@
 """What all endpoints of a worker share that know portals: tokens that are learned from calls, keys for secrets."""
 
 from forebay.ingest.authenticate import Gate
+from forebay.ingest.endpoint_settings import EndpointSettings
 from forebay.ingest.metrics import IngestMetrics, PortalCounts
 from forebay.ingest.outlet import Outlet
 from forebay.ingest.portal_keys import PortalKeys
-from forebay.ingest.settings import EndpointSettings, IngestSettings
+from forebay.ingest.settings import IngestSettings
 from forebay.queues.contract import Queue
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.tokens import TokenKeys
