@@ -5,10 +5,7 @@
 The memory queue costs little, so what is seen is the worker. Compare the ratios: rates are the machine's.
 """
 
-import asyncio
-import gc
 import resource
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from itertools import count
@@ -24,7 +21,7 @@ from forebay.processors.dedup.marks import Marks, MarksInMemory
 from forebay.processors.settings import WorkerSettings
 from forebay.processors.worker import Worker
 from forebay.queues.sql.opening import open_database
-from tests.benchmarks.one_worker import TOPIC, filled
+from tests.benchmarks.one_worker import filled, run_through
 from tests.cpu import work
 
 RECORDS = 20_000
@@ -65,21 +62,11 @@ async def measured(records: int, handler: Callable[[Any], Any], marks: Marks | N
     handlers.on("*", **options)(handler)
     settings = WorkerSettings(concurrency=256, commit_interval_s=0.1, cpu_processes=2)
     worker = Worker(settings, handlers, queue, marks=marks or MarksInMemory())
-    gc.collect()
-    gc.freeze()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    wall, cpu = time.perf_counter(), time.process_time()
-    running = asyncio.create_task(worker.run())
-    commits = queue.group_states[TOPIC, "forebay"].commits
-    while sum(commit.offset for commit in commits.values()) < records:
-        await asyncio.sleep(0.01)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    worker.stop()
-    await running
-    gc.unfreeze()
+    rate, worker_us = await run_through(worker, queue, records)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     children = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(rate=records / wall, worker_us=cpu / records * 1e6, processes_us=children / records * 1e6)
+    return Cost(rate=rate, worker_us=worker_us, processes_us=children / records * 1e6)
 
 
 def best(run: Callable[[], Coroutine[Any, Any, Cost]]) -> Cost:
