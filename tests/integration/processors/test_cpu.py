@@ -103,6 +103,29 @@ async def test_a_process_that_dies_is_the_fault_of_what_it_had_in_work(
     assert sorted(portal for portal, _ in notes(file)) == sorted(one.portal for one in others)
 
 
+@pytest.mark.parametrize("end", ["exit", "fail", "return", "fork"])
+async def test_a_process_that_a_handler_forks_answers_nothing(pool: Pool, tmp_path: Path, end: str) -> None:
+    file = tmp_path / "notes"
+
+    for number in range(3):
+        assert await called(pool, order(f"fork and {end}", file=file)) == (None, None)
+        assert len(notes(file)) == number + 1
+
+    assert isinstance((await called(pool, order("fail")))[1], LookupError)
+
+
+@pytest.mark.parametrize("how", ["running", "forked"])
+async def test_a_death_is_known_though_what_the_handler_started_goes_on(pool: Pool, tmp_path: Path, how: str) -> None:
+    file = tmp_path / "pids"
+
+    _, died = await called(pool, order(f"leave {how}", file=file), deadline_s=20)
+
+    ((_, pid),) = notes(file)
+    os.kill(pid, 9)
+    assert isinstance(died, ProcessDied)
+    assert "status 3" in str(died)
+
+
 async def test_deaths_of_an_event_are_counted_until_it_ends_otherwise(pool: Pool, tmp_path: Path) -> None:
     killer = order("die", file=tmp_path / "deaths")
 
