@@ -164,11 +164,7 @@ class Worker:
         the process from exiting: with a number above 0 leave it by `os._exit`. Raises what a part of the worker raised,
         which is a fault of Forebay or of the queue, never of a handler; the number is in `left` then.
         """
-        if self._processes:
-            await self._processes.start()
-        if self._proving:
-            self._proving.open()
-        reading = asyncio.create_task(self._intake.run())
+        reading = asyncio.create_task(self._read())
         parts = [self._commit_regularly(), self._measure_regularly(), self._presence.run()]
         parts += [self._attendant.run(self.ownership)]
         parts += [self._learning.run()] if self._learning else []
@@ -187,6 +183,14 @@ class Worker:
         for task in ended:
             task.result()
         return self.left
+
+    async def _read(self) -> None:
+        # A part as any other: the first process may take a minute for the user's modules, and a stop doesn't wait for it.
+        if self._processes:
+            await self._processes.start()
+        if self._proving:
+            self._proving.open()
+        await self._intake.run()
 
     async def _leave(self) -> None:
         self.health.failing("group", "stopping")
