@@ -8,8 +8,9 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
+from io import TextIOWrapper
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 from .answers import packed
 
@@ -29,6 +30,8 @@ def main(descriptor: int) -> None:
         # Both may be sent to the whole group of processes: it is the parent who stops us. A function, and not SIG_IGN,
         # which a handler's own subprocesses would inherit.
         signal.signal(one, lambda *_: None)
+    # What handlers print is there when it happens, as in the worker; and it is not lost with a process that dies.
+    cast(TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
     connection = socket.socket(fileno=descriptor)
     # Nothing that a handler starts may answer for us, nor hold the connection, by whose end it is known that we died.
     connection.set_inheritable(False)

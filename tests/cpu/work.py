@@ -83,6 +83,7 @@ def fail(error: BaseException) -> Callable[[PortalEvent], None]:
 
 ACTS: dict[str, Callable[[PortalEvent], object]] = {
     "note": note,
+    "say": lambda event: print(f"{event.portal} was here"),
     "die": die,
     "hang": hang,
     "crash": lambda event: ctypes.string_at(0),

@@ -60,6 +60,16 @@ async def test_a_handler_runs_in_another_process_with_its_event(pool: Pool, tmp_
     assert pid != os.getpid()
 
 
+async def test_what_it_prints_is_there_when_the_call_ends(
+    pool: Pool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+
+    assert await called(pool, order("say", "shop.bitrix24.ru")) == (None, None)
+
+    assert capfd.readouterr().out == "shop.bitrix24.ru was here\n"
+
+
 async def test_what_it_raises_comes_back_with_its_traceback(pool: Pool) -> None:
     _, retry = await called(pool, order("retry"))
     _, reject = await called(pool, order("reject"))
