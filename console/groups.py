@@ -8,7 +8,7 @@ from .errors import WrongUsage
 def groups_of(handlers: Handlers, default: str, only: str | None = None) -> dict[str, Handlers]:
     """Group → its handlers. Those that name no group are in the default one, beside those that name it.
 
-    With `only` it is that group alone: the one that it is among all of them, else those that name none, under this name.
+    With `only` it is that group alone: as it is among all of them, else those that name none, under this name.
     Raises `WrongUsage` when nothing is in it, `BadHandler` when two handlers of a group want the same.
     """
     named = [group for group in handlers.groups() if group is not None]

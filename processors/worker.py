@@ -185,7 +185,7 @@ class Worker:
         return self.left
 
     async def _read(self) -> None:
-        # A part as any other: the first process may take a minute for the user's modules, and a stop doesn't wait for it.
+        # The first process may take a minute to import the user's modules: that is done as a part, so that a stop is heard.
         if self._processes:
             await self._processes.start()
         if self._proving:
