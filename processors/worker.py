@@ -185,7 +185,7 @@ class Worker:
         return self.left
 
     async def _read(self) -> None:
-        # The first process may take a minute to import the user's modules: that is done as a part, so that a stop is heard.
+        # The first process may take a minute to import the user's modules: done here, it keeps no stop waiting.
         if self._processes:
             await self._processes.start()
         if self._proving:
