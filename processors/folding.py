@@ -17,6 +17,7 @@ from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent
 
 from .entities import Role, subject
+from .errors import BadReturn
 from .handlers import Handler
 from .held import Held
 from .outcome import Unread
@@ -51,6 +52,11 @@ class Chain:
     def takes(self, handler: Handler, role: Role) -> bool:
         """Whether the next about the same can stand for them."""
         return self.handler.is_as(handler) and self.role.may_fold_into(role)
+
+    def leave(self, record: StoredRecord) -> None:
+        """One of them is finished: with the others, or alone when it was given up before its turn."""
+        self.records = [one for one in self.records if one is not record]
+        self.folded -= _carried(record) + bool(self.records)
 
 
 class Folding:
@@ -91,7 +97,9 @@ class Folding:
     def forget(self, records: Sequence[StoredRecord]) -> None:
         """They are finished."""
         for record in records:
-            self._seen.pop(id(record), None)
+            _, chain = self._seen.pop(id(record), (record, None))
+            if chain is not None:
+                chain.leave(record)
 
     def _take(self, record: StoredRecord, dropped: set[int]) -> None:
         self._seen[id(record)] = record, None
@@ -105,8 +113,7 @@ class Folding:
         chain = self._open.get(key)
         if chain is None or not chain.takes(handler, role):
             chain = self._open[key] = Chain(handler=handler, role=role, key=key, event=event)
-        carried = folded_into(record) if isinstance(record, Restored) else 0
-        chain.folded += carried + bool(chain.records)
+        chain.folded += _carried(record) + bool(chain.records)
         chain.records.append(record)
         chain.role, chain.event = role, event
         self._seen[id(record)] = record, chain
@@ -134,6 +141,8 @@ class Folding:
             if entity is not None:
                 self._open.pop(entity.key, None)
             key = coalesce(event) if callable(coalesce) and not is_replayed else None
+            if key is not None and not isinstance(key, str):
+                raise BadReturn(f"coalesce of {handler.name} gave {key!r} for a key; it must give a text, or None")
             return ((id(handler.options), key), Role.CHANGED) if key is not None else None
         except UndecodableEvent:
             # Its handler will come upon it.
@@ -142,3 +151,8 @@ class Folding:
             # An author's function may raise anything.
             _log.warning("not coalesced", portal=event.portal, name=event.name, id=event.id, error=repr(error))
             return None
+
+
+def _carried(record: StoredRecord) -> int:
+    """How many were finished with it when it was parked."""
+    return folded_into(record) if isinstance(record, Restored) else 0

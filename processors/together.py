@@ -132,6 +132,14 @@ class Together:
         return await self._follow(lane, outlook, handler, rest, outcome)
 
     async def _outcome(self, handler: Handler, pieces: list[Piece]) -> Outcome:
+        try:
+            return await self._tried(handler, pieces)
+        except Exception as error:
+            # As for a single event: a fault must not end the worker.
+            tell_fault(error, pieces[0].records[-1])
+            return Failed(error=error)
+
+    async def _tried(self, handler: Handler, pieces: list[Piece]) -> Outcome:
         first = pieces[0]
         if handler.options.dedup is not None and self._once is not None:
             ordered = is_ordered(first.records[-1])
