@@ -16,6 +16,7 @@ from forebay.queues.contract import StoredRecord
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent
 
+from .dedup.keys import Key
 from .entities import Role, subject
 from .errors import BadReturn
 from .handlers import Handler
@@ -32,6 +33,9 @@ _log = structlog.get_logger(__name__)
 #: What a record is, and who handles it.
 Read: TypeAlias = Callable[[StoredRecord], tuple[PortalEvent | Unread, Handler | None]]
 
+#: As what an event is marked when its handler has `dedup`; raises what the author's function raises.
+KeyOf: TypeAlias = Callable[[Handler, PortalEvent], Key | None]
+
 #: Records that left the lane are forgotten when they are so many more than those in it.
 _FORGET_FROM = 64
 
@@ -47,23 +51,34 @@ class Chain:
     event: PortalEvent
     #: How many are finished with the last one, also those that are no longer kept.
     folded: int = 0
+    #: How many of those were folded into one of them when that was parked, and are known by their number only.
+    carried: int = 0
     records: list[StoredRecord] = field(default_factory=list)
+    #: Offset of each but the last → as what it is marked when that is handled, where the handler has `dedup`.
+    keys: dict[int, Key | None] = field(default_factory=dict)
 
     def takes(self, handler: Handler, role: Role) -> bool:
         """Whether the next about the same can stand for them."""
         return self.handler.is_as(handler) and self.role.may_fold_into(role)
 
+    def marked_with_it(self) -> tuple[Key | None, ...]:
+        """As what those are marked that the last one stands for; None stands for any of which that isn't known."""
+        unknown = (None,) if self.carried else ()
+        return *self.keys.values(), *unknown
+
     def leave(self, record: StoredRecord) -> None:
         """One of them is finished: with the others, or alone when it was given up before its turn."""
         self.records = [one for one in self.records if one is not record]
+        self.carried -= _carried(record)
         self.folded -= _carried(record) + bool(self.records)
+        self.keys.pop(record.offset, None)
 
 
 class Folding:
     """Of one lane."""
 
-    def __init__(self, lane: "Lane", read: Read, held: Held) -> None:
-        self._lane, self._read, self._held = lane, read, held
+    def __init__(self, lane: "Lane", read: Read, held: Held, key: KeyOf | None = None) -> None:
+        self._lane, self._read, self._held, self._key = lane, read, held, key
         #: What was looked at, by identity: to compare records costs more, and the same may be there twice.
         self._seen: dict[int, tuple[StoredRecord, Chain | None]] = {}
         #: What it is about → the chain that may still grow.
@@ -113,12 +128,25 @@ class Folding:
         chain = self._open.get(key)
         if chain is None or not chain.takes(handler, role):
             chain = self._open[key] = Chain(handler=handler, role=role, key=key, event=event)
+        self._keep_key(chain)
+        chain.carried += _carried(record)
         chain.folded += _carried(record) + bool(chain.records)
         chain.records.append(record)
         chain.role, chain.event = role, event
         self._seen[id(record)] = record, chain
         if len(chain.records) > 2:
             self._let_go(chain, dropped)
+
+    def _keep_key(self, chain: Chain) -> None:
+        """Of its last event, which the next one stands for."""
+        if self._key is None or chain.handler.options.dedup is None or not chain.records:
+            return
+        try:
+            key = self._key(chain.handler, chain.event)
+        except Exception:
+            # An author's function may raise anything: then it is not marked.
+            key = None
+        chain.keys[chain.records[-1].offset] = key
 
     def _let_go(self, chain: Chain, dropped: set[int]) -> None:
         record, newest = chain.records[-2:]

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -52,7 +52,7 @@ _CLEAR_EVERY_MS = 3_600_000
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class _Ask:
-    key: Key
+    keys: Sequence[Key]
     is_mark: bool
     answer: "asyncio.Future[bool]"
 
@@ -68,13 +68,13 @@ class MarksInDatabase:
         self._has_table = False
         self._cleared_ms = 0
 
-    async def seen(self, key: Key) -> bool:
+    async def seen(self, *keys: Key) -> bool:
         """As in `Marks`."""
-        return await self._asked(key, is_mark=False)
+        return await self._asked(keys, is_mark=False)
 
-    async def mark(self, key: Key) -> None:
+    async def mark(self, *keys: Key) -> None:
         """As in `Marks`."""
-        await self._asked(key, is_mark=True)
+        await self._asked(keys, is_mark=True)
 
     async def close(self) -> None:
         """As in `Marks`."""
@@ -82,8 +82,8 @@ class MarksInDatabase:
             await asyncio.wait([self._work])
         await self._thread.close()
 
-    async def _asked(self, key: Key, *, is_mark: bool) -> bool:
-        ask = _Ask(key=key, is_mark=is_mark, answer=asyncio.get_running_loop().create_future())
+    async def _asked(self, keys: Sequence[Key], *, is_mark: bool) -> bool:
+        ask = _Ask(keys=keys, is_mark=is_mark, answer=asyncio.get_running_loop().create_future())
         self._asks.append(ask)
         if self._work is None:
             self._work = asyncio.create_task(self._do_all())
@@ -117,7 +117,7 @@ class MarksInDatabase:
     def _do(self, asks: list[_Ask], connection: Connection) -> set[_Ask]:
         """In the thread: keep what is to be marked, and give those of the others that are marked."""
         self._prepare(connection)
-        marks = [ask.key for ask in asks if ask.is_mark]
+        marks = [key for ask in asks if ask.is_mark for key in ask.keys]
         if marks:
             with self._database.writing(connection):
                 self._write(connection, marks)
@@ -139,7 +139,8 @@ class MarksInDatabase:
                 "received_ms": key.received_ms,
                 "until_ms": max(now_ms, key.received_ms) + key.window_ms,
             }
-            for key in keys
+            # Of two with the same place that of the newer event is kept.
+            for key in sorted(keys, key=lambda key: key.received_ms)
         }
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         insert = dialect.insert(mark)
@@ -160,18 +161,18 @@ class MarksInDatabase:
             connection.execute(delete(mark).where(mark.c.until_ms < now_ms - _LONGEST_MS))
 
     def _found(self, connection: Connection, asks: list[_Ask]) -> set[_Ask]:
-        if not asks:
-            return set()
-        wanted = [(ask.key.portal, ask.key.digest) for ask in asks]
-        rows = connection.execute(
-            select(mark.c.portal, mark.c.key, mark.c.received_ms).where(tuple_(mark.c.portal, mark.c.key).in_(wanted))
-        )
-        received = {(portal, bytes(key)): received_ms for portal, key, received_ms in rows}
-        return {
-            ask
-            for ask, place in zip(asks, wanted, strict=True)
-            if place in received and is_within(ask.key, received[place])
-        }
+        wanted = [(key.portal, key.digest) for ask in asks for key in ask.keys]
+        received: dict[tuple[str, bytes], int] = {}
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = tuple_(mark.c.portal, mark.c.key).in_(wanted[start : start + _AT_ONCE])
+            rows = connection.execute(select(mark.c.portal, mark.c.key, mark.c.received_ms).where(some))
+            received |= {(portal, bytes(key)): received_ms for portal, key, received_ms in rows}
+        return {ask for ask in asks if all(_is_marked(key, received) for key in ask.keys)}
+
+
+def _is_marked(key: Key, received: dict[tuple[str, bytes], int]) -> bool:
+    place = key.portal, key.digest
+    return place in received and is_within(key, received[place])
 
 
 def _refuse(asks: list[_Ask], error: Exception) -> None:

@@ -29,17 +29,17 @@ class Moody(MarksInMemory):
         self.down: set[str] = set()
         self.asked = 0
 
-    async def seen(self, key: Key) -> bool:
+    async def seen(self, *keys: Key) -> bool:
         self.asked += 1
         if "seen" in self.down:
             raise QueueUnavailable("the database is away")
-        return await super().seen(key)
+        return await super().seen(*keys)
 
-    async def mark(self, key: Key) -> None:
+    async def mark(self, *keys: Key) -> None:
         self.asked += 1
         if "mark" in self.down:
             raise QueueUnavailable("the database is away")
-        await super().mark(key)
+        await super().mark(*keys)
 
 
 async def send(station: Any, portal: str, id: str = "one", order: int = 7, after_s: float = 0) -> None:

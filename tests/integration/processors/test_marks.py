@@ -81,6 +81,26 @@ async def test_many_at_once_go_together(marks: MarksInDatabase, database: Databa
     assert rows(database) == 2000
 
 
+async def test_many_of_one_call_are_marked_together_and_seen_only_when_all_are(
+    marks: MarksInDatabase, database: Database
+) -> None:
+    keys = [key(str(number)) for number in range(40_000)]
+
+    await marks.mark(*keys)
+
+    assert await marks.seen(*keys)
+    assert not await marks.seen(*keys, key("no"))
+    assert rows(database) == 40_000
+
+
+async def test_of_events_with_the_same_key_the_newest_is_remembered_whichever_is_told_first(
+    marks: MarksInDatabase,
+) -> None:
+    await marks.mark(key(), key(received_ms=NOW_MS - WINDOW_MS))
+
+    assert await marks.seen(key(received_ms=NOW_MS + WINDOW_MS))
+
+
 async def test_a_portal_clears_away_its_marks_as_it_goes_on_and_no_others(
     marks: MarksInDatabase, database: Database
 ) -> None:

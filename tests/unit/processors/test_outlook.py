@@ -117,11 +117,11 @@ def test_a_fault_in_the_look_up_of_what_was_handled_is_a_failed_try(shop: Shop, 
     class Faulty(MarksInMemory):
         faults = 2
 
-        async def seen(self, key: Key) -> bool:
+        async def seen(self, *keys: Key) -> bool:
             self.faults -= 1
             if self.faults >= 0:
                 raise ValueError("a fault")
-            return await super().seen(key)
+            return await super().seen(*keys)
 
     shop.world.marks = Faulty()
     seen = seen_by(shop, dedup="id", **options)
