@@ -119,7 +119,11 @@ class Folding:
     def _take(self, record: StoredRecord, dropped: set[int]) -> None:
         self._seen[id(record)] = record, None
         event, handler = self._read(record)
-        if handler is None or not isinstance(event, PortalEvent):
+        if not isinstance(event, PortalEvent):
+            # Nobody knows what it is about, and it may be read when its turn comes: nothing passes it.
+            self._open.clear()
+            return
+        if handler is None:
             return
         about = self._about(event, handler, record)
         if about is None:

@@ -10,7 +10,7 @@ from forebay import PortalEvent, Reject
 from forebay.processors.dedup.keys import Key
 from forebay.processors.dedup.marks import MarksInMemory
 from forebay.processors.handlers import Handler
-from forebay.processors.outcome import Unprovable, Unread
+from forebay.processors.outcome import Unlearned, Unprovable, Unread
 from forebay.processors.proving import NotVerified
 from forebay.processors.reading import Reading
 from forebay.queues.contract import StoredRecord
@@ -109,6 +109,26 @@ def test_the_first_about_an_object_is_given_up_alone_and_not_finished_again_with
     shop.let(10)
 
     assert seen == [(9, 0, 0), (1, 3, 2)]
+    assert shop.committed() == 5
+
+
+def test_no_change_passes_an_event_that_can_t_be_read_yet(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown = {1}
+
+    def why_not(event: PortalEvent) -> Unread | None:
+        return Unlearned(wait_s=0.5) if id_of(event) == 1 and number_of(event) in unknown else None
+
+    read_unless(monkeypatch, why_not)
+    seen = seen_by(shop, coalesce="entity", rate="1/s", burst=1)
+    shop.send("ONCRMDEALUPDATE", 9, N=0)
+    for number in range(4):
+        shop.send("ONCRMDEALUPDATE", 1, N=number)
+    shop.start(**ROOMY)
+    shop.let(1.5)
+    unknown.clear()
+    shop.let(10)
+
+    assert seen == [(9, 0, 0), (1, 0, 0), (1, 1, 0), (1, 3, 1)]
     assert shop.committed() == 5
 
 
