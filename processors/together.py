@@ -125,6 +125,8 @@ class Together:
             for piece in pieces:
                 outlook.folding.begin(piece.records[0])
         outcome = await self._outcome(handler, pieces)
+        if isinstance(outcome, Unsure | Duplicate) and handler.budget is not None:
+            lane.partition.buckets.give_back(handler.budget, lane.portal)
         if isinstance(outcome, Unsure):
             # Nobody was called.
             lane.attempts -= 1
