@@ -220,20 +220,22 @@ async def test_a_database_that_hangs_is_told_and_nobody_waits_for_it_until_it_an
 async def test_a_database_that_has_much_to_do_and_goes_on_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked, written = Event(), table.write
+    looked, written, at = Event(), table.write, [0.0]
+    patience_s = 0.01
 
     def clock() -> float:
         if current_thread() is main_thread():
             looked.set()
-        return 0.0
+        return at[0]
 
     def write(connection: Connection, keys: Sequence[Key], now_ms: int) -> None:
-        looked.wait()
+        at[0] += 0.6 * patience_s
         looked.clear()
+        looked.wait()
         written(connection, keys, now_ms)
 
     monkeypatch.setattr(table, "write", write)
-    marks = MarksInDatabase(open_database(f"sqlite:///{tmp_path}/dedup.db"), patience_s=0.01, clock=clock)
+    marks = MarksInDatabase(open_database(f"sqlite:///{tmp_path}/dedup.db"), patience_s=patience_s, clock=clock)
 
     await marks.mark(*(key(str(number)) for number in range(1_500)))
 
