@@ -4,8 +4,9 @@
 |---|---|
 | is proved | is taken |
 | waits for its proof, or nothing is proved of the portal yet | is taken, and marked as not verified |
+| is another than the proved one, and comes with what may prove it | is taken, and marked |
 | was found to be none of the portal's | is refused |
-| is another than the proved one of the portal | is refused, if all that other hosts know is known here; else marked |
+| is another than the proved one, and alone | is refused, if all that other hosts know is known here; else marked |
 """
 
 import asyncio
@@ -99,13 +100,14 @@ class Doorway:
         if pin is not None and pin.proof is not None:
             return await self._at_home(auth, sender, pin.member)
         comes = form.fields.get("event", "").upper() in (_COMES, _UPDATES)
-        if pin is None and not comes and knows_all and self._registry.may_judge(self._application, member_id):
+        digest = self._registry.keys.digest(self._application, member_id, token)
+        may_prove = comes or bool(form.fields.get("auth[access_token]")) or self._verification.is_trying(digest)
+        if pin is None and not may_prove and knows_all and self._registry.may_judge(self._application, member_id):
             raise NotOurPortal(_REFUSED, member_id)
         if pin is not None and pin.seen and pin.seen.refused:
             raise NotOurPortal(_REFUSED, member_id)
         await self._learn(form, auth, member_id, token, pin, comes=comes)
         self._counts.unverified()
-        digest = self._registry.keys.digest(self._application, member_id, token)
         return self._marked(sender, member_id, digest)
 
     def _marked(self, sender: Sender, member_id: str, digest: bytes) -> Sender:

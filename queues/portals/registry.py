@@ -83,11 +83,14 @@ class PortalRegistry:
         return self.following.book.members.get(member_id)
 
     def may_judge(self, application: str, member_id: str) -> bool:
-        """Whether a token that is not known is not the portal's: another is proved, by a key that we have."""
+        """Whether a token that is not known is not the portal's: another is proved, by a key that we have.
+
+        Where nothing more is noted it may be one that was left out.
+        """
         member = self.member(member_id)
         proofs = [pin.proof for pin in member.pins if pin.proof] if member else []
         key_ids = {proof.key_id for proof in proofs if proof.application == application}
-        return bool(key_ids) and key_ids <= self.keys.ids
+        return bool(key_ids) and key_ids <= self.keys.ids and self._may_wait(member_id)
 
     async def see(self, application: str, member_id: str, token: str, domain: str, access_token: str) -> None:
         """Note that the token came, so that any host may verify it. Never changes what is proved.
@@ -96,23 +99,28 @@ class PortalRegistry:
         """
         member = self.member(member_id) or Member(member_id)
         digest = self.keys.digest(application, member_id, token)
-        if not self._has_room(member, digest):
+        if not self._has_room(member_id, digest):
             return
         trial = self.keys.seal(access_token, digest, self._random(_NONCE_BYTES)) if access_token else None
         seen = Seen(application, self.keys.id, domain, self.now_ms(), trial, "")
         # Not read back: the portal waits for its answer, and other hosts learn of it as soon as we do.
         await self.following.keep([_seen(member, digest, seen)], _PATIENCE_OF_CALLS_S)
 
-    def _has_room(self, member: Member, digest: bytes) -> bool:
-        waiting = self.following.book.waiting
-        if digest in waiting or digest in self._sent:
+    def _has_room(self, member_id: str, digest: bytes) -> bool:
+        if digest in self.following.book.waiting or digest in self._sent:
             return True
-        self._sent.forget_old()
-        of_one = sum(pin.digest in waiting for pin in member.pins) + self._sent.of(member.id)
-        if of_one >= _WAITING_OF_ONE or len(waiting) + len(self._sent) >= _WAITING:
+        if not self._may_wait(member_id):
             return False
-        self._sent.add(member.id, digest)
+        self._sent.add(member_id, digest)
         return True
+
+    def _may_wait(self, member_id: str) -> bool:
+        """Whether one more token of the portal would be noted."""
+        self._sent.forget_old()
+        waiting, member = self.following.book.waiting, self.member(member_id)
+        of_one = sum(pin.digest in waiting for pin in member.pins) if member else 0
+        is_full = len(waiting) + len(self._sent) >= _WAITING
+        return not is_full and of_one + self._sent.of(member_id) < _WAITING_OF_ONE
 
     async def keep_waiting(self, pin: Pin, *, refused: str = "") -> None:
         """Note of a token that waits that it can't be verified with what came with it, or that it is none at all."""
