@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from secrets import token_hex
 
 from . import facts
@@ -20,6 +21,9 @@ _PATIENCE_S = 5.0
 
 #: The same while a portal waits for its answer.
 _PATIENCE_OF_CALLS_S = 2.0
+
+#: A store that hangs holds no stop up for longer.
+_CLOSE_S = 2.0
 
 #: No two eras or names of one portal may meet.
 _ID_BYTES = 6
@@ -61,9 +65,11 @@ class PortalRegistry:
         self.following.open()
 
     async def close(self) -> None:
-        """Let go of the store. Idempotent."""
-        await self.following.close()
-        await self._store.close()
+        """Let go of the store; of one that hangs, after two seconds. Idempotent."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self.following.close()
+                await self._store.close()
 
     @property
     def is_current(self) -> bool:
