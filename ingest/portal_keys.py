@@ -31,7 +31,7 @@ _ID_BYTES = 6
 #: A call waits so long for its portal's first key; from then on it is a look into memory.
 _WAIT_S = 0.5
 
-#: A store that failed is not asked again for so long: each new portal would wait in vain.
+#: A store that failed, or has not answered in time, is not asked again for so long: each new portal would wait in vain.
 _REST_S = 5.0
 
 #: Keys that are made at once. Who finds no room seals by the seal key; its portal's next call asks again.
@@ -95,14 +95,18 @@ class PortalKeys:
 
     async def make(self, member_id: str) -> None:
         """Return when the portal has a key, or can't have one just now."""
+        if self._clock() < self._not_before:
+            return
         making = self._making.get(member_id)
         if making is None:
-            if self._registry.following.why_not or self._clock() < self._not_before or len(self._making) >= _AT_ONCE:
+            if self._registry.following.why_not or len(self._making) >= _AT_ONCE:
                 return
             making = self._making[member_id] = asyncio.create_task(self._make(member_id))
             making.add_done_callback(lambda done: self._making.pop(member_id, None))
         # Who is tired of waiting leaves it to those who come later.
-        await asyncio.wait([making], timeout=self._wait_s)
+        done, _ = await asyncio.wait([making], timeout=self._wait_s)
+        if not done:
+            self._not_before = self._clock() + _REST_S
 
     async def _make(self, member_id: str) -> None:
         named = Named(member_id, self._draw_id(_ID_BYTES))

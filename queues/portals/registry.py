@@ -19,9 +19,6 @@ from .tokens import TokenKeys
 #: To write and read back what was written.
 _PATIENCE_S = 5.0
 
-#: The same while a portal waits for its answer.
-_PATIENCE_OF_CALLS_S = 2.0
-
 #: A store that hangs holds no stop up for longer.
 _CLOSE_S = 2.0
 
@@ -110,7 +107,7 @@ class PortalRegistry:
         trial = self.keys.seal(access_token, digest, self._random(_NONCE_BYTES)) if access_token else None
         seen = Seen(application, self.keys.id, domain, self.now_ms(), trial, "")
         # Not read back: the portal waits for its answer, and other hosts learn of it as soon as we do.
-        await self.following.keep([_seen(member, digest, seen)], _PATIENCE_OF_CALLS_S)
+        await self.following.keep([_seen(member, digest, seen)], _PATIENCE_S)
 
     def _has_room(self, member_id: str, digest: bytes) -> bool:
         if digest in self.following.book.waiting or digest in self._sent:
