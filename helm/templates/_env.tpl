@@ -85,6 +85,9 @@ file; a variable names it where a setting wants it.
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if and $values.dedup.existingSecret (has $component (list "processor" "sealed-processor")) -}}
+{{- $found = append $found (dict "name" $values.dedup.existingSecret "key" $values.dedup.key "path" "dedup-url" "variable" "FOREBAY_DEDUP_URL_FILE") -}}
+{{- end -}}
 {{- if and $values.sealing.existingSecret (has $component (list "ingest" "sealed-processor" "topics")) -}}
 {{- $found = append $found (dict "name" $values.sealing.existingSecret "key" $values.sealing.key "path" "seal-keys" "variable" "FOREBAY_SEAL_KEYS_FILE") -}}
 {{- end -}}

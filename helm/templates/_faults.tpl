@@ -38,11 +38,7 @@
 {{- $faults = append $faults "kafka.tls.enabled: caSecret and clientSecret are for TLS, which is off" -}}
 {{- end -}}
 {{- end -}}
-{{- range $property, $_ := .Values.kafka.properties -}}
-{{- if regexMatch "password|secret|token$|\\.key$|key\\.pem|user\\.info" (lower $property) -}}
-{{- $faults = append $faults (printf "kafka.properties: %s is a secret; name where it stands in kafka.secretProperties" $property) -}}
-{{- end -}}
-{{- end -}}
+{{- $faults = concat $faults (include "forebay.clearSecrets" (list "kafka" .Values.kafka.properties) | fromJsonArray) -}}
 {{- else -}}
 {{- if not .Values.postgresql.existingSecret -}}
 {{- $faults = append $faults "postgresql.existingSecret: name the Secret with the URL" -}}
@@ -51,11 +47,24 @@
 {{- $faults = append $faults "topics.mode: strimzi is for queue.type kafka" -}}
 {{- end -}}
 {{- end -}}
+{{- $faults = concat $faults (include "forebay.clearSecrets" (list "schemaRegistry" .Values.schemaRegistry.properties) | fromJsonArray) -}}
 {{- if and (eq .Values.topics.mode "strimzi") (not .Values.topics.strimzi.cluster) -}}
 {{- $faults = append $faults "topics.strimzi.cluster: name the Kafka object" -}}
 {{- end -}}
 {{- if gt (int .Values.topics.strimzi.minInsyncReplicas) (int .Values.topics.strimzi.replicas) -}}
 {{- $faults = append $faults "topics.strimzi.minInsyncReplicas: can't be more than replicas" -}}
+{{- end -}}
+{{- $faults | toJson -}}
+{{- end }}
+
+{{/* (list name properties): those that are secrets, and stand there in clear. */}}
+{{- define "forebay.clearSecrets" -}}
+{{- $name := index . 0 -}}
+{{- $faults := list -}}
+{{- range $property, $_ := index . 1 -}}
+{{- if regexMatch "password|secret|token$|\\.key$|key\\.pem|user\\.info" (lower $property) -}}
+{{- $faults = append $faults (printf "%s.properties: %s is a secret; name where it stands in %s.secretProperties" $name $property $name) -}}
+{{- end -}}
 {{- end -}}
 {{- $faults | toJson -}}
 {{- end }}

@@ -48,8 +48,9 @@ class KafkaProducer:
     """One client of librdkafka, polled on the loop: no thread of ours, and no hop for a record.
 
     A client that met a fatal error can't say what became of the records that were under way. Another client sends all
-    of them again, in their order, before any later one: they are kept at least once, and no call ends before. The same
-    follows when the wall clock is set back, since the threads of the client wait by it, and would so much longer.
+    of them again, in their order, before any later one: they are kept at least once, and no call ends before. What the
+    former client had on its way may arrive as a second copy, also behind later records. The same follows when the wall
+    clock is set back, since the threads of the client wait by it, and would so much longer.
     """
 
     def __init__(

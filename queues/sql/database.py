@@ -44,6 +44,10 @@ class Undecided(QueueUnavailable):
     """The database was lost while it committed: what was written is either kept or not. `Database.kept` knows."""
 
 
+#: The turn of who makes tables. In MariaDB that commits by itself, so that no transaction can hold this one.
+TABLES = "the tables"
+
+
 class Undone(QueueUnavailable):
     """The transaction was undone for the sake of another's. The same may be tried again at once."""
 

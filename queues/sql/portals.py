@@ -10,7 +10,7 @@ from forebay.queues.errors import QueueUnavailable
 from forebay.queues.portals.contract import Chapter, Fact, PlacedFact
 
 from .connection_thread import ConnectionThread
-from .database import Database, Place
+from .database import TABLES, Database, Place
 from .schema import find, make, missing, missing_all
 from .tables import portal
 
@@ -72,7 +72,7 @@ class SqlPortalStore:
         return missing(connection, [self._stream], 1)
 
     def _made(self, connection: Connection) -> list[str]:
-        with self._database.writing(connection, alone="the tables"):
+        with self._database.writing(connection, alone=TABLES):
             made = make(self._database, connection, [self._stream], 1)
             self._forget_taken_back(connection)
         return made

@@ -14,7 +14,7 @@ from forebay.schemas import names
 
 from .connection_thread import ConnectionThread
 from .consumer import NOTE_BYTES, SqlConsumer
-from .database import Database
+from .database import TABLES, Database
 from .inspector import SqlInspector
 from .opening import open_database
 from .portals import SqlPortalStore
@@ -64,7 +64,7 @@ class SqlQueue:
             ) from error
 
     def _make(self, connection: Connection, names: list[str], partitions: int) -> list[str]:
-        with self._database.writing(connection, alone="the tables"):
+        with self._database.writing(connection, alone=TABLES):
             return make(self._database, connection, names, partitions)
 
     async def grow(self, streams: Iterable[str], partitions: int, *, only_plan: bool) -> list[str]:

@@ -10,6 +10,9 @@ from forebay.queues.errors import QueueError, UnknownStream
 from .database import Database, Place
 from .tables import VERSION, meta, metadata, partition, stream
 
+#: What stands in `forebay_meta` from the start.
+_META = {"version": VERSION, "checks": 0}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
@@ -78,8 +81,10 @@ def make(database: Database, connection: Connection, names: Iterable[str], parti
     if _missing_tables(inspect(connection).get_table_names()):
         metadata.create_all(connection)
         database.tune(connection)
-    if connection.execute(select(meta.c.name)).first() is None:
-        connection.execute(meta.insert(), [{"name": "version", "value": VERSION}, {"name": "checks", "value": 0}])
+    # Where making a table commits by itself, somebody may have died before this, and a turn's row may stand there.
+    written = set(connection.execute(select(meta.c.name)).scalars())
+    if rows := [{"name": name, "value": value} for name, value in _META.items() if name not in written]:
+        connection.execute(meta.insert(), rows)
     there = {found.name for found in _existing(connection)}
     for name in dict.fromkeys(names):
         if name not in there:

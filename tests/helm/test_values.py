@@ -94,6 +94,7 @@ CONTENTS = {
     "FOREBAY_URL_SECRET": "0123456789abcdef",
     "FOREBAY_ENDPOINTS": '[{"path": "/a", "auth": "tokens", "tokens": {"*": "0123456789abcdef"}}]',
     "FOREBAY_SEAL_KEYS": json.dumps({"k1": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="}),
+    "FOREBAY_DEDUP_URL": "postgresql://forebay:secret@db/forebay",
     "FOREBAY_QUEUE_URL": "postgresql://forebay:secret@db/forebay",
 }
 
@@ -115,6 +116,10 @@ REFUSED: list[tuple[Mapping[str, Any], str]] = [
     ({"kafka": {"sasl": {"mechanism": "OAUTHBEARER"}}}, "OAUTHBEARER needs tokenEndpointUrl"),
     ({"kafka": {"tls": {"caSecret": "ca"}}}, "kafka.tls.enabled"),
     ({"kafka": {"properties": {"sasl.password": "x"}}}, "kafka.properties: sasl.password is a secret"),
+    (
+        {"schemaRegistry": {"url": "http://r", "properties": {"basic.auth.user.info": "x"}}},
+        "schemaRegistry.properties: basic.auth.user.info is a secret",
+    ),
     ({"auth": {"policies": []}}, "auth.policies: say what proves a call"),
     ({"auth": {"policies": ["none", "tokens"]}}, "none lets everybody in"),
     ({"auth": {"policies": ["registry"]}}, "sealing.existingSecret: the policy registry needs it"),

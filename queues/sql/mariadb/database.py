@@ -12,7 +12,7 @@ from sqlalchemy import Connection, NullPool, create_engine
 from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PlacedFact
 
-from ..database import Place, Row, Undecided, Undone, Watch
+from ..database import TABLES, Place, Row, Undecided, Undone, Watch
 from . import connecting, diagnosis, statements
 from .address import address
 from .polling import Polling
@@ -31,6 +31,9 @@ _INSERT_BYTES = 2 * 1024 * 1024
 
 #: Where a connection keeps what its server is, the ends that it has seen, and those that a crash can't take back.
 _SERVER, _SEEN, _SETTLED = "forebay_server", "forebay_seen", "forebay_settled"
+
+#: And whether its own changes go into the binary log, once that is known.
+_IS_LOGGED = "forebay_is_logged"
 
 
 class MariadbDatabase:
@@ -105,7 +108,8 @@ class MariadbDatabase:
     def writing(self, connection: Connection, *, alone: str = "", beside: str = "") -> Iterator[None]:
         """As in the protocol."""
         opened = _opened(connection)
-        with self._session_lock(opened, alone) if alone else nullcontext():
+        # A turn of any other name is a row's lock, which ends with its transaction, and that after `_IDLE_S`.
+        with self._session_lock(opened, alone) if alone == TABLES else nullcontext():
             try:
                 _begin(opened, alone, beside)
                 yield
@@ -121,8 +125,10 @@ class MariadbDatabase:
 
     @contextmanager
     def _session_lock(self, opened: Any, name: str) -> Iterator[None]:
+        _execute(opened, statements.HURRY, (2 * self._lock_s,))
         [(entered,)] = _execute(opened, statements.ENTER, (_digest(name), self._lock_s))
         if not entered:
+            _execute(opened, statements.REST)
             raise Undone(remedy(self.name, pymysql.OperationalError(LOCK_WAIT, "another session has its turn")))
         try:
             yield
@@ -130,6 +136,7 @@ class MariadbDatabase:
             # A session that is lost has none.
             with suppress(pymysql.Error):
                 _execute(opened, statements.LEAVE, (_digest(name),))
+                _execute(opened, statements.REST)
 
     def _commit(self, opened: Any) -> None:
         try:
@@ -218,19 +225,28 @@ class MariadbDatabase:
         InnoDB shows a transaction to others before its log is written. A server that crashes in between takes it back,
         and a producer that was never answered sends anew: to the same offset, which a reader has passed.
         """
-        if connection.info[_SERVER].binlog or end <= connection.info[_SETTLED].get(place, 0):
+        if end <= connection.info[_SETTLED].get(place, 0):
             return
         # What was seen before is settled with it: who is far behind waits once for all of it.
         settled = dict(connection.info[_SEEN])
         settled[place] = max(end, settled.get(place, 0))
-        _run(connection, statements.SETTLE)
+        self._wait_for_disk(connection)
         connection.info[_SETTLED].update(settled)
+
+    def _wait_for_disk(self, connection: Connection) -> None:
+        """The same for all that it has seen. What goes into the binary log is shown when it is on the disk."""
+        if connection.info.get(_IS_LOGGED):
+            return
+        _run(connection, statements.SETTLE)
+        if connection.info[_SERVER].binlog and _IS_LOGGED not in connection.info:
+            [(place,)] = _run(connection, statements.LOGGED)
+            connection.info[_IS_LOGGED] = bool(place)
 
     def facts(self, connection: Connection, stream: int, start: int, max_facts: int) -> list[PlacedFact]:
         """As in the protocol."""
         found = list(map(PlacedFact._make, _run(connection, statements.FACTS, (stream, start, max_facts))))
-        if found and not connection.info[_SERVER].binlog:
-            _run(connection, statements.SETTLE)
+        if found:
+            self._wait_for_disk(connection)
         return found
 
     def findings(self, connection: Connection, needs: Needs) -> Iterable[Finding]:

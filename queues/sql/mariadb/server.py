@@ -20,7 +20,7 @@ _AROUND_BYTES = 12 * 1024
 class Server:
     """The settings that we depend on."""
 
-    #: Whether a COMMIT is written to the binary log first: it is then seen by others only when it is on the disk.
+    #: Whether there is a binary log. What is written to it is seen by others only when it is on the disk.
     binlog: bool
     syncs_binlog: bool
     syncs_commits: bool

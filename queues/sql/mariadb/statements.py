@@ -38,6 +38,9 @@ FACTS = """
 SELECT `offset`, `key`, value FROM forebay_portal WHERE stream = %s AND `offset` >= %s ORDER BY `offset` LIMIT %s
 """
 
+#: Not empty where what this session last changed went into the binary log, which may leave databases out.
+LOGGED = "SELECT @@last_gtid"
+
 #: Returns when the server's log is on its disk, up to here at least: a COMMIT that changes nothing would not wait.
 SETTLE = "UPDATE forebay_meta SET value = value + 1 WHERE name = 'checks'"
 
@@ -49,6 +52,9 @@ NOW_MS = "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS INTEGER)"
 TURN_ALONE = "SELECT 1 FROM forebay_meta WHERE name = %s FOR UPDATE"
 TURN_BESIDE = "SELECT 1 FROM forebay_meta WHERE name = %s LOCK IN SHARE MODE"
 MAKE_TURN = "INSERT IGNORE INTO forebay_meta (name, value) VALUES (%s, 0)"
+# Who has this one, and then says nothing for so long, is thrown out: a lock of a session has no other end.
+HURRY = "SET SESSION wait_timeout = %s"
+REST = "SET SESSION wait_timeout = DEFAULT"
 ENTER = "SELECT GET_LOCK(CONCAT(LEFT(MD5(DATABASE()), 16), %s), %s)"
 LEAVE = "DO RELEASE_LOCK(CONCAT(LEFT(MD5(DATABASE()), 16), %s))"
 

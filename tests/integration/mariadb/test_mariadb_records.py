@@ -1,7 +1,7 @@
 """What stands in a MariaDB: names byte by byte, records up to its packets, and nothing that a crash takes back."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -95,9 +95,14 @@ async def test_a_record_that_no_packet_takes_is_refused_alone(mariadb_servers: C
     await queue.close()
 
 
-async def test_what_a_reader_got_is_there_after_a_crash_of_the_server(mariadb_servers: Callable[..., Server]) -> None:
+@pytest.mark.parametrize(
+    "more", [(), ("log-bin", "server-id=1", "sync-binlog=1", "binlog-ignore-db=forebay")], ids=["no binlog", "left out"]
+)
+async def test_what_a_reader_got_is_there_after_a_crash_of_the_server(
+    mariadb_servers: Callable[..., Server], more: Sequence[str]
+) -> None:
     """InnoDB shows a record before its log is on the disk, and a crash takes it back: its offset is then another's."""
-    server = mariadb_servers("innodb-flush-log-at-timeout=1000")
+    server = mariadb_servers("innodb-flush-log-at-timeout=1000", *more)
     queue = open_queue(QueueSettings(queue_url=server.url()))
     await queue.ensure([STREAM], PARTITIONS)
     producer, consumer = queue.producer(), queue.consumer(STREAM, "group", session_s=3600)
@@ -118,6 +123,28 @@ async def test_what_a_reader_got_is_there_after_a_crash_of_the_server(mariadb_se
     assert [one.value for one in await read_all(queue)] == got
     for part in (consumer, producer, queue):
         await part.close()
+
+
+async def test_tables_whose_making_was_cut_off_are_made_whole(
+    mariadb_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Making a table commits by itself: who dies then leaves tables without what must stand in them."""
+    queue = open_queue(QueueSettings(queue_url=mariadb_url))
+    with monkeypatch.context() as dying:
+        dying.setattr(MariadbDatabase, "tune", _die)
+        with pytest.raises(ZeroDivisionError):
+            await queue.ensure([STREAM], PARTITIONS)
+
+    await queue.ensure([STREAM], PARTITIONS)
+
+    with closing(direct(mariadb_url)) as plain:
+        written = asked(plain, "SELECT name FROM forebay_meta WHERE name IN ('version', 'checks')")
+    assert sorted(name for (name,) in written) == ["checks", "version"]
+    await queue.close()
+
+
+def _die(*_: object) -> None:
+    raise ZeroDivisionError
 
 
 async def test_the_disk_is_waited_for_once_for_all_that_was_there(

@@ -1,14 +1,17 @@
 """What a session of ours rests on, however the server was set; and transactions that are undone for others' sake."""
 
 import asyncio
+import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
+from typing import Any
 
 import pytest
 
 from forebay.queues.contract import Producer, Queue, Record
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
+from forebay.queues.sql.database import TABLES, Undone
 from forebay.queues.sql.mariadb.database import MariadbDatabase
 from forebay.schemas.portal import partition_of
 from tests.integration.queues.members import PARTITIONS, STREAM, record
@@ -107,3 +110,47 @@ async def test_a_session_that_the_server_has_closed_meanwhile_costs_nothing(
     assert sum(one.end for one in bounds.values()) == 2
     for part in (producer, inspector, queue):
         await part.close()
+
+
+def test_a_member_that_freezes_behind_its_commit_keeps_nobody_from_their_turn(queue: Queue, mariadb_url: str) -> None:
+    frozen, others = MariadbDatabase(mariadb_url), MariadbDatabase(mariadb_url, lock_s=1)
+    committed, thawed = threading.Event(), threading.Event()
+    commit = frozen._commit
+
+    def freeze(opened: Any) -> None:
+        commit(opened)
+        committed.set()
+        thawed.wait()
+
+    frozen._commit = freeze  # type: ignore[method-assign]
+
+    def take_a_turn() -> None:
+        with closing(frozen.connect()) as connection, frozen.writing(connection, alone="the group"):
+            pass
+
+    member = threading.Thread(target=take_a_turn)
+    member.start()
+    committed.wait()
+    try:
+        with closing(others.connect()) as connection, others.writing(connection, alone="the group"):
+            pass
+    finally:
+        thawed.set()
+        member.join()
+
+
+def test_who_freezes_while_tables_are_made_is_thrown_out(queue: Queue, mariadb_url: str) -> None:
+    database = MariadbDatabase(mariadb_url, lock_s=1)
+    frozen = database.connect()
+    with database._session_lock(frozen.connection.dbapi_connection, TABLES):
+        for _ in range(10):
+            with (
+                suppress(Undone),
+                closing(database.connect()) as connection,
+                database.writing(connection, alone=TABLES),
+            ):
+                break
+        else:
+            pytest.fail("nobody else could make tables")
+    frozen.invalidate()
+    frozen.close()
