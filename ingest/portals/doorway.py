@@ -37,7 +37,8 @@ _COMES, _UPDATES, _LEAVES = "ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL"
 #: A call waits so long for what other hosts may have written, and for its token to be noted.
 _STORE_S = 0.5
 
-#: A store that didn't answer in time is asked for nothing for so long: each call would wait in vain.
+#: A store that didn't answer in time is asked for nothing for so long: each call would wait in vain. One that fails at
+#: once costs no time, and is asked again.
 _REST_S = 5.0
 
 #: What is noted beside the calls, at once: more is left to the portals' next calls.
@@ -145,7 +146,8 @@ class Doorway:
     async def _ask(self) -> None:
         begun_before = self._begun
         async with self._asking:
-            if self._begun == begun_before:
+            # Of who waited behind a question without an answer nobody repeats it.
+            if self._begun == begun_before and self._clock() >= self._not_before:
                 # Not before it has answered: who waited here is told so, also when this call is tired of waiting.
                 self._begun, self._knows_all = self._begun + 1, False
                 await self._registry.following.refresh(_STORE_S)
@@ -174,6 +176,14 @@ class Doorway:
             self._begin(self._registry.leave(pin.member, self._application))
         elif pin.member.left and event.upper() == _COMES:
             self._begin(self._registry.come_back(pin.member, self._application))
+
+    async def close(self) -> None:
+        """Let what portals have told be noted, if it takes no longer than a call would wait. Idempotent."""
+        tasks = [*self._chores, *self._naming.noting]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=_STORE_S)
+            for task in late:
+                task.cancel()
 
     def _begin(self, chore: Coroutine[Any, Any, None]) -> None:
         if len(self._chores) >= _CHORES:

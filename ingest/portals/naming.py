@@ -43,6 +43,11 @@ class Naming:
         self._telling: dict[tuple[str, str], tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._told: set[tuple[str, str]] = set()
 
+    @property
+    def noting(self) -> list[asyncio.Task[None]]:
+        """Those that are not noted yet."""
+        return [task for task, _ in self._telling.values()]
+
     async def learn(self, sender: Sender, member: Member, domain: str) -> None:
         """Return when the portal's handlers will know before they get the call, or can't be told now."""
         key = member.id, domain

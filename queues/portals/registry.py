@@ -27,8 +27,12 @@ _ID_BYTES = 6
 
 _NONCE_BYTES = 12
 
-#: Tokens of one portal and application that are known at once: after an update the one before still comes for a while.
+#: Learned tokens of one portal and application that are known at once: after an update the one before still comes for a
+#: while.
 _PROOFS = 4
+
+#: How a token was proved that an operator has given: it makes room for no other, as nobody would give it again.
+_BY_HAND = "operator"
 
 #: So many tokens may wait for their proof: of one portal, and of all. Anybody can make up any number.
 _WAITING_OF_ONE = 8
@@ -131,22 +135,39 @@ class PortalRegistry:
             await self._put([_seen(pin.member, pin.digest, pin.seen._replace(trial=None, refused=refused))])
 
     async def prove(
-        self, application: str, member_id: str, digest: bytes, domain: str, how: str, key_id: str | None = None
+        self,
+        application: str,
+        member_id: str,
+        digest: bytes,
+        domain: str,
+        how: str,
+        key_id: str | None = None,
+        *,
+        replaced: bytes | None = None,
     ) -> None:
-        """Note that the token is the portal's. The domain is where its events stand from the first proof on."""
+        """Note that the token is the portal's. The domain is where its events stand from the first proof on.
+
+        With the hash that it is known by so far, it takes that one's place.
+        """
         # Its era has to be known: what is said in another one is void.
         await self.following.reached(-1, _PATIENCE_S)
         member = self.member(member_id) or Member(member_id)
         proof = Proof(application, self.keys.id if key_id is None else key_id, domain, self.now_ms(), how)
         said = {"app": proof.application, "key": proof.key_id, "domain": domain, "at": proof.at_ms, "how": how}
-        proofs = [pin for pin in member.pins if pin.proof and pin.application == application and pin.digest != digest]
-        old = proofs[: max(0, len(proofs) - _PROOFS + 1)]
+        learned = [
+            pin.digest
+            for pin in member.pins
+            if pin.proof and pin.proof.how != _BY_HAND and pin.application == application
+            if pin.digest not in (digest, replaced)
+        ]
+        old = learned[: max(0, len(learned) - _PROOFS + 1)] if how != _BY_HAND else []
+        gone = old if replaced in (None, digest) else [*old, replaced]
         await self._put(
             [
                 facts.fact(member.key(facts.PROOF, digest.hex()), said),
                 *self._home(member, domain),
                 Fact(member.key(facts.PIN, digest.hex()).text(), None),
-                *(Fact(member.key(facts.PROOF, pin.digest.hex()).text(), None) for pin in old),
+                *(Fact(member.key(facts.PROOF, one.hex()).text(), None) for one in gone),
             ]
         )
 
@@ -158,15 +179,15 @@ class PortalRegistry:
 
     async def add(self, application: str, member_id: str, token: str, domain: str) -> None:
         """Note a token that was learned another way: from an application's frame, or from a webhook's page."""
-        await self.prove(application, member_id, self.keys.digest(application, member_id, token), domain, "operator")
+        await self.prove(application, member_id, self.keys.digest(application, member_id, token), domain, _BY_HAND)
 
     async def hash_anew(self, pin: Pin, token: str) -> None:
         """Keep a proved token under the first key, so that the one that hashed it can go."""
         if pin.proof is None:
             return
         digest = self.keys.digest(pin.application, pin.member.id, token)
-        await self.prove(pin.application, pin.member.id, digest, pin.proof.domain, pin.proof.how)
-        await self._put([Fact(pin.member.key(facts.PROOF, pin.digest.hex()).text(), None)])
+        proof = pin.proof
+        await self.prove(pin.application, pin.member.id, digest, proof.domain, proof.how, replaced=pin.digest)
 
     async def rename(self, member: Member, domain: str) -> None:
         """Note a domain under which the portal came."""
