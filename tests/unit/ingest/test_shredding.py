@@ -142,3 +142,4 @@ def exists(ingest: Learning, key_id: str) -> bool:
 async def all_shredded(keys: PortalKeys) -> None:
     while keys._shredding:
         await asyncio.sleep(0.001)
+    assert not keys._doomed, "they are gone, and stay in memory"

@@ -86,7 +86,7 @@ async def test_no_call_waits_until_a_rename_is_noted_and_a_stop_does_for_a_momen
     oauth: FakeOAuth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("forebay.queues.portals.registry._PATIENCE_S", 3600.0)
-    let_go = asyncio.Event()
+    stops = asyncio.Event()
     async with learning(oauth) as ingest:
         await ingest.post(install())
         pin = await ingest.proved()
@@ -94,7 +94,9 @@ async def test_no_call_waits_until_a_rename_is_noted_and_a_stop_does_for_a_momen
         put = store.put
 
         async def hang(facts: Sequence[Fact]) -> int:
-            await let_go.wait()
+            await stops.wait()
+            for _ in range(100):
+                await asyncio.sleep(0)
             return await put(facts)
 
         monkeypatch.setattr(store, "put", hang)
@@ -105,7 +107,13 @@ async def test_no_call_waits_until_a_rename_is_noted_and_a_stop_does_for_a_momen
 
         assert [event.name for event in ingest.events()[1:]] == ["ONPORTALRENAMED", *["ONCRMDEALADD"] * 3]
         assert not pin.member.domains
-        let_go.set()
+        flush = ingest.health._outlet.close
+
+        async def stop() -> None:
+            await flush()
+            stops.set()
+
+        monkeypatch.setattr(ingest.health._outlet, "close", stop)
 
     assert pin.member.domains == (NEW,)
 
