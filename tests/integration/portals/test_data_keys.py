@@ -93,7 +93,7 @@ async def test_a_portal_whose_keys_are_shredded_has_none_on_any_host_and_the_res
 
 
 async def test_a_late_shredding_leaves_the_key_that_the_portal_has_got_since(
-    settings: QueueSettings,
+    settings: QueueSettings, store: PortalStore
 ) -> None:
     async with host(settings) as one, host(settings) as other:
         await one.data_keys.propose(MEMBER, key(1))
