@@ -137,8 +137,8 @@ def test_two_hosts_learn_a_portal_and_leave_no_secret_anywhere(hosts: list[Site]
     (one.folder / "shop.py").write_text(HANDLERS)
     worker = one.start("worker", "process", "shop:handlers")
 
-    # Fifty installs at once, of which one is the portal's own, spread over both hosts. Of more than eight tokens none would
-    # be refused any more: it may be one that was not noted.
+    # Fifty installs at once, of which one is the portal's own, spread over both hosts. Of more than eight tokens none
+    # would be refused any more: it may be one that was not noted.
     calls = [body("ONAPPINSTALL", token=token, access=FORGED_ACCESS) for token in FORGED * 7]
     calls.insert(20, body("ONAPPINSTALL", access=ACCESS))
     with ThreadPoolExecutor(16) as pool:
