@@ -173,6 +173,25 @@ async def test_a_store_that_was_never_read_is_asked_for_nothing() -> None:
     assert store.asked == 0
 
 
+async def test_a_store_that_has_not_answered_in_time_is_left_alone_for_a_while() -> None:
+    store, now = HangingStore(MemoryQueue()), 1000.0
+    registry = PortalRegistry(store, TokenKeys({"k1": KEY}))
+    registry.open()
+    await registry.following.reached(-1, 10)
+    keys = PortalKeys(registry, {"k1": KEY}, clock=lambda: now, wait_s=0.01)
+
+    await keys.make("m1")
+    async with asyncio.timeout(4):
+        await asyncio.gather(*(keys.make(member) for member in ("m1", "m2")))
+    assert store.asked == 1
+
+    now += 5
+    await keys.make("m2")
+    assert store.asked == 2
+    await keys.close()
+    await registry.close()
+
+
 class RefusingStore(HangingStore):
     """Takes nothing, and says so."""
 
@@ -225,9 +244,9 @@ async def test_an_uninstall_with_its_data_shreds_what_the_portal_had_sealed(more
         await ingest.post(call("m2"))
         await ingest.post(call("m1", "ONAPPUNINSTALL", more))
         async with reader(ingest.queue) as registry:
-            while gone and (await registry.following.refresh(10)).members["m1"].data_key:
-                pass
             await registry.following.refresh(10)
+            while gone and registry.data_keys.current("m1"):
+                await registry.following.refresh(10)
             stored = StoredKeys(registry, now=lambda: time.time() + LATER_S)
             first, other, *_ = (event.with_keys_of(stored) for event in ordered(events(ingest)))
 
