@@ -14,7 +14,7 @@ LOOK_S = 1.0
 #: Stream → partition → its next offset.
 Ends = Mapping[str, Mapping[int, int]]
 
-Sleep = Callable[[float], Awaitable[None]]
+Sleep = Callable[[float], Awaitable[object]]
 
 
 async def ends(inspector: Inspector, topic: str) -> Ends:

@@ -8,7 +8,6 @@ from forebay.console.reading import between
 from forebay.console.standing import Standing, ends_of
 from forebay.processors.notes import Run, UnreadableNote, decode_note
 from forebay.processors.offsets import Watermark
-from forebay.processors.parking.orders import Order
 from forebay.processors.parking.portal import ParkedPortal
 from forebay.processors.parking.restored import Replay, from_replay, replays_of
 from forebay.processors.parking.state import PortalState
@@ -50,14 +49,9 @@ class Lacking:
     since: int = 0
 
     @property
-    def is_lost(self) -> int:
+    def lost(self) -> int:
         """How many offsets retention took before the group had finished them."""
         return max(0, self.bounds.start - self.standing.committed) if self.standing.committed else 0
-
-    @property
-    def unseen(self) -> list[Order]:
-        """Operators' orders that no worker has obeyed yet."""
-        return [order for order in self.standing.orders.values() if not self.standing.has_seen(order)]
 
     @property
     def held(self) -> list[str]:
@@ -65,11 +59,13 @@ class Lacking:
         return sorted(name for name, state in self._states() if state.is_held)
 
     @property
-    def is_discarding(self) -> list[str]:
-        """The portals of which something was discarded that no worker has given up yet."""
-        return sorted(name for name, state in self._states() if self._discards(state))
+    def ordered(self) -> set[str]:
+        """The portals for which something was ordered that no worker has done yet, other than a replay that is begun."""
+        unseen = {order.portal for order in self.standing.orders.values() if not self.standing.has_seen(order)}
+        return unseen | {name for name, state in self._states() if self._discards(state)}
 
-    def _discards(self, state: PortalState) -> bool:
+    @staticmethod
+    def _discards(state: PortalState) -> bool:
         is_parked = bool(state.records) and state.after < state.discard_to
         return is_parked or any(one.order < state.discard_orders for one in state.replays)
 

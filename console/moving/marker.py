@@ -1,0 +1,70 @@
+"""What a move leaves in the source, among what operators did: where in the target it began, and that it is done.
+
+So it can be gone on with from any host, and what was moved once is not moved again however its queues are called.
+Workers and lists pass such records over.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import orjson
+
+from forebay.console.reading import between
+from forebay.console.stillness import Ends
+from forebay.queues.contract import Inspector, Producer, Record
+from forebay.schemas import names
+from forebay.schemas.portal import partition_of
+
+#: No portal's: its records stand in one partition, in their order.
+_KEY = "forebay-move"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """A move that began, or that came to its end."""
+
+    group: str
+    #: The target's name, and where its streams ended when the first record was yet to be moved.
+    target: str
+    target_ends: Ends
+    #: Where the source's streams ended: at the beginning those that dead letters count back from.
+    source_ends: Ends
+    #: Of the source: what stood before was moved by an earlier move.
+    since: Ends
+    who: str
+    at_ms: int
+    is_done: bool = False
+
+    def record(self) -> Record:
+        """The marker as a record, which a person can read too."""
+        value = orjson.dumps({"what": "move", **asdict(self)}, option=orjson.OPT_NON_STR_KEYS)
+        return Record(key=_KEY, value=value, timestamp_ms=self.at_ms)
+
+    @classmethod
+    def read(cls, value: bytes) -> Self:
+        """The marker that the record is. Raises `ValueError`, `KeyError` or `TypeError` for any other."""
+        told: dict[str, Any] = orjson.loads(value)
+        if told.pop("what") != "move":
+            raise ValueError("something else was done")
+        for name in ("target_ends", "source_ends", "since"):
+            told[name] = {
+                stream: {int(number): int(end) for number, end in numbers.items()}
+                for stream, numbers in told[name].items()
+            }
+        return cls(**told)
+
+
+async def last_marker(inspector: Inspector, topic: str) -> Marker | None:
+    """The last one that the source has; None where nothing was moved from it."""
+    stream, found = names.audit(topic), None
+    bounds = await inspector.bounds(stream)
+    number = partition_of(_KEY, len(bounds))
+    async for record in between(inspector, stream, number, bounds[number].start, bounds[number].end):
+        if record.key == _KEY:
+            found = Marker.read(record.value)
+    return found
+
+
+async def put(producer: Producer, topic: str, marker: Marker) -> None:
+    """Leave it in the source."""
+    await producer.send(names.audit(topic), marker.record())
