@@ -20,8 +20,8 @@ _URL = "a queue_url, or @FILE that has it: a password on a command line is seen 
 
 def move(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(help=f"from where: {_URL}")],
-    target: Annotated[str, typer.Argument(help="to where, in the same way")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=f"from where: {_URL}")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="to where, in the same way")],
     group: Annotated[
         str | None, typer.Option(help="what this consumer group has not finished; by default the one in the settings")
     ] = None,
@@ -112,7 +112,7 @@ async def _carry_out(given: "Move", plan: "Plan", *, as_json: bool) -> None:
     from .stillness import QUIET_S
 
     note(f"watching for {QUIET_S} s that nothing is written on either side, and nobody works …")
-    stop, moved = Stop(), 0
+    stop, moved, is_done = Stop(), 0, False
     try:
         with ended_by_ctrl_c(stop), progress("move", plan.records, sys.stderr) as told:
 
@@ -122,11 +122,12 @@ async def _carry_out(given: "Move", plan: "Plan", *, as_json: bool) -> None:
                 told(plan.there + moved)
 
             await given.carry_out(plan, stop, sent)
+            is_done = not stop.is_asked
     finally:
         # Also after an error a person wants to know how far it came.
         if as_json:
             show_json([{"moved": moved, "before": plan.there, "left": plan.records - plan.there - moved}])
-        for sentence in told_after(given, plan, moved):
+        for sentence in told_after(given, plan, moved, is_done=is_done):
             note(sentence)
-    if stop.is_asked:
+    if not is_done:
         raise typer.Exit(FAILED)

@@ -33,9 +33,9 @@ async def _too_old(side: Side, plan: Plan, now_ms: int) -> AsyncIterator[str]:
         if kept_ms is not None and at_ms + kept_ms - min(_ROOM_MS, kept_ms // 2) < now_ms:
             yield (
                 f"{stream} of {side.name} keeps records for {_days(kept_ms)} from their own time "
-                f"(retention.ms={kept_ms}), and the oldest that is to be moved is of {iso(from_ms(at_ms))}: it would be gone before it could "
-                f"be handled. Let it keep them for longer until the workers are through: kafka-configs --alter "
-                f"--entity-type topics --entity-name {stream} --add-config retention.ms=-1"
+                f"(retention.ms={kept_ms}), and the oldest to be moved is of {iso(from_ms(at_ms))}: it would be "
+                "gone before it could be handled. Let it keep them for longer until the workers are through: "
+                f"kafka-configs --alter --entity-type topics --entity-name {stream} --add-config retention.ms=-1"
             )
 
 

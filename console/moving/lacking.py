@@ -60,7 +60,7 @@ class Lacking:
 
     @property
     def ordered(self) -> set[str]:
-        """The portals for which something was ordered that no worker has done yet, other than a replay that is begun."""
+        """The portals for which something was ordered that no worker has done yet; a replay that is begun is moved."""
         unseen = {order.portal for order in self.standing.orders.values() if not self.standing.has_seen(order)}
         return unseen | {name for name, state in self._states() if self._discards(state)}
 

@@ -26,12 +26,13 @@ def told_before(move: Move, plan: Plan) -> Iterator[str]:
         yield f"{move.target.name} keeps nothing when it ends: what is moved there may be lost"
 
 
-def told_after(move: Move, plan: Plan, moved: int) -> Iterator[str]:
+def told_after(move: Move, plan: Plan, moved: int, *, is_done: bool) -> Iterator[str]:
     """How it ended."""
     left = plan.records - plan.there - moved
     yield f"{counted(moved, 'record')} moved" + (f", {plan.there:,} before" if plan.there else "")
     if left:
-        yield f"stopped: {counted(left, 'record')} not moved; run the same again, and it goes on with these"
+        yield f"{counted(left, 'record')} not moved; run the same again, and it goes on with these"
+    if not is_done:
         return
     yield (
         f"left in {move.source.name}, where nothing was deleted: what is finished, letters that were dealt with, and "
