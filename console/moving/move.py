@@ -99,8 +99,8 @@ class Move:
     async def reasons(self, plan: Plan) -> list[str]:
         """Why it can't begin just now."""
         found = [reason async for reason in self.source.at_work()]
-        if portals := sorted({name for part in plan.chosen.parts for name in part.ordered}):
-            found.append(_ordered(portals, plan.chosen.group))
+        if plan.ordered:
+            found.append(_ordered(plan.ordered, plan.chosen.group))
         if await is_there(self.target):
             found += [reason async for reason in self.target.at_work()]
             if plan.begun is None:
@@ -112,6 +112,8 @@ class Move:
 
         Raises `NotStill`, `CantMove` or `QueueError`; run again, it goes on where that was.
         """
+        if plan.is_empty:
+            return
         if reasons := await self.reasons(plan):
             raise NotStill(reasons)
         await self.target.queue.ensure(names.streams(self.topic), self.target.settings.partitions)

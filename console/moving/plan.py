@@ -55,6 +55,11 @@ class Plan:
     arrived: Arrived
 
     @property
+    def ordered(self) -> list[str]:
+        """The portals for which something was ordered that no worker has done yet."""
+        return sorted({name for part in self.chosen.parts for name in part.ordered})
+
+    @property
     def records(self) -> int:
         """How many are planned, moved already or not."""
         return sum(amount.records for amount in self.amounts.values())
@@ -67,7 +72,8 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is left to be done."""
-        return self.begun is None and not (self.records or self.facts or self.held)
+        is_ordered = bool(self.ordered) and not self.since
+        return self.begun is None and not (self.records or self.facts or self.held or is_ordered)
 
     def rows(self, topic: str) -> list[dict[str, object]]:
         """What lists show of it."""

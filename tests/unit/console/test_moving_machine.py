@@ -9,6 +9,7 @@ from hypothesis.stateful import precondition, rule
 from forebay.console.moving.errors import NotStill
 from forebay.console.settings import Settings
 from forebay.queues.errors import QueueUnavailable
+from forebay.schemas import names
 from tests.moving.sides import BreakingQueue, a_move, carried
 from tests.parking.world import GROUP, PARTITIONS, TOPIC
 from tests.unit.processors.test_parking_machine import Parking
@@ -33,6 +34,8 @@ class Moving(Parking):
             # Somebody has to do what was ordered; the machine goes on with the old queue.
             assert "wait for a worker" in str(refused)
             return
+        # Where nothing waits, nothing is made.
+        world.run(target.ensure(names.streams(TOPIC), PARTITIONS))
         assert world.run(carried(a_move(world.queue, target, given))) == 0
         world.queue = target
 
