@@ -93,7 +93,7 @@ class Move:
         return await arrived(self.target.inspector, begun.target_ends, await self.target.ends(), streams)
 
     async def _facts(self) -> list[Fact]:
-        there = await facts_of(self.target.queue, self.topic) if await is_there(self.target) else []
+        there = await facts_of(self.target.queue, self.topic)
         return left_of(await facts_of(self.source.queue, self.topic), there)
 
     async def reasons(self, plan: Plan) -> list[str]:

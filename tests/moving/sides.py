@@ -45,15 +45,21 @@ def side(queue: MemoryQueue, name: str, settings: Settings) -> Side:
 
 
 def a_move(
-    source: MemoryQueue, target: MemoryQueue, settings: Settings, *, partitions: int | None = None, **options: bool
+    source: MemoryQueue,
+    target: MemoryQueue,
+    settings: Settings,
+    *,
+    name: str = "memory://new",
+    partitions: int | None = None,
+    again: bool = False,
 ) -> Move:
     """From one to the other."""
     there = settings if partitions is None else settings.model_copy(update={"partitions": partitions})
     return Move(
         source=side(source, "memory://old", settings),
-        target=side(target, "memory://new", there),
+        target=side(target, name, there),
         sleep=no_sleep,
-        **options,
+        again=again,
     )
 
 
