@@ -1,22 +1,20 @@
 """Moves between real queues, with real workers on both sides."""
 
 import asyncio
-import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from typer.testing import CliRunner, Result
+import structlog
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from forebay import Reject
 from forebay.console import stillness
-from forebay.console.cli import build
 from forebay.console.moving.address import name_of
 from forebay.console.moving.errors import CantMove, NotStill
 from forebay.console.moving.move import Move
@@ -24,9 +22,11 @@ from forebay.console.moving.sides import Side
 from forebay.console.ordering import Stop
 from forebay.console.reading import inspected
 from forebay.console.settings import Settings
+from forebay.queues.contract import TakesByAge
 from forebay.queues.opening import open_queue
 from forebay.schemas import names
-from tests.integration.console.site import Program, Site, until
+from tests.integration.console.night import Night
+from tests.integration.console.site import PARTITIONS, Program, Site, until
 from tests.kafka.fixtures import Kafka
 from tests.moving.sides import no_sleep
 
@@ -151,46 +151,54 @@ async def test_a_kafka_that_would_take_old_events_at_once_is_refused_until_it_ke
         site_on(f"kafka://{kafka.bootstrap}", topic, 4, tmp_path) as new,
     ):
         await old.send(A, 1, at_ms=1_700_000_000_000)
+        await _keep(kafka, new, 7 * 86_400_000)
         async with move_between(old, new) as move:
             with pytest.raises(CantMove, match=r"keeps records for 7 days from their own time"):
                 await carried(move)
             before = await new.records(topic)
-            kept = replace(move, now_ms=lambda: 1_700_000_000_000)
-            sent = await carried(kept)
+            await _keep(kafka, new, None)
+            sent = await carried(move)
 
-        assert (before, sent) == ([], 1)
-
-
-class Command:
-    """`forebay move` over two files, in this process."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.chdir(folder)
-        monkeypatch.setenv("FOREBAY_PARTITIONS", "4")
-        monkeypatch.setattr(stillness, "QUIET_S", 0)
-
-    def run(self, *arguments: str) -> Result:
-        done = CliRunner().invoke(build(), ["move", "sqlite:///old.db", "sqlite:///new.db", *arguments])
-        if isinstance(done.exception, Exception) and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        return done
-
-    def rows(self, *arguments: str) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self.run(*arguments, "--json").stdout.splitlines()]
+        assert (before, sent, len(await new.records(topic))) == ([], 1, 1)
 
 
-def test_the_command_plans_moves_and_says_what_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = Command(tmp_path, monkeypatch)
+async def _keep(kafka: Kafka, site: Site, kept_ms: int | None) -> None:
+    """Let the topic keep its records for so long; return when the broker that is asked knows it."""
+    value = str(-1 if kept_ms is None else kept_ms)
+    entry = ConfigEntry("retention.ms", value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, site.settings.topic, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    [done] = admin.incremental_alter_configs([resource]).values()
+    await asyncio.wrap_future(done)
+    assert isinstance(site.queue, TakesByAge)
+    while await site.queue.keeps_ms(site.settings.topic) != kept_ms:
+        pass
 
-    async def send() -> None:
-        async with site_on(f"sqlite:///{tmp_path}/old.db", Settings().topic, 4, tmp_path) as old:
-            await old.send(A, 1, 2, 3)
 
-    asyncio.run(send())
-    (planned,) = command.rows("--dry-run")
+@pytest.fixture
+def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Night]:
+    """A worker on SQLite, and commands beside it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FOREBAY_PARTITIONS", str(PARTITIONS))
+    monkeypatch.setattr(stillness, "QUIET_S", 0)
+    # While a command runs, standard output is the command's.
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    made = Night(tmp_path)
+    yield made
+    made.close()
+    structlog.reset_defaults()
+
+
+MOVE = ("move", "sqlite:///queue.db", "sqlite:///new.db")
+
+
+def test_the_command_plans_moves_and_says_what_comes_next(night: Night, tmp_path: Path) -> None:
+    night.do(night.site.send(A, 1, 2, 3))
+
+    (planned,) = night.rows(*MOVE, "--dry-run")
     is_made = (tmp_path / "new.db").exists()
-    done = command.run("--yes", "--partitions", "6")
-    again = command.run("--json", "--partitions", "6")
+    done = night.command(*MOVE, "--yes", "--partitions", "6")
+    again = night.command(*MOVE, "--json", "--partitions", "6")
 
     assert {name: planned[name] for name in ("what", "records", "portals", "there")} == {
         "what": "events",
@@ -206,23 +214,15 @@ def test_the_command_plans_moves_and_says_what_comes_next(tmp_path: Path, monkey
     assert (again.exit_code, again.stdout) == (0, "")
 
 
-def test_the_command_ends_with_status_1_when_nothing_may_be_moved_now(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command = Command(tmp_path, monkeypatch)
+def test_the_command_is_refused_while_a_worker_runs_and_the_plan_says_so(night: Night) -> None:
+    night.program.errors = {A: DOWN}
+    night.start(**PARKS)
+    night.do(night.site.send(A, 1))
+    night.do(night.site.all_committed())
 
-    async def send_and_work() -> Result:
-        async with site_on(f"sqlite:///{tmp_path}/old.db", Settings().topic, 4, tmp_path) as old:
-            program = Program(errors={A: DOWN})
-            old.start(program, **PARKS)
-            await old.send(A, 1)
-            await old.all_committed()
-            planned = await asyncio.to_thread(command.run, "--dry-run")
-            with pytest.raises(NotStill, match="workers of group forebay run"):
-                await asyncio.to_thread(command.run, "--yes")
-            return planned
-
-    planned = asyncio.run(send_and_work())
+    planned = night.command(*MOVE, "--dry-run")
+    with pytest.raises(NotStill, match="workers of group forebay run"):
+        night.command(*MOVE, "--yes")
 
     assert planned.exit_code == 0
     assert "not yet: workers of group forebay run on sqlite:///" in planned.stderr
