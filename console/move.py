@@ -86,12 +86,12 @@ async def _side(called: Invocation, what: str, given: str, **options: object) ->
 
 def _show(given: "Move", plan: "Plan", *, as_json: bool) -> None:
     from .moving.telling import told_before
-    from .output import note, show
+    from .output import clean, note, show
 
     nothing = "nothing new since it was moved" if plan.since else "nothing waits"
     show(plan.rows(given.topic), as_json=as_json, nothing=nothing)
-    for sentence in told_before(given, plan):
-        note(sentence)
+    for sentence in () if plan.is_empty else told_before(given, plan):
+        note(clean(sentence))
 
 
 async def _tell_reasons(given: "Move", plan: "Plan") -> None:

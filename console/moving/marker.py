@@ -15,6 +15,8 @@ from forebay.queues.contract import Inspector, Producer, Record
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 
+from .errors import CantMove
+
 #: No portal's: its records stand in one partition, in their order.
 _KEY = "forebay-move"
 
@@ -61,8 +63,15 @@ async def last_marker(inspector: Inspector, topic: str) -> Marker | None:
     number = partition_of(_KEY, len(bounds))
     async for record in between(inspector, stream, number, bounds[number].start, bounds[number].end):
         if record.key == _KEY:
-            found = Marker.read(record.value)
+            found = _read(record.value)
     return found
+
+
+def _read(value: bytes) -> Marker:
+    try:
+        return Marker.read(value)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CantMove(f"a marker of an earlier move can't be read ({error!r}): say --again to go by none") from error
 
 
 async def put(producer: Producer, topic: str, marker: Marker) -> None:

@@ -1,0 +1,156 @@
+"""A move that ends early, and one that is run again."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from forebay.console.moving.errors import CantMove
+from forebay.console.ordering import Stop
+from forebay.queues.contract import Delivery, Position, Producer, Record
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
+from forebay.queues.memory import MemoryProducer, MemoryQueue
+from forebay.schemas import names
+from forebay.schemas.portal import partition_of
+from tests.moving.records import GIVEN, TOPIC, A, B, a_record, commit, put, there, values
+from tests.moving.sides import BreakingQueue, a_move, carried
+
+
+async def test_run_again_after_its_end_it_moves_nothing_even_when_the_target_was_emptied(
+    queue: MemoryQueue, target: MemoryQueue
+) -> None:
+    await put(queue, TOPIC, a_record(A, 1))
+    await carried(a_move(queue, target, GIVEN))
+    target.logs[TOPIC] = [[] for _ in range(4)]
+
+    sent = await carried(a_move(queue, target, GIVEN))
+    with pytest.raises(CantMove, match="was moved to memory://new"):
+        await carried(a_move(queue, BreakingQueue(), GIVEN, name="memory://third"))
+    again = await carried(a_move(queue, target, GIVEN, again=True))
+
+    assert (sent, again) == (0, 1)
+
+
+async def test_what_came_into_the_source_after_its_end_is_moved_alone(queue: MemoryQueue, target: MemoryQueue) -> None:
+    await put(queue, TOPIC, a_record(A, 1), a_record(B, 1))
+    await put(queue, names.dead(TOPIC), a_record(A, 5))
+    await carried(a_move(queue, target, GIVEN))
+    for portal in (A, B):
+        commit(target, "forebay", portal, 1 + (partition_of(A, 4) == partition_of(B, 4)), [])
+    await put(queue, TOPIC, a_record(A, 2))
+
+    sent = await carried(a_move(queue, target, GIVEN))
+
+    assert sent == 1
+    assert (values(target, A), values(target, B)) == ([1, 2], [1])
+    assert len(there(target, names.dead(TOPIC))) == 1
+
+
+async def test_it_is_not_gone_on_with_when_something_else_wrote_into_the_target(
+    queue: MemoryQueue, target: BreakingQueue
+) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(4)))
+    target.takes = 2
+    with pytest.raises(QueueUnavailable):
+        await carried(a_move(queue, target, GIVEN))
+    target.takes = None
+    await put(target, TOPIC, a_record(A, 99))
+
+    with pytest.raises(CantMove, match="has 1 records since the move began that don't wait in memory://old"):
+        await carried(a_move(queue, target, GIVEN))
+
+
+class _Listening(MemoryProducer):
+    """Does something before each record."""
+
+    def __init__(self, queue: MemoryQueue, before: Callable[[Record], None]) -> None:
+        super().__init__(queue)
+        self._before = before
+
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+        self._before(record)
+        super().submit(stream, record, delivery)
+
+
+class _ListeningQueue(MemoryQueue):
+    def __init__(self, before: Callable[[Record], None]) -> None:
+        super().__init__()
+        self._before = before
+
+    def producer(self) -> Producer:
+        return _Listening(self, self._before)
+
+
+async def test_what_comes_into_the_source_meanwhile_is_told_and_moved_by_the_next_run(queue: MemoryQueue) -> None:
+    await put(queue, TOPIC, a_record(A, 1), a_record(A, 2))
+
+    def before(record: Record) -> None:
+        if record.value.endswith(b"2"):
+            delivered: list[Position] = []
+            MemoryProducer(queue).submit(TOPIC, a_record(A, 3), _Told(delivered))
+
+    target = _ListeningQueue(before)
+    with pytest.raises(CantMove, match="memory://old was written to meanwhile"):
+        await carried(a_move(queue, target, GIVEN))
+    sent = await carried(a_move(queue, target, GIVEN))
+
+    assert sent == 1
+    assert values(target, A) == [1, 2, 3]
+
+
+class _Told:
+    def __init__(self, into: list[Position]) -> None:
+        self._into = into
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, position: Position, /) -> None:
+        self._into.append(position)
+
+    def set_exception(self, error: QueueError, /) -> None:
+        raise error
+
+
+async def test_a_record_that_is_refused_leaves_no_gap_before_what_was_sent(queue: MemoryQueue) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(6)))
+
+    def before(record: Record) -> None:
+        if record.value.endswith(b" 3"):
+            raise RecordRefused("it is too large")
+
+    target = _ListeningQueue(before)
+    with pytest.raises(RecordRefused, match=r"an event of a\.example, 11 bytes: it is too large"):
+        await carried(a_move(queue, target, GIVEN))
+
+    assert values(target, A) == [0, 1, 2]
+
+
+async def test_it_stops_between_two_events_when_it_is_told_to_and_goes_on(
+    queue: MemoryQueue, target: MemoryQueue
+) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(6)))
+    stop, move = Stop(), a_move(queue, target, GIVEN)
+
+    def sent(count: int) -> None:
+        if len(there(target)) == 2:
+            stop.ask()
+
+    await move.carry_out(await move.plan(), stop, sent)
+    first = values(target, A)
+    plan = await move.plan()
+    await carried(move)
+
+    assert first == [0, 1]
+    assert (plan.records, plan.there) == (6, 2)
+    assert values(target, A) == list(range(6))
+
+
+async def test_a_stop_while_it_watches_leaves_both_queues_as_they_were(queue: MemoryQueue, target: MemoryQueue) -> None:
+    await put(queue, TOPIC, a_record(A, 1))
+    stop, move = Stop(), replace(a_move(queue, target, GIVEN), sleep=None)
+    stop.ask()
+
+    await move.carry_out(await move.plan(), stop, lambda count: None)
+
+    assert there(target) == there(queue, names.audit(TOPIC)) == []
