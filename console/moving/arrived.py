@@ -7,6 +7,8 @@ from forebay.console.reading import between
 from forebay.console.stillness import Ends
 from forebay.queues.contract import Inspector, Record, StoredRecord
 
+from .errors import CantMove
+
 #: Enough that no two of many millions of records are taken for each other.
 _DIGEST_BYTES = 16
 
@@ -45,11 +47,18 @@ def _digest(stream: str, record: Record | StoredRecord) -> bytes:
     return blake2b(head + record.value, digest_size=_DIGEST_BYTES).digest()
 
 
-async def arrived(inspector: Inspector, since: Ends, now: Ends, streams: tuple[str, ...]) -> Arrived:
-    """What was written into these streams since they ended there."""
+async def arrived(inspector: Inspector, since: Ends, streams: tuple[str, ...]) -> Arrived:
+    """What was written into these streams since they ended there. Raises `CantMove` when some of it is gone."""
     found = Arrived()
     for stream in streams:
-        for number, end in now[stream].items():
-            async for record in between(inspector, stream, number, since[stream][number], end):
+        for number, kept in (await inspector.bounds(stream)).items():
+            start = since.get(stream, {}).get(number, 0)
+            if kept.end < start or kept.start > start:
+                raise CantMove(
+                    f"{stream} of the target has lost records since the move began (it was made anew, or retention "
+                    "took what workers had finished): what was moved can't be told any more. Make its streams anew, "
+                    "and say --again"
+                )
+            async for record in between(inspector, stream, number, start, kept.end):
                 found.add(record)
     return found

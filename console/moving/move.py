@@ -90,7 +90,7 @@ class Move:
         if not self.target.queue.promises.replay:
             raise CantMove(f"{self.target.name} can't show what it has of the move: empty it, and say --again")
         streams = (self.topic, names.dead(self.topic), names.quarantine(self.topic))
-        return await arrived(self.target.inspector, begun.target_ends, await self.target.ends(), streams)
+        return await arrived(self.target.inspector, begun.target_ends, streams)
 
     async def _facts(self) -> list[Fact]:
         there = await facts_of(self.target.queue, self.topic)

@@ -23,6 +23,7 @@ from forebay import Reject
 from forebay.console import stillness
 from forebay.console.moving.address import name_of
 from forebay.console.moving.errors import CantMove, NotStill
+from forebay.console.moving.facts import facts_of
 from forebay.console.moving.move import Move
 from forebay.console.moving.sides import Side
 from forebay.console.ordering import Stop
@@ -30,6 +31,7 @@ from forebay.console.reading import inspected
 from forebay.console.settings import Settings
 from forebay.queues.contract import TakesByAge
 from forebay.queues.opening import open_queue
+from forebay.queues.portals.contract import Fact
 from forebay.schemas import names
 from tests.integration.console.night import Night
 from tests.integration.console.site import PARTITIONS, Program, Site, until
@@ -63,6 +65,14 @@ async def site_on(url: str, topic: str, partitions: int, folder: Path) -> AsyncI
     await queue.close()
 
 
+async def know(site: Site, *facts: Fact) -> None:
+    """Let that be known of the portals."""
+    store = site.queue.portals(site.settings.topic)
+    await store.ensure()
+    await store.put(facts)
+    await store.close()
+
+
 @asynccontextmanager
 async def move_between(old: Site, new: Site) -> AsyncIterator[Move]:
     """A move that doesn't watch first."""
@@ -90,6 +100,7 @@ async def test_what_waits_is_handled_from_the_new_queue_in_the_order_of_each_por
         site_on(url_of(old_system), topic, 4, tmp_path) as old,
         site_on(url_of(new_system), topic, 7, tmp_path) as new,
     ):
+        await know(old, Fact("m/1", b"1"), Fact("m/2", b"2"), Fact("m/1", b"3"))
         await old.send(A, 1, 2, 3)
         await old.send(B, 1, 2, 3)
         worker = old.start(program, **PARKS)
@@ -102,6 +113,7 @@ async def test_what_waits_is_handled_from_the_new_queue_in_the_order_of_each_por
             await old.send(WELL, *range(1, 30))
             await old.send(A, 4)
             sent, again = await carried(move), await carried(move)
+            assert await facts_of(new.queue, topic) == [Fact("m/2", b"2"), Fact("m/1", b"3")]
         program.errors.clear()
         new.start(program)
         await until(lambda: len(program.handled[WELL]) == 29 and len(program.handled[A]) == 4)

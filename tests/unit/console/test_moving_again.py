@@ -60,6 +60,25 @@ async def test_it_is_not_gone_on_with_when_something_else_wrote_into_the_target(
         await carried(a_move(queue, target, GIVEN))
 
 
+@pytest.mark.parametrize("lost", ["the first record", "all of it"])
+async def test_it_is_not_gone_on_with_when_the_target_can_not_tell_any_more_what_it_had(
+    queue: MemoryQueue, target: BreakingQueue, lost: str
+) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(4)))
+    await target.ensure(names.streams(TOPIC), 4)
+    await put(target, TOPIC, a_record(A, 77))
+    commit(target, "forebay", A, 1, [])
+    target.takes = 2
+    with pytest.raises(QueueUnavailable):
+        await carried(a_move(queue, target, GIVEN))
+    target.takes = None
+    log = target.logs[TOPIC][partition_of(A, 4)]
+    del log[: 2 if lost == "the first record" else len(log)]
+
+    with pytest.raises(CantMove, match="has lost records since the move began"):
+        await carried(a_move(queue, target, GIVEN))
+
+
 class _Listening(MemoryProducer):
     """Does something before each record."""
 
