@@ -1,12 +1,16 @@
 """How a queue is called where everybody may read it: without user, password and parameters, and the same each time."""
 
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode
 
 from forebay.console.errors import WrongUsage
 from forebay.queues.opening import scheme_of
 
 #: Stands before the name of a file that holds the URL: what is on a command line every user of the machine can read.
 _FILE = "@"
+
+#: Parameters of a URL that say where the server or the database is.
+_WHERE = ("dbname", "host", "hostaddr", "port", "service", "unix_socket")
 
 
 def url_of(given: str) -> str:
@@ -23,8 +27,10 @@ def url_of(given: str) -> str:
 def name_of(queue_url: str) -> str:
     """The queue's name; two ways to write one file, or the same brokers, are one."""
     scheme = scheme_of(queue_url)
-    rest = queue_url.partition("://")[2].partition("?")[0]
+    rest, _, query = queue_url.partition("://")[2].partition("?")
     if scheme == "sqlite":
         return f"sqlite:///{Path(rest.removeprefix('/')).absolute()}"
     hosts, slash, path = rest.rpartition("@")[2].partition("/")
-    return f"{scheme}://{','.join(sorted(hosts.split(',')))}{slash if path else ''}{path}"
+    where = urlencode([(name, value) for name, value in parse_qsl(query) if name in _WHERE])
+    name = f"{scheme}://{','.join(sorted(hosts.split(',')))}{slash if path else ''}{path}"
+    return f"{name}?{where}" if where else name

@@ -79,9 +79,10 @@ async def _measure(fresh: Fresh, request: pytest.FixtureRequest, folder: Path) -
     stream = f"events-{uuid4().hex[:12]}"
     folder.mkdir()
     with fresh(request, folder, stream) as place:
+        before = place.bytes_on_disk()
         async with parts(place.url, stream) as (producer, consumer):
             await asyncio.gather(send_all(producer, stream, AT_ONCE, WARM, varied), drain(consumer, WARM))
-            before, started = place.bytes_on_disk(), time.perf_counter()
+            started = time.perf_counter()
             acknowledged, fetched = await asyncio.gather(
                 send_all(producer, stream, AT_ONCE, MANY, varied), drain(consumer, MANY)
             )
@@ -95,7 +96,7 @@ async def _measure(fresh: Fresh, request: pytest.FixtureRequest, folder: Path) -
         fetched_p99=_at(fetched, 99),
         alone_p50=_at(alone, 50),
         alone_p99=_at(alone, 99),
-        bytes=grown / (MANY + ALONE),
+        bytes=grown / (WARM + MANY + ALONE),
     )
 
 

@@ -13,6 +13,7 @@ from forebay.console.moving.address import name_of, url_of
     [
         ("postgresql://forebay:p%40ss@db.example:5432/forebay?sslmode=require", "postgresql://db.example:5432/forebay"),
         ("mariadb://forebay:secret@db.example/forebay", "mariadb://db.example/forebay"),
+        ("postgresql:///forebay?host=/run/pg&password=x&port=5433", "postgresql:///forebay?host=%2Frun%2Fpg&port=5433"),
         ("kafka://b:9092,a:9092", "kafka://a:9092,b:9092"),
         ("sqlite:////var/lib/queue.db", "sqlite:////var/lib/queue.db"),
         ("memory://one", "memory://one"),
