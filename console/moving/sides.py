@@ -38,7 +38,10 @@ class Side:
     async def at_work(self) -> AsyncIterator[str]:
         """Whose workers run, in words."""
         for group, partitions in at_work(await self.groups()):
-            yield f"workers of group {group} run on {self.name}, with partitions {partitions}: stop them first (one that died has them for session_s)"
+            yield (
+                f"workers of group {group} run on {self.name}, with partitions {partitions}: stop them first (one that "
+                "died has them for session_s)"
+            )
 
     async def check(self, before: Ends) -> None:
         """Raise `NotStill` when something was written since the ends were these, or a worker has started."""
