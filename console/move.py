@@ -25,6 +25,9 @@ def move(
     group: Annotated[
         str | None, typer.Option(help="what this consumer group has not finished; by default the one in the settings")
     ] = None,
+    everyone: Annotated[
+        bool, typer.Option("--all", help="what any group has not finished: the others get it a second time")
+    ] = False,
     partitions: Annotated[
         int | None, typer.Option(help="of the target's streams; by default as in the settings", min=1)
     ] = None,
@@ -40,9 +43,13 @@ def move(
     portals, go to the topic; open dead letters, quarantined calls and what is known of the portals to their places.
     Ctrl-C or a crash ends it; run again, it goes on with the rest. Exit status 1 when something was not moved.
     """
+    from .moving.choosing import ALL
     from .running import run
 
-    run(_moved(invocation(context), (source, target), group, partitions, again, yes, dry_run, as_json))
+    if everyone and group:
+        raise WrongUsage("--group and --all: one of them must go")
+    whose = ALL if everyone else group
+    run(_moved(invocation(context), (source, target), whose, partitions, again, yes, dry_run, as_json))
 
 
 async def _moved(

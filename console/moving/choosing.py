@@ -1,6 +1,6 @@
 """Which group's place counts: what it has finished is not moved."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from forebay.console.stillness import Ends
@@ -8,6 +8,10 @@ from forebay.console.stillness import Ends
 from .errors import CantMove
 from .lacking import Lacking, lacking
 from .sides import Side
+from .union import Union
+
+#: Asks for what any group lacks; no group is called so.
+ALL = "*"
 
 #: Enough to tell two sets of events from each other.
 _SUM_BITS = 64
@@ -24,28 +28,44 @@ class Lack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """The group, its unfinished parts, and the groups that lack something else."""
+    """What was asked for, the groups that it means, their unfinished parts, and what groups lack that differ."""
 
+    #: A group's name, or `ALL`.
     group: str
-    parts: list[Lacking]
-    others: list[Lack] = field(default_factory=list)
+    names: list[str]
+    parts: Sequence[Lacking | Union]
+    differing: list[Lack] = field(default_factory=list)
+
+    @property
+    def told(self) -> str:
+        """The groups in words."""
+        return f"group{'s' if len(self.names) > 1 else ''} {', '.join(self.names)}"
 
 
 async def chosen(side: Side, asked: str | None, since: Ends) -> Chosen:
     """The group that was asked for, or the settings' where there is no doubt. Raises `CantMove` where there is."""
     groups = set(await side.groups())
+    if asked == ALL:
+        return await _all(side, sorted(groups) or [side.settings.group], since)
     ours = asked or side.settings.group
     if asked is not None and groups and asked not in groups:
         raise CantMove(f"--group {asked}: {side.name} has no such group, but {', '.join(sorted(groups))}")
     parts = await _parts(side, ours, since)
     if groups <= {ours}:
-        return Chosen(group=ours, parts=parts)
+        return Chosen(group=ours, names=[ours], parts=parts)
     lacks = [await _lack(name, await _parts(side, name, since)) for name in sorted(groups | {ours})]
     [own] = [one for one in lacks if one.group == ours]
     others = [one for one in lacks if one.sum != own.sum]
     if others and asked is None:
         raise CantMove(_told(side, lacks, groups))
-    return Chosen(group=ours, parts=parts, others=others)
+    return Chosen(group=ours, names=[ours], parts=parts, differing=others)
+
+
+async def _all(side: Side, names: list[str], since: Ends) -> Chosen:
+    parts = [await _parts(side, name, since) for name in names]
+    lacks = [await _lack(name, its) for name, its in zip(names, parts, strict=True)]
+    united = [Union(parts=of_all) for of_all in zip(*parts, strict=True)]
+    return Chosen(group=ALL, names=names, parts=united, differing=lacks)
 
 
 async def _parts(side: Side, group: str, since: Ends) -> list[Lacking]:
@@ -72,7 +92,7 @@ def _told(side: Side, lacks: list[Lack], groups: Collection[str]) -> str:
         [
             f"the groups of {side.name} have not finished the same events, and the new queue has one order for all:",
             *listed,
-            "let all of them finish (with the ingest stopped), or say with --group whose events are moved: the others",
-            "will lack theirs, and get what they have finished already if the group has not",
+            "let all of them finish (with the ingest stopped); or say with --group whose events are moved, and the",
+            "others lack theirs; or --all for what any of them lacks, and the others get it a second time",
         ]
     )

@@ -25,6 +25,10 @@ class What(StrEnum):
     QUARANTINED = "quarantined calls"
 
 
+#: What a group's workers handle.
+EVENTS = (What.EVENTS, What.PARKED, What.REPLAYED)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
     """A record that waits, as it is to be sent, and where it stood in the topic; below 0 where that says nothing."""
@@ -54,9 +58,9 @@ class Lacking:
         return max(0, self.bounds.start - self.standing.committed) if self.standing.committed else 0
 
     @property
-    def held(self) -> list[str]:
-        """The portals that an operator, or a handler's `give_up`, holds."""
-        return sorted(name for name, state in self._states() if state.is_held)
+    def held(self) -> list[tuple[str, str]]:
+        """The portals that an operator, or a handler's `give_up`, holds, each with the group."""
+        return [(self.standing.group, name) for name, state in self._states() if state.is_held]
 
     @property
     def ordered(self) -> set[str]:

@@ -15,7 +15,7 @@ from forebay.schemas.portal import partition_of
 
 from .arrived import Arrived, arrived
 from .carrying import Carrier, Sending
-from .choosing import chosen
+from .choosing import ALL, chosen
 from .errors import CantMove, NotStill
 from .facts import carry_facts, facts_of, left_of
 from .keeping import check_kept
@@ -27,7 +27,7 @@ from .sides import Side, is_there, unfinished
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """From one queue to the other, of the events that the group has not finished (None: of the settings')."""
+    """From one queue to the other, of the events that the group has not finished (None: of the settings'; or `ALL`)."""
 
     source: Side
     target: Side
@@ -62,7 +62,7 @@ class Move:
             amounts=amounts,
             # What was known then is there, and the target has learned more since.
             facts=[] if since else await self._facts(),
-            held=sorted({name for part in found.parts for name in part.held}) if not since else [],
+            held=sorted({held for part in found.parts for held in part.held}) if not since else [],
             arrived=came,
         )
 
@@ -78,8 +78,9 @@ class Move:
             return None, {}
         if self.group not in (None, marker.group) or marker.target != self.target.name:
             did = "was moved" if marker.is_done else "is being moved"
+            whose = "all groups" if marker.group == ALL else f"group {marker.group}"
             raise CantMove(
-                f"what waits in {self.source.name} {did} to {marker.target}, for group {marker.group} (by "
+                f"what waits in {self.source.name} {did} to {marker.target}, for {whose} (by "
                 f"{marker.who}): say --again if it is to be moved a second time"
             )
         return (None, marker.source_ends) if marker.is_done else (marker, marker.since)
@@ -100,11 +101,11 @@ class Move:
         """Why it can't begin just now."""
         found = [reason async for reason in self.source.at_work()]
         if plan.ordered:
-            found.append(_ordered(plan.ordered, plan.chosen.group))
+            found.append(_ordered(plan.ordered, plan.chosen.names))
         if await is_there(self.target):
             found += [reason async for reason in self.target.at_work()]
             if plan.begun is None:
-                found += [reason async for reason in unfinished(self.target, plan.chosen.group)]
+                found += [reason async for reason in unfinished(self.target, plan.chosen.names)]
         return found
 
     async def carry_out(self, plan: Plan, stop: Stop, sent: Callable[[int], None]) -> None:
@@ -179,8 +180,8 @@ class Move:
         why = f"was held in {self.source.name}, from which it was moved"
         orderer = Orderer(producer=producer, topic=self.topic, who=who(), why=why, now_ms=self.now_ms)
         partitions = self.target.settings.partitions
-        for portal in plan.held:
-            await orderer.put(portal, Ordered.HOLD, plan.chosen.group, partition_of(portal, partitions))
+        for group, portal in plan.held:
+            await orderer.put(portal, Ordered.HOLD, group, partition_of(portal, partitions))
 
     async def _end(self, plan: Plan, begun: Marker) -> None:
         """Write down that it is done. Raises `NotStill` when the source was not still meanwhile."""
@@ -207,11 +208,11 @@ def _strange(count: int, source: Side, target: Side) -> str:
     )
 
 
-def _ordered(portals: list[str], group: str) -> str:
+def _ordered(portals: list[str], groups: list[str]) -> str:
     some = ", ".join(portals[:_LISTED]) + (" …" if len(portals) > _LISTED else "")
     return (
-        f"orders for {len(portals)} portals wait for a worker of group {group} ({some}): let one run until they are "
-        f"obeyed (forebay parked list --group {group})"
+        f"orders for {len(portals)} portals wait for a worker of group {' or '.join(groups)} ({some}): let one run "
+        "until they are obeyed (forebay parked list)"
     )
 
 

@@ -50,7 +50,8 @@ class Plan:
     since: Ends
     amounts: dict[What, Amount]
     facts: list[Fact]
-    held: list[str]
+    #: Group and portal.
+    held: list[tuple[str, str]]
     #: What the target has of it since the move began.
     arrived: Arrived
 

@@ -1,6 +1,6 @@
 """The two queues of a move, and whether anybody is at work on them."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 
 from forebay.console.settings import Settings
@@ -63,11 +63,11 @@ async def is_there(side: Side) -> bool:
     return True
 
 
-async def unfinished(side: Side, group: str) -> AsyncIterator[str]:
-    """The groups of the side (and this one) that have not finished what is there, in words."""
+async def unfinished(side: Side, groups: Collection[str]) -> AsyncIterator[str]:
+    """The groups of the side (and these) that have not finished what is there, in words."""
     if not any(end for numbers in (await side.ends()).values() for end in numbers.values()):
         return
-    for name in sorted({group, *(await side.groups())}):
+    for name in sorted({*groups, *(await side.groups())}):
         if await _lacks_something(side, name):
             yield (
                 f"{side.name} has events that group {name} has not finished, and what is moved would come behind them: "

@@ -5,23 +5,21 @@ from collections.abc import Iterator
 from forebay.console.planning import counted
 from forebay.schemas import names
 
+from .choosing import ALL, Lack
+from .lacking import EVENTS
 from .move import Move
 from .plan import Plan
 
 
 def told_before(move: Move, plan: Plan) -> Iterator[str]:
     """What the rows don't say."""
-    group = plan.chosen.group
-    yield f"from {move.source.name} to {move.target.name}: what group {group} has not finished"
+    yield f"from {move.source.name} to {move.target.name}: what {plan.chosen.told} lack{_s(plan)}"
     if plan.begun is not None:
         yield f"goes on with the move that {plan.begun.who} began; {counted(plan.there, 'record')} of it moved already"
-    for lack in plan.chosen.others:
-        yield (
-            f"group {lack.group} has {counted(lack.records, 'event')} that it has not finished, and not the same: it "
-            f"will lack what {group} has finished, and get again what {group} has not"
-        )
+    for lack in plan.chosen.differing:
+        yield _differing(plan, lack)
     if lost := sum(part.lost for part in plan.chosen.parts):
-        yield f"up to {counted(lost, 'event')} were gone before group {group} had finished them: retention took them"
+        yield f"up to {counted(lost, 'event')} were gone before they were finished: retention took them"
     if not move.target.queue.promises.durable:
         yield f"{move.target.name} keeps nothing when it ends: what is moved there may be lost"
 
@@ -41,7 +39,21 @@ def told_after(move: Move, plan: Plan, moved: int, *, is_done: bool) -> Iterator
     yield (
         "next: set queue_url to the new queue on every host"
         + (f", and partitions to {move.target.settings.partitions}" if _differ(move, plan) else "")
-        + f", start the workers of group {plan.chosen.group} (and of every other group), then the ingest"
+        + ", start the workers of every group, then the ingest"
+    )
+
+
+def _s(plan: Plan) -> str:
+    return "s" if len(plan.chosen.names) == 1 else ""
+
+
+def _differing(plan: Plan, lack: Lack) -> str:
+    if plan.chosen.group == ALL:
+        events = sum(plan.amounts[what].records for what in EVENTS if what in plan.amounts)
+        return f"group {lack.group} gets {counted(events - lack.records, 'event')} again, which it has finished"
+    return (
+        f"group {lack.group} has {counted(lack.records, 'event')} that it has not finished, and not the same: it will "
+        f"lack what {plan.chosen.group} has finished, and get again what {plan.chosen.group} has not"
     )
 
 

@@ -52,6 +52,7 @@ def a_move(
     name: str = "memory://new",
     partitions: int | None = None,
     again: bool = False,
+    group: str | None = None,
 ) -> Move:
     """From one to the other."""
     there = settings if partitions is None else settings.model_copy(update={"partitions": partitions})
@@ -60,6 +61,7 @@ def a_move(
         target=side(target, name, there),
         sleep=no_sleep,
         again=again,
+        group=group,
     )
 
 

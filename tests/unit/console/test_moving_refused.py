@@ -27,8 +27,8 @@ async def test_several_groups_that_have_finished_different_events_are_refused_un
     commit(queue, "audit", A, 2, [])
     same = await a_move(queue, target, GIVEN).plan()
 
-    assert (named.records, [lack.group for lack in named.chosen.others]) == (1, ["forebay"])
-    assert (same.records, same.chosen.others) == (3, [])
+    assert (named.records, [lack.group for lack in named.chosen.differing]) == (1, ["forebay"])
+    assert (same.records, same.chosen.differing) == (3, [])
 
 
 async def test_a_group_of_the_settings_that_was_never_there_is_not_taken_for_the_one_that_was(
