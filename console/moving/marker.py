@@ -74,6 +74,17 @@ def _read(value: bytes) -> Marker:
         raise CantMove(f"a marker of an earlier move can't be read ({error!r}): say --again to go by none") from error
 
 
-async def put(producer: Producer, topic: str, marker: Marker) -> None:
-    """Leave it in the source."""
-    await producer.send(names.audit(topic), marker.record())
+async def first_since(inspector: Inspector, topic: str, ends: Ends) -> int | None:
+    """The offset of the first marker that was left since the streams ended there."""
+    stream = names.audit(topic)
+    bounds = await inspector.bounds(stream)
+    number = partition_of(_KEY, len(bounds))
+    async for record in between(inspector, stream, number, ends[stream][number], bounds[number].end):
+        if record.key == _KEY:
+            return record.offset
+    return None
+
+
+async def put(producer: Producer, topic: str, marker: Marker) -> int:
+    """Leave it in the source; its offset."""
+    return (await producer.send(names.audit(topic), marker.record())).offset

@@ -20,7 +20,7 @@ from .errors import CantMove, NotStill
 from .facts import carry_facts, facts_of, left_of
 from .keeping import check_kept
 from .lacking import Waits
-from .marker import Marker, last_marker, put
+from .marker import Marker, first_since, last_marker, put
 from .plan import Plan, counted, parts_of, stream_of
 from .sides import Side, is_there, unfinished
 
@@ -119,15 +119,16 @@ class Move:
             raise NotStill(reasons)
         await self.target.queue.ensure(names.streams(self.topic), self.target.settings.partitions)
         await check_kept(self.target, plan, self.now_ms())
-        await self._watch(plan, self.sleep or stop.within)
+        target_ends = await self._watched(plan, self.sleep or stop.within)
         if stop.is_asked:
             return
-        begun = plan.begun or await self._begin(plan)
+        begun = await self._begin(plan, target_ends)
         await self._carry(plan, begun, stop, sent)
         if not stop.is_asked:
             await self._end(plan, begun)
 
-    async def _watch(self, plan: Plan, sleep: Sleep) -> None:
+    async def _watched(self, plan: Plan, sleep: Sleep) -> Ends:
+        """Where the target ends, once both sides were still for a while."""
         ends = await self.target.ends()
 
         async def look() -> None:
@@ -136,24 +137,32 @@ class Move:
 
         await look()
         await watch(look, sleep)
+        return ends
 
-    async def _begin(self, plan: Plan) -> Marker:
-        marker = Marker(
+    async def _begin(self, plan: Plan, target_ends: Ends) -> Marker:
+        """Leave the marker. Raises `CantMove` when another move has left one since the plan was made."""
+        marker = self._marker(plan, target_ends)
+        if await self._put(marker) != await first_since(self.source.inspector, self.topic, plan.ends):
+            raise CantMove(f"another move from {self.source.name} has begun in this moment: let it come to its end")
+        return marker
+
+    def _marker(self, plan: Plan, target_ends: Ends) -> Marker:
+        if plan.begun is not None:
+            return replace(plan.begun, who=who(), at_ms=self.now_ms())
+        return Marker(
             group=plan.chosen.group,
             target=self.target.name,
-            target_ends=await self.target.ends(),
+            target_ends=target_ends,
             source_ends=plan.ends,
             since=plan.since,
             who=who(),
             at_ms=self.now_ms(),
         )
-        await self._put(marker)
-        return marker
 
-    async def _put(self, marker: Marker) -> None:
+    async def _put(self, marker: Marker) -> int:
         producer = self.source.queue.producer()
         try:
-            await put(producer, self.topic, marker)
+            return await put(producer, self.topic, marker)
         finally:
             await producer.close()
 

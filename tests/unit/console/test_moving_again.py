@@ -1,5 +1,6 @@
 """A move that ends early, and one that is run again."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -77,6 +78,58 @@ async def test_it_is_not_gone_on_with_when_the_target_can_not_tell_any_more_what
 
     with pytest.raises(CantMove, match="has lost records since the move began"):
         await carried(a_move(queue, target, GIVEN))
+
+
+class _MeetingQueue(MemoryQueue):
+    """Who writes into it waits for as many others as are said to come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.coming, self.all = 0, asyncio.Event()
+
+    def producer(self) -> Producer:
+        return _MeetingProducer(self)
+
+
+class _MeetingProducer(MemoryProducer):
+    def __init__(self, queue: _MeetingQueue) -> None:
+        super().__init__(queue)
+        self._meeting = queue
+
+    async def send(self, stream: str, record: Record) -> Position:
+        if self._meeting.coming:
+            self._meeting.coming -= 1
+            if not self._meeting.coming:
+                self._meeting.all.set()
+            await self._meeting.all.wait()
+        return await super().send(stream, record)
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+async def test_of_two_moves_that_begin_at_once_one_goes_on(target: BreakingQueue, *, is_begun: bool) -> None:
+    queue = _MeetingQueue()
+    await queue.ensure(names.streams(TOPIC), 4)
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(6)))
+    if is_begun:
+        target.takes = 2
+        with pytest.raises(QueueUnavailable):
+            await carried(a_move(queue, target, GIVEN))
+        target.takes = None
+    moves = [a_move(queue, target, GIVEN) for _ in range(2)]
+    plans = [await move.plan() for move in moves]
+
+    # Both have watched, and neither has seen anything of the other.
+    queue.coming = 2
+    results = await asyncio.gather(
+        *(move.carry_out(plan, Stop(), lambda count: None) for move, plan in zip(moves, plans, strict=True)),
+        return_exceptions=True,
+    )
+
+    assert [result for result in results if result is None] == [None]
+    assert [str(result) for result in results if isinstance(result, CantMove)] == [
+        "another move from memory://old has begun in this moment: let it come to its end"
+    ]
+    assert values(target, A) == list(range(6))
 
 
 class _Listening(MemoryProducer):
