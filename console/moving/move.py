@@ -47,8 +47,9 @@ class Move:
         """What is to be moved. Writes nothing. Raises `CantMove`, `NotStill` or `QueueError`."""
         self._check_can()
         ends = await self.source.ends()
-        begun, since = self._earlier(None if self.again else await last_marker(self.source.inspector, self.topic))
-        found = await chosen(self.source, self.group or (begun.group if begun else None), since)
+        marker = None if self.again else await last_marker(self.source.inspector, self.topic)
+        begun, since = self._earlier(marker)
+        found = await chosen(self.source, self.group or (marker.group if marker else None), since)
         came = await self._arrived(begun)
         base = begun.source_ends if begun else ends
         amounts, strange = await counted(self.source, parts_of(self.source, found, base, since), came)

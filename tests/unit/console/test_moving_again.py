@@ -32,6 +32,19 @@ async def test_run_again_after_its_end_it_moves_nothing_even_when_the_target_was
     assert (sent, again) == (0, 1)
 
 
+async def test_it_remembers_for_which_of_several_groups_it_was(queue: MemoryQueue, target: MemoryQueue) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(5)))
+    commit(queue, "forebay", A, 2, [])
+    commit(queue, "audit", A, 4, [])
+    await carried(a_move(queue, target, GIVEN, group="audit"))
+
+    again = await carried(a_move(queue, target, GIVEN))
+    with pytest.raises(CantMove, match="was moved to memory://new, for group audit"):
+        await carried(a_move(queue, target, GIVEN, group="forebay"))
+
+    assert (again, values(target, A)) == (0, [4])
+
+
 async def test_what_came_into_the_source_after_its_end_is_moved_alone(queue: MemoryQueue, target: MemoryQueue) -> None:
     await put(queue, TOPIC, a_record(A, 1), a_record(B, 1))
     await put(queue, names.dead(TOPIC), a_record(A, 5))
