@@ -3,8 +3,8 @@
 from forebay.schemas.errors import ForebayError
 
 
-class NotStill(ForebayError):
-    """Somebody writes to one of the queues or works on it; the message lists all there is to be done before."""
+class NotNow(ForebayError):
+    """Somebody writes or works, or something would be lost; the message lists all there is to be done before."""
 
     def __init__(self, reasons: list[str]) -> None:
         super().__init__("\n".join(["nothing is moved:", *(f"  - {reason}" for reason in reasons)]))

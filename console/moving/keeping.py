@@ -6,7 +6,6 @@ from datetime import timedelta
 from forebay.console.times import from_ms, iso
 from forebay.queues.contract import TakesByAge
 
-from .errors import CantMove
 from .plan import Plan, stream_of
 from .sides import Side
 
@@ -14,13 +13,8 @@ from .sides import Side
 _ROOM_MS = 24 * 3_600_000
 
 
-async def check_kept(side: Side, plan: Plan, now_ms: int) -> None:
-    """Raise `CantMove` when something would be gone before anybody could handle it. The target has its streams."""
-    if reasons := [reason async for reason in _too_old(side, plan, now_ms)]:
-        raise CantMove("\n".join(reasons))
-
-
-async def _too_old(side: Side, plan: Plan, now_ms: int) -> AsyncIterator[str]:
+async def too_old(side: Side, plan: Plan, now_ms: int) -> AsyncIterator[str]:
+    """What would be gone before anybody could handle it, in words. The target has its streams."""
     if not isinstance(side.queue, TakesByAge):
         return
     oldest: dict[str, int] = {}

@@ -11,7 +11,7 @@ import orjson
 
 from forebay.console.reading import between
 from forebay.console.stillness import Ends
-from forebay.queues.contract import Inspector, Producer, Record
+from forebay.queues.contract import Inspector, Producer, Record, StoredRecord
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 
@@ -63,15 +63,18 @@ async def last_marker(inspector: Inspector, topic: str) -> Marker | None:
     number = partition_of(_KEY, len(bounds))
     async for record in between(inspector, stream, number, bounds[number].start, bounds[number].end):
         if record.key == _KEY:
-            found = _read(record.value)
+            found = read_marker(record)
+            if found is None:
+                raise CantMove("a marker of an earlier move can't be read: say --again to go by none")
     return found
 
 
-def _read(value: bytes) -> Marker:
+def read_marker(record: StoredRecord) -> Marker | None:
+    """The marker that the record is; None when it is none, or another version's."""
     try:
-        return Marker.read(value)
-    except (ValueError, KeyError, TypeError) as error:
-        raise CantMove(f"a marker of an earlier move can't be read ({error!r}): say --again to go by none") from error
+        return Marker.read(record.value) if record.key == _KEY else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 async def first_since(inspector: Inspector, topic: str, ends: Ends) -> int | None:

@@ -16,9 +16,9 @@ from forebay.schemas.portal import partition_of
 from .arrived import Arrived, arrived
 from .carrying import Carrier, Sending
 from .choosing import ALL, chosen
-from .errors import CantMove, NotStill
+from .errors import CantMove, NotNow
 from .facts import carry_facts, facts_of, left_of
-from .keeping import check_kept
+from .keeping import too_old
 from .lacking import Waits
 from .marker import Marker, first_since, last_marker, put
 from .plan import Plan, counted, parts_of, stream_of
@@ -44,7 +44,7 @@ class Move:
         return self.source.topic
 
     async def plan(self) -> Plan:
-        """What is to be moved. Writes nothing. Raises `CantMove`, `NotStill` or `QueueError`."""
+        """What is to be moved. Writes nothing. Raises `CantMove`, `NotNow` or `QueueError`."""
         self._check_can()
         ends = await self.source.ends()
         marker = None if self.again else await last_marker(self.source.inspector, self.topic)
@@ -105,6 +105,7 @@ class Move:
             found.append(_ordered(plan.ordered, plan.chosen.names))
         if await is_there(self.target):
             found += [reason async for reason in self.target.at_work()]
+            found += [reason async for reason in too_old(self.target, plan, self.now_ms())]
             if plan.begun is None:
                 found += [reason async for reason in unfinished(self.target, plan.chosen.names)]
         return found
@@ -112,14 +113,16 @@ class Move:
     async def carry_out(self, plan: Plan, stop: Stop, sent: Callable[[int], None]) -> None:
         """Do it, and tell of each record that was sent; end earlier when it is to stop.
 
-        Raises `NotStill`, `CantMove` or `QueueError`; run again, it goes on where that was.
+        Raises `NotNow`, `CantMove` or `QueueError`; run again, it goes on where that was.
         """
         if plan.is_empty:
             return
         if reasons := await self.reasons(plan):
-            raise NotStill(reasons)
+            raise NotNow(reasons)
         await self.target.queue.ensure(names.streams(self.topic), self.target.settings.partitions)
-        await check_kept(self.target, plan, self.now_ms())
+        # Of what was just made it was not known.
+        if reasons := [reason async for reason in too_old(self.target, plan, self.now_ms())]:
+            raise NotNow(reasons)
         target_ends = await self._watched(plan, self.sleep or stop.within)
         if stop.is_asked:
             return
@@ -194,7 +197,7 @@ class Move:
             await orderer.put(portal, Ordered.HOLD, group, partition_of(portal, partitions))
 
     async def _end(self, plan: Plan, begun: Marker) -> None:
-        """Write down that it is done. Raises `NotStill` when the source was not still meanwhile."""
+        """Write down that it is done. Raises `NotNow` when the source was not still meanwhile."""
         audit = names.audit(self.topic)
         before = {stream: ends for stream, ends in plan.ends.items() if stream != audit}
         reasons = [reason async for reason in self.source.at_work()]

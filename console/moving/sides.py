@@ -9,7 +9,7 @@ from forebay.queues.contract import GroupState, Inspector, Queue
 from forebay.queues.errors import UnknownStream
 from forebay.schemas import names
 
-from .errors import NotStill
+from .errors import NotNow
 from .lacking import lacking
 
 
@@ -44,12 +44,12 @@ class Side:
             )
 
     async def check(self, before: Ends) -> None:
-        """Raise `NotStill` when something was written since the ends were these, or a worker has started."""
+        """Raise `NotNow` when something was written since the ends were these, or a worker has started."""
         reasons = [reason async for reason in self.at_work()]
         if where := written(before, await self.ends()):
             reasons.append(f"{self.name} is written to ({where}): stop the ingest on every host, and let nothing drain")
         if reasons:
-            raise NotStill(reasons)
+            raise NotNow(reasons)
 
 
 async def is_there(side: Side) -> bool:

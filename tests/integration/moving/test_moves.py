@@ -22,7 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are pu
 from forebay import Reject
 from forebay.console import stillness
 from forebay.console.moving.address import name_of
-from forebay.console.moving.errors import CantMove, NotStill
+from forebay.console.moving.errors import NotNow
 from forebay.console.moving.facts import facts_of
 from forebay.console.moving.move import Move
 from forebay.console.moving.sides import Side
@@ -107,7 +107,7 @@ async def test_what_waits_is_handled_from_the_new_queue_in_the_order_of_each_por
         await old.all_committed()
         await until(lambda: program.handled[B] == [1, 3])
         async with move_between(old, new) as move:
-            with pytest.raises(NotStill, match="workers of group forebay run on"):
+            with pytest.raises(NotNow, match="workers of group forebay run on"):
                 await carried(move)
             await old.stop(worker)
             await old.send(WELL, *range(1, 30))
@@ -171,7 +171,7 @@ async def test_a_kafka_that_would_take_old_events_at_once_is_refused_until_it_ke
         await old.send(A, 1, at_ms=1_700_000_000_000)
         await _keep(kafka, new, 7 * 86_400_000)
         async with move_between(old, new) as move:
-            with pytest.raises(CantMove, match=r"keeps records for 7 days from their own time"):
+            with pytest.raises(NotNow, match=r"keeps records for 7 days from their own time"):
                 await carried(move)
             before = await new.records(topic)
             await _keep(kafka, new, None)
@@ -230,6 +230,8 @@ def test_the_command_plans_moves_and_says_what_comes_next(night: Night, tmp_path
     assert "3 records moved" in done.stderr
     assert "next: set queue_url to the new queue on every host, and partitions to 6, start the workers" in done.stderr
     assert (again.exit_code, again.stdout) == (0, "")
+    moves = [(row["what"], row["why"]) for row in night.rows("audit")]
+    assert moves == [("move", "begun"), ("move", "done")]
 
 
 def test_the_command_is_refused_while_a_worker_runs_and_the_plan_says_so(night: Night) -> None:
@@ -239,7 +241,7 @@ def test_the_command_is_refused_while_a_worker_runs_and_the_plan_says_so(night: 
     night.do(night.site.all_committed())
 
     planned = night.command(*MOVE, "--dry-run")
-    with pytest.raises(NotStill, match="workers of group forebay run"):
+    with pytest.raises(NotNow, match="workers of group forebay run"):
         night.command(*MOVE, "--yes")
 
     assert planned.exit_code == 0

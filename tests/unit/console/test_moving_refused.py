@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from forebay.console.moving.errors import CantMove, NotStill
+from forebay.console.moving.errors import CantMove, NotNow
 from forebay.console.moving.move import Move
 from forebay.queues.memory import MemoryConsumer, MemoryQueue
 from forebay.schemas import names
@@ -46,7 +46,7 @@ async def test_it_is_refused_while_something_waits_in_the_target(queue: MemoryQu
     await put(queue, TOPIC, a_record(A, 1))
     await put(target, TOPIC, a_record(A, 7))
 
-    with pytest.raises(NotStill, match="memory://new has events that group forebay has not finished"):
+    with pytest.raises(NotNow, match="memory://new has events that group forebay has not finished"):
         await carried(a_move(queue, target, GIVEN))
     commit(target, "forebay", A, 1, [])
     await carried(a_move(queue, target, GIVEN))
@@ -61,7 +61,7 @@ async def test_it_is_refused_while_a_worker_runs_on_a_side(queue: MemoryQueue, t
     group = (queue if side == "source" else target).group_states[TOPIC, "forebay"]
     group.owners[2] = MemoryConsumer(queue, TOPIC, "forebay")
 
-    with pytest.raises(NotStill, match=r"workers of group forebay run on memory://\w+, with partitions 2"):
+    with pytest.raises(NotNow, match=r"workers of group forebay run on memory://\w+, with partitions 2"):
         await carried(a_move(queue, target, GIVEN))
 
     assert there(target) == []
@@ -77,7 +77,7 @@ async def test_it_is_refused_when_something_is_written_on_a_side_before_it_begin
     async def write(_: float) -> None:
         await put(queue if side == "source" else target, TOPIC, a_record(B, 1))
 
-    with pytest.raises(NotStill, match="is written to"):
+    with pytest.raises(NotNow, match="is written to"):
         await carried(replace(a_move(queue, target, GIVEN), sleep=write))
 
     assert values(target, A) == []
@@ -101,7 +101,7 @@ async def test_what_the_target_would_take_before_it_is_handled_is_refused(
 
     try:
         await carried(move)
-    except CantMove as refused:
+    except NotNow as refused:
         assert "keeps records for 7 days from their own time (retention.ms=604800000)" in str(refused)
         assert "--entity-name bitrix24.events --add-config retention.ms=-1" in str(refused)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from forebay.console.moving.errors import NotStill
+from forebay.console.moving.errors import NotNow
 from forebay.console.moving.move import Move
 from forebay.console.settings import Settings
 from forebay.processors.parking.orders import What
@@ -103,7 +103,7 @@ def _move(world: World, chapter: Chapter) -> None:
         for takes in [*chapter.breaks, None]:
             target.takes = takes
             _try(world, a_move(world.queue, target, given), breaks=takes is not None)
-    except NotStill as refused:
+    except NotNow as refused:
         # Somebody has to do what was ordered; it goes on with the old queue.
         assert "wait for a worker" in str(refused)
         event("refused")
