@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 HANDLERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test kafka helm-test helm-tools helm-docs faults bench lock clean
+.PHONY: help run test kafka helm-test helm-tools helm-docs faults bench bench-queues lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: $(VENV)/run.done ## Start the ingest and the example handlers on this machine (HANDLERS=module:object for yours)
 	@$(BIN)/forebay up $(HANDLERS)
@@ -34,6 +34,9 @@ faults: $(VENV)/dev.done ## Run the long tests, and write what every fault cost 
 
 bench: $(VENV)/dev.done ## Measure, and print the ratios that the README quotes (Kafka's need Java and Maven)
 	@$(BIN)/python -m pytest tests/benchmarks -m benchmark -s
+
+bench-queues: $(VENV)/dev.done ## Measure every queue beside the others, and print the table of docs/queues.md
+	@$(BIN)/python -m pytest tests/benchmarks/test_queues_benchmark.py -m benchmark -s
 
 lock: $(VENV)/dev.done ## Renew the pinned versions in constraints/
 	@$(BIN)/python -m pip install --quiet uv

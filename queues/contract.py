@@ -7,7 +7,7 @@ has one committed offset a partition and each partition has at most one owner in
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from forebay.queues.errors import QueueError
 from forebay.queues.findings import Finding, Needs
@@ -254,3 +254,14 @@ class Queue(Protocol):
 
     async def close(self) -> None:
         """Let go of what the parts share. Close the parts first. Idempotent."""
+
+
+@runtime_checkable
+class TakesByAge(Protocol):
+    """A queue that takes records by their age, counted from their own time, whether or not anybody has handled them."""
+
+    async def keeps_ms(self, stream: str) -> int | None:
+        """How old a record of the stream may become; None: as old as it likes. Raises `QueueUnavailable`.
+
+        Also None where we may not see it.
+        """

@@ -176,7 +176,7 @@ class MemoryConsumer:
         self._queue.partitions(self._stream)
         self.assignments = assignments
         self._group.members.append(self)
-        await self._rebalance()
+        await self._move_partitions()
 
     async def fetch(self, max_records: int, timeout_s: float) -> list[StoredRecord]:
         """As in the contract."""
@@ -214,11 +214,14 @@ class MemoryConsumer:
         """As in the contract."""
         if self in self._group.members:
             self._group.members.remove(self)
-            # Others move because of it, whether or not it waits for them.
-            await asyncio.shield(asyncio.ensure_future(self._rebalance()))
+            await self._move_partitions()
             # A fetch that waits has nothing to wait for any more.
             self._is_closed = True
             self._queue.written.set()
+
+    async def _move_partitions(self) -> None:
+        # Others move because of it, whether or not it waits for them: half asked back, a partition would be nobody's.
+        await asyncio.shield(asyncio.ensure_future(self._rebalance()))
 
     async def _rebalance(self) -> None:
         group = self._group
