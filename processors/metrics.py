@@ -62,6 +62,7 @@ class WorkerMetrics:
     actionable_lag: Gauge
     held_records: Gauge
     poll_age: Gauge
+    offset_reset: Gauge
     parked_portals: Gauge
     parked_records: Gauge
     parked_oldest: Gauge
@@ -104,6 +105,9 @@ def metrics_of(groups: Collection[str], registry: CollectorRegistry = REGISTRY) 
     actionable_lag = gauge("actionable_lag_seconds", "Age of the oldest unfinished record of a portal that is well")
     held_records = gauge("held_records", "Records in memory that are not finished")
     poll_age = gauge("poll_age_seconds", "Since the worker last asked the queue for records")
+    offset_reset = gauge(
+        "offset_reset_timestamp_seconds", "When the group last began a partition without a place in it; 0 for never"
+    )
     parked_portals = gauge("parked_portals", "Portals that wait in the parked stream", of_all="livesum")
     parked_records = gauge("parked_records", "Records that wait in the parked stream", of_all="livesum")
     parked_oldest = gauge("parked_oldest_seconds", "For how long the portal is parked that was parked first")
@@ -121,6 +125,7 @@ def metrics_of(groups: Collection[str], registry: CollectorRegistry = REGISTRY) 
             actionable_lag=_of(actionable_lag, own),
             held_records=_of(held_records, own),
             poll_age=_of(poll_age, own),
+            offset_reset=_of(offset_reset, own),
             parked_portals=_of(parked_portals, own),
             parked_records=_of(parked_records, own),
             parked_oldest=_of(parked_oldest, own),

@@ -2,6 +2,12 @@
 
 METRICS_PREFIX = "forebay"
 
+#: The metric that every process has whose settings name certificates: its name, and what it says.
+CERTIFICATE_EXPIRY = (
+    f"{METRICS_PREFIX}_certificate_expiry_timestamp_seconds",
+    "When a certificate ends that is needed for the queue, or that callers see",
+)
+
 #: The name of the event by which a portal's handlers learn that events of it may be missing.
 GAP = "ONFOREBAYGAP"
 
