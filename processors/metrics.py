@@ -21,6 +21,11 @@ _CALL_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 #: Events may wait long, and how long is what people want to know.
 _AGE_BUCKETS_S = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 21600, 86400)
 
+#: Why an event becomes a dead letter (retry.py), and what happens to a partition. These series exist from the start: of
+#: one that is born with its first thousand, Prometheus sees no increase.
+_DEATHS = ("rejected", "failed", "deadline", "killed", "undecodable", "discarded")
+_CHANGES = ("assigned", "revoked", "lost")
+
 
 class BulkHistogram(Histogram):
     """A histogram that also takes many observations at once, already counted by bucket."""
@@ -112,6 +117,11 @@ def metrics_of(groups: Collection[str], registry: CollectorRegistry = REGISTRY) 
     parked_records = gauge("parked_records", "Records that wait in the parked stream", of_all="livesum")
     parked_oldest = gauge("parked_oldest_seconds", "For how long the portal is parked that was parked first")
 
+    for own in [(group,) if label else () for group in groups]:
+        for reason in _DEATHS:
+            dead.labels(*own, reason)
+        for change in _CHANGES:
+            rebalances.labels(*own, change)
     return {
         group: WorkerMetrics(
             events_handled=OfGroup(events_handled, *own),
