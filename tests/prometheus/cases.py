@@ -94,7 +94,7 @@ CASES = (
         says="The spool of i-0 grows by 10.0 events a second: the queue takes fewer than come.",
         labels={**OF_INGEST, "pod": "i-0"},
         quiet=(
-            # It drains, however old its oldest event is; or it takes what the queue is slow with, and that is soon gone.
+            # It drains, however old its oldest event is; or it takes what comes while the queue is slow, and soon gives it.
             {spool("records"): "9000-100x60", spool("oldest_seconds"): "4000x60"},
             {spool("records"): "0+600x60", spool("oldest_seconds"): "20x60"},
         ),
@@ -123,8 +123,8 @@ CASES = (
         alert="ForebayLagNotDraining",
         world={worker("actionable_lag_seconds"): "0+60x60"},
         at="40m",
-        says="The oldest event of a portal that is well has waited for 40m 0s, and for half an hour that has not become "
-        "less.",
+        says="The oldest event of a portal that is well has waited for 40m 0s, and for half an hour that has not "
+        "become less.",
         labels=OF_WORKERS,
         quiet=(
             # Behind, and catching up; and as far behind as ever, which is not far.

@@ -4,9 +4,8 @@ import re
 import shlex
 from pathlib import Path
 
-import click
 import pytest
-from typer.main import get_command
+from typer.testing import CliRunner
 
 from forebay.console.cli import build
 
@@ -31,15 +30,10 @@ def commands(book: Path) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines]
 
 
-def parsed(words: list[str]) -> None:
-    """Let the CLI's own parser read it, without running anything."""
-    command: click.Command = get_command(build())
-    context = click.Context(command, info_name="forebay")
-    while isinstance(command, click.Group):
-        name, found, words = command.resolve_command(context, words)
-        assert found is not None, name
-        context, command = click.Context(found, info_name=name, parent=context), found
-    command.parse_args(context, list(words))
+def parsed(words: list[str]) -> int:
+    """The exit status of the command line with `--help` before its options: all of it is read, and nothing is run."""
+    options = next((at for at, word in enumerate(words) if word.startswith("-")), len(words))
+    return CliRunner().invoke(build(), [*words[:options], "--help", *words[options:]]).exit_code
 
 
 def test_every_alert_has_its_runbook_and_no_other_is_there() -> None:
@@ -64,15 +58,14 @@ def test_every_command_of_a_runbook_exists(book: Path) -> None:
     assert any(words[0] == "forebay" for words in found)
     for program, *words in found:
         if program == "forebay":
-            parsed(words)
+            assert parsed(words) == 0, words
         else:
             assert program in OTHERS
 
 
 def test_a_command_that_does_not_exist_is_noticed() -> None:
     for wrong in (["lags"], ["lag", "--everything"], ["parked", "resumed"], ["dead", "list", "--since"]):
-        with pytest.raises(click.ClickException):
-            parsed(wrong)
+        assert parsed(wrong) != 0
 
 
 @pytest.mark.parametrize("book", BOOKS, ids=lambda book: book.stem)
