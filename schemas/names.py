@@ -17,6 +17,14 @@ RENAMED = "ONPORTALRENAMED"
 #: An event's `source` where no portal sent it: a portal may send an event of any name.
 BY_FOREBAY = "forebay"
 
+#: The name and the portal of the events that `forebay canary` sends. Nobody's domain ends like this (RFC 2606).
+CANARY = "ONFOREBAYCANARY"
+CANARY_DOMAIN = "canary.forebay.invalid"
+CANARY_MEMBER = "forebay-canary"
+
+#: Its keys. Whatever comes under them is finished without a handler, were it one for `*`.
+CANARY_KEYS = frozenset((CANARY_DOMAIN, CANARY_MEMBER))
+
 
 def parked(topic: str) -> str:
     """The stream where the records of parked portals wait."""

@@ -94,7 +94,7 @@ CASES = (
         says="The spool of i-0 grows by 10.0 events a second: the queue takes fewer than come.",
         labels={**OF_INGEST, "pod": "i-0"},
         quiet=(
-            # It drains, however old its oldest event is; or it takes what comes while the queue is slow, and soon gives it.
+            # It drains, however old its oldest event is; or the queue is slow, and nothing stays for long.
             {spool("records"): "9000-100x60", spool("oldest_seconds"): "4000x60"},
             {spool("records"): "0+600x60", spool("oldest_seconds"): "20x60"},
         ),

@@ -600,3 +600,23 @@ async def test_a_group_without_a_place_where_events_are_says_when_it_began(stati
 
     assert began > 0
     assert second.metrics.offset_reset._value.get() == 0
+
+
+async def test_the_canary_s_events_are_finished_and_given_to_nobody(
+    station: Any, handlers: Handlers, eventually: Any
+) -> None:
+    handled: list[str] = []
+
+    @handlers.on("*")
+    async def handle(event: PortalEvent) -> None:
+        handled.append(event.portal)
+
+    for key in (names.CANARY_DOMAIN, names.CANARY_MEMBER, "example.bitrix24.com"):
+        await station.send(key, names.CANARY)
+        await station.send(key, names.GAP)
+    worker = station.start()
+    await eventually(lambda: station.committed() == 6)
+
+    assert handled == ["example.bitrix24.com"] * 2
+    worker._tally.flush()
+    assert worker.metrics.events_handled.labels("", "unhandled")._value.get() == 4
