@@ -77,8 +77,7 @@ def test_the_canary_sees_its_events_finished_and_no_handler_does(site: Site) -> 
     assert TOKEN not in site.log("up") + site.log("canary") + once.stdout + once.stderr
 
 
-@pytest.mark.parametrize("key", ["domain", "member_id"])
-@pytest.mark.parametrize("way", ["url-secret", "registry"])
+@pytest.mark.parametrize(("way", "key"), [("url-secret", "domain"), ("registry", "domain"), ("registry", "member_id")])
 def test_the_canary_needs_no_more_than_a_portal_and_asks_no_oauth_server(
     site: Site, oauth: FakeOAuth, way: str, key: str
 ) -> None:
@@ -94,5 +93,6 @@ def test_the_canary_needs_no_more_than_a_portal_and_asks_no_oauth_server(
     assert (done.returncode, json.loads(done.stdout)["ok"]) == (0, True), done.stdout + done.stderr
     assert status == 0
     assert oauth.asked == []
-    assert json.loads(site.run("portals", "list", "--json").stdout or "null") is None or way != "registry"
+    if way == "registry":
+        assert site.run("portals", "list", "--json").stdout == ""
     assert SECRET not in site.log("ingest") + done.stdout + done.stderr

@@ -1,7 +1,7 @@
 """What the canary says of an event that gets lost on its way, and of one that is finished out of turn."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ PARTITION = 0
 class Looked:
     """An inspector of one partition, in which the event stands at offset 7 from the second look on."""
 
-    states: Mapping[str, dict[int, GroupState]] = field(default_factory=dict)
+    states: dict[str, dict[int, GroupState]] = field(default_factory=dict)
     is_down: bool = False
     has_event: bool = True
     looks: int = 0
@@ -40,7 +40,7 @@ class Looked:
     async def offset_at(self, stream: str, partition: int, timestamp_ms: int) -> int:
         raise NotImplementedError
 
-    async def groups(self, stream: str) -> Mapping[str, dict[int, GroupState]]:
+    async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
         return self.states
 
     async def close(self) -> None:
