@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.helm.chart import CHART, objects, of_kind, rendered
+
 from .cases import CASES
 from .promtool import promtool
 from .rules import ALERTS, FILE, ROOT, TEXT, THRESHOLDS, Case
@@ -54,3 +56,20 @@ def test_every_selector_has_braces_for_the_release() -> None:
     selectors = re.findall(r"(forebay_[a-z_]+)\{", TEXT)
 
     assert sorted(selectors) == sorted(used)
+
+
+def test_prometheus_takes_what_the_chart_makes_of_the_rules(tmp_path: Path) -> None:
+    values = CHART / "ci" / "full-values.yaml"
+    [rule] = of_kind(objects(rendered([values])), "PrometheusRule")
+    (document := tmp_path / "rules.yaml").write_text(yaml.safe_dump(rule["spec"]))
+
+    promtool("check", "rules", document)
+
+    made = {one["alert"]: one for group in rule["spec"]["groups"] for one in group["rules"]}
+    assert list(made) == list(ALERTS)
+    assert 'namespace="events",pod=~"app-forebay-.+",' in made["ForebayLagging"]["expr"]
+    assert "> 600 # lagSeconds" in made["ForebayLagNotDraining"]["expr"]
+    assert "> 6 * 0.0005 # errorBudget" in made["ForebayAnswersBudgetBurnsSlowly"]["expr"]
+    assert "> 0.5 * 1209600 # retentionSeconds" in made["ForebayRetentionRisk"]["expr"]
+    books = {one["annotations"]["runbook_url"] for one in made.values()}
+    assert books == {f"https://example.com/forebay/docs/runbooks/{name}.md" for name in ALERTS}
