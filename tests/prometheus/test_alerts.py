@@ -73,3 +73,12 @@ def test_prometheus_takes_what_the_chart_makes_of_the_rules(tmp_path: Path) -> N
     assert "> 0.5 * 1209600 # retentionSeconds" in made["ForebayRetentionRisk"]["expr"]
     books = {one["annotations"]["runbook_url"] for one in made.values()}
     assert books == {f"https://example.com/forebay/docs/runbooks/{name}.md" for name in ALERTS}
+
+
+def test_the_laptop_s_prometheus_has_the_same_rules() -> None:
+    mounted = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))["services"]["prometheus"]["volumes"]
+
+    promtool("check", "config", "--syntax-only", ROOT / "compose" / "prometheus.yml")
+    [folder] = {one.split(":")[1] for one in mounted if one.startswith("./helm/files/rules:")}
+    read = yaml.safe_load((ROOT / "compose" / "prometheus.yml").read_text("utf-8"))["rule_files"]
+    assert read == [f"{folder}/*.yaml"]
