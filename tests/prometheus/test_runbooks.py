@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from forebay.console.cli import build
 
+from .exposed import labels
 from .rules import ALERTS, ROOT, THRESHOLDS
 
 BOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
@@ -77,3 +78,21 @@ def test_the_links_of_a_runbook_hold(book: Path) -> None:
         headings = re.findall(r"^#+ (.+)$", linked.read_text("utf-8"), re.MULTILINE)
         anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
         assert not place or place in anchors, target
+
+
+def test_the_page_on_monitoring_has_every_metric_with_its_labels_and_every_alert() -> None:
+    page = (ROOT / "docs" / "monitoring.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(forebay_\w+)` \| ([^|]*) \| (\w+) \|", page, re.MULTILINE)
+    told = {name: frozenset(re.findall(r"`(\w+)`", own)) for name, own, _ in rows}
+
+    parts = re.compile(r"_(bucket|sum|count)$")
+    # `group` is told of in a sentence, as it is there only where a process has several.
+    wanted = {parts.sub("", name): own - {"le", "group"} for name, own in labels().items()}
+    assert told == wanted
+    assert re.findall(r"\]\(runbooks/(\w+)\.md\)", page) == list(ALERTS)
+
+
+def test_every_command_of_that_page_exists() -> None:
+    page = ROOT / "docs" / "monitoring.md"
+
+    assert all(parsed(words) == 0 for program, *words in commands(page) if program == "forebay")
