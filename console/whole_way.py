@@ -1,15 +1,16 @@
 """An event of the canary on its way: called in as a portal does, found in the queue, finished by the groups."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic, time
 from typing import Literal
 from urllib.parse import quote_plus
 
 from forebay.processors.notes import UnreadableNote, decode_note
 from forebay.queues.contract import GroupState, Inspector, StoredRecord
-from forebay.queues.errors import QueueError
+from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.schemas.names import CANARY, CANARY_DOMAIN, CANARY_KEYS, CANARY_MEMBER, CE_ID
 from forebay.schemas.portal import partition_of
 
@@ -87,30 +88,42 @@ class WholeWay:
     async def go(self, inspector: Inspector) -> Passage:
         """One event. What goes wrong is told in the passage, and never raised."""
         passage = Passage(at=self.now())
-        began, stages = self.clock(), STAGES[: STAGES.index(self.until) + 1]
         try:
             async with asyncio.timeout(self.patience_s):
-                async for stage in self._stages(inspector, passage):
-                    passage.seconds[stage] = self.clock() - began
-                    if stage == stages[-1]:
-                        return passage
+                await self._pass(inspector, passage)
+                return passage
         except TimeoutError:
-            passage.why = f"nothing within {self.patience_s:g} s"
+            passage.why = passage.why or f"nothing within {self.patience_s:g} s"
         except (_Missed, QueueError) as error:
             passage.why = str(error)
-        passage.missed = stages[len(passage.seconds)]
+        passage.missed = STAGES[len(passage.seconds)]
         return passage
 
-    async def _stages(self, inspector: Inspector, passage: Passage) -> AsyncIterator[Stage]:
+    async def _pass(self, inspector: Inspector, passage: Passage) -> None:
         since, unread = await self._ends(inspector)
+        began = self.clock()
         passage.id = await self._answered(passage)
-        yield "answered"
+        passage.seconds["answered"] = self.clock() - began
         if unread is not None:
             raise unread
-        record = await self._queued(inspector, passage.id, since)
-        yield "queued"
-        await self._finished(inspector, record)
-        yield "finished"
+        record = await self._seen(passage, partial(self._record, inspector, passage.id, since))
+        passage.seconds["queued"] = self.clock() - began
+        if self.until == "finished":
+            await self._seen(passage, partial(self._finished, inspector, record))
+            passage.seconds["finished"] = self.clock() - began
+
+    async def _seen(self, passage: Passage, look: Callable[[], Awaitable[StoredRecord | None]]) -> StoredRecord:
+        """Look until it is there. A queue that doesn't answer just now is asked again."""
+        wait_s = _FIRST_LOOK_S
+        while True:
+            try:
+                if (found := await look()) is not None:
+                    passage.why = ""
+                    return found
+            except QueueUnavailable as error:
+                passage.why = str(error)
+            await self.sleep(wait_s)
+            wait_s = min(wait_s * _LONGER, _LAST_LOOK_S)
 
     async def _ends(self, inspector: Inspector) -> tuple[dict[int, int], QueueError | None]:
         """Where the partitions end in which the event may come to stand; an ingest answers without a queue, too."""
@@ -134,29 +147,21 @@ class WholeWay:
             raise _Missed(f"{said}; list a token for * or {CANARY_DOMAIN}" if answer.status == 403 else said)
         return event_id
 
-    async def _queued(self, inspector: Inspector, event_id: str, since: dict[int, int]) -> StoredRecord:
-        async for _ in self._looks():
-            bounds = await inspector.bounds(self.topic)
-            for number, start in since.items():
-                end = bounds[number].end
-                async for record in between(inspector, self.topic, number, start, end):
-                    if dict(record.headers).get(CE_ID) == event_id.encode():
-                        return record
-                since[number] = end
-        raise AssertionError("the looks have no end")
+    async def _record(self, inspector: Inspector, event_id: str, since: dict[int, int]) -> StoredRecord | None:
+        """The event, if it stands in one of the partitions by now; what was looked at is not looked at again."""
+        bounds = await inspector.bounds(self.topic)
+        for number, start in since.items():
+            async for record in between(inspector, self.topic, number, start, bounds[number].end):
+                if dict(record.headers).get(CE_ID) == event_id.encode():
+                    return record
+            since[number] = bounds[number].end
+        return None
 
-    async def _finished(self, inspector: Inspector, record: StoredRecord) -> None:
-        async for _ in self._looks():
-            states = await inspector.groups(self.topic)
-            if all(_has_finished(states.get(group, {}).get(record.partition), record.offset) for group in self.groups):
-                return
-
-    async def _looks(self) -> AsyncIterator[None]:
-        wait_s = _FIRST_LOOK_S
-        while True:
-            yield None
-            await self.sleep(wait_s)
-            wait_s = min(wait_s * _LONGER, _LAST_LOOK_S)
+    async def _finished(self, inspector: Inspector, record: StoredRecord) -> StoredRecord | None:
+        """The event, if all groups have finished it by now."""
+        states = await inspector.groups(self.topic)
+        are_past = (_has_finished(states.get(group, {}).get(record.partition), record.offset) for group in self.groups)
+        return record if all(are_past) else None
 
 
 def _has_finished(state: GroupState | None, offset: int) -> bool:

@@ -25,6 +25,8 @@ class Looked:
 
     states: dict[str, dict[int, GroupState]] = field(default_factory=dict)
     is_down: bool = False
+    #: So many questions about groups get no answer.
+    hiccups: int = 0
     has_event: bool = True
     looks: int = 0
 
@@ -41,6 +43,9 @@ class Looked:
         raise NotImplementedError
 
     async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
+        self.hiccups -= 1
+        if self.hiccups >= 0:
+            raise QueueUnavailable("the coordinator moves")
         return self.states
 
     async def close(self) -> None:
@@ -139,6 +144,18 @@ async def test_a_queue_that_is_gone_is_missed_only_behind_the_answer() -> None:
     assert list(passage.seconds) == ["answered"]
     assert (passage.missed, passage.why) == ("queued", "the brokers are gone")
     assert "not queued: the brokers are gone" in passage.line()
+
+
+async def test_a_queue_that_does_not_answer_for_a_moment_is_asked_again() -> None:
+    passage = await gone(Looked(states={"a": state(8)}, hiccups=2))
+
+    assert (passage.came_through, passage.why) == (True, "")
+
+
+async def test_what_the_queue_said_last_is_why_an_event_was_missed() -> None:
+    passage = await gone(Looked(states={"a": state(8)}, hiccups=10_000))
+
+    assert (passage.missed, passage.why) == ("finished", "the coordinator moves")
 
 
 def test_the_token_is_shown_nowhere() -> None:
