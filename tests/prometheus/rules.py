@@ -32,19 +32,22 @@ class Case:
     at: str
     says: str
     labels: dict[str, str] = field(default_factory=dict)
-    #: Each at the same time.
+    #: A time at which it is true, and not for long enough; for an alert that waits.
+    not_yet: str = ""
+    #: Each at the time at which the first would come.
     quiet: tuple[dict[str, str], ...] = ()
 
     def document(self, rules: Path) -> dict[str, Any]:
         """The case as promtool reads it."""
         annotations = {**ALERTS[self.alert]["annotations"], "description": self.says}
         fires = [{"exp_labels": {**ALERTS[self.alert]["labels"], **self.labels}, "exp_annotations": annotations}]
-        worlds = [(self.world, fires), *((world, []) for world in self.quiet)]
-        return {"rule_files": [str(rules)], "tests": [self._test(world, expected) for world, expected in worlds]}
+        tests = [self._test(self.world, self.at, fires), *(self._test(world, self.at, []) for world in self.quiet)]
+        tests += [self._test(self.world, self.not_yet, [])] if self.not_yet else []
+        return {"rule_files": [str(rules)], "tests": tests}
 
-    def _test(self, world: dict[str, str], expected: list[dict[str, Any]]) -> dict[str, Any]:
+    def _test(self, world: dict[str, str], at: str, expected: list[dict[str, Any]]) -> dict[str, Any]:
         return {
             "interval": "1m",
             "input_series": [{"series": series, "values": values} for series, values in world.items()],
-            "alert_rule_test": [{"eval_time": self.at, "alertname": self.alert, "exp_alerts": expected}],
+            "alert_rule_test": [{"eval_time": at, "alertname": self.alert, "exp_alerts": expected}],
         }

@@ -28,8 +28,9 @@ def test_an_alert_comes_when_it_should_and_only_then(case: Case, tmp_path: Path)
 
 
 def test_every_alert_has_its_case_with_a_world_in_which_it_stays_away() -> None:
-    assert [case.alert for case in CASES] == list(ALERTS)
+    assert list(dict.fromkeys(case.alert for case in CASES)) == list(ALERTS)
     assert all(case.quiet for case in CASES)
+    assert all(bool(case.not_yet) == ("for" in ALERTS[case.alert]) for case in CASES)
 
 
 @pytest.mark.parametrize("name", ALERTS)
