@@ -92,3 +92,15 @@ async def test_ingest_and_workers_show_them_alike(authority: Authority) -> None:
         name, value = line.split()
         assert name.startswith("forebay_certificate_expiry_timestamp_seconds{")
         assert float(value) == end_of(ours.certificate)
+
+
+def test_of_several_in_a_file_our_first_counts_and_the_authority_that_is_left_last(authority: Authority) -> None:
+    soon = authority.signed("soon", valid_until=datetime(2031, 1, 2, tzinfo=UTC))
+    late = authority.signed("late", valid_until=datetime(2035, 1, 2, tzinfo=UTC))
+    both = authority.certificate.with_name("both.pem")
+    both.write_bytes(soon.certificate.read_bytes() + late.certificate.read_bytes())
+    files = {"ssl.certificate.location": str(both), "ssl.ca.location": str(both)}
+
+    found = Certificates(QueueSettings(queue_url="kafka://broker:9093", kafka=files)).expiries()
+
+    assert found == {"client": end_of(soon.certificate), "authority": end_of(late.certificate)}
