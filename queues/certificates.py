@@ -19,8 +19,8 @@ class Certificates:
 
     def __init__(self, settings: QueueSettings) -> None:
         self._files = dict(_named(settings))
-        #: File → by what a change of it is seen, and when what stood in it ends.
-        self._read: dict[Path, tuple[tuple[int, int], float | None]] = {}
+        #: Whose → by what a change of its file is seen, and when what stood in it ends.
+        self._read: dict[str, tuple[tuple[int, int], float | None]] = {}
 
     def expiries(self) -> dict[str, float]:
         """Whose → when it ends, in seconds since the epoch. What can't be read is left out: doctor tells why."""
@@ -31,11 +31,11 @@ class Certificates:
         try:
             facts = path.stat()
             seen = (facts.st_mtime_ns, facts.st_size)
-            if path not in self._read or self._read[path][0] != seen:
-                self._read[path] = seen, _end(whose, path.read_bytes())
+            if whose not in self._read or self._read[whose][0] != seen:
+                self._read[whose] = seen, _end(whose, path.read_bytes())
         except OSError:
             return None
-        return self._read[path][1]
+        return self._read[whose][1]
 
 
 def _named(settings: QueueSettings) -> Iterator[tuple[str, Path]]:
