@@ -1,9 +1,12 @@
 """What the canary says of an event that gets lost on its way, and of one that is finished out of turn."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -14,6 +17,7 @@ from forebay.processors.notes import encode_note
 from forebay.queues.contract import Bounds, GroupState, PlacedRecord, StoredRecord
 from forebay.queues.errors import QueueUnavailable
 from forebay.schemas.names import CANARY_DOMAIN, CE_ID
+from tests.certificates import Authority
 
 ACCEPTED = (200, b'{"status":"accepted","id":"event-1"}')
 PARTITION = 0
@@ -70,7 +74,7 @@ def state(offset: int, *runs: tuple[int, int]) -> dict[int, GroupState]:
 
 
 @asynccontextmanager
-async def ingest(status: int, body: bytes) -> AsyncIterator[str]:
+async def ingest(status: int, body: bytes, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """Answers every call alike."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -80,9 +84,9 @@ async def ingest(status: int, body: bytes) -> AsyncIterator[str]:
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls)
     async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/bitrix24"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}/bitrix24"
 
 
 async def gone(looked: Looked, answered: tuple[int, bytes] = ACCEPTED, *, groups: tuple[str, ...] = ("a",)) -> Passage:
@@ -156,6 +160,23 @@ async def test_what_the_queue_said_last_is_why_an_event_was_missed() -> None:
     passage = await gone(Looked(states={"a": state(8)}, hiccups=10_000))
 
     assert (passage.missed, passage.why) == ("finished", "the coordinator moves")
+
+
+async def test_the_end_of_the_certificate_that_the_address_shows_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, until = Authority(tmp_path), datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
+    shown = authority.signed("server", ["127.0.0.1"], valid_until=until)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(shown.both)
+
+    async with ingest(*ACCEPTED, tls) as url:
+        way = WholeWay(url=url, token="secret-token", topic="events", groups=("a",), until="queued")
+        passage = await way.go(Looked())
+
+    assert passage.came_through
+    assert passage.certificate_end == until.timestamp()
 
 
 def test_the_token_is_shown_nowhere() -> None:

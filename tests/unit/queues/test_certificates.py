@@ -99,8 +99,10 @@ def test_of_several_in_a_file_our_first_counts_and_the_authority_that_is_left_la
     late = authority.signed("late", valid_until=datetime(2035, 1, 2, tzinfo=UTC))
     both = authority.certificate.with_name("both.pem")
     both.write_bytes(soon.certificate.read_bytes() + late.certificate.read_bytes())
-    files = {"ssl.certificate.location": str(both), "ssl.ca.location": str(both)}
+    named = QueueSettings(
+        queue_url="kafka://broker:9093", kafka={"ssl.certificate.location": str(both), "ssl.ca.location": str(both)}
+    )
 
-    found = Certificates(QueueSettings(queue_url="kafka://broker:9093", kafka=files)).expiries()
+    found = Certificates(named).expiries()
 
     assert found == {"client": end_of(soon.certificate), "authority": end_of(late.certificate)}
