@@ -16,12 +16,14 @@ from forebay.processors.handlers import Handlers
 from forebay.processors.health import health_of
 from forebay.processors.metrics import metrics_of
 from forebay.processors.worker import Worker
+from forebay.queues.certificates import Certificates
 from forebay.queues.contract import Queue
 from forebay.queues.opening import open_queue
 from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.opening import open_registry
 from forebay.schemas.names import METRICS_PREFIX
 
+from . import expiry
 from .failures import tell
 from .folder import tell_regularly
 from .groups import groups_of
@@ -105,6 +107,8 @@ async def _work(
                 metrics=metrics[group],
             )
         _tell_version()
+        watching = asyncio.create_task(expiry.tell_regularly(Certificates(settings)))
+        stack.callback(watching.cancel)
         health = health_of({group: worker.health for group, worker in workers.items()})
         if folder:
             telling = asyncio.create_task(tell_regularly(folder, health, list(groups)))

@@ -10,6 +10,7 @@ import falcon.asgi
 import orjson
 from falcon.asgi import Response
 
+from forebay.queues.certificates import Certificates
 from forebay.queues.contract import Queue
 from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.teacher import Teacher
@@ -196,6 +197,7 @@ def create_app(
     `oauth_urls`, unless there is another verifier.
     """
     metrics = IngestMetrics(multiprocess_dir=multiprocess_dir)
+    metrics.watch_certificates(Certificates(settings))
     if spool:
         metrics.watch(spool)
     outlet = Outlet(

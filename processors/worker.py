@@ -107,7 +107,13 @@ class Worker:
         )
         commits = Commits(self._consumer, queue.promises.note_bytes, self.health)
         self.ownership = Ownership(
-            commits, self._held, self.metrics, grace_s=settings.drain_s, parking=self._attendant.parking, clock=clock
+            commits,
+            self._held,
+            self.metrics,
+            grace_s=settings.drain_s,
+            parking=self._attendant.parking,
+            clock=clock,
+            now=now,
         )
         self._presence = Presence(settings.session_s, self.ownership.confirm, clock=present)
         in_processes = [handler for handler in handlers if handler.options.cpu]

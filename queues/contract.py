@@ -6,7 +6,7 @@ has one committed offset a partition and each partition has at most one owner in
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from forebay.queues.errors import QueueError
@@ -95,6 +95,8 @@ class Commit:
 
     offset: int
     note: bytes = b""
+    #: Only where a member begins: the group had no place here, and gets records again that it may have finished before.
+    is_reset: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -234,7 +234,10 @@ class MemoryConsumer:
             for partition, owner in wanted.items():
                 if partition not in group.owners:
                     group.owners[partition] = owner
-                    owner.take_over(partition, group.commits.get(partition, Commit(offset=0)))
+                    owner.take_over(partition, group.commits.get(partition) or self._beginning(partition))
+
+    def _beginning(self, partition: int) -> Commit:
+        return Commit(offset=0, is_reset=bool(self._queue.logs[self._stream][partition]))
 
     def _wanted(self) -> "dict[int, MemoryConsumer]":
         members = self._group.members

@@ -73,6 +73,10 @@ FORMS: Mapping[str, SearchStrategy[Any]] = {
     "name": st.sampled_from(["", "account"]),
     "whenDeleted": st.sampled_from(["Retain", "Delete"]),
     "rollOnSecretChange": st.booleans(),
+    "errorBudget": st.sampled_from([0.0005, 0.01]),
+    "spoolFullRatio": st.sampled_from([0.5, 1]),
+    "runbookUrl": st.sampled_from(["", "https://example.com/books"]),
+    "groups": st.sampled_from([[], ["audit"], ["crm", "audit"]]),
 }
 
 
