@@ -25,6 +25,7 @@ helm-test: $(VENV)/dev.done helm-tools ## Run the tests of the chart and the ima
 
 helm-tools: ## Build what the tests of the chart need, once (with Go; some ten minutes), into the user's cache
 	@tests/helm/tools/build.sh
+	@tests/prometheus/promtool.sh
 
 helm-docs: helm-tools ## Write the chart's README anew from its values
 	@$$(tests/helm/tools/build.sh)/bin/helm-docs --chart-search-root helm --sort-values-order file
