@@ -20,6 +20,8 @@ from forebay.queues.contract import Queue
 from forebay.queues.opening import open_queue
 from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.opening import open_registry
+from forebay.queues.tracing.contract import Tracer
+from forebay.queues.tracing.opening import open_tracer
 from forebay.schemas.names import METRICS_PREFIX
 
 from .folder import tell_regularly
@@ -49,7 +51,9 @@ def work(settings: Settings, target: str, *, only: str | None = None, folder: st
     groups = groups_of(load_handlers(target), settings.group, only)
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    left = run(_work(settings, groups, queue, registry, folder))
+    # After the handlers' module, which may have set up OpenTelemetry in its own way.
+    tracer = open_tracer(settings, "forebay-process")
+    left = run(_work(settings, groups, queue, registry, folder, tracer))
     if left:
         note(f"{left} handlers did not end within {settings.drain_s:g} s (drain_s); their events come again")
         sys.stdout.flush()
@@ -58,13 +62,20 @@ def work(settings: Settings, target: str, *, only: str | None = None, folder: st
 
 
 async def _work(
-    settings: Settings, groups: Mapping[str, Handlers], queue: Queue, registry: Registry | None, folder: str | None
+    settings: Settings,
+    groups: Mapping[str, Handlers],
+    queue: Queue,
+    registry: Registry | None,
+    folder: str | None,
+    tracer: Tracer | None,
 ) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
+        if tracer:
+            stack.push_async_callback(tracer.close)
         stack.push_async_callback(queue.close)
         if registry:
             stack.push_async_callback(registry.close)
@@ -78,6 +89,7 @@ async def _work(
                 registry=registry,
                 data_keys=data_keys,
                 metrics=metrics[group],
+                tracer=tracer,
             )
             for group, handlers in groups.items()
         }
