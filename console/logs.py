@@ -1,11 +1,17 @@
-"""Where the rooms' logs go: to standard error, readable on a terminal, JSON lines otherwise."""
+"""Where the logs go, those of libraries too: to standard error, readable on a terminal, JSON lines otherwise."""
 
 import logging
 import sys
+from typing import Any
 
 import structlog
+from structlog.stdlib import ProcessorFormatter
 
+from .hiding import hide_secrets
 from .output import on_terminal
+
+#: librdkafka's own words. How much it says is its property `log_level`.
+_KAFKA_CLIENT = "forebay.queues.kafka.client"
 
 
 def set_up_logs(*, readable: bool | None = None) -> None:
@@ -16,16 +22,41 @@ def set_up_logs(*, readable: bool | None = None) -> None:
         if pretty
         else structlog.processors.JSONRenderer()
     )
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_trace,
+    ]
+    # As a text before it is looked through: an error may quote whatever it was about.
+    last = [structlog.processors.format_exc_info, hide_secrets, renderer]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *(() if pretty else (structlog.processors.format_exc_info,)),
-            renderer,
-        ],
+        processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    _set_up_others([structlog.stdlib.add_logger_name, *shared], last)
+
+
+def _set_up_others(first: list[structlog.typing.Processor], last: list[Any]) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        ProcessorFormatter(foreign_pre_chain=first, processors=[ProcessorFormatter.remove_processors_meta, *last])
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger(_KAFKA_CLIENT).setLevel(logging.DEBUG)
+    logging.captureWarnings(True)
+
+
+def add_trace(logger: object, method: str, words: dict[str, Any]) -> dict[str, Any]:
+    """The trace that the line belongs to, where somebody traces; a line that names its own keeps it."""
+    # Not imported: where nobody has, there is no trace either.
+    api = sys.modules.get("opentelemetry.trace")
+    if api is None:
+        return words
+    context = api.get_current_span().get_span_context()
+    if context.is_valid and "trace_id" not in words:
+        words["trace_id"] = api.format_trace_id(context.trace_id)
+        words["span_id"] = api.format_span_id(context.span_id)
+    return words

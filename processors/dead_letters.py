@@ -13,9 +13,9 @@ from forebay.queues.contract import Producer, Record, StoredRecord
 from forebay.queues.errors import QueueError, RecordRefused
 from forebay.queues.tracing.contract import Tracer
 from forebay.schemas import names
+from forebay.schemas.redaction import without_secrets
 
 from .health import Health
-from .redaction import without_secrets
 
 _log = structlog.get_logger(__name__)
 
