@@ -6,27 +6,25 @@ from typing import NamedTuple
 #: Ids of zeros only are invalid.
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 
-_SAMPLED = 1
-
 
 class TraceContext(NamedTuple):
-    """Where in which trace something began, in hexadecimal digits; and whether the trace is recorded."""
+    """Where in which trace something began, in hexadecimal digits, and its flags: the first says recorded."""
 
     trace_id: str
     span_id: str
-    is_sampled: bool
+    flags: int
+
+    @property
+    def traceparent(self) -> str:
+        """The header that says so."""
+        return f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
 
 
 def trace_context(traceparent: str | bytes | None) -> TraceContext | None:
     """What the header says; None when there is none that is valid."""
     text = traceparent.decode("latin-1") if isinstance(traceparent, bytes) else traceparent
     found = _TRACEPARENT.fullmatch(text) if text else None
-    return TraceContext(found[1], found[2], bool(int(found[3], 16) & _SAMPLED)) if found else None
-
-
-def traceparent(trace_id: str, span_id: str, *, is_sampled: bool) -> str:
-    """The header that says so."""
-    return f"00-{trace_id}-{span_id}-{int(is_sampled):02x}"
+    return TraceContext(found[1], found[2], int(found[3], 16)) if found else None
 
 
 def trace_words(header: str | bytes | None) -> dict[str, str]:

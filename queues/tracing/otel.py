@@ -13,7 +13,7 @@ from opentelemetry.util.types import AttributeValue
 
 from forebay.queues.contract import Record, StoredRecord
 from forebay.schemas.names import CE_ID, CE_TYPE, TRACEPARENT
-from forebay.schemas.trace_context import trace_context, traceparent
+from forebay.schemas.trace_context import TraceContext, trace_context
 
 from . import names
 from .contract import Tried
@@ -42,9 +42,9 @@ class OtelCall:
         self._sending = self._tracer.start(
             f"send {self._tracer.topic}", SpanKind.PRODUCER, about, trace.set_span_in_context(self._span, _ROOT)
         )
-        context = self._sending.get_span_context()
-        trace_id, span_id = trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id)
-        return traceparent(trace_id, span_id, is_sampled=context.trace_flags.sampled)
+        made = self._sending.get_span_context()
+        trace_id, span_id = trace.format_trace_id(made.trace_id), trace.format_span_id(made.span_id)
+        return TraceContext(trace_id, span_id, made.trace_flags).traceparent
 
     def kept(self, *, id: str, portal: str, outcome: str) -> None:
         """As in the contract."""
@@ -213,7 +213,7 @@ def _context_of(header: str | bytes | None) -> SpanContext | None:
     found = trace_context(header)
     if found is None:
         return None
-    flags = TraceFlags(TraceFlags.SAMPLED if found.is_sampled else TraceFlags.DEFAULT)
+    flags = TraceFlags(found.flags)
     return SpanContext(int(found.trace_id, 16), int(found.span_id, 16), is_remote=True, trace_flags=flags)
 
 

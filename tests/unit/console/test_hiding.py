@@ -111,7 +111,14 @@ def test_no_secret_of_a_body_is_in_a_line(file: Path, shape: str) -> None:
 @pytest.mark.parametrize("name", sorted(SECRET_NAMES))
 @pytest.mark.parametrize(
     "text",
-    ["{}=7H3V4LUE", "x[{}]=7H3V4LUE&y=1", "x%5B{}%5D=7H3V4LUE", "'{}': '7H3 V4LUE'", '"{}":"7H3V4LUE"', "('a[{}]', '7H3V4LUE')"],
+    [
+        "{}=7H3V4LUE",
+        "x[{}]=7H3V4LUE&y=1",
+        "x%5B{}%5D=7H3V4LUE",
+        "'{}': '7H3 V4LUE'",
+        '"{}":"7H3V4LUE"',
+        "('a[{}]', '7H3V4LUE')",
+    ],
 )
 def test_every_name_that_is_sealed_is_known_in_texts(name: str, text: str) -> None:
     for one in (name, name.upper(), name.replace("_", "."), name.replace("_", " ")):
