@@ -8,6 +8,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode, format_trace_id
+from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from forebay import Handlers, PortalEvent, Reject, Retry
@@ -211,15 +212,15 @@ async def test_lines_of_the_log_say_where_and_in_which_trace(station: Any, handl
     async def shop(event: PortalEvent) -> None:
         raise ConnectionError("no")
 
-    with capture_logs() as lines:
-        station.start()
+    with capture_logs([merge_contextvars]) as lines:
+        station.start(group="crm")
         await station.send("a.example", name="ONCRMDEALADD", **headers())
         await eventually(station.dead)
 
     for said in ("not handled", "given up: dead letter written"):
         (line,) = [line for line in lines if line["event"] == said]
         assert {"portal", "id", "name", "partition", "offset", "attempt", "handler"} <= set(line)
-        assert line["trace_id"] == TRACE_ID
+        assert (line["trace_id"], line["group"]) == (TRACE_ID, "crm")
 
 
 async def test_a_worker_that_is_stopped_ends_its_spans(station: Any, handlers: Handlers, eventually: Any) -> None:
