@@ -4,7 +4,8 @@ Fields are judged by the rule that sealing has for them, wherever they stand in 
 """
 
 from collections.abc import Mapping, Sequence, Set
-from typing import Any
+
+from structlog.typing import EventDict
 
 from forebay.schemas.redaction import names_a_secret, without_secrets
 from forebay.schemas.secrecy import Secrecy, secrecy_of
@@ -20,7 +21,7 @@ _MAX_DEPTH = 12
 _PAIR = 2
 
 
-def hide_secrets(logger: object, method: str, words: dict[str, Any]) -> dict[str, Any]:
+def hide_secrets(logger: object, method: str, words: EventDict) -> EventDict:
     """A processor of structlog, for the end of the chain: errors have to be texts by then."""
     return {name: _shown(value, name, 0) for name, value in words.items()}
 

@@ -2,10 +2,10 @@
 
 import logging
 import sys
-from typing import Any
 
 import structlog
 from structlog.stdlib import ProcessorFormatter
+from structlog.typing import EventDict, Processor
 
 from .hiding import hide_secrets
 from .output import on_terminal
@@ -17,19 +17,19 @@ _KAFKA_CLIENT = "forebay.queues.kafka.client"
 def set_up_logs(*, readable: bool | None = None) -> None:
     """Set up structlog, and the standard library's logging for what others write. Call once in a process."""
     pretty = on_terminal(sys.stderr) if readable is None else readable
-    renderer: structlog.typing.Processor = (
+    renderer: Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if pretty
         else structlog.processors.JSONRenderer()
     )
-    shared: list[structlog.typing.Processor] = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_trace,
     ]
     # As a text before it is looked through: an error may quote whatever it was about.
-    last = [structlog.processors.format_exc_info, hide_secrets, renderer]
+    last: list[Processor] = [structlog.processors.format_exc_info, hide_secrets, renderer]
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -39,7 +39,7 @@ def set_up_logs(*, readable: bool | None = None) -> None:
     _set_up_others([structlog.stdlib.add_logger_name, *shared], last)
 
 
-def _set_up_others(first: list[structlog.typing.Processor], last: list[Any]) -> None:
+def _set_up_others(first: list[Processor], last: list[Processor]) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         ProcessorFormatter(foreign_pre_chain=first, processors=[ProcessorFormatter.remove_processors_meta, *last])
@@ -49,7 +49,7 @@ def _set_up_others(first: list[structlog.typing.Processor], last: list[Any]) -> 
     logging.captureWarnings(True)
 
 
-def add_trace(logger: object, method: str, words: dict[str, Any]) -> dict[str, Any]:
+def add_trace(logger: object, method: str, words: EventDict) -> EventDict:
     """The trace that the line belongs to, where somebody traces; a line that names its own keeps it."""
     # Not imported: where nobody has, there is no trace either.
     api = sys.modules.get("opentelemetry.trace")

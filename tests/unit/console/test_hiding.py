@@ -83,7 +83,7 @@ SHAPES: dict[str, Shape] = {
 
 def written(**words: Any) -> str:
     """The line that the log gets."""
-    chain = [structlog.processors.format_exc_info, hide_secrets, structlog.processors.JSONRenderer()]
+    chain: list[Any] = [structlog.processors.format_exc_info, hide_secrets, structlog.processors.JSONRenderer()]
     made: Any = {"event": "something happened", **words}
     for processor in chain:
         made = processor(None, "warning", made)
