@@ -53,7 +53,8 @@ def add_trace(logger: object, method: str, words: EventDict) -> EventDict:
     """The trace that the line belongs to, where somebody traces; a line that names its own keeps it."""
     # Not imported: where nobody has, there is no trace either.
     api = sys.modules.get("opentelemetry.trace")
-    if api is None:
+    # While it is being imported it may say something, and is not whole yet.
+    if api is None or not hasattr(api, "get_current_span"):
         return words
     context = api.get_current_span().get_span_context()
     if context.is_valid and "trace_id" not in words:

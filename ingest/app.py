@@ -211,6 +211,7 @@ def create_app(
         spool=spool,
         deadline_s=settings.ack_deadline_ms / _MS,
         portal_rate=settings.portal_rate,
+        tracer=tracer,
     )
     codec = new_codec()
     registration = Registration(registry, Teacher(codec, registry, settings.topic)) if registry else None

@@ -1,5 +1,7 @@
 """What a call's spans say, and what its record carries."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.trace import SpanKind, StatusCode, TraceFlags
 from structlog.testing import capture_logs
 
+from forebay.ingest.spool.spool import Spool
 from forebay.queues.contract import Delivery, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryProducer, MemoryQueue
@@ -182,3 +185,45 @@ async def test_without_a_tracer_the_callers_context_is_passed_on() -> None:
         await ingest.post(traceparent=SAMPLED)
 
         assert ingest.event().traceparent == SAMPLED
+
+
+class OutProducer(MemoryProducer):
+    """Takes nothing for as long as its queue says so."""
+
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+        if isinstance(self._queue, OutQueue) and self._queue.is_out:
+            raise QueueUnavailable("it is gone")
+        super().submit(stream, record, delivery)
+
+    async def check(self) -> None:
+        if isinstance(self._queue, OutQueue) and self._queue.is_out:
+            raise QueueUnavailable("it is gone")
+
+
+class OutQueue(MemoryQueue):
+    is_out = False
+
+    def producer(self) -> MemoryProducer:
+        return OutProducer(self)
+
+
+async def test_what_waited_in_the_spool_arrives_in_its_trace(tmp_path: Path) -> None:
+    spans, queue = Spans(), OutQueue()
+
+    async with running(queue, spool=Spool(tmp_path, 1 << 30), data_dir=tmp_path, tracer=spans.tracer) as ingest:
+        queue.is_out = True
+        await ingest.post(traceparent=SAMPLED)
+        queue.is_out = False
+        async with asyncio.timeout(30):
+            while len(spans.named(SEND)) < 2 or not ingest.records():
+                await asyncio.sleep(0.01)
+
+        (record,) = ingest.records()
+    to_spool, from_spool = spans.named(SEND)
+    assert (to_spool.attributes or {})["forebay.outcome"] == "spooled"
+    assert (from_spool.kind, trace_of(from_spool), parent_of(from_spool)) == (
+        SpanKind.CLIENT,
+        TRACE_ID,
+        id_of(to_spool),
+    )
+    assert dict(record.headers)[names.TRACEPARENT].decode() == traceparent_of(to_spool)
