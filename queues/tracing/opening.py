@@ -89,7 +89,7 @@ def _provider(service: str, environ: Mapping[str, str]) -> "TracerProvider":
 
     is_named = environ.get("OTEL_SERVICE_NAME") or f"{SERVICE_NAME}=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     resource = Resource.create({} if is_named else {SERVICE_NAME: service})
-    # At exit it would wait for a collector that hangs, for half a minute.
+    # We end it within a bound; at an exit that came otherwise nobody waits half a minute for a collector that hangs.
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     # Spans wait in a queue of a fixed length; what is more than that is dropped, and nobody waits.
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
