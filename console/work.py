@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from io import TextIOWrapper
 from typing import cast
 
+import structlog
 from prometheus_client import Gauge
 
 from forebay.processors.handlers import Handlers
@@ -28,11 +29,12 @@ from .folder import tell_regularly
 from .groups import groups_of
 from .loading import load_handlers
 from .operations import served, worker_routes
-from .output import note
 from .portal_keys import stored_keys
 from .running import run
 from .settings import Settings
 from .versions import version_of
+
+_log = structlog.get_logger(__name__)
 
 #: What is alive in a worker are mostly records that wait; looking through them often costs a fifth of its time.
 _GC_THRESHOLDS = (20_000, 50, 50)
@@ -55,7 +57,7 @@ def work(settings: Settings, target: str, *, only: str | None = None, folder: st
     tracer = open_tracer(settings, "forebay-process")
     left = run(_work(settings, groups, queue, registry, folder, tracer))
     if left:
-        note(f"{left} handlers did not end within {settings.drain_s:g} s (drain_s); their events come again")
+        _log.warning(f"{left} handlers did not end within {settings.drain_s:g} s (drain_s); their events come again")
         sys.stdout.flush()
         os._exit(0)
     return 0
