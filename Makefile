@@ -48,6 +48,9 @@ lock: $(VENV)/dev.done ## Renew the pinned versions in constraints/
 		--no-header --no-annotate --python-version 3.11 - --output-file constraints/fast.txt
 	@echo 'psycopg[binary]>=3.2,<4' | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate --python-version 3.11 --constraint constraints/dev.txt - --output-file constraints/postgresql.txt
+	@printf '%s\n' 'opentelemetry-exporter-otlp-proto-http>=1.38,<2' 'opentelemetry-sdk>=1.38,<2' \
+		| $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--python-version 3.11 --constraint constraints/dev.txt - --output-file constraints/otel.txt
 
 clean: ## Remove the environment and what the tools left
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

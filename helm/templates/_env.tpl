@@ -133,6 +133,14 @@ file; a variable names it where a setting wants it.
   value: {{ printf "/etc/forebay/secrets/%s" .path | quote }}
 {{- end }}
 {{- end }}
+{{- if and $values.tracing.endpoint (has $component (list "ingest" "processor" "sealed-processor")) }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ $values.tracing.endpoint | quote }}
+- {name: OTEL_EXPORTER_OTLP_PROTOCOL, value: http/protobuf}
+- {name: OTEL_TRACES_SAMPLER, value: parentbased_traceidratio}
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ $values.tracing.sampleRatio | quote }}
+{{- end }}
 {{- $written := deepCopy $values.settings -}}
 {{- include "forebay.mergeInto" (list $written $settings) -}}
 {{- range $name, $value := $written }}

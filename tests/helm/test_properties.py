@@ -41,6 +41,8 @@ FORMS: Mapping[str, SearchStrategy[Any]] = {
     "listenAddress": st.sampled_from(["0.0.0.0", "[::]"]),  # noqa: S104 - rendered only
     "serverAddress": st.sampled_from(["", "http://prometheus:9090"]),
     "url": st.sampled_from(["", "https://registry.example.com", "http://registry:8081/apis"]),
+    "endpoint": st.sampled_from(["", "http://collector:4318", "https://otlp.example.com/v1"]),
+    "sampleRatio": st.sampled_from([0, 0.01, 1]),
     "interval": st.sampled_from(["15s", "1m"]),
     "scrapeTimeout": st.just("10s"),
     "existingSecret": SECRET,
