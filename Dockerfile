@@ -6,13 +6,11 @@
 #   COPY shop/ /app/shop/
 # and the chart or compose.yaml name it, with `shop.crm:handlers`.
 
-# The base by its digest, so that the same build is the same image: `docker buildx imagetools inspect python:3.13-slim-bookworm`
-# names the one of today, and --build-arg BASE_DIGEST=@sha256:… takes it. There is none by default, since none was looked up
-# when this was written.
-ARG BASE_TAG=3.13-slim-bookworm
-ARG BASE_DIGEST=
+# The base by its digest, so that the same build is the same image, on amd64 and arm64: the digest is that of the tag's list of
+# platforms. `docker buildx imagetools inspect python:3.13-slim-bookworm` names the one of today; take it for the fixes of Debian's.
+ARG BASE=python:3.13.14-slim-bookworm@sha256:67a1e1f215ccda113cfc024e8639049257e88f273898f595b61476d128d387e8
 
-FROM python:${BASE_TAG}${BASE_DIGEST} AS build
+FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 # A C compiler for gunicorn's parser in C, which there is as source alone. It stays in this stage.
@@ -38,7 +36,7 @@ RUN /opt/venv/bin/python -m pip install --no-deps --no-build-isolation . \
     && /opt/venv/bin/python -m pip uninstall --yes hatchling editables pathspec pluggy trove-classifiers pip \
     && /opt/venv/bin/forebay --help > /dev/null
 
-FROM python:${BASE_TAG}${BASE_DIGEST}
+FROM ${BASE}
 ARG VERSION=0.1.0
 ARG REVISION=
 LABEL org.opencontainers.image.title="Forebay" \
