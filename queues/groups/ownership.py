@@ -8,7 +8,7 @@ import structlog
 
 from forebay.queues.contract import Assignments
 
-from .claims import Claimed
+from .contract import Claimed
 from .leases import Leases
 from .positions import Position, Positions
 
