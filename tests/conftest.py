@@ -9,3 +9,6 @@ from tests.mariadb.fixtures import mariadb_url as mariadb_url
 from tests.postgresql.fixtures import postgresql as postgresql
 from tests.postgresql.fixtures import postgresql_url as postgresql_url
 from tests.postgresql.fixtures import servers as servers
+from tests.redis.fixtures import redis_server as redis_server
+from tests.redis.fixtures import redis_servers as redis_servers
+from tests.redis.fixtures import redis_url as redis_url
