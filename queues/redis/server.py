@@ -20,6 +20,8 @@ class Server:
     """The settings that we depend on."""
 
     version: str
+    #: Whether it still reads its file after a start, and until then doesn't say rightly what it will do.
+    is_loading: bool
     is_replica: bool
     replicas: int
     #: When it writes to the disk, of `FSYNC`; None when it doesn't say.
@@ -55,6 +57,8 @@ class Server:
 
     def check(self, address: Address) -> None:
         """Refuse a server that keeps less than the URL says, or that is not the one to write to."""
+        if self.is_loading:
+            raise QueueUnavailable(f"{address.name} reads its file after a start; we connect again by ourselves")
         if self.is_replica:
             raise QueueUnavailable(f"{address.name} is a replica: name the primary in queue_url")
         if not self.supported:
@@ -95,6 +99,7 @@ def server(info: Mapping[str, Any], config: Mapping[str, str] | None) -> Server:
     """From the answers to INFO and CONFIG GET; the latter may be forbidden."""
     return Server(
         version=str(info["redis_version"]),
+        is_loading=bool(int(info.get("loading", 0))),
         is_replica=info.get("role") == "slave",
         replicas=int(info.get("connected_slaves", 0)),
         fsync=_fsync(info, config),

@@ -13,9 +13,9 @@ from forebay.queues.errors import QueueUnavailable
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from tests.databases.server import DatabaseServer
+from tests.integration.queue_faults.systems import System
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
 from tests.integration.queues.stage import Chronicle, Stage, by_key, follow, read_all
-from tests.integration.sql_servers.systems import System
 
 SESSION_S = "1.0"
 
