@@ -70,7 +70,10 @@ class RedisConnection:
     def lives(self) -> bool:
         """Whether the server has not hung up: it says nothing unless it was asked."""
         connection = self._client.connection
-        return connection is not None and connection.is_connected and not connection.can_read(0)
+        try:
+            return connection is not None and connection.is_connected and not connection.can_read(0)
+        except (RedisError, OSError):
+            return False
 
     def close(self) -> None:
         """Let go of both."""

@@ -26,12 +26,12 @@ if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return {'another'} end
 #: More than a server takes between its last write to the disk and its end.
 _LEAP = 1_000_000
 
-#: about → id partitions version, if it is not there. 1 when it was made.
+#: about ends → id partitions version life, if it is not there. 1 when it was made.
 MAKE = (
     _WRITES
     + """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], 'id', ARGV[1], 'partitions', ARGV[2], 'version', ARGV[3])
+redis.call('HSET', KEYS[1], 'id', ARGV[1], 'partitions', ARGV[2], 'version', ARGV[3], 'life', ARGV[4])
 for partition = 0, ARGV[2] - 1 do
     redis.call('HSET', KEYS[2], partition, 0, 'life:' .. partition, ARGV[4])
 end
@@ -130,13 +130,13 @@ BEAT = (
     + _NOW
     + """
 local ending = string.format('%d', now + ARGV[4])
-local life = redis.call('HGET', KEYS[3], 'life')
+local life = redis.call('HGET', KEYS[3], 'life') or redis.call('HGET', KEYS[1], 'life')
+redis.call('HSETNX', KEYS[3], 'life', life)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 redis.call('ZADD', KEYS[2], ending, ARGV[3])
 redis.call('SADD', KEYS[4], ARGV[2])
 if life ~= ARGV[5] then
-    redis.call('HSET', KEYS[3], 'life', ARGV[5])
-    if life then redis.call('HSET', KEYS[3], 'quiet', ending) end
+    redis.call('HSET', KEYS[3], 'life', ARGV[5], 'quiet', ending)
 end
 local still = {}
 for at = 6, #ARGV, 2 do
