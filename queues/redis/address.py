@@ -23,7 +23,7 @@ FSYNC = ("always", "everysec", "no")
 
 #: Seconds within which a server must answer the connection, and each question.
 _CONNECT_S = 5.0
-_ANSWER_S = 10.0
+_ANSWER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
