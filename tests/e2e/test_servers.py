@@ -1,4 +1,4 @@
-"""From an HTTP call to the end of a handler on PostgreSQL, MariaDB and Redis, while the server and a worker are killed."""
+"""From an HTTP call to the end of a handler on PostgreSQL, MariaDB and Redis, while server and worker are killed."""
 
 import asyncio
 import signal

@@ -10,6 +10,7 @@ import pytest
 from forebay.queues.contract import Commit, Queue, Record
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.opening import open_queue
+from forebay.queues.portals.contract import Fact
 from forebay.queues.redis import diagnosis
 from forebay.queues.redis.address import address
 from forebay.queues.redis.connection import RedisStore
@@ -20,6 +21,9 @@ from tests.databases.console import Command
 from tests.databases.server import PASSWORD
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, record
 from tests.redis.server import RedisServer, direct
+
+#: What is told about the server, and its rights.
+DOCUMENT = Path(__file__).parents[3] / "docs" / "redis.md"
 
 
 def _opened(url: str) -> Queue:
@@ -77,6 +81,34 @@ async def test_a_server_whose_settings_are_hidden_is_refused_unless_nothing_is_r
             admin.acl_deluser("hidden")
 
     assert len(made) == 1
+
+
+async def test_the_documented_rights_are_enough(
+    redis_servers: Callable[..., RedisServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = redis_servers()
+    [line] = [one for one in DOCUMENT.read_text("utf-8").splitlines() if one.startswith("ACL SETUSER")]
+    with direct(server.url()) as admin:
+        admin.execute_command("ACL SETUSER", *line.replace(">…", ">hush").split()[2:])
+    url = f"redis://forebay:hush@127.0.0.1:{server.port}/0"
+    queue, follower = _opened(url), Follower()
+    await queue.ensure([STREAM], PARTITIONS)
+    producer, consumer = queue.producer(), queue.consumer(STREAM, "group")
+    await producer.check()
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    position = await producer.send(STREAM, record(0))
+    assert len(await consumer.fetch(10, 30.0)) == 1
+    await consumer.commit({position.partition: Commit(offset=position.offset + 1)})
+    store = queue.portals("t")
+    await store.ensure()
+    await store.put([Fact("a", b"1"), Fact("b", None)])
+    assert len((await store.read(0, 5.0)).facts) == 2
+    for part in (store, consumer, producer, queue):
+        await part.close()
+
+    assert await asyncio.to_thread(Command(url).findings)
 
 
 async def test_a_full_memory_refuses_events_and_takes_commits(
