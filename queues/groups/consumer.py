@@ -112,7 +112,11 @@ class LeasedConsumer(Generic[C]):
     def _give_out(self, chunks: Sequence[Chunk]) -> list[StoredRecord]:
         # Positions move here, on the loop, and not in the thread: a `fetch` that was cancelled then has taken nothing.
         self._ownership.drop_expired()
-        return [record for chunk in chunks if self._positions.pass_over(chunk) for record in chunk.records]
+        given = [chunk for chunk in chunks if self._positions.pass_over(chunk)]
+        for chunk in given:
+            if not chunk.records:
+                self._ownership.gap(chunk.partition, chunk.position.offset, chunk.following)
+        return [record for chunk in given for record in chunk.records]
 
     def _stop(self, wait: Wait) -> None:
         wait.over = True

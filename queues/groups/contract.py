@@ -71,6 +71,19 @@ class Group(Protocol[C_contra]):
         """Delete a batch of what every group has finished and nobody may want back. False when none is due."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Records that were read, and the offset to read on from: it may be behind them, when nothing stands there."""
+
+    records: list[StoredRecord]
+    following: int
+
+
+def up_to(records: list[StoredRecord], end: int) -> Stretch:
+    """What a log gives that keeps all until it is deleted: where nothing stands before the end, there never will."""
+    return Stretch(records, records[-1].offset + 1 if records else end)
+
+
 class Log(Protocol[C_contra]):
     """The records of a stream, for one reader and in its thread."""
 
@@ -83,5 +96,8 @@ class Log(Protocol[C_contra]):
     def ends(self, connection: C_contra, partitions: Collection[int]) -> dict[int, int]:
         """The next offset of each partition."""
 
-    def read(self, connection: C_contra, partition: int, offset: int, most: int) -> list[StoredRecord]:
-        """Records from the offset on: at most so many, and at most so many bytes as memory should hold."""
+    def read(self, connection: C_contra, partition: int, offset: int, end: int, most: int) -> Stretch:
+        """Records from the offset on: at most so many, and at most so many bytes as memory should hold.
+
+        The end is what `ends` said. When it can't be told yet what stands at the offset, nothing, and the same offset.
+        """

@@ -66,6 +66,11 @@ class Ownership:
             self._positions.drop(partition)
             self._assignments.lost(partition)
 
+    def gap(self, partition: int, start: int, end: int) -> None:
+        """The log ends with a gap."""
+        if partition in self._assigned:
+            self._assignments.gap(partition, start, end)
+
     def drop_expired(self) -> None:
         """Lose what our own clock says is over: the process was stopped, or the database gone, for too long."""
         for partition, epoch in self._leases.drop_expired().items():

@@ -53,9 +53,9 @@ class Reader(Generic[C]):
         for index, partition in enumerate(self._turned(behind)):
             # An equal part of what is left for each, so that a full partition starves none.
             most = -(-max_records // (len(behind) - index))
-            chunk = self._chunk(connection, partition, positions[partition], ends[partition], most)
-            chunks.append(chunk)
-            max_records -= len(chunk.records)
+            if chunk := self._chunk(connection, partition, positions[partition], ends[partition], most):
+                chunks.append(chunk)
+                max_records -= len(chunk.records)
         return chunks
 
     def _turned(self, partitions: list[int]) -> list[int]:
@@ -64,10 +64,10 @@ class Reader(Generic[C]):
         first = self._turn % len(partitions) if partitions else 0
         return partitions[first:] + partitions[:first]
 
-    def _chunk(self, connection: C, partition: int, position: Position, end: int, most: int) -> Chunk:
+    def _chunk(self, connection: C, partition: int, position: Position, end: int, most: int) -> Chunk | None:
         if most <= 0:
-            return Chunk(partition=partition, position=position, following=position.offset, records=[])
-        records = self._log.read(connection, partition, position.offset, most)
-        # Nothing before the end: retention took it all, and there is nothing to wait for either.
-        following = records[-1].offset + 1 if records else end
-        return Chunk(partition=partition, position=position, following=following, records=records)
+            return None
+        found = self._log.read(connection, partition, position.offset, end, most)
+        if found.following == position.offset:
+            return None
+        return Chunk(partition=partition, position=position, following=found.following, records=found.records)

@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 from forebay.queues.contract import PlacedRecord, StoredRecord
 
 from ..groups.bell import Bell
+from ..groups.contract import Stretch, up_to
 from ..headers import unpack
 from . import scripts
 from .connection import RedisConnection
@@ -88,6 +89,6 @@ class RedisLog(News):
         ends = connection.ask("HMGET", self._stream.keys.ends, *partitions)
         return {partition: int(end) for partition, end in zip(partitions, ends, strict=True) if end is not None}
 
-    def read(self, connection: RedisConnection, partition: int, offset: int, most: int) -> list[StoredRecord]:
+    def read(self, connection: RedisConnection, partition: int, offset: int, end: int, most: int) -> Stretch:
         """As in the protocol."""
-        return read(connection, self._stream, partition, offset, most)
+        return up_to(read(connection, self._stream, partition, offset, most), end)

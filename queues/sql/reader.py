@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from forebay.queues.contract import PlacedRecord, StoredRecord
 
 from ..groups.bell import Bell
+from ..groups.contract import Stretch, up_to
 from ..headers import unpack
 from .database import Database, Place, Row
 from .schema import Stream
@@ -59,6 +60,6 @@ class SqlLog:
         places = [Place(self._stream.id, partition) for partition in partitions]
         return {place.partition: end for place, end in self._database.ends(connection, places).items()}
 
-    def read(self, connection: Connection, partition: int, offset: int, most: int) -> list[StoredRecord]:
+    def read(self, connection: Connection, partition: int, offset: int, end: int, most: int) -> Stretch:
         """In one question."""
-        return read(self._database, connection, self._stream, partition, offset, most)
+        return up_to(read(self._database, connection, self._stream, partition, offset, most), end)
