@@ -21,6 +21,7 @@ _ADDRESSES = {
     "mariadb": ("forebay.queues.sql.mariadb.address", "address"),
     "redis": ("forebay.queues.redis.address", "address"),
     "rediss": ("forebay.queues.redis.address", "address"),
+    "memcached": ("forebay.queues.memcached.address", "address"),
 }
 
 #: Scheme → our module, what it imports, and the extra that brings it.
@@ -30,6 +31,7 @@ _SYSTEMS = {
     "mariadb": ("forebay.queues.sql.queue", "pymysql", "mariadb"),
     "redis": ("forebay.queues.redis.queue", "redis", "redis"),
     "rediss": ("forebay.queues.redis.queue", "redis", "redis"),
+    "memcached": ("forebay.queues.memcached.queue", "pymemcache", "memcached"),
     "memory": ("forebay.queues.memory", None, None),
     "kafka": ("forebay.queues.kafka.queue", "confluent_kafka", None),
 }

@@ -11,10 +11,13 @@ from tests.integration.sql_fixtures import producer as producer
 from tests.integration.sql_fixtures import queue as queue
 
 
-@pytest.fixture(params=["sqlite", *SYSTEMS])
+@pytest.fixture(params=["sqlite", *SYSTEMS, "memcached"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/queue.db"
+    if request.param == "memcached":
+        # Its own, since it has room for so much only.
+        return str(request.getfixturevalue("memcached_servers")("-m", "256").url())
     url: str = request.getfixturevalue(SYSTEMS[request.param].url)
     return url
 
