@@ -1,5 +1,6 @@
 """A connection to a server, and the store that makes them."""
 
+import select
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ _REMEDIES = {
     "too large": "raise its item size (-I)",
     "Connection refused": "check that Memcached runs, host and port in queue_url, and -l",
     "Name or service not known": "check the host in queue_url",
+    "UnexpectedClose": "it has ended, or hung up; what it held is gone if it ended",
     "timed out": "it hangs, or something in between does; we connect again by ourselves",
 }
 
@@ -77,6 +79,10 @@ class MemcachedConnection:
         if keys:
             self._client.delete_many(list(keys))
 
+    def lives(self) -> bool:
+        """Whether the server has not hung up: it says nothing unless it was asked."""
+        return self._client.sock is not None and not select.select([self._client.sock], [], [], 0)[0]
+
     def close(self) -> None:
         """Let go of it."""
         self._client.close()
@@ -100,15 +106,15 @@ class MemcachedStore:
         return MemcachedConnection(self.address)
 
     def current(self, connection: MemcachedConnection) -> bool:
-        """Until it fails: then it is made anew."""
-        return True
+        """A server that went away while we did nothing has said so to the socket."""
+        return connection.lives()
 
     def remedy(self, error: Exception) -> str:
         """The server's words, and what to do."""
         given = error.args[0] if error.args and isinstance(error.args[0], bytes) else None
         words = given.decode("ascii", "replace") if given else str(error) or type(error).__name__
         told = next((found for said, found in _REMEDIES.items() if said in words), None)
-        return f"{self.name} says: {words}; {told or 'we connect again by ourselves; what it held is gone if it ended'}"
+        return f"{self.name} says: {words}; {told or 'look at queue_url, and at the server'}"
 
     def thread(self, name: str) -> ConnectionThread[MemcachedConnection]:
         """A thread with a connection of its own."""

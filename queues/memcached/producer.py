@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import structlog
-from pymemcache.exceptions import MemcacheServerError
+from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseError
 
 from forebay.queues.contract import Position
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
@@ -89,7 +89,7 @@ class _MemcachedWriter:
                     return self._written(connection, stream, sent)
             except QueueUnavailable as error:
                 # A server that says no has written a part at most, which was deleted.
-                if (is_first and not is_asked) or isinstance(error.__cause__, MemcacheServerError):
+                if (is_first and not is_asked) or _is_refusal(error.__cause__):
                     return failed(sent, error)
                 is_first = False
                 log.warning("write_undecided", queue=self.name, records=len(sent), error=str(error))
@@ -120,11 +120,17 @@ class _MemcachedWriter:
 def _put(connection: MemcachedConnection, items: dict[str, bytes]) -> None:
     try:
         connection.put(items)
-    except MemcacheServerError:
-        # Its order would not hold, with some that are there and some that are not.
-        with suppress(Exception):
-            connection.drop(list(items))
+    except MemcacheServerError as error:
+        if _is_refusal(error):
+            # Its order would not hold, with some that are there and some that are not.
+            with suppress(Exception):
+                connection.drop(list(items))
         raise
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    """Whether the server has said no. For its client, one that hangs up is a server's error too."""
+    return isinstance(error, MemcacheServerError) and not isinstance(error, MemcacheUnexpectedCloseError)
 
 
 def _taken(connection: MemcachedConnection, stream: Stream, places: dict[int, int]) -> dict[int, Position]:

@@ -77,7 +77,8 @@ async def relayed(url: str, plain: str, word: bytes = b"COMMIT") -> AsyncIterato
     relay = Relay(parts.hostname, parts.port, word)
     server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    netloc = parts.netloc.rpartition("@")[0] + f"@127.0.0.1:{port}"
+    user, at, _ = parts.netloc.rpartition("@")
+    netloc = f"{user}{at}127.0.0.1:{port}"
     try:
         # What is cut is found in what is sent, which TLS would hide.
         yield relay, urlunsplit(parts._replace(netloc=netloc, query=plain))
