@@ -79,9 +79,14 @@ class MemcachedGroup:
         )
 
     def _living(self, connection: MemcachedConnection) -> set[str]:
-        members = _names(connection.get([self._members]).get(self._members))
+        members, dead = self._known(connection)
+        return members - dead
+
+    def _known(self, connection: MemcachedConnection) -> tuple[set[str], set[str]]:
+        """The members that have come and not left, and those of them that are silent for too long."""
+        members = set(_names(connection.get([self._members]).get(self._members)))
         living = connection.get([self._member(name) for name in members])
-        return {name for name in members if self._member(name) in living}
+        return members, {name for name in members if self._member(name) not in living}
 
     def beat(self, connection: MemcachedConnection, held: Mapping[int, int], *, is_leaving: bool) -> Beat:
         """Item by item."""
@@ -94,8 +99,8 @@ class MemcachedGroup:
         return Beat(still=still, claimed=[one for one in claimed if one is not None])
 
     def _enlist(self, connection: MemcachedConnection) -> None:
-        living = self._living(connection) | {self.me}
-        _change(connection, self._members, lambda names: sorted(living.union(names) if self.me in names else living))
+        _, dead = self._known(connection)
+        _change(connection, self._members, lambda names: sorted({*names} - dead | {self.me}))
         _change(connection, self.of.key("groups"), lambda names: sorted({*names, self.name}))
 
     def _renew(self, connection: MemcachedConnection, partition: int, expire_s: int) -> bool:

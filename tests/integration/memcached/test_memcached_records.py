@@ -13,7 +13,7 @@ from forebay.queues.contract import Commit, Position, Producer, Queue, Record
 from forebay.queues.errors import Fenced, QueueUnavailable, RecordRefused, UnknownStream, Unsupported
 from forebay.queues.memcached.address import address
 from forebay.queues.memcached.connection import MemcachedStore
-from forebay.queues.memcached.group import _packed
+from forebay.queues.memcached.group import MemcachedGroup, _packed
 from forebay.queues.memcached.producer import _MemcachedWriter
 from forebay.queues.memcached.streams import Stream, find, short
 from forebay.queues.opening import open_queue
@@ -210,16 +210,23 @@ async def test_a_record_that_no_item_can_hold_is_refused_and_its_neighbours_are_
     assert "-I" in str(outcomes[1])
 
 
-async def test_a_full_server_that_may_not_evict_refuses(memcached_servers: Callable[..., MemcachedServer]) -> None:
+async def test_a_full_server_that_may_not_evict_refuses_and_keeps_nothing_by_halves(
+    memcached_servers: Callable[..., MemcachedServer],
+) -> None:
     queue = _opened(memcached_servers("-m", "8", "-M").url())
     await queue.ensure([STREAM], PARTITIONS)
     producer = queue.producer()
-    kept = []
+    kept: list[Position] = []
+    refused: list[BaseException] = []
 
-    with pytest.raises(QueueUnavailable, match="memory is full"):
-        while True:
-            kept.append(await producer.send(STREAM, Record(key="portal", value=b"x" * 90_000, timestamp_ms=0)))
+    while not refused:
+        large = [Record(key="portal", value=b"x" * 90_000, timestamp_ms=0) for _ in range(9)]
+        told = await asyncio.gather(*(producer.send(STREAM, one) for one in large), return_exceptions=True)
+        kept += [one for one in told if isinstance(one, Position)]
+        refused = [one for one in told if isinstance(one, BaseException)]
 
+    assert len(refused) == 9
+    assert all(isinstance(one, QueueUnavailable) and "memory is full" in str(one) for one in refused)
     assert [one.offset for one in await read_all(queue)] == [position.offset for position in kept]
     for part in (producer, queue):
         await part.close()
@@ -261,6 +268,27 @@ async def test_only_what_every_group_has_finished_is_deleted(queue: Queue, produ
     assert [int(one.value) for one in left] == list(range(1100, 1200))
     for part in parts:
         await part.close()
+
+
+async def test_a_group_whose_place_is_gone_keeps_everything(
+    queue: Queue, producer: Producer, client: Any, stream: Stream, url: str
+) -> None:
+    partition = await send_all(producer, 5)
+    for name in ("one", "two"):
+        consumer = queue.consumer(STREAM, name)
+        await consumer.start(follower := Follower())
+        await follower.owns(PARTITIONS)
+        if name == "one":
+            await consumer.commit({partition: Commit(offset=5)})
+        await consumer.close()
+    connection = MemcachedStore(address(url)).connect()
+    group = MemcachedGroup(name="one", of=stream, me="me", session_s=1.0)
+
+    client.delete(stream.key(short("two"), "place", partition))
+
+    assert not group.sweep(connection, partition)
+    assert len(await read_all(queue)) == 5
+    connection.close()
 
 
 async def test_that_nothing_is_kept_is_said_at_each_start(queue: Queue) -> None:
