@@ -1,4 +1,4 @@
-"""PostgreSQL, MariaDB, Redis and Memcached beside SQLite in the same run; and what load and long transactions make of PostgreSQL."""
+"""The servers beside SQLite in the same run; and what load and long transactions make of PostgreSQL."""
 
 import asyncio
 import time
