@@ -33,6 +33,7 @@ class Job:
     config: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     target: str = ""
+    only: str | None = None
     readable: bool = False
     parent: int = field(default_factory=os.getpid)
 
@@ -48,15 +49,24 @@ def ingest(called: Invocation, options: Mapping[str, object], *, readable: bool)
 
 
 def workers(
-    settings: "Settings", called: Invocation, options: Mapping[str, object], target: str, *, readable: bool = False
+    settings: "Settings",
+    called: Invocation,
+    options: Mapping[str, object],
+    target: str,
+    *,
+    only: str | None = None,
+    readable: bool = False,
 ) -> list[Child]:
-    """The workers of the setting `processes` as children of this process, each with a group_instance_id of its own."""
+    """The workers of the setting `processes` as children of this process, each with a group_instance_id of its own.
+
+    They run every group of the handlers, or `only` one.
+    """
     found = []
     for number in range(1, settings.processes + 1):
         given = _given(called, options)
         if settings.group_instance_id:
             given["group_instance_id"] = f"{settings.group_instance_id}-{number}"
-        job = Job(role="worker", config=_path(called), options=given, target=target, readable=readable)
+        job = Job(role="worker", config=_path(called), options=given, target=target, only=only, readable=readable)
         found.append(Child(name=f"worker {number}", command=job.command()))
     return found
 
@@ -101,8 +111,7 @@ def _do(job: Job) -> int:
         return 0
     from .work import work
 
-    only = job.options.get("group")
-    return work(settings, job.target, only=str(only) if only else None, folder=folder)
+    return work(settings, job.target, only=job.only, folder=folder)
 
 
 def main(arguments: list[str] | None = None, tie: Callable[[int], None] = end_with) -> int:

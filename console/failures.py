@@ -1,6 +1,7 @@
 """From an error to one line on standard error and an exit status."""
 
 from collections.abc import Callable
+from traceback import print_exception
 
 from forebay.schemas.errors import ForebayError
 
@@ -13,8 +14,16 @@ def told(work: Callable[[], int]) -> int:
     try:
         return work()
     except ForebayError as error:
-        note(f"forebay: {error}")
-        return WRONG if _is_wrong(error) else FAILED
+        return tell(error)
+
+
+def tell(error: BaseException) -> int:
+    """Tell it as it is told when it ends the process, and give the status that the process has then."""
+    if not isinstance(error, ForebayError):
+        print_exception(error)
+        return FAILED
+    note(f"forebay: {error}")
+    return WRONG if _is_wrong(error) else FAILED
 
 
 def _is_wrong(error: ForebayError) -> bool:

@@ -6,18 +6,20 @@ from .errors import WrongUsage
 
 
 def groups_of(handlers: Handlers, default: str, only: str | None = None) -> dict[str, Handlers]:
-    """Group → its handlers. Those that name no group are in the default one.
+    """Group → its handlers. Those that name no group are in the default one, beside those that name it.
 
-    With `only` it is that group alone: the one that handlers name so, else those that name none, under this name.
+    With `only` it is that group alone: as it is among all of them, else those that name none, under this name.
     Raises `WrongUsage` when nothing is in it, `BadHandler` when two handlers of a group want the same.
     """
     named = [group for group in handlers.groups() if group is not None]
-    if only in named:
-        return {only: handlers.of(only)}
     has_default = None in handlers.groups() or not named
-    if only is not None and not has_default:
-        raise WrongUsage(f"no handler is in the group {only}; there are {', '.join(named)}")
-    if only is not None:
+    found = dict.fromkeys([default, *named] if has_default else named)
+    if only is not None and only not in found:
+        if not has_default:
+            raise WrongUsage(f"no handler is in the group {only}; there are {', '.join(named)}")
         return {only: handlers.of(None)}
-    found = {default: handlers.of(None, default)} if has_default else {}
-    return found | {group: handlers.of(group) for group in named if group not in found}
+    return {
+        group: handlers.of(None, group) if group == default else handlers.of(group)
+        for group in found
+        if only in (None, group)
+    }

@@ -25,24 +25,27 @@ def process(
     from .logs import set_up_logs
     from .work import work
 
-    options: dict[str, object] = {"processes": processes, "group": group}
-    settings = invocation(context).settings(**options)
+    called = invocation(context)
+    # A name that can't be a group's is refused as the setting is; but the setting goes on saying whose the handlers
+    # are that name none, some of which may be in the group that was asked for.
+    called.settings(processes=processes, group=group)
+    settings = called.settings(processes=processes)
     set_up_logs()
     if settings.processes == 1:
         raise typer.Exit(work(settings, target, only=group))
     import asyncio
 
-    raise typer.Exit(asyncio.run(_supervise(settings, target, invocation(context), options)))
+    raise typer.Exit(asyncio.run(_supervise(settings, target, called, only=group)))
 
 
-async def _supervise(settings: "Settings", target: str, called: Invocation, options: dict[str, object]) -> int:
+async def _supervise(settings: "Settings", target: str, called: Invocation, *, only: str | None) -> int:
     from .child import workers
     from .folder import METRICS_FOLDER, forget
     from .operations import served, supervised_routes
     from .output import note
     from .supervisor import Supervisor, stop_on_signals
 
-    children = workers(settings, called, options, target)
+    children = workers(settings, called, {"processes": settings.processes}, target, only=only)
     with tempfile.TemporaryDirectory(prefix="forebay-metrics-") as folder:
         environ = os.environ | {METRICS_FOLDER: folder}
         supervisor = Supervisor(

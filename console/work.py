@@ -22,6 +22,7 @@ from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.opening import open_registry
 from forebay.schemas.names import METRICS_PREFIX
 
+from .failures import tell
 from .folder import tell_regularly
 from .groups import groups_of
 from .loading import load_handlers
@@ -49,17 +50,41 @@ def work(settings: Settings, target: str, *, only: str | None = None, folder: st
     groups = groups_of(load_handlers(target), settings.group, only)
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    left = run(_work(settings, groups, queue, registry, folder))
-    if left:
-        note(f"{left} handlers did not end within {settings.drain_s:g} s (drain_s); their events come again")
-        sys.stdout.flush()
-        os._exit(0)
+    run(_to_the_end(settings, groups, queue, registry, folder))
     return 0
 
 
-async def _work(
+async def _to_the_end(
     settings: Settings, groups: Mapping[str, Handlers], queue: Queue, registry: Registry | None, folder: str | None
-) -> int:
+) -> None:
+    """Work, and leave the process from here when a handler never ends: the loop's end, and Python's, wait for it."""
+    workers: dict[str, Worker] = {}
+    status = 0
+    try:
+        await _work(settings, groups, queue, registry, folder, workers)
+    # Whatever it is: unless we leave with it, who raised it is gone and the process stays.
+    except BaseException as fault:
+        if not _left(workers):
+            raise
+        status = tell(fault)
+    if left := _left(workers):
+        note(f"{left} handlers did not end within {settings.drain_s:g} s (drain_s); their events come again")
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def _left(workers: Mapping[str, Worker]) -> int:
+    return sum(worker.left for worker in workers.values())
+
+
+async def _work(
+    settings: Settings,
+    groups: Mapping[str, Handlers],
+    queue: Queue,
+    registry: Registry | None,
+    folder: str | None,
+    workers: dict[str, Worker],
+) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,8 +95,8 @@ async def _work(
             stack.push_async_callback(registry.close)
         data_keys = await stack.enter_async_context(stored_keys(settings, queue))
         metrics = metrics_of(groups)
-        workers = {
-            group: Worker(
+        for group, handlers in groups.items():
+            workers[group] = Worker(
                 settings.model_copy(update={"group": group}),
                 handlers,
                 queue,
@@ -79,8 +104,6 @@ async def _work(
                 data_keys=data_keys,
                 metrics=metrics[group],
             )
-            for group, handlers in groups.items()
-        }
         _tell_version()
         health = health_of({group: worker.health for group, worker in workers.items()})
         if folder:
@@ -88,7 +111,7 @@ async def _work(
             stack.callback(telling.cancel)
         elif settings.metrics_bind:
             await stack.enter_async_context(served(settings.metrics_bind, worker_routes(health)))
-        return await _until(stopping, list(workers.values()))
+        await _until(stopping, list(workers.values()))
 
 
 def _tell_version() -> None:
@@ -97,7 +120,7 @@ def _tell_version() -> None:
     build.labels(version_of("forebay") or "unknown").set(1)
 
 
-async def _until(stopping: asyncio.Event, workers: Sequence[Worker]) -> int:
+async def _until(stopping: asyncio.Event, workers: Sequence[Worker]) -> None:
     """Run them until they are to stop, or one of them ends by itself: by a fault, which is raised."""
     running = [asyncio.create_task(worker.run()) for worker in workers]
     stop = asyncio.create_task(stopping.wait())
@@ -106,4 +129,5 @@ async def _until(stopping: asyncio.Event, workers: Sequence[Worker]) -> int:
     for worker in workers:
         worker.stop()
     await asyncio.wait(running)
-    return sum(one.result() for one in running)
+    for one in running:
+        one.result()

@@ -159,9 +159,10 @@ class Lifespan:
         """Flush what is on its way."""
         self._health.stop()
         self._gaps.close()
+        # First the events: what is known of the portals stands in its store already.
+        await self._outlet.close()
         if self._desk:
             await self._desk.close()
-        await self._outlet.close()
         if self._registration:
             await self._registration.close()
         if self._allow_list:

@@ -8,6 +8,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from secrets import token_hex
 
 import structlog
@@ -31,7 +32,7 @@ _ID_BYTES = 6
 #: A call waits so long for its portal's first key; from then on it is a look into memory.
 _WAIT_S = 0.5
 
-#: A store that failed is not asked again for so long: each new portal would wait in vain.
+#: A store that failed, or has not answered in time, is not asked again for so long: each new portal would wait in vain.
 _REST_S = 5.0
 
 #: Keys that are made at once. Who finds no room seals by the seal key; its portal's next call asks again.
@@ -62,7 +63,9 @@ class PortalKeys:
         self._random, self._draw_id, self._clock, self._most, self._wait_s = random, draw_id, clock, most, wait_s
         self._open: OrderedDict[tuple[str, DataKey], AESGCM] = OrderedDict()
         self._making: dict[str, asyncio.Task[None]] = {}
-        self._shredding: set[asyncio.Task[None]] = set()
+        self._shredding: dict[asyncio.Task[None], str | None] = {}
+        #: Keys that are to be shredded, with their portal: what is sealed by now must not go with them.
+        self._doomed: set[tuple[str, str]] = set()
         self._not_before = 0.0
 
     def __len__(self) -> int:
@@ -70,9 +73,9 @@ class PortalKeys:
         return len(self._open)
 
     def cipher(self, member_id: str) -> tuple[str, AESGCM] | None:
-        """What to seal with and its name; None where the portal has no key, or one that can't be opened here."""
+        """What to seal with and its name; None where the portal has no key, or one that can't be used here."""
         key = self._registry.data_keys.current(member_id)
-        if key is None:
+        if key is None or (member_id, key.id) in self._doomed:
             return None
         named = Named(member_id, key.id)
         found = self._open.get((member_id, key))
@@ -95,14 +98,18 @@ class PortalKeys:
 
     async def make(self, member_id: str) -> None:
         """Return when the portal has a key, or can't have one just now."""
+        if self._clock() < self._not_before:
+            return
         making = self._making.get(member_id)
         if making is None:
-            if self._registry.following.why_not or self._clock() < self._not_before or len(self._making) >= _AT_ONCE:
+            if self._registry.following.why_not or len(self._making) >= _AT_ONCE:
                 return
             making = self._making[member_id] = asyncio.create_task(self._make(member_id))
             making.add_done_callback(lambda done: self._making.pop(member_id, None))
         # Who is tired of waiting leaves it to those who come later.
-        await asyncio.wait([making], timeout=self._wait_s)
+        done, _ = await asyncio.wait([making], timeout=self._wait_s)
+        if not done:
+            self._not_before = self._clock() + _REST_S
 
     async def _make(self, member_id: str) -> None:
         named = Named(member_id, self._draw_id(_ID_BYTES))
@@ -123,9 +130,14 @@ class PortalKeys:
         if member_id is None or self._has_others(member_id, application):
             log.warning("a portal's keys are not shredded: they are not the sender's alone", portal=sender.portal)
             return
-        task = asyncio.create_task(self._shred(member_id, sender.portal))
-        self._shredding.add(task)
-        task.add_done_callback(self._shredding.discard)
+        task = asyncio.create_task(self._shred(member_id, sender.portal, self._doom(member_id)))
+        self._shredding[task] = sender.portal
+        task.add_done_callback(self._shredding.pop)
+
+    def _doom(self, member_id: str) -> set[tuple[str, str]]:
+        doomed = {(member_id, key_id) for key_id in self._registry.data_keys.ids(member_id)}
+        self._doomed |= doomed
+        return doomed
 
     def _has_others(self, member_id: str, application: str) -> bool:
         member = self._registry.following.book.members.get(member_id)
@@ -133,14 +145,19 @@ class PortalKeys:
         left = {name for name, _ in member.left} if member else set()
         return bool(proved - left - {application})
 
-    async def _shred(self, member_id: str, portal: str | None) -> None:
+    async def _shred(self, member_id: str, portal: str | None, doomed: set[tuple[str, str]]) -> None:
+        # Another host may have made one a moment ago. Later it may be one that the portal got when it installed again.
+        with suppress(QueueError):
+            await self._registry.following.refresh(_WAIT_S)
+            doomed |= self._doom(member_id)
         while True:
             try:
-                shredded = await self._registry.data_keys.shred(member_id)
+                shredded = await self._registry.data_keys.shred(member_id, {key_id for _, key_id in doomed})
             except QueueError as error:
                 log.error("a portal's keys can't be shredded just now", portal=portal, error=str(error))
                 await asyncio.sleep(_AGAIN_S)
             else:
+                self._doomed -= doomed
                 self._forget(member_id)
                 log.info("a portal's secrets are shredded: it was uninstalled", portal=portal, keys=shredded)
                 return
@@ -156,3 +173,5 @@ class PortalKeys:
             await asyncio.wait(tasks, timeout=self._wait_s)
         for task in tasks:
             task.cancel()
+        for portal in self._shredding.values():
+            log.error("a portal's keys were not shredded before the stop", portal=portal)

@@ -34,6 +34,11 @@ class Buckets:
         if len(self._left) >= self._forget_at:
             self._forget(now)
 
+    def give_back(self, budget: Budget, portal: str) -> None:
+        """There was no call after all."""
+        left, at = self._left.get((budget, portal), (0.0, self._began))
+        self._left[budget, portal] = left + 1, at
+
     def _has(self, budget: Budget, portal: str, now: float) -> float:
         left, at = self._left.get((budget, portal), (0.0, self._began))
         return min(budget.burst, left + (now - at) * budget.per_s)

@@ -115,7 +115,10 @@ class Consequences:
         """Write the dead letter; until that works, its records are not finished and their portal waits."""
         if lane.outlook is not None:
             lane.outlook.in_hand = burial.records
-        if not await self._dead_letters.put(burial):
+        is_kept = await self._dead_letters.put(burial)
+        if lane.outlook is not None:
+            lane.outlook.in_hand = ()
+        if not is_kept:
             return self.backoff_s(burial.failures)
         self._tell(burial)
         self.finish_all(lane, burial.records)

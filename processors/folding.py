@@ -16,7 +16,9 @@ from forebay.queues.contract import StoredRecord
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent
 
+from .dedup.keys import Key
 from .entities import Role, subject
+from .errors import BadReturn
 from .handlers import Handler
 from .held import Held
 from .outcome import Unread
@@ -30,6 +32,9 @@ _log = structlog.get_logger(__name__)
 
 #: What a record is, and who handles it.
 Read: TypeAlias = Callable[[StoredRecord], tuple[PortalEvent | Unread, Handler | None]]
+
+#: As what an event is marked when its handler has `dedup`; raises what the author's function raises.
+KeyOf: TypeAlias = Callable[[Handler, PortalEvent], Key | None]
 
 #: Records that left the lane are forgotten when they are so many more than those in it.
 _FORGET_FROM = 64
@@ -46,18 +51,34 @@ class Chain:
     event: PortalEvent
     #: How many are finished with the last one, also those that are no longer kept.
     folded: int = 0
+    #: How many of those were folded into one of them when that was parked, and are known by their number only.
+    carried: int = 0
     records: list[StoredRecord] = field(default_factory=list)
+    #: Offset of each but the last → as what it is marked when that is handled, where the handler has `dedup`.
+    keys: dict[int, Key | None] = field(default_factory=dict)
 
     def takes(self, handler: Handler, role: Role) -> bool:
         """Whether the next about the same can stand for them."""
         return self.handler.is_as(handler) and self.role.may_fold_into(role)
 
+    def marked_with_it(self) -> tuple[Key | None, ...]:
+        """As what those are marked that the last one stands for; None stands for any of which that isn't known."""
+        unknown = (None,) if self.carried else ()
+        return *self.keys.values(), *unknown
+
+    def leave(self, record: StoredRecord) -> None:
+        """One of them is finished: with the others, or alone when it was given up before its turn."""
+        self.records = [one for one in self.records if one is not record]
+        self.carried -= _carried(record)
+        self.folded -= _carried(record) + bool(self.records)
+        self.keys.pop(record.offset, None)
+
 
 class Folding:
     """Of one lane."""
 
-    def __init__(self, lane: "Lane", read: Read, held: Held) -> None:
-        self._lane, self._read, self._held = lane, read, held
+    def __init__(self, lane: "Lane", read: Read, held: Held, key: KeyOf | None = None) -> None:
+        self._lane, self._read, self._held, self._key = lane, read, held, key
         #: What was looked at, by identity: to compare records costs more, and the same may be there twice.
         self._seen: dict[int, tuple[StoredRecord, Chain | None]] = {}
         #: What it is about → the chain that may still grow.
@@ -91,12 +112,18 @@ class Folding:
     def forget(self, records: Sequence[StoredRecord]) -> None:
         """They are finished."""
         for record in records:
-            self._seen.pop(id(record), None)
+            _, chain = self._seen.pop(id(record), (record, None))
+            if chain is not None:
+                chain.leave(record)
 
     def _take(self, record: StoredRecord, dropped: set[int]) -> None:
         self._seen[id(record)] = record, None
         event, handler = self._read(record)
-        if handler is None or not isinstance(event, PortalEvent):
+        if not isinstance(event, PortalEvent):
+            # Nobody knows what it is about, and it may be read when its turn comes: nothing passes it.
+            self._open.clear()
+            return
+        if handler is None:
             return
         about = self._about(event, handler, record)
         if about is None:
@@ -105,13 +132,25 @@ class Folding:
         chain = self._open.get(key)
         if chain is None or not chain.takes(handler, role):
             chain = self._open[key] = Chain(handler=handler, role=role, key=key, event=event)
-        carried = folded_into(record) if isinstance(record, Restored) else 0
-        chain.folded += carried + bool(chain.records)
+        self._keep_key(chain)
+        chain.carried += _carried(record)
+        chain.folded += _carried(record) + bool(chain.records)
         chain.records.append(record)
         chain.role, chain.event = role, event
         self._seen[id(record)] = record, chain
         if len(chain.records) > 2:
             self._let_go(chain, dropped)
+
+    def _keep_key(self, chain: Chain) -> None:
+        """Of its last event, which the next one stands for."""
+        if self._key is None or chain.handler.options.dedup is None or not chain.records:
+            return
+        try:
+            key = self._key(chain.handler, chain.event)
+        except Exception:
+            # An author's function may raise anything: then it is not marked.
+            key = None
+        chain.keys[chain.records[-1].offset] = key
 
     def _let_go(self, chain: Chain, dropped: set[int]) -> None:
         record, newest = chain.records[-2:]
@@ -134,6 +173,8 @@ class Folding:
             if entity is not None:
                 self._open.pop(entity.key, None)
             key = coalesce(event) if callable(coalesce) and not is_replayed else None
+            if key is not None and not isinstance(key, str):
+                raise BadReturn(f"coalesce of {handler.name} gave {key!r} for a key; it must give a text, or None")
             return ((id(handler.options), key), Role.CHANGED) if key is not None else None
         except UndecodableEvent:
             # Its handler will come upon it.
@@ -142,3 +183,8 @@ class Folding:
             # An author's function may raise anything.
             _log.warning("not coalesced", portal=event.portal, name=event.name, id=event.id, error=repr(error))
             return None
+
+
+def _carried(record: StoredRecord) -> int:
+    """How many were finished with it when it was parked."""
+    return folded_into(record) if isinstance(record, Restored) else 0

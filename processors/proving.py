@@ -30,8 +30,8 @@ _LONGEST_S = 24 * 3600.0
 #: A portal of which another token is proved waits no longer: by then the OAuth server has answered, if it is there.
 _BESIDE_S = 60.0
 
-#: Until then the ingest may not have noted the token, or the note may not have come here.
-_NOTED_S = 10.0
+#: The ingest notes the token before it keeps the event; by then the note has come here, if there is one.
+_NOTED_S = 2.0
 
 #: An event waits as long again as it is old, between these.
 _SOONEST_S = 0.25

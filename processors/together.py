@@ -1,6 +1,6 @@
 """Calls of handlers that want several events at once, the last about each object, or no more than so many a second."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import NamedTuple
 
 from forebay.queues.contract import StoredRecord
@@ -9,6 +9,7 @@ from forebay.schemas.event import PortalEvent
 from .calls import Calls
 from .consequences import DROPPED, Consequences, Following, Records
 from .dead_letters import Burial
+from .dedup.keys import Key
 from .dedup.once import Once
 from .folding import Folding, Read
 from .handlers import Handler
@@ -27,6 +28,8 @@ class Piece(NamedTuple):
 
     event: PortalEvent
     records: Records
+    #: As what those folded into it are marked, where the handler has `dedup`.
+    keys: Sequence[Key | None] = ()
 
 
 class Together:
@@ -71,7 +74,8 @@ class Together:
         if outlook is None:
             outlook = lane.outlook = Outlook()
         if options.coalesce is not None and outlook.folding is None:
-            outlook.folding = Folding(lane, self._read, self._held)
+            key = self._once.key if self._once is not None else None
+            outlook.folding = Folding(lane, self._read, self._held, key)
         if outlook.folding is not None:
             outlook.folding.look()
         outlook.per_s = handler.budget.per_s * (options.batch or 1) if handler.budget is not None else None
@@ -109,7 +113,7 @@ class Together:
         chain = outlook.folding.chain(record) if outlook.folding is not None else None
         if chain is not None:
             event = chain.event.standing_for(chain.folded) if chain.folded else chain.event
-            return Piece(event, tuple(chain.records)) if handler.is_as(chain.handler) else None
+            return Piece(event, tuple(chain.records), chain.marked_with_it()) if handler.is_as(chain.handler) else None
         if record is first.records[0]:
             return first
         found, its = self._read(record)
@@ -121,6 +125,8 @@ class Together:
             for piece in pieces:
                 outlook.folding.begin(piece.records[0])
         outcome = await self._outcome(handler, pieces)
+        if isinstance(outcome, Unsure | Duplicate) and handler.budget is not None:
+            lane.partition.buckets.give_back(handler.budget, lane.portal)
         if isinstance(outcome, Unsure):
             # Nobody was called.
             lane.attempts -= 1
@@ -132,10 +138,18 @@ class Together:
         return await self._follow(lane, outlook, handler, rest, outcome)
 
     async def _outcome(self, handler: Handler, pieces: list[Piece]) -> Outcome:
+        try:
+            return await self._tried(handler, pieces)
+        except Exception as error:
+            # As for a single event: a fault must not end the worker.
+            tell_fault(error, pieces[0].records[-1])
+            return Failed(error=error)
+
+    async def _tried(self, handler: Handler, pieces: list[Piece]) -> Outcome:
         first = pieces[0]
         if handler.options.dedup is not None and self._once is not None:
             ordered = is_ordered(first.records[-1])
-            return await self._once.call(handler, first.event, self._calls.begin, ordered=ordered)
+            return await self._once.call(handler, first.event, self._calls.begin, ordered=ordered, folded=first.keys)
         events = [piece.event for piece in pieces]
         begun = self._calls.begin(handler, events if handler.options.batch else first.event)
         return await begun if isinstance(begun, Coroutine) else begun

@@ -150,6 +150,8 @@ class Worker:
         )
         self._lag = Lag(queue, settings.topic, self.ownership, self.metrics, now=now)
         self._stopping = asyncio.Event()
+        #: The handlers that would not end, as soon as `run` has ended, however it did.
+        self.left = 0
 
     def stop(self) -> None:
         """Ask `run` to come to its end: nothing is fetched any more, running handlers get `drain_s`."""
@@ -160,13 +162,9 @@ class Worker:
 
         Ends within `drain_s` and a second, or with a queue that hangs about ten more. Handlers that would not end keep
         the process from exiting: with a number above 0 leave it by `os._exit`. Raises what a part of the worker raised,
-        which is a fault of Forebay or of the queue, never of a handler.
+        which is a fault of Forebay or of the queue, never of a handler; the number is in `left` then.
         """
-        if self._processes:
-            await self._processes.start()
-        if self._proving:
-            self._proving.open()
-        reading = asyncio.create_task(self._intake.run())
+        reading = asyncio.create_task(self._read())
         parts = [self._commit_regularly(), self._measure_regularly(), self._presence.run()]
         parts += [self._attendant.run(self.ownership)]
         parts += [self._learning.run()] if self._learning else []
@@ -176,13 +174,23 @@ class Worker:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await _cancel([reading])
-            await self._leave()
-            left = await _cancel(tasks) + self._calls.close()
-            if self._processes:
-                await self._processes.close()
+            try:
+                await self._leave()
+            finally:
+                self.left = await _cancel(tasks) + self._calls.close()
+                if self._processes:
+                    await self._processes.close()
         for task in ended:
             task.result()
-        return left
+        return self.left
+
+    async def _read(self) -> None:
+        # The first process may take a minute to import the user's modules: done here, it keeps no stop waiting.
+        if self._processes:
+            await self._processes.start()
+        if self._proving:
+            self._proving.open()
+        await self._intake.run()
 
     async def _leave(self) -> None:
         self.health.failing("group", "stopping")

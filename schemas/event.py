@@ -170,7 +170,7 @@ class PortalEvent:
 
     @cached_property
     def folded(self) -> int:
-        """How many earlier events about the same are finished with this one, which stands for them (`coalesce`)."""
+        """How many earlier events about the same, at least, are finished with this one, by `coalesce`."""
         return 0
 
     def standing_for(self, folded: int) -> Self:

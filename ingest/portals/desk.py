@@ -1,5 +1,7 @@
 """What all endpoints of a worker share that know portals: tokens that are learned from calls, keys for secrets."""
 
+import asyncio
+
 from forebay.ingest.authenticate import Gate
 from forebay.ingest.endpoint_settings import EndpointSettings
 from forebay.ingest.metrics import IngestMetrics, PortalCounts
@@ -29,6 +31,7 @@ class Desk:
         verifier = verifier or AppInfo(settings.oauth_urls)
         self.verification = Verification(self.registry, verifier, self._counts)
         self.portal_keys = PortalKeys(self.registry, settings.seal_key_bytes())
+        self._doorways: list[Doorway] = []
         self._learns = any("registry" in endpoint.auth for endpoint in settings.served)
 
     def open(self) -> None:
@@ -39,6 +42,7 @@ class Desk:
 
     async def close(self) -> None:
         """Let go of both. Idempotent."""
+        await asyncio.gather(*(doorway.close() for doorway in self._doorways))
         await self.verification.close()
         await self.portal_keys.close()
         await self.registry.close()
@@ -52,7 +56,7 @@ class Desk:
         """The doorway of an endpoint; None where it learns no tokens."""
         if "registry" not in endpoint.auth:
             return None
-        return Doorway(
+        doorway = Doorway(
             endpoint.client_id,
             gate,
             self.registry,
@@ -61,3 +65,5 @@ class Desk:
             self._counts,
             key_is_member_id=self._key_is_member_id,
         )
+        self._doorways.append(doorway)
+        return doorway

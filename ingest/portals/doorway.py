@@ -4,12 +4,14 @@
 |---|---|
 | is proved | is taken |
 | waits for its proof, or nothing is proved of the portal yet | is taken, and marked as not verified |
+| is another than the proved one, and comes with what may prove it | is taken, and marked |
 | was found to be none of the portal's | is refused |
-| is another than the proved one of the portal | is refused, if all that other hosts know is known here; else marked |
+| is another than the proved one, and alone | is refused, if all that other hosts know is known here; else marked |
 """
 
 import asyncio
-from collections.abc import Coroutine
+import time
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -32,8 +34,12 @@ log = structlog.get_logger(__name__)
 #: By these an application says that it is there, or that it is there no more.
 _COMES, _UPDATES, _LEAVES = "ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL"
 
-#: A call whose token nobody knows waits so long for what other hosts may have written.
-_REFRESH_S = 2.0
+#: A call waits so long for what other hosts may have written, and for its token to be noted.
+_STORE_S = 0.5
+
+#: A store that didn't answer in time is asked for nothing for so long: each call would wait in vain. One that fails at
+#: once costs no time, and is asked again.
+_REST_S = 5.0
 
 #: What is noted beside the calls, at once: more is left to the portals' next calls.
 _CHORES = 64
@@ -54,14 +60,17 @@ class Doorway:
         counts: PortalCounts,
         *,
         key_is_member_id: bool,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._application, self._gate, self._registry = application, gate, registry
         self._verification, self._naming, self._counts = verification, naming, counts
-        self._key_is_member_id = key_is_member_id
+        self._key_is_member_id, self._clock = key_is_member_id, clock
         self._chores: set[asyncio.Task[None]] = set()
         self._asking = asyncio.Lock()
         #: How often the store was asked, and whether it has answered the last time.
         self._begun, self._knows_all = 0, False
+        #: When the store may be asked again.
+        self._not_before = float("-inf")
 
     async def admit(self, form: Form, auth: dict[str, str], address: Address) -> Sender:
         """The sender, or `NotOurPortal`. The gate asks for no proof here, but a secret that it finds is one."""
@@ -99,13 +108,14 @@ class Doorway:
         if pin is not None and pin.proof is not None:
             return await self._at_home(auth, sender, pin.member)
         comes = form.fields.get("event", "").upper() in (_COMES, _UPDATES)
-        if pin is None and not comes and knows_all and self._registry.may_judge(self._application, member_id):
+        digest = self._registry.keys.digest(self._application, member_id, token)
+        may_prove = comes or bool(form.fields.get("auth[access_token]")) or self._verification.is_trying(digest)
+        if pin is None and not may_prove and knows_all and self._registry.may_judge(self._application, member_id):
             raise NotOurPortal(_REFUSED, member_id)
         if pin is not None and pin.seen and pin.seen.refused:
             raise NotOurPortal(_REFUSED, member_id)
         await self._learn(form, auth, member_id, token, pin, comes=comes)
         self._counts.unverified()
-        digest = self._registry.keys.digest(self._application, member_id, token)
         return self._marked(sender, member_id, digest)
 
     def _marked(self, sender: Sender, member_id: str, digest: bytes) -> Sender:
@@ -121,11 +131,9 @@ class Doorway:
         if not access_token and not (comes and pin is None):
             return
         # What can't be kept is no reason to let a portal wait: its next call brings it again.
-        if self._registry.is_current and (pin is None or (pin.seen and pin.seen.trial is None)):
-            try:
-                await self._registry.see(self._application, member_id, token, domain_of(auth) or "", access_token)
-            except QueueError as error:
-                log.warning("a portal's token could not be noted", member_id=member_id, error=str(error))
+        if pin is None or (pin.seen and pin.seen.trial is None):
+            domain = domain_of(auth) or ""
+            await self._in_time(lambda: self._registry.see(self._application, member_id, token, domain, access_token))
         if access_token:
             claim = Claim(application=self._application, member_id=member_id, access_token=access_token)
             digest = self._registry.keys.digest(self._application, member_id, token)
@@ -133,18 +141,29 @@ class Doorway:
 
     async def _refresh(self) -> bool:
         """Know what other hosts knew when this was called. One question at a time, for all who wait for it."""
+        return await self._in_time(self._ask) and self._knows_all
+
+    async def _ask(self) -> None:
         begun_before = self._begun
         async with self._asking:
-            if self._begun == begun_before:
-                self._begun += 1
-                self._knows_all = await self._ask()
-            return self._knows_all
+            # Of who waited behind a question without an answer nobody repeats it.
+            if self._begun == begun_before and self._clock() >= self._not_before:
+                # Not before it has answered: who waited here is told so, also when this call is tired of waiting.
+                self._begun, self._knows_all = self._begun + 1, False
+                await self._registry.following.refresh(_STORE_S)
+                self._knows_all = True
 
-    async def _ask(self) -> bool:
+    async def _in_time(self, ask: Callable[[], Awaitable[None]]) -> bool:
+        """Whether the store of portals has answered; one that is away, or did not answer just now, is not asked."""
+        if not self._registry.is_current or self._clock() < self._not_before:
+            return False
         try:
-            await self._registry.following.refresh(_REFRESH_S)
-        except QueueError as error:
-            log.warning("the portals can't be asked for; calls are taken unverified", error=str(error))
+            async with asyncio.timeout(_STORE_S):
+                await ask()
+        except (QueueError, TimeoutError) as error:
+            if isinstance(error, TimeoutError):
+                self._not_before = self._clock() + _REST_S
+            log.warning("the portals can't be asked; calls are taken unverified", error=str(error) or "no answer")
             return False
         return True
 
@@ -157,6 +176,14 @@ class Doorway:
             self._begin(self._registry.leave(pin.member, self._application))
         elif pin.member.left and event.upper() == _COMES:
             self._begin(self._registry.come_back(pin.member, self._application))
+
+    async def close(self) -> None:
+        """Let what portals have told be noted, if it takes no longer than a call would wait. Idempotent."""
+        tasks = [*self._chores, *self._naming.noting]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=_STORE_S)
+            for task in late:
+                task.cancel()
 
     def _begin(self, chore: Coroutine[Any, Any, None]) -> None:
         if len(self._chores) >= _CHORES:

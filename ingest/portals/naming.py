@@ -39,23 +39,39 @@ class Naming:
     ) -> None:
         self._endpoint, self._outlet, self._registry = endpoint, outlet, registry
         self._codec, self._counts, self._clock_ns = codec, counts, clock_ns
-        self._telling: dict[tuple[str, str], asyncio.Task[None]] = {}
+        #: Until it is noted too; with each, whether the event is kept by now, or can't be.
+        self._telling: dict[tuple[str, str], tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._told: set[tuple[str, str]] = set()
+
+    @property
+    def noting(self) -> list[asyncio.Task[None]]:
+        """Those that are not noted yet."""
+        return [task for task, _ in self._telling.values()]
 
     async def learn(self, sender: Sender, member: Member, domain: str) -> None:
         """Return when the portal's handlers will know before they get the call, or can't be told now."""
-        if len(member.domains) >= _DOMAINS:
-            return
         key = member.id, domain
         if key not in self._telling:
-            telling = self._telling[key] = asyncio.create_task(self._tell(sender, member, domain))
+            if self._has_enough(member):
+                return
+            sent = asyncio.Event()
+            telling = asyncio.create_task(self._tell(sender, member, domain, sent))
+            self._telling[key] = telling, sent
             telling.add_done_callback(lambda done: self._telling.pop(key, None))
-        await asyncio.shield(self._telling[key])
+        # Not for the note: the store of portals may hang, and the event is in its place.
+        await self._telling[key][1].wait()
 
-    async def _tell(self, sender: Sender, member: Member, domain: str) -> None:
+    def _has_enough(self, member: Member) -> bool:
+        told = {domain for member_id, domain in self._telling if member_id == member.id}
+        return len(told.union(member.domains)) >= _DOMAINS
+
+    async def _tell(self, sender: Sender, member: Member, domain: str, sent: asyncio.Event) -> None:
         try:
-            if (member.id, domain) not in self._told:
-                await self._send(sender, member, domain)
+            try:
+                if (member.id, domain) not in self._told:
+                    await self._send(sender, member, domain)
+            finally:
+                sent.set()
             await self._registry.rename(member, domain)
         except QueueError as error:
             log.warning("a portal's new domain could not be noted", portal=sender.portal, error=str(error))

@@ -12,6 +12,7 @@ from forebay.queues.errors import QueueError
 from forebay.queues.portals.members import Pin
 from forebay.queues.portals.registry import PortalRegistry
 
+from .unkept import Found, Unkept
 from .verifier import Claim, Confirmed, Denied, Unavailable, Unknown, Verifier
 
 log = structlog.get_logger(__name__)
@@ -62,6 +63,7 @@ class Verification:
         self._registry, self._verifier, self._counts = registry, verifier, counts
         self._sleep, self._draw = sleep, draw
         self._trials: asyncio.Queue[Trial] = asyncio.Queue(_ROOM)
+        self._unkept = Unkept(registry, sleep=sleep)
         #: Those that are in the queue or under way.
         self._known: set[bytes] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -72,10 +74,15 @@ class Verification:
         """Begin."""
         self._tasks = [asyncio.create_task(self._verify_all()) for _ in range(_AT_ONCE)]
         self._tasks.append(asyncio.create_task(self._look_again()))
+        self._tasks.append(asyncio.create_task(self._unkept.repeat()))
+
+    def is_trying(self, digest: bytes) -> bool:
+        """Whether the token may turn out to be its portal's at any moment, also if nobody could note it."""
+        return digest in self._known or digest in self._unkept
 
     def offer(self, trial: Trial) -> None:
         """Verify it soon, unless that is under way."""
-        if trial.digest not in self._known and not self._trials.full():
+        if not self.is_trying(trial.digest) and not self._trials.full():
             self._known.add(trial.digest)
             self._trials.put_nowait(trial)
 
@@ -85,7 +92,7 @@ class Verification:
             try:
                 await self._verify(trial)
             except QueueError as error:
-                # It waits in the store, or the portal's next call brings it again.
+                # A proof is held until it can be; all else waits in the store, or comes with the portal's next call.
                 log.warning("what was found of a portal could not be kept", error=str(error), **_about(trial))
             except Exception as error:  # a verifier's fault must not end the verifying of all other portals
                 log.error("a portal could not be verified: a fault", error=type(error).__name__, **_about(trial))
@@ -99,7 +106,9 @@ class Verification:
             case Confirmed(domain=domain):
                 self._counts.verified("confirmed")
                 claim = trial.claim
-                await self._registry.prove(claim.application, claim.member_id, trial.digest, domain, "app.info")
+                await self._unkept.keep(
+                    Found(application=claim.application, member_id=claim.member_id, digest=trial.digest, domain=domain)
+                )
                 log.info("a portal is verified", domain=domain, **_about(trial))
             case Denied(reason=reason):
                 self._counts.verified("denied")

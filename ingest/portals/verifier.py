@@ -8,7 +8,7 @@ import asyncio
 import http.client
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlencode, urlsplit
 
@@ -32,7 +32,8 @@ class Claim:
 
     application: str
     member_id: str
-    access_token: str
+    #: It stands in no log, also where a claim is printed.
+    access_token: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,12 @@ import pickle
 import signal
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable
+from io import TextIOWrapper
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 from .answers import packed
 
@@ -28,7 +30,12 @@ def main(descriptor: int) -> None:
         # Both may be sent to the whole group of processes: it is the parent who stops us. A function, and not SIG_IGN,
         # which a handler's own subprocesses would inherit.
         signal.signal(one, lambda *_: None)
+    # What handlers print is there when it happens, as in the worker; and it is not lost with a process that dies.
+    cast(TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
     connection = socket.socket(fileno=descriptor)
+    # Nothing that a handler starts may answer for us, nor hold the connection, by whose end it is known that we died.
+    connection.set_inheritable(False)
+    os.register_at_fork(after_in_child=lambda: _leave(connection))
     messages: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, messages), daemon=True).start()
     try:
@@ -46,11 +53,25 @@ def main(descriptor: int) -> None:
 
 
 def _answer(function: Callable[[Any], object], argument: bytes) -> bytes:
+    ours = os.getpid()
     try:
-        return packed(function(pickle.loads(argument)), None)  # noqa: S301 - our parent's bytes
+        answer = packed(function(pickle.loads(argument)), None)  # noqa: S301 - our parent's bytes
     # SystemExit too: it is the handler's outcome, and not the end of this process.
     except BaseException as error:
+        if os.getpid() != ours:
+            raise
         return packed(None, error)
+    if os.getpid() != ours:
+        # The handler forked, and let the new process come out here: only the first one's end is the call's.
+        sys.exit()
+    return answer
+
+
+def _leave(connection: socket.socket) -> None:
+    # Closing it would wait for the reader, whose thread is not here. A fork of a fork has left it already.
+    descriptor = connection.detach()
+    if descriptor >= 0:
+        os.close(descriptor)
 
 
 def _receive(connection: socket.socket, messages: SimpleQueue[bytes]) -> None:

@@ -2,57 +2,31 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Index,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    bindparam,
-    delete,
-    select,
-    tuple_,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection
 
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.sql.connection_thread import ConnectionThread
 from forebay.queues.sql.database import Database
 
+from . import table
 from .keys import Key
-from .marks import is_within, newest
+from .marks import is_marked
 
-_tables = MetaData()
-
-mark = Table(
-    "forebay_handled",
-    _tables,
-    Column("portal", String(255), primary_key=True),
-    Column("key", LargeBinary(16), primary_key=True),
-    Column("received_ms", BigInteger, nullable=False),
-    # The mark may go when the portal is at events that were received later than this.
-    Column("until_ms", BigInteger, nullable=False),
-    Index("forebay_handled_until", "portal", "until_ms"),
-)
-
-#: In one statement: far below SQLite's 32,766 variables.
-_AT_ONCE = 500
-
-#: Nobody handles anything of a portal that went away, which would clear away its marks.
-_LONGEST_MS = 90 * 86_400_000
+#: Between two looks for marks of portals that went away.
 _CLEAR_EVERY_MS = 3_600_000
+
+#: Seconds without a sign of life until a database hangs: longer than one waits for a lock, which it tells in its words.
+_PATIENCE_S = 10.0
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class _Ask:
-    key: Key
+    keys: Sequence[Key]
     is_mark: bool
     answer: "asyncio.Future[bool]"
 
@@ -60,21 +34,32 @@ class _Ask:
 class MarksInDatabase:
     """While the database works on some, the next gather, and go to it together."""
 
-    def __init__(self, database: Database, *, now: Callable[[], float] = time.time) -> None:
-        self._database, self._now = database, now
+    def __init__(
+        self,
+        database: Database,
+        *,
+        patience_s: float = _PATIENCE_S,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database, self._patience_s, self._now, self._clock = database, patience_s, now, clock
         self._thread = ConnectionThread(database, "forebay-dedup")
-        self._asks: list[_Ask] = []
+        #: In their order, those that wait for their turn.
+        self._asks: dict[_Ask, None] = {}
         self._work: asyncio.Task[None] | None = None
+        #: When the database last gave a sign of life. Without one for too long it hangs, and everybody is refused.
+        self._answered_at = 0.0
+        self._hangs = False
         self._has_table = False
         self._cleared_ms = 0
 
-    async def seen(self, key: Key) -> bool:
+    async def seen(self, *keys: Key) -> bool:
         """As in `Marks`."""
-        return await self._asked(key, is_mark=False)
+        return await self._asked(keys, is_mark=False)
 
-    async def mark(self, key: Key) -> None:
+    async def mark(self, *keys: Key) -> None:
         """As in `Marks`."""
-        await self._asked(key, is_mark=True)
+        await self._asked(keys, is_mark=True)
 
     async def close(self) -> None:
         """As in `Marks`."""
@@ -82,28 +67,57 @@ class MarksInDatabase:
             await asyncio.wait([self._work])
         await self._thread.close()
 
-    async def _asked(self, key: Key, *, is_mark: bool) -> bool:
-        ask = _Ask(key=key, is_mark=is_mark, answer=asyncio.get_running_loop().create_future())
-        self._asks.append(ask)
+    async def _asked(self, keys: Sequence[Key], *, is_mark: bool) -> bool:
+        if self._hangs:
+            # Who asks has a slot, which other events could have meanwhile.
+            raise self._no_answer()
+        ask = _Ask(keys=keys, is_mark=is_mark, answer=asyncio.get_running_loop().create_future())
+        self._asks[ask] = None
         if self._work is None:
             self._work = asyncio.create_task(self._do_all())
-        return await ask.answer
+        try:
+            return await ask.answer
+        finally:
+            # Where nobody waits for the answer any more, it has not to be found either.
+            self._asks.pop(ask, None)
+
+    def _no_answer(self) -> QueueUnavailable:
+        return QueueUnavailable(f"{self._database.name} does not answer within {self._patience_s:g} s")
 
     async def _do_all(self) -> None:
         while self._asks:
-            asks, self._asks = self._asks[:_AT_ONCE], self._asks[_AT_ONCE:]
-            try:
-                self._make_file()
-                answers = await self._thread.run(partial(self._do, asks))
-            # Whatever it is, whoever asked has to know.
-            except Exception as error:
-                self._has_table = False
-                _refuse(asks, error)
-            else:
-                for ask in asks:
-                    if not ask.answer.done():
-                        ask.answer.set_result(ask.is_mark or ask in answers)
+            asks = list(islice(self._asks, table.AT_ONCE))
+            for ask in asks:
+                del self._asks[ask]
+            await self._do_some(asks)
         self._work = None
+
+    async def _do_some(self, asks: list[_Ask]) -> None:
+        self._answered_at = self._clock()
+        self._watch(asks)
+        try:
+            self._make_file()
+            answers = await self._thread.run(partial(self._do, asks))
+        # Whatever it is, whoever asked has to know.
+        except Exception as error:
+            self._has_table = False
+            _refuse(asks, error)
+        else:
+            for ask in asks:
+                if not ask.answer.done():
+                    ask.answer.set_result(ask.is_mark or ask in answers)
+        finally:
+            self._timer.cancel()
+        self._hangs = False
+
+    def _watch(self, asks: list[_Ask]) -> None:
+        """Look whether these get their answer, or the database at least goes on."""
+        left_s = self._answered_at + self._patience_s - self._clock()
+        if left_s > 0:
+            self._timer = asyncio.get_running_loop().call_later(left_s, self._watch, asks)
+            return
+        self._hangs = True
+        _refuse([*asks, *self._asks], self._no_answer())
 
     def _make_file(self) -> None:
         try:
@@ -117,61 +131,36 @@ class MarksInDatabase:
     def _do(self, asks: list[_Ask], connection: Connection) -> set[_Ask]:
         """In the thread: keep what is to be marked, and give those of the others that are marked."""
         self._prepare(connection)
-        marks = [ask.key for ask in asks if ask.is_mark]
+        marks = [key for ask in asks if ask.is_mark for key in ask.keys]
         if marks:
             with self._database.writing(connection):
                 self._write(connection, marks)
-        return self._found(connection, [ask for ask in asks if not ask.is_mark])
+        wanted = [ask for ask in asks if not ask.is_mark]
+        received: dict[bytes, int] = {}
+        for keys in self._some([key for ask in wanted for key in ask.keys]):
+            received |= table.received(connection, keys)
+        return {ask for ask in wanted if all(is_marked(key, received) for key in ask.keys)}
 
     def _prepare(self, connection: Connection) -> None:
         if self._has_table:
             return
         with self._database.writing(connection, alone="the marks"):
-            _tables.create_all(connection)
+            table.make(connection, self._database.name)
         self._has_table = True
 
-    def _write(self, connection: Connection, keys: list[Key]) -> None:
+    def _write(self, connection: Connection, marks: list[Key]) -> None:
         now_ms = int(self._now() * 1000)
-        rows = {
-            (key.portal, key.digest): {
-                "portal": key.portal,
-                "key": key.digest,
-                "received_ms": key.received_ms,
-                "until_ms": max(now_ms, key.received_ms) + key.window_ms,
-            }
-            for key in keys
-        }
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        insert = dialect.insert(mark)
-        kept = {"received_ms": insert.excluded.received_ms, "until_ms": insert.excluded.until_ms}
-        connection.execute(
-            insert.on_conflict_do_update(
-                index_elements=["portal", "key"], set_=kept, where=insert.excluded.received_ms >= mark.c.received_ms
-            ),
-            list(rows.values()),
-        )
-        self._clear(connection, newest(keys), now_ms)
-
-    def _clear(self, connection: Connection, at: dict[str, int], now_ms: int) -> None:
-        over = delete(mark).where(mark.c.portal == bindparam("which"), mark.c.until_ms < bindparam("at"))
-        connection.execute(over, [{"which": portal, "at": received_ms} for portal, received_ms in at.items()])
+        for keys in self._some(marks):
+            table.write(connection, keys, now_ms)
         if now_ms - self._cleared_ms > _CLEAR_EVERY_MS:
             self._cleared_ms = now_ms
-            connection.execute(delete(mark).where(mark.c.until_ms < now_ms - _LONGEST_MS))
+            table.clear_gone(connection, now_ms)
 
-    def _found(self, connection: Connection, asks: list[_Ask]) -> set[_Ask]:
-        if not asks:
-            return set()
-        wanted = [(ask.key.portal, ask.key.digest) for ask in asks]
-        rows = connection.execute(
-            select(mark.c.portal, mark.c.key, mark.c.received_ms).where(tuple_(mark.c.portal, mark.c.key).in_(wanted))
-        )
-        received = {(portal, bytes(key)): received_ms for portal, key, received_ms in rows}
-        return {
-            ask
-            for ask, place in zip(asks, wanted, strict=True)
-            if place in received and is_within(ask.key, received[place])
-        }
+    def _some(self, keys: list[Key]) -> Iterator[list[Key]]:
+        """So many as go at once. Who stands for many events may take longer than the patience."""
+        for start in range(0, len(keys), table.AT_ONCE):
+            yield keys[start : start + table.AT_ONCE]
+            self._answered_at = self._clock()
 
 
 def _refuse(asks: list[_Ask], error: Exception) -> None:

@@ -19,6 +19,9 @@ class Key:
     """An event as it is remembered: in its portal, for its handler."""
 
     portal: str
+    #: The topic and the group in which it was handled.
+    reader: bytes
+    #: Of the portal and the reader, too: no two keys have the same.
     digest: bytes
     #: When the event was received, and the window, both in milliseconds.
     received_ms: int
@@ -34,11 +37,16 @@ def key_of(handler: Handler, event: PortalEvent, topic: str, group: str) -> Key 
     if not isinstance(said, str) or not said:
         raise BadReturn(f"dedup of {handler.name} gave {said!r} for a key; it must give a text, or None")
     # An id is the same whoever handles it; what a function says means something to its own handler only.
-    parts = (topic, group, "" if dedup == "id" else handler.name, said)
+    whose = "" if dedup == "id" else handler.name
     window_s = handler.options.dedup_s or USUAL_S
     return Key(
         portal=event.portal,
-        digest=blake2b("\0".join(parts).encode(), digest_size=_DIGEST_BYTES).digest(),
+        reader=_digest(topic, group),
+        digest=_digest(topic, group, event.portal, whose, said),
         received_ms=int(event.received_at.timestamp() * 1000),
         window_ms=int(window_s * 1000),
     )
+
+
+def _digest(*parts: str) -> bytes:
+    return blake2b("\0".join(parts).encode(), digest_size=_DIGEST_BYTES).digest()

@@ -1,7 +1,7 @@
 """Calls a handler unless its event was handled already, and remembers that it was."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 
 import structlog
 
@@ -30,41 +30,50 @@ class Once:
     def __init__(self, marks: Marks, topic: str, group: str, health: Health) -> None:
         self._marks, self._topic, self._group, self._health = marks, topic, group, health
 
-    async def call(self, handler: Handler, event: PortalEvent, begin: Begin, *, ordered: bool) -> Outcome:
-        """One try, unless the event is marked. What an operator `ordered` to be handled again is, whatever was before.
+    def key(self, handler: Handler, event: PortalEvent) -> Key | None:
+        """As what the event is marked, if it is. Raises what the handler's function raises."""
+        return key_of(handler, event, self._topic, self._group)
 
-        The event counts as done only when that is marked. While marks can't be read or kept, it waits.
+    async def call(
+        self, handler: Handler, event: PortalEvent, begin: Begin, *, ordered: bool, folded: Sequence[Key | None] = ()
+    ) -> Outcome:
+        """One try, unless the event is marked, and all that were `folded` into it.
+
+        What an operator `ordered` to be handled again is, whatever was before. The event counts as done only when that
+        is marked, of the folded ones too: after a crash they may come again without it. While marks can't be read or
+        kept, it waits.
         """
         try:
-            key = key_of(handler, event, self._topic, self._group)
+            keys = [*folded, self.key(handler, event)]
         # The function is the user's.
         except Exception as error:
             return Failed(error=error)
-        if key is not None and not ordered:
-            seen = await self._seen(key)
+        known = [key for key in keys if key is not None]
+        if len(known) == len(keys) and not ordered:
+            seen = await self._seen(known)
             if seen is not False:
                 return Unsure(wait_s=_AGAIN_S) if seen is None else DUPLICATE
         begun = begin(handler, event)
         outcome = await begun if isinstance(begun, Coroutine) else begun
-        if key is not None and isinstance(outcome, Done):
-            await self._mark(key)
+        if known and isinstance(outcome, Done):
+            await self._mark(known)
         return outcome
 
-    async def _seen(self, key: Key) -> bool | None:
-        """Whether it is marked; None when nobody can say just now."""
+    async def _seen(self, keys: Sequence[Key]) -> bool | None:
+        """Whether all are marked; None when nobody can say just now."""
         try:
-            seen = await self._marks.seen(key)
+            seen = await self._marks.seen(*keys)
         except QueueError as error:
             self._tell(error)
             return None
         self._health.ok("dedup")
         return seen
 
-    async def _mark(self, key: Key) -> None:
+    async def _mark(self, keys: Sequence[Key]) -> None:
         # The handler has done its work: it is not to be called again because we could not write that down.
         while True:
             try:
-                await self._marks.mark(key)
+                await self._marks.mark(*keys)
             except QueueError as error:
                 self._tell(error)
                 await asyncio.sleep(_AGAIN_S)

@@ -30,7 +30,7 @@ def _url(settings: WorkerSettings, scheme: str) -> str:
         return settings.dedup_url
     if scheme == "postgresql":
         return settings.queue_url
-    if scheme == "kafka":
+    if scheme != "sqlite":
         _log.warning(
             "handlers with dedup remember on this host only; with workers on several, set dedup_url to a database "
             "that all of them share"

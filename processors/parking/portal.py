@@ -223,6 +223,8 @@ class ParkedPortal:
         state.last = record.offset
         state.records += 1
         self.to_spill.popleft()
+        # That it is done could not be told before.
+        self.is_dirty = self.is_dirty or record.offset in self.front.done
         if is_known:
             self._knows(position, record.offset)
             self._advance()
@@ -282,7 +284,9 @@ class ParkedPortal:
 
     def told(self) -> PortalState:
         """The state as it is to be told."""
-        self.state.done = self.front.told()
+        # One that is not spilled yet comes again after a crash, and with it those that were folded into it: told as
+        # done it would not be the last of them.
+        self.state.done = [offset for offset in self.front.told() if offset <= self.state.last]
         return self.state
 
     def fold(self, record: StoredRecord, into: StoredRecord, *itself: int) -> None:

@@ -75,11 +75,17 @@ class KafkaPortalStore:
     async def close(self) -> None:
         """As in the contract."""
         reading, self._reading = self._reading, None
+        closing = [self._producer.close()] if self._producer is not None else []
         if reading is not None:
-            await asyncio.get_running_loop().run_in_executor(reading, self._reader.close)
-            reading.shutdown()
-        if self._producer is not None:
-            await self._producer.close()
+            closing.append(self._end(reading))
+        # At once: what hangs on one side, and is given up, keeps the other from nothing.
+        await asyncio.gather(*closing)
+
+    async def _end(self, reading: ThreadPoolExecutor) -> None:
+        ended = reading.submit(self._reader.close)
+        reading.shutdown(wait=False)
+        # Shielded: behind a read that hangs the client is still closed, also when nobody waits for that any more.
+        await asyncio.shield(asyncio.wrap_future(ended))
 
 
 class _FactProducer(KafkaProducer):

@@ -238,3 +238,5 @@ class KafkaProducer:
             with suppress(KafkaException, SystemError):
                 self._client.poll(0)
             self._fail_all("the producer was closed before Kafka had answered")
+            # Nobody looks any more: who closes it again has nothing to wait for.
+            self._idle.set()

@@ -61,6 +61,7 @@ class Book:
             self.void.discard(fact.key)
             if key.era == member.era and key.kind in self._unlearn:
                 self._unlearn[key.kind](member, key.part)
+                self._let_go(member)
         elif key.era != member.era:
             self.void.add(fact.key)
         elif key.kind in self._learn:
@@ -68,6 +69,11 @@ class Book:
             # An era that is told twice makes void what it holds, until that is told again too.
             self.void.discard(fact.key)
             self.members[key.member_id] = member
+
+    def _let_go(self, member: Member) -> None:
+        """Of whom nothing is known any more nothing stays in memory: anybody can make up any number."""
+        if not member.era and not any(member.fact_keys()):
+            self.members.pop(member.id, None)
 
     def _begin(self, fact: PlacedFact) -> None:
         if fact.value is None:

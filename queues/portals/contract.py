@@ -60,4 +60,4 @@ class PortalStore(Protocol):
         """
 
     async def close(self) -> None:
-        """Let go of the store. Idempotent."""
+        """Let go of the store. Idempotent. Cancelled, it waits for nothing more, and lets go all the same."""

@@ -12,6 +12,8 @@ member: every key of it is taken back, also one that some other host proposes me
 sealed with them once the store has let go of the bytes (docs/portals.md says when).
 """
 
+from collections.abc import Collection
+
 from forebay.queues.errors import QueueUnavailable
 
 from . import facts
@@ -55,19 +57,23 @@ class DataKeys:
                 return member.data_key
         raise QueueUnavailable(f"portal {member_id} is being forgotten; a key for it was not kept")
 
-    async def shred(self, member_id: str) -> int:
-        """Take back every key of the portal, and say how many: what they sealed can't be opened any more.
+    def ids(self, member_id: str) -> frozenset[str]:
+        """The keys of the portal, also those that nobody seals with."""
+        member = self._following.book.members.get(member_id)
+        return frozenset(key.id for key in member.data_keys) if member else frozenset()
 
-        The rest of what is known of it stays. Raises `QueueUnavailable`.
+    async def shred(self, member_id: str, key_ids: Collection[str]) -> int:
+        """Take back these keys of the portal, and say how many: what they sealed can't be opened any more.
+
+        The rest of what is known of it stays, and a key that it has got since. Raises `QueueUnavailable`.
         """
-        shredded = 0
         book = await self._following.refresh(_PATIENCE_S)
-        # A host that did not know yet may propose one meanwhile.
-        while (member := book.members.get(member_id)) is not None and member.data_keys:
-            places = [member.key(facts.DATA_KEY, key.id).text() for key in member.data_keys]
-            book = await self._following.put([Fact(place, None) for place in places], _PATIENCE_S)
-            shredded += len(places)
-        return shredded
+        member = book.members.get(member_id)
+        doomed = [key.id for key in member.data_keys if key.id in key_ids] if member else []
+        if member and doomed:
+            places = [member.key(facts.DATA_KEY, key_id).text() for key_id in doomed]
+            await self._following.put([Fact(place, None) for place in places], _PATIENCE_S)
+        return len(doomed)
 
     async def rewrap(self, member_id: str, key: DataKey) -> None:
         """Replace the wrapping of a key that is there. Raises `QueueUnavailable`."""

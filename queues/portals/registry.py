@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from secrets import token_hex
 
 from . import facts
@@ -18,16 +19,20 @@ from .tokens import TokenKeys
 #: To write and read back what was written.
 _PATIENCE_S = 5.0
 
-#: The same while a portal waits for its answer.
-_PATIENCE_OF_CALLS_S = 2.0
+#: A store that hangs holds no stop up for longer.
+_CLOSE_S = 2.0
 
 #: No two eras or names of one portal may meet.
 _ID_BYTES = 6
 
 _NONCE_BYTES = 12
 
-#: Tokens of one portal and application that are known at once: after an update the one before still comes for a while.
+#: Learned tokens of one portal and application that are known at once: after an update the one before still comes for a
+#: while.
 _PROOFS = 4
+
+#: How a token was proved that an operator has given: it makes room for no other, as nobody would give it again.
+_BY_HAND = "operator"
 
 #: So many tokens may wait for their proof: of one portal, and of all. Anybody can make up any number.
 _WAITING_OF_ONE = 8
@@ -61,9 +66,11 @@ class PortalRegistry:
         self.following.open()
 
     async def close(self) -> None:
-        """Let go of the store. Idempotent."""
-        await self.following.close()
-        await self._store.close()
+        """Let go of the store; of one that hangs, after two seconds. Idempotent."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self.following.close()
+                await self._store.close()
 
     @property
     def is_current(self) -> bool:
@@ -83,11 +90,14 @@ class PortalRegistry:
         return self.following.book.members.get(member_id)
 
     def may_judge(self, application: str, member_id: str) -> bool:
-        """Whether a token that is not known is not the portal's: another is proved, by a key that we have."""
+        """Whether a token that is not known is not the portal's: another is proved, by a key that we have.
+
+        Where nothing more is noted it may be one that was left out.
+        """
         member = self.member(member_id)
         proofs = [pin.proof for pin in member.pins if pin.proof] if member else []
         key_ids = {proof.key_id for proof in proofs if proof.application == application}
-        return bool(key_ids) and key_ids <= self.keys.ids
+        return bool(key_ids) and key_ids <= self.keys.ids and self._may_wait(member_id)
 
     async def see(self, application: str, member_id: str, token: str, domain: str, access_token: str) -> None:
         """Note that the token came, so that any host may verify it. Never changes what is proved.
@@ -96,23 +106,28 @@ class PortalRegistry:
         """
         member = self.member(member_id) or Member(member_id)
         digest = self.keys.digest(application, member_id, token)
-        if not self._has_room(member, digest):
+        if not self._has_room(member_id, digest):
             return
         trial = self.keys.seal(access_token, digest, self._random(_NONCE_BYTES)) if access_token else None
         seen = Seen(application, self.keys.id, domain, self.now_ms(), trial, "")
         # Not read back: the portal waits for its answer, and other hosts learn of it as soon as we do.
-        await self.following.keep([_seen(member, digest, seen)], _PATIENCE_OF_CALLS_S)
+        await self.following.keep([_seen(member, digest, seen)], _PATIENCE_S)
 
-    def _has_room(self, member: Member, digest: bytes) -> bool:
-        waiting = self.following.book.waiting
-        if digest in waiting or digest in self._sent:
+    def _has_room(self, member_id: str, digest: bytes) -> bool:
+        if digest in self.following.book.waiting or digest in self._sent:
             return True
-        self._sent.forget_old()
-        of_one = sum(pin.digest in waiting for pin in member.pins) + self._sent.of(member.id)
-        if of_one >= _WAITING_OF_ONE or len(waiting) + len(self._sent) >= _WAITING:
+        if not self._may_wait(member_id):
             return False
-        self._sent.add(member.id, digest)
+        self._sent.add(member_id, digest)
         return True
+
+    def _may_wait(self, member_id: str) -> bool:
+        """Whether one more token of the portal would be noted."""
+        self._sent.forget_old()
+        waiting, member = self.following.book.waiting, self.member(member_id)
+        of_one = sum(pin.digest in waiting for pin in member.pins) if member else 0
+        is_full = len(waiting) + len(self._sent) >= _WAITING
+        return not is_full and of_one + self._sent.of(member_id) < _WAITING_OF_ONE
 
     async def keep_waiting(self, pin: Pin, *, refused: str = "") -> None:
         """Note of a token that waits that it can't be verified with what came with it, or that it is none at all."""
@@ -120,22 +135,39 @@ class PortalRegistry:
             await self._put([_seen(pin.member, pin.digest, pin.seen._replace(trial=None, refused=refused))])
 
     async def prove(
-        self, application: str, member_id: str, digest: bytes, domain: str, how: str, key_id: str | None = None
+        self,
+        application: str,
+        member_id: str,
+        digest: bytes,
+        domain: str,
+        how: str,
+        key_id: str | None = None,
+        *,
+        replaced: bytes | None = None,
     ) -> None:
-        """Note that the token is the portal's. The domain is where its events stand from the first proof on."""
+        """Note that the token is the portal's. The domain is where its events stand from the first proof on.
+
+        With the hash that it is known by so far, it takes that one's place.
+        """
         # Its era has to be known: what is said in another one is void.
         await self.following.reached(-1, _PATIENCE_S)
         member = self.member(member_id) or Member(member_id)
         proof = Proof(application, self.keys.id if key_id is None else key_id, domain, self.now_ms(), how)
         said = {"app": proof.application, "key": proof.key_id, "domain": domain, "at": proof.at_ms, "how": how}
-        proofs = [pin for pin in member.pins if pin.proof and pin.application == application and pin.digest != digest]
-        old = proofs[: max(0, len(proofs) - _PROOFS + 1)]
+        learned = [
+            pin.digest
+            for pin in member.pins
+            if pin.proof and pin.proof.how != _BY_HAND and pin.application == application
+            if pin.digest not in (digest, replaced)
+        ]
+        old = learned[: max(0, len(learned) - _PROOFS + 1)] if how != _BY_HAND else []
+        gone = old if replaced in (None, digest) else [*old, replaced]
         await self._put(
             [
                 facts.fact(member.key(facts.PROOF, digest.hex()), said),
                 *self._home(member, domain),
                 Fact(member.key(facts.PIN, digest.hex()).text(), None),
-                *(Fact(member.key(facts.PROOF, pin.digest.hex()).text(), None) for pin in old),
+                *(Fact(member.key(facts.PROOF, one.hex()).text(), None) for one in gone),
             ]
         )
 
@@ -147,15 +179,15 @@ class PortalRegistry:
 
     async def add(self, application: str, member_id: str, token: str, domain: str) -> None:
         """Note a token that was learned another way: from an application's frame, or from a webhook's page."""
-        await self.prove(application, member_id, self.keys.digest(application, member_id, token), domain, "operator")
+        await self.prove(application, member_id, self.keys.digest(application, member_id, token), domain, _BY_HAND)
 
     async def hash_anew(self, pin: Pin, token: str) -> None:
         """Keep a proved token under the first key, so that the one that hashed it can go."""
         if pin.proof is None:
             return
         digest = self.keys.digest(pin.application, pin.member.id, token)
-        await self.prove(pin.application, pin.member.id, digest, pin.proof.domain, pin.proof.how)
-        await self._put([Fact(pin.member.key(facts.PROOF, pin.digest.hex()).text(), None)])
+        proof = pin.proof
+        await self.prove(pin.application, pin.member.id, digest, proof.domain, proof.how, replaced=pin.digest)
 
     async def rename(self, member: Member, domain: str) -> None:
         """Note a domain under which the portal came."""

@@ -15,6 +15,9 @@ from forebay.schemas.tree import Node
 #: What JavaScript calls a thing that is not there; Bitrix24 sends the word (docs, events of tasks).
 _UNDEFINED = "undefined"
 
+#: As many as an id of 64 bits has. A text of thousands of digits is no number of Bitrix24's, and costs much to read.
+_MOST_DIGITS = 19
+
 
 class Change(StrEnum):
     """What became of an object."""
@@ -190,7 +193,9 @@ def _word(event: PortalEvent, *path: str) -> str:
 
 def _perhaps_number(event: PortalEvent, *path: str) -> int | None:
     found = _text(event, *path)
-    return int(found) if found is not None and found.isascii() and found.isdecimal() else None
+    if found is None or len(found) > _MOST_DIGITS or not (found.isascii() and found.isdecimal()):
+        return None
+    return int(found)
 
 
 def _number(event: PortalEvent, *path: str) -> int:

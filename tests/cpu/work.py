@@ -3,6 +3,8 @@
 import ctypes
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +39,41 @@ def hang(event: PortalEvent) -> None:
     time.sleep(3600)
 
 
+def fork(end: Callable[[], None]) -> Callable[[PortalEvent], None]:
+    """The new process ends so; the handler waits for that, and then does its work."""
+
+    def forking(event: PortalEvent) -> None:
+        child = os.fork()
+        if child == 0:
+            return end()
+        os.waitpid(child, 0)
+        note(event)
+
+    return forking
+
+
+def nested() -> None:
+    if os.fork():
+        os.wait()
+
+
+def leave_running(event: PortalEvent) -> None:
+    """Ends while what it started goes on: with all that can be inherited."""
+    sleeper = subprocess.Popen(["sleep", "3600"], close_fds=False)
+    with open(told(event, "FILE"), "a") as file:
+        file.write(f"{event.portal} {sleeper.pid}\n")
+    os._exit(3)
+
+
+def leave_forked(event: PortalEvent) -> None:
+    child = os.fork()
+    if child == 0:
+        time.sleep(3600)
+    with open(told(event, "FILE"), "a") as file:
+        file.write(f"{event.portal} {child}\n")
+    os._exit(3)
+
+
 def fail(error: BaseException) -> Callable[[PortalEvent], None]:
     def failing(event: PortalEvent) -> None:
         raise error
@@ -46,10 +83,17 @@ def fail(error: BaseException) -> Callable[[PortalEvent], None]:
 
 ACTS: dict[str, Callable[[PortalEvent], object]] = {
     "note": note,
+    "say": lambda event: print(f"{event.portal} was here"),
     "die": die,
     "hang": hang,
     "crash": lambda event: ctypes.string_at(0),
     "leave": lambda event: os._exit(3),
+    "fork and exit": fork(lambda: sys.exit(0)),
+    "fork and fail": fork(lambda: os.chdir("/nowhere")),
+    "fork and return": fork(lambda: None),
+    "fork and fork": fork(nested),
+    "leave running": leave_running,
+    "leave forked": leave_forked,
     "exit": fail(SystemExit(3)),
     "retry": fail(Retry("later", after_s=7)),
     "reject": fail(Reject("never")),

@@ -8,6 +8,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.test_process import put, readiness
 
 HANDLERS = """
@@ -36,6 +38,27 @@ async def audit(event):
 @handlers.on("*", group="mail")
 def mail(event):
     note("mail", event)
+"""
+
+HALF_NAMED = """
+from forebay import Handlers
+
+handlers = Handlers()
+
+
+def note(event):
+    with open("forebay.log", "a") as book:
+        book.write(f"{event.id}\\n")
+
+
+@handlers.on("ONCRM*")
+async def deals(event):
+    note(event)
+
+
+@handlers.on("ONTASK*", group="forebay")
+async def tasks(event):
+    note(event)
 """
 
 NAMED_ONLY = """
@@ -90,6 +113,26 @@ def test_one_group_runs_alone(site: Any) -> None:
 
     assert site.stop("process") == 0
     assert (handled(site.folder, "shop"), handled(site.folder, "mail")) == (0, 0)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_the_group_of_the_setting_runs_whole_when_it_is_asked_for(site: Any, processes: str) -> None:
+    (site.folder / "shop.py").write_text(HALF_NAMED)
+    asyncio.run(put(site, *["ONCRMDEALADD"] * 10, *["ONTASKADD"] * 10))
+    site.start("process", "process", "shop:handlers", "--group", "forebay", "--processes", processes)
+
+    site.wait("both handlers", lambda: handled(site.folder, "forebay") == 20)
+
+    assert site.stop("process") == 0
+
+
+def test_a_name_that_no_group_can_have_is_refused(site: Any) -> None:
+    (site.folder / "shop.py").write_text(HANDLERS)
+
+    refused = site.run("process", "shop:handlers", "--group", "our mail")
+
+    assert refused.returncode == 2
+    assert "group (from --group)" in refused.stderr
 
 
 def test_up_is_ready_also_when_no_handler_is_in_the_default_group(site: Any) -> None:

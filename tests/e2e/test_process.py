@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from forebay.console.settings import load_settings
 from forebay.processors.testing import event
 from forebay.queues.contract import Record
@@ -35,6 +37,55 @@ async def handle(event):
 def hang(event):
     os.write(book, b"hangs\\n")
     threading.Event().wait()
+"""
+
+DEAF = """
+import asyncio
+
+from forebay import Handlers
+
+handlers = Handlers()
+
+
+@handlers.on("*")
+async def hang(event):
+    print("hangs")
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            print("deaf")
+"""
+
+BREAKS = """
+import asyncio
+import threading
+
+from forebay import Handlers
+from forebay.processors.worker import Worker
+
+handlers = Handlers()
+hangs = threading.Event()
+
+
+@handlers.on("*", group=GROUP)
+def hang(event):
+    hangs.set()
+    threading.Event().wait()
+
+
+@handlers.on("ONNEVER")
+async def handle(event):
+    ...
+
+
+async def broken(self):
+    while not hangs.is_set() or self._settings.group != "forebay":
+        await asyncio.sleep(0.01)
+    raise RuntimeError("a fault of ours")
+
+
+Worker._commit_regularly = broken
 """
 
 
@@ -98,4 +149,28 @@ def test_a_handler_that_never_ends_keeps_no_process_from_stopping(site: Any) -> 
     site.wait("the handler", lambda: lines(site.folder) == ["hangs"])
 
     assert site.stop("process") == 0
+    assert "1 handlers did not end" in site.log("process")
+
+
+def test_a_handler_that_hears_no_cancellation_keeps_no_process_from_stopping(site: Any) -> None:
+    site.settings["drain_s"] = "0.2"
+    (site.folder / "shop.py").write_text(DEAF)
+    asyncio.run(put(site, "ONTASKADD"))
+    site.start("process", "process", "shop:handlers")
+    site.wait("the handler", lambda: "hangs" in site.log("process"))
+
+    assert site.stop("process") == 0
+    assert "1 handlers did not end" in site.log("process")
+
+
+@pytest.mark.parametrize("group", [None, "audit"])
+def test_a_worker_that_fails_ends_its_process_though_a_handler_never_ends(site: Any, group: str | None) -> None:
+    site.settings["drain_s"] = "0.2"
+    (site.folder / "shop.py").write_text(BREAKS.replace("GROUP", repr(group)))
+    asyncio.run(put(site, "ONTASKADD"))
+    process = site.start("process", "process", "shop:handlers")
+
+    assert process.wait(60) == 1
+
+    assert "RuntimeError: a fault of ours" in site.log("process")
     assert "1 handlers did not end" in site.log("process")

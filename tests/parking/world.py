@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from forebay import Handlers, PortalEvent, Retry
+from forebay.processors.dedup.marks import Marks
 from forebay.processors.notes import Place, decode_note
 from forebay.processors.parking.orders import Order, Span, What, written
 from forebay.processors.settings import WorkerSettings
@@ -83,6 +84,8 @@ class World:
     queue: MoodyQueue = field(default_factory=MoodyQueue)
     handlers: Handlers = field(default_factory=Handlers)
     workers: "dict[Worker, asyncio.Task[int]]" = field(default_factory=dict)
+    #: Of handlers with dedup; None: each worker has its own.
+    marks: Marks | None = None
     #: Portals whose events fail, and the seconds that a handler takes for those of a portal.
     failing: set[str] = field(default_factory=set)
     takes_s: dict[str, float] = field(default_factory=dict)
@@ -199,7 +202,14 @@ class World:
     async def _made(self, settings: WorkerSettings) -> Worker:
         clock = self.loop.time
         return Worker(
-            settings, self.handlers, self.queue, clock=clock, present=clock, now=clock, draw=lambda low, high: high
+            settings,
+            self.handlers,
+            self.queue,
+            marks=self.marks,
+            clock=clock,
+            present=clock,
+            now=clock,
+            draw=lambda low, high: high,
         )
 
     def stop(self, worker: Worker) -> None:

@@ -23,6 +23,9 @@ PARTITIONS = 4
 #: Yesterday: nothing that is sent later gets its time, and retention takes nothing yet.
 YESTERDAY_MS = int(time.time() - 86_400) * 1000
 
+#: A worker looks for orders every second, which is what most of these tests would wait for.
+_LOOKS_EVERY_S = 0.05
+
 
 @dataclass(kw_only=True)
 class Program:
@@ -87,7 +90,7 @@ class Site:
         """A worker with these handlers."""
         quick = {"retry_first_s": 0.001, "commit_interval_s": 0.02, "tries": 2, "memory_tries": 2, "drain_s": 5.0}
         given = self.settings.model_copy(update={**quick, **settings, "group": program.group})
-        worker = Worker(given, program.handlers, self.queue)
+        worker = Worker(given, program.handlers, self.queue, looks_every_s=_LOOKS_EVERY_S)
         self.running[worker] = asyncio.create_task(worker.run())
         return worker
 

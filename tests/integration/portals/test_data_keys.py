@@ -80,14 +80,31 @@ async def test_a_portal_whose_keys_are_shredded_has_none_on_any_host_and_the_res
         await one.add("app", MEMBER, "token", "a.ru")
         await asyncio.gather(one.data_keys.propose(MEMBER, key(1)), other.data_keys.propose(MEMBER, key(2)))
 
-        shredded = await one.data_keys.shred(MEMBER)
+        await one.following.refresh(20)
+        doomed = one.data_keys.ids(MEMBER)
+        shredded = await one.data_keys.shred(MEMBER, doomed)
 
         await other.following.refresh(20)
         known = other.member(MEMBER)
         assert shredded in (1, 2) and known and known.data_keys == ()
         assert known.portal == "a.ru" and known.is_proved("app")
         assert not [fact for fact in told(await read_all(store)).values() if b"wrapped" in (fact or b"")]
-        assert await one.data_keys.shred(MEMBER) == 0
+        assert await one.data_keys.shred(MEMBER, doomed) == 0
+
+
+async def test_a_late_shredding_leaves_the_key_that_the_portal_has_got_since(
+    settings: QueueSettings, store: PortalStore
+) -> None:
+    async with host(settings) as one, host(settings) as other:
+        await one.data_keys.propose(MEMBER, key(1))
+        doomed = one.data_keys.ids(MEMBER)
+        await one.data_keys.shred(MEMBER, doomed)
+        await other.following.refresh(20)
+        await other.data_keys.propose(MEMBER, key(2))
+
+        assert await one.data_keys.shred(MEMBER, doomed) == 0
+
+        assert one.data_keys.current(MEMBER) == key(2)
 
 
 async def test_a_key_that_is_proposed_while_its_portal_is_forgotten_is_one_of_the_new_era(

@@ -60,6 +60,16 @@ async def test_a_handler_runs_in_another_process_with_its_event(pool: Pool, tmp_
     assert pid != os.getpid()
 
 
+async def test_what_it_prints_is_there_when_the_call_ends(
+    pool: Pool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+
+    assert await called(pool, order("say", "shop.bitrix24.ru")) == (None, None)
+
+    assert capfd.readouterr().out == "shop.bitrix24.ru was here\n"
+
+
 async def test_what_it_raises_comes_back_with_its_traceback(pool: Pool) -> None:
     _, retry = await called(pool, order("retry"))
     _, reject = await called(pool, order("reject"))
@@ -101,6 +111,29 @@ async def test_a_process_that_dies_is_the_fault_of_what_it_had_in_work(
     assert set(ends) == {(None, None)}
     # None of them was begun a second time either.
     assert sorted(portal for portal, _ in notes(file)) == sorted(one.portal for one in others)
+
+
+@pytest.mark.parametrize("end", ["exit", "fail", "return", "fork"])
+async def test_a_process_that_a_handler_forks_answers_nothing(pool: Pool, tmp_path: Path, end: str) -> None:
+    file = tmp_path / "notes"
+
+    for number in range(3):
+        assert await called(pool, order(f"fork and {end}", file=file)) == (None, None)
+        assert len(notes(file)) == number + 1
+
+    assert isinstance((await called(pool, order("fail")))[1], LookupError)
+
+
+@pytest.mark.parametrize("how", ["running", "forked"])
+async def test_a_death_is_known_though_what_the_handler_started_goes_on(pool: Pool, tmp_path: Path, how: str) -> None:
+    file = tmp_path / "pids"
+
+    _, died = await called(pool, order(f"leave {how}", file=file), deadline_s=20)
+
+    ((_, pid),) = notes(file)
+    os.kill(pid, 9)
+    assert isinstance(died, ProcessDied)
+    assert "status 3" in str(died)
 
 
 async def test_deaths_of_an_event_are_counted_until_it_ends_otherwise(pool: Pool, tmp_path: Path) -> None:
@@ -155,6 +188,9 @@ async def test_a_process_that_died_while_it_had_nothing_to_do_is_nobody_s_fault(
     ((_, pid),) = notes(file)
     os.kill(pid, 9)
     await eventually(lambda: not Path(f"/proc/{pid}").exists())
+    # The end of its connection is there by now; the loop hears of it in its next turns.
+    for _ in range(3):
+        await asyncio.sleep(0)
 
     assert await called(pool, order("note", file=file)) == (None, None)
 

@@ -97,6 +97,27 @@ async def test_a_worker_does_not_begin_with_a_handler_that_its_processes_can_t_i
     assert station.committed() == 0
 
 
+async def test_a_stop_is_heard_while_the_first_process_imports_the_handlers(
+    station: Any, eventually: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_there.py").write_text("def handle(event): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = __import__("slow_there")
+    pid = tmp_path / "pid"
+    (tmp_path / "slow_there.py").write_text(
+        f"import os, time\nprint(os.getpid(), file=open({str(pid)!r}, 'w'), flush=True)\ntime.sleep(3600)\n"
+    )
+    station.handlers.on("*", cpu=True)(module.handle)
+    worker = station.start()
+    await eventually(lambda: notes(pid))
+
+    left = await station.stop(worker)
+
+    assert left == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
 def test_what_can_t_run_in_a_process_is_refused_when_it_is_registered() -> None:
     async def waits(event: PortalEvent) -> None:
         await asyncio.sleep(0)

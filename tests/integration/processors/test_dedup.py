@@ -1,9 +1,12 @@
 """Handlers with dedup: what was handled is not handled again, as far as that can be known."""
 
 import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from forebay import Handlers, PortalEvent
 from forebay.processors.calls import Calls
@@ -29,22 +32,24 @@ class Moody(MarksInMemory):
         self.down: set[str] = set()
         self.asked = 0
 
-    async def seen(self, key: Key) -> bool:
+    async def seen(self, *keys: Key) -> bool:
         self.asked += 1
         if "seen" in self.down:
             raise QueueUnavailable("the database is away")
-        return await super().seen(key)
+        return await super().seen(*keys)
 
-    async def mark(self, key: Key) -> None:
+    async def mark(self, *keys: Key) -> None:
         self.asked += 1
         if "mark" in self.down:
             raise QueueUnavailable("the database is away")
-        await super().mark(key)
+        await super().mark(*keys)
 
 
-async def send(station: Any, portal: str, id: str = "one", order: int = 7, after_s: float = 0) -> None:
+async def send(
+    station: Any, portal: str, id: str = "one", order: int = 7, after_s: float = 0, name: str = "ONCRMDEALADD"
+) -> None:
     made = event(
-        "ONCRMDEALADD",
+        name,
         data={"FIELDS": {"ID": order}},
         portal=portal,
         id=id,
@@ -205,6 +210,35 @@ async def test_what_is_done_but_not_marked_waits_and_is_not_called_again(
     assert handled == ["one"]
 
 
+async def test_a_database_that_hangs_keeps_no_other_event_from_being_handled(
+    station: Any, handlers: Handlers, eventually: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, goes_on = open_database(f"sqlite:///{tmp_path}/dedup.db"), threading.Event()
+    usual = database.connect
+    monkeypatch.setattr(database, "connect", lambda: goes_on.wait() and usual())
+    handled: list[str] = []
+
+    @handlers.on("ONCRMDEALADD", dedup="id")
+    async def once(event: PortalEvent) -> None:
+        handled.append(event.portal)
+
+    @handlers.on("ONCRMLEADADD")
+    async def always(event: PortalEvent) -> None:
+        handled.append(event.portal)
+
+    portals = [f"p{number}" for number in range(8)]
+    for portal in portals:
+        await send(station, portal)
+    worker = station.start(marks=MarksInDatabase(database, patience_s=0.2), concurrency=2)
+    await send(station, "other", name="ONCRMLEADADD")
+    await eventually(lambda: handled == ["other"])
+    assert "does not answer" in worker.health.report()["parts"]["dedup"]["why"]
+    goes_on.set()
+    await eventually(lambda: station.committed() == 9)
+
+    assert sorted(handled) == ["other", *portals]
+
+
 async def test_what_an_operator_orders_is_handled_again(handlers: Handlers) -> None:
     calls, one, handled = Calls(threads=1, deadline_s=30), event("ONCRMDEALADD"), []
 
@@ -232,6 +266,23 @@ async def test_groups_and_handlers_have_marks_of_their_own(handlers: Handlers, t
     outcomes = [
         await once.call(handler, one, calls.begin, ordered=False)
         for once, handler in ((shop, by_id), (audit, by_id), (shop, by_order), (shop, by_order_too), (shop, by_order))
+    ]
+
+    assert outcomes == [DONE, DONE, DONE, DONE, DUPLICATE]
+    await marks.close()
+    calls.close()
+
+
+async def test_a_group_that_goes_on_leaves_the_marks_of_another_alone(tmp_path: Path) -> None:
+    calls, handler = Calls(threads=1, deadline_s=30), handler_with("id", "a")
+    marks = MarksInDatabase(open_database(f"sqlite:///{tmp_path}/dedup.db"), now=AT.timestamp)
+    shop, audit = (Once(marks, "topic", group, Health()) for group in ("shop", "audit"))
+    first = event("ONCRMDEALADD", id="one", received_at=AT)
+    later = event("ONCRMDEALADD", id="two", received_at=AT + timedelta(hours=2))
+
+    outcomes = [
+        await once.call(handler, one, calls.begin, ordered=False)
+        for once, one in ((audit, first), (shop, first), (shop, later), (shop, first), (audit, first))
     ]
 
     assert outcomes == [DONE, DONE, DONE, DONE, DUPLICATE]

@@ -1,16 +1,19 @@
 """Marks in a database: SQLite and PostgreSQL keep the same."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from threading import Event, current_thread, main_thread
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
-from forebay.processors.dedup.database import MarksInDatabase, mark
+from forebay.processors.dedup import table
+from forebay.processors.dedup.database import MarksInDatabase
 from forebay.processors.dedup.keys import Key
-from forebay.queues.errors import QueueUnavailable
+from forebay.processors.dedup.table import mark
+from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.sql.database import Database
 from forebay.queues.sql.opening import open_database
 
@@ -33,8 +36,9 @@ async def marks(database: Database) -> AsyncIterator[MarksInDatabase]:
     await made.close()
 
 
-def key(name: str = "a", portal: str = "p", received_ms: int = NOW_MS) -> Key:
-    return Key(portal=portal, digest=name.encode().ljust(16), received_ms=received_ms, window_ms=WINDOW_MS)
+def key(name: str = "a", portal: str = "p", received_ms: int = NOW_MS, reader: str = "r") -> Key:
+    digest = f"{portal} {name}".encode().ljust(16)
+    return Key(portal=portal, reader=reader.encode(), digest=digest, received_ms=received_ms, window_ms=WINDOW_MS)
 
 
 def rows(database: Database) -> int:
@@ -81,19 +85,41 @@ async def test_many_at_once_go_together(marks: MarksInDatabase, database: Databa
     assert rows(database) == 2000
 
 
-async def test_a_portal_clears_away_its_marks_as_it_goes_on_and_no_others(
+async def test_many_of_one_call_are_marked_together_and_seen_only_when_all_are(
+    marks: MarksInDatabase, database: Database
+) -> None:
+    keys = [key(str(number)) for number in range(40_000)]
+
+    await marks.mark(*keys)
+
+    assert await marks.seen(*keys)
+    assert not await marks.seen(*keys, key("no"))
+    assert rows(database) == 40_000
+
+
+async def test_of_events_with_the_same_key_the_newest_is_remembered_whichever_is_told_first(
+    marks: MarksInDatabase,
+) -> None:
+    await marks.mark(key(), key(received_ms=NOW_MS - WINDOW_MS))
+
+    assert await marks.seen(key(received_ms=NOW_MS + WINDOW_MS))
+
+
+async def test_a_group_clears_away_the_marks_of_a_portal_as_it_goes_on_with_it_and_no_others(
     marks: MarksInDatabase, database: Database
 ) -> None:
     await marks.mark(key("old"))
     await marks.mark(key("other", "q"))
+    await marks.mark(key("another's", reader="s"))
 
     await marks.mark(key("new", received_ms=NOW_MS + WINDOW_MS))
-    assert rows(database) == 3
+    assert rows(database) == 4
     await marks.mark(key("newer", received_ms=NOW_MS + WINDOW_MS + 1))
 
-    assert rows(database) == 3
+    assert rows(database) == 4
     assert not await marks.seen(key("old"))
     assert await marks.seen(key("other", "q"))
+    assert await marks.seen(key("another's", reader="s"))
 
 
 async def test_a_portal_that_never_came_again_is_cleared_away_after_a_season(database: Database) -> None:
@@ -136,4 +162,101 @@ async def test_a_folder_that_can_t_be_made_is_told(tmp_path: Path) -> None:
     with pytest.raises(QueueUnavailable, match="look at data_dir and dedup_url"):
         await marks.seen(key())
 
+    await marks.close()
+
+
+async def test_a_table_that_another_version_made_is_told_until_it_is_gone(
+    marks: MarksInDatabase, database: Database
+) -> None:
+    database.create()
+    with database.connect() as connection:
+        kind = "bytea" if connection.dialect.name == "postgresql" else "blob"
+        columns = f"portal varchar(255), key {kind}, received_ms bigint, until_ms bigint, PRIMARY KEY (portal, key)"
+        connection.exec_driver_sql(f"CREATE TABLE forebay_handled ({columns})")
+
+    with pytest.raises(QueueError, match="has no column reader: "):
+        await marks.mark(key())
+    with database.connect() as connection:
+        connection.exec_driver_sql("DROP TABLE forebay_handled")
+
+    await marks.mark(key())
+    assert rows(database) == 1
+
+
+@pytest.fixture
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Database, Event]:
+    """A database to which nobody gets through until the event is set."""
+    database, goes_on = open_database(f"sqlite:///{tmp_path}/dedup.db"), Event()
+    usual = database.connect
+
+    def connect() -> Connection:
+        goes_on.wait()
+        return usual()
+
+    monkeypatch.setattr(database, "connect", connect)
+    return database, goes_on
+
+
+async def test_a_database_that_hangs_is_told_and_nobody_waits_for_it_until_it_answers(
+    hanging: tuple[Database, Event],
+) -> None:
+    database, goes_on = hanging
+    marks = MarksInDatabase(database, patience_s=0.01)
+
+    with pytest.raises(QueueUnavailable, match="does not answer within"):
+        await marks.mark(key())
+    with pytest.raises(QueueUnavailable, match="does not answer within"):
+        # It is told at once: who asks has not waited for anything.
+        marks.seen(key()).__await__().__next__()
+    goes_on.set()
+    assert marks._work is not None
+    await marks._work
+
+    # There was nothing left of the others, and of this one nobody knew whether it was done.
+    assert await marks.seen(key())
+    await marks.close()
+
+
+async def test_a_database_that_has_much_to_do_and_goes_on_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, written, at = Event(), table.write, [0.0]
+    patience_s = 0.01
+
+    def clock() -> float:
+        if current_thread() is main_thread():
+            looked.set()
+        return at[0]
+
+    def write(connection: Connection, keys: Sequence[Key], now_ms: int) -> None:
+        at[0] += 0.6 * patience_s
+        looked.clear()
+        looked.wait()
+        written(connection, keys, now_ms)
+
+    monkeypatch.setattr(table, "write", write)
+    marks = MarksInDatabase(open_database(f"sqlite:///{tmp_path}/dedup.db"), patience_s=patience_s, clock=clock)
+
+    await marks.mark(*(key(str(number)) for number in range(1_500)))
+
+    assert await marks.seen(key("1499"))
+    await marks.close()
+
+
+async def test_who_goes_away_takes_along_what_it_asked_for(hanging: tuple[Database, Event]) -> None:
+    database, goes_on = hanging
+    marks = MarksInDatabase(database)
+    first = asyncio.create_task(marks.mark(key("first")))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    second = asyncio.create_task(marks.mark(key("second")))
+    await asyncio.sleep(0)
+
+    second.cancel()
+    await asyncio.wait([second])
+    goes_on.set()
+    await first
+
+    assert await marks.seen(key("first"))
+    assert not await marks.seen(key("second"))
     await marks.close()

@@ -1,11 +1,9 @@
 """The queues that the contract's tests run on, and their parts."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from forebay.queues.contract import (
     Inspector,
@@ -15,40 +13,13 @@ from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from tests.integration.queue_contract.parts import PARTITIONS, STREAM
 from tests.integration.sql_fixtures import producer as producer
-from tests.kafka.fixtures import Kafka
-
-#: System → the settings of a fresh and empty queue of it.
-SYSTEMS: dict[str, Callable[[Path, pytest.FixtureRequest], QueueSettings]] = {
-    "memory": lambda folder, _: QueueSettings(data_dir=folder, queue_url=f"memory://{uuid4()}"),
-    "sqlite": lambda folder, _: QueueSettings(data_dir=folder),
-    "postgresql": lambda folder, request: QueueSettings(
-        data_dir=folder, queue_url=request.getfixturevalue("postgresql_url")
-    ),
-    "mariadb": lambda folder, request: QueueSettings(data_dir=folder, queue_url=request.getfixturevalue("mariadb_url")),
-    "redis": lambda folder, request: QueueSettings(data_dir=folder, queue_url=request.getfixturevalue("redis_url")),
-    "memcached": lambda folder, request: QueueSettings(
-        data_dir=folder, queue_url=request.getfixturevalue("memcached_url")
-    ),
-    "kafka": lambda folder, request: QueueSettings(data_dir=folder, queue_url=_empty_kafka(request)),
-    "kafka-classic": lambda folder, request: QueueSettings(
-        data_dir=folder, queue_url=_empty_kafka(request), kafka={"group.protocol": "classic"}
-    ),
-}
+from tests.integration.systems import Fresh, of_every_system
 
 
-def _empty_kafka(request: pytest.FixtureRequest) -> str:
-    kafka: Kafka = request.getfixturevalue("kafka")
-    kafka.empty()
-    return f"kafka://{kafka.bootstrap}"
-
-
-def _marked(system: str) -> ParameterSet:
-    return pytest.param(system, marks=pytest.mark.kafka if system.startswith("kafka") else ())
-
-
-@pytest.fixture(params=map(_marked, SYSTEMS))
+@pytest.fixture(params=of_every_system())
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> QueueSettings:
-    return SYSTEMS[request.param](tmp_path, request)
+    fresh: Fresh = request.param
+    return fresh(tmp_path, request)
 
 
 @pytest.fixture

@@ -41,6 +41,25 @@ def test_a_process_runs_every_group_or_the_one_that_was_asked_for(
         assert [one.options.group for one in mine] == [named] * min(1, len(handlers))
 
 
+@pytest.mark.parametrize("only", [None, "forebay"])
+def test_the_default_group_is_whole_also_when_it_is_asked_for_by_name(only: str | None) -> None:
+    handlers = Handlers()
+    handlers.on("ONCRMDEALADD")(handle)
+    handlers.on("ONTASKADD", group="forebay")(handle)
+
+    found = groups_of(handlers, "forebay", only)
+
+    assert {group: [one.pattern for one in mine] for group, mine in found.items()} == {
+        "forebay": ["ONCRMDEALADD", "ONTASKADD"]
+    }
+
+
+def test_a_group_that_is_not_asked_for_keeps_no_other_from_running() -> None:
+    handlers = of(None, "forebay", "audit")
+
+    assert list(groups_of(handlers, "forebay", "audit")) == ["audit"]
+
+
 def test_a_group_that_nobody_is_in_is_wrong_usage() -> None:
     with pytest.raises(WrongUsage, match="no handler is in the group shop; there are audit"):
         groups_of(of("audit"), "forebay", "shop")

@@ -1,7 +1,7 @@
 """An ingest that runs in this process, with the queue in memory and no server."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from forebay.ingest.settings import IngestSettings
 from forebay.ingest.spool.spool import Spool
 from forebay.queues.contract import StoredRecord
 from forebay.queues.memory import MemoryQueue
+from forebay.queues.portals.memory import FactLog
 from forebay.schemas.codec import codec
 from forebay.schemas.event import PortalEvent
 
@@ -67,6 +68,20 @@ async def running(
         if not queue.down:
             await until_open(ingest.health)
         yield found
+
+
+async def until_read(facts: FactLog, is_read: Callable[[], bool]) -> None:
+    """Let the loop turn until it is. Who waits for an empty log's first fact is told to look again."""
+    while not is_read():
+        written, facts.written = facts.written, asyncio.Event()
+        written.set()
+        await asyncio.sleep(0.001)
+
+
+def facts_of(queue: MemoryQueue) -> FactLog:
+    """What is known of the portals of the usual topic."""
+    queue.portals("bitrix24.events")
+    return queue.fact_logs["bitrix24.events.portals"]
 
 
 async def until_open(health: Health) -> None:

@@ -13,7 +13,7 @@ from forebay.schemas import names
 from forebay.schemas.codec import codec
 from forebay.schemas.event import PortalEvent
 
-from .conftest import AUTH, EVENT, TOKEN, running, until_open
+from .conftest import AUTH, EVENT, TOKEN, facts_of, running, until_open
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 KEY = b"k" * 32
@@ -33,12 +33,19 @@ class RefusingQueue(MemoryQueue):
         return RefusingProducer(self)
 
 
+def without_store() -> MemoryQueue:
+    """A queue whose store of portals is away: secrets are sealed with the setting's key, not with their portal's."""
+    queue = MemoryQueue()
+    facts_of(queue).down = True
+    return queue
+
+
 def headers_of(record: StoredRecord) -> Mapping[str, bytes]:
     return dict(record.headers)
 
 
 async def test_an_event_is_kept_as_the_schema_says() -> None:
-    async with running(seal_keys={"k": b64encode(KEY).decode()}) as ingest:
+    async with running(without_store(), seal_keys={"k": b64encode(KEY).decode()}) as ingest:
         answer = await ingest.post(path="/bitrix24/shop?deal=7", traceparent=TRACE)
 
         (record,), event = ingest.records(), ingest.event()
@@ -145,7 +152,7 @@ def _decoded(record: StoredRecord) -> PortalEvent:
 )
 @pytest.mark.parametrize("seal_keys", [{}, {"k": b64encode(KEY).decode()}])
 async def test_what_is_authentic_but_no_event_is_kept_raw(body: str, reason: bytes, seal_keys: dict[str, str]) -> None:
-    async with running(seal_keys=seal_keys) as ingest:
+    async with running(without_store(), seal_keys=seal_keys) as ingest:
         answer = await ingest.post(body, "/bitrix24/p?q=1")
 
         (record,) = ingest.records(".quarantine")

@@ -26,7 +26,7 @@ from forebay.queues.portals.tokens import TokenKeys
 from forebay.schemas.codec import codec
 from forebay.schemas.data_keys import Named, named, unwrap, wrap
 from forebay.schemas.event import PortalEvent, SecretsShredded
-from tests.unit.ingest.conftest import EVENT, TOKEN, Running, running
+from tests.unit.ingest.conftest import EVENT, TOKEN, Running, facts_of, running, until_read
 
 KEY, OLD = bytes(range(32)), bytes(32)
 SEAL_KEYS = {"k1": b64encode(KEY).decode()}
@@ -43,22 +43,17 @@ async def sealing(queue: MemoryQueue | None = None, **settings: Any) -> AsyncIte
     """An ingest that has read the store, if there is one."""
     queue = queue or MemoryQueue()
     async with running(queue, **{"seal_keys": SEAL_KEYS, **settings}) as ingest:
-        if not fact_log(queue).down:
+        if not facts_of(queue).down:
             async with reader(queue):
                 pass
             await asyncio.sleep(0)
         yield ingest
 
 
-def fact_log(queue: MemoryQueue) -> Any:
-    queue.portals("bitrix24.events")
-    return queue.fact_logs["bitrix24.events.portals"]
-
-
 @asynccontextmanager
 async def reader(queue: MemoryQueue) -> AsyncIterator[PortalRegistry]:
     async with portals_of(queue, IngestSettings.model_validate({"seal_keys": SEAL_KEYS})) as registry:
-        await registry.following.reached(-1, 10)
+        await until_read(facts_of(queue), lambda: registry.is_current)
         yield registry
 
 
@@ -98,7 +93,7 @@ async def test_a_portal_without_a_secret_to_seal_gets_no_key(body: str) -> None:
     async with sealing() as ingest:
         await ingest.post(body)
 
-        assert fact_log(ingest.queue).facts == []
+        assert facts_of(ingest.queue).facts == []
 
 
 @pytest.mark.parametrize(
@@ -114,7 +109,7 @@ async def test_whose_member_id_is_only_his_word_gets_no_key(policy: dict[str, An
 
 async def test_without_the_store_the_seal_key_seals_and_no_call_waits_or_fails() -> None:
     queue = MemoryQueue()
-    fact_log(queue).down = True
+    facts_of(queue).down = True
     async with sealing(queue) as ingest:
         answers = [await ingest.post(call(f"m{number}")) for number in range(20)]
 
@@ -125,10 +120,10 @@ async def test_without_the_store_the_seal_key_seals_and_no_call_waits_or_fails()
 
 async def test_when_the_store_comes_back_new_secrets_have_a_key_of_their_portal() -> None:
     queue = MemoryQueue()
-    fact_log(queue).down = True
+    facts_of(queue).down = True
     async with sealing(queue) as ingest:
         await ingest.post(call())
-        fact_log(queue).down = False
+        facts_of(queue).down = False
         while not key_ids(ingest)[-1].startswith("portal/m1/"):
             await asyncio.sleep(0.05)
             await ingest.post(call())
@@ -176,6 +171,25 @@ async def test_a_store_that_was_never_read_is_asked_for_nothing() -> None:
     await keys.make("m1")
 
     assert store.asked == 0
+
+
+async def test_a_store_that_has_not_answered_in_time_is_left_alone_for_a_while() -> None:
+    store, now = HangingStore(MemoryQueue()), 1000.0
+    registry = PortalRegistry(store, TokenKeys({"k1": KEY}))
+    registry.open()
+    await registry.following.reached(-1, 10)
+    keys = PortalKeys(registry, {"k1": KEY}, clock=lambda: now, wait_s=0.01)
+
+    await keys.make("m1")
+    async with asyncio.timeout(4):
+        await asyncio.gather(*(keys.make(member) for member in ("m1", "m2")))
+    assert store.asked == 1
+
+    now += 5
+    await keys.make("m2")
+    assert store.asked == 2
+    await keys.close()
+    await registry.close()
 
 
 class RefusingStore(HangingStore):
@@ -230,9 +244,9 @@ async def test_an_uninstall_with_its_data_shreds_what_the_portal_had_sealed(more
         await ingest.post(call("m2"))
         await ingest.post(call("m1", "ONAPPUNINSTALL", more))
         async with reader(ingest.queue) as registry:
-            while gone and (await registry.following.refresh(10)).members["m1"].data_key:
-                pass
             await registry.following.refresh(10)
+            while gone and registry.data_keys.current("m1"):
+                await registry.following.refresh(10)
             stored = StoredKeys(registry, now=lambda: time.time() + LATER_S)
             first, other, *_ = (event.with_keys_of(stored) for event in ordered(events(ingest)))
 

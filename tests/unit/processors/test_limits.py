@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from forebay import Handlers, PortalEvent, Retry
 from forebay.processors.buckets import Buckets
 from forebay.processors.budgets import Budget
+from forebay.processors.dedup.keys import Key
+from forebay.processors.dedup.marks import MarksInMemory
 from forebay.processors.errors import BadHandler
-from tests.parking.shop import PORTAL, Shop
+from forebay.queues.errors import QueueUnavailable
+from tests.parking.shop import PORTAL, Shop, id_of
 
 #: What a lane may hold in memory here is more than these tests send.
 ROOMY: dict[str, Any] = {"max_lane_records": 10_000, "max_held_records": 10_000}
@@ -60,6 +63,38 @@ def test_other_portals_and_other_handlers_are_not_limited_with_it(shop: Shop) ->
 
     assert shop.calls[0] == [9]
     assert len(shop.calls) == 6
+
+
+def test_what_was_handled_before_costs_nothing_of_a_limit(shop: Shop) -> None:
+    shop.world.marks = MarksInMemory()
+    shop.on("ONTASK*", rate="6/min", burst=1, dedup=lambda event: str(id_of(event)))(handled)
+    began = shop.world.loop.time()
+    shop.send("ONTASKADD", *[1] * 20, 2, 3)
+
+    shop.start(**ROOMY)
+    shop.let(60)
+
+    assert shop.calls == [[1], [2], [3]]
+    assert [round(at - began) for at in shop.at] == [10, 20, 30]
+
+
+def test_what_nobody_could_look_up_costs_nothing_of_a_limit(shop: Shop) -> None:
+    class Away(MarksInMemory):
+        async def seen(self, *keys: Key) -> bool:
+            if shop.world.loop.time() < began + 25:
+                raise QueueUnavailable("the database is away")
+            return await super().seen(*keys)
+
+    began = shop.world.loop.time()
+    shop.world.marks = Away()
+    shop.on("ONTASK*", rate="6/min", burst=1, dedup="id")(handled)
+    shop.send("ONTASKADD", 1, 2)
+
+    shop.start(**ROOMY)
+    shop.let(60)
+
+    assert shop.calls == [[1], [2]]
+    assert [round(at - began) for at in shop.at] == [25, 35]
 
 
 def test_handlers_with_the_same_budget_share_it(shop: Shop) -> None:

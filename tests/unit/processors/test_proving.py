@@ -60,8 +60,8 @@ def book_of(*, mine: str = "", other: str = "") -> Book:
         ("asked", "proved", 59.0, True, Unproved),
         ("asked", "proved", 60.0, True, Unprovable),
         ("seen", "proved", 1.0, True, Unprovable),
-        ("", "proved", 9.0, True, Unproved),
-        ("", "proved", 10.0, True, Unprovable),
+        ("", "proved", 1.9, True, Unproved),
+        ("", "proved", 2.0, True, Unprovable),
         ("", "proved", 3600.0, False, Unproved),
     ],
 )

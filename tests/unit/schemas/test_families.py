@@ -65,6 +65,17 @@ def test_an_event_of_another_family_or_without_an_id_is_undecodable() -> None:
         Call.of(event("ONVOXIMPLANTCALLEND", data="107"))
 
 
+def test_a_number_has_no_more_digits_than_an_id_of_64_bits() -> None:
+    largest = str(2**63 - 1)
+
+    assert Deal.of(event("ONCRMDEALADD", data={"FIELDS": {"ID": largest}})).id == 2**63 - 1
+    for digits in (20, 5_000):
+        with pytest.raises(UndecodableEvent, match=r"no number at data\[FIELDS\]\[ID\]"):
+            Deal.of(event("ONCRMDEALADD", data={"FIELDS": {"ID": "9" * digits}}))
+        call = Call.of(event("ONVOXIMPLANTCALLEND", data={"CALL_ID": "a", "CALL_DURATION": "9" * digits}))
+        assert call.duration_s is None
+
+
 def test_every_name_of_a_family_is_documented() -> None:
     families: list[Any] = [Deal, Lead, Contact, Task, BotMessage, Call]
 

@@ -14,7 +14,7 @@ from forebay.queues.portals.memory import FactLog
 from forebay.schemas.codec import codec
 from forebay.schemas.event import PortalEvent
 from tests.bitrix24.oauth import FakeOAuth, Installed
-from tests.unit.ingest.conftest import Running, running
+from tests.unit.ingest.conftest import Running, running, until_read
 
 APPLICATION = "app.5a1b2c3d4e5f60.12345678"
 MEMBER = "c0ffee00c0ffee00c0ffee00c0ffee00"
@@ -86,6 +86,5 @@ async def learning(oauth: FakeOAuth, queue: MemoryQueue | None = None, **setting
     ours = {"auth": "registry", "tokens": {}, "client_id": APPLICATION, "seal_keys": {"2026": KEY}}
     async with running(queue, **{**ours, "oauth_urls": [oauth.url], **settings}) as found:
         made = Learning(queue=found.queue, conductor=found.conductor, health=found.health, metrics=found.metrics)
-        while not made.desk.registry.is_current and not made.facts.down:
-            await asyncio.sleep(0.001)
+        await until_read(made.facts, lambda: made.desk.registry.is_current or made.facts.down)
         yield made

@@ -15,6 +15,7 @@ from tests.unit.ingest.portals.conftest import (
     MEMBER,
     OTHER_TOKEN,
     TOKEN,
+    Learning,
     body,
     install,
     learning,
@@ -65,6 +66,63 @@ async def test_another_token_than_the_proved_one_is_refused(oauth: FakeOAuth) ->
 
         assert answer.status_code == 403
         assert len(ingest.records()) == 1
+
+
+async def test_a_new_token_whose_install_was_missed_is_taken_with_what_proves_it(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        await ingest.post(install())
+        await ingest.proved()
+
+        answer = await ingest.post(body(token=OTHER_TOKEN, access=ACCESS))
+
+        assert answer.status_code == 200
+        await ingest.proved(OTHER_TOKEN)
+
+
+@pytest.mark.parametrize("member", [MEMBER, "made-up-{}"], ids=["of the portal", "of all"])
+async def test_where_made_up_installs_leave_no_room_no_token_is_refused(
+    oauth: FakeOAuth, member: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.queues.portals.registry._WAITING", 8)
+    async with learning(oauth) as ingest:
+        await ingest.post(install())
+        await ingest.proved()
+        for number in range(8):
+            await ingest.post(install(token=f"{number:032}", member=member.format(number), access=""))
+        oauth.answer = (503, b"")
+        await ingest.post(install(token=OTHER_TOKEN))
+        await asked_times(oauth, 2)
+
+        answer = await ingest.post(body(token=OTHER_TOKEN))
+
+        assert answer.status_code == 200
+        assert ingest.pin(OTHER_TOKEN) is None, "it would be noted"
+
+
+async def test_what_is_confirmed_while_the_store_is_away_is_noted_when_it_is_back(
+    oauth: FakeOAuth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with learning(oauth) as ingest:
+        await ingest.post(install())
+        await ingest.proved()
+        ingest.facts.down = True
+        while ingest.desk.registry.is_current:
+            await asyncio.sleep(0.001)
+        verification, digest = ingest.desk.verification, digest_of(ingest, OTHER_TOKEN)
+        with monkeypatch.context() as impatient:
+            impatient.setattr("forebay.queues.portals.registry._PATIENCE_S", 0.01)
+            await ingest.post(install(token=OTHER_TOKEN))
+            while digest in verification._known:
+                await asyncio.sleep(0.001)
+        ingest.facts.down = False
+        await ingest.desk.registry.following.reached(-1, 10)
+
+        answer = await ingest.post(body(token=OTHER_TOKEN))
+
+        assert answer.status_code == 200
+        await ingest.proved(OTHER_TOKEN)
+        assert oauth.asked == [ACCESS, ACCESS]
+        assert not verification.is_trying(digest)
 
 
 async def test_a_token_of_one_portal_proves_no_other(oauth: FakeOAuth) -> None:
@@ -342,3 +400,12 @@ async def test_events_are_kept_by_their_domain_also_when_another_is_claimed_at_t
 async def asked(oauth: FakeOAuth, access: str) -> None:
     while access not in oauth.asked:
         await asyncio.sleep(0.001)
+
+
+async def asked_times(oauth: FakeOAuth, times: int) -> None:
+    while len(oauth.asked) < times:
+        await asyncio.sleep(0.001)
+
+
+def digest_of(ingest: Learning, token: str) -> bytes:
+    return ingest.desk.registry.keys.digest(APPLICATION, MEMBER, token)

@@ -1,13 +1,20 @@
 """A portal that is renamed keeps its key, and its handlers learn of the new domain."""
 
 import asyncio
+from collections.abc import Sequence
+
+import pytest
 
 from forebay.queues.memory import MemoryQueue
+from forebay.queues.portals.contract import Fact
 from forebay.schemas.event import PortalEvent
 from tests.bitrix24.oauth import FakeOAuth
 from tests.unit.ingest.portals.conftest import DOMAIN, MEMBER, Learning, body, install, learning
 
 NEW = "second.bitrix24.com"
+
+#: Far more than any of these needs.
+PATIENCE_S = 20.0
 
 
 def renames(ingest: Learning) -> list[PortalEvent]:
@@ -50,6 +57,8 @@ async def test_both_domains_are_known_of_the_portal(oauth: FakeOAuth) -> None:
 
         await ingest.post(body(domain=NEW))
 
+        while not pin.member.domains:
+            await asyncio.sleep(0.001)
         assert (pin.member.portal, pin.member.domains) == (DOMAIN, (NEW,))
 
 
@@ -66,10 +75,47 @@ async def test_a_rename_that_can_not_be_noted_is_not_told_with_every_call(oauth:
             await asyncio.sleep(0.001)
         await ingest.post(body(domain=NEW))
 
-        await ingest.refresh()
+        while not (await ingest.proved()).member.domains:
+            await asyncio.sleep(0.001)
         assert len(renames(ingest)) == 1
         assert (await ingest.proved()).member.domains == (NEW,)
         assert pin.member.id == MEMBER
+
+
+async def test_no_call_waits_until_a_rename_is_noted_and_a_stop_does_for_a_moment(
+    oauth: FakeOAuth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.queues.portals.registry._PATIENCE_S", 3600.0)
+    stops = asyncio.Event()
+    async with learning(oauth) as ingest:
+        await ingest.post(install())
+        pin = await ingest.proved()
+        store = ingest.desk.registry._store
+        put = store.put
+
+        async def hang(facts: Sequence[Fact]) -> int:
+            await stops.wait()
+            for _ in range(100):
+                await asyncio.sleep(0)
+            return await put(facts)
+
+        monkeypatch.setattr(store, "put", hang)
+
+        async with asyncio.timeout(PATIENCE_S):
+            for number in range(3):
+                assert (await ingest.post(body(domain=NEW, number=number))).status_code == 200
+
+        assert [event.name for event in ingest.events()[1:]] == ["ONPORTALRENAMED", *["ONCRMDEALADD"] * 3]
+        assert not pin.member.domains
+        flush = ingest.health._outlet.close
+
+        async def stop() -> None:
+            await flush()
+            stops.set()
+
+        monkeypatch.setattr(ingest.health._outlet, "close", stop)
+
+    assert pin.member.domains == (NEW,)
 
 
 async def test_a_caller_that_can_prove_nothing_renames_nobody(oauth: FakeOAuth) -> None:

@@ -33,6 +33,10 @@ def test_no_other_answer_confirms_a_claim_or_ends_the_verifying(status: int, ans
     assert not isinstance(_judged(status, answer, CLAIM), Confirmed)
 
 
+def test_a_claim_that_is_printed_shows_no_access_token() -> None:
+    assert ACCESS not in repr(CLAIM)
+
+
 async def test_a_server_that_does_not_know_the_token_is_followed_by_the_next(oauth: FakeOAuth) -> None:
     with FakeOAuth() as other:
         verdict = await AppInfo([other.url, oauth.url]).verdict(CLAIM)

@@ -1,0 +1,145 @@
+"""A portal has uninstalled with its data: which keys go, also when the store of portals is away meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from forebay.ingest.address import Address
+from forebay.ingest.authenticate import Sender
+from forebay.ingest.portal_keys import PortalKeys
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.memory import MemoryQueue
+from forebay.queues.portals import facts
+from forebay.queues.portals.contract import Fact
+from forebay.queues.portals.members import DataKey, Member
+from forebay.queues.portals.registry import PortalRegistry
+from forebay.queues.portals.tokens import TokenKeys
+from forebay.schemas.data_keys import named
+from tests.bitrix24.oauth import FakeOAuth
+from tests.unit.ingest.portals.conftest import ACCESS, Learning, body, install, learning, oauth
+
+__all__ = ["oauth"]
+
+SENDER = Sender(portal="a.ru", member_id="m1", verified=True, address=Address(path="", query=""), member_is_proved=True)
+
+
+class StoreAway:
+    """A store that one host can't reach, while `away` says why."""
+
+    def __init__(self, queue: MemoryQueue) -> None:
+        self._store = queue.portals("t")
+        self.away = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def put(self, facts: Sequence[Fact]) -> int:
+        self._check()
+        return await self._store.put(facts)
+
+    async def end(self) -> int:
+        self._check()
+        return await self._store.end()
+
+    def _check(self) -> None:
+        if self.away:
+            raise QueueUnavailable(self.away)
+
+
+@asynccontextmanager
+async def host(store: Any) -> AsyncIterator[PortalRegistry]:
+    registry = PortalRegistry(store, TokenKeys({}))
+    registry.open()
+    await registry.following.reached(-1, 10)
+    yield registry
+    await registry.close()
+
+
+async def test_what_is_sealed_after_a_new_installation_is_not_shredded_by_a_shredding_that_comes_late(
+    oauth: FakeOAuth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.ingest.portal_keys._AGAIN_S", 0.001)
+    async with learning(oauth) as ingest:
+        await ingest.post(install())
+        await ingest.proved()
+        await ingest.post(body(access=ACCESS))
+        ingest.facts.down = True
+        await ingest.post(body("ONAPPUNINSTALL") + "&data[CLEAN]=1")
+
+        await ingest.post(install())
+        await ingest.post(body(access=ACCESS))
+
+        before, _, _, meanwhile = sealed_by(ingest)[1:]
+        assert before.startswith("portal/") and meanwhile == "2026"
+        ingest.facts.down = False
+        while exists(ingest, before):
+            await asyncio.sleep(0.001)
+        await ingest.post(body(access=ACCESS))
+        assert exists(ingest, sealed_by(ingest)[-1])
+
+
+async def test_a_key_that_a_portal_gets_on_another_host_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forebay.ingest.portal_keys._AGAIN_S", 0.001)
+    queue = MemoryQueue()
+    store = StoreAway(queue)
+    async with host(store) as one, host(queue.portals("t")) as other:
+        keys = PortalKeys(one, {})
+        store.away = "it hangs"
+
+        keys.shred(SENDER)
+        await asyncio.sleep(0)
+        key = await other.data_keys.propose("m1", DataKey("new", b"wrapped"))
+        store.away = ""
+        await all_shredded(keys)
+
+        assert (await other.following.refresh(10)).members["m1"].data_keys == (key,)
+        await keys.close()
+
+
+async def test_a_key_that_another_host_made_a_moment_ago_goes_too() -> None:
+    queue = MemoryQueue()
+    async with host(queue.portals("t")) as registry:
+        keys = PortalKeys(registry, {})
+        place = Member("m1").key(facts.DATA_KEY, "theirs")
+        await queue.portals("t").put([facts.fact(place, {"wrapped": facts.as_text(b"wrapped")})])
+        assert not keys.has("m1"), "it is read already"
+
+        keys.shred(SENDER)
+        await all_shredded(keys)
+
+        assert not (await registry.following.refresh(10)).members
+        await keys.close()
+
+
+async def test_what_was_not_shredded_before_the_stop_is_told() -> None:
+    store = StoreAway(MemoryQueue())
+    async with host(store) as registry:
+        keys = PortalKeys(registry, {}, wait_s=0.01)
+        store.away = "it hangs"
+        keys.shred(SENDER)
+
+        with capture_logs() as logs:
+            await keys.close()
+
+        told = [line for line in logs if line["event"] == "a portal's keys were not shredded before the stop"]
+        assert [(line["portal"], line["log_level"]) for line in told] == [("a.ru", "error")]
+
+
+def sealed_by(ingest: Learning) -> list[str]:
+    return [event.sealed.key_id if event.sealed else "" for event in ingest.events()]
+
+
+def exists(ingest: Learning, key_id: str) -> bool:
+    name = named(key_id)
+    assert name
+    return ingest.desk.registry.data_keys.find(name.member_id, name.id) is not None
+
+
+async def all_shredded(keys: PortalKeys) -> None:
+    while keys._shredding:
+        await asyncio.sleep(0.001)
+    assert not keys._doomed, "they are gone, and stay in memory"
