@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 HANDLERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test kafka helm-test helm-tools helm-docs faults bench lock clean
+.PHONY: help run test kafka helm-test helm-tools helm-docs faults bench bench-queues lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: $(VENV)/run.done ## Start the ingest and the example handlers on this machine (HANDLERS=module:object for yours)
 	@$(BIN)/forebay up $(HANDLERS)
@@ -25,6 +25,7 @@ helm-test: $(VENV)/dev.done helm-tools ## Run the tests of the chart and the ima
 
 helm-tools: ## Build what the tests of the chart need, once (with Go; some ten minutes), into the user's cache
 	@tests/helm/tools/build.sh
+	@tests/prometheus/promtool.sh
 
 helm-docs: helm-tools ## Write the chart's README anew from its values
 	@$$(tests/helm/tools/build.sh)/bin/helm-docs --chart-search-root helm --sort-values-order file
@@ -35,6 +36,9 @@ faults: $(VENV)/dev.done ## Run the long tests, and write what every fault cost 
 bench: $(VENV)/dev.done ## Measure, and print the ratios that the README quotes (Kafka's need Java and Maven)
 	@$(BIN)/python -m pytest tests/benchmarks -m benchmark -s
 
+bench-queues: $(VENV)/dev.done ## Measure every queue beside the others, and print the table of docs/queues.md
+	@$(BIN)/python -m pytest tests/benchmarks/test_queues_benchmark.py -m benchmark -s
+
 lock: $(VENV)/dev.done ## Renew the pinned versions in constraints/
 	@$(BIN)/python -m pip install --quiet uv
 	@for set in run:build dev:dev; do $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes \
@@ -44,6 +48,9 @@ lock: $(VENV)/dev.done ## Renew the pinned versions in constraints/
 		--no-header --no-annotate --python-version 3.11 - --output-file constraints/fast.txt
 	@echo 'psycopg[binary]>=3.2,<4' | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate --python-version 3.11 --constraint constraints/dev.txt - --output-file constraints/postgresql.txt
+	@printf '%s\n' 'opentelemetry-exporter-otlp-proto-http>=1.38,<2' 'opentelemetry-sdk>=1.38,<2' \
+		| $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--python-version 3.11 --constraint constraints/dev.txt - --output-file constraints/otel.txt
 
 clean: ## Remove the environment and what the tools left
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from . import dead, keys, parked, portals, spool, topics
+from .canary import canary
 from .doctor import doctor
 from .failures import told
 from .handlers import handlers
 from .ingest import ingest
 from .invocation import Invocation
 from .lag import lag
+from .move import move
 from .process import process
 from .replay import replay
 from .send import send
@@ -46,7 +48,7 @@ def build() -> typer.Typer:
     """The command with all its groups."""
     app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_forebay)
-    for command in (up, ingest, process, send, tail, lag, replay, audit, handlers, doctor):
+    for command in (up, ingest, process, send, canary, tail, lag, replay, move, audit, handlers, doctor):
         app.command()(command)
     app.add_typer(dead.commands("dead"), name="dead", help="What was given up: list, show, replay, discard.")
     app.add_typer(dead.commands("quarantine"), name="quarantine", help="Calls that could not be read.")

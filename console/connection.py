@@ -77,6 +77,11 @@ class Connection:
             _, wire = await loop.create_connection(_Wire, target.host, target.port, ssl=self._tls)
         return wire
 
+    @property
+    def certificate_end(self) -> float | None:
+        """When the certificate ends that the server has shown, in seconds since the epoch; None without TLS."""
+        return self._wire.certificate_end if self._wire is not None else None
+
     def close(self) -> None:
         """Hang up. Idempotent."""
         if self._wire is not None:
@@ -117,6 +122,12 @@ class _Wire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """As in asyncio."""
         self._transport = cast(asyncio.WriteTransport, transport)
+
+    @property
+    def certificate_end(self) -> float | None:
+        """As in `Connection`."""
+        shown = self._transport.get_extra_info("peercert") if self._transport is not None else None
+        return ssl.cert_time_to_seconds(shown["notAfter"]) if shown else None
 
     def data_received(self, data: bytes) -> None:
         """As in asyncio."""

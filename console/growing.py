@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from forebay.queues.contract import Bounds, GroupState, Inspector, Queue
@@ -12,16 +12,9 @@ from forebay.schemas.errors import ForebayError
 
 from .letters import open_records
 from .standing import standings
-
-#: So long nothing may be written, looking so often. Portals that send hardly anything may be silent for longer: that
-#: no ingest runs is for a person to know.
-QUIET_S = 10
-_LOOK_S = 1.0
+from .stillness import Ends, Sleep, at_work, ends, watch, written
 
 _STOP_INGEST = "stop the ingest on every host, let the workers finish, stop them too, and try again"
-
-#: Stream → partition → its next offset.
-Ends = Mapping[str, Mapping[int, int]]
 
 
 class NotQuiet(ForebayError):
@@ -43,7 +36,7 @@ class Growth:
     inspector: Inspector
     settings: QueueSettings
     partitions: int
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    sleep: Sleep = asyncio.sleep
 
     async def plan(self) -> list[str]:
         """What will be done, a sentence each. Raises `Unsupported` or `QueueError` where it can't be done."""
@@ -54,46 +47,27 @@ class Growth:
 
         Raises `NotQuiet` with every reason that there is.
         """
-        ends = await self._ends()
+        before = await ends(self.inspector, self.settings.topic)
         reasons = [reason async for reason in _unfinished(self.inspector, self.settings)]
         if reasons:
             raise NotQuiet(reasons)
-        for _ in range(round(QUIET_S / _LOOK_S)):
-            await self.sleep(_LOOK_S)
-            await self.check(ends)
-        return ends
+        await watch(lambda: self.check(before), self.sleep)
+        return before
 
-    async def check(self, ends: Ends) -> None:
+    async def check(self, before: Ends) -> None:
         """Raise `NotQuiet` when something was written since the ends were these."""
-        if written := _moved(ends, await self._ends()):
-            raise NotQuiet([f"events come in ({written}): {_STOP_INGEST}"])
+        if where := written(before, await ends(self.inspector, self.settings.topic)):
+            raise NotQuiet([f"events come in ({where}): {_STOP_INGEST}"])
 
-    async def carry_out(self, ends: Ends) -> None:
+    async def carry_out(self, before: Ends) -> None:
         """Make them more. Raises `WrittenMeanwhile` when a portal's order may be broken, however unlikely that is."""
         await self.queue.grow(names.streams(self.settings.topic), self.partitions, only_plan=False)
-        if written := _moved(ends, await self._ends()):
+        if where := written(before, await ends(self.inspector, self.settings.topic)):
             raise WrittenMeanwhile(
-                f"there are {self.partitions} partitions now, but events came in meanwhile ({written}); portals that "
+                f"there are {self.partitions} partitions now, but events came in meanwhile ({where}); portals that "
                 "have events there may have later ones in other partitions: let the workers finish with the ingest "
                 "stopped before you start it again"
             )
-
-    async def _ends(self) -> Ends:
-        return {
-            stream: {number: bounds.end for number, bounds in (await self.inspector.bounds(stream)).items()}
-            for stream in names.streams(self.settings.topic)
-        }
-
-
-def _moved(before: Ends, now: Ends) -> str:
-    """Where something was written, in words; new partitions are no news."""
-    found = [
-        f"{now[stream][number] - end} in partition {number} of {stream}"
-        for stream, ends in before.items()
-        for number, end in ends.items()
-        if now[stream][number] != end
-    ]
-    return ", ".join(found)
 
 
 async def _unfinished(inspector: Inspector, settings: QueueSettings) -> AsyncIterator[str]:
@@ -101,10 +75,10 @@ async def _unfinished(inspector: Inspector, settings: QueueSettings) -> AsyncIte
     topic = settings.topic
     bounds = await inspector.bounds(topic)
     groups = await inspector.groups(topic)
+    for group, owned in at_work(groups):
+        yield f"workers of group {group} run, with partitions {owned}: stop them once all is finished"
     # A group that never committed is not there yet; ours will come, and has then finished nothing.
     for group, states in {settings.group: {}, **groups}.items():
-        if owned := sorted(number for number, state in states.items() if state.owner is not None):
-            yield f"workers of group {group} run, with partitions {_listed(owned)}: stop them once all is finished"
         if left := [number for number in bounds if await _waits(inspector, topic, number, bounds[number], states)]:
             yield f"group {group} has not finished partitions {_listed(left)}: stop the ingest, and let it finish"
     for group, waiting in (await _parked(inspector, settings)).items():

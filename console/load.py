@@ -96,7 +96,7 @@ class Load:
         started = self._clock()
         answer = await connection.post(body)
         self.outcome.latencies_s.append(self._clock() - started)
-        status, event_id = _read(answer)
+        status, event_id = read(answer)
         self.outcome.answers[status] += 1
         if event_id is not None:
             self.outcome.accepted[event_id] = (portal, sequence)
@@ -111,7 +111,7 @@ def draws(portals: int, zipf: float | None, rng: Random) -> Iterator[int]:
         yield from rng.choices(range(portals), cum_weights=weights, k=_DRAWN)
 
 
-def _read(answer: Answer) -> tuple[str, str | None]:
+def read(answer: Answer) -> tuple[str, str | None]:
     """What people call the answer, and the event's id if it was accepted."""
     if answer.status == 0:
         return f"no answer: {answer.body.decode()}", None

@@ -1,31 +1,63 @@
-"""Where the rooms' logs go: to standard error, readable on a terminal, JSON lines otherwise."""
+"""Where the logs go, those of libraries too: to standard error, readable on a terminal, JSON lines otherwise."""
 
 import logging
 import sys
 
 import structlog
+from structlog.stdlib import ProcessorFormatter
+from structlog.typing import EventDict, Processor
 
+from .hiding import hide_secrets
 from .output import on_terminal
+
+#: librdkafka's own words. How much it says is its property `log_level`.
+_KAFKA_CLIENT = "forebay.queues.kafka.client"
 
 
 def set_up_logs(*, readable: bool | None = None) -> None:
     """Set up structlog, and the standard library's logging for what others write. Call once in a process."""
     pretty = on_terminal(sys.stderr) if readable is None else readable
-    renderer: structlog.typing.Processor = (
+    renderer: Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if pretty
         else structlog.processors.JSONRenderer()
     )
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_trace,
+    ]
+    # As a text before it is looked through: an error may quote whatever it was about.
+    last: list[Processor] = [structlog.processors.format_exc_info, hide_secrets, renderer]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *(() if pretty else (structlog.processors.format_exc_info,)),
-            renderer,
-        ],
+        processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    _set_up_others([structlog.stdlib.add_logger_name, *shared], last)
+
+
+def _set_up_others(first: list[Processor], last: list[Processor]) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        ProcessorFormatter(foreign_pre_chain=first, processors=[ProcessorFormatter.remove_processors_meta, *last])
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger(_KAFKA_CLIENT).setLevel(logging.DEBUG)
+    logging.captureWarnings(True)
+
+
+def add_trace(logger: object, method: str, words: EventDict) -> EventDict:
+    """The trace that the line belongs to, where somebody traces; a line that names its own keeps it."""
+    # Not imported: where nobody has, there is no trace either.
+    api = sys.modules.get("opentelemetry.trace")
+    # While it is being imported it may say something, and is not whole yet.
+    if api is None or not hasattr(api, "get_current_span"):
+        return words
+    context = api.get_current_span().get_span_context()
+    if context.is_valid and "trace_id" not in words:
+        words["trace_id"] = api.format_trace_id(context.trace_id)
+        words["span_id"] = api.format_span_id(context.span_id)
+    return words

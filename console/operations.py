@@ -13,6 +13,8 @@ from .errors import WrongUsage
 from .folder import state_of
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from forebay.processors.health import Told
 
 #: Nobody who may ask here needs longer for a request, or more bytes.
@@ -95,6 +97,18 @@ def worker_routes(health: "Told") -> Routes:
         "/metrics": lambda: Page(content_type=METRICS_TYPE, body=generate_latest()),
         "/live": lambda: Page(body=orjson.dumps(health.report())),
         "/ready": ready,
+    }
+
+
+def metrics_routes(registry: "CollectorRegistry") -> Routes:
+    """Of a process that is well as long as it answers."""
+    from prometheus_client import generate_latest
+
+    well = Page(body=b'{"status":"ok","parts":{}}')
+    return {
+        "/metrics": lambda: Page(content_type=METRICS_TYPE, body=generate_latest(registry)),
+        "/live": lambda: well,
+        "/ready": lambda: well,
     }
 
 

@@ -7,9 +7,10 @@ from datetime import datetime
 
 from forebay.processors.parking import orders
 from forebay.processors.parking.orders import Order, Span, What
-from forebay.queues.contract import Inspector
+from forebay.queues.contract import Inspector, StoredRecord
 from forebay.schemas import names
 
+from .moving.marker import Marker, read_marker
 from .reading import between, partitions_of
 from .times import from_ms, iso, to_ms
 
@@ -97,11 +98,34 @@ async def trail(
         start = bounds[partition].start
         if since is not None:
             start = await inspector.offset_at(stream, partition, to_ms(since))
-        async for order in orders_between(inspector, topic, partition, start, bounds[partition].end):
-            is_meant = portal in (None, order.portal) and (until is None or order.at_ms < to_ms(until))
-            if is_meant and (since is None or order.at_ms >= to_ms(since)):
-                rows.append((order.at_ms, _row(order, partition)))
+        async for record in between(inspector, stream, partition, start, bounds[partition].end):
+            is_meant = portal in (None, record.key) and (until is None or record.timestamp_ms < to_ms(until))
+            row = _row_of(record) if is_meant and (since is None or record.timestamp_ms >= to_ms(since)) else None
+            if row is not None:
+                rows.append((record.timestamp_ms, row))
     return [row for _, row in sorted(rows, key=lambda one: one[0])]
+
+
+def _row_of(record: StoredRecord) -> dict[str, object] | None:
+    if (order := orders.read(record)) is not None:
+        return _row(order, record.partition)
+    marker = read_marker(record)
+    return _row_of_move(marker, record) if marker is not None else None
+
+
+def _row_of_move(marker: Marker, record: StoredRecord) -> dict[str, object]:
+    return {
+        "at": iso(from_ms(marker.at_ms)),
+        "who": marker.who,
+        "what": "move",
+        "portal": None,
+        "group": marker.group,
+        "stream": marker.target,
+        "records": None,
+        "why": "done" if marker.is_done else "begun",
+        "partition": record.partition,
+        "offset": record.offset,
+    }
 
 
 def _row(order: Order, partition: int) -> dict[str, object]:

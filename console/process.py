@@ -42,14 +42,13 @@ async def _supervise(settings: "Settings", target: str, called: Invocation, *, o
     from .child import workers
     from .folder import METRICS_FOLDER, forget
     from .operations import served, supervised_routes
-    from .output import note
     from .supervisor import Supervisor, stop_on_signals
 
     children = workers(settings, called, {"processes": settings.processes}, target, only=only)
     with tempfile.TemporaryDirectory(prefix="forebay-metrics-") as folder:
         environ = os.environ | {METRICS_FOLDER: folder}
         supervisor = Supervisor(
-            [children], grace_s=settings.drain_s, say=note, environ=environ, ended=lambda pid: forget(folder, pid)
+            [children], grace_s=settings.drain_s, say=_warn, environ=environ, ended=lambda pid: forget(folder, pid)
         )
         # There is no moment at which workers are known to be well; a wrong target ends them with a status of its own.
         supervisor.settled = True
@@ -59,3 +58,10 @@ async def _supervise(settings: "Settings", target: str, called: Invocation, *, o
                 routes = supervised_routes(folder, [child.name for child in children], supervisor.running)
                 await stack.enter_async_context(served(settings.metrics_bind, routes))
             return await supervisor.run()
+
+
+def _warn(text: str) -> None:
+    """What becomes of the workers stands among their own lines."""
+    import structlog
+
+    structlog.get_logger("forebay.console.supervisor").warning(text)

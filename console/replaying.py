@@ -134,7 +134,7 @@ async def carry_out(
     """Replay the plan, tell how far it is and how it ended. Whether all is well."""
     stop, result = Stop(), Replay(plan=plan, following=Following(inspector=inspector, topic=topic))
     try:
-        with _ended_by_ctrl_c(stop), progress("replay", count_in(plan), sys.stderr) as told:
+        with ended_by_ctrl_c(stop), progress("replay", count_in(plan), sys.stderr) as told:
             async with orderer(queue, topic, why) as given:
                 await follow(result, given, Pace(rate=rate, stop=stop), told, since)
     finally:
@@ -145,7 +145,8 @@ async def carry_out(
 
 
 @contextmanager
-def _ended_by_ctrl_c(stop: Stop) -> Iterator[None]:
+def ended_by_ctrl_c(stop: Stop) -> Iterator[None]:
+    """Ctrl-C asks for the end meanwhile, and nothing else comes of it."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, stop.ask)
     try:

@@ -67,9 +67,10 @@ def reachable(bind: str) -> tuple[str, int]:
     return {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host), int(port)  # noqa: S104 - compared with only
 
 
-def _token(settings: "Settings") -> str:
-    """The token that the first endpoint takes from any portal, or one that means nothing."""
-    listed = settings.served[0].tokens.get("*")
+def token_of(settings: "Settings", portal: str = "*") -> str:
+    """The token that the first endpoint takes from the portal or from any, or one that means nothing."""
+    tokens = settings.served[0].tokens
+    listed = tokens.get(portal) or tokens.get("*")
     return listed[0].get_secret_value() if listed else "0123456789abcdef0123456789abcdef"
 
 
@@ -114,7 +115,7 @@ async def _send(
     from .simulated import Bodies
 
     rng = Random(SystemRandom().getrandbits(64) if seed is None else seed)  # noqa: S311 - simulates, keeps no secret
-    bodies = Bodies(portals, token or _token(settings), rng)
+    bodies = Bodies(portals, token or token_of(settings), rng)
     load = Load(plan, target_of(url), bodies, rng)
     codec = new_codec()
     async with opened(settings) as queue, decodable(settings, queue, codec) as inspector:

@@ -77,9 +77,10 @@ def _tell(weak: "list[Finding]") -> None:
 
 
 async def _grown(settings: "Settings", partitions: int, *, yes: bool, as_json: bool) -> None:
-    from .growing import QUIET_S, Growth
+    from .growing import Growth
     from .output import note, show
     from .reading import inspected, opened
+    from .stillness import QUIET_S
 
     async with opened(settings) as queue, inspected(queue) as inspector:
         growth = Growth(queue=queue, inspector=inspector, settings=settings, partitions=partitions)

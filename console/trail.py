@@ -14,7 +14,7 @@ def audit(
     until: Annotated[str | None, typer.Option(help="only from before this time")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one object a line")] = False,
 ) -> None:
-    """What operators did with parked portals, dead letters and quarantined calls: who, when and why."""
+    """What operators did with parked portals, dead letters, quarantined calls and whole queues: who, when and why."""
     from .orders import trail
     from .output import show
     from .reading import inspected, opened, portal_key

@@ -10,28 +10,34 @@ from contextlib import AsyncExitStack
 from io import TextIOWrapper
 from typing import cast
 
+import structlog
 from prometheus_client import Gauge
 
 from forebay.processors.handlers import Handlers
 from forebay.processors.health import health_of
 from forebay.processors.metrics import metrics_of
 from forebay.processors.worker import Worker
+from forebay.queues.certificates import Certificates
 from forebay.queues.contract import Queue
 from forebay.queues.opening import open_queue
 from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.opening import open_registry
+from forebay.queues.tracing.contract import Tracer
+from forebay.queues.tracing.opening import open_tracer
 from forebay.schemas.names import METRICS_PREFIX
 
+from . import expiry
 from .failures import tell
 from .folder import tell_regularly
 from .groups import groups_of
 from .loading import load_handlers
 from .operations import served, worker_routes
-from .output import note
 from .portal_keys import stored_keys
 from .running import run
 from .settings import Settings
 from .versions import version_of
+
+_log = structlog.get_logger(__name__)
 
 #: What is alive in a worker are mostly records that wait; looking through them often costs a fifth of its time.
 _GC_THRESHOLDS = (20_000, 50, 50)
@@ -50,25 +56,32 @@ def work(settings: Settings, target: str, *, only: str | None = None, folder: st
     groups = groups_of(load_handlers(target), settings.group, only)
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    run(_to_the_end(settings, groups, queue, registry, folder))
+    # After the handlers' module, which may have set up OpenTelemetry in its own way.
+    tracer = open_tracer(settings, "forebay-process")
+    run(_to_the_end(settings, groups, queue, registry, folder, tracer))
     return 0
 
 
 async def _to_the_end(
-    settings: Settings, groups: Mapping[str, Handlers], queue: Queue, registry: Registry | None, folder: str | None
+    settings: Settings,
+    groups: Mapping[str, Handlers],
+    queue: Queue,
+    registry: Registry | None,
+    folder: str | None,
+    tracer: Tracer | None,
 ) -> None:
     """Work, and leave the process from here when a handler never ends: the loop's end, and Python's, wait for it."""
     workers: dict[str, Worker] = {}
     status = 0
     try:
-        await _work(settings, groups, queue, registry, folder, workers)
+        await _work(settings, groups, queue, registry, folder, tracer, workers)
     # Whatever it is: unless we leave with it, who raised it is gone and the process stays.
     except BaseException as fault:
         if not _left(workers):
             raise
         status = tell(fault)
     if left := _left(workers):
-        note(f"{left} handlers did not end within {settings.drain_s:g} s (drain_s); their events come again")
+        _log.warning(f"{left} handlers did not end within {settings.drain_s:g} s (drain_s); their events come again")
         sys.stdout.flush()
         os._exit(status)
 
@@ -83,6 +96,7 @@ async def _work(
     queue: Queue,
     registry: Registry | None,
     folder: str | None,
+    tracer: Tracer | None,
     workers: dict[str, Worker],
 ) -> None:
     stopping = asyncio.Event()
@@ -90,6 +104,8 @@ async def _work(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
+        if tracer:
+            stack.push_async_callback(tracer.close)
         stack.push_async_callback(queue.close)
         if registry:
             stack.push_async_callback(registry.close)
@@ -103,8 +119,11 @@ async def _work(
                 registry=registry,
                 data_keys=data_keys,
                 metrics=metrics[group],
+                tracer=tracer,
             )
         _tell_version()
+        watching = asyncio.create_task(expiry.tell_regularly(Certificates(settings)))
+        stack.callback(watching.cancel)
         health = health_of({group: worker.health for group, worker in workers.items()})
         if folder:
             telling = asyncio.create_task(tell_regularly(folder, health, list(groups)))

@@ -8,17 +8,16 @@ import orjson
 import structlog
 from falcon.asgi import Response
 
+from forebay.schemas.trace_context import trace_words
+
 from .errors import FailsAgain
-from .refusals import REFUSALS, Refusal
+from .refusals import INTERNAL, REFUSALS, Refusal, refusal_of
 from .request import PortalRequest
 from .telling import Teller
 
 log = structlog.get_logger(__name__)
 
 JSON = "application/json"
-
-#: Nothing that a caller sends may lead here; if it does, the log has the reason.
-_INTERNAL = Refusal(status=500, slug="internal", outcome="refused_full", detail="something is wrong in Forebay itself")
 
 _BY_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 _DETAILS = {404: "there is nothing at this address", 405: "this address does not take that method"}
@@ -38,7 +37,7 @@ class Answers:
         app.add_error_handler(Exception, _fail)
 
     async def _refuse(self, request: PortalRequest, response: Response, error: Exception, params: object) -> None:
-        refusal = next(REFUSALS[kind] for kind in type(error).__mro__ if kind in REFUSALS)
+        refusal = refusal_of(error)
         if not isinstance(error, FailsAgain):
             self._teller.warn(
                 "a call was refused",
@@ -46,6 +45,7 @@ class Answers:
                 error=refusal.slug,
                 detail=str(error),
                 request_id=request.request_id,
+                **trace_words(request.sent.get(b"traceparent")),
             )
         _answer(request, response, refusal, refusal.detail or str(error))
 
@@ -65,7 +65,7 @@ async def _fail(request: PortalRequest, response: Response, error: Exception, pa
     # As text: a log that shows a traceback's variables would show the call's tokens.
     lines = "".join(traceback.format_exception(error))
     log.error("a call failed", endpoint=request.uri_template, request_id=request.request_id, traceback=lines)
-    _answer(request, response, _INTERNAL, _INTERNAL.detail or "")
+    _answer(request, response, INTERNAL, INTERNAL.detail or "")
 
 
 def _answer(request: PortalRequest, response: Response, refusal: Refusal, detail: str) -> None:

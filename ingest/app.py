@@ -10,9 +10,11 @@ import falcon.asgi
 import orjson
 from falcon.asgi import Response
 
+from forebay.queues.certificates import Certificates
 from forebay.queues.contract import Queue
 from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.teacher import Teacher
+from forebay.queues.tracing.contract import Tracer
 from forebay.schemas.codec import Codec, new_codec
 
 from .answers import JSON, Answers
@@ -39,6 +41,7 @@ from .seal import Sealer
 from .settings import IngestSettings
 from .spool.spool import Spool
 from .telling import Teller
+from .traced import TracedEndpoint
 
 _MS = 1000
 
@@ -140,9 +143,11 @@ class Lifespan:
         allow_list: AllowList | None,
         desk: Desk | None,
         metrics: IngestMetrics,
+        tracer: Tracer | None,
     ) -> None:
         self._outlet, self._gaps, self._health, self._desk = outlet, gaps, health, desk
         self._registration, self._allow_list, self._metrics = registration, allow_list, metrics
+        self._tracer = tracer
 
     async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Open them; readiness tells when they are there."""
@@ -168,6 +173,8 @@ class Lifespan:
         if self._allow_list:
             await self._allow_list.close()
         self._metrics.flush()
+        if self._tracer:
+            await self._tracer.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +196,7 @@ def create_app(
     verifier: Verifier | None = None,
     gaps_folder: Path | None = None,
     multiprocess_dir: str | None = None,
+    tracer: Tracer | None = None,
 ) -> Ingest:
     """Put the ingest together. Connects to nothing: queue and spool are opened when the server starts it.
 
@@ -196,6 +204,7 @@ def create_app(
     `oauth_urls`, unless there is another verifier.
     """
     metrics = IngestMetrics(multiprocess_dir=multiprocess_dir)
+    metrics.watch_certificates(Certificates(settings))
     if spool:
         metrics.watch(spool)
     outlet = Outlet(
@@ -205,6 +214,7 @@ def create_app(
         spool=spool,
         deadline_s=settings.ack_deadline_ms / _MS,
         portal_rate=settings.portal_rate,
+        tracer=tracer,
     )
     codec = new_codec()
     registration = Registration(registry, Teacher(codec, registry, settings.topic)) if registry else None
@@ -215,11 +225,11 @@ def create_app(
     health = Health(outlet, registration, allow_list, desk)
     gaps = Gaps(gaps_folder, outlet, codec, metrics)
     teller, failures = Teller(), Failures()
-    app = _bare_app(teller, Lifespan(outlet, gaps, health, registration, allow_list, desk, metrics))
+    app = _bare_app(teller, Lifespan(outlet, gaps, health, registration, allow_list, desk, metrics, tracer))
     app.has_proxies = bool(settings.callers.trusted_proxies)
     for endpoint in settings.served:
         door = _door(endpoint, settings, allow_list, failures, teller)
-        _serve(app, _endpoint(endpoint, settings, door, outlet, gaps, codec, metrics, desk))
+        _serve(app, _endpoint(endpoint, settings, door, outlet, gaps, codec, metrics, desk), tracer)
     _add_operations(app, health)
     metrics_app = _bare_app(teller) if settings.metrics_bind else None
     (metrics_app or app).add_route("/metrics", Metrics(metrics))
@@ -241,10 +251,11 @@ def _add_operations(app: IngestApp, health: Health) -> None:
     app.add_route("/ready", Ready(health))
 
 
-def _serve(app: IngestApp, endpoint: Endpoint) -> None:
+def _serve(app: IngestApp, endpoint: Endpoint, tracer: Tracer | None) -> None:
     root = endpoint.path.rstrip("/")
-    app.add_route(root or "/", endpoint)
-    app.add_route(root + "/{rest:path}", endpoint)
+    resource = TracedEndpoint(endpoint, tracer) if tracer else endpoint
+    app.add_route(root or "/", resource)
+    app.add_route(root + "/{rest:path}", resource)
 
 
 def _door(

@@ -9,6 +9,7 @@ from falcon.asgi import Response
 from forebay.queues.contract import Record
 from forebay.queues.errors import QueueError, RecordRefused
 from forebay.schemas.codec import Codec
+from forebay.schemas.trace_context import trace_words
 
 from .address import address_of
 from .authenticate import Gate, Sender
@@ -85,6 +86,8 @@ class Endpoint:
         if self._portal_keys is not None and leaves_nothing(form.fields):
             self._portal_keys.shred(sender, self._application)
         self._counters.answered(outcome, request.seconds)
+        if request.trace is not None:
+            request.trace.kept(id=receipt.id, portal=sender.portal or "", outcome=outcome)
         response.data = b'{"status":"%b","id":"%b"}' % (_STATUSES[outcome], receipt.id.encode())
 
     async def _admit(self, form: Form, request: PortalRequest, rest: str) -> Sender:
@@ -104,7 +107,8 @@ class Endpoint:
 
     def _receive(self, request: PortalRequest) -> Receipt:
         now_ns = self._clock_ns()
-        return Receipt(id=uuid7(now_ns), at_ns=now_ns, endpoint=self.path, traceparent=request.traceparent)
+        traceparent = request.traceparent if request.trace is None else request.trace.sends()
+        return Receipt(id=uuid7(now_ns), at_ns=now_ns, endpoint=self.path, traceparent=traceparent)
 
     async def _see_to_key(self, portal_keys: PortalKeys, member_id: str, form: Form) -> None:
         """Let a portal that brings its first secret have a key for it."""
@@ -133,7 +137,8 @@ class Endpoint:
     async def _quarantine(self, form: Form, sender: Sender, receipt: Receipt, reason: str, detail: str) -> str:
         record = quarantine_record(receipt, sender, form.body, reason, detail, self._sealer)
         await self._send(self._outlet.quarantine, record)
-        log.warning("a call went to quarantine", portal=sender.portal, id=receipt.id, reason=reason, detail=detail)
+        about = {"portal": sender.portal, "id": receipt.id, **trace_words(receipt.traceparent)}
+        log.warning("a call went to quarantine", reason=reason, detail=detail, **about)
         return "quarantined"
 
     async def _send(self, stream: str, record: Record) -> bool:

@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from forebay.schemas.names import METRICS_PREFIX
+from forebay.queues.certificates import Certificates
+from forebay.schemas.names import CERTIFICATE_EXPIRY, METRICS_PREFIX
 
 from .callers.allow_list import AllowList
 from .durations import Durations
@@ -27,6 +28,7 @@ _SPOOL = {
     "records": "Events that the spool holds for the queue",
     "bytes": "Their bytes",
     "oldest_seconds": "The age of the oldest",
+    "max_bytes": "The setting spool_max_bytes: with more, calls are refused while the queue is gone",
 }
 _MS = 1000
 
@@ -156,6 +158,11 @@ class IngestMetrics:
             name: Gauge(f"{prefix}_spool_{name}", text, registry=registry, multiprocess_mode="mostrecent")
             for name, text in _SPOOL.items()
         }
+        self._certificates: Certificates | None = None
+        expiry, meaning = CERTIFICATE_EXPIRY
+        self._certificate_expiry = Gauge(
+            expiry, meaning, ["certificate"], registry=registry, multiprocess_mode="mostrecent"
+        )
         build = Gauge(
             f"{prefix}_build_info", "1, by version", ["version"], registry=registry, multiprocess_mode="mostrecent"
         )
@@ -171,6 +178,14 @@ class IngestMetrics:
         """Show how old it is."""
         self._allow_list = allow_list
 
+    def watch_certificates(self, certificates: Certificates) -> None:
+        """Show when they end."""
+        self._certificates = certificates
+
+    def _look_at_certificates(self) -> None:
+        for whose, at in self._certificates.expiries().items() if self._certificates else ():
+            self._certificate_expiry.labels(whose).set(at)
+
     def _look_at_allow_list(self) -> None:
         if self._allow_list:
             self._allow_list_age.set(self._allow_list.age_s)
@@ -180,7 +195,13 @@ class IngestMetrics:
             return
         counts = self._spool.counts
         since = max(0.0, self._clock() - counts.oldest_ms / _MS) if counts.oldest_ms else 0.0
-        for name, value in (("records", counts.records), ("bytes", counts.size), ("oldest_seconds", since)):
+        shown = {
+            "records": counts.records,
+            "bytes": counts.size,
+            "oldest_seconds": since,
+            "max_bytes": self._spool.max_bytes,
+        }
+        for name, value in shown.items():
             self._spool_gauges[name].set(value)
 
     def exposition(self) -> bytes:
@@ -188,6 +209,7 @@ class IngestMetrics:
         self.flush()
         self._look_at_spool()
         self._look_at_allow_list()
+        self._look_at_certificates()
         if self._multiprocess_dir is None:
             return generate_latest(self.registry)
         return exposition_of(self._multiprocess_dir)

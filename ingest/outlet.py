@@ -8,6 +8,7 @@ import structlog
 
 from forebay.queues.contract import Producer, Queue, Record
 from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.tracing.contract import Tracer
 from forebay.schemas import names
 
 from .spool.breaker import Breaker
@@ -47,6 +48,7 @@ class Outlet:
         spool: Spool | None = None,
         deadline_s: float = 0.5,
         portal_rate: float | None = None,
+        tracer: Tracer | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.topic = topic
@@ -54,7 +56,7 @@ class Outlet:
         self.spool = spool
         self._queue = queue
         self._partitions = partitions
-        self._deadline_s, self._portal_rate = deadline_s, portal_rate
+        self._deadline_s, self._portal_rate, self._tracer = deadline_s, portal_rate, tracer
         self._sleep = sleep
         self._producer: Producer | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -85,7 +87,8 @@ class Outlet:
             breaker.open(self._why_not)
         patience, pace = Patience(self._deadline_s), self._pace(_BURST_S)
         self._passage = Passage(producer, spool, breaker, patience, pace=pace)
-        self._drain = Drain(spool, producer, breaker, quarantine=self.quarantine, pace=self._pace(_DRAIN_BURST_S))
+        pace = self._pace(_DRAIN_BURST_S)
+        self._drain = Drain(spool, producer, breaker, quarantine=self.quarantine, pace=pace, tracer=self._tracer)
         self._drain.start()
         return True
 

@@ -35,6 +35,8 @@ def quarantine_record(
     ]
     if sender.member_id:
         headers.append((names.MEMBER_ID, sender.member_id.encode()))
+    if receipt.traceparent:
+        headers.append((names.TRACEPARENT, receipt.traceparent.encode()))
     if sealed:
         headers += [(names.QUARANTINE_KEY_ID, sealed.key_id.encode()), (names.QUARANTINE_NONCE, sealed.nonce)]
     return Record(

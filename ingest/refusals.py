@@ -31,6 +31,9 @@ class Refusal:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+#: Nothing that a caller sends may lead here; if it does, the log has the reason.
+INTERNAL = Refusal(status=500, slug="internal", outcome="refused_full", detail="something is wrong in Forebay itself")
+
 _CLOSE = (("connection", "close"),)
 
 REFUSALS: Mapping[type[Exception], Refusal] = {
@@ -50,3 +53,8 @@ REFUSALS: Mapping[type[Exception], Refusal] = {
         headers=(("retry-after", _RETRY_AFTER_S),),
     ),
 }
+
+
+def refusal_of(error: Exception) -> Refusal:
+    """How the error is answered."""
+    return next((REFUSALS[kind] for kind in type(error).__mro__ if kind in REFUSALS), INTERNAL)

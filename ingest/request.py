@@ -9,6 +9,9 @@ from typing import Any
 from falcon.asgi import Request
 from falcon.request import RequestOptions
 
+from forebay.queues.tracing.contract import Call
+from forebay.schemas.trace_context import trace_context
+
 from .metrics import Counters
 
 Events = Callable[[], Awaitable[dict[str, Any]]]
@@ -25,14 +28,12 @@ IS_WHOLE = "forebay.is_whole"
 _REQUEST_ID_BITS = 64
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
-#: W3C Trace Context, version 00; ids of zeros only are invalid.
-_TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class PortalRequest(Request):
     """Falcon's request, and beside it the query, the headers and the body's events as they came."""
 
-    __slots__ = ("counters", "events", "query_sent", "sent", "started")
+    __slots__ = ("counters", "events", "query_sent", "sent", "started", "trace")
 
     def __init__(
         self,
@@ -47,6 +48,8 @@ class PortalRequest(Request):
         self.started = time.perf_counter()
         #: Whose call it is, once an endpoint has taken it.
         self.counters: Counters | None = None
+        #: Its spans, where there are traces.
+        self.trace: Call | None = None
         if self.query_sent:
             # Falcon decodes the query as UTF-8 before any error handler is in reach.
             scope = {**scope, "query_string": b""}
@@ -71,7 +74,7 @@ class PortalRequest(Request):
     def traceparent(self) -> str | None:
         """The caller's trace context, when it is a valid one."""
         given = self.sent.get(b"traceparent")
-        return given.decode("ascii") if given and _TRACEPARENT.fullmatch(given) else None
+        return given.decode("ascii") if given and trace_context(given) else None
 
 
 def new_request_id() -> bytes:

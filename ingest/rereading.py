@@ -50,7 +50,8 @@ class Rereader:
 def _receipt(headers: dict[str, str], call: StoredRecord) -> Receipt:
     at_ns = _moment_ns(headers.get(names.QUARANTINE_AT, ""), call.timestamp_ms)
     id = headers.get(names.QUARANTINE_ID) or uuid7(at_ns)
-    return Receipt(id=id, at_ns=at_ns, endpoint=headers.get(names.ENDPOINT, ""), traceparent=None)
+    traceparent = headers.get(names.TRACEPARENT)
+    return Receipt(id=id, at_ns=at_ns, endpoint=headers.get(names.ENDPOINT, ""), traceparent=traceparent)
 
 
 def _moment_ns(text: str, otherwise_ms: int) -> int:

@@ -16,6 +16,7 @@ from gunicorn.glogging import Logger
 
 from forebay.queues.opening import open_queue
 from forebay.queues.registry.opening import open_registry
+from forebay.queues.tracing.opening import open_tracer
 
 from .app import create_app
 from .callers.opening import check_allow_file
@@ -124,6 +125,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             registry=registry,
             gaps_folder=self.settings.data_dir / gaps.FOLDER,
             multiprocess_dir=self._multiprocess_dir,
+            tracer=open_tracer(self.settings, "forebay-ingest"),
         )
         self._health, self._metrics = ingest.health, ingest.metrics
         _collect_rarely()

@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import TypeAlias, assert_never
 
 from forebay.queues.contract import StoredRecord
+from forebay.queues.tracing.contract import Tracer
 from forebay.schemas import names
 
 from .dead_letters import Burial, Circumstances, DeadLetters, dead_letter, error_class, error_text
@@ -41,9 +42,10 @@ class Consequences:
         *,
         now: Callable[[], float],
         draw: Draw,
+        tracer: Tracer | None = None,
     ) -> None:
         self._settings, self._dead_letters, self._held, self._tally = settings, dead_letters, held, tally
-        self._now, self._draw = now, draw
+        self._now, self._draw, self._tracer = now, draw, tracer
         self._limits = RetryLimits(**settings.model_dump(include={one.name for one in fields(RetryLimits)}))
 
     def backoff_s(self, failures: int) -> float:
@@ -77,14 +79,14 @@ class Consequences:
                 lane.waited_s += 0 if following.asked else delay_s
                 return delay_s
             case Park():
-                self._park(lane, following)
+                self._park(lane, following, records)
                 return DROPPED
             case Burial():
                 lane.burial = following
                 return await self.bury(lane, following)
         assert_never(following)
 
-    def _park(self, lane: Lane, following: Park) -> None:
+    def _park(self, lane: Lane, following: Park, records: Records) -> None:
         assert lane.partition.parking is not None, "nothing else decides so"  # noqa: S101 - for mypy
         trouble = Trouble(
             reason=Reason.HELD if following.delay_s is None else Reason.FAILING,
@@ -93,7 +95,10 @@ class Consequences:
             error=error_text(following.error),
             error_class=error_class(following.error),
         )
-        tell_parked(lane, trouble)
+        tell_parked(lane, trouble, records[-1])
+        if self._tracer is not None:
+            stream = names.parked(self._settings.topic)
+            self._tracer.parks(stream, records[-1], lane.attempts, following.delay_s)
         lane.partition.parking.park(lane, trouble)
 
     def _burial(self, why: GiveUp, lane: Lane, records: Records, handler: Handler | None) -> Burial:

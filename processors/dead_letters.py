@@ -11,10 +11,11 @@ import structlog
 
 from forebay.queues.contract import Producer, Record, StoredRecord
 from forebay.queues.errors import QueueError, RecordRefused
+from forebay.queues.tracing.contract import Tracer
 from forebay.schemas import names
+from forebay.schemas.redaction import without_secrets
 
 from .health import Health
-from .redaction import without_secrets
 
 _log = structlog.get_logger(__name__)
 
@@ -71,18 +72,25 @@ class Burial:
 class DeadLetters:
     """Writes dead letters. While they can't be written the records stay unfinished, and it heals by itself."""
 
-    def __init__(self, producer: Producer, topic: str, health: Health) -> None:
-        self._producer, self._stream, self._health = producer, names.dead(topic), health
+    def __init__(self, producer: Producer, topic: str, health: Health, tracer: Tracer | None = None) -> None:
+        self._producer, self._stream, self._health, self._tracer = producer, names.dead(topic), health, tracer
 
     async def put(self, burial: Burial) -> bool:
         """Whether the letter is kept now."""
         try:
-            await self._producer.send(burial.stream or self._stream, burial.letter)
+            await self._send(burial.stream or self._stream, burial.letter)
         except Exception as error:
             self._not_kept(burial, error)
             return False
         self._health.ok("dead_letters")
         return True
+
+    async def _send(self, stream: str, letter: Record) -> None:
+        if self._tracer is None:
+            await self._producer.send(stream, letter)
+            return
+        with self._tracer.sends(stream, letter):
+            await self._producer.send(stream, letter)
 
     def _not_kept(self, burial: Burial, error: Exception) -> None:
         # What is no QueueError is a fault, of ours or of a client library, that this one letter may have brought out.

@@ -1,6 +1,7 @@
 """One try at a portal's first event, step by step: what it is, who handles it, how that ended, what follows."""
 
 from collections.abc import Coroutine
+from functools import partial
 
 from forebay.queues.contract import StoredRecord
 from forebay.schemas.event import PortalEvent
@@ -16,6 +17,7 @@ from .outcome import DONE, UNHANDLED, Done, Failed, Outcome, Unread, Unsure
 from .parking.restored import is_ordered
 from .reports import tell_fault, tell_outcome
 from .together import Together
+from .traces import Traces
 
 
 class Handling:
@@ -30,9 +32,10 @@ class Handling:
         tally: Tally,
         *,
         once: Once | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self._read, self._calls, self._then, self._together, self._tally = read, calls, consequences, together, tally
-        self._once = once
+        self._once, self._traces = once, traces
 
     async def process(self, lane: Lane, record: StoredRecord) -> float | None:
         """Decode → find its handler → call it → decide → act. None when it is finished, else the seconds to wait."""
@@ -42,7 +45,7 @@ class Handling:
         if handler is not None and handler.looks_ahead and isinstance(event, PortalEvent):
             return await self._together.process(lane, record, event, handler)
         try:
-            outcome = self._begin(handler, event, lane)
+            outcome = self._begin(handler, event, lane, record)
             if outcome is not DONE and isinstance(outcome, Coroutine):
                 outcome = await outcome
             if outcome is DONE and handler is not None:
@@ -52,7 +55,7 @@ class Handling:
                 return None
             if lane.partition.is_cancelled and not isinstance(outcome, Done):
                 return DROPPED
-            self._tell(outcome, handler, event, lane)
+            self._tell(outcome, handler, event, lane, record)
             following = self._then.decide(outcome, handler, lane, (record,))
         except Exception as error:
             # A handler's error may break whoever looks at it, and one record must not end the worker.
@@ -60,26 +63,37 @@ class Handling:
             following = self._then.decide(Failed(error=error), handler, lane, (record,))
         return await self._then.act(following, lane, (record,))
 
-    def _begin(self, handler: Handler | None, event: PortalEvent | Unread, lane: Lane) -> Begun:
+    def _begin(self, handler: Handler | None, event: PortalEvent | Unread, lane: Lane, record: StoredRecord) -> Begun:
         """The call of its handler, up to where that first waits."""
         if not isinstance(event, PortalEvent):
             return event
         if handler is None:
             return UNHANDLED
         lane.attempts += 1
+        if self._traces is not None:
+            return self._traces.follow(
+                handler, (record,), lane.attempts, partial(self._call, handler, event, lane, record)
+            )
+        return self._call(handler, event, lane, record)
+
+    def _call(self, handler: Handler, event: PortalEvent, lane: Lane, record: StoredRecord) -> Begun:
         if handler.options.dedup is not None and self._once is not None:
-            return self._call_once(self._once, handler, event, lane)
+            return self._call_once(self._once, handler, event, lane, record)
         return self._calls.begin(handler, event)
 
-    async def _call_once(self, once: Once, handler: Handler, event: PortalEvent, lane: Lane) -> Outcome:
-        ordered = is_ordered(lane.records[0])
+    async def _call_once(
+        self, once: Once, handler: Handler, event: PortalEvent, lane: Lane, record: StoredRecord
+    ) -> Outcome:
+        ordered = is_ordered(record)
         outcome = await once.call(handler, event, self._calls.begin, ordered=ordered)
         if isinstance(outcome, Unsure):
             # Nobody was called.
             lane.attempts -= 1
         return outcome
 
-    def _tell(self, outcome: Outcome, handler: Handler | None, event: PortalEvent | Unread, lane: Lane) -> None:
+    def _tell(
+        self, outcome: Outcome, handler: Handler | None, event: PortalEvent | Unread, lane: Lane, record: StoredRecord
+    ) -> None:
         self._tally.tried(handler.name if handler else "", outcome.label)
         if handler is not None and isinstance(event, PortalEvent):
-            tell_outcome(outcome, handler, event, lane.attempts)
+            tell_outcome(outcome, handler, event, lane.attempts, record)

@@ -21,6 +21,11 @@ _CALL_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 #: Events may wait long, and how long is what people want to know.
 _AGE_BUCKETS_S = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 21600, 86400)
 
+#: Why an event becomes a dead letter (retry.py), and what happens to a partition. These series exist from the start: of
+#: one that is born with its first thousand, Prometheus sees no increase.
+_DEATHS = ("rejected", "failed", "deadline", "killed", "undecodable", "discarded")
+_CHANGES = ("assigned", "revoked", "lost")
+
 
 class BulkHistogram(Histogram):
     """A histogram that also takes many observations at once, already counted by bucket."""
@@ -62,6 +67,7 @@ class WorkerMetrics:
     actionable_lag: Gauge
     held_records: Gauge
     poll_age: Gauge
+    offset_reset: Gauge
     parked_portals: Gauge
     parked_records: Gauge
     parked_oldest: Gauge
@@ -104,10 +110,18 @@ def metrics_of(groups: Collection[str], registry: CollectorRegistry = REGISTRY) 
     actionable_lag = gauge("actionable_lag_seconds", "Age of the oldest unfinished record of a portal that is well")
     held_records = gauge("held_records", "Records in memory that are not finished")
     poll_age = gauge("poll_age_seconds", "Since the worker last asked the queue for records")
+    offset_reset = gauge(
+        "offset_reset_timestamp_seconds", "When the group last began a partition without a place in it; 0 for never"
+    )
     parked_portals = gauge("parked_portals", "Portals that wait in the parked stream", of_all="livesum")
     parked_records = gauge("parked_records", "Records that wait in the parked stream", of_all="livesum")
     parked_oldest = gauge("parked_oldest_seconds", "For how long the portal is parked that was parked first")
 
+    for own in [(group,) if label else () for group in groups]:
+        for reason in _DEATHS:
+            dead.labels(*own, reason)
+        for change in _CHANGES:
+            rebalances.labels(*own, change)
     return {
         group: WorkerMetrics(
             events_handled=OfGroup(events_handled, *own),
@@ -121,6 +135,7 @@ def metrics_of(groups: Collection[str], registry: CollectorRegistry = REGISTRY) 
             actionable_lag=_of(actionable_lag, own),
             held_records=_of(held_records, own),
             poll_age=_of(poll_age, own),
+            offset_reset=_of(offset_reset, own),
             parked_portals=_of(parked_portals, own),
             parked_records=_of(parked_records, own),
             parked_oldest=_of(parked_oldest, own),

@@ -45,9 +45,10 @@ class Ownership:
         grace_s: float,
         parking: MakeParking = lambda partition, place: None,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._commits, self._held, self._metrics, self._grace_s = commits, held, metrics, grace_s
-        self._parking, self._clock = parking, clock
+        self._parking, self._clock, self._now = parking, clock, now
         self._partitions: dict[int, Partition] = {}
         self._is_leaving = False
 
@@ -63,11 +64,20 @@ class Ownership:
         """As in the contract."""
         self.lost(partition)
         self._metrics.rebalances.labels("assigned").inc()
+        if committed.is_reset:
+            self._tell_reset(partition, committed.offset)
         note = _inherited(partition, committed)
         ours = self._partitions[partition] = Partition(partition, committed.offset, note, self._clock())
         ours.parking = self._parking(ours, note.place)
         if ours.parking is not None:
             ours.parking.open(lambda: self._confirm(ours))
+
+    def _tell_reset(self, partition: int, offset: int) -> None:
+        """New groups begin so; one that worked before has lost its place, and its events come again."""
+        self._metrics.offset_reset.set(self._now())
+        _log.warning(
+            "the group has no place in the partition, and begins with its first", partition=partition, at=offset
+        )
 
     async def revoked(self, partition: int) -> None:
         """As in the contract: running handlers get their grace, what is finished is committed, the rest is dropped.

@@ -30,6 +30,6 @@ def quarantined(event: PortalEvent, record: StoredRecord, error: BaseException, 
         (names.QUARANTINE_AT, event.received_at.isoformat(timespec="microseconds").encode()),
         (names.ENDPOINT, event.subscription.endpoint.encode()),
     ]
-    headers += [(name, own[name]) for name in (names.MEMBER_ID, names.PIN) if name in own]
+    headers += [(name, own[name]) for name in (names.MEMBER_ID, names.PIN, names.TRACEPARENT) if name in own]
     body = "&".join(f"{quote_plus(path)}={quote_plus(value)}" for path, value in event.pairs)
     return Record(key=record.key, value=body.encode(), timestamp_ms=at_ms, headers=tuple(headers))

@@ -5,6 +5,7 @@ from forebay.schemas.codec import Codec
 from forebay.schemas.data_keys import PREFIX, WrappedKeys, named
 from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
 from forebay.schemas.event import PortalEvent
+from forebay.schemas.names import CANARY_KEYS
 
 from .errors import Discarded
 from .handlers import Handler, Handlers
@@ -37,6 +38,9 @@ class Reading:
         """The event, or why it is not shown to a handler; and the handler, if there is one."""
         event = self._decode(record)
         if not isinstance(event, PortalEvent):
+            return event, None
+        if event.portal in CANARY_KEYS:
+            # It measures the way, and is nobody's event.
             return event, None
         handler = self._handlers.find(event.kind, event.name)
         if self._proving is None or handler is None or not handler.options.verified or event.subscription.verified:

@@ -5,11 +5,13 @@ import structlog
 from forebay.queues.contract import StoredRecord
 from forebay.schemas import names
 from forebay.schemas.event import PortalEvent
+from forebay.schemas.trace_context import trace_words
 
 from .dead_letters import Burial, error_class, error_text, error_traceback
 from .handlers import Handler
 from .lanes import Lane
 from .outcome import (
+    DONE,
     Done,
     Duplicate,
     Failed,
@@ -29,9 +31,18 @@ from .parking.state import Reason, Trouble
 _log = structlog.get_logger(__name__)
 
 
-def tell_outcome(outcome: Outcome, handler: Handler, event: PortalEvent, attempt: int) -> None:
+def place(record: StoredRecord) -> dict[str, object]:
+    """Where the record stands, and in which trace."""
+    traceparent = next((value for name, value in record.headers if name == names.TRACEPARENT), None)
+    return {"partition": record.partition, "offset": record.offset, **trace_words(traceparent)}
+
+
+def tell_outcome(outcome: Outcome, handler: Handler, event: PortalEvent, attempt: int, record: StoredRecord) -> None:
     """Say how a try ended, when it was not just done."""
-    about = {"handler": handler.name, "portal": event.portal, "name": event.name, "id": event.id, "attempt": attempt}
+    if outcome is DONE:
+        return
+    about: dict[str, object] = {"portal": event.portal, "name": event.name, "id": event.id, **place(record)}
+    about |= {"handler": handler.name, "attempt": attempt}
     match outcome:
         case Done(late=True):
             _log.warning("handled, but after the deadline", **about)
@@ -51,11 +62,12 @@ def tell_narrowed(handler: Handler, first: PortalEvent, events: int, limit: int)
     _log.warning("a batch was not handled; fewer at once", events=events, next=limit, **about)
 
 
-def tell_parked(lane: Lane, trouble: Trouble) -> None:
+def tell_parked(lane: Lane, trouble: Trouble, record: StoredRecord) -> None:
     """Say that a portal waits in the parked stream from now on, or still does."""
     _log.warning(
         "portal parked" if trouble.reason is not Reason.HELD else "portal parked until an operator acts",
         portal=lane.portal,
+        **place(record),
         attempt=trouble.attempts,
         error_class=trouble.error_class,
         error=trouble.error,
@@ -65,13 +77,13 @@ def tell_parked(lane: Lane, trouble: Trouble) -> None:
 
 def tell_fault(error: Exception, record: StoredRecord) -> None:
     """Say that a try could not be followed up: a fault of Forebay, unless the handler's own error brought it out."""
-    about = {"portal": record.key, "partition": record.partition, "offset": record.offset}
-    _log.error("a fault after a try, which counts as failed", **about, traceback=error_traceback(error))
+    traceback = error_traceback(error)
+    _log.error("a fault after a try, which counts as failed", portal=record.key, **place(record), traceback=traceback)
 
 
 def tell_quarantined(record: StoredRecord, burial: Burial) -> None:
     """Say that an event went to quarantine."""
-    _log.warning("an event went to quarantine", portal=record.key, reason=burial.reason)
+    _log.warning("an event went to quarantine", portal=record.key, **place(record), reason=burial.reason)
 
 
 def tell_dead(record: StoredRecord, burial: Burial) -> None:
@@ -87,8 +99,7 @@ def tell_dead(record: StoredRecord, burial: Burial) -> None:
         portal=record.key,
         name=said(names.CE_TYPE),
         id=said(names.CE_ID),
-        partition=record.partition,
-        offset=record.offset,
+        **place(record),
         handler=said(names.DEAD_HANDLER),
         attempt=said(names.DEAD_ATTEMPTS),
         error=said(names.DEAD_ERROR),

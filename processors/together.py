@@ -1,12 +1,13 @@
 """Calls of handlers that want several events at once, the last about each object, or no more than so many a second."""
 
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from forebay.queues.contract import StoredRecord
 from forebay.schemas.event import PortalEvent
 
-from .calls import Calls
+from .calls import Begun, Calls
 from .consequences import DROPPED, Consequences, Following, Records
 from .dead_letters import Burial
 from .dedup.keys import Key
@@ -21,6 +22,7 @@ from .outlook import Outlook
 from .parking.restored import is_ordered
 from .reports import tell_fault, tell_narrowed, tell_outcome
 from .retry import Park, WaitThenAgain
+from .traces import Traces
 
 
 class Piece(NamedTuple):
@@ -44,10 +46,11 @@ class Together:
         tally: Tally,
         *,
         once: Once | None = None,
+        traces: Traces | None = None,
         clock: Callable[[], float],
     ) -> None:
         self._read, self._calls, self._then, self._once = read, calls, consequences, once
-        self._held, self._tally, self._clock = held, tally, clock
+        self._held, self._tally, self._clock, self._traces = held, tally, clock, traces
 
     async def process(self, lane: Lane, record: StoredRecord, event: PortalEvent, handler: Handler) -> float | None:
         """Wait for the budget → gather → call → decide → act. None when it is finished, else the seconds to wait."""
@@ -124,7 +127,7 @@ class Together:
         if outlook.folding is not None:
             for piece in pieces:
                 outlook.folding.begin(piece.records[0])
-        outcome = await self._outcome(handler, pieces)
+        outcome = await self._outcome(lane, handler, pieces)
         if isinstance(outcome, Unsure | Duplicate) and handler.budget is not None:
             lane.partition.buckets.give_back(handler.budget, lane.portal)
         if isinstance(outcome, Unsure):
@@ -137,22 +140,29 @@ class Together:
             return None
         return await self._follow(lane, outlook, handler, rest, outcome)
 
-    async def _outcome(self, handler: Handler, pieces: list[Piece]) -> Outcome:
+    async def _outcome(self, lane: Lane, handler: Handler, pieces: list[Piece]) -> Outcome:
         try:
-            return await self._tried(handler, pieces)
+            return await self._tried(lane, handler, pieces)
         except Exception as error:
             # As for a single event: a fault must not end the worker.
             tell_fault(error, pieces[0].records[-1])
             return Failed(error=error)
 
-    async def _tried(self, handler: Handler, pieces: list[Piece]) -> Outcome:
+    async def _tried(self, lane: Lane, handler: Handler, pieces: list[Piece]) -> Outcome:
+        if self._traces is not None:
+            records = [record for piece in pieces for record in piece.records]
+            begin = partial(self._begin, handler, pieces)
+            return await self._traces.follow(handler, records, lane.attempts, begin, events=len(pieces))
+        begun = self._begin(handler, pieces)
+        return await begun if isinstance(begun, Coroutine) else begun
+
+    def _begin(self, handler: Handler, pieces: list[Piece]) -> Begun:
         first = pieces[0]
         if handler.options.dedup is not None and self._once is not None:
             ordered = is_ordered(first.records[-1])
-            return await self._once.call(handler, first.event, self._calls.begin, ordered=ordered, folded=first.keys)
+            return self._once.call(handler, first.event, self._calls.begin, ordered=ordered, folded=first.keys)
         events = [piece.event for piece in pieces]
-        begun = self._calls.begin(handler, events if handler.options.batch else first.event)
-        return await begun if isinstance(begun, Coroutine) else begun
+        return self._calls.begin(handler, events if handler.options.batch else first.event)
 
     def _finish_done(
         self, lane: Lane, outlook: Outlook, handler: Handler, pieces: list[Piece], outcome: Outcome
@@ -173,7 +183,7 @@ class Together:
             # The next one had its first try in the same call.
             lane.attempts = 1
         if isinstance(outcome, Done) and outcome.late:
-            tell_outcome(outcome, handler, pieces[0].event, 1)
+            tell_outcome(outcome, handler, pieces[0].event, 1, pieces[0].records[-1])
         return pieces[done:]
 
     async def _follow(
@@ -182,7 +192,7 @@ class Together:
         first, is_single = rest[0], len(rest) == 1
         try:
             self._tally.tried(handler.name, outcome.label, len(rest))
-            tell_outcome(outcome, handler, first.event, lane.attempts)
+            tell_outcome(outcome, handler, first.event, lane.attempts, first.records[-1])
             following = self._then.decide(outcome, handler, lane, first.records)
         except Exception as error:
             # As for a single event: a handler's error may break whoever looks at it.

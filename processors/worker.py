@@ -16,6 +16,7 @@ from forebay.queues.contract import Queue
 from forebay.queues.errors import QueueError
 from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.teacher import Teacher
+from forebay.queues.tracing.contract import Tracer
 from forebay.schemas.codec import new_codec
 from forebay.schemas.data_keys import WrappedKeys
 
@@ -46,6 +47,7 @@ from .retry import Draw
 from .settings import WorkerSettings
 from .slots import Slots
 from .together import Together
+from .traces import Traces
 
 _log = structlog.get_logger(__name__)
 
@@ -70,6 +72,7 @@ class Worker:
         metrics: WorkerMetrics | None = None,
         processes: Processes | None = None,
         marks: Marks | None = None,
+        tracer: Tracer | None = None,
         looks_every_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
         present: Callable[[], float] = since_boot,
@@ -107,7 +110,13 @@ class Worker:
         )
         commits = Commits(self._consumer, queue.promises.note_bytes, self.health)
         self.ownership = Ownership(
-            commits, self._held, self.metrics, grace_s=settings.drain_s, parking=self._attendant.parking, clock=clock
+            commits,
+            self._held,
+            self.metrics,
+            grace_s=settings.drain_s,
+            parking=self._attendant.parking,
+            clock=clock,
+            now=now,
         )
         self._presence = Presence(settings.session_s, self.ownership.confirm, clock=present)
         in_processes = [handler for handler in handlers if handler.options.cpu]
@@ -131,11 +140,14 @@ class Worker:
         if marks is None and any(handler.options.dedup is not None for handler in handlers):
             self._marks = open_marks(settings)
         once = Once(self._marks, settings.topic, settings.group, self.health) if self._marks else None
-        dead_letters = DeadLetters(self._producer, settings.topic, self.health)
-        then = Consequences(settings, dead_letters, self._held, self._tally, now=now, draw=draw)
+        traces = Traces(tracer, settings.group) if tracer else None
+        dead_letters = DeadLetters(self._producer, settings.topic, self.health, tracer)
+        then = Consequences(settings, dead_letters, self._held, self._tally, now=now, draw=draw, tracer=tracer)
         reading = Reading(handlers, codec, self._learning, data_keys=data_keys, proving=self._proving)
-        together = Together(reading.read, self._calls, then, self._held, self._tally, once=once, clock=clock)
-        handling = Handling(reading.read, self._calls, then, together, self._tally, once=once)
+        together = Together(
+            reading.read, self._calls, then, self._held, self._tally, once=once, traces=traces, clock=clock
+        )
+        handling = Handling(reading.read, self._calls, then, together, self._tally, once=once, traces=traces)
         self._slots = Slots(lanes, handling.process, self._presence, clock=present)
         self._intake = Intake(
             settings,
@@ -164,6 +176,8 @@ class Worker:
         the process from exiting: with a number above 0 leave it by `os._exit`. Raises what a part of the worker raised,
         which is a fault of Forebay or of the queue, never of a handler; the number is in `left` then.
         """
+        # In every line from here on, also in those of handlers: one process may have several groups.
+        structlog.contextvars.bind_contextvars(group=self._settings.group)
         reading = asyncio.create_task(self._read())
         parts = [self._commit_regularly(), self._measure_regularly(), self._presence.run()]
         parts += [self._attendant.run(self.ownership)]

@@ -6,8 +6,8 @@ has one committed offset a partition and each partition has at most one owner in
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from forebay.queues.errors import QueueError
 from forebay.queues.findings import Finding, Needs
@@ -95,6 +95,8 @@ class Commit:
 
     offset: int
     note: bytes = b""
+    #: Only where a member begins: the group had no place here, and gets records again that it may have finished before.
+    is_reset: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,3 +256,14 @@ class Queue(Protocol):
 
     async def close(self) -> None:
         """Let go of what the parts share. Close the parts first. Idempotent."""
+
+
+@runtime_checkable
+class TakesByAge(Protocol):
+    """A queue that takes records by their age, counted from their own time, whether or not anybody has handled them."""
+
+    async def keeps_ms(self, stream: str) -> int | None:
+        """How old a record of the stream may become; None: as old as it likes. Raises `QueueUnavailable`.
+
+        Also None where we may not see it.
+        """

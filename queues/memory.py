@@ -176,7 +176,7 @@ class MemoryConsumer:
         self._queue.partitions(self._stream)
         self.assignments = assignments
         self._group.members.append(self)
-        await self._rebalance()
+        await self._move_partitions()
 
     async def fetch(self, max_records: int, timeout_s: float) -> list[StoredRecord]:
         """As in the contract."""
@@ -214,11 +214,14 @@ class MemoryConsumer:
         """As in the contract."""
         if self in self._group.members:
             self._group.members.remove(self)
-            # Others move because of it, whether or not it waits for them.
-            await asyncio.shield(asyncio.ensure_future(self._rebalance()))
+            await self._move_partitions()
             # A fetch that waits has nothing to wait for any more.
             self._is_closed = True
             self._queue.written.set()
+
+    async def _move_partitions(self) -> None:
+        # Others move because of it, whether or not it waits for them: half asked back, a partition would be nobody's.
+        await asyncio.shield(asyncio.ensure_future(self._rebalance()))
 
     async def _rebalance(self) -> None:
         group = self._group
@@ -231,7 +234,10 @@ class MemoryConsumer:
             for partition, owner in wanted.items():
                 if partition not in group.owners:
                     group.owners[partition] = owner
-                    owner.take_over(partition, group.commits.get(partition, Commit(offset=0)))
+                    owner.take_over(partition, group.commits.get(partition) or self._beginning(partition))
+
+    def _beginning(self, partition: int) -> Commit:
+        return Commit(offset=0, is_reset=bool(self._queue.logs[self._stream][partition]))
 
     def _wanted(self) -> "dict[int, MemoryConsumer]":
         members = self._group.members

@@ -2,6 +2,12 @@
 
 METRICS_PREFIX = "forebay"
 
+#: The metric that every process has whose settings name certificates: its name, and what it says.
+CERTIFICATE_EXPIRY = (
+    f"{METRICS_PREFIX}_certificate_expiry_timestamp_seconds",
+    "When a certificate ends that is needed for the queue, or that callers see",
+)
+
 #: The name of the event by which a portal's handlers learn that events of it may be missing.
 GAP = "ONFOREBAYGAP"
 
@@ -10,6 +16,14 @@ RENAMED = "ONPORTALRENAMED"
 
 #: An event's `source` where no portal sent it: a portal may send an event of any name.
 BY_FOREBAY = "forebay"
+
+#: The name and the portal of the events that `forebay canary` sends. Nobody's domain ends like this (RFC 2606).
+CANARY = "ONFOREBAYCANARY"
+CANARY_DOMAIN = "canary.forebay.invalid"
+CANARY_MEMBER = "forebay-canary"
+
+#: Its keys. Whatever comes under them is finished without a handler, were it one for `*`.
+CANARY_KEYS = frozenset((CANARY_DOMAIN, CANARY_MEMBER))
 
 
 def parked(topic: str) -> str:

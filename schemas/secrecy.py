@@ -23,6 +23,9 @@ _SEALED = frozenset({"access_token", "event_token", "auth_id"})
 _SEALED_OF_BOT = "client_id"
 _OF_BOT = frozenset({"auth", "bot", "command"})
 
+#: Every name that is secret somewhere, for those who see a text and no path.
+SECRET_NAMES = _DROPPED | _SEALED | {_SEALED_OF_BOT}
+
 #: ONAPPMETHODCONFIRM brings a token under this plain name.
 _SEALED_PATH = "data[token]"
 

@@ -77,7 +77,7 @@ file; a variable names it where a setting wants it.
 {{- $found = append $found (dict "name" $at.name "key" $at.key "path" (printf "schema-registry/%s" $property) "variable" $variable) -}}
 {{- end -}}
 {{- end -}}
-{{- if has $component (list "ingest" "test") -}}
+{{- if has $component (list "ingest" "test" "canary") -}}
 {{- range $secret, $variable := dict "tokens" "FOREBAY_TOKENS_FILE" "urlSecret" "FOREBAY_URL_SECRET_FILE" "endpoints" "FOREBAY_ENDPOINTS_FILE" -}}
 {{- $at := get $values.auth $secret -}}
 {{- if $at.existingSecret -}}
@@ -88,7 +88,7 @@ file; a variable names it where a setting wants it.
 {{- if and $values.dedup.existingSecret (has $component (list "processor" "sealed-processor")) -}}
 {{- $found = append $found (dict "name" $values.dedup.existingSecret "key" $values.dedup.key "path" "dedup-url" "variable" "FOREBAY_DEDUP_URL_FILE") -}}
 {{- end -}}
-{{- if and $values.sealing.existingSecret (has $component (list "ingest" "sealed-processor" "topics")) -}}
+{{- if and $values.sealing.existingSecret (or (has $component (list "ingest" "sealed-processor" "topics")) (and (has $component (list "test" "canary")) $values.auth.endpoints.existingSecret)) -}}
 {{- $found = append $found (dict "name" $values.sealing.existingSecret "key" $values.sealing.key "path" "seal-keys" "variable" "FOREBAY_SEAL_KEYS_FILE") -}}
 {{- end -}}
 {{- $found | toJson -}}
@@ -121,15 +121,25 @@ file; a variable names it where a setting wants it.
   value: {{ toJson . | quote }}
 {{- end }}
 {{- end }}
-{{- if and $values.auth.policies (has $component (list "ingest" "test")) }}
+{{- if and $values.auth.policies (has $component (list "ingest" "test" "canary")) }}
+{{- /* Who calls has nothing to do with the registry, and doesn't get its keys. */}}
+{{- $policies := ternary $values.auth.policies (without $values.auth.policies "registry") (eq $component "ingest") }}
 - name: FOREBAY_AUTH
-  value: {{ toJson $values.auth.policies | quote }}
+  value: {{ default (list "none") $policies | toJson | quote }}
 {{- end }}
 {{- range include "forebay.secrets" (list $root $component) | fromJsonArray }}
 {{- if .variable }}
 - name: {{ .variable }}
   value: {{ printf "/etc/forebay/secrets/%s" .path | quote }}
 {{- end }}
+{{- end }}
+{{- if and $values.tracing.endpoint (has $component (list "ingest" "processor" "sealed-processor")) }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ $values.tracing.endpoint | quote }}
+- {name: OTEL_EXPORTER_OTLP_PROTOCOL, value: http/protobuf}
+- {name: OTEL_TRACES_SAMPLER, value: parentbased_traceidratio}
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ $values.tracing.sampleRatio | quote }}
 {{- end }}
 {{- $written := deepCopy $values.settings -}}
 {{- include "forebay.mergeInto" (list $written $settings) -}}

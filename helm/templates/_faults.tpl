@@ -10,6 +10,9 @@
 {{- if and (not .Values.ingest.enabled) (not .Values.processors) -}}
 {{- $faults = append $faults "ingest.enabled is false and processors is empty: there would be nothing" -}}
 {{- end -}}
+{{- if and .Values.canary.enabled (not .Values.ingest.enabled) (not .Values.canary.url) -}}
+{{- $faults = append $faults "canary.url: say where the ingest is, as there is none in this release" -}}
+{{- end -}}
 {{- $faults | toJson -}}
 {{- end }}
 

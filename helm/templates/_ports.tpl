@@ -12,7 +12,7 @@
 {{- end }}
 
 {{/* The port of a URL. */}}
-{{- define "forebay.registryPort" -}}
+{{- define "forebay.urlPort" -}}
 {{- $parts := urlParse . -}}
 {{- default (ternary "443" "80" (eq $parts.scheme "https")) (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $parts.host)) -}}
 {{- end }}

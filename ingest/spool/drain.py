@@ -9,6 +9,7 @@ import structlog
 
 from forebay.queues.contract import Delivery, Position, Producer
 from forebay.queues.errors import QueueError, RecordRefused
+from forebay.queues.tracing.contract import Tracer
 
 from .breaker import Breaker
 from .file import RECORDS_A_FILE
@@ -78,11 +79,13 @@ class Drain:
         *,
         quarantine: str,
         pace: Pace | None = None,
+        tracer: Tracer | None = None,
         look_s: float = _LOOK_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._spool, self._producer, self._breaker = spool, producer, breaker
         self._quarantine, self._pace, self._look_s, self._sleep = quarantine, pace, look_s, sleep
+        self._tracer = tracer
         self._owners = Owners(spool.folder)
         self._lanes = Lanes()
         self._read_to = 0
@@ -263,6 +266,10 @@ class Drain:
         self._breaker.close()
         self._pause_s = 0.0
         self._under_way.pop(departure.head.seq, None)
+        if self._tracer is not None:
+            # A moment of its trace: its sending has long ended, when the spool had it.
+            with self._tracer.sends(departure.kept.stream, departure.kept.record):
+                pass
         self._leave(departure.head)
 
     def returned(self, departure: Departure, error: QueueError) -> None:

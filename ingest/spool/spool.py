@@ -44,7 +44,7 @@ class Spool:
         self.store = Store(self.folder, max_bytes)
         #: Is told how long each write took, with its fsync.
         self.fsynced: Callable[[float], None] = lambda seconds: None
-        self._max_bytes, self._clock = max_bytes, clock
+        self.max_bytes, self._clock = max_bytes, clock
         self._thread = ThreadPoolExecutor(1, "forebay-spool")
         self._waiting: deque[tuple[Put, Done]] = deque()
         self._is_writing = False
@@ -71,14 +71,12 @@ class Spool:
         """Why an event would not be taken just now; empty when it would be."""
         if self.counts.state == OK:
             return ""
-        return (
-            f"full: {self._max_bytes} bytes, or the disk" if self.counts.state == FULL else "broken: look at the disk"
-        )
+        return f"full: {self.max_bytes} bytes, or the disk" if self.counts.state == FULL else "broken: look at the disk"
 
     @property
     def is_half_full(self) -> bool:
         """Whether half of the room is taken."""
-        return self.counts.size > self._max_bytes // 2
+        return self.counts.size > self.max_bytes // 2
 
     def put(self, stream: str, record: Record, done: Done, *, undecided: bool = False) -> None:
         """Keep the record. Undecided is what may still be delivered: `settle` tells what became of it."""

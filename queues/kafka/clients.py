@@ -1,5 +1,6 @@
 """Makes librdkafka's clients. Making one connects to nothing yet, but starts its threads: do it after a fork."""
 
+import logging
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -80,13 +81,17 @@ class Clients:
         return _made(AdminClient, self._shared, error_cb=faults.note)
 
 
+#: console/logs.py takes all of it: how much the client says is its own property `log_level`.
+_LOG = "forebay.queues.kafka.client"
+
 #: librdkafka says so before each reason.
 _NOT_MADE = re.compile(r"Failed to create \w+(?: \w+)?: ")
 
 
 def _made(client: Callable[[Any], _Client], properties: Properties, **callbacks: Callable[..., None]) -> _Client:
     try:
-        return client({**properties, **callbacks})
+        # What librdkafka says goes into our log, and not past it to standard error.
+        return client({**properties, **callbacks, "logger": logging.getLogger(_LOG)})
     except (KafkaException, TypeError, ValueError) as error:
         files = "; ".join(f"{name}: {why}" for name, why in unreadable(properties))
         raise QueueError(f"the setting kafka can't be used: {files or _NOT_MADE.sub('', reason(error))}") from error

@@ -12,6 +12,7 @@ from .admin import Admin
 from .clients import Clients
 from .consumer import KafkaConsumer
 from .diagnosis.flow import Diagnosis
+from .diagnosis.questions import Questions
 from .growth import grow
 from .inspector import KafkaInspector
 from .notes import NOTE_BYTES
@@ -45,6 +46,10 @@ class KafkaQueue:
     def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
         """As in the contract."""
         return Diagnosis(self._clients, self._admin).findings(needs)
+
+    async def keeps_ms(self, stream: str) -> int | None:
+        """As in `TakesByAge`."""
+        return await Questions(self._admin).keeps_ms(stream)
 
     def producer(self) -> Producer:
         """As in the contract."""

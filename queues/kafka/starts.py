@@ -23,5 +23,5 @@ def _commit(client: Consumer, at: TopicPartition) -> Commit:
     if at.offset >= 0:
         return Commit(offset=at.offset, note=notes.decode(at.metadata))
     # Its number and not "the beginning": from here on the group has a place, and never starts over by itself.
-    first, _ = client.get_watermark_offsets(TopicPartition(at.topic, at.partition), timeout=_ANSWER_S)
-    return Commit(offset=first)
+    first, end = client.get_watermark_offsets(TopicPartition(at.topic, at.partition), timeout=_ANSWER_S)
+    return Commit(offset=first, is_reset=first < end)

@@ -119,11 +119,11 @@ class MemcachedGroup:
         return None
 
     def _first(self, connection: MemcachedConnection, partition: int) -> tuple[int, Commit]:
-        start, _ = bounds(connection, self.of, [partition]).get(partition, (0, 0))
+        start, end = bounds(connection, self.of, [partition]).get(partition, (0, 0))
         if self._is_known(connection, partition):
             log.error("commit_gone", stream=self.stream, group=self.name, partition=partition)
         connection.put({self.of.key(short(self.name), "known", partition): b"1"})
-        return 0, Commit(offset=start)
+        return 0, Commit(offset=start, is_reset=start < end)
 
     def _is_known(self, connection: MemcachedConnection, partition: int) -> bool:
         return bool(connection.get([self.of.key(short(self.name), "known", partition)]))

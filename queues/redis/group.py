@@ -91,10 +91,14 @@ class RedisGroup:
             self._session_ms,
             *wanted,
         )
-        return [
-            Claimed(partition=int(number), epoch=int(epoch), committed=Commit(offset=int(offset), note=note))
-            for number, epoch, offset, note in claimed
-        ]
+        return [self._claimed(connection, *one) for one in claimed]
+
+    def _claimed(
+        self, connection: RedisConnection, number: bytes, epoch: bytes, offset: bytes, note: bytes, is_new: int
+    ) -> Claimed:
+        is_reset = bool(is_new) and bool(connection.ask("XLEN", self.of.keys.log(int(number))))
+        committed = Commit(offset=int(offset), note=note, is_reset=is_reset)
+        return Claimed(partition=int(number), epoch=int(epoch), committed=committed)
 
     def commit(self, connection: RedisConnection, epochs: Mapping[int, int], commits: Mapping[int, Commit]) -> set[int]:
         """A stream that is another one has nothing of ours."""

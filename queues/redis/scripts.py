@@ -152,7 +152,8 @@ return {'done', still}
 )
 
 #: about leases starts offsets notes → id group me session_ms, then partitions.
-#: Partition, epoch, offset and note of each that became ours; one that another was quicker to take is left out.
+#: Partition, epoch, offset, note and whether the group is new there, of each that became ours; what another was quicker
+#: to take is left out.
 CLAIM = (
     _FREES
     + _CHECKED
@@ -168,9 +169,9 @@ for at = 5, #ARGV do
     if owner == ARGV[3] or tonumber(till) <= now then
         epoch = string.format('%d', epoch + 1)
         redis.call('HSET', KEYS[2], partition, epoch .. ' ' .. ending .. ' ' .. ARGV[3])
-        redis.call('HSETNX', KEYS[4], field, redis.call('HGET', KEYS[3], partition) or '0')
+        local is_new = redis.call('HSETNX', KEYS[4], field, redis.call('HGET', KEYS[3], partition) or '0')
         claimed[#claimed + 1] = {partition, epoch, redis.call('HGET', KEYS[4], field),
-            redis.call('HGET', KEYS[5], field) or ''}
+            redis.call('HGET', KEYS[5], field) or '', is_new}
     end
 end
 return {'done', claimed}

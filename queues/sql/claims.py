@@ -10,7 +10,7 @@ from forebay.queues.contract import Commit
 from ..groups.contract import Claimed
 from ..groups.shares import GroupView
 from .schema import Stream
-from .tables import claim, member, partition
+from .tables import claim, member, partition, record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,12 @@ class Claims:
         row = {"group": self.group, "stream": self.stream.id, "partition": number, "owner": self.me}
         row |= {"epoch": 1, "expires_at": until, "offset": first, "note": b""}
         connection.execute(insert(claim).values(row))
-        return Claimed(partition=number, epoch=1, committed=Commit(offset=first))
+        committed = Commit(offset=first, is_reset=self._has_records(connection, number))
+        return Claimed(partition=number, epoch=1, committed=committed)
+
+    def _has_records(self, connection: Connection, number: int) -> bool:
+        here = and_(record.c.stream == self.stream.id, record.c.partition == number)
+        return connection.execute(select(record.c.offset).where(here).limit(1)).first() is not None
 
     def commit(self, connection: Connection, epochs: Mapping[int, int], commits: Mapping[int, Commit]) -> set[int]:
         """Store the commits of the partitions that are ours under these epochs; returns which were."""

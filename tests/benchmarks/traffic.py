@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from forebay.processors.testing import event
 from forebay.queues.contract import Commit, Consumer, Producer, Record
@@ -49,14 +50,16 @@ def record(number: int) -> Record:
     return Record(key=key, value=VALUE, timestamp_ms=time.time_ns() // NS_A_MS, headers=HEADERS)
 
 
-async def send_all(producer: Producer, stream: str, concurrency: int, records: int) -> list[float]:
+async def send_all(
+    producer: Producer, stream: str, concurrency: int, records: int, made: Callable[[int], Record] = record
+) -> list[float]:
     """The seconds that each call took, with so many at a time."""
     numbers, took = iter(range(records)), []
 
     async def sender() -> None:
         for number in numbers:
             started = time.perf_counter()
-            await producer.send(stream, record(number))
+            await producer.send(stream, made(number))
             took.append(time.perf_counter() - started)
 
     await asyncio.gather(*(sender() for _ in range(concurrency)))

@@ -1,6 +1,7 @@
 """`forebay process` alone: several workers, their metrics, and handlers that don't end."""
 
 import asyncio
+import json
 import re
 import socket
 import urllib.error
@@ -149,7 +150,7 @@ def test_a_handler_that_never_ends_keeps_no_process_from_stopping(site: Any) -> 
     site.wait("the handler", lambda: lines(site.folder) == ["hangs"])
 
     assert site.stop("process") == 0
-    assert "1 handlers did not end" in site.log("process")
+    assert "1 handlers did not end" in log_of(site)[-1]["event"]
 
 
 def test_a_handler_that_hears_no_cancellation_keeps_no_process_from_stopping(site: Any) -> None:
@@ -174,3 +175,19 @@ def test_a_worker_that_fails_ends_its_process_though_a_handler_never_ends(site: 
 
     assert "RuntimeError: a fault of ours" in site.log("process")
     assert "1 handlers did not end" in site.log("process")
+
+
+def test_what_becomes_of_a_worker_is_a_line_like_its_own(site: Any) -> None:
+    (site.folder / "shop.py").write_text(HANDLERS.replace('b"hangs\\n")', 'b"hangs\\n")\n    os.kill(os.getpid(), 9)'))
+    asyncio.run(put(site, "ONTASKADD"))
+    site.start("process", "process", "shop:handlers", "--processes", "2")
+
+    site.wait("its end", lambda: "is started again" in site.log("process"))
+
+    (line, *_) = [line for line in log_of(site) if "is started again" in line["event"]]
+    assert "was ended by SIGKILL" in line["event"] and line["level"] == "warning"
+
+
+def log_of(site: Any) -> list[dict[str, Any]]:
+    """Every line that was written to its end; all of them are JSON."""
+    return [json.loads(line) for line in site.log("process").splitlines(keepends=True) if line.endswith("\n")]

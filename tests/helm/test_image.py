@@ -90,7 +90,8 @@ def test_prometheus_asks_where_the_services_answer() -> None:
     targets = [target for one in asked["scrape_configs"][0]["static_configs"] for target in one["targets"]]
     binds = {
         f"{name}:{SERVICES[name]['environment']['FOREBAY_METRICS_BIND'].rpartition(':')[2]}"
-        for name in ("ingest", "processors")
+        for name in OURS
+        if "FOREBAY_METRICS_BIND" in SERVICES[name]["environment"]
     }
     assert set(targets) == binds
 

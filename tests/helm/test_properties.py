@@ -41,6 +41,8 @@ FORMS: Mapping[str, SearchStrategy[Any]] = {
     "listenAddress": st.sampled_from(["0.0.0.0", "[::]"]),  # noqa: S104 - rendered only
     "serverAddress": st.sampled_from(["", "http://prometheus:9090"]),
     "url": st.sampled_from(["", "https://registry.example.com", "http://registry:8081/apis"]),
+    "endpoint": st.sampled_from(["", "http://collector:4318", "https://otlp.example.com/v1"]),
+    "sampleRatio": st.sampled_from([0, 0.01, 1]),
     "interval": st.sampled_from(["15s", "1m"]),
     "scrapeTimeout": st.just("10s"),
     "existingSecret": SECRET,
@@ -73,6 +75,10 @@ FORMS: Mapping[str, SearchStrategy[Any]] = {
     "name": st.sampled_from(["", "account"]),
     "whenDeleted": st.sampled_from(["Retain", "Delete"]),
     "rollOnSecretChange": st.booleans(),
+    "errorBudget": st.sampled_from([0.0005, 0.01]),
+    "spoolFullRatio": st.sampled_from([0.5, 1]),
+    "runbookUrl": st.sampled_from(["", "https://example.com/books"]),
+    "groups": st.sampled_from([[], ["audit"], ["crm", "audit"]]),
 }
 
 

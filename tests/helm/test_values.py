@@ -120,6 +120,8 @@ REFUSED: list[tuple[Mapping[str, Any], str]] = [
         {"schemaRegistry": {"url": "http://r", "properties": {"basic.auth.user.info": "x"}}},
         "schemaRegistry.properties: basic.auth.user.info is a secret",
     ),
+    ({"tracing": {"endpoint": "collector:4318"}}, "endpoint"),
+    ({"tracing": {"sampleRatio": 1.5}}, "sampleRatio"),
     ({"auth": {"policies": []}}, "auth.policies: say what proves a call"),
     ({"auth": {"policies": ["none", "tokens"]}}, "none lets everybody in"),
     ({"auth": {"policies": ["registry"]}}, "sealing.existingSecret: the policy registry needs it"),

@@ -57,6 +57,18 @@ class MockCluster:
         """Forget the errors that nobody got yet."""
         self._library.rd_kafka_mock_clear_request_errors(self._cluster, api)
 
+    def count_requests(self) -> None:
+        """Begin to count what is asked."""
+        self._library.rd_kafka_mock_start_request_tracking(self._cluster)
+
+    def asked(self, api: Api) -> int:
+        """How many requests of this kind came since then."""
+        count = _SIZE()
+        requests = self._library.rd_kafka_mock_get_requests(self._cluster, ctypes.byref(count))
+        keys = [self._library.rd_kafka_mock_request_api_key(requests[number]) for number in range(count.value)]
+        self._library.rd_kafka_mock_request_destroy_array(requests, count)
+        return keys.count(api)
+
     def deny(self, topic: str, code: int) -> None:
         """Let whoever asks for the topic get this error; 0 ends that."""
         self._library.rd_kafka_mock_topic_set_error(self._cluster, topic.encode(), code)
@@ -106,6 +118,10 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "rd_kafka_test_fatal_error": (_INT, _POINTER, _INT, _TEXT),
     "rd_kafka_handle_mock_cluster": (_POINTER, _POINTER),
     "rd_kafka_mock_cluster_bootstraps": (_TEXT, _POINTER),
+    "rd_kafka_mock_start_request_tracking": (None, _POINTER),
+    "rd_kafka_mock_get_requests": (ctypes.POINTER(_POINTER), _POINTER, ctypes.POINTER(_SIZE)),
+    "rd_kafka_mock_request_api_key": (_API, _POINTER),
+    "rd_kafka_mock_request_destroy_array": (None, ctypes.POINTER(_POINTER), _SIZE),
     "rd_kafka_mock_topic_create": (_INT, _POINTER, _TEXT, _INT, _INT),
     "rd_kafka_mock_topic_set_error": (None, _POINTER, _TEXT, _INT),
     "rd_kafka_mock_push_request_errors_array": (None, _POINTER, _API, _SIZE, ctypes.POINTER(_INT)),

@@ -30,6 +30,10 @@ _LOADING = frozenset(
 )
 
 
+#: As `retention.ms`.
+_FOREVER = -1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """A topic as the brokers describe it to us: what we may do with it, and its settings where we may see them."""
@@ -71,6 +75,13 @@ class Questions:
         [future] = self._admin.client.describe_configs(asked, request_timeout=_ANSWER_S).values()
         found = await _settled(future)
         return None if isinstance(found, KafkaError) else {key: entry.value for key, entry in found.items()}
+
+    async def keeps_ms(self, topic: str) -> int | None:
+        """How old a record of the topic may become before it is taken; None: as old as it likes, or we can't see it."""
+        config = await self._config(topic) or {}
+        is_taken = "delete" in config.get("cleanup.policy", "")
+        kept_ms = int(config.get("retention.ms", _FOREVER))
+        return kept_ms if is_taken and kept_ms != _FOREVER else None
 
     async def making(self, name: str, partitions: int, copies: int, config: dict[str, str]) -> KafkaError | None:
         """What the brokers would say if the topic were to be made now."""

@@ -10,7 +10,7 @@ from forebay.queues.contract import Commit, Queue, Record
 from forebay.queues.errors import Fenced, QueueUnavailable
 from tests.integration.kafka.mocked import STREAM
 from tests.integration.kafka.working import Site, encoded, until
-from tests.kafka.members import PARTITIONS, fetch, joined, send
+from tests.kafka.members import PARTITIONS, Owner, fetch, joined, send
 from tests.kafka.mock_cluster import Api, MockCluster
 from tests.kafka.opener import Opener
 
@@ -20,6 +20,15 @@ PASSING = (
     KafkaError.NOT_COORDINATOR,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.REQUEST_TIMED_OUT,
+)
+
+#: The group goes on without this member.
+FENCING = (
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.FENCED_MEMBER_EPOCH,
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.FENCED_INSTANCE_ID,
 )
 
 
@@ -70,9 +79,7 @@ async def test_what_is_refused_is_told_and_the_next_commit_is_stored(
     await consumer.close()
 
 
-@pytest.mark.parametrize(
-    "code", [KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_MEMBER_EPOCH, KafkaError.ILLEGAL_GENERATION]
-)
+@pytest.mark.parametrize("code", FENCING)
 async def test_a_member_that_the_group_does_not_know_is_fenced_and_stores_nothing(
     mock: MockCluster, mocked_queue: Queue, code: int
 ) -> None:
@@ -85,6 +92,28 @@ async def test_a_member_that_the_group_does_not_know_is_fenced_and_stores_nothin
         await consumer.commit({partition: Commit(offset=2)})
 
     assert (set(fenced.value.partitions), stored(mock, partition) < 0) == ({partition}, True)
+    await consumer.close()
+
+
+async def test_by_the_classic_protocol_too_what_passes_is_asked_again_and_a_fenced_member_stores_nothing(
+    mock: MockCluster, opened: Opener
+) -> None:
+    queue = opened(mock.bootstrap, kafka={"group.protocol": "classic"})
+    partition = await send(queue, STREAM, range(3))
+    # Longer than the mock takes to put a group together.
+    consumer = queue.consumer(STREAM, STREAM, session_s=10)
+    await consumer.start(owner := Owner())
+    await owner.owns(PARTITIONS)
+    await fetch(consumer, 3)
+    mock.fail(Api.OFFSET_COMMIT, KafkaError.NOT_COORDINATOR, KafkaError.REQUEST_TIMED_OUT)
+    await consumer.commit({partition: Commit(offset=1)})
+    assert stored(mock, partition) == 1
+
+    mock.fail(Api.OFFSET_COMMIT, KafkaError.UNKNOWN_MEMBER_ID)
+    with pytest.raises(Fenced):
+        await consumer.commit({partition: Commit(offset=2)})
+
+    assert stored(mock, partition) == 1
     await consumer.close()
 
 

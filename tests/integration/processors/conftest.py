@@ -17,6 +17,7 @@ from forebay.processors.testing import event
 from forebay.processors.worker import Worker
 from forebay.queues.contract import Record, StoredRecord
 from forebay.queues.memory import MemoryQueue
+from forebay.queues.tracing.contract import Tracer
 from forebay.schemas import names
 from forebay.schemas.codec import codec
 from forebay.schemas.data_keys import WrappedKeys
@@ -47,6 +48,7 @@ class Station:
         present: Callable[[], float] = since_boot,
         marks: Marks | None = None,
         data_keys: WrappedKeys | None = None,
+        tracer: Tracer | None = None,
         **settings: Any,
     ) -> Worker:
         """A worker that runs."""
@@ -65,6 +67,7 @@ class Station:
             metrics=metrics,
             present=present,
             marks=marks or self.marks,
+            tracer=tracer,
         )
         self.running[worker] = asyncio.create_task(worker.run())
         return worker

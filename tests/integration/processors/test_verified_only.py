@@ -54,7 +54,8 @@ async def send(station: Station, number: int, token: str = "", name: str = "ONCR
     made = event(name, data={"FIELDS": {"ID": number}}, portal=PORTAL)
     received_at = datetime.now(UTC) - timedelta(seconds=age_s)
     made = replace(made, subscription=replace(made.subscription, verified=not token), received_at=received_at)
-    headers = ((names.PIN, TokenKeys(KEYS).digest(APPLICATION, MEMBER, token).hex().encode()),) if token else ()
+    pin = TokenKeys(KEYS).digest(APPLICATION, MEMBER, token).hex().encode()
+    headers = ((names.TRACEPARENT, b"its trace"), *(((names.PIN, pin),) if token else ()))
     await station.send(PORTAL, value=codec().encode(made), headers=headers)
 
 
@@ -113,6 +114,7 @@ async def test_what_was_not_verified_within_a_day_goes_to_quarantine_and_is_coun
     headers = dict(letter.headers)
     assert headers[names.QUARANTINE_REASON] == b"unverified"
     assert b"within a day" in headers[names.QUARANTINE_DETAIL]
+    assert headers[names.TRACEPARENT] == b"its trace"
     assert metrics.quarantined.labels("unverified")._value.get() == 1
     assert station.dead() == []
 

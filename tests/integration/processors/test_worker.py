@@ -585,3 +585,38 @@ async def test_while_the_queue_is_closed_a_partition_is_committed_only_as_it_goe
 
     assert before == [0]
     assert station.committed() == 1
+
+
+async def test_a_group_without_a_place_where_events_are_says_when_it_began(station: Any, eventually: Any) -> None:
+    await station.send("example.bitrix24.com")
+    first = station.start(group="new")
+    await eventually(lambda: len(list(first.ownership)) == 4)
+    began = first.metrics.offset_reset._value.get()
+    await eventually(lambda: bool(station.queue.group_states[TOPIC, "new"].commits))
+    await station.stop(first)
+
+    second = station.start(group="new")
+    await eventually(lambda: len(list(second.ownership)) == 4)
+
+    assert began > 0
+    assert second.metrics.offset_reset._value.get() == 0
+
+
+async def test_the_canary_s_events_are_finished_and_given_to_nobody(
+    station: Any, handlers: Handlers, eventually: Any
+) -> None:
+    handled: list[str] = []
+
+    @handlers.on("*")
+    async def handle(event: PortalEvent) -> None:
+        handled.append(event.portal)
+
+    for key in (names.CANARY_DOMAIN, names.CANARY_MEMBER, "example.bitrix24.com"):
+        await station.send(key, names.CANARY)
+        await station.send(key, names.GAP)
+    worker = station.start()
+    await eventually(lambda: station.committed() == 6)
+
+    assert handled == ["example.bitrix24.com"] * 2
+    worker._tally.flush()
+    assert worker.metrics.events_handled.labels("", "unhandled")._value.get() == 4

@@ -10,6 +10,7 @@ from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
 from forebay.schemas.codec import codec
 from forebay.schemas.event import Body, PortalEvent, Subscription
+from tests.moving.sides import BreakingQueue
 
 TOPIC = "bitrix24.events"
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -75,3 +76,9 @@ async def queue() -> MemoryQueue:
     queue = MemoryQueue()
     await queue.ensure(names.streams(TOPIC), 4)
     return queue
+
+
+@pytest.fixture
+def target() -> BreakingQueue:
+    """Another queue, in which nothing is made yet."""
+    return BreakingQueue()

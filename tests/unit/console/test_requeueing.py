@@ -29,6 +29,8 @@ PORTAL = "one.bitrix24.example"
 NOW_MS = 1_772_400_000_000
 KEY = {"k1": bytes(range(32))}
 
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 #: 2026-03-01T12:00:00.123456Z
 AT_NS = 1_772_366_400_123_456_000
 
@@ -45,7 +47,7 @@ def quarantined(
     body: bytes, id: str = "q-1", portal: str | None = PORTAL, keys: dict[str, bytes] | None = None
 ) -> Record:
     """The call as the ingest puts it to quarantine."""
-    receipt = Receipt(id=id, at_ns=AT_NS, endpoint="/bitrix24", traceparent=None)
+    receipt = Receipt(id=id, at_ns=AT_NS, endpoint="/bitrix24", traceparent=TRACE)
     sender = Sender(portal=portal, member_id=None, verified=True, address=Address(path="rule", query="deal=7"))
     return quarantine_record(receipt, sender, body, "max_fields", "too many", Sealer(keys or {}))
 
@@ -96,6 +98,7 @@ async def test_a_call_is_read_by_the_present_settings_and_keeps_its_id_and_its_m
     assert (event.id, event.portal, event.name, event.kind) == ("q-1", PORTAL, "ONCRMDEALADD", "event")
     assert event.received_at.isoformat() == "2026-03-01T12:00:00.123456+00:00"
     assert (event.path, event.query, event.subscription.endpoint) == ("rule", "deal=7", "/bitrix24")
+    assert event.traceparent == TRACE
     assert not event.subscription.verified
     assert len(event.fields) > 40
     assert await still_there(queue) == []

@@ -18,6 +18,7 @@ from forebay.ingest.spool.spool import Spool
 from forebay.queues.contract import StoredRecord
 from forebay.queues.memory import MemoryQueue
 from forebay.queues.portals.memory import FactLog
+from forebay.queues.tracing.contract import Tracer
 from forebay.schemas.codec import codec
 from forebay.schemas.event import PortalEvent
 
@@ -58,11 +59,12 @@ async def running(
     spool: Spool | None = None,
     gaps_folder: Path | None = None,
     verifier: Verifier | None = None,
+    tracer: Tracer | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
     queue = queue or MemoryQueue()
     found_settings = IngestSettings(**({"auth": "tokens", "tokens": {"*": TOKEN}} | settings))
-    ingest = create_app(found_settings, queue, spool=spool, gaps_folder=gaps_folder, verifier=verifier)
+    ingest = create_app(found_settings, queue, spool=spool, gaps_folder=gaps_folder, verifier=verifier, tracer=tracer)
     async with ASGIConductor(ingest.app) as conductor:
         found = Running(queue=queue, conductor=conductor, health=ingest.health, metrics=ingest.metrics)
         if not queue.down:

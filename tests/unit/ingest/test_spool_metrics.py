@@ -44,6 +44,7 @@ async def test_the_spool_shows_how_much_it_holds_and_since_when(world: World) ->
 
     assert (empty["records"], empty["bytes"], empty["oldest_seconds"]) == (0, 0, 0)
     assert (held["records"], held["bytes"]) == (3, size)
+    assert held["max_bytes"] == worker.spool.max_bytes > size
     assert held["oldest_seconds"] == pytest.approx(NOW_S - 0.001)
     assert (again["records"], again["bytes"], again["oldest_seconds"]) == (0, 0, 0)
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from forebay.processors.dead_letters import Circumstances, dead_letter, error_text, error_traceback, without_traceback
-from forebay.processors.redaction import without_secrets
 from forebay.queues.contract import PlacedRecord
 from forebay.schemas import names
+from forebay.schemas.redaction import without_secrets
 
 RECORD = PlacedRecord(
     key="some.bitrix24.ru",

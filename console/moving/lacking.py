@@ -1,0 +1,181 @@
+"""What a group has not finished of a partition, as the events that a new queue gets. Read again, it says the same."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from forebay.console.reading import between
+from forebay.console.standing import Standing, ends_of
+from forebay.processors.notes import Run, UnreadableNote, decode_note
+from forebay.processors.offsets import Watermark
+from forebay.processors.parking.portal import ParkedPortal
+from forebay.processors.parking.restored import Replay, from_replay, replays_of
+from forebay.processors.parking.state import PortalState
+from forebay.queues.contract import Bounds, GroupState, Inspector, Record, StoredRecord
+from forebay.schemas import names
+
+
+class What(StrEnum):
+    """What something was where it waits."""
+
+    EVENTS = "events"
+    PARKED = "events of parked portals"
+    REPLAYED = "events ordered again"
+    DEAD = "dead letters"
+    QUARANTINED = "quarantined calls"
+
+
+#: What a group's workers handle.
+EVENTS = (What.EVENTS, What.PARKED, What.REPLAYED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """A record that waits, as it is to be sent, and where it stood in the topic; below 0 where that says nothing."""
+
+    what: What
+    record: Record
+    place: int = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lacking:
+    """A group's unfinished part of a partition: a portal's replays, then what is parked of it, then the topic's rest.
+
+    In this order its workers would have handled them. Only what stood in the topic at `since` or later counts.
+    """
+
+    inspector: Inspector
+    standing: Standing
+    runs: list[Run]
+    bounds: Bounds
+    parked_end: int
+    since: int = 0
+
+    @property
+    def lost(self) -> int:
+        """How many offsets retention took before the group had finished them."""
+        return max(0, self.bounds.start - self.standing.committed) if self.standing.committed else 0
+
+    @property
+    def held(self) -> list[tuple[str, str]]:
+        """The portals that an operator, or a handler's `give_up`, holds, each with the group."""
+        return [(self.standing.group, name) for name, state in self._states() if state.is_held]
+
+    @property
+    def ordered(self) -> set[str]:
+        """The portals for which something was ordered that no worker has done yet; a replay that is begun is moved."""
+        unseen = {order.portal for order in self.standing.orders.values() if not self.standing.has_seen(order)}
+        return unseen | {name for name, state in self._states() if self._discards(state)}
+
+    @staticmethod
+    def _discards(state: PortalState) -> bool:
+        is_parked = bool(state.records) and state.after < state.discard_to
+        return is_parked or any(one.order < state.discard_orders for one in state.replays)
+
+    def _states(self) -> Iterator[tuple[str, PortalState]]:
+        return ((name, known.state) for name, known in self.standing.ledger.portals.items())
+
+    async def all(self) -> AsyncIterator[Waits]:
+        """All of it, in the order of each portal."""
+        if not self.since:
+            async for one in self._replayed():
+                yield one
+        async for one in self._parked():
+            yield one
+        async for one in self._behind():
+            yield one
+
+    async def _replayed(self) -> AsyncIterator[Waits]:
+        for name, state in self._states():
+            for replay in replays_of(state.replays, self.standing.orders):
+                async for record in self._left(name, replay):
+                    restored = from_replay(record, replay, "")
+                    yield Waits(what=What.REPLAYED, record=plain(restored))
+
+    async def _left(self, portal: str, replay: Replay) -> AsyncIterator[StoredRecord]:
+        """What is still to be done of a replay, and still there."""
+        left = replay.offsets[replay.done :]
+        wanted = set(left)
+        start, end = (left[0], left[-1] + 1) if left else (0, 0)
+        async for record in between(self.inspector, replay.stream, self.standing.partition, start, end):
+            if record.offset in wanted and record.key == portal:
+                yield record
+
+    async def _parked(self) -> AsyncIterator[Waits]:
+        # The worker's own eyes: what it would load is what waits. It changes the states, so it gets copies.
+        portals = {name: ParkedPortal(name, _copy(state)) for name, state in self._states()}
+        async for one in self._loaded(portals):
+            yield one
+        broken = {name: portal for name, portal in portals.items() if not portal.is_loaded}
+        for portal in broken.values():
+            portal.give_up_lost()
+        async for one in self._loaded(broken):
+            yield one
+
+    async def _loaded(self, portals: Mapping[str, ParkedPortal]) -> AsyncIterator[Waits]:
+        topic, group = self.standing.topic, self.standing.group
+        start = min((one.load for one in portals.values() if not one.is_loaded), default=self.parked_end)
+        parked = between(self.inspector, names.parked(topic), self.standing.partition, start, self.parked_end)
+        async for record in parked:
+            portal = portals.get(record.key)
+            if portal is None or portal.is_loaded or record.offset < portal.load:
+                continue
+            restored = portal.take(record, topic, group)
+            if restored is not None and restored.offset >= self.since:
+                yield Waits(what=What.PARKED, record=plain(restored), place=restored.offset)
+
+    async def _behind(self) -> AsyncIterator[Waits]:
+        standing = self.standing
+        watermark = Watermark(standing.committed, list(self.runs))
+        # What was parked by one who could not commit it any more stands in both streams.
+        settled = {name: state.last for name, state in self._states()}
+        start = max(self.bounds.start, standing.committed, self.since)
+        topic = between(self.inspector, standing.topic, standing.partition, start, self.bounds.end)
+        async for record in topic:
+            if not watermark.receive(record.offset, record.timestamp_ms):
+                continue
+            watermark.finish(record.offset)
+            if record.offset > settled.get(record.key, -1):
+                yield Waits(what=What.EVENTS, record=plain(record), place=record.offset)
+
+
+def plain(record: StoredRecord) -> Record:
+    """The record without its place. How many were finished with it when it was parked is counted anew."""
+    headers = tuple(header for header in record.headers if header[0] != names.PARKED_FOLDED)
+    return Record(key=record.key, value=record.value, timestamp_ms=record.timestamp_ms, headers=headers)
+
+
+def _copy(state: PortalState) -> PortalState:
+    return replace(PortalState.from_bytes(state.to_bytes()))
+
+
+async def lacking(
+    inspector: Inspector, topic: str, group: str, since: Mapping[int, int] | None = None
+) -> list[Lacking]:
+    """What the group lacks, a partition after the other. A group that was never there lacks everything."""
+    states = (await inspector.groups(topic)).get(group, {})
+    bounds, ends = await inspector.bounds(topic), await ends_of(inspector, topic)
+    found = []
+    for partition, kept in bounds.items():
+        standing = Standing(topic=topic, group=group, partition=partition)
+        await standing.look(inspector, states.get(partition), ends)
+        found.append(
+            Lacking(
+                inspector=inspector,
+                standing=standing,
+                runs=_runs(states.get(partition)),
+                bounds=kept,
+                parked_end=ends.parked.get(partition, 0),
+                since=(since or {}).get(partition, 0),
+            )
+        )
+    return found
+
+
+def _runs(state: GroupState | None) -> list[Run]:
+    try:
+        return decode_note(state.offset, state.note).runs if state is not None else []
+    except UnreadableNote:
+        # As a new owner does: they come again.
+        return []

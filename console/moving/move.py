@@ -1,0 +1,233 @@
+"""A move from its plan to its end: what waits is read, and sent in the order of each portal; nothing is deleted."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+
+from forebay.console.operators import who
+from forebay.console.ordering import Orderer, Stop
+from forebay.console.stillness import Ends, Sleep, watch, written
+from forebay.console.times import to_ms, utc_now
+from forebay.processors.parking.orders import What as Ordered
+from forebay.queues.contract import Producer
+from forebay.queues.portals.contract import Fact
+from forebay.schemas import names
+from forebay.schemas.portal import partition_of
+
+from .arrived import Arrived, arrived
+from .carrying import Carrier, Sending
+from .choosing import ALL, chosen
+from .errors import CantMove, NotNow
+from .facts import carry_facts, facts_of, left_of
+from .keeping import too_old
+from .lacking import Waits
+from .marker import Marker, first_since, last_marker, put
+from .plan import Plan, counted, parts_of, stream_of
+from .sides import Side, is_there, unfinished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """From one queue to the other, of the events that the group has not finished (None: of the settings'; or `ALL`)."""
+
+    source: Side
+    target: Side
+    group: str | None = None
+    #: Also what was moved before.
+    again: bool = False
+    #: Between two looks whether all is still; None: as long as nobody wants it to end.
+    sleep: Sleep | None = None
+    now_ms: Callable[[], int] = lambda: to_ms(utc_now())
+
+    @property
+    def topic(self) -> str:
+        """The topic's name, which is the same on both sides."""
+        return self.source.topic
+
+    async def plan(self) -> Plan:
+        """What is to be moved. Writes nothing. Raises `CantMove`, `NotNow` or `QueueError`."""
+        self._check_can()
+        ends = await self.source.ends()
+        marker = None if self.again else await last_marker(self.source.inspector, self.topic)
+        begun, since = self._earlier(marker)
+        found = await chosen(self.source, self.group or (marker.group if marker else None), since)
+        came = await self._arrived(begun)
+        base = begun.source_ends if begun else ends
+        amounts, strange = await counted(self.source, parts_of(self.source, found, base, since), came)
+        if len(strange):
+            raise CantMove(_strange(len(strange), self.source, self.target))
+        return Plan(
+            chosen=found,
+            ends=ends,
+            begun=begun,
+            since=since,
+            amounts=amounts,
+            # What was known then is there, and the target has learned more since.
+            facts=[] if since else await self._facts(),
+            held=sorted({held for part in found.parts for held in part.held}) if not since else [],
+            arrived=came,
+        )
+
+    def _check_can(self) -> None:
+        if self.source.name == self.target.name:
+            raise CantMove(f"{self.source.name} is the source and the target")
+        if not self.source.queue.promises.replay:
+            raise CantMove(f"{self.source.name} can't be read but by its workers: let them finish what waits there")
+
+    def _earlier(self, marker: Marker | None) -> tuple[Marker | None, Ends]:
+        """The move that is to be gone on with, and what was moved by one before."""
+        if marker is None:
+            return None, {}
+        if self.group not in (None, marker.group) or marker.target != self.target.name:
+            did = "was moved" if marker.is_done else "is being moved"
+            whose = "all groups" if marker.group == ALL else f"group {marker.group}"
+            raise CantMove(
+                f"what waits in {self.source.name} {did} to {marker.target}, for {whose} (by "
+                f"{marker.who}): say --again if it is to be moved a second time"
+            )
+        return (None, marker.source_ends) if marker.is_done else (marker, marker.since)
+
+    async def _arrived(self, begun: Marker | None) -> Arrived:
+        if begun is None:
+            return Arrived()
+        if not self.target.queue.promises.replay:
+            raise CantMove(f"{self.target.name} can't show what it has of the move: empty it, and say --again")
+        streams = (self.topic, names.dead(self.topic), names.quarantine(self.topic))
+        return await arrived(self.target.inspector, begun.target_ends, streams)
+
+    async def _facts(self) -> list[Fact]:
+        there = await facts_of(self.target.queue, self.topic)
+        return left_of(await facts_of(self.source.queue, self.topic), there)
+
+    async def reasons(self, plan: Plan) -> list[str]:
+        """Why it can't begin just now."""
+        found = [reason async for reason in self.source.at_work()]
+        if plan.ordered:
+            found.append(_ordered(plan.ordered, plan.chosen.names))
+        if await is_there(self.target):
+            found += [reason async for reason in self.target.at_work()]
+            found += [reason async for reason in too_old(self.target, plan, self.now_ms())]
+            if plan.begun is None:
+                found += [reason async for reason in unfinished(self.target, plan.chosen.names)]
+        return found
+
+    async def carry_out(self, plan: Plan, stop: Stop, sent: Callable[[int], None]) -> None:
+        """Do it, and tell of each record that was sent; end earlier when it is to stop.
+
+        Raises `NotNow`, `CantMove` or `QueueError`; run again, it goes on where that was.
+        """
+        if plan.is_empty:
+            return
+        if reasons := await self.reasons(plan):
+            raise NotNow(reasons)
+        await self.target.queue.ensure(names.streams(self.topic), self.target.settings.partitions)
+        # Of what was just made it was not known.
+        if reasons := [reason async for reason in too_old(self.target, plan, self.now_ms())]:
+            raise NotNow(reasons)
+        target_ends = await self._watched(plan, self.sleep or stop.within)
+        if stop.is_asked:
+            return
+        begun = await self._begin(plan, target_ends)
+        await self._carry(plan, begun, stop, sent)
+        if not stop.is_asked:
+            await self._end(plan, begun)
+
+    async def _watched(self, plan: Plan, sleep: Sleep) -> Ends:
+        """Where the target ends, once both sides were still for a while."""
+        ends = await self.target.ends()
+
+        async def look() -> None:
+            await self.source.check(plan.ends)
+            await self.target.check(ends)
+
+        await look()
+        await watch(look, sleep)
+        return ends
+
+    async def _begin(self, plan: Plan, target_ends: Ends) -> Marker:
+        """Leave the marker. Raises `CantMove` when another move has left one since the plan was made."""
+        marker = self._marker(plan, target_ends)
+        if await self._put(marker) != await first_since(self.source.inspector, self.topic, plan.ends):
+            raise CantMove(f"another move from {self.source.name} has begun in this moment: let it come to its end")
+        return marker
+
+    def _marker(self, plan: Plan, target_ends: Ends) -> Marker:
+        if plan.begun is not None:
+            return replace(plan.begun, who=who(), at_ms=self.now_ms())
+        return Marker(
+            group=plan.chosen.group,
+            target=self.target.name,
+            target_ends=target_ends,
+            source_ends=plan.ends,
+            since=plan.since,
+            who=who(),
+            at_ms=self.now_ms(),
+        )
+
+    async def _put(self, marker: Marker) -> int:
+        producer = self.source.queue.producer()
+        try:
+            return await put(producer, self.topic, marker)
+        finally:
+            await producer.close()
+
+    async def _carry(self, plan: Plan, begun: Marker, stop: Stop, sent: Callable[[int], None]) -> None:
+        # Who may call is known before an event of theirs is, and who is held before one could be handled.
+        if plan.facts:
+            await carry_facts(self.target.queue, self.topic, plan.facts)
+        producer = self.target.queue.producer()
+        try:
+            await self._hold(producer, plan)
+            left = plan.arrived.copy()
+            parts = parts_of(self.source, plan.chosen, begun.source_ends, plan.since)
+            await Carrier(producer, stop, sent).carry([self._left(part, left) for part in parts])
+        finally:
+            await producer.close()
+
+    async def _left(self, part: AsyncIterator[Waits], there: Arrived) -> AsyncIterator[Sending]:
+        async for one in part:
+            stream = stream_of(one.what, self.topic)
+            if not there.take(stream, one.record):
+                yield stream, one.record
+
+    async def _hold(self, producer: Producer, plan: Plan) -> None:
+        why = f"was held in {self.source.name}, from which it was moved"
+        orderer = Orderer(producer=producer, topic=self.topic, who=who(), why=why, now_ms=self.now_ms)
+        partitions = self.target.settings.partitions
+        for group, portal in plan.held:
+            await orderer.put(portal, Ordered.HOLD, group, partition_of(portal, partitions))
+
+    async def _end(self, plan: Plan, begun: Marker) -> None:
+        """Write down that it is done. Raises `NotNow` when the source was not still meanwhile."""
+        audit = names.audit(self.topic)
+        before = {stream: ends for stream, ends in plan.ends.items() if stream != audit}
+        reasons = [reason async for reason in self.source.at_work()]
+        if where := written(before, await self.source.ends()):
+            reasons.append(f"{self.source.name} was written to meanwhile ({where})")
+        if reasons:
+            raise CantMove(
+                "\n".join(["all that was planned is moved, but:", *(f"  - {one}" for one in reasons), _RUN_AGAIN])
+            )
+        await self._put(replace(begun, is_done=True, source_ends=plan.ends, at_ms=self.now_ms()))
+
+
+_RUN_AGAIN = "stop what runs there, and run the same again: it moves what came in"
+
+
+def _strange(count: int, source: Side, target: Side) -> str:
+    return (
+        f"{target.name} has {count:,} records since the move began that don't wait in {source.name}: something else "
+        "wrote there, or workers went on with the source meanwhile. Stop both, make the target's streams anew, and say "
+        "--again"
+    )
+
+
+def _ordered(portals: list[str], groups: list[str]) -> str:
+    some = ", ".join(portals[:_LISTED]) + (" …" if len(portals) > _LISTED else "")
+    return (
+        f"orders for {len(portals)} portals wait for a worker of group {' or '.join(groups)} ({some}): let one run "
+        "until they are obeyed (forebay parked list)"
+    )
+
+
+#: Portals that are named in a sentence.
+_LISTED = 3

@@ -1,0 +1,61 @@
+"""What a person is told of a move: what will be done, and at its end what was, what was left, and what comes next."""
+
+from collections.abc import Iterator
+
+from forebay.console.planning import counted
+from forebay.schemas import names
+
+from .choosing import ALL, Lack
+from .lacking import EVENTS
+from .move import Move
+from .plan import Plan
+
+
+def told_before(move: Move, plan: Plan) -> Iterator[str]:
+    """What the rows don't say."""
+    yield f"from {move.source.name} to {move.target.name}: what {plan.chosen.told} lack{_s(plan)}"
+    if plan.begun is not None:
+        yield f"goes on with the move that {plan.begun.who} began; {counted(plan.there, 'record')} of it moved already"
+    for lack in plan.chosen.differing:
+        yield _differing(plan, lack)
+    if lost := sum(part.lost for part in plan.chosen.parts):
+        yield f"up to {counted(lost, 'event')} were gone before they were finished: retention took them"
+    if not move.target.queue.promises.durable:
+        yield f"{move.target.name} keeps nothing when it ends: what is moved there may be lost"
+
+
+def told_after(move: Move, plan: Plan, moved: int, *, is_done: bool) -> Iterator[str]:
+    """How it ended."""
+    left = plan.records - plan.there - moved
+    yield f"{counted(moved, 'record')} moved" + (f", {plan.there:,} before" if plan.there else "")
+    if left:
+        yield f"{counted(left, 'record')} not moved; run the same again, and it goes on with these"
+    if not is_done:
+        return
+    yield (
+        f"left in {move.source.name}, where nothing was deleted: what is finished, letters that were dealt with, and "
+        f"{names.audit(move.topic)} (forebay --queue-url … audit)"
+    )
+    yield (
+        "next: set queue_url to the new queue on every host"
+        + (f", and partitions to {move.target.settings.partitions}" if _differ(move, plan) else "")
+        + ", start the workers of every group, then the ingest"
+    )
+
+
+def _s(plan: Plan) -> str:
+    return "s" if len(plan.chosen.names) == 1 else ""
+
+
+def _differing(plan: Plan, lack: Lack) -> str:
+    if plan.chosen.group == ALL:
+        events = sum(plan.amounts[what].records for what in EVENTS if what in plan.amounts)
+        return f"group {lack.group} gets {counted(events - lack.records, 'event')} again, which it has finished"
+    return (
+        f"group {lack.group} has {counted(lack.records, 'event')} that it has not finished, and not the same: it will "
+        f"lack what {plan.chosen.group} has finished, and get again what {plan.chosen.group} has not"
+    )
+
+
+def _differ(move: Move, plan: Plan) -> bool:
+    return len(plan.chosen.parts) != move.target.settings.partitions

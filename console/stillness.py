@@ -1,0 +1,50 @@
+"""Whether anybody writes to a topic's streams, or works on them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+from forebay.queues.contract import GroupState, Inspector
+from forebay.schemas import names
+
+#: So long nothing may be written, looking so often. Portals that send hardly anything may be silent for longer: that
+#: no ingest runs is for a person to know.
+QUIET_S = 10
+LOOK_S = 1.0
+
+#: Stream → partition → its next offset.
+Ends = Mapping[str, Mapping[int, int]]
+
+Sleep = Callable[[float], Awaitable[object]]
+
+
+async def ends(inspector: Inspector, topic: str) -> Ends:
+    """Where the topic's streams end now."""
+    return {
+        stream: {number: bounds.end for number, bounds in (await inspector.bounds(stream)).items()}
+        for stream in names.streams(topic)
+    }
+
+
+def written(before: Ends, now: Ends) -> str:
+    """Where something was written in between, in words; new partitions are no news."""
+    found = [
+        f"{now[stream][number] - end} in partition {number} of {stream}"
+        for stream, numbers in before.items()
+        for number, end in numbers.items()
+        if now[stream][number] != end
+    ]
+    return ", ".join(found)
+
+
+async def watch(look: Callable[[], Awaitable[None]], sleep: Sleep = asyncio.sleep) -> None:
+    """Look again and again for a while; the look raises when something is not still."""
+    for _ in range(round(QUIET_S / LOOK_S)):
+        await sleep(LOOK_S)
+        await look()
+
+
+def at_work(groups: Mapping[str, Mapping[int, GroupState]]) -> Iterator[tuple[str, str]]:
+    """The groups whose workers run, each with the partitions that they have."""
+    for group, states in groups.items():
+        if owned := sorted(number for number, state in states.items() if state.owner is not None):
+            yield group, ", ".join(map(str, owned))

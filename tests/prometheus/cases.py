@@ -1,0 +1,239 @@
+"""For each alert a world in which it must come, and others in which it must not."""
+
+from .rules import Case
+
+INGEST = 'namespace="events",job="ingest"'
+WORKERS = 'namespace="events",job="crm"'
+OF_INGEST = {"namespace": "events", "job": "ingest"}
+OF_WORKERS = {"namespace": "events", "job": "crm"}
+
+
+def requests(outcome: str, pod: str = "i-0") -> str:
+    return f'forebay_ingest_requests_total{{{INGEST},pod="{pod}",endpoint="/bitrix24",outcome="{outcome}"}}'
+
+
+def unmarked() -> str:
+    return f'forebay_ingest_gaps_unmarked_total{{{INGEST},pod="i-0"}}'
+
+
+def answers(le: str) -> str:
+    return f'forebay_ingest_answer_seconds_bucket{{{INGEST},pod="i-0",le="{le}"}}'
+
+
+def spool(what: str) -> str:
+    return f'forebay_spool_{what}{{{INGEST},pod="i-0"}}'
+
+
+def worker(metric: str, more: str = "", pod: str = "w-0") -> str:
+    return f'forebay_{metric}{{{WORKERS},pod="{pod}"{more}}}'
+
+
+def dead(reason: str) -> str:
+    return worker("dead_total", f',reason="{reason}"')
+
+
+def canary(pod: str) -> str:
+    return f'forebay_canary_last_success_timestamp_seconds{{namespace="events",job="canary",pod="{pod}"}}'
+
+
+def certificate(whose: str) -> str:
+    return worker("certificate_expiry_timestamp_seconds", f',certificate="{whose}"')
+
+
+def partitions(count: int) -> dict[str, str]:
+    return {worker("lag_records", f',partition="{number}"'): "0x60" for number in range(count)}
+
+
+BUSY = {requests("accepted"): "0+6000x400"}
+
+CASES = (
+    Case(
+        alert="ForebayEventsLost",
+        world={requests("refused_full"): "0 0 0 3 3 3 3 3"},
+        at="5m",
+        says="Some 3 calls of portals were kept neither in the queue nor in the spool within 15 minutes. Bitrix24 does "
+        "not send them again.",
+        labels=OF_INGEST,
+        quiet=(
+            {requests("refused_full"): "7x10", requests("accepted"): "0+100x10"},
+            {requests("refused_auth"): "0+100x10", requests("spooled"): "0+100x10"},
+        ),
+    ),
+    Case(
+        alert="ForebayEventsLost",
+        world={unmarked(): "0 0 0 3 3 3 3 3"},
+        at="5m",
+        says="Some 3 calls of portals were kept neither in the queue nor in the spool within 15 minutes. Bitrix24 does "
+        "not send them again.",
+        labels=OF_INGEST,
+        quiet=({unmarked(): "7x10"},),
+    ),
+    Case(
+        alert="ForebayAnswersBudgetBurnsFast",
+        world=BUSY | {requests("refused_full"): "0x60 0+120x60"},
+        at="110m",
+        not_yet="106m",
+        says="1.961% of the calls of the last five minutes were refused with 503, and so many in the last hour that at "
+        "this pace two days use up what a month allows.",
+        labels=OF_INGEST,
+        quiet=(
+            # A minute of it does not use up two percent of the month; nor does what is over.
+            BUSY | {requests("refused_full"): "0x98 0+120x60"},
+            BUSY | {requests("refused_full"): "0+600x80 48000+10x60"},
+            BUSY | {requests("refused_full"): "0+30x120"},
+        ),
+    ),
+    Case(
+        alert="ForebayAnswersBudgetBurnsSlowly",
+        world=BUSY | {requests("refused_full"): "0+45x400"},
+        at="390m",
+        not_yet="15m",
+        says="0.7444% of the calls of the last half hour were refused with 503, and so many in the last six hours that "
+        "at this pace five days use up what a month allows.",
+        labels=OF_INGEST,
+        quiet=(
+            BUSY | {requests("refused_full"): "0+30x400"},
+            BUSY | {requests("refused_full"): "0x340 0+45x60"},
+            BUSY | {requests("refused_full"): "0+200x300 60000+3x100"},
+        ),
+    ),
+    Case(
+        alert="ForebayAnswersSlow",
+        world={answers("1.0"): "0+900x60", answers("2.5"): "0+1000x60", answers("+Inf"): "0+1000x60"},
+        at="30m",
+        not_yet="10m",
+        says="One call in a hundred waits for more than 2.35s. Bitrix24 lowers the priority of portals whose handlers "
+        "answer slowly.",
+        labels=OF_INGEST,
+        quiet=({answers("1.0"): "0+995x60", answers("2.5"): "0+1000x60", answers("+Inf"): "0+1000x60"},),
+    ),
+    Case(
+        alert="ForebaySpoolGrowing",
+        world={spool("records"): "0+600x60", spool("oldest_seconds"): "0+60x60"},
+        at="20m",
+        not_yet="10m",
+        says="The spool of i-0 grows by 10.0 events a second: the queue takes fewer than come.",
+        labels={**OF_INGEST, "pod": "i-0"},
+        quiet=(
+            # It drains, however old its oldest event is; or the queue is slow, and nothing stays for long.
+            {spool("records"): "9000-30x60", spool("oldest_seconds"): "4000x60"},
+            {spool("records"): "0+600x60", spool("oldest_seconds"): "20x60"},
+        ),
+    ),
+    Case(
+        alert="ForebaySpoolNearlyFull",
+        world={spool("bytes"): "900x5", spool("max_bytes"): "1000x5"},
+        at="2m",
+        says="The spool of i-0 has 90% of what it may hold. When it is full, and the queue still takes nothing, calls "
+        "are refused and their events are lost.",
+        labels={**OF_INGEST, "pod": "i-0"},
+        quiet=({spool("bytes"): "790x5", spool("max_bytes"): "1000x5"},),
+    ),
+    Case(
+        alert="ForebayLagging",
+        world={worker("actionable_lag_seconds"): "400x20", worker("actionable_lag_seconds", pod="w-1"): "3x20"},
+        at="10m",
+        not_yet="4m",
+        says="The oldest event of a portal that is well has waited for 6m 40s.",
+        labels=OF_WORKERS,
+        quiet=(
+            {worker("actionable_lag_seconds"): "0 0 0 0 0 0 0 900 900 900 900"},
+            {worker("actionable_lag_seconds"): "290x20"},
+        ),
+    ),
+    Case(
+        alert="ForebayLagNotDraining",
+        world={worker("actionable_lag_seconds"): "0+60x60"},
+        at="40m",
+        not_yet="29m",
+        says="The oldest event of a portal that is well has waited for 40m 0s, and for half an hour that has not "
+        "become less.",
+        labels=OF_WORKERS,
+        quiet=(
+            # Behind, and catching up; and as far behind as ever, which is not far.
+            {worker("actionable_lag_seconds"): "4000-20x60"},
+            {worker("actionable_lag_seconds"): "100x60"},
+        ),
+    ),
+    Case(
+        alert="ForebayDeadLetters",
+        world={dead("failed"): "0x10 40x60", dead("rejected"): "0x10 5x60"},
+        at="60m",
+        says="40 events became dead letters within an hour: failed.",
+        labels={**OF_WORKERS, "reason": "failed"},
+        quiet=({dead("failed"): "500x70"}, {dead("failed"): "0x10 5x60"}),
+    ),
+    Case(
+        alert="ForebayPortalStuck",
+        world={worker("parked_oldest_seconds"): "25200x20"},
+        at="10m",
+        not_yet="4m",
+        says="A portal waits for 7h 0m 0s: its first event fails again and again, or somebody holds it.",
+        labels=OF_WORKERS,
+        quiet=({worker("parked_oldest_seconds"): "18000x20"},),
+    ),
+    Case(
+        alert="ForebayRebalanceStorm",
+        world=partitions(4) | {worker("rebalances_total", ',change="assigned"'): "0+4x60"},
+        at="50m",
+        not_yet="11m",
+        says="Within half an hour each partition was given to a worker 30.0 times. Each time its handlers stop, and "
+        "some events may come again.",
+        labels=OF_WORKERS,
+        quiet=(
+            # A rolling update; and partitions that go without coming.
+            partitions(4) | {worker("rebalances_total", ',change="assigned"'): "0x30 4 8 8x30"},
+            partitions(4) | {worker("rebalances_total", ',change="lost"'): "0+4x60"},
+        ),
+    ),
+    Case(
+        alert="ForebayPollAgeHigh",
+        world={worker("poll_age_seconds"): "0+60x20", worker("poll_age_seconds", pod="w-1"): "1x20"},
+        at="10m",
+        not_yet="5m",
+        says="w-0 has not asked the queue for records for 10m 0s.",
+        labels={**OF_WORKERS, "pod": "w-0"},
+        quiet=({worker("poll_age_seconds"): "200x20"},),
+    ),
+    Case(
+        alert="ForebayOffsetReset",
+        world={worker("offset_reset_timestamp_seconds"): "0 0 120x60"},
+        at="10m",
+        says="A group had no place in a partition with events 8m 0s ago, and began with its first: what it had handled "
+        "before is handled again.",
+        labels=OF_WORKERS,
+        quiet=({worker("offset_reset_timestamp_seconds"): "-9000x20"},),
+    ),
+    Case(
+        alert="ForebayRetentionRisk",
+        world={worker("lag_seconds", ',partition="3"'): "345600x20", worker("lag_seconds", ',partition="4"'): "0x20"},
+        at="10m",
+        not_yet="4m",
+        says="The oldest event that is not finished is 4d 0h 0m 0s old: more than half of the time for which the queue "
+        "keeps it.",
+        labels=OF_WORKERS,
+        quiet=({worker("lag_seconds", ',partition="3"'): "259200x20"},),
+    ),
+    Case(
+        alert="ForebayCanaryMissing",
+        world={canary("c-0"): "0+60x5 300x5 stale", canary("c-1"): "_x11 0x30"},
+        at="20m",
+        not_yet="12m",
+        says="For 15m 0s no event of the canary has gone the whole way from the call to the commit.",
+        labels={"namespace": "events", "job": "canary"},
+        quiet=(
+            {canary("c-0"): "0+60x18 1080x10"},
+            # It was started anew a minute ago, and those before it had come through.
+            {canary("c-0"): "0+60x18 stale", canary("c-1"): "_x19 0x5"},
+        ),
+    ),
+    Case(
+        alert="ForebayCertificateExpiring",
+        world={certificate("client"): "864000x20", certificate("authority"): "8640000x20"},
+        at="10m",
+        not_yet="4m",
+        says="The certificate called client ends in 9d 23h 50m 0s.",
+        labels={**OF_WORKERS, "certificate": "client"},
+        quiet=({certificate("client"): "2592000x20"},),
+    ),
+)

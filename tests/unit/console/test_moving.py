@@ -1,0 +1,108 @@
+"""What a move takes along, and as what."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from forebay.console.moving.lacking import What
+from forebay.console.ordering import Orderer
+from forebay.console.planning import Planned
+from forebay.processors.parking import entries
+from forebay.processors.parking.orders import What as Ordered
+from forebay.processors.parking.state import PortalState, Replaying
+from forebay.queues.contract import Record
+from forebay.queues.memory import MemoryQueue
+from forebay.schemas import names
+from forebay.schemas.portal import partition_of
+from tests.moving.records import GIVEN, TOPIC, A, B, a_record, commit, put, there, values
+from tests.moving.sides import a_move, carried
+
+
+async def test_what_a_group_has_finished_stays_and_the_rest_goes_as_it_is(
+    queue: MemoryQueue, target: MemoryQueue
+) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(8)))
+    commit(queue, "forebay", A, 2, [(3, 5), (6, 7)])
+
+    sent = await carried(a_move(queue, target, GIVEN, partitions=7))
+
+    assert sent == 3
+    assert values(target, A) == [2, 5, 7]
+    (first, *_) = there(target)
+    assert (first.timestamp_ms, first.headers, first.partition) == (2, (("h", b"x"),), partition_of(A, 7))
+
+
+async def test_more_partitions_keep_the_order_of_each_portal(queue: MemoryQueue, target: MemoryQueue) -> None:
+    portals = [f"{number}.example" for number in range(40)]
+    for number in range(30):
+        await put(queue, TOPIC, *(a_record(portal, number) for portal in portals))
+
+    await carried(a_move(queue, target, GIVEN, partitions=11))
+
+    assert all(values(target, portal) == list(range(30)) for portal in portals)
+
+
+async def test_open_letters_go_to_their_streams_and_what_was_dealt_with_stays(
+    queue: MemoryQueue, target: MemoryQueue, dead_record: Callable[..., Record], event: Callable[..., object]
+) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(10)))
+    commit(queue, "forebay", A, 10, [])
+    here = partition_of(A, 4)
+    place = ((names.DEAD_PARTITION, b"%d" % here), (names.DEAD_OFFSET, b"7"))
+    open_one, dealt_with = (dead_record(event(number, portal=A)) for number in (1, 2))
+    open_one = replace(open_one, headers=(*open_one.headers, *place))
+    placed = await put(queue, names.dead(TOPIC), dealt_with, open_one)
+    await put(queue, names.quarantine(TOPIC), a_record(B, 1))
+    named = Planned(portal=A, partition=here, group="forebay", stream=names.dead(TOPIC))
+    named.add(placed[0].offset, 0)
+    orderer = Orderer(producer=queue.producer(), topic=TOPIC, who="", why="")
+    await orderer.put_all(named, Ordered.DISCARD)
+
+    await carried(a_move(queue, target, GIVEN))
+
+    assert there(target) == []
+    (letter,) = there(target, names.dead(TOPIC))
+    (call,) = there(target, names.quarantine(TOPIC))
+    moved = dict(letter.headers)
+    # Three before the end of the old topic: no event of the new one stands there.
+    assert moved.pop(names.DEAD_OFFSET) == b"-3"
+    assert moved == {name: value for name, value in open_one.headers if name != names.DEAD_OFFSET}
+    assert (letter.value, call.value) == (open_one.value, a_record(B, 1).value)
+
+
+async def test_a_replay_that_is_under_way_goes_ahead_of_what_is_parked_and_of_what_is_behind(
+    queue: MemoryQueue, target: MemoryQueue
+) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(6)))
+    orderer = Orderer(producer=queue.producer(), topic=TOPIC, who="", why="")
+    named = Planned(portal=A, partition=partition_of(A, 4), group="forebay", stream=TOPIC)
+    for offset in (0, 1, 2):
+        named.add(offset, offset)
+    (order,) = await orderer.put_all(named, Ordered.REPLAY)
+    spilled = entries.spill(there(queue)[4], ("forebay", 1), -1, 5)
+    state = PortalState(
+        records=1, next=0, last=4, replays=[Replaying(order=order.offset, done=1)], orders=order.offset + 1
+    )
+    told = entries.statement(A, state, ("forebay", 1), 5)
+    await put(queue, names.parked(TOPIC), spilled, told)
+    commit(queue, "forebay", A, 5, [])
+
+    plan = await a_move(queue, target, GIVEN).plan()
+    await carried(a_move(queue, target, GIVEN))
+
+    assert values(target, A) == [1, 2, 4, 5]
+    assert {what: amount.records for what, amount in plan.amounts.items()} == {
+        What.REPLAYED: 2,
+        What.PARKED: 1,
+        What.EVENTS: 1,
+    }
+    assert {name for one in there(target) for name, _ in one.headers} == {"h"}
+
+
+async def test_a_portal_that_is_held_is_held_there_too(queue: MemoryQueue, target: MemoryQueue) -> None:
+    await put(queue, names.parked(TOPIC), entries.statement(A, PortalState(is_held=True), ("forebay", 1), 1))
+
+    await carried(a_move(queue, target, GIVEN))
+
+    (order,) = there(target, names.audit(TOPIC))
+    assert order.key == A
+    assert b'"what":"hold"' in order.value

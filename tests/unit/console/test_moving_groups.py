@@ -1,0 +1,90 @@
+"""Several groups at different places, moved together."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forebay.console.moving.choosing import ALL
+from forebay.console.moving.telling import told_before
+from forebay.processors.parking import entries
+from forebay.processors.parking.state import PortalState
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.memory import MemoryQueue
+from forebay.schemas import names
+from forebay.schemas.portal import partition_of
+from tests.moving.records import GIVEN, TOPIC, A, B, a_record, commit, put, there, values
+from tests.moving.sides import BreakingQueue, a_move, carried
+
+RECORDS = 12
+
+
+async def park(queue: MemoryQueue, group: str, portal: str, *offsets: int, is_held: bool = False) -> None:
+    """Let records of the portal wait in the parked stream, for the group."""
+    after, first = -1, len(queue.logs[names.parked(TOPIC)][partition_of(portal, 4)])
+    for offset in offsets:
+        [record] = [one for one in there(queue) if one.key == portal and one.offset == offset]
+        await put(queue, names.parked(TOPIC), entries.spill(record, (group, 1), after, 5))
+        after = offset
+    state = PortalState(records=len(offsets), next=first, last=after, is_held=is_held)
+    await put(queue, names.parked(TOPIC), entries.statement(portal, state, (group, 1), 5))
+
+
+async def test_all_groups_get_what_any_of_them_lacks_in_the_order_of_the_topic(
+    queue: MemoryQueue, target: BreakingQueue
+) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(RECORDS)))
+    await park(queue, "audit", A, 2, 7, is_held=True)
+    await park(queue, "shop", A, 5)
+    commit(queue, "audit", A, 9, [])
+    commit(queue, "shop", A, 8, [(10, 12)])
+    # What retention has taken from the topic is parked all the same.
+    del queue.logs[TOPIC][partition_of(A, 4)][:8]
+
+    move = a_move(queue, target, GIVEN, group=ALL)
+    plan = await move.plan()
+    await carried(move)
+
+    assert values(target, A) == [2, 5, 7, 8, 9, 10, 11]
+    assert list(told_before(move, plan))[:3] == [
+        "from memory://old to memory://new: what groups audit, shop lack",
+        "group audit gets 2 events again, which it has finished",
+        "group shop gets 4 events again, which it has finished",
+    ]
+    (order,) = there(target, names.audit(TOPIC))
+    assert b'"group":"audit"' in order.value
+    assert await carried(move) == 0
+
+
+async def test_a_move_of_all_that_broke_goes_on_as_one_of_all(queue: MemoryQueue, target: BreakingQueue) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(6)), a_record(B, 1))
+    commit(queue, "audit", A, 3, [])
+    commit(queue, "shop", A, 1, [])
+    target.takes = 3
+    with pytest.raises(QueueUnavailable):
+        await carried(a_move(queue, target, GIVEN, group=ALL))
+    target.takes = None
+
+    await carried(a_move(queue, target, GIVEN))
+
+    assert (values(target, A), values(target, B)) == ([1, 2, 3, 4, 5], [1])
+
+
+offsets = st.integers(0, RECORDS)
+runs = st.lists(offsets, max_size=4, unique=True).map(sorted)
+
+
+@given(places=st.lists(st.tuples(offsets, runs), min_size=1, max_size=3))
+@settings(deadline=None, max_examples=100)
+async def test_what_is_moved_for_all_is_what_any_lacks(places: list[tuple[int, list[int]]]) -> None:
+    queue, target, lacked = MemoryQueue(), BreakingQueue(), set[int]()
+    await queue.ensure(names.streams(TOPIC), 4)
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(RECORDS)))
+    for number, (offset, ends) in enumerate(places):
+        done = [(first, last) for first, last in zip(ends[::2], ends[1::2], strict=False) if first > offset]
+        commit(queue, f"group{number}", A, offset, done)
+        finished = {one for first, last in done for one in range(first, last)}
+        lacked |= set(range(offset, RECORDS)) - finished
+
+    await carried(a_move(queue, target, GIVEN, group=ALL))
+
+    assert values(target, A) == sorted(lacked)

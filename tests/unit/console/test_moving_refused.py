@@ -1,0 +1,113 @@
+"""When a move is refused."""
+
+from dataclasses import replace
+
+import pytest
+
+from forebay.console.moving.errors import CantMove, NotNow
+from forebay.console.moving.move import Move
+from forebay.queues.memory import MemoryConsumer, MemoryQueue
+from forebay.schemas import names
+from tests.moving.records import DAY_MS, GIVEN, TOPIC, A, B, a_record, commit, put, there, values
+from tests.moving.sides import a_move, carried, no_sleep
+
+
+async def test_several_groups_that_have_finished_different_events_are_refused_until_one_is_named(
+    queue: MemoryQueue, target: MemoryQueue
+) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(5)))
+    commit(queue, "forebay", A, 2, [])
+    commit(queue, "audit", A, 4, [])
+
+    with pytest.raises(CantMove, match=r"audit: 1 not finished\n  - forebay: 3 not finished"):
+        await a_move(queue, target, GIVEN).plan()
+    with pytest.raises(CantMove, match="has no such group, but audit, forebay"):
+        await replace(a_move(queue, target, GIVEN), group="forbay").plan()
+    named = await replace(a_move(queue, target, GIVEN), group="audit").plan()
+    commit(queue, "audit", A, 2, [])
+    same = await a_move(queue, target, GIVEN).plan()
+
+    assert (named.records, [lack.group for lack in named.chosen.differing]) == (1, ["forebay"])
+    assert (same.records, same.chosen.differing) == (3, [])
+
+
+async def test_a_group_of_the_settings_that_was_never_there_is_not_taken_for_the_one_that_was(
+    queue: MemoryQueue, target: MemoryQueue
+) -> None:
+    await put(queue, TOPIC, a_record(A, 1), a_record(A, 2))
+    commit(queue, "shop", A, 1, [])
+
+    with pytest.raises(CantMove, match=r"forebay: 2 not finished \(it was never there\)"):
+        await a_move(queue, target, GIVEN).plan()
+
+
+async def test_it_is_refused_while_something_waits_in_the_target(queue: MemoryQueue, target: MemoryQueue) -> None:
+    await target.ensure(names.streams(TOPIC), 4)
+    await put(queue, TOPIC, a_record(A, 1))
+    await put(target, TOPIC, a_record(A, 7))
+
+    with pytest.raises(NotNow, match="memory://new has events that group forebay has not finished"):
+        await carried(a_move(queue, target, GIVEN))
+    commit(target, "forebay", A, 1, [])
+    await carried(a_move(queue, target, GIVEN))
+
+    assert values(target, A) == [7, 1]
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+async def test_it_is_refused_while_a_worker_runs_on_a_side(queue: MemoryQueue, target: MemoryQueue, side: str) -> None:
+    await target.ensure(names.streams(TOPIC), 4)
+    await put(queue, TOPIC, a_record(A, 1))
+    group = (queue if side == "source" else target).group_states[TOPIC, "forebay"]
+    group.owners[2] = MemoryConsumer(queue, TOPIC, "forebay")
+
+    with pytest.raises(NotNow, match=r"workers of group forebay run on memory://\w+, with partitions 2"):
+        await carried(a_move(queue, target, GIVEN))
+
+    assert there(target) == []
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+async def test_it_is_refused_when_something_is_written_on_a_side_before_it_begins(
+    queue: MemoryQueue, target: MemoryQueue, side: str
+) -> None:
+    await target.ensure(names.streams(TOPIC), 4)
+    await put(queue, TOPIC, a_record(A, 1))
+
+    async def write(_: float) -> None:
+        await put(queue if side == "source" else target, TOPIC, a_record(B, 1))
+
+    with pytest.raises(NotNow, match="is written to"):
+        await carried(replace(a_move(queue, target, GIVEN), sleep=write))
+
+    assert values(target, A) == []
+
+
+class _Forgetful(MemoryQueue):
+    """Takes records of the topic that are older than a week."""
+
+    async def keeps_ms(self, stream: str) -> int | None:
+        return 7 * DAY_MS if stream == TOPIC else None
+
+
+@pytest.mark.parametrize(("age_ms", "is_taken"), [(6.5 * DAY_MS, True), (5.5 * DAY_MS, False)])
+async def test_what_the_target_would_take_before_it_is_handled_is_refused(
+    queue: MemoryQueue, age_ms: float, *, is_taken: bool
+) -> None:
+    await put(queue, TOPIC, replace(a_record(A, 1), timestamp_ms=1000 * DAY_MS))
+    await put(queue, names.dead(TOPIC), a_record(A, 0))
+    target = _Forgetful()
+    move: Move = replace(a_move(queue, target, GIVEN), now_ms=lambda: 1000 * DAY_MS + int(age_ms))
+
+    try:
+        await carried(move)
+    except NotNow as refused:
+        assert "keeps records for 7 days from their own time (retention.ms=604800000)" in str(refused)
+        assert "--entity-name bitrix24.events --add-config retention.ms=-1" in str(refused)
+
+    assert (there(target) == []) is is_taken
+
+
+async def test_a_queue_is_no_target_of_itself(queue: MemoryQueue) -> None:
+    with pytest.raises(CantMove, match="is the source and the target"):
+        await replace(a_move(queue, queue, GIVEN, name="memory://old"), sleep=no_sleep).plan()
