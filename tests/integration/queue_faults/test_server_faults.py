@@ -96,6 +96,8 @@ async def test_nothing_is_lost_doubled_or_out_of_order_when_the_server_goes(
     for producer in stage.processes[::2]:
         producer.kill()
         producer.wait()
+    # The last lines may be of before the fault.
+    await asyncio.to_thread(server.wait_ready)
     found = by_key(await read_all(queue))
     await seen.until(lambda: dict(seen.chronicle.seen) == {key: len(numbers) for key, numbers in found.items()})
 
