@@ -19,6 +19,9 @@ _REFUSED = {
 _ADDRESSES = {
     "postgresql": ("forebay.queues.sql.postgresql.address", "parameters"),
     "mariadb": ("forebay.queues.sql.mariadb.address", "address"),
+    "redis": ("forebay.queues.redis.address", "address"),
+    "rediss": ("forebay.queues.redis.address", "address"),
+    "memcached": ("forebay.queues.memcached.address", "address"),
 }
 
 #: Scheme → our module, what it imports, and the extra that brings it.
@@ -26,6 +29,9 @@ _SYSTEMS = {
     "sqlite": ("forebay.queues.sql.queue", "sqlalchemy", None),
     "postgresql": ("forebay.queues.sql.queue", "psycopg", "postgresql"),
     "mariadb": ("forebay.queues.sql.queue", "pymysql", "mariadb"),
+    "redis": ("forebay.queues.redis.queue", "redis", "redis"),
+    "rediss": ("forebay.queues.redis.queue", "redis", "redis"),
+    "memcached": ("forebay.queues.memcached.queue", "pymemcache", "memcached"),
     "memory": ("forebay.queues.memory", None, None),
     "kafka": ("forebay.queues.kafka.queue", "confluent_kafka", None),
 }

@@ -91,7 +91,7 @@ class QueueSettings(BaseModel):
         str, Field(description="Kafka: a worker that comes back under this name keeps its partitions")
     ] = ""
     retention_h: Annotated[
-        float, Field(description="SQL: keep events that every group has finished so many hours", ge=0)
+        float, Field(description="SQL, Redis: keep events that every group has finished so many hours", ge=0)
     ] = 168.0
 
     @model_validator(mode="before")

@@ -6,6 +6,12 @@ from tests.kafka.fixtures import secured as secured
 from tests.mariadb.fixtures import mariadb as mariadb
 from tests.mariadb.fixtures import mariadb_servers as mariadb_servers
 from tests.mariadb.fixtures import mariadb_url as mariadb_url
+from tests.memcached.fixtures import memcached_server as memcached_server
+from tests.memcached.fixtures import memcached_servers as memcached_servers
+from tests.memcached.fixtures import memcached_url as memcached_url
 from tests.postgresql.fixtures import postgresql as postgresql
 from tests.postgresql.fixtures import postgresql_url as postgresql_url
 from tests.postgresql.fixtures import servers as servers
+from tests.redis.fixtures import redis_server as redis_server
+from tests.redis.fixtures import redis_servers as redis_servers
+from tests.redis.fixtures import redis_url as redis_url

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from forebay.queues.contract import Record
-from forebay.queues.sql.headers import pack, unpack
+from forebay.queues.headers import pack, unpack
 
 #: What a record takes on the disk beside its own bytes.
 _AROUND_BYTES = 128

@@ -7,18 +7,10 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, ins
 
 from forebay.queues.contract import Commit
 
+from ..groups.contract import Claimed
+from ..groups.shares import GroupView
 from .schema import Stream
-from .shares import GroupView
 from .tables import claim, member, partition, record
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
-    """A partition that became ours: under which epoch, and how far the group is in it."""
-
-    partition: int
-    epoch: int
-    committed: Commit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,141 +1,22 @@
-"""A thread with a connection of its own: SQL blocks, and the event loop must not."""
+"""A thread with a connection of its own to a database."""
 
-import asyncio
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from functools import partial
-from queue import SimpleQueue
-from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from forebay.queues.errors import QueueUnavailable
-
-from .database import Database, again
+from ..threads import connection_thread
+from .database import Database
 from .schema import check_version
 
-T = TypeVar("T")
-Loop = asyncio.AbstractEventLoop
 
-
-class ConnectionThread:
-    """Does one call after the other, in their order. Starts and connects when first used.
-
-    It connects anew after every error of the database: what a connection that failed still knows is not to be trusted;
-    and when the connection leads nowhere any more (the file was deleted or replaced, the server is gone).
-    """
+class ConnectionThread(connection_thread.ConnectionThread[Connection]):
+    """It asks nothing for as long as the tables are those of a newer Forebay."""
 
     def __init__(self, database: Database, name: str) -> None:
-        self._database, self._name = database, name
-        self._errors: tuple[type[Exception], ...] = (SQLAlchemyError, OSError, *database.errors)
-        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._connection: Connection | None = None
-        self._closed = False
-
-    def post(self, call: Callable[[], None]) -> None:
-        """Have the thread do this, which must not raise. Call it on the event loop."""
-        if self._closed:
-            raise QueueUnavailable(f"this part of the queue {self._database.name} was closed")
-        if self._thread is None:
-            # A daemon: a disk that hangs must not keep the process from ending.
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
-        self._calls.put(call)
-
-    async def run(self, call: Callable[[Connection], T]) -> T:
-        """Have the thread do this, and return its result. Cancelling doesn't stop what the thread does.
-
-        It may be done more than once: when its transaction was undone for the sake of another's.
-        """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self.post(partial(self._answer, call, loop, future))
-        return await future
-
-    @contextmanager
-    def connected(self) -> Iterator[Connection]:
-        """The connection, in this thread only. Errors of the database become `QueueUnavailable`.
-
-        Raises `QueueError` for as long as the tables are those of a newer Forebay.
-        """
-        try:
-            yield self._current()
-        except self._errors as error:
-            self._disconnect()
-            raise QueueUnavailable(self._database.remedy(error)) from error
-
-    async def close(self) -> None:
-        """Do what was asked for so far, then disconnect and end. Idempotent."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._thread is not None:
-            loop = asyncio.get_running_loop()
-            ended: asyncio.Future[None] = loop.create_future()
-            self._calls.put(partial(self._end, loop, ended))
-            self._calls.put(None)
-            await ended
-            self._thread.join()
-
-    def _run(self) -> None:
-        while (call := self._calls.get()) is not None:
-            call()
-
-    def _answer(self, call: Callable[[Connection], T], loop: Loop, future: asyncio.Future[T]) -> None:
-        try:
-            result = again(partial(self._call, call))
-        except Exception as error:  # it is raised where the call came from
-            tell(loop, _settle, future, None, error)
-        else:
-            tell(loop, _settle, future, result, None)
-
-    def _call(self, call: Callable[[Connection], T]) -> T:
-        with self.connected() as connection:
-            return call(connection)
-
-    def _end(self, loop: Loop, ended: asyncio.Future[None]) -> None:
-        self._disconnect()
-        tell(loop, _settle, ended, None, None)
-
-    def _current(self) -> Connection:
-        if self._connection is not None and not self._database.current(self._connection):
-            self._disconnect()
-        if self._connection is None:
-            self._connection = self._connect()
-        return self._connection
-
-    def _connect(self) -> Connection:
-        connection = self._database.connect()
-        try:
-            check_version(connection, self._database.name)
-        except BaseException:
-            self._close(connection)
-            raise
-        return connection
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self._close(connection)
-
-    def _close(self, connection: Connection) -> None:
-        with suppress(*self._errors):
-            connection.close()
-
-
-def tell(loop: Loop, callback: Callable[..., object], *values: Any) -> None:
-    """Call this on the event loop, if it still runs: else there is nobody left to tell."""
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(callback, *values)
-
-
-def _settle(future: asyncio.Future[T], result: T, error: Exception | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
+        super().__init__(
+            database,
+            name,
+            errors=(SQLAlchemyError, OSError, *database.errors),
+            check=partial(check_version, database=database.name),
+        )

@@ -1,8 +1,8 @@
 """What differs between the database systems: each has a module that keeps these protocols (sqlite.py, postgresql/)."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection
 
@@ -10,15 +10,10 @@ from forebay.queues.errors import QueueUnavailable
 from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PlacedFact
 
-from .bell import Bell
-
-T = TypeVar("T")
+from ..groups.bell import Bell
 
 #: A record may have so many bytes; one that is larger would hold up every other writer.
 MAX_RECORD_BYTES = 64 * 1024 * 1024
-
-#: How often one transaction is tried: two that undid each other so often are stopped by something else.
-_TRIES = 3
 
 
 class Place(NamedTuple):
@@ -46,18 +41,6 @@ class Undecided(QueueUnavailable):
 
 #: The turn of who makes tables. In MariaDB that commits by itself, so that no transaction can hold this one.
 TABLES = "the tables"
-
-
-class Undone(QueueUnavailable):
-    """The transaction was undone for the sake of another's. The same may be tried again at once."""
-
-
-def again(transaction: Callable[[], T]) -> T:
-    """Do this, and once more for as long as it is `Undone`, a few times."""
-    for _ in range(_TRIES - 1):
-        with suppress(Undone):
-            return transaction()
-    return transaction()
 
 
 class Watch(Protocol):

@@ -18,7 +18,7 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PlacedFact
 
-from .bell import Bell
+from ..groups.bell import Bell
 from .database import MAX_RECORD_BYTES, Place, Row, Watch
 
 #: Seconds that SQLite waits when a program that is not ours (a shell, a backup) holds its lock.

@@ -8,11 +8,14 @@ from uuid import uuid4
 
 import pytest
 
+from tests.databases.shared import Shared
 from tests.kafka.fixtures import Kafka
 from tests.mariadb import server as mariadb
 from tests.mariadb.fixtures import Mariadb
+from tests.memcached import server as memcached
 from tests.postgresql import server as postgresql
 from tests.postgresql.fixtures import Postgresql
+from tests.redis import server as redis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,20 @@ def _mariadb(request: pytest.FixtureRequest, folder: Path, stream: str) -> Itera
 
 
 @contextmanager
+def _redis(request: pytest.FixtureRequest, folder: Path, stream: str) -> Iterator[Place]:
+    shared: Shared[redis.RedisServer] = request.getfixturevalue("redis_server")
+    redis.empty(shared.url)
+    # What it deletes stays in its file until it writes that anew, so that the file says nothing of one run.
+    yield Place(url=shared.url)
+
+
+@contextmanager
+def _memcached(request: pytest.FixtureRequest, folder: Path, stream: str) -> Iterator[Place]:
+    server: memcached.MemcachedServer = request.getfixturevalue("memcached_servers")("-m", "512")
+    yield Place(url=server.url())
+
+
+@contextmanager
 def _kafka(request: pytest.FixtureRequest, folder: Path, stream: str) -> Iterator[Place]:
     shared: Kafka = request.getfixturevalue("kafka")
     files = (shared.cluster.folder, f"node-1/log/{stream}-*/*.log") if shared.cluster else None
@@ -73,5 +90,7 @@ QUEUES: dict[str, Fresh] = {
     "memory (tests)": _memory,
     "PostgreSQL": _postgresql,
     "MariaDB": _mariadb,
+    "Redis": _redis,
     "Kafka": _kafka,
+    "Memcached": _memcached,
 }

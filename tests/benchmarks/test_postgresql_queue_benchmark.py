@@ -1,8 +1,8 @@
-"""PostgreSQL and MariaDB beside SQLite in the same run; and what load and long transactions make of PostgreSQL."""
+"""The servers beside SQLite in the same run; and what load and long transactions make of PostgreSQL."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,9 @@ from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from tests.benchmarks.traffic import PARTITIONS, Owner, drain, send_all
 from tests.mariadb import server as mariadb
+from tests.memcached import server as memcached
 from tests.postgresql.server import Server, fresh_database
+from tests.redis import server as redis
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
 
@@ -93,6 +95,24 @@ async def test_postgresql_beside_sqlite(servers: Callable[..., Server], tmp_path
 async def test_mariadb_beside_sqlite(mariadb_servers: Callable[..., mariadb.Server], tmp_path: Path) -> None:
     server = mariadb_servers()
     await _beside_sqlite(tmp_path, "MariaDB", lambda: mariadb.fresh_database(server.url()))
+
+
+async def test_redis_beside_sqlite(redis_servers: Callable[..., redis.RedisServer], tmp_path: Path) -> None:
+    url = redis_servers("maxmemory 2gb").url()
+    await _beside_sqlite(tmp_path, "Redis", lambda: _emptied(url, redis.empty))
+
+
+async def test_memcached_beside_sqlite(
+    memcached_servers: Callable[..., memcached.MemcachedServer], tmp_path: Path
+) -> None:
+    url = memcached_servers("-m", "1024").url()
+    await _beside_sqlite(tmp_path, "Memcached", lambda: _emptied(url, memcached.empty))
+
+
+@contextmanager
+def _emptied(url: str, empty: Callable[[str], None]) -> Iterator[str]:
+    empty(url)
+    yield url
 
 
 async def _beside_sqlite(folder: Path, system: str, fresh: Callable[[], AbstractContextManager[str]]) -> None:

@@ -119,6 +119,8 @@ class DatabaseServer:
         for pid in [self._process.pid, *self._children()]:
             with suppress(ProcessLookupError):
                 os.kill(pid, how)
+                if how is signal.SIGSTOP:
+                    _wait_still(pid)
 
     def _children(self) -> list[int]:
         assert self._process is not None
@@ -132,6 +134,21 @@ class DatabaseServer:
     def _check(self) -> None:
         if self._process is not None and self._process.poll() is not None:
             raise NoServer(f"{self.system} ended: {(self.folder / 'log').read_text('utf-8', 'replace')[-3000:]}")
+
+
+def _wait_still(pid: int) -> None:
+    """Return when each thread of it stands still: the signal reaches one after the other, and one may yet answer."""
+    threads = Path(f"/proc/{pid}/task")
+    while any(not _is_still(thread) for thread in threads.iterdir()):
+        time.sleep(0.001)
+
+
+def _is_still(thread: Path) -> bool:
+    try:
+        # The state stands behind the name, which may hold anything but a last bracket.
+        return (thread / "stat").read_text("utf-8", "replace").rpartition(") ")[2][0] in "TZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def as_account(account: tuple[str, str]) -> dict[str, Any]:

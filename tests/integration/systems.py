@@ -20,6 +20,10 @@ SYSTEMS: dict[str, Fresh] = {
         data_dir=folder, queue_url=request.getfixturevalue("postgresql_url")
     ),
     "mariadb": lambda folder, request: QueueSettings(data_dir=folder, queue_url=request.getfixturevalue("mariadb_url")),
+    "redis": lambda folder, request: QueueSettings(data_dir=folder, queue_url=request.getfixturevalue("redis_url")),
+    "memcached": lambda folder, request: QueueSettings(
+        data_dir=folder, queue_url=request.getfixturevalue("memcached_url")
+    ),
     "kafka": lambda folder, request: QueueSettings(data_dir=folder, queue_url=_empty_kafka(request)),
     "kafka-classic": lambda folder, request: QueueSettings(
         data_dir=folder, queue_url=_empty_kafka(request), kafka={"group.protocol": "classic"}

@@ -6,7 +6,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from forebay.queues.errors import QueueError
 
-from ..urls import is_misleading, shape
+from ...urls import is_misleading, shape
 
 _PORT = 3306
 

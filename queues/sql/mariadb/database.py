@@ -12,7 +12,8 @@ from sqlalchemy import Connection, NullPool, create_engine
 from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PlacedFact
 
-from ..database import TABLES, Place, Row, Undecided, Undone, Watch
+from ...threads.undone import Undone
+from ..database import TABLES, Place, Row, Undecided, Watch
 from . import connecting, diagnosis, statements
 from .address import address
 from .polling import Polling

@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 from forebay.queues.findings import Finding, Needs
 
-from .. import looks
+from ... import looks
 from ..tables import metadata
 from .remedies import NO_TABLE, code_of
 from .server import look

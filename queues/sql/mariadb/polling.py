@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 
 from sqlalchemy import Connection
 
-from ..bell import Bell
+from ...groups.bell import Bell
 from ..database import Place
 
 #: Seconds until the first look after something came: half of it is what a record waits on a busy stream.

@@ -5,7 +5,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from forebay.queues.errors import QueueError
 
-from ..urls import is_misleading, shape
+from ...urls import is_misleading, shape
 
 #: What the URL leaves open. A server whose machine is gone, or a network that swallows packets, is noticed after some
 #: ten seconds in which nothing comes back, and not after the system's two hours.

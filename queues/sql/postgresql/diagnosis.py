@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from forebay.queues.findings import Finding
 
-from .. import looks
+from ... import looks
 
 #: Older ones are not supported by their makers any more, and not tested.
 _OLDEST = 13

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import psycopg
 from sqlalchemy import Connection
 
-from ..bell import Bell
+from ...groups.bell import Bell
 from ..database import Place
 
 if TYPE_CHECKING:

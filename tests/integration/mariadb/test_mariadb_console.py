@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay.queues.sql import looks
+from forebay.queues import looks
 from forebay.queues.sql.mariadb import diagnosis
 from tests.databases.console import Command
 from tests.mariadb.server import Server, asked, direct

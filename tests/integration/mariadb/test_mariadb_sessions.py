@@ -11,8 +11,9 @@ import pytest
 from forebay.queues.contract import Producer, Queue, Record
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
-from forebay.queues.sql.database import TABLES, Undone
+from forebay.queues.sql.database import TABLES
 from forebay.queues.sql.mariadb.database import MariadbDatabase
+from forebay.queues.threads.undone import Undone
 from forebay.schemas.portal import partition_of
 from tests.integration.queues.members import PARTITIONS, STREAM, record
 from tests.integration.queues.stage import read_all

@@ -47,6 +47,8 @@ PAIRS = [
     pytest.param("sqlite", "kafka", id="sqlite-kafka", marks=pytest.mark.kafka),
     pytest.param("sqlite", "postgresql", id="sqlite-postgresql"),
     pytest.param("postgresql", "mariadb", id="postgresql-mariadb"),
+    pytest.param("sqlite", "redis", id="sqlite-redis"),
+    pytest.param("redis", "sqlite", id="redis-sqlite"),
     pytest.param("kafka", "postgresql", id="kafka-postgresql", marks=pytest.mark.kafka),
 ]
 

@@ -26,6 +26,9 @@ SYSTEMS: dict[str, Callable[[Path, pytest.FixtureRequest], QueueSettings]] = {
     "mariadb": lambda folder, request: QueueSettings(
         data_dir=folder, topic=TOPIC, queue_url=request.getfixturevalue("mariadb_url")
     ),
+    "redis": lambda folder, request: QueueSettings(
+        data_dir=folder, topic=TOPIC, queue_url=request.getfixturevalue("redis_url")
+    ),
     "kafka": lambda folder, request: QueueSettings(data_dir=folder, topic=TOPIC, queue_url=_empty_kafka(request)),
 }
 

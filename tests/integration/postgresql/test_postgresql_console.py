@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from forebay.queues.sql import looks
+from forebay.queues import looks
 from forebay.queues.sql.postgresql import diagnosis
 from tests.databases.console import Command
 from tests.postgresql.server import Server

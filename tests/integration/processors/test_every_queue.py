@@ -156,6 +156,8 @@ async def test_batches_and_folding_hold_on_every_queue(place: Place) -> None:
 
 
 async def test_waits_duplicates_and_tries_hold_on_every_queue(place: Place) -> None:
+    if not place.queue.promises.replay:
+        pytest.skip("nothing is parked here, and so there are no more tries than memory_tries")
     asked: set[str] = set()
 
     @place.handlers.on("ONWAIT")

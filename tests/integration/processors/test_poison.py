@@ -74,12 +74,14 @@ class Place:
             await inspector.close()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(params=["sqlite", "redis", pytest.param("kafka", marks=pytest.mark.kafka)])
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     topic = f"events-{uuid4().hex[:12]}"
     settings: dict[str, Any] = {"topic": topic, "group": topic, "partitions": 1, "data_dir": tmp_path}
     if request.param == "kafka":
         settings["queue_url"] = f"kafka://{request.getfixturevalue('kafka').bootstrap}"
+    if request.param == "redis":
+        settings["queue_url"] = request.getfixturevalue("redis_url")
     queue = open_queue(QueueSettings.model_validate(settings))
     await queue.ensure(names.streams(topic), 1)
     yield Place(queue, settings, topic)

@@ -13,9 +13,10 @@ from forebay.schemas.portal import partition_of
 from tests.integration.queue_contract.parts import PARTITIONS, STREAM, Follower, member, record, send_all
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "memcached"])
 async def queue(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Queue]:
-    url = f"memory://{uuid4()}" if request.param == "memory" else ""
+    urls = {"memory": f"memory://{uuid4()}", "sqlite": ""}
+    url = urls[request.param] if request.param in urls else request.getfixturevalue(f"{request.param}_url")
     opened = open_queue(QueueSettings(data_dir=tmp_path, queue_url=url))
     await opened.ensure([STREAM], PARTITIONS)
     yield opened

@@ -1,18 +1,12 @@
 """A queue in a database of its own for each test, in each system that has a server."""
 
-from collections.abc import Callable
-
 import pytest
 
 from forebay.queues.contract import Queue
 from forebay.queues.sql.database import Database
-from tests.databases.server import DatabaseServer
 from tests.integration.sql_fixtures import producer as producer
 from tests.integration.sql_fixtures import queue as queue
 from tests.integration.sql_servers.systems import SYSTEMS, System
-
-#: System → the fixture that starts servers of a test's own.
-_STARTERS = {"postgresql": "servers", "mariadb": "mariadb_servers"}
 
 
 @pytest.fixture(params=SYSTEMS)
@@ -35,9 +29,3 @@ def url(named: str, request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def database(system: System, url: str, queue: Queue) -> Database:
     return system.database(url)
-
-
-@pytest.fixture
-def server(named: str, request: pytest.FixtureRequest) -> DatabaseServer:
-    start: Callable[[], DatabaseServer] = request.getfixturevalue(_STARTERS[named])
-    return start()

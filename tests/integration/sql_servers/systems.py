@@ -1,9 +1,7 @@
 """The systems that have a server: what a test does beside our own client, and how it says it to each."""
 
-import os
-import signal
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -13,7 +11,6 @@ from psycopg.abc import Query
 from forebay.queues.sql.database import Database
 from forebay.queues.sql.mariadb.database import MariadbDatabase
 from forebay.queues.sql.postgresql.database import PostgresqlDatabase
-from tests.databases.server import DatabaseServer
 from tests.mariadb.server import asked, direct
 
 
@@ -31,8 +28,6 @@ class System(Protocol):
     plain: str
     #: A statement that keeps everybody else from the records until the transaction ends.
     lock_records: str
-    #: What our database says of a server that was stopped or killed.
-    gone: str
     #: What it advises about a lock that nobody lets go.
     stuck: str
 
@@ -44,9 +39,6 @@ class System(Protocol):
 
     def waiting(self, client: Client) -> int:
         """How many sessions of this database wait for another's lock."""
-
-    def end_a_session(self, server: DatabaseServer) -> None:
-        """Take one of our sessions away from under its client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +55,6 @@ class PostgresqlSystem:
 
     plain = "sslmode=disable"
     lock_records = "LOCK TABLE forebay_record IN ACCESS EXCLUSIVE MODE"
-    gone = r"terminating|closed|refused|lost"
     stuck = "pg_locks"
 
     def database(self, url: str, *, idle_s: int = 2, lock_s: int = 5) -> Database:
@@ -80,14 +71,6 @@ class PostgresqlSystem:
         )
         return int(count)
 
-    def end_a_session(self, server: DatabaseServer) -> None:
-        # The server then throws out everybody and recovers, as after any process of it that crashed.
-        with self.client(server.url()) as client:
-            pids = client.ask("SELECT pid FROM pg_stat_activity WHERE query LIKE 'COMMIT%' LIMIT 1")
-        for (pid,) in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
 
 @dataclass(frozen=True, slots=True)
 class _MariadbClient:
@@ -102,7 +85,6 @@ class MariadbSystem:
 
     plain = "ssl=off"
     lock_records = "SELECT 1 FROM forebay_partition FOR UPDATE"
-    gone = r"closed|refused|Lost|lost|shutdown"
     stuck = "INNODB STATUS"
 
     def database(self, url: str, *, idle_s: int = 2, lock_s: int = 5) -> Database:
@@ -120,12 +102,6 @@ class MariadbSystem:
             "WHERE p.db = DATABASE() AND (t.trx_state = 'LOCK WAIT' OR p.state = 'User lock')"
         )
         return int(count)
-
-    def end_a_session(self, server: DatabaseServer) -> None:
-        with self.client(server.url()) as client:
-            ours = "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
-            for (number,) in client.ask(f"{ours} AND time_ms < 100 ORDER BY time_ms LIMIT 1"):
-                client.ask(f"KILL {number}")
 
 
 SYSTEMS: dict[str, System] = {"postgresql": PostgresqlSystem(), "mariadb": MariadbSystem()}

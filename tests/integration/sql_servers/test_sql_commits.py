@@ -7,9 +7,9 @@ import pytest
 from forebay.queues.contract import Position, Queue
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.sql.producer import SqlProducer
+from tests.integration.queue_faults.relay import Relay, relayed
 from tests.integration.queues.members import STREAM, record
 from tests.integration.queues.stage import read_all
-from tests.integration.sql_servers.relay import Relay, relayed
 from tests.integration.sql_servers.systems import System
 
 

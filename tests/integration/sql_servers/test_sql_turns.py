@@ -8,8 +8,10 @@ import pytest
 from sqlalchemy import select
 
 from forebay.queues.contract import Queue
+from forebay.queues.sql.claims import Claims
 from forebay.queues.sql.consumer import SqlConsumer
 from forebay.queues.sql.database import Database
+from forebay.queues.sql.schema import find
 from forebay.queues.sql.tables import claim
 from tests.integration.queues.members import KEEP_EVERYTHING, PARTITIONS, STREAM, Follower
 from tests.integration.sql_servers.systems import System
@@ -78,7 +80,8 @@ async def test_members_of_a_group_take_their_turns_in_its_name(
     with closing(database.connect()) as connection:
         consumer = SqlConsumer(database, STREAM, "group", session_s=0.9, retention=KEEP_EVERYTHING)
         await consumer.start(Follower())
-        with database.writing(connection, alone=consumer._claims.name):
+        turn = Claims(group="group", stream=find(connection, STREAM), me="", session_ms=0).name
+        with database.writing(connection, alone=turn):
             # Its next heartbeat stands behind us.
             _until_one_waits(system, url)
         await consumer.close()

@@ -17,10 +17,10 @@ def version(detail: str, *, supported: bool, oldest: str) -> Finding:
     return Finding(check="queue version", state="ok", detail=detail)
 
 
-def connections(left: int) -> Finding:
+def connections(left: int, limit: str = "max_connections", of_a_worker: str = "four") -> Finding:
     """How many more the server takes."""
     if left < SPARE:
-        remedy = "raise max_connections, or run fewer processes: a worker takes four connections"
+        remedy = f"raise {limit}, or run fewer processes: a worker takes {of_a_worker} connections"
         return Finding(check="queue connections", state="warn", detail=f"{left} are left", remedy=remedy)
     return Finding(check="queue connections", state="ok", detail=f"{left} are left")
 

@@ -1,4 +1,4 @@
-"""A TCP relay between us and the server, which breaks the connection at a COMMIT as it is told."""
+"""A TCP relay between us and the server, which breaks the connection at a word, as it is told: at a COMMIT."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,11 +9,11 @@ _CHUNK = 65_536
 
 
 class Relay:
-    """Passes everything on. Set one of the three, and the next COMMIT is that of a broken connection."""
+    """Passes everything on. Set one of the three, and the next word is that of a broken connection."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._host, self._port = host, port
-        #: The server hears of the COMMIT; its answer does not come back.
+    def __init__(self, host: str, port: int, word: bytes) -> None:
+        self._host, self._port, self._word = host, port, word
+        #: The server hears of the word; its answer does not come back.
         self.lose_answer = False
         #: The server does not hear of it, and sees that we are gone.
         self.lose_commit = False
@@ -47,7 +47,7 @@ class Relay:
             self.lose_answer = self.lose_commit = self.leave_open = False
 
     def _is_cut(self, sent: bytes) -> bool:
-        return b"COMMIT" in sent and (self.lose_answer or self.lose_commit or self.leave_open)
+        return self._word in sent and (self.lose_answer or self.lose_commit or self.leave_open)
 
     async def _pass_on(self, theirs: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while (answer := await _read(theirs)) and not writer.is_closing():
@@ -69,15 +69,16 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
 
 
 @asynccontextmanager
-async def relayed(url: str, plain: str) -> AsyncIterator[tuple[Relay, str]]:
+async def relayed(url: str, plain: str, word: bytes = b"COMMIT") -> AsyncIterator[tuple[Relay, str]]:
     """A relay, and the URL that leads through it. `plain` is the URL's parameter against TLS."""
     parts = urlsplit(url)
     assert parts.hostname is not None
     assert parts.port is not None
-    relay = Relay(parts.hostname, parts.port)
+    relay = Relay(parts.hostname, parts.port, word)
     server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    netloc = parts.netloc.rpartition("@")[0] + f"@127.0.0.1:{port}"
+    user, at, _ = parts.netloc.rpartition("@")
+    netloc = f"{user}{at}127.0.0.1:{port}"
     try:
         # What is cut is found in what is sent, which TLS would hide.
         yield relay, urlunsplit(parts._replace(netloc=netloc, query=plain))

@@ -8,7 +8,7 @@ import structlog
 
 from forebay.queues.contract import Assignments
 
-from .claims import Claimed
+from .contract import Claimed
 from .leases import Leases
 from .positions import Position, Positions
 
@@ -65,6 +65,11 @@ class Ownership:
             del self._assigned[partition]
             self._positions.drop(partition)
             self._assignments.lost(partition)
+
+    def gap(self, partition: int, start: int, end: int) -> None:
+        """The log ends with a gap."""
+        if partition in self._assigned:
+            self._assignments.gap(partition, start, end)
 
     def drop_expired(self) -> None:
         """Lose what our own clock says is over: the process was stopped, or the database gone, for too long."""

@@ -1,4 +1,4 @@
-"""The SQL queue among real processes that are killed, stopped, and compete."""
+"""Queues among real processes that are killed, stopped, and compete."""
 
 import asyncio
 import random

@@ -7,20 +7,19 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import structlog
-from sqlalchemy import Connection
 
 from forebay.queues.errors import QueueError
 
-from .claims import Claimed, Claims
-from .connection_thread import ConnectionThread, Loop, tell
-from .database import Database, again
+from ..threads.connection_thread import Closable, ConnectionThread, Loop, tell
+from ..threads.undone import again
+from .contract import Claimed, Group
 from .leases import Leases
-from .retention import Retention
-from .schema import find
 from .shares import to_claim, to_give_back
+
+C = TypeVar("C", bound=Closable)
 
 #: A lease is renewed so many times in a session: two heartbeats may fail before it is lost.
 _BEATS_A_SESSION = 3
@@ -47,25 +46,21 @@ class Owner(Protocol):
         """This may be another's."""
 
 
-class Membership:
+class Membership(Generic[C]):
     """One member's life. `join`, `live` and what they call run in the thread, `leave` and `given_back` anywhere."""
 
     def __init__(
         self,
         *,
-        database: Database,
-        thread: ConnectionThread,
-        claims: Claims,
+        thread: ConnectionThread[C],
+        group: Group[C],
         leases: Leases,
-        retention: Retention,
         owner: Owner,
         loop: Loop,
         clock: Callable[[], float],
-        now_ms: Callable[[Connection], int],
     ) -> None:
-        self._database, self._thread, self._claims, self._leases = database, thread, claims, leases
-        self._retention, self._owner, self._loop, self._clock, self._now_ms = retention, owner, loop, clock, now_ms
-        self._session_s = claims.session_ms / 1000
+        self._thread, self._group, self._leases = thread, group, leases
+        self._owner, self._loop, self._clock = owner, loop, clock
         self._wake = threading.Event()
         self._leaving = False
         self._asked_back: dict[int, int] = {}
@@ -73,7 +68,7 @@ class Membership:
         self._next_beat = self._next_sweep = 0.0
         self._told = ""
 
-    def join(self, connection: Connection) -> None:
+    def join(self, connection: C) -> None:
         """The first heartbeat, which takes what is free."""
         self._beat(connection)
 
@@ -90,7 +85,7 @@ class Membership:
     def live(self) -> None:
         """Keep the membership until everything was given back after `leave`."""
         while not self._leaving or self._leases.held():
-            self._wake.wait(min(_LOOK_EVERY_S, self._session_s / _LOOKS_A_SESSION))
+            self._wake.wait(min(_LOOK_EVERY_S, self._group.session_s / _LOOKS_A_SESSION))
             self._wake.clear()
             self._try(self._step)
         self._try(partial(again, self._depart))
@@ -101,7 +96,7 @@ class Membership:
         except QueueError as error:
             self._tell_unreachable(str(error))
         except Exception:  # a thread that died would leave its partitions without a word
-            log.exception("membership_failed", group=self._claims.group, stream=self._claims.stream.name)
+            log.exception("membership_failed", group=self._group.name, stream=self._group.stream)
         else:
             self._told = ""
 
@@ -109,7 +104,7 @@ class Membership:
         """Once, and not twice a second for as long as it lasts."""
         if error != self._told:
             self._told = error
-            log.warning("group_unreachable", group=self._claims.group, stream=self._claims.stream.name, error=error)
+            log.warning("group_unreachable", group=self._group.name, stream=self._group.stream, error=error)
 
     def _step(self) -> None:
         self._drop_expired()
@@ -119,38 +114,27 @@ class Membership:
         returned = self._take_returned()
         with self._thread.connected() as connection:
             again(partial(self._release, connection, returned))
-            self._check_stream(connection)
+            self._group.check(connection)
             again(partial(self._look, connection))
 
-    def _check_stream(self, connection: Connection) -> None:
-        known = self._claims.stream
-        if find(connection, known.name) != known:
-            raise QueueError(
-                f"stream {known.name} was made anew in {self._database.name}, and is another one: restart this process"
-            )
-
-    def _look(self, connection: Connection) -> None:
-        view = self._claims.view(connection, self._leases.held(), self._now_ms(connection))
+    def _look(self, connection: C) -> None:
+        view = self._group.view(connection, self._leases.held())
         if view.taken or self._clock() >= self._next_beat or (to_claim(view) and not self._leaving):
             self._beat(connection)
         elif not self._leaving:
             self._ask_back(to_give_back(view, self._asked_back))
             self._sweep(connection)
 
-    def _beat(self, connection: Connection) -> None:
-        # Read before the transaction: our own idea of the lease's end is never later than the others'.
+    def _beat(self, connection: C) -> None:
+        # Read before the step: our own idea of the lease's end is never later than the others'.
         started, held = self._clock(), self._leases.held()
-        with self._database.writing(connection, alone=self._claims.name):
-            now_ms = self._now_ms(connection)
-            still = self._claims.renew(connection, held, now_ms)
-            view = self._claims.view(connection, still, now_ms)
-            claimed = [] if self._leaving else self._claims.claim(connection, to_claim(view), now_ms)
-        for partition in held.keys() - still:
+        beat = self._group.beat(connection, held, is_leaving=self._leaving)
+        for partition in held.keys() - set(beat.still):
             self._lose(partition, held[partition])
-        self._leases.add({one.partition: one.epoch for one in claimed})
-        self._leases.renew(started + self._session_s)
-        self._next_beat = started + self._session_s / _BEATS_A_SESSION
-        for one in claimed:
+        self._leases.add({one.partition: one.epoch for one in beat.claimed})
+        self._leases.renew(started + self._group.session_s)
+        self._next_beat = started + self._group.session_s / _BEATS_A_SESSION
+        for one in beat.claimed:
             tell(self._loop, self._owner.assigned, one)
 
     def _drop_expired(self) -> None:
@@ -179,24 +163,20 @@ class Membership:
                 returned[partition] = epoch
         return returned
 
-    def _release(self, connection: Connection, returned: dict[int, int]) -> None:
+    def _release(self, connection: C, returned: dict[int, int]) -> None:
         if returned:
-            with self._database.writing(connection, alone=self._claims.name):
-                self._claims.release(connection, returned)
+            self._group.release(connection, returned)
 
-    def _sweep(self, connection: Connection) -> None:
-        if self._retention.stream != self._claims.stream.name or self._clock() < self._next_sweep:
+    def _sweep(self, connection: C) -> None:
+        every_s = self._group.sweep_every_s
+        if every_s is None or self._clock() < self._next_sweep:
             return
         for partition in self._leases.held():
-            while self._sweep_once(connection, partition):
+            while self._group.sweep(connection, partition):
                 if self._clock() >= self._next_beat:
                     return
-        self._next_sweep = self._clock() + self._retention.every_s
-
-    def _sweep_once(self, connection: Connection, partition: int) -> bool:
-        with self._database.writing(connection):
-            return self._retention.sweep(connection, self._claims, partition, self._now_ms(connection))
+        self._next_sweep = self._clock() + every_s
 
     def _depart(self) -> None:
-        with self._thread.connected() as connection, self._database.writing(connection, alone=self._claims.name):
-            self._claims.leave(connection)
+        with self._thread.connected() as connection:
+            self._group.leave(connection)

@@ -13,9 +13,9 @@ from forebay.queues.errors import QueueUnavailable
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from tests.databases.server import DatabaseServer
+from tests.integration.queue_faults.systems import System
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
 from tests.integration.queues.stage import Chronicle, Stage, by_key, follow, read_all
-from tests.integration.sql_servers.systems import System
 
 SESSION_S = "1.0"
 
@@ -96,6 +96,8 @@ async def test_nothing_is_lost_doubled_or_out_of_order_when_the_server_goes(
     for producer in stage.processes[::2]:
         producer.kill()
         producer.wait()
+    # The last lines may be of before the fault.
+    await asyncio.to_thread(server.wait_ready)
     found = by_key(await read_all(queue))
     await seen.until(lambda: dict(seen.chronicle.seen) == {key: len(numbers) for key, numbers in found.items()})
 

@@ -3,7 +3,7 @@ from collections import defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay.queues.sql.shares import GroupView, share, to_claim, to_give_back
+from forebay.queues.groups.shares import GroupView, share, to_claim, to_give_back
 
 
 def view(me: str, members: set[str], *, free: set[int], held: set[int], partitions: int) -> GroupView:

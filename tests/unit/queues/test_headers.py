@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay.queues.sql.headers import Headers, pack, unpack
+from forebay.queues.headers import Headers, pack, unpack
 
 _HEADERS = st.lists(st.tuples(st.text(), st.binary())).map(tuple)
 

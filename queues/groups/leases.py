@@ -38,7 +38,7 @@ class Leases:
             self._held |= claimed
 
     def renew(self, until: float) -> None:
-        """The database knows that all are ours until then."""
+        """The store knows that all are ours until then."""
         with self._lock:
             self._until = until
 

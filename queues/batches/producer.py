@@ -1,0 +1,132 @@
+"""The writing side: many calls of `send` become one write, and one fsync."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from typing import Generic, Protocol, TypeVar
+
+from forebay.queues.contract import Delivery, Position, Record
+from forebay.queues.errors import QueueUnavailable
+from forebay.schemas import portal
+
+from ..threads.connection_thread import Closable, ConnectionThread, tell
+from .records import Limits
+from .sent import Outcome, Sent, answer, failed
+
+C = TypeVar("C", bound=Closable)
+C_contra = TypeVar("C_contra", bound=Closable, contravariant=True)
+
+#: What one write takes at most: others wait for it, and for its fsync.
+_BATCH_RECORDS = 1024
+_BATCH_BYTES = 8 * 1024 * 1024
+
+#: Seconds after which a queue that doesn't answer a check is called unavailable.
+_CHECK_S = 5.0
+
+#: Hashing a key is pure Python and takes longer than the rest of its way; keys come again and again.
+partition_of = lru_cache(maxsize=100_000)(portal.partition_of)
+
+
+class Writer(Protocol[C_contra]):
+    """What writes a producer's batches into a store, one after the other. It has the thread to itself."""
+
+    #: What a person calls the store.
+    name: str
+    limits: Limits
+
+    def touch(self, connection: C_contra) -> None:
+        """Write something that is nobody's record, as durably as one."""
+
+    def write(self, batch: Sequence[Sent], given_up: threading.Event) -> Sequence[Outcome]:
+        """Write the batch in its order; the outcome of each.
+
+        While nobody knows whether it was written it doesn't return, unless nobody waits any more: `given_up`.
+        """
+
+    def announce(self) -> None:
+        """Wake those who wait for what was written last. It may get lost, and raises nothing."""
+
+
+class BatchProducer(Generic[C]):
+    """Hands records to a thread that writes all that waits at once, in the order of the calls."""
+
+    def __init__(self, writer: Writer[C], thread: ConnectionThread[C]) -> None:
+        self._writer, self._thread = writer, thread
+        self._waiting: deque[Sent] = deque()
+        self._closed = False
+        #: Set when nobody waits any more to hear what became of a batch.
+        self._given_up = threading.Event()
+        #: Set unless the thread was told to write and has not answered yet.
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def send(self, stream: str, record: Record) -> Position:
+        """As in the contract."""
+        answer: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self.submit(stream, record, answer)
+        return await answer
+
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+        """As in the contract."""
+        headers = self._writer.limits.packed(record)
+        if self._closed:
+            raise QueueUnavailable(f"this producer of {self._writer.name} was closed")
+        self._waiting.append(Sent(stream=stream, record=record, headers=headers, delivery=delivery))
+        if self._idle.is_set():
+            self._write_soon()
+
+    async def check(self) -> None:
+        """As in the contract: something of its own goes to the disk."""
+        try:
+            async with asyncio.timeout(_CHECK_S):
+                await self._thread.run(self._writer.touch)
+        except TimeoutError as error:
+            raise QueueUnavailable(
+                f"{self._writer.name} took nothing for {_CHECK_S:.0f} s: the disk hangs, or another process that "
+                "writes to it is stopped"
+            ) from error
+
+    async def close(self) -> None:
+        """As in the contract; cancelled, it gives up what the store has not decided yet."""
+        self._closed = True
+        try:
+            while not self._idle.is_set():
+                await self._idle.wait()
+        except asyncio.CancelledError:
+            self._given_up.set()
+            raise
+        await self._thread.close()
+
+    def _write_soon(self) -> None:
+        # In the loop's next turn, for all that is sent in this one. To wake the thread for each record would cost as
+        # much as everything else, as loop and thread then fight for the GIL.
+        self._idle.clear()
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._thread.post, partial(self._write_waiting, loop))
+
+    def _write_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
+        batch = self._take_batch()
+        tell(loop, self._written, batch, self._write(batch))
+        self._writer.announce()
+
+    def _written(self, batch: Sequence[Sent], outcomes: Sequence[Outcome]) -> None:
+        self._idle.set()
+        if self._waiting:
+            self._write_soon()
+        answer(batch, outcomes)
+
+    def _take_batch(self) -> list[Sent]:
+        batch: list[Sent] = []
+        size = 0
+        while self._waiting and len(batch) < _BATCH_RECORDS and size < _BATCH_BYTES:
+            batch.append(self._waiting.popleft())
+            size += len(batch[-1].record.value)
+        return batch
+
+    def _write(self, batch: Sequence[Sent]) -> Sequence[Outcome]:
+        try:
+            return self._writer.write(batch, self._given_up)
+        except Exception as error:  # a thread that died would leave its callers waiting for ever
+            return failed(batch, error)

@@ -1,0 +1,157 @@
+"""The reading side: a member of a group that reads ahead of what it has committed."""
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Generic, Protocol, TypeVar
+
+from forebay.queues.contract import Assignments, Commit, StoredRecord
+from forebay.queues.errors import Fenced, QueueError, Unsupported
+
+from ..threads.connection_thread import Closable, ConnectionThread
+from .bell import Bell
+from .contract import Group, Log
+from .leases import Leases, since_boot
+from .membership import Membership
+from .ownership import Ownership
+from .positions import Chunk, Positions
+from .reader import Reader, Wait
+
+C = TypeVar("C", bound=Closable)
+
+
+def member_name() -> str:
+    """A name that says where the member is, and that no other has had."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+class Store(Protocol[C]):
+    """Where a group's leases and a stream's records are kept."""
+
+    @property
+    def kind(self) -> str:
+        """What a person calls this kind of queue."""
+
+    @property
+    def note_bytes(self) -> int:
+        """The longest note that it takes."""
+
+    def thread(self, name: str) -> ConnectionThread[C]:
+        """A thread with a connection of its own."""
+
+    def group(self, connection: C, me: str) -> Group[C]:
+        """The member of this name, which has not joined yet. Raises `UnknownStream`."""
+
+    def log(self, group: Group[C]) -> Log[C]:
+        """The records of the stream that the member reads."""
+
+
+class LeasedConsumer(Generic[C]):
+    """Three threads, a connection each: one reads, one commits, one keeps the membership."""
+
+    def __init__(self, store: Store[C], *, clock: Callable[[], float] = since_boot) -> None:
+        self._store, self._clock = store, clock
+        self._reading = store.thread("forebay-consumer-read")
+        self._committing = store.thread("forebay-consumer-commit")
+        self._living = store.thread("forebay-consumer-membership")
+        self._leases = Leases(clock)
+        self._waits: set[Wait] = set()
+        self._membership: Membership[C] | None = None
+        self._closed = False
+
+    async def start(self, assignments: Assignments) -> None:
+        """As in the contract. Raises `UnknownStream` and `QueueUnavailable`."""
+        self._group = await self._living.run(partial(self._store.group, me=member_name()))
+        self._bell = Bell()
+        self._positions = Positions(self._bell)
+        self._reader = Reader(self._store.log(self._group), self._positions, self._bell)
+        self._ownership = Ownership(assignments, self._leases, self._positions, self._committing.post)
+        self._membership = membership = self._new_membership()
+        try:
+            await self._living.run(membership.join)
+        except BaseException:
+            # It may have joined all the same: the call was cancelled, or the answer of the store was lost.
+            membership.leave()
+            raise
+        finally:
+            self._living.post(membership.live)
+
+    def _new_membership(self) -> Membership[C]:
+        return Membership(
+            thread=self._living,
+            group=self._group,
+            leases=self._leases,
+            owner=self._ownership,
+            loop=asyncio.get_running_loop(),
+            clock=self._clock,
+        )
+
+    async def fetch(self, max_records: int, timeout_s: float) -> list[StoredRecord]:
+        """As in the contract; empty at once after `close`."""
+        self._check_started()
+        wait = Wait(until=time.monotonic() + timeout_s, over=self._closed)
+        self._waits.add(wait)
+        try:
+            return await self._fetch(max_records, wait)
+        finally:
+            self._waits.discard(wait)
+            self._stop(wait)
+
+    async def _fetch(self, max_records: int, wait: Wait) -> list[StoredRecord]:
+        while not wait.over:
+            chunks = await self._reading.run(partial(self._reader.fetch, max_records=max_records, wait=wait))
+            records = self._give_out(chunks)
+            if records or not chunks:
+                return records
+        return []
+
+    def _give_out(self, chunks: Sequence[Chunk]) -> list[StoredRecord]:
+        # Positions move here, on the loop, and not in the thread: a `fetch` that was cancelled then has taken nothing.
+        self._ownership.drop_expired()
+        given = [chunk for chunk in chunks if self._positions.pass_over(chunk)]
+        for chunk in given:
+            if not chunk.records:
+                self._ownership.gap(chunk.partition, chunk.position.offset, chunk.following)
+        return [record for chunk in given for record in chunk.records]
+
+    def _stop(self, wait: Wait) -> None:
+        wait.over = True
+        self._bell.ring()
+
+    async def commit(self, commits: Mapping[int, Commit]) -> None:
+        """As in the contract. A note that is too long is `Unsupported`, and nothing is stored."""
+        self._check_started()
+        self._check_notes(commits)
+        self._ownership.drop_expired()
+        epochs = {number: epoch for number in commits if (epoch := self._leases.epoch(number)) is not None}
+        store = partial(self._group.commit, epochs=epochs, commits=commits)
+        stored = await self._committing.run(store) if epochs else set()
+        if len(stored) < len(commits):
+            raise Fenced(commits.keys() - stored)
+
+    async def close(self) -> None:
+        """As in the contract."""
+        self._closed = True
+        for wait in self._waits:
+            self._stop(wait)
+        if self._membership is not None:
+            self._membership.leave()
+        # The membership first: partitions that are given back are committed meanwhile.
+        await self._living.close()
+        await self._reading.close()
+        await self._committing.close()
+        if self._membership is not None:
+            self._bell.close()
+
+    def _check_started(self) -> None:
+        if self._membership is None:
+            raise QueueError("this consumer was not started; call `start` first")
+
+    def _check_notes(self, commits: Mapping[int, Commit]) -> None:
+        longest, most = max((len(commit.note) for commit in commits.values()), default=0), self._store.note_bytes
+        if longest > most:
+            raise Unsupported(f"a note of {longest} bytes; the {self._store.kind} queue takes {most}, as it promises")

@@ -1,0 +1,73 @@
+"""Reading what is owned, and waiting for more."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from ..threads.connection_thread import Closable
+from .bell import Bell
+from .contract import Log
+from .positions import Chunk, Position, Positions
+
+C = TypeVar("C", bound=Closable)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Wait:
+    """How long a call of `fetch` may take. The caller sets `over` when it waits no longer."""
+
+    until: float
+    over: bool = False
+
+
+class Reader(Generic[C]):
+    """The part of `fetch` that runs in the reading thread."""
+
+    def __init__(
+        self, log: Log[C], positions: Positions, bell: Bell, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._log, self._positions, self._bell, self._clock = log, positions, bell, clock
+        self._turn = 0
+
+    def fetch(self, connection: C, max_records: int, wait: Wait) -> list[Chunk]:
+        """Chunks of owned partitions as soon as there are any; none when the wait is over."""
+        while not wait.over:
+            # In this order: what changes after these lines is seen by the next look.
+            self._bell.hush()
+            self._log.begin(connection)
+            positions = self._positions.copy()
+            chunks = self._read(connection, positions, max_records)
+            left = wait.until - self._clock()
+            if chunks or left <= 0:
+                return chunks
+            # Whoever has said that the wait is over has rung before we come to wait, or rings while we do.
+            if not wait.over:
+                self._log.wait(positions, self._bell, left)
+        return []
+
+    def _read(self, connection: C, positions: Mapping[int, Position], max_records: int) -> list[Chunk]:
+        ends = self._log.ends(connection, positions)
+        behind = [partition for partition, end in ends.items() if end > positions[partition].offset]
+        chunks = []
+        for index, partition in enumerate(self._turned(behind)):
+            # An equal part of what is left for each, so that a full partition starves none.
+            most = -(-max_records // (len(behind) - index))
+            if chunk := self._chunk(connection, partition, positions[partition], ends[partition], most):
+                chunks.append(chunk)
+                max_records -= len(chunk.records)
+        return chunks
+
+    def _turned(self, partitions: list[int]) -> list[int]:
+        """In another order each time: with few records to give, each partition comes first in its turn."""
+        self._turn += 1
+        first = self._turn % len(partitions) if partitions else 0
+        return partitions[first:] + partitions[:first]
+
+    def _chunk(self, connection: C, partition: int, position: Position, end: int, most: int) -> Chunk | None:
+        if most <= 0:
+            return None
+        found = self._log.read(connection, partition, position.offset, end, most)
+        if found.following == position.offset:
+            return None
+        return Chunk(partition=partition, position=position, following=found.following, records=found.records)

@@ -1,0 +1,119 @@
+"""Which streams there are, and making them."""
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+
+import orjson
+import structlog
+
+from forebay.queues.errors import QueueError, UnknownStream
+
+from .connection import MemcachedConnection
+
+log = structlog.get_logger(__name__)
+
+
+def short(name: str) -> str:
+    """A name as a part of a key, which has 250 characters, and no spaces."""
+    return sha256(name.encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """A stream as the server knows it. It never changes: one that is made anew has another id, and other keys."""
+
+    id: str
+    name: str
+    partitions: int
+
+    def key(self, *words: str | int) -> str:
+        """Where something of it is kept."""
+        return ":".join(("forebay", self.id, *map(str, words)))
+
+    def end(self, partition: int) -> str:
+        """The counter of the partition's next offset."""
+        return self.key("end", partition)
+
+    def start(self, partition: int) -> str:
+        """The first offset that was not deleted; 0 when this is not there."""
+        return self.key("start", partition)
+
+    def record(self, partition: int, offset: int) -> str:
+        """A record."""
+        return self.key(partition, offset)
+
+
+def find(connection: MemcachedConnection, name: str) -> Stream:
+    """The stream of this name. Raises `UnknownStream`."""
+    if (found := look_up(connection, name)) is None:
+        raise UnknownStream(
+            f"the queue has no stream {name!r}: it was never made, or the server has ended or run out of memory "
+            "since, and all that was in the stream is gone; `forebay topics ensure` makes it"
+        )
+    return found
+
+
+def look_up(connection: MemcachedConnection, name: str) -> Stream | None:
+    """The stream of this name, if there is one."""
+    key = _about(name)
+    found = connection.get([key]).get(key)
+    return None if found is None else Stream(**orjson.loads(found))
+
+
+def check(connection: MemcachedConnection, stream: Stream) -> None:
+    """Raise `QueueError` when it is another one by now."""
+    if find(connection, stream.name) != stream:
+        raise QueueError(f"stream {stream.name} was made anew, and what was in it is gone: restart this process")
+
+
+def lost(connection: MemcachedConnection, stream: Stream, what: str) -> UnknownStream:
+    """The server has evicted what the stream can't do without: nobody knows any more where it ends."""
+    connection.drop([_about(stream.name)])
+    log.error("stream_lost", stream=stream.name, evicted=what)
+    return UnknownStream(
+        f"the server has evicted {what} of stream {stream.name}: all that was in it is gone; raise its -m"
+    )
+
+
+def missing(connection: MemcachedConnection, names: Iterable[str], partitions: int) -> list[str]:
+    """What `make` would make. One that has another number of partitions is an error."""
+    return [_told(name, partitions) for name in _new(connection, names, partitions)]
+
+
+def make(connection: MemcachedConnection, names: Iterable[str], partitions: int) -> list[str]:
+    """Make what is missing; what another is quicker to make is not told."""
+    new = _new(connection, names, partitions)
+    return [_told(name, partitions) for name in new if _make(connection, name, partitions)]
+
+
+def _new(connection: MemcachedConnection, names: Iterable[str], partitions: int) -> list[str]:
+    new = []
+    for name in dict.fromkeys(names):
+        found = look_up(connection, name)
+        if found is None:
+            new.append(name)
+        elif found.partitions != partitions:
+            raise QueueError(
+                f"stream {name} has {found.partitions} partitions, not {partitions}: another number would move portals "
+                f"to other partitions and break their order. Set partitions = {found.partitions}, or choose another "
+                "topic"
+            )
+    return new
+
+
+def _make(connection: MemcachedConnection, name: str, partitions: int) -> bool:
+    made = Stream(id=secrets.token_hex(6), name=name, partitions=partitions)
+    # The counters first: whoever finds the stream finds them.
+    connection.put({made.end(partition): b"0" for partition in range(partitions)})
+    about = {"id": made.id, "name": made.name, "partitions": made.partitions}
+    return connection.add(_about(name), orjson.dumps(about))
+
+
+def _about(name: str) -> str:
+    return f"forebay:about:{short(name)}"
+
+
+def _told(name: str, partitions: int) -> str:
+    return f"stream {name} with {partitions} partitions"

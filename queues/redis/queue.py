@@ -1,0 +1,95 @@
+"""The Redis queue: its promises, its streams, and its parts."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import TypeVar
+
+from forebay.queues.contract import Consumer, Inspector, Producer, Promises, Queue
+from forebay.queues.errors import Unsupported
+from forebay.queues.findings import Finding, Needs, streams_found
+from forebay.queues.portals.contract import PortalStore
+from forebay.queues.settings import QueueSettings
+from forebay.schemas import names
+
+from .address import address
+from .connection import RedisConnection, RedisStore
+from .consumer import NOTE_BYTES, RedisConsumer
+from .diagnosis import findings
+from .inspector import RedisInspector
+from .portals import RedisPortalStore
+from .producer import RedisProducer
+from .retention import Retention
+from .streams import make, missing
+
+T = TypeVar("T")
+
+_MS_AN_HOUR = 3_600_000
+
+
+class RedisQueue:
+    """Streams in one database of a Redis server. What it promises is what the URL relies on; each connection checks."""
+
+    def __init__(self, store: RedisStore, retention: Retention) -> None:
+        self._store, self._retention = store, retention
+        self.promises = Promises(
+            durable=store.address.fsync == "always",
+            ordered=True,
+            groups=True,
+            shared=True,
+            replay=True,
+            note_bytes=NOTE_BYTES,
+        )
+
+    async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
+        """As in the contract."""
+        names = list(streams)
+        return await self._once(lambda connection: missing(connection, names, partitions))
+
+    async def ensure(self, streams: Iterable[str], partitions: int) -> list[str]:
+        """As in the contract."""
+        names = list(streams)
+        return await self._once(lambda connection: make(connection, names, partitions))
+
+    async def grow(self, streams: Iterable[str], partitions: int, *, only_plan: bool) -> list[str]:
+        """It can't: a partition costs next to nothing, so that there may be enough from the start."""
+        raise Unsupported(
+            "queue_url: a queue in Redis can't get more partitions; set topic to a new name and partitions to the new "
+            "number, once the workers have finished what is in the old one"
+        )
+
+    async def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
+        """As in the contract."""
+        yield await streams_found(self, needs)
+        for finding in await self._once(lambda connection: list(findings(connection, self._store.address))):
+            yield finding
+
+    async def _once(self, call: Callable[[RedisConnection], T]) -> T:
+        thread = self._store.thread("forebay-schema")
+        try:
+            return await thread.run(call)
+        finally:
+            await thread.close()
+
+    def producer(self) -> Producer:
+        """As in the contract."""
+        return RedisProducer(self._store)
+
+    def consumer(self, stream: str, group: str, *, session_s: float = 10.0) -> Consumer:
+        """As in the contract."""
+        return RedisConsumer(self._store, stream, group, session_s=session_s, retention=self._retention)
+
+    def inspector(self) -> Inspector:
+        """As in the contract."""
+        return RedisInspector(self._store)
+
+    def portals(self, topic: str) -> PortalStore:
+        """As in the contract."""
+        return RedisPortalStore(self._store, names.portals(topic))
+
+    async def close(self) -> None:
+        """As in the contract: the parts share nothing."""
+
+
+def open_queue(settings: QueueSettings) -> Queue:
+    """The queue that the setting `queue_url` names. Raises `QueueError` when the URL can't be read."""
+    retention = Retention(stream=settings.topic, keep_ms=round(settings.retention_h * _MS_AN_HOUR))
+    return RedisQueue(RedisStore(address(settings.queue_url)), retention)

@@ -1,0 +1,94 @@
+"""Reading records of a stream in Redis, and hearing of new ones."""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from redis.exceptions import RedisError
+
+from forebay.queues.contract import PlacedRecord, StoredRecord
+
+from ..groups.bell import Bell
+from ..groups.contract import Stretch, up_to
+from ..headers import unpack
+from . import scripts
+from .connection import RedisConnection
+from .streams import Stream
+
+#: Bytes of values that one read takes into memory at most, a single larger record aside.
+_READ_BYTES = 8 * 1024 * 1024
+
+#: Seconds after which a reader looks without having heard of anything: an announcement is never sent twice.
+_LOOK_EVERY_S = 1.0
+
+#: An entry of a Redis stream: its id, and names and values by turns.
+Entry = tuple[bytes, Sequence[bytes]]
+
+
+def read(connection: RedisConnection, stream: Stream, partition: int, offset: int, most: int) -> list[StoredRecord]:
+    """Records of the partition from the offset on: at most so many, and at most so many bytes as memory should hold."""
+    log = stream.keys.log(partition)
+    entries = connection.run(scripts.READ, [log], f"{offset}-0", most, _READ_BYTES)
+    return _stored(stream.name, partition, entries)
+
+
+def _stored(stream: str, partition: int, entries: Iterable[Entry]) -> list[StoredRecord]:
+    return [
+        PlacedRecord(
+            stream=stream,
+            partition=partition,
+            offset=int(place.partition(b"-")[0]),
+            key=key.decode(),
+            value=value,
+            timestamp_ms=int(timestamp),
+            headers=unpack(headers),
+        )
+        for place, (_, key, _, timestamp, _, headers, _, value) in entries
+    ]
+
+
+class News:
+    """What is announced of one stream, for one reader and in its thread."""
+
+    def __init__(self, stream: Stream, clock: Callable[[], float] = time.monotonic) -> None:
+        self._channel, self._clock = stream.keys.news, clock
+        self._opened: RedisConnection | None = None
+
+    def begin(self, connection: RedisConnection) -> None:
+        """What was announced so far is of records that the next look sees."""
+        for _ in connection.subscription(self._channel).heard():
+            pass
+        self._opened = connection
+
+    def wait(self, partitions: Collection[int], bell: Bell, timeout_s: float) -> None:
+        """Return when one of the partitions has news. A connection that is lost is told by the next look."""
+        if self._opened is None:
+            return
+        until, wanted = self._clock() + min(timeout_s, _LOOK_EVERY_S), set(map(str, partitions))
+        subscription = self._opened.subscription(self._channel)
+        try:
+            # First what came meanwhile: the socket may have it no more.
+            while not any(not wanted.isdisjoint(told.split()) for told in list(subscription.heard())):
+                left = until - self._clock()
+                if left <= 0 or bell.wait(left, subscription.fileno()):
+                    return
+        except (RedisError, OSError):
+            return
+
+
+class RedisLog(News):
+    """The stream as one reader of a group reads it."""
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(stream)
+        self._stream = stream
+
+    def ends(self, connection: RedisConnection, partitions: Collection[int]) -> dict[int, int]:
+        """As in the protocol; of a stream that is gone there are none."""
+        if not partitions:
+            return {}
+        ends = connection.ask("HMGET", self._stream.keys.ends, *partitions)
+        return {partition: int(end) for partition, end in zip(partitions, ends, strict=True) if end is not None}
+
+    def read(self, connection: RedisConnection, partition: int, offset: int, end: int, most: int) -> Stretch:
+        """As in the protocol."""
+        return up_to(read(connection, self._stream, partition, offset, most), end)

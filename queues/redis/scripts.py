@@ -1,0 +1,298 @@
+"""The steps that must be atomic: a script runs alone, and its changes come to the disk together.
+
+Redis undoes nothing of a script that fails, but looks, before it lets one begin that says `#!lua`, for all that makes a
+change fail: no memory, a disk that is full, a replica. What frees memory in the end goes on without any (`allow-oom`):
+commits, heartbeats and deleting.
+
+A life is what acknowledged writes survive in: when the server comes back as another life, its last writes may be gone.
+Then offsets go on a leap further, since nobody knows which ones were given out, and for the time of a session nobody
+gets a partition, since nobody knows whose it was.
+"""
+
+_WRITES = "#!lua"
+_FREES = "#!lua flags=allow-oom"
+_READS = "#!lua flags=no-writes"
+
+_NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+
+#: Nothing is done to a stream that is not the one that the caller knows.
+_CHECKED = """
+if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return {'another'} end
+"""
+
+#: More than a server takes between its last write to the disk and its end.
+_LEAP = 1_000_000
+
+#: about ends → id partitions version life, if it is not there. 1 when it was made.
+MAKE = (
+    _WRITES
+    + """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'id', ARGV[1], 'partitions', ARGV[2], 'version', ARGV[3], 'life', ARGV[4])
+for partition = 0, ARGV[2] - 1 do
+    redis.call('HSET', KEYS[2], partition, 0, 'life:' .. partition, ARGV[4])
+end
+return 1
+"""
+)
+
+#: about ends producer log… → id life number ttl_ms channel, then partitions and their counts as a JSON,
+#: then partition key timestamp headers value for each record. The first offset in each partition.
+#: A batch that was written already is not written again; one that was given up since, never.
+APPEND = (
+    _WRITES
+    + _CHECKED
+    + f"\nlocal leap = {_LEAP}\n"
+    + """
+local last = tonumber(redis.call('HGET', KEYS[3], 'number') or -1)
+if last >= tonumber(ARGV[3]) then
+    redis.call('PEXPIRE', KEYS[3], ARGV[4])
+    return {last == tonumber(ARGV[3]) and 'kept' or 'late', redis.call('HGET', KEYS[3], 'firsts') or ''}
+end
+local following, firsts, logs, told = {}, {}, {}, {}
+for index, pair in ipairs(cjson.decode(ARGV[6])) do
+    local partition, count = tostring(pair[1]), pair[2]
+    local skipped = redis.call('HGET', KEYS[2], 'life:' .. partition) ~= ARGV[2] and leap or 0
+    local ending = redis.call('HINCRBY', KEYS[2], partition, skipped + count)
+    if skipped > 0 then redis.call('HSET', KEYS[2], 'life:' .. partition, ARGV[2]) end
+    following[partition], logs[partition] = ending - count, KEYS[3 + index]
+    firsts[index] = string.format('%d:%d', pair[1], ending - count)
+    told[index] = partition
+end
+for at = 7, #ARGV, 5 do
+    local partition = ARGV[at]
+    redis.call('XADD', logs[partition], string.format('%d-1', following[partition]),
+        'key', ARGV[at + 1], 'time', ARGV[at + 2], 'headers', ARGV[at + 3], 'value', ARGV[at + 4])
+    following[partition] = following[partition] + 1
+end
+local answer = table.concat(firsts, ' ')
+redis.call('HSET', KEYS[3], 'number', ARGV[3], 'firsts', answer)
+redis.call('PEXPIRE', KEYS[3], ARGV[4])
+redis.call('PUBLISH', ARGV[5], table.concat(told, ' '))
+return {'kept', answer}
+"""
+)
+
+#: producer → number ttl_ms. The first offsets of the batch of this number; when it was not kept there are none, and it
+#: never will be, even if it is still on its way.
+DECIDE = (
+    _FREES
+    + """
+local last = tonumber(redis.call('HGET', KEYS[1], 'number') or -1)
+if last < tonumber(ARGV[1]) then
+    redis.call('HSET', KEYS[1], 'number', ARGV[1])
+    redis.call('HDEL', KEYS[1], 'firsts')
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return redis.call('HGET', KEYS[1], 'firsts') or ''
+"""
+)
+
+#: log → id from which on, most records, most bytes. The entries.
+READ = (
+    _READS
+    + """
+local found, bytes, at = {}, 0, ARGV[1]
+local most, limit = tonumber(ARGV[2]), tonumber(ARGV[3])
+while #found < most do
+    local wanted = math.min(16, most - #found)
+    local entries = redis.call('XRANGE', KEYS[1], at, '+', 'COUNT', wanted)
+    for _, entry in ipairs(entries) do
+        bytes = bytes + #entry[2][6] + #entry[2][8]
+        if bytes > limit and #found > 0 then return found end
+        found[#found + 1] = entry
+        at = '(' .. entry[1]
+    end
+    if #entries < wanted then break end
+end
+return found
+"""
+)
+
+#: about members leases → id. Now, the living members, all leases.
+VIEW = (
+    _READS
+    + _CHECKED
+    + _NOW
+    + """
+return {'seen', now, redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now, '+inf'), redis.call('HGETALL', KEYS[3])}
+"""
+)
+
+#: about members leases groups → id group me session_ms life, then partition and epoch of each that is held.
+#: The partitions of these that are still ours.
+BEAT = (
+    _FREES
+    + _CHECKED
+    + _NOW
+    + """
+local ending = string.format('%d', now + ARGV[4])
+local life = redis.call('HGET', KEYS[3], 'life') or redis.call('HGET', KEYS[1], 'life')
+redis.call('HSETNX', KEYS[3], 'life', life)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+redis.call('ZADD', KEYS[2], ending, ARGV[3])
+redis.call('SADD', KEYS[4], ARGV[2])
+if life ~= ARGV[5] then
+    redis.call('HSET', KEYS[3], 'life', ARGV[5], 'quiet', ending)
+end
+local still = {}
+for at = 6, #ARGV, 2 do
+    local lease = redis.call('HGET', KEYS[3], ARGV[at])
+    local epoch, owner = string.match(lease or '', '^(%d+) %d+ (.*)$')
+    if epoch == ARGV[at + 1] and owner == ARGV[3] then
+        redis.call('HSET', KEYS[3], ARGV[at], epoch .. ' ' .. ending .. ' ' .. owner)
+        still[#still + 1] = tonumber(ARGV[at])
+    end
+end
+return {'done', still}
+"""
+)
+
+#: about leases starts offsets notes → id group me session_ms, then partitions.
+#: Partition, epoch, offset, note and whether the group is new there, of each that became ours; what another was quicker
+#: to take is left out.
+CLAIM = (
+    _FREES
+    + _CHECKED
+    + _NOW
+    + """
+local ending = string.format('%d', now + ARGV[4])
+local claimed = {}
+if now < tonumber(redis.call('HGET', KEYS[2], 'quiet') or 0) then return {'done', claimed} end
+for at = 5, #ARGV do
+    local partition, field = ARGV[at], ARGV[at] .. ':' .. ARGV[2]
+    local lease = redis.call('HGET', KEYS[2], partition) or '0 0 '
+    local epoch, till, owner = string.match(lease, '^(%d+) (%d+) (.*)$')
+    if owner == ARGV[3] or tonumber(till) <= now then
+        epoch = string.format('%d', epoch + 1)
+        redis.call('HSET', KEYS[2], partition, epoch .. ' ' .. ending .. ' ' .. ARGV[3])
+        local is_new = redis.call('HSETNX', KEYS[4], field, redis.call('HGET', KEYS[3], partition) or '0')
+        claimed[#claimed + 1] = {partition, epoch, redis.call('HGET', KEYS[4], field),
+            redis.call('HGET', KEYS[5], field) or '', is_new}
+    end
+end
+return {'done', claimed}
+"""
+)
+
+#: about leases offsets notes → id group me, then partition, epoch, offset and note of each. Those that were stored.
+COMMIT = (
+    _FREES
+    + _CHECKED
+    + """
+local stored = {}
+for at = 4, #ARGV, 4 do
+    local epoch, owner = string.match(redis.call('HGET', KEYS[2], ARGV[at]) or '', '^(%d+) %d+ (.*)$')
+    if epoch == ARGV[at + 1] and owner == ARGV[3] then stored[#stored + 1] = at end
+end
+for index, at in ipairs(stored) do
+    local field = ARGV[at] .. ':' .. ARGV[2]
+    redis.call('HSET', KEYS[3], field, ARGV[at + 2])
+    redis.call('HSET', KEYS[4], field, ARGV[at + 3])
+    stored[index] = tonumber(ARGV[at])
+end
+return {'done', stored}
+"""
+)
+
+#: leases → me, then partition and epoch of each. They are nobody's now.
+RELEASE = (
+    _FREES
+    + """
+for at = 2, #ARGV, 2 do
+    local epoch, owner = string.match(redis.call('HGET', KEYS[1], ARGV[at]) or '', '^(%d+) %d+ (.*)$')
+    if epoch == ARGV[at + 1] and owner == ARGV[1] then redis.call('HSET', KEYS[1], ARGV[at], epoch .. ' 0 ') end
+end
+"""
+)
+
+#: members leases → me.
+LEAVE = (
+    _FREES
+    + """
+redis.call('ZREM', KEYS[1], ARGV[1])
+local leases = redis.call('HGETALL', KEYS[2])
+for at = 1, #leases, 2 do
+    local epoch, owner = string.match(leases[at + 1], '^(%d+) %d+ (.*)$')
+    if owner == ARGV[1] then redis.call('HSET', KEYS[2], leases[at], epoch .. ' 0 ') end
+end
+"""
+)
+
+#: about groups offsets starts log → id partition keep_ms most. 1 when something was deleted.
+#: Only a prefix goes: a late clock may have left a younger record among older ones.
+SWEEP = (
+    _FREES
+    + _CHECKED
+    + _NOW
+    + """
+local finished
+for _, group in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+    local offset = tonumber(redis.call('HGET', KEYS[3], ARGV[2] .. ':' .. group) or 0)
+    finished = math.min(finished or offset, offset)
+end
+local first, at = nil, '-'
+for _ = 1, ARGV[4] do
+    local entry = redis.call('XRANGE', KEYS[5], at, '+', 'COUNT', 1)[1]
+    if not entry then break end
+    local offset = tonumber(string.match(entry[1], '^%d+'))
+    if offset >= (finished or 0) or tonumber(entry[2][4]) > now - ARGV[3] then break end
+    first, at = offset + 1, '(' .. entry[1]
+end
+if not first then return {'done', 0} end
+redis.call('XTRIM', KEYS[5], 'MINID', '=', string.format('%d-0', first))
+redis.call('HSET', KEYS[4], ARGV[2], string.format('%d', first))
+return {'done', 1}
+"""
+)
+
+#: about ends facts order gone → id channel, then key and value of each; a value begins with `+`, and is `-` for none.
+#: The place of the last one.
+PUT = (
+    _WRITES
+    + _CHECKED
+    + _NOW
+    + """
+local last = redis.call('HINCRBY', KEYS[2], '0', (#ARGV - 2) / 2)
+local place = last - (#ARGV - 2) / 2
+for at = 3, #ARGV, 2 do
+    redis.call('HSET', KEYS[3], ARGV[at], ARGV[at + 1])
+    redis.call('ZADD', KEYS[4], place, ARGV[at])
+    redis.call('ZREM', KEYS[5], ARGV[at])
+    if ARGV[at + 1] == '-' then redis.call('ZADD', KEYS[5], now, ARGV[at]) end
+    place = place + 1
+end
+redis.call('PUBLISH', ARGV[2], '0')
+return {'done', last - 1}
+"""
+)
+
+#: about facts order → id start most. Place, key and value of each fact.
+FACTS = (
+    _READS
+    + _CHECKED
+    + """
+local placed = redis.call('ZRANGEBYSCORE', KEYS[3], ARGV[2], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[3])
+local found = {}
+for at = 1, #placed, 2 do
+    found[#found + 1] = {placed[at + 1], placed[at], redis.call('HGET', KEYS[2], placed[at])}
+end
+return {'done', found}
+"""
+)
+
+#: facts order gone → keep_ms most. Facts that were taken back so long ago are forgotten.
+FORGET = (
+    _FREES
+    + _NOW
+    + """
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now - ARGV[1], 'LIMIT', 0, ARGV[2])) do
+    redis.call('HDEL', KEYS[1], key)
+    redis.call('ZREM', KEYS[2], key)
+    redis.call('ZREM', KEYS[3], key)
+end
+"""
+)

@@ -1,0 +1,120 @@
+"""What a server keeps: it is looked at with each new connection, before anything is entrusted to it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from forebay.queues.errors import QueueError, QueueUnavailable
+
+from .address import FSYNC, Address
+
+#: Older ones don't look whether a script can be done before they begin with it.
+OLDEST = (7, 0)
+
+#: A replication id that a server has not taken over from another.
+_NO_FORMER = "0" * 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """The settings that we depend on."""
+
+    version: str
+    #: Whether it still reads its file after a start, and until then doesn't say rightly what it will do.
+    is_loading: bool
+    is_replica: bool
+    replicas: int
+    #: When it writes to the disk, of `FSYNC`; None when it doesn't say.
+    fsync: str | None
+    #: Whether it goes on without that while it writes its file anew.
+    pauses: bool
+    #: What it deletes to make room; nothing as long as this is "noeviction" or there is no limit.
+    eviction: str
+    memory_bytes: int
+    memory_limit: int
+    clients_left: int
+    write_error: bool
+    run: str
+    former: str
+
+    @property
+    def supported(self) -> bool:
+        """Whether it has all that we use."""
+        return tuple(int(part) for part in self.version.split(".")[:2]) >= OLDEST
+
+    @property
+    def evicts(self) -> bool:
+        """Whether it would delete events to make room."""
+        return bool(self.memory_limit) and self.eviction != "noeviction"
+
+    def life(self, address: Address) -> str:
+        """Another one when what it has acknowledged may be gone: scripts.py says what follows.
+
+        A server that syncs each write loses nothing when it ends; one that takes over from another may lack something.
+        """
+        former = "" if self.former == _NO_FORMER else self.former
+        return f"always:{former}" if address.fsync == "always" else self.run
+
+    def check(self, address: Address) -> None:
+        """Refuse a server that keeps less than the URL says, or that is not the one to write to."""
+        if self.is_loading:
+            raise QueueUnavailable(f"{address.name} reads its file after a start; we connect again by ourselves")
+        if self.is_replica:
+            raise QueueUnavailable(f"{address.name} is a replica: name the primary in queue_url")
+        if not self.supported:
+            raise QueueError(f"{address.name} is Redis {self.version}; Forebay needs 7.0 or newer")
+        if self.evicts:
+            raise QueueError(
+                f"{address.name} deletes events when its memory is full (maxmemory-policy {self.eviction}): set "
+                "maxmemory-policy noeviction"
+            )
+        if fault := self.fsync_fault(address):
+            raise QueueError(f"{address.name} {fault}")
+
+    def fsync_fault(self, address: Address) -> str:
+        """What it lacks to keep what the URL relies on, and what to do; empty when nothing."""
+        if self.fsync is None and address.fsync != "no":
+            return (
+                "does not say whether it writes to the disk before it answers: let the user ask (ACL "
+                "+config|get +info), or say with fsync=no in queue_url that events may be lost"
+            )
+        if self.fsync is not None and FSYNC.index(self.fsync) > FSYNC.index(address.fsync):
+            return f"keeps less than fsync={address.fsync}, on which we rely: {self._lost()}"
+        if self.pauses and address.fsync == "always":
+            return "has no-appendfsync-on-rewrite yes, so that it keeps less now and then: set it to no"
+        return ""
+
+    def _lost(self) -> str:
+        if self.fsync == "no":
+            has = "it has appendonly no, or appendfsync no, and a crash loses events that were answered"
+        else:
+            has = "it has appendfsync everysec, and a power cut loses the last second of events that were answered"
+        return (
+            f"{has}. Set appendonly yes and appendfsync always at the server, or say that this may be with "
+            f"fsync={self.fsync} in queue_url"
+        )
+
+
+def server(info: Mapping[str, Any], config: Mapping[str, str] | None) -> Server:
+    """From the answers to INFO and CONFIG GET; the latter may be forbidden."""
+    return Server(
+        version=str(info["redis_version"]),
+        is_loading=bool(int(info.get("loading", 0))),
+        is_replica=info.get("role") == "slave",
+        replicas=int(info.get("connected_slaves", 0)),
+        fsync=_fsync(info, config),
+        pauses=config is not None and config.get("no-appendfsync-on-rewrite") == "yes",
+        eviction=str(info.get("maxmemory_policy", "noeviction")),
+        memory_bytes=int(info.get("used_memory", 0)),
+        memory_limit=int(info.get("maxmemory", 0)),
+        clients_left=int(info.get("maxclients", 0)) - int(info.get("connected_clients", 0)),
+        write_error=info.get("aof_last_write_status", "ok") != "ok",
+        run=str(info["run_id"]),
+        former=str(info.get("master_replid2", _NO_FORMER)),
+    )
+
+
+def _fsync(info: Mapping[str, Any], config: Mapping[str, str] | None) -> str | None:
+    if not int(info.get("aof_enabled", 0)):
+        return "no"
+    return None if config is None else config.get("appendfsync")

@@ -1,0 +1,94 @@
+"""Which streams there are, and making them."""
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from forebay.queues.errors import QueueError, QueueUnavailable, UnknownStream
+
+from . import scripts
+from .connection import RedisConnection
+from .keys import Keys
+
+#: Raised with every change of what is kept; a program refuses what is newer than it knows.
+VERSION = 1
+
+#: What a script says of a stream that is not the one that it was asked about.
+ANOTHER = b"another"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """A stream as the server knows it. It never changes: one that is made anew has another id."""
+
+    id: str
+    name: str
+    partitions: int
+
+    @property
+    def keys(self) -> Keys:
+        """The names of what is kept of it."""
+        return Keys(self.name)
+
+
+def find(connection: RedisConnection, name: str) -> Stream:
+    """The stream of this name. Raises `UnknownStream`."""
+    if (found := look_up(connection, name)) is None:
+        raise UnknownStream(f"the queue has no stream {name!r}; `forebay topics ensure` makes it")
+    return found
+
+
+def look_up(connection: RedisConnection, name: str) -> Stream | None:
+    """The stream of this name, if there is one."""
+    identity, partitions, version = connection.ask("HMGET", Keys(name).about, "id", "partitions", "version")
+    if identity is None:
+        return None
+    if int(version) > VERSION:
+        raise QueueError(
+            f"stream {name} was made by a newer Forebay (version {int(version)}, this one knows {VERSION}): upgrade "
+            "this one"
+        )
+    return Stream(id=identity.decode(), name=name, partitions=int(partitions))
+
+
+def missing(connection: RedisConnection, names: Iterable[str], partitions: int) -> list[str]:
+    """What `make` would make. One that has another number of partitions is an error."""
+    return [_told(name, partitions) for name in _new(connection, names, partitions)]
+
+
+def make(connection: RedisConnection, names: Iterable[str], partitions: int) -> list[str]:
+    """Make what is missing; what another is quicker to make is not told."""
+    new = _new(connection, names, partitions)
+    return [_told(name, partitions) for name in new if _make(connection, name, partitions)]
+
+
+def _new(connection: RedisConnection, names: Iterable[str], partitions: int) -> list[str]:
+    new = []
+    for name in dict.fromkeys(names):
+        found = look_up(connection, name)
+        if found is None:
+            new.append(name)
+        elif found.partitions != partitions:
+            raise QueueError(
+                f"stream {name} has {found.partitions} partitions, not {partitions}: another number would move portals "
+                f"to other partitions and break their order. Set partitions = {found.partitions}, or choose another "
+                "topic"
+            )
+    return new
+
+
+def _make(connection: RedisConnection, name: str, partitions: int) -> bool:
+    keys = Keys(name)
+    made = (secrets.token_hex(8), partitions, VERSION, connection.life)
+    return bool(connection.run(scripts.MAKE, [keys.about, keys.ends], *made))
+
+
+def _told(name: str, partitions: int) -> str:
+    return f"stream {name} with {partitions} partitions"
+
+
+def made_anew(connection: RedisConnection, stream: Stream) -> QueueError:
+    """What is to be said when a script found another stream than this one."""
+    if look_up(connection, stream.name) is None:
+        return UnknownStream(f"the queue has no stream {stream.name!r} any more; `forebay topics ensure` makes it")
+    return QueueUnavailable(f"stream {stream.name} was made anew meanwhile, and is another one: restart this process")

@@ -1,0 +1,86 @@
+"""A member of a group whose leases are rows: each step is a transaction."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from forebay.queues.contract import Commit
+from forebay.queues.errors import QueueError
+
+from ..groups.contract import Beat
+from ..groups.shares import GroupView, to_claim
+from .claims import Claims
+from .database import Database
+from .retention import Retention
+from .schema import find
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlGroup:
+    """The member's statements, in transactions of its turn in the group."""
+
+    database: Database
+    claims: Claims
+    retention: Retention
+    now_ms: Callable[[Connection], int]
+
+    @property
+    def name(self) -> str:
+        """As in the protocol, and so is all that follows."""
+        return self.claims.group
+
+    @property
+    def stream(self) -> str:
+        """By its name."""
+        return self.claims.stream.name
+
+    @property
+    def session_s(self) -> float:
+        """In seconds."""
+        return self.claims.session_ms / 1000
+
+    @property
+    def sweep_every_s(self) -> float | None:
+        """Only the stream of the events is swept: the others keep what waits for a person."""
+        return self.retention.every_s if self.retention.stream == self.stream else None
+
+    def check(self, connection: Connection) -> None:
+        """By the stream's number."""
+        known = self.claims.stream
+        if find(connection, known.name) != known:
+            name = self.database.name
+            raise QueueError(f"stream {known.name} was made anew in {name}, and is another one: restart this process")
+
+    def view(self, connection: Connection, held: Collection[int]) -> GroupView:
+        """Reads."""
+        return self.claims.view(connection, held, self.now_ms(connection))
+
+    def beat(self, connection: Connection, held: Mapping[int, int], *, is_leaving: bool) -> Beat:
+        """In the member's turn: what the view shows as free is free until the end."""
+        with self.database.writing(connection, alone=self.claims.name):
+            now_ms = self.now_ms(connection)
+            still = self.claims.renew(connection, held, now_ms)
+            view = self.claims.view(connection, still, now_ms)
+            claimed = [] if is_leaving else self.claims.claim(connection, to_claim(view), now_ms)
+        return Beat(still=still, claimed=claimed)
+
+    def commit(self, connection: Connection, epochs: Mapping[int, int], commits: Mapping[int, Commit]) -> set[int]:
+        """Beside other members' commits."""
+        with self.database.writing(connection, beside=self.claims.name):
+            return self.claims.commit(connection, epochs, commits)
+
+    def release(self, connection: Connection, epochs: Mapping[int, int]) -> None:
+        """In the member's turn."""
+        with self.database.writing(connection, alone=self.claims.name):
+            self.claims.release(connection, epochs)
+
+    def leave(self, connection: Connection) -> None:
+        """In the member's turn."""
+        with self.database.writing(connection, alone=self.claims.name):
+            self.claims.leave(connection)
+
+    def sweep(self, connection: Connection, partition: int) -> bool:
+        """In a transaction of its own."""
+        with self.database.writing(connection):
+            return self.retention.sweep(connection, self.claims, partition, self.now_ms(connection))

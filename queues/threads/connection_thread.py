@@ -1,0 +1,170 @@
+"""A thread with a connection of its own: a client blocks, and the event loop must not."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, Generic, Protocol, TypeVar
+
+from forebay.queues.errors import QueueUnavailable
+
+from .undone import again
+
+T = TypeVar("T")
+Loop = asyncio.AbstractEventLoop
+
+
+class Closable(Protocol):
+    """A connection, whatever else it can do."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+C = TypeVar("C", bound=Closable)
+
+
+class Store(Protocol[C]):
+    """What connections lead to. Its methods block, and each connection is used by one thread."""
+
+    @property
+    def name(self) -> str:
+        """What a person calls it; without credentials."""
+
+    def connect(self) -> C:
+        """A new connection."""
+
+    def current(self, connection: C) -> bool:
+        """Whether the connection still leads to what has our name now."""
+
+    def remedy(self, error: Exception) -> str:
+        """The store's own words for the error, and what to do about it. Never a part of a record."""
+
+
+class ConnectionThread(Generic[C]):
+    """Does one call after the other, in their order. Starts and connects when first used.
+
+    It connects anew after every error of the store: what a connection that failed still knows is not to be trusted;
+    and when the connection leads nowhere any more (the file was deleted or replaced, the server is gone).
+    """
+
+    def __init__(
+        self,
+        store: Store[C],
+        name: str,
+        *,
+        errors: tuple[type[Exception], ...],
+        check: Callable[[C], None] = lambda _: None,
+    ) -> None:
+        self._store, self._name, self._errors, self._check = store, name, errors, check
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._connection: C | None = None
+        self._closed = False
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have the thread do this, which must not raise. Call it on the event loop."""
+        if self._closed:
+            raise QueueUnavailable(f"this part of the queue {self._store.name} was closed")
+        if self._thread is None:
+            # A daemon: a disk that hangs must not keep the process from ending.
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+        self._calls.put(call)
+
+    async def run(self, call: Callable[[C], T]) -> T:
+        """Have the thread do this, and return its result. Cancelling doesn't stop what the thread does.
+
+        It may be done more than once: when its transaction was undone for the sake of another's.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self.post(partial(self._answer, call, loop, future))
+        return await future
+
+    @contextmanager
+    def connected(self) -> Iterator[C]:
+        """The connection, in this thread only. Errors of the store become `QueueUnavailable`.
+
+        Raises `QueueError` for as long as the check of a new connection fails.
+        """
+        try:
+            yield self._current()
+        except self._errors as error:
+            self._disconnect()
+            raise QueueUnavailable(self._store.remedy(error)) from error
+
+    async def close(self) -> None:
+        """Do what was asked for so far, then disconnect and end. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._thread is not None:
+            loop = asyncio.get_running_loop()
+            ended: asyncio.Future[None] = loop.create_future()
+            self._calls.put(partial(self._end, loop, ended))
+            self._calls.put(None)
+            await ended
+            self._thread.join()
+
+    def _run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+
+    def _answer(self, call: Callable[[C], T], loop: Loop, future: asyncio.Future[T]) -> None:
+        try:
+            result = again(partial(self._call, call))
+        except Exception as error:  # it is raised where the call came from
+            tell(loop, _settle, future, None, error)
+        else:
+            tell(loop, _settle, future, result, None)
+
+    def _call(self, call: Callable[[C], T]) -> T:
+        with self.connected() as connection:
+            return call(connection)
+
+    def _end(self, loop: Loop, ended: asyncio.Future[None]) -> None:
+        self._disconnect()
+        tell(loop, _settle, ended, None, None)
+
+    def _current(self) -> C:
+        if self._connection is not None and not self._store.current(self._connection):
+            self._disconnect()
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def _connect(self) -> C:
+        connection = self._store.connect()
+        try:
+            self._check(connection)
+        except BaseException:
+            self._close(connection)
+            raise
+        return connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._close(connection)
+
+    def _close(self, connection: C) -> None:
+        with suppress(*self._errors):
+            connection.close()
+
+
+def tell(loop: Loop, callback: Callable[..., object], *values: Any) -> None:
+    """Call this on the event loop, if it still runs: else there is nobody left to tell."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(callback, *values)
+
+
+def _settle(future: asyncio.Future[T], result: T, error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)

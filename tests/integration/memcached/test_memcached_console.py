@@ -1,0 +1,69 @@
+"""`forebay doctor` and `forebay topics` over Memcached."""
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from forebay.console.cli import build
+from forebay.queues.errors import Unsupported
+from tests.databases.console import Command
+from tests.memcached.server import MemcachedServer
+
+
+@pytest.fixture
+def forebay(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.chdir(tmp_path)
+    return Command(url)
+
+
+def test_topics_are_planned_and_made(forebay: Command) -> None:
+    planned = forebay.run("topics", "plan", status=1)
+    forebay.run("topics", "ensure")
+
+    assert "stream bitrix24.events" in planned
+    forebay.run("topics", "plan")
+    assert len(forebay.run("lag", "--json").splitlines()) == 12
+
+
+def test_that_it_keeps_nothing_is_found(forebay: Command) -> None:
+    forebay.run("topics", "ensure")
+
+    found = forebay.findings()
+
+    assert found["queue durability"]["state"] == "warn"
+    assert {name: found[f"queue {name}"]["state"] for name in ("version", "connections")} == {
+        "version": "ok",
+        "connections": "ok",
+    }
+
+
+@pytest.mark.parametrize(("item", "state"), [("1m", "warn"), ("4m", "ok")])
+def test_items_that_are_smaller_than_an_event_are_found(
+    memcached_servers: Callable[..., MemcachedServer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    item: str,
+    state: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    found = Command(memcached_servers("-I", item).url()).findings()["queue items"]
+
+    assert found["state"] == state
+    assert ("max_body_bytes" in found["remedy"]) is (state == "warn")
+
+
+def test_a_registry_of_portals_is_refused(forebay: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREBAY_AUTH", "registry")
+    monkeypatch.setenv("FOREBAY_CLIENT_ID", "app")
+    monkeypatch.setenv("FOREBAY_SEAL_KEYS", json.dumps({"2026": base64.b64encode(bytes(32)).decode()}))
+
+    found = forebay.findings(status=1)
+    told = CliRunner().invoke(build(), ["--queue-url", forebay.url, "topics", "ensure"])
+
+    assert "registry" in found["queue"]["detail"]
+    assert isinstance(told.exception, Unsupported)

@@ -1,0 +1,71 @@
+"""The systems that have a server, and what goes wrong with each in its own way."""
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+
+import psycopg
+
+from tests.databases.server import DatabaseServer
+from tests.mariadb.server import asked
+from tests.mariadb.server import direct as to_mariadb
+from tests.redis.server import direct as to_redis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """One system."""
+
+    #: The fixtures that start servers of a test's own, and that give the URL of an empty queue.
+    servers: str
+    url: str
+    #: What we say of a server that was stopped or killed.
+    gone: str
+    #: Take one of our sessions away from under its client.
+    end_a_session: Callable[[DatabaseServer], None]
+
+
+def _end_of_postgresql(server: DatabaseServer) -> None:
+    # The server then throws out everybody and recovers, as after any process of it that crashed.
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        found = connection.execute("SELECT pid FROM pg_stat_activity WHERE query LIKE 'COMMIT%' LIMIT 1").fetchall()
+    for (pid,) in found:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _end_of_mariadb(server: DatabaseServer) -> None:
+    with closing(to_mariadb(server.url())) as connection:
+        ours = "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+        for (number,) in asked(connection, f"{ours} AND time_ms < 100 ORDER BY time_ms LIMIT 1"):
+            asked(connection, f"KILL {number}")
+
+
+def _end_of_redis(server: DatabaseServer) -> None:
+    with closing(to_redis(server.url())) as client:
+        for kind in ("normal", "pubsub"):
+            client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+
+
+SYSTEMS = {
+    "postgresql": System(
+        servers="servers",
+        url="postgresql_url",
+        gone=r"terminating|closed|refused|lost",
+        end_a_session=_end_of_postgresql,
+    ),
+    "mariadb": System(
+        servers="mariadb_servers",
+        url="mariadb_url",
+        gone=r"closed|refused|Lost|lost|shutdown",
+        end_a_session=_end_of_mariadb,
+    ),
+    "redis": System(
+        servers="redis_servers",
+        url="redis_url",
+        gone=r"closed|refused|reset",
+        end_a_session=_end_of_redis,
+    ),
+}

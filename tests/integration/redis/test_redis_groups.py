@@ -1,0 +1,220 @@
+"""Groups in Redis: leases that run out, handlers that block, what a server loses, and what is deleted."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from forebay.queues.contract import Assignments, Commit, Consumer, Producer, Queue
+from forebay.queues.errors import Fenced
+from forebay.queues.opening import open_queue
+from forebay.queues.redis.connection import RedisStore
+from forebay.queues.redis.consumer import RedisConsumer
+from forebay.queues.redis.retention import Retention
+from forebay.queues.settings import QueueSettings
+from tests.integration.queues.members import PARTITIONS, STREAM, Clock, Follower, fetch, record, send_all
+from tests.redis.server import RedisServer
+
+KEEP_EVERYTHING = Retention(stream=STREAM, keep_ms=10**12)
+
+
+async def test_a_lease_that_ran_out_is_lost_before_anything_is_given_out(store: RedisStore, producer: Producer) -> None:
+    clock, follower = Clock(), Follower()
+    consumer = RedisConsumer(store, STREAM, "group", session_s=3600, retention=KEEP_EVERYTHING, clock=clock)
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    partition = await send_all(producer, 5)
+
+    clock.now += 3601
+    with pytest.raises(Fenced) as fenced:
+        await consumer.commit({partition: Commit(offset=5)})
+
+    assert fenced.value.partitions == {partition}
+    assert follower.told == ["assigned"] * PARTITIONS + ["lost"] * PARTITIONS
+    await follower.owns(PARTITIONS)
+    assert follower.owned[partition].offset == 0
+    assert len(await fetch(consumer, 5)) == 5
+    await consumer.close()
+
+
+async def test_a_handler_that_blocks_the_event_loop_costs_no_membership(queue: Queue) -> None:
+    blocked, other = Follower(), Follower()
+    consumers = [queue.consumer(STREAM, "group", session_s=0.6) for _ in range(2)]
+    await consumers[0].start(blocked)
+    await consumers[1].start(other)
+    await blocked.owns(2)
+    await other.owns(2)
+
+    time.sleep(1.5)  # blocking the loop is what this is about
+    await asyncio.sleep(0)
+
+    assert "lost" not in blocked.told + other.told
+    for consumer in consumers:
+        await consumer.close()
+
+
+async def test_a_commit_under_an_epoch_of_before_is_not_stored(store: RedisStore, queue: Queue) -> None:
+    consumer = queue.consumer(STREAM, "group")
+    await consumer.start(follower := Follower())
+    await follower.owns(PARTITIONS)
+    await consumer.commit({1: Commit(offset=0, note=b"ours")})
+    connection = store.connect()
+    lease = connection.ask("HGET", "forebay:{events}:leases:group", 1)
+    epoch, until, owner = lease.split(b" ")
+
+    connection.ask("HSET", "forebay:{events}:leases:group", 1, b"%d %s %s" % (int(epoch) + 1, until, owner))
+    with pytest.raises(Fenced) as fenced:
+        await consumer.commit({1: Commit(offset=0, note=b"late"), 2: Commit(offset=0, note=b"ours")})
+
+    assert fenced.value.partitions == {1}
+    assert connection.ask("HGET", "forebay:{events}:notes", "1:group") == b"ours"
+    assert connection.ask("HGET", "forebay:{events}:notes", "2:group") == b"ours"
+    connection.close()
+    await consumer.close()
+
+
+async def _start_of(queue: Queue, partition: int, until: Callable[[int], bool]) -> int:
+    inspector = queue.inspector()
+    try:
+        while not until(start := (await inspector.bounds(STREAM))[partition].start):
+            await asyncio.sleep(0.02)
+        return start
+    finally:
+        await inspector.close()
+
+
+async def test_only_what_every_group_has_finished_is_deleted_when_it_is_old(
+    store: RedisStore, queue: Queue, producer: Producer
+) -> None:
+    retention = Retention(stream=STREAM, keep_ms=1000, every_s=0.01)
+    old = time.time_ns() // 1_000_000 - 5000
+    partition = await send_all(producer, 1500, timestamp_ms=old)
+    await send_all(producer, 10, timestamp_ms=old + 3_600_000)
+    await send_all(producer, 10, timestamp_ms=old)
+    slower, faster = (
+        RedisConsumer(store, STREAM, name, session_s=5, retention=retention) for name in ("slower", "faster")
+    )
+    for consumer in (slower, faster):
+        await consumer.start(follower := Follower())
+        await follower.owns(PARTITIONS)
+
+    await faster.commit({partition: Commit(offset=1520)})
+    await slower.commit({partition: Commit(offset=1200)})
+    unread = await _start_of(queue, partition, lambda start: start >= 1200)
+    await slower.commit({partition: Commit(offset=1520)})
+    young = await _start_of(queue, partition, lambda start: start > 1200 and start >= 1500)
+
+    assert (unread, young) == (1200, 1500)
+    inspector = queue.inspector()
+    assert len(await inspector.read(STREAM, partition, 0, 100)) == 20
+    for part in (slower, faster, inspector):
+        await part.close()
+
+
+class Owners:
+    """Who owns what, over all members: never two at once."""
+
+    def __init__(self) -> None:
+        self.of: dict[int, Follower] = {}
+        self.conflicts = 0
+
+    def follower(self) -> "OneOfThem":
+        return OneOfThem(self)
+
+
+class OneOfThem(Follower):
+    def __init__(self, owners: Owners) -> None:
+        super().__init__()
+        self._owners = owners
+
+    def assigned(self, partition: int, committed: Commit) -> None:
+        self._owners.conflicts += partition in self._owners.of
+        self._owners.of[partition] = self
+        super().assigned(partition, committed)
+
+    async def revoked(self, partition: int) -> None:
+        self._owners.of.pop(partition, None)
+        await super().revoked(partition)
+
+    def lost(self, partition: int) -> None:
+        self._owners.of.pop(partition, None)
+        super().lost(partition)
+
+
+@pytest.fixture
+def forgetful(redis_servers: Callable[..., RedisServer]) -> RedisServer:
+    """A server that may lose its last second."""
+    return redis_servers("appendfsync everysec")
+
+
+def _written(server: RedisServer) -> Path:
+    [found] = server.data.glob("appendonlydir/*.incr.aof")
+    return found
+
+
+async def _lose(server: RedisServer, length: int) -> None:
+    """A power cut: what came to the file after so many bytes is gone."""
+    await asyncio.to_thread(server.kill)
+    with _written(server).open("r+b") as file:
+        file.truncate(length)
+    server.start()
+    await asyncio.to_thread(server.wait_ready)
+
+
+async def _joined(queue: Queue, follower: Assignments) -> Consumer:
+    consumer = queue.consumer(STREAM, "group", session_s=1.5)
+    await consumer.start(follower)
+    return consumer
+
+
+async def test_an_offset_that_a_server_has_lost_is_not_given_to_another_record(forgetful: RedisServer) -> None:
+    queue = open_queue(QueueSettings(queue_url=forgetful.url("?fsync=everysec")))
+    await queue.ensure([STREAM], PARTITIONS)
+    producer, follower = queue.producer(), Follower()
+    consumer = queue.consumer(STREAM, "group", session_s=60)
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    await producer.send(STREAM, record(0))
+    length = _written(forgetful).stat().st_size
+    await producer.send(STREAM, record(1))
+    assert await fetch(consumer, 2) == [b"0", b"1"]
+
+    await _lose(forgetful, length)
+    await producer.check()
+    position = await producer.send(STREAM, record(2))
+
+    assert position.offset > 1_000_000
+    while (found := await _fetched(consumer)) == []:
+        pass
+    assert found == [b"2"]
+    for part in (consumer, producer, queue):
+        await part.close()
+
+
+async def _fetched(consumer: Consumer) -> list[bytes]:
+    try:
+        return [one.value for one in await consumer.fetch(10, 5.0)]
+    except Exception:  # the connection of before, once
+        return []
+
+
+async def test_a_partition_whose_lease_a_server_has_lost_is_nobodys_for_a_session(forgetful: RedisServer) -> None:
+    queue = open_queue(QueueSettings(queue_url=forgetful.url("?fsync=everysec")))
+    await queue.ensure([STREAM], PARTITIONS)
+    length, owners = _written(forgetful).stat().st_size, Owners()
+    first, second = owners.follower(), owners.follower()
+    consumers = [await _joined(queue, first)]
+    await first.owns(PARTITIONS)
+
+    await _lose(forgetful, length)
+    consumers.append(await _joined(queue, second))
+    await second.owns(2)
+    await first.owns(2)
+
+    assert owners.conflicts == 0
+    assert "lost" in first.told
+    for consumer in consumers:
+        await consumer.close()
+    await queue.close()

@@ -1,0 +1,234 @@
+"""What a server is set to: refused, told by `doctor`, or waited for."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from forebay.queues.contract import Commit, Queue, Record
+from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.opening import open_queue
+from forebay.queues.portals.contract import Fact
+from forebay.queues.redis import diagnosis
+from forebay.queues.redis.address import address
+from forebay.queues.redis.connection import RedisStore
+from forebay.queues.redis.consumer import RedisConsumer
+from forebay.queues.redis.retention import Retention
+from forebay.queues.settings import QueueSettings
+from tests.databases.console import Command
+from tests.databases.server import PASSWORD
+from tests.integration.queues.members import PARTITIONS, STREAM, Follower, record
+from tests.redis.server import RedisServer, direct
+
+#: What is told about the server, and its rights.
+DOCUMENT = Path(__file__).parents[3] / "docs" / "redis.md"
+
+
+def _opened(url: str) -> Queue:
+    return open_queue(QueueSettings(queue_url=url))
+
+
+@pytest.fixture
+def forebay(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.chdir(tmp_path)
+    return Command(url)
+
+
+@pytest.mark.parametrize(
+    ("settings", "parameters", "told"),
+    [
+        ({"appendfsync": "everysec"}, "", "appendfsync everysec"),
+        ({"appendfsync": "no"}, "?fsync=everysec", "fsync=no"),
+        ({"appendonly": "no"}, "?fsync=everysec", "appendonly yes"),
+        ({"no-appendfsync-on-rewrite": "yes"}, "", "no-appendfsync-on-rewrite"),
+        ({"maxmemory-policy": "allkeys-lru"}, "", "noeviction"),
+    ],
+)
+async def test_a_server_that_keeps_less_than_the_url_relies_on_is_refused(
+    url: str, settings: dict[str, str], parameters: str, told: str
+) -> None:
+    with direct(url) as admin:
+        before = {name: admin.config_get(name)[name] for name in settings}
+        for name, value in settings.items():
+            admin.config_set(name, value)
+        try:
+            with pytest.raises(QueueError, match=told) as refused:
+                await _opened(url + parameters).ensure([STREAM], PARTITIONS)
+        finally:
+            for name, value in before.items():
+                admin.config_set(name, value)
+
+    assert PASSWORD not in str(refused.value)
+
+
+@pytest.mark.parametrize(("parameters", "durable"), [("", True), ("?fsync=everysec", False), ("?fsync=no", False)])
+def test_what_is_relied_on_is_what_is_promised(parameters: str, durable: bool) -> None:
+    assert _opened(f"redis://host/0{parameters}").promises.durable is durable
+
+
+async def test_a_server_whose_settings_are_hidden_is_refused_unless_nothing_is_relied_on(url: str) -> None:
+    with direct(url) as admin:
+        admin.acl_setuser("hidden", enabled=True, passwords=["+hush"], keys=["forebay:*"], channels=["forebay:*"],
+                          commands=["+@all", "-config"])  # fmt: skip
+        try:
+            hidden = url.replace(url.split("//")[1].split("@")[0], "hidden:hush")
+            with pytest.raises(QueueError, match=r"\+config\|get"):
+                await _opened(hidden).ensure([STREAM], PARTITIONS)
+            made = await _opened(hidden + "?fsync=no").ensure([STREAM], PARTITIONS)
+        finally:
+            admin.acl_deluser("hidden")
+
+    assert len(made) == 1
+
+
+async def test_the_documented_rights_are_enough(
+    redis_servers: Callable[..., RedisServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = redis_servers()
+    [line] = [one for one in DOCUMENT.read_text("utf-8").splitlines() if one.startswith("ACL SETUSER")]
+    with direct(server.url()) as admin:
+        admin.execute_command("ACL SETUSER", *line.replace(">…", ">hush").split()[2:])
+    url = f"redis://forebay:hush@127.0.0.1:{server.port}/0"
+    queue, follower = _opened(url), Follower()
+    await queue.ensure([STREAM], PARTITIONS)
+    producer, consumer = queue.producer(), queue.consumer(STREAM, "group")
+    await producer.check()
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    position = await producer.send(STREAM, record(0))
+    assert len(await consumer.fetch(10, 30.0)) == 1
+    await consumer.commit({position.partition: Commit(offset=position.offset + 1)})
+    store = queue.portals("t")
+    await store.ensure()
+    await store.put([Fact("a", b"1"), Fact("b", None)])
+    assert len((await store.read(0, 5.0)).facts) == 2
+    for part in (store, consumer, producer, queue):
+        await part.close()
+
+    assert await asyncio.to_thread(Command(url).findings)
+
+
+async def test_a_full_memory_refuses_events_and_takes_commits(
+    redis_servers: Callable[..., RedisServer],
+) -> None:
+    server = redis_servers("maxmemory 6mb")
+    queue, follower = _opened(server.url()), Follower()
+    await queue.ensure([STREAM], PARTITIONS)
+    producer = queue.producer()
+    retention = Retention(stream=STREAM, keep_ms=0, every_s=0.05)
+    consumer = RedisConsumer(RedisStore(address(server.url())), STREAM, "group", session_s=1.0, retention=retention)
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+
+    with pytest.raises(QueueUnavailable, match="memory is full"):
+        while True:
+            position = await producer.send(STREAM, _large())
+    with direct(server.url()) as admin:
+        # Not a byte more, for longer than a session.
+        admin.config_set("maxmemory", "1")
+        with pytest.raises(QueueUnavailable, match="memory is full"):
+            await producer.check()
+        await asyncio.sleep(1.2)
+        await consumer.commit({position.partition: Commit(offset=position.offset + 1)})
+        admin.config_set("maxmemory", "6mb")
+
+    # What was finished is deleted, and then there is room again.
+    while True:
+        try:
+            await producer.send(STREAM, record(1))
+            break
+        except QueueUnavailable:
+            await asyncio.sleep(0.05)
+    assert "lost" not in follower.told
+    for part in (consumer, producer, queue):
+        await part.close()
+
+
+def _large() -> Record:
+    return Record(key="portal", value=b"x" * 50_000, timestamp_ms=0)
+
+
+async def test_an_event_counts_as_kept_when_the_replicas_have_it(redis_servers: Callable[..., RedisServer]) -> None:
+    primary = redis_servers()
+    replica = redis_servers(f"replicaof 127.0.0.1 {primary.port}", f'masterauth "{PASSWORD}"')
+    queue = _opened(primary.url("?replicas=1"))
+    await queue.ensure([STREAM], PARTITIONS)
+    producer = queue.producer()
+    await producer.send(STREAM, record(0))
+
+    replica.signal_all(signal.SIGSTOP)
+    sending = asyncio.create_task(producer.send(STREAM, record(1)))
+    done, _ = await asyncio.wait([sending], timeout=0.5)
+    replica.signal_all(signal.SIGCONT)
+
+    assert done == set()
+    assert (await sending).offset == 1
+    with pytest.raises(QueueUnavailable, match="is a replica"):
+        await _opened(replica.url()).missing([STREAM], PARTITIONS)
+    for part in (producer, queue):
+        await part.close()
+
+
+def test_topics_are_planned_and_made(forebay: Command) -> None:
+    planned = forebay.run("topics", "plan", status=1)
+    missing = forebay.findings()
+    forebay.run("topics", "ensure")
+
+    assert "stream bitrix24.events" in planned
+    assert missing["queue"]["remedy"] == "forebay topics ensure"
+    forebay.run("topics", "plan")
+    assert len(forebay.run("lag", "--json").splitlines()) == 12
+
+
+def test_a_healthy_server_is_found_so(forebay: Command) -> None:
+    forebay.run("topics", "ensure")
+
+    found = forebay.findings()
+
+    checks = ["queue", *(f"queue {name}" for name in ("version", "durability", "memory", "replicas", "connections"))]
+    assert {check: found[check]["state"] for check in checks} == dict.fromkeys(checks, "ok")
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters", "check", "state", "told"),
+    [
+        (("appendfsync everysec",), "", "queue", "fail", "appendfsync always"),
+        (("appendfsync everysec",), "?fsync=everysec", "queue durability", "warn", "last second"),
+        (("appendonly no",), "?fsync=no", "queue durability", "warn", "a crash loses"),
+        (("maxmemory 0",), "", "queue memory", "warn", "set maxmemory"),
+        ((), "?replicas=2", "queue replicas", "fail", "replicas=2"),
+        (("maxclients 20",), "", "queue connections", "warn", "maxclients"),
+    ],
+)
+def test_what_a_server_was_set_to_is_found(
+    redis_servers: Callable[..., RedisServer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    parameters: str,
+    check: str,
+    state: str,
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("forebay.queues.looks.SPARE", 50 if "maxclients 20" in options else 8)
+    forebay = Command(redis_servers(*options).url(parameters))
+
+    found = forebay.findings(status=1 if state == "fail" else 0)
+
+    assert found[check]["state"] == state
+    assert told in found[check]["detail"] + found[check]["remedy"]
+
+
+def test_a_memory_that_is_nearly_full_is_found(forebay: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "_FREE", 1.0)
+
+    assert "retention_h" in forebay.findings()["queue memory"]["remedy"]
+
+
+async def test_a_server_that_nobody_listens_at_says_what_to_check() -> None:
+    with pytest.raises(QueueUnavailable, match="check that Redis runs"):
+        await _opened("redis://127.0.0.1:1/0").missing([STREAM], PARTITIONS)

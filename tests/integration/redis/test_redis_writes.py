@@ -1,0 +1,99 @@
+"""The connection breaks while a batch is written: each record stands there once, or is told as not kept."""
+
+import asyncio
+
+import pytest
+
+from forebay.queues.contract import Position, Producer, Queue
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.opening import open_queue
+from forebay.queues.redis import scripts
+from forebay.queues.redis.connection import RedisStore, _digest
+from forebay.queues.settings import QueueSettings
+from tests.integration.queue_faults.relay import Relay, relayed
+from tests.integration.queues.members import STREAM, record
+from tests.integration.queues.stage import read_all
+from tests.redis.server import direct
+
+#: What stands in each batch on its way.
+BATCH = _digest(scripts.APPEND).encode()
+
+
+async def _sent(relay: Relay, producer: Producer, how: str) -> list[Position | BaseException]:
+    """What became of records 0 to 5, of which 1 to 4 are in the batch that meets the broken connection."""
+    outcomes: list[Position | BaseException] = [await producer.send(STREAM, record(0))]
+    setattr(relay, how, True)
+    outcomes += await asyncio.gather(*(producer.send(STREAM, record(n)) for n in range(1, 5)), return_exceptions=True)
+    return [*outcomes, await producer.send(STREAM, record(5))]
+
+
+@pytest.mark.parametrize("how", ["lose_answer", "lose_commit", "leave_open"])
+async def test_a_batch_whose_answer_is_lost_stands_there_once(url: str, queue: Queue, how: str) -> None:
+    async with relayed(url, "", BATCH) as (relay, through):
+        producer = open_queue(QueueSettings(queue_url=through)).producer()
+
+        outcomes = await _sent(relay, producer, how)
+        await producer.close()
+
+    assert [one.offset for one in outcomes if isinstance(one, Position)] == list(range(6))
+    assert [one.value for one in await read_all(queue)] == [b"0", b"1", b"2", b"3", b"4", b"5"]
+
+
+@pytest.mark.parametrize(("how", "kept"), [("lose_answer", True), ("lose_commit", False)])
+async def test_a_server_that_refuses_when_asked_again_says_what_became_of_the_batch(
+    url: str, queue: Queue, how: str, kept: bool
+) -> None:
+    async with relayed(url, "", BATCH) as (relay, through):
+        producer = open_queue(QueueSettings(queue_url=through)).producer()
+        await producer.send(STREAM, record(0))
+        setattr(relay, how, True)
+        sending = asyncio.create_task(producer.send(STREAM, record(1)))
+        while getattr(relay, how):
+            await asyncio.sleep(0.01)
+        # Its memory is full by now.
+        with direct(url) as admin:
+            [limit] = admin.config_get("maxmemory").values()
+            admin.config_set("maxmemory", "1")
+        [outcome] = await asyncio.gather(sending, return_exceptions=True)
+        with direct(url) as admin:
+            admin.config_set("maxmemory", limit)
+        last = await producer.send(STREAM, record(2))
+        await producer.close()
+
+    assert isinstance(outcome, Position if kept else QueueUnavailable)
+    assert last.offset == 1 + kept
+    assert [one.value for one in await read_all(queue)] == [b"0", b"1", b"2"][:: 1 if kept else 2]
+
+
+async def test_a_batch_that_comes_after_it_was_given_up_is_not_written(store: RedisStore) -> None:
+    connection = store.connect()
+    about = connection.ask("HGET", "forebay:{events}:about", "id")
+    keys = [f"forebay:{{events}}:{name}" for name in ("about", "ends", "producer:p", "log:0")]
+    batch = (about, connection.life, 7, 60_000, "news", b"[[0,1]]", 0, "portal", 1, b"", b"late")
+
+    decided = connection.run(scripts.DECIDE, [keys[2]], 7, 60_000)
+    answer = connection.run(scripts.APPEND, keys, *batch)
+
+    assert decided == b""
+    assert answer == [b"kept", b""]
+    assert connection.ask("XLEN", keys[3]) == 0
+    connection.close()
+
+
+async def test_a_batch_that_nobody_can_decide_is_given_up_with_the_producer(url: str, queue: Queue) -> None:
+    async with relayed(url, "", BATCH) as (relay, through):
+        producer = open_queue(QueueSettings(queue_url=through)).producer()
+        await producer.send(STREAM, record(0))
+        relay.lose_answer = relay.shut = True
+        sending = asyncio.create_task(producer.send(STREAM, record(1)))
+        while relay.lose_answer:
+            await asyncio.sleep(0.01)
+        closing = asyncio.create_task(producer.close())
+        await asyncio.sleep(0)
+        undecided = not sending.done()
+        closing.cancel()
+
+        with pytest.raises(QueueUnavailable):
+            await sending
+
+    assert undecided
