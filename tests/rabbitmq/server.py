@@ -1,0 +1,189 @@
+"""A RabbitMQ node of the tests' own, from the system's package, beside the service that the package would run."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+import pika
+
+from tests.databases.server import ADMIN, PASSWORD, READY_S, DatabaseServer, NoServer, as_account
+from tests.kafka.cluster import dying_with_us, free_ports
+
+#: Debian's wrapper on the PATH is for the service: it changes the user and the folder.
+_PROGRAMS = Path("/usr/lib/rabbitmq/bin")
+
+_SETTINGS = """
+listeners.tcp.1 = 127.0.0.1:{port}
+loopback_users = none
+default_user = {user}
+default_pass = {password}
+log.console = true
+log.file = false
+"""
+
+#: Small, and no busy waiting: other tests want the processors too.
+_ERLANG = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
+
+#: Hosts that are made in one call: to start the program for it takes longer than they do.
+_AT_ONCE = 20
+
+
+def url(port: int, vhost: str, user: str = ADMIN, password: str = PASSWORD, host: str = "127.0.0.1") -> str:
+    """Where a client comes in."""
+    return f"amqp://{user}:{quote(password, safe='')}@{host}:{port}/{quote(vhost, safe='')}"
+
+
+class Server(DatabaseServer):
+    """One node with a folder, a port and a name service of its own. Use it in a `with` statement."""
+
+    system = "RabbitMQ"
+    account = ("rabbitmq", "rabbitmq")
+    stopping = signal.SIGTERM
+
+    def __init__(self, options: tuple[str, ...] = ()) -> None:
+        if not (_PROGRAMS / "rabbitmq-server").exists() or shutil.which("epmd") is None:
+            raise NoServer("there is no RabbitMQ on this machine; install Debian's package rabbitmq-server")
+        super().__init__(options)
+        self._names, self._between = free_ports(2)
+        self._epmd: subprocess.Popen[bytes] | None = None
+        self._hosts: list[str] = []
+
+    def url(self, vhost: str = "/", user: str = ADMIN, password: str = PASSWORD) -> str:
+        """Where a client comes in."""
+        return url(self.port, vhost, user, password)
+
+    def command(self) -> list[str]:
+        """What starts it."""
+        return [str(_PROGRAMS / "rabbitmq-server")]
+
+    def answers(self) -> None:
+        """Come in as a client."""
+        enter(self.url())
+
+    def _make(self) -> None:
+        home = self.folder / "home"
+        home.mkdir()
+        cookie = home / ".erlang.cookie"
+        cookie.write_text(uuid4().hex, "ascii")
+        cookie.chmod(0o400)
+        settings = _SETTINGS.format(port=self.port, user=ADMIN, password=PASSWORD)
+        (self.folder / "rabbitmq.conf").write_text(settings + "\n".join(self._options), "utf-8")
+        (self.folder / "enabled_plugins").write_text("[].", "ascii")
+        if os.getuid() == 0:
+            for path in (self.folder, home, cookie):
+                shutil.chown(path, *self.account)
+        self._epmd = subprocess.Popen(
+            [*dying_with_us(), "epmd", "-port", str(self._names), "-address", "127.0.0.1"],
+            env=self._environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **as_account(self.account),
+        )
+
+    def _environment(self) -> dict[str, str]:
+        folder = self.folder
+        return {
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "HOME": f"{folder}/home",
+            "RABBITMQ_NODENAME": f"forebay{self.port}@localhost",
+            "RABBITMQ_BASE": str(folder),
+            "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia",
+            "RABBITMQ_LOG_BASE": f"{folder}/log",
+            "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
+            "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/enabled_plugins",
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_PID_FILE": f"{folder}/pid",
+            "RABBITMQ_DIST_PORT": str(self._between),
+            "ERL_EPMD_PORT": str(self._names),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG,
+        }
+
+    def start(self) -> None:
+        """Start the process; it is not ready yet."""
+        with (self.folder / "output").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*dying_with_us(), *self.command()],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=self.folder,
+                env=self._environment(),
+                **as_account(self.account),
+            )
+
+    def kill(self) -> None:
+        """`kill -9` of the script and of the node that it runs. Idempotent."""
+        if self._process is not None:
+            self.signal_all(signal.SIGKILL)
+            self._process.wait(READY_S)
+            self._process = None
+
+    def signal_all(self, how: signal.Signals) -> None:
+        """Send a signal to every process."""
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, how)
+
+    def close(self) -> None:
+        """Kill it, and take its files away. Idempotent."""
+        super().close()
+        if self._epmd is not None:
+            self._epmd.kill()
+            self._epmd.wait()
+            self._epmd = None
+
+    def _check(self) -> None:
+        if self._process is not None and self._process.poll() is not None:
+            raise NoServer(f"RabbitMQ ended: {(self.folder / 'output').read_text('utf-8', 'replace')[-3000:]}")
+
+    def control(self, *arguments: str) -> str:
+        """What `rabbitmqctl` says."""
+        done = subprocess.run(
+            [str(_PROGRAMS / "rabbitmqctl"), "-q", "-n", f"forebay{self.port}@localhost", *arguments],
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.folder,
+            **as_account(self.account),
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def fresh_host(self) -> str:
+        """The name of a virtual host in which nothing is."""
+        if not self._hosts:
+            self._hosts = [uuid4().hex for _ in range(_AT_ONCE)]
+            names = ",".join(f'<<"{name}">>' for name in self._hosts)
+            self.control(
+                "eval",
+                f'[begin ok = rabbit_vhost:add(Name, <<"tests">>), ok = rabbit_auth_backend_internal:set_permissions('
+                f'<<"{ADMIN}">>, Name, <<".*">>, <<".*">>, <<".*">>, <<"tests">>) end || Name <- [{names}]].',
+            )
+        return self._hosts.pop()
+
+
+def direct(url: str) -> Any:
+    """A plain client that blocks."""
+    return pika.BlockingConnection(pika.URLParameters(url))
+
+
+def enter(url: str) -> None:
+    """Come in as a client, and go."""
+    direct(url).close()
+
+
+def hosts(server: Server) -> Iterator[str]:
+    """URLs of virtual hosts in which nothing is."""
+    while True:
+        yield server.url(server.fresh_host())
