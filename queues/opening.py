@@ -19,6 +19,8 @@ _REFUSED = {
 _ADDRESSES = {
     "postgresql": ("forebay.queues.sql.postgresql.address", "parameters"),
     "mariadb": ("forebay.queues.sql.mariadb.address", "address"),
+    "amqp": ("forebay.queues.rabbitmq.address", "address"),
+    "amqps": ("forebay.queues.rabbitmq.address", "address"),
 }
 
 #: Scheme → our module, what it imports, and the extra that brings it.
@@ -27,6 +29,8 @@ _SYSTEMS = {
     "postgresql": ("forebay.queues.sql.queue", "psycopg", "postgresql"),
     "mariadb": ("forebay.queues.sql.queue", "pymysql", "mariadb"),
     "memory": ("forebay.queues.memory", None, None),
+    "amqp": ("forebay.queues.rabbitmq.queue", "pika", "rabbitmq"),
+    "amqps": ("forebay.queues.rabbitmq.queue", "pika", "rabbitmq"),
     "kafka": ("forebay.queues.kafka.queue", "confluent_kafka", None),
 }
 

@@ -9,3 +9,6 @@ from tests.mariadb.fixtures import mariadb_url as mariadb_url
 from tests.postgresql.fixtures import postgresql as postgresql
 from tests.postgresql.fixtures import postgresql_url as postgresql_url
 from tests.postgresql.fixtures import servers as servers
+from tests.rabbitmq.fixtures import rabbitmq as rabbitmq
+from tests.rabbitmq.fixtures import rabbitmq_servers as rabbitmq_servers
+from tests.rabbitmq.fixtures import rabbitmq_url as rabbitmq_url

@@ -148,6 +148,7 @@ class Channel:
         self._name = name
         self._raw: Any = None
         self._waiting: set[asyncio.Future[Any]] = set()
+        self._acked = 0
         #: Is told once when it was closed by anybody but us.
         self.on_closed: Callable[[BaseException], None] = lambda error: None
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -201,18 +202,13 @@ class Channel:
         """Have the node tell of each publication, or of many at once, whether it was taken."""
         await self._ask("confirm_delivery", lambda frame: told(isinstance(frame.method, pika.spec.Basic.Ack)))
 
-    async def consume(self, queue: str, offset: int | str, delivered: Callable[[int, int, bytes], None]) -> str:
+    async def consume(self, queue: str, offset: int | str, delivered: Callable[[int, int, bytes], None]) -> None:
         """Read the stream from there on; is told the delivery's number, its offset, and the body."""
 
         def told(_: Any, method: Any, properties: Any, body: bytes) -> None:
             delivered(method.delivery_tag, int(properties.headers["x-stream-offset"]), body)
 
-        frame = await self._ask("basic_consume", queue, told, arguments={"x-stream-offset": offset})
-        return str(frame.method.consumer_tag)
-
-    async def cancel(self, tag: str) -> None:
-        """Read no more."""
-        await self._ask("basic_cancel", tag)
+        await self._ask("basic_consume", queue, told, arguments={"x-stream-offset": offset})
 
     def on_cancelled(self, told: Callable[[], None]) -> None:
         """Be told when the node itself ends the reading: the stream is gone, or has moved."""
@@ -223,8 +219,9 @@ class Channel:
         self._raw.add_on_return_callback(lambda channel, method, properties, body: told(body))
 
     def ack(self, delivery: int) -> None:
-        """All up to this delivery was taken, and more may come."""
-        if self._raw.is_open:
+        """All up to this delivery was taken, and more may come. Said twice, it is told once."""
+        if delivery > self._acked and self._raw.is_open:
+            self._acked = delivery
             self._raw.basic_ack(delivery, multiple=True)
 
     def publish(self, queue: str, body: bytes, *, mandatory: bool = True) -> None:
@@ -234,8 +231,8 @@ class Channel:
         except AMQPError as error:
             raise fault(self._name, error) from error
 
-    async def close(self) -> None:
-        """Close it. Idempotent."""
+    def close(self) -> None:
+        """Let go of it. Idempotent."""
         self.on_closed = lambda error: None
         if self._raw is not None and self._raw.is_open:
             self._raw.close()

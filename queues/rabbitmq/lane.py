@@ -67,7 +67,7 @@ class Lane:
         self._writer, self._listener, self._lost, self._told = writer, listener, lost, told
         self._entries: dict[int, _Entry] = {}
         self._channel: Channel | None = None
-        self._number = self._received = self._delivery = self._acked = 0
+        self._number = self._received = self._delivery = 0
         #: The offset behind all that was read.
         self.position: int | None = None
         self.is_ready = False
@@ -106,9 +106,9 @@ class Lane:
 
     async def open(self, connection: Connection) -> None:
         """Read on where we were, then write what is not there. Raises `QueueUnavailable`, `NotThere`."""
-        await self.close()
+        self.close()
         channel = self._channel = await connection.channel()
-        self._delivery = self._acked = 0
+        self._delivery = 0
         channel.on_closed = self._closed
         channel.on_cancelled(self._break)
         channel.on_returned(lambda body: self._returned())
@@ -150,7 +150,7 @@ class Lane:
             if self._channel is None:
                 raise QueueUnavailable(f"{self.queue} is out of reach just now")
             # Acknowledged, it lets more come; and what goes before an answer has arrived before it.
-            self._ack(self._channel)
+            self._channel.ack(self._delivery)
             await self._channel.prefetch(_PREFETCH)
 
     def _deliver(self, channel: Channel, delivery: int, offset: int, body: bytes) -> None:
@@ -159,8 +159,8 @@ class Lane:
         self._received += 1
         self._delivery = delivery
         self._arrived.set()
-        if delivery - self._acked >= _PREFETCH // 4:
-            self._ack(channel)
+        if delivery % (_PREFETCH // 4) == 0:
+            channel.ack(delivery)
         if self.position is not None and offset < self.position:
             return
         self.position = offset + 1
@@ -169,11 +169,6 @@ class Lane:
         found = identity(body)
         if found is not None and found.writer == self._writer:
             self._tell(found.number, offset)
-
-    def _ack(self, channel: Channel) -> None:
-        if self._delivery > self._acked:
-            channel.ack(self._delivery)
-            self._acked = self._delivery
 
     def _tell(self, number: int, outcome: int | QueueError) -> None:
         one = self._entries.pop(number, None)
@@ -213,12 +208,12 @@ class Lane:
         for number in list(self._entries):
             self._tell(number, _copy(error))
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Read no more, until it is opened again."""
         self.is_ready = False
         channel, self._channel = self._channel, None
         if channel is not None:
-            await channel.close()
+            channel.close()
 
 
 def _copy(error: QueueError) -> QueueError:

@@ -39,7 +39,7 @@ async def look(connection: Connection, queue: str, offset: int | str, count: int
     except TimeoutError as error:
         raise QueueUnavailable(f"{queue} gave nothing for {_PATIENCE_S:.0f} s, although something stands there") from error
     finally:
-        await channel.close()
+        channel.close()
     return found
 
 

@@ -122,7 +122,7 @@ class Writer:
         channel = await (await self.connection()).channel()
         await channel.declare(queue, arguments(queue))
         await self._confirmed(channel, queue, birth())
-        await channel.close()
+        channel.close()
 
     async def check(self) -> None:
         """Raise `QueueUnavailable`, with the reason, unless the node would take an entry now."""
@@ -131,7 +131,7 @@ class Writer:
         try:
             await self._confirmed(channel, _NOWHERE, b"", mandatory=False)
         finally:
-            await channel.close()
+            channel.close()
 
     async def _confirmed(self, channel: Channel, queue: str, body: bytes, *, mandatory: bool = True) -> None:
         taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()

@@ -25,6 +25,9 @@ SYSTEMS: dict[str, Callable[[Path, pytest.FixtureRequest], QueueSettings]] = {
         data_dir=folder, queue_url=request.getfixturevalue("postgresql_url")
     ),
     "mariadb": lambda folder, request: QueueSettings(data_dir=folder, queue_url=request.getfixturevalue("mariadb_url")),
+    "rabbitmq": lambda folder, request: QueueSettings(
+        data_dir=folder, queue_url=request.getfixturevalue("rabbitmq_url")
+    ),
     "kafka": lambda folder, request: QueueSettings(data_dir=folder, queue_url=_empty_kafka(request)),
     "kafka-classic": lambda folder, request: QueueSettings(
         data_dir=folder, queue_url=_empty_kafka(request), kafka={"group.protocol": "classic"}
