@@ -72,6 +72,9 @@ class Membership:
         self._claimed: set[int] = set()
         self._returning: set[asyncio.Task[None]] = set()
         self._asked_back: set[int] = set()
+        #: What we have let go, for us; whether it is written, and read again, is another thing.
+        self._released: dict[int, int] = {}
+        self._unwritten: dict[int, int] = {}
         self._stored: dict[int, set[int]] = {}
         self._wake = asyncio.Event()
         self._is_leaving = False
@@ -121,11 +124,17 @@ class Membership:
             if self._lane is not None and self._lane.is_ready:
                 self._look(now)
         except QueueUnavailable as error:
-            self._claimed.clear()
+            self._refused()
             log.warning("group_unreachable", queue=self._queue, error=str(error))
 
     def _write(self, payload: bytes) -> None:
-        self._writer.add(self._queue, payload, _Unheard())
+        self._writer.add(self._queue, payload, _Unheard(self._refused))
+
+    def _refused(self) -> None:
+        """Something was not written: say all of it again that is still right."""
+        self._claimed.clear()
+        self._missed.clear()
+        self._unwritten |= self._released
 
     def _beat(self, now: float) -> None:
         # Soon again, if this one fails; and no later than it must, if it doesn't.
@@ -143,7 +152,8 @@ class Membership:
         # Whoever we were may still own them, for the others: we come back as somebody else.
         old, self._me = self._me, self._name()
         self._written.clear()
-        self._claimed.clear()
+        for told in (self._claimed, self._released, self._unwritten):
+            told.clear()  # type: ignore[attr-defined]
         self._next_beat = 0.0
         if self._writer_takes(entries.leave(old)):
             self._wake.set()
@@ -169,7 +179,11 @@ class Membership:
         self._miss_others(now)
         if self._me not in state.members or now >= self._until:
             return
-        for partition in sorted(ours.keys() - self._held.keys()):
+        self._released = {partition: epoch for partition, epoch in self._released.items() if ours.get(partition) == epoch}
+        if again := {partition: epoch for partition, epoch in self._unwritten.items() if partition in self._released}:
+            self._write(entries.release(self._me, again))
+        self._unwritten.clear()
+        for partition in sorted(ours.keys() - self._held.keys() - self._released.keys()):
             self._held[partition] = ours[partition]
             self._owning.assigned(partition, state.commits.get(partition, Commit(offset=0)))
         self._share()
@@ -207,7 +221,9 @@ class Membership:
             log.exception("revoked_failed", partition=partition)
         if self._held.get(partition) == epoch:
             # What was committed before stands before this in the stream, and counts.
-            self._writer_takes(entries.release(self._me, {partition: epoch}))
+            self._released[partition] = epoch
+            if not self._writer_takes(entries.release(self._me, {partition: epoch})):
+                self._unwritten[partition] = epoch
             del self._held[partition]
             self._asked_back.discard(partition)
         self._wake.set()
@@ -245,13 +261,17 @@ class Membership:
 
 
 class _Unheard:
-    """What became of an entry is read in the stream."""
+    """What became of an entry is read in the stream; only that it was refused is not to be read there."""
+
+    def __init__(self, refused: Callable[[], None]) -> None:
+        self._refused = refused
 
     def done(self) -> bool:
         return False
 
     def set_result(self, offset: int, /) -> None:
-        """Nobody waits for it."""
+        """It is kept."""
 
     def set_exception(self, error: QueueError, /) -> None:
-        """It is written again, if it is still right then."""
+        """It is not."""
+        self._refused()

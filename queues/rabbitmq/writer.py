@@ -16,6 +16,9 @@ from .logs import arguments, birth
 #: Seconds between two tries to reach a node that is away.
 _AGAIN_S = 0.25
 
+#: A node ends the connection (541, internal error) of who writes to a stream that another is just declaring.
+_TRIES = 5
+
 #: Seconds after which a node that doesn't confirm is called unavailable.
 _CONFIRM_S = 5.0
 
@@ -119,7 +122,19 @@ class Writer:
 
     async def make(self, queue: str) -> None:
         """Make the stream, unless it is there. Raises `QueueUnavailable`, `QueueError`."""
-        channel = await (await self.connection()).channel()
+        for tries_left in reversed(range(_TRIES)):
+            connection = await self.connection()
+            try:
+                await self._make(connection, queue)
+            except QueueUnavailable:
+                if not tries_left:
+                    raise
+                await self._sleep(_AGAIN_S)
+            else:
+                return
+
+    async def _make(self, connection: Connection, queue: str) -> None:
+        channel = await connection.channel()
         await channel.declare(queue, arguments(queue))
         await self._confirmed(channel, queue, birth())
         channel.close()
