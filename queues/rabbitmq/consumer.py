@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping
 
 from forebay.queues.contract import Assignments, Commit, StoredRecord
-from forebay.queues.errors import Fenced, QueueError, QueueUnavailable, Unsupported
+from forebay.queues.errors import Fenced, QueueError, Unsupported
 
 from .address import Address
 from .catalog import Catalog

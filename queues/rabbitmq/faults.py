@@ -20,7 +20,10 @@ _REMEDIES = (
     ("not found", "rabbitmqctl add_vhost VHOST, or another virtual host in queue_url"),
     ("access to", "rabbitmqctl set_permissions, as docs/rabbitmq.md has it"),
     ("running replica", "name a node in queue_url that holds a copy of each stream, or add one: rabbitmq-streams"),
-    ("inequivalent", "somebody else made this queue: it has other arguments than ours; delete it, or set another topic"),
+    (
+        "inequivalent",
+        "somebody else made this queue: it has other arguments than ours; delete it, or set another topic",
+    ),
     ("CERTIFICATE_VERIFY_FAILED", "cafile in queue_url; the host's name as in the certificate"),
 )
 

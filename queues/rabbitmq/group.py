@@ -22,7 +22,7 @@ class Owner(NamedTuple):
 
 
 class Sign(NamedTuple):
-    """A member's last sign of life: which entry it is, how long it is good for, and when it was written by its clock."""
+    """A member's last sign of life: which entry it is, for how long it is good, when it was written by its clock."""
 
     offset: int
     session_ms: int

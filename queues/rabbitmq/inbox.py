@@ -126,9 +126,7 @@ class Inbox:
 
     async def _check_end(self, one: _Partition, connection: Connection, queue: str) -> None:
         if one.position > 0 and one.position > (end := await end_of(connection, queue)):
-            log.warning(
-                "stream_shorter", stream=self._stream, partition=one.number, position=one.position, end=end
-            )
+            log.warning("stream_shorter", stream=self._stream, partition=one.number, position=one.position, end=end)
             one.position = end
 
     def _deliver(self, one: _Partition, channel: Channel, delivery: int, offset: int, body: bytes) -> None:

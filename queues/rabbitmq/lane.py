@@ -61,7 +61,13 @@ class Lane:
     """The way into one stream, and back."""
 
     def __init__(
-        self, queue: str, writer: bytes, listener: Listener | None, *, lost: Callable[[], None], told: Callable[[], None]
+        self,
+        queue: str,
+        writer: bytes,
+        listener: Listener | None,
+        *,
+        lost: Callable[[], None],
+        told: Callable[[], None],
     ) -> None:
         self.queue = queue
         self._writer, self._listener, self._lost, self._told = writer, listener, lost, told

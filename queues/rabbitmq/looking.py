@@ -37,7 +37,9 @@ async def look(connection: Connection, queue: str, offset: int | str, count: int
             # What goes before an answer has arrived before it.
             await channel.prefetch(1)
     except TimeoutError as error:
-        raise QueueUnavailable(f"{queue} gave nothing for {_PATIENCE_S:.0f} s, although something stands there") from error
+        raise QueueUnavailable(
+            f"{queue} gave nothing for {_PATIENCE_S:.0f} s, although something stands there"
+        ) from error
     finally:
         channel.close()
     return found

@@ -152,8 +152,9 @@ class Membership:
         # Whoever we were may still own them, for the others: we come back as somebody else.
         old, self._me = self._me, self._name()
         self._written.clear()
-        for told in (self._claimed, self._released, self._unwritten):
-            told.clear()  # type: ignore[attr-defined]
+        self._claimed.clear()
+        self._released.clear()
+        self._unwritten.clear()
         self._next_beat = 0.0
         if self._writer_takes(entries.leave(old)):
             self._wake.set()
@@ -179,7 +180,9 @@ class Membership:
         self._miss_others(now)
         if self._me not in state.members or now >= self._until:
             return
-        self._released = {partition: epoch for partition, epoch in self._released.items() if ours.get(partition) == epoch}
+        self._released = {
+            partition: epoch for partition, epoch in self._released.items() if ours.get(partition) == epoch
+        }
         if again := {partition: epoch for partition, epoch in self._unwritten.items() if partition in self._released}:
             self._write(entries.release(self._me, again))
         self._unwritten.clear()

@@ -23,7 +23,9 @@ def packed(record: Record) -> bytes:
     except UnicodeEncodeError as fault:
         raise RecordRefused(f"the record's key or a header's name is no text: {fault.reason}") from fault
     except error as fault:
-        raise RecordRefused(f"the record's time {record.timestamp_ms} is not in milliseconds since the epoch") from fault
+        raise RecordRefused(
+            f"the record's time {record.timestamp_ms} is not in milliseconds since the epoch"
+        ) from fault
     whole = b"".join((head, key, headers, record.value))
     if len(whole) > MAX_RECORD_BYTES:
         raise RecordRefused(f"the record has {len(whole)} bytes; the RabbitMQ queue takes {MAX_RECORD_BYTES}")

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 from forebay.queues.errors import QueueError, QueueUnavailable
 
@@ -150,8 +151,8 @@ class Writer:
 
     async def _confirmed(self, channel: Channel, queue: str, body: bytes, *, mandatory: bool = True) -> None:
         taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        channel.on_closed = lambda error: taken.done() or taken.set_exception(error)
-        await channel.confirm(lambda is_taken: taken.done() or taken.set_result(is_taken))
+        await channel.confirm(partial(_settle, taken))
+        channel.on_closed = partial(_settle, taken)
         channel.publish(queue, body, mandatory=mandatory)
         try:
             async with asyncio.timeout(_CONFIRM_S):
@@ -181,3 +182,12 @@ class Writer:
             if connection is not None:
                 with suppress(QueueError):
                     await connection.close()
+
+
+def _settle(answer: asyncio.Future[bool], outcome: bool | BaseException) -> None:
+    if answer.done():
+        return
+    if isinstance(outcome, BaseException):
+        answer.set_exception(outcome)
+    else:
+        answer.set_result(outcome)

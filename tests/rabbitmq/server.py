@@ -106,6 +106,8 @@ class Server(DatabaseServer):
             "ERL_EPMD_PORT": str(self._names),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG,
+            # The node itself is our child then, and dies with us; else a script is, and would leave it behind.
+            "RUNNING_UNDER_SYSTEMD": "1",
         }
 
     def start(self) -> None:
@@ -122,7 +124,7 @@ class Server(DatabaseServer):
             )
 
     def kill(self) -> None:
-        """`kill -9` of the script and of the node that it runs. Idempotent."""
+        """`kill -9` of the node and its helpers. Idempotent."""
         if self._process is not None:
             self.signal_all(signal.SIGKILL)
             self._process.wait(READY_S)
