@@ -214,9 +214,9 @@ class Channel:
         """Be told when the node itself ends the reading: the stream is gone, or has moved."""
         self._raw.add_on_cancel_callback(lambda frame: told())
 
-    def on_returned(self, told: Callable[[bytes], None]) -> None:
-        """Be told, with the body, of what was published to a queue that is not there."""
-        self._raw.add_on_return_callback(lambda channel, method, properties, body: told(body))
+    def on_returned(self, told: Callable[[], None]) -> None:
+        """Be told when something was published to a queue that is not there, or not just now."""
+        self._raw.add_on_return_callback(lambda channel, method, properties, body: told())
 
     def ack(self, delivery: int) -> None:
         """All up to this delivery was taken, and more may come. Said twice, it is told once."""

@@ -59,6 +59,7 @@ def fault(where: str, error: BaseException | None) -> QueueError:
     """The error that says who acts."""
     code = error.reply_code if isinstance(error, ChannelClosed) else 0
     told = f"{where}: {sentence(error)}"
-    if code == NOT_FOUND:
+    # "home node … of durable queue … is down or inaccessible" has the same code, and passes: nothing is gone then.
+    if code == NOT_FOUND and "no queue" in told:
         return NotThere(told)
     return QueueError(told) if code == PRECONDITION else QueueUnavailable(told)

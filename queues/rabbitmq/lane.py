@@ -14,7 +14,6 @@ from typing import Protocol
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
 
 from .connection import Channel, Connection
-from .faults import NotThere
 from .logs import entry, identity
 
 #: Entries on their way to us; half of them are acknowledged at once.
@@ -117,7 +116,8 @@ class Lane:
         self._delivery = 0
         channel.on_closed = self._closed
         channel.on_cancelled(self._break)
-        channel.on_returned(lambda body: self._returned())
+        # It may be gone, or only away: opening finds out which.
+        channel.on_returned(self._break)
         await channel.find(self.queue)
         await channel.prefetch(_PREFETCH)
         await channel.confirm(self._confirmed)
@@ -188,10 +188,6 @@ class Lane:
     def _confirmed(self, is_taken: bool) -> None:
         if not is_taken:
             self._break()
-
-    def _returned(self) -> None:
-        # There is no such queue any more, and so no entry in it.
-        self.fail(NotThere(f"there is no queue {self.queue}"))
 
     def _closed(self, error: BaseException) -> None:
         if found := _TOO_LARGE.search(str(error)):

@@ -1,8 +1,11 @@
 """A RabbitMQ node of the tests' own, from the system's package, beside the service that the package would run."""
 
+import logging
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 from contextlib import closing, suppress
 from pathlib import Path
@@ -34,9 +37,22 @@ log.file = false
 _ERLANG = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
 
 
+# Each try to come in that fails would be told in a dozen lines.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+
 def url(port: int, vhost: str, user: str = ADMIN, password: str = PASSWORD, host: str = "127.0.0.1") -> str:
     """Where a client comes in."""
     return f"amqp://{user}:{quote(password, safe='')}@{host}:{port}/{quote(vhost, safe='')}"
+
+
+def _quiet_port() -> int:
+    """A free port that the system gives to no client: one that tries to come in while the node is away could get it."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Server(DatabaseServer):
@@ -52,6 +68,7 @@ class Server(DatabaseServer):
         if not (_PROGRAMS / "rabbitmq-server").exists() or shutil.which("epmd") is None:
             raise NoServer("there is no RabbitMQ on this machine; install Debian's package rabbitmq-server")
         super().__init__(options)
+        self.port = _quiet_port()
         self._names, self._between = free_ports(2)
         self._epmd: subprocess.Popen[bytes] | None = None
 
