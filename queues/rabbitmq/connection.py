@@ -18,6 +18,9 @@ from .faults import fault, sentence
 #: Seconds until a node that doesn't let us in is called unavailable.
 _OPEN_S = 10.0
 
+#: Seconds that a node has to answer our good-bye. One that takes nothing, by its alarm, does not hear it.
+_CLOSE_S = 1.0
+
 #: Seconds without a sign of life from the node, where nothing else is asked for.
 HEARTBEAT_S = 10.0
 
@@ -61,10 +64,10 @@ class Connection:
             async with asyncio.timeout(_OPEN_S):
                 await asyncio.shield(self._opened)
         except TimeoutError as error:
-            self._abandon()
+            await self._abandon()
             raise QueueUnavailable(f"{self._address.name} did not answer within {_OPEN_S:.0f} s") from error
         except asyncio.CancelledError:
-            self._abandon()
+            await self._abandon()
             raise
         return self
 
@@ -80,9 +83,10 @@ class Connection:
             client_properties={"connection_name": f"forebay {self._part}", "product": "Forebay"},
         )
 
-    def _abandon(self) -> None:
+    async def _abandon(self) -> None:
+        # Nobody waits for it any more, and an error that nobody has looked at would be told as a mistake of ours.
         self._opened.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self.drop()
+        await self.close()
 
     def _on_open(self, raw: Any) -> None:
         self._raw = raw
@@ -121,24 +125,20 @@ class Connection:
             raise self._unavailable(error) from error
         return await channel.begin(raw)
 
-    def drop(self) -> None:
-        """Let go of it at once, without a word to the node."""
-        transport = getattr(self._raw, "_transport", None)
-        if transport is not None and not self._ended.is_set():
-            transport.abort()
-
     async def close(self) -> None:
         """Say good-bye, and wait until it is over. Idempotent."""
         self.on_lost = lambda error: None
         if self._raw is None or self._ended.is_set():
             return
-        if self._raw.is_open:
+        if not (self._raw.is_closing or self._raw.is_closed):
             self._raw.close()
         try:
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(_CLOSE_S):
                 await self._ended.wait()
         except TimeoutError:
-            self.drop()
+            # The library has no other word for it: the node doesn't answer our good-bye.
+            self._raw._terminate_stream(ConnectionAbortedError("no good-bye came back"))
+            await self._ended.wait()
 
 
 class Channel:

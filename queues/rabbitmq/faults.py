@@ -5,7 +5,6 @@ from pika.exceptions import (
     AuthenticationError,
     ChannelClosed,
     ConnectionClosed,
-    ProbableAccessDeniedError,
     ProbableAuthenticationError,
 )
 
@@ -16,8 +15,8 @@ REFUSED, NOT_FOUND, PRECONDITION, NOT_ALLOWED = 403, 404, 406, 530
 
 #: What the broker says → what to do.
 _REMEDIES = (
-    ("access to vhost", "rabbitmqctl set_permissions -p VHOST USER '^forebay:' '^(forebay:|amq.default$)' '^forebay:'"),
     ("not found", "rabbitmqctl add_vhost VHOST, or another virtual host in queue_url"),
+    ("access to vhost", "rabbitmqctl set_permissions -p VHOST USER '^forebay:' '^(forebay:|amq.default$)' '^forebay:'"),
     ("access to", "rabbitmqctl set_permissions, as docs/rabbitmq.md has it"),
     ("running replica", "name a node in queue_url that holds a copy of each stream, or add one: rabbitmq-streams"),
     (
@@ -44,14 +43,12 @@ def _said(error: BaseException | None) -> str:
         return str(error.reply_text)
     if isinstance(error, AuthenticationError | ProbableAuthenticationError):
         return "the login was refused: check user and password in queue_url"
-    if isinstance(error, ProbableAccessDeniedError):
-        return f"{error}: access to vhost refused"
     if isinstance(error, AMQPHeartbeatTimeout):
         return "no heartbeat came any more"
     # What wraps the error of the socket says less than that does.
-    inner = getattr(error, "exceptions", None) or getattr(error, "args", ())
-    if inner and isinstance(inner[-1], BaseException):
-        return _said(inner[-1])
+    inner = getattr(error, "exceptions", None) or [getattr(error, "exception", None), *getattr(error, "args", ())]
+    if causes := [one for one in inner if isinstance(one, BaseException)]:
+        return _said(causes[-1])
     return str(error) or type(error).__name__
 
 

@@ -182,6 +182,7 @@ class Inbox:
         self.stop()
         if self._opening is not None:
             self._opening.cancel()
+            await asyncio.wait([self._opening])
         self._partitions.clear()
         connection, self._connection = self._connection, None
         if connection is not None:

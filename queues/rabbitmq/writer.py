@@ -176,6 +176,7 @@ class Writer:
             self._is_over = True
             if self._task is not None:
                 self._task.cancel()
+                await asyncio.wait([self._task])
             for lane in self._lanes.values():
                 lane.fail(QueueUnavailable(f"this part of {self.address.name} was closed before it had an answer"))
             connection, self._connection = self._connection, None

@@ -1,8 +1,8 @@
 """A node that is killed, stopped, and refuses, with producers and consumers at work. It starts once for all of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TypeVar
 
 import pytest
 from structlog.testing import capture_logs
@@ -16,6 +16,8 @@ from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch
 from tests.integration.queues.stage import Chronicle, Stage, by_key, read_all
 from tests.missing import missing
 from tests.rabbitmq.server import Server
+
+T = TypeVar("T")
 
 SESSION_S = "3.0"
 
@@ -69,6 +71,21 @@ class Seen:
         return sum(self.kept.values())
 
 
+async def _started(server: Server) -> None:
+    # In this thread: the node dies with the one that has started it, and the others don't live as long.
+    server.start()
+    await asyncio.to_thread(server.wait_ready)
+
+
+async def _available(call: Callable[[], Awaitable[T]]) -> T:
+    """What it gives once the queue is there: a node lets clients in before it has its streams."""
+    while True:
+        try:
+            return await call()
+        except QueueUnavailable:
+            await asyncio.sleep(0.05)
+
+
 async def test_nothing_is_lost_doubled_or_out_of_order_when_the_server_is_killed(
     server: Server, queue: Queue, stage: Stage
 ) -> None:
@@ -83,15 +100,14 @@ async def test_nothing_is_lost_doubled_or_out_of_order_when_the_server_is_killed
         count = seen.count
         await seen.until(lambda count=count: seen.count >= count + 400)  # type: ignore[misc]
         await asyncio.to_thread(fault)
-        await asyncio.to_thread(server.start)
-        await asyncio.to_thread(server.wait_ready)
+        await _started(server)
     count = seen.count
     await seen.until(lambda: seen.count >= count + 400)
     # The producers go first: what they were told counts, and what they were not told may be kept too.
     for producer in stage.processes[::2]:
         producer.kill()
         producer.wait()
-    found = by_key(await read_all(queue))
+    found = by_key(await _available(lambda: read_all(queue)))
     await seen.until(lambda: dict(seen.chronicle.seen) == {key: len(numbers) for key, numbers in found.items()})
 
     assert all(numbers == list(range(len(numbers))) for numbers in found.values())
@@ -117,28 +133,20 @@ async def test_a_server_that_is_gone_is_told_and_found_again(server: Server, que
         with pytest.raises(QueueUnavailable, match=r"refused|closed|lost"):
             await call
     await leaving.close()
-    await asyncio.to_thread(server.start)
-    await asyncio.to_thread(server.wait_ready)
+    await _started(server)
 
     told = [log["error"] for log in logs if log["event"] == "group_unreachable"]
     assert len(told) == len(set(told))
     assert left.told == ["assigned"] * PARTITIONS + ["revoked"] * PARTITIONS
     await producer.check()
-    again = await producer.send(STREAM, record(2))
+    again = await _available(lambda: producer.send(STREAM, record(2)))
     assert again.offset == position.offset + 1
     assert (await inspector.bounds(STREAM))[again.partition].end == again.offset + 1
     # Nothing was committed, so the group begins again.
     await follower.owns(PARTITIONS)
-    assert await _fetch(consumer, 2) == [b"0", b"2"]
+    assert [one.value for one in await _available(lambda: fetch(consumer, 2))] == [b"0", b"2"]
     for part in (consumer, producer, inspector):
         await part.close()
-
-
-async def _fetch(consumer: object, count: int) -> list[bytes]:
-    """As `fetch`, past the error that a connection of before gives once."""
-    while True:
-        with suppress(QueueUnavailable):
-            return await fetch(consumer, count)  # type: ignore[arg-type]
 
 
 async def test_an_alarm_of_the_server_is_told_and_holds_nothing_back_afterwards(server: Server, queue: Queue) -> None:
@@ -155,13 +163,5 @@ async def test_an_alarm_of_the_server_is_told_and_holds_nothing_back_afterwards(
         await producer.send(STREAM, record(1))
     await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "0.4")
 
-    assert (await _sent(producer, 2)) > 0
+    await _available(lambda: producer.send(STREAM, record(2)))
     await producer.close()
-
-
-async def _sent(producer: object, number: int) -> int:
-    while True:
-        try:
-            return (await producer.send(STREAM, record(number))).offset  # type: ignore[attr-defined, no-any-return]
-        except QueueUnavailable:
-            await asyncio.sleep(0.05)
