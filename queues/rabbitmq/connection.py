@@ -41,6 +41,8 @@ class Connection:
         self._ended = asyncio.Event()
         #: Is told once when the connection is lost.
         self.on_lost: Lost = lambda error: None
+        #: Is told when the node takes nothing any more.
+        self.on_blocked: Callable[[], None] = lambda: None
         #: Why the node takes nothing just now: an alarm of its memory or disk.
         self.blocked: str | None = None
         #: The node's own properties, as its version.
@@ -112,6 +114,7 @@ class Connection:
 
     def _on_blocked(self, _: Any, method: Any) -> None:
         self.blocked = str(method.method.reason)
+        self.on_blocked()
 
     def _on_unblocked(self, _: Any, method: Any) -> None:
         self.blocked = None

@@ -10,6 +10,7 @@ from forebay.queues.errors import Fenced, QueueError, Unsupported
 
 from .address import Address
 from .catalog import Catalog
+from .connection import HEARTBEAT_S
 from .inbox import Inbox
 from .membership import Membership
 from .writer import Writer
@@ -37,8 +38,9 @@ class RabbitmqConsumer:
         """As in the contract. Raises `UnknownStream` and `QueueUnavailable`."""
         self._assignments = assignments
         # A node that is gone must be noticed before the session is over.
-        self._writer = Writer(self._address, "member", self._session_s / 2)
-        self._inbox = Inbox(self._address, self._stream, self._session_s / 2)
+        heartbeat_s = min(HEARTBEAT_S, self._session_s / 2)
+        self._writer = Writer(self._address, "member", heartbeat_s)
+        self._inbox = Inbox(self._address, self._stream, heartbeat_s)
         catalog = Catalog(self._writer)
         partitions = await catalog.partitions(self._stream)
         queue = await catalog.add_group(self._stream, self._group)
@@ -97,6 +99,6 @@ class RabbitmqConsumer:
         if self._membership is not None:
             await self._membership.leave()
         if self._writer is not None:
-            await self._writer.close()
+            await self._writer.close(hurried=True)
         if self._inbox is not None:
             await self._inbox.close()

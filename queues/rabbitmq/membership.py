@@ -80,6 +80,7 @@ class Membership:
         self._is_leaving = False
         self._task: asyncio.Task[None] | None = None
         self._missed: dict[str, int] = {}
+        self._told = ""
 
     async def join(self) -> None:
         """Be a member. Raises `QueueUnavailable`."""
@@ -118,6 +119,8 @@ class Membership:
     def _step(self) -> None:
         now = self._clock()
         self.drop_expired()
+        if self._is_leaving:
+            self._give_back(self._held.keys() - self._asked_back)
         try:
             if now >= self._next_beat:
                 self._beat(now)
@@ -125,7 +128,15 @@ class Membership:
                 self._look(now)
         except QueueUnavailable as error:
             self._refused()
-            log.warning("group_unreachable", queue=self._queue, error=str(error))
+            self._tell(str(error))
+        else:
+            self._told = ""
+
+    def _tell(self, error: str) -> None:
+        """Once, and not at each look for as long as it lasts."""
+        if error != self._told:
+            self._told = error
+            log.warning("group_unreachable", queue=self._queue, error=error)
 
     def _write(self, payload: bytes) -> None:
         self._writer.add(self._queue, payload, _Unheard(self._refused))
@@ -203,15 +214,15 @@ class Membership:
             partitions=self._partitions,
         )
         if self._is_leaving:
-            self._give_back(self._held.keys() - self._asked_back)
-        elif wanted := to_claim(view):
+            return
+        if wanted := to_claim(view):
             self._claimed.update(wanted)
             self._write(entries.claim(self._me, wanted))
         elif not self._claimed:
             self._give_back(to_give_back(view, self._asked_back))
 
     def _give_back(self, partitions: Any) -> None:
-        for partition in partitions:
+        for partition in list(partitions):
             self._asked_back.add(partition)
             task = asyncio.get_running_loop().create_task(self._return(partition, self._held[partition]))
             self._returning.add(task)

@@ -88,10 +88,16 @@ class Writer:
             if self._connection is None or not self._connection.is_open:
                 connection = Connection(self.address, self._part, self._heartbeat_s)
                 connection.on_lost = lambda error: self._broken()
+                connection.on_blocked = self._told.set
                 self._connection = await connection.open()
             return self._connection
 
+    def _is_away(self) -> bool:
+        connection = self._connection
+        return connection is None or not connection.is_open or connection.blocked is not None
+
     def _broken(self) -> None:
+        self._told.set()
         for lane in self._lanes.values():
             lane.is_ready = False
         self._open_soon()
@@ -165,11 +171,14 @@ class Writer:
         if not is_taken:
             raise QueueUnavailable(f"{self.address.name} does not take what is written to {queue}")
 
-    async def close(self) -> None:
-        """Wait until all is told, then let go; cancelled, it gives up what is unknown yet. Idempotent."""
+    async def close(self, *, hurried: bool = False) -> None:
+        """Wait until all is told, then let go. Idempotent.
+
+        Cancelled, it gives up what is unknown yet; and hurried, as soon as the node is away or takes nothing.
+        """
         self._is_closed = True
         try:
-            while any(not lane.is_idle for lane in self._lanes.values()):
+            while any(not lane.is_idle for lane in self._lanes.values()) and not (hurried and self._is_away()):
                 self._told.clear()
                 await self._told.wait()
         finally:
