@@ -62,4 +62,4 @@ class Chronicle:
         """Do with what is there, now that all of it was read."""
         if not self._is_whole and self._held:
             log.error("group_incomplete", first=self._first, entries=len(self._held))
-            self._load({"at": 0, "members": {}, "owners": [], "commits": []})
+            self._load({"at": 0, "members": [], "owners": [], "commits": []})

@@ -76,8 +76,8 @@ class Group:
         told = {
             "do": "state",
             "at": at,
-            "members": self.members,
-            "owners": list(self.owners.items()),
+            "members": [(name, *sign) for name, sign in self.members.items()],
+            "owners": [(partition, *owner) for partition, owner in self.owners.items()],
             "commits": [(partition, one.offset, one.note.hex()) for partition, one in self.commits.items()],
         }
         return orjson.dumps(told)
@@ -86,8 +86,8 @@ class Group:
     def unpacked(cls, told: Mapping[str, Any]) -> "Group":
         """What was packed."""
         return cls(
-            members={name: Sign(*sign) for name, sign in told["members"].items()},
-            owners={partition: Owner(*owner) for partition, owner in told["owners"]},
+            members={name: Sign(*sign) for name, *sign in told["members"]},
+            owners={partition: Owner(*owner) for partition, *owner in told["owners"]},
             commits={
                 partition: Commit(offset=offset, note=bytes.fromhex(note))
                 for partition, offset, note in told["commits"]
