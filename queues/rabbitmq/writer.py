@@ -149,6 +149,9 @@ class Writer:
     async def check(self) -> None:
         """Raise `QueueUnavailable`, with the reason, unless the node would take an entry now."""
         connection = await self.connection()
+        if connection.blocked is not None:
+            # It hears nothing of us, not even that a channel is wanted.
+            raise self._blocked(connection)
         channel = await connection.channel()
         try:
             await self._confirmed(channel, _NOWHERE, b"", mandatory=False)

@@ -165,8 +165,8 @@ class Server(DatabaseServer):
         if self._process is not None and self._process.poll() is not None:
             raise NoServer(f"RabbitMQ ended: {(self.folder / 'output').read_text('utf-8', 'replace')[-3000:]}")
 
-    def control(self, *arguments: str) -> str:
-        """What `rabbitmqctl` says."""
+    def control(self, *arguments: str) -> None:
+        """Have `rabbitmqctl` do this."""
         done = subprocess.run(
             [str(_PROGRAMS / "rabbitmqctl"), "-q", "-n", f"forebay{self.port}@localhost", *arguments],
             env=self._environment(),
@@ -177,7 +177,6 @@ class Server(DatabaseServer):
             **as_account(self.account),
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
     def empty(self) -> str:
         """Delete all of ours in the first virtual host, which takes less time than to make another; its URL."""
