@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 
 from forebay.queues.contract import PlacedRecord, StoredRecord
-from forebay.queues.errors import QueueError
+from forebay.queues.errors import QueueError, QueueUnavailable
 
 from .address import Address
 from .connection import Channel, Connection
@@ -78,8 +78,11 @@ class Inbox:
                 opened = await asyncio.gather(*(self._read(one, connection) for one in wanted), return_exceptions=True)
                 for error in filter(None, opened):
                     raise error
-            except QueueError as error:
-                self._error = error
+            except Exception as error:
+                if not isinstance(error, QueueError):
+                    # A mistake of ours must not end the reading without a word.
+                    log.exception("reading_failed", stream=self._stream)
+                self._error = error if isinstance(error, QueueError) else QueueUnavailable(repr(error))
                 self._changed.set()
                 await self._sleep(_AGAIN_S)
 

@@ -16,11 +16,14 @@ from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
 from .connection import Channel, Connection
 from .logs import entry, identity
 
-#: Entries on their way to us; half of them are acknowledged at once.
+#: Entries on their way to us.
 _PREFETCH = 2000
 
 #: Seconds to wait for the first entry. A stream of ours has one, so that it comes; one that is just being made may not.
 _FIRST_S = 5.0
+
+#: The same for an entry that we have read before. Without it all is read anew, which takes long.
+_KNOWN_S = 30.0
 
 #: How the node refuses what is larger than its own setting.
 _TOO_LARGE = re.compile(r"message size \d+ is larger than configured max size (\d+)")
@@ -75,7 +78,7 @@ class Lane:
         self._number = self._received = self._delivery = 0
         #: The offset behind all that was read.
         self.position: int | None = None
-        self.is_ready = False
+        self.is_ready = self._is_acking = False
         self._arrived = asyncio.Event()
         self._largest: int | None = None
 
@@ -140,7 +143,7 @@ class Lane:
 
     async def _first(self) -> None:
         try:
-            async with asyncio.timeout(_FIRST_S):
+            async with asyncio.timeout(_FIRST_S if self.position is None else _KNOWN_S):
                 await self._arrived.wait()
         except TimeoutError as error:
             if self.position is not None:
@@ -165,8 +168,10 @@ class Lane:
         self._received += 1
         self._delivery = delivery
         self._arrived.set()
-        if delivery % (_PREFETCH // 4) == 0:
-            channel.ack(delivery)
+        if not self._is_acking:
+            # Once for all that comes in this turn; what nobody acknowledges for long would cost us the channel.
+            self._is_acking = True
+            asyncio.get_running_loop().call_soon(self._ack)
         if self.position is not None and offset < self.position:
             return
         self.position = offset + 1
@@ -175,6 +180,11 @@ class Lane:
         found = identity(body)
         if found is not None and found.writer == self._writer:
             self._tell(found.number, offset)
+
+    def _ack(self) -> None:
+        self._is_acking = False
+        if self._channel is not None:
+            self._channel.ack(self._delivery)
 
     def _tell(self, number: int, outcome: int | QueueError) -> None:
         one = self._entries.pop(number, None)

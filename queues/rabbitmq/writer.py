@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
+import structlog
+
 from forebay.queues.errors import QueueError, QueueUnavailable
 
 from .address import Address
@@ -25,6 +27,8 @@ _CONFIRM_S = 5.0
 
 #: Where what is published comes to nobody: only whether the node takes it is of interest.
 _NOWHERE = "forebay:check"
+
+log = structlog.get_logger(__name__)
 
 
 class Writer:
@@ -115,9 +119,12 @@ class Writer:
                 )
                 for error in filter(None, opened):
                     raise error
-            except QueueError as error:
+            except Exception as error:
+                if not isinstance(error, QueueError):
+                    # A mistake of ours must not leave anybody waiting for ever.
+                    log.exception("lanes_failed", queue=self.address.name)
                 for lane in wanted:
-                    lane.refuse(error)
+                    lane.refuse(error if isinstance(error, QueueError) else QueueUnavailable(repr(error)))
                 await self._sleep(_AGAIN_S)
 
     async def _open_lane(self, lane: Lane, connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""From an HTTP call to the end of a handler on PostgreSQL and MariaDB, while the server and a worker are killed."""
+"""From an HTTP call to the end of a handler on servers of each kind, while the server and a worker are killed."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ PORTALS, CONNECTIONS, RATE, SEED = 200, 16, 300.0, 20_261_125
 BETWEEN = 500
 
 
-@pytest.fixture(params=["servers", "mariadb_servers"], ids=["postgresql", "mariadb"])
+@pytest.fixture(params=["servers", "mariadb_servers", "rabbitmq_servers"], ids=["postgresql", "mariadb", "rabbitmq"])
 def server(site: Site, request: pytest.FixtureRequest) -> DatabaseServer:
     start: Callable[[], DatabaseServer] = request.getfixturevalue(request.param)
     server = start()
