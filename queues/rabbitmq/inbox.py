@@ -14,7 +14,7 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 from .address import Address
 from .connection import Channel, Connection
 from .logs import partition_log
-from .looking import end_of
+from .looking import end_of, start_of
 from .records import placed
 
 #: Records of a partition that are here, or on their way, and were not fetched. A node may send some more at once.
@@ -111,7 +111,7 @@ class Inbox:
 
     async def _read(self, one: _Partition, connection: Connection) -> None:
         queue = partition_log(self._stream, one.number)
-        await self._check_end(one, connection, queue)
+        await self._check_place(one, connection, queue)
         channel = await connection.channel()
         channel.on_closed = lambda error: self._break(one, channel)
         channel.on_cancelled(partial(self._break, one, channel))
@@ -127,10 +127,17 @@ class Inbox:
             self._break(one, channel)
             raise
 
-    async def _check_end(self, one: _Partition, connection: Connection, queue: str) -> None:
-        if one.position > 0 and one.position > (end := await end_of(connection, queue)):
-            log.warning("stream_shorter", stream=self._stream, partition=one.number, position=one.position, end=end)
+    async def _check_place(self, one: _Partition, connection: Connection, queue: str) -> None:
+        """Say so when what we are to read next is not there any more, or not yet again."""
+        if one.position == 0:
+            return
+        start, end = await start_of(connection, queue), await end_of(connection, queue)
+        place = {"stream": self._stream, "partition": one.number, "position": one.position}
+        if one.position > end:
+            log.warning("stream_shorter", **place, end=end)
             one.position = end
+        elif one.position < start:
+            log.error("records_expired", **place, start=start)
 
     def _deliver(self, one: _Partition, channel: Channel, delivery: int, offset: int, body: bytes) -> None:
         if one.channel is not channel or self._partitions.get(one.number) is not one or offset < one.position:

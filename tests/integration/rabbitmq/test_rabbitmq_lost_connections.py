@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
+from structlog.testing import capture_logs
 
 from forebay.queues.contract import Commit, Producer, Queue, Record
 from forebay.queues.errors import QueueUnavailable
@@ -156,3 +157,31 @@ async def test_a_member_knows_the_group_although_the_beginning_of_its_stream_was
     assert (again.owned[0].note, again.owned[1].note) == (b"early", b"%d" % number)
     await other.close()
     await connection.close()
+
+
+async def test_records_that_a_policy_took_before_they_were_handled_are_told(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {"x-max-length-bytes": 20_000, "x-stream-max-segment-size-bytes": 2_000}
+    monkeypatch.setattr(logs, "_KIND", {"x-queue-type": "stream", **limits})
+    queue = open_queue(QueueSettings(queue_url=url))
+    await queue.ensure([STREAM], 1)
+    producer, follower = queue.producer(), Follower()
+    first = queue.consumer(STREAM, "group")
+    await first.start(follower)
+    await follower.owns(1)
+    committed = (await producer.send(STREAM, record(0))).offset + 1
+    await first.commit({0: Commit(offset=committed)})
+    await first.close()
+
+    connection = await Connection(address(url), "test").open()
+    while (start := await start_of(connection, logs.partition_log(STREAM, 0))) <= committed:
+        await asyncio.gather(*(producer.send(STREAM, record(number)) for number in range(50)))
+    second = queue.consumer(STREAM, "group")
+    with capture_logs() as told:
+        await second.start(Follower())
+        await fetch(second, 1)
+
+    assert [(one["event"], one["position"], one["start"]) for one in told] == [("records_expired", committed, start)]
+    for part in (producer, second, connection):
+        await part.close()
