@@ -70,8 +70,8 @@ class RabbitmqQueue:
     def portals(self, topic: str) -> PortalStore:
         """It can't: a stream forgets nothing of what was said under a key, not even a data key that was shredded."""
         raise Unsupported(
-            "queue_url: a queue in RabbitMQ can't keep what is known of portals, since nothing of a stream can be "
-            "erased; use another queue for auth=registry and for data keys"
+            "queue_url: RabbitMQ can't keep what is known of portals, since nothing of a stream can be erased; "
+            "use another queue for portals that are registered or verified, and for data keys"
         )
 
     async def close(self) -> None:

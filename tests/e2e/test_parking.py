@@ -60,12 +60,14 @@ LADDER: dict[str, Any] = {
 Start = Callable[[], AbstractAsyncContextManager[Crew]]
 
 
-@pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(params=["sqlite", "rabbitmq", pytest.param("kafka", marks=pytest.mark.kafka)])
 def started(site: Site, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Start:
     """Starts a crew on the queue."""
     monkeypatch.setenv("BOOK", str(site.folder / "handled.log"))
     if request.param == "kafka":
         url = kafka_url(request.getfixturevalue("kafka").bootstrap)
+    elif request.param == "rabbitmq":
+        url = request.getfixturevalue("rabbitmq_url")
     else:
         url = f"sqlite:///{site.folder}/queue.db"
     return lambda: crew(site, url, partitions=2, **LADDER)

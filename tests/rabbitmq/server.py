@@ -18,6 +18,7 @@ import pika
 from pika.exceptions import ChannelClosedByBroker
 
 from forebay.queues.rabbitmq.logs import CATALOG, group_log, partition_log, payload
+from tests.certificates import Authority
 from tests.databases.server import ADMIN, PASSWORD, READY_S, DatabaseServer, NoServer, as_account
 from tests.kafka.cluster import dying_with_us, free_ports
 
@@ -64,17 +65,25 @@ class Server(DatabaseServer):
     # Starting takes it 8 s of a processor's time.
     ready_s = 180.0
 
-    def __init__(self, options: tuple[str, ...] = ()) -> None:
+    def __init__(self, options: tuple[str, ...] = (), *, secured: bool = False) -> None:
         if not (_PROGRAMS / "rabbitmq-server").exists() or shutil.which("epmd") is None:
             raise NoServer("there is no RabbitMQ on this machine; install Debian's package rabbitmq-server")
         super().__init__(options)
         self.port = _quiet_port()
+        self._secure_port = _quiet_port()
+        self._authority = Authority(self.folder) if secured else None
         self._names, self._between = free_ports(2)
         self._epmd: subprocess.Popen[bytes] | None = None
 
     def url(self, vhost: str = "/", user: str = ADMIN, password: str = PASSWORD) -> str:
         """Where a client comes in."""
         return url(self.port, vhost, user, password)
+
+    def secure_url(self) -> str:
+        """Where a client comes in over TLS, which has to trust the tests' authority."""
+        assert self._authority is not None
+        insecure = url(self._secure_port, "/", host="localhost")
+        return f"{insecure.replace('amqp:', 'amqps:')}?cafile={self._authority.certificate}"
 
     def command(self) -> list[str]:
         """What starts it."""
@@ -91,10 +100,11 @@ class Server(DatabaseServer):
         cookie.write_text(uuid4().hex, "ascii")
         cookie.chmod(0o400)
         settings = _SETTINGS.format(port=self.port, user=ADMIN, password=PASSWORD)
-        (self.folder / "rabbitmq.conf").write_text(settings + "\n".join(self._options), "utf-8")
+        settings += "\n".join([*self._options, *self._security()])
+        (self.folder / "rabbitmq.conf").write_text(settings, "utf-8")
         (self.folder / "enabled_plugins").write_text("[].", "ascii")
         if os.getuid() == 0:
-            for path in (self.folder, home, cookie):
+            for path in [self.folder, *self.folder.rglob("*")]:
                 shutil.chown(path, *self.account)
         self._epmd = subprocess.Popen(
             [*dying_with_us(), "epmd", "-port", str(self._names), "-address", "127.0.0.1"],
@@ -103,6 +113,17 @@ class Server(DatabaseServer):
             stderr=subprocess.DEVNULL,
             **as_account(self.account),
         )
+
+    def _security(self) -> list[str]:
+        if self._authority is None:
+            return []
+        signed = self._authority.signed("rabbitmq", ["localhost"])
+        return [
+            f"listeners.ssl.1 = 127.0.0.1:{self._secure_port}",
+            f"ssl_options.cacertfile = {self._authority.certificate}",
+            f"ssl_options.certfile = {signed.certificate}",
+            f"ssl_options.keyfile = {signed.key}",
+        ]
 
     def _environment(self) -> dict[str, str]:
         folder = self.folder

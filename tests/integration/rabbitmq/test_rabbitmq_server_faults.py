@@ -28,7 +28,7 @@ DECLARED_S = 3.0
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     try:
-        with Server() as server:
+        with Server(secured=True) as server:
             yield server
     except NoServer as reason:
         missing(str(reason))
@@ -164,3 +164,14 @@ async def test_an_alarm_of_the_server_is_told_and_holds_nothing_back_afterwards(
 
     await _available(lambda: producer.send(STREAM, record(2)))
     await producer.close()
+
+
+async def test_over_tls_both_sides_know_whom_they_talk_to(server: Server, queue: Queue) -> None:
+    producer = open_queue(QueueSettings(queue_url=server.secure_url())).producer()
+    await producer.send(STREAM, record(0))
+    await producer.close()
+
+    stranger = open_queue(QueueSettings(queue_url=server.secure_url().partition("?")[0])).producer()
+    with pytest.raises(QueueUnavailable, match=r"(?i)certificate.verify.failed.*cafile"):
+        await stranger.check()
+    await stranger.close()
