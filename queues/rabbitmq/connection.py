@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -88,6 +89,12 @@ class Connection:
     async def _abandon(self) -> None:
         # Nobody waits for it any more, and an error that nobody has looked at would be told as a mistake of ours.
         self._opened.add_done_callback(lambda done: done.cancelled() or done.exception())
+        transport = getattr(self._raw, "_transport", None)
+        if transport is not None and not self._opened.done():
+            # The library stumbles over `close` while it comes in, but not over a connection that breaks then.
+            self._raw._error = ConnectionAbortedError("given up")
+            transport.abort()
+            await self._has_ended()
         await self.close()
 
     def _on_open(self, raw: Any) -> None:
@@ -135,13 +142,16 @@ class Connection:
             return
         if not (self._raw.is_closing or self._raw.is_closed):
             self._raw.close()
-        try:
-            async with asyncio.timeout(_CLOSE_S):
-                await self._ended.wait()
-        except TimeoutError:
+        if not await self._has_ended():
             # The library has no other word for it: the node doesn't answer our good-bye.
             self._raw._terminate_stream(ConnectionAbortedError("no good-bye came back"))
-            await self._ended.wait()
+            await self._has_ended()
+
+    async def _has_ended(self) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self._ended.wait()
+        return self._ended.is_set()
 
 
 class Channel:

@@ -86,6 +86,15 @@ async def _available(call: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(0.05)
 
 
+async def _seen(queue: Queue) -> None:
+    """Every partition is there."""
+    inspector = queue.inspector()
+    try:
+        await inspector.bounds(STREAM)
+    finally:
+        await inspector.close()
+
+
 async def test_nothing_is_lost_doubled_or_out_of_order_when_the_server_is_killed(
     server: Server, queue: Queue, stage: Stage
 ) -> None:
@@ -107,7 +116,8 @@ async def test_nothing_is_lost_doubled_or_out_of_order_when_the_server_is_killed
     for producer in stage.processes[::2]:
         producer.kill()
         producer.wait()
-    found = by_key(await _available(lambda: read_all(queue)))
+    await _available(lambda: _seen(queue))
+    found = by_key(await read_all(queue))
     await seen.until(lambda: dict(seen.chronicle.seen) == {key: len(numbers) for key, numbers in found.items()})
 
     assert all(numbers == list(range(len(numbers))) for numbers in found.values())
