@@ -60,7 +60,7 @@ class Seen:
             self.note(await self._stage.line())
 
     def note(self, line: list[str]) -> None:
-        if len(line) == 2:
+        if len(line) == 2 and line[1].isdigit():
             assert int(line[1]) == self.kept.get(line[0], 0), "told as kept out of order"
             self.kept[line[0]] = int(line[1]) + 1
         else:
