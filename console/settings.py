@@ -7,14 +7,22 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import ConfigDict, SecretBytes, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    ConfigDict,
+    SecretBytes,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from forebay.ingest.settings import IngestSettings
 from forebay.processors.settings import WorkerSettings
 from forebay.queues.errors import QueueError
-from forebay.queues.opening import check_url, faults_of
+from forebay.queues.opening import check_url, faults_of, why_no_portals
 from forebay.schemas.errors import ForebayError
 
 _PREFIX = "FOREBAY_"
@@ -72,6 +80,12 @@ class Settings(IngestSettings, WorkerSettings):
         if faults := faults_of(info.data["queue_url"], kafka) if "queue_url" in info.data else []:
             raise ValueError("; ".join(faults))
         return kafka
+
+    @model_validator(mode="after")
+    def _check_portals(self) -> Self:
+        if self.keeps_portals and (reason := why_no_portals(self.queue_url)):
+            raise ValueError(f"queue_url: {reason}; use another queue, or neither auth=registry nor seal_keys")
+        return self
 
 
 class BadSettings(ForebayError):

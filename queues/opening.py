@@ -22,7 +22,14 @@ _ADDRESSES = {
     "redis": ("forebay.queues.redis.address", "address"),
     "rediss": ("forebay.queues.redis.address", "address"),
     "memcached": ("forebay.queues.memcached.address", "address"),
+    "amqp": ("forebay.queues.rabbitmq.address", "address"),
+    "amqps": ("forebay.queues.rabbitmq.address", "address"),
 }
+
+#: Scheme → why nothing about portals can be kept there.
+_KEEP_NO_PORTALS = dict.fromkeys(
+    ("amqp", "amqps"), "RabbitMQ can't keep what is known of portals, since nothing of a stream can be erased"
+)
 
 #: Scheme → our module, what it imports, and the extra that brings it.
 _SYSTEMS = {
@@ -33,6 +40,8 @@ _SYSTEMS = {
     "rediss": ("forebay.queues.redis.queue", "redis", "redis"),
     "memcached": ("forebay.queues.memcached.queue", "pymemcache", "memcached"),
     "memory": ("forebay.queues.memory", None, None),
+    "amqp": ("forebay.queues.rabbitmq.queue", "pika", "rabbitmq"),
+    "amqps": ("forebay.queues.rabbitmq.queue", "pika", "rabbitmq"),
     "kafka": ("forebay.queues.kafka.queue", "confluent_kafka", None),
 }
 
@@ -63,6 +72,11 @@ def faults_of(queue_url: str, kafka: Mapping[str, Any]) -> list[str]:
         return []
     faults: list[str] = import_module("forebay.queues.kafka.properties").faults_of(kafka)
     return faults
+
+
+def why_no_portals(queue_url: str) -> str | None:
+    """Why facts about portals can't be kept there; None where they can. Raises `QueueError` as `scheme_of` does."""
+    return _KEEP_NO_PORTALS.get(scheme_of(queue_url))
 
 
 def open_queue(settings: QueueSettings) -> Queue:

@@ -12,6 +12,9 @@ from tests.memcached.fixtures import memcached_url as memcached_url
 from tests.postgresql.fixtures import postgresql as postgresql
 from tests.postgresql.fixtures import postgresql_url as postgresql_url
 from tests.postgresql.fixtures import servers as servers
+from tests.rabbitmq.fixtures import rabbitmq as rabbitmq
+from tests.rabbitmq.fixtures import rabbitmq_servers as rabbitmq_servers
+from tests.rabbitmq.fixtures import rabbitmq_url as rabbitmq_url
 from tests.redis.fixtures import redis_server as redis_server
 from tests.redis.fixtures import redis_servers as redis_servers
 from tests.redis.fixtures import redis_url as redis_url

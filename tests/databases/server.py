@@ -29,6 +29,8 @@ class DatabaseServer:
     #: What the system is called, and whom its server runs as when we are root: it refuses to be root's.
     system: ClassVar[str]
     account: ClassVar[tuple[str, str]]
+    #: Seconds until it lets clients in, on a machine that has much else to do.
+    ready_s: ClassVar[float] = READY_S
     #: Ends it in order, and throws everybody out.
     stopping: ClassVar[signal.Signals]
 
@@ -129,7 +131,7 @@ class DatabaseServer:
 
     def wait_ready(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Return when it lets clients in."""
-        wait_until(self.system, self.answers, self._check, clock)
+        wait_until(self.system, self.answers, self._check, clock, self.ready_s)
 
     def _check(self) -> None:
         if self._process is not None and self._process.poll() is not None:
@@ -177,16 +179,17 @@ def wait_until(
     answers: Callable[[], None],
     check: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
+    ready_s: float = READY_S,
 ) -> None:
     """Return when a client comes in; `check` may give up earlier by raising."""
-    until = clock() + READY_S
+    until = clock() + ready_s
     while True:
         check()
         try:
             answers()
         except Exception as error:  # each system has its own
             if clock() > until:
-                raise NoServer(f"no {system} answered within {READY_S:.0f} s: {error}") from error
+                raise NoServer(f"no {system} answered within {ready_s:.0f} s: {error!r}") from error
             time.sleep(0.02)
         else:
             return

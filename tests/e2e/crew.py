@@ -117,11 +117,12 @@ class Crew:
         await asyncio.to_thread(self.site.wait, what, look)
 
     async def committed(self) -> dict[int, int]:
-        """How far the group is in each partition."""
+        """How far the group is in each partition, from its first record on."""
         inspector = self._queue.inspector()
         states = (await inspector.groups(self.topic)).get(self.topic, {})
+        bounds = await inspector.bounds(self.topic)
         await inspector.close()
-        return {number: state.offset for number, state in states.items()}
+        return {number: max(0, state.offset - bounds[number].start) for number, state in states.items()}
 
     async def close(self) -> None:
         """Let go of the queue."""

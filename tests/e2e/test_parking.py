@@ -60,7 +60,7 @@ LADDER: dict[str, Any] = {
 Start = Callable[[], AbstractAsyncContextManager[Crew]]
 
 
-@pytest.fixture(params=["sqlite", "redis", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(params=["sqlite", "redis", "rabbitmq", pytest.param("kafka", marks=pytest.mark.kafka)])
 def started(site: Site, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Start:
     """Starts a crew on the queue."""
     monkeypatch.setenv("BOOK", str(site.folder / "handled.log"))
@@ -68,6 +68,8 @@ def started(site: Site, request: pytest.FixtureRequest, monkeypatch: pytest.Monk
         url = kafka_url(request.getfixturevalue("kafka").bootstrap)
     elif request.param == "redis":
         url = request.getfixturevalue("redis_url")
+    elif request.param == "rabbitmq":
+        url = request.getfixturevalue("rabbitmq_url")
     else:
         url = f"sqlite:///{site.folder}/queue.db"
     return lambda: crew(site, url, partitions=2, **LADDER)

@@ -1,4 +1,4 @@
-"""From an HTTP call to the end of a handler on PostgreSQL, MariaDB and Redis, while server and worker are killed."""
+"""From an HTTP call to the end of a handler on servers of each kind, while the server and a worker are killed."""
 
 import asyncio
 import signal
@@ -17,7 +17,10 @@ PORTALS, CONNECTIONS, RATE, SEED = 200, 16, 300.0, 20_261_125
 BETWEEN = 500
 
 
-@pytest.fixture(params=["servers", "mariadb_servers", "redis_servers"], ids=["postgresql", "mariadb", "redis"])
+@pytest.fixture(
+    params=["servers", "mariadb_servers", "redis_servers", "rabbitmq_servers"],
+    ids=["postgresql", "mariadb", "redis", "rabbitmq"],
+)
 def server(site: Site, request: pytest.FixtureRequest) -> DatabaseServer:
     start: Callable[[], DatabaseServer] = request.getfixturevalue(request.param)
     server = start()

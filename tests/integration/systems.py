@@ -24,6 +24,9 @@ SYSTEMS: dict[str, Fresh] = {
     "memcached": lambda folder, request: QueueSettings(
         data_dir=folder, queue_url=request.getfixturevalue("memcached_url")
     ),
+    "rabbitmq": lambda folder, request: QueueSettings(
+        data_dir=folder, queue_url=request.getfixturevalue("rabbitmq_url")
+    ),
     "kafka": lambda folder, request: QueueSettings(data_dir=folder, queue_url=_empty_kafka(request)),
     "kafka-classic": lambda folder, request: QueueSettings(
         data_dir=folder, queue_url=_empty_kafka(request), kafka={"group.protocol": "classic"}

@@ -260,3 +260,13 @@ def test_a_property_that_stands_twice_in_the_environment_or_in_no_table_is_a_fau
     assert any("FOREBAY_KAFKA__SASL_USERNAME: sasl.username is set by FOREBAY_KAFKA too" in fault for fault in faults)
     assert any("FOREBAY_TOKENS__PORTAL: there is no such setting" in fault for fault in faults)
     assert any("FOREBAY_KAFKA__SASL_PASSWORD_FILE: can't read /nowhere" in fault for fault in faults)
+
+
+@pytest.mark.parametrize("auth", ["registry", "none"])
+def test_what_a_queue_can_not_keep_of_portals_is_refused_at_the_start(auth: str) -> None:
+    given = {"FOREBAY_AUTH": auth, "FOREBAY_CLIENT_ID": "app.1", "FOREBAY_SEAL_KEYS": '{"one": "' + "A" * 43 + '="}'}
+
+    with pytest.raises(BadSettings, match=r"queue_url: RabbitMQ can't keep .* portals") as refused:
+        load_settings(environ={**given, "FOREBAY_QUEUE_URL": "amqp://user:hush@host/"})
+
+    assert "hush" not in str(refused.value)

@@ -1,0 +1,121 @@
+"""Which streams there are, of how many partitions, and which groups: a stream of its own says it.
+
+Whoever makes something writes it there last. Of two who write at the same time the first holds, which all read alike.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from forebay.queues.errors import QueueError, UnknownStream
+
+from .faults import NotThere
+from .lane import Lane
+from .logs import CATALOG, group_log, partition_log, payload
+from .writer import Writer
+
+#: Streams that are made at the same time: each costs the node some 50 ms.
+_AT_ONCE = 8
+
+
+class Catalog:
+    """What one writer knows of it. It hears of news by itself, and asks where something seems to be missing."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._lane: Lane | None = None
+        self._refreshing = asyncio.Lock()
+        self._partitions: dict[str, int] = {}
+        self._groups: dict[str, list[str]] = defaultdict(list)
+
+    def begin(self) -> None:
+        """As a listener."""
+        self._partitions.clear()
+        self._groups.clear()
+
+    def read(self, offset: int, body: bytes) -> None:
+        """As a listener."""
+        found = payload(body)
+        if found is None:
+            return
+        told: dict[str, Any] = orjson.loads(found)
+        if "partitions" in told:
+            self._partitions.setdefault(told["stream"], told["partitions"])
+        elif told["group"] not in self._groups[told["stream"]]:
+            self._groups[told["stream"]].append(told["group"])
+
+    async def refresh(self) -> None:
+        """Know all that stands there now. Raises `QueueUnavailable`."""
+        async with self._refreshing:
+            try:
+                if self._lane is None:
+                    self._lane = await self._writer.follow(CATALOG, self)
+                else:
+                    await self._lane.catch_up()
+            except NotThere:
+                self.begin()
+
+    def known(self, stream: str) -> int | None:
+        """How many partitions the stream has, if we know it."""
+        return self._partitions.get(stream)
+
+    async def partitions(self, stream: str) -> int:
+        """How many partitions the stream has. Raises `UnknownStream`, `QueueUnavailable`."""
+        if stream not in self._partitions:
+            await self.refresh()
+        if stream not in self._partitions:
+            raise unknown(stream)
+        return self._partitions[stream]
+
+    async def groups(self, stream: str) -> list[str]:
+        """The groups that were ever in the stream. Raises as `partitions` does."""
+        await self.refresh()
+        await self.partitions(stream)
+        return list(self._groups[stream])
+
+    async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
+        """The streams that are not there. Raises `QueueError` when one has another number of partitions."""
+        await self.refresh()
+        names = list(streams)
+        for name in names:
+            if (has := self._partitions.get(name, partitions)) != partitions:
+                raise QueueError(
+                    f"stream {name} has {has} partitions, not {partitions}; another number breaks the order"
+                )
+        return [name for name in names if name not in self._partitions]
+
+    async def make(self, streams: Iterable[str], partitions: int) -> list[str]:
+        """Make what is missing, and return its names."""
+        names = await self.missing(streams, partitions)
+        if names:
+            await self._writer.make(CATALOG)
+        for name in names:
+            await self._make(name, partitions)
+        await self.missing(names, partitions)
+        return names
+
+    async def _make(self, name: str, partitions: int) -> None:
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def make(number: int) -> None:
+            async with turns:
+                await self._writer.make(partition_log(name, number))
+
+        await asyncio.gather(*(make(number) for number in range(partitions)))
+        await self._writer.put(CATALOG, orjson.dumps({"stream": name, "partitions": partitions}))
+
+    async def add_group(self, stream: str, group: str) -> str:
+        """Have the group in the catalog, and its queue made. Returns the queue."""
+        queue = group_log(stream, group)
+        if group not in await self.groups(stream):
+            await self._writer.make(queue)
+            await self._writer.put(CATALOG, orjson.dumps({"stream": stream, "group": group}))
+        return queue
+
+
+def unknown(stream: str) -> UnknownStream:
+    """The error that says what to do."""
+    return UnknownStream(f"there is no stream {stream}; `forebay topics ensure` makes it")

@@ -1,0 +1,259 @@
+"""A connection to RabbitMQ with channels, for one event loop."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import pika
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.exceptions import AMQPError
+
+from forebay.queues.errors import QueueUnavailable
+
+from .address import Address
+from .faults import fault, sentence
+
+#: Seconds until a node that doesn't let us in is called unavailable.
+_OPEN_S = 10.0
+
+#: Seconds that a node has to answer our good-bye. One that takes nothing, by its alarm, does not hear it.
+_CLOSE_S = 1.0
+
+#: Seconds without a sign of life from the node, where nothing else is asked for.
+HEARTBEAT_S = 10.0
+
+#: What its errors say is in ours; its own lines would stand beside them without a reason.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+Delivered = Callable[[int, bytes], None]
+Lost = Callable[[QueueUnavailable], None]
+
+
+class Connection:
+    """One connection. When it is lost it stays lost: make another."""
+
+    def __init__(self, address: Address, part: str, heartbeat_s: float = HEARTBEAT_S) -> None:
+        self._address, self._part, self._heartbeat_s = address, part, heartbeat_s
+        self._raw: Any = None
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ended = asyncio.Event()
+        #: Is told once when the connection is lost.
+        self.on_lost: Lost = lambda error: None
+        #: Is told when the node takes nothing any more.
+        self.on_blocked: Callable[[], None] = lambda: None
+        #: Why the node takes nothing just now: an alarm of its memory or disk.
+        self.blocked: str | None = None
+        #: The node's own properties, as its version.
+        self.server: dict[str, Any] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened, and nothing has ended it."""
+        return self._raw is not None and bool(self._raw.is_open)
+
+    async def open(self) -> "Connection":
+        """Connect. Raises `QueueUnavailable`."""
+        try:
+            parameters = self._parameters()
+        except OSError as error:
+            raise QueueUnavailable(f"{self._address.name}: {error.filename or ''} {error.strerror or error}") from error
+        self._raw = AsyncioConnection(
+            parameters, self._on_open, self._on_open_error, self._on_close, custom_ioloop=asyncio.get_running_loop()
+        )
+        try:
+            async with asyncio.timeout(_OPEN_S):
+                await asyncio.shield(self._opened)
+        except TimeoutError as error:
+            await self._abandon()
+            raise QueueUnavailable(f"{self._address.name} did not answer within {_OPEN_S:.0f} s") from error
+        except asyncio.CancelledError:
+            await self._abandon()
+            raise
+        return self
+
+    def _parameters(self) -> pika.ConnectionParameters:
+        context = self._address.context()
+        return pika.ConnectionParameters(
+            host=self._address.host,
+            port=self._address.port,
+            virtual_host=self._address.vhost,
+            credentials=pika.PlainCredentials(self._address.user, self._address.password),
+            heartbeat=max(1, round(self._heartbeat_s)),
+            ssl_options=pika.SSLOptions(context, self._address.host) if context else None,
+            client_properties={"connection_name": f"forebay {self._part}", "product": "Forebay"},
+        )
+
+    async def _abandon(self) -> None:
+        # Nobody waits for it any more, and an error that nobody has looked at would be told as a mistake of ours.
+        self._opened.add_done_callback(lambda done: done.cancelled() or done.exception())
+        transport = getattr(self._raw, "_transport", None)
+        if transport is not None and not self._opened.done():
+            # The library stumbles over `close` while it comes in, but not over a connection that breaks then.
+            self._raw._error = ConnectionAbortedError("given up")
+            transport.abort()
+            await self._has_ended()
+        await self.close()
+
+    def _on_open(self, raw: Any) -> None:
+        self._raw = raw
+        self.server = dict(raw.server_properties or {})
+        raw.add_on_connection_blocked_callback(self._on_blocked)
+        raw.add_on_connection_unblocked_callback(self._on_unblocked)
+        if not self._opened.done():
+            self._opened.set_result(None)
+
+    def _on_open_error(self, _: Any, error: BaseException) -> None:
+        self._ended.set()
+        if not self._opened.done():
+            self._opened.set_exception(self._unavailable(error))
+
+    def _on_close(self, _: Any, error: BaseException) -> None:
+        self._ended.set()
+        self.on_lost(self._unavailable(error))
+
+    def _unavailable(self, error: BaseException) -> QueueUnavailable:
+        unavailable = QueueUnavailable(f"{self._address.name}: {sentence(error)}")
+        unavailable.__cause__ = error
+        return unavailable
+
+    def _on_blocked(self, _: Any, method: Any) -> None:
+        self.blocked = str(method.method.reason)
+        self.on_blocked()
+
+    def _on_unblocked(self, _: Any, method: Any) -> None:
+        self.blocked = None
+
+    async def channel(self) -> "Channel":
+        """A new channel. Raises `QueueUnavailable`."""
+        channel = Channel(self._address.name)
+        try:
+            raw = self._raw.channel(on_open_callback=channel.opened)
+        except AMQPError as error:
+            raise self._unavailable(error) from error
+        return await channel.begin(raw)
+
+    async def close(self) -> None:
+        """Say good-bye, and wait until it is over. Idempotent."""
+        self.on_lost = lambda error: None
+        if self._raw is None or self._ended.is_set():
+            return
+        if not (self._raw.is_closing or self._raw.is_closed):
+            self._raw.close()
+        if not await self._has_ended():
+            # The library has no other word for it: the node doesn't answer our good-bye.
+            self._raw._terminate_stream(ConnectionAbortedError("no good-bye came back"))
+            await self._has_ended()
+
+    async def _has_ended(self) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self._ended.wait()
+        return self._ended.is_set()
+
+
+class Channel:
+    """One channel. Its calls raise `QueueUnavailable`, or `NotThere` when the broker closes it for that reason."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._raw: Any = None
+        self._waiting: set[asyncio.Future[Any]] = set()
+        self._acked = 0
+        #: Is told once when it was closed by anybody but us.
+        self.on_closed: Callable[[BaseException], None] = lambda error: None
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def opened(self, raw: Any) -> None:
+        """For the library: the node has opened it."""
+        self._raw = raw
+        if not self._opened.done():
+            self._opened.set_result(None)
+
+    async def begin(self, raw: Any) -> "Channel":
+        """Wait until the node has opened it."""
+        self._raw = raw
+        raw.add_on_close_callback(self._closed)
+        self._waiting.add(self._opened)
+        await self._opened
+        self._waiting.discard(self._opened)
+        return self
+
+    def _closed(self, _: Any, error: BaseException) -> None:
+        for future in self._waiting:
+            if not future.done():
+                future.set_exception(fault(self._name, error))
+        self._waiting.clear()
+        self.on_closed(fault(self._name, error))
+
+    async def _ask(self, method: str, *arguments: Any, **named: Any) -> Any:
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.add(answer)
+        try:
+            getattr(self._raw, method)(*arguments, **named, callback=partial(_settle, answer))
+            return await answer
+        except AMQPError as error:
+            raise fault(self._name, error) from error
+        finally:
+            self._waiting.discard(answer)
+
+    async def declare(self, queue: str, arguments: dict[str, Any]) -> None:
+        """Make the queue, unless it is there already."""
+        await self._ask("queue_declare", queue, durable=True, arguments=arguments)
+
+    async def find(self, queue: str) -> None:
+        """Raise `NotThere` unless the queue is there; the channel is then closed."""
+        await self._ask("queue_declare", queue, passive=True)
+
+    async def prefetch(self, count: int) -> None:
+        """How much of each later reader may be on its way. What was sent before the answer has come before it."""
+        await self._ask("basic_qos", prefetch_count=count)
+
+    async def confirm(self, told: Callable[[bool], None]) -> None:
+        """Have the node tell of each publication, or of many at once, whether it was taken."""
+        await self._ask("confirm_delivery", lambda frame: told(isinstance(frame.method, pika.spec.Basic.Ack)))
+
+    async def consume(self, queue: str, offset: int | str, delivered: Callable[[int, int, bytes], None]) -> None:
+        """Read the stream from there on; is told the delivery's number, its offset, and the body."""
+
+        def told(_: Any, method: Any, properties: Any, body: bytes) -> None:
+            delivered(method.delivery_tag, int(properties.headers["x-stream-offset"]), body)
+
+        await self._ask("basic_consume", queue, told, arguments={"x-stream-offset": offset})
+
+    def on_cancelled(self, told: Callable[[], None]) -> None:
+        """Be told when the node itself ends the reading: the stream is gone, or has moved."""
+        self._raw.add_on_cancel_callback(lambda frame: told())
+
+    def on_returned(self, told: Callable[[], None]) -> None:
+        """Be told when something was published to a queue that is not there, or not just now."""
+        self._raw.add_on_return_callback(lambda channel, method, properties, body: told())
+
+    def ack(self, delivery: int) -> None:
+        """All up to this delivery was taken, and more may come. Said twice, it is told once."""
+        if delivery > self._acked and self._raw.is_open:
+            self._acked = delivery
+            self._raw.basic_ack(delivery, multiple=True)
+
+    def publish(self, queue: str, body: bytes, *, mandatory: bool = True) -> None:
+        """Send it on its way; durable. Raises `QueueUnavailable`: then it is not on its way."""
+        try:
+            self._raw.basic_publish("", queue, body, _PERSISTENT, mandatory=mandatory)
+        except AMQPError as error:
+            raise fault(self._name, error) from error
+
+    def close(self) -> None:
+        """Let go of it. Idempotent."""
+        self.on_closed = lambda error: None
+        if self._raw is not None and self._raw.is_open:
+            self._raw.close()
+
+
+_PERSISTENT = pika.BasicProperties(delivery_mode=2)
+
+
+def _settle(answer: asyncio.Future[Any], frame: Any = None) -> None:
+    if not answer.done():
+        answer.set_result(frame)

@@ -1,0 +1,104 @@
+"""The reading side: a member of a group that reads ahead of what it has committed."""
+
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+
+from forebay.queues.contract import Assignments, Commit, StoredRecord
+from forebay.queues.errors import Fenced, QueueError, Unsupported
+
+from .address import Address
+from .catalog import Catalog
+from .connection import HEARTBEAT_S
+from .inbox import Inbox
+from .membership import Membership
+from .writer import Writer
+
+#: The longest note, in bytes: a group's stream holds one a partition, many times over.
+NOTE_BYTES = 4096
+
+
+def member_name() -> str:
+    """A name that says where the member is, and that no other has had."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+class RabbitmqConsumer:
+    """Two connections: one reads, and one writes, which an alarm of the node stops."""
+
+    def __init__(self, address: Address, stream: str, group: str, *, session_s: float) -> None:
+        self._address, self._stream, self._group, self._session_s = address, stream, group, session_s
+        self._inbox: Inbox | None = None
+        self._writer: Writer | None = None
+        self._membership: Membership | None = None
+        self._assignments: Assignments | None = None
+
+    async def start(self, assignments: Assignments) -> None:
+        """As in the contract. Raises `UnknownStream` and `QueueUnavailable`."""
+        self._assignments = assignments
+        # A node that is gone must be noticed before the session is over.
+        heartbeat_s = min(HEARTBEAT_S, self._session_s / 2)
+        self._writer = Writer(self._address, "member", heartbeat_s)
+        self._inbox = Inbox(self._address, self._stream, heartbeat_s)
+        catalog = Catalog(self._writer)
+        partitions = await catalog.partitions(self._stream)
+        queue = await catalog.add_group(self._stream, self._group)
+        self._membership = Membership(
+            self._writer, queue, partitions, name=member_name, session_s=self._session_s, owning=self
+        )
+        await self._membership.join()
+
+    def assigned(self, partition: int, committed: Commit) -> None:
+        """For the membership."""
+        assert self._inbox is not None  # noqa: S101 - for mypy
+        assert self._assignments is not None  # noqa: S101 - for mypy
+        self._assignments.assigned(partition, committed)
+        self._inbox.assign(partition, committed.offset)
+
+    async def asked_back(self, partition: int) -> None:
+        """For the membership."""
+        assert self._inbox is not None  # noqa: S101 - for mypy
+        assert self._assignments is not None  # noqa: S101 - for mypy
+        self._inbox.drop(partition)
+        await self._assignments.revoked(partition)
+
+    def lost(self, partition: int) -> None:
+        """For the membership."""
+        assert self._inbox is not None  # noqa: S101 - for mypy
+        assert self._assignments is not None  # noqa: S101 - for mypy
+        self._inbox.drop(partition)
+        self._assignments.lost(partition)
+
+    async def fetch(self, max_records: int, timeout_s: float) -> list[StoredRecord]:
+        """As in the contract; empty at once after `close`."""
+        inbox, membership = self._started()
+        membership.drop_expired()
+        return await inbox.fetch(max_records, timeout_s, membership.drop_expired)
+
+    async def commit(self, commits: Mapping[int, Commit]) -> None:
+        """As in the contract. A note that is too long is `Unsupported`, and nothing is stored."""
+        _, membership = self._started()
+        longest = max((len(commit.note) for commit in commits.values()), default=0)
+        if longest > NOTE_BYTES:
+            raise Unsupported(f"a note of {longest} bytes; the RabbitMQ queue takes {NOTE_BYTES}, as its promises say")
+        epochs = membership.epochs(commits)
+        stored = await membership.commit(epochs, commits) if epochs else set()
+        if len(stored) < len(commits):
+            raise Fenced(commits.keys() - stored)
+
+    def _started(self) -> tuple[Inbox, Membership]:
+        if self._inbox is None or self._membership is None:
+            raise QueueError("this consumer was not started; call `start` first")
+        return self._inbox, self._membership
+
+    async def close(self) -> None:
+        """As in the contract."""
+        if self._inbox is not None:
+            self._inbox.stop()
+        if self._membership is not None:
+            await self._membership.leave()
+        if self._writer is not None:
+            await self._writer.close(hurried=True)
+        if self._inbox is not None:
+            await self._inbox.close()

@@ -1,0 +1,62 @@
+"""What RabbitMQ's refusals mean, and what to do about them."""
+
+from pika.exceptions import (
+    AMQPHeartbeatTimeout,
+    AuthenticationError,
+    ChannelClosed,
+    ConnectionClosed,
+    ProbableAuthenticationError,
+)
+
+from forebay.queues.errors import QueueError, QueueUnavailable
+
+#: Reply codes of AMQP 0.9.1.
+REFUSED, NOT_FOUND, PRECONDITION, NOT_ALLOWED = 403, 404, 406, 530
+
+#: What the broker says → what to do.
+_REMEDIES = (
+    ("not found", "rabbitmqctl add_vhost VHOST, or another virtual host in queue_url"),
+    ("access to vhost", "rabbitmqctl set_permissions -p VHOST USER '^forebay:' '^(forebay:|amq.default$)' '^forebay:'"),
+    ("access to", "rabbitmqctl set_permissions, as docs/rabbitmq.md has it"),
+    ("running replica", "name a node in queue_url that holds a copy of each stream, or add one: rabbitmq-streams"),
+    (
+        "inequivalent",
+        "somebody else made this queue: it has other arguments than ours; delete it, or set another topic",
+    ),
+    ("CERTIFICATE_VERIFY_FAILED", "cafile in queue_url; the host's name as in the certificate"),
+)
+
+
+class NotThere(QueueError):
+    """The broker has no such queue. Never leaves this module's neighbours."""
+
+
+def sentence(error: BaseException | None) -> str:
+    """The broker's own words, if it had some, and what to do."""
+    said = _said(error)
+    remedy = next((remedy for words, remedy in _REMEDIES if words in said), "")
+    return f"{said}: {remedy}" if remedy else said
+
+
+def _said(error: BaseException | None) -> str:
+    if isinstance(error, ChannelClosed | ConnectionClosed):
+        return str(error.reply_text)
+    if isinstance(error, AuthenticationError | ProbableAuthenticationError):
+        return "the login was refused: check user and password in queue_url"
+    if isinstance(error, AMQPHeartbeatTimeout):
+        return "no heartbeat came any more"
+    # What wraps the error of the socket says less than that does.
+    inner = getattr(error, "exceptions", None) or [getattr(error, "exception", None), *getattr(error, "args", ())]
+    if causes := [one for one in inner if isinstance(one, BaseException)]:
+        return _said(causes[-1])
+    return str(error) or type(error).__name__
+
+
+def fault(where: str, error: BaseException | None) -> QueueError:
+    """The error that says who acts."""
+    code = error.reply_code if isinstance(error, ChannelClosed) else 0
+    told = f"{where}: {sentence(error)}"
+    # "home node … of durable queue … is down or inaccessible" has the same code, and passes: nothing is gone then.
+    if code == NOT_FOUND and "no queue" in told:
+        return NotThere(told)
+    return QueueError(told) if code == PRECONDITION else QueueUnavailable(told)

@@ -1,0 +1,199 @@
+"""The records of the partitions that a consumer owns, on their way to it."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+
+import structlog
+
+from forebay.queues.contract import PlacedRecord, StoredRecord
+from forebay.queues.errors import QueueError, QueueUnavailable
+
+from .address import Address
+from .connection import Channel, Connection
+from .logs import partition_log
+from .looking import end_of, start_of
+from .records import placed
+
+#: Records of a partition that are here, or on their way, and were not fetched. A node may send some more at once.
+_PREFETCH = 100
+
+#: Seconds between two tries to reach a node that is away.
+_AGAIN_S = 0.25
+
+log = structlog.get_logger(__name__)
+
+
+class _Partition:
+    """One partition's reading."""
+
+    def __init__(self, number: int, position: int) -> None:
+        self.number, self.position = number, position
+        self.records: deque[tuple[int, PlacedRecord]] = deque()
+        self.channel: Channel | None = None
+        #: What was fetched last, and is to be acknowledged.
+        self.fetched = 0
+
+
+class Inbox:
+    """Reads each owned partition from a position on, and again from where it was when the connection is lost."""
+
+    def __init__(
+        self,
+        address: Address,
+        stream: str,
+        heartbeat_s: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._address, self._stream, self._heartbeat_s, self._sleep = address, stream, heartbeat_s, sleep
+        self._partitions: dict[int, _Partition] = {}
+        self._connection: Connection | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._error: QueueError | None = None
+        self._changed = asyncio.Event()
+        self._turn = 0
+        self.is_closed = False
+
+    def assign(self, number: int, position: int) -> None:
+        """Read this partition from there on."""
+        self._partitions[number] = _Partition(number, position)
+        self._open_soon()
+
+    def drop(self, number: int) -> None:
+        """Read it no more; what is here of it goes to nobody."""
+        one = self._partitions.pop(number, None)
+        if one is not None and one.channel is not None:
+            one.channel.close()
+
+    def _open_soon(self) -> None:
+        if not self.is_closed and (self._opening is None or self._opening.done()):
+            self._opening = asyncio.get_running_loop().create_task(self._open())
+
+    async def _open(self) -> None:
+        while wanted := [one for one in self._partitions.values() if one.channel is None]:
+            try:
+                connection = await self._connected()
+                opened = await asyncio.gather(*(self._read(one, connection) for one in wanted), return_exceptions=True)
+                for error in filter(None, opened):
+                    raise error
+            except Exception as error:
+                if not isinstance(error, QueueError):
+                    # A mistake of ours must not end the reading without a word.
+                    log.exception("reading_failed", stream=self._stream)
+                self._error = error if isinstance(error, QueueError) else QueueUnavailable(repr(error))
+                self._changed.set()
+                await self._sleep(_AGAIN_S)
+
+    async def _connected(self) -> Connection:
+        if self._connection is None or not self._connection.is_open:
+            connection = Connection(self._address, "consumer", self._heartbeat_s)
+            connection.on_lost = self._lost
+            self._connection = await connection.open()
+        return self._connection
+
+    def _lost(self, error: QueueError) -> None:
+        self._error = error
+        self._changed.set()
+        for one in self._partitions.values():
+            self._break(one, one.channel)
+
+    def _break(self, one: _Partition, channel: Channel | None) -> None:
+        """Read it anew, from behind what was fetched: a delivery of before can't be acknowledged any more."""
+        if channel is not None and one.channel is channel:
+            if one.records:
+                one.position = one.records[0][1].offset
+            one.records.clear()
+            one.channel, one.fetched = None, 0
+            channel.close()
+            self._open_soon()
+
+    async def _read(self, one: _Partition, connection: Connection) -> None:
+        queue = partition_log(self._stream, one.number)
+        await self._check_place(one, connection, queue)
+        channel = await connection.channel()
+        channel.on_closed = lambda error: self._break(one, channel)
+        channel.on_cancelled(partial(self._break, one, channel))
+        await channel.prefetch(_PREFETCH)
+        # Before the first record comes: it belongs to this channel.
+        one.channel = channel
+        if self._partitions.get(one.number) is not one:
+            channel.close()
+            return
+        try:
+            await channel.consume(queue, one.position, partial(self._deliver, one, channel))
+        except BaseException:
+            self._break(one, channel)
+            raise
+
+    async def _check_place(self, one: _Partition, connection: Connection, queue: str) -> None:
+        """Say so when what we are to read next is not there any more, or not yet again."""
+        if one.position == 0:
+            return
+        start, end = await start_of(connection, queue), await end_of(connection, queue)
+        place = {"stream": self._stream, "partition": one.number, "position": one.position}
+        if one.position > end:
+            log.warning("stream_shorter", **place, end=end)
+            one.position = end
+        elif one.position < start:
+            log.error("records_expired", **place, start=start)
+
+    def _deliver(self, one: _Partition, channel: Channel, delivery: int, offset: int, body: bytes) -> None:
+        if one.channel is not channel or self._partitions.get(one.number) is not one or offset < one.position:
+            return
+        one.position = offset + 1
+        record = placed(self._stream, one.number, offset, body)
+        if record is not None:
+            one.records.append((delivery, record))
+            self._changed.set()
+        elif not one.records:
+            channel.ack(delivery)
+
+    def take(self, most: int) -> list[StoredRecord]:
+        """Records that are here, of another partition first each time: a full one starves none."""
+        if self.is_closed:
+            return []
+        found: list[StoredRecord] = []
+        numbers = sorted(number for number, one in self._partitions.items() if one.records)
+        self._turn += 1
+        start = self._turn % (len(numbers) or 1)
+        for number in numbers[start:] + numbers[:start]:
+            one = self._partitions[number]
+            while one.records and len(found) < most:
+                one.fetched, record = one.records.popleft()
+                found.append(record)
+            if one.channel is not None:
+                one.channel.ack(one.fetched)
+        return found
+
+    async def fetch(self, most: int, timeout_s: float, look: Callable[[], None]) -> list[StoredRecord]:
+        """As in the contract; looks whether all is still ours before anything is given out."""
+        found = self.take(most)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not found and not self.is_closed:
+                    if self._error is not None:
+                        error, self._error = self._error, None
+                        raise error
+                    self._changed.clear()
+                    await self._changed.wait()
+                    look()
+                    found = self.take(most)
+        return found
+
+    def stop(self) -> None:
+        """Give nothing out any more, and let nobody wait. Idempotent."""
+        self.is_closed = True
+        self._changed.set()
+
+    async def close(self) -> None:
+        """Read nothing any more. Idempotent."""
+        self.stop()
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
+        self._partitions.clear()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()

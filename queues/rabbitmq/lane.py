@@ -1,0 +1,235 @@
+"""One stream that is written and followed: what we wrote is kept when we have read it back.
+
+A confirm says that an entry was taken, and not where it stands; the stream itself says both. It also says, after a
+lost connection, which of the entries whose fate is unknown are there.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
+
+from .connection import Channel, Connection
+from .logs import entry, identity
+
+#: Entries on their way to us.
+_PREFETCH = 2000
+
+#: Seconds to wait for the first entry. A stream of ours has one, so that it comes; one that is just being made may not.
+_FIRST_S = 5.0
+
+#: The same for an entry that we have read before. Without it all is read anew, which takes long.
+_KNOWN_S = 30.0
+
+#: How the node refuses what is larger than its own setting.
+_TOO_LARGE = re.compile(r"message size \d+ is larger than configured max size (\d+)")
+
+
+class Written(Protocol):
+    """Is told once what became of an entry. A future is one."""
+
+    def done(self) -> bool:
+        """Whether nobody wants to know any more."""
+
+    def set_result(self, offset: int, /) -> None:
+        """It is kept, there."""
+
+    def set_exception(self, error: QueueError, /) -> None:
+        """It is surely not kept."""
+
+
+class Listener(Protocol):
+    """Follows a stream."""
+
+    def read(self, offset: int, body: bytes) -> None:
+        """The next entry."""
+
+    def begin(self) -> None:
+        """The stream is read from its beginning, perhaps again."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    body: bytes
+    written: Written
+    is_published: bool = False
+
+
+class Lane:
+    """The way into one stream, and back."""
+
+    def __init__(
+        self,
+        queue: str,
+        writer: bytes,
+        listener: Listener | None,
+        *,
+        lost: Callable[[], None],
+        told: Callable[[], None],
+    ) -> None:
+        self.queue = queue
+        self._writer, self._listener, self._lost, self._told = writer, listener, lost, told
+        self._entries: dict[int, _Entry] = {}
+        self._channel: Channel | None = None
+        self._number = self._received = self._delivery = 0
+        #: The offset behind all that was read.
+        self.position: int | None = None
+        self.is_ready = self._is_acking = False
+        self._arrived = asyncio.Event()
+        self._largest: int | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for it to be open."""
+        return self._listener is not None or bool(self._entries)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits to be told."""
+        return not self._entries
+
+    def add(self, payload: bytes, written: Written) -> None:
+        """Write it behind all others, now or when the lane is open."""
+        self._number += 1
+        one = self._entries[self._number] = _Entry(entry(self._writer, self._number, payload), written)
+        if self.is_ready:
+            self._publish(self._number, one)
+
+    def _publish(self, number: int, one: _Entry) -> None:
+        assert self._channel is not None  # noqa: S101 - for mypy
+        if self._largest is not None and len(one.body) > self._largest:
+            refusal = RecordRefused(f"{len(one.body)} bytes; the server takes {self._largest}, by its max_message_size")
+            self._tell(number, refusal)
+            return
+        try:
+            self._channel.publish(self.queue, one.body)
+        except QueueUnavailable:
+            self._break()
+        else:
+            one.is_published = True
+
+    async def open(self, connection: Connection) -> None:
+        """Read on where we were, then write what is not there. Raises `QueueUnavailable`, `NotThere`."""
+        self.close()
+        channel = self._channel = await connection.channel()
+        self._delivery = 0
+        channel.on_closed = self._closed
+        channel.on_cancelled(self._break)
+        # It may be gone, or only away: opening finds out which.
+        channel.on_returned(self._break)
+        await channel.find(self.queue)
+        await channel.prefetch(_PREFETCH)
+        await channel.confirm(self._confirmed)
+        self._arrived.clear()
+        await channel.consume(self.queue, self._start(), partial(self._deliver, channel))
+        await self._first()
+        await self.catch_up()
+        self.is_ready = True
+        for number, one in list(self._entries.items()):
+            self._publish(number, one)
+
+    def _start(self) -> int | str:
+        if self.position is not None:
+            # One that we have read: it comes, and so do all behind it.
+            return max(0, self.position - 1)
+        if self._listener is not None:
+            self._listener.begin()
+        is_unknown = any(one.is_published for one in self._entries.values())
+        return "first" if self._listener is not None or is_unknown else "last"
+
+    async def _first(self) -> None:
+        try:
+            async with asyncio.timeout(_FIRST_S if self.position is None else _KNOWN_S):
+                await self._arrived.wait()
+        except TimeoutError as error:
+            if self.position is not None:
+                # It ends before what we have read: it was made anew, or has lost its end.
+                self.position = None
+                raise QueueUnavailable(f"{self.queue} ends before what was read of it; reading it anew") from error
+
+    async def catch_up(self) -> None:
+        """Return when all was read that stood there at the call."""
+        received = -1
+        while received != self._received:
+            received = self._received
+            if self._channel is None:
+                raise QueueUnavailable(f"{self.queue} is out of reach just now")
+            # Acknowledged, it lets more come; and what goes before an answer has arrived before it.
+            self._channel.ack(self._delivery)
+            await self._channel.prefetch(_PREFETCH)
+
+    def _deliver(self, channel: Channel, delivery: int, offset: int, body: bytes) -> None:
+        if channel is not self._channel:
+            return
+        self._received += 1
+        self._delivery = delivery
+        self._arrived.set()
+        if not self._is_acking:
+            # Once for all that comes in this turn; what nobody acknowledges for long would cost us the channel.
+            self._is_acking = True
+            asyncio.get_running_loop().call_soon(self._ack)
+        if self.position is not None and offset < self.position:
+            return
+        self.position = offset + 1
+        if self._listener is not None:
+            self._listener.read(offset, body)
+        found = identity(body)
+        if found is not None and found.writer == self._writer:
+            self._tell(found.number, offset)
+
+    def _ack(self) -> None:
+        self._is_acking = False
+        if self._channel is not None:
+            self._channel.ack(self._delivery)
+
+    def _tell(self, number: int, outcome: int | QueueError) -> None:
+        one = self._entries.pop(number, None)
+        if one is not None and not one.written.done():
+            if isinstance(outcome, QueueError):
+                one.written.set_exception(outcome)
+            else:
+                one.written.set_result(outcome)
+        self._told()
+
+    def _confirmed(self, is_taken: bool) -> None:
+        if not is_taken:
+            self._break()
+
+    def _closed(self, error: BaseException) -> None:
+        if found := _TOO_LARGE.search(str(error)):
+            self._largest = int(found[1])
+        self._break()
+
+    def _break(self) -> None:
+        """Begin anew: what was written may be kept or not."""
+        self.is_ready = False
+        self._lost()
+
+    def refuse(self, error: QueueError) -> None:
+        """What was never on its way is surely not kept."""
+        for number in [number for number, one in self._entries.items() if not one.is_published]:
+            self._tell(number, _copy(error))
+
+    def fail(self, error: QueueError) -> None:
+        """Nothing is kept, or nobody waits to hear it."""
+        self.is_ready = False
+        for number in list(self._entries):
+            self._tell(number, _copy(error))
+
+    def close(self) -> None:
+        """Read no more, until it is opened again."""
+        self.is_ready = False
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()
+
+
+def _copy(error: QueueError) -> QueueError:
+    """The error anew: one exception that many callers raise would gather all of their tracebacks."""
+    copy = type(error)(*error.args)
+    copy.__cause__ = error.__cause__
+    return copy

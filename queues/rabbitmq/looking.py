@@ -1,0 +1,59 @@
+"""Looking into a stream without following it."""
+
+import asyncio
+
+from forebay.queues.errors import QueueUnavailable
+
+from .connection import Connection
+
+#: Entries of one look at most. What is larger makes a node read for long before it sends anything.
+MOST = 1000
+
+#: Seconds until a stream in which something stands is called unavailable.
+_PATIENCE_S = 10.0
+
+Entries = list[tuple[int, bytes]]
+
+
+async def look(connection: Connection, queue: str, offset: int | str, count: int) -> Entries:
+    """Entries from the offset on, which must be there, and then all that are there up to the count (or some more).
+
+    Raises `QueueUnavailable`, `NotThere`.
+    """
+    found: Entries = []
+    arrived = asyncio.Event()
+
+    def deliver(delivery: int, at: int, body: bytes) -> None:
+        if isinstance(offset, str) or at >= offset:
+            found.append((at, body))
+            arrived.set()
+
+    channel = await connection.channel()
+    try:
+        await channel.prefetch(min(count, MOST))
+        await channel.consume(queue, offset, deliver)
+        async with asyncio.timeout(_PATIENCE_S):
+            await arrived.wait()
+            # What goes before an answer has arrived before it.
+            await channel.prefetch(1)
+    except TimeoutError as error:
+        raise QueueUnavailable(
+            f"{queue} gave nothing for {_PATIENCE_S:.0f} s, although something stands there"
+        ) from error
+    finally:
+        channel.close()
+    return found
+
+
+async def start_of(connection: Connection, queue: str) -> int:
+    """The offset of the first entry."""
+    return (await look(connection, queue, "first", 1))[0][0]
+
+
+async def end_of(connection: Connection, queue: str) -> int:
+    """The offset behind the last entry."""
+    found = await look(connection, queue, "last", MOST)
+    while len(found) >= MOST:
+        # The last chunk and what came behind it meanwhile: more than one look takes.
+        found = await look(connection, queue, found[-1][0], MOST)
+    return found[-1][0] + 1

@@ -1,0 +1,102 @@
+"""The writing side."""
+
+import asyncio
+from functools import lru_cache
+
+from forebay.queues.contract import Delivery, Position, Record
+from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.schemas.portal import partition_of
+
+from .address import Address
+from .catalog import Catalog, unknown
+from .faults import NotThere
+from .logs import partition_log
+from .records import packed
+from .writer import Writer
+
+#: Hashing a key is pure Python and takes long; keys come again and again.
+_partition_of = lru_cache(maxsize=100_000)(partition_of)
+
+
+class _Placing:
+    """Makes a position of an offset."""
+
+    __slots__ = ("_delivery", "_partition", "_stream")
+
+    def __init__(self, stream: str, partition: int, delivery: Delivery) -> None:
+        self._stream, self._partition, self._delivery = stream, partition, delivery
+
+    def done(self) -> bool:
+        return self._delivery.done()
+
+    def set_result(self, offset: int, /) -> None:
+        self._delivery.set_result(Position(partition=self._partition, offset=offset))
+
+    def set_exception(self, error: QueueError, /) -> None:
+        self._delivery.set_exception(unknown(self._stream) if isinstance(error, NotThere) else error)
+
+
+class RabbitmqProducer:
+    """Records of a stream whose partitions are not known yet wait for them, in their order."""
+
+    def __init__(self, address: Address) -> None:
+        self._writer = Writer(address, "producer")
+        self._catalog = Catalog(self._writer)
+        self._waiting: dict[str, list[tuple[Record, bytes, Delivery]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+
+    async def send(self, stream: str, record: Record) -> Position:
+        """As in the contract; a record has at most 16 MiB, or what the server's `max_message_size` says."""
+        delivered: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self.submit(stream, record, delivered)
+        return await delivered
+
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+        """As in the contract."""
+        if self._is_closed:
+            raise QueueUnavailable("this producer was closed")
+        payload = packed(record)
+        partitions = self._catalog.known(stream)
+        if partitions is not None and stream not in self._waiting:
+            self._add(stream, partitions, record, payload, delivery)
+            return
+        is_first = stream not in self._waiting
+        self._waiting.setdefault(stream, []).append((record, payload, delivery))
+        if is_first:
+            task = asyncio.get_running_loop().create_task(self._find(stream))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _add(self, stream: str, partitions: int, record: Record, payload: bytes, delivery: Delivery) -> None:
+        partition = _partition_of(record.key, partitions)
+        self._writer.add(partition_log(stream, partition), payload, _Placing(stream, partition, delivery))
+
+    async def _find(self, stream: str) -> None:
+        try:
+            partitions = await self._catalog.partitions(stream)
+        except QueueError as error:
+            for _, _, delivery in self._waiting.pop(stream):
+                _refuse(delivery, error)
+            return
+        for record, payload, delivery in self._waiting.pop(stream):
+            try:
+                self._add(stream, partitions, record, payload, delivery)
+            except QueueError as error:
+                _refuse(delivery, error)
+
+    async def check(self) -> None:
+        """As in the contract: the node confirms a message that goes nowhere."""
+        await self._writer.check()
+
+    async def close(self) -> None:
+        """As in the contract; cancelled, it gives up what the broker has not decided yet."""
+        self._is_closed = True
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._writer.close()
+
+
+def _refuse(delivery: Delivery, error: QueueError) -> None:
+    if not delivery.done():
+        delivery.set_exception(type(error)(*error.args))

@@ -1,0 +1,87 @@
+"""The RabbitMQ queue: its promises, its streams, and its parts."""
+
+from collections.abc import AsyncIterator, Iterable
+
+from forebay.queues.contract import Consumer, Inspector, Producer, Promises, Queue
+from forebay.queues.errors import Unsupported
+from forebay.queues.findings import Finding, Needs, streams_found
+from forebay.queues.portals.contract import PortalStore
+from forebay.queues.settings import QueueSettings
+
+from .address import Address, address
+from .catalog import Catalog
+from .consumer import NOTE_BYTES, RabbitmqConsumer
+from .diagnosis import findings
+from .inspector import RabbitmqInspector
+from .producer import RabbitmqProducer
+from .writer import Writer
+
+
+class RabbitmqQueue:
+    """Streams of one virtual host."""
+
+    #: Not durable, by the letter: a stream's node leaves it to its system when the disk has what it has confirmed.
+    promises = Promises(durable=False, ordered=True, groups=True, shared=True, replay=True, note_bytes=NOTE_BYTES)
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+
+    async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
+        """As in the contract."""
+        writer = Writer(self._address, "streams")
+        try:
+            return [_made(name, partitions) for name in await Catalog(writer).missing(streams, partitions)]
+        finally:
+            await writer.close()
+
+    async def ensure(self, streams: Iterable[str], partitions: int) -> list[str]:
+        """As in the contract."""
+        writer = Writer(self._address, "streams")
+        try:
+            return [_made(name, partitions) for name in await Catalog(writer).make(streams, partitions)]
+        finally:
+            await writer.close()
+
+    async def grow(self, streams: Iterable[str], partitions: int, *, only_plan: bool) -> list[str]:
+        """It can't: the catalog is never changed, so that all who read it agree."""
+        raise Unsupported(
+            "queue_url: a queue in RabbitMQ can't get more partitions; set topic to a new name and partitions to "
+            "the new number, once the workers have finished what is in the old one"
+        )
+
+    async def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
+        """As in the contract."""
+        yield await streams_found(self, needs)
+        async for finding in findings(self._address, needs):
+            yield finding
+
+    def producer(self) -> Producer:
+        """As in the contract."""
+        return RabbitmqProducer(self._address)
+
+    def consumer(self, stream: str, group: str, *, session_s: float = 10.0) -> Consumer:
+        """As in the contract."""
+        return RabbitmqConsumer(self._address, stream, group, session_s=session_s)
+
+    def inspector(self) -> Inspector:
+        """As in the contract."""
+        return RabbitmqInspector(self._address)
+
+    def portals(self, topic: str) -> PortalStore:
+        """It can't: a stream forgets nothing of what was said under a key, not even a data key that was shredded."""
+        raise Unsupported(
+            "queue_url: RabbitMQ can't keep what is known of portals, since nothing of a stream can be erased; "
+            "use another queue for portals that are registered or verified, and for data keys"
+        )
+
+    async def close(self) -> None:
+        """As in the contract: the parts share nothing."""
+
+
+def _made(name: str, partitions: int) -> str:
+    return f"stream {name} with {partitions} partitions"
+
+
+def open_queue(settings: QueueSettings) -> Queue:
+    """The queue that the setting `queue_url` names."""
+    return RabbitmqQueue(address(settings.queue_url))

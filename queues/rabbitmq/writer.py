@@ -1,0 +1,213 @@
+"""Writes to many streams over one connection, and follows some. It connects again by itself as long as it must."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+
+import structlog
+
+from forebay.queues.errors import QueueError, QueueUnavailable
+
+from .address import Address
+from .connection import HEARTBEAT_S, Channel, Connection
+from .faults import NotThere
+from .lane import Lane, Listener, Written
+from .logs import arguments, birth
+
+#: Seconds between two tries to reach a node that is away.
+_AGAIN_S = 0.25
+
+#: A node ends the connection (541, internal error) of who writes to a stream that another is just declaring.
+_TRIES = 5
+
+#: Seconds after which a node that doesn't confirm is called unavailable.
+_CONFIRM_S = 5.0
+
+#: Where what is published comes to nobody: only whether the node takes it is of interest.
+_NOWHERE = "forebay:check"
+
+log = structlog.get_logger(__name__)
+
+
+class Writer:
+    """Entries of a stream are kept in the order in which they were given."""
+
+    def __init__(
+        self,
+        address: Address,
+        part: str,
+        heartbeat_s: float = HEARTBEAT_S,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.address, self._part, self._heartbeat_s, self._sleep = address, part, heartbeat_s, sleep
+        self._id = secrets.token_bytes(8)
+        self._lanes: dict[str, Lane] = {}
+        self._connection: Connection | None = None
+        self._connecting = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._is_closed = self._is_over = False
+        self._told = asyncio.Event()
+
+    def add(self, queue: str, payload: bytes, written: Written) -> None:
+        """Write it. Raises `QueueUnavailable` where nothing is taken just now, and then it is not kept."""
+        if self._is_closed:
+            raise QueueUnavailable(f"this part of {self.address.name} was closed")
+        if self._connection is not None and self._connection.blocked is not None:
+            raise self._blocked(self._connection)
+        lane = self._lane(queue)
+        lane.add(payload, written)
+        if not lane.is_ready:
+            self._open_soon()
+
+    async def put(self, queue: str, payload: bytes) -> int:
+        """Write it, and return where it stands. Raises `QueueUnavailable`, `NotThere`."""
+        written: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.add(queue, payload, written)
+        return await written
+
+    async def follow(self, queue: str, listener: Listener) -> Lane:
+        """Have all of a stream read to the listener, from its beginning, until `close`. Raises as `put` does."""
+        connection = await self.connection()
+        lane = self._new_lane(queue, listener)
+        await lane.open(connection)
+        self._lanes[queue] = lane
+        return lane
+
+    def _lane(self, queue: str) -> Lane:
+        if queue not in self._lanes:
+            self._lanes[queue] = self._new_lane(queue, None)
+        return self._lanes[queue]
+
+    def _new_lane(self, queue: str, listener: Listener | None) -> Lane:
+        return Lane(queue, self._id, listener, lost=self._open_soon, told=self._told.set)
+
+    def _blocked(self, connection: Connection) -> QueueUnavailable:
+        return QueueUnavailable(f"{self.address.name} takes nothing just now, by its alarm: {connection.blocked}")
+
+    async def connection(self) -> Connection:
+        """The connection, made anew if it was lost. Raises `QueueUnavailable`."""
+        async with self._connecting:
+            if self._connection is None or not self._connection.is_open:
+                connection = Connection(self.address, self._part, self._heartbeat_s)
+                connection.on_lost = lambda error: self._broken()
+                connection.on_blocked = self._told.set
+                self._connection = await connection.open()
+            return self._connection
+
+    def _is_away(self) -> bool:
+        connection = self._connection
+        return connection is None or not connection.is_open or connection.blocked is not None
+
+    def _broken(self) -> None:
+        self._told.set()
+        for lane in self._lanes.values():
+            lane.is_ready = False
+        self._open_soon()
+
+    def _open_soon(self) -> None:
+        if not self._is_over and (self._task is None or self._task.done()):
+            self._task = asyncio.get_running_loop().create_task(self._open())
+
+    async def _open(self) -> None:
+        while wanted := [lane for lane in self._lanes.values() if lane.is_wanted and not lane.is_ready]:
+            try:
+                connection = await self.connection()
+                opened = await asyncio.gather(
+                    *(self._open_lane(lane, connection) for lane in wanted), return_exceptions=True
+                )
+                for error in filter(None, opened):
+                    raise error
+            except Exception as error:
+                if not isinstance(error, QueueError):
+                    # A mistake of ours must not leave anybody waiting for ever.
+                    log.exception("lanes_failed", queue=self.address.name)
+                for lane in wanted:
+                    lane.refuse(error if isinstance(error, QueueError) else QueueUnavailable(repr(error)))
+                await self._sleep(_AGAIN_S)
+
+    async def _open_lane(self, lane: Lane, connection: Connection) -> None:
+        try:
+            await lane.open(connection)
+        except NotThere as error:
+            self._lanes.pop(lane.queue, None)
+            lane.fail(error)
+
+    async def make(self, queue: str) -> None:
+        """Make the stream, unless it is there. Raises `QueueUnavailable`, `QueueError`."""
+        for tries_left in reversed(range(_TRIES)):
+            connection = await self.connection()
+            try:
+                await self._make(connection, queue)
+            except QueueUnavailable:
+                if not tries_left:
+                    raise
+                await self._sleep(_AGAIN_S)
+            else:
+                return
+
+    async def _make(self, connection: Connection, queue: str) -> None:
+        channel = await connection.channel()
+        await channel.declare(queue, arguments(queue))
+        await self._confirmed(channel, queue, birth())
+        channel.close()
+
+    async def check(self) -> None:
+        """Raise `QueueUnavailable`, with the reason, unless the node would take an entry now."""
+        connection = await self.connection()
+        if connection.blocked is not None:
+            # It hears nothing of us, not even that a channel is wanted.
+            raise self._blocked(connection)
+        channel = await connection.channel()
+        try:
+            await self._confirmed(channel, _NOWHERE, b"", mandatory=False)
+        finally:
+            channel.close()
+
+    async def _confirmed(self, channel: Channel, queue: str, body: bytes, *, mandatory: bool = True) -> None:
+        taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        await channel.confirm(partial(_settle, taken))
+        channel.on_closed = partial(_settle, taken)
+        channel.publish(queue, body, mandatory=mandatory)
+        try:
+            async with asyncio.timeout(_CONFIRM_S):
+                is_taken = await taken
+        except TimeoutError as error:
+            connection = self._connection
+            if connection is not None and connection.blocked is not None:
+                raise self._blocked(connection) from error
+            raise QueueUnavailable(f"{self.address.name} confirmed nothing for {_CONFIRM_S:.0f} s") from error
+        if not is_taken:
+            raise QueueUnavailable(f"{self.address.name} does not take what is written to {queue}")
+
+    async def close(self, *, hurried: bool = False) -> None:
+        """Wait until all is told, then let go. Idempotent.
+
+        Cancelled, it gives up what is unknown yet; and hurried, as soon as the node is away or takes nothing.
+        """
+        self._is_closed = True
+        try:
+            while any(not lane.is_idle for lane in self._lanes.values()) and not (hurried and self._is_away()):
+                self._told.clear()
+                await self._told.wait()
+        finally:
+            self._is_over = True
+            if self._task is not None:
+                self._task.cancel()
+                await asyncio.wait([self._task])
+            for lane in self._lanes.values():
+                lane.fail(QueueUnavailable(f"this part of {self.address.name} was closed before it had an answer"))
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                with suppress(QueueError):
+                    await connection.close()
+
+
+def _settle(answer: asyncio.Future[bool], outcome: bool | BaseException) -> None:
+    if answer.done():
+        return
+    if isinstance(outcome, BaseException):
+        answer.set_exception(outcome)
+    else:
+        answer.set_result(outcome)

@@ -1,0 +1,187 @@
+"""A node that is killed, stopped, and refuses, with producers and consumers at work. It starts once for all of them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TypeVar
+
+import pytest
+from structlog.testing import capture_logs
+
+from forebay.queues.contract import Queue
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.opening import open_queue
+from forebay.queues.settings import QueueSettings
+from tests.databases.server import NoServer
+from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
+from tests.integration.queues.stage import Chronicle, Stage, by_key, read_all
+from tests.missing import missing
+from tests.rabbitmq.server import Server
+
+T = TypeVar("T")
+
+SESSION_S = "3.0"
+
+#: A node that is killed sooner after a declaration may not know on its way up which files are the queue's.
+DECLARED_S = 3.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    try:
+        with Server(secured=True) as server:
+            yield server
+    except NoServer as reason:
+        missing(str(reason))
+
+
+@pytest.fixture
+def url(server: Server) -> str:
+    return server.empty()
+
+
+@pytest.fixture
+async def queue(url: str) -> AsyncIterator[Queue]:
+    queue = open_queue(QueueSettings(queue_url=url))
+    await queue.ensure([STREAM], PARTITIONS)
+    yield queue
+    await queue.close()
+
+
+class Seen:
+    """What producers were told is kept, and what consumers got, of the lines of both."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.kept: dict[str, int] = {}
+        self.chronicle = Chronicle()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self.note(await self._stage.line())
+
+    def note(self, line: list[str]) -> None:
+        if len(line) == 2 and line[1].isdigit():
+            assert int(line[1]) == self.kept.get(line[0], 0), "told as kept out of order"
+            self.kept[line[0]] = int(line[1]) + 1
+        else:
+            self.chronicle.note(line)
+
+    @property
+    def count(self) -> int:
+        return sum(self.kept.values())
+
+
+async def _started(server: Server) -> None:
+    # In this thread: the node dies with the one that has started it, and the others don't live as long.
+    server.start()
+    await asyncio.to_thread(server.wait_ready)
+
+
+async def _available(call: Callable[[], Awaitable[T]]) -> T:
+    """What it gives once the queue is there: a node lets clients in before it has its streams."""
+    while True:
+        try:
+            return await call()
+        except QueueUnavailable:
+            await asyncio.sleep(0.05)
+
+
+async def _seen(queue: Queue) -> None:
+    """Every partition is there."""
+    inspector = queue.inspector()
+    try:
+        await inspector.bounds(STREAM)
+    finally:
+        await inspector.close()
+
+
+async def test_nothing_is_lost_doubled_or_out_of_order_when_the_server_is_killed(
+    server: Server, queue: Queue, stage: Stage
+) -> None:
+    seen = Seen(stage)
+    for name in ("one", "two"):
+        stage.start("produce_stubbornly.py", name)
+        stage.start("consume_forever.py", f"worker-{name}", SESSION_S)
+    await seen.until(lambda: {name for name, _ in seen.chronicle.told} == {"worker-one", "worker-two"})
+    await asyncio.sleep(DECLARED_S)
+
+    for fault in (server.kill, server.stop):
+        count = seen.count
+        await seen.until(lambda count=count: seen.count >= count + 400)  # type: ignore[misc]
+        await asyncio.to_thread(fault)
+        await _started(server)
+    count = seen.count
+    await seen.until(lambda: seen.count >= count + 400)
+    # The producers go first: what they were told counts, and what they were not told may be kept too.
+    for producer in stage.processes[::2]:
+        producer.kill()
+        producer.wait()
+    await _available(lambda: _seen(queue))
+    found = by_key(await read_all(queue))
+    await seen.until(lambda: dict(seen.chronicle.seen) == {key: len(numbers) for key, numbers in found.items()})
+
+    assert all(numbers == list(range(len(numbers))) for numbers in found.values())
+    assert all(number <= len(found[key]) for key, number in seen.kept.items())
+    assert len(seen.kept) == 40
+
+
+async def test_a_server_that_is_gone_is_told_and_found_again(server: Server, queue: Queue) -> None:
+    producer, inspector, follower = queue.producer(), queue.inspector(), Follower()
+    consumer = queue.consumer(STREAM, "group", session_s=2.0)
+    leaving, left = queue.consumer(STREAM, "group-that-leaves", session_s=3600), Follower()
+    await consumer.start(follower)
+    await leaving.start(left)
+    await follower.owns(PARTITIONS)
+    await left.owns(PARTITIONS)
+    position = await producer.send(STREAM, record(0))
+    await fetch(consumer, 1)
+
+    with capture_logs() as logs:
+        await asyncio.to_thread(server.stop)
+        await follower.owns(0)
+    for call in (producer.send(STREAM, record(1)), producer.check(), inspector.bounds(STREAM)):
+        with pytest.raises(QueueUnavailable, match=r"refused|closed|lost"):
+            await call
+    await leaving.close()
+    await _started(server)
+
+    told = [log["error"] for log in logs if log["event"] == "group_unreachable"]
+    assert len(told) == len(set(told))
+    assert left.told == ["assigned"] * PARTITIONS + ["revoked"] * PARTITIONS
+    await producer.check()
+    again = await _available(lambda: producer.send(STREAM, record(2)))
+    assert again.offset == position.offset + 1
+    assert (await inspector.bounds(STREAM))[again.partition].end == again.offset + 1
+    # Nothing was committed, so the group begins again.
+    await follower.owns(PARTITIONS)
+    assert await _available(lambda: fetch(consumer, 2)) == [b"0", b"2"]
+    for part in (consumer, producer, inspector):
+        await part.close()
+
+
+async def test_an_alarm_of_the_server_is_told_and_holds_nothing_back_afterwards(server: Server, queue: Queue) -> None:
+    producer = queue.producer()
+    await producer.send(STREAM, record(0))
+
+    await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "absolute", "1MB")
+    with pytest.raises(QueueUnavailable, match=r"alarm.*memory"):
+        # The node tells it when something comes in.
+        while True:
+            await producer.check()
+    with pytest.raises(QueueUnavailable, match=r"alarm.*memory"):
+        await producer.send(STREAM, record(1))
+    await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "0.4")
+
+    await _available(lambda: producer.send(STREAM, record(2)))
+    await producer.close()
+
+
+async def test_over_tls_both_sides_know_whom_they_talk_to(server: Server, queue: Queue) -> None:
+    producer = open_queue(QueueSettings(queue_url=server.secure_url())).producer()
+    await producer.send(STREAM, record(0))
+    await producer.close()
+
+    stranger = open_queue(QueueSettings(queue_url=server.secure_url().partition("?")[0])).producer()
+    with pytest.raises(QueueUnavailable, match=r"(?i)certificate.verify.failed.*cafile"):
+        await stranger.check()
+    await stranger.close()

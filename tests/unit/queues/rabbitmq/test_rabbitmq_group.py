@@ -1,0 +1,121 @@
+"""What the members of a group agree on, entry by entry."""
+
+from collections.abc import Sequence
+
+import orjson
+
+from forebay.queues.contract import Commit
+from forebay.queues.rabbitmq import group as entries
+from forebay.queues.rabbitmq.chronicle import Chronicle
+from forebay.queues.rabbitmq.group import Group, Owner
+from forebay.queues.rabbitmq.logs import birth, entry
+
+
+def applied(*told: bytes) -> Group:
+    """The group after these entries, the first of them at offset 1."""
+    group = Group()
+    for offset, one in enumerate(told, 1):
+        group.apply(offset, orjson.loads(one))
+    return group
+
+
+def beat(who: str) -> bytes:
+    return entries.beat(who, 1000, 0, 1)
+
+
+def test_of_two_claims_the_first_holds() -> None:
+    group = applied(beat("a"), beat("b"), entries.claim("a", [0, 1]), entries.claim("b", [1, 2]))
+
+    assert group.owners == {0: Owner("a", 3), 1: Owner("a", 3), 2: Owner("b", 4)}
+
+
+def test_who_is_no_member_claims_nothing() -> None:
+    assert applied(entries.claim("a", [0])).owners == {}
+
+
+def test_a_commit_of_who_owns_the_partition_counts() -> None:
+    commits = {0: Commit(offset=7, note=b"\x00\xff"), 1: Commit(offset=9)}
+
+    group = applied(beat("a"), entries.claim("a", [0, 1]), entries.commit("a", {0: 2, 1: 2}, commits))
+
+    assert group.commits == commits
+
+
+def test_a_late_commit_of_who_has_lost_the_partition_has_no_effect() -> None:
+    group = applied(beat("a"), entries.claim("a", [0]), entries.miss("a", 1), beat("b"), entries.claim("b", [0]))
+
+    changed = group.apply(6, orjson.loads(entries.commit("a", {0: 2}, {0: Commit(offset=7)})))
+
+    assert changed == set()
+    assert group.commits == {}
+    assert group.owners == {0: Owner("b", 5)}
+
+
+def test_a_late_commit_of_an_earlier_time_of_ours_has_no_effect() -> None:
+    released = entries.release("a", {0: 2})
+
+    group = applied(beat("a"), entries.claim("a", [0]), released, entries.claim("a", [0]))
+
+    assert group.apply(5, orjson.loads(entries.commit("a", {0: 2}, {0: Commit(offset=7)}))) == set()
+    assert group.apply(6, orjson.loads(released)) == set()
+    assert group.owners == {0: Owner("a", 4)}
+
+
+def test_who_gave_a_sign_meanwhile_is_not_missed() -> None:
+    group = applied(beat("a"), entries.claim("a", [0]), beat("a"), entries.miss("a", 1))
+
+    assert group.owners == {0: Owner("a", 2)}
+
+
+def test_who_leaves_owns_nothing() -> None:
+    group = applied(beat("a"), entries.claim("a", [0]), entries.leave("a"))
+
+    assert (group.members, group.owners) == ({}, {})
+
+
+_STORY = [
+    birth(),
+    beat("a"),
+    beat("b"),
+    entries.claim("a", [0, 1]),
+    entries.claim("b", [2]),
+    entries.commit("a", {0: 3}, {0: Commit(offset=5, note=b"five")}),
+    entries.leave("b"),
+    entries.commit("a", {1: 3}, {1: Commit(offset=6)}),
+]
+
+
+def _read(story: Sequence[bytes], first: int = 0) -> Chronicle:
+    chronicle = Chronicle()
+    for offset, told in enumerate(story[first:], first):
+        chronicle.read(offset, told if told == birth() else entry(b"12345678", offset, told))
+    return chronicle
+
+
+def test_a_reader_without_the_beginning_comes_to_the_same_with_a_state() -> None:
+    whole = _read(_STORY).group
+    # Written by one who had read up to the offset 4, and so before the last two.
+    state = _read(_STORY[:5]).group.packed(5)
+    story = [*_STORY[:7], state, *_STORY[7:]]
+
+    assert _read(story, first=5).group == whole
+    assert _read(story).group == whole
+
+
+def test_a_state_that_lacks_what_is_not_there_any_more_is_none() -> None:
+    state = _read(_STORY[:3]).group.packed(3)
+
+    chronicle = _read([*_STORY, state], first=6)
+
+    assert chronicle.group == Group()
+    chronicle.make_whole()
+    assert chronicle.group.members == {}
+
+
+def test_what_is_none_of_ours_is_passed_over() -> None:
+    chronicle = Chronicle()
+
+    for offset, body in enumerate([b"", b"junk", birth(), entry(b"12345678", 1, beat("a"))]):
+        chronicle.read(offset, body)
+
+    assert list(chronicle.group.members) == ["a"]
