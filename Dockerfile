@@ -19,10 +19,8 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends build-essential \
     && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/venv
-COPY constraints/run.txt constraints/fast.txt constraints/postgresql.txt constraints/otel.txt /src/constraints/
-RUN for set in run fast postgresql otel; do \
-      /opt/venv/bin/python -m pip install --require-hashes --no-deps -r "/src/constraints/$set.txt"; \
-    done
+COPY constraints/image.txt /src/constraints/
+RUN /opt/venv/bin/python -m pip install --require-hashes --no-deps -r /src/constraints/image.txt
 COPY pyproject.toml README.md LICENSE CHANGELOG.md /src/
 COPY forebay /src/forebay
 COPY schemas /src/schemas

@@ -46,11 +46,9 @@ lock: $(VENV)/dev.done ## Renew the pinned versions in constraints/
 		pyproject.toml --output-file constraints/$${set%:*}.txt; done
 	@echo 'gunicorn_h1c>=0.6.9,<1' | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate --python-version 3.11 - --output-file constraints/fast.txt
-	@echo 'psycopg[binary]>=3.2,<4' | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
-		--no-header --no-annotate --python-version 3.11 --constraint constraints/dev.txt - --output-file constraints/postgresql.txt
-	@printf '%s\n' 'opentelemetry-exporter-otlp-proto-http>=1.38,<2' 'opentelemetry-sdk>=1.38,<2' \
-		| $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
-		--python-version 3.11 --constraint constraints/dev.txt - --output-file constraints/otel.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--python-version 3.11 --constraint constraints/dev.txt --group build --extra all --extra fast \
+		pyproject.toml --output-file constraints/image.txt
 
 clean: ## Remove the environment and what the tools left
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
