@@ -69,7 +69,7 @@ file; a variable names it where a setting wants it.
 {{- end -}}
 {{- end -}}
 {{- else -}}
-{{- $found = append $found (dict "name" $values.postgresql.existingSecret "key" $values.postgresql.urlKey "path" "queue-url" "variable" "FOREBAY_QUEUE_URL_FILE") -}}
+{{- $found = append $found (dict "name" $values.queueUrl.existingSecret "key" $values.queueUrl.key "path" "queue-url" "variable" "FOREBAY_QUEUE_URL_FILE") -}}
 {{- end -}}
 {{- if $values.schemaRegistry.url -}}
 {{- range $property, $at := $values.schemaRegistry.secretProperties -}}

@@ -43,8 +43,8 @@
 {{- end -}}
 {{- $faults = concat $faults (include "forebay.clearSecrets" (list "kafka" .Values.kafka.properties) | fromJsonArray) -}}
 {{- else -}}
-{{- if not .Values.postgresql.existingSecret -}}
-{{- $faults = append $faults "postgresql.existingSecret: name the Secret with the URL" -}}
+{{- if not .Values.queueUrl.existingSecret -}}
+{{- $faults = append $faults "queueUrl.existingSecret: name the Secret with the URL of the queue" -}}
 {{- end -}}
 {{- if eq .Values.topics.mode "strimzi" -}}
 {{- $faults = append $faults "topics.mode: strimzi is for queue.type kafka" -}}

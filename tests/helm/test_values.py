@@ -130,7 +130,7 @@ REFUSED: list[tuple[Mapping[str, Any], str]] = [
     ({"auth": {"urlSecret": {"existingSecret": "x"}}}, "auth.urlSecret.existingSecret: nobody reads it"),
     ({"auth": {"endpoints": {"existingSecret": "x"}}}, "auth.endpoints: has the policies"),
     ({"queue": {"type": "redis"}}, "type"),
-    ({"queue": {"type": "postgresql"}}, "postgresql.existingSecret"),
+    ({"queue": {"type": "url"}}, "queueUrl.existingSecret"),
     ({"queue": {"partitions": 0}}, "partitions"),
     ({"topics": {"mode": "strimzi"}}, "topics.strimzi.cluster"),
     ({"ingest": {"terminationGracePeriodSeconds": 49}}, "49 is too short; a stop takes up to 50 s"),
