@@ -76,6 +76,11 @@ def _memcached(request: pytest.FixtureRequest, folder: Path, stream: str) -> Ite
 
 
 @contextmanager
+def _rabbitmq(request: pytest.FixtureRequest, folder: Path, stream: str) -> Iterator[Place]:
+    yield Place(url=request.getfixturevalue("rabbitmq_url"))
+
+
+@contextmanager
 def _kafka(request: pytest.FixtureRequest, folder: Path, stream: str) -> Iterator[Place]:
     shared: Kafka = request.getfixturevalue("kafka")
     files = (shared.cluster.folder, f"node-1/log/{stream}-*/*.log") if shared.cluster else None
@@ -91,6 +96,7 @@ QUEUES: dict[str, Fresh] = {
     "PostgreSQL": _postgresql,
     "MariaDB": _mariadb,
     "Redis": _redis,
+    "RabbitMQ": _rabbitmq,
     "Kafka": _kafka,
     "Memcached": _memcached,
 }
