@@ -4,6 +4,7 @@ Fields are judged by the rule that sealing has for them, wherever they stand in 
 """
 
 from collections.abc import Mapping, Sequence, Set
+from itertools import islice
 
 from structlog.typing import EventDict
 
@@ -12,8 +13,15 @@ from forebay.schemas.secrecy import Secrecy, secrecy_of
 
 _HIDDEN = "***"
 
-#: Longer texts are cut, which makes a line that can still be read, and bounds the time that looking through it takes.
-_MAX_CHARS = 16_384
+#: So much of a text is looked through, which takes some milliseconds.
+_MOST_CHARS = 65_536
+
+#: What is shown of a longer text: its beginning, and its end, where Python puts the error that counts.
+_END_CHARS = 8_192
+
+#: So many items of a list or a table are shown.
+_MOST_ITEMS = 1_000
+_MORE = "…"
 
 #: Bodies are nested five levels deep; what is deeper is shown as a text.
 _MAX_DEPTH = 12
@@ -34,23 +42,30 @@ def _shown(value: object, path: str, depth: int) -> object:
     if isinstance(value, str):
         return _clean(value)
     if isinstance(value, bytes | bytearray | memoryview):
-        return _clean(bytes(value[:_MAX_CHARS]).decode(errors="replace"))
+        return _clean(bytes(value[:_MOST_CHARS]).decode(errors="replace"))
     if depth < _MAX_DEPTH:
         if isinstance(value, Mapping):
-            return {
-                _clean(_text(name)): _shown(item, _below(path, _text(name)), depth + 1) for name, item in value.items()
-            }
+            return _table(value, path, depth + 1)
         if isinstance(value, Sequence | Set):
             return _items(value, path, depth + 1)
     return _clean(_text(value))
 
 
+def _table(value: Mapping[object, object], path: str, depth: int) -> dict[str, object]:
+    shown = {
+        _clean(_text(name)): _shown(item, _below(path, _text(name)), depth)
+        for name, item in islice(value.items(), _MOST_ITEMS)
+    }
+    return shown | {_MORE: len(value) - _MOST_ITEMS} if len(value) > _MOST_ITEMS else shown
+
+
 def _items(value: Sequence[object] | Set[object], path: str, depth: int) -> list[object]:
-    items = list(value)
+    items = list(islice(value, _MOST_ITEMS))
     if len(items) == _PAIR and isinstance(items[0], str | bytes) and _is_secret(_text(items[0]), items[1]):
         # One of a list of pairs, as forms are read.
         return [_text(items[0]), _HIDDEN]
-    return [_shown(item, path, depth) for item in items]
+    shown = [_shown(item, path, depth) for item in items]
+    return [*shown, _MORE] if len(value) > _MOST_ITEMS else shown
 
 
 def _below(path: str, name: str) -> str:
@@ -78,4 +93,8 @@ def _text(value: object) -> str:
 
 
 def _clean(text: str) -> str:
-    return without_secrets(text[:_MAX_CHARS])
+    # Cut when nothing secret is in it any more: of a half nobody could tell.
+    shown = without_secrets(text[:_MOST_CHARS])
+    if len(text) > _MOST_CHARS:
+        shown += _MORE
+    return shown if len(shown) <= 2 * _END_CHARS else f"{shown[:_END_CHARS]} {_MORE} {shown[-_END_CHARS:]}"

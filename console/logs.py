@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextlib import suppress
 
 import structlog
 from structlog.stdlib import ProcessorFormatter
@@ -33,10 +34,21 @@ def set_up_logs(*, readable: bool | None = None) -> None:
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _StandardError(sys.stderr),
         cache_logger_on_first_use=True,
     )
     _set_up_others([structlog.stdlib.add_logger_name, *shared], last)
+
+
+class _StandardError(structlog.PrintLogger):
+    """A full disk or a reader that is gone costs the line, as in `logging`: never the event it was about."""
+
+    def msg(self, message: str) -> None:
+        """Print it."""
+        with suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
 
 def _set_up_others(first: list[Processor], last: list[Processor]) -> None:
@@ -56,7 +68,11 @@ def add_trace(logger: object, method: str, words: EventDict) -> EventDict:
     # While it is being imported it may say something, and is not whole yet.
     if api is None or not hasattr(api, "get_current_span"):
         return words
-    context = api.get_current_span().get_span_context()
+    span = api.get_current_span()
+    # A timer or a task that a call has set up outlives its span, and belongs to no call any more.
+    if getattr(span, "end_time", None) is not None:
+        return words
+    context = span.get_span_context()
     if context.is_valid and "trace_id" not in words:
         words["trace_id"] = api.format_trace_id(context.trace_id)
         words["span_id"] = api.format_span_id(context.span_id)

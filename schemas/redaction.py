@@ -14,10 +14,11 @@ _UNDERSCORE = r"(?:[_.+\x20]|%20)"
 _LISTED = "|".join(name.replace("_", _UNDERSCORE) for name in sorted(SECRET_NAMES))
 
 #: What ends so is a secret wherever it stands. `auth` is a parameter of the REST API, and a table in an event.
-_NAME = rf"(?: {_LISTED} | token | secret | password | passwd | api_key | (?: (?<![a-z]) | %5B ) (?P<auth> auth ) )"
+_NAME = rf"(?: {_LISTED} | token | secret | password | passwd | api[-_]?key | (?: (?<![a-z]) | %5B ) (?P<auth> auth ) )"
 
-#: Behind the name: what closes it in a path, further steps of the path, and quotes of one or another text.
-_CLOSED = r"(?: _* (?: \] | %5D | (?:\[|%5B) [^\]=&%\s]* (?:\]|%5D) | \\*[\"'] | %22 | %27 )* )"
+#: Behind the name: what closes it in a path, further steps of the path, and quotes of one or another text. Bounded, as
+#: a name stands in each step of a hostile path, and each would be looked at from there to the path's end.
+_CLOSED = r"(?: _* (?: \] | %5D | (?:\[|%5B) [^\[\]=&%\s]* (?:\]|%5D) | \\*[\"'] | %22 | %27 ){0,32} )"
 
 #: Between a name and its value. A comma stands there in a list of pairs, whose names are in quotes.
 _BETWEEN = r"\s* (?: = | : | %3D | %3A | (?<=[\"']) \)?, (?=\s*b?[\"']) ) \s*"
@@ -28,7 +29,7 @@ _VALUE = r"""(?:
 )"""
 
 _NAMED = re.compile(rf"(?ix) (?P<kept> {_NAME} {_CLOSED} {_BETWEEN} ) {_VALUE}")
-_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
+_BEARER = re.compile(r"(?i)\b(bearer|basic|apikey)((?:\s|%20)+)[\w.~+/=-]{8,}")
 #: The URL of an incoming webhook: /rest/<user>/<secret>/method.
 _WEBHOOK = re.compile(r"(?i)(/rest/\d+/)[a-z0-9]{8,}")
 #: user:password@host in a URL.
@@ -36,7 +37,7 @@ _URL_PASSWORD = re.compile(r"(://[^\s/:@]{0,200}:)[^\s/@]{1,200}@")
 
 #: Texts without any of these are nearly all, and need no closer look.
 _FIRST_WORDS = sorted({name.partition("_")[0] for name in SECRET_NAMES})
-_HINT = re.compile(rf"(?i){'|'.join(_FIRST_WORDS)}|token|secret|passw|api_key|auth|bearer|basic|/rest/|://")
+_HINT = re.compile(rf"(?i){'|'.join(_FIRST_WORDS)}|token|secret|passw|api[-_]?key|auth|bearer|basic|/rest/|://")
 
 _NAME_ALONE = re.compile(rf"(?ix) .* {_NAME} _*")
 
@@ -50,7 +51,7 @@ def without_secrets(text: str) -> str:
     if _HINT.search(text) is None:
         return text
     text = _NAMED.sub(_hide, text)
-    text = _BEARER.sub(r"\1 ***", text)
+    text = _BEARER.sub(r"\1\2***", text)
     text = _WEBHOOK.sub(r"\1***", text)
     return _URL_PASSWORD.sub(r"\1***@", text)
 

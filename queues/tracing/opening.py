@@ -1,5 +1,6 @@
 """Whether there are traces, and where they go: by OpenTelemetry's own variables, which every SDK reads."""
 
+import logging
 import os
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -71,14 +72,20 @@ def _opened(settings: QueueSettings, service: str, environ: Mapping[str, str]) -
 
     from .otel import OtelTracer
 
+    # A header that it can't read it would log as it is, and what stands there is a login.
+    logging.getLogger("opentelemetry.util.re").addFilter(_without_arguments)
     scheme = scheme_of(settings.queue_url)
     provider = trace.get_tracer_provider()
     # The handlers' own module, or OpenTelemetry's launcher, may have set one up: then there is one way out for all.
-    is_ours = not isinstance(provider, TracerProvider)
-    if is_ours:
+    if not isinstance(provider, TracerProvider):
         provider = _provider(service, environ)
         trace.set_tracer_provider(provider)
-    return OtelTracer(provider, system=SYSTEMS.get(scheme, scheme), topic=settings.topic, is_ours=is_ours)
+    return OtelTracer(provider, system=SYSTEMS.get(scheme, scheme), topic=settings.topic)
+
+
+def _without_arguments(record: logging.LogRecord) -> bool:
+    record.args = tuple("***" for _ in record.args) if isinstance(record.args, tuple) else ("***",)
+    return True
 
 
 def _provider(service: str, environ: Mapping[str, str]) -> "TracerProvider":

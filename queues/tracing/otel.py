@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+import structlog
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
@@ -17,6 +18,8 @@ from forebay.schemas.trace_context import TraceContext, trace_context
 
 from . import names
 from .contract import Tried
+
+_log = structlog.get_logger(__name__)
 
 #: At a stop, what was not sent yet gets so long: a collector that hangs must not use up the grace of events.
 _CLOSE_S = 1.0
@@ -62,7 +65,7 @@ class OtelCall:
     def end(self) -> None:
         """The call is answered."""
         if self._sending is not None:
-            self._sending.end()
+            _end(self._sending)
 
 
 class OtelTry:
@@ -79,10 +82,10 @@ class OtelTry:
 
 
 class OtelTracer:
-    """As in the contract. `is_ours` says whether the provider ends with us."""
+    """As in the contract. The provider ends with it."""
 
-    def __init__(self, provider: trace.TracerProvider, *, system: str, topic: str, is_ours: bool = True) -> None:
-        self._provider, self._is_ours = provider, is_ours
+    def __init__(self, provider: trace.TracerProvider, *, system: str, topic: str) -> None:
+        self._provider = provider
         self._tracer = provider.get_tracer("forebay")
         self._system, self.topic = system, topic
 
@@ -127,20 +130,25 @@ class OtelTracer:
             _fail(span, type(error).__qualname__)
             raise
         finally:
-            span.end()
+            _end(span)
 
     def parks(self, stream: str, record: StoredRecord, attempt: int, delay_s: float | None) -> None:
         """As in the contract."""
         context = _context_of(_header(record, TRACEPARENT))
         about: Attributes = {names.SYSTEM: self._system, names.DESTINATION: stream, names.ATTEMPT: attempt}
         about |= self._about_record(record) | ({} if delay_s is None else {names.DELAY: delay_s})
-        self.start(f"park {stream}", SpanKind.INTERNAL, about, _within(context)).end()
+        _end(self.start(f"park {stream}", SpanKind.INTERNAL, about, _within(context)))
 
     def start(
         self, name: str, kind: SpanKind, attributes: Attributes, context: Context, links: Sequence[Link] = ()
     ) -> Span:
         """A span that has begun. Samplers see the attributes."""
-        return self._tracer.start_span(name, context, kind, attributes, links)
+        try:
+            return self._tracer.start_span(name, context, kind, attributes, links)
+        # Samplers and processors of a provider that isn't ours run in here, and events matter more than traces.
+        except Exception as error:
+            _log.error("a span is missing: OpenTelemetry failed", error=repr(error))
+            return NonRecordingSpan(trace.get_current_span(context).get_span_context())
 
     def about(self, operation: str, stream: str) -> Attributes:
         """What every span of an operation of the queue says."""
@@ -189,19 +197,27 @@ class OtelTracer:
                 await done.wait()
 
     def _let_go(self) -> None:
-        if not isinstance(self._provider, TracerProvider):
-            return
-        if self._is_ours:
+        # One that the handlers' module has made, too: its hook at Python's end would wait for a collector that hangs.
+        if isinstance(self._provider, TracerProvider):
             self._provider.shutdown()
-        else:
-            self._provider.force_flush()
 
 
 @contextmanager
 def _current(span: Span) -> Iterator[None]:
     """The span is the current one meanwhile, and has ended afterwards. Errors are told by who knows more of them."""
-    with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
-        yield
+    try:
+        with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+            yield
+    finally:
+        _end(span)
+
+
+def _end(span: Span) -> None:
+    try:
+        span.end()
+    # As at its start.
+    except Exception as error:
+        _log.error("a span is missing: OpenTelemetry failed", error=repr(error))
 
 
 def _fail(span: Span, kind: str) -> None:

@@ -132,3 +132,34 @@ def test_a_line_that_names_its_own_trace_keeps_it() -> None:
     )
 
     assert line["trace_id"] == "its own" and "span_id" not in line
+
+
+def test_a_line_that_can_not_be_written_is_all_that_is_lost() -> None:
+    lines = lines_of(
+        "import os\n"
+        "real, sys.stderr = sys.stderr, open('/dev/full', 'w', buffering=1)\n"
+        "set_up_logs(readable=False)\n"
+        "structlog.get_logger('x').warning('no room for it')\n"
+        "print('went on', file=real, flush=True)\n"
+        # What the buffer has is not to be written at Python's end.
+        "os._exit(0)"
+    )
+
+    assert lines == ["went on"]
+
+
+def test_what_a_call_has_set_up_is_in_its_trace_no_longer_than_the_call() -> None:
+    lines = lines_of(
+        "from opentelemetry import trace\n"
+        "from opentelemetry.sdk.trace import TracerProvider\n"
+        "span = TracerProvider(shutdown_on_exit=False).get_tracer('x').start_span('x')\n"
+        "with trace.use_span(span):\n"
+        "    structlog.get_logger('x').warning('during it')\n"
+        "    span.end()\n"
+        "    structlog.get_logger('x').warning('after it')"
+    )
+
+    assert [(line["event"], "trace_id" in line) for line in map(json.loads, lines)] == [
+        ("during it", True),
+        ("after it", False),
+    ]

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode, format_trace_id
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
@@ -254,3 +255,44 @@ async def test_where_events_fold_the_first_and_the_last_are_linked(
 
     # Those in between are let go of before anybody is called.
     assert links_of(spans.one(PROCESS)) == [f"{number:016x}" for number in (1, 3)]
+
+
+class Raising(SpanProcessor):
+    """One that the handlers' module might bring, with a fault."""
+
+    def __init__(self, when: str) -> None:
+        self._when = when
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        self._raise("start")
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self._raise("end")
+
+    def _raise(self, when: str) -> None:
+        if when == self._when:
+            raise KeyError("theirs")
+
+
+@pytest.mark.parametrize("when", ["start", "end"])
+async def test_what_a_span_processor_raises_is_no_failure_of_an_event(
+    station: Any, handlers: Handlers, eventually: Any, when: str
+) -> None:
+    spans, seen = Spans(), list[str]()
+    spans.provider.add_span_processor(Raising(when))
+
+    @handlers.on("*")
+    async def shop(event: PortalEvent) -> None:
+        seen.append(event.portal)
+        if event.portal == "ill.example":
+            raise ConnectionError("the portal's API is down")
+
+    worker = station.start(tracer=spans.tracer, tries=3, memory_tries=1, park_first_s=0.001, park_longest_s=0.001)
+    for portal in ("ill.example", "well.example"):
+        await station.send(portal, **headers())
+    await eventually(lambda: station.dead())
+    await eventually(lambda: station.committed() == 2)
+    await station.stop(worker)
+
+    assert sorted(seen) == ["ill.example"] * 3 + ["well.example"]
+    assert len(station.dead()) == 1

@@ -162,3 +162,27 @@ def test_a_thing_that_can_not_be_shown_ends_no_line() -> None:
 
 def test_a_line_has_an_end() -> None:
     assert len(written(body="x" * 10_000_000)) < 20_000
+    assert len(written(body=list(range(10_000_000)))) < 20_000
+    assert len(written(body=dict.fromkeys(range(1_000_000)))) < 20_000
+
+
+def test_a_long_text_keeps_its_end_where_the_error_stands() -> None:
+    line = written(exception="x" * 30_000 + " token=7H3V4LUE ValueError: no such deal")
+
+    assert "no such deal" in line
+    assert "7H3" not in line
+
+
+@pytest.mark.parametrize("step", ["token[", "[token]", "token%5B", "token]", 'token"', "token= ", "a[token]="])
+def test_a_hostile_text_takes_no_longer_than_another_of_its_length(step: str) -> None:
+    # What looks on from each of its names to the end takes hours for it.
+    text = step * (1_000_000 // len(step))
+
+    assert without_secrets(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["api-key=7H3V4LUE99", "x-apikey: 7H3V4LUE99", "Authorization=Basic%207H3V4LUE99", "a ApiKey 7H3V4LUE99"]
+)
+def test_logins_of_headers_are_known(text: str) -> None:
+    assert "7H3" not in without_secrets(text)

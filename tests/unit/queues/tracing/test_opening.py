@@ -87,24 +87,18 @@ def test_who_has_not_installed_the_extra_is_told(monkeypatch: pytest.MonkeyPatch
     assert "pip install 'forebay[otel]'" in lines[0]["event"]
 
 
-async def test_the_provider_that_is_there_is_used_and_left_alone() -> None:
+async def test_the_provider_that_is_there_is_used_and_ends_with_the_process() -> None:
     provider = TracerProvider(shutdown_on_exit=False)
     trace.set_tracer_provider(provider)
     ended: list[str] = []
-
-    def flush(timeout_millis: int = 0) -> bool:
-        ended.append("flushed")
-        return True
-
     provider.shutdown = lambda: ended.append("shutdown")  # type: ignore[method-assign]
-    provider.force_flush = flush  # type: ignore[method-assign]
 
     tracer = opened(ENDPOINT)
     assert tracer is not None
     await tracer.close()
 
     assert trace.get_tracer_provider() is provider
-    assert ended == ["flushed"]
+    assert ended == ["shutdown"]
 
 
 async def test_otherwise_handlers_own_instrumentation_finds_ours() -> None:
@@ -113,6 +107,19 @@ async def test_otherwise_handlers_own_instrumentation_finds_ours() -> None:
 
     assert isinstance(trace.get_tracer_provider(), TracerProvider)
     await tracer.close()
+
+
+async def test_a_login_that_stands_there_in_a_wrong_form_is_not_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-team: geheim1234567")
+
+    tracer = opened(ENDPOINT)
+    assert tracer is not None
+    await tracer.close()
+
+    assert "format invalid" in caplog.text
+    assert "geheim" not in caplog.text
 
 
 @pytest.mark.parametrize(
