@@ -63,7 +63,7 @@ class Move:
             amounts=amounts,
             # What was known then is there, and the target has learned more since.
             facts=[] if since else await self._facts(),
-            held=sorted({held for part in found.parts for held in part.held}) if not since else [],
+            held=sorted({held for part in found.every for held in part.held}) if not since else [],
             arrived=came,
         )
 
@@ -101,8 +101,7 @@ class Move:
     async def reasons(self, plan: Plan) -> list[str]:
         """Why it can't begin just now."""
         found = [reason async for reason in self.source.at_work()]
-        if plan.ordered:
-            found.append(_ordered(plan.ordered, plan.chosen.names))
+        found += [_ordered(portals, group) for group, portals in plan.ordered.items()]
         if await is_there(self.target):
             found += [reason async for reason in self.target.at_work()]
             found += [reason async for reason in too_old(self.target, plan, self.now_ms())]
@@ -221,10 +220,10 @@ def _strange(count: int, source: Side, target: Side) -> str:
     )
 
 
-def _ordered(portals: list[str], groups: list[str]) -> str:
+def _ordered(portals: list[str], group: str) -> str:
     some = ", ".join(portals[:_LISTED]) + (" …" if len(portals) > _LISTED else "")
     return (
-        f"orders for {len(portals)} portals wait for a worker of group {' or '.join(groups)} ({some}): let one run "
+        f"orders for {len(portals)} portals wait for a worker of group {group} ({some}): let one run "
         "until they are obeyed (forebay parked list)"
     )
 

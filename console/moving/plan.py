@@ -56,9 +56,12 @@ class Plan:
     arrived: Arrived
 
     @property
-    def ordered(self) -> list[str]:
-        """The portals for which something was ordered that no worker has done yet."""
-        return sorted({name for part in self.chosen.parts for name in part.ordered})
+    def ordered(self) -> dict[str, list[str]]:
+        """Group → the portals for which something was ordered that no worker of it has done yet."""
+        found: dict[str, list[str]] = {}
+        for group, portal in sorted({one for part in self.chosen.every for one in part.ordered}):
+            found.setdefault(group, []).append(portal)
+        return found
 
     @property
     def records(self) -> int:

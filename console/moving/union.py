@@ -22,16 +22,6 @@ class Union:
         """As of one group."""
         return max(part.lost for part in self.parts)
 
-    @property
-    def ordered(self) -> set[str]:
-        """As of one group."""
-        return {portal for part in self.parts for portal in part.ordered}
-
-    @property
-    def held(self) -> list[tuple[str, str]]:
-        """As of one group."""
-        return [held for part in self.parts for held in part.held]
-
     async def all(self) -> AsyncIterator[Waits]:
         """All of it, in the order of each portal."""
         first = self.parts[0]
