@@ -52,7 +52,7 @@ class Move:
         found = await chosen(self.source, self.group or (marker.group if marker else None), since)
         came = await self._arrived(begun)
         base = begun.source_ends if begun else ends
-        amounts, strange = await counted(self.source, parts_of(self.source, found, base, since), came)
+        amounts, strange = await counted(self.source, parts_of(self.source, found, base, since, ends), came)
         if len(strange):
             raise CantMove(_strange(len(strange), self.source, self.target))
         return Plan(
@@ -126,8 +126,9 @@ class Move:
         if stop.is_asked:
             return
         begun = await self._begin(plan, target_ends)
-        await self._carry(plan, begun, stop, sent)
+        moved = await self._carry(plan, begun, stop, sent)
         if not stop.is_asked:
+            await self._check_all_is_there(plan, begun, moved)
             await self._end(plan, begun)
 
     async def _watched(self, plan: Plan, sleep: Sleep) -> Ends:
@@ -169,7 +170,7 @@ class Move:
         finally:
             await producer.close()
 
-    async def _carry(self, plan: Plan, begun: Marker, stop: Stop, sent: Callable[[int], None]) -> None:
+    async def _carry(self, plan: Plan, begun: Marker, stop: Stop, sent: Callable[[int], None]) -> int:
         # Who may call is known before an event of theirs is, and who is held before one could be handled.
         if plan.facts:
             await carry_facts(self.target.queue, self.topic, plan.facts)
@@ -177,8 +178,8 @@ class Move:
         try:
             await self._hold(producer, plan)
             left = plan.arrived.copy()
-            parts = parts_of(self.source, plan.chosen, begun.source_ends, plan.since)
-            await Carrier(producer, stop, sent).carry([self._left(part, left) for part in parts])
+            parts = parts_of(self.source, plan.chosen, begun.source_ends, plan.since, plan.ends)
+            return await Carrier(producer, stop, sent).carry([self._left(part, left) for part in parts])
         finally:
             await producer.close()
 
@@ -195,8 +196,16 @@ class Move:
         for group, portal in plan.held:
             await orderer.put(portal, Ordered.HOLD, group, partition_of(portal, partitions))
 
+    async def _check_all_is_there(self, plan: Plan, begun: Marker, moved: int) -> None:
+        """Raise `CantMove` when the target has not what was planned: less, or more."""
+        there = plan.there + moved
+        if self.target.queue.promises.replay:
+            there = len(await self._arrived(begun))
+        if there != plan.records:
+            raise CantMove(_differs(there, plan.records, self.target))
+
     async def _end(self, plan: Plan, begun: Marker) -> None:
-        """Write down that it is done. Raises `NotNow` when the source was not still meanwhile."""
+        """Write down that it is done. Raises `CantMove` when the source was not still meanwhile."""
         audit = names.audit(self.topic)
         before = {stream: ends for stream, ends in plan.ends.items() if stream != audit}
         reasons = [reason async for reason in self.source.at_work()]
@@ -217,6 +226,14 @@ def _strange(count: int, source: Side, target: Side) -> str:
         f"{target.name} has {count:,} records since the move began that don't wait in {source.name}: something else "
         "wrote there, or workers went on with the source meanwhile. Stop both, make the target's streams anew, and say "
         "--again"
+    )
+
+
+def _differs(there: int, planned: int, target: Side) -> str:
+    return (
+        f"{target.name} has {there:,} records of this move, and {planned:,} were planned: something else wrote there, "
+        "another move ran, somebody dealt with letters of the source, or retention took records of it meanwhile. Make "
+        "the target's streams anew, and say --again"
     )
 
 

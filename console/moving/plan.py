@@ -107,10 +107,10 @@ def stream_of(what: What, topic: str) -> str:
     return {What.DEAD: names.dead(topic), What.QUARANTINED: names.quarantine(topic)}.get(what, topic)
 
 
-def parts_of(side: Side, chosen: Chosen, ends: Ends, since: Ends) -> list[AsyncIterator[Waits]]:
-    """All that waits, as parts of which each has its own order. `ends` are those from which letters count back."""
+def parts_of(side: Side, chosen: Chosen, base: Ends, since: Ends, ends: Ends) -> list[AsyncIterator[Waits]]:
+    """All that waits before the ends, as parts of which each has its own order. From `base` letters count back."""
     letters = [
-        open_letters(side.inspector, side.topic, what, ends[side.topic], since)
+        open_letters(side.inspector, side.topic, what, base[side.topic], since, ends)
         for what in (What.DEAD, What.QUARANTINED)
     ]
     return [*letters, *(part.all() for part in chosen.parts)]

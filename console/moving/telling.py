@@ -24,12 +24,13 @@ def told_before(move: Move, plan: Plan) -> Iterator[str]:
         yield f"{move.target.name} keeps nothing when it ends: what is moved there may be lost"
 
 
-def told_after(move: Move, plan: Plan, moved: int, *, is_done: bool) -> Iterator[str]:
-    """How it ended."""
+def told_after(move: Move, plan: Plan, moved: int, *, is_done: bool, goes_on: bool) -> Iterator[str]:
+    """How it ended, and whether it can be gone on with: if not, the error has said what is to be done."""
     left = plan.records - plan.there - moved
     yield f"{counted(moved, 'record')} moved" + (f", {plan.there:,} before" if plan.there else "")
-    if left:
-        yield f"{counted(left, 'record')} not moved; run the same again, and it goes on with these"
+    if left > 0:
+        advice = "; run the same again, and it goes on with these" if goes_on else ""
+        yield f"{counted(left, 'record')} not moved{advice}"
     if not is_done:
         return
     yield (
