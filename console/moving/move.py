@@ -50,6 +50,8 @@ class Move:
         marker = None if self.again else await last_marker(self.source.inspector, self.topic)
         begun, since = self._earlier(marker)
         found = await chosen(self.source, self.group or (marker.group if marker else None), since)
+        # Before it is read what the target has: what comes there later is then seen by the watch.
+        target_ends = await self.target.ends() if begun else {}
         came = await self._arrived(begun)
         base = begun.source_ends if begun else ends
         amounts, strange = await counted(self.source, parts_of(self.source, found, base, since, ends), came)
@@ -59,6 +61,7 @@ class Move:
             chosen=found,
             ends=ends,
             begun=begun,
+            target_ends=target_ends,
             since=since,
             amounts=amounts,
             # What was known then is there, and the target has learned more since.
@@ -133,7 +136,7 @@ class Move:
 
     async def _watched(self, plan: Plan, sleep: Sleep) -> Ends:
         """Where the target ends, once both sides were still for a while."""
-        ends = await self.target.ends()
+        ends = plan.target_ends or await self.target.ends()
 
         async def look() -> None:
             await self.source.check(plan.ends)

@@ -46,6 +46,8 @@ class Plan:
     ends: Ends
     #: The move that began before and did not come to its end, if that is so.
     begun: Marker | None
+    #: Where the target's streams ended before it was read what they have of that move; empty where none began.
+    target_ends: Ends
     #: What stood before in the source was moved by a move that was done.
     since: Ends
     amounts: dict[What, Amount]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from forebay.console.moving.errors import CantMove
+from forebay.console.moving.errors import CantMove, NotNow
 from forebay.console.ordering import Stop
 from forebay.queues.contract import Position, Producer, Record
 from forebay.queues.errors import QueueUnavailable, RecordRefused
@@ -72,6 +72,25 @@ async def test_it_is_not_gone_on_with_when_something_else_wrote_into_the_target(
 
     with pytest.raises(CantMove, match="has 1 records since the move began that don't wait in memory://old"):
         await carried(a_move(queue, target, GIVEN))
+
+
+async def test_what_comes_into_the_target_after_it_was_read_is_seen(queue: MemoryQueue, target: BreakingQueue) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(4)))
+    target.takes = 2
+    with pytest.raises(QueueUnavailable):
+        await carried(a_move(queue, target, GIVEN))
+    target.takes = None
+    move = a_move(queue, target, GIVEN)
+    plan = await move.plan()
+    # Of which the first run could not know whether it was kept.
+    await put(target, TOPIC, a_record(A, 2))
+
+    with pytest.raises(NotNow, match=r"memory://new is written to \(1 in partition"):
+        await move.carry_out(plan, Stop(), lambda count: None)
+    sent = await carried(a_move(queue, target, GIVEN))
+
+    assert sent == 1
+    assert values(target, A) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("lost", ["the first record", "all of it"])
