@@ -46,7 +46,7 @@ class Move:
     async def plan(self) -> Plan:
         """What is to be moved. Writes nothing. Raises `CantMove`, `NotNow` or `QueueError`."""
         self._check_can()
-        ends = await self.source.ends()
+        ends, places = await self.source.ends(), await self.source.places()
         marker = None if self.again else await last_marker(self.source.inspector, self.topic)
         begun, since = self._earlier(marker)
         found = await chosen(self.source, self.group or (marker.group if marker else None), since)
@@ -60,6 +60,7 @@ class Move:
         return Plan(
             chosen=found,
             ends=ends,
+            places=places,
             begun=begun,
             target_ends=target_ends,
             since=since,
@@ -136,11 +137,11 @@ class Move:
 
     async def _watched(self, plan: Plan, sleep: Sleep) -> Ends:
         """Where the target ends, once both sides were still for a while."""
-        ends = plan.target_ends or await self.target.ends()
+        ends, places = plan.target_ends or await self.target.ends(), await self.target.places()
 
         async def look() -> None:
-            await self.source.check(plan.ends)
-            await self.target.check(ends)
+            await self.source.check(plan.ends, plan.places)
+            await self.target.check(ends, places)
 
         await look()
         await watch(look, sleep)
@@ -209,6 +210,8 @@ class Move:
 
     async def _end(self, plan: Plan, begun: Marker) -> None:
         """Write down that it is done. Raises `CantMove` when the source was not still meanwhile."""
+        if finished := [reason async for reason in self.source.went_on(plan.places)]:
+            raise CantMove("\n".join([*finished, _TWICE]))
         audit = names.audit(self.topic)
         before = {stream: ends for stream, ends in plan.ends.items() if stream != audit}
         reasons = [reason async for reason in self.source.at_work()]
@@ -222,6 +225,8 @@ class Move:
 
 
 _RUN_AGAIN = "stop what runs there, and run the same again: it moves what came in"
+
+_TWICE = "what they finished was moved too, and would come twice: make the target's streams anew, and say --again"
 
 
 def _strange(count: int, source: Side, target: Side) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from forebay.console.stillness import Ends
+from forebay.console.stillness import Ends, Places
 from forebay.console.times import from_ms, iso
 from forebay.queues.portals.contract import Fact
 from forebay.schemas import names
@@ -44,6 +44,8 @@ class Plan:
     chosen: Chosen
     #: The source's streams end there; nothing of what is planned stands behind it.
     ends: Ends
+    #: How far its groups were: what they finish later is moved all the same.
+    places: Places
     #: The move that began before and did not come to its end, if that is so.
     begun: Marker | None
     #: Where the target's streams ended before it was read what they have of that move; empty where none began.

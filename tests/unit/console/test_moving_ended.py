@@ -103,6 +103,26 @@ async def test_a_move_during_which_another_ran_is_not_done(queue: MemoryQueue) -
         await first
 
 
+async def test_a_move_during_which_workers_went_on_with_the_source_is_not_done(queue: MemoryQueue) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(4)))
+
+    def before(record: Record) -> None:
+        if record.value.endswith(b" 1"):
+            # One that came, finished all, and left.
+            commit(queue, "forebay", A, 4, [])
+
+    target = ListeningQueue(before)
+    told = f"workers of group forebay went on with memory://old meanwhile, in partitions {partition_of(A, 4)}"
+    with pytest.raises(CantMove, match=rf"{told}\nwhat they finished was moved too"):
+        await carried(a_move(queue, target, GIVEN))
+    with pytest.raises(CantMove, match="has 4 records since the move began that don't wait"):
+        await carried(a_move(queue, target, GIVEN))
+    await target.ensure(names.streams(TOPIC), 4)
+    target.logs[TOPIC] = [[] for _ in range(4)]
+
+    assert await carried(a_move(queue, target, GIVEN, again=True)) == 0
+
+
 async def test_what_is_parked_is_moved_for_all_when_retention_takes_it_from_the_topic_meanwhile(
     queue: MemoryQueue, target: MemoryQueue
 ) -> None:
