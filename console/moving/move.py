@@ -9,7 +9,6 @@ from forebay.console.stillness import Ends, Sleep, watch, written
 from forebay.console.times import to_ms, utc_now
 from forebay.processors.parking.orders import What as Ordered
 from forebay.queues.contract import Producer
-from forebay.queues.portals.contract import Fact
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 
@@ -17,7 +16,7 @@ from .arrived import Arrived, arrived
 from .carrying import Carrier, Sending
 from .choosing import ALL, chosen
 from .errors import CantMove, NotNow
-from .facts import carry_facts, facts_of, left_of
+from .facts import Learned, carry_facts, check_keeps, known_by, lacking_facts, learned_since
 from .keeping import too_old
 from .lacking import Waits
 from .marker import Marker, first_since, last_marker, put
@@ -65,8 +64,7 @@ class Move:
             target_ends=target_ends,
             since=since,
             amounts=amounts,
-            # What was known then is there, and the target has learned more since.
-            facts=[] if since else await self._facts(),
+            learned=await self._learned(since),
             held=sorted({held for part in found.every for held in part.held}) if not since else [],
             arrived=came,
         )
@@ -98,9 +96,16 @@ class Move:
         streams = (self.topic, names.dead(self.topic), names.quarantine(self.topic))
         return await arrived(self.target.inspector, begun.target_ends, streams)
 
-    async def _facts(self) -> list[Fact]:
-        there = await facts_of(self.target.queue, self.topic)
-        return left_of(await facts_of(self.source.queue, self.topic), there)
+    async def _learned(self, since: Ends) -> Learned:
+        source, target = [await known_by(side.queue, self.topic) for side in (self.source, self.target)]
+        if since:
+            # What was known then is there, and the target has learned more since.
+            found = learned_since(source, target, since.get(names.portals(self.topic), {}).get(0, 0))
+        else:
+            found = lacking_facts(source, target)
+        if found.facts:
+            await check_keeps(self.target.queue, self.topic)
+        return found
 
     async def reasons(self, plan: Plan) -> list[str]:
         """Why it can't begin just now."""
@@ -161,7 +166,7 @@ class Move:
             group=plan.chosen.group,
             target=self.target.name,
             target_ends=target_ends,
-            source_ends=plan.ends,
+            source_ends=plan.all_ends(self.topic),
             since=plan.since,
             who=who(),
             at_ms=self.now_ms(),
@@ -176,8 +181,8 @@ class Move:
 
     async def _carry(self, plan: Plan, begun: Marker, stop: Stop, sent: Callable[[int], None]) -> int:
         # Who may call is known before an event of theirs is, and who is held before one could be handled.
-        if plan.facts:
-            await carry_facts(self.target.queue, self.topic, plan.facts)
+        if plan.learned.facts:
+            await carry_facts(self.target.queue, self.topic, plan.learned.facts)
         producer = self.target.queue.producer()
         try:
             await self._hold(producer, plan)
@@ -221,7 +226,7 @@ class Move:
             raise CantMove(
                 "\n".join(["all that was planned is moved, but:", *(f"  - {one}" for one in reasons), _RUN_AGAIN])
             )
-        await self._put(replace(begun, is_done=True, source_ends=plan.ends, at_ms=self.now_ms()))
+        await self._put(replace(begun, is_done=True, source_ends=plan.all_ends(self.topic), at_ms=self.now_ms()))
 
 
 _RUN_AGAIN = "stop what runs there, and run the same again: it moves what came in"

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from forebay.console.stillness import Ends, Places
 from forebay.console.times import from_ms, iso
-from forebay.queues.portals.contract import Fact
 from forebay.schemas import names
 
 from .arrived import Arrived
 from .choosing import Chosen
+from .facts import Learned
 from .lacking import Waits, What
 from .letters import open_letters
 from .marker import Marker
@@ -53,7 +53,7 @@ class Plan:
     #: What stood before in the source was moved by a move that was done.
     since: Ends
     amounts: dict[What, Amount]
-    facts: list[Fact]
+    learned: Learned
     #: Group and portal.
     held: list[tuple[str, str]]
     #: What the target has of it since the move began.
@@ -66,6 +66,10 @@ class Plan:
         for group, portal in sorted({one for part in self.chosen.every for one in part.ordered}):
             found.setdefault(group, []).append(portal)
         return found
+
+    def all_ends(self, topic: str) -> Ends:
+        """The ends of the streams, and of the facts about portals."""
+        return {**self.ends, names.portals(topic): {0: self.learned.end}}
 
     @property
     def records(self) -> int:
@@ -81,13 +85,13 @@ class Plan:
     def is_empty(self) -> bool:
         """Whether nothing is left to be done."""
         is_ordered = bool(self.ordered) and not self.since
-        return self.begun is None and not (self.records or self.facts or self.held or is_ordered)
+        return self.begun is None and not (self.records or self.learned.facts or self.held or is_ordered)
 
     def rows(self, topic: str) -> list[dict[str, object]]:
         """What lists show of it."""
         rows = [_row(str(what), stream_of(what, topic), amount) for what, amount in self.amounts.items()]
-        if self.facts:
-            rows.append(_row("facts about portals", names.portals(topic), Amount(records=len(self.facts))))
+        if facts := self.learned.facts:
+            rows.append(_row("facts about portals", names.portals(topic), Amount(records=len(facts))))
         if self.held:
             rows.append(_row("portals to be held", names.audit(topic), Amount(records=len(self.held))))
         return rows

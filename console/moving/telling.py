@@ -20,6 +20,11 @@ def told_before(move: Move, plan: Plan) -> Iterator[str]:
         yield _differing(plan, lack)
     if lost := sum(part.lost for part in plan.chosen.parts):
         yield f"up to {counted(lost, 'event')} were gone before they were finished: retention took them"
+    if others := plan.learned.others:
+        yield (
+            f"{counted(others, 'fact')} about portals that {move.source.name} has learned since it was moved stay "
+            f"there: {move.target.name} goes by its own (forebay portals list shows them)"
+        )
     if not move.target.queue.promises.durable:
         yield f"{move.target.name} keeps nothing when it ends: what is moved there may be lost"
 
