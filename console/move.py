@@ -111,6 +111,7 @@ async def _tell_reasons(given: "Move", plan: "Plan") -> None:
 async def _carry_out(given: "Move", plan: "Plan", *, as_json: bool) -> None:
     import sys
 
+    from .moving.errors import CantMove
     from .moving.telling import told_after
     from .ordering import Stop
     from .output import note, show_json
@@ -119,7 +120,7 @@ async def _carry_out(given: "Move", plan: "Plan", *, as_json: bool) -> None:
     from .stillness import QUIET_S
 
     note(f"watching for {QUIET_S} s that nothing is written on either side, and nobody works …")
-    stop, moved, is_done = Stop(), 0, False
+    stop, moved, is_done, goes_on = Stop(), 0, False, True
     try:
         with ended_by_ctrl_c(stop), progress("move", plan.records, sys.stderr) as told:
 
@@ -130,11 +131,14 @@ async def _carry_out(given: "Move", plan: "Plan", *, as_json: bool) -> None:
 
             await given.carry_out(plan, stop, sent)
             is_done = not stop.is_asked
+    except CantMove:
+        goes_on = False
+        raise
     finally:
         # Also after an error a person wants to know how far it came.
         if as_json:
-            show_json([{"moved": moved, "before": plan.there, "left": plan.records - plan.there - moved}])
-        for sentence in told_after(given, plan, moved, is_done=is_done):
+            show_json([{"moved": moved, "before": plan.there, "left": max(0, plan.records - plan.there - moved)}])
+        for sentence in told_after(given, plan, moved, is_done=is_done, goes_on=goes_on):
             note(sentence)
     if not is_done:
         raise typer.Exit(FAILED)

@@ -14,6 +14,9 @@ LOOK_S = 1.0
 #: Stream → partition → its next offset.
 Ends = Mapping[str, Mapping[int, int]]
 
+#: Group → partition → what it has committed there, as offset and note.
+Places = Mapping[str, Mapping[int, tuple[int, bytes]]]
+
 Sleep = Callable[[float], Awaitable[object]]
 
 
@@ -48,3 +51,19 @@ def at_work(groups: Mapping[str, Mapping[int, GroupState]]) -> Iterator[tuple[st
     for group, states in groups.items():
         if owned := sorted(number for number, state in states.items() if state.owner is not None):
             yield group, ", ".join(map(str, owned))
+
+
+def places(groups: Mapping[str, Mapping[int, GroupState]]) -> Places:
+    """How far the groups are. Who has a partition, and has finished nothing of it, is nowhere yet."""
+    return {
+        group: {number: (state.offset, state.note) for number, state in states.items() if state.offset or state.note}
+        for group, states in groups.items()
+    }
+
+
+def went_on(before: Places, now: Places) -> Iterator[tuple[str, str]]:
+    """The groups that have finished something in between, each with the partitions in which."""
+    for group in sorted({*before, *now}):
+        old, new = before.get(group, {}), now.get(group, {})
+        if moved := sorted(number for number in {*old, *new} if old.get(number) != new.get(number)):
+            yield group, ", ".join(map(str, moved))

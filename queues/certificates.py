@@ -9,9 +9,13 @@ from forebay.queues.settings import QueueSettings
 #: Ours, and that of the authority by which we know the servers: what the metric's label may say.
 CLIENT, AUTHORITY = "client", "authority"
 
-#: Where each system's settings name them: properties of Kafka's client, and parameters of a database's URL.
+#: Where each system's settings name them: properties of Kafka's client, and parameters of the others' URLs.
 _KAFKA = {"ssl.certificate.location": CLIENT, "ssl.ca.location": AUTHORITY}
-_IN_URL = {"sslcert": CLIENT, "sslrootcert": AUTHORITY, "ssl_cert": CLIENT, "ssl_ca": AUTHORITY}
+_IN_URL = {
+    **{"sslcert": CLIENT, "sslrootcert": AUTHORITY},
+    **{"ssl_cert": CLIENT, "ssl_ca": AUTHORITY},
+    **{"certfile": CLIENT, "cafile": AUTHORITY},
+}
 
 
 class Certificates:

@@ -20,12 +20,17 @@ class Carrier:
 
     def __init__(self, producer: Producer, stop: Stop, sent: Callable[[int], None]) -> None:
         self._producer, self._stop, self._sent = producer, stop, sent
+        self._count = 0
 
-    async def carry(self, parts: Sequence[AsyncIterator[Sending]]) -> None:
-        """Bring all of it, each part in its order. Raises what the first that failed raised, and then nothing runs."""
+    async def carry(self, parts: Sequence[AsyncIterator[Sending]]) -> int:
+        """Bring all of it, each part in its order; how many were sent.
+
+        Raises what the first that failed raised, and then nothing runs.
+        """
         waiting = list(reversed(parts))
         results = await asyncio.gather(*(self._work(waiting) for _ in range(_AT_ONCE)), return_exceptions=True)
         _raise_first(results)
+        return self._count
 
     async def _work(self, waiting: list[AsyncIterator[Sending]]) -> None:
         try:
@@ -62,6 +67,7 @@ class Carrier:
                 await self._producer.send(stream, record)
             except RecordRefused as error:
                 raise RecordRefused(f"an event of {record.key}, {len(record.value):,} bytes: {error}") from error
+            self._count += 1
             self._sent(1)
 
 

@@ -1,7 +1,7 @@
 """Which group's place counts: what it has finished is not moved."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from forebay.console.stillness import Ends
 
@@ -34,6 +34,8 @@ class Chosen:
     group: str
     names: list[str]
     parts: Sequence[Lacking | Union]
+    #: Those of every group: what any of them has ordered or holds counts, whoever's events are moved.
+    every: Sequence[Lacking]
     differing: list[Lack] = field(default_factory=list)
 
     @property
@@ -46,30 +48,35 @@ async def chosen(side: Side, asked: str | None, since: Ends) -> Chosen:
     """The group that was asked for, or the settings' where there is no doubt. Raises `CantMove` where there is."""
     groups = set(await side.groups())
     if asked == ALL:
-        return await _all(side, sorted(groups) or [side.settings.group], since)
+        return await _all(await _of_all(side, groups or {side.settings.group}, since))
     ours = asked or side.settings.group
     if asked is not None and groups and asked not in groups:
         raise CantMove(f"--group {asked}: {side.name} has no such group, but {', '.join(sorted(groups))}")
-    parts = await _parts(side, ours, since)
+    of_all = await _of_all(side, groups | {ours}, since)
+    found = Chosen(group=ours, names=[ours], parts=of_all[ours], every=_every(of_all))
     if groups <= {ours}:
-        return Chosen(group=ours, names=[ours], parts=parts)
-    lacks = [await _lack(name, await _parts(side, name, since)) for name in sorted(groups | {ours})]
+        return found
+    lacks = [await _lack(name, its) for name, its in of_all.items()]
     [own] = [one for one in lacks if one.group == ours]
     others = [one for one in lacks if one.sum != own.sum]
     if others and asked is None:
         raise CantMove(_told(side, lacks, groups))
-    return Chosen(group=ours, names=[ours], parts=parts, differing=others)
+    return replace(found, differing=others)
 
 
-async def _all(side: Side, names: list[str], since: Ends) -> Chosen:
-    parts = [await _parts(side, name, since) for name in names]
-    lacks = [await _lack(name, its) for name, its in zip(names, parts, strict=True)]
-    united = [Union(parts=of_all) for of_all in zip(*parts, strict=True)]
-    return Chosen(group=ALL, names=names, parts=united, differing=lacks)
+async def _all(of_all: Mapping[str, list[Lacking]]) -> Chosen:
+    lacks = [await _lack(name, its) for name, its in of_all.items()]
+    united = [Union(parts=of_one) for of_one in zip(*of_all.values(), strict=True)]
+    return Chosen(group=ALL, names=list(of_all), parts=united, every=_every(of_all), differing=lacks)
 
 
-async def _parts(side: Side, group: str, since: Ends) -> list[Lacking]:
-    return await lacking(side.inspector, side.topic, group, since.get(side.topic))
+async def _of_all(side: Side, groups: Collection[str], since: Ends) -> dict[str, list[Lacking]]:
+    moved = since.get(side.topic)
+    return {name: await lacking(side.inspector, side.topic, name, moved) for name in sorted(groups)}
+
+
+def _every(of_all: Mapping[str, list[Lacking]]) -> list[Lacking]:
+    return [part for parts in of_all.values() for part in parts]
 
 
 async def _lack(group: str, parts: list[Lacking]) -> Lack:

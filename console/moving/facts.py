@@ -1,11 +1,13 @@
 """What is known of the portals, carried from one store to the other."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 
 from forebay.queues.contract import Queue
-from forebay.queues.errors import QueueError
-from forebay.queues.portals.contract import Fact, PortalStore
+from forebay.queues.errors import QueueError, Unsupported
+from forebay.queues.portals.contract import Fact, PlacedFact, PortalStore
+from forebay.queues.portals.facts import DATA_KEY, BadFact, key_in, read
 
 #: Facts that are kept at once.
 _AT_ONCE = 500
@@ -23,35 +25,96 @@ async def _store(queue: Queue, topic: str) -> AsyncIterator[PortalStore]:
         await store.close()
 
 
-async def facts_of(queue: Queue, topic: str) -> list[Fact]:
-    """The last fact of each key, in their order; none where nothing is kept. What was taken back is left out."""
-    async with _store(queue, topic) as store:
-        if await store.ensure(only_plan=True):
-            return []
-        last: dict[str, Fact] = {}
-        start, end = 0, await store.end()
-        while start < end:
-            chapter = await store.read(start, _READ_S)
-            for fact in chapter.facts:
-                # At its last place.
-                last.pop(fact.key, None)
-                last[fact.key] = Fact(fact.key, fact.value)
-            start = chapter.following
-            if chapter.is_end:
-                break
-    return [fact for fact in last.values() if fact.value is not None]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a queue knows of portals: the last fact of each key in their order, and where the next would stand."""
+
+    facts: list[PlacedFact] = field(default_factory=list)
+    end: int = 0
 
 
-def left_of(facts: list[Fact], there: list[Fact]) -> list[Fact]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What is to be carried of it, where the source's facts end, and how many others the target will not get."""
+
+    facts: list[Fact]
+    end: int
+    others: int = 0
+
+
+async def known_by(queue: Queue, topic: str) -> Known:
+    """What was taken back is left out; nothing where nothing is kept, or can be."""
+    try:
+        async with _store(queue, topic) as store:
+            return Known() if await store.ensure(only_plan=True) else await _read(store)
+    except Unsupported:
+        return Known()
+
+
+async def _read(store: PortalStore) -> Known:
+    last: dict[str, PlacedFact] = {}
+    start, end = 0, await store.end()
+    while start < end:
+        chapter = await store.read(start, _READ_S)
+        for fact in chapter.facts:
+            # At its last place.
+            last.pop(fact.key, None)
+            last[fact.key] = fact
+        start = chapter.following
+        if chapter.is_end:
+            break
+    return Known(facts=[fact for fact in last.values() if fact.value is not None], end=end)
+
+
+def lacking_facts(source: Known, target: Known) -> Learned:
     """Those that the target has not yet. Raises `QueueError` where it knows something of its own."""
-    ours = dict(facts)
-    if strange := [fact for fact in there if ours.get(fact.key) != fact.value]:
+    ours = _said(source)
+    if strange := [fact for fact in target.facts if ours.get(fact.key) != fact.value]:
         raise QueueError(
             f"the target knows {len(strange)} facts about portals that the source doesn't: two such books can't be "
             "made one, since each may know a portal by another key; move into a queue, or a topic, that knows none"
         )
-    known = {fact.key for fact in there}
-    return [fact for fact in facts if fact.key not in known]
+    known = _said(target)
+    return Learned(facts=[_plain(fact) for fact in source.facts if fact.key not in known], end=source.end)
+
+
+def learned_since(source: Known, target: Known, since: int) -> Learned:
+    """Of what the source has learned since it was moved: the keys by which portals' secrets are opened.
+
+    Without them nobody could read what was sealed since. One that is older, and lacks, was shredded in the target, and
+    stays so. For the rest the target goes by what it has learned itself.
+    """
+    known, eras = _said(target), dict(_eras(target))
+    new = [fact for fact in source.facts if fact.offset >= since and known.get(fact.key) != fact.value]
+    keys = [_plain(fact) for fact in new if fact.key not in known and _opens(fact.key, eras)]
+    return Learned(facts=keys, end=source.end, others=len(new) - len(keys))
+
+
+def _said(known: Known) -> dict[str, bytes | None]:
+    return {fact.key: fact.value for fact in known.facts}
+
+
+def _plain(fact: PlacedFact) -> Fact:
+    return Fact(fact.key, fact.value)
+
+
+def _opens(text: str, eras: Mapping[str, str]) -> bool:
+    """Whether the fact is a data key, and would not be void: of a portal that was forgotten there it would be."""
+    key = key_in(text)
+    return key is not None and key.kind == DATA_KEY and key.era == eras.get(key.member_id, "")
+
+
+def _eras(known: Known) -> Iterator[tuple[str, str]]:
+    for fact in known.facts:
+        if key_in(fact.key) is None and fact.value is not None:
+            with suppress(BadFact, KeyError):
+                yield fact.key, str(read(fact.value)["era"])
+
+
+async def check_keeps(queue: Queue, topic: str) -> None:
+    """Raise `Unsupported`, with the reason, when the queue can't keep anything of portals."""
+    async with _store(queue, topic):
+        return
 
 
 async def carry_facts(queue: Queue, topic: str, facts: list[Fact]) -> None:

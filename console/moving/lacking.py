@@ -63,10 +63,11 @@ class Lacking:
         return [(self.standing.group, name) for name, state in self._states() if state.is_held]
 
     @property
-    def ordered(self) -> set[str]:
-        """The portals for which something was ordered that no worker has done yet; a replay that is begun is moved."""
+    def ordered(self) -> set[tuple[str, str]]:
+        """Group and portal of what was ordered and no worker has done yet; a replay that is begun is moved."""
         unseen = {order.portal for order in self.standing.orders.values() if not self.standing.has_seen(order)}
-        return unseen | {name for name, state in self._states() if self._discards(state)}
+        discarding = {name for name, state in self._states() if self._discards(state)}
+        return {(self.standing.group, name) for name in unseen | discarding}
 
     @staticmethod
     def _discards(state: PortalState) -> bool:

@@ -12,14 +12,18 @@ from .lacking import Waits, What, plain
 
 
 async def open_letters(
-    inspector: Inspector, topic: str, what: What, ends: Mapping[int, int], since: Ends
+    inspector: Inspector, topic: str, what: What, base: Mapping[int, int], since: Ends, ends: Ends
 ) -> AsyncIterator[Waits]:
-    """The open dead letters or quarantined calls, in the order of each portal; `ends` are those of the topic."""
+    """The open dead letters or quarantined calls, in the order of each portal.
+
+    Of those that stood there before the ends; `base` is where the topic ended when the move began.
+    """
     stream = names.dead(topic) if what is What.DEAD else names.quarantine(topic)
-    start = since.get(stream, {})
+    start, end = since.get(stream, {}), ends[stream]
     async for record in open_records(inspector, topic, stream):
-        if record.offset >= start.get(record.partition, 0):
-            yield Waits(what=what, record=counted_back(plain(record), topic, ends))
+        # What comes while it is moved is none of what was planned: the next run moves it.
+        if start.get(record.partition, 0) <= record.offset < end.get(record.partition, 0):
+            yield Waits(what=what, record=counted_back(plain(record), topic, base))
 
 
 def counted_back(letter: Record, topic: str, ends: Mapping[int, int]) -> Record:

@@ -9,7 +9,6 @@ from forebay.console.stillness import Ends, Sleep, watch, written
 from forebay.console.times import to_ms, utc_now
 from forebay.processors.parking.orders import What as Ordered
 from forebay.queues.contract import Producer
-from forebay.queues.portals.contract import Fact
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 
@@ -17,7 +16,7 @@ from .arrived import Arrived, arrived
 from .carrying import Carrier, Sending
 from .choosing import ALL, chosen
 from .errors import CantMove, NotNow
-from .facts import carry_facts, facts_of, left_of
+from .facts import Learned, carry_facts, check_keeps, known_by, lacking_facts, learned_since
 from .keeping import too_old
 from .lacking import Waits
 from .marker import Marker, first_since, last_marker, put
@@ -46,24 +45,27 @@ class Move:
     async def plan(self) -> Plan:
         """What is to be moved. Writes nothing. Raises `CantMove`, `NotNow` or `QueueError`."""
         self._check_can()
-        ends = await self.source.ends()
+        ends, places = await self.source.ends(), await self.source.places()
         marker = None if self.again else await last_marker(self.source.inspector, self.topic)
         begun, since = self._earlier(marker)
         found = await chosen(self.source, self.group or (marker.group if marker else None), since)
+        # Before it is read what the target has: what comes there later is then seen by the watch.
+        target_ends = await self.target.ends() if begun else {}
         came = await self._arrived(begun)
         base = begun.source_ends if begun else ends
-        amounts, strange = await counted(self.source, parts_of(self.source, found, base, since), came)
+        amounts, strange = await counted(self.source, parts_of(self.source, found, base, since, ends), came)
         if len(strange):
             raise CantMove(_strange(len(strange), self.source, self.target))
         return Plan(
             chosen=found,
             ends=ends,
+            places=places,
             begun=begun,
+            target_ends=target_ends,
             since=since,
             amounts=amounts,
-            # What was known then is there, and the target has learned more since.
-            facts=[] if since else await self._facts(),
-            held=sorted({held for part in found.parts for held in part.held}) if not since else [],
+            learned=await self._learned(since),
+            held=sorted({held for part in found.every for held in part.held}) if not since else [],
             arrived=came,
         )
 
@@ -94,15 +96,21 @@ class Move:
         streams = (self.topic, names.dead(self.topic), names.quarantine(self.topic))
         return await arrived(self.target.inspector, begun.target_ends, streams)
 
-    async def _facts(self) -> list[Fact]:
-        there = await facts_of(self.target.queue, self.topic)
-        return left_of(await facts_of(self.source.queue, self.topic), there)
+    async def _learned(self, since: Ends) -> Learned:
+        source, target = [await known_by(side.queue, self.topic) for side in (self.source, self.target)]
+        if since:
+            # What was known then is there, and the target has learned more since.
+            found = learned_since(source, target, since.get(names.portals(self.topic), {}).get(0, 0))
+        else:
+            found = lacking_facts(source, target)
+        if found.facts:
+            await check_keeps(self.target.queue, self.topic)
+        return found
 
     async def reasons(self, plan: Plan) -> list[str]:
         """Why it can't begin just now."""
         found = [reason async for reason in self.source.at_work()]
-        if plan.ordered:
-            found.append(_ordered(plan.ordered, plan.chosen.names))
+        found += [_ordered(portals, group) for group, portals in plan.ordered.items()]
         if await is_there(self.target):
             found += [reason async for reason in self.target.at_work()]
             found += [reason async for reason in too_old(self.target, plan, self.now_ms())]
@@ -127,17 +135,18 @@ class Move:
         if stop.is_asked:
             return
         begun = await self._begin(plan, target_ends)
-        await self._carry(plan, begun, stop, sent)
+        moved = await self._carry(plan, begun, stop, sent)
         if not stop.is_asked:
+            await self._check_all_is_there(plan, begun, moved)
             await self._end(plan, begun)
 
     async def _watched(self, plan: Plan, sleep: Sleep) -> Ends:
         """Where the target ends, once both sides were still for a while."""
-        ends = await self.target.ends()
+        ends, places = plan.target_ends or await self.target.ends(), await self.target.places()
 
         async def look() -> None:
-            await self.source.check(plan.ends)
-            await self.target.check(ends)
+            await self.source.check(plan.ends, plan.places)
+            await self.target.check(ends, places)
 
         await look()
         await watch(look, sleep)
@@ -157,7 +166,7 @@ class Move:
             group=plan.chosen.group,
             target=self.target.name,
             target_ends=target_ends,
-            source_ends=plan.ends,
+            source_ends=plan.all_ends(self.topic),
             since=plan.since,
             who=who(),
             at_ms=self.now_ms(),
@@ -170,16 +179,16 @@ class Move:
         finally:
             await producer.close()
 
-    async def _carry(self, plan: Plan, begun: Marker, stop: Stop, sent: Callable[[int], None]) -> None:
+    async def _carry(self, plan: Plan, begun: Marker, stop: Stop, sent: Callable[[int], None]) -> int:
         # Who may call is known before an event of theirs is, and who is held before one could be handled.
-        if plan.facts:
-            await carry_facts(self.target.queue, self.topic, plan.facts)
+        if plan.learned.facts:
+            await carry_facts(self.target.queue, self.topic, plan.learned.facts)
         producer = self.target.queue.producer()
         try:
             await self._hold(producer, plan)
             left = plan.arrived.copy()
-            parts = parts_of(self.source, plan.chosen, begun.source_ends, plan.since)
-            await Carrier(producer, stop, sent).carry([self._left(part, left) for part in parts])
+            parts = parts_of(self.source, plan.chosen, begun.source_ends, plan.since, plan.ends)
+            return await Carrier(producer, stop, sent).carry([self._left(part, left) for part in parts])
         finally:
             await producer.close()
 
@@ -196,8 +205,18 @@ class Move:
         for group, portal in plan.held:
             await orderer.put(portal, Ordered.HOLD, group, partition_of(portal, partitions))
 
+    async def _check_all_is_there(self, plan: Plan, begun: Marker, moved: int) -> None:
+        """Raise `CantMove` when the target has not what was planned: less, or more."""
+        there = plan.there + moved
+        if self.target.queue.promises.replay:
+            there = len(await self._arrived(begun))
+        if there != plan.records:
+            raise CantMove(_differs(there, plan.records, self.target))
+
     async def _end(self, plan: Plan, begun: Marker) -> None:
-        """Write down that it is done. Raises `NotNow` when the source was not still meanwhile."""
+        """Write down that it is done. Raises `CantMove` when the source was not still meanwhile."""
+        if finished := [reason async for reason in self.source.went_on(plan.places)]:
+            raise CantMove("\n".join([*finished, _TWICE]))
         audit = names.audit(self.topic)
         before = {stream: ends for stream, ends in plan.ends.items() if stream != audit}
         reasons = [reason async for reason in self.source.at_work()]
@@ -207,10 +226,12 @@ class Move:
             raise CantMove(
                 "\n".join(["all that was planned is moved, but:", *(f"  - {one}" for one in reasons), _RUN_AGAIN])
             )
-        await self._put(replace(begun, is_done=True, source_ends=plan.ends, at_ms=self.now_ms()))
+        await self._put(replace(begun, is_done=True, source_ends=plan.all_ends(self.topic), at_ms=self.now_ms()))
 
 
 _RUN_AGAIN = "stop what runs there, and run the same again: it moves what came in"
+
+_TWICE = "what they finished was moved too, and would come twice: make the target's streams anew, and say --again"
 
 
 def _strange(count: int, source: Side, target: Side) -> str:
@@ -221,10 +242,18 @@ def _strange(count: int, source: Side, target: Side) -> str:
     )
 
 
-def _ordered(portals: list[str], groups: list[str]) -> str:
+def _differs(there: int, planned: int, target: Side) -> str:
+    return (
+        f"{target.name} has {there:,} records of this move, and {planned:,} were planned: something else wrote there, "
+        "another move ran, somebody dealt with letters of the source, or retention took records of it meanwhile. Make "
+        "the target's streams anew, and say --again"
+    )
+
+
+def _ordered(portals: list[str], group: str) -> str:
     some = ", ".join(portals[:_LISTED]) + (" …" if len(portals) > _LISTED else "")
     return (
-        f"orders for {len(portals)} portals wait for a worker of group {' or '.join(groups)} ({some}): let one run "
+        f"orders for {len(portals)} portals wait for a worker of group {group} ({some}): let one run "
         "until they are obeyed (forebay parked list)"
     )
 

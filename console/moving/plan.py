@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from forebay.console.stillness import Ends
+from forebay.console.stillness import Ends, Places
 from forebay.console.times import from_ms, iso
-from forebay.queues.portals.contract import Fact
 from forebay.schemas import names
 
 from .arrived import Arrived
 from .choosing import Chosen
+from .facts import Learned
 from .lacking import Waits, What
 from .letters import open_letters
 from .marker import Marker
@@ -44,21 +44,32 @@ class Plan:
     chosen: Chosen
     #: The source's streams end there; nothing of what is planned stands behind it.
     ends: Ends
+    #: How far its groups were: what they finish later is moved all the same.
+    places: Places
     #: The move that began before and did not come to its end, if that is so.
     begun: Marker | None
+    #: Where the target's streams ended before it was read what they have of that move; empty where none began.
+    target_ends: Ends
     #: What stood before in the source was moved by a move that was done.
     since: Ends
     amounts: dict[What, Amount]
-    facts: list[Fact]
+    learned: Learned
     #: Group and portal.
     held: list[tuple[str, str]]
     #: What the target has of it since the move began.
     arrived: Arrived
 
     @property
-    def ordered(self) -> list[str]:
-        """The portals for which something was ordered that no worker has done yet."""
-        return sorted({name for part in self.chosen.parts for name in part.ordered})
+    def ordered(self) -> dict[str, list[str]]:
+        """Group → the portals for which something was ordered that no worker of it has done yet."""
+        found: dict[str, list[str]] = {}
+        for group, portal in sorted({one for part in self.chosen.every for one in part.ordered}):
+            found.setdefault(group, []).append(portal)
+        return found
+
+    def all_ends(self, topic: str) -> Ends:
+        """The ends of the streams, and of the facts about portals."""
+        return {**self.ends, names.portals(topic): {0: self.learned.end}}
 
     @property
     def records(self) -> int:
@@ -74,13 +85,13 @@ class Plan:
     def is_empty(self) -> bool:
         """Whether nothing is left to be done."""
         is_ordered = bool(self.ordered) and not self.since
-        return self.begun is None and not (self.records or self.facts or self.held or is_ordered)
+        return self.begun is None and not (self.records or self.learned.facts or self.held or is_ordered)
 
     def rows(self, topic: str) -> list[dict[str, object]]:
         """What lists show of it."""
         rows = [_row(str(what), stream_of(what, topic), amount) for what, amount in self.amounts.items()]
-        if self.facts:
-            rows.append(_row("facts about portals", names.portals(topic), Amount(records=len(self.facts))))
+        if facts := self.learned.facts:
+            rows.append(_row("facts about portals", names.portals(topic), Amount(records=len(facts))))
         if self.held:
             rows.append(_row("portals to be held", names.audit(topic), Amount(records=len(self.held))))
         return rows
@@ -104,10 +115,10 @@ def stream_of(what: What, topic: str) -> str:
     return {What.DEAD: names.dead(topic), What.QUARANTINED: names.quarantine(topic)}.get(what, topic)
 
 
-def parts_of(side: Side, chosen: Chosen, ends: Ends, since: Ends) -> list[AsyncIterator[Waits]]:
-    """All that waits, as parts of which each has its own order. `ends` are those from which letters count back."""
+def parts_of(side: Side, chosen: Chosen, base: Ends, since: Ends, ends: Ends) -> list[AsyncIterator[Waits]]:
+    """All that waits before the ends, as parts of which each has its own order. From `base` letters count back."""
     letters = [
-        open_letters(side.inspector, side.topic, what, ends[side.topic], since)
+        open_letters(side.inspector, side.topic, what, base[side.topic], since, ends)
         for what in (What.DEAD, What.QUARANTINED)
     ]
     return [*letters, *(part.all() for part in chosen.parts)]

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 
 from forebay.console.settings import Settings
-from forebay.console.stillness import Ends, at_work, ends, written
+from forebay.console.stillness import Ends, Places, at_work, ends, places, went_on, written
 from forebay.queues.contract import GroupState, Inspector, Queue
 from forebay.queues.errors import UnknownStream
 from forebay.schemas import names
@@ -35,6 +35,15 @@ class Side:
         """How far each group is."""
         return await self.inspector.groups(self.topic)
 
+    async def places(self) -> Places:
+        """What each group has committed."""
+        return places(await self.groups())
+
+    async def went_on(self, before: Places) -> AsyncIterator[str]:
+        """Whose workers have finished something since the groups were there, in words."""
+        for group, partitions in went_on(before, await self.places()):
+            yield f"workers of group {group} went on with {self.name} meanwhile, in partitions {partitions}"
+
     async def at_work(self) -> AsyncIterator[str]:
         """Whose workers run, in words."""
         for group, partitions in at_work(await self.groups()):
@@ -43,9 +52,10 @@ class Side:
                 "died has them for session_s)"
             )
 
-    async def check(self, before: Ends) -> None:
-        """Raise `NotNow` when something was written since the ends were these, or a worker has started."""
+    async def check(self, before: Ends, reached: Places) -> None:
+        """Raise `NotNow` when something was written, or finished, since it was so, or a worker has started."""
         reasons = [reason async for reason in self.at_work()]
+        reasons += [f"{reason}: stop them, and run the same again" async for reason in self.went_on(reached)]
         if where := written(before, await self.ends()):
             reasons.append(f"{self.name} is written to ({where}): stop the ingest on every host, and let nothing drain")
         if reasons:

@@ -20,16 +20,22 @@ def told_before(move: Move, plan: Plan) -> Iterator[str]:
         yield _differing(plan, lack)
     if lost := sum(part.lost for part in plan.chosen.parts):
         yield f"up to {counted(lost, 'event')} were gone before they were finished: retention took them"
+    if others := plan.learned.others:
+        yield (
+            f"{counted(others, 'fact')} about portals that {move.source.name} has learned since it was moved stay "
+            f"there: {move.target.name} goes by its own (forebay portals list shows them)"
+        )
     if not move.target.queue.promises.durable:
         yield f"{move.target.name} keeps nothing when it ends: what is moved there may be lost"
 
 
-def told_after(move: Move, plan: Plan, moved: int, *, is_done: bool) -> Iterator[str]:
-    """How it ended."""
+def told_after(move: Move, plan: Plan, moved: int, *, is_done: bool, goes_on: bool) -> Iterator[str]:
+    """How it ended, and whether it can be gone on with: if not, the error has said what is to be done."""
     left = plan.records - plan.there - moved
     yield f"{counted(moved, 'record')} moved" + (f", {plan.there:,} before" if plan.there else "")
-    if left:
-        yield f"{counted(left, 'record')} not moved; run the same again, and it goes on with these"
+    if left > 0:
+        advice = "; run the same again, and it goes on with these" if goes_on else ""
+        yield f"{counted(left, 'record')} not moved{advice}"
     if not is_done:
         return
     yield (

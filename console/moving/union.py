@@ -1,9 +1,11 @@
 """What any of several groups has not finished of a partition, in one order."""
 
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from forebay.console.reading import between
+from forebay.queues.contract import StoredRecord
 
 from .lacking import Lacking, Waits, What, plain
 
@@ -22,34 +24,37 @@ class Union:
         """As of one group."""
         return max(part.lost for part in self.parts)
 
-    @property
-    def ordered(self) -> set[str]:
-        """As of one group."""
-        return {portal for part in self.parts for portal in part.ordered}
-
-    @property
-    def held(self) -> list[tuple[str, str]]:
-        """As of one group."""
-        return [held for part in self.parts for held in part.held]
-
     async def all(self) -> AsyncIterator[Waits]:
         """All of it, in the order of each portal."""
-        first = self.parts[0]
         places: set[int] = set()
-        #: What the topic has no longer: it is parked, and kept for that.
-        old: dict[int, Waits] = {}
+        #: What is parked: retention takes it from the topic whenever it likes.
+        parked: dict[int, Waits] = {}
         for part in self.parts:
             async for one in part.all():
                 if one.what is What.REPLAYED:
                     yield one
-                elif one.place < first.bounds.start:
-                    old.setdefault(one.place, one)
-                else:
-                    places.add(one.place)
-        for place in sorted(old):
-            yield old[place]
-        start = min(places, default=first.bounds.end)
-        standing = first.standing
-        async for record in between(first.inspector, standing.topic, standing.partition, start, first.bounds.end):
+                    continue
+                places.add(one.place)
+                if one.what is What.PARKED:
+                    parked.setdefault(one.place, one)
+        async for one in self._in_order(places, parked):
+            yield one
+
+    async def _in_order(self, places: set[int], parked: dict[int, Waits]) -> AsyncIterator[Waits]:
+        gone = deque(sorted(parked))
+        async for record in self._topic(min(places, default=None)):
+            while gone and gone[0] < record.offset:
+                yield parked[gone.popleft()]
+            if gone and gone[0] == record.offset:
+                gone.popleft()
             if record.offset in places:
                 yield Waits(what=What.EVENTS, record=plain(record), place=record.offset)
+        for place in gone:
+            yield parked[place]
+
+    def _topic(self, place: int | None) -> AsyncIterator[StoredRecord]:
+        """What the topic has from the place on."""
+        first = self.parts[0]
+        kept, standing = first.bounds, first.standing
+        start = kept.end if place is None else max(place, kept.start)
+        return between(first.inspector, standing.topic, standing.partition, start, kept.end)

@@ -23,7 +23,7 @@ from forebay import Reject
 from forebay.console import stillness
 from forebay.console.moving.address import name_of
 from forebay.console.moving.errors import NotNow
-from forebay.console.moving.facts import facts_of
+from forebay.console.moving.facts import known_by
 from forebay.console.moving.move import Move
 from forebay.console.moving.sides import Side
 from forebay.console.ordering import Stop
@@ -50,7 +50,12 @@ PAIRS = [
     pytest.param("sqlite", "redis", id="sqlite-redis"),
     pytest.param("redis", "sqlite", id="redis-sqlite"),
     pytest.param("kafka", "postgresql", id="kafka-postgresql", marks=pytest.mark.kafka),
+    pytest.param("sqlite", "rabbitmq", id="sqlite-rabbitmq"),
+    pytest.param("sqlite", "memcached", id="sqlite-memcached"),
 ]
+
+#: Queues that keep nothing of portals.
+UNKNOWING = {"rabbitmq", "memcached"}
 
 
 @asynccontextmanager
@@ -102,7 +107,9 @@ async def test_what_waits_is_handled_from_the_new_queue_in_the_order_of_each_por
         site_on(url_of(old_system), topic, 4, tmp_path) as old,
         site_on(url_of(new_system), topic, 7, tmp_path) as new,
     ):
-        await know(old, Fact("m/1", b"1"), Fact("m/2", b"2"), Fact("m/1", b"3"))
+        knows = UNKNOWING.isdisjoint({old_system, new_system})
+        if knows:
+            await know(old, Fact("m/1", b"1"), Fact("m/2", b"2"), Fact("m/1", b"3"))
         await old.send(A, 1, 2, 3)
         await old.send(B, 1, 2, 3)
         worker = old.start(program, **PARKS)
@@ -115,7 +122,8 @@ async def test_what_waits_is_handled_from_the_new_queue_in_the_order_of_each_por
             await old.send(WELL, *range(1, 30))
             await old.send(A, 4)
             sent, again = await carried(move), await carried(move)
-            assert await facts_of(new.queue, topic) == [Fact("m/2", b"2"), Fact("m/1", b"3")]
+            known = await known_by(new.queue, topic)
+            assert [(fact.key, fact.value) for fact in known.facts] == [("m/2", b"2"), ("m/1", b"3")][: 2 * knows]
         program.errors.clear()
         new.start(program)
         await until(lambda: len(program.handled[WELL]) == 29 and len(program.handled[A]) == 4)

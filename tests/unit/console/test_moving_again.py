@@ -1,18 +1,18 @@
 """A move that ends early, and one that is run again."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from forebay.console.moving.errors import CantMove
+from forebay.console.moving.errors import CantMove, NotNow
 from forebay.console.ordering import Stop
-from forebay.queues.contract import Delivery, Position, Producer, Record
-from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
+from forebay.queues.contract import Position, Producer, Record
+from forebay.queues.errors import QueueUnavailable, RecordRefused
 from forebay.queues.memory import MemoryProducer, MemoryQueue
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
+from tests.moving.listening import ListeningQueue, put_now
 from tests.moving.records import GIVEN, TOPIC, A, B, a_record, commit, put, there, values
 from tests.moving.sides import BreakingQueue, a_move, carried
 
@@ -72,6 +72,25 @@ async def test_it_is_not_gone_on_with_when_something_else_wrote_into_the_target(
 
     with pytest.raises(CantMove, match="has 1 records since the move began that don't wait in memory://old"):
         await carried(a_move(queue, target, GIVEN))
+
+
+async def test_what_comes_into_the_target_after_it_was_read_is_seen(queue: MemoryQueue, target: BreakingQueue) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(4)))
+    target.takes = 2
+    with pytest.raises(QueueUnavailable):
+        await carried(a_move(queue, target, GIVEN))
+    target.takes = None
+    move = a_move(queue, target, GIVEN)
+    plan = await move.plan()
+    # Of which the first run could not know whether it was kept.
+    await put(target, TOPIC, a_record(A, 2))
+
+    with pytest.raises(NotNow, match=r"memory://new is written to \(1 in partition"):
+        await move.carry_out(plan, Stop(), lambda count: None)
+    sent = await carried(a_move(queue, target, GIVEN))
+
+    assert sent == 1
+    assert values(target, A) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("lost", ["the first record", "all of it"])
@@ -145,56 +164,20 @@ async def test_of_two_moves_that_begin_at_once_one_goes_on(target: BreakingQueue
     assert values(target, A) == list(range(6))
 
 
-class _Listening(MemoryProducer):
-    """Does something before each record."""
-
-    def __init__(self, queue: MemoryQueue, before: Callable[[Record], None]) -> None:
-        super().__init__(queue)
-        self._before = before
-
-    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
-        self._before(record)
-        super().submit(stream, record, delivery)
-
-
-class _ListeningQueue(MemoryQueue):
-    def __init__(self, before: Callable[[Record], None]) -> None:
-        super().__init__()
-        self._before = before
-
-    def producer(self) -> Producer:
-        return _Listening(self, self._before)
-
-
 async def test_what_comes_into_the_source_meanwhile_is_told_and_moved_by_the_next_run(queue: MemoryQueue) -> None:
     await put(queue, TOPIC, a_record(A, 1), a_record(A, 2))
 
     def before(record: Record) -> None:
         if record.value.endswith(b"2"):
-            delivered: list[Position] = []
-            MemoryProducer(queue).submit(TOPIC, a_record(A, 3), _Told(delivered))
+            put_now(queue, TOPIC, a_record(A, 3))
 
-    target = _ListeningQueue(before)
+    target = ListeningQueue(before)
     with pytest.raises(CantMove, match="memory://old was written to meanwhile"):
         await carried(a_move(queue, target, GIVEN))
     sent = await carried(a_move(queue, target, GIVEN))
 
     assert sent == 1
     assert values(target, A) == [1, 2, 3]
-
-
-class _Told:
-    def __init__(self, into: list[Position]) -> None:
-        self._into = into
-
-    def done(self) -> bool:
-        return False
-
-    def set_result(self, position: Position, /) -> None:
-        self._into.append(position)
-
-    def set_exception(self, error: QueueError, /) -> None:
-        raise error
 
 
 async def test_a_record_that_is_refused_leaves_no_gap_before_what_was_sent(queue: MemoryQueue) -> None:
@@ -204,7 +187,7 @@ async def test_a_record_that_is_refused_leaves_no_gap_before_what_was_sent(queue
         if record.value.endswith(b" 3"):
             raise RecordRefused("it is too large")
 
-    target = _ListeningQueue(before)
+    target = ListeningQueue(before)
     with pytest.raises(RecordRefused, match=r"an event of a\.example, 11 bytes: it is too large"):
         await carried(a_move(queue, target, GIVEN))
 

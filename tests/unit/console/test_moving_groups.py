@@ -5,8 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forebay.console.moving.choosing import ALL
+from forebay.console.moving.errors import NotNow
 from forebay.console.moving.telling import told_before
+from forebay.console.ordering import Orderer
+from forebay.console.planning import Planned
 from forebay.processors.parking import entries
+from forebay.processors.parking.orders import What as Ordered
 from forebay.processors.parking.state import PortalState
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryQueue
@@ -88,3 +92,41 @@ async def test_what_is_moved_for_all_is_what_any_lacks(places: list[tuple[int, l
     await carried(a_move(queue, target, GIVEN, group=ALL))
 
     assert values(target, A) == sorted(lacked)
+
+
+async def test_a_portal_that_another_group_holds_is_held_there_too(queue: MemoryQueue, target: MemoryQueue) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(3)))
+    commit(queue, "forebay", A, 0, [])
+    await park(queue, "audit", A, 0, 1, 2, is_held=True)
+    commit(queue, "audit", A, 3, [])
+
+    # Both lack the same, so no group has to be named.
+    await carried(a_move(queue, target, GIVEN))
+
+    (order,) = there(target, names.audit(TOPIC))
+    assert order.key == A
+    assert b'"what":"hold"' in order.value
+    assert b'"group":"audit"' in order.value
+    assert values(target, A) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("what", [Ordered.REPLAY, Ordered.HOLD])
+@pytest.mark.parametrize("group", [None, "forebay"])
+async def test_an_order_that_no_worker_of_another_group_has_obeyed_is_refused(
+    queue: MemoryQueue, target: MemoryQueue, what: Ordered, group: str | None
+) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(3)))
+    for name in ("forebay", "audit"):
+        commit(queue, name, A, 3, [])
+    orderer = Orderer(producer=queue.producer(), topic=TOPIC, who="", why="")
+    named = Planned(portal=A, partition=partition_of(A, 4), group="audit", stream=TOPIC)
+    named.add(1, 1)
+    if what is Ordered.REPLAY:
+        await orderer.put_all(named, what)
+    else:
+        await orderer.put(A, what, "audit", partition_of(A, 4))
+
+    with pytest.raises(NotNow, match=r"orders for 1 portals wait for a worker of group audit \(a\.example\)"):
+        await carried(a_move(queue, target, GIVEN, group=group))
+
+    assert there(target) == []

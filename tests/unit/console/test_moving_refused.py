@@ -83,6 +83,24 @@ async def test_it_is_refused_when_something_is_written_on_a_side_before_it_begin
     assert values(target, A) == []
 
 
+@pytest.mark.parametrize("runs", [[], [(1, 2)]])
+@pytest.mark.parametrize("side", ["source", "target"])
+async def test_it_is_refused_when_workers_finished_something_before_it_begins(
+    queue: MemoryQueue, target: MemoryQueue, side: str, runs: list[tuple[int, int]]
+) -> None:
+    await target.ensure(names.streams(TOPIC), 4)
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(3)))
+    commit(queue, "forebay", A, 0, [])
+
+    async def work(_: float) -> None:
+        commit(queue if side == "source" else target, "forebay", A, 0 if runs else 1, runs)
+
+    with pytest.raises(NotNow, match=r"workers of group forebay went on with memory://\w+ meanwhile, in partitions"):
+        await carried(replace(a_move(queue, target, GIVEN), sleep=work))
+
+    assert there(target) == []
+
+
 class _Forgetful(MemoryQueue):
     """Takes records of the topic that are older than a week."""
 

@@ -11,8 +11,22 @@ from prometheus_client import CollectorRegistry, generate_latest
 from forebay.console.expiry import tell_regularly
 from forebay.ingest.metrics import IngestMetrics
 from forebay.queues.certificates import Certificates
+from forebay.queues.errors import QueueError
+from forebay.queues.opening import check_url
 from forebay.queues.settings import QueueSettings
 from tests.certificates import Authority, Certificate
+
+#: Scheme → how a URL names our certificate, and the authority's.
+IN_URLS = {
+    "postgresql": "postgresql://h/d?sslmode=verify-full&sslcert={}&sslrootcert={}",
+    "mariadb": "mariadb://h/d?ssl=verify&ssl_cert={}&ssl_ca={}",
+    "rediss": "rediss://h/0?ssl_cert={}&ssl_ca={}",
+    "amqps": "amqps://h/v?certfile={}&cafile={}",
+}
+
+#: Schemes without TLS, and parameters that name no certificate.
+WITHOUT = {"sqlite", "memory", "memcached", "redis", "amqp"}
+NO_CERTIFICATES = {"ssl", "ssl_key", "keyfile", "unix_socket", "fsync", "replicas"}
 
 
 @pytest.fixture
@@ -37,20 +51,31 @@ def test_a_kafka_s_certificates_are_ours_and_its_authority_s(authority: Authorit
     assert found == {"client": datetime(2031, 1, 2, tzinfo=UTC).timestamp(), "authority": end_of(authority.certificate)}
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "postgresql://h/d?sslmode=verify-full&sslcert={}&sslrootcert={}",
-        "mariadb://h/d?ssl=verify&ssl_cert={}&ssl_ca={}",
-    ],
-)
-def test_those_of_a_database_stand_in_its_url(authority: Authority, url: str) -> None:
+@pytest.mark.parametrize("url", IN_URLS.values(), ids=IN_URLS)
+def test_those_of_the_others_stand_in_their_urls(authority: Authority, url: str) -> None:
     ours = authority.signed("us")
     filled = url.format(ours.certificate, authority.certificate)
 
+    check_url(filled)
     found = Certificates(QueueSettings(queue_url=filled)).expiries()
 
     assert found == {"client": end_of(ours.certificate), "authority": end_of(authority.certificate)}
+
+
+def listed(url: str) -> set[str]:
+    """What there is, as the refusal of such a URL tells."""
+    with pytest.raises(QueueError, match="; there are ") as refused:
+        check_url(url)
+    return set(str(refused.value).rpartition("; there are ")[2].split(", "))
+
+
+def test_no_queue_and_no_parameter_is_forgotten(authority: Authority) -> None:
+    assert listed("nothing://h") == {*IN_URLS, *WITHOUT, "kafka"}
+    # libpq takes very many, and lists them to nobody.
+    for scheme in IN_URLS.keys() - {"postgresql"}:
+        for name in listed(f"{scheme}://h/0?nothing=1") - NO_CERTIFICATES:
+            given = QueueSettings(queue_url=f"{scheme}://h/0?{name}={authority.certificate}")
+            assert Certificates(given).expiries(), f"{scheme}: whose certificate is {name}?"
 
 
 def test_a_renewed_file_is_read_again_and_one_that_is_none_is_left_out(authority: Authority) -> None:
