@@ -93,10 +93,16 @@ class MemcachedGroup:
         check(connection, self.of)
         connection.put({self._member(self.me): b"1"}, self._expire_s)
         self._enlist(connection)
-        still = [partition for partition in held if self._renew(connection, partition, self._expire_s)]
+        still = [at for at in self._placed(connection, held) if self._renew(connection, at, self._expire_s)]
         wanted = [] if is_leaving else to_claim(self.view(connection, still))
         claimed = [self._claim(connection, partition) for partition in wanted]
         return Beat(still=still, claimed=[one for one in claimed if one is not None])
+
+    def _placed(self, connection: MemcachedConnection, held: Mapping[int, int]) -> list[int]:
+        """Those that have a place under our epoch: where it was evicted no commit counts until it is claimed anew."""
+        places = connection.get([self._place(at) for at in held])
+        known = {at: _committed(places.get(self._place(at))) for at in held}
+        return [at for at, epoch in held.items() if (place := known[at]) is not None and place[0] == epoch]
 
     def _enlist(self, connection: MemcachedConnection) -> None:
         _, dead = self._known(connection)

@@ -69,7 +69,7 @@ async def test_a_batch_that_comes_after_it_was_given_up_is_not_written(store: Re
     connection = store.connect()
     about = connection.ask("HGET", "forebay:{events}:about", "id")
     keys = [f"forebay:{{events}}:{name}" for name in ("about", "ends", "producer:p", "log:0")]
-    batch = (about, connection.life, 7, 60_000, "news", b"[[0,1]]", 0, "portal", 1, b"", b"late")
+    batch = (about, 7, 60_000, "news", b"[[0,1]]", 0, "portal", 1, b"", b"late")
 
     decided = connection.run(scripts.DECIDE, [keys[2]], 7, 60_000)
     answer = connection.run(scripts.APPEND, keys, *batch)
