@@ -5,6 +5,7 @@ the group's offset too, and a commit is a change of that very item, under the ep
 """
 
 import math
+import secrets
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from struct import Struct
@@ -23,6 +24,9 @@ from .streams import Stream, check, short
 
 #: Epoch and offset; the note follows.
 _HEAD = Struct(">QQ")
+
+#: Of the first epoch, which is anyone: there is room for as many after it.
+_EPOCH_BITS = 63
 
 #: How often a change is tried that another's came before.
 _TRIES = 20
@@ -129,7 +133,8 @@ class MemcachedGroup:
         if self._is_known(connection, partition):
             log.error("commit_gone", stream=self.stream, group=self.name, partition=partition)
         connection.put({self.of.key(short(self.name), "known", partition): b"1"})
-        return 0, Commit(offset=start, is_reset=start < end)
+        # Where a place was evicted, no epoch of before may come again: somebody may still have it.
+        return secrets.randbits(_EPOCH_BITS), Commit(offset=start, is_reset=start < end)
 
     def _is_known(self, connection: MemcachedConnection, partition: int) -> bool:
         return bool(connection.get([self.of.key(short(self.name), "known", partition)]))
