@@ -211,6 +211,9 @@ async def _replicated(primary: RedisServer, replica: RedisServer) -> None:
         with direct(primary.url()) as writer:
             while client.info("replication")["master_link_status"] != "up" or not writer.wait(1, 100):
                 await asyncio.sleep(0.02)
+        # Until it has all of it in its own file it doesn't end when it is told to.
+        while any(client.info("persistence")[f"aof_rewrite_{so}"] for so in ("scheduled", "in_progress")):
+            await asyncio.sleep(0.02)
 
 
 async def test_a_server_that_has_taken_over_and_ended_gives_no_offset_that_it_lacks_to_another_record(
