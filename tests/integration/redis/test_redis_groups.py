@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -235,7 +236,8 @@ async def test_a_server_that_has_taken_over_and_ended_gives_no_offset_that_it_la
     position = await second.send(STREAM, record(2))
 
     assert position.offset > 1_000_000
-    for part in (first, second, *queues):
+    parts: list[Any] = [first, second, *queues]
+    for part in parts:
         await part.close()
 
 
