@@ -5,6 +5,7 @@ the group's offset too, and a commit is a change of that very item, under the ep
 """
 
 import math
+import secrets
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from struct import Struct
@@ -23,6 +24,9 @@ from .streams import Stream, check, short
 
 #: Epoch and offset; the note follows.
 _HEAD = Struct(">QQ")
+
+#: Of the first epoch, which is anyone: there is room for as many after it.
+_EPOCH_BITS = 63
 
 #: How often a change is tried that another's came before.
 _TRIES = 20
@@ -93,10 +97,16 @@ class MemcachedGroup:
         check(connection, self.of)
         connection.put({self._member(self.me): b"1"}, self._expire_s)
         self._enlist(connection)
-        still = [partition for partition in held if self._renew(connection, partition, self._expire_s)]
+        still = [at for at in self._placed(connection, held) if self._renew(connection, at, self._expire_s)]
         wanted = [] if is_leaving else to_claim(self.view(connection, still))
         claimed = [self._claim(connection, partition) for partition in wanted]
         return Beat(still=still, claimed=[one for one in claimed if one is not None])
+
+    def _placed(self, connection: MemcachedConnection, held: Mapping[int, int]) -> list[int]:
+        """Those that have a place under our epoch: where it was evicted no commit counts until it is claimed anew."""
+        places = connection.get([self._place(at) for at in held])
+        known = {at: _committed(places.get(self._place(at))) for at in held}
+        return [at for at, epoch in held.items() if (place := known[at]) is not None and place[0] == epoch]
 
     def _enlist(self, connection: MemcachedConnection) -> None:
         _, dead = self._known(connection)
@@ -123,7 +133,8 @@ class MemcachedGroup:
         if self._is_known(connection, partition):
             log.error("commit_gone", stream=self.stream, group=self.name, partition=partition)
         connection.put({self.of.key(short(self.name), "known", partition): b"1"})
-        return 0, Commit(offset=start, is_reset=start < end)
+        # Where a place was evicted, no epoch of before may come again: somebody may still have it.
+        return secrets.randbits(_EPOCH_BITS), Commit(offset=start, is_reset=start < end)
 
     def _is_known(self, connection: MemcachedConnection, partition: int) -> bool:
         return bool(connection.get([self.of.key(short(self.name), "known", partition)]))

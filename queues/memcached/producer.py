@@ -5,7 +5,6 @@ were taken is written once more under others, and counts as kept only then: a re
 """
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
 from ..batches.producer import BatchProducer, partition_of
 from ..batches.records import Limits
 from ..batches.sent import Outcome, Sent, failed
+from ..groups.leases import since_boot
 from ..threads.connection_thread import ConnectionThread
 from .connection import MemcachedConnection, MemcachedStore
 from .reading import PATIENCE_S
@@ -57,7 +57,7 @@ class _MemcachedWriter:
         self,
         store: MemcachedStore,
         thread: ConnectionThread[MemcachedConnection],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = since_boot,
     ) -> None:
         self.name = store.name
         self._thread, self._clock = thread, clock

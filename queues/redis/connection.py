@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
@@ -32,10 +33,12 @@ class RedisConnection:
         try:
             self.server = self.look()
             self.server.check(address)
+            if address.replicas:
+                # Whoever may not wait for them must not write first.
+                self.ask("WAIT", 0, 1)
         except BaseException:
             self.close()
             raise
-        self.life = self.server.life(address)
 
     def look(self) -> Server:
         """Ask the server what it is and what it is set to."""
@@ -95,6 +98,9 @@ class Subscription:
 
     def heard(self) -> Iterator[str]:
         """What was announced so far. Raises the client's errors."""
+        # One that broke would be made anew by the client, without what it has subscribed to.
+        if not self._connection.is_connected:
+            raise LostConnection("Connection closed by server")
         while self._connection.can_read(0):
             yield _text(self._connection.read_response()[2])
 

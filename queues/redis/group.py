@@ -74,7 +74,6 @@ class RedisGroup:
             self.name,
             self.me,
             self._session_ms,
-            connection.life,
             *_pairs(held),
         )
         wanted = [] if is_leaving else to_claim(self.view(connection, still))

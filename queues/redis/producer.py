@@ -10,7 +10,7 @@ from itertools import count
 import orjson
 import structlog
 from redis.exceptions import ConnectionError as LostConnection
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as NoAnswer
 
 from forebay.queues.contract import Position
@@ -41,6 +41,9 @@ _WAIT_MS = 1_000
 
 #: What is told of a batch whose number is behind that of a later one. It can't be: one is written after the other.
 _SUPERSEDED = "the batch came after a later one of the same producer"
+
+#: What the script says of a batch that is there, or that it was told never to write.
+_KNOWN = b"kept"
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +112,7 @@ class _RedisWriter:
         return _Batch(stream=stream, number=next(self._numbers), sent=sent, partitions=partitions)
 
     def _write(self, batch: _Batch, given_up: threading.Event) -> list[Outcome]:
-        lost: QueueUnavailable | None = None
+        lost: QueueError | None = None
         while not given_up.is_set():
             is_asked = False
             try:
@@ -120,7 +123,7 @@ class _RedisWriter:
                         raise _NotCopied(f"{self.name}: fewer replicas than queue_url says have what was written")
             except _Refused as error:
                 raise error.told from error
-            except QueueUnavailable as error:
+            except QueueError as error:
                 if lost is None and not (is_asked and _is_unknown(error)):
                     raise
                 self._tell_undecided(batch, error, lost)
@@ -132,9 +135,7 @@ class _RedisWriter:
                 return _placed(batch, firsts) if firsts else failed(batch.sent, lost or QueueUnavailable(_SUPERSEDED))
         raise QueueUnavailable("the producer was closed before the server had answered")
 
-    def _written(
-        self, connection: RedisConnection, batch: _Batch, lost: QueueUnavailable | None
-    ) -> dict[int, int] | None:
+    def _written(self, connection: RedisConnection, batch: _Batch, lost: QueueError | None) -> dict[int, int] | None:
         """The first offset in each partition; None when the batch is not there, and never will be."""
         try:
             return self._append(connection, batch)
@@ -153,19 +154,23 @@ class _RedisWriter:
         values: list[str | bytes | int] = []
         for partition, one in zip(batch.partitions, batch.sent, strict=True):
             values += (partition, one.record.key, one.record.timestamp_ms, one.headers, one.record.value)
-        about = (batch.stream.id, connection.life, batch.number, _KNOWN_MS, keys.news, orjson.dumps(counts))
+        about = (batch.stream.id, batch.number, _KNOWN_MS, keys.news, orjson.dumps(counts))
         answer = connection.run(scripts.APPEND, names, *about, *values)
         if answer[0] == ANOTHER:
             del self._streams[batch.stream.name]
             raise _Refused(made_anew(connection, batch.stream))
-        return _firsts(answer[1])
+        return _firsts(answer[1]) if answer[0] == _KNOWN else None
 
     def _is_copied(self, connection: RedisConnection) -> bool:
         wanted = self._store.address.replicas
-        return not wanted or int(connection.ask("WAIT", wanted, _WAIT_MS)) >= wanted
+        try:
+            return not wanted or int(connection.ask("WAIT", wanted, _WAIT_MS)) >= wanted
+        except ResponseError as error:
+            # It is written, whatever is said here: the server is no primary any more, or we may not ask.
+            raise _NotCopied(self._store.remedy(error)) from error
 
-    def _tell_undecided(self, batch: _Batch, error: QueueUnavailable, before: QueueUnavailable | None) -> None:
-        if before is None:
+    def _tell_undecided(self, batch: _Batch, error: QueueError, before: QueueError | None) -> None:
+        if before is None or str(before) != str(error):
             log.warning("write_undecided", queue=self.name, records=len(batch.sent), error=str(error))
 
 
@@ -181,7 +186,7 @@ class _NotCopied(QueueUnavailable):
     """Written, but not where the URL says yet."""
 
 
-def _is_unknown(error: QueueUnavailable) -> bool:
+def _is_unknown(error: QueueError) -> bool:
     """Whether the server may have done what it was asked for: it did not say."""
     return isinstance(error, _NotCopied) or isinstance(error.__cause__, LostConnection | NoAnswer | OSError)
 

@@ -6,7 +6,10 @@ commits, heartbeats and deleting.
 
 A life is what acknowledged writes survive in: when the server comes back as another life, its last writes may be gone.
 Then offsets go on a leap further, since nobody knows which ones were given out, and for the time of a session nobody
-gets a partition, since nobody knows whose it was.
+gets a partition that is free, since nobody knows whose it was. The server's replication id is its life: a server gets
+one at random when it starts and when it takes over from another, and never one that it had. It gets one without a loss,
+too, while it runs, when its first replica comes and long after its last one went: so each script asks for it. What a
+connection knows of it may be old, and two that know different ones would leap at every step.
 """
 
 _WRITES = "#!lua"
@@ -18,6 +21,10 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
+_LIFE = """
+local life = assert(string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)'), 'INFO has no master_replid')
+"""
+
 #: Nothing is done to a stream that is not the one that the caller knows.
 _CHECKED = """
 if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return {'another'} end
@@ -26,52 +33,54 @@ if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return {'another'} end
 #: More than a server takes between its last write to the disk and its end.
 _LEAP = 1_000_000
 
-#: about ends → id partitions version life, if it is not there. 1 when it was made.
+#: about ends → id partitions version, if it is not there. 1 when it was made.
 MAKE = (
     _WRITES
+    + _LIFE
     + """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], 'id', ARGV[1], 'partitions', ARGV[2], 'version', ARGV[3], 'life', ARGV[4])
+redis.call('HSET', KEYS[1], 'id', ARGV[1], 'partitions', ARGV[2], 'version', ARGV[3], 'life', life)
 for partition = 0, ARGV[2] - 1 do
-    redis.call('HSET', KEYS[2], partition, 0, 'life:' .. partition, ARGV[4])
+    redis.call('HSET', KEYS[2], partition, 0, 'life:' .. partition, life)
 end
 return 1
 """
 )
 
-#: about ends producer log… → id life number ttl_ms channel, then partitions and their counts as a JSON,
+#: about ends producer log… → id number ttl_ms channel, then partitions and their counts as a JSON,
 #: then partition key timestamp headers value for each record. The first offset in each partition.
 #: A batch that was written already is not written again; one that was given up since, never.
 APPEND = (
     _WRITES
     + _CHECKED
+    + _LIFE
     + f"\nlocal leap = {_LEAP}\n"
     + """
 local last = tonumber(redis.call('HGET', KEYS[3], 'number') or -1)
-if last >= tonumber(ARGV[3]) then
-    redis.call('PEXPIRE', KEYS[3], ARGV[4])
-    return {last == tonumber(ARGV[3]) and 'kept' or 'late', redis.call('HGET', KEYS[3], 'firsts') or ''}
+if last >= tonumber(ARGV[2]) then
+    redis.call('PEXPIRE', KEYS[3], ARGV[3])
+    return {last == tonumber(ARGV[2]) and 'kept' or 'late', redis.call('HGET', KEYS[3], 'firsts') or ''}
 end
 local following, firsts, logs, told = {}, {}, {}, {}
-for index, pair in ipairs(cjson.decode(ARGV[6])) do
+for index, pair in ipairs(cjson.decode(ARGV[5])) do
     local partition, count = tostring(pair[1]), pair[2]
-    local skipped = redis.call('HGET', KEYS[2], 'life:' .. partition) ~= ARGV[2] and leap or 0
+    local skipped = redis.call('HGET', KEYS[2], 'life:' .. partition) ~= life and leap or 0
     local ending = redis.call('HINCRBY', KEYS[2], partition, skipped + count)
-    if skipped > 0 then redis.call('HSET', KEYS[2], 'life:' .. partition, ARGV[2]) end
+    if skipped > 0 then redis.call('HSET', KEYS[2], 'life:' .. partition, life) end
     following[partition], logs[partition] = ending - count, KEYS[3 + index]
     firsts[index] = string.format('%d:%d', pair[1], ending - count)
     told[index] = partition
 end
-for at = 7, #ARGV, 5 do
+for at = 6, #ARGV, 5 do
     local partition = ARGV[at]
     redis.call('XADD', logs[partition], string.format('%d-1', following[partition]),
         'key', ARGV[at + 1], 'time', ARGV[at + 2], 'headers', ARGV[at + 3], 'value', ARGV[at + 4])
     following[partition] = following[partition] + 1
 end
 local answer = table.concat(firsts, ' ')
-redis.call('HSET', KEYS[3], 'number', ARGV[3], 'firsts', answer)
-redis.call('PEXPIRE', KEYS[3], ARGV[4])
-redis.call('PUBLISH', ARGV[5], table.concat(told, ' '))
+redis.call('HSET', KEYS[3], 'number', ARGV[2], 'firsts', answer)
+redis.call('PEXPIRE', KEYS[3], ARGV[3])
+redis.call('PUBLISH', ARGV[4], table.concat(told, ' '))
 return {'kept', answer}
 """
 )
@@ -122,24 +131,25 @@ return {'seen', now, redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now, '+inf'), r
 """
 )
 
-#: about members leases groups → id group me session_ms life, then partition and epoch of each that is held.
+#: about members leases groups → id group me session_ms, then partition and epoch of each that is held.
 #: The partitions of these that are still ours.
 BEAT = (
     _FREES
     + _CHECKED
     + _NOW
+    + _LIFE
     + """
 local ending = string.format('%d', now + ARGV[4])
-local life = redis.call('HGET', KEYS[3], 'life') or redis.call('HGET', KEYS[1], 'life')
-redis.call('HSETNX', KEYS[3], 'life', life)
+local before = redis.call('HGET', KEYS[3], 'life') or redis.call('HGET', KEYS[1], 'life')
+redis.call('HSETNX', KEYS[3], 'life', before)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 redis.call('ZADD', KEYS[2], ending, ARGV[3])
 redis.call('SADD', KEYS[4], ARGV[2])
-if life ~= ARGV[5] then
-    redis.call('HSET', KEYS[3], 'life', ARGV[5], 'quiet', ending)
+if before ~= life then
+    redis.call('HSET', KEYS[3], 'life', life, 'quiet', ending)
 end
 local still = {}
-for at = 6, #ARGV, 2 do
+for at = 5, #ARGV, 2 do
     local lease = redis.call('HGET', KEYS[3], ARGV[at])
     local epoch, owner = string.match(lease or '', '^(%d+) %d+ (.*)$')
     if epoch == ARGV[at + 1] and owner == ARGV[3] then

@@ -11,9 +11,6 @@ from .address import FSYNC, Address
 #: Older ones don't look whether a script can be done before they begin with it.
 OLDEST = (7, 0)
 
-#: A replication id that a server has not taken over from another.
-_NO_FORMER = "0" * 40
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
@@ -34,8 +31,6 @@ class Server:
     memory_limit: int
     clients_left: int
     write_error: bool
-    run: str
-    former: str
 
     @property
     def supported(self) -> bool:
@@ -46,14 +41,6 @@ class Server:
     def evicts(self) -> bool:
         """Whether it would delete events to make room."""
         return bool(self.memory_limit) and self.eviction != "noeviction"
-
-    def life(self, address: Address) -> str:
-        """Another one when what it has acknowledged may be gone: scripts.py says what follows.
-
-        A server that syncs each write loses nothing when it ends; one that takes over from another may lack something.
-        """
-        former = "" if self.former == _NO_FORMER else self.former
-        return f"always:{former}" if address.fsync == "always" else self.run
 
     def check(self, address: Address) -> None:
         """Refuse a server that keeps less than the URL says, or that is not the one to write to."""
@@ -109,8 +96,6 @@ def server(info: Mapping[str, Any], config: Mapping[str, str] | None) -> Server:
         memory_limit=int(info.get("maxmemory", 0)),
         clients_left=int(info.get("maxclients", 0)) - int(info.get("connected_clients", 0)),
         write_error=info.get("aof_last_write_status", "ok") != "ok",
-        run=str(info["run_id"]),
-        former=str(info.get("master_replid2", _NO_FORMER)),
     )
 
 

@@ -79,7 +79,7 @@ def _new(connection: RedisConnection, names: Iterable[str], partitions: int) -> 
 
 def _make(connection: RedisConnection, name: str, partitions: int) -> bool:
     keys = Keys(name)
-    made = (secrets.token_hex(8), partitions, VERSION, connection.life)
+    made = (secrets.token_hex(8), partitions, VERSION)
     return bool(connection.run(scripts.MAKE, [keys.about, keys.ends], *made))
 
 

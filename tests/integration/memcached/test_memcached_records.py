@@ -249,6 +249,28 @@ async def test_a_commit_under_an_epoch_of_before_is_not_stored(queue: Queue, cli
     assert (states[1].note, states[2].note) == (b"another's", b"ours")
 
 
+async def test_a_place_that_was_evicted_is_told_and_its_partition_goes_on(
+    queue: Queue, producer: Producer, client: Any, stream: Stream
+) -> None:
+    partition = await send_all(producer, 5)
+    consumer = queue.consumer(STREAM, "group", session_s=0.6)
+    await consumer.start(follower := Follower())
+    await follower.owns(PARTITIONS)
+    place = stream.key(short("group"), "place", partition)
+    before = client.get(place)
+    follower.told.clear()
+    client.delete(place)
+
+    with capture_logs() as logs:
+        while follower.told != ["lost", "assigned"]:
+            await asyncio.sleep(0.02)
+        await consumer.commit({partition: Commit(offset=5)})
+    await consumer.close()
+
+    assert [log["partition"] for log in logs if log["event"] == "commit_gone"] == [partition]
+    assert client.get(place)[:8] != before[:8]
+
+
 async def test_only_what_every_group_has_finished_is_deleted(queue: Queue, producer: Producer) -> None:
     partition = await send_all(producer, 1200)
     consumers = [queue.consumer(STREAM, name) for name in ("slower", "faster")]

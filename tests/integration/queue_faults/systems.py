@@ -25,6 +25,8 @@ class System:
     gone: str
     #: Take one of our sessions away from under its client.
     end_a_session: Callable[[DatabaseServer], None]
+    #: Offsets that are left out each time it was started again.
+    leap: int = 0
 
 
 def _end_of_postgresql(server: DatabaseServer) -> None:
@@ -67,5 +69,6 @@ SYSTEMS = {
         url="redis_url",
         gone=r"closed|refused|reset",
         end_a_session=_end_of_redis,
+        leap=1_000_000,
     ),
 }

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,9 @@ from forebay.queues.redis.connection import RedisStore
 from forebay.queues.redis.consumer import RedisConsumer
 from forebay.queues.redis.retention import Retention
 from forebay.queues.settings import QueueSettings
+from tests.databases.server import PASSWORD
 from tests.integration.queues.members import PARTITIONS, STREAM, Clock, Follower, fetch, record, send_all
-from tests.redis.server import RedisServer
+from tests.redis.server import RedisServer, direct
 
 KEEP_EVERYTHING = Retention(stream=STREAM, keep_ms=10**12)
 
@@ -190,6 +192,69 @@ async def test_an_offset_that_a_server_has_lost_is_not_given_to_another_record(f
         pass
     assert found == [b"2"]
     for part in (consumer, producer, queue):
+        await part.close()
+
+
+async def test_urls_that_rely_on_different_things_count_on_from_one_another(url: str, queue: Queue) -> None:
+    producers = [open_queue(QueueSettings(queue_url=url + rest)).producer() for rest in ("", "?fsync=everysec")]
+
+    offsets = [(await producer.send(STREAM, record(0))).offset for producer in producers * 2]
+
+    assert offsets == [0, 1, 2, 3]
+    for producer in producers:
+        await producer.close()
+
+
+async def _replicated(primary: RedisServer, replica: RedisServer) -> None:
+    with direct(replica.url()) as client:
+        client.config_set("masterauth", PASSWORD)
+        client.replicaof("127.0.0.1", primary.port)
+        with direct(primary.url()) as writer:
+            while client.info("replication")["master_link_status"] != "up" or not writer.wait(1, 100):
+                await asyncio.sleep(0.02)
+        # Until it has all of it in its own file it doesn't end when it is told to.
+        while any(client.info("persistence")[f"aof_rewrite_{so}"] for so in ("scheduled", "in_progress")):
+            await asyncio.sleep(0.02)
+
+
+async def test_a_server_that_has_taken_over_and_ended_gives_no_offset_that_it_lacks_to_another_record(
+    redis_servers: Callable[..., RedisServer],
+) -> None:
+    former, later = redis_servers("repl-diskless-sync-delay 0"), redis_servers()
+    queues = [open_queue(QueueSettings(queue_url=server.url())) for server in (former, later)]
+    await queues[0].ensure([STREAM], PARTITIONS)
+    first, second = (queue.producer() for queue in queues)
+    await first.send(STREAM, record(0))
+    await _replicated(former, later)
+    with direct(later.url()) as client:
+        client.replicaof("NO", "ONE")
+    await first.send(STREAM, record(1))
+
+    await asyncio.to_thread(later.stop)
+    later.start()
+    await asyncio.to_thread(later.wait_ready)
+    position = await second.send(STREAM, record(2))
+
+    assert position.offset > 1_000_000
+    parts: list[Any] = [first, second, *queues]
+    for part in parts:
+        await part.close()
+
+
+async def test_a_life_that_begins_while_the_server_runs_is_the_same_for_every_connection(
+    redis_servers: Callable[..., RedisServer],
+) -> None:
+    primary = redis_servers("repl-diskless-sync-delay 0")
+    queue = open_queue(QueueSettings(queue_url=primary.url()))
+    await queue.ensure([STREAM], PARTITIONS)
+    older, younger = queue.producer(), queue.producer()
+    await older.send(STREAM, record(0))
+
+    await _replicated(primary, redis_servers())
+    offsets = [(await producer.send(STREAM, record(1))).offset for producer in (older, younger) * 2]
+
+    assert offsets == [offsets[0] + more for more in range(4)]
+    for part in (older, younger, queue):
         await part.close()
 
 

@@ -1,19 +1,27 @@
 """The connection breaks while a batch is written: each record stands there once, or is told as not kept."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
+from redis.exceptions import ConnectionError as LostConnection
+from structlog.testing import capture_logs
 
+from forebay.queues.batches.producer import BatchProducer
 from forebay.queues.contract import Position, Producer, Queue
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.opening import open_queue
 from forebay.queues.redis import scripts
 from forebay.queues.redis.connection import RedisStore, _digest
+from forebay.queues.redis.producer import _RedisWriter
+from forebay.queues.redis.reading import News
+from forebay.queues.redis.streams import find
 from forebay.queues.settings import QueueSettings
+from tests.databases.server import PASSWORD
 from tests.integration.queue_faults.relay import Relay, relayed
 from tests.integration.queues.members import STREAM, record
 from tests.integration.queues.stage import read_all
-from tests.redis.server import direct
+from tests.redis.server import RedisServer, direct
 
 #: What stands in each batch on its way.
 BATCH = _digest(scripts.APPEND).encode()
@@ -69,7 +77,7 @@ async def test_a_batch_that_comes_after_it_was_given_up_is_not_written(store: Re
     connection = store.connect()
     about = connection.ask("HGET", "forebay:{events}:about", "id")
     keys = [f"forebay:{{events}}:{name}" for name in ("about", "ends", "producer:p", "log:0")]
-    batch = (about, connection.life, 7, 60_000, "news", b"[[0,1]]", 0, "portal", 1, b"", b"late")
+    batch = (about, 7, 60_000, "news", b"[[0,1]]", 0, "portal", 1, b"", b"late")
 
     decided = connection.run(scripts.DECIDE, [keys[2]], 7, 60_000)
     answer = connection.run(scripts.APPEND, keys, *batch)
@@ -77,6 +85,95 @@ async def test_a_batch_that_comes_after_it_was_given_up_is_not_written(store: Re
     assert decided == b""
     assert answer == [b"kept", b""]
     assert connection.ask("XLEN", keys[3]) == 0
+    connection.close()
+
+
+async def test_a_batch_that_comes_after_a_later_one_is_told_as_not_kept(store: RedisStore, queue: Queue) -> None:
+    threads = [store.thread("first"), store.thread("second")]
+    writers = [_RedisWriter(store, thread) for thread in threads]
+    writers[1]._me = writers[0]._me
+    first, second = (BatchProducer(writer, thread) for writer, thread in zip(writers, threads, strict=True))
+    for number in range(3):
+        await first.send(STREAM, record(number))
+
+    with pytest.raises(QueueUnavailable, match="after a later one"):
+        await second.send(STREAM, record(3))
+
+    assert [one.value for one in await read_all(queue)] == [b"0", b"1", b"2"]
+    for part in (first, second):
+        await part.close()
+
+
+async def test_a_batch_is_undecided_for_as_long_as_a_server_that_came_back_is_refused(url: str, queue: Queue) -> None:
+    async with relayed(url, "", BATCH) as (relay, through):
+        producer = open_queue(QueueSettings(queue_url=through)).producer()
+        await producer.send(STREAM, record(0))
+        with direct(url) as admin, capture_logs() as logs:
+            [policy] = admin.config_get("maxmemory-policy").values()
+            admin.config_set("maxmemory-policy", "allkeys-lru")
+            relay.lose_answer = True
+            sending = asyncio.create_task(producer.send(STREAM, record(1)))
+            while not sending.done() and not any("noeviction" in log.get("error", "") for log in logs):
+                await asyncio.sleep(0.01)
+            admin.config_set("maxmemory-policy", policy)
+        [outcome] = await asyncio.gather(sending, return_exceptions=True)
+        await producer.close()
+
+    assert isinstance(outcome, Position)
+    assert [one.value for one in await read_all(queue)] == [b"0", b"1"]
+
+
+async def test_a_batch_of_which_nobody_says_who_has_it_is_undecided(redis_servers: Callable[..., RedisServer]) -> None:
+    primary = redis_servers("repl-diskless-sync-delay 0")
+    redis_servers(f"replicaof 127.0.0.1 {primary.port}", f'masterauth "{PASSWORD}"')
+    queue = open_queue(QueueSettings(queue_url=f"redis://asks:hush@127.0.0.1:{primary.port}/0?replicas=1"))
+    with direct(primary.url()) as admin, capture_logs() as logs:
+        admin.execute_command("ACL", "SETUSER", "asks", "on", ">hush", "~*", "&*", "+@all")
+        await queue.ensure([STREAM], 1)
+        producer = queue.producer()
+        await producer.send(STREAM, record(0))
+        admin.execute_command("ACL", "SETUSER", "asks", "-wait")
+        sending = asyncio.create_task(producer.send(STREAM, record(1)))
+        while not sending.done() and not any("no permissions" in log.get("error", "") for log in logs):
+            await asyncio.sleep(0.01)
+        admin.execute_command("ACL", "SETUSER", "asks", "+wait")
+    [outcome] = await asyncio.gather(sending, return_exceptions=True)
+
+    assert isinstance(outcome, Position)
+    assert [one.value for one in await read_all(queue)] == [b"0", b"1"]
+    for part in (producer, queue):
+        await part.close()
+
+
+async def test_who_may_not_ask_the_replicas_writes_nothing(url: str, queue: Queue) -> None:
+    producer = open_queue(QueueSettings(queue_url=f"{_as_another(url)}?replicas=1")).producer()
+    with direct(url) as admin:
+        admin.execute_command("ACL", "SETUSER", "asks", "on", ">hush", "~*", "&*", "+@all", "-wait")
+        try:
+            with pytest.raises(QueueUnavailable, match=r"docs/redis\.md"):
+                await producer.send(STREAM, record(0))
+        finally:
+            admin.acl_deluser("asks")
+
+    assert await read_all(queue) == []
+    await producer.close()
+
+
+def _as_another(url: str) -> str:
+    return url.replace(url.split("//")[1].split("@")[0], "asks:hush")
+
+
+async def test_a_subscription_that_broke_in_the_middle_of_a_message_is_told(store: RedisStore, queue: Queue) -> None:
+    connection = store.connect()
+    stream = find(connection, STREAM)
+    news = News(stream)
+    news.begin(connection)
+
+    # As the client does where a message stops half-way.
+    connection.subscription(stream.keys.news)._connection.disconnect()
+
+    with pytest.raises(LostConnection):
+        news.begin(connection)
     connection.close()
 
 
