@@ -68,14 +68,15 @@ class Membership:
         #: When our signs of life were written, and when we last saw one of each member.
         self._written: dict[int, float] = {}
         self._seen: dict[str, float] = {}
-        self._beats = 0
+        self._beats = self._commits = 0
         self._claimed: set[int] = set()
         self._returning: set[asyncio.Task[None]] = set()
         self._asked_back: set[int] = set()
         #: What we have let go, for us; whether it is written, and read again, is another thing.
         self._released: dict[int, int] = {}
         self._unwritten: dict[int, int] = {}
-        self._stored: dict[int, set[int]] = {}
+        #: Who commits, and the number → is told of which partitions it counted, for as long as somebody waits.
+        self._counting: dict[tuple[str, int], asyncio.Future[set[int]]] = {}
         self._wake = asyncio.Event()
         self._is_leaving = False
         self._task: asyncio.Task[None] | None = None
@@ -98,8 +99,8 @@ class Membership:
                 self._until = max(self._until, written + self._session_s)
             elif do == "claim":
                 self._claimed.difference_update(told["what"])
-            elif do == "commit":
-                self._stored[offset] = changed
+        if do == "commit" and (counted := self._counting.get((told["who"], told["number"]))) and not counted.done():
+            counted.set_result(changed)
         self._wake.set()
 
     async def _live(self) -> None:
@@ -156,7 +157,13 @@ class Membership:
 
     def drop_expired(self) -> None:
         """Lose everything, if our last sign of life is too old by our own clock: others may have missed us."""
-        if self._clock() < self._until or not self._held:
+        if self._clock() < self._until:
+            return
+        for counted in self._counting.values():
+            # Whether it counts or not: what it was for is not ours any more.
+            if not counted.done():
+                counted.set_result(set())
+        if not self._held:
             return
         for partition in list(self._held):
             self._lose(partition)
@@ -262,8 +269,14 @@ class Membership:
 
     async def commit(self, epochs: Mapping[int, int], commits: Mapping[int, Commit]) -> set[int]:
         """Store them; the partitions of which the commit counted. Raises `QueueUnavailable`."""
-        offset = await self._writer.put(self._queue, entries.commit(self._me, epochs, commits))
-        return self._stored.pop(offset, set())
+        self._commits += 1
+        who, number = self._me, self._commits
+        counted = self._counting[who, number] = asyncio.get_running_loop().create_future()
+        try:
+            await self._writer.put(self._queue, entries.commit(who, number, epochs, commits))
+            return await counted
+        finally:
+            del self._counting[who, number]
 
     async def leave(self) -> None:
         """Give everything back, and be no member any more."""

@@ -36,7 +36,7 @@ def test_who_is_no_member_claims_nothing() -> None:
 def test_a_commit_of_who_owns_the_partition_counts() -> None:
     commits = {0: Commit(offset=7, note=b"\x00\xff"), 1: Commit(offset=9)}
 
-    group = applied(beat("a"), entries.claim("a", [0, 1]), entries.commit("a", {0: 2, 1: 2}, commits))
+    group = applied(beat("a"), entries.claim("a", [0, 1]), entries.commit("a", 1, {0: 2, 1: 2}, commits))
 
     assert group.commits == commits
 
@@ -44,11 +44,29 @@ def test_a_commit_of_who_owns_the_partition_counts() -> None:
 def test_a_late_commit_of_who_has_lost_the_partition_has_no_effect() -> None:
     group = applied(beat("a"), entries.claim("a", [0]), entries.miss("a", 1), beat("b"), entries.claim("b", [0]))
 
-    changed = group.apply(6, orjson.loads(entries.commit("a", {0: 2}, {0: Commit(offset=7)})))
+    changed = group.apply(6, orjson.loads(entries.commit("a", 1, {0: 2}, {0: Commit(offset=7)})))
 
     assert changed == set()
     assert group.commits == {}
     assert group.owners == {0: Owner("b", 5)}
+
+
+def test_a_second_copy_of_an_earlier_commit_moves_nothing_back() -> None:
+    early = entries.commit("a", 1, {0: 2}, {0: Commit(offset=7)})
+    late = entries.commit("a", 2, {0: 2}, {0: Commit(offset=5000, note=b"late")})
+    group = applied(beat("a"), entries.claim("a", [0]), early, late)
+    again = Group.unpacked(orjson.loads(group.packed(5)))
+
+    for one in (group, again):
+        # It is told as stored: what came behind it counts in its place.
+        assert one.apply(5, orjson.loads(early)) == {0}
+        assert one.commits == {0: Commit(offset=5000, note=b"late")}
+
+
+def test_a_member_may_commit_less_than_before() -> None:
+    more, less = (entries.commit("a", number, {0: 2}, {0: Commit(offset=9 - number)}) for number in (1, 2))
+
+    assert applied(beat("a"), entries.claim("a", [0]), more, less).commits == {0: Commit(offset=7)}
 
 
 def test_a_late_commit_of_an_earlier_time_of_ours_has_no_effect() -> None:
@@ -56,7 +74,7 @@ def test_a_late_commit_of_an_earlier_time_of_ours_has_no_effect() -> None:
 
     group = applied(beat("a"), entries.claim("a", [0]), released, entries.claim("a", [0]))
 
-    assert group.apply(5, orjson.loads(entries.commit("a", {0: 2}, {0: Commit(offset=7)}))) == set()
+    assert group.apply(5, orjson.loads(entries.commit("a", 1, {0: 2}, {0: Commit(offset=7)}))) == set()
     assert group.apply(6, orjson.loads(released)) == set()
     assert group.owners == {0: Owner("a", 4)}
 
@@ -79,9 +97,9 @@ _STORY = [
     beat("b"),
     entries.claim("a", [0, 1]),
     entries.claim("b", [2]),
-    entries.commit("a", {0: 3}, {0: Commit(offset=5, note=b"five")}),
+    entries.commit("a", 1, {0: 3}, {0: Commit(offset=5, note=b"five")}),
     entries.leave("b"),
-    entries.commit("a", {1: 3}, {1: Commit(offset=6)}),
+    entries.commit("a", 2, {1: 3}, {1: Commit(offset=6)}),
 ]
 
 
