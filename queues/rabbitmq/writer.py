@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from itertools import count
 
 import structlog
 
@@ -43,6 +44,8 @@ class Writer:
     ) -> None:
         self.address, self._part, self._heartbeat_s, self._sleep = address, part, heartbeat_s, sleep
         self._id = secrets.token_bytes(8)
+        #: Of entries: a lane that is made anew must not take one of before for its own.
+        self._numbers = count(1)
         self._lanes: dict[str, Lane] = {}
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
@@ -71,7 +74,12 @@ class Writer:
         """Have all of a stream read to the listener, from its beginning, until `close`. Raises as `put` does."""
         connection = await self.connection()
         lane = self._new_lane(queue, listener)
-        await lane.open(connection)
+        try:
+            await lane.open(connection)
+        except BaseException:
+            # The listener is to hear nothing any more: it may be given to another lane.
+            lane.close()
+            raise
         self._lanes[queue] = lane
         return lane
 
@@ -81,7 +89,7 @@ class Writer:
         return self._lanes[queue]
 
     def _new_lane(self, queue: str, listener: Listener | None) -> Lane:
-        return Lane(queue, self._id, listener, lost=self._open_soon, told=self._told.set)
+        return Lane(queue, self._id, listener, numbers=self._numbers, lost=self._open_soon, told=self._told.set)
 
     def _blocked(self, connection: Connection) -> QueueUnavailable:
         return QueueUnavailable(f"{self.address.name} takes nothing just now, by its alarm: {connection.blocked}")
