@@ -5,6 +5,7 @@ a server that decides. An entry that comes too late (a commit of who lost the pa
 no effect, and every reader sees that it has none.
 """
 
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -70,7 +71,7 @@ class Group:
 
     def _commit(self, who: str, number: int, what: Iterable[tuple[int, int, int, str]]) -> set[int]:
         ours = {
-            partition: Commit(offset=offset, note=bytes.fromhex(note))
+            partition: Commit(offset=offset, note=b64decode(note))
             for partition, epoch, offset, note in what
             if (owner := self.owners.get(partition)) and owner.is_of(who, epoch)
         }
@@ -88,7 +89,7 @@ class Group:
             "at": at,
             "members": [(name, *sign) for name, sign in self.members.items()],
             "owners": [(partition, *owner) for partition, owner in self.owners.items()],
-            "commits": [(partition, one.offset, one.note.hex()) for partition, one in self.commits.items()],
+            "commits": [(partition, one.offset, _text(one.note)) for partition, one in self.commits.items()],
         }
         return orjson.dumps(told)
 
@@ -99,10 +100,13 @@ class Group:
             members={name: Sign(*sign) for name, *sign in told["members"]},
             owners={partition: Owner(*owner) for partition, *owner in told["owners"]},
             commits={
-                partition: Commit(offset=offset, note=bytes.fromhex(note))
-                for partition, offset, note in told["commits"]
+                partition: Commit(offset=offset, note=b64decode(note)) for partition, offset, note in told["commits"]
             },
         )
+
+
+def _text(note: bytes) -> str:
+    return b64encode(note).decode()
 
 
 def beat(who: str, session_ms: int, at_ms: int, number: int) -> bytes:
@@ -132,5 +136,5 @@ def release(who: str, epochs: Mapping[int, int]) -> bytes:
 
 def commit(who: str, number: int, epochs: Mapping[int, int], commits: Mapping[int, Commit]) -> bytes:
     """So far have I come, in what is mine; each commit of a member has a greater number than those before."""
-    what = [(at, epoch, commits[at].offset, commits[at].note.hex()) for at, epoch in epochs.items()]
+    what = [(at, epoch, commits[at].offset, _text(commits[at].note)) for at, epoch in epochs.items()]
     return orjson.dumps({"do": "commit", "who": who, "number": number, "what": what})

@@ -79,9 +79,9 @@ class RabbitmqInspector:
         if queue not in self._groups:
             chronicle = Chronicle()
             self._groups[queue] = await self._writer.follow(queue, chronicle), chronicle
-            chronicle.make_whole()
         lane, chronicle = self._groups[queue]
         await lane.catch_up()
+        chronicle.check(queue)
         return chronicle.group
 
     def _shown(self, group: Group) -> dict[int, GroupState]:

@@ -86,7 +86,7 @@ class Membership:
     async def join(self) -> None:
         """Be a member. Raises `QueueUnavailable`."""
         self._lane = await self._writer.follow(self._queue, self._chronicle)
-        self._chronicle.make_whole()
+        self._chronicle.check(self._queue)
         self._beat(self._clock())
         self._task = asyncio.get_running_loop().create_task(self._live())
 
@@ -190,6 +190,7 @@ class Membership:
         self._owning.lost(partition)
 
     def _look(self, now: float) -> None:
+        self._chronicle.check(self._queue)
         state = self._chronicle.group
         ours = {partition: owner.epoch for partition, owner in state.owners.items() if owner.member == self._me}
         for partition, epoch in list(self._held.items()):
@@ -257,7 +258,8 @@ class Membership:
                 self._write(entries.miss(name, sign.offset))
 
     def _tell_state(self) -> None:
-        first = min(self._chronicle.group.members, default=None)
+        # A member that does not know the group yet waits for a state, and owns nothing.
+        first = min((owner.member for owner in self._chronicle.group.owners.values()), default=None)
         if self._chronicle.since_state > STATE_EVERY_BYTES and first == self._me and self._lane is not None:
             self._chronicle.since_state = 0
             self._write(self._chronicle.group.packed(self._lane.position or 0))
@@ -271,7 +273,8 @@ class Membership:
         """Store them; the partitions of which the commit counted. Raises `QueueUnavailable`."""
         self._commits += 1
         who, number = self._me, self._commits
-        counted = self._counting[who, number] = asyncio.get_running_loop().create_future()
+        counted: asyncio.Future[set[int]] = asyncio.get_running_loop().create_future()
+        self._counting[who, number] = counted
         try:
             await self._writer.put(self._queue, entries.commit(who, number, epochs, commits))
             return await counted

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from itertools import count
+from typing import Any
 
 import structlog
 
@@ -15,7 +16,7 @@ from .address import Address
 from .connection import HEARTBEAT_S, Channel, Connection
 from .faults import NotThere
 from .lane import Lane, Listener, Written
-from .logs import arguments, birth
+from .logs import birth
 
 #: Seconds between two tries to reach a node that is away.
 _AGAIN_S = 0.25
@@ -142,12 +143,12 @@ class Writer:
             self._lanes.pop(lane.queue, None)
             lane.fail(error)
 
-    async def make(self, queue: str) -> None:
+    async def make(self, queue: str, arguments: dict[str, Any]) -> None:
         """Make the stream, unless it is there. Raises `QueueUnavailable`, `QueueError`."""
         for tries_left in reversed(range(_TRIES)):
             connection = await self.connection()
             try:
-                await self._make(connection, queue)
+                await self._make(connection, queue, arguments)
             except QueueUnavailable:
                 if not tries_left:
                     raise
@@ -155,9 +156,9 @@ class Writer:
             else:
                 return
 
-    async def _make(self, connection: Connection, queue: str) -> None:
+    async def _make(self, connection: Connection, queue: str, arguments: dict[str, Any]) -> None:
         channel = await connection.channel()
-        await channel.declare(queue, arguments(queue))
+        await channel.declare(queue, arguments)
         await self._confirmed(channel, queue, birth())
         channel.close()
 

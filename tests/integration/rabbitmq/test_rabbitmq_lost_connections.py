@@ -1,8 +1,9 @@
 """Connections that are cut while the node goes on, and streams that are cut behind a group's members."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,12 +15,14 @@ from forebay.queues.opening import open_queue
 from forebay.queues.rabbitmq import logs, membership
 from forebay.queues.rabbitmq.address import address
 from forebay.queues.rabbitmq.connection import Connection
-from forebay.queues.rabbitmq.looking import start_of
+from forebay.queues.rabbitmq.looking import end_of, start_of
 from forebay.queues.settings import QueueSettings
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
 from tests.integration.queues.stage import by_key, read_all
 
 KEYS, EACH, DEPTH = 8, 150, 10
+
+T = TypeVar("T")
 
 
 class Relay:
@@ -30,8 +33,12 @@ class Relay:
         self._writers: list[asyncio.StreamWriter] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.cuts = 0
+        self.is_open = True
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self.is_open:
+            writer.transport.abort()
+            return
         theirs, ours = await asyncio.open_connection(self._host, self._port)
         self._writers += [writer, ours]
         self._tasks += [asyncio.create_task(_pass(reader, ours)), asyncio.create_task(_pass(theirs, writer))]
@@ -132,12 +139,83 @@ async def _fetched(consumer: object) -> list[bytes]:
             await asyncio.sleep(0.02)
 
 
+def _shorten(monkeypatch: pytest.MonkeyPatch, state_every: int) -> None:
+    """Have groups' streams cut to 20 kB."""
+    monkeypatch.setattr(logs, "_GROUP_BYTES", 20_000)
+    monkeypatch.setattr(logs, "_PARTITION_BYTES", 0)
+    monkeypatch.setattr(logs, "_SEGMENT_BYTES", 2_000)
+    monkeypatch.setattr(membership, "STATE_EVERY_BYTES", state_every)
+
+
+async def test_a_group_whose_beginning_was_cut_off_does_not_begin_anew_in_silence(
+    queue: Queue, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _shorten(monkeypatch, state_every=10**9)
+    consumer, follower = queue.consumer(STREAM, "group", session_s=30.0), Follower()
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    connection = await Connection(address(url), "test").open()
+    while await start_of(connection, logs.group_log(STREAM, "group")) == 0:
+        for number in range(50):
+            await consumer.commit({1: Commit(offset=0, note=b"%d" % number)})
+    late, inspector = queue.consumer(STREAM, "group", session_s=30.0), queue.inspector()
+
+    with pytest.raises(QueueUnavailable, match="lacks its beginning"):
+        await late.start(Follower())
+    with pytest.raises(QueueUnavailable, match="lacks its beginning"):
+        await inspector.groups(STREAM)
+    # A state that somebody writes is all that was missing.
+    monkeypatch.setattr(membership, "STATE_EVERY_BYTES", 0)
+    after, joined = queue.consumer(STREAM, "group", session_s=30.0), Follower()
+    while (await _or_none(inspector.groups(STREAM))) is None:
+        await consumer.commit({1: Commit(offset=0, note=b"last")})
+    await after.start(joined)
+    await joined.owns(PARTITIONS // 2)
+
+    assert len(follower.owned) == PARTITIONS // 2
+    for part in (late, after, consumer, inspector, connection):
+        await part.close()
+
+
+async def _or_none(call: Awaitable[T]) -> T | None:
+    try:
+        return await call
+    except QueueUnavailable:
+        return None
+
+
+async def test_a_member_that_was_cut_off_for_long_agrees_with_the_others(
+    queue: Queue, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _shorten(monkeypatch, state_every=4_000)
+    async with relayed(url) as (relay, through):
+        away, left = open_queue(QueueSettings(queue_url=through)).consumer(STREAM, "group", session_s=2.0), Follower()
+        there, follower = queue.consumer(STREAM, "group", session_s=2.0), Follower()
+        await away.start(left)
+        await left.owns(PARTITIONS)
+        relay.is_open = False
+        relay.cut()
+        await there.start(follower)
+        await follower.owns(PARTITIONS)
+        connection, number = await Connection(address(url), "test").open(), 0
+        before = await end_of(connection, logs.group_log(STREAM, "group"))
+        while await start_of(connection, logs.group_log(STREAM, "group")) <= before:
+            for _ in range(50):
+                number += 1
+                await there.commit({partition: Commit(offset=number) for partition in follower.owned})
+        relay.is_open = True
+        await left.owns(PARTITIONS // 2)
+
+    assert left.owned.keys().isdisjoint(follower.owned)
+    assert {one.offset for one in left.owned.values()} == {number}
+    for part in (away, there, connection):
+        await part.close()
+
+
 async def test_a_member_knows_the_group_although_the_beginning_of_its_stream_was_cut_off(
     queue: Queue, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "_GROUP_BYTES", 20_000)
-    monkeypatch.setattr(logs, "_SEGMENT_BYTES", 2_000)
-    monkeypatch.setattr(membership, "STATE_EVERY_BYTES", 4_000)
+    _shorten(monkeypatch, state_every=4_000)
     consumer, follower = queue.consumer(STREAM, "group", session_s=30.0), Follower()
     await consumer.start(follower)
     await follower.owns(PARTITIONS)

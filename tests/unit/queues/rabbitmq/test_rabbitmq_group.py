@@ -3,12 +3,18 @@
 from collections.abc import Sequence
 
 import orjson
+import pytest
 
 from forebay.queues.contract import Commit
+from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.opening import open_queue
 from forebay.queues.rabbitmq import group as entries
 from forebay.queues.rabbitmq.chronicle import Chronicle
+from forebay.queues.rabbitmq.consumer import NOTE_BYTES
 from forebay.queues.rabbitmq.group import Group, Owner
-from forebay.queues.rabbitmq.logs import birth, entry
+from forebay.queues.rabbitmq.logs import birth, entry, group_arguments
+from forebay.queues.rabbitmq.records import MAX_RECORD_BYTES
+from forebay.queues.settings import QueueSettings
 
 
 def applied(*told: bytes) -> Group:
@@ -125,9 +131,31 @@ def test_a_state_that_lacks_what_is_not_there_any_more_is_none() -> None:
 
     chronicle = _read([*_STORY, state], first=6)
 
-    assert chronicle.group == Group()
-    chronicle.make_whole()
-    assert chronicle.group.members == {}
+    with pytest.raises(QueueUnavailable, match=r"queue: .* lacks its beginning"):
+        chronicle.check("queue")
+
+
+def test_what_is_whole_or_empty_lacks_nothing() -> None:
+    for story in ([], _STORY):
+        _read(story).check("queue")
+
+
+@pytest.mark.parametrize("partitions", [1, 12, 1000])
+def test_a_groups_stream_holds_some_states_with_the_longest_notes_of_all(partitions: int) -> None:
+    commits = {number: Commit(offset=10**12, note=b"x" * NOTE_BYTES) for number in range(partitions)}
+    owners = {number: Owner("host.example.com-1234-12345678", 10**9, 10**9) for number in range(partitions)}
+
+    state = Group(owners=owners, commits=commits).packed(10**9)
+
+    assert 10 * len(state) < group_arguments(partitions)["x-max-length-bytes"]
+    assert len(state) < MAX_RECORD_BYTES
+
+
+async def test_more_partitions_than_a_group_can_speak_of_are_refused() -> None:
+    queue = open_queue(QueueSettings(queue_url="amqp://localhost:1"))
+
+    with pytest.raises(QueueError, match=r"partitions: 1001; .* 1000 at most"):
+        await queue.ensure(["events"], 1001)
 
 
 def test_what_is_none_of_ours_is_passed_over() -> None:
