@@ -62,5 +62,5 @@ class Chronicle:
         if self._first is not None and not self._is_whole:
             raise QueueUnavailable(
                 f"{queue}: the group's stream lacks its beginning, and a state of the group behind it; a worker that "
-                "lives writes one by and by; if none does, set group to a new name, which begins at the first event kept"
+                "lives writes one by and by; if none does, set group to a new name: it begins at the first event kept"
             )
