@@ -57,7 +57,7 @@ class Writer:
     def add(self, queue: str, payload: bytes, written: Written) -> None:
         """Write it. Raises `QueueUnavailable` where nothing is taken just now, and then it is not kept."""
         if self._is_closed:
-            raise QueueUnavailable(f"this part of {self.address.name} was closed")
+            raise self._closed()
         if self._connection is not None and self._connection.blocked is not None:
             raise self._blocked(self._connection)
         lane = self._lane(queue)
@@ -98,12 +98,24 @@ class Writer:
     async def connection(self) -> Connection:
         """The connection, made anew if it was lost. Raises `QueueUnavailable`."""
         async with self._connecting:
+            self._check_open()
             if self._connection is None or not self._connection.is_open:
                 connection = Connection(self.address, self._part, self._heartbeat_s)
                 connection.on_lost = lambda error: self._broken()
                 connection.on_blocked = self._told.set
-                self._connection = await connection.open()
+                await connection.open()
+                if self._is_over:
+                    await connection.close()
+                self._check_open()
+                self._connection = connection
             return self._connection
+
+    def _check_open(self) -> None:
+        if self._is_over:
+            raise self._closed()
+
+    def _closed(self) -> QueueUnavailable:
+        return QueueUnavailable(f"this part of {self.address.name} was closed")
 
     def _is_away(self) -> bool:
         connection = self._connection

@@ -189,8 +189,8 @@ async def test_a_member_that_was_cut_off_for_long_agrees_with_the_others(
 ) -> None:
     _shorten(monkeypatch, state_every=4_000)
     async with relayed(url) as (relay, through):
-        away, left = open_queue(QueueSettings(queue_url=through)).consumer(STREAM, "group", session_s=2.0), Follower()
-        there, follower = queue.consumer(STREAM, "group", session_s=2.0), Follower()
+        away, left = open_queue(QueueSettings(queue_url=through)).consumer(STREAM, "group", session_s=3.0), Follower()
+        there, follower = queue.consumer(STREAM, "group", session_s=3.0), Follower()
         await away.start(left)
         await left.owns(PARTITIONS)
         relay.is_open = False
@@ -262,4 +262,19 @@ async def test_records_that_a_policy_took_before_they_were_handled_are_told(
 
     assert [(one["event"], one["position"], one["start"]) for one in told] == [("records_expired", committed, start)]
     for part in (producer, second, connection):
+        await part.close()
+
+
+async def test_a_partition_that_several_have_made_is_empty(url: str) -> None:
+    queues = [open_queue(QueueSettings(queue_url=url)) for _ in range(3)]
+    await asyncio.gather(*(queue.ensure([STREAM], 2) for queue in queues))
+    inspector = queues[0].inspector()
+
+    empty = await inspector.bounds(STREAM)
+
+    assert [one.start for one in empty.values()] == [one.end for one in empty.values()]
+    producer = queues[0].producer()
+    sent = await producer.send(STREAM, record(0))
+    assert (await inspector.bounds(STREAM))[sent.partition].start == sent.offset
+    for part in (producer, inspector):
         await part.close()

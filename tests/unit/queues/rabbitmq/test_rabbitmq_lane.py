@@ -193,3 +193,11 @@ async def test_a_lane_that_is_made_anew_takes_no_earlier_entry_for_its_own(monke
     assert await writer.put("queue", b"two") == 2
     assert [body[-3:] for _, body in node.entries[1:]] == [b"one", b"two"]
     await writer.close()
+
+
+async def test_a_writer_that_was_closed_connects_no_more() -> None:
+    writer = Writer(address("amqp://localhost:1"), "test")
+    await writer.close()
+
+    with pytest.raises(QueueUnavailable, match="was closed"):
+        await writer.connection()
