@@ -16,6 +16,7 @@ from forebay.queues.rabbitmq import logs, membership
 from forebay.queues.rabbitmq.address import address
 from forebay.queues.rabbitmq.connection import Connection
 from forebay.queues.rabbitmq.looking import end_of, start_of
+from forebay.queues.rabbitmq.writer import Writer
 from forebay.queues.settings import QueueSettings
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
 from tests.integration.queues.stage import by_key, read_all
@@ -265,16 +266,16 @@ async def test_records_that_a_policy_took_before_they_were_handled_are_told(
         await part.close()
 
 
-async def test_a_partition_that_several_have_made_is_empty(url: str) -> None:
-    queues = [open_queue(QueueSettings(queue_url=url)) for _ in range(3)]
-    await asyncio.gather(*(queue.ensure([STREAM], 2) for queue in queues))
-    inspector = queues[0].inspector()
+async def test_a_partition_that_several_have_made_is_empty(queue: Queue, url: str) -> None:
+    maker, inspector = Writer(address(url), "test"), queue.inspector()
+    for number in range(PARTITIONS):
+        await maker.make(logs.partition_log(STREAM, number), logs.arguments())
 
     empty = await inspector.bounds(STREAM)
 
     assert [one.start for one in empty.values()] == [one.end for one in empty.values()]
-    producer = queues[0].producer()
+    producer = queue.producer()
     sent = await producer.send(STREAM, record(0))
     assert (await inspector.bounds(STREAM))[sent.partition].start == sent.offset
-    for part in (producer, inspector):
+    for part in (producer, inspector, maker):
         await part.close()
