@@ -238,6 +238,27 @@ async def test_a_member_knows_the_group_although_the_beginning_of_its_stream_was
     await connection.close()
 
 
+class Gaps(Follower):
+    """Remembers where no record stands, and can wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: asyncio.Queue[tuple[int, int, int]] = asyncio.Queue()
+
+    def gap(self, partition: int, start: int, end: int) -> None:
+        self.found.put_nowait((partition, start, end))
+
+
+async def test_what_stands_first_in_a_partition_waits_for_nobody(queue: Queue) -> None:
+    consumer, follower = queue.consumer(STREAM, "group"), Gaps()
+    await consumer.start(follower)
+
+    found = {await follower.found.get() for _ in range(PARTITIONS)}
+
+    assert found == {(number, 0, 1) for number in range(PARTITIONS)}
+    await consumer.close()
+
+
 async def test_records_that_a_policy_took_before_they_were_handled_are_told(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
