@@ -1,12 +1,13 @@
 """Connections that are cut while the node goes on, and streams that are cut behind a group's members."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, MutableMapping
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import orjson
 import pytest
 from structlog.testing import capture_logs
 
@@ -192,6 +193,30 @@ def _name(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
     monkeypatch.setattr(consumers, "member_name", map(f"{prefix}{{}}".format, count()).__next__)
 
 
+class Beats:
+    """Listens to who lives."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def begin(self) -> None:
+        self.names.clear()
+
+    def read(self, offset: int, body: bytes) -> None:
+        told = orjson.loads(logs.payload(body) or b"{}")
+        if told.get("do") == "beat":
+            self.names.add(told["who"])
+
+
+async def _told_and_heard(told: list[MutableMapping[str, Any]], url: str) -> None:
+    """Wait until the member that was away, and has a new name, says what is missing and is heard by the others."""
+    writer, beats = Writer(address(url), "test"), Beats()
+    await writer.follow(logs.group_log(STREAM, "group"), beats)
+    while "a1" not in beats.names or not any("lacks its beginning" in one.get("error", "") for one in told):
+        await asyncio.sleep(0.05)
+    await writer.close()
+
+
 @pytest.mark.parametrize("state_every", [4_000, 10**9])
 async def test_a_member_that_was_cut_off_for_long_agrees_with_the_others(
     queue: Queue, url: str, monkeypatch: pytest.MonkeyPatch, state_every: int
@@ -217,8 +242,8 @@ async def test_a_member_that_was_cut_off_for_long_agrees_with_the_others(
                 await there.commit({partition: Commit(offset=number) for partition in follower.owned})
         with capture_logs() as told:
             relay.is_open = True
-            while state_every == 10**9 and not any("lacks its beginning" in one.get("error", "") for one in told):
-                await asyncio.sleep(0.05)
+            if state_every == 10**9:
+                await _told_and_heard(told, url)
         monkeypatch.setattr(membership, "STATE_EVERY_BYTES", 0)
         await left.owns(PARTITIONS // 2)
 
