@@ -14,11 +14,14 @@ from forebay.queues.errors import QueueError, UnknownStream
 
 from .faults import NotThere
 from .lane import Lane
-from .logs import CATALOG, group_log, partition_log, payload
+from .logs import CATALOG, arguments, group_arguments, group_log, partition_log, payload
 from .writer import Writer
 
 #: Streams that are made at the same time: each costs the node some 50 ms.
 _AT_ONCE = 8
+
+#: Each has a channel of every producer, and a place in a group's state, which is one message.
+_MOST_PARTITIONS = 1000
 
 
 class Catalog:
@@ -77,7 +80,9 @@ class Catalog:
         return list(self._groups[stream])
 
     async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
-        """The streams that are not there. Raises `QueueError` when one has another number of partitions."""
+        """The streams that are not there. Raises `QueueError` for a number of partitions that can't be."""
+        if partitions > _MOST_PARTITIONS:
+            raise QueueError(f"partitions: {partitions}; the RabbitMQ queue takes {_MOST_PARTITIONS} at most")
         await self.refresh()
         names = list(streams)
         for name in names:
@@ -91,7 +96,7 @@ class Catalog:
         """Make what is missing, and return its names."""
         names = await self.missing(streams, partitions)
         if names:
-            await self._writer.make(CATALOG)
+            await self._writer.make(CATALOG, arguments())
         for name in names:
             await self._make(name, partitions)
         await self.missing(names, partitions)
@@ -102,7 +107,7 @@ class Catalog:
 
         async def make(number: int) -> None:
             async with turns:
-                await self._writer.make(partition_log(name, number))
+                await self._writer.make(partition_log(name, number), arguments())
 
         await asyncio.gather(*(make(number) for number in range(partitions)))
         await self._writer.put(CATALOG, orjson.dumps({"stream": name, "partitions": partitions}))
@@ -111,7 +116,7 @@ class Catalog:
         """Have the group in the catalog, and its queue made. Returns the queue."""
         queue = group_log(stream, group)
         if group not in await self.groups(stream):
-            await self._writer.make(queue)
+            await self._writer.make(queue, group_arguments(self._partitions[stream]))
             await self._writer.put(CATALOG, orjson.dumps({"stream": stream, "group": group}))
         return queue
 

@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
-import structlog
+
+from forebay.queues.errors import QueueUnavailable
 
 from .group import Group
 from .logs import payload
-
-log = structlog.get_logger(__name__)
 
 Applied = Callable[[int, Mapping[str, Any], set[int]], None]
 
@@ -58,8 +57,10 @@ class Chronicle:
         if told["do"] != "state":
             self._applied(offset, told, self.group.apply(offset, told))
 
-    def make_whole(self) -> None:
-        """Do with what is there, now that all of it was read."""
-        if not self._is_whole and self._held:
-            log.error("group_incomplete", first=self._first, entries=len(self._held))
-            self._load({"at": 0, "members": [], "owners": [], "commits": []})
+    def check(self, queue: str) -> None:
+        """Raise `QueueUnavailable` while the group is not known: with an empty one, others would lose their places."""
+        if self._first is not None and not self._is_whole:
+            raise QueueUnavailable(
+                f"{queue}: the group's stream lacks its beginning, and a state of the group behind it; a worker that "
+                "lives writes one by and by; if none does, set group to a new name: it begins at the first event kept"
+            )

@@ -40,7 +40,7 @@ class RabbitmqConsumer:
         # A node that is gone must be noticed before the session is over.
         heartbeat_s = min(HEARTBEAT_S, self._session_s / 2)
         self._writer = Writer(self._address, "member", heartbeat_s)
-        self._inbox = Inbox(self._address, self._stream, heartbeat_s)
+        self._inbox = Inbox(self._address, self._stream, heartbeat_s, gap=assignments.gap)
         catalog = Catalog(self._writer)
         partitions = await catalog.partitions(self._stream)
         queue = await catalog.add_group(self._stream, self._group)

@@ -50,7 +50,7 @@ async def _asked(check: str, fine: str, ask: Callable[[], Awaitable[None]]) -> F
 
 def _remedy(error: str) -> str:
     if "alarm" in error:
-        return "rabbitmq-diagnostics alarms; a policy max-age for the streams, or a larger disk"
+        return "rabbitmq-diagnostics alarms; a larger disk, or a policy max-age as in docs/rabbitmq.md"
     return _RIGHTS if "ACCESS_REFUSED" in error or "access to" in error else "rabbitmq-diagnostics check_running"
 
 

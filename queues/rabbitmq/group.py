@@ -5,6 +5,7 @@ a server that decides. An entry that comes too late (a commit of who lost the pa
 no effect, and every reader sees that it has none.
 """
 
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -19,6 +20,12 @@ class Owner(NamedTuple):
 
     member: str
     epoch: int
+    #: The number of the last commit here: a second copy of an earlier one may stand behind it.
+    number: int = 0
+
+    def is_of(self, member: str, epoch: int) -> bool:
+        """Whether it is this member, since this entry."""
+        return (self.member, self.epoch) == (member, epoch)
 
 
 class Sign(NamedTuple):
@@ -38,7 +45,7 @@ class Group:
     commits: dict[int, Commit] = field(default_factory=dict)
 
     def apply(self, offset: int, told: Mapping[str, Any]) -> set[int]:
-        """Take the entry into account; the partitions whose commit it has changed."""
+        """Take the entry into account; the partitions whose commit was their owner's."""
         who, do = told.get("who", ""), told["do"]
         if do == "beat":
             self.members[who] = Sign(offset, told["session"], told["at"])
@@ -50,7 +57,7 @@ class Group:
         elif do == "release":
             self._release(who, told["what"])
         elif do == "commit":
-            return self._commit(who, told["what"])
+            return self._commit(who, told["number"], told["what"])
         return set()
 
     def _remove(self, who: str) -> None:
@@ -59,16 +66,20 @@ class Group:
 
     def _release(self, who: str, what: Iterable[tuple[int, int]]) -> None:
         for partition, epoch in what:
-            if self.owners.get(partition) == (who, epoch):
+            if (owner := self.owners.get(partition)) and owner.is_of(who, epoch):
                 del self.owners[partition]
 
-    def _commit(self, who: str, what: Iterable[tuple[int, int, int, str]]) -> set[int]:
+    def _commit(self, who: str, number: int, what: Iterable[tuple[int, int, int, str]]) -> set[int]:
         ours = {
-            partition: Commit(offset=offset, note=bytes.fromhex(note))
+            partition: Commit(offset=offset, note=b64decode(note))
             for partition, epoch, offset, note in what
-            if self.owners.get(partition) == (who, epoch)
+            if (owner := self.owners.get(partition)) and owner.is_of(who, epoch)
         }
-        self.commits |= ours
+        for partition, one in ours.items():
+            # Else it is a second copy, and the group has come further since the first one.
+            if self.owners[partition].number < number:
+                self.commits[partition] = one
+                self.owners[partition] = self.owners[partition]._replace(number=number)
         return set(ours)
 
     def packed(self, at: int) -> bytes:
@@ -78,7 +89,7 @@ class Group:
             "at": at,
             "members": [(name, *sign) for name, sign in self.members.items()],
             "owners": [(partition, *owner) for partition, owner in self.owners.items()],
-            "commits": [(partition, one.offset, one.note.hex()) for partition, one in self.commits.items()],
+            "commits": [(partition, one.offset, _text(one.note)) for partition, one in self.commits.items()],
         }
         return orjson.dumps(told)
 
@@ -89,10 +100,13 @@ class Group:
             members={name: Sign(*sign) for name, *sign in told["members"]},
             owners={partition: Owner(*owner) for partition, *owner in told["owners"]},
             commits={
-                partition: Commit(offset=offset, note=bytes.fromhex(note))
-                for partition, offset, note in told["commits"]
+                partition: Commit(offset=offset, note=b64decode(note)) for partition, offset, note in told["commits"]
             },
         )
+
+
+def _text(note: bytes) -> str:
+    return b64encode(note).decode()
 
 
 def beat(who: str, session_ms: int, at_ms: int, number: int) -> bytes:
@@ -120,7 +134,7 @@ def release(who: str, epochs: Mapping[int, int]) -> bytes:
     return orjson.dumps({"do": "release", "who": who, "what": list(epochs.items())})
 
 
-def commit(who: str, epochs: Mapping[int, int], commits: Mapping[int, Commit]) -> bytes:
-    """So far have I come, in what is mine."""
-    what = [(number, epoch, commits[number].offset, commits[number].note.hex()) for number, epoch in epochs.items()]
-    return orjson.dumps({"do": "commit", "who": who, "what": what})
+def commit(who: str, number: int, epochs: Mapping[int, int], commits: Mapping[int, Commit]) -> bytes:
+    """So far have I come, in what is mine; each commit of a member has a greater number than those before."""
+    what = [(at, epoch, commits[at].offset, _text(commits[at].note)) for at, epoch in epochs.items()]
+    return orjson.dumps({"do": "commit", "who": who, "number": number, "what": what})

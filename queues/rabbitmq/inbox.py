@@ -31,6 +31,8 @@ class _Partition:
 
     def __init__(self, number: int, position: int) -> None:
         self.number, self.position = number, position
+        #: The offset behind the last record that came.
+        self.behind = position
         self.records: deque[tuple[int, PlacedRecord]] = deque()
         self.channel: Channel | None = None
         #: What was fetched last, and is to be acknowledged.
@@ -45,9 +47,13 @@ class Inbox:
         address: Address,
         stream: str,
         heartbeat_s: float,
+        *,
+        gap: Callable[[int, int, int], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._address, self._stream, self._heartbeat_s, self._sleep = address, stream, heartbeat_s, sleep
+        #: Is told where no record stands: partition, start, end.
+        self._gap = gap
         self._partitions: dict[int, _Partition] = {}
         self._connection: Connection | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -103,7 +109,7 @@ class Inbox:
         """Read it anew, from behind what was fetched: a delivery of before can't be acknowledged any more."""
         if channel is not None and one.channel is channel:
             if one.records:
-                one.position = one.records[0][1].offset
+                one.position = one.behind = one.records[0][1].offset
             one.records.clear()
             one.channel, one.fetched = None, 0
             channel.close()
@@ -135,7 +141,7 @@ class Inbox:
         place = {"stream": self._stream, "partition": one.number, "position": one.position}
         if one.position > end:
             log.warning("stream_shorter", **place, end=end)
-            one.position = end
+            one.position = one.behind = end
         elif one.position < start:
             log.error("records_expired", **place, start=start)
 
@@ -145,9 +151,13 @@ class Inbox:
         one.position = offset + 1
         record = placed(self._stream, one.number, offset, body)
         if record is not None:
+            one.behind = offset + 1
             one.records.append((delivery, record))
             self._changed.set()
-        elif not one.records:
+            return
+        # What stands first in a stream is no record; without this it would wait for ever.
+        self._gap(one.number, one.behind, offset + 1)
+        if not one.records:
             channel.ack(delivery)
 
     def take(self, most: int) -> list[StoredRecord]:

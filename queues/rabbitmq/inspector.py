@@ -16,6 +16,9 @@ from .looking import MOST, Entries, end_of, look
 from .records import placed
 from .writer import Writer
 
+#: Entries among which the first record mostly is.
+_FEW = 10
+
 
 class RabbitmqInspector:
     """Looks into streams; the groups' streams it follows, once it was asked for them."""
@@ -34,10 +37,15 @@ class RabbitmqInspector:
 
     async def _bounds(self, queue: str) -> Bounds:
         connection = await self._writer.connection()
-        first = await look(connection, queue, "first", 1)
         end = await end_of(connection, queue)
-        # What stands first in a stream that was never trimmed is no record.
-        return Bounds(start=next((at for at, body in first if payload(body) is not None), first[0][0] + 1), end=end)
+        offset: int | str = "first"
+        # What stands first in a stream that was never trimmed is no record, and several may have made it.
+        while offset == "first" or int(offset) < end:
+            entries = await look(connection, queue, offset, _FEW)
+            if found := [at for at, body in entries if payload(body) is not None]:
+                return Bounds(start=found[0], end=max(found[0], end))
+            offset = entries[-1][0] + 1
+        return Bounds(start=end, end=end)
 
     async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
         """As in the contract."""
@@ -79,9 +87,9 @@ class RabbitmqInspector:
         if queue not in self._groups:
             chronicle = Chronicle()
             self._groups[queue] = await self._writer.follow(queue, chronicle), chronicle
-            chronicle.make_whole()
         lane, chronicle = self._groups[queue]
         await lane.catch_up()
+        chronicle.check(queue)
         return chronicle.group
 
     def _shown(self, group: Group) -> dict[int, GroupState]:

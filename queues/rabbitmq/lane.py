@@ -6,7 +6,7 @@ lost connection, which of the entries whose fate is unknown are there.
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -68,17 +68,20 @@ class Lane:
         writer: bytes,
         listener: Listener | None,
         *,
+        numbers: Iterator[int],
         lost: Callable[[], None],
         told: Callable[[], None],
     ) -> None:
         self.queue = queue
-        self._writer, self._listener, self._lost, self._told = writer, listener, lost, told
+        self._writer, self._listener, self._numbers, self._lost, self._told = writer, listener, numbers, lost, told
         self._entries: dict[int, _Entry] = {}
         self._channel: Channel | None = None
-        self._number = self._received = self._delivery = 0
+        self._received = self._delivery = 0
         #: The offset behind all that was read.
         self.position: int | None = None
-        self.is_ready = self._is_acking = False
+        self.is_ready = self._is_acking = self._is_broken = False
+        #: Whether nothing has come since it was opened.
+        self._is_new = True
         self._arrived = asyncio.Event()
         self._largest: int | None = None
 
@@ -94,10 +97,10 @@ class Lane:
 
     def add(self, payload: bytes, written: Written) -> None:
         """Write it behind all others, now or when the lane is open."""
-        self._number += 1
-        one = self._entries[self._number] = _Entry(entry(self._writer, self._number, payload), written)
+        number = next(self._numbers)
+        one = self._entries[number] = _Entry(entry(self._writer, number, payload), written)
         if self.is_ready:
-            self._publish(self._number, one)
+            self._publish(number, one)
 
     def _publish(self, number: int, one: _Entry) -> None:
         assert self._channel is not None  # noqa: S101 - for mypy
@@ -116,7 +119,8 @@ class Lane:
         """Read on where we were, then write what is not there. Raises `QueueUnavailable`, `NotThere`."""
         self.close()
         channel = self._channel = await connection.channel()
-        self._delivery = 0
+        self._delivery, self._is_broken, self._is_new = 0, False, True
+        self._arrived.clear()
         channel.on_closed = self._closed
         channel.on_cancelled(self._break)
         # It may be gone, or only away: opening finds out which.
@@ -124,10 +128,11 @@ class Lane:
         await channel.find(self.queue)
         await channel.prefetch(_PREFETCH)
         await channel.confirm(self._confirmed)
-        self._arrived.clear()
         await channel.consume(self.queue, self._start(), partial(self._deliver, channel))
         await self._first()
         await self.catch_up()
+        if self._is_broken:
+            raise QueueUnavailable(f"{self.queue} is out of reach just now")
         self.is_ready = True
         for number, one in list(self._entries.items()):
             self._publish(number, one)
@@ -165,6 +170,7 @@ class Lane:
     def _deliver(self, channel: Channel, delivery: int, offset: int, body: bytes) -> None:
         if channel is not self._channel:
             return
+        is_first, self._is_new = self._is_new, False
         self._received += 1
         self._delivery = delivery
         self._arrived.set()
@@ -174,6 +180,9 @@ class Lane:
             asyncio.get_running_loop().call_soon(self._ack)
         if self.position is not None and offset < self.position:
             return
+        if is_first and self.position is not None and self._listener is not None:
+            # What was read last did not come again: it was cut off meanwhile, and perhaps more behind it.
+            self._listener.begin()
         self.position = offset + 1
         if self._listener is not None:
             self._listener.read(offset, body)
@@ -206,7 +215,9 @@ class Lane:
 
     def _break(self) -> None:
         """Begin anew: what was written may be kept or not."""
-        self.is_ready = False
+        self.is_ready, self._is_broken = False, True
+        # Who waits for the first entry waits in vain.
+        self._arrived.set()
         self._lost()
 
     def refuse(self, error: QueueError) -> None:

@@ -15,6 +15,9 @@ _KIND = {"x-queue-type": "stream"}
 #: What a group agrees on is short, and a reader of it begins at its beginning.
 _GROUP_BYTES, _SEGMENT_BYTES = 4 * 1024 * 1024, 500_000
 
+#: And so much more for each partition: ten states with the longest notes of all fit in there.
+_PARTITION_BYTES = 65_536
+
 #: Who has written an entry, and its number there.
 _IDENTITY = Struct(">c8sQ")
 
@@ -40,11 +43,15 @@ def group_log(stream: str, group: str) -> str:
     return name if len(name) <= _NAME_BYTES else f"forebay:group:{sha256(name.encode()).hexdigest()}"
 
 
-def arguments(queue: str) -> dict[str, Any]:
+def arguments() -> dict[str, Any]:
     """With what a queue is declared. How long records are kept is a policy's affair, which can be changed."""
-    if ":group:" not in queue:
-        return _KIND
-    return {**_KIND, "x-max-length-bytes": _GROUP_BYTES, "x-stream-max-segment-size-bytes": _SEGMENT_BYTES}
+    return _KIND
+
+
+def group_arguments(partitions: int) -> dict[str, Any]:
+    """The same for a group's queue, in a stream of so many partitions."""
+    length = _GROUP_BYTES + partitions * _PARTITION_BYTES
+    return {**_KIND, "x-max-length-bytes": length, "x-stream-max-segment-size-bytes": _SEGMENT_BYTES}
 
 
 def birth() -> bytes:

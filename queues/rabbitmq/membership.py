@@ -68,14 +68,15 @@ class Membership:
         #: When our signs of life were written, and when we last saw one of each member.
         self._written: dict[int, float] = {}
         self._seen: dict[str, float] = {}
-        self._beats = 0
+        self._beats = self._commits = 0
         self._claimed: set[int] = set()
         self._returning: set[asyncio.Task[None]] = set()
         self._asked_back: set[int] = set()
         #: What we have let go, for us; whether it is written, and read again, is another thing.
         self._released: dict[int, int] = {}
         self._unwritten: dict[int, int] = {}
-        self._stored: dict[int, set[int]] = {}
+        #: Who commits, and the number → is told of which partitions it counted, for as long as somebody waits.
+        self._counting: dict[tuple[str, int], asyncio.Future[set[int]]] = {}
         self._wake = asyncio.Event()
         self._is_leaving = False
         self._task: asyncio.Task[None] | None = None
@@ -85,7 +86,7 @@ class Membership:
     async def join(self) -> None:
         """Be a member. Raises `QueueUnavailable`."""
         self._lane = await self._writer.follow(self._queue, self._chronicle)
-        self._chronicle.make_whole()
+        self._chronicle.check(self._queue)
         self._beat(self._clock())
         self._task = asyncio.get_running_loop().create_task(self._live())
 
@@ -98,8 +99,8 @@ class Membership:
                 self._until = max(self._until, written + self._session_s)
             elif do == "claim":
                 self._claimed.difference_update(told["what"])
-            elif do == "commit":
-                self._stored[offset] = changed
+        if do == "commit" and (counted := self._counting.get((told["who"], told["number"]))) and not counted.done():
+            counted.set_result(changed)
         self._wake.set()
 
     async def _live(self) -> None:
@@ -156,7 +157,13 @@ class Membership:
 
     def drop_expired(self) -> None:
         """Lose everything, if our last sign of life is too old by our own clock: others may have missed us."""
-        if self._clock() < self._until or not self._held:
+        if self._clock() < self._until:
+            return
+        for counted in self._counting.values():
+            # Whether it counts or not: what it was for is not ours any more.
+            if not counted.done():
+                counted.set_result(set())
+        if not self._held:
             return
         for partition in list(self._held):
             self._lose(partition)
@@ -183,6 +190,7 @@ class Membership:
         self._owning.lost(partition)
 
     def _look(self, now: float) -> None:
+        self._chronicle.check(self._queue)
         state = self._chronicle.group
         ours = {partition: owner.epoch for partition, owner in state.owners.items() if owner.member == self._me}
         for partition, epoch in list(self._held.items()):
@@ -250,7 +258,8 @@ class Membership:
                 self._write(entries.miss(name, sign.offset))
 
     def _tell_state(self) -> None:
-        first = min(self._chronicle.group.members, default=None)
+        # A member that does not know the group yet waits for a state, and owns nothing.
+        first = min((owner.member for owner in self._chronicle.group.owners.values()), default=None)
         if self._chronicle.since_state > STATE_EVERY_BYTES and first == self._me and self._lane is not None:
             self._chronicle.since_state = 0
             self._write(self._chronicle.group.packed(self._lane.position or 0))
@@ -262,8 +271,15 @@ class Membership:
 
     async def commit(self, epochs: Mapping[int, int], commits: Mapping[int, Commit]) -> set[int]:
         """Store them; the partitions of which the commit counted. Raises `QueueUnavailable`."""
-        offset = await self._writer.put(self._queue, entries.commit(self._me, epochs, commits))
-        return self._stored.pop(offset, set())
+        self._commits += 1
+        who, number = self._me, self._commits
+        counted: asyncio.Future[set[int]] = asyncio.get_running_loop().create_future()
+        self._counting[who, number] = counted
+        try:
+            await self._writer.put(self._queue, entries.commit(who, number, epochs, commits))
+            return await counted
+        finally:
+            del self._counting[who, number]
 
     async def leave(self) -> None:
         """Give everything back, and be no member any more."""

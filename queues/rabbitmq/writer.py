@@ -5,6 +5,8 @@ import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from itertools import count
+from typing import Any
 
 import structlog
 
@@ -14,7 +16,7 @@ from .address import Address
 from .connection import HEARTBEAT_S, Channel, Connection
 from .faults import NotThere
 from .lane import Lane, Listener, Written
-from .logs import arguments, birth
+from .logs import birth
 
 #: Seconds between two tries to reach a node that is away.
 _AGAIN_S = 0.25
@@ -43,6 +45,8 @@ class Writer:
     ) -> None:
         self.address, self._part, self._heartbeat_s, self._sleep = address, part, heartbeat_s, sleep
         self._id = secrets.token_bytes(8)
+        #: Of entries: a lane that is made anew must not take one of before for its own.
+        self._numbers = count(1)
         self._lanes: dict[str, Lane] = {}
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
@@ -53,7 +57,7 @@ class Writer:
     def add(self, queue: str, payload: bytes, written: Written) -> None:
         """Write it. Raises `QueueUnavailable` where nothing is taken just now, and then it is not kept."""
         if self._is_closed:
-            raise QueueUnavailable(f"this part of {self.address.name} was closed")
+            raise self._closed()
         if self._connection is not None and self._connection.blocked is not None:
             raise self._blocked(self._connection)
         lane = self._lane(queue)
@@ -71,7 +75,12 @@ class Writer:
         """Have all of a stream read to the listener, from its beginning, until `close`. Raises as `put` does."""
         connection = await self.connection()
         lane = self._new_lane(queue, listener)
-        await lane.open(connection)
+        try:
+            await lane.open(connection)
+        except BaseException:
+            # The listener is to hear nothing any more: it may be given to another lane.
+            lane.close()
+            raise
         self._lanes[queue] = lane
         return lane
 
@@ -81,7 +90,7 @@ class Writer:
         return self._lanes[queue]
 
     def _new_lane(self, queue: str, listener: Listener | None) -> Lane:
-        return Lane(queue, self._id, listener, lost=self._open_soon, told=self._told.set)
+        return Lane(queue, self._id, listener, numbers=self._numbers, lost=self._open_soon, told=self._told.set)
 
     def _blocked(self, connection: Connection) -> QueueUnavailable:
         return QueueUnavailable(f"{self.address.name} takes nothing just now, by its alarm: {connection.blocked}")
@@ -89,12 +98,24 @@ class Writer:
     async def connection(self) -> Connection:
         """The connection, made anew if it was lost. Raises `QueueUnavailable`."""
         async with self._connecting:
+            self._check_open()
             if self._connection is None or not self._connection.is_open:
                 connection = Connection(self.address, self._part, self._heartbeat_s)
                 connection.on_lost = lambda error: self._broken()
                 connection.on_blocked = self._told.set
-                self._connection = await connection.open()
+                await connection.open()
+                if self._is_over:
+                    await connection.close()
+                self._check_open()
+                self._connection = connection
             return self._connection
+
+    def _check_open(self) -> None:
+        if self._is_over:
+            raise self._closed()
+
+    def _closed(self) -> QueueUnavailable:
+        return QueueUnavailable(f"this part of {self.address.name} was closed")
 
     def _is_away(self) -> bool:
         connection = self._connection
@@ -134,12 +155,12 @@ class Writer:
             self._lanes.pop(lane.queue, None)
             lane.fail(error)
 
-    async def make(self, queue: str) -> None:
+    async def make(self, queue: str, arguments: dict[str, Any]) -> None:
         """Make the stream, unless it is there. Raises `QueueUnavailable`, `QueueError`."""
         for tries_left in reversed(range(_TRIES)):
             connection = await self.connection()
             try:
-                await self._make(connection, queue)
+                await self._make(connection, queue, arguments)
             except QueueUnavailable:
                 if not tries_left:
                     raise
@@ -147,9 +168,9 @@ class Writer:
             else:
                 return
 
-    async def _make(self, connection: Connection, queue: str) -> None:
+    async def _make(self, connection: Connection, queue: str, arguments: dict[str, Any]) -> None:
         channel = await connection.channel()
-        await channel.declare(queue, arguments(queue))
+        await channel.declare(queue, arguments)
         await self._confirmed(channel, queue, birth())
         channel.close()
 

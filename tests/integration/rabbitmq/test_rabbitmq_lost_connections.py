@@ -1,25 +1,32 @@
 """Connections that are cut while the node goes on, and streams that are cut behind a group's members."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, MutableMapping
 from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import orjson
 import pytest
 from structlog.testing import capture_logs
 
 from forebay.queues.contract import Commit, Producer, Queue, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.opening import open_queue
+from forebay.queues.rabbitmq import consumer as consumers
 from forebay.queues.rabbitmq import logs, membership
 from forebay.queues.rabbitmq.address import address
 from forebay.queues.rabbitmq.connection import Connection
-from forebay.queues.rabbitmq.looking import start_of
+from forebay.queues.rabbitmq.looking import end_of, start_of
+from forebay.queues.rabbitmq.writer import Writer
 from forebay.queues.settings import QueueSettings
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
 from tests.integration.queues.stage import by_key, read_all
 
 KEYS, EACH, DEPTH = 8, 150, 10
+
+T = TypeVar("T")
 
 
 class Relay:
@@ -30,8 +37,12 @@ class Relay:
         self._writers: list[asyncio.StreamWriter] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.cuts = 0
+        self.is_open = True
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self.is_open:
+            writer.transport.abort()
+            return
         theirs, ours = await asyncio.open_connection(self._host, self._port)
         self._writers += [writer, ours]
         self._tasks += [asyncio.create_task(_pass(reader, ours)), asyncio.create_task(_pass(theirs, writer))]
@@ -132,12 +143,120 @@ async def _fetched(consumer: object) -> list[bytes]:
             await asyncio.sleep(0.02)
 
 
+def _shorten(monkeypatch: pytest.MonkeyPatch, state_every: int) -> None:
+    """Have groups' streams cut to 20 kB."""
+    monkeypatch.setattr(logs, "_GROUP_BYTES", 20_000)
+    monkeypatch.setattr(logs, "_PARTITION_BYTES", 0)
+    monkeypatch.setattr(logs, "_SEGMENT_BYTES", 2_000)
+    monkeypatch.setattr(membership, "STATE_EVERY_BYTES", state_every)
+
+
+async def test_a_group_whose_beginning_was_cut_off_does_not_begin_anew_in_silence(
+    queue: Queue, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _shorten(monkeypatch, state_every=10**9)
+    consumer, follower = queue.consumer(STREAM, "group", session_s=30.0), Follower()
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    connection = await Connection(address(url), "test").open()
+    while await start_of(connection, logs.group_log(STREAM, "group")) == 0:
+        for number in range(50):
+            await consumer.commit({1: Commit(offset=0, note=b"%d" % number)})
+    late, inspector = queue.consumer(STREAM, "group", session_s=30.0), queue.inspector()
+
+    with pytest.raises(QueueUnavailable, match="lacks its beginning"):
+        await late.start(Follower())
+    with pytest.raises(QueueUnavailable, match="lacks its beginning"):
+        await inspector.groups(STREAM)
+    # A state that somebody writes is all that was missing.
+    monkeypatch.setattr(membership, "STATE_EVERY_BYTES", 0)
+    after, joined = queue.consumer(STREAM, "group", session_s=30.0), Follower()
+    while (await _or_none(inspector.groups(STREAM))) is None:
+        await consumer.commit({1: Commit(offset=0, note=b"last")})
+    await after.start(joined)
+    await joined.owns(PARTITIONS // 2)
+
+    assert len(follower.owned) == PARTITIONS // 2
+    for part in (late, after, consumer, inspector, connection):
+        await part.close()
+
+
+async def _or_none(call: Awaitable[T]) -> T | None:
+    try:
+        return await call
+    except QueueUnavailable:
+        return None
+
+
+def _name(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+    """Have members that start from now on called so."""
+    monkeypatch.setattr(consumers, "member_name", map(f"{prefix}{{}}".format, count()).__next__)
+
+
+class Beats:
+    """Listens to who lives."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def begin(self) -> None:
+        self.names.clear()
+
+    def read(self, offset: int, body: bytes) -> None:
+        told = orjson.loads(logs.payload(body) or b"{}")
+        if told.get("do") == "beat":
+            self.names.add(told["who"])
+
+
+async def _told_and_heard(told: list[MutableMapping[str, Any]], url: str) -> None:
+    """Wait until the member that was away, and has a new name, says what is missing and is heard by the others."""
+    writer, beats = Writer(address(url), "test"), Beats()
+    await writer.follow(logs.group_log(STREAM, "group"), beats)
+    while "a1" not in beats.names or not any("lacks its beginning" in one.get("error", "") for one in told):
+        await asyncio.sleep(0.05)
+    await writer.close()
+
+
+@pytest.mark.parametrize("state_every", [4_000, 10**9])
+async def test_a_member_that_was_cut_off_for_long_agrees_with_the_others(
+    queue: Queue, url: str, monkeypatch: pytest.MonkeyPatch, state_every: int
+) -> None:
+    _shorten(monkeypatch, state_every)
+    async with relayed(url) as (relay, through):
+        away, left = open_queue(QueueSettings(queue_url=through)).consumer(STREAM, "group", session_s=3.0), Follower()
+        there, follower = queue.consumer(STREAM, "group", session_s=3.0), Follower()
+        # The first by name, which is not to be the one that speaks for all while it knows nothing.
+        _name(monkeypatch, "a")
+        await away.start(left)
+        await left.owns(PARTITIONS)
+        relay.is_open = False
+        relay.cut()
+        _name(monkeypatch, "b")
+        await there.start(follower)
+        await follower.owns(PARTITIONS)
+        connection, number = await Connection(address(url), "test").open(), 0
+        before = await end_of(connection, logs.group_log(STREAM, "group"))
+        while await start_of(connection, logs.group_log(STREAM, "group")) <= before:
+            for _ in range(50):
+                number += 1
+                await there.commit({partition: Commit(offset=number) for partition in follower.owned})
+        with capture_logs() as told:
+            relay.is_open = True
+            if state_every == 10**9:
+                await _told_and_heard(told, url)
+        monkeypatch.setattr(membership, "STATE_EVERY_BYTES", 0)
+        await left.owns(PARTITIONS // 2)
+
+    assert left.owned.keys().isdisjoint(follower.owned)
+    assert {one.offset for one in left.owned.values()} == {number}
+    for part in (away, there, connection):
+        await part.close()
+
+
 async def test_a_member_knows_the_group_although_the_beginning_of_its_stream_was_cut_off(
     queue: Queue, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "_GROUP_BYTES", 20_000)
-    monkeypatch.setattr(logs, "_SEGMENT_BYTES", 2_000)
-    monkeypatch.setattr(membership, "STATE_EVERY_BYTES", 4_000)
+    _shorten(monkeypatch, state_every=4_000)
     consumer, follower = queue.consumer(STREAM, "group", session_s=30.0), Follower()
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
@@ -157,6 +276,27 @@ async def test_a_member_knows_the_group_although_the_beginning_of_its_stream_was
     assert (again.owned[0].note, again.owned[1].note) == (b"early", b"%d" % number)
     await other.close()
     await connection.close()
+
+
+class Gaps(Follower):
+    """Remembers where no record stands, and can wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: asyncio.Queue[tuple[int, int, int]] = asyncio.Queue()
+
+    def gap(self, partition: int, start: int, end: int) -> None:
+        self.found.put_nowait((partition, start, end))
+
+
+async def test_what_stands_first_in_a_partition_waits_for_nobody(queue: Queue) -> None:
+    consumer, follower = queue.consumer(STREAM, "group"), Gaps()
+    await consumer.start(follower)
+
+    found = {await follower.found.get() for _ in range(PARTITIONS)}
+
+    assert found == {(number, 0, 1) for number in range(PARTITIONS)}
+    await consumer.close()
 
 
 async def test_records_that_a_policy_took_before_they_were_handled_are_told(
@@ -184,4 +324,19 @@ async def test_records_that_a_policy_took_before_they_were_handled_are_told(
 
     assert [(one["event"], one["position"], one["start"]) for one in told] == [("records_expired", committed, start)]
     for part in (producer, second, connection):
+        await part.close()
+
+
+async def test_a_partition_that_several_have_made_is_empty(queue: Queue, url: str) -> None:
+    maker, inspector = Writer(address(url), "test"), queue.inspector()
+    for number in range(PARTITIONS):
+        await maker.make(logs.partition_log(STREAM, number), logs.arguments())
+
+    empty = await inspector.bounds(STREAM)
+
+    assert [one.start for one in empty.values()] == [one.end for one in empty.values()]
+    producer = queue.producer()
+    sent = await producer.send(STREAM, record(0))
+    assert (await inspector.bounds(STREAM))[sent.partition].start == sent.offset
+    for part in (producer, inspector, maker):
         await part.close()

@@ -3,12 +3,18 @@
 from collections.abc import Sequence
 
 import orjson
+import pytest
 
 from forebay.queues.contract import Commit
+from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.opening import open_queue
 from forebay.queues.rabbitmq import group as entries
 from forebay.queues.rabbitmq.chronicle import Chronicle
+from forebay.queues.rabbitmq.consumer import NOTE_BYTES
 from forebay.queues.rabbitmq.group import Group, Owner
-from forebay.queues.rabbitmq.logs import birth, entry
+from forebay.queues.rabbitmq.logs import birth, entry, group_arguments
+from forebay.queues.rabbitmq.records import MAX_RECORD_BYTES
+from forebay.queues.settings import QueueSettings
 
 
 def applied(*told: bytes) -> Group:
@@ -36,7 +42,7 @@ def test_who_is_no_member_claims_nothing() -> None:
 def test_a_commit_of_who_owns_the_partition_counts() -> None:
     commits = {0: Commit(offset=7, note=b"\x00\xff"), 1: Commit(offset=9)}
 
-    group = applied(beat("a"), entries.claim("a", [0, 1]), entries.commit("a", {0: 2, 1: 2}, commits))
+    group = applied(beat("a"), entries.claim("a", [0, 1]), entries.commit("a", 1, {0: 2, 1: 2}, commits))
 
     assert group.commits == commits
 
@@ -44,11 +50,29 @@ def test_a_commit_of_who_owns_the_partition_counts() -> None:
 def test_a_late_commit_of_who_has_lost_the_partition_has_no_effect() -> None:
     group = applied(beat("a"), entries.claim("a", [0]), entries.miss("a", 1), beat("b"), entries.claim("b", [0]))
 
-    changed = group.apply(6, orjson.loads(entries.commit("a", {0: 2}, {0: Commit(offset=7)})))
+    changed = group.apply(6, orjson.loads(entries.commit("a", 1, {0: 2}, {0: Commit(offset=7)})))
 
     assert changed == set()
     assert group.commits == {}
     assert group.owners == {0: Owner("b", 5)}
+
+
+def test_a_second_copy_of_an_earlier_commit_moves_nothing_back() -> None:
+    early = entries.commit("a", 1, {0: 2}, {0: Commit(offset=7)})
+    late = entries.commit("a", 2, {0: 2}, {0: Commit(offset=5000, note=b"late")})
+    group = applied(beat("a"), entries.claim("a", [0]), early, late)
+    again = Group.unpacked(orjson.loads(group.packed(5)))
+
+    for one in (group, again):
+        # It is told as stored: what came behind it counts in its place.
+        assert one.apply(5, orjson.loads(early)) == {0}
+        assert one.commits == {0: Commit(offset=5000, note=b"late")}
+
+
+def test_a_member_may_commit_less_than_before() -> None:
+    more, less = (entries.commit("a", number, {0: 2}, {0: Commit(offset=9 - number)}) for number in (1, 2))
+
+    assert applied(beat("a"), entries.claim("a", [0]), more, less).commits == {0: Commit(offset=7)}
 
 
 def test_a_late_commit_of_an_earlier_time_of_ours_has_no_effect() -> None:
@@ -56,7 +80,7 @@ def test_a_late_commit_of_an_earlier_time_of_ours_has_no_effect() -> None:
 
     group = applied(beat("a"), entries.claim("a", [0]), released, entries.claim("a", [0]))
 
-    assert group.apply(5, orjson.loads(entries.commit("a", {0: 2}, {0: Commit(offset=7)}))) == set()
+    assert group.apply(5, orjson.loads(entries.commit("a", 1, {0: 2}, {0: Commit(offset=7)}))) == set()
     assert group.apply(6, orjson.loads(released)) == set()
     assert group.owners == {0: Owner("a", 4)}
 
@@ -79,9 +103,9 @@ _STORY = [
     beat("b"),
     entries.claim("a", [0, 1]),
     entries.claim("b", [2]),
-    entries.commit("a", {0: 3}, {0: Commit(offset=5, note=b"five")}),
+    entries.commit("a", 1, {0: 3}, {0: Commit(offset=5, note=b"five")}),
     entries.leave("b"),
-    entries.commit("a", {1: 3}, {1: Commit(offset=6)}),
+    entries.commit("a", 2, {1: 3}, {1: Commit(offset=6)}),
 ]
 
 
@@ -107,9 +131,31 @@ def test_a_state_that_lacks_what_is_not_there_any_more_is_none() -> None:
 
     chronicle = _read([*_STORY, state], first=6)
 
-    assert chronicle.group == Group()
-    chronicle.make_whole()
-    assert chronicle.group.members == {}
+    with pytest.raises(QueueUnavailable, match=r"queue: .* lacks its beginning"):
+        chronicle.check("queue")
+
+
+def test_what_is_whole_or_empty_lacks_nothing() -> None:
+    for story in ([], _STORY):
+        _read(story).check("queue")
+
+
+@pytest.mark.parametrize("partitions", [1, 12, 1000])
+def test_a_groups_stream_holds_some_states_with_the_longest_notes_of_all(partitions: int) -> None:
+    commits = {number: Commit(offset=10**12, note=b"x" * NOTE_BYTES) for number in range(partitions)}
+    owners = {number: Owner("host.example.com-1234-12345678", 10**9, 10**9) for number in range(partitions)}
+
+    state = Group(owners=owners, commits=commits).packed(10**9)
+
+    assert 10 * len(state) < group_arguments(partitions)["x-max-length-bytes"]
+    assert len(state) < MAX_RECORD_BYTES
+
+
+async def test_more_partitions_than_a_group_can_speak_of_are_refused() -> None:
+    queue = open_queue(QueueSettings(queue_url="amqp://localhost:1"))
+
+    with pytest.raises(QueueError, match=r"partitions: 1001; .* 1000 at most"):
+        await queue.ensure(["events"], 1001)
 
 
 def test_what_is_none_of_ours_is_passed_over() -> None:

@@ -1,0 +1,203 @@
+"""What a lane makes of a stream that was cut, of a connection that is lost, and of a queue that was away."""
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import pytest
+
+from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.rabbitmq.address import address
+from forebay.queues.rabbitmq.faults import NotThere
+from forebay.queues.rabbitmq.lane import Lane
+from forebay.queues.rabbitmq.logs import birth, entry
+from forebay.queues.rabbitmq.writer import Writer
+
+OTHER = entry(b"another.", 1, b"")
+
+
+class Node:
+    """A connection to a node with one stream."""
+
+    blocked = None
+    is_open = True
+
+    def __init__(self) -> None:
+        self.entries = [(0, birth())]
+        self.channels: list[Channel] = []
+        self.is_there = True
+        self.is_silent = False
+        self.consumed = asyncio.Event()
+        #: Is called before each answer to a wish for more, with the channel.
+        self.asked: Callable[[Channel], None] = lambda channel: None
+
+    async def channel(self) -> Any:
+        self.channels.append(Channel(self))
+        return self.channels[-1]
+
+    def add(self, body: bytes) -> None:
+        self.entries.append((self.entries[-1][0] + 1, body))
+
+
+class Channel:
+    """As the real one, to its node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._next: int | None = None
+        self._error: QueueError | None = None
+        self._deliveries = count(1)
+        self._delivered: Callable[[int, int, bytes], None] = lambda delivery, offset, body: None
+        self.on_closed: Callable[[BaseException], None] = lambda error: None
+        self.cancel: Callable[[], None] = lambda: None
+
+    def lose(self) -> None:
+        self._error = QueueUnavailable("the connection was lost")
+        self.on_closed(self._error)
+
+    async def find(self, queue: str) -> None:
+        if not self._node.is_there:
+            raise NotThere(queue)
+
+    async def confirm(self, told: Callable[[bool], None]) -> None:
+        pass
+
+    async def consume(self, queue: str, offset: int | str, delivered: Callable[[int, int, bytes], None]) -> None:
+        first, last = self._node.entries[0][0], self._node.entries[-1][0]
+        self._next = offset if isinstance(offset, int) else {"first": first, "last": last}[offset]
+        self._delivered = delivered
+        self._node.consumed.set()
+        asyncio.get_running_loop().call_soon(self._deliver)
+
+    async def prefetch(self, most: int) -> None:
+        if self._next is not None:
+            self._node.asked(self)
+        if self._error is not None:
+            raise self._error
+        self._deliver()
+
+    def _deliver(self) -> None:
+        if self._next is None or self._error is not None or self._node.is_silent:
+            return
+        for offset, body in [one for one in self._node.entries if one[0] >= self._next]:
+            self._next = offset + 1
+            self._delivered(next(self._deliveries), offset, body)
+
+    def publish(self, queue: str, body: bytes) -> None:
+        if self._error is not None:
+            raise self._error
+        self._node.add(body)
+        asyncio.get_running_loop().call_soon(self._deliver)
+
+    def on_cancelled(self, told: Callable[[], None]) -> None:
+        self.cancel = told
+
+    def on_returned(self, told: Callable[[], None]) -> None:
+        pass
+
+    def ack(self, delivery: int) -> None:
+        pass
+
+    def close(self) -> None:
+        self._next = None
+
+
+class Listening:
+    """A listener that remembers all."""
+
+    def __init__(self) -> None:
+        self.heard: list[int | str] = []
+
+    def begin(self) -> None:
+        self.heard.append("begin")
+
+    def read(self, offset: int, body: bytes) -> None:
+        self.heard.append(offset)
+
+
+def _lane(listener: Listening) -> Lane:
+    return Lane("queue", b"12345678", listener, numbers=count(1), lost=lambda: None, told=lambda: None)
+
+
+async def _open(lane: Lane, node: Any) -> None:
+    await lane.open(node)
+
+
+async def test_a_follower_whose_place_was_cut_off_begins_anew() -> None:
+    node, listener = Node(), Listening()
+    lane = _lane(listener)
+    await _open(lane, node)
+    for _ in range(6):
+        node.add(OTHER)
+    del node.entries[:4]
+
+    await _open(lane, node)
+
+    assert listener.heard == ["begin", 0, "begin", 4, 5, 6]
+
+
+async def test_a_follower_whose_place_is_there_goes_on() -> None:
+    node, listener = Node(), Listening()
+    lane = _lane(listener)
+    await _open(lane, node)
+    node.add(OTHER)
+
+    await _open(lane, node)
+
+    assert listener.heard == ["begin", 0, 1]
+
+
+async def test_who_waits_for_the_first_entry_hears_of_a_lost_connection_at_once() -> None:
+    node = Node()
+    lane = _lane(Listening())
+    await _open(lane, node)
+    node.is_silent = True
+    node.consumed.clear()
+    opening = asyncio.create_task(_open(lane, node))
+    await node.consumed.wait()
+
+    node.channels[-1].lose()
+
+    # And not that the stream had become shorter, which is found out after half a minute.
+    with pytest.raises(QueueUnavailable, match="the connection was lost"):
+        await opening
+    assert lane.position == 1
+
+
+async def test_a_lane_whose_reading_is_ended_while_it_opens_is_not_ready() -> None:
+    node = Node()
+    lane = _lane(Listening())
+    node.asked = lambda channel: channel.cancel()
+
+    with pytest.raises(QueueUnavailable, match="out of reach"):
+        await _open(lane, node)
+
+    assert not lane.is_ready
+
+
+async def test_a_lane_that_is_made_anew_takes_no_earlier_entry_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    node, writer = Node(), Writer(address("amqp://localhost"), "test")
+
+    async def connected(_: Writer) -> Node:
+        return node
+
+    monkeypatch.setattr(Writer, "connection", connected)
+    assert await writer.put("queue", b"one") == 1
+    node.is_there = False
+    node.channels[-1].lose()
+    with pytest.raises(NotThere):
+        await writer.put("queue", b"refused")
+    node.is_there = True
+
+    assert await writer.put("queue", b"two") == 2
+    assert [body[-3:] for _, body in node.entries[1:]] == [b"one", b"two"]
+    await writer.close()
+
+
+async def test_a_writer_that_was_closed_connects_no_more() -> None:
+    writer = Writer(address("amqp://localhost:1"), "test")
+    await writer.close()
+
+    with pytest.raises(QueueUnavailable, match="was closed"):
+        await writer.connection()
