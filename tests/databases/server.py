@@ -179,9 +179,10 @@ def wait_until(
     answers: Callable[[], None],
     check: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
-    ready_s: float = READY_S,
+    ready_s: float | None = None,
 ) -> None:
     """Return when a client comes in; `check` may give up earlier by raising."""
+    ready_s = READY_S if ready_s is None else ready_s
     until = clock() + ready_s
     while True:
         check()
