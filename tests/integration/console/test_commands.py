@@ -231,7 +231,7 @@ def run(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
         (["send", "--zipf", "nan"], 2, "--zipf: nan should be a number"),
         (["send", "--zipf", "-1"], 2, "--zipf: -1.0 should be a number"),
         (["send", "--url", "http://h:99999/"], 2, "should look like http://127.0.0.1:8080/bitrix24: Port out of range"),
-        (["--queue-url", "sqlite:////proc/x/q.db", "up"], 1, "/proc/x/q.db can't be made"),
+        (["--queue-url", "sqlite:////proc/x/q.db", "up", "--bind", "127.0.0.1:0"], 1, "/proc/x/q.db can't be made"),
         (["tail", "--from", "yesterday"], 2, "'yesterday' is no time"),
         (["tail", "--portal", "a..b"], 2, "--portal: 'a..b' is not a portal's domain"),
         (["ingest", "--bind", "0.0.0.0:1"], 2, "auth: calls must be proved"),
