@@ -133,7 +133,9 @@ class Doorway:
         # What can't be kept is no reason to let a portal wait: its next call brings it again.
         if pin is None or (pin.seen and pin.seen.trial is None):
             domain = domain_of(auth) or ""
-            await self._in_time(lambda: self._registry.see(self._application, member_id, token, domain, access_token))
+            await self._in_time(
+                lambda: self._keep(self._registry.see(self._application, member_id, token, domain, access_token))
+            )
         if access_token:
             claim = Claim(application=self._application, member_id=member_id, access_token=access_token)
             digest = self._registry.keys.digest(self._application, member_id, token)
@@ -185,13 +187,20 @@ class Doorway:
             for task in late:
                 task.cancel()
 
-    def _begin(self, chore: Coroutine[Any, Any, None]) -> None:
+    async def _keep(self, chore: Coroutine[Any, Any, None]) -> None:
+        # A store that is slow, as one that is just being made, has it in the end, though nobody waits any more.
+        task = self._begin(chore)
+        if task is not None:
+            await asyncio.shield(task)
+
+    def _begin(self, chore: Coroutine[Any, Any, None]) -> "asyncio.Task[None] | None":
         if len(self._chores) >= _CHORES:
             chore.close()
-            return
+            return None
         task = asyncio.create_task(_done(chore))
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
+        return task
 
 
 async def _done(chore: Coroutine[Any, Any, None]) -> None:

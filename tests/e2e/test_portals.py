@@ -256,6 +256,7 @@ def test_a_portal_that_one_host_has_only_noted_is_verified_after_a_kill(hosts: l
     start(one)
     assert post(one, body("ONAPPINSTALL", access=ACCESS)) == 200
     one.wait("the question", lambda: ACCESS in oauth.asked)
+    one.wait("the note", lambda: bool(rows(one, "list")))
     kill_all(one)
     # Who waits for an answer is dead; whoever asks from now on gets one.
     oauth.may_answer.set()

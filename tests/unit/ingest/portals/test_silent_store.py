@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -75,6 +76,30 @@ async def test_an_install_of_a_new_portal_does_not_wait_for_its_note(
 
         assert [answer.status_code for answer in answers] == [200] * 2
         assert silence.asked == 1
+
+
+async def test_a_note_that_takes_longer_than_a_call_waits_is_kept_in_the_end(
+    oauth: FakeOAuth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.ingest.portals.doorway._STORE_S", 0.05)
+    oauth.may_answer.clear()
+    async with learning(oauth) as ingest:
+        registry, may_be_kept = ingest.desk.registry, asyncio.Event()
+        put = registry._store.put
+
+        async def slow(*given: Any) -> int:
+            await may_be_kept.wait()
+            return await put(*given)
+
+        monkeypatch.setattr(registry._store, "put", slow)
+        async with asyncio.timeout(PATIENCE_S):
+            answer = await ingest.post(install())
+            may_be_kept.set()
+            while not registry.following.book.waiting:
+                await asyncio.sleep(0)
+
+        assert answer.status_code == 200
+        oauth.may_answer.set()
 
 
 async def test_calls_that_wait_for_one_answer_of_a_store_that_hangs_are_all_taken(
