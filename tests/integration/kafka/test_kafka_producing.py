@@ -115,6 +115,9 @@ async def test_a_broker_that_hangs_fails_the_check_until_it_is_back(kafka: Kafka
 
     node.signal(signal.SIGSTOP)
     try:
+        # A process with many threads takes a moment to stand still.
+        while await passes(producer):
+            pass
         await check_fails(producer, "Kafka")
     finally:
         node.signal(signal.SIGCONT)
