@@ -29,6 +29,7 @@ from .dead_letters import DeadLetters
 from .dedup.marks import Marks
 from .dedup.once import Once
 from .dedup.opening import open_marks
+from .errors import BadHandler
 from .handlers import Handlers
 from .handling import Handling
 from .health import Health
@@ -39,7 +40,7 @@ from .lanes import Lanes
 from .learning import Learning
 from .metrics import Tally, WorkerMetrics, build_metrics
 from .ownership import Ownership, end
-from .parking.attendant import Attendant
+from .parking.attendant import Attendant, can_park
 from .presence import Presence, since_boot
 from .proving import Proving
 from .reading import Reading
@@ -82,6 +83,8 @@ class Worker:
         self._settings = settings
         self._measures_every_s = max(_LAG_EVERY_S, looks_every_s)
         handlers = handlers.of(None, settings.group)
+        if not can_park(queue):
+            _tell_no_parking(settings, handlers)
         self.health = Health()
         self.metrics = metrics or build_metrics(CollectorRegistry(), settings.group)
         self._tally = Tally(self.metrics)
@@ -253,3 +256,16 @@ async def _let_go(close: Callable[[], Awaitable[None]]) -> None:
             await close()
     except (TimeoutError, QueueError) as error:
         _log.warning("the queue was left without a goodbye", error=str(error) or "it doesn't answer")
+
+
+def _tell_no_parking(settings: WorkerSettings, handlers: Handlers) -> None:
+    """Refuse what nothing would come of on this queue, and say what comes of the rest."""
+    if holding := [one.name for one in handlers if (one.options.give_up or settings.give_up) == "hold"]:
+        raise BadHandler(
+            f"give_up: hold, of {', '.join(holding)}, lets a portal wait in its parked stream, and the queue of "
+            "queue_url can't read one again; take dead, or another queue"
+        )
+    _log.warning(
+        "portals are not parked: the queue can't read what they would leave there; what fails goes to the dead letters",
+        after_tries=min(settings.tries, settings.memory_tries),
+    )

@@ -34,6 +34,11 @@ _LONGEST_WAIT_S = 5.0
 _ROOM_SHARE = 4
 
 
+def can_park(queue: Queue) -> bool:
+    """Whether portals in trouble can wait in the queue: it is read again from where they stand, and notes fit."""
+    return queue.promises.replay and queue.promises.note_bytes >= _NOTE_BYTES
+
+
 class Attendant:
     """Of one worker. Where the queue can't park, it makes no parking, and the tries in memory are all there are."""
 
@@ -58,7 +63,7 @@ class Attendant:
             max(1, settings.max_held_records // _ROOM_SHARE), max(1, settings.max_held_bytes // _ROOM_SHARE)
         )
         self._limit = settings.max_lane_records
-        self._can_park = queue.promises.replay and queue.promises.note_bytes >= _NOTE_BYTES
+        self._can_park = can_park(queue)
         self._inspector = queue.inspector()
         self._stream = ParkedStream(producer, self._inspector, settings.topic, settings.group, now=now)
 
