@@ -24,8 +24,9 @@ from forebay.queues.contract import (
     Record,
     StoredRecord,
 )
-from forebay.queues.errors import Fenced, QueueError, QueueUnavailable, UnknownStream, Unsupported
+from forebay.queues.errors import Fenced, QueueUnavailable, UnknownStream, Unsupported
 from forebay.queues.findings import Finding, Needs, streams_found
+from forebay.queues.making import new_streams, told
 from forebay.queues.portals.contract import PortalStore
 from forebay.queues.portals.memory import FactLog, MemoryPortalStore
 from forebay.queues.settings import QueueSettings
@@ -60,7 +61,7 @@ class MemoryQueue:
     async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract."""
         self.check_up()
-        return [f"stream {name} with {partitions} partitions" for name in streams if self._is_new(name, partitions)]
+        return [told(name, partitions) for name in new_streams(streams, partitions, self._has)]
 
     async def ensure(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract."""
@@ -78,11 +79,8 @@ class MemoryQueue:
         """As in the contract."""
         yield await streams_found(self, needs)
 
-    def _is_new(self, name: str, partitions: int) -> bool:
-        has = len(self.logs.get(name, ()))
-        if has not in (0, partitions):
-            raise QueueError(f"stream {name} has {has} partitions, not {partitions}; another number breaks the order")
-        return not has
+    def _has(self, name: str) -> int | None:
+        return len(self.logs[name]) if name in self.logs else None
 
     def partitions(self, stream: str) -> list[_Log]:
         """The logs of a stream, one a partition."""

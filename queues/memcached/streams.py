@@ -9,6 +9,7 @@ import orjson
 import structlog
 
 from forebay.queues.errors import QueueError, UnknownStream
+from forebay.queues.making import new_streams, told
 
 from .connection import MemcachedConnection
 
@@ -79,28 +80,21 @@ def lost(connection: MemcachedConnection, stream: Stream, what: str) -> UnknownS
 
 def missing(connection: MemcachedConnection, names: Iterable[str], partitions: int) -> list[str]:
     """What `make` would make. One that has another number of partitions is an error."""
-    return [_told(name, partitions) for name in _new(connection, names, partitions)]
+    return [told(name, partitions) for name in _new(connection, names, partitions)]
 
 
 def make(connection: MemcachedConnection, names: Iterable[str], partitions: int) -> list[str]:
     """Make what is missing; what another is quicker to make is not told."""
     new = _new(connection, names, partitions)
-    return [_told(name, partitions) for name in new if _make(connection, name, partitions)]
+    return [told(name, partitions) for name in new if _make(connection, name, partitions)]
 
 
 def _new(connection: MemcachedConnection, names: Iterable[str], partitions: int) -> list[str]:
-    new = []
-    for name in dict.fromkeys(names):
-        found = look_up(connection, name)
-        if found is None:
-            new.append(name)
-        elif found.partitions != partitions:
-            raise QueueError(
-                f"stream {name} has {found.partitions} partitions, not {partitions}: another number would move portals "
-                f"to other partitions and break their order. Set partitions = {found.partitions}, or choose another "
-                "topic"
-            )
-    return new
+    def found(name: str) -> int | None:
+        stream = look_up(connection, name)
+        return None if stream is None else stream.partitions
+
+    return new_streams(names, partitions, found)
 
 
 def _make(connection: MemcachedConnection, name: str, partitions: int) -> bool:
@@ -113,7 +107,3 @@ def _make(connection: MemcachedConnection, name: str, partitions: int) -> bool:
 
 def _about(name: str) -> str:
     return f"forebay:about:{short(name)}"
-
-
-def _told(name: str, partitions: int) -> str:
-    return f"stream {name} with {partitions} partitions"

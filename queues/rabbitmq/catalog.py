@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from forebay.queues.errors import QueueError, UnknownStream
+from forebay.queues.making import new_streams
 
 from .faults import NotThere
 from .lane import Lane
@@ -84,13 +85,7 @@ class Catalog:
         if partitions > _MOST_PARTITIONS:
             raise QueueError(f"partitions: {partitions}; the RabbitMQ queue takes {_MOST_PARTITIONS} at most")
         await self.refresh()
-        names = list(streams)
-        for name in names:
-            if (has := self._partitions.get(name, partitions)) != partitions:
-                raise QueueError(
-                    f"stream {name} has {has} partitions, not {partitions}; another number breaks the order"
-                )
-        return [name for name in names if name not in self._partitions]
+        return new_streams(streams, partitions, self._partitions.get)
 
     async def make(self, streams: Iterable[str], partitions: int) -> list[str]:
         """Make what is missing, and return its names."""

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from forebay.queues.contract import Consumer, Inspector, Producer, Promises, Queue
 from forebay.queues.errors import Unsupported
 from forebay.queues.findings import Finding, Needs, streams_found
+from forebay.queues.making import told
 from forebay.queues.portals.contract import PortalStore
 from forebay.queues.settings import QueueSettings
 
@@ -30,7 +31,7 @@ class RabbitmqQueue:
         """As in the contract."""
         writer = Writer(self._address, "streams")
         try:
-            return [_made(name, partitions) for name in await Catalog(writer).missing(streams, partitions)]
+            return [told(name, partitions) for name in await Catalog(writer).missing(streams, partitions)]
         finally:
             await writer.close()
 
@@ -38,7 +39,7 @@ class RabbitmqQueue:
         """As in the contract."""
         writer = Writer(self._address, "streams")
         try:
-            return [_made(name, partitions) for name in await Catalog(writer).make(streams, partitions)]
+            return [told(name, partitions) for name in await Catalog(writer).make(streams, partitions)]
         finally:
             await writer.close()
 
@@ -76,10 +77,6 @@ class RabbitmqQueue:
 
     async def close(self) -> None:
         """As in the contract: the parts share nothing."""
-
-
-def _made(name: str, partitions: int) -> str:
-    return f"stream {name} with {partitions} partitions"
 
 
 def open_queue(settings: QueueSettings) -> Queue:

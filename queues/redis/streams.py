@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from forebay.queues.errors import QueueError, QueueUnavailable, UnknownStream
+from forebay.queues.making import new_streams, told
 
 from . import scripts
 from .connection import RedisConnection
@@ -53,38 +54,27 @@ def look_up(connection: RedisConnection, name: str) -> Stream | None:
 
 def missing(connection: RedisConnection, names: Iterable[str], partitions: int) -> list[str]:
     """What `make` would make. One that has another number of partitions is an error."""
-    return [_told(name, partitions) for name in _new(connection, names, partitions)]
+    return [told(name, partitions) for name in _new(connection, names, partitions)]
 
 
 def make(connection: RedisConnection, names: Iterable[str], partitions: int) -> list[str]:
     """Make what is missing; what another is quicker to make is not told."""
     new = _new(connection, names, partitions)
-    return [_told(name, partitions) for name in new if _make(connection, name, partitions)]
+    return [told(name, partitions) for name in new if _make(connection, name, partitions)]
 
 
 def _new(connection: RedisConnection, names: Iterable[str], partitions: int) -> list[str]:
-    new = []
-    for name in dict.fromkeys(names):
-        found = look_up(connection, name)
-        if found is None:
-            new.append(name)
-        elif found.partitions != partitions:
-            raise QueueError(
-                f"stream {name} has {found.partitions} partitions, not {partitions}: another number would move portals "
-                f"to other partitions and break their order. Set partitions = {found.partitions}, or choose another "
-                "topic"
-            )
-    return new
+    def found(name: str) -> int | None:
+        stream = look_up(connection, name)
+        return None if stream is None else stream.partitions
+
+    return new_streams(names, partitions, found)
 
 
 def _make(connection: RedisConnection, name: str, partitions: int) -> bool:
     keys = Keys(name)
     made = (secrets.token_hex(8), partitions, VERSION)
     return bool(connection.run(scripts.MAKE, [keys.about, keys.ends], *made))
-
-
-def _told(name: str, partitions: int) -> str:
-    return f"stream {name} with {partitions} partitions"
 
 
 def made_anew(connection: RedisConnection, stream: Stream) -> QueueError:

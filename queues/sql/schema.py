@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, inspect, select
 
 from forebay.queues.errors import QueueError, UnknownStream
+from forebay.queues.making import new_streams, told
 
 from .database import Database, Place
 from .tables import VERSION, meta, metadata, partition, stream
@@ -65,13 +66,7 @@ def _missing_tables(there: Collection[str]) -> list[str]:
 def _missing_streams(existing: Iterable[Stream], names: Iterable[str], partitions: int) -> list[str]:
     """The streams that are not there; one that has another number of partitions is an error."""
     there = {found.name: found.partitions for found in existing}
-    for name in names:
-        if there.get(name, partitions) != partitions:
-            raise QueueError(
-                f"stream {name} has {there[name]} partitions, not {partitions}: another number would move portals to "
-                f"other partitions and break their order. Set partitions = {there[name]}, or choose another topic"
-            )
-    return [f"stream {name} with {partitions} partitions" for name in dict.fromkeys(names) if name not in there]
+    return [told(name, partitions) for name in new_streams(names, partitions, there.get)]
 
 
 def make(database: Database, connection: Connection, names: Iterable[str], partitions: int) -> list[str]:
