@@ -16,7 +16,6 @@ from .spool.drain import Drain
 from .spool.errors import SpoolUnavailable
 from .spool.pace import Pace
 from .spool.passage import Passage
-from .spool.patience import Patience
 from .spool.spool import Spool
 
 log = structlog.get_logger(__name__)
@@ -46,7 +45,7 @@ class Outlet:
         topic: str,
         partitions: int,
         spool: Spool | None = None,
-        deadline_s: float = 0.5,
+        deadline_s: float = 0.2,
         portal_rate: float | None = None,
         tracer: Tracer | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -85,8 +84,7 @@ class Outlet:
         breaker = self._breaker = Breaker(lambda: spool.counts.acknowledged)
         if self._why_not:
             breaker.open(self._why_not)
-        patience, pace = Patience(self._deadline_s), self._pace(_BURST_S)
-        self._passage = Passage(producer, spool, breaker, patience, pace=pace)
+        self._passage = Passage(producer, spool, breaker, self._deadline_s, pace=self._pace(_BURST_S))
         pace = self._pace(_DRAIN_BURST_S)
         self._drain = Drain(spool, producer, breaker, quarantine=self.quarantine, pace=pace, tracer=self._tracer)
         self._drain.start()

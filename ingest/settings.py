@@ -71,7 +71,7 @@ class IngestSettings(QueueSettings):
     max_depth: Annotated[int, Field(description="brackets of a field; more: quarantine", ge=4, le=100)] = 20
     body_timeout_s: Annotated[float, Field(description="for a whole body; slower: 408", gt=0, le=60)] = 10.0
     keep_alive_s: Annotated[int, Field(description="an idle connection is closed after", ge=1, le=3600)] = 75
-    ack_deadline_ms: Annotated[int, Field(description="unacknowledged for so long: to the spool", ge=1)] = 500
+    ack_deadline_ms: Annotated[int, Field(description="unacknowledged for so long: to the spool", ge=1)] = 200
     spool_max_bytes: Annotated[int, Field(description="of events in the spool; more: 503", ge=1024 * 1024)] = 1024**3
     portal_rate: Annotated[
         float | None, Field(description="events a second of one portal; what is more waits in the spool", gt=0)

@@ -141,7 +141,9 @@ class Producer(Protocol):
     def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
         """Begin what `send` does, in the order of the calls, for one who does not always wait until its end.
 
-        What is known at once is raised, as by `send`; then the delivery is told nothing.
+        What is known at once is raised, as by `send`; then the delivery is told nothing. Several records of a key may
+        be under way: when one of them is not kept, and was not refused, then none is that was submitted behind it
+        before this was told. They are told the same, and can be sent again in their order.
         """
 
     async def check(self) -> None:

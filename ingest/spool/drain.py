@@ -17,26 +17,15 @@ from .kept import Head, Kept
 from .lanes import Lanes
 from .owners import Owners
 from .pace import Pace
-from .ready import Ready
 from .refusals import quarantine_of
 from .spool import Spool
+from .window import Window
 
 log = structlog.get_logger(__name__)
 
 #: Between two looks at a spool in which nothing moves, and at the lock of the process that drains.
 _LOOK_S = 0.1
 _ELECT_S = 0.25
-
-#: Records under way at once, each of another portal; while the queue is not known to be there, a few try it.
-_WINDOW = 256
-_TRIES = 16
-
-#: Their bytes together, at most.
-_WINDOW_BYTES = 16 << 20
-
-#: So many more of the same portal are at hand: each is sent when the one before has arrived, and not a deletion and a
-#: reading later. Else a portal that sends much would get longer backlogs than its drain can take on a busy disk.
-_FOLLOWING = 31
 
 #: Of so many records the places are known ahead: some 20 MB.
 _AHEAD = 50_000
@@ -92,8 +81,7 @@ class Drain:
         self._undecided: dict[int, Head] = {}
         #: Whose portal has sent as much as it may for now; in the next step they are asked again.
         self._later: list[Head] = []
-        self._under_way: dict[int, Head] = {}
-        self._ready = Ready(_WINDOW_BYTES)
+        self._window = Window()
         self._gone: list[Head] = []
         #: What neither queue nor quarantine takes. It stays, and its neighbours go on.
         self._stuck: set[int] = set()
@@ -122,9 +110,8 @@ class Drain:
 
     async def begin(self) -> None:
         """We have our turn, perhaps after another process: know nothing yet."""
-        # What went before may still have something under way; it would be sent twice. Nothing follows it any more.
-        self._ready.clear()
-        while self._under_way:
+        # What went before may still have something under way; it would be sent twice.
+        while self._window:
             await self._rest()
         await self._delete()
         await self._spool.run(self._spool.store.recount)
@@ -174,51 +161,44 @@ class Drain:
         # Too many that wait would keep those of others from being read, or from having room.
         return self._pace is None or self._is_crowded or self._pace.takes(portal)
 
-    def _goes_on(self, head: Head) -> bool:
-        """Whether the next of its portal may follow at once."""
-        if self._pace is None:
-            return True
-        return any(one.seq in self._ready for one in self._lanes.behind(head, 1)) and self._may_go(head.key)
-
     @property
     def _is_crowded(self) -> bool:
         return len(self._lanes) > _AHEAD // 2 or self._spool.is_half_full
 
     def _chosen(self) -> list[Head]:
         """Whose turn it is, as far as the window allows."""
-        if asyncio.get_running_loop().time() < self._not_before:
-            return []
-        window = _TRIES if self._breaker.is_open else _WINDOW
+        now, is_trying = asyncio.get_running_loop().time(), self._breaker.is_open
+        room = self._window.room(now, is_trying=is_trying) if now >= self._not_before else 0
         chosen: list[Head] = []
-        size = sum(head.size for head in self._under_way.values())
-        while len(self._under_way) + len(chosen) < window and size < _WINDOW_BYTES and (head := self._lanes.take()):
-            if head.owner and self._owners.is_gone(head.owner, head.seq) is not False:
+        while len(chosen) < room and not self._window.is_full and (head := self._lanes.take()):
+            if (is_gone := self._fate(head)) is None:
+                self._lanes.hold(head)
                 self._undecided[head.seq] = head
+            elif is_gone:
+                self._leave(head)
             elif not self._may_go(head.key):
+                self._lanes.hold(head)
                 self._later.append(head)
             else:
+                self._window.add(head, is_try=is_trying)
                 chosen.append(head)
-                size += head.size
         return chosen
+
+    def _fate(self, head: Head) -> bool | None:
+        """Whether it was delivered by whoever sent it before it came into the spool; None while nobody knows."""
+        return self._owners.is_gone(head.owner, head.seq) if head.owner else False
 
     async def _send(self) -> None:
         chosen = self._chosen()
         if not chosen:
             return
-        self._under_way |= {head.seq: head for head in chosen}
-        for head in chosen:
-            # One that was to follow has its turn on its own, as the one before was given up.
-            self._ready.take(head.seq)
-        following = self._following(chosen)
         try:
-            kept = await self._loaded([*chosen, *following])
+            kept = await self._loaded(chosen)
         except BaseException:
             for head in chosen:
-                del self._under_way[head.seq]
+                self._window.remove(head)
+                self._lanes.again(head)
             raise
-        for head in following:
-            if found := kept.get(head.seq):
-                self._ready.add(head, found)
         for head in chosen:
             if found := kept.get(head.seq):
                 self._depart(head, found)
@@ -227,19 +207,6 @@ class Drain:
 
     async def _loaded(self, heads: Sequence[Head]) -> dict[int, Kept]:
         return {one.seq: one for one in await self._spool.run(self._spool.store.load, [head.seq for head in heads])}
-
-    def _following(self, chosen: Sequence[Head]) -> list[Head]:
-        """What may be sent without another look into the spool; nothing while the queue is not known to be there."""
-        following: list[Head] = []
-        room = 0 if self._breaker.is_open else self._ready.room
-        for head in chosen:
-            for one in self._lanes.behind(head, _FOLLOWING):
-                room -= one.size
-                if room < 0:
-                    return following
-                if one.seq not in self._ready:
-                    following.append(one)
-        return following
 
     def _depart(self, head: Head, kept: Kept) -> None:
         if kept.is_whole:
@@ -265,7 +232,7 @@ class Drain:
         self._spool.counts.count_acknowledged()
         self._breaker.close()
         self._pause_s = 0.0
-        self._under_way.pop(departure.head.seq, None)
+        self._window.remove(departure.head)
         if self._tracer is not None:
             # A moment of its trace: its sending has long ended, when the spool had it.
             with self._tracer.sends(departure.kept.stream, departure.kept.record):
@@ -279,7 +246,7 @@ class Drain:
             self._breaker.open(str(error))
             self._pause_s = min(self._pause_s * 2 or _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
             self._not_before = asyncio.get_running_loop().time() + self._pause_s
-            del self._under_way[head.seq]
+            self._window.remove(head)
             self._lanes.again(head)
         elif departure.to_quarantine or departure.kept.stream == self._quarantine:
             self._keep(head, str(error))
@@ -290,14 +257,11 @@ class Drain:
         self._gone.append(head)
         self.sent += 1
         self._moved.set()
-        following = self._lanes.done(head, self._ready if self._goes_on(head) else ())
-        if following and (kept := self._ready.take(following.seq)):
-            self._under_way[following.seq] = following
-            self._depart(following, kept)
+        self._lanes.done(head)
 
     def _keep(self, head: Head, why: str) -> None:
         log.error("a record stays in the spool; its neighbours go on", portal=head.key, number=head.seq, reason=why)
-        del self._under_way[head.seq]
+        self._window.remove(head)
         self._stuck.add(head.seq)
         self._lanes.done(head)
         self._moved.set()
@@ -323,7 +287,6 @@ class Drain:
 
     def stop(self) -> None:
         """Send no more. What is under way may still arrive. Idempotent."""
-        self._ready.clear()
         if self._running:
             self._running.cancel()
 

@@ -1,18 +1,40 @@
-"""The order in which the spool is drained: a line for each portal, of which only the first record may be under way."""
+"""The order in which the spool is drained: a line for each portal, whose records are under way in their order."""
 
 from collections import deque
-from collections.abc import Container
-from itertools import islice, takewhile
 
 from .kept import Head
+
+#: A portal has one record under way at first; each that the queue takes allows one more, as TCP begins. So a portal
+#: whose partition takes nothing has a single place, and one that sends much does not wait for each answer.
+_FIRST, _MOST = 1, 256
+
+
+class _Line:
+    """One portal's. What comes back waits until nothing of the portal is under way, and then is first again."""
+
+    __slots__ = ("held", "is_free", "limit", "returned", "under_way", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[Head] = deque()
+        self.under_way: dict[int, Head] = {}
+        self.returned: list[Head] = []
+        self.limit = _FIRST
+        #: The number of one that was taken, and that nothing may follow.
+        self.held: int | None = None
+        #: Whether it stands among those of which one may be taken.
+        self.is_free = False
+
+    @property
+    def may_go(self) -> bool:
+        """Whether its next one may be taken."""
+        return bool(self.waiting) and self.held is None and not self.returned and len(self.under_way) < self.limit
 
 
 class Lanes:
     """What was read from the spool and is not gone yet. Pure."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, deque[Head]] = {}
-        #: Portals whose first record waits to be sent.
+        self._lines: dict[str, _Line] = {}
         self._free: deque[str] = deque()
         #: All in the order of the spool; those that are done meanwhile leave when they are the oldest.
         self._order: deque[Head] = deque()
@@ -23,37 +45,59 @@ class Lanes:
 
     def add(self, head: Head) -> None:
         """A record that came after all that were added before."""
-        line = self._lines.setdefault(head.key, deque())
-        if not line:
-            self._free.append(head.key)
-        line.append(head)
+        line = self._lines.setdefault(head.key, _Line())
+        line.waiting.append(head)
         self._order.append(head)
+        self._free_if_it_may_go(head.key, line)
 
     def take(self) -> Head | None:
-        """The next record that may be sent; it is under way until `done` or `again`."""
-        return self._lines[self._free.popleft()][0] if self._free else None
-
-    def behind(self, head: Head, limit: int) -> list[Head]:
-        """So many at most of those that follow it in its portal's line, up to one about which somebody else decides."""
-        line = islice(self._lines[head.key], 1, 1 + limit)
-        return list(takewhile(lambda one: not one.owner, line))
-
-    def done(self, head: Head, ready: Container[int] = ()) -> Head | None:
-        """The record is gone: the next of its portal may be sent. If it is ready, it is taken at once, and returned."""
-        line = self._lines[head.key]
-        line.popleft()
-        self._done.add(head.seq)
-        if not line:
-            del self._lines[head.key]
-        elif line[0].seq in ready:
-            return line[0]
-        else:
-            self._free.append(head.key)
+        """The next record that may be sent, of one portal after the other; it is under way until `done` or `again`."""
+        while self._free:
+            key = self._free.popleft()
+            line = self._lines.get(key)
+            if line is None or not line.is_free:
+                continue
+            line.is_free = False
+            if line.may_go:
+                head = line.waiting.popleft()
+                line.under_way[head.seq] = head
+                self._free_if_it_may_go(key, line)
+                return head
         return None
 
+    def hold(self, head: Head) -> None:
+        """Of its portal nothing is to follow the record, which was taken last, until `done` or `again`."""
+        self._lines[head.key].held = head.seq
+
+    def done(self, head: Head) -> None:
+        """The record is gone."""
+        self._done.add(head.seq)
+        line = self._lines[head.key]
+        line.limit = min(line.limit + 1, _MOST)
+        self._came_to_its_end(head, line)
+
     def again(self, head: Head) -> None:
-        """The record was surely not delivered: it is still its portal's first."""
-        self._free.append(head.key)
+        """The record was surely not delivered: it goes again, when all that followed it have come to their end too."""
+        line = self._lines[head.key]
+        line.limit = _FIRST
+        line.returned.append(head)
+        self._came_to_its_end(head, line)
+
+    def _came_to_its_end(self, head: Head, line: _Line) -> None:
+        del line.under_way[head.seq]
+        if line.held == head.seq:
+            line.held = None
+        if not line.under_way:
+            line.waiting.extendleft(sorted(line.returned, key=lambda one: one.seq, reverse=True))
+            line.returned.clear()
+            if not line.waiting:
+                del self._lines[head.key]
+        self._free_if_it_may_go(head.key, line)
+
+    def _free_if_it_may_go(self, key: str, line: _Line) -> None:
+        if line.may_go and not line.is_free:
+            line.is_free = True
+            self._free.append(key)
 
     @property
     def oldest(self) -> Head | None:

@@ -11,7 +11,6 @@ from forebay.queues.errors import QueueError, RecordRefused
 from .breaker import Breaker
 from .errors import SpoolUnavailable
 from .pace import Pace
-from .patience import Patience
 from .spool import Spool
 
 #: A call of a portal that has a backlog in a full spool waits so often, and so long each time, for the backlog to get
@@ -77,18 +76,17 @@ class Passage:
         producer: Producer,
         spool: Spool,
         breaker: Breaker,
-        patience: Patience,
+        deadline_s: float,
         *,
         pace: Pace | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._producer, self._spool, self._breaker = producer, spool, breaker
-        self._patience, self._pace, self._sleep = patience, pace, sleep
+        #: A record that has waited for the queue for so long is given up to the spool.
+        self._deadline_s, self._pace, self._sleep = deadline_s, pace, sleep
         self._teller = Teller()
         self._holds = spool.counts.holds
         self._loop = asyncio.get_running_loop()
-        #: How long the queue took for the record that it acknowledged last; None when that was learned already.
-        self._took: float | None = None
         #: What the queue has, and nobody else, oldest first.
         self._in_flight: dict[Crossing, None] = {}
         #: One timer for all of them, and when it is due.
@@ -116,7 +114,7 @@ class Passage:
         crossing = Crossing(self, stream, record, loop.create_future(), loop.time())
         self._in_flight[crossing] = None
         if self._sweep is None:
-            self._look_at(crossing.since + self._patience.wait_s)
+            self._look_at(crossing.since + self._deadline_s)
         try:
             self._producer.submit(stream, record, crossing)
         except QueueError as error:
@@ -127,9 +125,7 @@ class Passage:
         """The queue has the record."""
         if self._breaker.why:
             self._breaker.close()
-        # What the spool has as well waited for an outage to end, and says nothing about the queue's pace.
-        if self._in_flight.pop(crossing, crossing) is None:
-            self._took = self._loop.time() - crossing.since
+        self._in_flight.pop(crossing, None)
         self._decide(crossing, is_gone=True)
         crossing.tell(False)
 
@@ -169,17 +165,13 @@ class Passage:
 
     def _judge(self) -> None:
         self._sweep = None
-        if self._took is not None:
-            self._patience.learn(self._took)
-            self._took = None
         if self._in_flight and self._due() <= self._loop.time():
-            self.detour(f"it did not acknowledge within {self._patience.wait_s * _MS:.0f} ms")
-            self._patience.grow()
+            self.detour(f"it did not acknowledge within {self._deadline_s * _MS:.0f} ms")
         if self._in_flight and self._sweep is None:
             self._look_at(self._due())
 
     def _due(self) -> float:
-        return next(iter(self._in_flight)).since + self._patience.wait_s
+        return next(iter(self._in_flight)).since + self._deadline_s
 
     def _look_at(self, due: float) -> None:
         self._look_due = due
@@ -216,7 +208,7 @@ class Passage:
         crossing.since = self._loop.time()
         self._in_flight[crossing] = None
         if self._sweep is None:
-            self._look_at(crossing.since + self._patience.wait_s)
+            self._look_at(crossing.since + self._deadline_s)
 
     async def _spooled(self, stream: str, record: Record) -> bool:
         patience = _PATIENCE

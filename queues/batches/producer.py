@@ -8,12 +8,12 @@ from functools import lru_cache, partial
 from typing import Generic, Protocol, TypeVar
 
 from forebay.queues.contract import Delivery, Position, Record
-from forebay.queues.errors import QueueUnavailable
+from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.schemas import portal
 
 from ..threads.connection_thread import Closable, ConnectionThread, tell
 from .records import Limits
-from .sent import Outcome, Sent, answer, failed
+from .sent import Outcome, Sent, answer, failed, leaves_a_gap
 
 C = TypeVar("C", bound=Closable)
 C_contra = TypeVar("C_contra", bound=Closable, contravariant=True)
@@ -113,9 +113,26 @@ class BatchProducer(Generic[C]):
 
     def _written(self, batch: Sequence[Sent], outcomes: Sequence[Outcome]) -> None:
         self._idle.set()
+        behind = self._behind(batch, outcomes)
         if self._waiting:
             self._write_soon()
         answer(batch, outcomes)
+        for sent, error in behind:
+            answer([sent], failed([sent], error))
+
+    def _behind(self, batch: Sequence[Sent], outcomes: Sequence[Outcome]) -> list[tuple[Sent, QueueError]]:
+        """Take out what waits behind records that were not written: it would come before them when they come again."""
+        missing = {sent.stream: outcome for sent, outcome in zip(batch, outcomes, strict=True) if leaves_a_gap(outcome)}
+        if not missing:
+            return []
+        waiting, self._waiting = self._waiting, deque()
+        behind = []
+        for sent in waiting:
+            if error := missing.get(sent.stream):
+                behind.append((sent, error))
+            else:
+                self._waiting.append(sent)
+        return behind
 
     def _take_batch(self) -> list[Sent]:
         batch: list[Sent] = []

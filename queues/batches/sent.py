@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from forebay.queues.contract import Delivery, Position, Record
-from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
 
 Outcome = Position | QueueError
 
@@ -35,6 +36,11 @@ def answer(batch: Sequence[Sent], outcomes: Sequence[Outcome]) -> None:
                 sent.delivery.set_exception(outcome)
             else:
                 sent.delivery.set_result(outcome)
+
+
+def leaves_a_gap(outcome: Outcome) -> TypeGuard[QueueError]:
+    """Whether the record is not kept, and may be sent again."""
+    return isinstance(outcome, QueueError) and not isinstance(outcome, RecordRefused)
 
 
 def failed(batch: Sequence[Sent], error: Exception) -> list[Outcome]:

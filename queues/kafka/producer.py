@@ -30,6 +30,9 @@ _CHECK_S = 2.0
 #: Between two looks for the producer's id.
 _WARMING_S = 0.02
 
+#: While nothing is acknowledged for so many statistics, it is told, with the reason: half a minute.
+_SILENCES = 60
+
 #: Before a client follows one that never was ready: until somebody has done something it is refused like that one.
 _RENEWAL_S = 1.0
 
@@ -38,6 +41,8 @@ _SET_BACK_S = 5.0
 
 #: A client that got no producer's id, as librdkafka says it, has sent nothing.
 _NOTHING_SENT = "Failed to acquire idempotence PID"
+
+_TOO_MUCH = "too much waits for Kafka already (queue.buffering.max.kbytes)"
 
 #: In librdkafka's statistics: before it is `Assigned`, no record of an idempotent producer is sent.
 _STATE = re.compile(r'"idemp_state": ?"(\w+)"')
@@ -66,6 +71,7 @@ class KafkaProducer:
         self._next_look: asyncio.TimerHandle | None = None
         self._renewal: asyncio.TimerHandle | None = None
         self._is_closed = self._was_warm = False
+        self._silences = 0
         #: Why the client before this one could not go on, until this one is ready.
         self._ended_by: KafkaError | None = None
         self._wall_clock = WallClock()
@@ -101,11 +107,16 @@ class KafkaProducer:
         if self._is_spent:
             return
         held, self._held = self._held, []
-        for number in held:
-            self._produce(number)
+        for at, number in enumerate(held):
+            if not self._is_produced(number):
+                # A smaller one might find room, and stand before it.
+                for behind in held[at:]:
+                    self._fail(behind, QueueUnavailable(_TOO_MUCH))
+                break
         self._poll()
 
-    def _produce(self, number: int) -> None:
+    def _is_produced(self, number: int) -> bool:
+        """Give it to the client; False where that has no room."""
         stream, record, _ = self._due[number]
         try:
             self._client.produce(
@@ -117,9 +128,10 @@ class KafkaProducer:
                 headers=list(record.headers),
             )
         except BufferError:
-            self._fail(number, QueueUnavailable("too much waits for Kafka already (queue.buffering.max.kbytes)"))
+            return False
         except KafkaException as error:
             self._judge(number, cause(error))
+        return True
 
     def value_of(self, record: Record) -> bytes | None:
         """What the topic gets as the record's value."""
@@ -128,7 +140,7 @@ class KafkaProducer:
     def _report(self, number: int, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             return self._judge(number, error)
-        self._was_warm = True
+        self._was_warm, self._silences = True, 0
         delivered = self._due[number][2]
         # It may be done already: a call that was cancelled doesn't take its record back.
         if not delivered.done():
@@ -224,6 +236,11 @@ class KafkaProducer:
         self._state = found[1] if found else self._state
         if self._state == _WARM:
             self._was_warm, self._ended_by = True, None
+        self._silences = self._silences + 1 if self._due else 0
+        if self._silences == _SILENCES:
+            self._silences = 0
+            why = sentence(self._faults.last) if self._faults.last else "it does not answer"
+            log.warning("records wait for Kafka", due=len(self._due), reason=why)
 
     async def close(self) -> None:
         """As in the contract; cancelled, it gives up what is not acknowledged yet."""

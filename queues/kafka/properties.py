@@ -14,6 +14,8 @@ Properties = dict[str, str | int | bool]
 
 _BREAKS_A_PROMISE = "Forebay's promises stand on it"
 
+_LEAVES_A_GAP = "a record that is given up would come behind later ones of its portal; see ack_deadline_ms"
+
 #: What the setting `kafka` may not contain, and what to do instead.
 _RESERVED = {
     "bootstrap.servers": "write the brokers into queue_url",
@@ -25,6 +27,10 @@ _RESERVED = {
     "request.required.acks": _BREAKS_A_PROMISE,
     "enable.idempotence": _BREAKS_A_PROMISE,
     "transactional.id": _BREAKS_A_PROMISE,
+    "message.timeout.ms": _LEAVES_A_GAP,
+    "delivery.timeout.ms": _LEAVES_A_GAP,
+    "retries": _LEAVES_A_GAP,
+    "message.send.max.retries": _LEAVES_A_GAP,
     "partitioner": _BREAKS_A_PROMISE,
     "enable.auto.commit": _BREAKS_A_PROMISE,
     "enable.auto.offset.store": _BREAKS_A_PROMISE,
@@ -53,8 +59,8 @@ _PRODUCER: Properties = {
     # A whole batch is refused when it is too large for the topic; so single records decide, and the broker.
     "batch.size": 1_000_000,
     "message.max.bytes": 16_000_000,
-    # Until then a record may still arrive, and the call that sent it goes on.
-    "message.timeout.ms": 120_000,
+    # None is given up: what follows it could arrive then, and it would come behind that when it is sent again.
+    "message.timeout.ms": 0,
     # A topic that was just made is known everywhere within that; after it, it is unknown.
     "topic.metadata.propagation.max.ms": 3000,
     # They tell when the producer is ready for its first record; nothing else does.

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.kafka
 BROKERS, HOSTS, WORKERS_A_HOST = 3, 2, 2
 PORTALS, CONNECTIONS, SEED = 1000, 64, 20_260_704
 
-#: A producer gives a record up after two minutes; until then an answer may come, and a portal that left would not know.
+#: No record is given up: an answer may come while the brokers are restarted, and a portal that left would not know.
 PATIENCE_S = 150.0
 
 Answer = TypeVar("Answer")

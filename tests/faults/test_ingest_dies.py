@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from forebay.ingest.spool.window import MOST
 from tests.kafka.cluster import Cluster
 
 from .failing import End, Failing
@@ -20,8 +21,8 @@ SIZES = pytest.mark.parametrize("size", [SHORT, pytest.param(LONG, marks=pytest.
 #: Of the calls in which a process may die, it is one of the next so many: anywhere in the drain of a burst, or alone.
 _CALLS = 8
 
-#: What one process may have sent and not deleted yet: the window of its drain, each with those that follow it at once.
-_UNDECIDED = 256 * 32
+#: What one process may have sent and not deleted yet: the window of its drain, and as much that arrived meanwhile.
+_UNDECIDED = 2 * MOST
 
 
 async def replaced(stand: Stand) -> None:
@@ -85,6 +86,6 @@ async def test_workers_that_are_killed_while_they_drain_double_what_was_under_wa
     await stand.judged(
         f"ingest: kill -9 of the process that drains, {deaths} times, broker back",
         bound=deaths * (_UNDECIDED + LONG.connections),
-        note=f"for each death at most the {_UNDECIDED:,} records of a drain (256 portals, 32 of each), and the "
+        note=f"for each death at most the {_UNDECIDED:,} records that a drain has sent and not deleted, and the "
         f"{LONG.connections} calls under way",
     )

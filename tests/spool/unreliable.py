@@ -93,11 +93,12 @@ class UnreliableProducer:
             self._tell(other, None)
 
     def fail(self, sent: Sent) -> None:
-        """The record is surely not taken, if it is not yet."""
+        """The record is surely not taken, if it is not yet, and neither is any that follows it."""
         if sent.is_taken:
-            self.deliver(sent)
-        else:
-            self._tell(sent, QueueUnavailable("it timed out"))
+            return self.deliver(sent)
+        behind = self.pending[self.pending.index(sent) :]
+        for other in [one for one in behind if one.record.key == sent.record.key]:
+            self._tell(other, QueueUnavailable("it timed out"))
 
     def _tell(self, sent: Sent, error: Exception | None) -> None:
         if sent not in self.pending:

@@ -10,7 +10,6 @@ from forebay.ingest.spool.drain import Drain
 from forebay.ingest.spool.errors import SpoolUnavailable
 from forebay.ingest.spool.pace import Pace
 from forebay.ingest.spool.passage import Passage
-from forebay.ingest.spool.patience import Patience
 from forebay.ingest.spool.spool import Spool
 from forebay.queues.contract import Record
 from forebay.queues.errors import QueueError
@@ -81,8 +80,7 @@ class World:
         spool = Spool(self.folder, self.max_bytes)
         await spool.open()
         producer, breaker = self.broker.producer(), Breaker(lambda: spool.counts.acknowledged)
-        patience = Patience(NEVER_S, NEVER_S)
-        passage = Passage(producer, spool, breaker, patience, pace=self.paces[0])
+        passage = Passage(producer, spool, breaker, NEVER_S, pace=self.paces[0])
         drain = Drain(spool, producer, breaker, quarantine=QUARANTINE, pace=self.paces[1], look_s=0.001)
         self.workers.append(Worker(spool=spool, producer=producer, passage=passage, drain=drain))
         return self.workers[-1]

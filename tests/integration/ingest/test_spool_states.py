@@ -41,9 +41,10 @@ class SpoolMachine(RuleBasedStateMachine):
         self.world.broker.mode = mode
 
     @precondition(lambda self: self.world.workers)
-    @rule(portal=st.sampled_from(PORTALS), which=st.integers(0, 2))
-    def a_portal_calls(self, portal: str, which: int) -> None:
-        self.run(self.world.send(portal, self.worker(which)))
+    @rule(portal=st.sampled_from(PORTALS), which=st.integers(0, 2), times=st.integers(1, 4))
+    def a_portal_calls(self, portal: str, which: int, times: int) -> None:
+        for _ in range(times):
+            self.run(self.world.send(portal, self.worker(which)))
 
     @precondition(lambda self: self.world.workers)
     @rule(which=st.integers(0, 2))

@@ -119,35 +119,63 @@ async def test_what_the_queue_refuses_while_draining_goes_to_quarantine_and_its_
     assert sorted(everywhere) == [0, 1, 2]
 
 
-async def test_a_portals_backlog_is_sent_without_a_look_into_the_spool_between_two_of_its_records(world: World) -> None:
+async def test_of_a_portals_backlog_ever_more_is_under_way_while_the_queue_takes_it(world: World) -> None:
     worker = await world.start()
     world.broker.mode = "down"
     calls = [await world.send("a.ru", worker) for _ in range(20)]
-    world.broker.mode = "up"
+    world.broker.mode = "late"
 
-    # The first tries whether the queue is back, and from then on the others are at hand.
-    for _ in range(2):
+    under_way = []
+    while worker.spool.counts.records:
         await worker.step()
+        under_way.append(len(worker.producer.pending))
+        worker.producer.deliver_all()
 
+    assert under_way[:5] == [1, 2, 4, 8, 5]
     assert all(call.task.result() for call in calls)
     assert per_portal(world) == {"a.ru": list(range(20))}
 
 
-async def test_what_was_at_hand_waits_behind_a_record_that_fails_on_its_way(world: World) -> None:
+async def test_what_is_under_way_behind_a_record_that_fails_goes_again_behind_it(world: World) -> None:
     worker = await world.start()
     world.broker.mode = "down"
-    for _ in range(6):
+    for _ in range(12):
         await world.send("a.ru", worker)
-    world.broker.mode = "up"
-    await worker.step()
     world.broker.mode = "hangs"
+    for _ in range(2):
+        await worker.step()
+        worker.producer.deliver_all()
     await worker.step()
-    [first] = worker.producer.pending
+    first, second, *_ = worker.producer.pending
     worker.producer.deliver(first)
-    [second] = worker.producer.pending
     worker.producer.fail(second)
+    await worker.step()
+    sent_before_all_had_come_back = len(worker.producer.pending)
     world.broker.mode = "up"
 
     await world.heal()
 
-    assert per_portal(world) == {"a.ru": list(range(6))}
+    assert sent_before_all_had_come_back == 0
+    assert per_portal(world) == {"a.ru": list(range(12))}
+
+
+async def test_portals_of_which_the_queue_takes_nothing_hold_nobody_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.ingest.spool.window.MOST", 40)
+    monkeypatch.setattr("forebay.ingest.spool.window._TRY_S", 0)
+    worker = await world.start()
+    world.broker.mode = "down"
+    for number in range(300):
+        await world.send(f"{'stuck' if number % 3 else 'well'}-{number % 36}.ru", worker)
+    world.broker.mode = "hangs"
+
+    for _ in range(200):
+        await worker.step()
+        for sent in [one for one in worker.producer.pending if one.record.key.startswith("well")]:
+            worker.producer.deliver(sent)
+
+    assert sum(len(numbers) for numbers in per_portal(world).values()) == 100
+    world.broker.mode = "up"
+    await world.heal()
+    world.judge()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from forebay.queues.contract import Producer, Queue, Record
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
@@ -158,14 +159,23 @@ async def test_a_record_sent_while_the_broker_is_down_is_kept_once_it_is_back(
     await producer.close()
 
 
-async def test_what_surely_failed_is_told_and_closing_does_not_hang(opened: Opener) -> None:
+async def test_why_records_wait_is_told_while_they_do(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forebay.queues.kafka.producer._SILENCES", 2)
     [port] = free_ports(1)
-    producer = opened(f"127.0.0.1:{port}", kafka={"message.timeout.ms": 200}).producer()
+    producer = opened(f"127.0.0.1:{port}", kafka={"statistics.interval.ms": 50}).producer()
 
-    with pytest.raises(QueueUnavailable, match="queue_url"):
-        await producer.send("events", record())
+    with capture_logs() as logs:
+        sending = asyncio.create_task(producer.send("events", record()))
+        while not logs:
+            await asyncio.sleep(0.01)
 
-    await producer.close()
+    assert logs[0]["event"] == "records wait for Kafka"
+    assert "queue_url" in logs[0]["reason"]
+    assert not sending.done()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(producer.close(), 0.1)
+    with pytest.raises(QueueUnavailable):
+        await sending
     with pytest.raises(QueueUnavailable, match="closed"):
         await producer.send("events", record())
 
@@ -194,6 +204,19 @@ async def test_too_much_that_waits_is_told(opened: Opener) -> None:
 
     for one in waiting:
         one.cancel()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(producer.close(), 0.1)
+
+
+async def test_behind_a_record_that_finds_no_room_a_smaller_one_of_its_portal_finds_none_either(opened: Opener) -> None:
+    [port] = free_ports(1)
+    producer = opened(f"127.0.0.1:{port}", kafka={"queue.buffering.max.kbytes": 2}).producer()
+
+    sent = [asyncio.create_task(producer.send("events", record(0, b"x" * size))) for size in (1500, 1500, 10)]
+    _, pending = await asyncio.wait(sent, timeout=0.1)
+
+    assert pending == {sent[0]}
+    assert all(isinstance(one.exception(), QueueUnavailable) for one in sent[1:])
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(producer.close(), 0.1)
 

@@ -1,0 +1,78 @@
+"""What waits behind a batch that was not written."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+from forebay.queues.batches.producer import BatchProducer
+from forebay.queues.batches.records import Limits
+from forebay.queues.batches.sent import Outcome, Sent
+from forebay.queues.contract import Position, Record
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
+from forebay.queues.threads.connection_thread import ConnectionThread
+
+LONG_S = 10
+
+
+class Writer:
+    """Stops at its first batch, of which it can't write some and refuses others."""
+
+    name = "a store"
+    limits = Limits(kind="test", record_bytes=100, key_chars=100)
+
+    def __init__(self, outcomes: dict[str, QueueError]) -> None:
+        self.outcomes = outcomes
+        self.begun, self.may_end = threading.Event(), threading.Event()
+        self.kept: list[str] = []
+
+    def touch(self, connection: object) -> None:
+        """Nothing is asked here."""
+
+    def announce(self) -> None:
+        """Nobody waits."""
+
+    def write(self, batch: Sequence[Sent], given_up: threading.Event) -> Sequence[Outcome]:
+        """The first batch gets the outcomes of its streams, and what comes behind is written."""
+        self.begun.set()
+        self.may_end.wait(LONG_S)
+        outcomes, self.outcomes = self.outcomes, {}
+        told = [outcomes.get(sent.stream, Position(partition=0, offset=0)) for sent in batch]
+        self.kept += [sent.record.value.decode() for sent in batch if sent.stream not in outcomes]
+        return told
+
+
+async def sent_behind(outcomes: dict[str, QueueError]) -> tuple[Writer, dict[str, str]]:
+    """1 and 2 are being written as 3 to 5 are sent, and 6 when all was told; who was told what."""
+    writer = Writer(outcomes)
+    store: Any = SimpleNamespace(name="a store")
+    thread = ConnectionThread(store, "writer", errors=())
+    producer: BatchProducer[Any] = BatchProducer(cast("Any", writer), thread)
+
+    def sending(value: str, stream: str) -> "asyncio.Task[Position]":
+        return asyncio.create_task(producer.send(stream, Record(key="a.example", value=value.encode(), timestamp_ms=1)))
+
+    calls = [sending("1", "events"), sending("2", "audit")]
+    await asyncio.to_thread(writer.begun.wait, LONG_S)
+    calls += [sending("3", "events"), sending("4", "audit"), sending("5", "events")]
+    await asyncio.sleep(0)
+    writer.may_end.set()
+    told = await asyncio.gather(*calls, return_exceptions=True)
+    told.append(await sending("6", "events"))
+    await producer.close()
+    return writer, {str(at): type(one).__name__ for at, one in enumerate(told, 1)}
+
+
+async def test_what_was_sent_behind_records_that_were_not_written_is_not_written_before_they_come_again() -> None:
+    writer, told = await sent_behind({"events": QueueUnavailable("no room")})
+
+    assert {value for value, what in told.items() if what == "QueueUnavailable"} == {"1", "3", "5"}
+    assert writer.kept == ["2", "4", "6"]
+
+
+async def test_a_record_that_is_refused_stops_nobody() -> None:
+    writer, told = await sent_behind({"events": RecordRefused("never")})
+
+    assert {value for value, what in told.items() if what == "RecordRefused"} == {"1"}
+    assert writer.kept == ["2", "3", "4", "5", "6"]
