@@ -1,14 +1,14 @@
 """What the fault tests start from."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.site import open_site
-from tests.kafka.cluster import Cluster
+from tests.kafka.cluster import Cluster, Node
 
 from .failing import Failing, built
 from .reporting import Report
@@ -18,6 +18,24 @@ from .stand import PATIENCE_S, Size, Stand
 REPORT = "FOREBAY_FAULTS_REPORT"
 
 _ROOT = Path(__file__).parents[2]
+
+
+#: Brokers have machines of their own elsewhere; here one that starts would take the ingest's cores for seconds.
+_BEHIND_THE_INGEST = ("nice", "-n", "10")
+
+
+@pytest.fixture
+def clusters(clusters: Callable[..., Cluster], tmp_path: Path) -> Callable[..., Cluster]:
+    """As elsewhere, but brokers that get the time which the ingest and the load leave them."""
+
+    def started(nodes: int | Sequence[Node] = 1, features: Sequence[str] = ()) -> Cluster:
+        if isinstance(nodes, int):
+            nodes = [Node(number, tmp_path / f"node-{number}") for number in range(1, nodes + 1)]
+        for node in nodes:
+            node.within = (*node.within, *_BEHIND_THE_INGEST)
+        return clusters(nodes, features)
+
+    return started
 
 
 @pytest.fixture

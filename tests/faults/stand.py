@@ -166,6 +166,10 @@ class Stand:
         for event in chain.from_iterable(self.events.values()):
             yield event.received_at.timestamp(), sent[event.portal, event.fields[SEQUENCE_PATH]]
 
+    def openings(self) -> int:
+        """How often a process of the ingest has said that it goes by the queue from now on."""
+        return sum(_OPENED in line for site in self.sites for _, line in logged(site))
+
     def _times(self) -> dict[str, float | None]:
         meanwhile = [call for call in self.portals.calls if self.began <= call.at < self.ended and call.status]
         figures = percentiles_ms([call.took_s for call in meanwhile])

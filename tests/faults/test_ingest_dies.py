@@ -3,7 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from random import Random
 
 import pytest
@@ -12,7 +13,7 @@ from forebay.ingest.spool.window import MOST
 from tests.kafka.cluster import Cluster
 
 from .failing import End, Failing
-from .stand import LONG, SEED, SHORT, Size, Stand, drainer, workers
+from .stand import LONG, SEED, SHORT, Size, Stand, drainer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 
@@ -25,18 +26,21 @@ _CALLS = 8
 _UNDECIDED = 2 * MOST
 
 
-async def replaced(stand: Stand) -> None:
-    """Return when there are as many workers as there should be."""
-    await asyncio.to_thread(stand.site.wait, "a new worker", lambda: len(workers(stand.site)) == stand.processes)
-
-
 async def die(stand: Stand, failing: Failing, how: End, calls: int) -> None:
     """Have a worker die in such a call, and return when another has taken its place."""
-    deaths = failing.deaths
-    failing.end(how, calls)
-    while failing.deaths == deaths:
-        await asyncio.sleep(0.01)
-    await replaced(stand)
+    async with replaced(stand):
+        deaths = failing.deaths
+        failing.end(how, calls)
+        while failing.deaths == deaths:
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def replaced(stand: Stand) -> AsyncIterator[None]:
+    """In the block a worker dies; it ends when another one takes calls: then it says first that it has no queue yet."""
+    begun = stand.openings()
+    yield
+    await asyncio.to_thread(stand.site.wait, "a new worker", lambda: stand.openings() > begun)
 
 
 @SIZES
@@ -80,8 +84,8 @@ async def test_workers_that_are_killed_while_they_drain_double_what_was_under_wa
         cluster.nodes[0].start()
         await asyncio.to_thread(cluster.wait_ready)
         for _ in range(deaths):
-            os.kill(drainer(stand.site), signal.SIGKILL)
-            await replaced(stand)
+            async with replaced(stand):
+                os.kill(drainer(stand.site), signal.SIGKILL)
 
     await stand.judged(
         f"ingest: kill -9 of the process that drains, {deaths} times, broker back",

@@ -58,6 +58,7 @@ class Call:
     number: int
     portal: str
     after: frozenset[int]
+    worker: Worker
     task: "asyncio.Task[bool]"
 
 
@@ -91,7 +92,7 @@ class World:
         record = Record(key=portal, value=str(number).encode(), timestamp_ms=number + 1)
         after = frozenset(call.number for call in self.answered() if call.portal == portal)
         task = asyncio.create_task(worker.passage.send(EVENTS, record))
-        self.calls.append(Call(number=number, portal=portal, after=after, task=task))
+        self.calls.append(Call(number=number, portal=portal, after=after, worker=worker, task=task))
         await worker.settled()
         return self.calls[-1]
 
@@ -112,6 +113,9 @@ class World:
         await worker.settled()
         worker.spool.folder.draining.release()
         await worker.spool.close()
+        for call in self.calls:
+            if call.worker is worker:
+                call.task.cancel()
 
     @staticmethod
     def _spooled(worker: Worker) -> list[bytes]:
