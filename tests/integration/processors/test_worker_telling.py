@@ -1,0 +1,73 @@
+"""What a worker tells of itself, on the memory queue."""
+
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from structlog.testing import capture_logs
+
+from forebay import Handlers, PortalEvent, Reject
+from forebay.processors.metrics import build_metrics
+from tests.integration.processors.reading import TOPIC
+
+
+async def test_metrics_have_their_names_and_no_portal(station: Any, handlers: Handlers, eventually: Any) -> None:
+    registry = CollectorRegistry()
+
+    @handlers.on("*")
+    async def handle(event: PortalEvent) -> None:
+        if event.portal == "ill.bitrix24.ru":
+            raise Reject("no")
+
+    await station.send("ill.bitrix24.ru")
+    await station.send("well.bitrix24.ru")
+    worker = station.start(metrics=build_metrics(registry))
+    await eventually(lambda: station.committed() == 2)
+    await worker._lag.measure_records()
+
+    text = generate_latest(registry).decode()
+    for name in (
+        'forebay_events_handled_total{handler="',
+        'outcome="rejected"} 1.0',
+        "forebay_handler_seconds_bucket",
+        "forebay_event_age_seconds_count 2.0",
+        'forebay_dead_total{reason="rejected"} 1.0',
+        'forebay_rebalances_total{change="assigned"} 4.0',
+        'forebay_lag_records{partition="0"} 0.0',
+        "forebay_poll_age_seconds",
+    ):
+        assert name in text
+    assert "bitrix24.ru" not in text
+
+
+async def test_the_log_names_the_event_and_no_secret(station: Any, handlers: Handlers, eventually: Any) -> None:
+    @handlers.on("*", tries=2)
+    async def handle(event: PortalEvent) -> None:
+        raise ConnectionError("GET /rest/deal?auth=S3CRET0000 failed")
+
+    with capture_logs() as logs:
+        await station.send("p", id=7)
+        station.start()
+        await eventually(lambda: station.committed() == 1)
+
+    tries = [log for log in logs if log["event"] == "not handled"]
+    assert [(log["portal"], log["name"], log["attempt"]) for log in tries] == [
+        ("p", "ONCRMDEALADD", 1),
+        ("p", "ONCRMDEALADD", 2),
+    ]
+    assert any(log["event"] == "given up: dead letter written" for log in logs)
+    assert "S3CRET" not in repr(logs)
+
+
+async def test_a_group_without_a_place_where_events_are_says_when_it_began(station: Any, eventually: Any) -> None:
+    await station.send("example.bitrix24.com")
+    first = station.start(group="new")
+    await eventually(lambda: len(list(first.ownership)) == 4)
+    began = first.metrics.offset_reset._value.get()
+    await eventually(lambda: bool(station.queue.group_states[TOPIC, "new"].commits))
+    await station.stop(first)
+
+    second = station.start(group="new")
+    await eventually(lambda: len(list(second.ownership)) == 4)
+
+    assert began > 0
+    assert second.metrics.offset_reset._value.get() == 0
