@@ -4,24 +4,20 @@ import asyncio
 
 import pytest
 
-from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
 from tests.bitrix24.oauth import FakeOAuth, Installed
+from tests.unit.ingest.portals.calls import asked
 from tests.unit.ingest.portals.conftest import (
     ACCESS,
     APPLICATION,
     DOMAIN,
-    KEY,
     MEMBER,
     OTHER_TOKEN,
     TOKEN,
-    Learning,
     body,
     install,
     learning,
 )
-
-OTHER_KEY = "B" * 43 + "="
 
 
 async def test_an_install_is_taken_unverified_and_then_the_token_is_proved(oauth: FakeOAuth) -> None:
@@ -97,32 +93,6 @@ async def test_where_made_up_installs_leave_no_room_no_token_is_refused(
 
         assert answer.status_code == 200
         assert ingest.pin(OTHER_TOKEN) is None, "it would be noted"
-
-
-async def test_what_is_confirmed_while_the_store_is_away_is_noted_when_it_is_back(
-    oauth: FakeOAuth, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with learning(oauth) as ingest:
-        await ingest.post(install())
-        await ingest.proved()
-        ingest.facts.down = True
-        while ingest.desk.registry.is_current:
-            await asyncio.sleep(0.001)
-        verification, digest = ingest.desk.verification, digest_of(ingest, OTHER_TOKEN)
-        with monkeypatch.context() as impatient:
-            impatient.setattr("forebay.queues.portals.registry._PATIENCE_S", 0.01)
-            await ingest.post(install(token=OTHER_TOKEN))
-            while digest in verification._known:
-                await asyncio.sleep(0.001)
-        ingest.facts.down = False
-        await ingest.desk.registry.following.reached(-1, 10)
-
-        answer = await ingest.post(body(token=OTHER_TOKEN))
-
-        assert answer.status_code == 200
-        await ingest.proved(OTHER_TOKEN)
-        assert oauth.asked == [ACCESS, ACCESS]
-        assert not verification.is_trying(digest)
 
 
 async def test_a_token_of_one_portal_proves_no_other(oauth: FakeOAuth) -> None:
@@ -276,119 +246,6 @@ async def test_fifty_installs_at_once_leave_one_token_proved(oauth: FakeOAuth) -
         assert len([one for one in pin.member.pins if one.seen]) <= 8, "what anybody can send has a bound"
 
 
-async def test_while_the_store_is_away_every_call_is_taken_and_marked(oauth: FakeOAuth) -> None:
-    async with learning(oauth) as ingest:
-        await ingest.post(install())
-        await ingest.proved()
-        ingest.facts.down = True
-
-        known, unknown = await ingest.post(body()), await ingest.post(body(token=OTHER_TOKEN))
-        new = await ingest.post(install(member="new"))
-
-        assert [answer.status_code for answer in (known, unknown, new)] == [200, 200, 200]
-        assert [event.subscription.verified for event in ingest.events()[1:]] == [True, False, False]
-
-
-async def test_a_store_that_comes_back_is_asked_again(oauth: FakeOAuth) -> None:
-    async with learning(oauth) as ingest:
-        await ingest.post(install())
-        await ingest.proved()
-        ingest.facts.down = True
-        assert (await ingest.post(body(token=OTHER_TOKEN))).status_code == 200
-        ingest.facts.down = False
-        while not ingest.desk.registry.is_current:
-            await asyncio.sleep(0.001)
-
-        assert (await ingest.post(body(token=OTHER_TOKEN))).status_code == 403
-
-
-async def test_an_ingest_whose_store_is_away_from_the_start_takes_calls_and_says_so(oauth: FakeOAuth) -> None:
-    queue = MemoryQueue()
-    queue.portals("bitrix24.events")
-    queue.fact_logs["bitrix24.events.portals"].down = True
-    async with learning(oauth, queue) as ingest:
-        answer = await ingest.post(install())
-        ready = await ingest.conductor.simulate_get("/ready")
-
-        assert answer.status_code == 200
-        assert ready.status_code == 200
-        assert ready.json["status"] == "degraded"
-        assert "put down" in ready.json["parts"]["portals"]
-
-
-async def test_another_ingest_verifies_what_one_that_died_has_only_noted(oauth: FakeOAuth) -> None:
-    queue = MemoryQueue()
-    oauth.may_answer.clear()
-    async with learning(oauth, queue) as ingest:
-        await ingest.post(install())
-        await asked(oauth, ACCESS)
-        oauth.answer = (503, b"")
-        oauth.may_answer.set()
-    oauth.answer = None
-
-    async with learning(oauth, queue) as ingest:
-        pin = ingest.pin()
-        assert pin and pin.seen and not pin.proof
-        registry = ingest.desk.registry
-        registry._clock_ns = lambda: (pin.seen.at_ms + 30_000) * 1_000_000  # type: ignore[union-attr]
-        await ingest.desk.verification.look()
-
-        await ingest.proved()
-
-
-async def test_what_is_not_verified_within_a_day_is_forgotten_and_counted(oauth: FakeOAuth) -> None:
-    async with learning(oauth) as ingest:
-        await ingest.post(install(access=""))
-        await ingest.refresh()
-        pin = ingest.pin()
-        assert pin and pin.seen
-        at_ms = pin.seen.at_ms
-        ingest.desk.registry._clock_ns = lambda: (at_ms + 24 * 3_600_000 + 1) * 1_000_000
-
-        await ingest.desk.verification.look()
-
-        assert ingest.pin() is None
-        assert b"forebay_portals_expired_total 1.0" in ingest.metrics.exposition()
-
-
-async def test_a_token_is_hashed_by_the_new_key_when_its_portal_calls(oauth: FakeOAuth) -> None:
-    queue = MemoryQueue()
-    async with learning(oauth, queue) as ingest:
-        await ingest.post(install())
-        await ingest.proved()
-
-    async with learning(oauth, queue, seal_keys={"2027": OTHER_KEY, "2026": KEY}) as ingest:
-        assert (await ingest.post(body())).status_code == 200
-        assert ingest.events()[-1].subscription.verified
-        while (pin := await ingest.proved()).proof.key_id != "2027":  # type: ignore[union-attr]
-            await asyncio.sleep(0.001)
-
-    async with learning(oauth, queue, seal_keys={"2027": OTHER_KEY}) as ingest:
-        await ingest.post(body())
-        assert ingest.events()[-1].subscription.verified
-        assert [one.proof.key_id for one in pin.member.pins if one.proof] == ["2027"]
-
-
-async def test_a_portal_whose_key_went_too_early_is_not_locked_out(oauth: FakeOAuth) -> None:
-    queue = MemoryQueue()
-    async with learning(oauth, queue) as ingest:
-        await ingest.post(install())
-        await ingest.proved()
-
-    async with learning(oauth, queue, seal_keys={"2027": OTHER_KEY}) as ingest:
-        assert (await ingest.post(body(access=ACCESS))).status_code == 200
-        assert ingest.events()[-1].subscription.verified is False
-        await ingest.proved()
-
-
-async def test_a_secret_in_the_url_proves_a_call_beside_the_registry(oauth: FakeOAuth) -> None:
-    secret = "0123456789abcdef"
-    async with learning(oauth, auth=["registry", "url-secret"], url_secret=secret) as ingest:
-        assert (await ingest.post(body(token=""), f"/bitrix24/{secret}")).status_code == 200
-
-        assert ingest.event().subscription.verified is True
-
-
 async def test_events_are_kept_by_their_domain_also_when_another_is_claimed_at_the_install(oauth: FakeOAuth) -> None:
     async with learning(oauth) as ingest:
         await ingest.post(install(domain="victim.bitrix24.com"))
@@ -397,15 +254,6 @@ async def test_events_are_kept_by_their_domain_also_when_another_is_claimed_at_t
         assert pin.member.portal == DOMAIN, "the OAuth server's word counts, not the caller's"
 
 
-async def asked(oauth: FakeOAuth, access: str) -> None:
-    while access not in oauth.asked:
-        await asyncio.sleep(0.001)
-
-
 async def asked_times(oauth: FakeOAuth, times: int) -> None:
     while len(oauth.asked) < times:
         await asyncio.sleep(0.001)
-
-
-def digest_of(ingest: Learning, token: str) -> bytes:
-    return ingest.desk.registry.keys.digest(APPLICATION, MEMBER, token)
