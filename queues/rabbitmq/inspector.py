@@ -37,15 +37,16 @@ class RabbitmqInspector:
 
     async def _bounds(self, queue: str) -> Bounds:
         connection = await self._writer.connection()
-        end = await end_of(connection, queue)
-        offset: int | str = "first"
-        # What stands first in a stream that was never trimmed is no record, and several may have made it.
-        while offset == "first" or int(offset) < end:
-            entries = await look(connection, queue, offset, _FEW)
+        entries = await look(connection, queue, "first", _FEW)
+        # Fewer than were asked for are all that there are.
+        end = entries[-1][0] + 1 if len(entries) < _FEW else await end_of(connection, queue)
+        while True:
+            # What stands first in a stream that was never trimmed is no record, and several may have made it.
             if found := [at for at, body in entries if payload(body) is not None]:
                 return Bounds(start=found[0], end=max(found[0], end))
-            offset = entries[-1][0] + 1
-        return Bounds(start=end, end=end)
+            if (offset := entries[-1][0] + 1) >= end:
+                return Bounds(start=end, end=end)
+            entries = await look(connection, queue, offset, _FEW)
 
     async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
         """As in the contract."""

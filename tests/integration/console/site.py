@@ -117,7 +117,8 @@ class Site:
         async with inspected(self.queue) as inspector:
             states = (await inspector.groups(self.settings.topic)).get(group, {})
             starts = await inspector.bounds(self.settings.topic)
-        return sum(state.offset - starts[number].start for number, state in states.items())
+        # Who owns a partition and has finished nothing of it yet is at 0, which may be before the first record.
+        return sum(max(0, state.offset - starts[number].start) for number, state in states.items())
 
     async def all_committed(self, group: str | None = None) -> None:
         """Return when the group (the settings') has nothing left to be read."""

@@ -51,6 +51,7 @@ PAIRS = [
     pytest.param("redis", "sqlite", id="redis-sqlite"),
     pytest.param("kafka", "postgresql", id="kafka-postgresql", marks=pytest.mark.kafka),
     pytest.param("sqlite", "rabbitmq", id="sqlite-rabbitmq"),
+    pytest.param("rabbitmq", "sqlite", id="rabbitmq-sqlite"),
     pytest.param("sqlite", "memcached", id="sqlite-memcached"),
 ]
 
@@ -91,16 +92,26 @@ async def move_between(old: Site, new: Site) -> AsyncIterator[Move]:
         yield Move(source=sides[0], target=sides[1], sleep=no_sleep)
 
 
-async def carried(move: Move) -> int:
-    counts: list[int] = []
-    await move.carry_out(await move.plan(), Stop(), counts.append)
-    return sum(counts)
+async def carried(move: Move, most: int = 10**9) -> int:
+    """Plan it and carry it out, or leave it after so many; how many records were sent."""
+    sent, stop = 0, Stop()
+
+    def count(records: int) -> None:
+        nonlocal sent
+        sent += records
+        if sent >= most:
+            stop.ask()
+
+    await move.carry_out(await move.plan(), stop, count)
+    return sent
 
 
 @pytest.mark.parametrize(("old_system", "new_system"), PAIRS)
 async def test_what_waits_is_handled_from_the_new_queue_in_the_order_of_each_portal(
-    old_system: str, new_system: str, url_of: Callable[[str], str], tmp_path: Path
+    old_system: str, new_system: str, url_of: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # One look whether all is still: each look asks for every partition of both sides.
+    monkeypatch.setattr(stillness, "QUIET_S", stillness.LOOK_S)
     topic = f"events-{uuid4().hex[:12]}"
     program = Program(errors={A: DOWN, (B, 2): Reject("no stock")})
     async with (
@@ -121,14 +132,17 @@ async def test_what_waits_is_handled_from_the_new_queue_in_the_order_of_each_por
             await old.stop(worker)
             await old.send(WELL, *range(1, 30))
             await old.send(A, 4)
-            sent, again = await carried(move), await carried(move)
+            # What can't be read again can't be gone on with.
+            first = await carried(move, 5) if new.queue.promises.replay else 0
+            rest, again = await carried(move), await carried(move)
             known = await known_by(new.queue, topic)
             assert [(fact.key, fact.value) for fact in known.facts] == [("m/2", b"2"), ("m/1", b"3")][: 2 * knows]
         program.errors.clear()
         new.start(program)
         await until(lambda: len(program.handled[WELL]) == 29 and len(program.handled[A]) == 4)
 
-        assert (sent, again) == (29 + 4 + 1, 0)
+        assert (first + rest, again) == (29 + 4 + 1, 0)
+        assert rest
         assert program.handled == {A: [1, 2, 3, 4], B: [1, 3], WELL: list(range(1, 30))}
         assert [letter.record.key for letter in await new.dead()] == [B]
         assert len(await new.records(topic)) == 29 + 4

@@ -340,3 +340,14 @@ async def test_a_partition_that_several_have_made_is_empty(queue: Queue, url: st
     assert (await inspector.bounds(STREAM))[sent.partition].start == sent.offset
     for part in (producer, inspector, maker):
         await part.close()
+
+
+async def test_where_a_partition_ends_is_known_however_short_it_is(queue: Queue, producer: Producer) -> None:
+    inspector, ends, found = queue.inspector(), [], []
+
+    for number in range(25):
+        ends.append((await producer.send(STREAM, record(number))).offset + 1)
+        found.append(max(one.end for one in (await inspector.bounds(STREAM)).values()))
+
+    assert found == ends
+    await inspector.close()
