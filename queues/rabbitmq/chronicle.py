@@ -10,7 +10,9 @@ from forebay.queues.errors import QueueUnavailable
 from .group import Group
 from .logs import payload
 
-Applied = Callable[[int, Mapping[str, Any], set[int]], None]
+#: Is told of an entry: where it stands, and the partitions whose commit it was, by their owner. None: what it did is in
+#: the state with which we began, and can't be told from it.
+Applied = Callable[[int, Mapping[str, Any], set[int] | None], None]
 
 
 class Chronicle:
@@ -28,6 +30,18 @@ class Chronicle:
         self._first: int | None = None
         self._is_whole = False
         self._held: list[tuple[int, Mapping[str, Any]]] = []
+        #: The last wish for a state, and where the latest state was whole.
+        self._asked, self._told = -1, 0
+
+    @property
+    def is_lacking(self) -> bool:
+        """Whether a state is missing."""
+        return self._first is not None and not self._is_whole
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody waits for a state: none was written by one who had read the wish."""
+        return self._asked >= self._told
 
     def read(self, offset: int, body: bytes) -> None:
         """As a listener."""
@@ -38,29 +52,39 @@ class Chronicle:
         if found is None:
             return
         told = orjson.loads(found)
-        self.since_state = 0 if told["do"] == "state" else self.since_state + len(found)
+        self._note(offset, told, len(found))
         if self._is_whole:
             self._apply(offset, told)
         elif told["do"] == "state" and told["at"] >= self._first:
-            self._load(told)
+            self._load(offset, told)
         else:
             self._held.append((offset, told))
 
-    def _load(self, told: Mapping[str, Any]) -> None:
+    def _note(self, offset: int, told: Mapping[str, Any], size: int) -> None:
+        self.since_state += size
+        if told["do"] == "ask":
+            self._asked = offset
+        elif told["do"] == "state":
+            self.since_state, self._told = 0, max(self._told, told["at"])
+
+    def _load(self, offset: int, told: Mapping[str, Any]) -> None:
         self.group, self._is_whole = Group.unpacked(told), True
         held, self._held = self._held, []
-        for offset, one in held:
-            if offset >= told["at"]:
-                self._apply(offset, one)
+        for at, one in held:
+            if at >= told["at"]:
+                self._apply(at, one)
+            else:
+                self._applied(at, one, None)
+        self._apply(offset, told)
 
     def _apply(self, offset: int, told: Mapping[str, Any]) -> None:
-        if told["do"] != "state":
-            self._applied(offset, told, self.group.apply(offset, told))
+        self._applied(offset, told, self.group.apply(offset, told))
 
     def check(self, queue: str) -> None:
         """Raise `QueueUnavailable` while the group is not known: with an empty one, others would lose their places."""
-        if self._first is not None and not self._is_whole:
+        if self.is_lacking:
             raise QueueUnavailable(
                 f"{queue}: the group's stream lacks its beginning, and a state of the group behind it; a worker that "
-                "lives writes one by and by; if none does, set group to a new name: it begins at the first event kept"
+                "lives writes one when it is asked; if none does, set group to a new name: it begins at the first "
+                "event kept"
             )

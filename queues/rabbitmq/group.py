@@ -114,6 +114,11 @@ def beat(who: str, session_ms: int, at_ms: int, number: int) -> bytes:
     return orjson.dumps({"do": "beat", "who": who, "session": session_ms, "at": at_ms, "number": number})
 
 
+def ask(who: str) -> bytes:
+    """I don't know the group: whoever writes its states is to write one. Who doesn't know the word passes it over."""
+    return orjson.dumps({"do": "ask", "who": who})
+
+
 def leave(who: str) -> bytes:
     """I am not here any more, and own nothing."""
     return orjson.dumps({"do": "leave", "who": who})

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 import structlog
@@ -14,17 +15,17 @@ from forebay.queues.groups.shares import GroupView, to_claim, to_give_back
 
 from . import group as entries
 from .chronicle import Chronicle
+from .counting import Counting
 from .lane import Lane
+from .signs import Signs
+from .states import States
 from .writer import Writer
-
-#: Signs of life in a session: two may fail before it is over.
-_BEATS_A_SESSION = 3
 
 #: Looks at the clock in a session, and the longest time between two, in seconds.
 _LOOKS_A_SESSION, _LOOK_EVERY_S = 20, 0.5
 
-#: A state is written after so many bytes: a reader begins with one, and the stream keeps many times as much.
-STATE_EVERY_BYTES = 262_144
+#: The longest wait for a state that was asked for, in seconds. Who lives writes it at once.
+_STATE_S = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -58,49 +59,52 @@ class Membership:
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._writer, self._queue, self._partitions, self._owning = writer, queue, partitions, owning
-        self._name, self._session_s, self._clock, self._now_ms = name, session_s, clock, now_ms
-        self._chronicle = Chronicle(self._applied)
+        self._name, self._session_s, self._clock = name, session_s, clock
+        self._chronicle, self._counting = Chronicle(self._applied), Counting()
+        self._signs = Signs(self._write, session_s, now_ms)
+        self._states = States(self._chronicle, self._write, session_s)
         self._lane: Lane | None = None
         self._me = name()
         #: Partition → epoch of what is ours, until the moment at which our last sign of life is too old.
         self._held: dict[int, int] = {}
-        self._until = self._next_beat = 0.0
-        #: When our signs of life were written, and when we last saw one of each member.
-        self._written: dict[int, float] = {}
-        self._seen: dict[str, float] = {}
-        self._beats = self._commits = 0
         self._claimed: set[int] = set()
         self._returning: set[asyncio.Task[None]] = set()
         self._asked_back: set[int] = set()
         #: What we have let go, for us; whether it is written, and read again, is another thing.
         self._released: dict[int, int] = {}
         self._unwritten: dict[int, int] = {}
-        #: Who commits, and the number → is told of which partitions it counted, for as long as somebody waits.
-        self._counting: dict[tuple[str, int], asyncio.Future[set[int]]] = {}
         self._wake = asyncio.Event()
         self._is_leaving = False
         self._task: asyncio.Task[None] | None = None
-        self._missed: dict[str, int] = {}
         self._told = ""
 
     async def join(self) -> None:
         """Be a member. Raises `QueueUnavailable`."""
         self._lane = await self._writer.follow(self._queue, self._chronicle)
-        self._chronicle.check(self._queue)
-        self._beat(self._clock())
+        await self._know()
+        self._signs.give(self._me, self._clock())
         self._task = asyncio.get_running_loop().create_task(self._live())
 
-    def _applied(self, offset: int, told: Mapping[str, Any], changed: set[int]) -> None:
-        who, do = told.get("who"), told["do"]
+    async def _know(self) -> None:
+        """Have somebody write a state, if it is missing. Raises `QueueUnavailable` when nobody does."""
+        self._states.ask(self._clock(), entries.ask(self._me))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(self._session_s, _STATE_S)):
+                while self._chronicle.is_lacking:
+                    self._wake.clear()
+                    await self._wake.wait()
+        self._chronicle.check(self._queue)
+
+    def _applied(self, offset: int, told: Mapping[str, Any], changed: set[int] | None) -> None:
+        who, do = told.get("who", ""), told["do"]
         if do == "beat":
-            self._seen[told["who"]] = self._clock()
-        if who == self._me:
-            if do == "beat" and (written := self._written.pop(told["number"], None)) is not None:
-                self._until = max(self._until, written + self._session_s)
-            elif do == "claim":
-                self._claimed.difference_update(told["what"])
-        if do == "commit" and (counted := self._counting.get((told["who"], told["number"]))) and not counted.done():
-            counted.set_result(changed)
+            self._signs.read(who, told["number"], self._clock(), is_ours=who == self._me)
+        elif do == "claim" and who == self._me:
+            self._claimed.difference_update(told["what"])
+        elif do == "commit":
+            self._counting.read(who, told["number"], changed)
+        elif do == "state":
+            self._states.read()
         self._wake.set()
 
     async def _live(self) -> None:
@@ -123,8 +127,7 @@ class Membership:
         if self._is_leaving:
             self._give_back(self._held.keys() - self._asked_back)
         try:
-            if now >= self._next_beat:
-                self._beat(now)
+            self._signs.give(self._me, now)
             if self._lane is not None and self._lane.is_ready:
                 self._look(now)
         except QueueUnavailable as error:
@@ -145,35 +148,25 @@ class Membership:
     def _refused(self) -> None:
         """Something was not written: say all of it again that is still right."""
         self._claimed.clear()
-        self._missed.clear()
+        self._signs.refused()
         self._unwritten |= self._released
-
-    def _beat(self, now: float) -> None:
-        # Soon again, if this one fails; and no later than it must, if it doesn't.
-        self._next_beat = now + self._session_s / _BEATS_A_SESSION
-        self._beats += 1
-        self._written[self._beats] = now
-        self._write(entries.beat(self._me, round(self._session_s * 1000), self._now_ms(), self._beats))
+        self._states.refused()
 
     def drop_expired(self) -> None:
         """Lose everything, if our last sign of life is too old by our own clock: others may have missed us."""
-        if self._clock() < self._until:
+        if self._clock() < self._signs.until:
             return
-        for counted in self._counting.values():
-            # Whether it counts or not: what it was for is not ours any more.
-            if not counted.done():
-                counted.set_result(set())
+        self._counting.void()
         if not self._held:
             return
         for partition in list(self._held):
             self._lose(partition)
         # Whoever we were may still own them, for the others: we come back as somebody else.
         old, self._me = self._me, self._name()
-        self._written.clear()
+        self._signs.begin()
         self._claimed.clear()
         self._released.clear()
         self._unwritten.clear()
-        self._next_beat = 0.0
         if self._writer_takes(entries.leave(old)):
             self._wake.set()
 
@@ -190,14 +183,15 @@ class Membership:
         self._owning.lost(partition)
 
     def _look(self, now: float) -> None:
+        self._states.ask(now, entries.ask(self._me))
         self._chronicle.check(self._queue)
         state = self._chronicle.group
         ours = {partition: owner.epoch for partition, owner in state.owners.items() if owner.member == self._me}
         for partition, epoch in list(self._held.items()):
             if ours.get(partition) != epoch:
                 self._lose(partition)
-        self._miss_others(now)
-        if self._me not in state.members or now >= self._until:
+        self._signs.miss(self._me, state, now)
+        if self._me not in state.members or now >= self._signs.until:
             return
         self._released = {
             partition: epoch for partition, epoch in self._released.items() if ours.get(partition) == epoch
@@ -209,7 +203,8 @@ class Membership:
             self._held[partition] = ours[partition]
             self._owning.assigned(partition, state.commits.get(partition, Commit(offset=0)))
         self._share()
-        self._tell_state()
+        if self._lane is not None:
+            self._states.tell(self._me, self._lane.position or 0)
 
     def _share(self) -> None:
         state = self._chronicle.group
@@ -250,20 +245,6 @@ class Membership:
             self._asked_back.discard(partition)
         self._wake.set()
 
-    def _miss_others(self, now: float) -> None:
-        for name, sign in self._chronicle.group.members.items():
-            silent_s = now - self._seen.setdefault(name, now)
-            if name != self._me and silent_s > sign.session_ms / 1000 and self._missed.get(name) != sign.offset:
-                self._missed[name] = sign.offset
-                self._write(entries.miss(name, sign.offset))
-
-    def _tell_state(self) -> None:
-        # A member that does not know the group yet waits for a state, and owns nothing.
-        first = min((owner.member for owner in self._chronicle.group.owners.values()), default=None)
-        if self._chronicle.since_state > STATE_EVERY_BYTES and first == self._me and self._lane is not None:
-            self._chronicle.since_state = 0
-            self._write(self._chronicle.group.packed(self._lane.position or 0))
-
     def epochs(self, partitions: Any) -> dict[int, int]:
         """The epochs of those of the partitions that are ours."""
         self.drop_expired()
@@ -271,15 +252,13 @@ class Membership:
 
     async def commit(self, epochs: Mapping[int, int], commits: Mapping[int, Commit]) -> set[int]:
         """Store them; the partitions of which the commit counted. Raises `QueueUnavailable`."""
-        self._commits += 1
-        who, number = self._me, self._commits
-        counted: asyncio.Future[set[int]] = asyncio.get_running_loop().create_future()
-        self._counting[who, number] = counted
+        who = self._me
+        number, counted = self._counting.begin(who)
         try:
-            await self._writer.put(self._queue, entries.commit(who, number, epochs, commits))
-            return await counted
+            self._writer.add(self._queue, entries.commit(who, number, epochs, commits), counted)
+            return await counted.found
         finally:
-            del self._counting[who, number]
+            self._counting.end(who, number)
 
     async def leave(self) -> None:
         """Give everything back, and be no member any more."""

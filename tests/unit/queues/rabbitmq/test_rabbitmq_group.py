@@ -140,6 +140,38 @@ def test_what_is_whole_or_empty_lacks_nothing() -> None:
         _read(story).check("queue")
 
 
+def test_a_wish_for_a_state_is_open_until_one_who_has_read_it_writes_one() -> None:
+    story = [*_STORY, entries.ask("c")]
+    early, late = _read(_STORY).group.packed(8), _read(story).group.packed(9)
+
+    assert not _read(_STORY).is_asked
+    assert _read(story).is_asked
+    assert _read([*story, early]).is_asked
+    assert not _read([*story, early, late]).is_asked
+    # Also for one that began with a state: who was to answer may have died.
+    assert _read([*_STORY, early, entries.ask("c")], first=8).is_asked
+
+
+def test_two_who_answer_say_the_same() -> None:
+    story = [*_STORY, entries.ask("c")]
+    states = [_read(story).group.packed(9), beat("c"), _read(story).group.packed(9)]
+
+    found = _read([*story, *states], first=7)
+
+    assert found.group == _read([*story, *states]).group
+    assert "c" in found.group.members
+
+
+def test_what_a_state_has_swallowed_is_told_without_what_it_did() -> None:
+    told: list[tuple[str, set[int] | None]] = []
+    chronicle = Chronicle(lambda offset, one, changed: told.append((one["do"], changed)))
+
+    for offset, one in enumerate([*_STORY[5:], _read(_STORY[:7]).group.packed(7)], 5):
+        chronicle.read(offset, entry(b"12345678", offset, one))
+
+    assert told == [("commit", None), ("leave", None), ("commit", {1}), ("state", set())]
+
+
 @pytest.mark.parametrize("partitions", [1, 12, 1000])
 def test_a_groups_stream_holds_some_states_with_the_longest_notes_of_all(partitions: int) -> None:
     commits = {number: Commit(offset=10**12, note=b"x" * NOTE_BYTES) for number in range(partitions)}

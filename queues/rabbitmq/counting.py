@@ -1,0 +1,61 @@
+"""Commits that are on their way through a group's stream: whether each counts is read there."""
+
+import asyncio
+
+from forebay.queues.errors import QueueError, QueueUnavailable
+
+
+class Counted:
+    """One commit. It is told as an entry is: that it was refused is not to be read in the stream."""
+
+    def __init__(self) -> None:
+        self.found: asyncio.Future[set[int]] = asyncio.get_running_loop().create_future()
+
+    def done(self) -> bool:
+        """Whether it is decided."""
+        return self.found.done()
+
+    def counts(self, partitions: set[int]) -> None:
+        """It was the owner's in these."""
+        if not self.found.done():
+            self.found.set_result(partitions)
+
+    def set_result(self, offset: int, /) -> None:
+        """It is kept; whether it counts, who reads it says."""
+
+    def set_exception(self, error: QueueError, /) -> None:
+        """It is not kept."""
+        if not self.found.done():
+            self.found.set_exception(error)
+
+
+class Counting:
+    """Those of one member, each with the name that it had then, and a number that grows."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._waiting: dict[tuple[str, int], Counted] = {}
+
+    def begin(self, who: str) -> tuple[int, Counted]:
+        """The next one. End it."""
+        self._number += 1
+        counted = self._waiting[who, self._number] = Counted()
+        return self._number, counted
+
+    def end(self, who: str, number: int) -> None:
+        """Nobody waits for it any more."""
+        del self._waiting[who, number]
+
+    def read(self, who: str, number: int, changed: set[int] | None) -> None:
+        """It was read: in these it was the owner's. None: that can't be told, and it has to be said again."""
+        if (counted := self._waiting.get((who, number))) is None:
+            return
+        if changed is None:
+            counted.set_exception(QueueUnavailable("the group's stream was cut where it tells what became of a commit"))
+        else:
+            counted.counts(changed)
+
+    def void(self) -> None:
+        """Whether they count or not: what they were for is not ours any more."""
+        for counted in self._waiting.values():
+            counted.counts(set())

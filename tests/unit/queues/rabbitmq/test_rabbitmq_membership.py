@@ -1,0 +1,138 @@
+"""Members of a group that write into one stream, and one that finds its beginning cut off."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pytest
+
+from forebay.queues.contract import Commit
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.rabbitmq import group as entries
+from forebay.queues.rabbitmq.lane import Listener, Written
+from forebay.queues.rabbitmq.logs import birth, entry
+from forebay.queues.rabbitmq.membership import Membership
+
+PARTITIONS = 4
+
+
+class Stream:
+    """As a writer: one stream, which all of its followers read."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = [birth()]
+        self.first = 0
+        self.is_silent = False
+        self._followers: list[tuple[Any, Listener]] = []
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        return [orjson.loads(body[17:]) for body in self.bodies if body != birth()]
+
+    async def follow(self, queue: str, listener: Listener) -> Any:
+        lane = SimpleNamespace(is_ready=True, position=self.first)
+        self._followers.append((lane, listener))
+        self._deliver()
+        return lane
+
+    def add(self, queue: str, payload: bytes, written: Written) -> None:
+        self.bodies.append(entry(b"12345678", len(self.bodies), payload))
+        asyncio.get_running_loop().call_soon(self._deliver)
+
+    def _deliver(self) -> None:
+        for lane, listener in [] if self.is_silent else self._followers:
+            while lane.position < len(self.bodies):
+                lane.position += 1
+                listener.read(lane.position - 1, self.bodies[lane.position - 1])
+
+
+class Owned:
+    """What a member was told that it owns."""
+
+    def __init__(self) -> None:
+        self.partitions: dict[int, Commit] = {}
+        self._changed = asyncio.Event()
+
+    def assigned(self, partition: int, committed: Commit) -> None:
+        self.partitions[partition] = committed
+        self._changed.set()
+
+    async def asked_back(self, partition: int) -> None:
+        self.lost(partition)
+
+    def lost(self, partition: int) -> None:
+        del self.partitions[partition]
+        self._changed.set()
+
+    async def are(self, number: int) -> None:
+        while len(self.partitions) != number:
+            self._changed.clear()
+            await self._changed.wait()
+
+
+def member(stream: Stream, name: str, owned: Owned, session_s: float = 30.0, **given: Any) -> Membership:
+    writer: Any = stream
+    names = map(f"{name}{{}}".format, count())
+    return Membership(
+        writer, "queue", PARTITIONS, name=names.__next__, session_s=session_s, owning=owned, now_ms=lambda: 0, **given
+    )
+
+
+@asynccontextmanager
+async def joined(stream: Stream, name: str) -> AsyncIterator[tuple[Membership, Owned]]:
+    made = member(stream, name, owned := Owned())
+    await made.join()
+    yield made, owned
+    await made.leave()
+
+
+async def test_who_lacks_the_beginning_asks_for_a_state_and_one_member_writes_it() -> None:
+    stream = Stream()
+    async with joined(stream, "b") as (first, bs), joined(stream, "c") as (_, cs):
+        await bs.are(2)
+        await cs.are(2)
+        at = min(bs.partitions)
+        assert await first.commit(first.epochs([at]), {at: Commit(offset=7)}) == {at}
+        stream.first = len(stream.bodies) - 1
+        # The first by name, which is not to speak for all while it knows nothing.
+        async with joined(stream, "a") as (_, late):
+            await late.are(2)
+            found = bs.partitions | cs.partitions | late.partitions
+
+    assert found.keys() == set(range(PARTITIONS))
+    assert found[at].offset == (7 if at in late.partitions else 0)
+    assert Counter(one["do"] for one in stream.told)["state"] == 1
+
+
+async def test_where_nobody_answers_the_joiner_says_so_and_is_no_member() -> None:
+    stream = Stream()
+    async with joined(stream, "b") as (_, owned):
+        await owned.are(PARTITIONS)
+    stream.first = len(stream.bodies) - 1
+
+    with pytest.raises(QueueUnavailable, match="lacks its beginning"):
+        await member(stream, "a", Owned(), session_s=0.01).join()
+
+    assert stream.told[stream.first :] == [orjson.loads(entries.ask("a0"))]
+
+
+async def test_a_commit_that_is_not_heard_of_any_more_is_waited_for_no_longer_than_the_session() -> None:
+    stream, now = Stream(), 0.0
+    made = member(stream, "a", owned := Owned(), clock=lambda: now)
+    await made.join()
+    await owned.are(PARTITIONS)
+    stream.is_silent = True
+    commit = asyncio.create_task(made.commit(made.epochs([0]), {0: Commit(offset=1)}))
+    await asyncio.sleep(0)
+
+    now = 31.0
+    made.drop_expired()
+
+    assert await commit == set()
+    assert owned.partitions == {}
+    await made.leave()
