@@ -40,7 +40,14 @@ class RabbitmqConsumer:
         # A node that is gone must be noticed before the session is over.
         heartbeat_s = min(HEARTBEAT_S, self._session_s / 2)
         self._writer = Writer(self._address, "member", heartbeat_s)
-        self._inbox = Inbox(self._address, self._stream, heartbeat_s, gap=assignments.gap)
+        self._inbox = Inbox(
+            self._address,
+            self._stream,
+            heartbeat_s,
+            gap=assignments.gap,
+            shorter=self.shorter,
+            put=self._writer.mark,
+        )
         catalog = Catalog(self._writer)
         partitions = await catalog.partitions(self._stream)
         queue = await catalog.add_group(self._stream, self._group)
@@ -69,6 +76,11 @@ class RabbitmqConsumer:
         assert self._assignments is not None  # noqa: S101 - for mypy
         self._inbox.drop(partition)
         self._assignments.lost(partition)
+
+    def shorter(self, partition: int, end: int) -> None:
+        """For the inbox: the partition begins anew there, since who counts on would pass over what comes now."""
+        self.lost(partition)
+        self.assigned(partition, Commit(offset=end, is_reset=True))
 
     async def fetch(self, max_records: int, timeout_s: float) -> list[StoredRecord]:
         """As in the contract; empty at once after `close`."""

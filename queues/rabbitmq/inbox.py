@@ -14,7 +14,7 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 from .address import Address
 from .connection import Channel, Connection
 from .logs import partition_log
-from .looking import end_of, start_of
+from .looking import end_of, is_shorter, start_of
 from .records import placed
 
 #: Records of a partition that are here, or on their way, and were not fetched. A node may send some more at once.
@@ -49,11 +49,17 @@ class Inbox:
         heartbeat_s: float,
         *,
         gap: Callable[[int, int, int], None],
+        shorter: Callable[[int, int], None],
+        put: Callable[[str, bytes], Awaitable[None]],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._address, self._stream, self._heartbeat_s, self._sleep = address, stream, heartbeat_s, sleep
         #: Is told where no record stands: partition, start, end.
         self._gap = gap
+        #: Is told that a partition ends before what was read of it, and where: what comes now has offsets of before.
+        self._shorter = shorter
+        #: Puts something into a queue.
+        self._put = put
         self._partitions: dict[int, _Partition] = {}
         self._connection: Connection | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -118,6 +124,8 @@ class Inbox:
     async def _read(self, one: _Partition, connection: Connection) -> None:
         queue = partition_log(self._stream, one.number)
         await self._check_place(one, connection, queue)
+        if self._partitions.get(one.number) is not one:
+            return
         channel = await connection.channel()
         channel.on_closed = lambda error: self._break(one, channel)
         channel.on_cancelled(partial(self._break, one, channel))
@@ -140,8 +148,11 @@ class Inbox:
         start, end = await start_of(connection, queue), await end_of(connection, queue)
         place = {"stream": self._stream, "partition": one.number, "position": one.position}
         if one.position > end:
-            log.warning("stream_shorter", **place, end=end)
-            one.position = one.behind = end
+            if not await is_shorter(connection, queue, one.position, end, self._put):
+                return
+            log.error("stream_shorter", **place, end=end)
+            if self._partitions.get(one.number) is one:
+                self._shorter(one.number, end)
         elif one.position < start:
             log.error("records_expired", **place, start=start)
 

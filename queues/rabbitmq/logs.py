@@ -1,6 +1,7 @@
 """How our streams are called, how they are made, and what each entry begins with."""
 
 from hashlib import sha256
+from secrets import token_bytes
 from struct import Struct, error
 from typing import Any, NamedTuple
 
@@ -57,6 +58,11 @@ def group_arguments(partitions: int) -> dict[str, Any]:
 def birth() -> bytes:
     """What stands first in each stream: of one that is never empty it can be told where it ends."""
     return _IDENTITY.pack(_BIRTH, b"", 0)
+
+
+def mark() -> bytes:
+    """What is nothing for readers, and unlike every other: it shows where a stream ends in truth."""
+    return _IDENTITY.pack(_BIRTH, token_bytes(8), 0)
 
 
 def entry(writer: bytes, number: int, payload: bytes) -> bytes:

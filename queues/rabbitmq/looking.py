@@ -1,10 +1,12 @@
 """Looking into a stream without following it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from forebay.queues.errors import QueueUnavailable
 
 from .connection import Connection
+from .logs import mark
 
 #: Entries of one look at most. What is larger makes a node read for long before it sends anything.
 MOST = 1000
@@ -57,3 +59,20 @@ async def end_of(connection: Connection, queue: str) -> int:
         # The last chunk and what came behind it meanwhile: more than one look takes.
         found = await look(connection, queue, found[-1][0], MOST)
     return found[-1][0] + 1
+
+
+async def is_shorter(
+    connection: Connection, queue: str, position: int, end: int, put: Callable[[str, bytes], Awaitable[None]]
+) -> bool:
+    """Whether the stream itself ends before the position, and not only the copy that we read: that may be behind.
+
+    It is found out by a mark, which is put at the end of the stream itself, and read in our copy in its place.
+    """
+    sign = mark()
+    await put(queue, sign)
+    while end < position:
+        entries = await look(connection, queue, end, MOST)
+        if placed := [at for at, body in entries if body == sign]:
+            return placed[0] < position
+        end = entries[-1][0] + 1
+    return False

@@ -174,6 +174,17 @@ class Writer:
         await self._confirmed(channel, queue, birth())
         channel.close()
 
+    async def mark(self, queue: str, body: bytes) -> None:
+        """Have this at the end of the stream, by itself: in no order with what was added. Raises `QueueUnavailable`."""
+        connection = await self.connection()
+        if connection.blocked is not None:
+            raise self._blocked(connection)
+        channel = await connection.channel()
+        try:
+            await self._confirmed(channel, queue, body)
+        finally:
+            channel.close()
+
     async def check(self) -> None:
         """Raise `QueueUnavailable`, with the reason, unless the node would take an entry now."""
         connection = await self.connection()

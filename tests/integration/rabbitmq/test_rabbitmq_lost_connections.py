@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from itertools import count
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from forebay.queues.rabbitmq.writer import Writer
 from forebay.queues.settings import QueueSettings
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
 from tests.integration.queues.stage import by_key, read_all
+from tests.rabbitmq.server import direct
 
 KEYS, EACH, DEPTH = 8, 150, 10
 
@@ -316,3 +317,37 @@ async def test_where_a_partition_ends_is_known_however_short_it_is(queue: Queue,
 
     assert found == ends
     await inspector.close()
+
+
+async def test_a_partition_that_is_shorter_than_what_was_finished_begins_anew_at_its_end(
+    queue: Queue, producer: Producer, url: str
+) -> None:
+    consumer, follower = queue.consumer(STREAM, "group"), Follower()
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    for number in range(9):
+        last = await producer.send(STREAM, record(number))
+    await consumer.commit({last.partition: Commit(offset=last.offset + 1, note=b"old")})
+    await consumer.close()
+
+    # As after a power cut: the group was further than the stream is.
+    name, maker = logs.partition_log(STREAM, last.partition), Writer(address(url), "test")
+    with closing(direct(url)) as connection:
+        connection.channel().queue_delete(name)
+    await maker.make(name, logs.arguments())
+    again, found = queue.consumer(STREAM, "group"), Follower()
+    with capture_logs() as told:
+        await again.start(found)
+        while found.told.count("lost") == 0:
+            await again.fetch(1, 0.05)
+    later = queue.producer()
+    first = await later.send(STREAM, record(100))
+
+    assert await fetch(again, 1) == [b"100"]
+    assert [one["event"] for one in told] == ["stream_shorter"]
+    # With the place of before, a worker would pass over what comes now.
+    assert found.owned[last.partition] == Commit(offset=1)
+    assert first.offset < last.offset
+    await again.commit({last.partition: Commit(offset=first.offset + 1)})
+    for part in (again, later, maker):
+        await part.close()
