@@ -60,6 +60,7 @@ class Catalog:
                 else:
                     await self._lane.catch_up()
             except NotThere:
+                self._lane = None
                 self.begin()
 
     def known(self, stream: str) -> int | None:

@@ -9,6 +9,7 @@ from forebay.queues.contract import Bounds, Commit, GroupState, StoredRecord
 from .address import Address
 from .catalog import Catalog, unknown
 from .chronicle import Chronicle
+from .faults import NotThere
 from .group import Group
 from .lane import Lane
 from .logs import group_log, partition_log, payload
@@ -89,7 +90,11 @@ class RabbitmqInspector:
             chronicle = Chronicle()
             self._groups[queue] = await self._writer.follow(queue, chronicle), chronicle
         lane, chronicle = self._groups[queue]
-        await lane.catch_up()
+        try:
+            await lane.catch_up()
+        except NotThere:
+            del self._groups[queue]
+            raise
         chronicle.check(queue)
         return chronicle.group
 

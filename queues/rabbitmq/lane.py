@@ -14,6 +14,7 @@ from typing import Protocol
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
 
 from .connection import Channel, Connection
+from .faults import NotThere
 from .logs import entry, identity
 
 #: Entries on their way to us.
@@ -84,6 +85,7 @@ class Lane:
         self._is_new = True
         self._arrived = asyncio.Event()
         self._largest: int | None = None
+        self._gone: NotThere | None = None
 
     @property
     def is_wanted(self) -> bool:
@@ -122,15 +124,15 @@ class Lane:
         self._delivery, self._is_broken, self._is_new = 0, False, True
         self._arrived.clear()
         channel.on_closed = self._closed
-        channel.on_cancelled(self._break)
+        channel.on_cancelled(partial(self._ended, channel))
         # It may be gone, or only away: opening finds out which.
-        channel.on_returned(self._break)
+        channel.on_returned(partial(self._ended, channel))
         await channel.find(self.queue)
         await channel.prefetch(_PREFETCH)
-        await channel.confirm(self._confirmed)
+        await channel.confirm(partial(self._confirmed, channel))
         await channel.consume(self.queue, self._start(), partial(self._deliver, channel))
         await self._first()
-        await self.catch_up()
+        await self._catch_up()
         if self._is_broken:
             raise QueueUnavailable(f"{self.queue} is out of reach just now")
         self.is_ready = True
@@ -157,7 +159,15 @@ class Lane:
                 raise QueueUnavailable(f"{self.queue} ends before what was read of it; reading it anew") from error
 
     async def catch_up(self) -> None:
-        """Return when all was read that stood there at the call."""
+        """Return when all was read that stood there at the call. Raises `QueueUnavailable`, `NotThere`."""
+        if self._gone is not None:
+            raise _copy(self._gone)
+        if not self.is_ready:
+            # Its channel may be a new one, on which nothing is read yet.
+            raise QueueUnavailable(f"{self.queue} is out of reach just now")
+        await self._catch_up()
+
+    async def _catch_up(self) -> None:
         received = -1
         while received != self._received:
             received = self._received
@@ -204,8 +214,13 @@ class Lane:
                 one.written.set_result(outcome)
         self._told()
 
-    def _confirmed(self, is_taken: bool) -> None:
+    def _confirmed(self, channel: Channel, is_taken: bool) -> None:
         if not is_taken:
+            self._ended(channel)
+
+    def _ended(self, channel: Channel) -> None:
+        # What an earlier channel still says is about what was written again since.
+        if channel is self._channel:
             self._break()
 
     def _closed(self, error: BaseException) -> None:
@@ -228,6 +243,7 @@ class Lane:
     def fail(self, error: QueueError) -> None:
         """Nothing is kept, or nobody waits to hear it."""
         self.is_ready = False
+        self._gone = error if isinstance(error, NotThere) else None
         for number in list(self._entries):
             self._tell(number, _copy(error))
 

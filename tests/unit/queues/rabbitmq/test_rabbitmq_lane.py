@@ -1,14 +1,17 @@
 """What a lane makes of a stream that was cut, of a connection that is lost, and of a queue that was away."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
+import orjson
 import pytest
 
-from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.errors import QueueError, QueueUnavailable, UnknownStream
 from forebay.queues.rabbitmq.address import address
+from forebay.queues.rabbitmq.catalog import Catalog
 from forebay.queues.rabbitmq.faults import NotThere
 from forebay.queues.rabbitmq.lane import Lane
 from forebay.queues.rabbitmq.logs import birth, entry
@@ -174,6 +177,65 @@ async def test_a_lane_whose_reading_is_ended_while_it_opens_is_not_ready() -> No
         await _open(lane, node)
 
     assert not lane.is_ready
+
+
+async def test_who_asks_for_all_while_a_lane_opens_is_not_told_that_nothing_came() -> None:
+    node = Node()
+    lane = _lane(Listening())
+    await _open(lane, node)
+    node.channels[-1].lose()
+    node.add(OTHER)
+    node.is_silent = True
+    node.consumed.clear()
+    opening = asyncio.create_task(_open(lane, node))
+    await node.consumed.wait()
+
+    with pytest.raises(QueueUnavailable, match="out of reach"):
+        await lane.catch_up()
+
+    opening.cancel()
+
+
+async def test_what_an_earlier_channel_still_says_breaks_nothing() -> None:
+    node = Node()
+    lane = _lane(Listening())
+    await _open(lane, node)
+    await _open(lane, node)
+
+    node.channels[0].cancel()
+    assert lane.is_ready
+    node.channels[1].cancel()
+
+    assert not lane.is_ready
+
+
+async def test_a_stream_that_was_deleted_is_told_so_and_followed_again_once_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node, writer = Node(), Writer(address("amqp://localhost"), "test")
+
+    async def connected(_: Writer) -> Node:
+        return node
+
+    monkeypatch.setattr(Writer, "connection", connected)
+    catalog = Catalog(writer)
+    await catalog.refresh()
+    node.is_there = False
+    node.channels[-1].lose()
+    with pytest.raises(UnknownStream):
+        while True:
+            await _unless_away(catalog.partitions("events"))
+    node.is_there = True
+    node.add(entry(b"another.", 2, orjson.dumps({"stream": "events", "partitions": 3})))
+
+    assert await catalog.partitions("events") == 3
+    await writer.close()
+
+
+async def _unless_away(asked: Awaitable[int]) -> None:
+    with suppress(QueueUnavailable):
+        await asked
+    await asyncio.sleep(0)
 
 
 async def test_a_lane_that_is_made_anew_takes_no_earlier_entry_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
