@@ -13,12 +13,15 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 #: Reply codes of AMQP 0.9.1.
 REFUSED, NOT_FOUND, PRECONDITION, NOT_ALLOWED = 403, 404, 406, 530
 
+#: A stream that is just being made has none for a moment.
+_NO_COPY = "replica on the local node"
+
 #: What the broker says → what to do.
 _REMEDIES = (
     ("not found", "rabbitmqctl add_vhost VHOST, or another virtual host in queue_url"),
     ("access to vhost", "rabbitmqctl set_permissions -p VHOST USER '^forebay:' '^(forebay:|amq.default$)' '^forebay:'"),
     ("access to", "rabbitmqctl set_permissions, as docs/rabbitmq.md has it"),
-    ("running replica", "name a node in queue_url that holds a copy of each stream, or add one: rabbitmq-streams"),
+    (_NO_COPY, "name a node in queue_url that holds a copy of each stream, or add one: rabbitmq-streams"),
     (
         "inequivalent",
         "somebody else made this queue: it has other arguments than ours; delete it, or set another topic",
@@ -29,6 +32,10 @@ _REMEDIES = (
 
 class NotThere(QueueError):
     """The broker has no such queue. Never leaves this module's neighbours."""
+
+
+class NoCopy(QueueUnavailable):
+    """The node has no copy of the stream: none at all, or not yet."""
 
 
 def sentence(error: BaseException | None) -> str:
@@ -59,4 +66,6 @@ def fault(where: str, error: BaseException | None) -> QueueError:
     # "home node … of durable queue … is down or inaccessible" has the same code, and passes: nothing is gone then.
     if code == NOT_FOUND and "no queue" in told:
         return NotThere(told)
+    if _NO_COPY in told:
+        return NoCopy(told)
     return QueueError(told) if code == PRECONDITION else QueueUnavailable(told)

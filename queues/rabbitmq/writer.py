@@ -14,14 +14,14 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 
 from .address import Address
 from .connection import HEARTBEAT_S, Channel, Connection
-from .faults import NotThere
+from .faults import NoCopy, NotThere
 from .lane import Lane, Listener, Written
 from .logs import birth
 
 #: Seconds between two tries to reach a node that is away.
 _AGAIN_S = 0.25
 
-#: A node ends the connection (541, internal error) of who writes to a stream that another is just declaring.
+#: A node ends the connection (541, internal error) of who writes to, or reads, a stream that another is just declaring.
 _TRIES = 5
 
 #: Seconds after which a node that doesn't confirm is called unavailable.
@@ -73,7 +73,18 @@ class Writer:
 
     async def follow(self, queue: str, listener: Listener) -> Lane:
         """Have all of a stream read to the listener, from its beginning, until `close`. Raises as `put` does."""
-        connection = await self.connection()
+        for tries_left in reversed(range(_TRIES)):
+            connection = await self.connection()
+            try:
+                return await self._follow(connection, queue, listener)
+            except QueueUnavailable as error:
+                is_being_made = isinstance(error, NoCopy) or not connection.is_open
+                if not (is_being_made and tries_left):
+                    raise
+                await self._sleep(_AGAIN_S)
+        raise AssertionError("the last try returns or raises")
+
+    async def _follow(self, connection: Connection, queue: str, listener: Listener) -> Lane:
         lane = self._new_lane(queue, listener)
         try:
             await lane.open(connection)

@@ -1,25 +1,38 @@
 """Queues in each system whose server, or whose users, a test kills."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from forebay.queues.contract import Queue
 from tests.databases.server import DatabaseServer
 from tests.integration.queue_faults.systems import SYSTEMS, System
+from tests.integration.queues.stage import Stage
 from tests.integration.sql_fixtures import producer as producer
 from tests.integration.sql_fixtures import queue as queue
 
 
-@pytest.fixture(params=["sqlite", *SYSTEMS, "memcached"])
+@pytest.fixture(params=["sqlite", *SYSTEMS, "memcached", "rabbitmq"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/queue.db"
     if request.param == "memcached":
         # Its own, since it has room for so much only.
         return str(request.getfixturevalue("memcached_servers")("-m", "256").url())
+    if request.param == "rabbitmq":
+        return str(request.getfixturevalue("rabbitmq_url"))
     url: str = request.getfixturevalue(SYSTEMS[request.param].url)
     return url
+
+
+@pytest.fixture
+async def stage(url: str, queue: Queue) -> AsyncIterator[Stage]:
+    stage = Stage(url)
+    transport = await stage.open()
+    yield stage
+    stage.end()
+    transport.close()
 
 
 @pytest.fixture(params=SYSTEMS)

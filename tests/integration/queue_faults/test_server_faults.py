@@ -15,50 +15,22 @@ from forebay.queues.settings import QueueSettings
 from tests.databases.server import DatabaseServer
 from tests.integration.queue_faults.systems import System
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
-from tests.integration.queues.stage import Chronicle, Stage, by_key, follow, read_all
+from tests.integration.queues.stage import Chronicle, Seen, Stage, by_key, follow, read_all
 
 SESSION_S = "1.0"
 
 
 @pytest.fixture
-async def queue(server: DatabaseServer) -> AsyncIterator[Queue]:
-    queue = open_queue(QueueSettings(queue_url=server.url()))
-    await queue.ensure([STREAM], PARTITIONS)
-    yield queue
-    await queue.close()
+def url(server: DatabaseServer) -> str:
+    return server.url()
 
 
 @pytest.fixture
-async def stage(server: DatabaseServer, queue: Queue) -> AsyncIterator[Stage]:
-    stage = Stage(server.url())
-    transport = await stage.open()
-    yield stage
-    stage.end()
-    transport.close()
-
-
-class Seen:
-    """What producers were told is kept, and what consumers got, of the lines of both."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self.kept: dict[str, int] = {}
-        self.chronicle = Chronicle()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            self.note(await self._stage.line())
-
-    def note(self, line: list[str]) -> None:
-        if len(line) == 2:
-            assert int(line[1]) == self.kept.get(line[0], 0), "told as kept out of order"
-            self.kept[line[0]] = int(line[1]) + 1
-        else:
-            self.chronicle.note(line)
-
-    @property
-    def count(self) -> int:
-        return sum(self.kept.values())
+async def queue(url: str) -> AsyncIterator[Queue]:
+    queue = open_queue(QueueSettings(queue_url=url))
+    await queue.ensure([STREAM], PARTITIONS)
+    yield queue
+    await queue.close()
 
 
 def _killed(server: DatabaseServer, system: System) -> None:

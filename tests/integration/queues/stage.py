@@ -93,6 +93,31 @@ class Chronicle:
         self.seen[key] = max(self.seen[key], number + 1)
 
 
+class Seen:
+    """What producers were told is kept, and what consumers got, of the lines of both."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.kept: dict[str, int] = {}
+        self.chronicle = Chronicle()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self.note(await self._stage.line())
+
+    def note(self, line: list[str]) -> None:
+        # What a consumer was told may have two words as well, but no number.
+        if len(line) == 2 and line[1].isdigit():
+            assert int(line[1]) == self.kept.get(line[0], 0), "told as kept out of order"
+            self.kept[line[0]] = int(line[1]) + 1
+        else:
+            self.chronicle.note(line)
+
+    @property
+    def count(self) -> int:
+        return sum(self.kept.values())
+
+
 async def send_all(producer: Producer, each: int, start: int = 0) -> None:
     """Records of 20 portals, so many of each."""
     for number in range(start, start + each):

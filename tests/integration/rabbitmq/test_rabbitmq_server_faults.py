@@ -13,7 +13,7 @@ from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from tests.databases.server import NoServer
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
-from tests.integration.queues.stage import Chronicle, Stage, by_key, read_all
+from tests.integration.queues.stage import Seen, Stage, by_key, read_all
 from tests.missing import missing
 from tests.rabbitmq.server import Server
 
@@ -45,30 +45,6 @@ async def queue(url: str) -> AsyncIterator[Queue]:
     await queue.ensure([STREAM], PARTITIONS)
     yield queue
     await queue.close()
-
-
-class Seen:
-    """What producers were told is kept, and what consumers got, of the lines of both."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self.kept: dict[str, int] = {}
-        self.chronicle = Chronicle()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            self.note(await self._stage.line())
-
-    def note(self, line: list[str]) -> None:
-        if len(line) == 2 and line[1].isdigit():
-            assert int(line[1]) == self.kept.get(line[0], 0), "told as kept out of order"
-            self.kept[line[0]] = int(line[1]) + 1
-        else:
-            self.chronicle.note(line)
-
-    @property
-    def count(self) -> int:
-        return sum(self.kept.values())
 
 
 async def _started(server: Server) -> None:
