@@ -1,0 +1,127 @@
+"""Where a partition begins and ends: what stands first, what is taken away, and what is gone."""
+
+import asyncio
+from contextlib import closing
+
+import pytest
+from structlog.testing import capture_logs
+
+from forebay.queues.contract import Commit, Producer, Queue
+from forebay.queues.opening import open_queue
+from forebay.queues.rabbitmq import logs
+from forebay.queues.rabbitmq.address import address
+from forebay.queues.rabbitmq.connection import Connection
+from forebay.queues.rabbitmq.looking import start_of
+from forebay.queues.rabbitmq.writer import Writer
+from forebay.queues.settings import QueueSettings
+from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
+from tests.rabbitmq.server import direct
+
+
+class Gaps(Follower):
+    """Remembers where no record stands, and can wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: asyncio.Queue[tuple[int, int, int]] = asyncio.Queue()
+
+    def gap(self, partition: int, start: int, end: int) -> None:
+        self.found.put_nowait((partition, start, end))
+
+
+async def test_what_stands_first_in_a_partition_waits_for_nobody(queue: Queue) -> None:
+    consumer, follower = queue.consumer(STREAM, "group"), Gaps()
+    await consumer.start(follower)
+
+    found = {await follower.found.get() for _ in range(PARTITIONS)}
+
+    assert found == {(number, 0, 1) for number in range(PARTITIONS)}
+    await consumer.close()
+
+
+async def test_records_that_a_policy_took_before_they_were_handled_are_told(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {"x-max-length-bytes": 20_000, "x-stream-max-segment-size-bytes": 2_000}
+    monkeypatch.setattr(logs, "_KIND", {"x-queue-type": "stream", **limits})
+    queue = open_queue(QueueSettings(queue_url=url))
+    await queue.ensure([STREAM], 1)
+    producer, follower = queue.producer(), Follower()
+    first = queue.consumer(STREAM, "group")
+    await first.start(follower)
+    await follower.owns(1)
+    committed = (await producer.send(STREAM, record(0))).offset + 1
+    await first.commit({0: Commit(offset=committed)})
+    await first.close()
+
+    connection = await Connection(address(url), "test").open()
+    while (start := await start_of(connection, logs.partition_log(STREAM, 0))) <= committed:
+        await asyncio.gather(*(producer.send(STREAM, record(number)) for number in range(50)))
+    second = queue.consumer(STREAM, "group")
+    with capture_logs() as told:
+        await second.start(Follower())
+        await fetch(second, 1)
+
+    assert [(one["event"], one["position"], one["start"]) for one in told] == [("records_expired", committed, start)]
+    for part in (producer, second, connection):
+        await part.close()
+
+
+async def test_a_partition_that_several_have_made_is_empty(queue: Queue, url: str) -> None:
+    maker, inspector = Writer(address(url), "test"), queue.inspector()
+    for number in range(PARTITIONS):
+        await maker.make(logs.partition_log(STREAM, number), logs.arguments())
+
+    empty = await inspector.bounds(STREAM)
+
+    assert [one.start for one in empty.values()] == [one.end for one in empty.values()]
+    producer = queue.producer()
+    sent = await producer.send(STREAM, record(0))
+    assert (await inspector.bounds(STREAM))[sent.partition].start == sent.offset
+    for part in (producer, inspector, maker):
+        await part.close()
+
+
+async def test_where_a_partition_ends_is_known_however_short_it_is(queue: Queue, producer: Producer) -> None:
+    inspector, ends, found = queue.inspector(), [], []
+
+    for number in range(25):
+        ends.append((await producer.send(STREAM, record(number))).offset + 1)
+        found.append(max(one.end for one in (await inspector.bounds(STREAM)).values()))
+
+    assert found == ends
+    await inspector.close()
+
+
+async def test_a_partition_that_is_shorter_than_what_was_finished_begins_anew_at_its_end(
+    queue: Queue, producer: Producer, url: str
+) -> None:
+    consumer, follower = queue.consumer(STREAM, "group"), Follower()
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    for number in range(9):
+        last = await producer.send(STREAM, record(number))
+    await consumer.commit({last.partition: Commit(offset=last.offset + 1, note=b"old")})
+    await consumer.close()
+
+    # As after a power cut: the group was further than the stream is.
+    name, maker = logs.partition_log(STREAM, last.partition), Writer(address(url), "test")
+    with closing(direct(url)) as connection:
+        connection.channel().queue_delete(name)
+    await maker.make(name, logs.arguments())
+    again, found = queue.consumer(STREAM, "group"), Follower()
+    with capture_logs() as told:
+        await again.start(found)
+        while found.told.count("lost") == 0:
+            await again.fetch(1, 0.05)
+    later = queue.producer()
+    first = await later.send(STREAM, record(100))
+
+    assert await fetch(again, 1) == [b"100"]
+    assert [one["event"] for one in told] == ["stream_shorter"]
+    # With the place of before, a worker would pass over what comes now.
+    assert found.owned[last.partition] == Commit(offset=1)
+    assert first.offset < last.offset
+    await again.commit({last.partition: Commit(offset=first.offset + 1)})
+    for part in (again, later, maker):
+        await part.close()
