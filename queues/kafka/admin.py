@@ -1,7 +1,7 @@
 """Questions about the cluster, asked on the event loop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -185,10 +185,13 @@ class Admin:
         finally:
             await asyncio.to_thread(client.__exit__, None, None, None)
 
-    async def set_of_group(self, group: str, name: str, value: str) -> None:
-        """Set a property that the brokers keep for the group (KIP-848). Raises `KafkaException` when they won't."""
-        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-        resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=[entry])
+    async def set_of_group(self, group: str, properties: Mapping[str, int]) -> None:
+        """Set what the brokers keep for the group (KIP-848), all or nothing. Raises `KafkaException`: they won't."""
+        entries = [
+            ConfigEntry(name, str(value), incremental_operation=AlterConfigOpType.SET)
+            for name, value in properties.items()
+        ]
+        resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=entries)
         [future] = self.client.incremental_alter_configs([resource], request_timeout=_ANSWER_S).values()
         await asyncio.wrap_future(future)
 

@@ -4,9 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
 
-import structlog
-from confluent_kafka import KafkaException
-
 from forebay.queues.contract import Assignments, Commit, StoredRecord
 from forebay.queues.errors import Fenced, QueueError, QueueUnavailable
 
@@ -15,17 +12,11 @@ from .admin import Admin
 from .clients import Clients
 from .commands import Commands
 from .commits import Regrouping, Request
-from .faults import reason
 from .inbox import Inbox
 from .member import Member
 from .ownership import Ownership
+from .sessions import ask_for_session
 from .topics import Topics
-
-log = structlog.get_logger(__name__)
-
-#: The brokers keep it for each group, and have a lower limit for it (group.consumer.min.session.timeout.ms).
-_SESSION = "consumer.session.timeout.ms"
-_MS = 1000
 
 #: So long may the question whether it is still the same topic hold up a commit.
 _TOPIC_S = 1.0
@@ -58,7 +49,8 @@ class KafkaConsumer:
     async def start(self, assignments: Assignments) -> None:
         """As in the contract. Raises `UnknownStream` and `QueueUnavailable`."""
         self._topic_id = await self._topics.id(self._stream)
-        await self._ask_for_session()
+        if self._clients.asked_protocol != "classic":
+            await ask_for_session(self._admin, self._group, self._session_s)
         commands = Commands()
         self._inbox = Inbox(commands.nudge)
         self._ownership = Ownership(assignments, self._inbox, self._committing)
@@ -73,15 +65,6 @@ class KafkaConsumer:
         )
         member.start()
         self._member = member
-
-    async def _ask_for_session(self) -> None:
-        if self._clients.asked_protocol == "classic":
-            return
-        try:
-            await self._admin.set_of_group(self._group, _SESSION, str(round(self._session_s * _MS)))
-        except KafkaException as error:
-            # Brokers before 4.0 don't know it, and get it from the member itself.
-            log.warning("session_s is not what the brokers will use", group=self._group, reason=reason(error))
 
     async def fetch(self, max_records: int, timeout_s: float) -> list[StoredRecord]:
         """As in the contract; empty at once after `close`."""

@@ -94,9 +94,10 @@ _UNKNOWN_PROPERTY = "forebay.is.unknown"
 
 _MS = 1000
 
-#: The members of a classic group beat three times a session, as Kafka advises, and every 3 s at least.
-_BEATS_A_SESSION = 3
-_LONGEST_BEAT_MS = 3000
+#: Members beat so often in a session, and at least every second: only with its next beat does one learn that another is
+#: gone, so that what a dead one had stands still for a session and a beat.
+_BEATS_A_SESSION = 10
+_LONGEST_BEAT_MS = 1000
 
 
 def everywhere(settings: QueueSettings) -> Properties:
@@ -186,13 +187,22 @@ def of_the_new_protocol(properties: Mapping[str, str | int | bool]) -> Propertie
 
 def of_the_classic_protocol(properties: Mapping[str, str | int | bool], session_s: float) -> Properties:
     """The properties for the protocol that every broker can; partitions move one by one there too."""
-    session_ms = round(session_s * _MS)
     membership: Properties = {
-        "session.timeout.ms": session_ms,
-        "heartbeat.interval.ms": min(session_ms // _BEATS_A_SESSION, _LONGEST_BEAT_MS),
+        "session.timeout.ms": session_ms(session_s),
+        "heartbeat.interval.ms": beat_ms(session_s),
         "partition.assignment.strategy": "cooperative-sticky",
     }
     return {**membership, **properties, "group.protocol": "classic"}
+
+
+def session_ms(session_s: float) -> int:
+    """After so long without a beat a member is taken for dead."""
+    return round(session_s * _MS)
+
+
+def beat_ms(session_s: float) -> int:
+    """How often the members of a group with such a session beat."""
+    return min(session_ms(session_s) // _BEATS_A_SESSION, _LONGEST_BEAT_MS)
 
 
 def _without_membership(properties: Mapping[str, str | int | bool]) -> Properties:

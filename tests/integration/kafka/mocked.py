@@ -1,7 +1,7 @@
 """A Kafka queue on the mock cluster, which lacks the few questions that are stood in for here."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -19,7 +19,7 @@ async def _topics(self: Admin, names: Collection[str], answer_s: float = 10.0) -
     return {name: Topic(id="mock", partitions=tuple(range(PARTITIONS)), leaderless=()) for name in names}
 
 
-async def _set_of_group(self: Admin, group: str, name: str, value: str) -> None:
+async def _set_of_group(self: Admin, group: str, properties: Mapping[str, int]) -> None:
     """The mock's sessions are as long as they are."""
 
 

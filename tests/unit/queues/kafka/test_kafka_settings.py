@@ -171,7 +171,7 @@ def test_the_classic_protocol_gets_the_session_and_moves_partitions_one_by_one()
     properties = of_the_classic_protocol(for_member(everywhere(settings()), group="g", instance=""), session_s=6)
 
     assert properties["session.timeout.ms"] == 6000
-    assert properties["heartbeat.interval.ms"] == 2000
+    assert properties["heartbeat.interval.ms"] == 600
     assert properties["partition.assignment.strategy"] == "cooperative-sticky"
     assert "group.instance.id" not in properties
 
