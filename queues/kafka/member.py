@@ -14,6 +14,7 @@ from forebay.queues.contract import StoredRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
 
 from .clients import Clients
+from .closing import closes
 from .commands import Commands
 from .commits import Commits, Request
 from .faults import Faults, is_fatal, is_unknown_stream, says, sentence, unknown_stream
@@ -129,10 +130,15 @@ class Member:
             log.error("the consumer's thread ended", group=self._group, error=str(error))
             self._complain(QueueError(f"the consumer ended: {error}"), is_final=True)
         finally:
-            self._client.close()
+            self._leave()
+            self._rebalances.lose_all()
             self._has_left = True
             self._commits.abandon()
             self._loop.call_soon_threadsafe(self._end)
+
+    def _leave(self) -> None:
+        if not closes(self._client.close, lambda: self._rebalances.is_waiting):
+            log.warning("the group was left without a goodbye: its client does not close", group=self._group)
 
     def _end(self) -> None:
         self._ended.set_result(None)
@@ -240,6 +246,7 @@ class Member:
         elif error.code() in _NOWHERE:
             self._complain(QueueError(_nowhere(self._group, self._stream, partition, error)), is_final=True)
         elif is_fatal(error):
+            self._rebalances.lose_all()
             self._complain(QueueError(f"the consumer can't go on. {sentence(error)}"), is_final=True)
         elif is_unknown_stream(error):
             self._complain(unknown_stream(self._stream))
@@ -252,7 +259,7 @@ class Member:
     def _fall_back(self) -> None:
         log.info("the brokers can't do KIP-848; the classic protocol is used", group=self._group)
         self._is_too_old = False
-        self._client.close()
+        self._leave()
         self._client = self._joining("classic")
 
 

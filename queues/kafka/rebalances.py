@@ -47,12 +47,13 @@ class Rebalances:
         self.epochs: dict[int, int] = {}
         #: Behind the last record that was read, by partition and epoch.
         self.places: dict[tuple[int, int], int] = {}
+        #: Whether the group waits for us.
+        self.is_waiting = False
         self._epoch = 0
-        self._is_waiting = False
 
     def commit(self, client: Consumer, request: Request) -> None:
         """Commit what is ours; while the group waits for us, at once, since nobody polls for the report."""
-        self._commits.begin(client, request, self.epochs, at_once=self._is_waiting)
+        self._commits.begin(client, request, self.epochs, at_once=self.is_waiting)
 
     def on_assign(self, client: Consumer, partitions: list[TopicPartition]) -> None:
         """For `subscribe`: begin where the group is."""
@@ -75,7 +76,7 @@ class Rebalances:
 
     def _commits_of(self, client: Consumer, partitions: list[TopicPartition]) -> dict[int, Commit]:
         """Where the partitions begin, however long the brokers take to tell; nothing when we are leaving."""
-        self._is_waiting = True
+        self.is_waiting = True
         try:
             for tries in count(1):
                 if self._commands.is_over:
@@ -87,7 +88,7 @@ class Rebalances:
                     self._commands.obey(_RETRY_S)
             return {}
         finally:
-            self._is_waiting = False
+            self.is_waiting = False
 
     def _complain(self, text: str, tries: int) -> None:
         if tries > _QUIET_TRIES:
@@ -98,12 +99,12 @@ class Rebalances:
         if self._loop.is_closed():
             return
         numbers = [at.partition for at in partitions]
-        self._is_waiting = True
+        self.is_waiting = True
         try:
             self._commits.finish(client)
             self._wait_for(asyncio.run_coroutine_threadsafe(self._ownership.give_back(numbers), self._loop))
         finally:
-            self._is_waiting = False
+            self.is_waiting = False
         # What was not given back in time is lost; the others are no longer owned by then.
         self.on_lost(client, partitions)
 
@@ -128,3 +129,11 @@ class Rebalances:
         self._loop.call_soon_threadsafe(self._ownership.lose, numbers)
         self._pauses.lift(client, partitions)
         client.incremental_unassign(partitions)
+
+    def lose_all(self) -> None:
+        """Whatever we still have may be another's: a client that is fenced, or hangs, calls none of the above."""
+        numbers = list(self.epochs)
+        self.epochs.clear()
+        self.places.clear()
+        if numbers:
+            self._loop.call_soon_threadsafe(self._ownership.lose, numbers)
