@@ -59,7 +59,8 @@ class Handling:
 def handlings(site: Site) -> dict[str, list[Handling]]:
     """Of each portal, which is one to a partition, in order of time."""
     found: dict[str, list[Handling]] = defaultdict(list)
-    for line in (site.folder / "handled.log").read_text().splitlines():
+    # What stands behind the last end of a line is still being written.
+    for line in (site.folder / "handled.log").read_text().rpartition("\n")[0].splitlines():
         portal, pid, at = line.split()
         found[portal].append(Handling(pid=int(pid), at=float(at)))
     return found

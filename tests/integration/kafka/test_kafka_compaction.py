@@ -35,7 +35,8 @@ class Log:
     """The only partition of a compacted topic, as other clients see it."""
 
     def __init__(self, kafka: Kafka, topic: str) -> None:
-        self._brokers, self._topic = {"bootstrap.servers": kafka.bootstrap, "log_level": 0}, topic
+        self._brokers: dict[str, str | int | float | bool] = {"bootstrap.servers": kafka.bootstrap, "log_level": 0}
+        self._topic = topic
         self._times = count(time.time_ns() // 1_000_000, 1000)
         with AdminClient(self._brokers) as client:
             [made] = client.create_topics([NewTopic(topic, 1, 1, config=COMPACTED)]).values()

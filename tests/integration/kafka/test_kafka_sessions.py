@@ -3,7 +3,11 @@
 import asyncio
 
 import pytest
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are public, but in no __all__
+    AdminClient,
+    ConfigResource,
+    ResourceType,
+)
 from structlog.testing import capture_logs
 
 from forebay.queues.contract import Queue
