@@ -24,15 +24,19 @@ async def ask_for_session(admin: Admin, group: str, session_s: float) -> None:
             await _ask_for_each(admin, group, session, beat)
         else:
             # Brokers before 4.0 don't know them, and get both from the member itself.
-            log.warning("session_s is not what the brokers will use", group=group, reason=reason(error))
+            _tell(group, error)
 
 
 async def _ask_for_each(admin: Admin, group: str, session: dict[str, int], beat: dict[str, int]) -> None:
     try:
         await admin.set_of_group(group, session)
     except KafkaException as error:
-        log.warning("session_s is not what the brokers will use", group=group, reason=reason(error))
+        _tell(group, error)
     try:
         await admin.set_of_group(group, beat)
     except KafkaException as error:
-        log.info("members beat no more often than the brokers allow", group=group, reason=reason(error))
+        log.info("members beat no more often than the brokers say", group=group, reason=reason(error))
+
+
+def _tell(group: str, error: KafkaException) -> None:
+    log.warning("session_s is not what the brokers will use", group=group, reason=reason(error))

@@ -3,6 +3,8 @@
 import asyncio
 import sys
 
+import structlog
+
 from forebay.queues.contract import Commit
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
@@ -36,4 +38,6 @@ async def main(bootstrap: str, stream: str, protocol: str, session_s: str) -> No
 
 
 if __name__ == "__main__":
+    # The lines on standard output are ours alone.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     asyncio.run(main(*sys.argv[1:]))
