@@ -100,8 +100,8 @@ async def test_by_the_classic_protocol_too_what_passes_is_asked_again_and_a_fenc
 ) -> None:
     queue = opened(mock.bootstrap, kafka={"group.protocol": "classic"})
     partition = await send(queue, STREAM, range(3))
-    # Longer than the mock takes to put a group together, and than librdkafka may take to come back to a coordinator that
-    # has denied to be one: a commit that it tries again every 250 ms is in the way of its connecting.
+    # Longer than the mock takes to put a group together, and than librdkafka may take to come back to a coordinator
+    # that has denied to be one: a commit that it tries again every 250 ms is in the way of its connecting.
     consumer = queue.consumer(STREAM, STREAM, session_s=60)
     await consumer.start(owner := Owner())
     await owner.owns(PARTITIONS)
