@@ -51,7 +51,7 @@ class Reading:
         if isinstance(record, Restored) and record.discarded:
             return GivenUp(error=Discarded(record.discarded))
         try:
-            event = self._codec.decode(record.value, record.headers)
+            event = self._codec.decode(record.value)
             return event if self._data_keys is None else _with_keys(event, record, self._data_keys)
         except UnknownSchemaId as error:
             return self._learning.outcome(error) if self._learning else Undecodable(error=error)

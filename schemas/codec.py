@@ -9,12 +9,11 @@ import json
 from collections.abc import Mapping
 from functools import cache
 
-from forebay.schemas import envelope
 from forebay.schemas.binary import ABSENT, FALSE, PRESENT, TRUE, array, long, octets, text, text_or_null, texts, word
-from forebay.schemas.envelope import Headers
 from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
 from forebay.schemas.event import Pair, PortalEvent, Sealed
 from forebay.schemas.reading import EPOCH, MS, US, Reading
+from forebay.schemas.scan import head_of
 from forebay.schemas.versions import Schema, Version, fingerprint_of, fingerprint_of_text, schema_texts, version_of
 
 _MARKER = b"\xc3\x01"
@@ -133,20 +132,19 @@ class Codec:
             )
         )
 
-    def decode(self, value: bytes, headers: Headers = ()) -> PortalEvent:
-        """The event of a record's value. `fields`, `data` and `auth` are decoded when they are first touched.
+    def decode(self, value: bytes) -> PortalEvent:
+        """The event of a record's value. What a worker needs to find its handler is read at once, the rest when it is
+        first touched.
 
-        With the record's headers, where they tell portal, kind and name, so is all the rest: only the encoding and the
-        version are looked at here. Raises `UndecodableEvent`, and nothing else; the first touch of what was not
-        decoded may raise it too. It does when value and headers turn out to tell of different events: which of them
-        a producer meant nobody can know, and half of each must not reach a handler.
+        Raises `UndecodableEvent`, and nothing else; the first touch of what was not read yet may raise it too.
         """
         version, start = self._written_with(value)
-        told = envelope.told(headers)
-        reading = Reading(value, start, version, told)
-        if told is None:
+        head = head_of(value, start) if version.is_scanned else None
+        if head is None:
+            reading = Reading(value, start, version)
             return PortalEvent(**reading.head(), body=reading.body)
-        return PortalEvent.partly_read(reading, told)
+        event_id, portal, kind, name, rest = head
+        return PortalEvent.partly_read(Reading(value, start, version, rest), event_id, portal, kind, name)
 
     def _written_with(self, value: bytes) -> tuple[Version, int]:
         """The version that wrote the value, and where the record starts in it."""
@@ -182,11 +180,11 @@ def new_codec() -> Codec:
     return Codec([json.loads(text) for text in schema_texts()])
 
 
-def reread(fingerprint: bytes, record: bytes, told: envelope.Told | None) -> Reading:
+def reread(fingerprint: bytes, record: bytes, rest: int | None) -> Reading:
     """What a pickled `Reading` is in the process that unpickles it."""
     value = _MARKER + fingerprint + record
     version, start = codec()._written_with(value)
-    return Reading(value, start, version, told)
+    return Reading(value, start, version, None if rest is None else start + rest)
 
 
 @cache

@@ -107,10 +107,9 @@ class PortalEvent:
     body: BodySource = field(repr=False, compare=False)
 
     @classmethod
-    def partly_read(cls, reading: Reading, told: tuple[str, str, str, str]) -> "PortalEvent":
-        """An event of which id, portal, kind and name are known already; the rest is read when it is asked for."""
+    def partly_read(cls, reading: Reading, event_id: str, portal: str, kind: str, name: str) -> "PortalEvent":
+        """An event of which this is known already; the rest is read when it is asked for."""
         event = object.__new__(cls)
-        event_id, portal, kind, name = told
         # Not one by one: a frozen instance takes attributes at half the speed.
         event.__dict__.update({"id": event_id, "portal": portal, "kind": kind, "name": name, "_reading": reading})
         return event

@@ -7,7 +7,6 @@ from typing import Any
 
 from fastavro import schemaless_reader
 
-from forebay.schemas.envelope import Told
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import Body, Sealed, Subscription
 from forebay.schemas.scan import fields_of
@@ -21,17 +20,19 @@ US = timedelta(microseconds=1)
 class Reading:
     """Reads the value of one event, as far as somebody looks: nothing, the head, or the head and the body."""
 
-    __slots__ = ("_body_at", "_raw", "_start", "_told", "_value", "_version")
+    __slots__ = ("_body_at", "_raw", "_rest", "_start", "_value", "_version")
 
-    def __init__(self, value: bytes, start: int, version: Version, told: Told | None) -> None:
-        self._value, self._start, self._version, self._told = value, start, version, told
+    def __init__(self, value: bytes, start: int, version: Version, rest: int | None = None) -> None:
+        """`rest` is where its head goes on behind what was scanned of it."""
+        self._value, self._start, self._version, self._rest = value, start, version, rest
         self._raw: Mapping[str, Any] | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         # For another process, which knows the versions by their fingerprints, and nothing of a registry's ids.
         from forebay.schemas.codec import reread
 
-        return reread, (self._version.fingerprint, self._value[self._start :], self._told)
+        rest = None if self._rest is None else self._rest - self._start
+        return reread, (self._version.fingerprint, self._value[self._start :], rest)
 
     def head(self) -> dict[str, Any]:
         """The attributes that stand in the head."""
@@ -48,24 +49,19 @@ class Reading:
         if self._raw is not None:
             return _body(self._read(self._body_at, version.writer_body, version.reader_body)[0])
         # Both at once take less than one after the other.
-        raw, _ = self._read(self._start, version.writer, version.reader)
-        self._check(raw)
-        return _body(raw)
+        return _body(self._read(self._start, version.writer, version.reader)[0])
 
     def fields_under(self, name: str) -> Mapping[str, str] | None:
         """As in `Reading`."""
         return self._scanned(name.encode())
 
     def _scanned(self, top: bytes = b"") -> Mapping[str, str] | None:
-        if self._told is None or not self._version.is_scanned:
-            return None
-        return fields_of(self._value, self._start, self._told, top)
+        return None if self._rest is None else fields_of(self._value, self._rest, top)
 
     def _read_head(self) -> Mapping[str, Any]:
         if self._raw is None:
-            raw, end = self._read(self._start, self._version.writer_head, self._version.reader_head)
-            self._check(raw)
-            self._raw, self._body_at = raw, end
+            version = self._version
+            self._raw, self._body_at = self._read(self._start, version.writer_head, version.reader_head)
         return self._raw
 
     def _read(self, start: int, writer: Any, reader: Any) -> tuple[Any, int]:
@@ -77,11 +73,6 @@ class Reading:
         # Hostile bytes make fastavro raise whatever its parts raise: EOFError, IndexError, UnicodeDecodeError…
         except Exception as error:
             raise UndecodableEvent(f"the record is broken: {type(error).__name__}: {error}") from error
-
-    def _check(self, raw: Mapping[str, Any]) -> None:
-        found = (raw["id"], raw["portal"], raw["kind"], raw["name"])
-        if self._told not in (None, found):
-            raise UndecodableEvent(f"the record's headers tell of the event {self._told}, its value of {found}")
 
 
 def _from_avro(head: Mapping[str, Any]) -> dict[str, Any]:

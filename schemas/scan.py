@@ -4,10 +4,7 @@ fastavro reads from a stream, byte by byte, which takes twice the time of all el
 stays the judge: whatever is unusual, or wrong, is left to it.
 """
 
-from functools import lru_cache
-
-from forebay.schemas.binary import ABSENT, text
-from forebay.schemas.envelope import Told
+from forebay.schemas.binary import ABSENT
 from forebay.schemas.errors import ForebayError
 
 #: The fingerprint of the schema that this is written for, as it stands in records; a test holds it to the newest one.
@@ -20,8 +17,10 @@ _SIGN, _SEVEN_BITS, _MORE = 0x01, 0x7F, 0x80
 #: The bytes of a union of null and something that say which it is.
 _NOTHING, _PRESENT = 0, 2
 
+#: Id, portal, kind and name of an event, and where in its record the next field starts.
+Head = tuple[str, str, str, str, int]
+
 #: Fields of the head, in their order: whether one may be absent, and whether it is a text, else a number.
-_MEMBER_ID = ((True, True),)
 _TIMES_SOURCE_AND_SUBSCRIPTION = ((True, False), (False, False), (False, True), (True, True), (False, True))
 _VERIFIED_PATH_QUERY_AND_TRACE = ((False, False), (False, True), (False, True), (True, True))
 _SEALED = ((False, True), (False, True), (False, True))
@@ -38,23 +37,42 @@ class _Unusual(ForebayError):
     """Nothing is said about such a record here."""
 
 
-def fields_of(value: bytes, at: int, told: Told, top: bytes = b"") -> dict[str, str] | None:
-    """The fields of the record that starts there, if its id, portal, kind and name are these; None where in doubt.
-
-    With the name of a `top`, a plain word, at least those that PHP would put under it: more is not looked at then.
-    """
+def head_of(value: bytes, at: int) -> Head | None:
+    """What the record that starts there says first; None where in doubt."""
     try:
-        at = _body_at(value, at, told)
-        return _texts(value, at, top)
+        id_size = value[at]
+        id_ends = at + 1 + (id_size >> 1)
+        portal_size = value[id_ends]
+        portal_ends = id_ends + 1 + (portal_size >> 1)
+        words = portal_ends + 1
+        if has_member := value[portal_ends]:
+            member_size = value[words]
+            words += 1 + (member_size >> 1)
+            if has_member != _PRESENT or member_size & _NOT_SHORT:
+                return None
+        name_at = words + 1 + (value[words] >> 1)
+        rest = name_at + 1 + (value[name_at] >> 1)
+        # Nothing of it was cut off, as behind it there is a byte.
+        if (id_size | portal_size) & _NOT_SHORT or rest >= len(value):
+            return None
+        kind, name = _KINDS_AND_NAMES[value[words:rest]]
+        return value[at + 1 : id_ends].decode(), value[id_ends + 1 : portal_ends].decode(), kind, name, rest
     except (_Unusual, IndexError, UnicodeDecodeError):
         return None
 
 
-def _body_at(value: bytes, at: int, told: Told) -> int:
-    event_id, portal, kind, name = told
-    at = _past(value, at, text(event_id) + text(portal))
-    at = _past_fields(value, at, _MEMBER_ID)
-    at = _past(value, at, _two_texts(kind, name))
+def fields_of(value: bytes, rest: int, top: bytes = b"") -> dict[str, str] | None:
+    """The fields of the record whose head goes on there, behind the name of its event; None where in doubt.
+
+    With the name of a `top`, a plain word, at least those that PHP would put under it: more is not looked at then.
+    """
+    try:
+        return _texts(value, _body_at(value, rest), top)
+    except (_Unusual, IndexError, UnicodeDecodeError):
+        return None
+
+
+def _body_at(value: bytes, at: int) -> int:
     at = _past_fields(value, at, _TIMES_SOURCE_AND_SUBSCRIPTION)
     if value.startswith(_USUALLY, at):
         at += len(_USUALLY)
@@ -63,11 +81,6 @@ def _body_at(value: bytes, at: int, told: Told) -> int:
     at = _past_fields(value, at + 1, _SEALED) if value[at] == _PRESENT else _past(value, at, ABSENT)
     # Pairs as they were sent are there only when the map can't give them back.
     return _past(value, at, ABSENT)
-
-
-@lru_cache(_NAMES_KEPT)
-def _two_texts(kind: str, name: str) -> bytes:
-    return text(kind) + text(name)
 
 
 def _past(value: bytes, at: int, expected: bytes) -> int:
@@ -145,4 +158,19 @@ class _Names(dict[bytes, str]):
         return name
 
 
+class _KindsAndNames(dict[bytes, tuple[str, str]]):
+    """Of two short texts behind each other."""
+
+    def __missing__(self, encoded: bytes) -> tuple[str, str]:
+        name_at = 1 + (encoded[0] >> 1)
+        if (encoded[0] | encoded[name_at]) & _NOT_SHORT:
+            raise _Unusual
+        found = encoded[1:name_at].decode(), encoded[name_at + 1 :].decode()
+        if len(self) >= _NAMES_KEPT:
+            self.clear()
+        self[encoded] = found
+        return found
+
+
 _NAMES = _Names()
+_KINDS_AND_NAMES = _KindsAndNames()

@@ -222,7 +222,7 @@ async def everything_in(settings: QueueSettings) -> tuple[bytes, list[PortalEven
             while records := await inspector.read(stream, partition, offset, 500):
                 offset = records[-1].offset + 1
                 found += [part for one in records for part in (one.value, *(value for _, value in one.headers))]
-                events += [codec().decode(one.value, one.headers) for one in records if not suffix]
+                events += [codec().decode(one.value) for one in records if not suffix]
     chapter = await store.read(0, 5)
     found += [fact.key.encode() + (fact.value or b"") for fact in chapter.facts]
     await inspector.close()
