@@ -1,6 +1,6 @@
 """What follows a try: it is decided, and then done. One place for every way in which handlers are called."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import TypeAlias, assert_never
 
@@ -143,9 +143,11 @@ class Consequences:
             return
         lane.records.popleft()
         lane.start_anew()
-        self._finished(lane, record)
+        if lane.partition.finish(record):
+            self._held.remove(record)
+        self._tally.finished(self._now() - record.timestamp_ms / 1000)
 
-    def finish_all(self, lane: Lane, records: Records) -> None:
+    def finish_all(self, lane: Lane, records: Sequence[StoredRecord]) -> None:
         """Records of the lane are finished together, the first of it among them."""
         if lane.partition.is_gone:
             return
@@ -154,10 +156,6 @@ class Consequences:
         else:
             lane.records.popleft()
         lane.start_anew()
-        for record in records:
-            self._finished(lane, record)
-
-    def _finished(self, lane: Lane, record: StoredRecord) -> None:
-        if lane.partition.finish(record):
-            self._held.remove(record)
-        self._tally.finished(self._now() - record.timestamp_ms / 1000)
+        self._held.remove_all(lane.partition.finish_all(records))
+        now = self._now()
+        self._tally.finished_all([now - record.timestamp_ms / 1000 for record in records])

@@ -1,7 +1,7 @@
 """How much is held in memory, and when fetching has to wait."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 
 from forebay.queues.contract import StoredRecord
@@ -34,27 +34,33 @@ class Held:
     def add(self, records: Sequence[StoredRecord]) -> None:
         """Count records."""
         self.records += len(records)
-        self.bytes += sum(map(len, map(_VALUE, records))) + _OVERHEAD_BYTES * len(records)
+        self.bytes += _bytes(records) + _OVERHEAD_BYTES * len(records)
         if self.records >= self._max_records or self.bytes >= self._max_bytes:
             self.is_full = True
             self._has_room.clear()
 
     def remove(self, record: StoredRecord) -> None:
         """Count it no longer."""
-        self.records -= 1
-        self.bytes -= len(record.value) + _OVERHEAD_BYTES
-        if self.is_full and self._is_low():
-            self.is_full = False
-            self._has_room.set()
+        self._let_go(1, len(record.value))
 
-    def remove_all(self, records: Iterable[StoredRecord]) -> None:
+    def remove_all(self, records: Sequence[StoredRecord]) -> None:
         """Count none of them any longer."""
-        for record in records:
-            self.remove(record)
+        self._let_go(len(records), _bytes(records))
 
     async def room(self) -> None:
         """Return at once below the limits; above them, when half of both is free again."""
         await self._has_room.wait()
 
+    def _let_go(self, records: int, value_bytes: int) -> None:
+        self.records -= records
+        self.bytes -= value_bytes + _OVERHEAD_BYTES * records
+        if self.is_full and self._is_low():
+            self.is_full = False
+            self._has_room.set()
+
     def _is_low(self) -> bool:
         return self.records <= self._max_records * _LOW_MARK and self.bytes <= self._max_bytes * _LOW_MARK
+
+
+def _bytes(records: Sequence[StoredRecord]) -> int:
+    return sum(map(len, map(_VALUE, records)))

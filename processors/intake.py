@@ -81,8 +81,7 @@ class Intake:
                 self._admit(partition, list(run))
 
     def _admit(self, partition: Partition, records: list[StoredRecord]) -> None:
-        receive = partition.watermark.receive
-        fresh = [record for record in records if receive(record.offset, record.timestamp_ms)]
+        fresh = partition.watermark.receive_all(records)
         if len(fresh) < len(records):
             partition.has_news = True
         self._held.add(fresh)

@@ -185,6 +185,17 @@ class Tally:
         seen.counts[bisect_left(seen.bounds, age_s)] += 1
         seen.total += age_s
 
+    def finished_all(self, ages_s: Sequence[float]) -> None:
+        """The same of events that are finished together."""
+        seen = self._age_s
+        youngest, oldest = bisect_left(seen.bounds, min(ages_s)), bisect_left(seen.bounds, max(ages_s))
+        if youngest == oldest:
+            seen.counts[oldest] += len(ages_s)
+            seen.total += sum(ages_s)
+        else:
+            for age_s in ages_s:
+                self.finished(age_s)
+
     def died(self, reason: str) -> None:
         """A dead letter was written."""
         self._metrics.dead.labels(reason).inc()

@@ -1,8 +1,14 @@
 """The contiguous watermark of a partition: up to where everything that was received is finished."""
 
 from collections import deque
+from collections.abc import Sequence
+from operator import attrgetter
+
+from forebay.queues.contract import StoredRecord
 
 from .notes import Run
+
+_OFFSET, _TIME = attrgetter("offset"), attrgetter("timestamp_ms")
 
 
 class Watermark:
@@ -27,6 +33,14 @@ class Watermark:
             return False
         self._unfinished[offset] = timestamp_ms
         return True
+
+    def receive_all(self, records: Sequence[StoredRecord]) -> Sequence[StoredRecord]:
+        """Note that records came, as they stand in the log; gives those that need handling."""
+        if self._inherited or records[0].offset < self._next:
+            return [record for record in records if self.receive(record.offset, record.timestamp_ms)]
+        self._unfinished.update(zip(map(_OFFSET, records), map(_TIME, records), strict=True))
+        self._next = records[-1].offset + 1
+        return records
 
     def finish(self, offset: int) -> None:
         """Note that the offset is finished."""

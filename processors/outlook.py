@@ -36,14 +36,17 @@ class Outlook:
         self.folding: Folding | None = None
 
     def leave(self, lane: "Lane", records: Sequence[StoredRecord]) -> None:
-        """Records leave the lane: usually its first ones."""
+        """Records leave the lane: its first ones, unless something folds."""
+        if self.folding is None:
+            for _ in records:
+                lane.records.popleft()
+            return
         leaving = {id(record) for record in records}
         while lane.records and id(lane.records[0]) in leaving:
             leaving.discard(id(lane.records.popleft()))
         if leaving:
             lane.records = deque(record for record in lane.records if id(record) not in leaving)
-        if self.folding is not None:
-            self.folding.forget(records)
+        self.folding.forget(records)
 
     def narrow(self, events: int) -> None:
         """A call with so many events failed, and which is to blame is not known."""

@@ -156,7 +156,7 @@ class Ownership:
     def _let_go(self, partition: Partition) -> None:
         if partition.is_gone:
             return
-        self._held.remove_all(partition.drop())
+        self._held.remove_all(list(partition.drop()))
         if self._partitions.get(partition.number) is partition:
             del self._partitions[partition.number]
             self._metrics.lag_records.labels(partition.number).set(0)

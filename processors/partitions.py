@@ -1,7 +1,7 @@
 """The partitions that are ours, each with its lanes and its watermark."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from forebay.queues.contract import Commit, StoredRecord
@@ -54,6 +54,15 @@ class Partition:
             return False
         self.finish_offset(record.offset)
         return True
+
+    def finish_all(self, records: Sequence[StoredRecord]) -> Sequence[StoredRecord]:
+        """Note that records are finished. Gives those of which parking has not seen to all the rest."""
+        if self.parking is not None and self.parking.portals or self._folded:
+            return [record for record in records if self.finish(record)]
+        for record in records:
+            self.watermark.finish(record.offset)
+        self.has_news = True
+        return records
 
     def finish_offset(self, offset: int) -> None:
         """Note that the topic's record at the offset needs no handling any more: it is finished, or parked."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 from forebay.queues.contract import StoredRecord
@@ -60,10 +61,11 @@ class Together:
             return wait_s
         if self._waits_for_more(lane, outlook, handler):
             return handler.options.batch_wait_s
-        if outlook.folding is None and handler.options.batch is None:
-            pieces = [Piece(event, (record,))]
+        first, most = Piece(event, (record,)), outlook.limit or handler.options.batch or 1
+        if outlook.folding is None:
+            pieces = self._run(lane, handler, first, most)
         else:
-            pieces = self._gathered(lane, outlook, handler, Piece(event, (record,)))
+            pieces = self._gathered(lane, outlook.folding, handler, first, most)
         if budget is not None:
             lane.partition.buckets.spend(budget, lane.portal, now)
         outlook.in_hand = [one for piece in pieces for one in piece.records]
@@ -93,15 +95,24 @@ class Together:
         outlook.has_waited, outlook.wanted = True, batch
         return True
 
-    def _gathered(self, lane: Lane, outlook: Outlook, handler: Handler, first: Piece) -> list[Piece]:
+    def _run(self, lane: Lane, handler: Handler, first: Piece, most: int) -> list[Piece]:
         """The events of the next call: of one registration, in their order, up to the first of another."""
-        most = outlook.limit or handler.options.batch or 1
+        pieces = [first]
+        for record in islice(lane.records, 1, most):
+            event, its = self._read(record)
+            if not isinstance(event, PortalEvent) or not handler.is_as(its):
+                break
+            pieces.append(Piece(event, (record,)))
+        return pieces
+
+    def _gathered(self, lane: Lane, folding: Folding, handler: Handler, first: Piece, most: int) -> list[Piece]:
+        """The same where records fold."""
         pieces: list[Piece] = []
         taken: set[int] = set()
         for record in lane.records:
             if id(record) in taken:
                 continue
-            piece = self._piece(lane, outlook, handler, record, first)
+            piece = self._piece(folding, handler, record, first)
             if piece is None:
                 break
             pieces.append(piece)
@@ -110,10 +121,8 @@ class Together:
             taken.update(map(id, piece.records[1:]))
         return pieces
 
-    def _piece(
-        self, lane: Lane, outlook: Outlook, handler: Handler, record: StoredRecord, first: Piece
-    ) -> Piece | None:
-        chain = outlook.folding.chain(record) if outlook.folding is not None else None
+    def _piece(self, folding: Folding, handler: Handler, record: StoredRecord, first: Piece) -> Piece | None:
+        chain = folding.chain(record)
         if chain is not None:
             event = chain.event.standing_for(chain.folded) if chain.folded else chain.event
             return Piece(event, tuple(chain.records), chain.marked_with_it()) if handler.is_as(chain.handler) else None
@@ -171,12 +180,11 @@ class Together:
         done = _done(outcome, len(pieces))
         label = outcome.label if isinstance(outcome, Done | Duplicate) else DONE.label
         self._tally.tried(handler.name, label, done)
-        for piece in pieces[:done]:
-            if outlook.folding is None:
-                self._then.finish(lane, piece.records[0])
-            else:
-                self._tally.tried(handler.name, "folded", piece.event.folded)
-                self._then.finish_all(lane, piece.records)
+        if done and outlook.folding is None:
+            self._then.finish_all(lane, outlook.in_hand[:done])
+        for piece in pieces[:done] if outlook.folding is not None else ():
+            self._tally.tried(handler.name, "folded", piece.event.folded)
+            self._then.finish_all(lane, piece.records)
         if done:
             outlook.widen(handler.options.batch or 1)
         if 0 < done < len(pieces):

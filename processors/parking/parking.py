@@ -132,7 +132,7 @@ class Parking:
         if self._task is not None:
             self._task.cancel()
         for lane in self._partition.lanes.values():
-            self._room.remove_all(record for record in lane.records if isinstance(record, Restored))
+            self._room.remove_all([record for record in lane.records if isinstance(record, Restored)])
         yield from self._early or ()
         for portal in self.portals.values():
             portal.close()
