@@ -1,7 +1,6 @@
 """The contiguous watermark of a partition: up to where everything that was received is finished."""
 
 from collections import deque
-from collections.abc import Sequence
 from operator import attrgetter
 
 from forebay.queues.contract import StoredRecord
@@ -34,7 +33,7 @@ class Watermark:
         self._unfinished[offset] = timestamp_ms
         return True
 
-    def receive_all(self, records: Sequence[StoredRecord]) -> Sequence[StoredRecord]:
+    def receive_all(self, records: list[StoredRecord]) -> list[StoredRecord]:
         """Note that records came, as they stand in the log; gives those that need handling."""
         if self._inherited or records[0].offset < self._next:
             return [record for record in records if self.receive(record.offset, record.timestamp_ms)]

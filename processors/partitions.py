@@ -57,7 +57,7 @@ class Partition:
 
     def finish_all(self, records: Sequence[StoredRecord]) -> Sequence[StoredRecord]:
         """Note that records are finished. Gives those of which parking has not seen to all the rest."""
-        if self.parking is not None and self.parking.portals or self._folded:
+        if self._folded or (self.parking is not None and self.parking.portals):
             return [record for record in records if self.finish(record)]
         for record in records:
             self.watermark.finish(record.offset)

@@ -34,7 +34,7 @@ def values(portals: int) -> list[tuple[str, bytes]]:
 
 
 def headers_of(portal: str) -> tuple[tuple[str, bytes], ...]:
-    """What the ingest puts beside an event, in its order: with it a worker needs not read the event's head."""
+    """What the ingest puts beside an event, in its order."""
     return (
         ("ce_specversion", b"1.0"),
         (names.CE_ID, EVENT_ID.encode()),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from forebay.processors.notes import Run, UnreadableNote, decode_note, encode_note
 from forebay.processors.offsets import Watermark
+from forebay.queues.contract import PlacedRecord, StoredRecord
 
 NOTE_BYTES = 65_536
 
@@ -150,6 +151,27 @@ def test_nothing_but_unreadable_note_comes_of_any_bytes(noise: bytes, with_prefi
     except UnreadableNote:
         return
     assert all(start <= end for start, end in runs)
+
+
+@given(offsets, st.data())
+def test_records_that_come_together_are_received_as_one_after_the_other(
+    received: list[int], data: st.DataObject
+) -> None:
+    inherited = data.draw(st.sampled_from([[], [(103, 106)], [(101, 102), (140, 160)]]))
+    again = data.draw(st.integers(0, len(received)))
+    one_by_one, together = Watermark(100, list(inherited)), Watermark(100, list(inherited))
+    batches = [received[:again], received[max(0, again - 3) :]]
+
+    fresh = [[offset for offset in batch if one_by_one.receive(offset, offset)] for batch in batches]
+    given = [[one.offset for one in together.receive_all(list(map(record_at, batch)))] for batch in batches if batch]
+
+    assert given == [found for found, batch in zip(fresh, batches, strict=True) if batch]
+    assert (together.position, together.unfinished) == (one_by_one.position, one_by_one.unfinished)
+    assert (together.oldest_ms, note_of(together)) == (one_by_one.oldest_ms, note_of(one_by_one))
+
+
+def record_at(offset: int) -> StoredRecord:
+    return PlacedRecord(key="a", value=b"", timestamp_ms=offset, stream="events", partition=0, offset=offset)
 
 
 @given(offsets, st.data())

@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from forebay.processors.metrics import metrics_of
+from forebay.processors.metrics import Tally, build_metrics, metrics_of
 
 
 @pytest.mark.parametrize(("groups", "label"), [(["one"], ""), (["one", "two"], 'group="two",')])
@@ -16,3 +16,22 @@ def test_the_first_dead_letter_and_the_first_rebalance_are_an_increase(groups: l
         assert f'forebay_dead_total{{{label}reason="{reason}"}} 0.0' in lines
     for change in ("assigned", "revoked", "lost"):
         assert any(line.startswith("forebay_rebalances_total") and f'"{change}"' in line for line in lines)
+
+
+@pytest.mark.parametrize("ages_s", [[0.2, 0.3, 0.4], [0.2, 70.0, 0.02, -1.0, 0.05]])
+def test_events_that_are_finished_together_count_as_one_after_the_other(ages_s: list[float]) -> None:
+    together, one_by_one = CollectorRegistry(), CollectorRegistry()
+
+    (tally := Tally(build_metrics(together))).finished_all(ages_s)
+    tally.flush()
+    tally = Tally(build_metrics(one_by_one))
+    for age_s in ages_s:
+        tally.finished(age_s)
+    tally.flush()
+
+    assert ages_of(together) == ages_of(one_by_one)
+
+
+def ages_of(registry: CollectorRegistry) -> list[str]:
+    lines = generate_latest(registry).decode().splitlines()
+    return [line for line in lines if line.startswith("forebay_event_age_seconds") and "_created" not in line]
