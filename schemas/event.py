@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, Self
 
 from forebay.schemas.data_keys import CannotUnwrap, WrappedKeys, named, raw, unwrap
 from forebay.schemas.errors import ForebayError
+from forebay.schemas.lazy import lazy
 from forebay.schemas.quick_value import quick_value
 from forebay.schemas.tree import Node, nest
 
@@ -126,7 +126,7 @@ class PortalEvent:
             self.__dict__.update(reading.head(), body=reading.body)
             return self.__dict__[name]
 
-    @cached_property
+    @lazy
     def _body(self) -> Body:
         reading: Reading | None = self.__dict__.get("_reading")
         return self.body() if reading is None else reading.body()
@@ -136,7 +136,7 @@ class PortalEvent:
         """Bracket path (`data[FIELDS][ID]`) → value, as sent and in that order; of a repeated path the last value."""
         return self._body.fields
 
-    @cached_property
+    @lazy
     def pairs(self) -> tuple[Pair, ...]:
         """Every pair as sent, percent-decoded to bytes, in order and with repeats, without secrets."""
         return self._body.as_sent or tuple((path.encode(), value.encode()) for path, value in self.fields.items())
@@ -152,7 +152,7 @@ class PortalEvent:
         paths, values = zip(*body.as_sent, strict=True)
         return nest(tuple(map(_text, paths)), tuple(map(_text, values)), top)
 
-    @cached_property
+    @lazy
     def data(self) -> Node:
         """The nested view of `data`, by PHP's rules: maps have text keys, and keys 0…n-1 make a list.
 
@@ -163,13 +163,13 @@ class PortalEvent:
             return self._tree("data").get("data", {})
         return {key: node for key, node in self._tree().items() if key != "auth"}
 
-    @cached_property
+    @lazy
     def auth(self) -> Mapping[str, Node]:
         """What `auth` holds and is not secret: domain, member_id, user_id, scope, expires…"""
         found = self._tree("auth").get("auth", {})
         return found if isinstance(found, dict) else {}
 
-    @cached_property
+    @lazy
     def folded(self) -> int:
         """How many earlier events about the same, at least, are finished with this one, by `coalesce`."""
         return 0

@@ -4,6 +4,8 @@ fastavro reads from a stream, byte by byte, which takes twice the time of all el
 stays the judge: whatever is unusual, or wrong, is left to it.
 """
 
+import re
+
 from forebay.schemas.binary import ABSENT
 from forebay.schemas.errors import ForebayError
 
@@ -21,9 +23,12 @@ _NOTHING, _PRESENT = 0, 2
 Head = tuple[str, str, str, str, int]
 
 #: Fields of the head, in their order: whether one may be absent, and whether it is a text, else a number.
-_TIMES_SOURCE_AND_SUBSCRIPTION = ((True, False), (False, False), (False, True), (True, True), (False, True))
+_SOURCE_AND_SUBSCRIPTION = ((False, True), (True, True), (False, True))
 _VERIFIED_PATH_QUERY_AND_TRACE = ((False, False), (False, True), (False, True), (True, True))
 _SEALED = ((False, True), (False, True), (False, True))
+
+#: `occurred_at`, which may be absent, and `received_at`: a number ends with the first byte that has no upper bit.
+_TIMES = re.compile(rb"(?:\x00|\x02[\x80-\xff]*[\x00-\x7f])[\x80-\xff]*[\x00-\x7f]").match
 
 #: What the fields from `verified` on nearly always are: yes, two empty texts, and none.
 _USUALLY = b"\1\0\0\0"
@@ -73,7 +78,10 @@ def fields_of(value: bytes, rest: int, top: bytes = b"") -> dict[str, str] | Non
 
 
 def _body_at(value: bytes, at: int) -> int:
-    at = _past_fields(value, at, _TIMES_SOURCE_AND_SUBSCRIPTION)
+    times = _TIMES(value, at)
+    if times is None:
+        raise _Unusual
+    at = _past_fields(value, times.end(), _SOURCE_AND_SUBSCRIPTION)
     if value.startswith(_USUALLY, at):
         at += len(_USUALLY)
     else:

@@ -48,7 +48,7 @@ def test_the_fields_are_those_that_were_written(
 ) -> None:
     sealed = Sealed(key_id="k", nonce=b"n" * 12, ciphertext=b"c" * 200) if is_sealed else None
     subscription = Subscription(id=trace, endpoint="/bitrix24", verified=verified)
-    more = {"sealed": sealed, "traceparent": trace, "member_id": trace, "path": path, "query": path}
+    more = {"sealed": sealed, "traceparent": trace, "path": path, "query": path}
     one = an_event(body=lambda: Body(fields=fields), subscription=subscription, **more)
 
     assert scanned(one) == fields
