@@ -59,6 +59,11 @@ def test_the_fields_are_those_that_were_written(
 
 @given(texts, texts, st.none() | texts, st.sampled_from(KINDS) | texts, texts)
 @example("0198a6a0-0000-7000-8000-000000000000", "some.bitrix24.ru", "m" * 32, "event", "n" * 63)
+@example("i" * 64, "p", "m", "event", "n")
+@example("i", "p" * 64, "m", "event", "n")
+@example("i", "p", "m" * 64, "event", "n")
+@example("i", "p", "m", "k" * 64, "n")
+@example("i", "p", "m", "event", "n" * 64)
 def test_the_head_is_what_was_written(event_id: str, portal: str, member_id: str | None, kind: str, name: str) -> None:
     one = an_event(id=event_id, portal=portal, member_id=member_id, kind=kind, name=name)
 
