@@ -54,6 +54,9 @@ _METRICS_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn's words in our log."""
 
+    #: gunicorn asks for each request, and looks through its settings each time.
+    access_log_enabled = False
+
     def setup(self, cfg: Any) -> None:
         """Take no handler of gunicorn's: structlog is set up already."""
         self._log = structlog.get_logger("forebay.ingest.server")
