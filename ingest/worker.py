@@ -62,7 +62,7 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         return self._body_receiver is not None and self._body_receiver._complete
 
     def _hold(self, data: bytes) -> bool:
-        """Keep the next request until the parser is reset for it: it may come before our answer's task has ended.
+        """Keep the next request until the parser is reset for it: it may come before its sender has our answer.
 
         The parser in C keeps 64 KiB of it. Of a longer one gunicorn would close the connection without a word.
         """
@@ -97,6 +97,10 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         """Hand the request on. What comes when it is answered starts with the line of the next."""
         self._past_line = False
         return bool(super()._on_headers_complete())
+
+    async def _serve_http_request(self, request: Any, sockname: Any, peername: Any) -> bool:
+        """Answer in this task. gunicorn makes another one, for applications that go on when they have answered."""
+        return bool(await self._handle_http_request(request, sockname, peername))
 
     def _build_http_scope(self, request: Any, sockname: Any, peername: Any) -> dict[str, Any]:
         """Note whether the body has come with the headers, so that nobody sets a timer to wait for it."""
