@@ -66,6 +66,16 @@ class ServerOf(server.Server):
         return app
 
 
+class PlainServerOf(ServerOf):
+    """The same on gunicorn's own worker, with gunicorn's own log: what our server costs or saves."""
+
+    def load_config(self) -> None:
+        """Only these two are gunicorn's."""
+        super().load_config()
+        self.cfg.set("worker_class", "asgi")
+        self.cfg.set("logger_class", "gunicorn.glogging.Logger")
+
+
 class NowhereProducer:
     """Takes every record at once: what remains is the ingest's own cost."""
 
@@ -114,6 +124,8 @@ def main(which: str, port: str, folder: str, bootstrap: str = "", topic: str = "
     settings = IngestSettings(bind=f"127.0.0.1:{port}", **given)
     if which == "no-op":
         ServerOf(NoOp(), settings).run()
+    if which == "plain":
+        PlainServerOf(NoOp(), settings).run()
     if which == "bare":
         queue = open_queue(QueueSettings(queue_url=f"kafka://{bootstrap}"))
         ServerOf(Bare(queue, topic), settings).run()

@@ -79,6 +79,7 @@ class Served:
 def test_the_cost_of_an_event_against_a_post_that_is_dropped(tmp_path: Path) -> None:
     servers = {
         "no-op": ours("POST read and dropped", "no-op"),
+        "plain": ours("the same on gunicorn's own worker", "plain"),
         "dropping": ours("a queue that costs nothing, secrets dropped", "dropping"),
         "sealing": ours("a queue that costs nothing, secrets sealed", "sealing"),
         "sqlite": forebay("SQLite with fsync, secrets dropped", f"sqlite:///{tmp_path}/queue.db"),
@@ -91,6 +92,7 @@ def test_the_cost_of_an_event_that_kafka_has_acknowledged(kafka: Kafka, tmp_path
     bootstrap = kafka.bootstrap
     servers = {
         "no-op": ours("POST read and dropped", "no-op"),
+        "plain": ours("the same on gunicorn's own worker", "plain"),
         "bare": ours("POST read and sent to Kafka as it is", "bare", bootstrap, topic_of_12(bootstrap)),
         "kafka": forebay("Forebay with Kafka, secrets dropped", f"kafka://{bootstrap}"),
         "sealed": forebay("Forebay with Kafka, secrets sealed", f"kafka://{bootstrap}", SEAL_KEYS=SEAL_KEYS),

@@ -1,0 +1,111 @@
+"""What the server itself does for each request, seen by the application behind it."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from gunicorn.config import Config
+
+from forebay.ingest.server import ServerLog
+from forebay.ingest.worker import PortalProtocol
+
+CALL = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na=b"
+
+#: So often the loop may turn until a request is answered; nothing in these tests waits for anything else.
+TURNS = 20
+
+
+class Connection(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
+        self.written: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """There is always room."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class Seen:
+    """An application that notes in which task it runs."""
+
+    def __init__(self) -> None:
+        self.tasks: list[asyncio.Task[Any] | None] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.tasks.append(asyncio.current_task())
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture
+async def application() -> Seen:
+    return Seen()
+
+
+@pytest.fixture
+async def protocol(application: Seen) -> AsyncIterator[PortalProtocol]:
+    config = Config()
+    worker = SimpleNamespace(
+        cfg=config,
+        log=ServerLog(config),
+        asgi=application,
+        loop=asyncio.get_running_loop(),
+        connections=set(),
+        patience_s=lambda: 60.0,
+        nr_conns=0,
+        nr=0,
+        max_requests=sys.maxsize,
+        alive=True,
+    )
+    protocol = PortalProtocol(worker)
+    yield protocol
+    protocol.connection_lost(None)
+
+
+async def test_requests_are_answered_in_the_task_of_their_connection(
+    application: Seen, protocol: PortalProtocol
+) -> None:
+    connection = Connection()
+    protocol.connection_made(connection)
+
+    for _ in range(2):
+        protocol.data_received(CALL)
+        await _turns()
+
+    assert application.tasks == [protocol._task, protocol._task]
+    assert [answer.partition(b"\r\n")[0] for answer in connection.written] == [b"HTTP/1.1 200 OK"] * 2
+
+
+async def test_a_request_that_comes_with_the_one_before_it_is_answered_behind_it(
+    application: Seen, protocol: PortalProtocol
+) -> None:
+    connection = Connection()
+    protocol.connection_made(connection)
+
+    protocol.data_received(CALL + CALL[:20])
+    protocol.data_received(CALL[20:])
+    await _turns()
+
+    assert len(connection.written) == 2
+
+
+def test_whether_there_is_an_access_log_is_known_without_looking_through_the_settings() -> None:
+    log = ServerLog(Config())
+    del log.cfg
+
+    assert log.access_log_enabled is False
+
+
+async def _turns() -> None:
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
