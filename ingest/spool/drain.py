@@ -196,11 +196,12 @@ class Drain:
             kept = await self._loaded(chosen)
         except BaseException:
             for head in chosen:
-                self._window.remove(head)
-                self._lanes.again(head)
+                self._put_back(head)
             raise
         for head in chosen:
-            if found := kept.get(head.seq):
+            if self._lanes.is_overtaking(head):
+                self._put_back(head)
+            elif found := kept.get(head.seq):
                 self._depart(head, found)
             else:
                 self._keep(head, "it can't be read any more")
@@ -246,12 +247,15 @@ class Drain:
             self._breaker.open(str(error))
             self._pause_s = min(self._pause_s * 2 or _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
             self._not_before = asyncio.get_running_loop().time() + self._pause_s
-            self._window.remove(head)
-            self._lanes.again(head)
+            self._put_back(head)
         elif departure.to_quarantine or departure.kept.stream == self._quarantine:
             self._keep(head, str(error))
         else:
             self._refuse(head, departure.kept, "refused_by_queue", str(error))
+
+    def _put_back(self, head: Head) -> None:
+        self._window.remove(head)
+        self._lanes.again(head)
 
     def _leave(self, head: Head) -> None:
         self._gone.append(head)

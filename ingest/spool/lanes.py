@@ -83,6 +83,10 @@ class Lanes:
         line.returned.append(head)
         self._came_to_its_end(head, line)
 
+    def is_overtaking(self, head: Head) -> bool:
+        """Whether one of its portal has come back since it was taken: sent now, it would stand before that one."""
+        return bool(self._lines[head.key].returned)
+
     def _came_to_its_end(self, head: Head, line: _Line) -> None:
         del line.under_way[head.seq]
         if line.held == head.seq:

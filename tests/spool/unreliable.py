@@ -3,14 +3,16 @@
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Literal
 
 from forebay.queues.contract import Delivery, Position, Record
 from forebay.queues.errors import QueueUnavailable, RecordRefused, UnknownStream
 
 #: up: takes and tells · late: takes, and tells when it is asked to · hangs: decides when it is asked to · down: fails
-#: at once · refuses: takes only quarantine · empty: has no streams yet.
-Mode = Literal["up", "late", "hangs", "down", "refuses", "empty"]
+#: at once · raises: says of every other record at once that it is not taken, and hangs · refuses: takes only
+#: quarantine · empty: has no streams yet.
+Mode = Literal["up", "late", "hangs", "down", "raises", "refuses", "empty"]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -48,6 +50,7 @@ class UnreliableProducer:
         self.broker = broker
         self.pending: list[Sent] = []
         self.is_closed = False
+        self._numbers = count()
 
     async def send(self, stream: str, record: Record) -> Position:
         """As in the contract."""
@@ -59,13 +62,15 @@ class UnreliableProducer:
         """As in the contract, or nearly."""
         if self.is_closed:
             raise QueueUnavailable("closed")
+        if self.broker.mode == "raises" and next(self._numbers) % 2 == 0:
+            raise QueueUnavailable("it has no room just now")
         self.pending.append(Sent(stream=stream, record=record, delivery=delivery))
         mode = self.broker.mode
         if mode == "late":
             self.broker.take(self.pending[-1])
         elif mode == "up":
             self.deliver_all()
-        elif mode != "hangs":
+        elif mode not in ("hangs", "raises"):
             self._fail(self.pending[-1])
 
     def _fail(self, sent: Sent) -> None:

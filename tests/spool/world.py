@@ -2,12 +2,14 @@
 
 import asyncio
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from forebay.ingest.spool.breaker import Breaker
 from forebay.ingest.spool.drain import Drain
 from forebay.ingest.spool.errors import SpoolUnavailable
+from forebay.ingest.spool.kept import Kept
 from forebay.ingest.spool.pace import Pace
 from forebay.ingest.spool.passage import Passage
 from forebay.ingest.spool.spool import Spool
@@ -31,6 +33,22 @@ class Worker:
     passage: Passage
     drain: Drain
     has_begun: bool = False
+    #: What happens on the loop while the drain reads what it will send next.
+    meanwhile: Sequence[Callable[[], None]] = ()
+
+    def __post_init__(self) -> None:
+        loop, load = asyncio.get_running_loop(), self.spool.store.load
+
+        def load_meanwhile(seqs: Iterable[int]) -> list[Kept]:
+            asyncio.run_coroutine_threadsafe(self._happen(), loop).result()
+            return load(seqs)
+
+        self.spool.store.load = load_meanwhile  # type: ignore[method-assign]
+
+    async def _happen(self) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, ()
+        for happen in meanwhile:
+            happen()
 
     async def step(self) -> bool:
         """Drain for a moment, if it is our turn; whether it was."""

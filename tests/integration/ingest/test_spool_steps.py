@@ -159,6 +159,27 @@ async def test_what_is_under_way_behind_a_record_that_fails_goes_again_behind_it
     assert per_portal(world) == {"a.ru": list(range(12))}
 
 
+async def test_what_is_being_read_when_a_record_before_it_fails_goes_behind_it(world: World) -> None:
+    worker = await world.start()
+    world.broker.mode = "down"
+    for _ in range(12):
+        await world.send("a.ru", worker)
+    world.broker.mode = "hangs"
+    await worker.step()
+    worker.producer.deliver_all()
+    await worker.step()
+    first, second = worker.producer.pending
+    worker.producer.deliver(first)
+    worker.meanwhile = [lambda: worker.producer.fail(second)]
+
+    await worker.step()
+    sent_before_it_went_again = len(worker.producer.pending)
+    await world.heal()
+
+    assert sent_before_it_went_again == 0
+    assert per_portal(world) == {"a.ru": list(range(12))}
+
+
 async def test_portals_of_which_the_queue_takes_nothing_hold_nobody_up(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
