@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -11,7 +12,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from forebay.queues.contract import Delivery, Position, Record
-from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
 
 from .clients import Clients
 from .faults import Faults, cause, is_fatal, of_record, sentence
@@ -35,6 +36,9 @@ _SILENCES = 60
 
 #: Before a client follows one that never was ready: until somebody has done something it is refused like that one.
 _RENEWAL_S = 1.0
+
+#: So long a client that met a fatal error is waited for: what it has on its way is still answered.
+_LAST_WORDS_S = 1.0
 
 #: The wall clock is set back by less now and then, and the client's threads lose no more than that.
 _SET_BACK_S = 5.0
@@ -65,7 +69,7 @@ class KafkaProducer:
         self._numbers = count()
         #: What was sent and not reported yet, in the order of the calls.
         self._due: dict[int, tuple[str, Record, Delivery]] = {}
-        self._held: list[int] = []
+        self._held: deque[int] = deque()
         self._idle = asyncio.Event()
         self._idle.set()
         self._next_look: asyncio.TimerHandle | None = None
@@ -82,6 +86,8 @@ class KafkaProducer:
 
     def _made(self) -> Producer:
         self._faults, self._state, self._is_spent = Faults(), "Init", False
+        #: Why a record was not taken that is sent again by the client that follows.
+        self._not_taken: KafkaError | None = None
         return self._clients.producer(self._faults, self._read_statistics)
 
     async def send(self, stream: str, record: Record) -> Position:
@@ -104,19 +110,14 @@ class KafkaProducer:
             self._look_in(_LOOK_S)
 
     def _produce_held(self) -> None:
-        if self._is_spent:
-            return
-        held, self._held = self._held, []
-        for at, number in enumerate(held):
-            if not self._is_produced(number):
-                # A smaller one might find room, and stand before it.
-                for behind in held[at:]:
-                    self._fail(behind, QueueUnavailable(_TOO_MUCH))
-                break
+        # First what failed since the last look: nothing that was submitted before that is told may be kept.
+        self._poll()
+        while self._held and not self._is_spent:
+            self._produce(self._held.popleft())
         self._poll()
 
-    def _is_produced(self, number: int) -> bool:
-        """Give it to the client; False where that has no room."""
+    def _produce(self, number: int) -> None:
+        """Give it to the client, or tell that this takes it not: then neither what is held behind it."""
         stream, record, _ = self._due[number]
         try:
             self._client.produce(
@@ -128,10 +129,11 @@ class KafkaProducer:
                 headers=list(record.headers),
             )
         except BufferError:
-            return False
+            # A smaller one might find room, and stand before it.
+            self._fail_with_followers(number, QueueUnavailable(_TOO_MUCH))
         except KafkaException as error:
-            self._judge(number, cause(error))
-        return True
+            self._is_spent = self._is_spent or is_fatal(cause(error))
+            self._judge(number, cause(error), is_sent=False)
 
     def value_of(self, record: Record) -> bytes | None:
         """What the topic gets as the record's value."""
@@ -148,12 +150,25 @@ class KafkaProducer:
         # Last of all: what raises before, as anything may under a client that can't go on, leaves the record due.
         del self._due[number]
 
-    def _judge(self, number: int, error: KafkaError) -> None:
-        """Tell that the record is not kept, unless nobody knows: then it stays due."""
-        self._is_spent = self._is_spent or is_fatal(error)
+    def _judge(self, number: int, error: KafkaError, *, is_sent: bool = True) -> None:
+        """Tell that the record is not kept, unless it stays due."""
         meaning = of_record(error, self._due[number][0], self._faults)
-        if not self._is_spent or isinstance(meaning, RecordRefused):
+        if isinstance(meaning, RecordRefused):
             self._fail(number, meaning)
+        elif self._is_spent or is_fatal(error):
+            self._is_spent = True
+        elif is_sent and not isinstance(meaning, UnknownStream):
+            # The client has had a fatal error by it (enable.gapless.guarantee), and sends nothing that is behind it.
+            self._is_spent, self._not_taken = True, error
+        else:
+            self._fail_with_followers(number, meaning)
+
+    def _fail_with_followers(self, number: int, error: QueueError) -> None:
+        stream = self._due[number][0]
+        followers = [one for one in self._held if one > number and self._due[one][0] == stream]
+        self._held = deque(one for one in self._held if one not in set(followers))
+        for one in (number, *followers):
+            self._fail(one, type(error)(*error.args))
 
     def _fail(self, number: int, error: QueueError) -> None:
         delivered = self._due[number][2]
@@ -169,21 +184,27 @@ class KafkaProducer:
             self._is_spent = True
             if self._renewal is None:
                 self._give_up(cause(error))
+        else:
+            if self._not_taken is not None and self._renewal is None:
+                self._give_up(self._not_taken)
 
     def _give_up(self, why: KafkaError) -> None:
         """Hear what the client still knows, and let another one follow."""
         log.error("the client of a producer can't go on; another one follows", error=why.str(), due=len(self._due))
         self._ended_by = why
-        self._let_another_follow()
+        self._is_spent = True
+        with suppress(KafkaException, SystemError):
+            # What is on its way is waited for: sent again at once, it would be kept twice.
+            self._client.purge(in_flight=False)
+        self._let_another_follow(_LAST_WORDS_S)
         if _NOTHING_SENT in why.str() and not self._was_warm:
             self._fail_all(f"no record is taken. {sentence(why)}")
 
-    def _let_another_follow(self) -> None:
+    def _let_another_follow(self, patience_s: float = 0) -> None:
         self._is_spent = True
-        wait_s = 0 if self._state == _WARM else _RENEWAL_S
-        self._renewal = asyncio.get_running_loop().call_later(wait_s, self._renew)
-        self._client.purge()
-        self._poll()
+        loop = asyncio.get_running_loop()
+        wait_s = 0 if self._state == _WARM and self._not_taken is None else _RENEWAL_S
+        self._renewal = loop.call_later(wait_s, self._renew, loop.time() + patience_s)
 
     def _start_over(self, back_s: float) -> None:
         log.warning(
@@ -193,10 +214,16 @@ class KafkaProducer:
         )
         self._let_another_follow()
 
-    def _renew(self) -> None:
+    def _renew(self, at_latest: float) -> None:
+        loop = asyncio.get_running_loop()
+        if len(self._client) and loop.time() < at_latest:
+            self._renewal = loop.call_later(_LOOK_S, self._renew, at_latest)
+            return
+        self._client.purge()
+        self._poll()
         self._renewal = None
         self._client = self._made()
-        self._held = list(self._due)
+        self._held = deque(self._due)
         self._produce_held()
 
     def _fail_all(self, text: str) -> None:

@@ -142,6 +142,22 @@ async def test_an_answer_that_ends_the_client_ends_no_record(mock: MockCluster, 
     assert first_copies(mock) == all_of(10)
 
 
+@pytest.mark.parametrize("code", [KafkaError.UNKNOWN, KafkaError.THROTTLING_QUOTA_EXCEEDED])
+async def test_what_waits_behind_a_record_that_is_not_taken_is_not_kept_before_it(
+    mock: MockCluster, gathering_producer: Any, code: int
+) -> None:
+    mock.slow(1, SLOW_MS)
+    mock.count_requests()
+    mock.fail(Api.PRODUCE, *[code] * len(PORTALS))
+    first = sending(gathering_producer, [1])
+    while not mock.asked(Api.PRODUCE):
+        await asyncio.sleep(0.001)
+
+    await asyncio.gather(*first, *sending(gathering_producer, range(2, 5)))
+
+    assert kept(mock) == all_of(5)
+
+
 async def test_closing_waits_for_the_records_of_a_client_that_is_finished(mock: MockCluster, opened: Opener) -> None:
     producer: Any = opened(mock.bootstrap).producer()
     await asyncio.gather(*sending(producer, [0]))
