@@ -2,16 +2,18 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 import structlog
 
-from forebay.queues.contract import Delivery, Position, Producer
+from forebay.queues.contract import Delivery, Producer
 from forebay.queues.errors import QueueError, RecordRefused
 from forebay.queues.tracing.contract import Tracer
 
 from .breaker import Breaker
+from .departure import Departure
 from .file import RECORDS_A_FILE
 from .kept import Head, Kept
 from .lanes import Lanes
@@ -36,27 +38,6 @@ _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
 
 
-class Departure:
-    """One record on its way from the spool to the queue, or to quarantine."""
-
-    __slots__ = ("drain", "head", "kept", "to_quarantine")
-
-    def __init__(self, drain: "Drain", head: Head, kept: Kept, *, to_quarantine: bool = False) -> None:
-        self.drain, self.head, self.kept, self.to_quarantine = drain, head, kept, to_quarantine
-
-    def done(self) -> bool:
-        """As in the contract: somebody always wants to know."""
-        return False
-
-    def set_result(self, position: Position, /) -> None:
-        """As in the contract."""
-        self.drain.arrived(self)
-
-    def set_exception(self, error: QueueError, /) -> None:
-        """As in the contract."""
-        self.drain.returned(self, error)
-
-
 class Drain:
     """Used on one event loop. Waits for its turn, then sends for as long as the process lives."""
 
@@ -78,6 +59,7 @@ class Drain:
         self._owners = Owners(spool.folder)
         self._lanes = Lanes()
         self._read_to = 0
+        self._has_begun = False
         self._undecided: dict[int, Head] = {}
         #: Whose portal has sent as much as it may for now; in the next step they are asked again.
         self._later: list[Head] = []
@@ -101,7 +83,8 @@ class Drain:
             try:
                 while not self._spool.folder.draining.take():
                     await self._sleep(_ELECT_S)
-                await self.begin()
+                if not self._has_begun:
+                    await self.begin()
                 while True:
                     await self.step()
             except Exception as error:  # whatever it is: events wait here, and are to go on when it has passed
@@ -115,7 +98,7 @@ class Drain:
             await self._rest()
         await self._delete()
         await self._spool.run(self._spool.store.recount)
-        self._lanes, self._read_to = Lanes(), 0
+        self._lanes, self._read_to, self._has_begun = Lanes(), 0, True
         self._undecided.clear()
         self._later.clear()
         self._stuck.clear()
@@ -189,24 +172,28 @@ class Drain:
         return self._owners.is_gone(head.owner, head.seq) if head.owner else False
 
     async def _send(self) -> None:
-        chosen = self._chosen()
+        chosen = deque(self._chosen())
         if not chosen:
             return
         try:
             kept = await self._loaded(chosen)
+            while chosen:
+                head = chosen.popleft()
+                self._send_in_turn(head, kept.get(head.seq))
         except BaseException:
             for head in chosen:
                 self._put_back(head)
             raise
-        for head in chosen:
-            if self._lanes.is_overtaking(head):
-                self._put_back(head)
-            elif found := kept.get(head.seq):
-                self._depart(head, found)
-            else:
-                self._keep(head, "it can't be read any more")
 
-    async def _loaded(self, heads: Sequence[Head]) -> dict[int, Kept]:
+    def _send_in_turn(self, head: Head, kept: Kept | None) -> None:
+        if self._lanes.is_overtaking(head):
+            self._put_back(head)
+        elif kept:
+            self._depart(head, kept)
+        else:
+            self._keep(head, "it can't be read any more")
+
+    async def _loaded(self, heads: Iterable[Head]) -> dict[int, Kept]:
         return {one.seq: one for one in await self._spool.run(self._spool.store.load, [head.seq for head in heads])}
 
     def _depart(self, head: Head, kept: Kept) -> None:
@@ -274,7 +261,12 @@ class Drain:
         gone, self._gone = self._gone, []
         if not gone:
             return
-        await self._spool.delete(gone)
+        try:
+            await self._spool.delete(gone)
+        except Exception:
+            # They are gone all the same, and would be sent twice.
+            self._gone = gone + self._gone
+            raise
         oldest = self._lanes.oldest
         if oldest is None or oldest.seq // RECORDS_A_FILE > gone[0].seq // RECORDS_A_FILE:
             await self._spool.run(self._spool.store.tidy)

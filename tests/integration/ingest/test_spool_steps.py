@@ -1,17 +1,22 @@
 """The spool in front of an unreliable queue, one step after the other."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from forebay.ingest.spool.errors import SpoolFull
+from forebay.ingest.spool.kept import Head
 from forebay.queues.errors import QueueUnavailable
 from forebay.schemas import names
 from tests.spool.world import QUARANTINE, World, per_portal
 
 #: Less than one record needs.
 NOTHING_FITS = 10
+
+LONG_S = 10
 
 
 @pytest.fixture
@@ -178,6 +183,41 @@ async def test_what_is_being_read_when_a_record_before_it_fails_goes_behind_it(w
 
     assert sent_before_it_went_again == 0
     assert per_portal(world) == {"a.ru": list(range(12))}
+
+
+async def test_a_disk_that_errs_while_a_part_of_the_queue_hangs_stops_and_doubles_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.ingest.spool.drain._LONGEST_PAUSE_S", 0.0)
+    worker = await world.start()
+    world.broker.mode = "down"
+    await world.send("stuck.ru", worker)
+    world.broker.mode = "hangs"
+    await worker.step()
+    world.broker.mode = "down"
+    for _ in range(3):
+        await world.send("well.ru", worker)
+    world.broker.mode = "hangs"
+    delete, errors = worker.spool.store.delete, [OSError(errno.EMFILE, "no file left to open")] * 3
+
+    def delete_at_last(heads: Sequence[Head]) -> None:
+        if errors:
+            raise errors.pop()
+        delete(heads)
+
+    worker.spool.store.delete = delete_at_last  # type: ignore[method-assign]
+
+    worker.drain.start()
+    async with asyncio.timeout(LONG_S):
+        while worker.spool.counts.records > 1:
+            for sent in [one for one in worker.producer.pending if one.record.key == "well.ru"]:
+                worker.producer.deliver(sent)
+            await asyncio.sleep(0.001)
+    worker.drain.stop()
+
+    assert per_portal(world) == {"well.ru": [1, 2, 3]}
+    await world.heal()
+    world.judge()
 
 
 async def test_portals_of_which_the_queue_takes_nothing_hold_nobody_up(

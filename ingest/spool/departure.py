@@ -1,0 +1,32 @@
+"""A record that the drain has sent: what becomes of it is told to the drain."""
+
+from typing import TYPE_CHECKING
+
+from forebay.queues.contract import Position
+from forebay.queues.errors import QueueError
+
+from .kept import Head, Kept
+
+if TYPE_CHECKING:
+    from .drain import Drain
+
+
+class Departure:
+    """One record on its way from the spool to the queue, or to quarantine."""
+
+    __slots__ = ("drain", "head", "kept", "to_quarantine")
+
+    def __init__(self, drain: "Drain", head: Head, kept: Kept, *, to_quarantine: bool = False) -> None:
+        self.drain, self.head, self.kept, self.to_quarantine = drain, head, kept, to_quarantine
+
+    def done(self) -> bool:
+        """As in the contract: somebody always wants to know."""
+        return False
+
+    def set_result(self, position: Position, /) -> None:
+        """As in the contract."""
+        self.drain.arrived(self)
+
+    def set_exception(self, error: QueueError, /) -> None:
+        """As in the contract."""
+        self.drain.returned(self, error)
