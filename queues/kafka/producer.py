@@ -165,8 +165,8 @@ class KafkaProducer:
 
     def _fail_with_followers(self, number: int, error: QueueError) -> None:
         stream = self._due[number][0]
-        followers = [one for one in self._held if one > number and self._due[one][0] == stream]
-        self._held = deque(one for one in self._held if one not in set(followers))
+        followers = {one: None for one in self._held if one > number and self._due[one][0] == stream}
+        self._held = deque(one for one in self._held if one not in followers)
         for one in (number, *followers):
             self._fail(one, type(error)(*error.args))
 
