@@ -1,9 +1,10 @@
-"""Looking into the queue from a command."""
+"""The queue of a command: looked into, and written to."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
-from forebay.queues.contract import Inspector, Queue, StoredRecord
+from forebay.queues.contract import Inspector, Producer, Queue, StoredRecord
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from forebay.schemas.portal import BadPortal, member_key, normal_form, partition_of
@@ -12,6 +13,9 @@ from .errors import WrongUsage
 
 #: Records read at once: some hundred kilobytes.
 BATCH_RECORDS = 500
+
+#: After an error or Ctrl-C, what is under way may still be acknowledged for so long: a queue that is gone never does.
+_FLUSH_S = 5.0
 
 
 @asynccontextmanager
@@ -32,6 +36,18 @@ async def inspected(queue: Queue) -> AsyncIterator[Inspector]:
         yield inspector
     finally:
         await inspector.close()
+
+
+@asynccontextmanager
+async def producing(queue: Queue) -> AsyncIterator[Producer]:
+    """A producer of the queue, closed afterwards."""
+    producer = queue.producer()
+    try:
+        yield producer
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FLUSH_S):
+                await producer.close()
 
 
 async def between(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from forebay.processors.dead_letters import place_of
 from forebay.processors.parking.orders import Order, What
 from forebay.queues.contract import Inspector, Queue
+from forebay.queues.errors import QueueUnavailable
 from forebay.schemas import names
 
 from .following import Following
@@ -18,10 +19,13 @@ from .ordering import Meanwhile, Orderer, Pace, Stop, order_all
 from .output import clean, note
 from .planning import Plan, Planned, count_in, counted
 from .progress import Told, progress
-from .reading import between
+from .reading import between, producing
 
 #: How often it is looked how far the workers are: as often as they tell it.
 _LOOK_S = 1.0
+
+#: After an error, the portal that is being ordered gets so long.
+_LAST_ORDER_S = 10.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,11 +86,8 @@ def _by_group(places: list[tuple[str, int]]) -> dict[str, str]:
 @asynccontextmanager
 async def orderer(queue: Queue, topic: str, why: str) -> AsyncIterator[Orderer]:
     """One who orders in the name of whoever runs this."""
-    producer = queue.producer()
-    try:
+    async with producing(queue) as producer:
         yield Orderer(producer=producer, topic=topic, who=who(), why=why)
-    finally:
-        await producer.close()
 
 
 async def follow(
@@ -110,8 +111,18 @@ async def follow(
     finally:
         # Whatever ended it, a portal that is being ordered is ordered whole.
         pace.stop.ask()
-        await ordering
+        await _ended(ordering)
     result.died = await _died(following.inspector, given.topic, letters, result.ordered)
+
+
+async def _ended(ordering: "asyncio.Task[None]") -> None:
+    try:
+        async with asyncio.timeout(_LAST_ORDER_S):
+            await ordering
+    except TimeoutError as error:
+        raise QueueUnavailable(
+            "the queue does not answer, and may have the last order or not: look, then go on"
+        ) from error
 
 
 async def _is_over(result: Replay, ordering: "asyncio.Task[None]", stop: Stop) -> bool:
@@ -146,9 +157,17 @@ async def carry_out(
 
 @contextmanager
 def ended_by_ctrl_c(stop: Stop) -> Iterator[None]:
-    """Ctrl-C asks for the end meanwhile, and nothing else comes of it."""
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, stop.ask)
+    """Ctrl-C asks for the end meanwhile; once more, it gives up what is under way, which a gone queue never takes."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def ask() -> None:
+        if stop.is_asked and task is not None:
+            task.cancel()
+        elif not stop.is_asked:
+            note("it ends when the queue has what is under way; Ctrl-C again gives that up")
+        stop.ask()
+
+    loop.add_signal_handler(signal.SIGINT, ask)
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from forebay.console.operators import who
 from forebay.console.ordering import Orderer, Stop
+from forebay.console.reading import producing
 from forebay.console.stillness import Ends, Sleep, watch, written
 from forebay.console.times import to_ms, utc_now
 from forebay.processors.parking.orders import What as Ordered
@@ -173,24 +174,18 @@ class Move:
         )
 
     async def _put(self, marker: Marker) -> int:
-        producer = self.source.queue.producer()
-        try:
+        async with producing(self.source.queue) as producer:
             return await put(producer, self.topic, marker)
-        finally:
-            await producer.close()
 
     async def _carry(self, plan: Plan, begun: Marker, stop: Stop, sent: Callable[[int], None]) -> int:
         # Who may call is known before an event of theirs is, and who is held before one could be handled.
         if plan.learned.facts:
             await carry_facts(self.target.queue, self.topic, plan.learned.facts)
-        producer = self.target.queue.producer()
-        try:
+        async with producing(self.target.queue) as producer:
             await self._hold(producer, plan)
             left = plan.arrived.copy()
             parts = parts_of(self.source, plan.chosen, begun.source_ends, plan.since, plan.ends)
             return await Carrier(producer, stop, sent).carry([self._left(part, left) for part in parts])
-        finally:
-            await producer.close()
 
     async def _left(self, part: AsyncIterator[Waits], there: Arrived) -> AsyncIterator[Sending]:
         async for one in part:

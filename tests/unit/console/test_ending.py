@@ -1,0 +1,87 @@
+"""A command whose queue goes away in the middle ends all the same: by itself after an error, or by Ctrl-C."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from forebay.console.planning import Plan, Planned
+from forebay.console.replaying import carry_out
+from forebay.queues.contract import Delivery, Inspector, Record
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.memory import MemoryProducer, MemoryQueue
+from forebay.schemas import names
+from forebay.schemas.portal import partition_of
+
+TOPIC = "bitrix24.events"
+PARTITIONS = 4
+LONG_S = 20
+
+
+class GoneQueue(MemoryQueue):
+    """Takes nothing, and says nothing about it."""
+
+    def producer(self) -> MemoryProducer:
+        """One that waits."""
+        return _WaitingProducer(self)
+
+
+class _WaitingProducer(MemoryProducer):
+    def __init__(self, queue: GoneQueue) -> None:
+        super().__init__(queue)
+        self._due = asyncio.Event()
+        self._gone = queue
+
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+        self._gone.written.set()
+
+    async def close(self) -> None:
+        await self._due.wait()
+
+
+@pytest.fixture
+async def queue(monkeypatch: pytest.MonkeyPatch) -> GoneQueue:
+    monkeypatch.setattr("forebay.console.reading._FLUSH_S", 0.01)
+    monkeypatch.setattr("forebay.console.replaying._LAST_ORDER_S", 0.01)
+    monkeypatch.setattr("forebay.console.replaying._LOOK_S", 0.01)
+    made = GoneQueue()
+    await made.ensure(names.streams(TOPIC), PARTITIONS)
+    return made
+
+
+def plan() -> Plan:
+    portal = "a.example"
+    made = Planned(portal=portal, partition=partition_of(portal, PARTITIONS), group="forebay", stream=names.dead(TOPIC))
+    made.add(1, 1)
+    return [made]
+
+
+async def replaying(queue: GoneQueue, inspector: Inspector) -> "asyncio.Task[bool]":
+    """A replay that waits for its first order to be kept."""
+    task = asyncio.create_task(carry_out(queue, inspector, TOPIC, plan(), None, ""))
+    await queue.written.wait()
+    return task
+
+
+async def test_the_second_ctrl_c_gives_up_what_the_queue_does_not_take(queue: GoneQueue) -> None:
+    task = await replaying(queue, queue.inspector())
+
+    os.kill(os.getpid(), signal.SIGINT)
+    await asyncio.sleep(0.1)
+    waits_for_the_first = not task.done()
+    os.kill(os.getpid(), signal.SIGINT)
+    async with asyncio.timeout(LONG_S):
+        with pytest.raises(QueueUnavailable, match="may have the last order or not"):
+            await task
+
+    assert waits_for_the_first
+
+
+async def test_an_error_is_told_though_an_order_is_under_way(queue: GoneQueue) -> None:
+    task = await replaying(queue, queue.inspector())
+    queue.down = True
+
+    async with asyncio.timeout(LONG_S):
+        with pytest.raises(QueueUnavailable):
+            await task
