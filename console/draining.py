@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from forebay.queues.contract import Producer
 from forebay.queues.errors import QueueUnavailable
 from forebay.schemas import names
 from forebay.schemas.codec import codec
+from forebay.schemas.portal import partition_of
 
 from .errors import WrongUsage
 from .output import note
@@ -50,7 +52,8 @@ async def drained(settings: "Settings") -> dict[str, object]:
 
 async def _drained(settings: "Settings", spool: Spool, producer: Producer) -> dict[str, object]:
     breaker = Breaker(lambda: spool.counts.acknowledged)
-    drain = Drain(spool, producer, breaker, quarantine=names.quarantine(settings.topic))
+    part_of = partial(partition_of, partitions=settings.partitions)
+    drain = Drain(spool, producer, breaker, quarantine=names.quarantine(settings.topic), part_of=part_of)
     try:
         await drain.begin()
         await _all_sent(spool, drain)

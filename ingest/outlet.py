@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
@@ -10,6 +11,7 @@ from forebay.queues.contract import Producer, Queue, Record
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.tracing.contract import Tracer
 from forebay.schemas import names
+from forebay.schemas.portal import partition_of
 
 from .spool.breaker import Breaker
 from .spool.drain import Drain
@@ -86,7 +88,15 @@ class Outlet:
             breaker.open(self._why_not)
         self._passage = Passage(producer, spool, breaker, self._deadline_s, pace=self._pace(_BURST_S))
         pace = self._pace(_DRAIN_BURST_S)
-        self._drain = Drain(spool, producer, breaker, quarantine=self.quarantine, pace=pace, tracer=self._tracer)
+        self._drain = Drain(
+            spool,
+            producer,
+            breaker,
+            quarantine=self.quarantine,
+            part_of=partial(partition_of, partitions=self._partitions),
+            pace=pace,
+            tracer=self._tracer,
+        )
         self._drain.start()
         return True
 

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from contextlib import suppress
 
 import structlog
@@ -48,6 +48,7 @@ class Drain:
         breaker: Breaker,
         *,
         quarantine: str,
+        part_of: Callable[[str], Hashable] = str,
         pace: Pace | None = None,
         tracer: Tracer | None = None,
         look_s: float = _LOOK_S,
@@ -63,7 +64,7 @@ class Drain:
         self._undecided: dict[int, Head] = {}
         #: Whose portal has sent as much as it may for now; in the next step they are asked again.
         self._later: list[Head] = []
-        self._window = Window()
+        self._window = Window(part_of)
         self._gone: list[Head] = []
         #: What neither queue nor quarantine takes. It stays, and its neighbours go on.
         self._stuck: set[int] = set()
@@ -133,12 +134,12 @@ class Drain:
             is_gone = self._owners.is_gone(head.owner or "", head.seq)
             if is_gone is not None:
                 del self._undecided[head.seq]
-                self._leave(head) if is_gone else self._lanes.again(head)
+                self._leave(head) if is_gone else self._lanes.release(head)
 
     def _look_at_later(self) -> None:
         later, self._later = self._later, []
-        for head in later:
-            self._lanes.again(head)
+        for head in (*later, *self._window.freed()):
+            self._lanes.release(head)
 
     def _may_go(self, portal: str) -> bool:
         # Too many that wait would keep those of others from being read, or from having room.
@@ -159,6 +160,8 @@ class Drain:
                 self._undecided[head.seq] = head
             elif is_gone:
                 self._leave(head)
+            elif self._window.keeps_waiting(head):
+                self._lanes.hold(head)
             elif not self._may_go(head.key):
                 self._lanes.hold(head)
                 self._later.append(head)

@@ -66,7 +66,7 @@ class Lanes:
         return None
 
     def hold(self, head: Head) -> None:
-        """Of its portal nothing is to follow the record, which was taken last, until `done` or `again`."""
+        """Of its portal nothing is to follow the record, which was taken last, until `done` or `release`."""
         self._lines[head.key].held = head.seq
 
     def done(self, head: Head) -> None:
@@ -82,6 +82,16 @@ class Lanes:
         line.limit = _FIRST
         line.returned.append(head)
         self._came_to_its_end(head, line)
+
+    def release(self, head: Head) -> None:
+        """What is held may be taken again: it was not sent."""
+        line = self._lines[head.key]
+        if line.returned:
+            return self.again(head)
+        del line.under_way[head.seq]
+        line.held = None
+        line.waiting.appendleft(head)
+        self._free_if_it_may_go(head.key, line)
 
     def is_overtaking(self, head: Head) -> bool:
         """Whether one of its portal has come back since it was taken: sent now, it would stand before that one."""

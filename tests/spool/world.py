@@ -88,6 +88,7 @@ class World:
     max_bytes: int = 1 << 30
     #: Of the ingest and of the drain.
     paces: tuple[Pace | None, Pace | None] = (None, None)
+    part_of: Callable[[str], str] = str
     broker: Broker = field(default_factory=Broker)
     workers: list[Worker] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -100,7 +101,15 @@ class World:
         await spool.open()
         producer, breaker = self.broker.producer(), Breaker(lambda: spool.counts.acknowledged)
         passage = Passage(producer, spool, breaker, NEVER_S, pace=self.paces[0])
-        drain = Drain(spool, producer, breaker, quarantine=QUARANTINE, pace=self.paces[1], look_s=0.001)
+        drain = Drain(
+            spool,
+            producer,
+            breaker,
+            quarantine=QUARANTINE,
+            part_of=self.part_of,
+            pace=self.paces[1],
+            look_s=0.001,
+        )
         self.workers.append(Worker(spool=spool, producer=producer, passage=passage, drain=drain))
         return self.workers[-1]
 

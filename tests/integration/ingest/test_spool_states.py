@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from forebay.ingest.spool import lanes
+from forebay.ingest.spool import lanes, window
+from forebay.ingest.spool.pace import Pace
 from tests.spool.unreliable import Mode
 from tests.spool.world import Worker, World
 
@@ -20,6 +21,9 @@ PORTALS = ("a.ru", "b.ru")
 
 #: A few records fill it.
 SMALL, LARGE = 1200, 1 << 30
+
+#: So many a second, of a disk that is waited for, hold back some and nobody for long.
+PORTAL_RATE = 300.0
 
 
 #: About which of the records that are under way, and whether it is taken.
@@ -45,11 +49,19 @@ class SpoolMachine(RuleBasedStateMachine):
     def run(self, step: Any) -> Any:
         return self.loop.run_until_complete(step)
 
-    @initialize(max_bytes=st.sampled_from([LARGE, LARGE, SMALL]), workers=st.integers(1, 2), first=st.integers(1, 4))
-    def begin(self, max_bytes: int, workers: int, first: int) -> None:
+    @initialize(
+        max_bytes=st.sampled_from([LARGE, LARGE, SMALL]),
+        workers=st.integers(1, 2),
+        first=st.integers(1, 4),
+        most=st.sampled_from([window.MOST, 5]),
+        is_paced=st.booleans(),
+    )
+    def begin(self, max_bytes: int, workers: int, first: int, most: int, is_paced: bool) -> None:
         # As after so many that the queue took: else few stories come to where one portal has many under way.
         self.patched.setattr(lanes, "_FIRST", first)
-        self.world = World(folder=self.folder, max_bytes=max_bytes)
+        self.patched.setattr(window, "MOST", most)
+        paces = (None, Pace(PORTAL_RATE, 2.0) if is_paced else None)
+        self.world = World(folder=self.folder, max_bytes=max_bytes, paces=paces)
         for _ in range(workers):
             self.run(self.world.start())
 

@@ -220,6 +220,29 @@ async def test_a_disk_that_errs_while_a_part_of_the_queue_hangs_stops_and_double
     world.judge()
 
 
+async def test_a_part_of_the_queue_that_takes_nothing_leaves_room_for_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.ingest.spool.window.MOST", 16)
+    monkeypatch.setattr("forebay.ingest.spool.window._TRY_S", 0)
+    world.part_of = lambda portal: portal[0]
+    worker = await world.start()
+    world.broker.mode = "down"
+    for number in range(60):
+        await world.send("well.ru" if number % 3 else f"stuck-{number}.ru", worker)
+    world.broker.mode = "hangs"
+
+    for _ in range(200):
+        await worker.step()
+        for sent in [one for one in worker.producer.pending if one.record.key == "well.ru"]:
+            worker.producer.deliver(sent)
+
+    assert len(per_portal(world)["well.ru"]) == 40
+    world.broker.mode = "up"
+    await world.heal()
+    world.judge()
+
+
 async def test_portals_of_which_the_queue_takes_nothing_hold_nobody_up(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
