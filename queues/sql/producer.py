@@ -89,7 +89,8 @@ class _SqlWriter:
 
     def _place(self, connection: Connection, batch: Sequence[Sent]) -> _Placed:
         most = self._database.record_bytes(connection)
-        places = [_too_large(sent, most) or self._place_of(connection, sent) for sent in batch]
+        missing: dict[str, UnknownStream] = {}
+        places = [_too_large(sent, most) or self._place_of(connection, sent, missing) for sent in batch]
         counts = Counter(place for place in places if isinstance(place, Place))
         following = self._database.take_offsets(connection, counts)
         if following.keys() != counts.keys():
@@ -124,13 +125,17 @@ class _SqlWriter:
                 return placed if kept else _failed(batch, QueueUnavailable(str(lost)))
         return _failed(batch, QueueUnavailable("the producer was closed before the database had answered"))
 
-    def _place_of(self, connection: Connection, sent: Sent) -> Place | UnknownStream:
+    def _place_of(self, connection: Connection, sent: Sent, missing: dict[str, UnknownStream]) -> Place | UnknownStream:
+        if sent.stream in missing:
+            # Somebody may just be making it: what follows must not be kept before what found none.
+            return UnknownStream(*missing[sent.stream].args)
         # Known as long as the connection lasts: the next may lead to a file that was made anew, with other streams.
         streams: dict[str, Stream] = connection.info.setdefault(_STREAMS, {})
         if sent.stream not in streams:
             try:
                 streams[sent.stream] = find(connection, sent.stream)
             except UnknownStream as error:
+                missing[sent.stream] = error
                 return error
         stream = streams[sent.stream]
         return Place(stream.id, partition_of(sent.record.key, stream.partitions))

@@ -4,9 +4,11 @@ import asyncio
 import os
 
 import pytest
+from sqlalchemy import Connection
 
 from forebay.queues.contract import Commit, Position, Producer, Queue, Record
 from forebay.queues.errors import QueueUnavailable, RecordRefused, UnknownStream, Unsupported
+from forebay.queues.sql.schema import Stream, find
 from tests.integration.queues.members import STREAM, Follower, fetch, record
 
 
@@ -45,6 +47,24 @@ async def test_a_stream_that_is_not_there_is_told_alone_and_beside_others(produc
 
     assert isinstance(outcomes[0], UnknownStream)
     assert isinstance(outcomes[1], Position)
+
+
+async def test_behind_a_record_that_found_no_stream_none_of_its_batch_finds_it_made_meanwhile(
+    producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    def found_late(connection: Connection, name: str) -> Stream:
+        nonlocal looks
+        looks += 1
+        return find(connection, STREAM if looks > 1 else "unheard-of")
+
+    monkeypatch.setattr("forebay.queues.sql.producer.find", found_late)
+    sent = [producer.send("just-being-made", record(number)) for number in range(3)]
+    outcomes = await asyncio.gather(*sent, return_exceptions=True)
+
+    assert [type(one) for one in outcomes] == [UnknownStream] * 3
+    assert isinstance(await producer.send("just-being-made", record(0)), Position)
 
 
 async def test_large_records_are_read_a_few_at_a_time(queue: Queue, producer: Producer) -> None:
