@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from forebay.ingest.spool import lanes, window
+from forebay.ingest.spool import drain, lanes, window
 from forebay.ingest.spool.pace import Pace
 from tests.spool.unreliable import Mode
 from tests.spool.world import Worker, World
@@ -60,6 +60,9 @@ class SpoolMachine(RuleBasedStateMachine):
         # As after so many that the queue took: else few stories come to where one portal has many under way.
         self.patched.setattr(lanes, "_FIRST", first)
         self.patched.setattr(window, "MOST", most)
+        # A story takes no time, so that after a failure nothing would be sent any more until its end.
+        self.patched.setattr(drain, "_FIRST_PAUSE_S", 0.0)
+        self.patched.setattr(drain, "_LONGEST_PAUSE_S", 0.0)
         paces = (None, Pace(PORTAL_RATE, 2.0) if is_paced else None)
         self.world = World(folder=self.folder, max_bytes=max_bytes, paces=paces)
         for _ in range(workers):
@@ -74,6 +77,14 @@ class SpoolMachine(RuleBasedStateMachine):
     def a_portal_calls(self, portal: str, which: int, times: int) -> None:
         for _ in range(times):
             self.run(self.world.send(portal, self.worker(which)))
+
+    @precondition(lambda self: self.world.workers)
+    @rule(portal=st.sampled_from(PORTALS), which=st.integers(0, 2), times=st.integers(2, 5))
+    def a_portal_gets_a_backlog(self, portal: str, which: int, times: int) -> None:
+        self.world.broker.mode = "down"
+        self.a_portal_calls(portal, which, times)
+        self.world.broker.mode = "hangs"
+        self.a_process_drains(which, 1, [])
 
     @precondition(lambda self: self.world.workers)
     @rule(which=st.integers(0, 2))
@@ -102,12 +113,12 @@ class SpoolMachine(RuleBasedStateMachine):
     def a_process_drains(self, which: int, steps: int, meanwhile: list[tuple[int, bool]]) -> None:
         worker = self.worker(which)
 
-        async def drain() -> None:
+        async def drained() -> None:
             for _ in range(steps):
                 worker.meanwhile = [partial(decide, worker, *decision) for decision in meanwhile]
                 await worker.step()
 
-        self.run(drain())
+        self.run(drained())
 
     @precondition(lambda self: self.world.workers)
     @rule(which=st.integers(0, 2), taken=st.integers(0, 5))
