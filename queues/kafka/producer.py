@@ -142,7 +142,8 @@ class KafkaProducer:
     def _report(self, number: int, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             return self._judge(number, error)
-        self._was_warm, self._silences = True, 0
+        # The statistics say it later; a client that has sent something is ready, whatever it meets next.
+        self._state, self._was_warm, self._silences = _WARM, True, 0
         delivered = self._due[number][2]
         # It may be done already: a call that was cancelled doesn't take its record back.
         if not delivered.done():
@@ -217,6 +218,8 @@ class KafkaProducer:
     def _renew(self, at_latest: float) -> None:
         loop = asyncio.get_running_loop()
         if len(self._client) and loop.time() < at_latest:
+            # What was on its way behind a record that was not taken comes back into the client's queue.
+            self._client.purge(in_flight=False, blocking=False)
             self._renewal = loop.call_later(_LOOK_S, self._renew, at_latest)
             return
         self._client.purge()
