@@ -159,7 +159,7 @@ class KafkaProducer:
         elif self._is_spent or is_fatal(error):
             self._is_spent = True
         elif is_sent and not isinstance(meaning, UnknownStream):
-            # The client has had a fatal error by it (enable.gapless.guarantee), and sends nothing that is behind it.
+            # Before it may send what is behind it the client has to get another epoch; by then it is ended.
             self._is_spent, self._not_taken = True, error
         else:
             self._fail_with_followers(number, meaning)

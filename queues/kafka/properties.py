@@ -26,7 +26,6 @@ _RESERVED = {
     "acks": _BREAKS_A_PROMISE,
     "request.required.acks": _BREAKS_A_PROMISE,
     "enable.idempotence": _BREAKS_A_PROMISE,
-    "enable.gapless.guarantee": _BREAKS_A_PROMISE,
     "transactional.id": _BREAKS_A_PROMISE,
     "message.timeout.ms": _LEAVES_A_GAP,
     "delivery.timeout.ms": _LEAVES_A_GAP,
@@ -51,8 +50,6 @@ _EVERYWHERE: Properties = {
 _PRODUCER: Properties = {
     "acks": "all",
     "enable.idempotence": True,
-    # A record that the broker does not take ends the client, before anything that is behind it is sent.
-    "enable.gapless.guarantee": True,
     # Where the Java client would put the key.
     "partitioner": "murmur2_random",
     "compression.type": "lz4",
