@@ -63,11 +63,12 @@ async def measured(
     *,
     portals: int = PORTALS,
     with_headers: bool = False,
+    wanted: str = "*",
     **options: Any,
 ) -> tuple[float, float]:
-    """Records a second, and microseconds of CPU for one, where the handler has these options."""
+    """Records a second, and microseconds of CPU for one, where the handler wants these and has these options."""
     queue, handlers = await filled(records, portals, with_headers=with_headers), Handlers()
-    handlers.on("*", **options)(handler)
+    handlers.on(wanted, **options)(handler)
     settings: dict[str, Any] = {"concurrency": concurrency, "commit_interval_s": 0.1}
     return await run_through(Worker(WorkerSettings(**settings), handlers, queue), queue, records)
 

@@ -50,6 +50,7 @@ def in_thread(given: Any) -> None:
 #: Each portal's events are about one object here, and adds, so that nothing folds.
 OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("none", {}),
+    ("the handler wants other events", {"wanted": "ONTASKADD"}),
     ("batch=50", {"batch": 50}),
     ("batch=50, batch_wait_s=0.2", {"batch": 50, "batch_wait_s": 0.2}),
     ("coalesce, nothing to fold", {"coalesce": lambda event: None}),
