@@ -13,7 +13,7 @@ from .folding import Read
 from .handlers import Handler
 from .lanes import Lane
 from .metrics import Tally
-from .outcome import DONE, UNHANDLED, Done, Failed, Outcome, Unread, Unsure
+from .outcome import DONE, UNHANDLED, Done, Outcome, Unread, Unsure, faulty
 from .parking.restored import is_ordered
 from .reports import tell_fault, tell_outcome
 from .together import Together
@@ -60,7 +60,7 @@ class Handling:
         except Exception as error:
             # A handler's error may break whoever looks at it, and one record must not end the worker.
             tell_fault(error, record)
-            following = self._then.decide(Failed(error=error), handler, lane, (record,))
+            following = self._then.decide(faulty(error), handler, lane, (record,))
         return await self._then.act(following, lane, (record,))
 
     def _begin(self, handler: Handler | None, event: PortalEvent | Unread, lane: Lane, record: StoredRecord) -> Begun:

@@ -53,6 +53,11 @@ class Undecodable:
     error: UndecodableEvent
 
 
+def faulty(error: Exception) -> Failed | Undecodable:
+    """The outcome of a try at which something else than the handler raised: perhaps who looked at a broken record."""
+    return Undecodable(error=error) if isinstance(error, UndecodableEvent) else Failed(error=error)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unlearned:
     """The id of the record's schema is not known yet; the registry is being asked."""

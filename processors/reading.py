@@ -43,9 +43,16 @@ class Reading:
             # It measures the way, and is nobody's event.
             return event, None
         handler = self._handlers.find(event.kind, event.name)
-        if self._proving is None or handler is None or not handler.options.verified or event.subscription.verified:
+        if self._proving is None or handler is None or not handler.options.verified:
             return event, handler
-        return self._proving.judge(event, record), handler
+        return self._judged(self._proving, event, record), handler
+
+    def _judged(self, proving: Proving, event: PortalEvent, record: StoredRecord) -> PortalEvent | Unread:
+        try:
+            return event if event.subscription.verified else proving.judge(event, record)
+        except UndecodableEvent as error:
+            # What it is judged by was not read before.
+            return Undecodable(error=error)
 
     def _decode(self, record: StoredRecord) -> PortalEvent | Unread:
         if isinstance(record, Restored) and record.discarded:

@@ -18,7 +18,7 @@ from .handlers import Handler
 from .held import Held
 from .lanes import Lane
 from .metrics import Tally
-from .outcome import DONE, Done, Duplicate, Failed, Outcome, Rejected, RetryAsked, Unsure
+from .outcome import DONE, Done, Duplicate, Outcome, Rejected, RetryAsked, Unsure, faulty
 from .outlook import Outlook
 from .parking.restored import is_ordered
 from .reports import tell_fault, tell_narrowed, tell_outcome
@@ -155,7 +155,7 @@ class Together:
         except Exception as error:
             # As for a single event: a fault must not end the worker.
             tell_fault(error, pieces[0].records[-1])
-            return Failed(error=error)
+            return faulty(error)
 
     async def _tried(self, lane: Lane, handler: Handler, pieces: list[Piece]) -> Outcome:
         if self._traces is not None:
@@ -205,7 +205,7 @@ class Together:
         except Exception as error:
             # As for a single event: a handler's error may break whoever looks at it.
             tell_fault(error, first.records[-1])
-            outcome = Failed(error=error)
+            outcome = faulty(error)
             following = self._then.decide(outcome, handler, lane, first.records)
         if is_single or _is_about_the_first(outcome, following):
             return await self._then.act(following, lane, first.records)

@@ -8,7 +8,7 @@ import structlog
 from forebay.processors.calls import Begun
 from forebay.processors.handlers import Handler
 from forebay.processors.health import Health
-from forebay.processors.outcome import DUPLICATE, Done, Failed, Outcome, Unsure
+from forebay.processors.outcome import DUPLICATE, Done, Outcome, Unsure, faulty
 from forebay.queues.errors import QueueError
 from forebay.schemas.event import PortalEvent
 
@@ -47,7 +47,7 @@ class Once:
             keys = [*folded, self.key(handler, event)]
         # The function is the user's.
         except Exception as error:
-            return Failed(error=error)
+            return faulty(error)
         known = [key for key in keys if key is not None]
         if len(known) == len(keys) and not ordered:
             seen = await self._seen(known)

@@ -49,14 +49,20 @@ def seen(station: Station) -> list[tuple[int, bool]]:
     return found
 
 
-async def send(station: Station, number: int, token: str = "", name: str = "ONCRMDEALADD", age_s: float = 0.0) -> None:
-    """An event as the ingest keeps it: verified without a token, else with the mark of one that is not proved."""
+async def send(
+    station: Station, number: int, token: str = "", name: str = "ONCRMDEALADD", age_s: float = 0.0, cut: bytes = b""
+) -> None:
+    """An event as the ingest keeps it: verified without a token, else with the mark of one that is not proved.
+
+    Of one that is `cut` nothing is kept from there on.
+    """
     made = event(name, data={"FIELDS": {"ID": number}}, portal=PORTAL)
     received_at = datetime.now(UTC) - timedelta(seconds=age_s)
     made = replace(made, subscription=replace(made.subscription, verified=not token), received_at=received_at)
     pin = TokenKeys(KEYS).digest(APPLICATION, MEMBER, token).hex().encode()
     headers = ((names.TRACEPARENT, b"its trace"), *(((names.PIN, pin),) if token else ()))
-    await station.send(PORTAL, value=codec().encode(made), headers=headers)
+    value = codec().encode(made)
+    await station.send(PORTAL, value=value[: value.index(cut)] if cut else value, headers=headers)
 
 
 def quarantined(station: Station) -> list[StoredRecord]:
@@ -214,3 +220,28 @@ async def test_a_portal_that_waits_long_is_parked_and_comes_back_in_its_order(
 
     await until(lambda: len(seen) == 2)
     assert seen == [(1, True), (2, True)]
+
+
+@pytest.mark.parametrize("batch", [None, 5])
+@pytest.mark.parametrize("cut", [b"/bitrix24", b"[ID]"], ids=["head", "body"])
+async def test_a_record_that_turns_out_broken_while_it_is_judged_is_a_dead_letter_and_holds_up_nobody(
+    station: Station, cut: bytes, batch: int | None
+) -> None:
+    """In its head, which says whether it is verified, or in its body, which would go to quarantine."""
+    seen: list[object] = []
+
+    @station.handlers.on("ONCRM*", verified=True, batch=batch)
+    async def handle(given: object) -> None:
+        seen.append(given)
+
+    await send(station, 1, TOKEN, age_s=24 * 3600 + 1, cut=cut)
+    await send(station, 2)
+    worker = station.start()
+
+    await until(lambda: seen or station.running[worker].done())
+
+    assert len(seen) == 1
+    assert [dict(letter.headers)[names.DEAD_ERROR_CLASS].split(b".")[-1] for letter in station.dead()] == [
+        b"UndecodableEvent"
+    ]
+    assert quarantined(station) == []
