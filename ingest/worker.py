@@ -5,6 +5,7 @@ could be read in two ways: with the C parser of gunicorn_h1c where that is insta
 Python otherwise. The tests of hostile calls hold both to it with every new release.
 """
 
+import asyncio
 import re
 import resource
 from http import HTTPStatus
@@ -96,10 +97,15 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
     def _on_headers_complete(self) -> bool:
         """Hand the request on. What comes when it is answered starts with the line of the next."""
         self._past_line = False
+        self._came_along = self.req_count > 0 and not self._awaiting_request
         return bool(super()._on_headers_complete())
 
     async def _serve_http_request(self, request: Any, sockname: Any, peername: Any) -> bool:
         """Answer in this task. gunicorn makes another one, for applications that go on when they have answered."""
+        if self._came_along:
+            # It was sent with the one before it: of thousands whose answers wait for nothing, as a refusal does, the
+            # last would be answered before anybody else's first.
+            await asyncio.sleep(0)
         return bool(await self._handle_http_request(request, sockname, peername))
 
     def _build_http_scope(self, request: Any, sockname: Any, peername: Any) -> dict[str, Any]:

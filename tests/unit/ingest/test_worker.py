@@ -99,6 +99,18 @@ async def test_a_request_that_comes_with_the_one_before_it_is_answered_behind_it
     assert len(connection.written) == 2
 
 
+async def test_many_requests_that_come_at_once_leave_the_loop_to_others_in_between(
+    application: Seen, protocol: PortalProtocol
+) -> None:
+    protocol.connection_made(Connection())
+
+    protocol.data_received(CALL * 20)
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+    assert 0 < len(application.tasks) <= 5
+
+
 def test_whether_there_is_an_access_log_is_known_without_looking_through_the_settings() -> None:
     log = ServerLog(Config())
     del log.cfg
