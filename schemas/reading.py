@@ -61,7 +61,9 @@ class Reading:
     def _read_head(self) -> Mapping[str, Any]:
         if self._raw is None:
             version = self._version
-            self._raw, self._body_at = self._read(self._start, version.writer_head, version.reader_head)
+            raw, self._body_at = self._read(self._start, version.writer_head, version.reader_head)
+            # Last: in another thread `body` takes it for the sign that it is known where the body stands.
+            self._raw = raw
         return self._raw
 
     def _read(self, start: int, writer: Any, reader: Any) -> tuple[Any, int]:

@@ -16,6 +16,9 @@ FINGERPRINT = bytes.fromhex("3b2062786813984d")
 _NOT_SHORT = 0x81
 _SIGN, _SEVEN_BITS, _MORE = 0x01, 0x7F, 0x80
 
+#: Stands behind the last pair of a map.
+_END = 0
+
 #: The bytes of a union of null and something that say which it is.
 _NOTHING, _PRESENT = 0, 2
 
@@ -57,8 +60,9 @@ def head_of(value: bytes, at: int) -> Head | None:
                 return None
         name_at = words + 1 + (value[words] >> 1)
         rest = name_at + 1 + (value[name_at] >> 1)
-        # Nothing of it was cut off, as behind it there is a byte.
-        if (id_size | portal_size) & _NOT_SHORT or rest >= len(value):
+        # Nothing of it was cut off, as behind it there is a byte. Of the fields more may be missing than anybody who
+        # looks for some of them would notice: what does not end as a map does is left to fastavro.
+        if (id_size | portal_size) & _NOT_SHORT or rest >= len(value) or value[-1] != _END:
             return None
         kind, name = _KINDS_AND_NAMES[value[words:rest]]
         return value[at + 1 : id_ends].decode(), value[id_ends + 1 : portal_ends].decode(), kind, name, rest

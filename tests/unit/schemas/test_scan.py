@@ -18,6 +18,7 @@ from forebay.schemas.versions import schema_texts, version_of
 
 START = 10
 SCHEMA = json.loads(schema_texts()[-1])
+VERSION = version_of(SCHEMA, SCHEMA)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=90)
 paths = st.sampled_from(["event", " data[a]", "data", "data[b][]", "data[b][c]", "dat", "date", "x[data]", "ts", ""])
@@ -88,6 +89,21 @@ def test_nothing_is_taken_from_a_record_that_is_cut_off() -> None:
     assert {fields_of(value[:end]) for end in range(len(value))} == {None}
 
 
+def test_a_record_that_is_cut_off_gives_no_part_of_its_data() -> None:
+    sent = {"FIELDS": {"ID": "7", "TITLE": "a"}}
+    value = codec().encode(event("ONCRMDEALUPDATE", data=sent, fields={"auth[domain]": "a.b", "ts": "1"}))
+
+    assert [end for end in range(len(value)) if data_of(value[:end]) is not None] == []
+    assert data_of(value) == sent
+
+
+def data_of(value: bytes) -> object:
+    try:
+        return codec().decode(value).data
+    except UndecodableEvent:
+        return None
+
+
 @given(st.data())
 @settings(max_examples=500)
 def test_a_damaged_record_is_never_read_as_anything_else(data: st.DataObject) -> None:
@@ -107,5 +123,5 @@ def test_a_damaged_record_is_never_read_as_anything_else(data: st.DataObject) ->
 
 
 def by_fastavro(value: bytes) -> PortalEvent:
-    reading = Reading(value, START, version_of(SCHEMA, SCHEMA))
+    reading = Reading(value, START, VERSION)
     return PortalEvent(**reading.head(), body=reading.body)
