@@ -54,7 +54,7 @@ async def send(
 ) -> None:
     """An event as the ingest keeps it: verified without a token, else with the mark of one that is not proved.
 
-    Of one that is `cut` nothing is kept from there on.
+    Of one that is `cut` nothing is kept from there on but the byte that ends it.
     """
     made = event(name, data={"FIELDS": {"ID": number}}, portal=PORTAL)
     received_at = datetime.now(UTC) - timedelta(seconds=age_s)
@@ -62,7 +62,7 @@ async def send(
     pin = TokenKeys(KEYS).digest(APPLICATION, MEMBER, token).hex().encode()
     headers = ((names.TRACEPARENT, b"its trace"), *(((names.PIN, pin),) if token else ()))
     value = codec().encode(made)
-    await station.send(PORTAL, value=value[: value.index(cut)] if cut else value, headers=headers)
+    await station.send(PORTAL, value=value[: value.index(cut)] + value[-1:] if cut else value, headers=headers)
 
 
 def quarantined(station: Station) -> list[StoredRecord]:

@@ -13,10 +13,10 @@ from tests.parking.shop import Shop, id_of
 
 
 def broken() -> bytes:
-    """The times, which stand behind the event's name, go on for ever."""
+    """The times, which stand behind the event's name, are all that there is; and the end of a map."""
     value = codec().encode(event("ONTASKADD", data={"FIELDS": {"ID": 7}}))
     at = value.index(b"ONTASKADD") + len("ONTASKADD")
-    return value[:at] + b"\x00" + b"\xff" * 40
+    return value[:at] + b"\x00" + b"\xff" * 40 + b"\x00"
 
 
 def by_data(event: PortalEvent) -> str:
