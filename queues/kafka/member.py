@@ -130,11 +130,14 @@ class Member:
             log.error("the consumer's thread ended", group=self._group, error=str(error))
             self._complain(QueueError(f"the consumer ended: {error}"), is_final=True)
         finally:
-            self._leave()
-            self._rebalances.lose_all()
-            self._has_left = True
-            self._commits.abandon()
-            self._loop.call_soon_threadsafe(self._end)
+            try:
+                self._leave()
+            finally:
+                # Also where the goodbye fails, whoever closes us waits for the end.
+                self._rebalances.lose_all()
+                self._has_left = True
+                self._commits.abandon()
+                self._loop.call_soon_threadsafe(self._end)
 
     def _leave(self) -> None:
         if not closes(self._client.close, lambda: self._rebalances.is_waiting):

@@ -159,7 +159,7 @@ class KafkaProducer:
         elif self._is_spent or is_fatal(error):
             self._is_spent = True
         elif is_sent and not isinstance(meaning, UnknownStream):
-            # Before it may send what is behind it the client has to get another epoch; by then it is ended.
+            # Ended before it sends what is behind it, unless the loop hears of it too late.
             self._is_spent, self._not_taken = True, error
         else:
             self._fail_with_followers(number, meaning)
