@@ -118,11 +118,17 @@ class Crew:
 
     async def committed(self) -> dict[int, int]:
         """How far the group is in each partition, from its first record on."""
-        inspector = self._queue.inspector()
-        states = (await inspector.groups(self.topic)).get(self.topic, {})
+        offsets, inspector = await self.offsets(), self._queue.inspector()
         bounds = await inspector.bounds(self.topic)
         await inspector.close()
-        return {number: max(0, state.offset - bounds[number].start) for number, state in states.items()}
+        return {number: max(0, offset - bounds[number].start) for number, offset in offsets.items()}
+
+    async def offsets(self) -> dict[int, int]:
+        """What the group has committed in each partition."""
+        inspector = self._queue.inspector()
+        states = (await inspector.groups(self.topic)).get(self.topic, {})
+        await inspector.close()
+        return {number: state.offset for number, state in states.items()}
 
     async def close(self) -> None:
         """Let go of the queue."""

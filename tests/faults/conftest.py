@@ -20,19 +20,20 @@ REPORT = "FOREBAY_FAULTS_REPORT"
 _ROOT = Path(__file__).parents[2]
 
 
-#: Brokers have machines of their own elsewhere; here one that starts would take the ingest's cores for seconds.
+#: A broker has a machine of its own elsewhere; here one that starts would take the ingest's cores for seconds. Of
+#: several, on two cores, each would get too little to be a broker.
 _BEHIND_THE_INGEST = ("nice", "-n", "10")
 
 
 @pytest.fixture
 def clusters(clusters: Callable[..., Cluster], tmp_path: Path) -> Callable[..., Cluster]:
-    """As elsewhere, but brokers that get the time which the ingest and the load leave them."""
+    """As elsewhere, but a broker that is alone gets the time which the ingest and the load leave it."""
 
     def started(nodes: int | Sequence[Node] = 1, features: Sequence[str] = ()) -> Cluster:
         if isinstance(nodes, int):
             nodes = [Node(number, tmp_path / f"node-{number}") for number in range(1, nodes + 1)]
-        for node in nodes:
-            node.within = (*node.within, *_BEHIND_THE_INGEST)
+        if len(nodes) == 1:
+            nodes[0].within = (*nodes[0].within, *_BEHIND_THE_INGEST)
         return clusters(nodes, features)
 
     return started

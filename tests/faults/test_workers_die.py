@@ -110,7 +110,7 @@ async def test_a_group_behind_what_retention_left_stops_and_says_so_and_skips_no
         made.start("a")
         await made.ended()
         await made.stop("a")
-        committed = await made.committed()
+        committed = await made.offsets()
         await made.send(2000)
         taken = {number: offset + 20 for number, offset in committed.items()}
         with AdminClient({"bootstrap.servers": kafka.bootstrap}) as client:
@@ -120,7 +120,7 @@ async def test_a_group_behind_what_retention_left_stops_and_says_so_and_skips_no
 
         made.start("b")
         status = await asyncio.to_thread(site.running["b"].wait, 60)
-        after = await made.committed()
+        after = await made.offsets()
 
     handled = {line.event for line in made.book.read().lines}
     report.add(
