@@ -112,7 +112,8 @@ async def queue_order(inspector: Inspector, topic: str) -> tuple[dict[str, list[
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes to kill in /proc")
 @pytest.mark.timeout(240)
 async def test_killed_processes_lose_nothing_and_keep_the_order_of_each_portal(site: Any) -> None:
-    site.settings |= {"ingest_processes": "2", "session_s": "1.5"}
+    # On a slow machine no worker lives long enough for the usual interval of commits.
+    site.settings |= {"ingest_processes": "2", "session_s": "1.5", "commit_interval_s": "0.1"}
     (site.folder / "shop.py").write_text(HANDLERS)
     ingest = site.start("ingest", "ingest")
     workers = site.start("process", "process", "shop:handlers", "--processes", "2")
