@@ -93,16 +93,9 @@ class Drain:
                 await self._sleep(_LONGEST_PAUSE_S)
 
     async def begin(self) -> None:
-        """We have our turn, perhaps after another process: know nothing yet."""
-        # What went before may still have something under way; it would be sent twice.
-        while self._window:
-            await self._rest()
-        await self._delete()
+        """We have our turn, perhaps after one that left the counts too high. Once, before the first step."""
         await self._spool.run(self._spool.store.recount)
-        self._lanes, self._read_to, self._has_begun = Lanes(), 0, True
-        self._undecided.clear()
-        self._later.clear()
-        self._stuck.clear()
+        self._has_begun = True
 
     async def step(self) -> None:
         """Send what can be sent, delete what has arrived, and wait until something moves."""

@@ -41,9 +41,6 @@ class Window:
         self._tries: set[int] = set()
         self._next_tries = 0.0
 
-    def __len__(self) -> int:
-        return len(self._under_way)
-
     def room(self, now: float, *, is_trying: bool) -> int:
         """How many records may be begun now, by a clock in seconds that never goes back."""
         room = min(MOST - len(self._under_way), _A_STEP)
