@@ -1,6 +1,7 @@
 """The contiguous watermark of a partition: up to where everything that was received is finished."""
 
 from collections import deque
+from collections.abc import Iterable
 from operator import attrgetter
 
 from forebay.queues.contract import StoredRecord
@@ -44,6 +45,12 @@ class Watermark:
     def finish(self, offset: int) -> None:
         """Note that the offset is finished."""
         del self._unfinished[offset]
+
+    def finish_all(self, records: Iterable[StoredRecord]) -> None:
+        """Note that they are finished."""
+        unfinished = self._unfinished
+        for offset in map(_OFFSET, records):
+            del unfinished[offset]
 
     def gap(self, start: int, end: int) -> None:
         """Note that no record stands in between. It counts once all before it came, and until one behind it does."""

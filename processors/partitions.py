@@ -59,8 +59,7 @@ class Partition:
         """Note that records are finished. Gives those of which parking has not seen to all the rest."""
         if self._folded or (self.parking is not None and self.parking.portals):
             return [record for record in records if self.finish(record)]
-        for record in records:
-            self.watermark.finish(record.offset)
+        self.watermark.finish_all(records)
         self.has_news = True
         return records
 

@@ -36,9 +36,16 @@ class Reading:
 
     def read(self, record: StoredRecord) -> tuple[PortalEvent | Unread, Handler | None]:
         """The event, or why it is not shown to a handler; and the handler, if there is one."""
-        event = self._decode(record)
-        if not isinstance(event, PortalEvent):
-            return event, None
+        if isinstance(record, Restored) and record.discarded:
+            return GivenUp(error=Discarded(record.discarded)), None
+        try:
+            event = self._codec.decode(record.value)
+            if self._data_keys is not None and not _has_its_key(event, record, self._data_keys):
+                return Unlearned(wait_s=_KEY_COMES_S), None
+        except UnknownSchemaId as error:
+            return self._learning.outcome(error) if self._learning else Undecodable(error=error), None
+        except UndecodableEvent as error:
+            return Undecodable(error=error), None
         if event.portal in CANARY_KEYS:
             # It measures the way, and is nobody's event.
             return event, None
@@ -54,22 +61,13 @@ class Reading:
             # What it is judged by was not read before.
             return Undecodable(error=error)
 
-    def _decode(self, record: StoredRecord) -> PortalEvent | Unread:
-        if isinstance(record, Restored) and record.discarded:
-            return GivenUp(error=Discarded(record.discarded))
-        try:
-            event = self._codec.decode(record.value)
-            return event if self._data_keys is None else _with_keys(event, record, self._data_keys)
-        except UnknownSchemaId as error:
-            return self._learning.outcome(error) if self._learning else Undecodable(error=error)
-        except UndecodableEvent as error:
-            return Undecodable(error=error)
 
-
-def _with_keys(event: PortalEvent, record: StoredRecord, keys: WrappedKeys) -> PortalEvent | Unlearned:
+def _has_its_key(event: PortalEvent, record: StoredRecord, keys: WrappedKeys) -> bool:
+    """Let the event find its portal's key there; False while that may still come."""
     # A new portal's first event is often here before its key is; it waits without a try. The name of the key stands in
     # the record as it is, so that not every event has to be read for it.
     whose = named(event.sealed.key_id) if _KEY_NAME in record.value and event.sealed else None
     if whose and keys.may_come(whose, event.received_at):
-        return Unlearned(wait_s=_KEY_COMES_S)
-    return event.with_keys_of(keys)
+        return False
+    event.with_keys_of(keys)
+    return True

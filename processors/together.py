@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 from forebay.queues.contract import StoredRecord
@@ -35,6 +35,15 @@ class Piece(NamedTuple):
     keys: Sequence[Key | None] = ()
 
 
+class Call(NamedTuple):
+    """What one call is about: events in their order, and the records that are finished with each."""
+
+    events: list[PortalEvent]
+    records: list[Records]
+    #: As in the first one's piece.
+    keys: Sequence[Key | None] = ()
+
+
 class Together:
     """Of one worker."""
 
@@ -61,16 +70,16 @@ class Together:
             return wait_s
         if self._waits_for_more(lane, outlook, handler):
             return handler.options.batch_wait_s
-        first, most = Piece(event, (record,)), outlook.limit or handler.options.batch or 1
+        most = outlook.limit or handler.options.batch or 1
         if outlook.folding is None:
-            pieces = self._run(lane, handler, first, most)
+            call = self._run(lane, handler, event, most)
         else:
-            pieces = self._gathered(lane, outlook.folding, handler, first, most)
+            call = self._folded(lane, outlook.folding, handler, Piece(event, (record,)), most)
         if budget is not None:
             lane.partition.buckets.spend(budget, lane.portal, now)
-        outlook.in_hand = [one for piece in pieces for one in piece.records]
+        outlook.in_hand = list(chain.from_iterable(call.records))
         try:
-            return await self._call(lane, outlook, handler, pieces)
+            return await self._call(lane, outlook, handler, call)
         finally:
             outlook.in_hand = ()
 
@@ -95,17 +104,17 @@ class Together:
         outlook.has_waited, outlook.wanted = True, batch
         return True
 
-    def _run(self, lane: Lane, handler: Handler, first: Piece, most: int) -> list[Piece]:
+    def _run(self, lane: Lane, handler: Handler, first: PortalEvent, most: int) -> Call:
         """The events of the next call: of one registration, in their order, up to the first of another."""
-        pieces = [first]
+        events = [first]
         for record in islice(lane.records, 1, most):
             event, its = self._read(record)
-            if not isinstance(event, PortalEvent) or not handler.is_as(its):
+            if not isinstance(event, PortalEvent) or not (its is handler or handler.is_as(its)):
                 break
-            pieces.append(Piece(event, (record,)))
-        return pieces
+            events.append(event)
+        return Call(events, list(zip(islice(lane.records, len(events)))))
 
-    def _gathered(self, lane: Lane, folding: Folding, handler: Handler, first: Piece, most: int) -> list[Piece]:
+    def _folded(self, lane: Lane, folding: Folding, handler: Handler, first: Piece, most: int) -> Call:
         """The same where records fold."""
         pieces: list[Piece] = []
         taken: set[int] = set()
@@ -119,7 +128,7 @@ class Together:
             if len(pieces) >= most:
                 break
             taken.update(map(id, piece.records[1:]))
-        return pieces
+        return Call([one.event for one in pieces], [one.records for one in pieces], pieces[0].keys)
 
     def _piece(self, folding: Folding, handler: Handler, record: StoredRecord, first: Piece) -> Piece | None:
         chain = folding.chain(record)
@@ -131,12 +140,12 @@ class Together:
         found, its = self._read(record)
         return Piece(found, (record,)) if isinstance(found, PortalEvent) and handler.is_as(its) else None
 
-    async def _call(self, lane: Lane, outlook: Outlook, handler: Handler, pieces: list[Piece]) -> float | None:
+    async def _call(self, lane: Lane, outlook: Outlook, handler: Handler, call: Call) -> float | None:
         lane.attempts += 1
         if outlook.folding is not None:
-            for piece in pieces:
-                outlook.folding.begin(piece.records[0])
-        outcome = await self._outcome(lane, handler, pieces)
+            for records in call.records:
+                outlook.folding.begin(records[0])
+        outcome = await self._outcome(lane, handler, call)
         if isinstance(outcome, Unsure | Duplicate) and handler.budget is not None:
             lane.partition.buckets.give_back(handler.budget, lane.portal)
         if isinstance(outcome, Unsure):
@@ -144,71 +153,72 @@ class Together:
             lane.attempts -= 1
         if lane.partition.is_cancelled and not isinstance(outcome, Done):
             return DROPPED
-        rest = self._finish_done(lane, outlook, handler, pieces, outcome)
-        if not rest:
+        done = self._finish_done(lane, outlook, handler, call, outcome)
+        if done == len(call.events):
             return None
+        rest = Call(call.events[done:], call.records[done:])
         return await self._follow(lane, outlook, handler, rest, outcome)
 
-    async def _outcome(self, lane: Lane, handler: Handler, pieces: list[Piece]) -> Outcome:
+    async def _outcome(self, lane: Lane, handler: Handler, call: Call) -> Outcome:
         try:
-            return await self._tried(lane, handler, pieces)
+            return await self._tried(lane, handler, call)
         except Exception as error:
             # As for a single event: a fault must not end the worker.
-            tell_fault(error, pieces[0].records[-1])
+            tell_fault(error, call.records[0][-1])
             return faulty(error)
 
-    async def _tried(self, lane: Lane, handler: Handler, pieces: list[Piece]) -> Outcome:
+    async def _tried(self, lane: Lane, handler: Handler, call: Call) -> Outcome:
         if self._traces is not None:
-            records = [record for piece in pieces for record in piece.records]
-            begin = partial(self._begin, handler, pieces)
-            return await self._traces.follow(handler, records, lane.attempts, begin, events=len(pieces))
-        begun = self._begin(handler, pieces)
+            records = list(chain.from_iterable(call.records))
+            begin = partial(self._begin, handler, call)
+            return await self._traces.follow(handler, records, lane.attempts, begin, events=len(call.events))
+        begun = self._begin(handler, call)
         return await begun if isinstance(begun, Coroutine) else begun
 
-    def _begin(self, handler: Handler, pieces: list[Piece]) -> Begun:
-        first = pieces[0]
+    def _begin(self, handler: Handler, call: Call) -> Begun:
+        first = call.events[0]
         if handler.options.dedup is not None and self._once is not None:
-            ordered = is_ordered(first.records[-1])
-            return self._once.call(handler, first.event, self._calls.begin, ordered=ordered, folded=first.keys)
-        events = [piece.event for piece in pieces]
-        return self._calls.begin(handler, events if handler.options.batch else first.event)
+            ordered = is_ordered(call.records[0][-1])
+            return self._once.call(handler, first, self._calls.begin, ordered=ordered, folded=call.keys)
+        # The list is the handler's own: it may do with it what it likes.
+        return self._calls.begin(handler, list(call.events) if handler.options.batch else first)
 
-    def _finish_done(
-        self, lane: Lane, outlook: Outlook, handler: Handler, pieces: list[Piece], outcome: Outcome
-    ) -> list[Piece]:
-        """Finish those that are done; gives the others."""
-        done = _done(outcome, len(pieces))
+    def _finish_done(self, lane: Lane, outlook: Outlook, handler: Handler, call: Call, outcome: Outcome) -> int:
+        """Finish those that are done; gives their number."""
+        done = _done(outcome, len(call.events))
         label = outcome.label if isinstance(outcome, Done | Duplicate) else DONE.label
         self._tally.tried(handler.name, label, done)
         if done and outlook.folding is None:
             self._then.finish_all(lane, outlook.in_hand[:done])
-        for piece in pieces[:done] if outlook.folding is not None else ():
-            self._tally.tried(handler.name, "folded", piece.event.folded)
-            self._then.finish_all(lane, piece.records)
+        for event, records in (
+            zip(call.events[:done], call.records, strict=False) if outlook.folding is not None else ()
+        ):
+            self._tally.tried(handler.name, "folded", event.folded)
+            self._then.finish_all(lane, records)
         if done:
             outlook.widen(handler.options.batch or 1)
-        if 0 < done < len(pieces):
+        if 0 < done < len(call.events):
             # The next one had its first try in the same call.
             lane.attempts = 1
         if isinstance(outcome, Done) and outcome.late:
-            tell_outcome(outcome, handler, pieces[0].event, 1, pieces[0].records[-1])
-        return pieces[done:]
+            tell_outcome(outcome, handler, call.events[0], 1, call.records[0][-1])
+        return done
 
     async def _follow(
-        self, lane: Lane, outlook: Outlook, handler: Handler, rest: list[Piece], outcome: Outcome
+        self, lane: Lane, outlook: Outlook, handler: Handler, rest: Call, outcome: Outcome
     ) -> float | None:
-        first, is_single = rest[0], len(rest) == 1
+        records, is_single = rest.records[0], len(rest.events) == 1
         try:
-            self._tally.tried(handler.name, outcome.label, len(rest))
-            tell_outcome(outcome, handler, first.event, lane.attempts, first.records[-1])
-            following = self._then.decide(outcome, handler, lane, first.records)
+            self._tally.tried(handler.name, outcome.label, len(rest.events))
+            tell_outcome(outcome, handler, rest.events[0], lane.attempts, records[-1])
+            following = self._then.decide(outcome, handler, lane, records)
         except Exception as error:
             # As for a single event: a handler's error may break whoever looks at it.
-            tell_fault(error, first.records[-1])
+            tell_fault(error, records[-1])
             outcome = faulty(error)
-            following = self._then.decide(outcome, handler, lane, first.records)
+            following = self._then.decide(outcome, handler, lane, records)
         if is_single or _is_about_the_first(outcome, following):
-            return await self._then.act(following, lane, first.records)
+            return await self._then.act(following, lane, records)
         return await self._narrow(lane, outlook, handler, rest, outcome, following)
 
     async def _narrow(
@@ -216,17 +226,17 @@ class Together:
         lane: Lane,
         outlook: Outlook,
         handler: Handler,
-        rest: list[Piece],
+        rest: Call,
         outcome: Outcome,
         following: Following,
     ) -> float | None:
         """Nobody knows which of them it is: that was no try of any, and the next call is with fewer."""
-        outlook.narrow(len(rest))
-        tell_narrowed(handler, rest[0].event, len(rest), outlook.limit or 1)
+        outlook.narrow(len(rest.events))
+        tell_narrowed(handler, rest.events[0], len(rest.events), outlook.limit or 1)
         is_asked = isinstance(outcome, RetryAsked) and outcome.error.after_s is not None
         if is_asked and isinstance(following, Park) and following.delay_s is not None:
             # With its try, so that after so long only the first comes, and by itself.
-            return await self._then.act(following, lane, rest[0].records)
+            return await self._then.act(following, lane, rest.records[0])
         lane.attempts -= 1
         if is_asked and isinstance(following, WaitThenAgain):
             return following.delay_s

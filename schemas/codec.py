@@ -138,7 +138,9 @@ class Codec:
 
         Raises `UndecodableEvent`, and nothing else; the first touch of what was not read yet may raise it too.
         """
-        version, start = self._written_with(value)
+        version, start = self._versions.get(value[:_HEADER_BYTES]), _HEADER_BYTES
+        if version is None:
+            version, start = self._written_with(value)
         head = head_of(value, start) if version.is_scanned else None
         if head is None:
             reading = Reading(value, start, version)
