@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import structlog
 
 from forebay.queues.contract import StoredRecord
+from forebay.schemas.alike import Alike
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent
 
@@ -30,8 +31,13 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-#: What a record is, and who handles it.
-Read: TypeAlias = Callable[[StoredRecord], tuple[PortalEvent | Unread, Handler | None]]
+
+class Read(Protocol):
+    """Says what a record is, and who handles it; of several of a portal sooner with `alike`."""
+
+    def __call__(self, record: StoredRecord, alike: Alike | None = None) -> tuple[PortalEvent | Unread, Handler | None]:
+        """As `Reading.read`."""
+
 
 #: As what an event is marked when its handler has `dedup`; raises what the author's function raises.
 KeyOf: TypeAlias = Callable[[Handler, PortalEvent], Key | None]

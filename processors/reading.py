@@ -1,6 +1,7 @@
 """What records are, and who handles them."""
 
 from forebay.queues.contract import StoredRecord
+from forebay.schemas.alike import Alike
 from forebay.schemas.codec import Codec
 from forebay.schemas.data_keys import PREFIX, WrappedKeys, named
 from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
@@ -34,12 +35,12 @@ class Reading:
         self._handlers, self._codec, self._learning = handlers, codec, learning
         self._data_keys, self._proving = data_keys, proving
 
-    def read(self, record: StoredRecord) -> tuple[PortalEvent | Unread, Handler | None]:
-        """The event, or why it is not shown to a handler; and the handler, if there is one."""
+    def read(self, record: StoredRecord, alike: Alike | None = None) -> tuple[PortalEvent | Unread, Handler | None]:
+        """The event, or why it is not shown to a handler; and the handler, if there is one. `alike` as for a codec."""
         if isinstance(record, Restored) and record.discarded:
             return GivenUp(error=Discarded(record.discarded)), None
         try:
-            event = self._codec.decode(record.value)
+            event = self._codec.decode(record.value, alike)
             if self._data_keys is not None and not _has_its_key(event, record, self._data_keys):
                 return Unlearned(wait_s=_KEY_COMES_S), None
         except UnknownSchemaId as error:

@@ -6,6 +6,7 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from forebay.queues.contract import StoredRecord
+from forebay.schemas.alike import Alike
 from forebay.schemas.event import PortalEvent
 
 from .calls import Begun, Calls
@@ -106,9 +107,9 @@ class Together:
 
     def _run(self, lane: Lane, handler: Handler, first: PortalEvent, most: int) -> Call:
         """The events of the next call: of one registration, in their order, up to the first of another."""
-        events = [first]
+        events, alike = [first], Alike()
         for record in islice(lane.records, 1, most):
-            event, its = self._read(record)
+            event, its = self._read(record, alike)
             if not isinstance(event, PortalEvent) or not (its is handler or handler.is_as(its)):
                 break
             events.append(event)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 
+from forebay.schemas.alike import Alike
 from forebay.schemas.binary import ABSENT, FALSE, PRESENT, TRUE, array, long, octets, text, text_or_null, texts, word
 from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
 from forebay.schemas.event import Pair, PortalEvent, Sealed
@@ -132,12 +133,14 @@ class Codec:
             )
         )
 
-    def decode(self, value: bytes) -> PortalEvent:
+    def decode(self, value: bytes, alike: Alike | None = None) -> PortalEvent:
         """The event of a record's value. What a worker needs to find its handler is read at once, the rest when it is
-        first touched.
+        first touched. With `alike`, which is theirs alone, several records of a portal take less time.
 
         Raises `UndecodableEvent`, and nothing else; the first touch of what was not read yet may raise it too.
         """
+        if alike is not None and (event := alike.event(value)) is not None:
+            return event
         version, start = self._versions.get(value[:_HEADER_BYTES]), _HEADER_BYTES
         if version is None:
             version, start = self._written_with(value)
@@ -145,6 +148,8 @@ class Codec:
         if head is None:
             reading = Reading(value, start, version)
             return PortalEvent(**reading.head(), body=reading.body)
+        if alike is not None:
+            alike.note(value, start, head, version)
         event_id, portal, kind, name, rest = head
         return PortalEvent.partly_read(Reading(value, start, version, rest), event_id, portal, kind, name)
 

@@ -17,7 +17,7 @@ _NOT_SHORT = 0x81
 _SIGN, _SEVEN_BITS, _MORE = 0x01, 0x7F, 0x80
 
 #: Stands behind the last pair of a map.
-_END = 0
+END = 0
 
 #: The bytes of a union of null and something that say which it is.
 _NOTHING, _PRESENT = 0, 2
@@ -62,7 +62,7 @@ def head_of(value: bytes, at: int) -> Head | None:
         rest = name_at + 1 + (value[name_at] >> 1)
         # Nothing of it was cut off, as behind it there is a byte. Of the fields more may be missing than anybody who
         # looks for some of them would notice: what does not end as a map does is left to fastavro.
-        if (id_size | portal_size) & _NOT_SHORT or rest >= len(value) or value[-1] != _END:
+        if (id_size | portal_size) & _NOT_SHORT or rest >= len(value) or value[-1] != END:
             return None
         kind, name = _KINDS_AND_NAMES[value[words:rest]]
         return value[at + 1 : id_ends].decode(), value[id_ends + 1 : portal_ends].decode(), kind, name, rest
