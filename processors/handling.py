@@ -48,9 +48,13 @@ class Handling:
             outcome = self._begin(handler, event, lane, record)
             if outcome is not DONE and isinstance(outcome, Coroutine):
                 outcome = await outcome
+            # What nearly every event comes to: told, decided and done without looking further.
             if outcome is DONE and handler is not None:
-                # What nearly every event comes to: told, decided and done without looking further.
                 self._tally.done(handler.name)
+                self._then.finish(lane, record)
+                return None
+            if outcome is UNHANDLED:
+                self._tally.tried("", UNHANDLED.label)
                 self._then.finish(lane, record)
                 return None
             if lane.partition.is_cancelled and not isinstance(outcome, Done):
