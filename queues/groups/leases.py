@@ -42,6 +42,11 @@ class Leases:
         with self._lock:
             self._until = until
 
+    def left_s(self) -> float:
+        """For how long they are ours without another heartbeat; below zero when their time is over."""
+        with self._lock:
+            return self._until - self._clock()
+
     def drop(self, partition: int, epoch: int) -> bool:
         """This is not ours any more. False when it was not already, or is again in another epoch."""
         with self._lock:

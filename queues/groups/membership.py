@@ -122,7 +122,7 @@ class Membership(Generic[C]):
         if view.taken or self._clock() >= self._next_beat or (to_claim(view) and not self._leaving):
             self._beat(connection)
         elif not self._leaving:
-            self._ask_back(to_give_back(view, self._asked_back))
+            self._ask_back(to_give_back(view, self._asked()))
             self._sweep(connection)
 
     def _beat(self, connection: C) -> None:
@@ -139,27 +139,30 @@ class Membership(Generic[C]):
 
     def _drop_expired(self) -> None:
         for partition, epoch in self._leases.drop_expired().items():
-            self._asked_back.pop(partition, None)
             tell(self._loop, self._owner.lost, partition, epoch)
 
     def _lose(self, partition: int, epoch: int) -> None:
-        self._asked_back.pop(partition, None)
         if self._leases.drop(partition, epoch):
             tell(self._loop, self._owner.lost, partition, epoch)
 
     def _ask_back(self, partitions: list[int]) -> None:
-        held = self._leases.held()
+        held, asked = self._leases.held(), self._asked()
         for partition in partitions:
-            if partition in held and partition not in self._asked_back:
-                self._asked_back[partition] = held[partition]
+            if partition in held and partition not in asked:
+                asked[partition] = held[partition]
                 tell(self._loop, self._owner.asked_back, partition, held[partition], self.given_back)
+
+    def _asked(self) -> dict[int, int]:
+        """What was asked back and is still ours, as it was then: meanwhile it may have been lost, and taken again."""
+        held = self._leases.held()
+        self._asked_back = {one: epoch for one, epoch in self._asked_back.items() if held.get(one) == epoch}
+        return self._asked_back
 
     def _take_returned(self) -> dict[int, int]:
         returned = {}
         while self._returned:
             partition, epoch = self._returned.popleft()
             if self._leases.drop(partition, epoch):
-                self._asked_back.pop(partition, None)
                 returned[partition] = epoch
         return returned
 

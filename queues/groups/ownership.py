@@ -15,6 +15,10 @@ from .positions import Position, Positions
 log = structlog.get_logger(__name__)
 
 
+#: Between two looks at leases whose time is over, while somebody else is about to tell of it.
+_LOOK_S = 0.01
+
+
 class Ownership:
     """Keeps positions and the user's assignments in step with the leases. Used on the event loop alone."""
 
@@ -28,6 +32,7 @@ class Ownership:
         self._assignments, self._leases, self._positions = assignments, leases, positions
         self._after_commits = after_commits
         self._assigned: dict[int, int] = {}
+        self._watch: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def assigned(self, claimed: Claimed) -> None:
@@ -38,6 +43,7 @@ class Ownership:
         position = Position(epoch=claimed.epoch, offset=claimed.committed.offset)
         self._assignments.assigned(claimed.partition, claimed.committed)
         self._positions.assign(claimed.partition, position)
+        self._watch_leases()
 
     def asked_back(self, partition: int, epoch: int, given_back: Callable[[int, int], None]) -> None:
         """Have the user finish with a partition, and then say so."""
@@ -75,3 +81,14 @@ class Ownership:
         """Lose what our own clock says is over: the process was stopped, or the database gone, for too long."""
         for partition, epoch in self._leases.drop_expired().items():
             self.lost(partition, epoch)
+
+    def _watch_leases(self) -> None:
+        """Look when they end: the thread that renews them may still wait for a store that hangs, and others begin."""
+        if self._watch is None and self._assigned:
+            wait_s = max(self._leases.left_s(), _LOOK_S)
+            self._watch = asyncio.get_running_loop().call_later(wait_s, self._look_at_leases)
+
+    def _look_at_leases(self) -> None:
+        self._watch = None
+        self.drop_expired()
+        self._watch_leases()

@@ -1,0 +1,138 @@
+"""Leases end when they end, whatever the store does meanwhile."""
+
+import asyncio
+import threading
+from collections.abc import Collection, Mapping
+
+from forebay.queues.contract import Commit
+from forebay.queues.groups.bell import Bell
+from forebay.queues.groups.consumer import LeasedConsumer
+from forebay.queues.groups.contract import Beat, Claimed, Stretch
+from forebay.queues.groups.shares import GroupView
+from forebay.queues.threads.connection_thread import ConnectionThread
+from tests.integration.queues.members import PARTITIONS, Follower
+
+SESSION_S = 0.2
+
+
+class Hanging:
+    """A store whose one member has all partitions, and which answers nothing more as soon as it is told to hang."""
+
+    kind, name, stream, note_bytes = "hanging", "group", "events", 0
+    session_s, sweep_every_s = SESSION_S, None
+
+    def __init__(self) -> None:
+        self.members = {"me"}
+        self.epoch = 0
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def thread(self, name: str) -> ConnectionThread["Hanging"]:
+        return ConnectionThread(self, name, errors=())
+
+    def connect(self) -> "Hanging":
+        return self
+
+    def current(self, connection: object) -> bool:
+        return True
+
+    def remedy(self, error: Exception) -> str:
+        return str(error)
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+    def group(self, connection: object, me: str) -> "Hanging":
+        return self
+
+    def log(self, group: object) -> "Hanging":
+        return self
+
+    def check(self, connection: object) -> None:
+        self.answers.wait()
+
+    def view(self, connection: object, held: Collection[int]) -> GroupView:
+        free = set(range(PARTITIONS)) - set(held)
+        return GroupView(me="me", members=self.members, free=free, held=held, partitions=PARTITIONS)
+
+    def beat(self, connection: object, held: Mapping[int, int], *, is_leaving: bool) -> Beat:
+        self.epoch += 1
+        free = [] if is_leaving else [one for one in range(PARTITIONS) if one not in held]
+        claimed = [Claimed(partition=one, epoch=self.epoch, committed=Commit(offset=0)) for one in free]
+        return Beat(still=held, claimed=claimed)
+
+    def commit(self, connection: object, epochs: Mapping[int, int], commits: Mapping[int, Commit]) -> set[int]:
+        return set(epochs)
+
+    def release(self, connection: object, epochs: Mapping[int, int]) -> None:
+        """Nobody else wants them."""
+
+    def leave(self, connection: object) -> None:
+        """Nobody else is there."""
+
+    def sweep(self, connection: object, partition: int) -> bool:
+        return False
+
+    def begin(self, connection: object) -> None:
+        """There is no news."""
+
+    def wait(self, partitions: Collection[int], bell: Bell, timeout_s: float) -> None:
+        """Nobody waits here."""
+
+    def ends(self, connection: object, partitions: Collection[int]) -> dict[int, int]:
+        return dict.fromkeys(partitions, 0)
+
+    def read(self, connection: object, partition: int, offset: int, end: int, most: int) -> Stretch:
+        return Stretch([], offset)
+
+
+async def test_what_a_store_that_hangs_can_not_prolong_is_lost_while_it_still_hangs() -> None:
+    store, follower = Hanging(), Follower()
+    consumer = LeasedConsumer(store)
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+
+    store.answers.clear()
+    async with asyncio.timeout(30):
+        await follower.owns(0)
+
+    assert not store.answers.is_set()
+    assert follower.told == ["assigned"] * PARTITIONS + ["lost"] * PARTITIONS
+    store.answers.set()
+    await follower.owns(PARTITIONS)
+    await consumer.close()
+
+
+class Slow(Follower):
+    """Gives nothing back before it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.lets_go = asyncio.Event(), asyncio.Event()
+
+    async def revoked(self, partition: int) -> None:
+        self.asked.set()
+        await self.lets_go.wait()
+        if partition in self.owned:
+            await super().revoked(partition)
+
+
+async def test_what_was_asked_back_and_lost_can_be_given_back_when_it_is_ours_again() -> None:
+    store, follower = Hanging(), Slow()
+    consumer = LeasedConsumer(store)
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+
+    store.members.add("you")
+    await follower.asked.wait()
+    store.answers.clear()
+    async with asyncio.timeout(30):
+        await follower.owns(0)
+    store.members.remove("you")
+    store.answers.set()
+    await follower.owns(PARTITIONS)
+    follower.lets_go.set()
+
+    async with asyncio.timeout(30):
+        await consumer.close()
+    assert follower.told[2 * PARTITIONS :] == ["assigned"] * PARTITIONS + ["revoked"] * PARTITIONS
