@@ -15,6 +15,20 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 _YEAR = timedelta(days=365)
 _HOUR = timedelta(hours=1)
 
+#: Python 3.13 takes no authority that does not say that it is one, and no certificate that does not name the key of who
+#: signed it (RFC 5280, sections 4.2.1.3 and 4.2.1.1).
+_SIGNS = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
@@ -36,6 +50,8 @@ class Authority:
         self._certificate = (
             _builder(self._name, self._name, self._key, (now - 2 * _YEAR, now + _YEAR))
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_SIGNS, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .sign(self._key, SHA256())
         )
         self.certificate = self._folder / "ca.pem"
@@ -50,6 +66,8 @@ class Authority:
         builder = _builder(_named(name), self._name, key, (until - _YEAR - _HOUR, until))
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
         builder = builder.add_extension(usage, critical=False)
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(signer, critical=False)
         if hosts:
             builder = builder.add_extension(x509.SubjectAlternativeName(list(map(_general, hosts))), critical=False)
         return self._written(file or name, builder.sign(self._key, SHA256()), key)
