@@ -47,7 +47,7 @@ class Writing:
         self._is_closed = False
 
     def close(self) -> None:
-        """Spill nothing more; what is known of portals is still told."""
+        """Spill no more than it takes to tell what is done; that, and what else is known of portals, is still told."""
         self._is_closed = True
 
     def begin(self, portal: ParkedPortal) -> None:
@@ -57,10 +57,10 @@ class Writing:
 
     async def _write(self, portal: ParkedPortal) -> None:
         try:
-            while portal.is_dirty or (portal.to_spill and not self._is_closed):
+            while portal.is_dirty or self._may_spill(portal):
                 # A state in which nothing waits yet would say that nothing is parked.
                 is_told_first = portal.is_dirty and not portal.state.is_free
-                step = self._spill if portal.to_spill and not is_told_first and not self._is_closed else self._tell
+                step = self._spill if self._may_spill(portal) and not is_told_first else self._tell
                 try:
                     await step(portal)
                     self.trouble = ""
@@ -74,6 +74,12 @@ class Writing:
         finally:
             portal.writer = None
         self._written(portal)
+
+    def _may_spill(self, portal: ParkedPortal) -> bool:
+        if not self._is_closed:
+            return bool(portal.to_spill)
+        # Told as done can be only what is spilled. The others may be left to the next owner; this would come again.
+        return any(record.offset in portal.front.done for record in portal.to_spill)
 
     async def _tell(self, portal: ParkedPortal) -> None:
         portal.is_dirty, told = False, portal.state.orders

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -13,9 +13,9 @@ from forebay.processors.parking.orders import Order, Span, What, written
 from forebay.processors.settings import WorkerSettings
 from forebay.processors.testing import event
 from forebay.processors.worker import Worker
-from forebay.queues.contract import Commit, Delivery, Position, Producer, Record
+from forebay.queues.contract import Commit, Consumer, Delivery, Position, Producer, Record
 from forebay.queues.errors import QueueUnavailable
-from forebay.queues.memory import MemoryProducer, MemoryQueue
+from forebay.queues.memory import MemoryConsumer, MemoryProducer, MemoryQueue
 from forebay.schemas import names
 from forebay.schemas.codec import codec
 from forebay.schemas.portal import partition_of
@@ -27,6 +27,9 @@ PARTITIONS = 2
 
 #: What was finished so long before a worker's death may not come again: a commit interval, and one on its way.
 SETTLED_S = 2.5
+
+#: Who gives a partition back waits for the parked stream so long, and tries again after so long what it refused.
+PATIENCE_S, AGAIN_S = 2.0, 1.0
 
 _Result = TypeVar("_Result")
 
@@ -45,9 +48,27 @@ class MoodyQueue(MemoryQueue):
     def __init__(self) -> None:
         super().__init__()
         self.mood = Mood()
+        #: Told of a partition that was given back, and after how many seconds.
+        self.given_back: Callable[[int, float], None] = lambda partition, after_s: None
 
     def producer(self) -> Producer:
         return MoodyProducer(self)
+
+    def consumer(self, stream: str, group: str, *, session_s: float = 10.0) -> Consumer:
+        return MoodyConsumer(self, stream, group)
+
+
+class MoodyConsumer(MemoryConsumer):
+    """Tells how long its user took to give a partition back."""
+
+    def __init__(self, queue: MoodyQueue, stream: str, group: str) -> None:
+        super().__init__(queue, stream, group)
+        self._moody = queue
+
+    async def give_back(self, partition: int) -> None:
+        began = asyncio.get_running_loop().time()
+        await super().give_back(partition)
+        self._moody.given_back(partition, asyncio.get_running_loop().time() - began)
 
 
 class MoodyProducer(MemoryProducer):
@@ -99,6 +120,7 @@ class World:
     def __post_init__(self) -> None:
         self.books = Books(time=self.loop.time)
         self.books.register(self.handlers, self._handle)
+        self.queue.given_back = self._excuse_untold
         self.run(self.queue.ensure(names.streams(TOPIC), PARTITIONS))
 
     @property
@@ -220,7 +242,7 @@ class World:
 
     def kill(self, worker: Worker, zombies: int) -> None:
         """It dies where it stands; of what it has on its way to the parked stream so much may still arrive there."""
-        self._excuse()
+        self._excuse(self.sent)
         for partition in list(worker.ownership):
             worker.ownership.lost(partition.number)
         task = self.workers.pop(worker)
@@ -235,12 +257,22 @@ class World:
             else:
                 self.queue.mood.waiting.append((producer, record, delivery))
 
-    def _excuse(self) -> None:
-        """What may come again: what was finished just now, or while something could not be written down."""
+    def _excuse_untold(self, partition: int, after_s: float) -> None:
+        """What of the partition may come again: what its owner could not write down for as long as it may wait."""
+        was_sound = self.sound_since is not None and self.loop.time() - self.sound_since > AGAIN_S
+        if after_s > PATIENCE_S - 0.01 and not was_sound:
+            self._excuse([portal for portal in self.sent if self.partition(portal) == partition])
+
+    def _excuse(self, portals: Collection[str]) -> None:
+        """What of them may come again: what was finished just now, or while something could not be written down."""
         now = self.loop.time()
         since = now if self.sound_since is None else self.sound_since
         last_sound = now - SETTLED_S if self.sound_since is not None and now - since > SETTLED_S else self._sound_until
-        self.books.excused |= {one for one, at in self.books.done_at.items() if at >= last_sound}
+        self.books.excused |= {
+            (portal, number)
+            for (portal, number), at in self.books.done_at.items()
+            if at >= last_sound and portal in portals
+        }
 
     _sound_until: float = 0.0
 

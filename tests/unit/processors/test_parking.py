@@ -203,3 +203,41 @@ def test_what_was_folded_into_a_record_goes_with_it_when_that_is_folded_itself(w
 
     world.heal()
     world.judge()
+
+
+@pytest.mark.parametrize("portal", ["a.example", "fold.example"])
+def test_what_is_done_and_not_spilled_yet_is_told_when_its_worker_leaves(world: World, portal: str) -> None:
+    worker = world.start()
+    world.let(0.01)
+    world.feel("refuses")
+    world.takes_s[portal] = 3.0
+    world.send(portal, 20)
+    world.let(3.5)
+    # It was in hand when its portal was parked: the first, or the first about an object with those that came later.
+    assert world.done[portal] == ([1] if portal == "a.example" else [1, 3, 5])
+    assert worker._held.records > 0
+
+    world.takes_s.clear()
+    world.feel("takes")
+    world.stop(worker)
+    world.heal()
+    world.judge()
+
+
+def test_what_could_not_be_told_before_a_partition_moved_comes_again_in_order_and_nothing_else(world: World) -> None:
+    world.start()
+    world.send("b.example", 3)
+    world.let(5)
+    world.failing.add("b.example")
+    world.send("b.example", 3)
+    world.let(5)
+    world.feel("refuses")
+    world.failing.clear()
+    world.let(30)
+    assert world.done["b.example"] == [1, 2, 3, 4, 5, 6]
+
+    world.start()
+    world.let(5)
+    assert world.books.excused == {("b.example", number) for number in (4, 5, 6)}
+    world.heal()
+    world.judge()
