@@ -81,7 +81,12 @@ class MemcachedConnection:
 
     def lives(self) -> bool:
         """Whether the server has not hung up: it says nothing unless it was asked."""
-        return self._client.sock is not None and not select.select([self._client.sock], [], [], 0)[0]
+        if self._client.sock is None:
+            return False
+        # Not `select`, which takes no descriptor beyond 1,023: an ingest has one for each call.
+        waiting = select.poll()
+        waiting.register(self._client.sock, select.POLLIN)
+        return not waiting.poll(0)
 
     def close(self) -> None:
         """Let go of it."""

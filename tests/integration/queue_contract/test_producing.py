@@ -1,6 +1,9 @@
 """The contract of queues: producing."""
 
 import asyncio
+import os
+import resource
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,6 +18,7 @@ from forebay.queues.errors import UnknownStream
 from forebay.schemas.portal import partition_of
 from tests.integration.queue_contract.parts import (
     PARTITIONS,
+    PATIENCE_S,
     STREAM,
     Told,
     by_key,
@@ -25,6 +29,22 @@ from tests.integration.queue_contract.parts import (
     record,
     send_all,
 )
+
+#: The descriptors that `select` can wait for end below it.
+SELECTABLE = 1024
+
+
+@pytest.fixture
+def crowded() -> Iterator[None]:
+    """Whatever is opened from now on gets a descriptor as in an ingest with a thousand calls."""
+    limits, taken = resource.getrlimit(resource.RLIMIT_NOFILE), [os.dup(0)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 2 * SELECTABLE), limits[1]))
+    while taken[-1] < SELECTABLE:
+        taken.append(os.dup(0))
+    yield
+    for descriptor in taken:
+        os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 async def test_records_of_a_key_stand_in_the_order_of_concurrent_calls(
@@ -136,6 +156,19 @@ async def test_a_queue_that_takes_records_passes_the_check(producer: Producer, i
     await producer.check()
 
     assert await read_all(inspector) == []
+
+
+@pytest.mark.usefixtures("crowded")
+async def test_a_thousand_open_files_keep_no_record_away(queue: Queue, inspector: Inspector) -> None:
+    producer = queue.producer()
+
+    for number in range(3):
+        async with asyncio.timeout(PATIENCE_S):
+            await producer.send(STREAM, record("portal", number))
+    await producer.check()
+    await producer.close()
+
+    assert by_key(await read_all(inspector)) == {"portal": [0, 1, 2]}
 
 
 async def test_two_producers_keep_the_order_of_their_keys(queue: Queue, inspector: Inspector) -> None:
