@@ -176,7 +176,10 @@ class Consumer(Protocol):
     """One member of a group, reading one stream. Membership doesn't depend on how often `fetch` is called."""
 
     async def start(self, assignments: Assignments) -> None:
-        """Join the group. A partition never committed before starts at its first record. Call once."""
+        """Join the group. A partition never committed before starts at its first record.
+
+        Call once, and again only after `QueueUnavailable`.
+        """
 
     async def fetch(self, max_records: int, timeout_s: float) -> list[StoredRecord]:
         """The next records of owned partitions, in order within each; empty when none came within the time.

@@ -60,15 +60,17 @@ class LeasedConsumer(Generic[C]):
         self._living = store.thread("forebay-consumer-membership")
         self._leases = Leases(clock)
         self._waits: set[Wait] = set()
+        self._bell: Bell | None = None
         self._membership: Membership[C] | None = None
         self._closed = False
 
     async def start(self, assignments: Assignments) -> None:
         """As in the contract. Raises `UnknownStream` and `QueueUnavailable`."""
         self._group = await self._living.run(partial(self._store.group, me=member_name()))
-        self._bell = Bell()
-        self._positions = Positions(self._bell)
-        self._reader = Reader(self._store.log(self._group), self._positions, self._bell)
+        # One for all attempts: a start that fails is tried again, and each bell is two open files.
+        self._bell = bell = self._bell or Bell()
+        self._positions = Positions(bell)
+        self._reader = Reader(self._store.log(self._group), self._positions, bell)
         self._ownership = Ownership(assignments, self._leases, self._positions, self._committing.post)
         self._membership = membership = self._new_membership()
         try:
@@ -120,14 +122,15 @@ class LeasedConsumer(Generic[C]):
 
     def _stop(self, wait: Wait) -> None:
         wait.over = True
-        self._bell.ring()
+        if self._bell is not None:
+            self._bell.ring()
 
     async def commit(self, commits: Mapping[int, Commit]) -> None:
         """As in the contract. A note that is too long is `Unsupported`, and nothing is stored."""
         self._check_started()
         self._check_notes(commits)
         self._ownership.drop_expired()
-        epochs = {number: epoch for number in commits if (epoch := self._leases.epoch(number)) is not None}
+        epochs = {number: epoch for number in commits if (epoch := self._ownership.epoch(number)) is not None}
         store = partial(self._group.commit, epochs=epochs, commits=commits)
         stored = await self._committing.run(store) if epochs else set()
         if len(stored) < len(commits):
@@ -144,7 +147,7 @@ class LeasedConsumer(Generic[C]):
         await self._living.close()
         await self._reading.close()
         await self._committing.close()
-        if self._membership is not None:
+        if self._bell is not None:
             self._bell.close()
 
     def _check_started(self) -> None:

@@ -72,6 +72,11 @@ class Ownership:
             self._positions.drop(partition)
             self._assignments.lost(partition)
 
+    def epoch(self, partition: int) -> int | None:
+        """The epoch under which the user has it; None when that is over, even if the partition is ours again by now."""
+        epoch = self._assigned.get(partition)
+        return epoch if self._leases.epoch(partition) == epoch else None
+
     def gap(self, partition: int, start: int, end: int) -> None:
         """The log ends with a gap."""
         if partition in self._assigned:
