@@ -6,7 +6,7 @@ were taken is written once more under others, and counts as kept only then: a re
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 
 import structlog
@@ -33,6 +33,10 @@ _KEY_CHARS = 255
 
 #: What an item has beside headers and value: lengths, and a key of four bytes a character.
 _AROUND_BYTES = 1_100
+
+#: Bytes that are written under offsets taken at once, as many as an item has at most: what was written late is written
+#: once more, and a whole batch would be late each time where the line is slow.
+_PIECE_BYTES = 1024 * 1024
 
 #: Seconds between two questions to a server that was lost while it wrote.
 _ASK_AGAIN_S = 0.5
@@ -81,12 +85,14 @@ class _MemcachedWriter:
 
     def _of_stream(self, name: str, sent: Sequence[Sent], given_up: threading.Event) -> Sequence[Outcome]:
         is_first = True
+        # What the server may have of the batch, wherever it stands.
+        written: list[str] = []
         while not given_up.is_set():
             is_asked = False
             try:
                 with self._thread.connected() as connection:
                     stream, is_asked = find(connection, name), True
-                    return self._written(connection, stream, sent)
+                    return self._written(connection, stream, sent, written)
             except QueueUnavailable as error:
                 # A server that says no has written a part at most, which was deleted.
                 if (is_first and not is_asked) or _is_refusal(error.__cause__):
@@ -98,11 +104,28 @@ class _MemcachedWriter:
                 return failed(sent, error)
         return failed(sent, QueueUnavailable("the producer was closed before the server had answered"))
 
-    def _written(self, connection: MemcachedConnection, stream: Stream, sent: Sequence[Sent]) -> list[Outcome]:
-        outcomes: list[Outcome | None] = [_too_large(one, connection.record_bytes) for one in sent]
+    def _written(
+        self, connection: MemcachedConnection, stream: Stream, sent: Sequence[Sent], written: list[str]
+    ) -> list[Outcome]:
+        outcomes: dict[int, Outcome] = {}
+        for at, one in enumerate(sent):
+            if refused := _too_large(one, connection.record_bytes):
+                outcomes[at] = refused
         places = {
-            at: partition_of(one.record.key, stream.partitions) for at, one in enumerate(sent) if outcomes[at] is None
+            at: partition_of(one.record.key, stream.partitions) for at, one in enumerate(sent) if at not in outcomes
         }
+        for piece in _pieces(sent, places):
+            outcomes |= self._in_time(connection, stream, sent, piece, written)
+        return [outcomes[at] for at in range(len(sent))]
+
+    def _in_time(
+        self,
+        connection: MemcachedConnection,
+        stream: Stream,
+        sent: Sequence[Sent],
+        places: dict[int, int],
+        written: list[str],
+    ) -> dict[int, Position]:
         while True:
             started = self._clock()
             positions = _taken(connection, stream, places)
@@ -110,21 +133,36 @@ class _MemcachedWriter:
                 stream.record(position.partition, position.offset): packed(sent[at].record, sent[at].headers)
                 for at, position in positions.items()
             }
-            _put(connection, items)
+            written += items
+            _put(connection, items, written)
             # Half of what a reader waits: it may have seen the counter before we had its answer.
             if self._clock() - started < PATIENCE_S / 2:
-                return [outcomes[at] or positions[at] for at in range(len(sent))]
+                return positions
             log.warning("batch_written_late", queue=self.name, records=len(items))
 
 
-def _put(connection: MemcachedConnection, items: dict[str, bytes]) -> None:
+def _pieces(sent: Sequence[Sent], places: dict[int, int]) -> Iterator[dict[int, int]]:
+    """The places in their order, parted so that each part can be written in time."""
+    piece: dict[int, int] = {}
+    size = 0
+    for at, partition in places.items():
+        if piece and size + sent[at].size > _PIECE_BYTES:
+            yield piece
+            piece, size = {}, 0
+        piece[at] = partition
+        size += sent[at].size
+    if piece:
+        yield piece
+
+
+def _put(connection: MemcachedConnection, items: dict[str, bytes], written: Collection[str]) -> None:
     try:
         connection.put(items)
     except MemcacheServerError as error:
         if _is_refusal(error):
             # Its order would not hold, with some that are there and some that are not.
             with suppress(Exception):
-                connection.drop(list(items))
+                connection.drop(written)
         raise
 
 
