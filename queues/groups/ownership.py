@@ -62,8 +62,8 @@ class Ownership:
         finally:
             if self._assigned.get(partition) == epoch:
                 del self._assigned[partition]
-            # A commit that was called before `revoked` returned is still to count, if nobody waited for it too.
-            self._after_commits(partial(given_back, partition, epoch))
+                # A commit that was called before `revoked` returned is still to count, if nobody waited for it too.
+                self._after_commits(partial(given_back, partition, epoch))
 
     def lost(self, partition: int, epoch: int) -> None:
         """Stop with a partition at once."""

@@ -63,6 +63,7 @@ class ConnectionThread(Generic[C]):
         self._thread: threading.Thread | None = None
         self._connection: C | None = None
         self._closed = False
+        self._ended = asyncio.Event()
 
     def post(self, call: Callable[[], None]) -> None:
         """Have the thread do this, which must not raise. Call it on the event loop."""
@@ -97,16 +98,13 @@ class ConnectionThread(Generic[C]):
             raise QueueUnavailable(self._store.remedy(error)) from error
 
     async def close(self) -> None:
-        """Do what was asked for so far, then disconnect and end. Idempotent."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._thread is not None:
-            loop = asyncio.get_running_loop()
-            ended: asyncio.Future[None] = loop.create_future()
-            self._calls.put(partial(self._end, loop, ended))
+        """Do what was asked for so far, then disconnect and end. Idempotent: each call returns when that is done."""
+        if not self._closed:
+            self._closed = True
+            self._calls.put(partial(self._end, asyncio.get_running_loop()))
             self._calls.put(None)
-            await ended
+        if self._thread is not None:
+            await self._ended.wait()
             self._thread.join()
 
     def _run(self) -> None:
@@ -125,9 +123,9 @@ class ConnectionThread(Generic[C]):
         with self.connected() as connection:
             return call(connection)
 
-    def _end(self, loop: Loop, ended: asyncio.Future[None]) -> None:
+    def _end(self, loop: Loop) -> None:
         self._disconnect()
-        tell(loop, _settle, ended, None, None)
+        tell(loop, self._ended.set)
 
     def _current(self) -> C:
         if self._connection is not None and not self._store.current(self._connection):

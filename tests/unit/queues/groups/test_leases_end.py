@@ -30,6 +30,7 @@ class Hanging:
         self.epoch = 0
         self.answers = threading.Event()
         self.answers.set()
+        self.has_left = threading.Event()
 
     def thread(self, name: str) -> ConnectionThread["Hanging"]:
         return ConnectionThread(self, name, errors=())
@@ -72,7 +73,7 @@ class Hanging:
         """Nobody else wants them."""
 
     def leave(self, connection: object) -> None:
-        """Nobody else is there."""
+        self.has_left.set()
 
     def sweep(self, connection: object, partition: int) -> bool:
         return False
@@ -204,3 +205,48 @@ async def test_a_start_that_fails_again_and_again_leaves_no_file_open() -> None:
 
     assert open_files == open_files[:1] * 4
     await consumer.close()
+
+
+async def test_a_close_that_was_given_up_can_be_called_again_and_gives_everything_back() -> None:
+    store, follower = Hanging(), Slow()
+    consumer = LeasedConsumer(store)
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    closing = asyncio.create_task(consumer.close())
+    await follower.asked.wait()
+    closing.cancel()
+    await asyncio.wait([closing])
+
+    closing = asyncio.create_task(consumer.close())
+    await asyncio.wait([closing], timeout=SESSION_S)
+    is_waiting = not closing.done()
+    follower.lets_go.set()
+    async with asyncio.timeout(30):
+        await closing
+
+    assert is_waiting
+    assert follower.told == ["assigned"] * PARTITIONS + ["revoked"] * PARTITIONS
+    assert store.has_left.wait(30)
+
+
+async def test_what_was_lost_while_it_was_given_back_may_be_let_go_after_the_end() -> None:
+    store, follower = Hanging(), Slow()
+    consumer = LeasedConsumer(store)
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    store.members.add("you")
+    await follower.asked.wait()
+    store.answers.clear()
+    async with asyncio.timeout(30):
+        await follower.owns(0)
+
+    closing = asyncio.create_task(consumer.close())
+    await asyncio.sleep(0)
+    store.answers.set()
+    async with asyncio.timeout(30):
+        await closing
+    revoking = asyncio.all_tasks() - {asyncio.current_task()}
+    follower.lets_go.set()
+
+    assert revoking
+    await asyncio.gather(*revoking)
