@@ -104,7 +104,14 @@ class BatchProducer(Generic[C]):
         # much as everything else, as loop and thread then fight for the GIL.
         self._idle.clear()
         loop = asyncio.get_running_loop()
-        loop.call_soon(self._thread.post, partial(self._write_waiting, loop))
+        loop.call_soon(self._hand_over, loop)
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._thread.post(partial(self._write_waiting, loop))
+        except QueueUnavailable as error:
+            batch, self._waiting = self._waiting, deque()
+            self._written(batch, failed(batch, error))
 
     def _write_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
         batch = self._take_batch()

@@ -66,14 +66,21 @@ class ConnectionThread(Generic[C]):
         self._ended = asyncio.Event()
 
     def post(self, call: Callable[[], None]) -> None:
-        """Have the thread do this, which must not raise. Call it on the event loop."""
+        """Have the thread do this, which must not raise. Call it on the event loop. Raises `QueueUnavailable`."""
         if self._closed:
             raise QueueUnavailable(f"this part of the queue {self._store.name} was closed")
         if self._thread is None:
-            # A daemon: a disk that hangs must not keep the process from ending.
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+            self._thread = self._started()
         self._calls.put(call)
+
+    def _started(self) -> threading.Thread:
+        # A daemon: a disk that hangs must not keep the process from ending.
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise QueueUnavailable(f"{error}: raise the limit of threads (ulimit -u, or the container's)") from error
+        return thread
 
     async def run(self, call: Callable[[C], T]) -> T:
         """Have the thread do this, and return its result. Cancelling doesn't stop what the thread does.

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from forebay.queues.batches.producer import BatchProducer
 from forebay.queues.batches.records import Limits
 from forebay.queues.batches.sent import Outcome, Sent
@@ -76,3 +78,24 @@ async def test_a_record_that_is_refused_stops_nobody() -> None:
 
     assert {value for value, what in told.items() if what == "RecordRefused"} == {"1"}
     assert writer.kept == ["2", "3", "4", "5", "6"]
+
+
+async def test_a_thread_that_could_not_be_started_is_started_with_the_next_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        monkeypatch.undo()
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    writer, store = Writer({}), cast("Any", SimpleNamespace(name="a store"))
+    writer.may_end.set()
+    producer: BatchProducer[Any] = BatchProducer(cast("Any", writer), ConnectionThread(store, "writer", errors=()))
+
+    async with asyncio.timeout(LONG_S):
+        with pytest.raises(QueueUnavailable, match="can't start new thread"):
+            await producer.send("events", Record(key="a.example", value=b"1", timestamp_ms=1))
+        await producer.send("events", Record(key="a.example", value=b"1", timestamp_ms=1))
+        await producer.close()
+
+    assert writer.kept == ["1"]
