@@ -22,6 +22,7 @@ from .errors import WrongUsage
 from .output import note
 from .progress import progress
 from .reading import opened
+from .spooled import folder_of
 
 if TYPE_CHECKING:
     from forebay.console.settings import Settings
@@ -34,8 +35,11 @@ _FLUSH_S = 5.0
 
 
 async def drained(settings: "Settings") -> dict[str, object]:
-    """How many records were sent, and how many are left: those that neither queue nor quarantine takes."""
-    if not (settings.data_dir / "spool").is_dir():
+    """How many records were sent, and how many are left: those that neither queue nor quarantine takes.
+
+    Raises `WrongUsage` for a folder that is no host's: whoever reads `left: 0` may delete it.
+    """
+    if not folder_of(settings).root.is_dir():
         return {"sent": 0, "left": 0}
     spool = Spool(settings.data_dir, settings.spool_max_bytes)
     if not spool.folder.draining.take():

@@ -8,7 +8,7 @@ from time import time
 from typing import TYPE_CHECKING
 
 from forebay.ingest.spool.file import RECORDS_A_FILE, SpoolFile
-from forebay.ingest.spool.folder import Folder
+from forebay.ingest.spool.folder import Folder, is_spool
 from forebay.ingest.spool.locks import is_free
 
 from .errors import WrongUsage
@@ -37,7 +37,7 @@ class Status:
 
 def status(settings: "Settings") -> Status:
     """What stands there, and whether somebody drains it."""
-    folder = _folder(settings)
+    folder = folder_of(settings)
     records = size = 0
     portals: set[str] = set()
     oldest_ms: list[int] = []
@@ -74,7 +74,7 @@ def _state(folder: Folder, records: int, part: float, *, damaged: bool) -> str:
 
 def faults(settings: "Settings") -> Iterator[Row]:
     """A row for each file that SQLite can't read whole, and for each record that is not as it was written."""
-    folder = _folder(settings)
+    folder = folder_of(settings)
     for number in folder.numbers():
         try:
             with closing(SpoolFile(folder.file(number), number, only_read=True)) as file:
@@ -97,7 +97,12 @@ def _row(folder: Folder, number: int, record: int | None, fault: str) -> Row:
     return {"file": folder.file(number).name, "record": record, "fault": fault}
 
 
-def _folder(settings: "Settings") -> Folder:
-    if not settings.data_dir.is_dir():
-        raise WrongUsage(f"data_dir: there is no folder {settings.data_dir}")
-    return Folder(settings.data_dir)
+def folder_of(settings: "Settings") -> Folder:
+    """The spool's folder, which need not be there. Raises `WrongUsage` where `data_dir` can't be what was meant."""
+    data_dir = settings.data_dir
+    if not data_dir.is_dir():
+        raise WrongUsage(f"data_dir: there is no folder {data_dir}")
+    folder = Folder(data_dir)
+    if not folder.root.is_dir() and is_spool(data_dir):
+        raise WrongUsage(f"data_dir: {data_dir} is a spool itself; name the folder that it stands in")
+    return folder

@@ -10,6 +10,11 @@ _FILE = re.compile(r"spool-(\d{6,})\.db")
 _BESIDE = ("", "-wal", "-shm")
 
 
+def is_spool(path: Path) -> bool:
+    """Whether files of a spool stand right in the folder."""
+    return any(map(_FILE.fullmatch, os.listdir(path)))
+
+
 class Folder:
     """`<data_dir>/spool`. Its files have growing numbers; only the newest is written to."""
 

@@ -62,6 +62,19 @@ def test_a_host_without_a_spool_has_nothing_to_drain(host: Host) -> None:
     assert list(host.data_dir.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["drain", "status", "verify"])
+def test_a_folder_that_can_not_be_meant_is_refused_and_not_called_empty(host: Host, command: str) -> None:
+    host.keep("a.ru")
+
+    absent = host.run(command, "--data-dir", str(host.data_dir / "spol"))
+    too_deep = host.run(command, "--data-dir", str(host.spool.root))
+
+    assert isinstance(absent.exception, WrongUsage) and isinstance(too_deep.exception, WrongUsage)
+    assert "there is no folder" in str(absent.exception)
+    assert "is a spool itself; name the folder that it stands in" in str(too_deep.exception)
+    assert absent.stdout == too_deep.stdout == ""
+
+
 def test_a_spool_that_an_ingest_drains_is_left_to_it(host: Host) -> None:
     host.keep("a.ru")
     host.replace_queue(queue := MemoryQueue())
