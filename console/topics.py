@@ -92,7 +92,7 @@ async def _grown(settings: "Settings", partitions: int, *, yes: bool, as_json: b
         if not plan:
             return
         note("an ingest that still runs, even without a call, would go on by the old number: all must be stopped")
-        if not yes and not typer.confirm(f"{partitions} partitions, for ever?"):
+        if not yes and not typer.confirm(f"{partitions} partitions, for ever?", err=True):
             raise typer.Exit(FAILED)
         await growth.check(ends)
         await growth.carry_out(ends)
