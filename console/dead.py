@@ -59,12 +59,11 @@ def commands(name: str) -> typer.Typer:
         from forebay.schemas.codec import new_codec
 
         from .output import show
-        from .resolving import open_letters
+        from .resolving import open_rows
         from .running import run
 
         wanted = _filter((), portal, event, error, since, until)
-        found = run(open_letters(invocation(context).settings(), new_codec(), name, wanted))
-        show([letter.row() for letter in found], as_json=as_json)
+        show(run(open_rows(invocation(context).settings(), new_codec(), name, wanted)), as_json=as_json)
 
     @group.command("show")
     def _show(
@@ -220,7 +219,7 @@ def _replay_quarantine(context: typer.Context, wanted: "Filter", how: How) -> No
     from .output import note
     from .planning import count_in, counted
     from .progress import progress
-    from .requeueing import look_at, requeue
+    from .requeueing import Reread, look_at, requeue
     from .running import run
 
     settings = invocation(context).settings()
@@ -230,10 +229,18 @@ def _replay_quarantine(context: typer.Context, wanted: "Filter", how: How) -> No
     if how.dry_run:
         _tell_reread(run(look_at(settings, plan)), "would be sent", how)
         return
-    with progress("replay", count_in(plan), sys.stderr) as told:
-        result = run(requeue(settings, plan, how.why, told))
+    result = Reread()
+    try:
+        with progress("replay", count_in(plan), sys.stderr) as told:
+            run(requeue(settings, plan, how.why, result, told))
+    finally:
+        # Also after an error a person wants to know how far it came.
+        if left := count_in(plan) - result.seen:
+            note(f"stopped: {counted(result.sent, 'event')} sent, {counted(left, 'call')} left; run the same again")
     _tell_reread(result, "sent", how)
     note(f"{counted(result.sent, 'event')} stand at the end of the topic now, behind newer ones of their portals")
+    if left:
+        raise typer.Exit(FAILED)
 
 
 def _tell_reread(result: "Reread", what: str, how: How) -> None:
@@ -258,4 +265,6 @@ def _discard_letters(context: typer.Context, name: str, wanted: "Filter", how: H
     if not plan or how.dry_run or not agreed("discard them?", yes=how.yes):
         return
     done = run(discard_letters(settings, plan, how.why))
-    note(f"{counted(done, BOXES[name].what)} discarded")
+    if done.left:
+        raise typer.Exit(FAILED)
+    note(f"{counted(done.letters, BOXES[name].what)} discarded")

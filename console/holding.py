@@ -1,7 +1,8 @@
 """Orders about portals that are parked, or shall be: whom they mean, and whether a worker has obeyed."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from forebay.processors.parking.orders import What
 from forebay.queues.contract import Inspector
@@ -9,9 +10,12 @@ from forebay.queues.settings import QueueSettings
 from forebay.schemas.portal import partition_of
 
 from .following import Following
-from .ordering import Orderer
+from .ordering import Orderer, Stop
+from .output import note
+from .planning import counted
+from .progress import Told, progress
 from .reading import inspected, opened, partitions_of
-from .replaying import orderer
+from .replaying import ended_by_ctrl_c, orderer
 from .standing import Waiting, standings
 
 #: A worker obeys within about two seconds; one that has not after so long has another trouble.
@@ -38,29 +42,55 @@ async def list_waiting(
         return await waiting(inspector, settings, group, portal, reason)
 
 
-async def order(settings: QueueSettings, what: What, portals: Sequence[str], why: str, *, wait: bool) -> Following:
-    """Order it for the portals of the settings' group, and wait until it is obeyed, or nobody is there to obey."""
+@dataclass(slots=True, kw_only=True)
+class Ordered:
+    """For how many of the portals it is ordered, from the first on, and what became of that."""
+
+    portals: Sequence[str]
+    following: Following
+    written: int = 0
+
+    @property
+    def left(self) -> int:
+        """For how many it is not ordered."""
+        return len(self.portals) - self.written
+
+
+async def order(settings: QueueSettings, what: What, portals: Sequence[str], why: str, *, wait: bool) -> Ordered:
+    """Order it for the portals of the settings' group, and wait until it is obeyed, or nobody is there to obey.
+
+    Ctrl-C ends it between two portals. For how many it is not ordered then, or after an error, is told.
+    """
     async with opened(settings) as queue, inspected(queue) as inspector, orderer(queue, settings.topic, why) as given:
-        following = Following(inspector=inspector, topic=settings.topic)
+        following, stop = Following(inspector=inspector, topic=settings.topic), Stop()
+        ordered = Ordered(portals=portals, following=following)
         partitions = len(await inspector.bounds(settings.topic))
-        await put(given, what, portals, settings.group, partitions, following)
-        await (obeyed(following) if wait else following.look())
-    return following
+        try:
+            with ended_by_ctrl_c(stop), progress(what, len(portals), sys.stderr) as told:
+                await put(given, what, settings.group, partitions, ordered, stop, told)
+                await (obeyed(following, stop) if wait and not ordered.left else following.look())
+        finally:
+            if ordered.left:
+                note(f"{what}: stopped, and not ordered for {counted(ordered.left, 'portal')}; run the same again")
+    return ordered
 
 
 async def put(
-    given: Orderer, what: What, portals: Sequence[str], group: str, partitions: int, following: Following
+    given: Orderer, what: What, group: str, partitions: int, ordered: Ordered, stop: Stop, told: Told
 ) -> None:
-    """Write the orders."""
-    for portal in portals:
+    """Write the orders, until it is to stop."""
+    for portal in ordered.portals:
+        if stop.is_asked:
+            return
         partition = partition_of(portal, partitions)
-        following.add([await given.put(portal, what, group, partition)], partition)
+        ordered.following.add([await given.put(portal, what, group, partition)], partition)
+        ordered.written += 1
+        told(ordered.written)
 
 
-async def obeyed(following: Following, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
-    """Return when the orders are obeyed, when no worker is there that could, or after a while."""
+async def obeyed(following: Following, stop: Stop) -> None:
+    """Return when the orders are obeyed, when no worker is there that could, when it is to stop, or after a while."""
     for _ in range(PATIENCE_LOOKS):
         await following.look()
-        if following.is_over:
+        if following.is_over or await stop.within(_LOOK_S):
             return
-        await sleep(_LOOK_S)

@@ -1,6 +1,7 @@
 """Orders are written, a portal after the other: at a pace, and with an end between two portals."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -10,6 +11,7 @@ from forebay.processors.parking.orders import Order, What
 from forebay.queues.contract import Inspector, Producer
 from forebay.queues.errors import QueueError
 from forebay.schemas import names
+from forebay.schemas.errors import ForebayError
 
 from .orders import Marks, orders_between
 from .planning import Plan, Planned, count_in
@@ -18,8 +20,9 @@ from .times import to_ms, utc_now
 #: Where no rate holds them back: enough for a group commit of the queue.
 _PORTALS_AT_ONCE = 100
 
-#: What another operator orders is seen within this time.
-_LOOK_AGAIN_S = 1.0
+
+class Overtaken(ForebayError):
+    """Another operator orders the same at the same time."""
 
 
 class Stop:
@@ -116,28 +119,59 @@ class Meanwhile:
     topic: str
     #: Partition → where in the audit stream to begin; from its first record on where it isn't said.
     since: dict[int, int]
-    clock: Callable[[], float] = monotonic
-    _marks: Marks = field(default_factory=Marks, init=False)
-    _looked_at: float | None = field(default=None, init=False)
+    #: By group: an order for one deals with nothing of another's.
+    _marks: dict[str, Marks] = field(default_factory=lambda: defaultdict(Marks), init=False)
 
     async def left(self, plan: Plan) -> list[Planned]:
-        """What of the plan, which is of one stream, is still to be ordered; the portals stay as many."""
-        if self._looked_at is None or self.clock() - self._looked_at >= _LOOK_AGAIN_S:
-            await self._look(plan[0].stream, {planned.group for planned in plan})
-            self._looked_at = self.clock()
-        return [planned.without(self._marks) for planned in plan]
+        """What of the plan, which is of one stream, is still to be ordered; the portals stay as many.
 
-    async def _look(self, stream: str, groups: set[str]) -> None:
+        Ask right before it is ordered. What was ordered meanwhile by one who runs the same would be done twice.
+        """
+        await self._look(plan[0].stream)
+        return [planned.without(self._marks[planned.group]) for planned in plan]
+
+    async def _look(self, stream: str) -> None:
         for partition, kept in (await self.inspector.bounds(names.audit(self.topic))).items():
             start = max(kept.start, self.since.get(partition, 0))
-            found = orders_between(self.inspector, self.topic, partition, start, kept.end)
-            self._marks.add(partition, [one async for one in found if one.stream == stream and _names(one, groups)])
+            found: dict[str, list[Order]] = defaultdict(list)
+            async for order in orders_between(self.inspector, self.topic, partition, start, kept.end):
+                if _deals_with(order, stream):
+                    found[order.group].append(order)
+            for group, named in found.items():
+                self._marks[group].add(partition, named)
             self.since[partition] = max(start, kept.end)
 
+    async def check(self, plan: Plan, written: Sequence[Sequence[Order]]) -> None:
+        """Raise `Overtaken` when another ordered some of the plan after our last look at it, and before us.
 
-def _names(order: Order, groups: set[str]) -> bool:
-    """Whether the order is about the records that it names, and for one of the groups."""
-    return order.what in (What.REPLAY, What.DISCARD) and order.group in groups
+        Two who do the same would go on so, side by side, and all would be done twice.
+        """
+        ours = {(one.portal, one.group): (one, orders[0]) for one, orders in zip(plan, written, strict=True) if orders}
+        ends: dict[int, int] = {}
+        for one, order in ours.values():
+            ends[one.partition] = max(order.offset, ends.get(one.partition, 0))
+        for partition, end in ends.items():
+            start = self.since.get(partition, 0)
+            async for order in orders_between(self.inspector, self.topic, partition, start, end):
+                mine = ours.get((order.portal, order.group))
+                if mine is not None and _came_first(order, *mine):
+                    raise Overtaken(
+                        f"{order.who} does the same just now, and was first: {order.portal}, and perhaps what was "
+                        "under way beside it, is done twice; forebay audit shows both. Run it again for what is left"
+                    )
+
+
+def _deals_with(order: Order, stream: str) -> bool:
+    """Whether the records of the stream that it names are dealt with. Other orders say nothing of those."""
+    return order.stream == stream and order.what in (What.REPLAY, What.DISCARD)
+
+
+def _came_first(order: Order, planned: Planned, ours: Order) -> bool:
+    if order.offset >= ours.offset or not _deals_with(order, planned.stream):
+        return False
+    named = Marks()
+    named.add(planned.partition, [order])
+    return any(named.has(planned.partition, offset) for offset in planned.offsets)
 
 
 async def order_all(
@@ -156,7 +190,10 @@ async def order_all(
             return
         left = await meanwhile.left(some)
         results = await asyncio.gather(*(orderer.put_all(one, what) for one in left), return_exceptions=True)
+        written = []
         for planned, result in zip(left, results, strict=True):
             if isinstance(result, BaseException):
                 raise result
             ordered(planned, result)
+            written.append(result)
+        await meanwhile.check(left, written)

@@ -151,8 +151,10 @@ def _order(context: typer.Context, what: str, portals: list[str], group: str | N
 
     if not portals:
         return
-    following = run(order(_settings(context, group), What(what), portals, why, wait=wait))
-    _tell(what, len(portals), following, wait=wait)
+    ordered = run(order(_settings(context, group), What(what), portals, why, wait=wait))
+    _tell(what, ordered.written, ordered.following, wait=wait)
+    if ordered.left:
+        raise typer.Exit(FAILED)
 
 
 def _tell(what: str, count: int, following: "Following", *, wait: bool) -> None:

@@ -56,6 +56,12 @@ class Planned:
                     spans=spans[start : start + MAX_SPANS],
                 )
 
+    def parts(self, most: int) -> "Iterator[Planned]":
+        """The same, so many at a time."""
+        for start in range(0, len(self.offsets), most):
+            end = start + most
+            yield replace(self, offsets=self.offsets[start:end], places=self.places[start:end])
+
     def without(self, marks: Marks) -> "Planned":
         """Those of them that were not named meanwhile."""
         left = replace(self, offsets=array("q"), places=array("q"))

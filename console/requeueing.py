@@ -1,27 +1,33 @@
 """Quarantined calls become events after all: read again by the present parser, and sent to the end of the topic."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
 from forebay.ingest.errors import Unreadable
 from forebay.ingest.rereading import Rereader
 from forebay.ingest.settings import IngestSettings
-from forebay.processors.parking.orders import What
+from forebay.processors.parking.orders import Order, What
 from forebay.queues.contract import Inspector, Producer, Record, StoredRecord
 from forebay.queues.errors import RecordRefused
 from forebay.schemas.codec import Codec, new_codec
 
 from .letters import quarantined
-from .ordering import Orderer
+from .ordering import Meanwhile, Orderer, Stop
 from .output import Row
 from .planning import Plan, Planned
 from .portal_keys import keyring
 from .reading import inspected, opened
-from .replaying import orderer
-from .resolving import still_open
+from .replaying import ended_by_ctrl_c, orderer
 from .times import to_ms, utc_now
 from .unsealing import CannotOpen, opened_body
+
+#: Calls in memory: each may have as much as the ingest takes. So many a crash may repeat.
+_AT_ONCE = 50
+
+#: Calls that are read at once, of whatever portal.
+_READ_AT_ONCE = 100
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,6 +35,8 @@ class Reread:
     """What became of quarantined calls."""
 
     sent: int = 0
+    #: So many were looked at, by us or by an operator who was quicker.
+    seen: int = 0
     #: Those that stay, as rows with the present reason.
     stay: list[Row] = field(default_factory=list)
 
@@ -46,12 +54,7 @@ class Requeue:
     async def read(self, planned: Planned, result: Reread) -> list[tuple[StoredRecord, Record]]:
         """The calls of a portal that can be read now, each with its event; the others go to the result."""
         readable = []
-        for offset in planned.offsets:
-            found = await self.inspector.read(planned.stream, planned.partition, offset, 1)
-            if not found or found[0].offset != offset:
-                # Retention was quicker.
-                continue
-            call = found[0]
+        async for call in self._calls(planned):
             try:
                 event = self.rereader.record(call, opened_body(call, self.keys), self.now_ms())
                 readable.append((call, event))
@@ -61,7 +64,20 @@ class Requeue:
                 result.stay.append(self._row(call, "sealed", str(error)))
         return readable
 
-    async def send(self, planned: Planned, producer: Producer, orderer: Orderer, result: Reread) -> None:
+    async def _calls(self, planned: Planned) -> AsyncIterator[StoredRecord]:
+        """Those of the calls that are there: retention may have been quicker."""
+        wanted = deque(planned.offsets)
+        while wanted:
+            # Neighbours come with it: each read costs Kafka a tenth of a second.
+            found = await self.inspector.read(planned.stream, planned.partition, wanted[0], _READ_AT_ONCE)
+            if not found:
+                return
+            there = {call.offset: call for call in found}
+            while wanted and wanted[0] <= found[-1].offset:
+                if (call := there.get(wanted.popleft())) is not None:
+                    yield call
+
+    async def send(self, planned: Planned, producer: Producer, orderer: Orderer, result: Reread) -> list[Order]:
         """Send the events of a portal's calls; then write down that it was done. A crash in between repeats them."""
         readable = await self.read(planned, result)
         # Tasks made in order keep a key's order.
@@ -74,29 +90,47 @@ class Requeue:
                 raise answer
             else:
                 kept.add(call.offset, call.offset)
-        await orderer.put_all(kept, What.REPLAY)
         result.sent += len(kept.offsets)
+        return await orderer.put_all(kept, What.REPLAY)
 
     def _row(self, call: StoredRecord, reason: str, detail: str) -> Row:
         return {**quarantined(call, self.codec).row(), "error": detail, "error_class": reason}
 
 
-async def requeue(settings: IngestSettings, plan: Plan, why: str, told: Callable[[int], None]) -> Reread:
-    """Send the calls of the plan as events; `told` hears how many were looked at by then."""
-    result, codec, looked_at = Reread(), new_codec(), 0
-    async with (
-        opened(settings) as queue,
-        inspected(queue) as inspector,
-        orderer(queue, settings.topic, why) as given,
-    ):
-        work = Requeue(
-            inspector=inspector, rereader=Rereader(settings, codec), keys=await keyring(settings, queue), codec=codec
-        )
-        for planned in await still_open(inspector, settings.topic, plan):
-            await work.send(planned, given.producer, given, result)
-            looked_at += len(planned.offsets)
-            told(looked_at)
-    return result
+async def requeue(settings: IngestSettings, plan: Plan, why: str, result: Reread, told: Callable[[int], None]) -> None:
+    """Send the calls of the plan as events, until Ctrl-C; `told` hears how many were looked at by then.
+
+    Also after an error the result says how far it came. Raises `Overtaken` when another does the same.
+    """
+    codec, stop = new_codec(), Stop()
+    with ended_by_ctrl_c(stop):
+        async with (
+            opened(settings) as queue,
+            inspected(queue) as inspector,
+            orderer(queue, settings.topic, why) as given,
+        ):
+            work = Requeue(
+                inspector=inspector,
+                rereader=Rereader(settings, codec),
+                keys=await keyring(settings, queue),
+                codec=codec,
+            )
+            await send_all(work, plan, given, stop, result, told)
+
+
+async def send_all(
+    work: Requeue, plan: Plan, given: Orderer, stop: Stop, result: Reread, told: Callable[[int], None]
+) -> None:
+    """Send some calls after the others, each but what another operator has sent meanwhile."""
+    meanwhile = Meanwhile(inspector=work.inspector, topic=given.topic, since={})
+    for some in (part for planned in plan for part in planned.parts(_AT_ONCE)):
+        if stop.is_asked:
+            return
+        (left,) = await meanwhile.left([some])
+        written = await work.send(left, given.producer, given, result)
+        result.seen += len(some.offsets)
+        told(result.seen)
+        await meanwhile.check([left], [written])
 
 
 async def look_at(settings: IngestSettings, plan: Plan) -> Reread:
@@ -106,6 +140,6 @@ async def look_at(settings: IngestSettings, plan: Plan) -> Reread:
         work = Requeue(
             inspector=inspector, rereader=Rereader(settings, codec), keys=await keyring(settings, queue), codec=codec
         )
-        for planned in plan:
-            result.sent += len(await work.read(planned, result))
+        for some in (part for planned in plan for part in planned.parts(_AT_ONCE)):
+            result.sent += len(await work.read(some, result))
     return result

@@ -1,11 +1,11 @@
 """Dealing with letters: which are open, what is to become of them, and the orders that say so."""
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 
 from forebay.processors.dead_letters import place_of
-from forebay.processors.parking.orders import What
-from forebay.queues.contract import Inspector
+from forebay.processors.parking.orders import Order, What
 from forebay.queues.errors import QueueError
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
@@ -14,10 +14,12 @@ from forebay.schemas.portal import partition_of
 
 from .learning import decodable
 from .letters import BOXES, Filter, Letter, headers_of, letters
-from .orders import dealt_with
-from .planning import Plan, Planned
+from .ordering import Meanwhile, Pace, Stop, order_all
+from .output import Row, note
+from .planning import Plan, Planned, count_in, counted
+from .progress import progress
 from .reading import inspected, opened
-from .replaying import carry_out, orderer
+from .replaying import carry_out, ended_by_ctrl_c, orderer
 
 
 async def open_letters(settings: QueueSettings, codec: Codec, name: str, wanted: Filter) -> list[Letter]:
@@ -25,6 +27,14 @@ async def open_letters(settings: QueueSettings, codec: Codec, name: str, wanted:
     async with opened(settings) as queue, decodable(settings, queue, codec) as inspector:
         found = [letter async for letter in letters(inspector, codec, BOXES[name], settings.topic, wanted)]
     return sorted(found, key=lambda letter: letter.at)
+
+
+async def open_rows(settings: QueueSettings, codec: Codec, name: str, wanted: Filter) -> list[Row]:
+    """The same as rows: a letter may have a megabyte, and there may be many."""
+    async with opened(settings) as queue, decodable(settings, queue, codec) as inspector:
+        found = letters(inspector, codec, BOXES[name], settings.topic, wanted)
+        dated = [(letter.at, letter.row()) async for letter in found]
+    return [row for _, row in sorted(dated, key=lambda one: one[0])]
 
 
 async def plan_of(settings: QueueSettings, codec: Codec, name: str, wanted: Filter) -> Plan:
@@ -70,29 +80,49 @@ def check_places(plan: Plan, partitions: int) -> None:
         )
 
 
-async def still_open(inspector: Inspector, topic: str, plan: Plan) -> Plan:
-    """The plan without what another operator has dealt with since it was made."""
-    if not plan:
-        return plan
-    done = await dealt_with(inspector, topic, plan[0].stream, sorted({one.partition for one in plan}))
-    left: Sequence[Planned] = [one.without(done) for one in plan]
-    return [one for one in left if one.offsets]
-
-
 async def replay_letters(settings: QueueSettings, plan: Plan, rate: float | None, why: str) -> bool:
     """Replay the dead letters of the plan. Whether all is well."""
     async with opened(settings) as queue, inspected(queue) as inspector:
         return await carry_out(queue, inspector, settings.topic, plan, rate, why)
 
 
-async def discard_letters(settings: QueueSettings, plan: Plan, why: str) -> int:
-    """Say that nothing is to become of the letters of the plan, and return how many; retention takes them in time."""
-    async with (
-        opened(settings) as queue,
-        inspected(queue) as inspector,
-        orderer(queue, settings.topic, why) as given,
-    ):
-        left = await still_open(inspector, settings.topic, plan)
-        for one in left:
-            await given.put_all(one, What.DISCARD)
-    return sum(len(one.offsets) for one in left)
+async def discard_letters(settings: QueueSettings, plan: Plan, why: str) -> "Discarded":
+    """Say that nothing is to become of the letters of the plan; retention takes them in time.
+
+    Ctrl-C ends it between two portals. How many are left then, or after an error, is told.
+    """
+    stop, done = Stop(), Discarded(plan=plan)
+    try:
+        with ended_by_ctrl_c(stop), progress("discard", count_in(plan), sys.stderr) as told:
+
+            def taken(planned: Planned, orders: list[Order]) -> None:
+                done.portals += 1
+                done.letters += len(planned.offsets)
+                told(done.letters)
+
+            async with (
+                opened(settings) as queue,
+                inspected(queue) as inspector,
+                orderer(queue, settings.topic, why) as given,
+            ):
+                meanwhile = Meanwhile(inspector=inspector, topic=settings.topic, since={})
+                await order_all(plan, What.DISCARD, given, Pace(rate=None, stop=stop), meanwhile, taken)
+    finally:
+        if done.left:
+            of = f"{counted(count_in(done.left), 'record')} of {counted(len(done.left), 'portal')}"
+            note(f"stopped: {done.letters:,} discarded, {of} left; run the same again")
+    return done
+
+
+@dataclass(slots=True, kw_only=True)
+class Discarded:
+    """How far it came with the plan, and how many letters that were, without those of other operators."""
+
+    plan: Plan
+    portals: int = 0
+    letters: int = 0
+
+    @property
+    def left(self) -> Plan:
+        """What is not discarded."""
+        return self.plan[self.portals :]

@@ -55,9 +55,9 @@ class Night:
         self._thread.join()
         self.loop.close()
 
-    def command(self, *arguments: str) -> Result:
+    def command(self, *arguments: str, given: str | None = None) -> Result:
         folder, url = str(self.settings.data_dir), self.settings.queue_url
-        done = CliRunner().invoke(build(), ["--data-dir", folder, "--queue-url", url, *arguments])
+        done = CliRunner().invoke(build(), ["--data-dir", folder, "--queue-url", url, *arguments], input=given)
         if isinstance(done.exception, Exception) and not isinstance(done.exception, SystemExit):
             raise done.exception
         return done

@@ -24,7 +24,7 @@ PARKS: Mapping[str, Any] = {"tries": 30, "memory_tries": 1, "park_first_s": 3600
 
 
 async def ordered(site: Site, what: What, *portals: str, wait: bool = True) -> Following:
-    return await order(site.settings, what, portals, "the night shift", wait=wait)
+    return (await order(site.settings, what, portals, "the night shift", wait=wait)).following
 
 
 async def rows(site: Site, portal: str | None = None, reason: str | None = None) -> list[dict[str, Any]]:

@@ -8,7 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from forebay import Reject
+from forebay.console.ordering import Orderer
+from forebay.console.planning import counted
 from forebay.queues.contract import Record
 from forebay.schemas import names
 
@@ -200,3 +204,86 @@ def test_the_quarantine_is_replayed_by_the_command(night: Night) -> None:
     assert left["id"] == "bad"
     assert night.program.handled == {A: [7]}
     assert [(row["what"], row["group"], row["records"]) for row in night.rows("audit")] == [("replay", None, 1)]
+
+
+def interrupted_at(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C, when so many orders were written."""
+    written, write = [0], Orderer._write
+
+    async def _write(self: Orderer, given: Any, partition: int) -> Any:
+        done = await write(self, given, partition)
+        written[0] += 1
+        if written[0] == number:
+            os.kill(os.getpid(), signal.SIGINT)
+        return done
+
+    monkeypatch.setattr(Orderer, "_write", _write)
+
+
+def test_ctrl_c_ends_orders_between_two_portals_and_the_rest_is_told(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portals = [f"p{number}.bitrix24.example" for number in range(200)]
+    named = [option for portal in portals for option in ("--portal", portal)]
+    interrupted_at(3, monkeypatch)
+
+    first = night.command("parked", "hold", *named, "--no-wait")
+    ordered = len(night.rows("audit"))
+    second = night.command("parked", "hold", *named, "--no-wait")
+
+    assert (first.exit_code, second.exit_code) == (1, 0)
+    assert 3 <= ordered < 200
+    assert f"stopped, and not ordered for {200 - ordered} portals; run the same again" in first.stderr
+    assert f"hold: ordered for {counted(ordered, 'portal')}, obeyed for 0" in first.stderr
+    assert "hold: ordered for 200 portals, obeyed for 0" in second.stderr
+
+
+def test_ctrl_c_ends_a_discard_and_what_is_left_is_told_and_discarded_by_the_next(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(300):
+        letter = Record(key=f"p{number}.bitrix24.example", value=b"", timestamp_ms=1)
+        night.do(night.site.producer.send(names.dead(night.settings.topic), letter))
+    interrupted_at(3, monkeypatch)
+
+    first = night.command("dead", "discard", "--all")
+    left = len(night.rows("dead", "list"))
+    second = night.command("dead", "discard", "--all")
+
+    assert (first.exit_code, second.exit_code) == (1, 0)
+    assert 0 < left < 300
+    assert f"stopped: {300 - left} discarded, {left} records of {left} portals left; run the same again" in first.stderr
+    assert f"{left} dead letters discarded" in second.stderr
+
+
+def test_ctrl_c_ends_a_replay_of_the_quarantine_and_nothing_is_sent_twice(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(200):
+        body = f"event=ONCRMDEALADD&data[FIELDS][ID]={number}&auth[domain]={A}".encode()
+        headers = ((names.QUARANTINE_ID, f"q-{number}".encode()), (names.QUARANTINE_REASON, b"max_fields"))
+        call = Record(key=A, value=body, timestamp_ms=1, headers=headers)
+        night.do(night.site.producer.send(names.quarantine(night.settings.topic), call))
+    interrupted_at(1, monkeypatch)
+
+    first = night.command("quarantine", "replay", "--all")
+    sent = len(night.do(night.site.records(night.settings.topic)))
+    second = night.command("quarantine", "replay", "--all")
+
+    assert (first.exit_code, second.exit_code) == (1, 0)
+    assert 0 < sent < 200
+    assert f"stopped: {sent} events sent, {200 - sent} calls left; run the same again" in first.stderr
+    assert len(night.do(night.site.records(night.settings.topic))) == 200
+
+
+def test_a_question_is_no_line_of_what_a_program_reads(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    letter = Record(key=A, value=b"", timestamp_ms=1)
+    night.do(night.site.producer.send(names.dead(night.settings.topic), letter))
+    monkeypatch.setattr("forebay.console.asking.on_terminal", lambda stream: True)
+
+    done = night.command("dead", "discard", "--all", "--json", given="n\n")
+
+    assert done.exit_code == 1
+    assert "discard them?" in done.stderr
+    assert "discard them?" not in done.stdout
+    assert len(night.rows("dead", "list")) == 1

@@ -71,7 +71,7 @@ async def test_letters_are_replayed_and_a_portal_is_held(site: Site) -> None:
 
     assert is_clean
     assert await site.dead() == []
-    assert held.open == 0
+    assert held.following.open == 0
     assert (row["portal"], row["held"], row["records"]) == (A, True, 2)
-    assert [group for group, _ in resumed.without_worker] == [site.settings.group]
+    assert [group for group, _ in resumed.following.without_worker] == [site.settings.group]
     assert program.calls == 4 + 3 + 2

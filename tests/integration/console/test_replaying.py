@@ -1,20 +1,24 @@
 """Operators replay what died, or a span of what was handled, while a real worker works."""
 
 import asyncio
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from forebay import Reject
+from forebay.console import reading
 from forebay.console.following import Following
 from forebay.console.letters import Filter
 from forebay.console.ordering import Pace, Stop
 from forebay.console.reading import inspected
 from forebay.console.replaying import Replay, follow, orderer
-from forebay.console.resolving import plan_of, replay_letters
+from forebay.console.resolving import open_rows, plan_of, replay_letters
 from forebay.console.spans import Found, Search, Span
+from forebay.processors.testing import event
+from forebay.queues.contract import Record
 from forebay.schemas import names
-from forebay.schemas.codec import new_codec
+from forebay.schemas.codec import codec, new_codec
 
 from .site import YESTERDAY_MS, Program, Site, until
 
@@ -278,3 +282,19 @@ async def test_orders_stand_in_the_audit_stream_with_who_and_why(site: Site) -> 
     (order,) = await site.records(names.audit(site.settings.topic))
     assert b'"why":"the shop is back"' in order.value
     assert b"@" in order.value
+
+
+async def test_a_list_holds_no_more_letters_in_memory_than_are_read_at_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "BATCH_RECORDS", 10)
+    letter = Record(key=A, value=codec().encode(event("ONX", data={"X": "x" * 10_000}, portal=A)), timestamp_ms=1)
+    await asyncio.gather(*(site.producer.send(names.dead(site.settings.topic), letter) for _ in range(3000)))
+
+    tracemalloc.start()
+    rows = await open_rows(site.settings, new_codec(), "dead", Filter())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(rows) == 3000
+    assert peak < 15_000_000 < 3000 * 10_000

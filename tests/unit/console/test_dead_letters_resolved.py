@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from forebay.console.letters import BOXES, Filter, Letter, letters
-from forebay.console.ordering import Orderer
+from forebay.console.ordering import Meanwhile, Orderer
 from forebay.console.orders import count_of, dealt_with
 from forebay.console.planning import Plan
-from forebay.console.resolving import check_places, planned, still_open
+from forebay.console.resolving import check_places, planned
 from forebay.processors.parking import orders
 from forebay.processors.parking.orders import Order, What
 from forebay.queues.contract import Record
@@ -202,11 +202,13 @@ async def test_what_another_operator_has_dealt_with_since_is_left_out(
     plan = await planned_of(await found(queue))
     await order(queue, What.DISCARD, await found(queue, Filter(ids=("id-2",))))
 
-    (left,) = await still_open(queue.inspector(), TOPIC, plan)
+    meanwhile = Meanwhile(inspector=queue.inspector(), topic=TOPIC, since={})
+    (left,) = await meanwhile.left(plan)
     await order(queue, What.DISCARD, await found(queue))
+    (nothing,) = await meanwhile.left(plan)
 
     assert list(left.offsets) == [0, 2]
-    assert await still_open(queue.inspector(), TOPIC, plan) == []
+    assert list(nothing.offsets) == []
 
 
 async def test_a_letter_that_no_order_can_name_is_refused(queue: MemoryQueue, event: Event, dead_record: Dead) -> None:

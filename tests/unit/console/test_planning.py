@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from forebay.console.ordering import Meanwhile, Orderer, Pace, Stop, order_all
+from forebay.console.ordering import Meanwhile, Orderer, Overtaken, Pace, Stop, order_all
 from forebay.console.orders import Marks
 from forebay.console.planning import Planned, count_in, show_plan
 from forebay.processors.parking import orders
@@ -143,7 +143,7 @@ async def test_what_another_operator_orders_meanwhile_is_left_out(queue: MemoryQ
     stop, done = Impatient(), dict[str, list[int]]()
     pace = Pace(rate=10.0, stop=stop, clock=lambda: stop.now)
     plan = [planned("a.example", *range(20)), planned("b.example", 1, 2, 3), planned("c.example", 1)]
-    meanwhile = Meanwhile(inspector=queue.inspector(), topic=TOPIC, since={}, clock=lambda: stop.now)
+    meanwhile = nobody_else(queue)
     other = orderer(queue)
     await other.put_all(replace(planned("b.example", 1), group="another"), What.REPLAY)
     await other.put_all(replace(planned("b.example", 2), stream=names.dead(TOPIC)), What.REPLAY)
@@ -164,6 +164,53 @@ async def test_what_another_operator_orders_meanwhile_is_left_out(queue: MemoryQ
     )
 
     assert done == {"a.example": list(range(20)), "b.example": [1], "c.example": [1]}
+
+
+async def test_what_another_ordered_a_moment_ago_is_left_out_of_whatever_group_it_is(queue: MemoryQueue) -> None:
+    stop, done = Impatient(), list[tuple[str, str, list[int]]]()
+    pace = Pace(rate=1000.0, stop=stop, clock=lambda: stop.now)
+    dead = [replace(planned(f"{name}.example", 1), stream=names.dead(TOPIC), group=name) for name in "abc"]
+    other = orderer(queue)
+
+    async def rival(seconds: float) -> bool:
+        if not stop.waited:
+            await other.put_all(dead[2], What.REPLAY)
+        return await Impatient.within(stop, seconds)
+
+    stop.within = rival  # type: ignore[method-assign]  # before the second portal's turn, the other one orders the third
+    await order_all(
+        dead,
+        What.REPLAY,
+        orderer(queue),
+        pace,
+        nobody_else(queue),
+        lambda one, orders: done.append((one.portal, one.group, list(one.offsets))),
+    )
+
+    assert stop.waited == [0.001, 0.001]
+    assert done == [("a.example", "a", [1]), ("b.example", "b", [1]), ("c.example", "c", [])]
+
+
+async def test_of_two_who_order_the_same_side_by_side_one_ends_and_tells_of_the_other(queue: MemoryQueue) -> None:
+    plan, done = [planned(f"p{number}.example", 1, 2) for number in range(300)], list[str]()
+    anna = orderer(queue)
+
+    class Slower(Orderer):
+        async def put_all(self, planned: Planned, what: What) -> list[Order]:
+            await anna.put_all(planned, what)
+            return await Orderer.put_all(self, planned, what)
+
+    with pytest.raises(Overtaken, match=r"anna@host does the same just now, and was first: p0\.example"):
+        await order_all(
+            plan,
+            What.REPLAY,
+            Slower(producer=queue.producer(), topic=TOPIC, who="boris@host", why=""),
+            Pace(rate=None, stop=Stop()),
+            nobody_else(queue),
+            lambda one, orders: done.append(one.portal),
+        )
+
+    assert len(done) == 100
 
 
 async def test_what_was_ordered_before_the_plan_was_made_may_be_ordered_again(queue: MemoryQueue) -> None:

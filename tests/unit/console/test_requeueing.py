@@ -1,5 +1,6 @@
 """Quarantined calls become events after all, as soon as the parser can read them."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -7,8 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from forebay.console.letters import BOXES, Filter, letters
-from forebay.console.ordering import Orderer
-from forebay.console.requeueing import Requeue, Reread
+from forebay.console.ordering import Orderer, Overtaken, Stop
+from forebay.console.requeueing import Requeue, Reread, send_all
 from forebay.console.resolving import planned
 from forebay.ingest.address import Address
 from forebay.ingest.authenticate import Sender
@@ -174,6 +175,26 @@ async def test_it_is_written_down_only_when_the_events_are_kept(queue: MemoryQue
         await requeued(queue, IngestSettings(), producer=Failing(queue))
 
     assert await still_there(queue) == ["q-1"]
+
+
+async def test_two_who_replay_the_same_calls_at_once_send_few_of_them_twice(queue: MemoryQueue) -> None:
+    await put(queue, *(quarantined(body_of(), id=f"q-{number}") for number in range(200)))
+    plan = await planned(letters(queue.inspector(), codec(), BOXES["quarantine"], TOPIC, Filter()), "")
+    results = [Reread(), Reread()]
+
+    async def replayed(result: Reread) -> None:
+        rereader = Rereader(IngestSettings(), new_codec())
+        work = Requeue(inspector=queue.inspector(), rereader=rereader, keys={}, codec=codec(), now_ms=lambda: NOW_MS)
+        given = Orderer(producer=queue.producer(), topic=TOPIC, who="anna@host", why="", now_ms=lambda: NOW_MS)
+        await send_all(work, plan, given, Stop(), result, lambda seen: None)
+
+    ended = await asyncio.gather(*map(replayed, results), return_exceptions=True)
+
+    assert [type(one) for one in ended if one is not None] == [Overtaken]
+    assert await still_there(queue) == []
+    found = [event.id for event in events(queue)]
+    assert len(set(found)) == 200
+    assert len(found) == results[0].sent + results[1].sent <= 250
 
 
 async def test_a_call_that_named_no_portal_is_read_under_the_one_that_it_names_now(queue: MemoryQueue) -> None:
