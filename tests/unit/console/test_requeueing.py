@@ -18,9 +18,9 @@ from forebay.ingest.record import Receipt
 from forebay.ingest.rereading import Rereader
 from forebay.ingest.seal import Sealer
 from forebay.ingest.settings import IngestSettings
-from forebay.queues.contract import Delivery, Record
+from forebay.queues.contract import Delivery, Record, StoredRecord
 from forebay.queues.errors import RecordRefused
-from forebay.queues.memory import MemoryProducer, MemoryQueue
+from forebay.queues.memory import MemoryInspector, MemoryProducer, MemoryQueue
 from forebay.schemas import names
 from forebay.schemas.codec import codec, new_codec
 from forebay.schemas.event import PortalEvent
@@ -195,6 +195,28 @@ async def test_two_who_replay_the_same_calls_at_once_send_few_of_them_twice(queu
     found = [event.id for event in events(queue)]
     assert len(set(found)) == 200
     assert len(found) == results[0].sent + results[1].sent <= 250
+
+
+async def test_calls_that_stand_beside_each_other_are_read_together_and_what_is_gone_is_passed_over(
+    queue: MemoryQueue,
+) -> None:
+    reads: list[int] = []
+
+    class Counting(MemoryInspector):
+        async def read(self, stream: str, partition: int, offset: int, count: int) -> list[StoredRecord]:
+            reads.append(offset)
+            found = await super().read(stream, partition, offset, count)
+            return [call for call in found if call.offset != 7]
+
+    await put(queue, *(quarantined(body_of(), id=f"q-{number}") for number in range(50)))
+    (plan,) = await planned(letters(queue.inspector(), codec(), BOXES["quarantine"], TOPIC, Filter()), "")
+    rereader = Rereader(IngestSettings(), new_codec())
+    work = Requeue(inspector=Counting(queue), rereader=rereader, keys={}, codec=codec(), now_ms=lambda: NOW_MS)
+
+    found = await work.read(plan, Reread())
+
+    assert [call.offset for call, _ in found] == [offset for offset in range(50) if offset != 7]
+    assert reads == [0]
 
 
 async def test_a_call_that_named_no_portal_is_read_under_the_one_that_it_names_now(queue: MemoryQueue) -> None:
