@@ -15,10 +15,23 @@ from forebay.queues.making import new_streams
 
 from .faults import NotThere
 from .lane import Lane
-from .logs import CATALOG, arguments, group_arguments, group_log, partition_log, payload
+from .logs import (
+    CATALOG,
+    DEAD_LETTERS,
+    arguments,
+    birth,
+    dead_letter_arguments,
+    group_arguments,
+    group_log,
+    intake,
+    intake_arguments,
+    partition_log,
+    payload,
+)
+from .places import birth as birth_of_partition
 from .writer import Writer
 
-#: Streams that are made at the same time: each costs the node some 50 ms.
+#: Queues that are made at the same time: each costs the node some 50 ms.
 _AT_ONCE = 8
 
 #: Each has a channel of every producer, and a place in a group's state, which is one message.
@@ -33,11 +46,14 @@ class Catalog:
         self._lane: Lane | None = None
         self._refreshing = asyncio.Lock()
         self._partitions: dict[str, int] = {}
+        #: Streams whose partitions have their intakes: those of before had none.
+        self._taking: set[str] = set()
         self._groups: dict[str, list[str]] = defaultdict(list)
 
     def begin(self) -> None:
         """As a listener."""
         self._partitions.clear()
+        self._taking.clear()
         self._groups.clear()
 
     def read(self, offset: int, body: bytes) -> None:
@@ -47,7 +63,9 @@ class Catalog:
             return
         told: dict[str, Any] = orjson.loads(found)
         if "partitions" in told:
-            self._partitions.setdefault(told["stream"], told["partitions"])
+            holds = self._partitions.setdefault(told["stream"], told["partitions"])
+            if told.get("intakes") and told["partitions"] == holds:
+                self._taking.add(told["stream"])
         elif told["group"] not in self._groups[told["stream"]]:
             self._groups[told["stream"]].append(told["group"])
 
@@ -82,17 +100,20 @@ class Catalog:
         return list(self._groups[stream])
 
     async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
-        """The streams that are not there. Raises `QueueError` for a number of partitions that can't be."""
+        """The streams that are not there, or have no intakes. Raises `QueueError` for too many partitions."""
         if partitions > _MOST_PARTITIONS:
             raise QueueError(f"partitions: {partitions}; the RabbitMQ queue takes {_MOST_PARTITIONS} at most")
         await self.refresh()
-        return new_streams(streams, partitions, self._partitions.get)
+        names = list(dict.fromkeys(streams))
+        new = new_streams(names, partitions, self._partitions.get)
+        return [name for name in names if name in new or name not in self._taking]
 
     async def make(self, streams: Iterable[str], partitions: int) -> list[str]:
         """Make what is missing, and return its names."""
         names = await self.missing(streams, partitions)
         if names:
-            await self._writer.make(CATALOG, arguments())
+            await self._writer.make(CATALOG, arguments(), birth())
+            await self._writer.make(DEAD_LETTERS, dead_letter_arguments())
         for name in names:
             await self._make(name, partitions)
         await self.missing(names, partitions)
@@ -101,18 +122,19 @@ class Catalog:
     async def _make(self, name: str, partitions: int) -> None:
         turns = asyncio.Semaphore(_AT_ONCE)
 
-        async def make(number: int) -> None:
+        async def make(log: str) -> None:
             async with turns:
-                await self._writer.make(partition_log(name, number), arguments())
+                await self._writer.make(log, arguments(), birth_of_partition())
+                await self._writer.make(intake(log), intake_arguments())
 
-        await asyncio.gather(*(make(number) for number in range(partitions)))
-        await self._writer.put(CATALOG, orjson.dumps({"stream": name, "partitions": partitions}))
+        await asyncio.gather(*(make(partition_log(name, number)) for number in range(partitions)))
+        await self._writer.put(CATALOG, orjson.dumps({"stream": name, "partitions": partitions, "intakes": True}))
 
     async def add_group(self, stream: str, group: str) -> str:
         """Have the group in the catalog, and its queue made. Returns the queue."""
         queue = group_log(stream, group)
         if group not in await self.groups(stream):
-            await self._writer.make(queue, group_arguments(self._partitions[stream]))
+            await self._writer.make(queue, group_arguments(self._partitions[stream]), birth())
             await self._writer.put(CATALOG, orjson.dumps({"stream": stream, "group": group}))
         return queue
 

@@ -203,9 +203,9 @@ class Channel:
         """Make the queue, unless it is there already."""
         await self._ask("queue_declare", queue, durable=True, arguments=arguments)
 
-    async def find(self, queue: str) -> None:
-        """Raise `NotThere` unless the queue is there; the channel is then closed."""
-        await self._ask("queue_declare", queue, passive=True)
+    async def find(self, queue: str) -> int:
+        """How many wait in the queue. Raises `NotThere` unless it is there; the channel is then closed."""
+        return int((await self._ask("queue_declare", queue, passive=True)).method.message_count)
 
     async def prefetch(self, count: int) -> None:
         """How much of each later reader may be on its way. What was sent before the answer has come before it."""
@@ -214,6 +214,23 @@ class Channel:
     async def confirm(self, told: Callable[[bool], None]) -> None:
         """Have the node tell of each publication, or of many at once, whether it was taken."""
         await self._ask("confirm_delivery", lambda frame: told(isinstance(frame.method, pika.spec.Basic.Ack)))
+
+    async def confirm_each(self, told: Callable[[int, bool, bool], None]) -> None:
+        """The same with more words: which publication, whether all before it too, and whether it was taken."""
+
+        def heard(frame: Any) -> None:
+            method = frame.method
+            told(method.delivery_tag, method.multiple, isinstance(method, pika.spec.Basic.Ack))
+
+        await self._ask("confirm_delivery", heard)
+
+    async def take(self, queue: str, delivered: Callable[[int, bool, bytes], None]) -> None:
+        """Take from the queue; is told the delivery's number, whether it was delivered before, and the body."""
+
+        def told(_: Any, method: Any, properties: Any, body: bytes) -> None:
+            delivered(method.delivery_tag, method.redelivered, body)
+
+        await self._ask("basic_consume", queue, told)
 
     async def consume(self, queue: str, offset: int | str, delivered: Callable[[int, int, bytes], None]) -> None:
         """Read the stream from there on; is told the delivery's number, its offset, and the body."""
@@ -237,6 +254,11 @@ class Channel:
             self._acked = delivery
             self._raw.basic_ack(delivery, multiple=True)
 
+    def reject(self, delivery: int) -> None:
+        """It is for the queue's dead-letter exchange."""
+        if self._raw.is_open:
+            self._raw.basic_reject(delivery, requeue=False)
+
     def publish(self, queue: str, body: bytes, *, mandatory: bool = True) -> None:
         """Send it on its way; durable. Raises `QueueUnavailable`: then it is not on its way."""
         try:
@@ -245,9 +267,14 @@ class Channel:
             raise fault(self._name, error) from error
 
     def close(self) -> None:
-        """Let go of it. Idempotent."""
+        """Let go of it. Idempotent.
+
+        The library would cancel the readers one by one before. A quorum queue then serves the next one with what is
+        new, and gives him what we have not acknowledged afterwards; without it that comes first, and in its order.
+        """
         self.on_closed = lambda error: None
         if self._raw is not None and self._raw.is_open:
+            self._raw._consumers.clear()
             self._raw.close()
 
 

@@ -12,7 +12,9 @@ from .address import Address
 from .catalog import Catalog
 from .connection import HEARTBEAT_S
 from .inbox import Inbox
+from .logs import intake
 from .membership import Membership
+from .sequencing import Sequencing
 from .writer import Writer
 
 #: The longest note, in bytes: a group's stream holds one a partition, many times over.
@@ -25,12 +27,13 @@ def member_name() -> str:
 
 
 class RabbitmqConsumer:
-    """Two connections: one reads, and one writes, which an alarm of the node stops."""
+    """Two connections: one reads, and one writes, which an alarm of the node stops. A third where a stream is short."""
 
     def __init__(self, address: Address, stream: str, group: str, *, session_s: float) -> None:
         self._address, self._stream, self._group, self._session_s = address, stream, group, session_s
         self._inbox: Inbox | None = None
         self._writer: Writer | None = None
+        self._sequencing = Sequencing(address)
         self._membership: Membership | None = None
         self._assignments: Assignments | None = None
 
@@ -46,7 +49,7 @@ class RabbitmqConsumer:
             heartbeat_s,
             gap=assignments.gap,
             shorter=self.shorter,
-            put=self._writer.mark,
+            put=self._put,
         )
         catalog = Catalog(self._writer)
         partitions = await catalog.partitions(self._stream)
@@ -55,6 +58,12 @@ class RabbitmqConsumer:
             self._writer, queue, partitions, name=member_name, session_s=self._session_s, owning=self
         )
         await self._membership.join()
+
+    async def _put(self, log: str, body: bytes) -> None:
+        assert self._writer is not None  # noqa: S101 - for mypy
+        # No producer may be there that would forward it, and what was kept before.
+        self._sequencing.attach(log)
+        await self._writer.mark(intake(log), body)
 
     def assigned(self, partition: int, committed: Commit) -> None:
         """For the membership."""
@@ -114,3 +123,4 @@ class RabbitmqConsumer:
             await self._writer.close(hurried=True)
         if self._inbox is not None:
             await self._inbox.close()
+        await self._sequencing.close()

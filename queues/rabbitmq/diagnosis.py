@@ -8,7 +8,7 @@ from forebay.queues.findings import Finding, Needs
 
 from .address import Address
 from .catalog import Catalog
-from .logs import partition_log
+from .logs import DEAD_LETTERS, intake, partition_log
 from .looking import end_of
 from .records import MAX_RECORD_BYTES
 from .writer import Writer
@@ -24,13 +24,16 @@ async def findings(address: Address, needs: Needs) -> AsyncIterator[Finding]:
     writer = Writer(address, "doctor")
     try:
         yield _version(str((await writer.connection()).server.get("version", "")))
-        yield _durability(str((await writer.connection()).server.get("cluster_name", "")))
         yield await _asked("queue alarms", "it takes messages: no alarm of its memory or disk", writer.check)
         catalog = Catalog(writer)
         if needs.events not in needs.streams or await catalog.missing([needs.events], needs.partitions):
             return
         queue = partition_log(needs.events, secrets.randbelow(needs.partitions))
         yield await _asked("queue streams", "each stream has a copy on this node", lambda: _read(writer, queue))
+        yield await _asked(
+            "queue intakes", "each has a leader, and takes messages", lambda: _count(writer, intake(queue))
+        )
+        yield _dead_letters(await _count(writer, DEAD_LETTERS))
         yield _size(needs)
     finally:
         await writer.close(hurried=True)
@@ -40,7 +43,22 @@ async def _read(writer: Writer, queue: str) -> None:
     await end_of(await writer.connection(), queue)
 
 
-async def _asked(check: str, fine: str, ask: Callable[[], Awaitable[None]]) -> Finding:
+async def _count(writer: Writer, queue: str) -> int:
+    channel = await (await writer.connection()).channel()
+    count = await channel.find(queue)
+    channel.close()
+    return count
+
+
+def _dead_letters(count: int) -> Finding:
+    if not count:
+        return Finding(check="queue dead letters", state="ok", detail=f"nothing in {DEAD_LETTERS}")
+    detail = f"{count} in {DEAD_LETTERS}: they came into an intake, and can't go into its stream"
+    remedy = "docs/rabbitmq.md, Dead letters: look at them, then move them back, or delete them"
+    return Finding(check="queue dead letters", state="warn", detail=detail, remedy=remedy)
+
+
+async def _asked(check: str, fine: str, ask: Callable[[], Awaitable[object]]) -> Finding:
     try:
         await ask()
     except QueueError as error:
@@ -64,15 +82,6 @@ def _version(words: str) -> Finding:
         return Finding(check="queue version", state="ok", detail=f"RabbitMQ {words}")
     detail = f"RabbitMQ {words or 'of no version that it tells'}; Forebay is made for {oldest} and newer"
     return Finding(check="queue version", state="warn", detail=detail, remedy=f"upgrade to {oldest} or newer")
-
-
-def _durability(cluster: str) -> Finding:
-    detail = (
-        f"cluster {cluster}: an event is kept when most copies of its stream have it, in memory of their systems, and "
-        "not on disk yet; a single node may lose the last seconds in a power cut, a crash of the program loses nothing"
-    )
-    remedy = "three nodes with power of their own: rabbitmq-streams stream_status --vhost VHOST QUEUE shows the copies"
-    return Finding(check="queue durability", state="warn", detail=detail, remedy=remedy)
 
 
 def _size(needs: Needs) -> Finding:

@@ -1,5 +1,7 @@
 """What RabbitMQ's refusals mean, and what to do about them."""
 
+import re
+
 from pika.exceptions import (
     AMQPHeartbeatTimeout,
     AuthenticationError,
@@ -15,6 +17,9 @@ REFUSED, NOT_FOUND, PRECONDITION, NOT_ALLOWED = 403, 404, 406, 530
 
 #: A stream that is just being made has none for a moment.
 _NO_COPY = "replica on the local node"
+
+#: How a node refuses what is larger than its own setting.
+TOO_LARGE = re.compile(r"message size \d+ is larger than configured max size (\d+)")
 
 #: What the broker says → what to do.
 _REMEDIES = (

@@ -13,9 +13,10 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 
 from .address import Address
 from .connection import Channel, Connection
+from .finding import bounds, is_shorter, way_to
 from .logs import partition_log
-from .looking import end_of, is_shorter, start_of
-from .records import placed
+from .places import Placed, placed
+from .records import record
 
 #: Records of a partition that are here, or on their way, and were not fetched. A node may send some more at once.
 _PREFETCH = 100
@@ -30,13 +31,14 @@ class _Partition:
     """One partition's reading."""
 
     def __init__(self, number: int, position: int) -> None:
+        #: The partition's number, and the place of the next record.
         self.number, self.position = number, position
         #: The offset behind the last record that came.
         self.behind = position
         self.records: deque[tuple[int, PlacedRecord]] = deque()
         self.channel: Channel | None = None
-        #: What was fetched last, and is to be acknowledged.
-        self.fetched = 0
+        #: Deliveries: what came last, and what was fetched last and is to be acknowledged.
+        self.came = self.fetched = 0
 
 
 class Inbox:
@@ -58,7 +60,7 @@ class Inbox:
         self._gap = gap
         #: Is told that a partition ends before what was read of it, and where: what comes now has offsets of before.
         self._shorter = shorter
-        #: Puts something into a queue.
+        #: Puts something into a partition's intake, and sees to it that it comes through.
         self._put = put
         self._partitions: dict[int, _Partition] = {}
         self._connection: Connection | None = None
@@ -117,7 +119,7 @@ class Inbox:
             if one.records:
                 one.position = one.behind = one.records[0][1].offset
             one.records.clear()
-            one.channel, one.fetched = None, 0
+            one.channel, one.came, one.fetched = None, 0, 0
             channel.close()
             self._open_soon()
 
@@ -136,7 +138,8 @@ class Inbox:
             channel.close()
             return
         try:
-            await channel.consume(queue, one.position, partial(self._deliver, one, channel))
+            start = await way_to(connection, queue, one.position)
+            await channel.consume(queue, start, partial(self._deliver, one, channel))
         except BaseException:
             self._break(one, channel)
             raise
@@ -145,31 +148,39 @@ class Inbox:
         """Say so when what we are to read next is not there any more, or not yet again."""
         if one.position == 0:
             return
-        start, end = await start_of(connection, queue), await end_of(connection, queue)
+        kept = await bounds(connection, queue)
         place = {"stream": self._stream, "partition": one.number, "position": one.position}
-        if one.position > end:
-            if not await is_shorter(connection, queue, one.position, end, self._put):
+        if one.position > kept.end:
+            if not await is_shorter(connection, queue, one.position, partial(self._put, queue)):
                 return
-            log.error("stream_shorter", **place, end=end)
+            log.error("stream_shorter", **place, end=kept.end)
             if self._partitions.get(one.number) is one:
-                self._shorter(one.number, end)
-        elif one.position < start:
-            log.error("records_expired", **place, start=start)
+                self._shorter(one.number, kept.end)
+        elif one.position < kept.start:
+            log.error("records_expired", **place, start=kept.start)
 
-    def _deliver(self, one: _Partition, channel: Channel, delivery: int, offset: int, body: bytes) -> None:
-        if one.channel is not channel or self._partitions.get(one.number) is not one or offset < one.position:
+    def _deliver(self, one: _Partition, channel: Channel, delivery: int, at: int, body: bytes) -> None:
+        if one.channel is not channel or self._partitions.get(one.number) is not one:
             return
-        one.position = offset + 1
-        record = placed(self._stream, one.number, offset, body)
-        if record is not None:
-            one.behind = offset + 1
-            one.records.append((delivery, record))
-            self._changed.set()
-            return
-        # What stands first in a stream is no record; without this it would wait for ever.
-        self._gap(one.number, one.behind, offset + 1)
+        one.came = delivery
+        found = placed(at, body)
+        # What has a place before is a second copy.
+        if found is not None and found.place >= one.position:
+            one.position = found.place + 1
+            self._read_entry(one, delivery, found)
         if not one.records:
+            # What is no record is fetched by nobody.
             channel.ack(delivery)
+
+    def _read_entry(self, one: _Partition, delivery: int, found: Placed) -> None:
+        entry = record(self._stream, one.number, found.place, found.entry)
+        if entry is None:
+            # Without this, who waits for it would wait for ever.
+            self._gap(one.number, one.behind, found.place + 1)
+            return
+        one.behind = found.place + 1
+        one.records.append((delivery, entry))
+        self._changed.set()
 
     def take(self, most: int) -> list[StoredRecord]:
         """Records that are here, of another partition first each time: a full one starves none."""
@@ -185,7 +196,7 @@ class Inbox:
                 one.fetched, record = one.records.popleft()
                 found.append(record)
             if one.channel is not None:
-                one.channel.ack(one.fetched)
+                one.channel.ack(one.fetched if one.records else one.came)
         return found
 
     async def fetch(self, most: int, timeout_s: float, look: Callable[[], None]) -> list[StoredRecord]:

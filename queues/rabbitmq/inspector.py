@@ -10,15 +10,13 @@ from .address import Address
 from .catalog import Catalog, unknown
 from .chronicle import Chronicle
 from .faults import NotThere
+from .finding import bounds, places, way_to
 from .group import Group
 from .lane import Lane
-from .logs import group_log, partition_log, payload
-from .looking import MOST, Entries, end_of, look
-from .records import placed
+from .logs import group_log, partition_log
+from .looking import MOST, look
+from .records import record
 from .writer import Writer
-
-#: Entries among which the first record mostly is.
-_FEW = 10
 
 
 class RabbitmqInspector:
@@ -33,29 +31,24 @@ class RabbitmqInspector:
     async def bounds(self, stream: str) -> dict[int, Bounds]:
         """As in the contract."""
         numbers = range(await self._catalog.partitions(stream))
-        found = await asyncio.gather(*(self._bounds(partition_log(stream, number)) for number in numbers))
-        return dict(zip(numbers, found, strict=True))
-
-    async def _bounds(self, queue: str) -> Bounds:
         connection = await self._writer.connection()
-        entries = await look(connection, queue, "first", _FEW)
-        # Fewer than were asked for are all that there are.
-        end = entries[-1][0] + 1 if len(entries) < _FEW else await end_of(connection, queue)
-        while True:
-            # What stands first in a stream that was never trimmed is no record, and several may have made it.
-            if found := [at for at, body in entries if payload(body) is not None]:
-                return Bounds(start=found[0], end=max(found[0], end))
-            if (offset := entries[-1][0] + 1) >= end:
-                return Bounds(start=end, end=end)
-            entries = await look(connection, queue, offset, _FEW)
+        found = await asyncio.gather(*(bounds(connection, partition_log(stream, number)) for number in numbers))
+        return dict(zip(numbers, found, strict=True))
 
     async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
         """As in the contract."""
-        queue = await self._queue(stream, partition)
-        found: list[StoredRecord] = []
-        while not found and (entries := await self._entries(queue, offset, max_records)):
-            offset = entries[-1][0] + 1
-            found += filter(None, (placed(stream, partition, at, body) for at, body in entries))
+        queue, connection = await self._queue(stream, partition), await self._writer.connection()
+        if offset >= (kept := await bounds(connection, queue)).end:
+            return []
+        at, found = await way_to(connection, queue, max(offset, kept.start)), list[StoredRecord]()
+        while not found and offset < kept.end:
+            entries = await look(connection, queue, at, max_records)
+            at = entries[-1][0] + 1
+            for one in places(entries):
+                # What has a place before is a second copy.
+                if one.place >= offset:
+                    offset = one.place + 1
+                    found += filter(None, [record(stream, partition, one.place, one.entry)])
         return found[:max_records]
 
     async def _queue(self, stream: str, partition: int) -> str:
@@ -63,20 +56,14 @@ class RabbitmqInspector:
             raise unknown(f"{stream} with a partition {partition}")
         return partition_log(stream, partition)
 
-    async def _entries(self, queue: str, offset: int, count: int) -> Entries:
-        connection = await self._writer.connection()
-        if offset >= await end_of(connection, queue):
-            return []
-        return await look(connection, queue, offset, count)
-
     async def offset_at(self, stream: str, partition: int, timestamp_ms: int) -> int:
         """As in the contract; looks at the records one by one, since the broker knows its own times only."""
-        end = await end_of(await self._writer.connection(), await self._queue(stream, partition))
+        end = (await bounds(await self._writer.connection(), await self._queue(stream, partition))).end
         offset = 0
         while records := await self.read(stream, partition, offset, MOST):
-            for record in records:
-                if record.timestamp_ms >= timestamp_ms:
-                    return record.offset
+            for one in records:
+                if one.timestamp_ms >= timestamp_ms:
+                    return one.offset
             offset = records[-1].offset + 1
         return max(end, offset)
 

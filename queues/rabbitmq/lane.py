@@ -5,7 +5,6 @@ lost connection, which of the entries whose fate is unknown are there.
 """
 
 import asyncio
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +13,7 @@ from typing import Protocol
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
 
 from .connection import Channel, Connection
-from .faults import NotThere
+from .faults import TOO_LARGE, NotThere
 from .logs import entry, identity
 
 #: Entries on their way to us.
@@ -25,9 +24,6 @@ _FIRST_S = 5.0
 
 #: The same for an entry that we have read before. Without it all is read anew, which takes long.
 _KNOWN_S = 30.0
-
-#: How the node refuses what is larger than its own setting.
-_TOO_LARGE = re.compile(r"message size \d+ is larger than configured max size (\d+)")
 
 
 class Written(Protocol):
@@ -55,7 +51,7 @@ class Listener(Protocol):
 
 @dataclass(slots=True)
 class _Entry:
-    body: bytes
+    payload: bytes
     written: Written
     is_published: bool = False
 
@@ -73,7 +69,8 @@ class Lane:
         lost: Callable[[], None],
         told: Callable[[], None],
     ) -> None:
-        self.queue = queue
+        #: What is followed, and what is written to.
+        self.queue = self.target = queue
         self._writer, self._listener, self._numbers, self._lost, self._told = writer, listener, numbers, lost, told
         self._entries: dict[int, _Entry] = {}
         self._channel: Channel | None = None
@@ -100,22 +97,26 @@ class Lane:
     def add(self, payload: bytes, written: Written) -> None:
         """Write it behind all others, now or when the lane is open."""
         number = next(self._numbers)
-        one = self._entries[number] = _Entry(entry(self._writer, number, payload), written)
+        one = self._entries[number] = _Entry(payload, written)
         if self.is_ready:
             self._publish(number, one)
 
     def _publish(self, number: int, one: _Entry) -> None:
         assert self._channel is not None  # noqa: S101 - for mypy
-        if self._largest is not None and len(one.body) > self._largest:
-            refusal = RecordRefused(f"{len(one.body)} bytes; the server takes {self._largest}, by its max_message_size")
+        body = self._body(number, one.payload)
+        if self._largest is not None and len(body) > self._largest:
+            refusal = RecordRefused(f"{len(body)} bytes; the server takes {self._largest}, by its max_message_size")
             self._tell(number, refusal)
             return
         try:
-            self._channel.publish(self.queue, one.body)
+            self._channel.publish(self.target, body)
         except QueueUnavailable:
             self._break()
         else:
             one.is_published = True
+
+    def _body(self, number: int, payload: bytes) -> bytes:
+        return entry(self._writer, number, payload)
 
     async def open(self, connection: Connection) -> None:
         """Read on where we were, then write what is not there. Raises `QueueUnavailable`, `NotThere`."""
@@ -127,26 +128,37 @@ class Lane:
         channel.on_cancelled(partial(self._ended, channel))
         # It may be gone, or only away: opening finds out which.
         channel.on_returned(partial(self._ended, channel))
-        await channel.find(self.queue)
+        await self._find(channel)
         await channel.prefetch(_PREFETCH)
         await channel.confirm(partial(self._confirmed, channel))
-        await channel.consume(self.queue, self._start(), partial(self._deliver, channel))
+        await channel.consume(self.queue, await self._start(connection), partial(self._deliver, channel))
         await self._first()
         await self._catch_up()
+        await self._know(channel)
         if self._is_broken:
             raise QueueUnavailable(f"{self.queue} is out of reach just now")
         self.is_ready = True
         for number, one in list(self._entries.items()):
             self._publish(number, one)
 
-    def _start(self) -> int | str:
+    async def _find(self, channel: Channel) -> None:
+        await channel.find(self.queue)
+
+    async def _know(self, channel: Channel) -> None:
+        """Return when all has been read that we had written before: here it has."""
+
+    async def _start(self, connection: Connection) -> int | str:
         if self.position is not None:
             # One that we have read: it comes, and so do all behind it.
             return max(0, self.position - 1)
         if self._listener is not None:
             self._listener.begin()
-        is_unknown = any(one.is_published for one in self._entries.values())
-        return "first" if self._listener is not None or is_unknown else "last"
+        return "first" if self._listener is not None or self._has_unknown else "last"
+
+    @property
+    def _has_unknown(self) -> bool:
+        """Whether something was on its way when a connection was lost."""
+        return any(one.is_published for one in self._entries.values())
 
     async def _first(self) -> None:
         try:
@@ -194,6 +206,9 @@ class Lane:
             # What was read last did not come again: it was cut off meanwhile, and perhaps more behind it.
             self._listener.begin()
         self.position = offset + 1
+        self._read(offset, body)
+
+    def _read(self, offset: int, body: bytes) -> None:
         if self._listener is not None:
             self._listener.read(offset, body)
         found = identity(body)
@@ -224,7 +239,7 @@ class Lane:
             self._break()
 
     def _closed(self, error: BaseException) -> None:
-        if found := _TOO_LARGE.search(str(error)):
+        if found := TOO_LARGE.search(str(error)):
             self._largest = int(found[1])
         self._break()
 

@@ -1,7 +1,6 @@
-"""How our streams are called, how they are made, and what each entry begins with."""
+"""How our queues are called, how they are made, and what each entry begins with."""
 
 from hashlib import sha256
-from secrets import token_bytes
 from struct import Struct, error
 from typing import Any, NamedTuple
 
@@ -11,7 +10,27 @@ CATALOG = "forebay:catalog"
 #: AMQP's limit of a queue's name.
 _NAME_BYTES = 255
 
+#: Where an intake's entries go that can't be forwarded, of all intakes.
+DEAD_LETTERS = "forebay:dead-letters"
+
 _KIND = {"x-queue-type": "stream"}
+
+_QUORUM = {"x-queue-type": "quorum"}
+
+#: Each handover of an intake counts as a delivery of all that is held then, and may come four times a second while a
+#: node is in trouble: the limit is for ever, and written since RabbitMQ 4 has one of 20.
+_DELIVERIES = 1_000_000
+
+_INTAKE = {
+    **_QUORUM,
+    "x-single-active-consumer": True,
+    "x-delivery-limit": _DELIVERIES,
+    # The default exchange, which leads to the queue of that name.
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": DEAD_LETTERS,
+    "x-dead-letter-strategy": "at-least-once",
+    "x-overflow": "reject-publish",
+}
 
 #: What a group agrees on is short, and a reader of it begins at its beginning.
 _GROUP_BYTES, _SEGMENT_BYTES = 4 * 1024 * 1024, 500_000
@@ -37,6 +56,11 @@ def partition_log(stream: str, partition: int) -> str:
     return f"forebay:{stream}:{partition}"
 
 
+def intake(log: str) -> str:
+    """The queue through which a partition's records go into its log."""
+    return f"{log}:intake"
+
+
 def group_log(stream: str, group: str) -> str:
     """The queue with what the members of a group tell each other."""
     name = f"forebay:{stream}:group:{group}"
@@ -45,8 +69,18 @@ def group_log(stream: str, group: str) -> str:
 
 
 def arguments() -> dict[str, Any]:
-    """With what a queue is declared. How long records are kept is a policy's affair, which can be changed."""
+    """With what a stream is declared. How long records are kept is a policy's affair, which can be changed."""
     return _KIND
+
+
+def intake_arguments() -> dict[str, Any]:
+    """The same for an intake."""
+    return _INTAKE
+
+
+def dead_letter_arguments() -> dict[str, Any]:
+    """The same for the queue of what can't be forwarded."""
+    return _QUORUM
 
 
 def group_arguments(partitions: int) -> dict[str, Any]:
@@ -60,9 +94,9 @@ def birth() -> bytes:
     return _IDENTITY.pack(_BIRTH, b"", 0)
 
 
-def mark() -> bytes:
-    """What is nothing for readers, and unlike every other: it shows where a stream ends in truth."""
-    return _IDENTITY.pack(_BIRTH, token_bytes(8), 0)
+def is_early(body: bytes) -> bool:
+    """Whether it was written straight into its stream, as all of a partition was before there were intakes."""
+    return body[:1] in (_BIRTH, _ENTRY)
 
 
 def entry(writer: bytes, number: int, payload: bytes) -> bytes:

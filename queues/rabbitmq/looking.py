@@ -1,12 +1,10 @@
 """Looking into a stream without following it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from forebay.queues.errors import QueueUnavailable
 
 from .connection import Connection
-from .logs import mark
 
 #: Entries of one look at most. What is larger makes a node read for long before it sends anything.
 MOST = 1000
@@ -54,25 +52,22 @@ async def start_of(connection: Connection, queue: str) -> int:
 
 async def end_of(connection: Connection, queue: str) -> int:
     """The offset behind the last entry."""
+    return (await last_of(connection, queue))[-1][0] + 1
+
+
+async def last_of(connection: Connection, queue: str) -> Entries:
+    """The last entries: those that came at once."""
     found = await look(connection, queue, "last", MOST)
     while len(found) >= MOST:
         # The last chunk and what came behind it meanwhile: more than one look takes.
         found = await look(connection, queue, found[-1][0], MOST)
-    return found[-1][0] + 1
+    return found
 
 
-async def is_shorter(
-    connection: Connection, queue: str, position: int, end: int, put: Callable[[str, bytes], Awaitable[None]]
-) -> bool:
-    """Whether the stream itself ends before the position, and not only the copy that we read: that may be behind.
-
-    It is found out by a mark, which is put at the end of the stream itself, and read in our copy in its place.
-    """
-    sign = mark()
-    await put(queue, sign)
-    while end < position:
-        entries = await look(connection, queue, end, MOST)
-        if placed := [at for at, body in entries if body == sign]:
-            return placed[0] < position
-        end = entries[-1][0] + 1
-    return False
+async def between(connection: Connection, queue: str, begin: int, end: int) -> Entries:
+    """All entries from one offset to before another, at which or behind which something stands."""
+    found: Entries = []
+    while begin < end:
+        found += await look(connection, queue, begin, min(MOST, end - begin))
+        begin = found[-1][0] + 1
+    return [one for one in found if one[0] < end]

@@ -110,8 +110,10 @@ class Membership:
     async def _live(self) -> None:
         look_s = min(_LOOK_EVERY_S, self._session_s / _LOOKS_A_SESSION)
         while not self._is_leaving or self._held or self._returning:
+            # What is ours until then is told to be lost then, and not at the look behind it.
+            left_s = max(0.0, self._signs.until - self._clock()) if self._held else look_s
             try:
-                async with asyncio.timeout(look_s):
+                async with asyncio.timeout(min(look_s, left_s)):
                     await self._wake.wait()
             except TimeoutError:
                 pass

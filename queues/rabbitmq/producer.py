@@ -11,7 +11,9 @@ from .address import Address
 from .catalog import Catalog, unknown
 from .faults import NotThere
 from .logs import partition_log
+from .partition_lane import PartitionLane
 from .records import packed
+from .sequencing import Sequencing
 from .writer import Writer
 
 #: Hashing a key is pure Python and takes long; keys come again and again.
@@ -42,6 +44,7 @@ class RabbitmqProducer:
     def __init__(self, address: Address) -> None:
         self._writer = Writer(address, "producer")
         self._catalog = Catalog(self._writer)
+        self._sequencing = Sequencing(address)
         self._waiting: dict[str, list[tuple[Record, bytes, Delivery]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
@@ -70,7 +73,9 @@ class RabbitmqProducer:
 
     def _add(self, stream: str, partitions: int, record: Record, payload: bytes, delivery: Delivery) -> None:
         partition = _partition_of(record.key, partitions)
-        self._writer.add(partition_log(stream, partition), payload, _Placing(stream, partition, delivery))
+        log = partition_log(stream, partition)
+        self._sequencing.attach(log)
+        self._writer.add(log, payload, _Placing(stream, partition, delivery), PartitionLane)
 
     async def _find(self, stream: str) -> None:
         try:
@@ -94,7 +99,11 @@ class RabbitmqProducer:
         self._is_closed = True
         if self._tasks:
             await asyncio.wait(self._tasks)
-        await self._writer.close()
+        try:
+            # What was written is told when it has come through.
+            await self._writer.close()
+        finally:
+            await self._sequencing.close()
 
 
 def _refuse(delivery: Delivery, error: QueueError) -> None:

@@ -19,10 +19,9 @@ from .writer import Writer
 
 
 class RabbitmqQueue:
-    """Streams of one virtual host."""
+    """Streams of one virtual host, and a quorum queue before each."""
 
-    #: Not durable, by the letter: a stream's node leaves it to its system when the disk has what it has confirmed.
-    promises = Promises(durable=False, ordered=True, groups=True, shared=True, replay=True, note_bytes=NOTE_BYTES)
+    promises = Promises(durable=True, ordered=True, groups=True, shared=True, replay=True, note_bytes=NOTE_BYTES)
 
     def __init__(self, address: Address) -> None:
         self._address = address

@@ -6,7 +6,7 @@ from forebay.queues.contract import PlacedRecord, Record
 from forebay.queues.errors import RecordRefused
 from forebay.queues.headers import pack, unpack
 
-from .logs import payload
+from .places import payload
 
 #: Time, and the lengths of key and headers; then key, headers, value.
 _HEAD = Struct(">qII")
@@ -32,9 +32,9 @@ def packed(record: Record) -> bytes:
     return whole
 
 
-def placed(stream: str, partition: int, offset: int, body: bytes) -> PlacedRecord | None:
+def record(stream: str, partition: int, offset: int, entry: bytes) -> PlacedRecord | None:
     """The record that stands there; None when no record of ours does."""
-    found = payload(body)
+    found = payload(entry)
     if found is None:
         return None
     timestamp_ms, key, headers = _HEAD.unpack_from(found)

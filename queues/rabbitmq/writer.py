@@ -16,7 +16,6 @@ from .address import Address
 from .connection import HEARTBEAT_S, Channel, Connection
 from .faults import NoCopy, NotThere
 from .lane import Lane, Listener, Written
-from .logs import birth
 
 #: Seconds between two tries to reach a node that is away.
 _AGAIN_S = 0.25
@@ -54,13 +53,13 @@ class Writer:
         self._is_closed = self._is_over = False
         self._told = asyncio.Event()
 
-    def add(self, queue: str, payload: bytes, written: Written) -> None:
-        """Write it. Raises `QueueUnavailable` where nothing is taken just now, and then it is not kept."""
+    def add(self, queue: str, payload: bytes, written: Written, kind: type[Lane] = Lane) -> None:
+        """Write it, by a lane of this kind. Raises `QueueUnavailable` where nothing is taken just now."""
         if self._is_closed:
             raise self._closed()
         if self._connection is not None and self._connection.blocked is not None:
             raise self._blocked(self._connection)
-        lane = self._lane(queue)
+        lane = self._lane(queue, kind)
         lane.add(payload, written)
         if not lane.is_ready:
             self._open_soon()
@@ -95,13 +94,13 @@ class Writer:
         self._lanes[queue] = lane
         return lane
 
-    def _lane(self, queue: str) -> Lane:
+    def _lane(self, queue: str, kind: type[Lane]) -> Lane:
         if queue not in self._lanes:
-            self._lanes[queue] = self._new_lane(queue, None)
+            self._lanes[queue] = self._new_lane(queue, None, kind)
         return self._lanes[queue]
 
-    def _new_lane(self, queue: str, listener: Listener | None) -> Lane:
-        return Lane(queue, self._id, listener, numbers=self._numbers, lost=self._open_soon, told=self._told.set)
+    def _new_lane(self, queue: str, listener: Listener | None, kind: type[Lane] = Lane) -> Lane:
+        return kind(queue, self._id, listener, numbers=self._numbers, lost=self._open_soon, told=self._told.set)
 
     def _blocked(self, connection: Connection) -> QueueUnavailable:
         return QueueUnavailable(f"{self.address.name} takes nothing just now, by its alarm: {connection.blocked}")
@@ -166,12 +165,12 @@ class Writer:
             self._lanes.pop(lane.queue, None)
             lane.fail(error)
 
-    async def make(self, queue: str, arguments: dict[str, Any]) -> None:
-        """Make the stream, unless it is there. Raises `QueueUnavailable`, `QueueError`."""
+    async def make(self, queue: str, arguments: dict[str, Any], first: bytes | None = None) -> None:
+        """Make the queue, unless it is there, and have this first in it. Raises `QueueUnavailable`, `QueueError`."""
         for tries_left in reversed(range(_TRIES)):
             connection = await self.connection()
             try:
-                await self._make(connection, queue, arguments)
+                await self._make(connection, queue, arguments, first)
             except QueueUnavailable:
                 if not tries_left:
                     raise
@@ -179,14 +178,15 @@ class Writer:
             else:
                 return
 
-    async def _make(self, connection: Connection, queue: str, arguments: dict[str, Any]) -> None:
+    async def _make(self, connection: Connection, queue: str, arguments: dict[str, Any], first: bytes | None) -> None:
         channel = await connection.channel()
         await channel.declare(queue, arguments)
-        await self._confirmed(channel, queue, birth())
+        if first is not None:
+            await self._confirmed(channel, queue, first)
         channel.close()
 
     async def mark(self, queue: str, body: bytes) -> None:
-        """Have this at the end of the stream, by itself: in no order with what was added. Raises `QueueUnavailable`."""
+        """Have this at the end of the queue, by itself: in no order with what was added. Raises `QueueUnavailable`."""
         connection = await self.connection()
         if connection.blocked is not None:
             raise self._blocked(connection)

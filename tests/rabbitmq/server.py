@@ -17,7 +17,7 @@ import orjson
 import pika
 from pika.exceptions import ChannelClosedByBroker
 
-from forebay.queues.rabbitmq.logs import CATALOG, group_log, partition_log, payload
+from forebay.queues.rabbitmq.logs import CATALOG, DEAD_LETTERS, group_log, intake, partition_log, payload
 from tests.certificates import Authority
 from tests.databases.server import ADMIN, PASSWORD, READY_S, DatabaseServer, NoServer, as_account
 from tests.kafka.cluster import dying_with_us, free_ports
@@ -209,6 +209,8 @@ class Server(DatabaseServer):
                 channel.queue_delete(group_log(stream, one["group"]) if "group" in one else CATALOG)
                 for number in range(one.get("partitions", 0)):
                     channel.queue_delete(partition_log(stream, number))
+                    channel.queue_delete(intake(partition_log(stream, number)))
+            channel.queue_delete(DEAD_LETTERS)
         return self.url()
 
 

@@ -1,0 +1,121 @@
+"""The sequencers of one process, over one connection, which is made anew as long as it must."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+
+from forebay.queues.errors import QueueError, QueueUnavailable
+
+from .address import Address
+from .connection import HEARTBEAT_S, Connection
+from .faults import NotThere
+from .sequencer import Sequencer
+
+#: Seconds for which the intake keeps what its stream has confirmed. A Linux writes a file's changes when they are 30 s
+#: old, and looks for such every 5 s (vm.dirty_expire_centisecs, vm.dirty_writeback_centisecs).
+HOLD_S = 60.0
+
+#: Seconds between two looks at what has been held for long enough, and between two tries to reach a node that is away.
+_LOOK_EVERY_S, _AGAIN_S = 1.0, 0.25
+
+log = structlog.get_logger(__name__)
+
+
+class Sequencing:
+    """Sequencers of the partitions that were asked for."""
+
+    def __init__(
+        self,
+        address: Address,
+        heartbeat_s: float = HEARTBEAT_S,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._address, self._heartbeat_s, self._clock, self._sleep = address, heartbeat_s, clock, sleep
+        self._sequencers: dict[str, Sequencer] = {}
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._is_closed = False
+        self._told = ""
+
+    def attach(self, stream: str) -> None:
+        """Have a sequencer for this partition's stream."""
+        if stream in self._sequencers or self._is_closed:
+            return
+        self._sequencers[stream] = Sequencer(stream, HOLD_S, self._wake.set, self._clock)
+        self._wake.set()
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._live())
+
+    async def _live(self) -> None:
+        while True:
+            self._wake.clear()
+            if not await self._open():
+                await self._sleep(_AGAIN_S)
+                continue
+            for one in self._sequencers.values():
+                one.tick()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    await self._wake.wait()
+
+    async def _open(self) -> bool:
+        """Whether all stand in line."""
+        try:
+            wanted = [one for one in self._sequencers.values() if not one.is_open]
+            if wanted:
+                connection = await self._connected()
+                opened = await asyncio.gather(*(self._stand(one, connection) for one in wanted), return_exceptions=True)
+                for error in filter(None, opened):
+                    raise error
+        except Exception as error:
+            if not isinstance(error, QueueError):
+                # A mistake of ours must not end the forwarding without a word.
+                log.exception("sequencers_failed", queue=self._address.name)
+            self._tell(str(error))
+            return False
+        self._told = ""
+        return True
+
+    def _tell(self, error: str) -> None:
+        """Once, and not at each try for as long as it lasts."""
+        if error != self._told:
+            self._told = error
+            log.warning("intake_unreachable", queue=self._address.name, error=error)
+
+    async def _stand(self, one: Sequencer, connection: Connection) -> None:
+        try:
+            await one.open(connection)
+        except NotThere:
+            # Whoever writes to it is told so; and when it is there again, it is asked for again.
+            one.close()
+            self._sequencers.pop(one.stream, None)
+
+    async def _connected(self) -> Connection:
+        if self._connection is None or not self._connection.is_open:
+            connection = Connection(self._address, "sequencer", self._heartbeat_s)
+            connection.on_lost = self._lost
+            self._connection = await connection.open()
+        return self._connection
+
+    def _lost(self, error: QueueUnavailable) -> None:
+        for one in self._sequencers.values():
+            one.close()
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Forward nothing any more. Idempotent."""
+        self._is_closed = True
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        for one in self._sequencers.values():
+            one.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
