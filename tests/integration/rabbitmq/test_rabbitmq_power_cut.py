@@ -1,0 +1,188 @@
+"""A node that loses its power: what its system had not written of the streams is gone, and is there again."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from forebay.queues.contract import Commit, Producer, Queue, Record
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.opening import open_queue
+from forebay.queues.rabbitmq.logs import group_log, partition_log
+from forebay.queues.settings import QueueSettings
+from tests.databases.server import NoServer
+from tests.integration.queues.members import PARTITIONS, STREAM, Follower
+from tests.integration.queues.stage import read_all
+from tests.integration.rabbitmq.test_rabbitmq_server_faults import DECLARED_S
+from tests.missing import missing
+from tests.rabbitmq.server import Server
+
+KEYS, EACH = 12, 60
+Kept = dict[tuple[int, int], tuple[str, bytes]]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    try:
+        with Server() as server:
+            yield server
+    except NoServer as reason:
+        missing(str(reason))
+
+
+@pytest.fixture
+async def queue(server: Server) -> AsyncIterator[Queue]:
+    queue = open_queue(QueueSettings(queue_url=server.empty()))
+    await queue.ensure([STREAM], PARTITIONS)
+    yield queue
+    await queue.close()
+
+
+async def _power_cut(server: Server, left: dict[str, float]) -> None:
+    """Kill the node, and leave of these streams so much as its system had written."""
+    await asyncio.sleep(DECLARED_S)
+    await asyncio.to_thread(server.kill)
+    for queue, part in left.items():
+        name = queue.replace(":", "_").replace(".", "_")
+        cut = 0
+        for segment in server.folder.glob(f"mnesia/*/stream/__{name}_[0-9]*/*.segment"):
+            os.truncate(segment, int(segment.stat().st_size * part))
+            cut += 1
+        assert cut == 1, queue
+    server.start()
+    await asyncio.to_thread(server.wait_ready)
+
+
+async def _sent(producer: Producer, key: str, numbers: range) -> Kept:
+    """One after the other, each until it is kept; where they are."""
+    found: Kept = {}
+    for number in numbers:
+        while True:
+            try:
+                position = await producer.send(STREAM, Record(key=key, value=b"%d" % number, timestamp_ms=number))
+            except QueueUnavailable:
+                await asyncio.sleep(0.02)
+            else:
+                break
+        found[position.partition, position.offset] = (key, b"%d" % number)
+    return found
+
+
+async def _all_sent(producer: Producer, numbers: range) -> Kept:
+    found: Kept = {}
+    for one in await asyncio.gather(*(_sent(producer, f"portal{key}", numbers) for key in range(KEYS))):
+        found |= one
+    return found
+
+
+async def _found(queue: Queue) -> Kept:
+    while True:
+        try:
+            return {(one.partition, one.offset): (one.key, one.value) for one in await read_all(queue)}
+        except QueueUnavailable:
+            await asyncio.sleep(0.05)
+
+
+async def _fetched(consumer: object, count: int) -> list[tuple[str, bytes]]:
+    found: list[tuple[str, bytes]] = []
+    while len(found) < count:
+        try:
+            found += [(one.key, one.value) for one in await consumer.fetch(1000, 30.0)]  # type: ignore[attr-defined]
+        except QueueUnavailable:
+            await asyncio.sleep(0.05)
+    return found
+
+
+LEFT = {partition_log(STREAM, number): part for number, part in enumerate([0.9, 0.5, 0.2, 0.02])}
+
+
+async def test_what_was_confirmed_is_there_again_in_its_place(server: Server, queue: Queue) -> None:
+    staying, gone, follower = queue.producer(), queue.producer(), Follower()
+    kept = await _all_sent(gone, range(EACH))
+    kept |= await _all_sent(staying, range(EACH, 2 * EACH))
+    await gone.close()
+    consumer = queue.consumer(STREAM, "group", session_s=60.0)
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    assert len(await _fetched(consumer, len(kept))) == len(kept)
+    ends = {number: 1 + max(at for on, at in kept if on == number) for number in range(PARTITIONS)}
+    await consumer.commit({number: Commit(offset=end) for number, end in ends.items()})
+
+    await _power_cut(server, LEFT)
+    later = await _all_sent(staying, range(2 * EACH, 3 * EACH))
+
+    assert await _found(queue) == kept | later
+    # It had finished all that was lost, and gets what comes behind it.
+    assert sorted(await _fetched(consumer, len(later))) == sorted(later.values())
+    assert "lost" not in follower.told
+    for part in (consumer, staying):
+        await part.close()
+
+
+async def test_a_worker_whose_place_is_gone_has_it_made_again_when_nobody_else_does(
+    server: Server, queue: Queue
+) -> None:
+    producer, follower = queue.producer(), Follower()
+    kept = await _all_sent(producer, range(EACH))
+    await producer.close()
+    first = queue.consumer(STREAM, "group")
+    await first.start(follower)
+    await follower.owns(PARTITIONS)
+    ends = {number: 1 + max(at for on, at in kept if on == number) for number in range(PARTITIONS)}
+    await first.commit({number: Commit(offset=end) for number, end in ends.items()})
+    await first.close()
+
+    await _power_cut(server, LEFT)
+    second, found = queue.consumer(STREAM, "group"), Follower()
+    with capture_logs() as told:
+        while True:
+            try:
+                await second.start(found)
+                break
+            except QueueUnavailable:
+                await asyncio.sleep(0.05)
+        await found.owns(PARTITIONS)
+        while await _found(queue) != kept:
+            try:
+                assert await second.fetch(1, 0.1) == []
+            except QueueUnavailable:
+                await asyncio.sleep(0.05)
+
+    assert "stream_shorter" not in {one["event"] for one in told}
+    later = queue.producer()
+    more = await _all_sent(later, range(EACH, EACH + 5))
+    assert sorted(await _fetched(second, len(more))) == sorted(more.values())
+    for part in (second, later):
+        await part.close()
+
+
+async def test_a_group_whose_stream_has_lost_its_end_gets_records_again_and_none_is_passed_over(
+    server: Server, queue: Queue
+) -> None:
+    producer, follower = queue.producer(), Follower()
+    consumer = queue.consumer(STREAM, "group", session_s=3.0)
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    kept = await _all_sent(producer, range(EACH))
+    assert len(await _fetched(consumer, len(kept))) == len(kept)
+    committed: dict[int, list[int]] = {number: [0] for number in range(PARTITIONS)}
+    for on, at in sorted(kept):
+        await consumer.commit({on: Commit(offset=at + 1)})
+        committed[on].append(at + 1)
+
+    await _power_cut(server, {**LEFT, group_log(STREAM, "group"): 0.6})
+    later = await _all_sent(producer, range(EACH, EACH + 5))
+    other, found = queue.consumer(STREAM, "group", session_s=3.0), Follower()
+    await consumer.close()
+    await other.start(found)
+    await found.owns(PARTITIONS)
+    begun = {on: one.offset for on, one in found.owned.items()}
+
+    assert all(offset in committed[on] for on, offset in begun.items())
+    assert any(offset < committed[on][-1] for on, offset in begun.items())
+    missing_ = {at: one for at, one in (kept | later).items() if at[1] >= begun[at[0]]}
+    assert sorted(await _fetched(other, len(missing_))) == sorted(missing_.values())
+    for part in (other, producer):
+        await part.close()
