@@ -1,23 +1,27 @@
 """Records and entries as bodies of messages."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
 from forebay.queues.contract import Record
 from forebay.queues.errors import RecordRefused
-from forebay.queues.rabbitmq.logs import birth, entry, group_log
-from forebay.queues.rabbitmq.records import MAX_RECORD_BYTES, packed, placed
+from forebay.queues.rabbitmq import logs, places
+from forebay.queues.rabbitmq.logs import group_log
+from forebay.queues.rabbitmq.records import MAX_RECORD_BYTES, packed, record
 
 
 def test_a_body_of_somebody_else_is_no_record() -> None:
-    assert placed("events", 0, 7, b"") is None
-    assert placed("events", 0, 7, b"{}") is None
-    assert placed("events", 0, 7, birth()) is None
+    for body in (b"", b"{}", logs.birth(), places.birth(), places.mark()):
+        assert record("events", 0, 7, body) is None
 
 
-def test_a_record_comes_back() -> None:
+@pytest.mark.parametrize("wrapped", [partial(places.entry, b"12345678", 1, 1), partial(logs.entry, b"12345678", 1)])
+def test_a_record_comes_back(wrapped: Callable[[bytes], bytes]) -> None:
     sent = Record(key="портал", value=b"\x00value", timestamp_ms=-5, headers=(("a", b""), ("a", b"\xff")))
 
-    found = placed("events", 3, 7, entry(b"12345678", 1, packed(sent)))
+    found = record("events", 3, 7, wrapped(packed(sent)))
 
     assert found is not None
     assert (found.key, found.value, found.timestamp_ms, found.headers) == (
@@ -30,7 +34,7 @@ def test_a_record_comes_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "record",
+    "sent",
     [
         Record(key="\ud800", value=b"", timestamp_ms=0),
         Record(key="a", value=b"", timestamp_ms=0, headers=(("\ud800", b""),)),
@@ -39,9 +43,9 @@ def test_a_record_comes_back() -> None:
     ],
     ids=["key", "header", "time", "size"],
 )
-def test_what_can_never_be_kept_is_refused(record: Record) -> None:
+def test_what_can_never_be_kept_is_refused(sent: Record) -> None:
     with pytest.raises(RecordRefused):
-        packed(record)
+        packed(sent)
 
 
 def test_the_longest_names_are_names_of_queues() -> None:

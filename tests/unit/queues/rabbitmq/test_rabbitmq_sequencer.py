@@ -1,0 +1,199 @@
+"""How a sequencer goes on where another has ended, and what it makes of what it is served."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from forebay.queues.rabbitmq import places
+from forebay.queues.rabbitmq.finding import places as found_in
+from forebay.queues.rabbitmq.sequencer import Sequencer
+from tests.unit.queues.rabbitmq.streams import Stream
+
+HOLD_S = 60.0
+
+
+class Channel:
+    """As the real one, to a node with a stream and an intake, which the test serves."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self.rejected: list[int] = []
+        self.acked: list[int] = []
+        self.is_open = True
+        self.turns: list[bytes] = []
+        self._published = 0
+        self.on_closed: Callable[[BaseException], None] = lambda error: None
+
+    async def find(self, queue: str) -> int:
+        return 0
+
+    async def confirm_each(self, told: Callable[[int, bool, bool], None]) -> None:
+        self._confirm = told
+
+    async def prefetch(self, most: int) -> None:
+        pass
+
+    async def take(self, queue: str, delivered: Callable[[int, bool, bytes], None]) -> None:
+        self.deliver = delivered
+
+    def on_cancelled(self, told: Callable[[], None]) -> None:
+        pass
+
+    def on_returned(self, told: Callable[[], None]) -> None:
+        pass
+
+    def publish(self, queue: str, body: bytes) -> None:
+        self._published += 1
+        if queue.endswith(":intake"):
+            self.turns.append(body)
+        else:
+            self._stream.add(body)
+        asyncio.get_running_loop().call_soon(partial(self._confirm, self._published, False, True))
+
+    def reject(self, delivery: int) -> None:
+        self.rejected.append(delivery)
+
+    def ack(self, delivery: int) -> None:
+        self.acked.append(delivery)
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+class World:
+    """One sequencer, whose channels the test serves."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream, self.now, self.lost = stream, 1000.0, 0
+        self.one = Sequencer("forebay:events:0", HOLD_S, self._lost, lambda: self.now)
+
+    def _lost(self) -> None:
+        self.lost += 1
+
+    async def channel(self) -> Any:
+        self.latest = Channel(self.stream)
+        return self.latest
+
+    async def open(self) -> Channel:
+        connection: Any = self
+        await self.one.open(connection)
+        return self.latest
+
+    def there(self) -> list[tuple[int, bytes]]:
+        return [(one.place, one.entry) for one in found_in(list(enumerate(self.stream.bodies)))]
+
+
+def entry(number: int, payload: bytes = b"") -> bytes:
+    return places.entry(b"12345678", number, 1, payload)
+
+
+async def settled() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    stream = Stream(monkeypatch)
+    stream.add(places.birth())
+    return World(stream)
+
+
+async def test_what_comes_gets_places_in_its_order(world: World) -> None:
+    channel = await world.open()
+    for number in range(5):
+        channel.deliver(number + 1, False, entry(number))
+    await settled()
+
+    assert world.there() == [(number, entry(number)) for number in range(5)]
+
+
+async def test_the_next_one_forwards_what_is_missing_at_the_places_that_it_had(world: World) -> None:
+    channel = await world.open()
+    for number in range(5):
+        channel.deliver(number + 1, False, entry(number))
+    await settled()
+    # A power cut takes the last three, and the intake gives all that it has held.
+    del world.stream.bodies[-3:]
+    world.one.close()
+
+    channel = await world.open()
+    for number in range(1, 5):
+        channel.deliver(number, True, entry(number))
+    await settled()
+    assert world.there() == [(number, entry(number)) for number in range(2)]
+    assert len(channel.turns) == 1
+    channel.deliver(5, False, channel.turns[0])
+    channel.deliver(6, False, entry(9))
+    await settled()
+
+    assert world.there() == [(number, entry(number)) for number in range(5)] + [(5, entry(9))]
+
+
+async def test_what_is_larger_than_the_server_takes_leaves_its_place_and_goes_to_the_dead_letters(
+    world: World,
+) -> None:
+    channel = await world.open()
+    channel.on_closed(RuntimeError("message size 999 is larger than configured max size 100"))
+    channel = await world.open()
+    with capture_logs() as told:
+        channel.deliver(1, False, entry(0, bytes(200)))
+        channel.deliver(2, False, b"garbage")
+        channel.deliver(3, False, entry(1))
+        await settled()
+
+    assert world.there() == [(0, places.refusal(entry(0))), (1, entry(1))]
+    assert sorted(channel.rejected) == [1, 2]
+    assert [one["event"] for one in told] == ["intake_refused"] * 2
+    # The next one is not to count it, although it is not in the intake any more.
+    world.one.close()
+    channel = await world.open()
+    channel.deliver(1, True, entry(1))
+    channel.deliver(2, False, entry(2))
+    await settled()
+    assert world.there()[2:] == [(2, entry(2))]
+
+
+async def test_one_that_was_not_served_for_a_while_looks_where_the_others_are(world: World) -> None:
+    channel = await world.open()
+    channel.deliver(1, False, entry(0))
+    await settled()
+    # Another was served, and all that he has forwarded is acknowledged.
+    world.stream.add(*(places.at_place(number, 7, entry(number)) for number in (1, 2)))
+    world.now += HOLD_S
+    channel.deliver(2, False, entry(3))
+    await settled()
+
+    assert world.there() == [(number, entry(number)) for number in range(4)]
+    # And when it was a short while, something comes again.
+    channel.deliver(3, True, entry(2))
+    assert (world.lost, channel.is_open) == (1, False)
+
+
+async def test_what_was_held_for_long_enough_is_acknowledged(world: World) -> None:
+    channel = await world.open()
+    for number in range(3):
+        channel.deliver(number + 1, False, entry(number))
+    await settled()
+
+    world.one.tick()
+    world.now += HOLD_S - 1
+    world.one.tick()
+    assert channel.acked == []
+    world.now += 1
+    world.one.tick()
+    assert channel.acked == [3]
+
+
+async def test_a_node_that_refuses_makes_it_begin_anew(world: World) -> None:
+    channel = await world.open()
+    channel.deliver(1, False, entry(0))
+    await settled()
+
+    channel._confirm(9, False, False)
+
+    assert (world.lost, channel.is_open, world.one.is_open) == (1, False, False)
