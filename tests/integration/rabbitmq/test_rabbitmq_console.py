@@ -1,16 +1,18 @@
 """`forebay doctor` and `forebay topics` over RabbitMQ."""
 
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import orjson
 import pytest
 
 from forebay.queues.errors import Unsupported
 from forebay.queues.opening import open_queue
-from forebay.queues.rabbitmq import diagnosis
+from forebay.queues.rabbitmq import diagnosis, logs
 from forebay.queues.settings import QueueSettings
 from tests.databases.console import Command
-from tests.rabbitmq.server import Server, url
+from tests.rabbitmq.server import Server, direct, url
 
 
 @pytest.fixture
@@ -30,15 +32,49 @@ def test_topics_are_planned_and_made(forebay: Command) -> None:
     assert len(forebay.run("lag", "--json").splitlines()) == 12
 
 
-def test_a_healthy_server_is_found_so_and_what_it_can_not_promise_is_told(forebay: Command) -> None:
+def test_a_healthy_server_is_found_so(forebay: Command) -> None:
     forebay.run("topics", "ensure")
 
     found = forebay.findings()
 
-    checks = ["queue", *(f"queue {name}" for name in ("version", "alarms", "streams", "size"))]
+    checks = [
+        "queue",
+        *(f"queue {name}" for name in ("version", "alarms", "streams", "intakes", "dead letters", "size")),
+    ]
     assert {check: found[check]["state"] for check in checks} == dict.fromkeys(checks, "ok")
-    assert found["queue durability"]["state"] == "warn"
-    assert "power cut" in found["queue durability"]["detail"]
+
+
+def test_streams_of_before_there_were_intakes_get_them(forebay: Command) -> None:
+    forebay.run("topics", "ensure")
+    name = logs.intake(logs.partition_log("bitrix24.events", 3))
+    with closing(direct(forebay.url)) as connection:
+        channel = connection.channel()
+        channel.queue_delete(name)
+        channel.queue_delete(logs.CATALOG)
+        channel.queue_declare(logs.CATALOG, durable=True, arguments=logs.arguments())
+        told = orjson.dumps({"stream": "bitrix24.events", "partitions": 12})
+        channel.basic_publish("", logs.CATALOG, logs.entry(b"12345678", 1, told))
+
+    planned = forebay.run("topics", "plan", status=1)
+    forebay.run("topics", "ensure")
+    forebay.run("topics", "plan")
+
+    assert "stream bitrix24.events with 12 partitions" in planned
+    with closing(direct(forebay.url)) as connection:
+        connection.channel().queue_declare(name, passive=True)
+
+
+def test_what_can_not_be_forwarded_is_found(forebay: Command) -> None:
+    forebay.run("topics", "ensure")
+    with closing(direct(forebay.url)) as connection:
+        connection.channel().basic_publish("", logs.DEAD_LETTERS, b"garbage")
+        while not connection.channel().queue_declare(logs.DEAD_LETTERS, passive=True).method.message_count:
+            connection.sleep(0.01)
+
+    found = forebay.findings()["queue dead letters"]
+
+    assert found["state"] == "warn"
+    assert "docs/rabbitmq.md" in found["remedy"]
 
 
 def test_an_old_server_is_found(forebay: Command, monkeypatch: pytest.MonkeyPatch) -> None:

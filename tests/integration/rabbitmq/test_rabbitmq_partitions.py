@@ -8,10 +8,10 @@ from structlog.testing import capture_logs
 
 from forebay.queues.contract import Commit, Producer, Queue
 from forebay.queues.opening import open_queue
-from forebay.queues.rabbitmq import logs
+from forebay.queues.rabbitmq import logs, places
 from forebay.queues.rabbitmq.address import address
 from forebay.queues.rabbitmq.connection import Connection
-from forebay.queues.rabbitmq.looking import start_of
+from forebay.queues.rabbitmq.finding import bounds
 from forebay.queues.rabbitmq.writer import Writer
 from forebay.queues.settings import QueueSettings
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
@@ -29,14 +29,16 @@ class Gaps(Follower):
         self.found.put_nowait((partition, start, end))
 
 
-async def test_what_stands_first_in_a_partition_waits_for_nobody(queue: Queue) -> None:
-    consumer, follower = queue.consumer(STREAM, "group"), Gaps()
+async def test_a_mark_in_a_partition_waits_for_nobody(queue: Queue, producer: Producer, url: str) -> None:
+    consumer, follower, maker = queue.consumer(STREAM, "group"), Gaps(), Writer(address(url), "test")
     await consumer.start(follower)
+    sent = await producer.send(STREAM, record(0))
 
-    found = {await follower.found.get() for _ in range(PARTITIONS)}
+    await maker.mark(logs.intake(logs.partition_log(STREAM, sent.partition)), places.mark())
 
-    assert found == {(number, 0, 1) for number in range(PARTITIONS)}
-    await consumer.close()
+    assert await follower.found.get() == (sent.partition, 1, 2)
+    for part in (consumer, maker):
+        await part.close()
 
 
 async def test_records_that_a_policy_took_before_they_were_handled_are_told(
@@ -55,7 +57,7 @@ async def test_records_that_a_policy_took_before_they_were_handled_are_told(
     await first.close()
 
     connection = await Connection(address(url), "test").open()
-    while (start := await start_of(connection, logs.partition_log(STREAM, 0))) <= committed:
+    while (start := (await bounds(connection, logs.partition_log(STREAM, 0))).start) <= committed:
         await asyncio.gather(*(producer.send(STREAM, record(number)) for number in range(50)))
     second = queue.consumer(STREAM, "group")
     with capture_logs() as told:
@@ -70,7 +72,7 @@ async def test_records_that_a_policy_took_before_they_were_handled_are_told(
 async def test_a_partition_that_several_have_made_is_empty(queue: Queue, url: str) -> None:
     maker, inspector = Writer(address(url), "test"), queue.inspector()
     for number in range(PARTITIONS):
-        await maker.make(logs.partition_log(STREAM, number), logs.arguments())
+        await maker.make(logs.partition_log(STREAM, number), logs.arguments(), places.birth())
 
     empty = await inspector.bounds(STREAM)
 
@@ -104,11 +106,14 @@ async def test_a_partition_that_is_shorter_than_what_was_finished_begins_anew_at
     await consumer.commit({last.partition: Commit(offset=last.offset + 1, note=b"old")})
     await consumer.close()
 
-    # As after a power cut: the group was further than the stream is.
+    # As nothing but a person's hand does: the group was further than the stream is, and its intake has nothing of it.
     name, maker = logs.partition_log(STREAM, last.partition), Writer(address(url), "test")
+    await producer.close()
     with closing(direct(url)) as connection:
         connection.channel().queue_delete(name)
-    await maker.make(name, logs.arguments())
+        connection.channel().queue_delete(logs.intake(name))
+    await maker.make(name, logs.arguments(), places.birth())
+    await maker.make(logs.intake(name), logs.intake_arguments())
     again, found = queue.consumer(STREAM, "group"), Follower()
     with capture_logs() as told:
         await again.start(found)
@@ -120,7 +125,7 @@ async def test_a_partition_that_is_shorter_than_what_was_finished_begins_anew_at
     assert await fetch(again, 1) == [b"100"]
     assert [one["event"] for one in told] == ["stream_shorter"]
     # With the place of before, a worker would pass over what comes now.
-    assert found.owned[last.partition] == Commit(offset=1)
+    assert found.owned[last.partition] == Commit(offset=0)
     assert first.offset < last.offset
     await again.commit({last.partition: Commit(offset=first.offset + 1)})
     for part in (again, later, maker):
