@@ -14,6 +14,7 @@ import pytest
 from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.rabbitmq import group as entries
+from forebay.queues.rabbitmq import membership
 from forebay.queues.rabbitmq.lane import Listener, Written
 from forebay.queues.rabbitmq.logs import birth, entry
 from forebay.queues.rabbitmq.membership import Membership
@@ -135,4 +136,21 @@ async def test_a_commit_that_is_not_heard_of_any_more_is_waited_for_no_longer_th
 
     assert await commit == set()
     assert owned.partitions == {}
+    await made.leave()
+
+
+async def test_what_is_lost_is_told_when_the_session_ends_and_not_at_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(membership, "_LOOK_EVERY_S", 3600)
+    monkeypatch.setattr(membership, "_LOOKS_A_SESSION", 1 / 3600)
+    stream, owned = Stream(), Owned()
+    made = member(stream, "a", owned, session_s=0.5)
+    await made.join()
+    await owned.are(PARTITIONS)
+
+    stream.is_silent = True
+
+    async with asyncio.timeout(10.0):
+        await owned.are(0)
     await made.leave()
