@@ -20,6 +20,16 @@ def places(entries: Entries) -> list[Placed]:
     return [found for found in (placed(*one) for one in entries) if found is not None]
 
 
+def fresh(found: list[Placed], place: int) -> list[Placed]:
+    """Those from the place on, without second copies."""
+    new = []
+    for one in found:
+        if one.place >= place:
+            new.append(one)
+            place = one.place + 1
+    return new
+
+
 async def tail(connection: Connection, log: str, until: bytes | None = None) -> Entries:
     """The last entries, and so many that the highest place of what was forwarded is among them, if there is any.
 
@@ -63,19 +73,19 @@ async def bounds(connection: Connection, log: str) -> Bounds:
         first = await look(connection, log, first[-1][0] + 1, _FEW)
 
 
-async def way_to(connection: Connection, log: str, place: int) -> int:
+async def way_to(connection: Connection, log: str, place: int, last: Entries | None = None) -> int:
     """An offset of the stream at which, or behind which, the place stands first; not far before it.
 
-    Of a place that is not there yet: one behind which it will stand.
+    Of a place that is not there yet: one behind which it will stand. Who knows the tail gives it.
     """
     if place == 0:
         return 0
-    last = [(at, found) for at, body in await tail(connection, log) if (found := placed(at, body)) is not None]
-    if not last:
+    found = places(last or await tail(connection, log))
+    if not found:
         return 0
-    at, highest = max(last, key=lambda one: (one[1].place, -one[0]))
+    highest = max(found, key=lambda one: (one.place, -one.at))
     # Each place takes an entry at least.
-    start, step = at - max(0, highest.place - place), _FEW
+    start, step = highest.at - max(0, highest.place - place), _FEW
     while start > 0:
         entries = await look(connection, log, start, _FEW)
         if here := places(entries):

@@ -4,17 +4,18 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from forebay.queues.contract import Bounds, Commit, GroupState, StoredRecord
+from forebay.queues.contract import Bounds, Commit, GroupState, PlacedRecord, StoredRecord
 
 from .address import Address
 from .catalog import Catalog, unknown
 from .chronicle import Chronicle
 from .faults import NotThere
-from .finding import bounds, places, way_to
+from .finding import bounds, end, fresh, places, tail, way_to
 from .group import Group
 from .lane import Lane
 from .logs import group_log, partition_log
 from .looking import MOST, look
+from .places import Placed
 from .records import record
 from .writer import Writer
 
@@ -26,6 +27,8 @@ class RabbitmqInspector:
         self._writer = Writer(address, "inspector")
         self._catalog = Catalog(self._writer)
         self._groups: dict[str, tuple[Lane, Chronicle]] = {}
+        #: What was read last of a partition's stream.
+        self._met: dict[str, Placed] = {}
         self._now_ms = now_ms
 
     async def bounds(self, stream: str) -> dict[int, Bounds]:
@@ -38,18 +41,25 @@ class RabbitmqInspector:
     async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
         """As in the contract."""
         queue, connection = await self._queue(stream, partition), await self._writer.connection()
-        if offset >= (kept := await bounds(connection, queue)).end:
+        last = await tail(connection, queue)
+        if offset >= end(last):
             return []
-        at, found = await way_to(connection, queue, max(offset, kept.start)), list[StoredRecord]()
-        while not found and offset < kept.end:
+        met, found = self._met.get(queue), list[PlacedRecord]()
+        # Who reads on does not look for the way again.
+        goes_on = met is not None and met.place == offset - 1 and met.at < last[-1][0]
+        at = met.at + 1 if met is not None and goes_on else await way_to(connection, queue, offset, last)
+        while not found and offset < end(last):
             entries = await look(connection, queue, at, max_records)
-            at = entries[-1][0] + 1
-            for one in places(entries):
-                # What has a place before is a second copy.
-                if one.place >= offset:
-                    offset = one.place + 1
-                    found += filter(None, [record(stream, partition, one.place, one.entry)])
-        return found[:max_records]
+            at, here = entries[-1][0] + 1, places(entries)
+            if goes_on and here and here[0].place > offset:
+                # It has lost its end since, and got it again elsewhere.
+                at = await way_to(connection, queue, offset, last)
+            elif taken := fresh(here, offset)[:max_records]:
+                made = (record(stream, partition, one.place, one.entry) for one in taken)
+                found = [one for one in made if one is not None]
+                offset, at, self._met[queue] = taken[-1].place + 1, taken[-1].at + 1, taken[-1]
+            goes_on = goes_on and not here
+        return list[StoredRecord](found)
 
     async def _queue(self, stream: str, partition: int) -> str:
         if partition >= await self._catalog.partitions(stream):

@@ -33,6 +33,8 @@ PLACE_BYTES = _PLACE.size
 class Placed(NamedTuple):
     """An entry with its place: the offset that all but the stream itself know."""
 
+    #: The stream's own offset.
+    at: int
     place: int
     entry: bytes
     #: Whether nobody else has written since its sequencer began: it is no late copy then.
@@ -69,6 +71,11 @@ def name(taken: bytes) -> bytes:
     return taken[1 : _SENT.size]
 
 
+def head(taken: bytes) -> bytes:
+    """So much of it that its name is there."""
+    return taken[: _SENT.size]
+
+
 def is_turn(taken: bytes) -> bool:
     """Whether it is not for the stream."""
     return taken[:1] == _TURN
@@ -98,9 +105,9 @@ def placed(at: int, body: bytes) -> Placed | None:
     """What stands at an offset of the stream; None when it has no place."""
     if body[:1] == _PLACED:
         _, place, ahead = _PLACE.unpack_from(body)
-        return Placed(place, body[_PLACE.size :], at - place == ahead)
+        return Placed(at, place, body[_PLACE.size :], at - place == ahead)
     # Of before there were intakes.
-    return Placed(at, body, is_sure=True) if logs.is_early(body) else None
+    return Placed(at, at, body, is_sure=True) if logs.is_early(body) else None
 
 
 def identity(found: bytes) -> Identity | None:

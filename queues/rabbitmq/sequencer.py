@@ -33,6 +33,10 @@ PREFETCH = 65_535
 #: Entries on their way into the stream.
 _WINDOW = 1000
 
+#: Entries of which all is kept while it is not known yet which of them the stream has: of the others only their names,
+#: since mostly it has all but a few, and a minute's events take much room.
+_WHOLE = 5000
+
 log = structlog.get_logger(__name__)
 
 
@@ -43,6 +47,7 @@ class Sequencer:
         self.stream, self._intake = stream, intake(stream)
         self._hold_s, self._lost, self._clock = hold_s, lost, clock
         self._largest: int | None = None
+        self._keeps_whole = False
         self._channel: Channel | None = None
         self._looking: asyncio.Task[None] | None = None
         self._begin()
@@ -55,6 +60,8 @@ class Sequencer:
         self._all_came = asyncio.Event()
         self._is_serving = self._is_full = False
         self._came_at, self._came, self._acknowledged, self._published = 0.0, 0, 0, 0
+        #: How many of them have come again.
+        self._again = 0
         self._next = self._ahead = 0
         #: Publication → delivery of what is too large for the stream.
         self._refused: dict[int, int] = {}
@@ -92,8 +99,11 @@ class Sequencer:
         # Another may have been served in a silence, and all of his may have been acknowledged, but not in a short one.
         if now - self._came_at > self._hold_s / 2:
             self._is_serving = False
-        self._came_at, self._came = now, delivery
+        self._came_at, self._came, self._again = now, delivery, self._again + is_again
         self._taken.append((delivery, body))
+        if not (self._is_serving or self._keeps_whole) and len(self._taken) > _WHOLE:
+            number, whole = self._taken[-_WHOLE - 1]
+            self._taken[-_WHOLE - 1] = number, places.head(whole)
         if not is_again or len(self._taken) == PREFETCH:
             self._all_came.set()
         if self._is_serving:
@@ -125,13 +135,18 @@ class Sequencer:
         here = {places.name(body): index for index, (_, body) in enumerate(self._taken)}
         by_place = sorted(found_in(entries), key=lambda one: one.place, reverse=True)
         last = next((here[name] for one in by_place if (name := places.name(one.entry)) in here), -1)
+        self._keeps_whole = not self._keeps_whole and len(self._taken) - last - 1 > _WHOLE
+        if self._keeps_whole:
+            raise QueueUnavailable("the intake has to give once more what is missing, which is much")
         for _ in range(last + 1):
             self._holding.skipped(self._taken.popleft()[0])
         # What we have under way ourselves may not be there yet.
         self._next = max(self._next, end(entries))
         self._ahead = next(at for at, body in entries if body == sign) + 1 - self._next
-        if last >= 0:
-            log.info("sequencer_took_over", queue=self.stream, held=last + 1, missing=len(self._taken))
+        if self._again:
+            missing = max(0, self._again - last - 1)
+            log.info("sequencer_took_over", queue=self.stream, held=self._again, missing=missing)
+        self._again = 0
 
     def _forward(self, channel: Channel) -> None:
         try:

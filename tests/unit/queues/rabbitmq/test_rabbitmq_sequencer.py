@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from forebay.queues.rabbitmq import places
+from forebay.queues.rabbitmq import places, sequencer
 from forebay.queues.rabbitmq.finding import places as found_in
 from forebay.queues.rabbitmq.sequencer import Sequencer
 from tests.unit.queues.rabbitmq.streams import Stream
@@ -132,6 +132,24 @@ async def test_the_next_one_forwards_what_is_missing_at_the_places_that_it_had(w
     await settled()
 
     assert world.there() == [(number, entry(number)) for number in range(5)] + [(5, entry(9))]
+
+
+async def test_what_is_missing_is_asked_for_once_more_when_it_is_more_than_was_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequencer, "_WHOLE", 3)
+    bodies = [entry(number, b"payload") for number in range(9)]
+    world.stream.add(places.at_place(0, 1, bodies[0]))
+    for turn in (1, 2):
+        channel = await world.open()
+        for number, body in enumerate(bodies):
+            channel.deliver(number + 1, True, body)
+        await settled()
+        channel.deliver(10, False, channel.turns[0])
+        await settled()
+        assert world.lost == 1, turn
+
+    assert world.there() == list(enumerate(bodies))
 
 
 async def test_what_is_larger_than_the_server_takes_leaves_its_place_and_goes_to_the_dead_letters(
