@@ -55,8 +55,13 @@ def _lacking(entries: Entries) -> int:
 
 
 def end(entries: Entries) -> int:
-    """The place behind all of these."""
-    return max((one.place + 1 for one in places(entries)), default=0)
+    """The place behind all of these, which are a tail.
+
+    Where retention has left nothing that has a place, it is one that none of those can have had: none is ahead of the
+    stream's own offset.
+    """
+    nothing = 0 if entries[0][0] == 0 else entries[-1][0]
+    return max((one.place + 1 for one in places(entries)), default=nothing)
 
 
 async def bounds(connection: Connection, log: str) -> Bounds:

@@ -64,6 +64,14 @@ async def test_an_empty_partition_has_an_end(stream: Stream) -> None:
     assert await way_to(NOBODY, "log", 7) == 0
 
 
+async def test_where_retention_has_left_a_mark_alone_no_place_comes_again(stream: Stream) -> None:
+    forwarded(stream, 0, 50)
+    stream.add(places.takeover())
+    stream.first = len(stream.bodies) - 1
+
+    assert (await bounds(NOBODY, "log")).end >= 50
+
+
 async def test_entries_of_before_there_were_intakes_keep_their_offsets(stream: Stream) -> None:
     stream.add(logs.birth(), *(logs.entry(b"12345678", number, b"") for number in range(9)))
     forwarded(stream, 10, 12)
