@@ -48,6 +48,31 @@ async def test_sequencers_that_are_killed_at_work_lose_nothing_and_keep_the_orde
     await last.close()
 
 
+async def test_sequencers_that_are_closed_at_work_hand_over_in_their_order(queue: Queue) -> None:
+    producers, is_over = [queue.producer()], False
+
+    async def send(key: str) -> int:
+        number = 0
+        while not is_over:
+            # By the newest one, which is not the one that the intakes serve.
+            await producers[-1].send(STREAM, Record(key=key, value=b"%d" % number, timestamp_ms=0))
+            number += 1
+        return number
+
+    sending = [asyncio.create_task(send(f"portal{number}")) for number in range(60)]
+    for _ in range(8):
+        await asyncio.sleep(0.3)
+        producers.append(queue.producer())
+        await asyncio.sleep(0.3)
+        await producers.pop(0).close()
+    is_over = True
+    sent = await asyncio.gather(*sending)
+
+    found = by_key(await read_all(queue))
+    assert found == {f"portal{number}": list(range(count)) for number, count in enumerate(sent)}
+    await producers[0].close()
+
+
 @contextmanager
 def _channel(url: str) -> Iterator[Any]:
     with closing(direct(url)) as connection:
