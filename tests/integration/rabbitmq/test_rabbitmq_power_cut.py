@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from forebay.queues.contract import Commit, Producer, Queue, Record
+from forebay.queues.contract import Commit, Consumer, Producer, Queue, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.opening import open_queue
 from forebay.queues.rabbitmq import lane
@@ -15,10 +15,12 @@ from forebay.queues.rabbitmq.logs import group_log, partition_log
 from forebay.queues.settings import QueueSettings
 from tests.databases.server import NoServer
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower
-from tests.integration.queues.stage import read_all
 from tests.integration.rabbitmq.test_rabbitmq_server_faults import DECLARED_S
 from tests.missing import missing
 from tests.rabbitmq.server import Server
+
+#: Its node starts twice in the first, which takes long on a machine that is busy.
+pytestmark = pytest.mark.timeout(400)
 
 KEYS, EACH = 12, 60
 Kept = dict[tuple[int, int], tuple[str, bytes]]
@@ -79,18 +81,41 @@ async def _all_sent(producer: Producer, numbers: range) -> Kept:
 
 
 async def _found(queue: Queue) -> Kept:
+    """All that is there, once the node has its streams."""
+    inspector, found = queue.inspector(), dict[tuple[int, int], tuple[str, bytes]]()
+    for number in range(PARTITIONS):
+        while True:
+            start = 1 + max((at for on, at in found if on == number), default=-1)
+            try:
+                records = await inspector.read(STREAM, number, start, 1000)
+            except QueueUnavailable:
+                await asyncio.sleep(0.05)
+                continue
+            if not records:
+                break
+            found |= {(number, one.offset): (one.key, one.value) for one in records}
+    await inspector.close()
+    return found
+
+
+async def _started(queue: Queue, follower: Follower) -> Consumer:
+    """A consumer that has come in."""
     while True:
+        consumer = queue.consumer(STREAM, "group", session_s=3.0)
         try:
-            return {(one.partition, one.offset): (one.key, one.value) for one in await read_all(queue)}
+            await consumer.start(follower)
         except QueueUnavailable:
+            await consumer.close()
             await asyncio.sleep(0.05)
+        else:
+            return consumer
 
 
-async def _fetched(consumer: object, count: int) -> list[tuple[str, bytes]]:
+async def _fetched(consumer: Consumer, count: int) -> list[tuple[str, bytes]]:
     found: list[tuple[str, bytes]] = []
     while len(found) < count:
         try:
-            found += [(one.key, one.value) for one in await consumer.fetch(1000, 30.0)]  # type: ignore[attr-defined]
+            found += [(one.key, one.value) for one in await consumer.fetch(1000, 30.0)]
         except QueueUnavailable:
             await asyncio.sleep(0.05)
     return found
@@ -136,14 +161,9 @@ async def test_a_worker_whose_place_is_gone_has_it_made_again_when_nobody_else_d
     await first.close()
 
     await _power_cut(server, LEFT)
-    second, found = queue.consumer(STREAM, "group"), Follower()
+    found = Follower()
     with capture_logs() as told:
-        while True:
-            try:
-                await second.start(found)
-                break
-            except QueueUnavailable:
-                await asyncio.sleep(0.05)
+        second = await _started(queue, found)
         await found.owns(PARTITIONS)
         while await _found(queue) != kept:
             try:
@@ -177,9 +197,8 @@ async def test_a_group_whose_stream_has_lost_its_end_gets_records_again_and_none
 
     await _power_cut(server, {**LEFT, group_log(STREAM, "group"): 0.6})
     later = await _all_sent(producer, range(EACH, EACH + 5))
-    other, found = queue.consumer(STREAM, "group", session_s=3.0), Follower()
     await consumer.close()
-    await other.start(found)
+    other = await _started(queue, found := Follower())
     await found.owns(PARTITIONS)
     begun = {on: one.offset for on, one in found.owned.items()}
 
