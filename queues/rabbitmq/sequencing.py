@@ -57,8 +57,6 @@ class Sequencing:
             if not await self._open():
                 await self._sleep(_AGAIN_S)
                 continue
-            for one in self._sequencers.values():
-                one.tick()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_EVERY_S):
                     await self._wake.wait()
@@ -72,6 +70,8 @@ class Sequencing:
                 opened = await asyncio.gather(*(self._stand(one, connection) for one in wanted), return_exceptions=True)
                 for error in filter(None, opened):
                     raise error
+            for one in self._sequencers.values():
+                one.tick()
         except Exception as error:
             if not isinstance(error, QueueError):
                 # A mistake of ours must not end the forwarding without a word.
