@@ -18,8 +18,8 @@ _KIND = {"x-queue-type": "stream"}
 _QUORUM = {"x-queue-type": "quorum"}
 
 #: Each handover of an intake counts as a delivery of all that is held then, and may come four times a second while a
-#: node is in trouble: the limit is for ever, and written since RabbitMQ 4 has one of 20.
-_DELIVERIES = 1_000_000
+#: node is in trouble: the limit is none in effect, and written since RabbitMQ 4 has one of 20.
+_DELIVERIES = 1_000_000_000
 
 _INTAKE = {
     **_QUORUM,

@@ -39,23 +39,31 @@ class Sequencing:
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._is_closed = False
+        self._is_closed = self._is_broken = False
         self._told = ""
 
     def attach(self, stream: str) -> None:
         """Have a sequencer for this partition's stream."""
         if stream in self._sequencers or self._is_closed:
             return
-        self._sequencers[stream] = Sequencer(stream, HOLD_S, self._wake.set, self._clock)
+        self._sequencers[stream] = Sequencer(stream, HOLD_S, self._broken, self._clock)
         self._wake.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._live())
 
+    def _broken(self) -> None:
+        self._is_broken = True
+        self._wake.set()
+
     async def _live(self) -> None:
         while True:
             self._wake.clear()
-            if not await self._open():
+            if self._is_broken:
+                # Not at once: each time the intake gives all that it holds once more.
+                self._is_broken = False
                 await self._sleep(_AGAIN_S)
+            if not await self._open():
+                self._is_broken = True
                 continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_EVERY_S):
@@ -105,7 +113,7 @@ class Sequencing:
     def _lost(self, error: QueueUnavailable) -> None:
         for one in self._sequencers.values():
             one.close()
-        self._wake.set()
+        self._broken()
 
     async def close(self) -> None:
         """Forward nothing any more. Idempotent."""
