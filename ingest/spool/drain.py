@@ -93,8 +93,8 @@ class Drain:
                 await self._sleep(_LONGEST_PAUSE_S)
 
     async def begin(self) -> None:
-        """We have our turn, perhaps after one that left the counts too high. Once, before the first step."""
-        await self._spool.run(self._spool.store.recount)
+        """We have our turn, perhaps after another. Once, before the first step."""
+        await self._spool.run(self._spool.store.inherit)
         self._has_begun = True
 
     async def step(self) -> None:
@@ -114,11 +114,18 @@ class Drain:
             for head in heads:
                 self._lanes.add(head)
             if not heads:
+                await self._look_at_counts(known)
                 break
             self._read_to = heads[-1].seq
             known += len(heads)
         oldest = self._lanes.oldest
         self._spool.counts.oldest_ms = oldest.timestamp_ms if oldest else 0
+
+    async def _look_at_counts(self, known: int) -> None:
+        """They tell of more than there is: a record is just coming, or a process died while it wrote."""
+        # Now that nothing is left, counting takes no time. Before, it does no harm that they are too high.
+        if known == len(self._stuck):
+            await self._spool.run(self._spool.store.recount)
 
     def _look_at_undecided(self) -> None:
         for owner in {head.owner for head in self._undecided.values() if head.owner}:

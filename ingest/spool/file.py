@@ -43,11 +43,15 @@ _LOAD = f"""
 SELECT json_group_array(json_array(seq, hex(stream), hex(key), timestamp_ms, hex(headers), hex(value), checksum))
 FROM (SELECT * FROM record WHERE seq IN {_GIVEN} ORDER BY seq)
 """  # noqa: S608 - our own constants
+_HELD = f"SELECT key, count(*), sum({_SIZE}) FROM record WHERE seq NOT IN {_GIVEN} GROUP BY key"  # noqa: S608 - the same
 
 _TABLE = """
 CREATE TABLE record (seq INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT, stream TEXT NOT NULL, key TEXT NOT NULL,
     timestamp_ms INTEGER NOT NULL, headers BLOB NOT NULL, value BLOB NOT NULL, checksum INTEGER NOT NULL)
 """
+
+#: Few records have an owner, and who starts looks for all of them while others wait to write.
+_INDEX = "CREATE INDEX owned ON record (owner) WHERE owner NOT NULL"
 
 #: SQLite's words for a file that must not be written to any more; the low byte of its error codes. A failed fsync is
 #: an IOERR: the kernel forgets what it could not write, so that a second fsync would succeed and mean nothing.
@@ -95,6 +99,7 @@ class SpoolFile:
             made._opened.execute("PRAGMA journal_mode = WAL")
             with made.writing():
                 made._opened.execute(_TABLE)
+                made._opened.execute(_INDEX)
                 first = number * RECORDS_A_FILE
                 made._opened.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('record', ?)", (first,))
         except BaseException:
@@ -162,10 +167,10 @@ class SpoolFile:
         found: list[list[Any]] = orjson.loads(self._opened.execute(asked, values).fetchone()[0])
         return found
 
-    def held(self) -> dict[str, Held]:
-        """What each portal has here."""
-        asked = f"SELECT key, count(*), sum({_SIZE}) FROM record GROUP BY key"  # noqa: S608 - our own constant
-        return {key: Held(records=records, size=size) for key, records, size in self._opened.execute(asked)}
+    def held(self, without: Collection[int] = ()) -> dict[str, Held]:
+        """What each portal has here, without the records of these numbers."""
+        found = self._opened.execute(_HELD, (_json(without),))
+        return {key: Held(records=records, size=size) for key, records, size in found}
 
     def owners(self) -> set[str]:
         """Who owned a record that is still here."""

@@ -17,6 +17,9 @@ _TOLD = Struct("<Q")
 #: records that nobody tells about would keep their file, and the file the disk full.
 _AHEAD_BYTES = 65_536
 
+#: The names of all their files.
+_ANY = "owner-*.lock"
+
 
 class Owner:
     """This process. Takes its lock when it is made, and lets go of it at its end."""
@@ -91,8 +94,13 @@ class Owners:
         return new
 
 
+def somebody_lives(folder: Folder) -> bool:
+    """Whether a process has the spool open. Only with the lock for writing: new ones come by it."""
+    return any(not is_free(path) for path in folder.root.glob(_ANY))
+
+
 def forget_dead(folder: Folder, owners_of_records: set[str]) -> None:
     """Delete the files of those who are dead and own nothing. Only with the lock for writing: new ones come by it."""
-    for path in folder.root.glob("owner-*.lock"):
+    for path in folder.root.glob(_ANY):
         if path.stem.removeprefix("owner-") not in owners_of_records and is_free(path):
             path.unlink(missing_ok=True)

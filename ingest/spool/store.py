@@ -13,7 +13,7 @@ from .errors import SpoolBroken, SpoolFull, SpoolUnavailable
 from .file import RECORDS_A_FILE, SpoolFile, breaks
 from .folder import Folder
 from .kept import Head, Kept, Put
-from .owners import Owner, forget_dead
+from .owners import Owner, forget_dead, somebody_lives
 
 log = structlog.get_logger(__name__)
 
@@ -49,10 +49,13 @@ class Store:
             with self._folder.writing.held():
                 self.counts = Counts(self._folder.counts)
                 forget_dead(self._folder, self._owners())
-                self.owner = Owner(self._folder)
                 # Not when the first record comes: by then there may be no file left to open.
                 self._current()
-                self._recount()
+                # Of a large spool it takes seconds, and nobody else can write meanwhile.
+                if self.counts.is_new or not somebody_lives(self._folder):
+                    self._recount()
+                # Last: for as long as we hold its lock, others take it that the counts were set right.
+                self.owner = Owner(self._folder)
         except (OSError, sqlite3.Error) as error:
             raise self._unavailable(error) from error
 
@@ -246,8 +249,14 @@ class Store:
             after = heads[-1].seq
         return True
 
+    def inherit(self) -> None:
+        """For the one that drains from now on. What the one before sent and could not delete is there again for us."""
+        with self._folder.writing.held():
+            if any(number <= self.counts.closed for number in self._folder.numbers()):
+                self._recount()
+
     def recount(self) -> None:
-        """Set right what a crash may have left too high. Nothing of ours may be remembered as gone yet."""
+        """Set right what a crash may have left too high."""
         with self._folder.writing.held():
             self._recount()
 
@@ -261,7 +270,7 @@ class Store:
 
     def _held_in(self, number: int) -> dict[str, Held]:
         try:
-            return self._file(number).held()
+            return self._file(number).held(self._gone)
         except sqlite3.DatabaseError as error:
             self._set_aside(number, error)
             return {}
@@ -283,6 +292,8 @@ class Store:
         """Let go of everything."""
         for number in list(self._files):
             self._drop(number)
-        self.owner.close()
+        # What could not be opened has none.
+        if hasattr(self, "owner"):
+            self.owner.close()
         self.counts.close()
         self._folder.writing.close()

@@ -127,8 +127,11 @@ class World:
         """The calls that were told that their event is kept."""
         return [call for call in self.calls if _is_kept(call)]
 
-    async def crash(self, worker: Worker, taken: int) -> None:
-        """The process dies where it stands: nothing is told, its locks are free, and its calls have no answer."""
+    async def crash(self, worker: Worker, taken: int, *, writes: str = "") -> None:
+        """The process dies where it stands: nothing is told, its locks are free, and its calls have no answer.
+
+        Of the portal of which it `writes` a record just then, the counts tell and nothing else.
+        """
         self.workers.remove(worker)
         await worker.settled()
         self.shaken |= {int(sent.record.value) for sent in worker.producer.pending}
@@ -139,6 +142,8 @@ class World:
         worker.passage.close()
         await worker.settled()
         worker.spool.folder.draining.release()
+        if writes:
+            worker.spool.counts.add(writes, 200)
         await worker.spool.close()
         for call in self.calls:
             if call.worker is worker:

@@ -121,9 +121,9 @@ class SpoolMachine(RuleBasedStateMachine):
         self.run(drained())
 
     @precondition(lambda self: self.world.workers)
-    @rule(which=st.integers(0, 2), taken=st.integers(0, 5))
-    def a_process_dies(self, which: int, taken: int) -> None:
-        self.run(self.world.crash(self.worker(which), taken))
+    @rule(which=st.integers(0, 2), taken=st.integers(0, 5), writes=st.sampled_from(["", *PORTALS]))
+    def a_process_dies(self, which: int, taken: int, writes: str) -> None:
+        self.run(self.world.crash(self.worker(which), taken, writes=writes))
 
     @precondition(lambda self: len(self.world.workers) < 3)
     @rule()

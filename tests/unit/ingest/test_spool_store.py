@@ -68,6 +68,39 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
     made.close()
 
 
+class FailingFile(SpoolFile):
+    """A disk that fails: `fails` says at which method, and with which of SQLite's errors."""
+
+    fails: tuple[str, int] | None = None
+
+    @classmethod
+    def create(cls, path: Path, number: int) -> SpoolFile:
+        _fail(cls.fails, "create")
+        return super().create(path, number)
+
+    def insert(self, puts: Sequence[Put]) -> list[int]:
+        _fail(self.fails, "insert")
+        return super().insert(puts)
+
+    def delete(self, seqs: object) -> None:
+        _fail(self.fails, "delete")
+        super().delete(seqs)  # type: ignore[arg-type]  # as it came
+
+
+def _fail(fails: tuple[str, int] | None, method: str) -> None:
+    if fails and fails[0] == method:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = fails[1]
+        raise error
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FailingFile]]:
+    monkeypatch.setattr("forebay.ingest.spool.store.SpoolFile", FailingFile)
+    yield FailingFile
+    FailingFile.fails = None
+
+
 def numbers(store: Store) -> list[bytes]:
     return [kept.record.value.strip() for kept in store.load([head.seq for head in store.heads(0, 1000)])]
 
@@ -131,15 +164,61 @@ def test_every_process_sees_a_portals_backlog_until_its_last_record_is_gone(stor
     assert (other.counts.records, other.counts.size) == (0, 0)
 
 
+def held(store: Store) -> tuple[str, int]:
+    """The portals of which the counts tell, and how many records."""
+    keys = ("a.ru", "b.ru", "gone.ru")
+    return " ".join(key for key in keys if store.counts.holds(key)), store.counts.records
+
+
 def test_counts_that_a_crash_left_too_high_are_set_right_and_never_fall_too_low(stores: Stores) -> None:
     store = stores.open()
     store.put([put(1, "a.ru"), put(2, "b.ru")])
     store.counts.add("gone.ru", 100)
+    stores.close()
 
     reopened = stores.open()
 
-    held = [reopened.counts.holds(key) for key in ("a.ru", "b.ru", "gone.ru")]
-    assert (held, reopened.counts.records) == ([True, True, False], 2)
+    assert held(reopened) == ("a.ru b.ru", 2)
+
+
+def test_a_process_that_starts_beside_others_counts_nothing_while_they_wait_to_write(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = stores.open()
+    first.put([put(1, "a.ru"), put(2, "b.ru", owner=first.owner.name)])
+    monkeypatch.delattr(SpoolFile, "held")
+
+    second = stores.open()
+
+    assert held(second) == held(first) == ("a.ru b.ru", 2)
+
+
+def test_what_a_dead_drainer_had_sent_and_could_not_delete_counts_again(
+    stores: Stores, disk: type[FailingFile]
+) -> None:
+    drainer, other = stores.open(), stores.open()
+    drainer.put([put(1, "a.ru"), put(2, "b.ru")])
+    disk.fails = ("delete", sqlite3.SQLITE_IOERR_FSYNC)
+    drainer.delete(drainer.heads(0, 1))
+    drainer.recount()
+    sent = held(other)
+    drainer.close()
+
+    other.inherit()
+
+    assert (sent, held(other)) == (("b.ru", 1), ("a.ru b.ru", 2))
+
+
+def test_what_could_not_be_opened_can_be_closed(stores: Stores, disk: type[FailingFile]) -> None:
+    disk.fails = ("create", sqlite3.SQLITE_FULL)
+    store = Store(stores.folder, LARGE)
+
+    with pytest.raises(SpoolFull):
+        store.open()
+
+    store.close()
+    disk.fails = None
+    assert held(stores.open()) == ("", 0)
 
 
 def test_a_backlog_is_seen_at_once_when_the_counts_were_lost(stores: Stores) -> None:
@@ -165,33 +244,6 @@ def test_what_is_over_the_quota_is_refused_and_what_was_kept_stays(stores: Store
     assert isinstance(again[0], SpoolFull)
     assert isinstance(after[0], int)
     assert numbers(store) == [b"1", b"2", b"5"]
-
-
-class FailingFile(SpoolFile):
-    """A disk that fails: `fails` says at which method, and with which of SQLite's errors."""
-
-    fails: tuple[str, int] | None = None
-
-    def insert(self, puts: Sequence[Put]) -> list[int]:
-        self._fail("insert")
-        return super().insert(puts)
-
-    def delete(self, seqs: object) -> None:
-        self._fail("delete")
-        super().delete(seqs)  # type: ignore[arg-type]  # as it came
-
-    def _fail(self, method: str) -> None:
-        if self.fails and self.fails[0] == method:
-            error = sqlite3.OperationalError("disk I/O error")
-            error.sqlite_errorcode = self.fails[1]
-            raise error
-
-
-@pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FailingFile]]:
-    monkeypatch.setattr("forebay.ingest.spool.store.SpoolFile", FailingFile)
-    yield FailingFile
-    FailingFile.fails = None
 
 
 class FailsOnce(FailingFile):
@@ -306,6 +358,16 @@ def test_files_of_dead_owners_go_when_nothing_is_theirs_any_more(stores: Stores)
 
     left = {path.stem.removeprefix("owner-") for path in stores.folder.root.glob("owner-*")}
     assert left == {first.owner.name, third.owner.name}
+
+
+def test_whose_records_stand_in_a_file_is_found_without_reading_them_all(stores: Stores) -> None:
+    stores.open().put([put(1)])
+
+    with sqlite3.connect(stores.folder.file(1)) as opened:
+        ((*_, plan),) = opened.execute("EXPLAIN QUERY PLAN SELECT DISTINCT owner FROM record WHERE owner NOT NULL")
+    opened.close()
+
+    assert "USING COVERING INDEX owned" in plan
 
 
 def test_nobody_else_may_read_the_spool(stores: Stores) -> None:
