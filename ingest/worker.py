@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
+import uvloop  # noqa: F401 - otherwise gunicorn imports it in each worker anew
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
 
@@ -158,6 +159,12 @@ def _escaped(found: re.Match[bytes]) -> bytes:
     return b"%%%02X" % found[0][0]
 
 
+def find_parser() -> None:
+    """Import the parser in C, if there is one. Idempotent."""
+    # gunicorn notes on the class it is asked on whether it is there, and looks it up on its own class.
+    ASGIProtocol._check_h1c_protocol_available()
+
+
 class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no types
     """One process of the ingest."""
 
@@ -169,8 +176,7 @@ class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no t
         # The master ends a worker when the grace is over; so waiting for connections must leave time to flush.
         self.cfg.set("graceful_timeout", max(1, self.cfg.graceful_timeout - _FLUSH_S))
         gasgi.ASGIProtocol = PortalProtocol
-        # It notes on the class it is asked on whether the C parser is there, and looks it up on its own class.
-        ASGIProtocol._check_h1c_protocol_available()
+        find_parser()
         super().init_process()
 
     def patience_s(self) -> float:

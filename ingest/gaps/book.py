@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 #: Of a file: some 85,000 portals with names of the usual length. What comes after them is in memory only.
 _BYTES = 8 << 20
 
+#: So much of it is read at once. No entry is as long: where all of it is zeros, nothing stands behind.
+_LOOK_BYTES = 65_536
+
 #: Length of the names, from, to, calls, verified; behind them the names, and before all of it a checksum.
 _NUMBERS = Struct("<HQQQ?")
 _CHECKSUM = Struct("<I")
@@ -43,7 +46,7 @@ class Book:
         self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(self._file, 0, size)
-            found = list(_entries(os.pread(self._file, size, 0)))
+            found = list(_entries(_written(self._file, size)))
         except BaseException:
             os.close(self._file)
             raise
@@ -112,6 +115,16 @@ def _entry(gap: Gap) -> bytes:
     names = _BETWEEN.join((gap.portal, gap.member_id or "", gap.endpoint)).encode()
     said = _NUMBERS.pack(len(names), gap.from_ms, gap.to_ms, gap.calls, gap.verified) + names
     return _CHECKSUM.pack(crc32(said)) + said
+
+
+def _written(file: int, size: int) -> bytes:
+    """What stands there, and some of the zeros behind it: these are megabytes, and each worker starts with a look."""
+    octets = b""
+    while len(octets) < size:
+        octets += (more := os.pread(file, min(_LOOK_BYTES, size - len(octets)), len(octets)))
+        if more == bytes(len(more)):
+            break
+    return octets
 
 
 def _entries(octets: bytes) -> Iterator[tuple[int, int, Gap]]:

@@ -1,14 +1,15 @@
 """The file in which a process writes down gaps."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from forebay.ingest.gaps.book import Book, left_books, own_book
+from forebay.ingest.gaps.book import Book, _entry, left_books, own_book
 from forebay.ingest.gaps.gap import Gap
 from forebay.ingest.spool.locks import FileLock
 
-SMALL = 1000
+SMALL, LARGE = 1000, 8 << 20
 
 
 def gap(portal: str, calls: int = 1) -> Gap:
@@ -28,6 +29,20 @@ def test_a_book_gives_back_what_was_written_last(tmp_path: Path) -> None:
     book.close()
 
     assert opened(tmp_path).gaps == [gap("a.ru", 7), gap("c.ru")]
+
+
+def test_a_book_of_any_length_is_read_as_far_as_something_stands_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book, size = opened(tmp_path, LARGE), len(_entry(gap("p0000.ru")))
+    for number in range(5000):
+        book.write(gap(f"p{number:04}.ru"))
+    book.close()
+    read, pread = [], os.pread
+    monkeypatch.setattr("os.pread", lambda *asked: read.append(asked[1]) or pread(*asked))
+
+    assert len(opened(tmp_path, LARGE).gaps) == 5000
+    assert 5000 * size <= sum(read) <= 5000 * size + 2 * 65_536
 
 
 def test_a_book_begins_anew_when_nothing_that_stands_there_is_needed(tmp_path: Path) -> None:
