@@ -146,8 +146,12 @@ class Gaps:
             await self._noted.wait()
             # What refused an event just now refuses the marker too.
             await self._sleep(_AGAIN_S)
-            while self._gaps and all(await asyncio.gather(*map(self.mark, list(islice(self._gaps, _WINDOW))))):
-                pass
+            # One asks for all: where nothing is taken, calls would wait behind dozens that are refused at once.
+            while (portal := next(iter(self._gaps), None)) and await self.mark(portal):
+                await asyncio.gather(*map(self.mark, list(islice(self._gaps, _WINDOW))))
+            if portal in self._gaps:
+                # Its part of the queue alone may be gone: the next time another one asks.
+                self._gaps[portal] = self._gaps.pop(portal)
             if not self._gaps:
                 self._noted.clear()
 

@@ -29,6 +29,9 @@ log = structlog.get_logger(__name__)
 _LOOK_S = 0.1
 _ELECT_S = 0.25
 
+#: Between two looks at whether the counts are too high.
+_COUNT_S = 1.0
+
 #: Of so many records the places are known ahead: some 20 MB.
 _AHEAD = 50_000
 _READ = 2000
@@ -67,7 +70,8 @@ class Drain:
         self._window = Window(part_of)
         self._gone: list[Head] = []
         #: What neither queue nor quarantine takes. It stays, and its neighbours go on.
-        self._stuck: set[int] = set()
+        self._stuck: dict[int, Head] = {}
+        self._next_look_at_counts = 0.0
         self._pause_s = 0.0
         self._not_before = 0.0
         self._moved = asyncio.Event()
@@ -122,10 +126,13 @@ class Drain:
         self._spool.counts.oldest_ms = oldest.timestamp_ms if oldest else 0
 
     async def _look_at_counts(self, known: int) -> None:
-        """They tell of more than there is: a record is just coming, or a process died while it wrote."""
-        # Now that nothing is left, counting takes no time. Before, it does no harm that they are too high.
-        if known == len(self._stuck):
-            await self._spool.run(self._spool.store.recount)
+        """They tell of more than there is: a record is just coming, or a process has died while it wrote."""
+        now = asyncio.get_running_loop().time()
+        # While much is left, it does no harm that they are too high.
+        if known < _READ and now >= self._next_look_at_counts:
+            self._next_look_at_counts = now + _COUNT_S
+            heads = [*self._lanes, *self._gone, *self._stuck.values()]
+            await self._spool.run(self._spool.store.set_right, heads, self._read_to)
 
     def _look_at_undecided(self) -> None:
         for owner in {head.owner for head in self._undecided.values() if head.owner}:
@@ -256,7 +263,7 @@ class Drain:
     def _keep(self, head: Head, why: str) -> None:
         log.error("a record stays in the spool; its neighbours go on", portal=head.key, number=head.seq, reason=why)
         self._window.remove(head)
-        self._stuck.add(head.seq)
+        self._stuck[head.seq] = head
         self._lanes.done(head)
         self._moved.set()
 

@@ -43,7 +43,6 @@ _LOAD = f"""
 SELECT json_group_array(json_array(seq, hex(stream), hex(key), timestamp_ms, hex(headers), hex(value), checksum))
 FROM (SELECT * FROM record WHERE seq IN {_GIVEN} ORDER BY seq)
 """  # noqa: S608 - our own constants
-_HELD = f"SELECT key, count(*), sum({_SIZE}) FROM record WHERE seq NOT IN {_GIVEN} GROUP BY key"  # noqa: S608 - the same
 
 _TABLE = """
 CREATE TABLE record (seq INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT, stream TEXT NOT NULL, key TEXT NOT NULL,
@@ -167,10 +166,10 @@ class SpoolFile:
         found: list[list[Any]] = orjson.loads(self._opened.execute(asked, values).fetchone()[0])
         return found
 
-    def held(self, without: Collection[int] = ()) -> dict[str, Held]:
-        """What each portal has here, without the records of these numbers."""
-        found = self._opened.execute(_HELD, (_json(without),))
-        return {key: Held(records=records, size=size) for key, records, size in found}
+    def held(self) -> dict[str, Held]:
+        """What each portal has here."""
+        asked = f"SELECT key, count(*), sum({_SIZE}) FROM record GROUP BY key"  # noqa: S608 - our own constant
+        return {key: Held(records=records, size=size) for key, records, size in self._opened.execute(asked)}
 
     def owners(self) -> set[str]:
         """Who owned a record that is still here."""

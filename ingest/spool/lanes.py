@@ -1,6 +1,7 @@
 """The order in which the spool is drained: a line for each portal, whose records are under way in their order."""
 
 from collections import deque
+from collections.abc import Iterator
 
 from .kept import Head
 
@@ -42,6 +43,9 @@ class Lanes:
 
     def __len__(self) -> int:
         return len(self._order) - len(self._done)
+
+    def __iter__(self) -> Iterator[Head]:
+        return (head for head in self._order if head.seq not in self._done)
 
     def add(self, head: Head) -> None:
         """A record that came after all that were added before."""

@@ -26,6 +26,9 @@ _AGAIN_S = 1.0
 #: An empty file that has grown larger is deleted, so that its space is free again.
 _LARGE_BYTES = 16 << 20
 
+#: When more than that has come since the drain looked, it looks again before it sets the counts right.
+_JUST_COME = 1000
+
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -255,22 +258,28 @@ class Store:
             if any(number <= self.counts.closed for number in self._folder.numbers()):
                 self._recount()
 
-    def recount(self) -> None:
-        """Set right what a crash may have left too high."""
+    def set_right(self, known: Iterable[Head], read_to: int) -> None:
+        """What a crash may have left too high: these records there are, and what has come behind them just now."""
+        found: dict[str, Held] = {}
+        for head in known:
+            _add(found, head.key, Held(records=1, size=head.size))
         with self._folder.writing.held():
-            self._recount()
+            behind = self.heads(read_to, _JUST_COME)
+            if len(behind) < _JUST_COME:
+                for head in behind:
+                    _add(found, head.key, Held(records=1, size=head.size))
+                self.counts.replace(found)
 
     def _recount(self) -> None:
         total: dict[str, Held] = {}
         for number in self._folder.numbers():
             for key, held in self._held_in(number).items():
-                before = total.get(key, Held(records=0, size=0))
-                total[key] = Held(records=before.records + held.records, size=before.size + held.size)
+                _add(total, key, held)
         self.counts.replace(total)
 
     def _held_in(self, number: int) -> dict[str, Held]:
         try:
-            return self._file(number).held(self._gone)
+            return self._file(number).held()
         except sqlite3.DatabaseError as error:
             self._set_aside(number, error)
             return {}
@@ -297,3 +306,8 @@ class Store:
             self.owner.close()
         self.counts.close()
         self._folder.writing.close()
+
+
+def _add(total: dict[str, Held], key: str, held: Held) -> None:
+    before = total.get(key, Held(records=0, size=0))
+    total[key] = Held(records=before.records + held.records, size=before.size + held.size)

@@ -63,6 +63,7 @@ class SpoolMachine(RuleBasedStateMachine):
         # A story takes no time, so that after a failure nothing would be sent any more until its end.
         self.patched.setattr(drain, "_FIRST_PAUSE_S", 0.0)
         self.patched.setattr(drain, "_LONGEST_PAUSE_S", 0.0)
+        self.patched.setattr(drain, "_COUNT_S", 0.0)
         paces = (None, Pace(PORTAL_RATE, 2.0) if is_paced else None)
         self.world = World(folder=self.folder, max_bytes=max_bytes, paces=paces)
         for _ in range(workers):

@@ -91,18 +91,26 @@ async def test_when_queue_and_spool_both_refuse_the_call_is_told_why_and_nothing
     assert per_portal(full_world) == {}
 
 
-async def test_who_takes_over_the_drain_sets_right_what_a_crash_has_left_too_high(world: World) -> None:
+@pytest.mark.parametrize("drains", [True, False], ids=["the drainer dies", "another dies"])
+async def test_who_drains_sets_right_what_a_crash_has_left_too_high_while_events_come(
+    world: World, drains: bool
+) -> None:
     one, other = await world.start(), await world.start()
-    await one.step()
-    # A process dies between the moment in which all see its record and the one in which it is there.
-    one.spool.counts.add("gone.ru", 100)
-    await world.crash(one, 0)
+    await (one if drains else other).step()
+    # It dies between the moment in which all see its record and the one in which it is there.
+    await world.crash(one, 0, writes="gone.ru")
     before = other.spool.counts.holds("gone.ru")
+    world.broker.mode = "hangs"
+    for portal in ("gone.ru", "a.ru"):
+        await world.send(portal, other)
+    other.passage.detour("late")
+    await other.settled()
 
     await other.step()
 
-    assert before and not other.spool.counts.holds("gone.ru")
-    assert other.spool.counts.records == 0
+    assert before and (other.spool.counts.records, other.spool.counts.holds("gone.ru")) == (2, True)
+    await world.heal()
+    world.broker.mode = "up"
     direct = await world.send("gone.ru", other)
     assert direct.task.result() is False
 

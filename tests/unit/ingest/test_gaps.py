@@ -16,7 +16,7 @@ from forebay.ingest.metrics import IngestMetrics
 from forebay.ingest.outlet import Outlet
 from forebay.ingest.record import Receipt
 from forebay.queues.contract import Delivery, Record
-from forebay.queues.errors import RecordRefused
+from forebay.queues.errors import QueueUnavailable, RecordRefused
 from forebay.queues.memory import MemoryProducer, MemoryQueue
 from forebay.schemas.codec import codec
 
@@ -106,6 +106,52 @@ async def test_many_portals_are_told_one_after_the_other_without_a_pause() -> No
         assert not site.sleeps.asleep.is_set()
         await asyncio.sleep(0)
 
+    await site.close()
+
+
+class Refusing(MemoryQueue):
+    """Takes nothing of some portals, and notes who asked."""
+
+    def __init__(self, refuses: Callable[[str], bool]) -> None:
+        super().__init__()
+        self.refuses, self.asked = refuses, list[str]()
+
+    def producer(self) -> MemoryProducer:
+        queue = self
+
+        class Producer(MemoryProducer):
+            def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+                queue.asked.append(record.key)
+                if queue.refuses(record.key):
+                    raise QueueUnavailable("it takes nothing of this portal")
+                super().submit(stream, record, delivery)
+
+        return Producer(self)
+
+
+async def test_while_nothing_is_taken_one_portal_asks_for_all_of_them() -> None:
+    queue = Refusing(lambda portal: True)
+    site = await Site(None, queue).open()
+    for number in range(100):
+        site.refuse(f"p{number}.ru")
+
+    for _ in range(3):
+        await site.sleeps.pass_()
+
+    assert queue.asked == ["p0.ru", "p1.ru", "p2.ru"]
+    await site.close()
+
+
+async def test_a_portal_that_can_not_be_told_keeps_no_other_from_being_told() -> None:
+    queue = Refusing(lambda portal: portal < "p2")
+    site = await Site(None, queue).open()
+    for number in range(10):
+        site.refuse(f"p{number}.ru")
+
+    for _ in range(3):
+        await site.sleeps.pass_()
+
+    assert [portal for portal, _, _ in site.markers()] == [f"p{number}.ru" for number in range(2, 10)]
     await site.close()
 
 

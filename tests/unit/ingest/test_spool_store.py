@@ -200,13 +200,22 @@ def test_what_a_dead_drainer_had_sent_and_could_not_delete_counts_again(
     drainer.put([put(1, "a.ru"), put(2, "b.ru")])
     disk.fails = ("delete", sqlite3.SQLITE_IOERR_FSYNC)
     drainer.delete(drainer.heads(0, 1))
-    drainer.recount()
     sent = held(other)
     drainer.close()
 
     other.inherit()
 
     assert (sent, held(other)) == (("b.ru", 1), ("a.ru b.ru", 2))
+
+
+def test_counts_are_set_right_by_what_is_known_and_what_has_come_since(stores: Stores) -> None:
+    store = stores.open()
+    store.put([put(1, "a.ru"), put(2, "b.ru")])
+    store.counts.add("gone.ru", 100)
+
+    store.set_right(known := store.heads(0, 1), known[-1].seq)
+
+    assert held(store) == ("a.ru b.ru", 2)
 
 
 def test_what_could_not_be_opened_can_be_closed(stores: Stores, disk: type[FailingFile]) -> None:
