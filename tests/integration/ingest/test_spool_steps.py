@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 
 from forebay.ingest.spool.errors import SpoolFull
 from forebay.ingest.spool.kept import Head
-from forebay.queues.errors import QueueUnavailable
+from forebay.queues.contract import Record
+from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.schemas import names
-from tests.spool.world import QUARANTINE, World, per_portal
+from tests.spool.unreliable import Mode
+from tests.spool.world import EVENTS, QUARANTINE, World, per_portal
 
 #: Less than one record needs.
 NOTHING_FITS = 10
@@ -89,6 +92,22 @@ async def test_when_queue_and_spool_both_refuse_the_call_is_told_why_and_nothing
     await full_world.heal()
     full_world.judge()
     assert per_portal(full_world) == {}
+
+
+@pytest.mark.parametrize("mode", ["down", "refuses"])
+async def test_calls_that_are_refused_leave_nothing_to_the_garbage_collector(full_world: World, mode: Mode) -> None:
+    worker = await full_world.start()
+    full_world.broker.mode = mode
+    gc.collect()
+    gc.disable()
+
+    for number in range(50):
+        with pytest.raises(QueueError):
+            await worker.passage.send(EVENTS, Record(key="a.ru", value=b"x" * 1000, timestamp_ms=number))
+
+    left = gc.collect()
+    gc.enable()
+    assert left < 50
 
 
 @pytest.mark.parametrize("drains", [True, False], ids=["the drainer dies", "another dies"])
