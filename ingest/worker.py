@@ -139,10 +139,26 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         self._safe_write(head.encode("ascii") + body)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Forget the connection; what is on its way to the queue goes on."""
         self._deadline.cancel()
         self.worker.connections.discard(self)
+        # gunicorn would cancel the task after a time, and until then keep it with all that the connection had.
+        task, self._task = self._task, None
         super().connection_lost(exc)
+        if task is None or task.done():
+            return self._let_go()
+        self.worker.unfinished.add(task)
+        task.add_done_callback(self._finished)
+        if self._awaiting_request:
+            self._request_ready.set()
+
+    def _finished(self, task: "asyncio.Task[None]") -> None:
+        self.worker.unfinished.discard(task)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Of what refers to us: otherwise all of it waits for a garbage collection, which keeps others waiting."""
+        self._callback_parser = self._body_receiver = None
 
     def _close_if_silent(self) -> None:
         # Between two requests there is none either; those that wait for a second one have the keep-alive's time.
@@ -171,6 +187,8 @@ class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no t
     def init_process(self) -> None:
         """Have the connections made of our protocol; gunicorn has no setting for it."""
         self.connections: set[PortalProtocol] = set()
+        #: Of connections that are gone.
+        self.unfinished: set[asyncio.Task[None]] = set()
         self.teller = Teller()
         self._headers_s: float = self.app.settings.body_timeout_s
         # The master ends a worker when the grace is over; so waiting for connections must leave time to flush.

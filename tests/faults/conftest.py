@@ -12,17 +12,12 @@ from tests.kafka.cluster import Cluster, Node
 
 from .failing import Failing, built
 from .reporting import Report
-from .stand import PATIENCE_S, Size, Stand
+from .stand import ELSEWHERE, PATIENCE_S, Size, Stand
 
 #: Where the report's text goes, its figures going to `build/faults.json`. Without it they stay with the run.
 REPORT = "FOREBAY_FAULTS_REPORT"
 
 _ROOT = Path(__file__).parents[2]
-
-
-#: A broker has a machine of its own elsewhere; here one that starts would take the ingest's cores for seconds. Of
-#: several, on two cores, each would get too little to be a broker.
-_BEHIND_THE_INGEST = ("nice", "-n", "10")
 
 
 @pytest.fixture
@@ -33,7 +28,8 @@ def clusters(clusters: Callable[..., Cluster], tmp_path: Path) -> Callable[..., 
         if isinstance(nodes, int):
             nodes = [Node(number, tmp_path / f"node-{number}") for number in range(1, nodes + 1)]
         if len(nodes) == 1:
-            nodes[0].within = (*nodes[0].within, *_BEHIND_THE_INGEST)
+            # Of several, on two cores, each would get too little to be a broker.
+            nodes[0].within = (*nodes[0].within, *ELSEWHERE)
         return clusters(nodes, features)
 
     return started

@@ -1,12 +1,13 @@
 """An ingest under load in front of a real Kafka, a fault, and what was found afterwards."""
 
 import asyncio
+import gc
 import json
 import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -33,6 +34,10 @@ SEED = 20_261_201
 
 #: A call waits that long before its portal goes on without an answer.
 PATIENCE_S = 150.0
+
+#: The command for what has a machine of its own in real life, as a broker has: one that starts would take the ingest's
+#: cores for seconds.
+ELSEWHERE = ("nice", "-n", "10")
 
 #: How a process of the ingest says that it goes by the queue from now on, and that it no longer does.
 _OPENED, _CLOSED = "the queue takes nothing", "the queue takes events again"
@@ -101,13 +106,14 @@ class Stand:
             in_turn=self.in_turn,
             drawn=self.drawn,
         )
-        async with asyncio.TaskGroup() as sending:
-            sending.create_task(self.portals.run())
-            await self.portals.answered(size.before)
-            yield
-            await self.portals.answered(size.after)
-            await self._recovered()
-            self.portals.stop()
+        with uncollected():
+            async with asyncio.TaskGroup() as sending:
+                sending.create_task(self.portals.run())
+                await self.portals.answered(size.before)
+                yield
+                await self.portals.answered(size.after)
+                await self._recovered()
+                self.portals.stop()
         await asyncio.to_thread(self._wait_until_well)
 
     @asynccontextmanager
@@ -185,6 +191,16 @@ class Stand:
             return None
         closed = (when for when, line in lines if _CLOSED in line and when >= opened[wanted - 1])
         return opened[wanted - 1], min(closed, default=self.ended)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No garbage is collected meanwhile: for as long as the load looked through its objects, answers would wait."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def logged(site: Site) -> list[tuple[float, str]]:

@@ -15,7 +15,8 @@ import pytest
 
 from tests.kafka.cluster import Cluster
 
-from .stand import LONG, SHORT, Size, Stand, workers
+from .stand import ELSEWHERE, LONG, SHORT, Size, Stand, workers
+from .strangers import strangers
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
@@ -27,9 +28,6 @@ IDLE, SLOW = 2000, 200
 #: Files that a process may open beyond those that it has.
 _FILES_LEFT = 8
 _STRANGERS = 300
-
-#: Between the end of a stranger's connection and the next.
-_AGAIN_S = 0.05
 
 _HEAD = (
     b"POST /bitrix24 HTTP/1.1\r\nHost: slow\r\nContent-Type: application/x-www-form-urlencoded\r\n"
@@ -116,30 +114,6 @@ async def test_callers_who_are_slow_or_silent_keep_nobody_from_being_heard(
     assert (row.refused, row.unanswered) == (0, 0)
 
 
-async def come_again(port: int) -> None:
-    """Connect, say nothing, and come again when that is over."""
-    while True:
-        with suppress(OSError):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
-                await reader.read(1)
-            finally:
-                writer.close()
-        await asyncio.sleep(_AGAIN_S)
-
-
-@asynccontextmanager
-async def strangers(port: int, many: int) -> AsyncIterator[None]:
-    """So many of them, all the time."""
-    tasks = [asyncio.create_task(come_again(port)) for _ in range(many)]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 def open_files(pid: int) -> int:
     """How many the process has."""
     return len(os.listdir(f"/proc/{pid}/fd"))
@@ -170,7 +144,7 @@ async def test_an_ingest_that_can_open_no_file_more_loses_nothing_that_was_ackno
 
     async with stand.loaded(), stand.fault():
         limits = leave_few(workers(stand.site))
-        async with strangers(stand.site.port, _STRANGERS):
+        with strangers(stand.site.port, _STRANGERS, ELSEWHERE):
             await asyncio.gather(*(asyncio.to_thread(wait_until_full, *one) for one in limits.items()))
             await asyncio.to_thread(cluster.nodes[0].stop, signal.SIGKILL)
             await stand.meanwhile()

@@ -126,17 +126,22 @@ Start = Callable[..., Served]
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts ingests, `without` some importable modules, and ends those that run when the module's tests are done."""
+    """Starts ingests, `without` some importable modules, and ends those that run when the module's tests are done.
+
+    What their process runs may be another `script`.
+    """
     running: list[Served] = []
 
-    def _start(*, without: tuple[str, ...] = (), host: str = "127.0.0.1", **settings: Any) -> Served:
+    def _start(
+        *, without: tuple[str, ...] = (), host: str = "127.0.0.1", script: str = _SERVE, **settings: Any
+    ) -> Served:
         folder = tmp_path_factory.mktemp("ingest")
         port = free_port()
         settings = {"bind": f"{host}:{port}", "data_dir": str(folder), "drain_s": 10, **settings}
         log = folder / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-c", _SERVE, json.dumps(settings), *without],
+                [sys.executable, "-c", script, json.dumps(settings), *without],
                 stdout=output,
                 stderr=output,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

@@ -61,6 +61,7 @@ async def protocol(application: Seen) -> AsyncIterator[PortalProtocol]:
         asgi=application,
         loop=asyncio.get_running_loop(),
         connections=set(),
+        unfinished=set(),
         patience_s=lambda: 60.0,
         nr_conns=0,
         nr=0,
