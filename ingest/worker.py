@@ -143,7 +143,8 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         self._deadline.cancel()
         self.worker.connections.discard(self)
         # gunicorn would cancel the task after a time, and until then keep it with all that the connection had.
-        task, self._task = self._task, None
+        task: asyncio.Task[None] | None = self._task
+        self._task: asyncio.Task[None] | None = None
         super().connection_lost(exc)
         if task is None or task.done():
             return self._let_go()
@@ -158,7 +159,8 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
 
     def _let_go(self) -> None:
         """Of what refers to us: otherwise all of it waits for a garbage collection, which keeps others waiting."""
-        self._callback_parser = self._body_receiver = None
+        self._callback_parser: Any = None
+        self._body_receiver: Any = None
 
     def _close_if_silent(self) -> None:
         # Between two requests there is none either; those that wait for a second one have the keep-alive's time.

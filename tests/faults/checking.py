@@ -78,6 +78,21 @@ def count(notes: Mapping[str, Sequence[str]]) -> int:
     return sum(len(events) for events in notes.values())
 
 
+def all_open(said: Sequence[tuple[float, bool]], processes: int, end: float) -> tuple[float, float] | None:
+    """From when so many knew at once that the queue takes nothing, to when the first heard that it does, or the end.
+
+    `said` is when one of them opened its breaker (True) or closed it, in order. One that dies says nothing.
+    """
+    knowing, since = 0, None
+    for when, opens in said:
+        knowing = max(0, knowing + (1 if opens else -1))
+        if since is None and knowing == processes:
+            since = when
+        if since is not None and not opens:
+            return since, when
+    return None if since is None else (since, end)
+
+
 def by_portal(pairs: Collection[tuple[str, int]]) -> dict[str, set[int]]:
     """Sequence numbers, portal by portal."""
     found: dict[str, set[int]] = defaultdict(set)

@@ -27,7 +27,8 @@ from tests.e2e.sending import Portals, unevenly
 from tests.e2e.site import Site
 from tests.order import named
 
-from .checking import by_portal, count, examine
+from .bare import bare_writes, taken
+from .checking import all_open, by_portal, count, examine
 from .reporting import Report, Row
 
 SEED = 20_261_201
@@ -78,6 +79,7 @@ class Stand:
     began: float = 0.0
     ended: float = 0.0
     recovered_s: float | None = None
+    _bare: Path = field(init=False)
     #: What `judged` found in the queue: each portal's events, in their order.
     events: dict[str, list[PortalEvent]] = field(default_factory=dict)
 
@@ -119,9 +121,10 @@ class Stand:
     @asynccontextmanager
     async def fault(self) -> AsyncIterator[None]:
         """The block makes the fault and ends it: what it takes is what is measured."""
-        self.began = time.time()
-        yield
-        self.ended = time.time()
+        with bare_writes(self.site.folder) as self._bare:
+            self.began = time.time()
+            yield
+            self.ended = time.time()
 
     async def meanwhile(self) -> None:
         """Return when so many events were answered as a fault is to see."""
@@ -181,16 +184,17 @@ class Stand:
         figures = percentiles_ms([call.took_s for call in meanwhile])
         since, until = self._open() or (self.ended, self.ended)
         after = percentiles_ms([call.took_s for call in meanwhile if since <= call.at < until])
-        return {f"{name}_ms": figures.get(name) for name in ("p50", "p99", "max")} | {"open_p99_ms": after.get("p99")}
+        bare = percentiles_ms(taken(self._bare, *(self._open() or (self.began, self.ended))))
+        return {f"{name}_ms": figures.get(name) for name in ("p50", "p99", "max")} | {
+            "open_p99_ms": after.get("p99"),
+            "bare_p99_ms": bare.get("p99"),
+        }
 
     def _open(self) -> tuple[float, float] | None:
         """From when the last process knew that the queue takes nothing, to when the first heard that it does."""
-        lines = [one for site in self.sites for one in logged(site) if self.began <= one[0] < self.ended]
-        opened = sorted(when for when, line in lines if _OPENED in line)
-        if len(opened) < (wanted := self.processes * len(self.sites)):
-            return None
-        closed = (when for when, line in lines if _CLOSED in line and when >= opened[wanted - 1])
-        return opened[wanted - 1], min(closed, default=self.ended)
+        lines = sorted(one for site in self.sites for one in logged(site) if self.began <= one[0] < self.ended)
+        said = [(when, _OPENED in line) for when, line in lines if _OPENED in line or _CLOSED in line]
+        return all_open(said, self.processes * len(self.sites), self.ended)
 
 
 @contextmanager

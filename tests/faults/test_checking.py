@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .checking import examine
+from .checking import all_open, examine
 from .reporting import Report, Row
 
 KEPT = {"a": ["x#1", "y#2", "z#4"], "b": ["u#1"]}
@@ -50,6 +50,24 @@ def test_what_no_handler_has_seen_is_named() -> None:
 
 def test_what_quarantine_has_is_not_lost() -> None:
     assert examine(KEPT, GOOD | {"b": []}, aside={"u"}).good
+
+
+@pytest.mark.parametrize(
+    ("said", "window"),
+    [
+        ([(1, True), (2, True)], (2, 9)),
+        ([(1, True), (2, True), (3, False), (4, False), (5, True), (6, True)], (2, 3)),
+        # As in a rolling restart: one after the other, and never all of them at once.
+        ([(1, True), (2, False), (3, True), (4, False)], None),
+        # One has died, and another one has come in its place.
+        ([(1, True), (2, True), (3, True), (5, False)], (2, 5)),
+        ([], None),
+    ],
+)
+def test_the_queue_is_known_to_be_gone_while_all_know_it(
+    said: list[tuple[float, bool]], window: tuple[float, float] | None
+) -> None:
+    assert all_open(said, 2, 9) == window
 
 
 def test_a_run_replaces_the_rows_of_its_own_faults_alone(tmp_path: Path) -> None:
