@@ -7,7 +7,7 @@ spool. So they may be too high for a moment, or after a crash; they are never to
 import mmap
 import os
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
@@ -116,15 +116,15 @@ class Counts:
         self._numbers[_BYTES] = max(0, self._numbers[_BYTES] - size)
         self._numbers[_RECORDS] = max(0, self._numbers[_RECORDS] - 1)
 
-    def replace(self, found: Mapping[str, Held]) -> None:
-        """Set everything to what was found. Nobody sees a slot lower than it is meanwhile."""
-        slots = array("I", bytes(_SLOTS * _SLOT_BYTES))
-        for key, held in found.items():
+    def replace(self, found: Iterable[tuple[str, Held]]) -> None:
+        """Set everything to what was found of portals. Nobody sees a slot lower than it is meanwhile."""
+        slots, records, size = array("I", bytes(_SLOTS * _SLOT_BYTES)), 0, 0
+        for key, held in found:
             slots[crc32(key.encode()) % _SLOTS] += held.records
+            records, size = records + held.records, size + held.size
         # At once: one by one they take ten milliseconds, and everybody waits for the lock.
         self._slots[:] = memoryview(slots)
-        self._numbers[_BYTES] = sum(held.size for held in found.values())
-        self._numbers[_RECORDS] = sum(held.records for held in found.values())
+        self._numbers[_BYTES], self._numbers[_RECORDS] = size, records
 
     def close(self) -> None:
         """Let go of the file."""

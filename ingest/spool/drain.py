@@ -25,11 +25,10 @@ from .window import Window
 
 log = structlog.get_logger(__name__)
 
-#: Between two looks at a spool in which nothing moves, and at the lock of the process that drains.
+#: Between two looks at a spool in which nothing moves, at the lock of the process that drains, and at counts that tell
+#: of more than there is.
 _LOOK_S = 0.1
 _ELECT_S = 0.25
-
-#: Between two looks at whether the counts are too high.
 _COUNT_S = 1.0
 
 #: Of so many records the places are known ahead: some 20 MB.
@@ -62,18 +61,15 @@ class Drain:
         self._tracer = tracer
         self._owners = Owners(spool.folder)
         self._lanes = Lanes()
-        self._read_to = 0
-        self._has_begun = False
+        self._read_to, self._has_begun = 0, False
         self._undecided: dict[int, Head] = {}
         #: Whose portal has sent as much as it may for now; in the next step they are asked again.
         self._later: list[Head] = []
-        self._window = Window(part_of)
-        self._gone: list[Head] = []
+        self._window, self._gone = Window(part_of), list[Head]()
         #: What neither queue nor quarantine takes. It stays, and its neighbours go on.
         self._stuck: dict[int, Head] = {}
         self._next_look_at_counts = 0.0
-        self._pause_s = 0.0
-        self._not_before = 0.0
+        self._pause_s, self._not_before = 0.0, 0.0
         self._moved = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         #: Records that have left the spool through this process.

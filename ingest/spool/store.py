@@ -260,22 +260,13 @@ class Store:
 
     def set_right(self, known: Iterable[Head], read_to: int) -> None:
         """What a crash may have left too high: these records there are, and what has come behind them just now."""
-        found: dict[str, Held] = {}
-        for head in known:
-            _add(found, head.key, Held(records=1, size=head.size))
         with self._folder.writing.held():
             behind = self.heads(read_to, _JUST_COME)
             if len(behind) < _JUST_COME:
-                for head in behind:
-                    _add(found, head.key, Held(records=1, size=head.size))
-                self.counts.replace(found)
+                self.counts.replace((head.key, Held(records=1, size=head.size)) for head in (*known, *behind))
 
     def _recount(self) -> None:
-        total: dict[str, Held] = {}
-        for number in self._folder.numbers():
-            for key, held in self._held_in(number).items():
-                _add(total, key, held)
-        self.counts.replace(total)
+        self.counts.replace(held for number in self._folder.numbers() for held in self._held_in(number).items())
 
     def _held_in(self, number: int) -> dict[str, Held]:
         try:
@@ -306,8 +297,3 @@ class Store:
             self.owner.close()
         self.counts.close()
         self._folder.writing.close()
-
-
-def _add(total: dict[str, Held], key: str, held: Held) -> None:
-    before = total.get(key, Held(records=0, size=0))
-    total[key] = Held(records=before.records + held.records, size=before.size + held.size)

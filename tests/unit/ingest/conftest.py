@@ -1,12 +1,13 @@
 """An ingest that runs in this process, with the queue in memory and no server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from falcon.testing import ASGIConductor, Result
 
 from forebay.ingest.app import create_app
@@ -21,6 +22,7 @@ from forebay.queues.portals.memory import FactLog
 from forebay.queues.tracing.contract import Tracer
 from forebay.schemas.codec import codec
 from forebay.schemas.event import PortalEvent
+from tests.spool.stores import FailingFile, Stores
 
 TOKEN = "51856fefc120afa4b628cc82d3935cce"
 AUTH = f"auth[domain]=A.Bitrix24.ru&auth[member_id]=m1&auth[access_token]=accessible&auth[application_token]={TOKEN}"
@@ -90,3 +92,17 @@ async def until_open(health: Health) -> None:
     """Let the loop turn until the streams are made."""
     while await health.queue_state() != "ok":
         await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[Stores]:
+    made = Stores(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FailingFile]]:
+    monkeypatch.setattr("forebay.ingest.spool.store.SpoolFile", FailingFile)
+    yield FailingFile
+    FailingFile.fails = None

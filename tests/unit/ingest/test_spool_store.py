@@ -1,4 +1,4 @@
-"""The spool's files: what they keep, in which order, and what every process sees of them."""
+"""The spool's files: what they keep, and in which order."""
 
 import errno
 import os
@@ -6,43 +6,14 @@ import resource
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pytest
 
-from forebay.ingest.spool.errors import SpoolBroken, SpoolFull, SpoolUnavailable
-from forebay.ingest.spool.file import SpoolFile
-from forebay.ingest.spool.folder import Folder
+from forebay.ingest.spool.errors import SpoolBroken, SpoolFull
 from forebay.ingest.spool.kept import Put
 from forebay.ingest.spool.owners import Owners
-from forebay.ingest.spool.store import Store
 from forebay.queues.contract import Record
-
-LARGE = 1 << 30
-
-
-def put(number: int, key: str = "a.ru", *, owner: str | None = None, size: int = 0) -> Put:
-    value = str(number).encode().ljust(size)
-    return Put(stream="events", record=Record(key=key, value=value, timestamp_ms=number), owner=owner)
-
-
-class Stores:
-    """Stores of one folder, as the processes of a host open them."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self.folder = Folder(data_dir)
-        self._opened: list[Store] = []
-
-    def open(self, max_bytes: int = LARGE, clock: Sequence[float] = ()) -> Store:
-        ticks = iter(clock)
-        store = Store(Folder(self.folder.root.parent), max_bytes, clock=lambda: next(ticks, 0.0))
-        store.open()
-        self._opened.append(store)
-        return store
-
-    def close(self) -> None:
-        for store in self._opened:
-            store.close()
+from tests.spool.stores import FailingFile, Stores, kept, numbers, put
 
 
 @contextmanager
@@ -59,55 +30,6 @@ def no_file_left() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         for one in taken:
             os.close(one)
-
-
-@pytest.fixture
-def stores(tmp_path: Path) -> Iterator[Stores]:
-    made = Stores(tmp_path)
-    yield made
-    made.close()
-
-
-class FailingFile(SpoolFile):
-    """A disk that fails: `fails` says at which method, and with which of SQLite's errors."""
-
-    fails: tuple[str, int] | None = None
-
-    @classmethod
-    def create(cls, path: Path, number: int) -> SpoolFile:
-        _fail(cls.fails, "create")
-        return super().create(path, number)
-
-    def insert(self, puts: Sequence[Put]) -> list[int]:
-        _fail(self.fails, "insert")
-        return super().insert(puts)
-
-    def delete(self, seqs: object) -> None:
-        _fail(self.fails, "delete")
-        super().delete(seqs)  # type: ignore[arg-type]  # as it came
-
-
-def _fail(fails: tuple[str, int] | None, method: str) -> None:
-    if fails and fails[0] == method:
-        error = sqlite3.OperationalError("disk I/O error")
-        error.sqlite_errorcode = fails[1]
-        raise error
-
-
-@pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FailingFile]]:
-    monkeypatch.setattr("forebay.ingest.spool.store.SpoolFile", FailingFile)
-    yield FailingFile
-    FailingFile.fails = None
-
-
-def numbers(store: Store) -> list[bytes]:
-    return [kept.record.value.strip() for kept in store.load([head.seq for head in store.heads(0, 1000)])]
-
-
-def kept(outcomes: Sequence[int | SpoolUnavailable]) -> list[int]:
-    assert all(isinstance(outcome, int) for outcome in outcomes), outcomes
-    return [outcome for outcome in outcomes if isinstance(outcome, int)]
 
 
 def test_the_first_record_is_kept_where_no_file_can_be_opened_any_more(stores: Stores) -> None:
@@ -148,97 +70,6 @@ def test_a_record_comes_back_as_it_was(stores: Stores) -> None:
     (found,) = store.load([head.seq for head in store.heads(0, 10)])
 
     assert (found.stream, found.record, found.is_whole) == ("events.quarantine", record, True)
-
-
-def test_every_process_sees_a_portals_backlog_until_its_last_record_is_gone(stores: Stores) -> None:
-    one, other = stores.open(), stores.open()
-    one.put([put(1), put(2)])
-    seen = [other.counts.holds("a.ru"), other.counts.holds("b.ru")]
-
-    heads = one.heads(0, 10)
-    for head in heads:
-        one.delete([head])
-        seen.append(other.counts.holds("a.ru"))
-
-    assert seen == [True, False, True, False]
-    assert (other.counts.records, other.counts.size) == (0, 0)
-
-
-def held(store: Store) -> tuple[str, int]:
-    """The portals of which the counts tell, and how many records."""
-    keys = ("a.ru", "b.ru", "gone.ru")
-    return " ".join(key for key in keys if store.counts.holds(key)), store.counts.records
-
-
-def test_counts_that_a_crash_left_too_high_are_set_right_and_never_fall_too_low(stores: Stores) -> None:
-    store = stores.open()
-    store.put([put(1, "a.ru"), put(2, "b.ru")])
-    store.counts.add("gone.ru", 100)
-    stores.close()
-
-    reopened = stores.open()
-
-    assert held(reopened) == ("a.ru b.ru", 2)
-
-
-def test_a_process_that_starts_beside_others_counts_nothing_while_they_wait_to_write(
-    stores: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = stores.open()
-    first.put([put(1, "a.ru"), put(2, "b.ru", owner=first.owner.name)])
-    monkeypatch.delattr(SpoolFile, "held")
-
-    second = stores.open()
-
-    assert held(second) == held(first) == ("a.ru b.ru", 2)
-
-
-def test_what_a_dead_drainer_had_sent_and_could_not_delete_counts_again(
-    stores: Stores, disk: type[FailingFile]
-) -> None:
-    drainer, other = stores.open(), stores.open()
-    drainer.put([put(1, "a.ru"), put(2, "b.ru")])
-    disk.fails = ("delete", sqlite3.SQLITE_IOERR_FSYNC)
-    drainer.delete(drainer.heads(0, 1))
-    sent = held(other)
-    drainer.close()
-
-    other.inherit()
-
-    assert (sent, held(other)) == (("b.ru", 1), ("a.ru b.ru", 2))
-
-
-def test_counts_are_set_right_by_what_is_known_and_what_has_come_since(stores: Stores) -> None:
-    store = stores.open()
-    store.put([put(1, "a.ru"), put(2, "b.ru")])
-    store.counts.add("gone.ru", 100)
-
-    store.set_right(known := store.heads(0, 1), known[-1].seq)
-
-    assert held(store) == ("a.ru b.ru", 2)
-
-
-def test_what_could_not_be_opened_can_be_closed(stores: Stores, disk: type[FailingFile]) -> None:
-    disk.fails = ("create", sqlite3.SQLITE_FULL)
-    store = Store(stores.folder, LARGE)
-
-    with pytest.raises(SpoolFull):
-        store.open()
-
-    store.close()
-    disk.fails = None
-    assert held(stores.open()) == ("", 0)
-
-
-def test_a_backlog_is_seen_at_once_when_the_counts_were_lost(stores: Stores) -> None:
-    stores.open().put([put(1, "a.ru"), put(2, "a.ru"), put(3, "b.ru")])
-    stores.close()
-    stores.folder.counts.unlink()
-
-    reopened = stores.open()
-
-    assert [reopened.counts.holds(key) for key in ("a.ru", "b.ru", "c.ru")] == [True, True, False]
-    assert (reopened.counts.records, reopened.counts.size) == (3, 3 * put(1).size)
 
 
 def test_what_is_over_the_quota_is_refused_and_what_was_kept_stays(stores: Stores) -> None:
