@@ -67,7 +67,7 @@ class UnreliableProducer:
         self.pending.append(Sent(stream=stream, record=record, delivery=delivery))
         mode = self.broker.mode
         if mode == "late":
-            self.broker.take(self.pending[-1])
+            self._take(self.pending[-1])
         elif mode == "up":
             self.deliver_all()
         elif mode not in ("hangs", "raises"):
@@ -92,10 +92,16 @@ class UnreliableProducer:
         if sent not in self.pending:
             # Whoever was told of another has sent more, and so this one has been told meanwhile.
             return
-        before = self.pending[: self.pending.index(sent)]
-        for other in (*(one for one in before if one.record.key == sent.record.key), sent):
-            self.broker.take(other)
+        for other in self._take(sent):
             self._tell(other, None)
+
+    def _take(self, sent: Sent) -> list[Sent]:
+        """Take the record, after those of its key that were sent before; gives all of them."""
+        up_to_it = self.pending[: self.pending.index(sent) + 1]
+        found = [one for one in up_to_it if one.record.key == sent.record.key]
+        for one in found:
+            self.broker.take(one)
+        return found
 
     def fail(self, sent: Sent) -> None:
         """The record is surely not taken, if it is not yet, and neither is any that follows it."""
