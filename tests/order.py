@@ -62,13 +62,14 @@ class Book:
         self._path, self._at = path, 0
 
     def read(self) -> "Book":
-        """Take what was written since. A line is written at once, so there are no halves."""
+        """Take what was written since, as far as its lines are whole: where a page ends, half of one is seen before."""
         if self._path.exists():
             with self._path.open("rb") as file:
                 file.seek(self._at, os.SEEK_SET)
                 new = file.read()
-            self._at += len(new)
-            for text in new.decode("ascii").splitlines():
+            whole = new[: new.rfind(b"\n") + 1]
+            self._at += len(whole)
+            for text in whole.decode("ascii").splitlines():
                 self._take(text)
         return self
 

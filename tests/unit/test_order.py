@@ -1,8 +1,10 @@
 """The judge of the end-to-end tests finds what is wrong."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.order import Line, Verdict, judge
+from tests.order import Book, Line, Verdict, judge
 
 SENT = {"a": ["a1", "a2"], "b": ["b1"]}
 GOOD = "began a1, began b1, ended a1, began a2, ended b1, ended a2"
@@ -65,3 +67,13 @@ def test_what_another_process_has_under_way_is_one_all_the_same() -> None:
     verdict = judged("began a1, gone - 2, began a1 2, ended a1 2, began a2, ended a2, began b1, ended b1")
 
     assert [line.event for line in verdict.at_once] == ["a1"]
+
+
+def test_half_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    book = Book(path := tmp_path / "book")
+
+    path.write_bytes(b"began a a1 1\nended a")
+    assert [line.what for line in book.read().lines] == ["began"]
+    path.write_bytes(b"began a a1 1\nended a a1 1\n")
+    assert [line.what for line in book.read().lines] == ["began", "ended"]
+    assert book.ended == {"a1"}
