@@ -11,6 +11,7 @@ class Holding:
         self._last = 0
         #: Publication → delivery of what the stream has not confirmed.
         self._under_way: dict[int, int] = {}
+        self._rejected: set[int] = set()
         #: Moments, and the delivery up to which the stream had everything then.
         self._moments: deque[tuple[float, int]] = deque()
 
@@ -26,6 +27,10 @@ class Holding:
     def skipped(self, delivery: int) -> None:
         """The stream has it already, or is not to have it."""
         self._last = delivery
+
+    def rejected(self, delivery: int) -> None:
+        """It went elsewhere: an acknowledgement that names it would cost the channel."""
+        self._rejected.add(delivery)
 
     def confirmed(self, publication: int, *, is_multiple: bool) -> None:
         """The stream has it, or all up to it. Of publications that we don't know nothing is to be known."""
@@ -43,4 +48,7 @@ class Holding:
         ripe = 0
         while self._moments and self._moments[0][0] + self._hold_s <= now:
             ripe = self._moments.popleft()[1]
+        while ripe in self._rejected:
+            ripe -= 1
+        self._rejected = {one for one in self._rejected if one > ripe}
         return ripe

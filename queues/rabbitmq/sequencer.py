@@ -160,7 +160,7 @@ class Sequencer:
             self._holding.skipped(delivery)
             if not places.is_turn(body):
                 log.error("intake_refused", queue=self._intake, reason="Forebay has not written this", bytes=len(body))
-                channel.reject(delivery)
+                self._reject(channel, delivery)
             return
         whole = places.at_place(self._next, self._ahead, body)
         if self._largest is not None and len(whole) > self._largest:
@@ -185,9 +185,13 @@ class Sequencer:
         self._holding.confirmed(publication, is_multiple=is_multiple)
         for number in [one for one in self._refused if one == publication or (is_multiple and one < publication)]:
             # Only now: what is not in the intake any more must have its place in the stream.
-            channel.reject(self._refused.pop(number))
+            self._reject(channel, self._refused.pop(number))
         if self._is_serving:
             self._forward(channel)
+
+    def _reject(self, channel: Channel, delivery: int) -> None:
+        channel.reject(delivery)
+        self._holding.rejected(delivery)
 
     def tick(self) -> None:
         """Acknowledge what has been held for long enough."""

@@ -58,6 +58,8 @@ class Channel:
         self.rejected.append(delivery)
 
     def ack(self, delivery: int) -> None:
+        # A node ends the channel then.
+        assert delivery not in self.rejected
         self.acked.append(delivery)
 
     def close(self) -> None:
@@ -205,6 +207,25 @@ async def test_what_was_held_for_long_enough_is_acknowledged(world: World) -> No
     world.now += 1
     world.one.tick()
     assert channel.acked == [3]
+
+
+async def test_what_was_rejected_is_not_acknowledged_too(world: World) -> None:
+    channel = await world.open()
+    channel.deliver(1, False, entry(0))
+    channel.deliver(2, False, b"garbage")
+    await settled()
+
+    for _ in range(4):
+        world.one.tick()
+        world.now += HOLD_S
+    channel.deliver(3, False, entry(1))
+    await settled()
+    for _ in range(3):
+        world.one.tick()
+        world.now += HOLD_S
+
+    assert channel.rejected == [2]
+    assert set(channel.acked) == {1, 3}
 
 
 async def test_a_node_that_refuses_makes_it_begin_anew(world: World) -> None:
