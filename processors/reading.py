@@ -41,7 +41,7 @@ class Reading:
             return GivenUp(error=Discarded(record.discarded)), None
         try:
             event = self._codec.decode(record.value, alike)
-            if self._data_keys is not None and not _has_its_key(event, record, self._data_keys):
+            if self._data_keys is not None and not _with_keys(event, record, self._data_keys):
                 return Unlearned(wait_s=_KEY_COMES_S), None
         except UnknownSchemaId as error:
             return self._learning.outcome(error) if self._learning else Undecodable(error=error), None
@@ -63,7 +63,7 @@ class Reading:
             return Undecodable(error=error)
 
 
-def _has_its_key(event: PortalEvent, record: StoredRecord, keys: WrappedKeys) -> bool:
+def _with_keys(event: PortalEvent, record: StoredRecord, keys: WrappedKeys) -> bool:
     """Let the event find its portal's key there; False while that may still come."""
     # A new portal's first event is often here before its key is; it waits without a try. The name of the key stands in
     # the record as it is, so that not every event has to be read for it.

@@ -132,10 +132,11 @@ class Together:
         return Call([one.event for one in pieces], [one.records for one in pieces], pieces[0].keys)
 
     def _piece(self, folding: Folding, handler: Handler, record: StoredRecord, first: Piece) -> Piece | None:
-        chain = folding.chain(record)
-        if chain is not None:
-            event = chain.event.standing_for(chain.folded) if chain.folded else chain.event
-            return Piece(event, tuple(chain.records), chain.marked_with_it()) if handler.is_as(chain.handler) else None
+        folded = folding.chain(record)
+        if folded is not None:
+            event = folded.event.standing_for(folded.folded) if folded.folded else folded.event
+            its_own = handler.is_as(folded.handler)
+            return Piece(event, tuple(folded.records), folded.marked_with_it()) if its_own else None
         if record is first.records[0]:
             return first
         found, its = self._read(record)
@@ -191,11 +192,10 @@ class Together:
         self._tally.tried(handler.name, label, done)
         if done and outlook.folding is None:
             self._then.finish_all(lane, outlook.in_hand[:done])
-        for event, records in (
-            zip(call.events[:done], call.records, strict=False) if outlook.folding is not None else ()
-        ):
-            self._tally.tried(handler.name, "folded", event.folded)
-            self._then.finish_all(lane, records)
+        elif done:
+            for event, records in zip(call.events[:done], call.records[:done], strict=True):
+                self._tally.tried(handler.name, "folded", event.folded)
+                self._then.finish_all(lane, records)
         if done:
             outlook.widen(handler.options.batch or 1)
         if 0 < done < len(call.events):
