@@ -43,7 +43,7 @@ class _GroupStore:
 
     def log(self, group: Group[RedisConnection]) -> RedisLog:
         assert isinstance(group, RedisGroup), "it is one of ours"  # noqa: S101 - for mypy
-        return RedisLog(group.of)
+        return RedisLog(group.of, group.name, group.me)
 
 
 class RedisConsumer(LeasedConsumer[RedisConnection]):

@@ -4,17 +4,26 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+from redis.exceptions import RedisError
+
 from forebay.queues.contract import Commit
+from forebay.queues.errors import QueueError
 
 from ..groups.contract import Beat, Claimed
 from ..groups.shares import GroupView, to_claim
-from . import scripts
+from . import delivery, scripts
 from .connection import RedisConnection
 from .retention import Retention
 from .streams import ANOTHER, Stream, made_anew
 
 #: Entries that one sweep deletes at most: everybody else waits meanwhile.
 _SWEEP = 500
+
+#: Entries that one step acknowledges at most, for the same reason.
+_ACKNOWLEDGE = 500
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +99,7 @@ class RedisGroup:
             self._session_ms,
             *wanted,
         )
+        self._settle(connection, [int(number) for number, *_ in claimed])
         return [self._claimed(connection, *one) for one in claimed]
 
     def _claimed(
@@ -106,7 +116,24 @@ class RedisGroup:
             values += (number, epoch, commits[number].offset, commits[number].note)
         names = [keys.about, keys.leases(self.name), keys.offsets, keys.notes]
         answer = connection.run(scripts.COMMIT, names, self.of.id, self.name, self.me, *values)
-        return set() if answer[0] == ANOTHER else set(answer[1])
+        stored = set() if answer[0] == ANOTHER else set(answer[1])
+        self._acknowledge(connection, stored)
+        return stored
+
+    def _acknowledge(self, connection: RedisConnection, partitions: Collection[int]) -> None:
+        try:
+            self._settle(connection, partitions)
+        except (RedisError, OSError, QueueError) as error:
+            # They are committed, whatever is said here; the next commit or owner does it.
+            log.warning("not_acknowledged", group=self.name, stream=self.stream, error=str(error))
+            connection.close()
+
+    def _settle(self, connection: RedisConnection, partitions: Collection[int]) -> None:
+        """Bring the Redis groups of these partitions to what is committed, in steps."""
+        keys, left = self.of.keys, 0
+        names = [keys.about, keys.leases(self.name), keys.offsets, *map(keys.log, partitions)]
+        while partitions and not left:
+            _, left = self._run(connection, delivery.SETTLE, names, self.name, _ACKNOWLEDGE, *partitions)
 
     def release(self, connection: RedisConnection, epochs: Mapping[int, int]) -> None:
         """At once."""

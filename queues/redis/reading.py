@@ -10,7 +10,7 @@ from forebay.queues.contract import PlacedRecord, StoredRecord
 from ..groups.bell import Bell
 from ..groups.contract import Stretch, up_to
 from ..headers import unpack
-from . import scripts
+from . import delivery, scripts
 from .connection import RedisConnection
 from .streams import Stream
 
@@ -19,6 +19,9 @@ _READ_BYTES = 8 * 1024 * 1024
 
 #: Seconds after which a reader looks without having heard of anything: an announcement is never sent twice.
 _LOOK_EVERY_S = 1.0
+
+#: What the server says when the lease is ours; else that it is not, or that the stream is another one by now.
+_DELIVERED = b"done"
 
 #: An entry of a Redis stream: its id, and names and values by turns.
 Entry = tuple[bytes, Sequence[bytes]]
@@ -76,11 +79,11 @@ class News:
 
 
 class RedisLog(News):
-    """The stream as one reader of a group reads it."""
+    """The stream as one member of a group reads it: each read is a delivery, to that member by name."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, group: str, me: str) -> None:
         super().__init__(stream)
-        self._stream = stream
+        self._stream, self._group, self._me = stream, group, me
 
     def ends(self, connection: RedisConnection, partitions: Collection[int]) -> dict[int, int]:
         """As in the protocol; of a stream that is gone there are none."""
@@ -90,5 +93,11 @@ class RedisLog(News):
         return {partition: int(end) for partition, end in zip(partitions, ends, strict=True) if end is not None}
 
     def read(self, connection: RedisConnection, partition: int, offset: int, end: int, most: int) -> Stretch:
-        """As in the protocol."""
-        return up_to(read(connection, self._stream, partition, offset, most), end)
+        """As in the protocol. Who has the lease no more can't tell what stands there: the server gives it nothing."""
+        keys = self._stream.keys
+        names, reader = [keys.about, keys.leases(self._group), keys.log(partition)], (self._group, self._me)
+        wanted = (partition, *reader, offset, most, _READ_BYTES)
+        answer = connection.run(delivery.DELIVER, names, self._stream.id, *wanted)
+        if answer[0] != _DELIVERED:
+            return Stretch([], offset)
+        return up_to(_stored(self._stream.name, partition, answer[1]), end)

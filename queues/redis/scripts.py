@@ -12,31 +12,15 @@ too, while it runs, when its first replica comes and long after its last one wen
 connection knows of it may be old, and two that know different ones would leap at every step.
 """
 
-_WRITES = "#!lua"
-_FREES = "#!lua flags=allow-oom"
-_READS = "#!lua flags=no-writes"
-
-_NOW = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-"""
-
-_LIFE = """
-local life = assert(string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)'), 'INFO has no master_replid')
-"""
-
-#: Nothing is done to a stream that is not the one that the caller knows.
-_CHECKED = """
-if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return {'another'} end
-"""
+from .script_parts import CHECKED, FREES, LIFE, NOW, READS, WRITES
 
 #: More than a server takes between its last write to the disk and its end.
 _LEAP = 1_000_000
 
 #: about ends → id partitions version, if it is not there. 1 when it was made.
 MAKE = (
-    _WRITES
-    + _LIFE
+    WRITES
+    + LIFE
     + """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'partitions', ARGV[2], 'version', ARGV[3], 'life', life)
@@ -51,9 +35,9 @@ return 1
 #: then partition key timestamp headers value for each record. The first offset in each partition.
 #: A batch that was written already is not written again; one that was given up since, never.
 APPEND = (
-    _WRITES
-    + _CHECKED
-    + _LIFE
+    WRITES
+    + CHECKED
+    + LIFE
     + f"\nlocal leap = {_LEAP}\n"
     + """
 local last = tonumber(redis.call('HGET', KEYS[3], 'number') or -1)
@@ -88,7 +72,7 @@ return {'kept', answer}
 #: producer → number ttl_ms. The first offsets of the batch of this number; when it was not kept there are none, and it
 #: never will be, even if it is still on its way.
 DECIDE = (
-    _FREES
+    FREES
     + """
 local last = tonumber(redis.call('HGET', KEYS[1], 'number') or -1)
 if last < tonumber(ARGV[1]) then
@@ -102,7 +86,7 @@ return redis.call('HGET', KEYS[1], 'firsts') or ''
 
 #: log → id from which on, most records, most bytes. The entries.
 READ = (
-    _READS
+    READS
     + """
 local found, bytes, at = {}, 0, ARGV[1]
 local most, limit = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -123,9 +107,9 @@ return found
 
 #: about members leases → id. Now, the living members, all leases.
 VIEW = (
-    _READS
-    + _CHECKED
-    + _NOW
+    READS
+    + CHECKED
+    + NOW
     + """
 return {'seen', now, redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now, '+inf'), redis.call('HGETALL', KEYS[3])}
 """
@@ -134,10 +118,10 @@ return {'seen', now, redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now, '+inf'), r
 #: about members leases groups → id group me session_ms, then partition and epoch of each that is held.
 #: The partitions of these that are still ours.
 BEAT = (
-    _FREES
-    + _CHECKED
-    + _NOW
-    + _LIFE
+    FREES
+    + CHECKED
+    + NOW
+    + LIFE
     + """
 local ending = string.format('%d', now + ARGV[4])
 local before = redis.call('HGET', KEYS[3], 'life') or redis.call('HGET', KEYS[1], 'life')
@@ -165,9 +149,9 @@ return {'done', still}
 #: Partition, epoch, offset, note and whether the group is new there, of each that became ours; what another was quicker
 #: to take is left out.
 CLAIM = (
-    _FREES
-    + _CHECKED
-    + _NOW
+    FREES
+    + CHECKED
+    + NOW
     + """
 local ending = string.format('%d', now + ARGV[4])
 local claimed = {}
@@ -190,8 +174,8 @@ return {'done', claimed}
 
 #: about leases offsets notes → id group me, then partition, epoch, offset and note of each. Those that were stored.
 COMMIT = (
-    _FREES
-    + _CHECKED
+    FREES
+    + CHECKED
     + """
 local stored = {}
 for at = 4, #ARGV, 4 do
@@ -210,7 +194,7 @@ return {'done', stored}
 
 #: leases → me, then partition and epoch of each. They are nobody's now.
 RELEASE = (
-    _FREES
+    FREES
     + """
 for at = 2, #ARGV, 2 do
     local epoch, owner = string.match(redis.call('HGET', KEYS[1], ARGV[at]) or '', '^(%d+) %d+ (.*)$')
@@ -221,7 +205,7 @@ end
 
 #: members leases → me.
 LEAVE = (
-    _FREES
+    FREES
     + """
 redis.call('ZREM', KEYS[1], ARGV[1])
 local leases = redis.call('HGETALL', KEYS[2])
@@ -235,9 +219,9 @@ end
 #: about groups offsets starts log → id partition keep_ms most. 1 when something was deleted.
 #: Only a prefix goes: a late clock may have left a younger record among older ones.
 SWEEP = (
-    _FREES
-    + _CHECKED
-    + _NOW
+    FREES
+    + CHECKED
+    + NOW
     + """
 local finished
 for _, group in ipairs(redis.call('SMEMBERS', KEYS[2])) do
@@ -262,9 +246,9 @@ return {'done', 1}
 #: about ends facts order gone → id channel, then key and value of each; a value begins with `+`, and is `-` for none.
 #: The place of the last one.
 PUT = (
-    _WRITES
-    + _CHECKED
-    + _NOW
+    WRITES
+    + CHECKED
+    + NOW
     + """
 local last = redis.call('HINCRBY', KEYS[2], '0', (#ARGV - 2) / 2)
 local place = last - (#ARGV - 2) / 2
@@ -282,8 +266,8 @@ return {'done', last - 1}
 
 #: about facts order → id start most. Place, key and value of each fact.
 FACTS = (
-    _READS
-    + _CHECKED
+    READS
+    + CHECKED
     + """
 local placed = redis.call('ZRANGEBYSCORE', KEYS[3], ARGV[2], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[3])
 local found = {}
@@ -296,8 +280,8 @@ return {'done', found}
 
 #: facts order gone → keep_ms most. Facts that were taken back so long ago are forgotten.
 FORGET = (
-    _FREES
-    + _NOW
+    FREES
+    + NOW
     + """
 for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now - ARGV[1], 'LIMIT', 0, ARGV[2])) do
     redis.call('HDEL', KEYS[1], key)

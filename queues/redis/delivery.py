@@ -1,0 +1,149 @@
+"""The scripts that keep a Redis group for each of ours, so that Redis's own tools show what is true.
+
+Leases say who may read, and the offset of the last commit says where. The Redis group follows: an entry that was
+handed out is pending in it, in the name of who has it, until a commit has passed it. Whatever was done to the group by
+hand, or by a Forebay that knew nothing of it, what comes out are the records of the log, from the reader's place on.
+"""
+
+from .script_parts import CHECKED, FREES, NOW
+
+_GROUPS = """
+local function id(offset) return string.format('%d-0', offset) end
+
+local function place(entry_id) return tonumber(string.match(entry_id, '^%d+')) end
+
+local function named(answer)
+    local fields = {}
+    for at = 1, #answer, 2 do fields[answer[at]] = answer[at + 1] end
+    return fields
+end
+
+-- How many entries came before the offset: Redis counts a group's lag from it, and can't find it out in the middle of a
+-- log. Where numbers were left out within the log it stays unknown until the group has come to the end.
+local function read_before(log, offset)
+    local about = named(redis.call('XINFO', 'STREAM', log))
+    local first, last = place(about['recorded-first-entry-id']), place(about['last-generated-id'])
+    local waiting
+    if about.length == 0 or offset > last then waiting = 0
+    elseif offset <= first then waiting = about.length
+    elseif last - first + 1 == about.length then waiting = last + 1 - offset end
+    return waiting and about['entries-added'] - waiting
+end
+
+local function go_on_from(log, group, offset)
+    local read = read_before(log, offset)
+    redis.call('XGROUP', 'SETID', log, group, id(offset), 'ENTRIESREAD', string.format('%d', read or -1))
+end
+
+local function make(log, group, offset)
+    redis.call('XGROUP', 'CREATE', log, group, '0', 'MKSTREAM')
+    go_on_from(log, group, offset)
+end
+"""
+
+#: about leases log → id partition group me offset, most records, most bytes. The next entries of the log, if we have
+#: the lease: first those that were handed out before and not committed, whoever had them, since now they are ours.
+#: Entries of which the number does not follow may have others before them that Redis would not hand out.
+DELIVER = (
+    FREES
+    + CHECKED
+    + NOW
+    + _GROUPS
+    + """
+local log, group, me, at = KEYS[3], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local till, owner = string.match(redis.call('HGET', KEYS[2], ARGV[2]) or '', '^%d+ (%d+) (.*)$')
+if owner ~= me or tonumber(till) <= now then return {'lost'} end
+
+local function taken_over(wanted)
+    local answer = redis.pcall('XAUTOCLAIM', log, group, me, 0, id(at), 'COUNT', wanted)
+    if not answer.err then return answer[2] end
+    if not string.find(answer.err, 'NOGROUP', 1, true) then error(answer) end
+    make(log, group, at)
+    return {}
+end
+
+local function new(wanted)
+    local answer = redis.call('XREADGROUP', 'GROUP', group, me, 'COUNT', wanted, 'STREAMS', log, '>')
+    return answer and answer[1][2] or {}
+end
+
+local function is_next(entry)
+    if entry and place(entry[1]) == at then return true end
+    local there = redis.call('XRANGE', log, id(at), '+', 'COUNT', 1)[1]
+    return (there and there[1]) == (entry and entry[1])
+end
+
+local found, bytes, is_pending = {}, 0, true
+local most, limit = tonumber(ARGV[6]), tonumber(ARGV[7])
+while #found < most do
+    local wanted = math.min(16, most - #found)
+    local entries = is_pending and taken_over(wanted) or {}
+    if #entries == 0 then is_pending, entries = false, new(wanted) end
+    if not is_next(entries[1]) then
+        go_on_from(log, group, at)
+        entries = new(wanted)
+    end
+    for index, entry in ipairs(entries) do
+        if index > 1 and not is_next(entry) then break end
+        bytes = bytes + #entry[2][6] + #entry[2][8]
+        if bytes > limit and #found > 0 then return {'done', found} end
+        found[#found + 1], at = entry, place(entry[1]) + 1
+    end
+    if #entries == 0 or not is_pending and #entries < wanted then break end
+end
+return {'done', found}
+"""
+)
+
+#: about leases offsets log… → id group most, then the partitions of the logs. How many more it could have acknowledged.
+#: The group is made where there is none, and goes on from the commit where it is behind it; what was committed is
+#: pending no more, and a consumer that has nothing, and not the lease, is forgotten.
+SETTLE = (
+    FREES
+    + CHECKED
+    + _GROUPS
+    + """
+local group, left = ARGV[2], tonumber(ARGV[3])
+
+local function reach(log, offset)
+    for _, answer in ipairs(redis.pcall('XINFO', 'GROUPS', log)) do
+        local found = named(answer)
+        if found.name == group then
+            local last = found['last-delivered-id']
+            if place(last) < offset and redis.call('XRANGE', log, '(' .. last, id(offset), 'COUNT', 1)[1] then
+                go_on_from(log, group, offset)
+            end
+            return
+        end
+    end
+    make(log, group, offset)
+end
+
+local function acknowledge(log, offset)
+    local ids = {}
+    for at, entry in ipairs(left > 0 and redis.call('XPENDING', log, group, '-', id(offset), left) or {}) do
+        ids[at] = entry[1]
+    end
+    if #ids > 0 then redis.call('XACK', log, group, unpack(ids)) end
+    left = left - #ids
+end
+
+local function forget(log, owner)
+    for _, answer in ipairs(redis.call('XINFO', 'CONSUMERS', log, group)) do
+        local consumer = named(answer)
+        if consumer.pending == 0 and consumer.name ~= owner then
+            redis.call('XGROUP', 'DELCONSUMER', log, group, consumer.name)
+        end
+    end
+end
+
+for index = 4, #ARGV do
+    local partition, log = ARGV[index], KEYS[index]
+    local offset = tonumber(redis.call('HGET', KEYS[3], partition .. ':' .. group) or 0)
+    reach(log, offset)
+    acknowledge(log, offset)
+    forget(log, string.match(redis.call('HGET', KEYS[2], partition) or '', '^%d+ %d+ (.*)$'))
+end
+return {'done', left}
+"""
+)
