@@ -126,7 +126,6 @@ class RedisGroup:
         except (RedisError, OSError, QueueError) as error:
             # They are committed, whatever is said here; the next commit or owner does it.
             log.warning("not_acknowledged", group=self.name, stream=self.stream, error=str(error))
-            connection.close()
 
     def _settle(self, connection: RedisConnection, partitions: Collection[int]) -> None:
         """Bring the Redis groups of these partitions to what is committed, in steps."""

@@ -1,5 +1,7 @@
 """What Redis refuses, and what to do about it."""
 
+_RIGHTS = "give the user what docs/redis.md lists: the keys, the channels and the commands"
+
 #: Words of the server, or of the client, or what the client calls the error → what to do.
 _BY_WORDS = {
     "OutOfMemoryError": "its memory is full: raise maxmemory, or let workers finish what waits; nothing is lost",
@@ -12,7 +14,9 @@ _BY_WORDS = {
     "invalid username-password pair": "check user and password in queue_url",
     "without any password configured": "leave the password out of queue_url, or set one at the server",
     "AuthenticationError": "check user and password in queue_url",
-    "NoPermissionError": "give the user what docs/redis.md lists: the keys, the channels and the commands",
+    "NoPermissionError": _RIGHTS,
+    "The user executing the script can't run": _RIGHTS,
+    "ACL failure in script": _RIGHTS,
     "MovedError": "it is a Redis Cluster, which is not supported: name a single server",
     "ClusterDownError": "it is a Redis Cluster, which is not supported: name a single server",
     "CrossSlotError": "it is a Redis Cluster, which is not supported: name a single server",
