@@ -28,7 +28,7 @@ class Keys:
         return self._key("starts")
 
     def log(self, partition: int) -> str:
-        """A Redis stream: the records, each under the id `offset-1`, since `0-0` is none."""
+        """A Redis stream with a group for each of ours: the records under the ids `offset-1`, since `0-0` is none."""
         return self._key("log", str(partition))
 
     def producer(self, name: str) -> str:

@@ -170,6 +170,17 @@ class Deliveries(RuleBasedStateMachine):
         [claimed] = self.members[self.owner]._claim(self.connection, [0])
         self._begin(claimed)
 
+    @rule(percent=percents)
+    def die_with_a_commit_that_was_not_acknowledged(self, percent: int) -> None:
+        """It is swept, too, before the next owner comes."""
+        done = [offset for offset in self.entries if self.committed <= offset < self.position]
+        if part := done[: percent * len(done) // 100]:
+            self.admin.hset(self.stream.keys.offsets, f"0:{GROUP}", part[-1] + 1)
+            self.committed = part[-1] + 1
+            self.sweep()
+            self.die(is_another=True)
+            self.pending = {pending: held for pending, held in self.pending.items() if pending >= self.committed}
+
     @rule()
     def sweep(self) -> None:
         while self.members[self.owner].sweep(self.connection, 0):

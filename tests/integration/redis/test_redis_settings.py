@@ -107,7 +107,11 @@ async def test_the_documented_rights_are_enough(
     assert len((await store.read(0, 5.0)).facts) == 2
     for part in (store, consumer, producer, queue):
         await part.close()
+    with direct(server.url()) as admin:
+        [group] = admin.xinfo_groups(f"forebay:{{{STREAM}}}:log:{position.partition}")
 
+    # What may not be acknowledged is told in the log alone.
+    assert (group["pending"], group["lag"]) == (0, 0)
     assert await asyncio.to_thread(Command(url).findings)
 
 
