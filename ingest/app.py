@@ -151,6 +151,7 @@ class Lifespan:
 
     async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Open them; readiness tells when they are there."""
+        self._metrics.open()
         if self._allow_list:
             self._allow_list.open()
         await self._outlet.open()

@@ -163,11 +163,14 @@ class IngestMetrics:
         self._certificate_expiry = Gauge(
             expiry, meaning, ["certificate"], registry=registry, multiprocess_mode="mostrecent"
         )
-        build = Gauge(
+        self._build = Gauge(
             f"{prefix}_build_info", "1, by version", ["version"], registry=registry, multiprocess_mode="mostrecent"
         )
         self.version = _version()
-        build.labels(self.version).set(1)
+
+    def open(self) -> None:
+        """Begin to count in this process, in files of its own where there are several."""
+        self._build.labels(self.version).set(1)
 
     def watch(self, spool: Spool) -> None:
         """Show the spool of this host: it is the same for all workers."""

@@ -17,7 +17,7 @@ from gunicorn.glogging import Logger
 
 from forebay.queues.opening import open_queue
 from forebay.queues.registry.opening import open_registry
-from forebay.queues.tracing.opening import open_tracer
+from forebay.queues.tracing.opening import is_traced, open_tracer
 
 from .app import create_app
 from .callers.opening import check_allow_file
@@ -114,13 +114,14 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load_config(self) -> None:
         """gunicorn's settings, from ours."""
-        for name, value in {**_config(self.settings), "when_ready": lambda arbiter: self._listening()}.items():
+        hooks = {"on_starting": lambda arbiter: _prepare_forks(), "when_ready": lambda arbiter: self._listening()}
+        for name, value in {**_config(self.settings), **hooks}.items():
             # Releases before 25.1 have no control socket, and so no setting to switch it off.
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
 
     def load(self) -> Any:
-        """The application, made in each worker after the fork."""
+        """The application, made once for all workers: until it is opened it connects to nothing and has no thread."""
         queue, registry = open_queue(self.settings), open_registry(self.settings)
         ingest = create_app(
             self.settings,
@@ -132,7 +133,6 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             tracer=open_tracer(self.settings, "forebay-ingest"),
         )
         self._health, self._metrics = ingest.health, ingest.metrics
-        _collect_rarely()
         return by_port(ingest, self.settings.metrics_bind)
 
     def stop(self) -> None:
@@ -161,23 +161,14 @@ def _config(settings: IngestSettings) -> dict[str, Any]:
         "limit_request_line": _MAX_LINE_BYTES,
         "limit_request_fields": _MAX_HEADERS,
         "limit_request_field_size": _MAX_HEADER_BYTES,
-        "preload_app": False,
+        # A third of a worker's start, and of the memory that is its own. A tracer's thread would not cross the fork.
+        "preload_app": not is_traced(),
         "control_socket_disable": True,
         "logger_class": ServerLog,
         "accesslog": None,
         "proc_name": "forebay-ingest",
         "child_exit": _forget_worker,
     }
-
-
-def _collect_rarely() -> None:
-    """Leave out of each collection what lives as long as the worker, and let a burst of calls pass without one.
-
-    Only what refers to itself waits for a collection, and no call that is answered leaves such a thing behind.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_OBJECTS_A_COLLECTION)
 
 
 def _prepare_forks() -> None:
@@ -187,9 +178,11 @@ def _prepare_forks() -> None:
     """
     find_parser()
     mimetypes.init()
-    # No worker looks through these any more, nor copies them by that.
+    # What lives as long as a worker is looked through no more, nor copied by that, and a burst of calls passes without
+    # a collection: only what refers to itself waits for one, and no call that is answered leaves such a thing behind.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_OBJECTS_A_COLLECTION)
 
 
 def _forget_worker(server: Any, worker: Any) -> None:
@@ -215,7 +208,6 @@ def serve(
     _allow_many_connections()
     folder, master = metrics_folder or tempfile.mkdtemp(prefix="forebay-metrics-"), os.getpid()
     _share_metrics(folder)
-    _prepare_forks()
     try:
         Server(settings, folder, listening).run()
     finally:

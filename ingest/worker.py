@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 import uvloop  # noqa: F401 - otherwise gunicorn imports it in each worker anew
 from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.instrument import statsd  # noqa: F401 - the same, at its first connection
 from gunicorn.workers import gasgi
 
 from .request import IS_WHOLE, new_request_id

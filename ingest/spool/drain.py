@@ -33,7 +33,12 @@ _COUNT_S = 1.0
 
 #: Of so many records the places are known ahead: some 20 MB.
 _AHEAD = 50_000
-_READ = 2000
+
+#: So many are read at once. The calls that are just kept wait meanwhile, for the thread and then for the GIL.
+_READ = 200
+
+#: While the counts tell of so many more records than are known, it does no harm that they are too high.
+_FEW = 2000
 
 #: After a failure nothing is sent for so long; it doubles from the first to the longest.
 _FIRST_PAUSE_S = 0.1
@@ -124,8 +129,7 @@ class Drain:
     async def _look_at_counts(self, known: int) -> None:
         """They tell of more than there is: a record is just coming, or a process has died while it wrote."""
         now = asyncio.get_running_loop().time()
-        # While much is left, it does no harm that they are too high.
-        if known < _READ and now >= self._next_look_at_counts:
+        if known < _FEW and now >= self._next_look_at_counts:
             self._next_look_at_counts = now + _COUNT_S
             heads = [*self._lanes, *self._gone, *self._stuck.values()]
             await self._spool.run(self._spool.store.set_right, heads, self._read_to)

@@ -32,7 +32,7 @@ def open_tracer(settings: QueueSettings, service: str, environ: Mapping[str, str
 
     Call it after a fork: its thread doesn't cross one. Events matter more than traces, so it raises nothing.
     """
-    if not _is_wanted(environ) or not _can_be_sent(environ):
+    if not is_traced(environ) or not _can_be_sent(environ):
         return None
     try:
         return _opened(settings, service, environ)
@@ -42,7 +42,8 @@ def open_tracer(settings: QueueSettings, service: str, environ: Mapping[str, str
         return None
 
 
-def _is_wanted(environ: Mapping[str, str]) -> bool:
+def is_traced(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether traces are wanted."""
     is_disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     exporter = environ.get("OTEL_TRACES_EXPORTER", "").strip() or "otlp"
     return any(environ.get(name) for name in _ENDPOINTS) and not is_disabled and exporter == "otlp"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ class Site:
     #: What else is in the environment of its processes.
     variables: dict[str, str] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    #: What processes of that name wrote that were started before the last one.
+    earlier: defaultdict[str, str] = field(default_factory=lambda: defaultdict(str))
 
     @property
     def environ(self) -> dict[str, str]:
@@ -51,6 +54,8 @@ class Site:
 
     def start(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start `forebay` with these arguments, and don't wait for it."""
+        if name in self.running:
+            self.earlier[name] += self.log(name)
         with (self.folder / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
                 [*dying_with_us(), *self.command(*arguments)],

@@ -192,7 +192,8 @@ class Stand:
 
     def _open(self) -> tuple[float, float] | None:
         """From when the last process knew that the queue takes nothing, to when the first heard that it does."""
-        lines = sorted(one for site in self.sites for one in logged(site) if self.began <= one[0] < self.ended)
+        written = chain.from_iterable(_lines(site.earlier["ingest"] + site.log("ingest")) for site in self.sites)
+        lines = sorted(one for one in written if self.began <= one[0] < self.ended)
         said = [(when, _OPENED in line) for when, line in lines if _OPENED in line or _CLOSED in line]
         return all_open(said, self.processes * len(self.sites), self.ended)
 
@@ -208,9 +209,13 @@ def uncollected() -> Iterator[None]:
 
 
 def logged(site: Site) -> list[tuple[float, str]]:
-    """The ingest's lines, and when each was written, in seconds since the epoch."""
+    """The lines of the ingest that runs, and when each was written, in seconds since the epoch."""
+    return _lines(site.log("ingest"))
+
+
+def _lines(log: str) -> list[tuple[float, str]]:
     # Processes share the file: now and then the ends of two lines follow their beginnings.
-    text = site.log("ingest").replace("}{", "}\n{")
+    text = log.replace("}{", "}\n{")
     lines = [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
     return [(datetime.fromisoformat(line["timestamp"]).timestamp(), line["event"]) for line in lines]
 

@@ -4,11 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.site import Site
+
 from .checking import all_open, examine
 from .reporting import Report, Row
+from .stand import SHORT, Stand
 
 KEPT = {"a": ["x#1", "y#2", "z#4"], "b": ["u#1"]}
 GOOD = {"a": ["x#1", "y#2", "w#3", "z#4"], "b": ["u#1"]}
+
+_LINE = '{{"event": "{event}", "timestamp": "1970-01-01T00:00:0{at}+00:00"}}'
 
 
 def test_a_queue_with_everything_in_order_is_good() -> None:
@@ -68,6 +73,18 @@ def test_the_queue_is_known_to_be_gone_while_all_know_it(
     said: list[tuple[float, bool]], window: tuple[float, float] | None
 ) -> None:
     assert all_open(said, 2, 9) == window
+
+
+def test_what_an_ingest_knew_before_it_was_killed_counts_as_long_as_what_the_next_one_knows(tmp_path: Path) -> None:
+    site, lines = Site(folder=tmp_path, port=0), tmp_path / "ingest.log"
+    stand = Stand(sites=[site], size=SHORT, report=Report(data=lines, text=lines), processes=1)
+    stand.began, stand.ended = 0.0, 9.0
+    site.start("ingest", "--help").wait()
+    lines.write_text(_LINE.format(at=1, event="the queue takes nothing; events go to the spool"))
+    site.start("ingest", "--help").wait()
+    lines.write_text(_LINE.format(at=5, event="the queue takes nothing; events go to the spool"))
+
+    assert stand._open() == (1, 9)
 
 
 def test_a_run_replaces_the_rows_of_its_own_faults_alone(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from forebay.ingest.spool.kept import Head
 from forebay.queues.contract import Record
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.schemas import names
+from tests.spool.stores import put
 from tests.spool.unreliable import Mode
 from tests.spool.world import EVENTS, QUARANTINE, World, per_portal
 
@@ -132,6 +133,28 @@ async def test_who_drains_sets_right_what_a_crash_has_left_too_high_while_events
     world.broker.mode = "up"
     direct = await world.send("gone.ru", other)
     assert direct.task.result() is False
+
+
+async def test_an_event_is_kept_while_who_drains_still_reads_what_waits(world: World) -> None:
+    worker, waiting = await world.start(), 1000
+    worker.passage.detour("late")
+    await worker.spool.run(worker.spool.store.put, [put(number) for number in range(waiting)])
+    loop, heads, read, read_before = asyncio.get_running_loop(), worker.spool.store.heads, list[Head](), list[int]()
+    record = Record(key="b.ru", value=b"", timestamp_ms=1)
+
+    def heads_meanwhile(after: int, limit: int) -> list[Head]:
+        if not read:
+            loop.call_soon_threadsafe(worker.spool.put, EVENTS, record, lambda told: read_before.append(len(read)))
+        found = heads(after, limit)
+        read.extend(found)
+        return found
+
+    worker.spool.store.heads = heads_meanwhile  # type: ignore[method-assign]
+    await worker.step()
+    await worker.settled()
+
+    assert len(read) >= waiting
+    assert read_before and read_before[0] < waiting
 
 
 async def test_what_the_queue_refuses_while_draining_goes_to_quarantine_and_its_neighbours_go_on(world: World) -> None:

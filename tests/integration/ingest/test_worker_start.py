@@ -1,42 +1,69 @@
 """What a worker still has to do when it is forked: while it does, its place is empty."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+import os
+import signal
+import time
+from typing import Any
+
+from .conftest import Served, Start
 
 _SERVE = """
-import gc, json, os, signal, sys
-from forebay.ingest.server import Server, serve
+import gc, json, os, sys
+from forebay.ingest import server, worker
 from forebay.ingest.settings import IngestSettings
 
-known, frozen = set(), []
-os.register_at_fork(before=lambda: (known.update(sys.modules), frozen.append(gc.get_freeze_count())))
-load = Server.load
+known, told = set(), {}
+os.register_at_fork(before=lambda: (known.update(sys.modules), told.update(frozen=gc.get_freeze_count())))
+make, lost = server.create_app, worker.PortalProtocol.connection_lost
 
-def loaded(self):
-    application = load(self)
-    print(json.dumps({"imported": sorted(sys.modules.keys() - known), "frozen": frozen[0]}), flush=True)
-    os.kill(os.getppid(), signal.SIGTERM)
-    return application
+def made(*arguments, **more):
+    told.setdefault("made_by", []).append(os.getpid())
+    return make(*arguments, **more)
 
-Server.load = loaded
-serve(IngestSettings(**json.loads(sys.argv[1])))
+def tell(self, error):
+    lost(self, error)
+    print(json.dumps(told | {"pid": os.getpid(), "imported": sorted(sys.modules.keys() - known)}), flush=True)
+
+server.create_app, worker.PortalProtocol.connection_lost = made, tell
+server.serve(IngestSettings(**json.loads(sys.argv[1])))
 """
 
+_TRACED = "import os\nos.environ['OTEL_EXPORTER_OTLP_ENDPOINT'] = 'http://127.0.0.1:9'\n" + _SERVE
 
-def test_a_worker_imports_nothing_and_looks_through_nothing_that_its_master_has_already(tmp_path: Path) -> None:
-    settings = {"queue_url": f"sqlite:///{tmp_path}/queue.db", "bind": "127.0.0.1:0", "auth": "none"}
+_EVENT = b"event=ONCRMDEALADD&data[FIELDS][ID]=1&auth[domain]=a.bitrix24.ru"
 
-    served = subprocess.run(
-        [sys.executable, "-c", _SERVE, json.dumps(settings | {"data_dir": str(tmp_path)})],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+_WAIT_S = 20.0
 
-    (said,) = (json.loads(line) for line in served.stdout.splitlines() if line.startswith('{"imported"'))
-    # Python's own reader of the schemas is what is left.
-    assert [name for name in said["imported"] if not name.startswith("importlib.")] == []
-    assert said["frozen"] > 10_000
+
+def test_a_worker_that_takes_anothers_place_makes_and_imports_nothing_up_to_its_first_answer(start: Start) -> None:
+    served = start(auth="none", script=_SERVE)
+    [first] = served.workers()
+    os.kill(first, signal.SIGKILL)
+
+    status, _ = served.call("/bitrix24", _EVENT)
+
+    told = _told(served, first)
+    assert status == 200
+    assert told["made_by"] == [served.process.pid]
+    assert told["imported"] == []
+    assert told["frozen"] > 10_000
+
+
+def test_a_worker_that_traces_makes_all_of_its_own_since_a_tracers_thread_crosses_no_fork(start: Start) -> None:
+    served = start(auth="none", script=_TRACED)
+
+    served.call("/bitrix24", _EVENT)
+
+    assert _told(served)["made_by"] == served.workers()
+
+
+def _told(served: Served, before: int = 0) -> dict[str, Any]:
+    """What the worker said that came after that one."""
+    deadline = time.monotonic() + _WAIT_S
+    while time.monotonic() < deadline:
+        for line in served.log.read_text().splitlines():
+            if '"made_by"' in line and (told := json.loads(line))["pid"] != before:
+                return dict(told)
+        time.sleep(0.02)
+    raise AssertionError(f"it said nothing: {served.log.read_text()}")
