@@ -35,19 +35,19 @@ class Address:
 
 
 #: That of nearly every call.
-_NOTHING = Address(path="", query="")
+NOTHING = Address(path="", query="")
 
 
 def address_of(rest: str, query: bytes) -> Address:
     """The address as it was called; it may still hold secrets."""
     if not rest and not query:
-        return _NOTHING
+        return NOTHING
     return Address(path=rest.encode("utf-8", "replace").decode(), query=_text(query))
 
 
 def without_secrets(address: Address, secrets: Iterable[bytes]) -> Address:
     """The address without query parameters whose name is a secret's, and without all that has one of the endpoint's."""
-    if address is _NOTHING:
+    if address is NOTHING:
         return address
     texts = [secret.decode("ascii") for secret in secrets]
     pairs = address.query.split("&")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from forebay.schemas.portal import BadPortal, member_key, normal_form
 from forebay.schemas.quick_value import quick_value
 
-from .address import Address, without_secrets
+from .address import NOTHING, Address, without_secrets
 from .errors import NotOurPortal
 
 #: The name in `tokens` that stands for every portal.
@@ -16,6 +16,10 @@ ANY_PORTAL = "*"
 #: A domain of the most that DNS allows, with a scheme, a port and a path. Names are remembered by `normal_form`: one of
 #: a megabyte, sent again and again with another ending, would fill the memory.
 _DOMAIN_CHARS = 300
+
+#: So many senders are remembered, each with no more characters than this: about 10 MB.
+_REMEMBERED = 10_000
+_USUAL_CHARS = 512
 
 #: Compared against for a portal that nobody listed, so that the time tells nothing.
 _NOBODY = (b"0" * 32,)
@@ -53,19 +57,35 @@ class Proofs:
 
 
 class Gate:
-    """Lets calls of our portals in. One for each endpoint; holds no state."""
+    """Lets calls of our portals in. One for each endpoint; it remembers whom it has let in, and no one else."""
 
     def __init__(self, proofs: Proofs, *, key_is_member_id: bool) -> None:
         self._proofs = proofs
         self._key_is_member_id = key_is_member_id
         self._names_portals = any(name != ANY_PORTAL for name in proofs.tokens)
+        #: What was sent → who it is. What fails is looked at each time, and so is what has more in its address.
+        self._remembered: dict[tuple[str, str, str], Sender] = {}
 
     def admit(self, auth: Mapping[str, str], address: Address) -> Sender:
         """The sender, or `NotOurPortal`. Only the top-level auth counts: bots send others inside their data."""
-        domain, member_id = domain_of(auth), _member_id(auth)
+        domain, member_id = auth.get("domain", ""), auth.get("member_id", "")
+        token = auth.get("application_token", "") if self._proofs.tokens else ""
+        if address is not NOTHING or len(domain) + len(member_id) + len(token) > _USUAL_CHARS:
+            return self._sender(domain, member_id, token, address)
+        sent = domain, member_id, token
+        sender = self._remembered.get(sent)
+        if sender is None:
+            sender = self._sender(*sent, address)
+            if len(self._remembered) >= _REMEMBERED:
+                self._remembered.clear()
+            self._remembered[sent] = sender
+        return sender
+
+    def _sender(self, domain_sent: str, member_id_sent: str, token: str, address: Address) -> Sender:
+        domain, member_id = domain_of(domain_sent), _member_id(member_id_sent)
         names = (member_id, domain) if self._key_is_member_id else (domain, member_id)
         portal = names[0] or names[1]
-        proved = self._proved_by_token(names, auth.get("application_token", ""))
+        proved = self._proved_by_token(names, token)
         by_secret = self._knows_secret(address)
         if not (proved or by_secret or self._proofs.anyone):
             raise NotOurPortal("nothing in this call proves that it comes from one of our portals", portal)
@@ -109,19 +129,18 @@ def _is_one_of(candidates: Iterable[bytes], sent: bytes) -> bool:
     return found
 
 
-def domain_of(auth: Mapping[str, str]) -> str | None:
-    """The domain that a call names, in its normal form; None where it names none that can be a portal's."""
-    domain = auth.get("domain", "")
-    if len(domain) > _DOMAIN_CHARS:
+def domain_of(sent: str) -> str | None:
+    """The domain that a call names, in its normal form; None for what can't be a portal's."""
+    if len(sent) > _DOMAIN_CHARS:
         return None
     try:
-        return normal_form(domain)
+        return normal_form(sent)
     except BadPortal:
         return None
 
 
-def _member_id(auth: Mapping[str, str]) -> str | None:
+def _member_id(sent: str) -> str | None:
     try:
-        return member_key(auth.get("member_id", ""))
+        return member_key(sent)
     except BadPortal:
         return None

@@ -1,7 +1,7 @@
 """Reading a body: bounded in size and in time."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -27,18 +27,16 @@ class BodyLimits:
     timeout_s: float
 
 
-async def read(request: PortalRequest, limits: BodyLimits) -> bytes:
-    """The whole body. Never holds more of it than the limit and one piece; what is refused by its headers isn't read.
+def read(request: PortalRequest, limits: BodyLimits) -> Awaitable[bytes]:
+    """The whole body, never empty, to be awaited. Never holds more of it than the limit and one piece; what is refused
+    by its headers isn't read.
 
     Raises `MediaNotRead`, `BodyTooLarge`, `BodyTooSlow`, `CallerLeft`, `EmptyBody`.
     """
     _check_media(request)
     _check_declared(request, limits)
     # What is here already needs no timer, and that is nearly every body: a timer takes as long as reading it.
-    body = await (_pieces(request, limits) if request.is_whole else _pieces_in_time(request, limits))
-    if not body:
-        raise EmptyBody("the body is empty; a portal sends a form with an event in it")
-    return body
+    return _pieces(request, limits) if request.is_whole else _pieces_in_time(request, limits)
 
 
 def _check_media(request: PortalRequest) -> None:
@@ -79,6 +77,8 @@ async def _pieces(request: PortalRequest, limits: BodyLimits, is_late: Callable[
             raise _too_large(limits)
         pieces.append(piece)
         if not event.get("more_body"):
+            if not size:
+                raise EmptyBody("the body is empty; a portal sends a form with an event in it")
             return b"".join(pieces) if len(pieces) > 1 else pieces[0]
         # gunicorn waits by asyncio.wait_for, which on Python 3.11 forgets that it was cancelled when a piece comes at
         # that very moment: the timeout alone would then never end a body that comes byte by byte.

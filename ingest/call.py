@@ -34,6 +34,9 @@ _TS = range(946_684_800, 4_102_444_800)
 _TS_DIGITS = 10
 _MS_PER_S = 1000
 
+#: Many calls come from the same second.
+_MOMENTS_REMEMBERED = 64
+
 #: A name that only a call of that sort has → what to tell its sender. None of them has `event`.
 _SYNCHRONOUS = {
     "PLACEMENT": "this is the call of a placement or a user field type: its frame waits for a page of your application",
@@ -80,7 +83,9 @@ def recognise(fields: Fields) -> Call:
     """The kind of the call, and its name as the Avro schema has it. Never fails: what is unknown is `other`."""
     kind, name = _kind(fields)
     subscription_id = fields.get("event_handler_id") or fields.get("eventId")
-    return Call(kind=kind, name=name, subscription_id=subscription_id, occurred_at_ms=_moment_ms(fields.get("ts", "")))
+    ts = fields.get("ts", "")
+    occurred_at_ms = _moment_ms(ts) if len(ts) <= _TS_DIGITS else None
+    return Call(kind=kind, name=name, subscription_id=subscription_id, occurred_at_ms=occurred_at_ms)
 
 
 def leaves_nothing(fields: Fields) -> bool:
@@ -121,7 +126,8 @@ def _document_type(fields: Fields) -> str:
     return _code(fields.get("document_id[1]", "").rpartition("\\")[2])
 
 
+@lru_cache(_MOMENTS_REMEMBERED)
 def _moment_ms(ts: str) -> int | None:
-    if len(ts) > _TS_DIGITS or not (ts.isascii() and ts.isdigit()) or int(ts) not in _TS:
+    if not (ts.isascii() and ts.isdigit()) or int(ts) not in _TS:
         return None
     return int(ts) * _MS_PER_S

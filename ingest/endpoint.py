@@ -120,21 +120,17 @@ class Endpoint:
             # Before this event, so that its handler knows; if that can't be, the event goes first.
             await self._gaps.mark(sender.portal)
         try:
-            return await self._kept(form, sender, receipt)
+            try:
+                spooled = await self._send(self._outlet.topic, self._reader.record(form, sender, receipt))
+            except (Unreadable, RecordRefused) as error:
+                return await self._quarantine(form, sender, receipt, error)
         except QueueError:
             self._gaps.note(sender, receipt)
             raise
-
-    async def _kept(self, form: Form, sender: Sender, receipt: Receipt) -> str:
-        try:
-            spooled = await self._send(self._outlet.topic, self._reader.record(form, sender, receipt))
-        except Unreadable as error:
-            return await self._quarantine(form, sender, receipt, error.reason, str(error))
-        except RecordRefused as error:
-            return await self._quarantine(form, sender, receipt, "refused_by_queue", str(error))
         return "spooled" if spooled else "accepted"
 
-    async def _quarantine(self, form: Form, sender: Sender, receipt: Receipt, reason: str, detail: str) -> str:
+    async def _quarantine(self, form: Form, sender: Sender, receipt: Receipt, error: Unreadable | RecordRefused) -> str:
+        reason, detail = error.reason if isinstance(error, Unreadable) else "refused_by_queue", str(error)
         record = quarantine_record(receipt, sender, form.body, reason, detail, self._sealer)
         await self._send(self._outlet.quarantine, record)
         about = {"portal": sender.portal, "id": receipt.id, **trace_words(receipt.traceparent)}

@@ -48,7 +48,8 @@ def parse(body: bytes, max_fields: int) -> Form:
     if len(found) != pairs:
         last = {path: value if isinstance(value, str) else value[-1] for path, value in found.items()}
         return Form(body=body, fields=last, shape=shape, regular=False)
-    regular = shape.is_utf8 and REPLACEMENT not in "".join(found.values())  # type: ignore[arg-type]  # no lists: no path came twice
+    text = "".join(found.values())  # type: ignore[arg-type]  # no lists: no path came twice
+    regular = shape.is_utf8 and (text.isascii() or REPLACEMENT not in text)
     return Form(body=body, fields=found, shape=shape, regular=regular)  # type: ignore[arg-type]  # as above
 
 

@@ -122,14 +122,17 @@ class Outlet:
                 log.info("the queue is open", topic=self.topic, made=made)
                 return
 
-    async def send(self, stream: str, record: Record) -> bool:
-        """Return once the record is kept: False by the queue, True by the spool.
+    def send(self, stream: str, record: Record) -> Awaitable[bool]:
+        """To be awaited until the record is kept: False by the queue, True by the spool.
 
         Raises `RecordRefused` when the queue never takes it, `QueueUnavailable` when it is surely kept nowhere. A
         record that may still be kept is never told as failed.
         """
         if self._passage is not None:
-            return await self._passage.send(stream, record)
+            return self._passage.send(stream, record)
+        return self._send_without_spool(stream, record)
+
+    async def _send_without_spool(self, stream: str, record: Record) -> bool:
         if self._producer is None:
             raise QueueUnavailable(self._why_not)
         await self._producer.send(stream, record)

@@ -35,6 +35,9 @@ _CONTENT_TYPE = (CONTENT_TYPE, b"application/avro")
 
 #: Bitrix24 has a few hundred events; names come from outside, and no more are kept than that.
 _TYPES_REMEMBERED = 1024
+_ENDPOINTS_REMEMBERED = 64
+
+Header = tuple[str, bytes]
 
 #: How the event came: the portal called.
 _ONLINE = "online"
@@ -108,15 +111,15 @@ def record_of(
     )
 
 
-def _headers(receipt: Receipt, sender: Sender, portal: str, call: Call, body: Body) -> tuple[tuple[str, bytes], ...]:
+def _headers(receipt: Receipt, sender: Sender, portal: str, call: Call, body: Body) -> tuple[Header, ...]:
     headers = [
         _SPECVERSION,
         (CE_ID, receipt.id.encode()),
         (CE_SOURCE, b"//" + portal.encode()),
-        (CE_TYPE, _type(call.kind, call.name)),
+        _type(call.kind, call.name),
         (CE_TIME, receipt.time),
         _CONTENT_TYPE,
-        (ENDPOINT, receipt.endpoint.encode()),
+        _endpoint(receipt.endpoint),
     ]
     subject = _subject(body.fields)
     if subject:
@@ -131,8 +134,13 @@ def _headers(receipt: Receipt, sender: Sender, portal: str, call: Call, body: Bo
 
 
 @lru_cache(_TYPES_REMEMBERED)
-def _type(kind: str, name: str) -> bytes:
-    return f"com.bitrix24.{kind}.{name}".encode() if name else f"com.bitrix24.{kind}".encode()
+def _type(kind: str, name: str) -> Header:
+    return CE_TYPE, (f"com.bitrix24.{kind}.{name}" if name else f"com.bitrix24.{kind}").encode()
+
+
+@lru_cache(_ENDPOINTS_REMEMBERED)
+def _endpoint(path: str) -> Header:
+    return ENDPOINT, path.encode()
 
 
 @lru_cache(1)

@@ -6,6 +6,7 @@ the time. A test holds both to the same bytes.
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from struct import Struct
 
 #: Lengths below are looked up; nearly every text of a call is shorter.
 _SHORT = 1024
@@ -14,9 +15,16 @@ _SHORT = 1024
 _WORDS_KEPT = 4096
 _WORD_CHARS = 64
 
+#: So many combinations of names, none with more characters: Bitrix24 has a few hundred events, and the same one nearly
+#: always comes with the same fields. At most 10 MB.
+_NAMES_KEPT = 1024
+_NAMES_CHARS = 8192
+
 #: The lower bits of a number make three bytes; of a time in microseconds, the upper ones change every second.
 _LOWER_BITS = 21
 _UPPER_REMEMBERED = 64
+
+_lower = Struct("3B").pack
 
 #: The branch of a union of null and something; behind `PRESENT` comes the something.
 ABSENT, PRESENT = b"\x00", b"\x02"
@@ -33,10 +41,9 @@ _SEVEN_BITS, _MORE = 0x7F, 0x80
 def long(number: int) -> bytes:
     """A number of 64 bits."""
     rest = number << 1 ^ number >> _SIGN_BIT
-    upper = rest >> _LOWER_BITS
-    if upper:
-        lower = rest & _SEVEN_BITS | _MORE, rest >> 7 & _SEVEN_BITS | _MORE, rest >> 14 & _SEVEN_BITS | _MORE
-        return bytes(lower) + _upper(upper)
+    if upper := rest >> _LOWER_BITS:
+        first, second, third = rest & _SEVEN_BITS, rest >> 7 & _SEVEN_BITS, rest >> 14 & _SEVEN_BITS
+        return _lower(first | _MORE, second | _MORE, third | _MORE) + _upper(upper)
     return _sevens(rest)
 
 
@@ -58,6 +65,15 @@ class _Lengths(dict[int, bytes]):
 
 
 _LENGTHS = _Lengths({length: long(length) for length in range(_SHORT)})
+
+
+class _LengthTexts(dict[int, str]):
+    def __missing__(self, length: int) -> str:
+        return long(length).decode("latin-1")
+
+
+#: The same, each byte as a character.
+_LENGTH_TEXTS = _LengthTexts({length: encoded.decode("latin-1") for length, encoded in _LENGTHS.items()})
 
 
 def octets(value: bytes) -> bytes:
@@ -93,16 +109,39 @@ _WORDS = _Words()
 word: Callable[[str], bytes] = _WORDS.__getitem__
 
 
+class _Names(dict[tuple[str, ...], tuple[str, ...]]):
+    def __missing__(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        encoded = tuple(_WORDS[name].decode("latin-1") for name in names)
+        if sum(map(len, encoded)) <= _NAMES_CHARS:
+            if len(self) >= _NAMES_KEPT:
+                self.clear()
+            self[names] = encoded
+        return encoded
+
+
+#: The names of a form, each as it is encoded, its bytes as characters.
+_NAMES = _Names()
+
+
 def texts(values: Mapping[str, str]) -> bytes:
     """A map of strings, in its order."""
     if not values:
         return _END
+    if "".join(values.values()).isascii():
+        return _ascii_texts(values)
     parts = [_LENGTHS[len(values)]]
     for key, value in values.items():
         encoded = value.encode()
         parts += (_WORDS[key], _LENGTHS[len(encoded)], encoded)
     parts.append(_END)
     return b"".join(parts)
+
+
+def _ascii_texts(values: Mapping[str, str]) -> bytes:
+    """The same in half the time: as Latin-1, each character is one byte, also of what stands between the values."""
+    named = zip(_NAMES[tuple(values)], values.values(), strict=True)
+    pairs = "".join([f"{name}{_LENGTH_TEXTS[len(value)]}{value}" for name, value in named])
+    return b"".join((_LENGTHS[len(values)], pairs.encode("latin-1"), _END))
 
 
 def array(items: Iterable[bytes]) -> bytes:

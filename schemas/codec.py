@@ -7,7 +7,7 @@ endian), then the record.
 
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 from forebay.schemas.alike import Alike
 from forebay.schemas.binary import ABSENT, FALSE, PRESENT, TRUE, array, long, octets, text, text_or_null, texts, word
@@ -22,6 +22,14 @@ _HEADER_BYTES = 10
 
 _REGISTRY_MARKER = b"\x00"
 _REGISTRY_HEADER_BYTES = 5
+
+#: What is the same in many records is encoded once: kinds of calls, endpoints, the seconds that calls come from. There
+#: are too many portals: to look one up in memory that is cold takes longer than to encode it.
+_CALLS_REMEMBERED, _ENDPOINTS_REMEMBERED, _MOMENTS_REMEMBERED = 4096, 64, 64
+
+#: An empty path and an empty query.
+_NO_ADDRESS = text("") * 2
+
 #: Registries count their schemas in 32 bits with a sign.
 MAX_SCHEMA_ID = 2**31 - 1
 
@@ -116,17 +124,14 @@ class Codec:
                 text(id),
                 text(portal),
                 text_or_null(member_id),
-                word(kind),
-                word(name),
-                ABSENT if occurred_at_ms is None else PRESENT + long(occurred_at_ms),
+                _call(kind, name),
+                _moment(occurred_at_ms),
                 long(received_at_us),
                 word(source),
                 text_or_null(subscription_id),
-                word(endpoint),
-                TRUE if verified else FALSE,
-                text(path),
-                text(query),
-                text_or_null(traceparent),
+                _endpoint(endpoint, verified),
+                text(path) + text(query) if path or query else _NO_ADDRESS,
+                ABSENT if traceparent is None else PRESENT + text(traceparent),
                 ABSENT if sealed is None else PRESENT + _sealed(sealed),
                 PRESENT + array(octets(path) + octets(value) for path, value in as_sent) if as_sent else ABSENT,
                 texts(fields),
@@ -176,6 +181,21 @@ def _unknown(value: bytes) -> UndecodableEvent:
     if value[:1] == _REGISTRY_MARKER and len(value) > _REGISTRY_HEADER_BYTES and schema_id <= MAX_SCHEMA_ID:
         return UnknownSchemaId(schema_id)
     return UndecodableEvent(f"the record does not start as an event does (first bytes: {value[:4].hex() or 'none'})")
+
+
+@lru_cache(_CALLS_REMEMBERED)
+def _call(kind: str, name: str) -> bytes:
+    return text(kind) + text(name)
+
+
+@lru_cache(_ENDPOINTS_REMEMBERED)
+def _endpoint(endpoint: str, verified: bool) -> bytes:
+    return text(endpoint) + (TRUE if verified else FALSE)
+
+
+@lru_cache(_MOMENTS_REMEMBERED)
+def _moment(ms: int | None) -> bytes:
+    return ABSENT if ms is None else PRESENT + long(ms)
 
 
 def _sealed(sealed: Sealed) -> bytes:

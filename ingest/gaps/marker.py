@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from forebay.ingest.address import Address
+from forebay.ingest.address import NOTHING
 from forebay.ingest.authenticate import Sender
 from forebay.ingest.call import Call
 from forebay.ingest.record import Receipt, record_of
@@ -15,13 +15,12 @@ from forebay.schemas.names import BY_FOREBAY, GAP
 from .gap import NOT_KEPT, Gap
 
 _MS = 1000
-_NOWHERE = Address(path="", query="")
 
 
 def marker(gap: Gap, codec: Codec, now_ns: int) -> Record:
     """The record, as a call of the portal would give it; only its `source` is another."""
     receipt = Receipt(id=uuid7(now_ns), at_ns=now_ns, endpoint=gap.endpoint, traceparent=None)
-    sender = Sender(portal=gap.portal, member_id=gap.member_id, verified=gap.verified, address=_NOWHERE)
+    sender = Sender(portal=gap.portal, member_id=gap.member_id, verified=gap.verified, address=NOTHING)
     call = Call(kind="event", name=GAP, subscription_id=None, occurred_at_ms=gap.to_ms // _MS * _MS)
     body = Body(fields=_fields(gap))
     return record_of(receipt, sender, gap.portal, call, body, None, codec, source=BY_FOREBAY)

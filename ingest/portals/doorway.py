@@ -96,7 +96,7 @@ class Doorway:
         proved = Sender(
             portal=portal, member_id=sender.member_id, verified=True, address=sender.address, member_is_proved=True
         )
-        domain = domain_of(auth)
+        domain = domain_of(auth.get("domain", ""))
         if domain and domain != member.portal and domain not in member.domains:
             await self._naming.learn(proved, member, domain)
         return proved
@@ -132,7 +132,7 @@ class Doorway:
             return
         # What can't be kept is no reason to let a portal wait: its next call brings it again.
         if pin is None or (pin.seen and pin.seen.trial is None):
-            domain = domain_of(auth) or ""
+            domain = domain_of(auth.get("domain", "")) or ""
             await self._in_time(
                 lambda: self._keep(self._registry.see(self._application, member_id, token, domain, access_token))
             )

@@ -1,6 +1,6 @@
 """A portal that came under another domain → the record by which its handlers learn of it."""
 
-from forebay.ingest.address import Address
+from forebay.ingest.address import NOTHING
 from forebay.ingest.authenticate import Sender
 from forebay.ingest.call import Call
 from forebay.ingest.record import Receipt, record_of
@@ -12,13 +12,12 @@ from forebay.schemas.names import BY_FOREBAY, RENAMED
 
 _NS_PER_S = 1_000_000_000
 _MS_PER_S = 1000
-_NOWHERE = Address(path="", query="")
 
 
 def rename_record(sender: Sender, old: str, new: str, endpoint: str, codec: Codec, now_ns: int) -> Record:
     """The record, as a call of the portal would give it; only its `source` is another. It stands under the old key."""
     receipt = Receipt(id=uuid7(now_ns), at_ns=now_ns, endpoint=endpoint, traceparent=None)
-    sender = Sender(portal=sender.portal, member_id=sender.member_id, verified=sender.verified, address=_NOWHERE)
+    sender = Sender(portal=sender.portal, member_id=sender.member_id, verified=sender.verified, address=NOTHING)
     seconds = now_ns // _NS_PER_S
     call = Call(kind="event", name=RENAMED, subscription_id=None, occurred_at_ms=seconds * _MS_PER_S)
     fields = {

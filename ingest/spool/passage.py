@@ -94,24 +94,31 @@ class Passage:
         self._look_due = 0.0
         self._asking: asyncio.Task[None] | None = None
 
-    async def send(self, stream: str, record: Record) -> bool:
-        """Return once the record is kept: False by the queue, True by the spool.
+    def send(self, stream: str, record: Record) -> Awaitable[bool]:
+        """To be awaited at once, until the record is kept: False by the queue, True by the spool.
 
         Raises `RecordRefused` when the queue never takes it, `QueueUnavailable` when it is surely kept nowhere.
         """
         if self._breaker.why and self._breaker.is_open:
-            return await self._spooled(stream, record)
+            return self._spooled(stream, record)
         if self._holds(record.key):
-            return await self._spooled(stream, record)
-        if self._pace is not None and not self._pace.takes(record.key) and not await self._put(stream, record):
-            # From here on it is behind its own backlog, which is drained at the same pace.
-            self._teller.warn("a portal sends faster than portal_rate: its events wait in the spool", portal=record.key)
-            return True
-        return await self._sent(stream, record)
+            return self._spooled(stream, record)
+        if self._pace is not None and not self._pace.takes(record.key):
+            return self._held_back(stream, record)
+        return self._sent(stream, record)
 
-    async def _sent(self, stream: str, record: Record) -> bool:
+    async def _held_back(self, stream: str, record: Record) -> bool:
+        if await self._put(stream, record):
+            return await self._sent(stream, record)
+        # From here on it is behind its own backlog, which is drained at the same pace.
+        self._teller.warn("a portal sends faster than portal_rate: its events wait in the spool", portal=record.key)
+        return True
+
+    def _sent(self, stream: str, record: Record) -> "asyncio.Future[bool]":
+        """Given to the queue; no coroutine, since it runs for every call."""
         loop = self._loop
-        crossing = Crossing(self, stream, record, loop.create_future(), loop.time())
+        answer: asyncio.Future[bool] = loop.create_future()
+        crossing = Crossing(self, stream, record, answer, loop.time())
         self._in_flight[crossing] = None
         if self._sweep is None:
             self._look_at(crossing.since + self._deadline_s)
@@ -119,20 +126,18 @@ class Passage:
             self._producer.submit(stream, record, crossing)
         except QueueError as error:
             self.failed(crossing, error)
-        try:
-            return await crossing.answer
-        finally:
-            # An error that refers to itself by the frame it passes is left to the garbage collector, with all that the
-            # call had: where calls are refused, it would stop the others for 40 ms every other second.
-            del crossing
+        return answer
 
     def delivered(self, crossing: Crossing) -> None:
         """The queue has the record."""
         if self._breaker.why:
             self._breaker.close()
         self._in_flight.pop(crossing, None)
-        self._decide(crossing, is_gone=True)
-        crossing.tell(False)
+        crossing.fate = True
+        if crossing.seq:
+            self._spool.settle(crossing.seq, is_gone=True)
+        if not crossing.answer.done():
+            crossing.answer.set_result(False)
 
     def failed(self, crossing: Crossing, error: QueueError) -> None:
         """The queue surely has not got the record."""

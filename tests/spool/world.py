@@ -77,7 +77,7 @@ class Call:
     portal: str
     after: frozenset[int]
     worker: Worker
-    task: "asyncio.Task[bool]"
+    kept: "asyncio.Future[bool]"
 
 
 @dataclass(kw_only=True)
@@ -118,8 +118,8 @@ class World:
         number = len(self.calls)
         record = Record(key=portal, value=str(number).encode(), timestamp_ms=number + 1)
         after = frozenset(call.number for call in self.answered() if call.portal == portal)
-        task = asyncio.create_task(worker.passage.send(EVENTS, record))
-        self.calls.append(Call(number=number, portal=portal, after=after, worker=worker, task=task))
+        kept = asyncio.ensure_future(worker.passage.send(EVENTS, record))
+        self.calls.append(Call(number=number, portal=portal, after=after, worker=worker, kept=kept))
         await worker.settled()
         return self.calls[-1]
 
@@ -147,7 +147,7 @@ class World:
         await worker.spool.close()
         for call in self.calls:
             if call.worker is worker:
-                call.task.cancel()
+                call.kept.cancel()
 
     @staticmethod
     def _spooled(worker: Worker) -> list[bytes]:
@@ -164,7 +164,7 @@ class World:
                 worker.producer.deliver_all()
                 await worker.settled()
                 await worker.step()
-            if not self.workers[0].spool.counts.records and all(call.task.done() for call in self.calls):
+            if not self.workers[0].spool.counts.records and all(call.kept.done() for call in self.calls):
                 return
         raise AssertionError(f"{self.workers[0].spool.counts.records} records stay in the spool")
 
@@ -176,8 +176,8 @@ class World:
             await worker.drain.close()
             await worker.spool.close()
         for call in self.calls:
-            call.task.cancel()
-        await asyncio.gather(*(call.task for call in self.calls), return_exceptions=True)
+            call.kept.cancel()
+        await asyncio.gather(*(call.kept for call in self.calls), return_exceptions=True)
 
     def judge(self) -> None:
         """Nothing lost, nothing that was told as failed, in order, doubled only where a process died."""
@@ -200,14 +200,14 @@ class World:
 
 
 def _is_kept(call: Call) -> bool:
-    return call.task.done() and not call.task.cancelled() and call.task.exception() is None
+    return call.kept.done() and not call.kept.cancelled() and call.kept.exception() is None
 
 
 def _is_refused(call: Call) -> bool:
     return (
-        call.task.done()
-        and not call.task.cancelled()
-        and isinstance(call.task.exception(), SpoolUnavailable | QueueError)
+        call.kept.done()
+        and not call.kept.cancelled()
+        and isinstance(call.kept.exception(), SpoolUnavailable | QueueError)
     )
 
 

@@ -48,8 +48,8 @@ async def test_what_is_above_the_rate_waits_in_its_order_and_nobody_else_does(tm
         worker.producer.deliver_all()
         await worker.settled()
 
-        assert [call.task.result() for call in flood] == [False] * 5 + [True] * 7
-        assert other.task.result() is False
+        assert [call.kept.result() for call in flood] == [False] * 5 + [True] * 7
+        assert other.kept.result() is False
         assert per_portal(world) == {"a.ru": [0, 1, 2, 3, 4], "b.ru": [12]}
 
         for sent in range(6, 13):
@@ -67,7 +67,7 @@ async def test_a_portal_that_keeps_to_the_rate_never_meets_the_spool(tmp_path: P
             call = await world.send("a.ru", worker)
             worker.producer.deliver_all()
             await worker.settled()
-            assert call.task.result() is False
+            assert call.kept.result() is False
             time.now += 1
 
 
@@ -78,7 +78,7 @@ async def test_when_the_spool_takes_nothing_the_rate_is_forgotten_and_not_the_ev
         worker.producer.deliver_all()
         await worker.settled()
 
-        assert [call.task.result() for call in flood] == [False] * 12
+        assert [call.kept.result() for call in flood] == [False] * 12
         assert per_portal(world) == {"a.ru": list(range(12))}
 
 

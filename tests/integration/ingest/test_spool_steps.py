@@ -48,7 +48,7 @@ async def test_on_another_worker_too_an_event_goes_behind_its_portals_backlog(wo
     behind, beside = await world.send("a.ru", other), await world.send("b.ru", other)
     await world.heal()
 
-    assert [call.task.result() for call in (first, behind, beside)] == [True, True, False]
+    assert [call.kept.result() for call in (first, behind, beside)] == [True, True, False]
     assert per_portal(world) == {"a.ru": [0, 1], "b.ru": [2]}
 
 
@@ -61,7 +61,7 @@ async def test_what_is_delivered_while_the_spool_takes_it_is_not_sent_again(worl
     worker.producer.deliver_all()
     await world.heal()
 
-    assert call.task.result() is False
+    assert call.kept.result() is False
     assert per_portal(world) == {"a.ru": [0]}
 
 
@@ -72,11 +72,11 @@ async def test_what_may_still_be_delivered_is_not_told_as_failed_when_the_spool_
 
     worker.passage.detour("late")
     await worker.settled()
-    waits = not call.task.done()
+    waits = not call.kept.done()
     worker.producer.deliver_all()
 
     assert waits
-    assert await call.task is False
+    assert await call.kept is False
 
 
 async def test_when_queue_and_spool_both_refuse_the_call_is_told_why_and_nothing_is_kept(full_world: World) -> None:
@@ -86,10 +86,10 @@ async def test_when_queue_and_spool_both_refuse_the_call_is_told_why_and_nothing
     call = await full_world.send("a.ru", worker)
     later = await full_world.send("a.ru", worker)
 
-    assert call.task.done() and later.task.done()
-    assert isinstance(call.task.exception(), QueueUnavailable)
-    assert str(call.task.exception()) == "the broker is down"
-    assert isinstance(later.task.exception(), SpoolFull)
+    assert call.kept.done() and later.kept.done()
+    assert isinstance(call.kept.exception(), QueueUnavailable)
+    assert str(call.kept.exception()) == "the broker is down"
+    assert isinstance(later.kept.exception(), SpoolFull)
     await full_world.heal()
     full_world.judge()
     assert per_portal(full_world) == {}
@@ -132,7 +132,7 @@ async def test_who_drains_sets_right_what_a_crash_has_left_too_high_while_events
     await world.heal()
     world.broker.mode = "up"
     direct = await world.send("gone.ru", other)
-    assert direct.task.result() is False
+    assert direct.kept.result() is False
 
 
 async def test_an_event_is_kept_while_who_drains_still_reads_what_waits(world: World) -> None:
@@ -187,7 +187,7 @@ async def test_of_a_portals_backlog_ever_more_is_under_way_while_the_queue_takes
         worker.producer.deliver_all()
 
     assert under_way[:5] == [1, 2, 4, 8, 5]
-    assert all(call.task.result() for call in calls)
+    assert all(call.kept.result() for call in calls)
     assert per_portal(world) == {"a.ru": list(range(20))}
 
 

@@ -1,6 +1,8 @@
 from hmac import compare_digest
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from forebay.ingest.address import Address, address_of
 from forebay.ingest.authenticate import Gate, Proofs, Sender
@@ -167,3 +169,26 @@ def test_parameters_with_the_name_of_a_secret_are_never_kept() -> None:
     sender = knock(SECRET.decode(), b"a=1&access_token=x&auth%5Bapplication_token%5D=y&AUTH_ID=z&REFRESH_ID=r&b=2")
 
     assert sender.address.query == "a=1&b=2"
+
+
+_NAMES = st.sampled_from(["", "a.ru", "A.ru", "b.ru", "not a domain", MEMBER])
+_CALLS = st.lists(st.tuples(_NAMES, _NAMES, st.sampled_from(["", "t", "u", "*"]), st.sampled_from(["", "rule"])))
+
+
+@given(_CALLS, st.booleans())
+def test_whom_a_gate_has_let_in_before_changes_nothing(calls: list[tuple[str, ...]], key_is_member_id: bool) -> None:
+    proofs = Proofs(anyone=False, tokens={"a.ru": (b"t",), MEMBER: (b"u",), "*": (b"*",)}, secrets=())
+    gate = Gate(proofs, key_is_member_id=key_is_member_id)
+
+    for domain, member_id, token, path in calls:
+        sent, address = auth(token, domain, member_id), address_of(path, b"")
+        anew = Gate(proofs, key_is_member_id=key_is_member_id)
+
+        assert _told(gate, sent, address) == _told(anew, sent, address)
+
+
+def _told(gate: Gate, sent: dict[str, str], address: Address) -> Sender | str:
+    try:
+        return gate.admit(sent, address)
+    except NotOurPortal as refusal:
+        return str(refusal)
