@@ -56,6 +56,7 @@ def of_an_ingest() -> str:
     """What an ingest shows from its start."""
     metrics = IngestMetrics()
     Counters(metrics, "/bitrix24")
+    metrics.open()
     return metrics.exposition().decode()
 
 
