@@ -37,6 +37,10 @@ _AHEAD = 50_000
 #: So many are read at once. The calls that are just kept wait meanwhile, for the thread and then for the GIL.
 _READ = 200
 
+#: Of a large backlog so many such pieces in one step, some more than a step sends: each waits for a write of the spool,
+#: and what is known already is not to wait for all of the rest.
+_PIECES = 4
+
 #: While the counts tell of so many more records than are known, it does no harm that they are too high.
 _FEW = 2000
 
@@ -114,7 +118,9 @@ class Drain:
 
     async def _read_on(self) -> None:
         known = len(self._lanes) + len(self._gone) + len(self._stuck)
-        while len(self._lanes) < _AHEAD and self._spool.counts.records > known:
+        for _ in range(_PIECES):
+            if len(self._lanes) >= _AHEAD or self._spool.counts.records <= known:
+                break
             heads = await self._spool.run(self._spool.store.heads, self._read_to, _READ)
             for head in heads:
                 self._lanes.add(head)

@@ -136,7 +136,7 @@ async def test_who_drains_sets_right_what_a_crash_has_left_too_high_while_events
 
 
 async def test_an_event_is_kept_while_who_drains_still_reads_what_waits(world: World) -> None:
-    worker, waiting = await world.start(), 1000
+    worker, waiting = await world.start(), 700
     worker.passage.detour("late")
     await worker.spool.run(worker.spool.store.put, [put(number) for number in range(waiting)])
     loop, heads, read, read_before = asyncio.get_running_loop(), worker.spool.store.heads, list[Head](), list[int]()
@@ -313,3 +313,18 @@ async def test_portals_of_which_the_queue_takes_nothing_hold_nobody_up(
     world.broker.mode = "up"
     await world.heal()
     world.judge()
+
+
+async def test_what_is_read_of_a_large_backlog_is_sent_before_the_rest_is_read(world: World) -> None:
+    worker, waiting = await world.start(), 2000
+    lots = [put(number, f"{number}.ru") for number in range(waiting)]
+    await worker.spool.run(worker.spool.store.put, lots)
+
+    await worker.step()
+
+    sent = worker.drain.sent
+    assert sent > 0
+    assert len(worker.drain._lanes) + sent < waiting
+    while worker.drain.sent < waiting:
+        await worker.step()
+    assert [int(one.value) for one in world.broker.logs[EVENTS]] == [*range(waiting)]
