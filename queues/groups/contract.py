@@ -1,6 +1,6 @@
 """What a group that lives by leases asks of the store that keeps them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -71,6 +71,16 @@ class Group(Protocol[C_contra]):
         """Delete a batch of what every group has finished and nobody may want back. False when none is due."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is to be read of a partition: from the offset on, at most so many records. The end is what `ends` said."""
+
+    partition: int
+    offset: int
+    end: int
+    most: int
+
+
 @dataclass(frozen=True, slots=True)
 class Stretch:
     """Records that were read, and the offset to read on from: it may be behind them, when nothing stands there."""
@@ -96,8 +106,8 @@ class Log(Protocol[C_contra]):
     def ends(self, connection: C_contra, partitions: Collection[int]) -> dict[int, int]:
         """The next offset of each partition."""
 
-    def read(self, connection: C_contra, partition: int, offset: int, end: int, most: int) -> Stretch:
-        """Records from the offset on: at most so many, and at most so many bytes as memory should hold.
+    def read(self, connection: C_contra, wanted: Sequence[Wanted]) -> list[Stretch]:
+        """What is wanted, in its order; in all no more bytes than memory should hold, what was read last aside.
 
-        The end is what `ends` said. When it can't be told yet what stands at the offset, nothing, and the same offset.
+        When there is no room left, or it can't be told yet what stands at an offset: nothing, and the same offset.
         """

@@ -7,7 +7,8 @@ from typing import Generic, TypeVar
 
 from ..threads.connection_thread import Closable
 from .bell import Bell
-from .contract import Log
+from .contract import Log, Wanted
+from .parts import parts
 from .positions import Chunk, Position, Positions
 
 C = TypeVar("C", bound=Closable)
@@ -48,26 +49,27 @@ class Reader(Generic[C]):
 
     def _read(self, connection: C, positions: Mapping[int, Position], max_records: int) -> list[Chunk]:
         ends = self._log.ends(connection, positions)
-        behind = [partition for partition, end in ends.items() if end > positions[partition].offset]
-        chunks = []
-        for index, partition in enumerate(self._turned(behind)):
-            # An equal part of what is left for each, so that a full partition starves none.
-            most = -(-max_records // (len(behind) - index))
-            if chunk := self._chunk(connection, partition, positions[partition], ends[partition], most):
-                chunks.append(chunk)
-                max_records -= len(chunk.records)
-        return chunks
+        waiting = {partition: end - positions[partition].offset for partition, end in ends.items()}
+        behind = self._turned([partition for partition, count in waiting.items() if count > 0])
+        wanted = [
+            Wanted(partition=partition, offset=positions[partition].offset, end=ends[partition], most=most)
+            for partition, most in parts({partition: waiting[partition] for partition in behind}, max_records).items()
+            if most
+        ]
+        found = zip(wanted, self._log.read(connection, wanted) if wanted else [], strict=True)
+        return [
+            Chunk(
+                partition=one.partition,
+                position=positions[one.partition],
+                following=stretch.following,
+                records=stretch.records,
+            )
+            for one, stretch in found
+            if stretch.following != one.offset
+        ]
 
     def _turned(self, partitions: list[int]) -> list[int]:
         """In another order each time: with few records to give, each partition comes first in its turn."""
         self._turn += 1
         first = self._turn % len(partitions) if partitions else 0
         return partitions[first:] + partitions[:first]
-
-    def _chunk(self, connection: C, partition: int, position: Position, end: int, most: int) -> Chunk | None:
-        if most <= 0:
-            return None
-        found = self._log.read(connection, partition, position.offset, end, most)
-        if found.following == position.offset:
-            return None
-        return Chunk(partition=partition, position=position, following=found.following, records=found.records)

@@ -2,14 +2,16 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 import structlog
 
 from forebay.queues.contract import StoredRecord
 
 from ..groups.bell import Bell
-from ..groups.contract import Stretch
+from ..groups.contract import Stretch, Wanted
+from ..groups.parts import one_by_one
 from .connection import MemcachedConnection
 from .records import bounds, span
 from .streams import Stream
@@ -73,14 +75,17 @@ class MemcachedLog:
             self._starts[partition] = start
         return {partition: end for partition, (_, end) in found.items()}
 
-    def read(self, connection: MemcachedConnection, partition: int, offset: int, end: int, most: int) -> Stretch:
+    def read(self, connection: MemcachedConnection, wanted: Sequence[Wanted]) -> list[Stretch]:
         """Stops before an offset whose record may still come; what is gone is told in the log, and passed over."""
-        settled, size = self._ends[partition].settled(), 0
+        return one_by_one(wanted, partial(self._stretch, connection), _READ_BYTES)
+
+    def _stretch(self, connection: MemcachedConnection, one: Wanted, max_bytes: int) -> Stretch:
+        settled, size = self._ends[one.partition].settled(), 0
         records: list[StoredRecord] = []
-        at = max(offset, self._starts[partition])
-        gone = at - offset
-        while at < end and len(records) < most and size < _READ_BYTES:
-            found = span(connection, self._stream, partition, at, min(end, at + most - len(records)))
+        at = max(one.offset, self._starts[one.partition])
+        gone = at - one.offset
+        while at < one.end and len(records) < one.most and size < max_bytes:
+            found = span(connection, self._stream, one.partition, at, min(one.end, at + one.most - len(records)))
             until = next((missing for missing in found.missing if missing >= settled), found.following)
             given = [record for record in found.records if record.offset < until]
             gone += until - at - len(given)
@@ -89,7 +94,7 @@ class MemcachedLog:
             at = until
             if until < found.following:
                 break
-        self._tell(partition, offset, at, gone)
+        self._tell(one.partition, one.offset, at, gone)
         if records:
             self._pause_s = _SHORTEST_S
         return Stretch(records, at)

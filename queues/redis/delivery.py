@@ -41,20 +41,25 @@ local function make(log, group, offset)
 end
 """
 
-#: about leases log → id partition group me offset, most records, most bytes. The next entries of the log, if we have
-#: the lease: first those that were handed out before and not committed, whoever had them, since now they are ours.
+#: about leases log… → id group me, most bytes, then partition, offset and most records of each log. The next entries of
+#: each, where we have the lease and while there is room: first those that were handed out before and not committed,
+#: whoever had them, since now they are ours. Each log has an equal part of the room that is left.
 #: Entries of which the number does not follow may have others before them that Redis would not hand out.
+#: All logs in one script: what is handed out is a write, for which the server waits for the disk each time.
 DELIVER = (
     FREES
     + CHECKED
     + NOW
     + _GROUPS
     + """
-local log, group, me, at = KEYS[3], ARGV[3], ARGV[4], tonumber(ARGV[5])
-local till, owner = string.match(redis.call('HGET', KEYS[2], ARGV[2]) or '', '^%d+ (%d+) (.*)$')
-if owner ~= me or tonumber(till) <= now then return {'lost'} end
+local group, me, room = ARGV[2], ARGV[3], tonumber(ARGV[4])
 
-local function taken_over(wanted)
+local function is_ours(partition)
+    local till, owner = string.match(redis.call('HGET', KEYS[2], partition) or '', '^%d+ (%d+) (.*)$')
+    return owner == me and tonumber(till) > now
+end
+
+local function taken_over(log, at, wanted)
     local answer = redis.pcall('XAUTOCLAIM', log, group, me, 0, id(at), 'COUNT', wanted)
     if not answer.err then return answer[2] end
     if not string.find(answer.err, 'NOGROUP', 1, true) then error(answer) end
@@ -62,36 +67,49 @@ local function taken_over(wanted)
     return {}
 end
 
-local function new(wanted)
+local function new(log, wanted)
     local answer = redis.call('XREADGROUP', 'GROUP', group, me, 'COUNT', wanted, 'STREAMS', log, '>')
     return answer and answer[1][2] or {}
 end
 
-local function is_next(entry)
+local function is_next(log, at, entry)
     if entry and place(entry[1]) == at then return true end
     local there = redis.call('XRANGE', log, id(at), '+', 'COUNT', 1)[1]
     return (there and there[1]) == (entry and entry[1])
 end
 
-local found, bytes, is_pending = {}, 0, true
-local most, limit = tonumber(ARGV[6]), tonumber(ARGV[7])
-while #found < most do
-    local wanted = math.min(16, most - #found)
-    local entries = is_pending and taken_over(wanted) or {}
-    if #entries == 0 then is_pending, entries = false, new(wanted) end
-    if not is_next(entries[1]) then
-        go_on_from(log, group, at)
-        entries = new(wanted)
+local function handed_out(log, at, most, limit)
+    local found, bytes, is_pending = {}, 0, true
+    while #found < most do
+        local wanted = math.min(16, most - #found)
+        local entries = is_pending and taken_over(log, at, wanted) or {}
+        if #entries == 0 then is_pending, entries = false, new(log, wanted) end
+        if not is_next(log, at, entries[1]) then
+            go_on_from(log, group, at)
+            entries = new(log, wanted)
+        end
+        for index, entry in ipairs(entries) do
+            if index > 1 and not is_next(log, at, entry) then break end
+            local size = #entry[2][6] + #entry[2][8]
+            if bytes + size > limit and #found > 0 then return found, bytes end
+            found[#found + 1], bytes, at = entry, bytes + size, place(entry[1]) + 1
+        end
+        if #entries == 0 or not is_pending and #entries < wanted then break end
     end
-    for index, entry in ipairs(entries) do
-        if index > 1 and not is_next(entry) then break end
-        bytes = bytes + #entry[2][6] + #entry[2][8]
-        if bytes > limit and #found > 0 then return {'done', found} end
-        found[#found + 1], at = entry, place(entry[1]) + 1
-    end
-    if #entries == 0 or not is_pending and #entries < wanted then break end
+    return found, bytes
 end
-return {'done', found}
+
+local answer = {}
+for index = 3, #KEYS do
+    local partition, at, most = unpack(ARGV, 3 * index - 4, 3 * index - 2)
+    local found, bytes = false, 0
+    if room > 0 and is_ours(partition) then
+        local part = room / (#KEYS - index + 1)
+        found, bytes = handed_out(KEYS[index], tonumber(at), tonumber(most), part)
+    end
+    answer[index - 2], room = found, room - bytes
+end
+return {'done', answer}
 """
 )
 

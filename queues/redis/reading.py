@@ -8,20 +8,17 @@ from redis.exceptions import RedisError
 from forebay.queues.contract import PlacedRecord, StoredRecord
 
 from ..groups.bell import Bell
-from ..groups.contract import Stretch, up_to
+from ..groups.contract import Stretch, Wanted, up_to
 from ..headers import unpack
 from . import delivery, scripts
 from .connection import RedisConnection
-from .streams import Stream
+from .streams import ANOTHER, Stream
 
 #: Bytes of values that one read takes into memory at most, a single larger record aside.
 _READ_BYTES = 8 * 1024 * 1024
 
 #: Seconds after which a reader looks without having heard of anything: an announcement is never sent twice.
 _LOOK_EVERY_S = 1.0
-
-#: What the server says when the lease is ours; else that it is not, or that the stream is another one by now.
-_DELIVERED = b"done"
 
 #: An entry of a Redis stream: its id, and names and values by turns.
 Entry = tuple[bytes, Sequence[bytes]]
@@ -79,7 +76,7 @@ class News:
 
 
 class RedisLog(News):
-    """The stream as one member of a group reads it: each read is a delivery, to that member by name."""
+    """The stream as one member of a group reads it: each read is one delivery, to that member by name."""
 
     def __init__(self, stream: Stream, group: str, me: str) -> None:
         super().__init__(stream)
@@ -92,12 +89,17 @@ class RedisLog(News):
         ends = connection.ask("HMGET", self._stream.keys.ends, *partitions)
         return {partition: int(end) for partition, end in zip(partitions, ends, strict=True) if end is not None}
 
-    def read(self, connection: RedisConnection, partition: int, offset: int, end: int, most: int) -> Stretch:
-        """As in the protocol. Who has the lease no more can't tell what stands there: the server gives it nothing."""
+    def read(self, connection: RedisConnection, wanted: Sequence[Wanted]) -> list[Stretch]:
+        """As in the protocol. Who has a lease no more can't tell what stands there: the server gives it nothing."""
         keys = self._stream.keys
-        names, reader = [keys.about, keys.leases(self._group), keys.log(partition)], (self._group, self._me)
-        wanted = (partition, *reader, offset, most, _READ_BYTES)
-        answer = connection.run(delivery.DELIVER, names, self._stream.id, *wanted)
-        if answer[0] != _DELIVERED:
-            return Stretch([], offset)
-        return up_to(_stored(self._stream.name, partition, answer[1]), end)
+        names = [keys.about, keys.leases(self._group), *(keys.log(one.partition) for one in wanted)]
+        places = [number for one in wanted for number in (one.partition, one.offset, one.most)]
+        reader = (self._stream.id, self._group, self._me)
+        answer = connection.run(delivery.DELIVER, names, *reader, _READ_BYTES, *places)
+        delivered = [None] * len(wanted) if answer[0] == ANOTHER else answer[1]
+        return [self._stretch(one, entries) for one, entries in zip(wanted, delivered, strict=True)]
+
+    def _stretch(self, one: Wanted, entries: Sequence[Entry] | None) -> Stretch:
+        if entries is None:
+            return Stretch([], one.offset)
+        return up_to(_stored(self._stream.name, one.partition, entries), one.end)

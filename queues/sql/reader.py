@@ -1,13 +1,15 @@
 """Reading records of a stream in a database."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 
 from sqlalchemy import Connection
 
 from forebay.queues.contract import PlacedRecord, StoredRecord
 
 from ..groups.bell import Bell
-from ..groups.contract import Stretch, up_to
+from ..groups.contract import Stretch, Wanted, up_to
+from ..groups.parts import one_by_one
 from ..headers import unpack
 from .database import Database, Place, Row
 from .schema import Stream
@@ -60,6 +62,11 @@ class SqlLog:
         places = [Place(self._stream.id, partition) for partition in partitions]
         return {place.partition: end for place, end in self._database.ends(connection, places).items()}
 
-    def read(self, connection: Connection, partition: int, offset: int, end: int, most: int) -> Stretch:
-        """In one question."""
-        return up_to(read(self._database, connection, self._stream, partition, offset, most), end)
+    def read(self, connection: Connection, wanted: Sequence[Wanted]) -> list[Stretch]:
+        """In one question for each."""
+        return one_by_one(wanted, partial(self._stretch, connection), _READ_BYTES)
+
+    def _stretch(self, connection: Connection, one: Wanted, max_bytes: int) -> Stretch:
+        place = Place(self._stream.id, one.partition)
+        rows = self._database.read(connection, place, one.offset, one.most, max_bytes)
+        return up_to(stored(self._stream.name, rows), one.end)

@@ -1,9 +1,11 @@
 """The members of a group and the records that tests of the SQL queue share."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
-from forebay.queues.contract import Commit, Consumer, Producer, Record
+from forebay.queues.contract import Commit, Consumer, Producer, Record, StoredRecord
 from forebay.queues.sql.retention import Retention
+from forebay.schemas.portal import partition_of
 
 STREAM = "events"
 PARTITIONS = 4
@@ -64,6 +66,30 @@ async def send_all(producer: Producer, count: int, timestamp_ms: int = 0) -> int
     """Send so many of one portal, and return its partition."""
     positions = await asyncio.gather(*(producer.send(STREAM, record(n, timestamp_ms)) for n in range(count)))
     return positions[0].partition
+
+
+async def fill(producer: Producer, sizes: Mapping[int, Sequence[int]]) -> None:
+    """Send records of so many bytes to each of these partitions."""
+    await asyncio.gather(
+        *(
+            producer.send(STREAM, Record(key=key_of(partition), value=bytes(size), timestamp_ms=0))
+            for partition, each in sizes.items()
+            for size in each
+        )
+    )
+
+
+def key_of(partition: int) -> str:
+    """A key whose records stand in this partition."""
+    return next(key for key in map(str, range(10_000)) if partition_of(key, PARTITIONS) == partition)
+
+
+def bytes_of(records: Sequence[StoredRecord]) -> dict[int, int]:
+    """Partition → bytes of the records' values."""
+    found: dict[int, int] = {}
+    for one in records:
+        found[one.partition] = found.get(one.partition, 0) + len(one.value)
+    return found
 
 
 async def fetch(consumer: Consumer, count: int) -> list[bytes]:

@@ -8,8 +8,9 @@ from sqlalchemy import Connection
 
 from forebay.queues.contract import Commit, Position, Producer, Queue, Record
 from forebay.queues.errors import QueueUnavailable, RecordRefused, UnknownStream, Unsupported
+from forebay.queues.sql import reader
 from forebay.queues.sql.schema import Stream, find
-from tests.integration.queues.members import STREAM, Follower, fetch, record
+from tests.integration.queues.members import PARTITIONS, STREAM, Follower, bytes_of, fetch, fill, record
 
 
 @pytest.mark.parametrize(
@@ -98,3 +99,21 @@ async def test_a_note_that_is_too_long_is_refused(queue: Queue) -> None:
         await consumer.commit({0: Commit(offset=0, note=b"x" * 65_537)})
 
     await consumer.close()
+
+
+async def test_the_bytes_of_a_fetch_are_limited_in_all_and_a_full_partition_starves_none(
+    queue: Queue, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_READ_BYTES", 8000)
+    await fill(producer, {0: [1000] * 20, 1: [1000] * 20, 2: [10], 3: [10]})
+    consumer = queue.consumer(STREAM, "group")
+    await consumer.start(follower := Follower())
+    await follower.owns(PARTITIONS)
+
+    first, second = [bytes_of(await consumer.fetch(100, 30.0)) for _ in range(2)]
+    await consumer.close()
+
+    assert (first[2], first[3]) == (10, 10)
+    assert sum(first.values()) <= 9000
+    assert min(first[0], first[1]) >= 2000
+    assert second == {0: 4000, 1: 4000}

@@ -106,11 +106,11 @@ async def test_what_a_cancelled_fetch_was_handed_comes_with_the_next(
     consumer, given, goes_on = await _member(queue), asyncio.Event(), threading.Event()
     loop, deliver = asyncio.get_running_loop(), RedisLog.read
 
-    def slow(*arguments: Any) -> Stretch:
-        stretch = deliver(*arguments)
+    def slow(*arguments: Any) -> list[Stretch]:
+        stretches = deliver(*arguments)
         loop.call_soon_threadsafe(given.set)
         goes_on.wait(30)
-        return stretch
+        return stretches
 
     monkeypatch.setattr(RedisLog, "read", slow)
     partition = await send_all(producer, 5)

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 )
 
 from forebay.queues.contract import Commit
-from forebay.queues.groups.contract import Claimed
+from forebay.queues.groups.contract import Claimed, Stretch, Wanted
 from forebay.queues.redis import group, scripts
 from forebay.queues.redis.address import address
 from forebay.queues.redis.connection import RedisConnection, RedisStore
@@ -104,7 +104,7 @@ class Deliveries(RuleBasedStateMachine):
         end = self.logs[0].ends(self.connection, [0])[0]
         waiting = [offset for offset in self.entries if offset >= self.position][:most]
 
-        stretch = self.logs[self.owner].read(self.connection, 0, self.position, end, most)
+        stretch = self._read(self.owner, self.position, end, most)
 
         assert [record.offset for record in stretch.records] == waiting
         assert stretch.following == (waiting[-1] + 1 if waiting else end)
@@ -124,11 +124,16 @@ class Deliveries(RuleBasedStateMachine):
         if is_over:
             self.admin.hset(leases, 0, f"{self.epoch} 1 {MEMBERS[reader]}")
 
-        stretch = self.logs[reader].read(self.connection, 0, self.committed, 10**9, most)
+        stretch = self._read(reader, self.committed, 10**9, most)
 
         self.admin.hset(leases, 0, lease)
         assert (stretch.records, stretch.following) == ([], self.committed)
         assert self._groups() == before
+
+    def _read(self, reader: int, offset: int, end: int, most: int) -> Stretch:
+        wanted = Wanted(partition=0, offset=offset, end=end, most=most)
+        [stretch] = self.logs[reader].read(self.connection, [wanted])
+        return stretch
 
     @rule(percent=percents)
     def commit(self, percent: int) -> None:

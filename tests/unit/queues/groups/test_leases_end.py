@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 
@@ -11,7 +11,7 @@ from forebay.queues.contract import Commit
 from forebay.queues.errors import Fenced, QueueUnavailable
 from forebay.queues.groups.bell import Bell
 from forebay.queues.groups.consumer import LeasedConsumer
-from forebay.queues.groups.contract import Beat, Claimed, Stretch
+from forebay.queues.groups.contract import Beat, Claimed, Stretch, Wanted
 from forebay.queues.groups.shares import GroupView
 from forebay.queues.threads.connection_thread import ConnectionThread
 from tests.integration.queues.members import PARTITIONS, Follower
@@ -87,8 +87,8 @@ class Hanging:
     def ends(self, connection: object, partitions: Collection[int]) -> dict[int, int]:
         return dict.fromkeys(partitions, 0)
 
-    def read(self, connection: object, partition: int, offset: int, end: int, most: int) -> Stretch:
-        return Stretch([], offset)
+    def read(self, connection: object, wanted: Sequence[Wanted]) -> list[Stretch]:
+        return [Stretch([], one.offset) for one in wanted]
 
 
 async def test_what_a_store_that_hangs_can_not_prolong_is_lost_while_it_still_hangs() -> None:
