@@ -30,6 +30,13 @@ local function read_before(log, offset)
     return waiting and about['entries-added'] - waiting
 end
 
+local function about_group(log, group)
+    for _, answer in ipairs(redis.pcall('XINFO', 'GROUPS', log)) do
+        local found = named(answer)
+        if found.name == group then return found end
+    end
+end
+
 local function go_on_from(log, group, offset)
     local read = read_before(log, offset)
     redis.call('XGROUP', 'SETID', log, group, id(offset), 'ENTRIESREAD', string.format('%d', read or -1))
@@ -99,6 +106,15 @@ local function handed_out(log, at, most, limit)
     return found, bytes
 end
 
+-- What XREADGROUP counts as read, it tells neither replicas nor the append-only file: said so, they know it too.
+local function tell_read(log)
+    local about = about_group(log, group)
+    if about and about['entries-read'] then
+        local last, read = about['last-delivered-id'], string.format('%d', about['entries-read'])
+        redis.call('XGROUP', 'SETID', log, group, last, 'ENTRIESREAD', read)
+    end
+end
+
 local answer = {}
 for index = 3, #KEYS do
     local partition, at, most = unpack(ARGV, 3 * index - 4, 3 * index - 2)
@@ -106,6 +122,7 @@ for index = 3, #KEYS do
     if room > 0 and is_ours(partition) then
         local part = room / (#KEYS - index + 1)
         found, bytes = handed_out(KEYS[index], tonumber(at), tonumber(most), part)
+        tell_read(KEYS[index])
     end
     answer[index - 2], room = found, room - bytes
 end
@@ -124,17 +141,12 @@ SETTLE = (
 local group, left = ARGV[2], tonumber(ARGV[3])
 
 local function reach(log, offset)
-    for _, answer in ipairs(redis.pcall('XINFO', 'GROUPS', log)) do
-        local found = named(answer)
-        if found.name == group then
-            local last = found['last-delivered-id']
-            if place(last) < offset and redis.call('XRANGE', log, '(' .. last, id(offset), 'COUNT', 1)[1] then
-                go_on_from(log, group, offset)
-            end
-            return
-        end
+    local found = about_group(log, group)
+    if not found then return make(log, group, offset) end
+    local last = found['last-delivered-id']
+    if place(last) < offset and redis.call('XRANGE', log, '(' .. last, id(offset), 'COUNT', 1)[1] then
+        go_on_from(log, group, offset)
     end
-    make(log, group, offset)
 end
 
 local function acknowledge(log, offset)

@@ -191,6 +191,26 @@ async def test_a_commit_behind_the_last_record_says_that_all_was_read(
     await consumer.close()
 
 
+async def test_what_the_tools_tell_outlives_a_restart(redis_servers: Callable[..., RedisServer]) -> None:
+    server = redis_servers()
+    queue = open_queue(QueueSettings(queue_url=server.url()))
+    await queue.ensure([STREAM], PARTITIONS)
+    producer = queue.producer()
+    partition = await send_all(producer, 20)
+    consumer = await _member(queue)
+    await fetch(consumer, 15)
+
+    await asyncio.to_thread(server.kill)
+    server.start()
+    await asyncio.to_thread(server.wait_ready)
+
+    with direct(server.url()) as admin:
+        told = Tools(admin, partition).told("pending", "last-delivered-id", "entries-read", "lag")
+    assert told == [15, b"14-1", 15, 5]
+    for part in (consumer, producer, queue):
+        await part.close()
+
+
 async def test_a_full_memory_hands_out_what_is_there_and_acknowledges_it(
     redis_servers: Callable[..., RedisServer],
 ) -> None:
