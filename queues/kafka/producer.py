@@ -237,11 +237,14 @@ class KafkaProducer:
             self._fail(number, QueueUnavailable(text))
 
     def _look(self) -> None:
-        self._produce_held()
-        back_s = self._wall_clock.set_back_s()
-        if back_s > _SET_BACK_S and self._renewal is None:
-            self._start_over(back_s)
-        self._look_in(_LOOK_S if self._due else _IDLE_LOOK_S)
+        try:
+            self._produce_held()
+            back_s = self._wall_clock.set_back_s()
+            if back_s > _SET_BACK_S and self._renewal is None:
+                self._start_over(back_s)
+        finally:
+            # Whatever one record does to the client, the others are looked after.
+            self._look_in(_LOOK_S if self._due else _IDLE_LOOK_S)
         if not self._due:
             self._idle.set()
 
