@@ -133,11 +133,8 @@ class Passage:
         if self._breaker.why:
             self._breaker.close()
         self._in_flight.pop(crossing, None)
-        crossing.fate = True
-        if crossing.seq:
-            self._spool.settle(crossing.seq, is_gone=True)
-        if not crossing.answer.done():
-            crossing.answer.set_result(False)
+        self._decide(crossing, is_gone=True)
+        crossing.tell(False)
 
     def failed(self, crossing: Crossing, error: QueueError) -> None:
         """The queue surely has not got the record."""
