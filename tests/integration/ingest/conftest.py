@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 from forebay.ingest.settings import IngestSettings
 from forebay.queues.contract import StoredRecord
 from forebay.queues.opening import open_queue
+from tests.spool.world import World
 
 TOKEN = "51856fefc120afa4b628cc82d3935cce"
 
@@ -173,3 +174,11 @@ def _wait_until_ready(served: Served) -> None:
         time.sleep(0.05)
     served.process.kill()
     raise AssertionError(f"the ingest was not ready: {served.log.read_text()}")
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """A spool in front of an unreliable queue."""
+    made = World(folder=tmp_path)
+    yield made
+    await made.close()
