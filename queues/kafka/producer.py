@@ -73,7 +73,12 @@ class KafkaProducer:
         self._numbers = count()
         #: What was sent and not reported yet, in the order of the calls.
         self._due: dict[int, tuple[str, Record, Delivery]] = {}
+        #: Of these, what the client was not given yet.
         self._held: deque[int] = deque()
+        #: What is known and not told yet, in the order in which it came to be known.
+        self._outcomes: deque[tuple[Delivery, Position | QueueError]] = deque()
+        #: The streams of which failures are among these, and why: nothing that comes before they are told may be kept.
+        self._failing: dict[str, QueueError] = {}
         self._idle = asyncio.Event()
         self._idle.set()
         self._next_look: asyncio.TimerHandle | None = None
@@ -101,17 +106,25 @@ class KafkaProducer:
         return await delivered
 
     def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
-        """As in the contract."""
+        """As in the contract. Whatever comes to its end meanwhile is told in the loop's next turn."""
         if self._is_closed:
             raise QueueUnavailable("this producer was closed")
-        number = next(self._numbers)
-        if not self._held and len(self._due) < _BUSY:
-            asyncio.get_running_loop().call_soon(self._produce_held)
-        self._held.append(number)
+        number, is_told = next(self._numbers), bool(self._outcomes)
         self._due[number] = stream, record, delivery
         if len(self._due) == 1:
             self._idle.clear()
             self._look_in(_LOOK_S)
+        if stream in self._failing:
+            self._fail(number, self._failing[stream])
+        else:
+            self._hold(number)
+        if self._outcomes and not is_told:
+            asyncio.get_running_loop().call_soon(self._tell)
+
+    def _hold(self, number: int) -> None:
+        self._held.append(number)
+        if len(self._held) == 1 and len(self._due) <= _BUSY:
+            self._produce_held()
 
     def _produce_held(self) -> None:
         # First what failed since the last look: nothing that was submitted before that is told may be kept.
@@ -119,8 +132,21 @@ class KafkaProducer:
         while self._held and not self._is_spent:
             self._produce(self._held.popleft())
 
+    def _tell(self) -> None:
+        """Tell what is known by now. What comes meanwhile has its own turn."""
+        self._failing.clear()
+        for _ in range(len(self._outcomes)):
+            delivery, outcome = self._outcomes.popleft()
+            # It may be done already: a call that was cancelled doesn't take its record back.
+            if delivery.done():
+                continue
+            if isinstance(outcome, Position):
+                delivery.set_result(outcome)
+            else:
+                delivery.set_exception(outcome)
+
     def _produce(self, number: int) -> None:
-        """Give it to the client, or tell that this takes it not: then neither what is held behind it."""
+        """Give it to the client, or tell that it is not taken."""
         stream, record, _ = self._due[number]
         try:
             self._client.produce(
@@ -137,6 +163,10 @@ class KafkaProducer:
         except KafkaException as error:
             self._is_spent = self._is_spent or is_fatal(cause(error))
             self._judge(number, cause(error), is_sent=False)
+        except (TypeError, ValueError) as error:
+            self._fail(number, RecordRefused(f"{stream} does not take this record. Kafka's client: {error!r}"))
+        except Exception as error:  # whatever it is, the client has not got the record
+            self._fail_with_followers(number, QueueUnavailable(f"{stream} did not take a record. {error!r}"))
 
     def value_of(self, record: Record) -> bytes | None:
         """What the topic gets as the record's value."""
@@ -147,15 +177,14 @@ class KafkaProducer:
             return self._judge(number, error)
         # The statistics say it later; a client that has sent something is ready, whatever it meets next.
         self._state, self._was_warm, self._silences = _WARM, True, 0
-        delivered = self._due[number][2]
-        # It may be done already: a call that was cancelled doesn't take its record back.
-        if not delivered.done():
-            delivered.set_result(Position(partition=message.partition() or 0, offset=message.offset() or 0))
-        # Last of all: what raises before, as anything may under a client that can't go on, leaves the record due.
-        del self._due[number]
+        # What raises here, as anything may under a client that can't go on, leaves the record due.
+        position = Position(partition=message.partition() or 0, offset=message.offset() or 0)
+        self._outcomes.append((self._due.pop(number)[2], position))
 
     def _judge(self, number: int, error: KafkaError, *, is_sent: bool = True) -> None:
         """Tell that the record is not kept, unless it stays due."""
+        if number not in self._due:
+            return  # told when its client got no id
         meaning = of_record(error, self._due[number][0], self._faults)
         if isinstance(meaning, RecordRefused):
             self._fail(number, meaning)
@@ -168,17 +197,16 @@ class KafkaProducer:
             self._fail_with_followers(number, meaning)
 
     def _fail_with_followers(self, number: int, error: QueueError) -> None:
+        """The same for what is held behind it, and for what comes before this is told."""
         stream = self._due[number][0]
+        self._failing[stream] = error
         followers = {one: None for one in self._held if one > number and self._due[one][0] == stream}
         self._held = deque(one for one in self._held if one not in followers)
         for one in (number, *followers):
-            self._fail(one, type(error)(*error.args))
+            self._fail(one, error)
 
     def _fail(self, number: int, error: QueueError) -> None:
-        delivered = self._due[number][2]
-        if not delivered.done():
-            delivered.set_exception(error)
-        del self._due[number]
+        self._outcomes.append((self._due.pop(number)[2], type(error)(*error.args)))
 
     def _poll(self) -> None:
         try:
@@ -233,12 +261,14 @@ class KafkaProducer:
         self._produce_held()
 
     def _fail_all(self, text: str) -> None:
-        for number in list(self._due):
-            self._fail(number, QueueUnavailable(text))
+        while self._due:
+            self._fail_with_followers(next(iter(self._due)), QueueUnavailable(text))
+        self._held.clear()
 
     def _look(self) -> None:
         try:
             self._produce_held()
+            self._tell()
             back_s = self._wall_clock.set_back_s()
             if back_s > _SET_BACK_S and self._renewal is None:
                 self._start_over(back_s)
@@ -291,5 +321,6 @@ class KafkaProducer:
             with suppress(KafkaException, SystemError):
                 self._client.poll(0)
             self._fail_all("the producer was closed before Kafka had answered")
+            self._tell()
             # Nobody looks any more: who closes it again has nothing to wait for.
             self._idle.set()

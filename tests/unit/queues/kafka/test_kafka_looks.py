@@ -1,10 +1,14 @@
 """The producer on a client of librdkafka that is made up."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
+import pytest
+from confluent_kafka import KafkaError
+
 from forebay.queues.contract import Position, Record
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.producer import KafkaProducer
 from forebay.queues.kafka.topics import Topics
@@ -24,23 +28,28 @@ class Message:
 
 
 class Client:
-    """Trips over one record as nobody foresaw; reports the others when it is polled, once it may."""
+    """Trips over one record; reports the others when it is polled, once it may."""
 
     def __init__(self) -> None:
         self.may_report = False
-        self._taken: list[Callable[[None, Message], None]] = []
+        self.trips: Exception = MemoryError()
+        #: What is reported of each from now on; None: that it is kept.
+        self.error: KafkaError | None = None
+        self.taken: list[bytes] = []
+        self._due: list[Callable[[KafkaError | None, Message], None]] = []
 
     def produce(self, stream: str, value: bytes, key: bytes, *, on_delivery: Any, **more: object) -> None:
         if value == POISON:
-            raise MemoryError
-        self._taken.append(on_delivery)
+            raise self.trips
+        self.taken.append(value)
+        self._due.append(on_delivery)
 
     def poll(self, timeout: float) -> None:
-        while self.may_report and self._taken:
-            self._taken.pop(0)(None, Message())
+        while self.may_report and self._due:
+            self._due.pop(0)(self.error, Message())
 
     def purge(self) -> None:
-        self._taken.clear()
+        self._due.clear()
 
 
 class Made:
@@ -53,26 +62,103 @@ class Made:
         return self._client
 
 
-async def test_a_record_that_the_client_trips_over_keeps_no_other_waiting() -> None:
-    loop, client = asyncio.get_running_loop(), Client()
-    told: list[object] = []
-    loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
-    producer = KafkaProducer(cast(Clients, Made(client)), cast(Topics, None))
+class Delivery:
+    """Notes what it is told, and whether somebody was submitting just then."""
 
-    def submitted(value: bytes) -> "asyncio.Future[Position]":
-        producer.submit("events", Record(key="a.ru", value=value, timestamp_ms=1), future := loop.create_future())
-        return future
+    def __init__(self, sends: "Sends") -> None:
+        self._sends = sends
+        self.outcome: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
 
-    under_way = [submitted(b"before") for _ in range(MANY)]
-    await asyncio.sleep(0)
-    # So many are under way that these wait for the next look.
-    submitted(POISON)
-    behind = submitted(b"behind")
-    client.may_report = True
-    async with asyncio.timeout(5):
-        await asyncio.gather(*under_way, behind)
+    def done(self) -> bool:
+        return self.outcome.done()
 
-    assert [type(error) for error in told] == [MemoryError]
-    closing = asyncio.create_task(producer.close())
+    def set_result(self, position: Position, /) -> None:
+        assert not self._sends.is_submitting
+        self.outcome.set_result(position)
+
+    def set_exception(self, error: QueueError, /) -> None:
+        assert not self._sends.is_submitting
+        self.outcome.set_exception(error)
+
+
+class Sends:
+    """A producer, its client, and what is sent by it."""
+
+    def __init__(self) -> None:
+        self.client = Client()
+        self.is_submitting = False
+        self.producer = KafkaProducer(cast(Clients, Made(self.client)), cast(Topics, None))
+
+    def submit(self, value: bytes, stream: str = "events") -> "asyncio.Future[Position]":
+        delivery = Delivery(self)
+        self.is_submitting = True
+        self.producer.submit(stream, Record(key="a.ru", value=value, timestamp_ms=1), delivery)
+        self.is_submitting = False
+        return delivery.outcome
+
+
+@pytest.fixture
+async def sends() -> AsyncIterator[Sends]:
+    made = Sends()
+    yield made
+    closing = asyncio.create_task(made.producer.close())
     await asyncio.sleep(0)
     closing.cancel()
+    await asyncio.wait([closing])
+
+
+async def ended(*sent: "asyncio.Future[Position]") -> list[type]:
+    """What each was told, as a type, once all were."""
+    async with asyncio.timeout(5):
+        return [type(one) for one in await asyncio.gather(*sent, return_exceptions=True)]
+
+
+@pytest.mark.parametrize("under_way", [0, MANY])
+async def test_a_record_that_the_client_cannot_read_keeps_no_other_waiting(sends: Sends, under_way: int) -> None:
+    sends.client.trips = TypeError("no bytes")
+    before = [sends.submit(b"before") for _ in range(under_way)]
+
+    poison, behind = sends.submit(POISON), sends.submit(b"behind")
+    sends.client.may_report = True
+
+    assert await ended(*before, poison, behind) == [Position] * under_way + [RecordRefused, Position]
+
+
+@pytest.mark.parametrize("under_way", [0, MANY])
+async def test_nothing_stands_before_a_record_over_which_the_client_trips(sends: Sends, under_way: int) -> None:
+    before = [sends.submit(b"before") for _ in range(under_way)]
+
+    poison, behind = sends.submit(POISON), sends.submit(b"behind")
+    elsewhere = sends.submit(b"elsewhere", stream="others")
+    sends.client.may_report = True
+
+    told = await ended(*before, poison, behind, elsewhere)
+    assert told == [Position] * under_way + [QueueUnavailable, QueueUnavailable, Position]
+    assert await ended(sends.submit(b"later")) == [Position]
+    assert b"behind" not in sends.client.taken
+
+
+async def test_what_is_reported_while_another_is_submitted_is_told_afterwards(sends: Sends) -> None:
+    first = sends.submit(b"first")
+    sends.client.may_report = True
+
+    second = sends.submit(b"second")
+
+    assert sends.client.taken == [b"first", b"second"]
+    assert not first.done()
+    await asyncio.sleep(0)
+    assert first.done()
+    assert await ended(second) == [Position]
+
+
+async def test_what_comes_before_a_failure_is_told_fails_with_it(sends: Sends) -> None:
+    first = sends.submit(b"first")
+    sends.client.error, sends.client.may_report = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), True
+
+    # The first of them hears of the failure; nobody is told before the loop's next turn.
+    behind = [sends.submit(b"behind"), sends.submit(b"behind")]
+    sends.client.error = None
+
+    assert await ended(first, *behind) == [UnknownStream] * 3
+    assert await ended(sends.submit(b"later")) == [Position]
+    assert sends.client.taken == [b"first", b"later"]
