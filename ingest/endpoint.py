@@ -7,7 +7,7 @@ import structlog
 from falcon.asgi import Response
 
 from forebay.queues.contract import Record
-from forebay.queues.errors import QueueError, RecordRefused
+from forebay.queues.errors import RecordRefused
 from forebay.schemas.codec import Codec
 from forebay.schemas.trace_context import trace_words
 
@@ -124,7 +124,8 @@ class Endpoint:
                 spooled = await self._send(self._outlet.topic, self._reader.record(form, sender, receipt))
             except (Unreadable, RecordRefused) as error:
                 return await self._quarantine(form, sender, receipt, error)
-        except QueueError:
+        except Exception:
+            # Answered 503, or 500 for a fault of our own: either way it is kept nowhere.
             self._gaps.note(sender, receipt)
             raise
         return "spooled" if spooled else "accepted"

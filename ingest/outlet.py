@@ -15,7 +15,6 @@ from forebay.schemas.portal import partition_of
 
 from .spool.breaker import Breaker
 from .spool.drain import Drain
-from .spool.errors import SpoolUnavailable
 from .spool.pace import Pace
 from .spool.passage import Passage
 from .spool.spool import Spool
@@ -77,10 +76,10 @@ class Outlet:
     async def _opened(self, spool: Spool, producer: Producer) -> bool:
         try:
             await spool.open()
-        except SpoolUnavailable as error:
-            if str(error) != self._spool_why_not:
-                log.error("there is no spool: while the queue takes nothing, calls get 503", error=str(error))
-            self._spool_why_not = str(error)
+        except Exception as error:  # whatever it is: without a spool events are taken all the same
+            if (why_not := _words_of(error)) != self._spool_why_not:
+                log.error("there is no spool: while the queue takes nothing, calls get 503", error=why_not)
+                self._spool_why_not = why_not
             return False
         self._spool_why_not = ""
         breaker = self._breaker = Breaker(lambda: spool.counts.acknowledged)
@@ -111,9 +110,9 @@ class Outlet:
         while True:
             try:
                 made = await self._queue.ensure(names.streams(self.topic), self._partitions)
-            except QueueError as error:
-                self._why_not = str(error)
-                log.warning("the queue can't be used yet", topic=self.topic, error=str(error))
+            except Exception as error:  # whatever it is: given up, the streams would be missed until a restart
+                self._why_not = _words_of(error)
+                log.warning("the queue can't be used yet", topic=self.topic, error=self._why_not)
                 await self._sleep(_RETRY_S)
             else:
                 self._why_not = ""
@@ -180,3 +179,8 @@ class Outlet:
         with suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_S):
                 await producer.close()
+
+
+def _words_of(error: Exception) -> str:
+    """Ours say what to do; of others the kind is needed too."""
+    return str(error) if isinstance(error, QueueError) else repr(error)

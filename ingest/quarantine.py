@@ -27,7 +27,7 @@ def quarantine_record(
         (names.CONTENT_TYPE, _SEALED if sealed else _FORM),
         (names.QUARANTINE_ID, receipt.id.encode()),
         (names.QUARANTINE_REASON, reason.encode()),
-        (names.QUARANTINE_DETAIL, detail[:_DETAIL_CHARS].encode()),
+        (names.QUARANTINE_DETAIL, detail[:_DETAIL_CHARS].encode(errors="replace")),
         (names.QUARANTINE_PATH, sender.address.path.encode()),
         (names.QUARANTINE_QUERY, sender.address.query.encode()),
         (names.QUARANTINE_AT, receipt.time),

@@ -134,6 +134,9 @@ class Gaps:
             self._leave_out(gap, str(error))
         except QueueError:
             return False
+        except Exception as error:  # whatever it is: the event goes without it, and other portals are told
+            log.error("a portal can't be told of a gap just now", portal=gap.portal, error=repr(error))
+            return False
         else:
             log.warning("a portal is told of a gap", portal=gap.portal, calls=gap.calls)
             self._metrics.gaps.inc()

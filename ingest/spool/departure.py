@@ -14,19 +14,24 @@ if TYPE_CHECKING:
 class Departure:
     """One record on its way from the spool to the queue, or to quarantine."""
 
-    __slots__ = ("drain", "head", "kept", "to_quarantine")
+    __slots__ = ("drain", "head", "is_told", "kept", "to_quarantine")
 
     def __init__(self, drain: "Drain", head: Head, kept: Kept, *, to_quarantine: bool = False) -> None:
         self.drain, self.head, self.kept, self.to_quarantine = drain, head, kept, to_quarantine
+        self.is_told = False
 
     def done(self) -> bool:
-        """As in the contract: somebody always wants to know."""
-        return False
+        """As in the contract: until it is told, somebody wants to know."""
+        return self.is_told
 
     def set_result(self, position: Position, /) -> None:
         """As in the contract."""
-        self.drain.arrived(self)
+        if not self.is_told:
+            self.is_told = True
+            self.drain.arrived(self)
 
     def set_exception(self, error: QueueError, /) -> None:
         """As in the contract."""
-        self.drain.returned(self, error)
+        if not self.is_told:
+            self.is_told = True
+            self.drain.returned(self, error)

@@ -8,13 +8,15 @@ from contextlib import suppress
 
 import structlog
 
-from forebay.queues.contract import Delivery, Producer
+from forebay.ingest.telling import Teller
+from forebay.queues.contract import Producer
 from forebay.queues.errors import QueueError, RecordRefused
 from forebay.queues.tracing.contract import Tracer
 
 from .breaker import Breaker
 from .departure import Departure
 from .file import RECORDS_A_FILE
+from .handing import Tripped, hand_over
 from .kept import Head, Kept
 from .lanes import Lanes
 from .owners import Owners
@@ -67,13 +69,15 @@ class Drain:
     ) -> None:
         self._spool, self._producer, self._breaker = spool, producer, breaker
         self._quarantine, self._pace, self._look_s, self._sleep = quarantine, pace, look_s, sleep
-        self._tracer = tracer
+        self._tracer, self._teller = tracer, Teller()
         self._owners = Owners(spool.folder)
         self._lanes = Lanes()
         self._read_to, self._has_begun = 0, False
         self._undecided: dict[int, Head] = {}
         #: Whose portal has sent as much as it may for now; in the next step they are asked again.
         self._later: list[Head] = []
+        #: Over whose record the queue's client failed, and until when nothing of theirs is sent.
+        self._resting: dict[str, float] = {}
         self._window, self._gone = Window(part_of), list[Head]()
         #: What neither queue nor quarantine takes. It stays, and its neighbours go on.
         self._stuck: dict[int, Head] = {}
@@ -155,6 +159,9 @@ class Drain:
             self._lanes.release(head)
 
     def _may_go(self, portal: str) -> bool:
+        if self._resting.get(portal, 0.0) > asyncio.get_running_loop().time():
+            return False
+        self._resting.pop(portal, None)
         # Too many that wait would keep those of others from being read, or from having room.
         return self._pace is None or self._is_crowded or self._pace.takes(portal)
 
@@ -214,22 +221,14 @@ class Drain:
 
     def _depart(self, head: Head, kept: Kept) -> None:
         if kept.is_whole:
-            self._submit(kept.stream, kept, Departure(self, head, kept))
+            hand_over(self._producer, kept.stream, kept.record, Departure(self, head, kept), self._teller)
         else:
             self._refuse(head, kept, "damaged_in_spool", "its checksum is wrong: the disk has changed it")
 
     def _refuse(self, head: Head, kept: Kept, reason: str, detail: str) -> None:
         log.warning("a record of the spool goes to quarantine", portal=head.key, reason=reason, detail=detail)
-        refused = Kept(
-            seq=kept.seq, stream=self._quarantine, record=quarantine_of(kept, reason, detail), is_whole=kept.is_whole
-        )
-        self._submit(self._quarantine, refused, Departure(self, head, kept, to_quarantine=True))
-
-    def _submit(self, stream: str, kept: Kept, delivery: Delivery) -> None:
-        try:
-            self._producer.submit(stream, kept.record, delivery)
-        except QueueError as error:
-            delivery.set_exception(error)
+        departure = Departure(self, head, kept, to_quarantine=True)
+        hand_over(self._producer, self._quarantine, quarantine_of(kept, reason, detail), departure, self._teller)
 
     def arrived(self, departure: Departure) -> None:
         """The queue has the record."""
@@ -237,16 +236,20 @@ class Drain:
         self._breaker.close()
         self._pause_s = 0.0
         self._window.remove(departure.head)
+        self._leave(departure.head)
         if self._tracer is not None:
             # A moment of its trace: its sending has long ended, when the spool had it.
             with self._tracer.sends(departure.kept.stream, departure.kept.record):
                 pass
-        self._leave(departure.head)
 
     def returned(self, departure: Departure, error: QueueError) -> None:
         """The queue surely has not got the record."""
         head = departure.head
-        if not isinstance(error, RecordRefused):
+        if isinstance(error, Tripped):
+            # Of the queue it says nothing: its neighbours go on.
+            self._resting[head.key] = asyncio.get_running_loop().time() + _LONGEST_PAUSE_S
+            self._put_back(head)
+        elif not isinstance(error, RecordRefused):
             self._breaker.open(str(error))
             self._pause_s = min(self._pause_s * 2 or _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
             self._not_before = asyncio.get_running_loop().time() + self._pause_s

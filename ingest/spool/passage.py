@@ -10,6 +10,7 @@ from forebay.queues.errors import QueueError, RecordRefused
 
 from .breaker import Breaker
 from .errors import SpoolUnavailable
+from .handing import Tripped, hand_over
 from .pace import Pace
 from .spool import Spool
 
@@ -42,16 +43,18 @@ class Crossing:
         self.fate: bool | None = None
 
     def done(self) -> bool:
-        """As in the contract: somebody always wants to know."""
-        return False
+        """As in the contract: until it is told, somebody wants to know."""
+        return self.fate is not None
 
     def set_result(self, position: Position, /) -> None:
         """As in the contract."""
-        self.passage.delivered(self)
+        if self.fate is None:
+            self.passage.delivered(self)
 
     def set_exception(self, error: QueueError, /) -> None:
         """As in the contract."""
-        self.passage.failed(self, error)
+        if self.fate is None:
+            self.passage.failed(self, error)
 
     def spooled(self, outcome: "int | SpoolUnavailable") -> None:
         """The spool's word, for a record that the queue has not decided about."""
@@ -122,10 +125,7 @@ class Passage:
         self._in_flight[crossing] = None
         if self._sweep is None:
             self._look_at(crossing.since + self._deadline_s)
-        try:
-            self._producer.submit(stream, record, crossing)
-        except QueueError as error:
-            self.failed(crossing, error)
+        hand_over(self._producer, stream, record, crossing, self._teller)
         return answer
 
     def delivered(self, crossing: Crossing) -> None:
@@ -139,17 +139,16 @@ class Passage:
     def failed(self, crossing: Crossing, error: QueueError) -> None:
         """The queue surely has not got the record."""
         self._in_flight.pop(crossing, None)
+        self._decide(crossing, is_gone=False)
         if isinstance(error, RecordRefused):
             # Where the spool has it already, its drain is refused like this, and sees to the quarantine.
-            self._decide(crossing, is_gone=False)
             if crossing.seq is None:
                 crossing.fail(error)
             return
         if crossing.seq is None:
             self._spool.put(crossing.stream, crossing.record, lambda outcome: self._kept(crossing, outcome, error))
-        else:
-            self._decide(crossing, is_gone=False)
-        self.detour(str(error))
+        if not isinstance(error, Tripped):
+            self.detour(str(error))
 
     def _kept(self, crossing: Crossing, outcome: "int | SpoolUnavailable", error: QueueError) -> None:
         if isinstance(outcome, int):
@@ -246,7 +245,8 @@ class Passage:
 
     async def _ask_until_it_is_back(self) -> None:
         while self._breaker.is_open:
-            with suppress(QueueError):
+            # Whatever the client fails by, the queue is not known to be back.
+            with suppress(Exception):
                 await self._producer.check()
                 self._breaker.close()
             await self._sleep(_ASK_S)

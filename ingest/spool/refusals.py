@@ -16,7 +16,7 @@ def quarantine_of(kept: Kept, reason: str, detail: str) -> Record:
     added = (
         (names.QUARANTINE_ID, id_),
         (names.QUARANTINE_REASON, reason.encode()),
-        (names.QUARANTINE_DETAIL, detail[:_DETAIL_CHARS].encode()),
+        (names.QUARANTINE_DETAIL, detail[:_DETAIL_CHARS].encode(errors="replace")),
     )
     own = tuple((name, value) for name, value in kept.record.headers if name not in dict(added))
     record = kept.record

@@ -11,8 +11,8 @@ from forebay.queues.errors import QueueUnavailable, RecordRefused, UnknownStream
 
 #: up: takes and tells · late: takes, and tells when it is asked to · hangs: decides when it is asked to · down: fails
 #: at once · raises: says of every other record at once that it is not taken, and hangs · refuses: takes only
-#: quarantine · empty: has no streams yet.
-Mode = Literal["up", "late", "hangs", "down", "raises", "refuses", "empty"]
+#: quarantine · empty: has no streams yet · trips: its client fails by an error that is none of the contract's.
+Mode = Literal["up", "late", "hangs", "down", "raises", "refuses", "empty", "trips"]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -30,6 +30,8 @@ class Broker:
     """What stands in the queue, stream by stream."""
 
     mode: Mode = "up"
+    #: Of portals of which it does otherwise.
+    modes: dict[str, Mode] = field(default_factory=dict)
     logs: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
 
     def producer(self) -> "UnreliableProducer":
@@ -62,10 +64,12 @@ class UnreliableProducer:
         """As in the contract, or nearly."""
         if self.is_closed:
             raise QueueUnavailable("closed")
-        if self.broker.mode == "raises" and next(self._numbers) % 2 == 0:
+        mode = self.broker.modes.get(record.key, self.broker.mode)
+        if mode == "raises" and next(self._numbers) % 2 == 0:
             raise QueueUnavailable("it has no room just now")
+        if mode == "trips":
+            raise TypeError("a client's own fault")
         self.pending.append(Sent(stream=stream, record=record, delivery=delivery))
-        mode = self.broker.mode
         if mode == "late":
             self._take(self.pending[-1])
         elif mode == "up":
@@ -74,7 +78,7 @@ class UnreliableProducer:
             self._fail(self.pending[-1])
 
     def _fail(self, sent: Sent) -> None:
-        mode = self.broker.mode
+        mode = self.broker.modes.get(sent.record.key, self.broker.mode)
         if mode == "refuses" and sent.stream.endswith(".quarantine"):
             return self.deliver(sent)
         error = {"refuses": RecordRefused, "empty": UnknownStream}.get(mode, QueueUnavailable)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from forebay import Handlers, PortalEvent
 from forebay.processors.outcome import Done
 from forebay.processors.testing import run
@@ -106,6 +108,18 @@ async def test_what_is_refused_after_a_marker_is_a_gap_of_its_own() -> None:
             (GAP, "1"),
             ("ONCRMDEALADD", "2"),
         ]
+
+
+async def test_a_call_that_meets_a_fault_of_our_own_is_a_gap_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as ingest:
+        with monkeypatch.context() as broken:
+            broken.setattr("forebay.ingest.reader.recognise", lambda fields: 1 / 0)
+            failed = await ingest.post(event_of("a.ru", 1))
+
+        await ingest.post(event_of("a.ru", 2))
+
+        assert failed.status_code == 500
+        assert told(ingest) == [("a.ru", GAP, "1"), ("a.ru", "ONCRMDEALADD", "2")]
 
 
 async def test_what_is_no_portals_call_leaves_no_gap() -> None:

@@ -112,9 +112,9 @@ async def test_many_portals_are_told_one_after_the_other_without_a_pause() -> No
 class Refusing(MemoryQueue):
     """Takes nothing of some portals, and notes who asked."""
 
-    def __init__(self, refuses: Callable[[str], bool]) -> None:
+    def __init__(self, refuses: Callable[[str], bool], error: type[Exception] = QueueUnavailable) -> None:
         super().__init__()
-        self.refuses, self.asked = refuses, list[str]()
+        self.refuses, self.error, self.asked = refuses, error, list[str]()
 
     def producer(self) -> MemoryProducer:
         queue = self
@@ -123,7 +123,7 @@ class Refusing(MemoryQueue):
             def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
                 queue.asked.append(record.key)
                 if queue.refuses(record.key):
-                    raise QueueUnavailable("it takes nothing of this portal")
+                    raise queue.error("it takes nothing of this portal")
                 super().submit(stream, record, delivery)
 
         return Producer(self)
@@ -142,8 +142,9 @@ async def test_while_nothing_is_taken_one_portal_asks_for_all_of_them() -> None:
     await site.close()
 
 
-async def test_a_portal_that_can_not_be_told_keeps_no_other_from_being_told() -> None:
-    queue = Refusing(lambda portal: portal < "p2")
+@pytest.mark.parametrize("error", [QueueUnavailable, TypeError], ids=["the queue's", "nobody's"])
+async def test_a_portal_that_can_not_be_told_keeps_no_other_from_being_told(error: type[Exception]) -> None:
+    queue = Refusing(lambda portal: portal < "p2", error)
     site = await Site(None, queue).open()
     for number in range(10):
         site.refuse(f"p{number}.ru")
