@@ -27,6 +27,7 @@ from .metrics import IngestMetrics
 from .ports import by_port
 from .settings import IngestSettings
 from .spool.opening import open_spool
+from .stopping import EarlyStop, let_forked_workers_stop
 from .worker import PortalWorker, find_parser
 
 #: A worker whose loop stands still for so long is replaced. Longer than any wait that a call may cause.
@@ -104,9 +105,11 @@ def _error_of(kwargs: dict[str, Any]) -> dict[str, Any]:
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn with our application and our settings; it looks at no file, variable or argument of its own."""
 
-    def __init__(self, settings: IngestSettings, multiprocess_dir: str, listening: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: IngestSettings, multiprocess_dir: str, listening: Callable[[], None], early_stop: EarlyStop
+    ) -> None:
         self.settings = settings
-        self._listening = listening
+        self._listening, self._early_stop = listening, early_stop
         self._health: Health | None = None
         self._metrics: IngestMetrics | None = None
         self._multiprocess_dir = multiprocess_dir
@@ -114,11 +117,16 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load_config(self) -> None:
         """gunicorn's settings, from ours."""
-        hooks = {"on_starting": lambda arbiter: _prepare_forks(), "when_ready": lambda arbiter: self._listening()}
+        hooks = {"on_starting": lambda arbiter: _prepare_forks(), "when_ready": lambda arbiter: self._ready()}
         for name, value in {**_config(self.settings), **hooks}.items():
             # Releases before 25.1 have no control socket, and so no setting to switch it off.
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
+
+    def _ready(self) -> None:
+        # From here on gunicorn has its own handlers, and no worker is there yet.
+        self._early_stop.heed()
+        self._listening()
 
     def load(self) -> Any:
         """The application, made once for all workers: until it is opened it connects to nothing and has no thread."""
@@ -176,6 +184,7 @@ def _prepare_forks() -> None:
 
     Nothing is opened: no connection and no thread may cross a fork.
     """
+    let_forked_workers_stop()
     find_parser()
     mimetypes.init()
     # What lives as long as a worker is looked through no more, nor copied by that, and a burst of calls passes without
@@ -201,6 +210,7 @@ def serve(
     `listening` is called once, when the addresses are ours.
     Raises `QueueError`, `BadRegistrySettings` or `BadAllowList` before anything is started when settings can't work.
     """
+    early_stop = EarlyStop()
     # Each worker opens its own, and would only say that it failed to boot.
     open_queue(settings)
     open_registry(settings)
@@ -209,7 +219,7 @@ def serve(
     folder, master = metrics_folder or tempfile.mkdtemp(prefix="forebay-metrics-"), os.getpid()
     _share_metrics(folder)
     try:
-        Server(settings, folder, listening).run()
+        Server(settings, folder, listening, early_stop).run()
     finally:
         # Forked workers end by the same way, and the folder is not theirs.
         if folder != metrics_folder and os.getpid() == master:

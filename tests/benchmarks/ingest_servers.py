@@ -13,6 +13,7 @@ from falcon.asgi import Request, Response
 
 from forebay.ingest import server
 from forebay.ingest.settings import IngestSettings
+from forebay.ingest.stopping import EarlyStop
 from forebay.queues.contract import Delivery, Position, Queue, Record
 from forebay.queues.opening import open_queue
 from forebay.queues.portals.contract import PortalStore
@@ -57,7 +58,7 @@ class ServerOf(server.Server):
 
     def __init__(self, resource: Any, settings: IngestSettings) -> None:
         self._resource = resource
-        super().__init__(settings, "", lambda: None)
+        super().__init__(settings, "", lambda: None, EarlyStop())
 
     def load(self) -> Any:
         """Falcon and one route."""
