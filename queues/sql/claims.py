@@ -9,6 +9,7 @@ from forebay.queues.contract import Commit
 
 from ..groups.contract import Claimed
 from ..groups.shares import GroupView
+from .confirmed import Confirmed
 from .schema import Stream
 from .tables import claim, member, partition, record
 
@@ -27,18 +28,18 @@ class Claims:
         """Under which the members of the group take turns."""
         return f"group {self.group} of stream {self.stream.id}"
 
-    def renew(self, connection: Connection, held: Mapping[int, int], now_ms: int) -> set[int]:
-        """Say that we live, and prolong what we hold; returns what of it is still ours."""
+    def renew(self, connection: Connection, held: Mapping[int, int], now_ms: int) -> dict[int, int]:
+        """Say that we live, and prolong what we hold; returns what of it is still ours, and how far we are in it."""
         until = now_ms + self.session_ms
         self._renew_member(connection, until)
         connection.execute(delete(member).where(self._in_group(member), member.c.expires_at <= now_ms))
         if not held:
-            return set()
+            return {}
         connection.execute(
             update(claim).where(self._mine(), claim.c.partition.in_(list(held))).values(expires_at=until)
         )
-        rows = connection.execute(select(claim.c.partition, claim.c.epoch).where(self._mine()))
-        return {row.partition for row in rows if held.get(row.partition) == row.epoch}
+        rows = connection.execute(select(claim.c.partition, claim.c.epoch, claim.c.offset).where(self._mine()))
+        return {row.partition: row.offset for row in rows if held.get(row.partition) == row.epoch}
 
     def _renew_member(self, connection: Connection, until: int) -> None:
         ours = and_(self._in_group(member), member.c.member == self.me)
@@ -93,12 +94,15 @@ class Claims:
         here = and_(record.c.stream == self.stream.id, record.c.partition == number)
         return connection.execute(select(record.c.offset).where(here).limit(1)).first() is not None
 
-    def commit(self, connection: Connection, epochs: Mapping[int, int], commits: Mapping[int, Commit]) -> set[int]:
-        """Store the commits of the partitions that are ours under these epochs; returns which were."""
+    def commit(
+        self, connection: Connection, epochs: Mapping[int, int], commits: Mapping[int, Commit], confirmed: Confirmed
+    ) -> set[int]:
+        """Store the commits of the partitions that are ours under these epochs, unless set back; returns which were."""
         stored = set()
         for number, epoch in epochs.items():
             values = {"offset": commits[number].offset, "note": commits[number].note}
             ours = and_(self._mine(), claim.c.partition == number, claim.c.epoch == epoch)
+            ours = and_(ours, claim.c.offset >= confirmed.least(number, epoch))
             if connection.execute(update(claim).where(ours).values(values)).rowcount:
                 stored.add(number)
         return stored

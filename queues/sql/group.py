@@ -1,8 +1,9 @@
 """A member of a group whose leases are rows: each step is a transaction."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import structlog
 from sqlalchemy import Connection
 
 from forebay.queues.contract import Commit
@@ -11,9 +12,18 @@ from forebay.queues.errors import QueueError
 from ..groups.contract import Beat
 from ..groups.shares import GroupView, to_claim
 from .claims import Claims
+from .confirmed import Confirmed
 from .database import Database
 from .retention import Retention
 from .schema import find
+
+#: What to do about it.
+_SET_BACK = (
+    "the database is an older one than it was (a backup was restored, or a standby that lacked events took over): the "
+    "group begins where it was then, and what it has handled since comes again; what came since is not there any more"
+)
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +34,7 @@ class SqlGroup:
     claims: Claims
     retention: Retention
     now_ms: Callable[[Connection], int]
+    confirmed: Confirmed = field(default_factory=Confirmed)
 
     @property
     def name(self) -> str:
@@ -57,18 +68,33 @@ class SqlGroup:
         return self.claims.view(connection, held, self.now_ms(connection))
 
     def beat(self, connection: Connection, held: Mapping[int, int], *, is_leaving: bool) -> Beat:
-        """In the member's turn: what the view shows as free is free until the end."""
+        """In the member's turn: what the view shows as free is free until the end.
+
+        What was set back is lost, and taken again: it begins where the group was then.
+        """
         with self.database.writing(connection, alone=self.claims.name):
             now_ms = self.now_ms(connection)
-            still = self.claims.renew(connection, held, now_ms)
+            ours = self.claims.renew(connection, held, now_ms)
+            set_back = self.confirmed.set_back(ours, held)
+            still = ours.keys() - set_back
             view = self.claims.view(connection, still, now_ms)
             claimed = [] if is_leaving else self.claims.claim(connection, to_claim(view), now_ms)
+        self.confirmed.keep_only(held)
+        for one in claimed:
+            self.confirmed.add(one.partition, one.epoch, one.committed.offset)
+        if set_back:
+            log.error(
+                "set_back", queue=self.database.name, stream=self.stream, partitions=sorted(set_back), error=_SET_BACK
+            )
         return Beat(still=still, claimed=claimed)
 
     def commit(self, connection: Connection, epochs: Mapping[int, int], commits: Mapping[int, Commit]) -> set[int]:
         """Beside other members' commits."""
         with self.database.writing(connection, beside=self.claims.name):
-            return self.claims.commit(connection, epochs, commits)
+            stored = self.claims.commit(connection, epochs, commits, self.confirmed)
+        for number in stored:
+            self.confirmed.add(number, epochs[number], commits[number].offset)
+        return stored
 
     def release(self, connection: Connection, epochs: Mapping[int, int]) -> None:
         """In the member's turn."""

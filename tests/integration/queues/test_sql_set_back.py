@@ -1,0 +1,134 @@
+"""A database that is set back under running members: a backup is restored, or a copy takes over that lacks events."""
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+from structlog.testing import capture_logs
+
+from forebay.queues.contract import Commit, Consumer, Producer, Queue
+from forebay.queues.errors import Fenced
+from forebay.queues.sql.consumer import SqlConsumer
+from forebay.queues.sql.database import Database
+from forebay.queues.sql.sqlite import SqliteDatabase
+from forebay.queues.sql.tables import claim
+from tests.integration.queues.members import KEEP_EVERYTHING, PARTITIONS, STREAM, Follower, fetch, record, send_all
+
+#: Heartbeats come three times in it.
+SESSION_S = 0.6
+
+
+async def started(database: Database) -> tuple[Consumer, Follower]:
+    consumer, follower = (
+        SqlConsumer(database, STREAM, "group", session_s=SESSION_S, retention=KEEP_EVERYTHING),
+        Follower(),
+    )
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    return consumer, follower
+
+
+def set_back(database: Database, offset: int) -> None:
+    """Let the groups be where they were then."""
+    with closing(database.connect()) as connection, database.writing(connection):
+        connection.execute(update(claim).where(claim.c.offset > offset).values(offset=offset))
+
+
+async def until_it_begins_at(offset: int, partition: int, consumer: Consumer, follower: Follower) -> None:
+    while partition not in follower.owned or follower.owned[partition].offset != offset:
+        await consumer.fetch(1, 0.01)
+
+
+async def test_a_member_whose_group_was_set_back_begins_where_the_group_was_then(
+    database: Database, producer: Producer
+) -> None:
+    consumer, follower = await started(database)
+    partition = await send_all(producer, 5)
+    await fetch(consumer, 5)
+    for offset in (2, 5):
+        await consumer.commit({partition: Commit(offset=offset)})
+
+    with capture_logs() as lines:
+        set_back(database, 2)
+        await until_it_begins_at(2, partition, consumer, follower)
+
+    assert follower.told[PARTITIONS:] == ["lost", "assigned"]
+    assert [line["partitions"] for line in lines if line["event"] == "set_back"] == [[partition]]
+    await consumer.commit({partition: Commit(offset=3)})
+    await consumer.close()
+
+
+async def test_what_was_read_before_the_group_was_set_back_is_not_committed_over_it(
+    queue: Queue, database: Database, producer: Producer
+) -> None:
+    # Its heartbeats are too far apart to see it first.
+    follower = Follower()
+    consumer = SqlConsumer(database, STREAM, "group", session_s=3600, retention=KEEP_EVERYTHING)
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    partition = await send_all(producer, 5)
+    await fetch(consumer, 5)
+    await consumer.commit({partition: Commit(offset=4)})
+
+    set_back(database, 2)
+    with pytest.raises(Fenced) as fenced:
+        await consumer.commit({partition: Commit(offset=5)})
+
+    assert fenced.value.partitions == {partition}
+    inspector = queue.inspector()
+    assert (await inspector.groups(STREAM))["group"][partition].offset == 2
+    await inspector.close()
+    await consumer.close()
+
+
+async def test_a_commit_that_says_the_same_again_is_none_of_a_group_that_was_set_back(
+    database: Database, producer: Producer
+) -> None:
+    consumer, follower = await started(database)
+    partition = await send_all(producer, 5)
+    for offset, note in ((3, b"one"), (3, b"two"), (3, b"two")):
+        await consumer.commit({partition: Commit(offset=offset, note=note)})
+    told = list(follower.told)
+
+    await consumer.close()
+
+    assert told == ["assigned"] * PARTITIONS
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+async def test_events_that_get_the_numbers_of_lost_ones_are_not_passed_over(
+    database: SqliteDatabase, producer: Producer, tmp_path: Path
+) -> None:
+    consumer, _ = await started(database)
+    partition = await send_all(producer, 2)
+    await fetch(consumer, 2)
+    await consumer.commit({partition: Commit(offset=2)})
+    backup(tmp_path / "queue.db", tmp_path / "backup.db")
+    for number in (2, 3, 4):
+        await producer.send(STREAM, record(number))
+    await fetch(consumer, 3)
+    await consumer.commit({partition: Commit(offset=5)})
+
+    restore(tmp_path / "backup.db", tmp_path / "queue.db")
+    positions = [await producer.send(STREAM, record(number)) for number in range(5, 10)]
+    found: list[bytes] = []
+    while found[-1:] != [b"9"] or len(found) < 5:
+        found += await fetch(consumer, 1)
+
+    assert [position.offset for position in positions] == [2, 3, 4, 5, 6]
+    assert found[-5:] == [b"5", b"6", b"7", b"8", b"9"]
+    await consumer.close()
+
+
+def backup(file: Path, to: Path) -> None:
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(to)) as target:
+        source.backup(target)
+
+
+def restore(copy: Path, to: Path) -> None:
+    for old in to.parent.glob("queue.db*"):
+        old.unlink()
+    shutil.copy(copy, to)
