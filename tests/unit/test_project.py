@@ -4,9 +4,12 @@ import re
 import subprocess
 import sys
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("schemas", "queues", "ingest", "processors", "console")
@@ -70,11 +73,16 @@ def test_the_public_names_are_there() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_the_python_in_the_documents_runs(document: str) -> None:
-    text, names = (ROOT / document).read_text("utf-8"), {"__name__": "example"}
+    text = (ROOT / document).read_text("utf-8")
+    names: dict[str, Any] = {"__name__": "example"}
 
-    # One after the other, as they are read.
-    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)):
-        exec(compile(block, f"{document}:python:{number}", "exec"), names)  # noqa: S102 - our own
+    with ExitStack() as opened:
+        # One after the other, as they are read.
+        for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)):
+            exec(compile(block, f"{document}:python:{number}", "exec"), names)  # noqa: S102 - our own
+            # A module's engine lives as long as its process, which here goes on.
+            for engine in [value for value in names.values() if isinstance(value, Engine)]:
+                opened.callback(engine.dispose)
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, "CONTRIBUTING.md", "CHANGELOG.md"])
