@@ -1,8 +1,7 @@
 """MariaDB: a server, many writers at once, and readers that look for news."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from hashlib import blake2s
+from contextlib import AbstractContextManager
 from itertools import groupby
 from typing import Any
 
@@ -12,13 +11,14 @@ from sqlalchemy import Connection, NullPool, create_engine
 from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PlacedFact
 
-from ...threads.undone import Undone
-from ..database import TABLES, Place, Row, Undecided, Watch
+from ..database import Place, Row, Watch
 from . import connecting, diagnosis, statements
 from .address import address
+from .asking import opened, run
 from .polling import Polling
-from .remedies import DEADLOCK, LOCK_WAIT, NO_TABLE, code_of, remedy
+from .remedies import remedy
 from .server import Server, look
+from .turns import Turns
 
 #: Seconds that a session may stand still within a transaction. Others wait for its locks, and a client that is frozen,
 #: or whose machine is gone, would hold them for ever. Far below a third of a session, in which heartbeats come.
@@ -44,7 +44,7 @@ class MariadbDatabase:
 
     def __init__(self, url: str, *, idle_s: int = _IDLE_S, lock_s: int = _LOCK_S) -> None:
         self._address = address(url)
-        self._lock_s = lock_s
+        self._turns = Turns(self._address.name, lock_s)
         self._session: dict[str, object] = {
             # A value that does not fit is an error, and not cut.
             "sql_mode": "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION",
@@ -81,7 +81,7 @@ class MariadbDatabase:
 
     def tune(self, connection: Connection) -> None:
         """As in the protocol. To make a table has ended the transaction: what follows is one again."""
-        _run(connection, "BEGIN")
+        run(connection, "BEGIN")
 
     def count(self, connection: Connection, places: Iterable[Place]) -> None:
         """As in the protocol: a column of the place's own row does."""
@@ -103,51 +103,11 @@ class MariadbDatabase:
 
     def current(self, connection: Connection) -> bool:
         """As in the protocol."""
-        return not connection.invalidated and connecting.lives(_opened(connection))
+        return not connection.invalidated and connecting.lives(opened(connection))
 
-    @contextmanager
-    def writing(self, connection: Connection, *, alone: str = "", beside: str = "") -> Iterator[None]:
+    def writing(self, connection: Connection, *, alone: str = "", beside: str = "") -> AbstractContextManager[None]:
         """As in the protocol."""
-        opened = _opened(connection)
-        # A turn of any other name is a row's lock, which ends with its transaction, and that after `_IDLE_S`.
-        with self._session_lock(opened, alone) if alone == TABLES else nullcontext():
-            try:
-                _begin(opened, alone, beside)
-                yield
-            except Exception as error:
-                _undo(opened)
-                if code_of(error) in (DEADLOCK, LOCK_WAIT):
-                    raise Undone(self.remedy(error)) from error
-                raise
-            except BaseException:
-                _undo(opened)
-                raise
-            self._commit(opened)
-
-    @contextmanager
-    def _session_lock(self, opened: Any, name: str) -> Iterator[None]:
-        _execute(opened, statements.HURRY, (2 * self._lock_s,))
-        [(entered,)] = _execute(opened, statements.ENTER, (_digest(name), self._lock_s))
-        if not entered:
-            _execute(opened, statements.REST)
-            raise Undone(remedy(self.name, pymysql.OperationalError(LOCK_WAIT, "another session has its turn")))
-        try:
-            yield
-        finally:
-            # A session that is lost has none.
-            with suppress(pymysql.Error):
-                _execute(opened, statements.LEAVE, (_digest(name),))
-                _execute(opened, statements.REST)
-
-    def _commit(self, opened: Any) -> None:
-        try:
-            _execute(opened, "COMMIT")
-        except pymysql.Error as error:
-            if code_of(error) == DEADLOCK:
-                raise Undone(self.remedy(error)) from error
-            # Whatever else it says, or does not say: what is there tells. This session is not to be gone on with.
-            opened._force_close()
-            raise Undecided(self.remedy(error)) from error
+        return self._turns.writing(connection, alone=alone, beside=beside)
 
     def remedy(self, error: Exception) -> str:
         """As in the protocol."""
@@ -155,7 +115,7 @@ class MariadbDatabase:
 
     def now_ms(self, connection: Connection) -> int:
         """As in the protocol."""
-        [(now,)] = _run(connection, statements.NOW_MS)
+        [(now,)] = run(connection, statements.NOW_MS)
         return int(now)
 
     def record_bytes(self, connection: Connection) -> int:
@@ -174,7 +134,7 @@ class MariadbDatabase:
         first = _places(connection, statements.LOCK, list(counts))
         for stream, places in _by_stream(first):
             cases = " ".join(f"WHEN {place.partition} THEN {counts[place]}" for place in places)
-            _run(connection, statements.TAKE.format(cases), (stream, [place.partition for place in places]))
+            run(connection, statements.TAKE.format(cases), (stream, [place.partition for place in places]))
         return first
 
     def append(self, connection: Connection, rows: Sequence[Row]) -> None:
@@ -183,11 +143,11 @@ class MariadbDatabase:
         size, most = 0, min(_INSERT_BYTES, connection.info[_SERVER].statement_bytes)
         for values in map(_values, rows):
             if waiting and size + len(values) > most:
-                _run(connection, statements.APPEND + ",".join(waiting))
+                run(connection, statements.APPEND + ",".join(waiting))
                 waiting, size = [], 0
             waiting.append(values)
             size += len(values) + 1
-        _run(connection, statements.APPEND + ",".join(waiting))
+        run(connection, statements.APPEND + ",".join(waiting))
 
     def kept(self, connection: Connection, rows: Sequence[Row]) -> bool:
         """As in the protocol.
@@ -202,7 +162,7 @@ class MariadbDatabase:
                 offsets = [row.offset for row in same]
                 found.update(_rows(connection, Place(stream, partition), offsets[0], offsets[-1]))
             # What is found may be in memory only, as for any reader.
-            _run(connection, statements.SETTLE)
+            run(connection, statements.SETTLE)
             return found.issuperset(rows)
 
     def announce(self, connection: Connection, places: Iterable[Place]) -> None:
@@ -214,7 +174,7 @@ class MariadbDatabase:
 
     def read(self, connection: Connection, place: Place, offset: int, max_records: int, max_bytes: int) -> list[Row]:
         """As in the protocol."""
-        [(last,)] = _run(connection, statements.REACH, (*place, offset, max_records, max_bytes))
+        [(last,)] = run(connection, statements.REACH, (*place, offset, max_records, max_bytes))
         rows = [] if last is None else _rows(connection, place, offset, int(last))
         seen = connection.info[_SEEN].get(place, 0)
         self._settle(connection, place, rows[-1].offset + 1 if rows else seen)
@@ -238,14 +198,14 @@ class MariadbDatabase:
         """The same for all that it has seen. What goes into the binary log is shown when it is on the disk."""
         if connection.info.get(_IS_LOGGED):
             return
-        _run(connection, statements.SETTLE)
+        run(connection, statements.SETTLE)
         if connection.info[_SERVER].binlog and _IS_LOGGED not in connection.info:
-            [(place,)] = _run(connection, statements.LOGGED)
+            [(place,)] = run(connection, statements.LOGGED)
             connection.info[_IS_LOGGED] = bool(place)
 
     def facts(self, connection: Connection, stream: int, start: int, max_facts: int) -> list[PlacedFact]:
         """As in the protocol."""
-        found = list(map(PlacedFact._make, _run(connection, statements.FACTS, (stream, start, max_facts))))
+        found = list(map(PlacedFact._make, run(connection, statements.FACTS, (stream, start, max_facts))))
         if found:
             self._wait_for_disk(connection)
         return found
@@ -253,48 +213,6 @@ class MariadbDatabase:
     def findings(self, connection: Connection, needs: Needs) -> Iterable[Finding]:
         """As in the protocol."""
         return diagnosis.findings(connection, needs)
-
-
-def _opened(connection: Connection) -> Any:
-    return connection.connection.dbapi_connection
-
-
-def _execute(opened: Any, statement: str, values: Sequence[object] | None = None) -> Sequence[tuple[Any, ...]]:
-    with opened.cursor() as cursor:
-        cursor.execute(statement, values)
-        found: Sequence[tuple[Any, ...]] = cursor.fetchall()
-        return found
-
-
-def _run(connection: Connection, statement: str, values: Sequence[object] | None = None) -> Sequence[tuple[Any, ...]]:
-    """Without SQLAlchemy's machinery, which costs more than the client's."""
-    return _execute(_opened(connection), statement, values)
-
-
-def _begin(opened: Any, alone: str, beside: str) -> None:
-    _execute(opened, "BEGIN")
-    name, statement = (alone, statements.TURN_ALONE) if alone else (beside, statements.TURN_BESIDE)
-    try:
-        if name and not _execute(opened, statement, (_digest(name),)):
-            # Made for all others too, and so in a transaction of its own.
-            _execute(opened, "ROLLBACK")
-            _execute(opened, statements.MAKE_TURN, (_digest(name),))
-            _execute(opened, "BEGIN")
-            _execute(opened, statement, (_digest(name),))
-    except pymysql.Error as error:
-        if code_of(error) != NO_TABLE:
-            raise
-
-
-def _undo(opened: Any) -> None:
-    # A connection that is lost has nothing to undo, and says so again.
-    with suppress(pymysql.Error):
-        _execute(opened, "ROLLBACK")
-
-
-def _digest(name: str) -> str:
-    # As long as a name in `forebay_meta` may be.
-    return blake2s(name.encode(), digest_size=16).hexdigest()
 
 
 def _by_stream(places: Iterable[Place]) -> Iterator[tuple[int, list[Place]]]:
@@ -305,7 +223,7 @@ def _by_stream(places: Iterable[Place]) -> Iterator[tuple[int, list[Place]]]:
 def _places(connection: Connection, statement: str, places: Iterable[Place]) -> dict[Place, int]:
     found = {}
     for stream, same in _by_stream(places):
-        rows = _run(connection, statement, (stream, [place.partition for place in same]))
+        rows = run(connection, statement, (stream, [place.partition for place in same]))
         found.update({Place(stream, partition): offset for stream, partition, offset in rows})
     return found
 
@@ -321,5 +239,5 @@ def _values(row: Row) -> str:
 def _rows(connection: Connection, place: Place, first: int, last: int) -> list[Row]:
     return [
         Row(*place, offset, timestamp_ms, key.decode(), headers, value)
-        for offset, timestamp_ms, key, headers, value in _run(connection, statements.READ, (*place, first, last))
+        for offset, timestamp_ms, key, headers, value in run(connection, statements.READ, (*place, first, last))
     ]

@@ -116,14 +116,14 @@ async def test_a_session_that_the_server_has_closed_meanwhile_costs_nothing(
 def test_a_member_that_freezes_behind_its_commit_keeps_nobody_from_their_turn(queue: Queue, mariadb_url: str) -> None:
     frozen, others = MariadbDatabase(mariadb_url), MariadbDatabase(mariadb_url, lock_s=1)
     committed, thawed = threading.Event(), threading.Event()
-    commit = frozen._commit
+    commit = frozen._turns._commit
 
-    def freeze(opened: Any) -> None:
-        commit(opened)
+    def freeze(client: Any) -> None:
+        commit(client)
         committed.set()
         thawed.wait()
 
-    frozen._commit = freeze  # type: ignore[method-assign]
+    frozen._turns._commit = freeze  # type: ignore[method-assign]
 
     def take_a_turn() -> None:
         with closing(frozen.connect()) as connection, frozen.writing(connection, alone="the group"):
@@ -143,7 +143,7 @@ def test_a_member_that_freezes_behind_its_commit_keeps_nobody_from_their_turn(qu
 def test_who_freezes_while_tables_are_made_is_thrown_out(queue: Queue, mariadb_url: str) -> None:
     database = MariadbDatabase(mariadb_url, lock_s=1)
     frozen = database.connect()
-    with database._session_lock(frozen.connection.dbapi_connection, TABLES):
+    with database._turns._session_lock(frozen.connection.dbapi_connection, TABLES):
         for _ in range(10):
             with (
                 suppress(Undone),
