@@ -9,7 +9,7 @@ from forebay.console.settings import Settings
 from forebay.queues.contract import Delivery, Producer, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryProducer, MemoryQueue
-from tests.parking.world import MoodyQueue
+from tests.parking.moody import MoodyQueue
 
 
 async def no_sleep(seconds: float) -> None:

@@ -12,7 +12,8 @@ from forebay.queues.contract import Record, StoredRecord
 from forebay.queues.memory import MemoryProducer
 from forebay.schemas import names
 from forebay.schemas.codec import codec
-from tests.parking.world import TOPIC, World
+from tests.parking.moody import TOPIC
+from tests.parking.world import World
 
 PORTAL = "shop.example"
 

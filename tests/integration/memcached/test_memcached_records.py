@@ -9,13 +9,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from forebay.queues.batches.producer import BatchProducer
-from forebay.queues.contract import Commit, Position, Producer, Queue, Record
-from forebay.queues.errors import Fenced, QueueUnavailable, RecordRefused, UnknownStream, Unsupported
+from forebay.queues.contract import Position, Producer, Queue, Record
+from forebay.queues.errors import QueueUnavailable, RecordRefused, UnknownStream, Unsupported
 from forebay.queues.memcached.address import address
 from forebay.queues.memcached.connection import MemcachedStore
-from forebay.queues.memcached.group import MemcachedGroup, _packed
 from forebay.queues.memcached.producer import _MemcachedWriter
-from forebay.queues.memcached.streams import Stream, find, short
+from forebay.queues.memcached.streams import Stream
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from tests.integration.queue_faults.relay import relayed
@@ -33,22 +32,6 @@ class Told(Follower):
 
     def gap(self, partition: int, start: int, end: int) -> None:
         self.gaps.append((partition, start, end))
-
-
-class _Reached:
-    """As much of a connection as finding a stream takes."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def get(self, keys: list[str]) -> dict[str, bytes]:
-        found: dict[str, bytes] = self._client.get_many(keys)
-        return found
-
-
-@pytest.fixture
-def stream(client: Any, queue: Queue) -> Stream:
-    return find(_Reached(client), STREAM)  # type: ignore[arg-type]
 
 
 def _opened(url: str) -> Queue:
@@ -230,87 +213,6 @@ async def test_a_full_server_that_may_not_evict_refuses_and_keeps_nothing_by_hal
     assert [one.offset for one in await read_all(queue)] == [position.offset for position in kept]
     for part in (producer, queue):
         await part.close()
-
-
-async def test_a_commit_under_an_epoch_of_before_is_not_stored(queue: Queue, client: Any, stream: Stream) -> None:
-    consumer = queue.consumer(STREAM, "group")
-    await consumer.start(follower := Follower())
-    await follower.owns(PARTITIONS)
-    client.set(stream.key(short("group"), "place", 1), _packed(2, Commit(offset=0, note=b"another's")))
-
-    with pytest.raises(Fenced) as fenced:
-        await consumer.commit({1: Commit(offset=0, note=b"late"), 2: Commit(offset=0, note=b"ours")})
-    await consumer.close()
-
-    inspector = queue.inspector()
-    states = (await inspector.groups(STREAM))["group"]
-    await inspector.close()
-    assert fenced.value.partitions == {1}
-    assert (states[1].note, states[2].note) == (b"another's", b"ours")
-
-
-async def test_a_place_that_was_evicted_is_told_and_its_partition_goes_on(
-    queue: Queue, producer: Producer, client: Any, stream: Stream
-) -> None:
-    partition = await send_all(producer, 5)
-    consumer = queue.consumer(STREAM, "group", session_s=0.6)
-    await consumer.start(follower := Follower())
-    await follower.owns(PARTITIONS)
-    place = stream.key(short("group"), "place", partition)
-    before = client.get(place)
-    follower.told.clear()
-    client.delete(place)
-
-    with capture_logs() as logs:
-        while follower.told != ["lost", "assigned"]:
-            await asyncio.sleep(0.02)
-        await consumer.commit({partition: Commit(offset=5)})
-    await consumer.close()
-
-    assert [log["partition"] for log in logs if log["event"] == "commit_gone"] == [partition]
-    assert client.get(place)[:8] != before[:8]
-
-
-async def test_only_what_every_group_has_finished_is_deleted(queue: Queue, producer: Producer) -> None:
-    partition = await send_all(producer, 1200)
-    consumers = [queue.consumer(STREAM, name) for name in ("slower", "faster")]
-    for consumer in consumers:
-        await consumer.start(follower := Follower())
-        await follower.owns(PARTITIONS)
-    await consumers[1].commit({partition: Commit(offset=1200)})
-    await consumers[0].commit({partition: Commit(offset=1100)})
-    inspector = queue.inspector()
-    parts: list[Any] = [*consumers, inspector]
-
-    while (start := (await inspector.bounds(STREAM))[partition].start) < 1100:
-        await asyncio.sleep(0.02)
-    left = await inspector.read(STREAM, partition, 0, 1000)
-
-    assert start == 1100
-    assert [int(one.value) for one in left] == list(range(1100, 1200))
-    for part in parts:
-        await part.close()
-
-
-async def test_a_group_whose_place_is_gone_keeps_everything(
-    queue: Queue, producer: Producer, client: Any, stream: Stream, url: str
-) -> None:
-    partition = await send_all(producer, 5)
-    for name in ("one", "two"):
-        consumer = queue.consumer(STREAM, name)
-        await consumer.start(follower := Follower())
-        await follower.owns(PARTITIONS)
-        if name == "one":
-            await consumer.commit({partition: Commit(offset=5)})
-        await consumer.close()
-    connection = MemcachedStore(address(url)).connect()
-    group = MemcachedGroup(name="one", of=stream, me="me", session_s=1.0)
-
-    client.delete(stream.key(short("two"), "place", partition))
-
-    assert not group.sweep(connection, partition)
-    assert len(await read_all(queue)) == 5
-    connection.close()
 
 
 async def test_that_nothing_is_kept_is_said_at_each_start(queue: Queue) -> None:

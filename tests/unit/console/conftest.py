@@ -12,6 +12,8 @@ from forebay.schemas.codec import codec
 from forebay.schemas.event import Body, PortalEvent, Subscription
 from tests.moving.sides import BreakingQueue
 
+from .by_hand import Worker
+
 TOPIC = "bitrix24.events"
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -76,6 +78,11 @@ async def queue() -> MemoryQueue:
     queue = MemoryQueue()
     await queue.ensure(names.streams(TOPIC), 4)
     return queue
+
+
+@pytest.fixture
+def worker(queue: MemoryQueue) -> Worker:
+    return Worker(queue=queue)
 
 
 @pytest.fixture

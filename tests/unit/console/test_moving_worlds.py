@@ -12,7 +12,8 @@ from forebay.processors.parking.orders import What
 from forebay.queues.errors import QueueUnavailable
 from forebay.schemas import names
 from tests.moving.sides import BreakingQueue, a_move, carried
-from tests.parking.world import GROUP, PARTITIONS, TOPIC, World
+from tests.parking.moody import TOPIC
+from tests.parking.world import GROUP, PARTITIONS, World
 
 #: Of each kind of handler one, and two whose events only have their order.
 PORTALS = ("a.example", "b.example", "batch.example", "fold.example", "slow.example", "all.example")

@@ -1,85 +1,19 @@
 """What commands read of parked portals: from a group's note, the parked stream and the orders."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
-
 import pytest
 
-from forebay.console.following import Following
-from forebay.console.ordering import Orderer
 from forebay.console.orders import trail
 from forebay.console.planning import Planned
 from forebay.console.standing import Standing, ends_of
 from forebay.console.times import from_ms
-from forebay.processors.notes import Place, encode_note
-from forebay.processors.parking import entries
-from forebay.processors.parking.orders import Order, What
-from forebay.processors.parking.state import PortalState, Reason, Replaying
-from forebay.queues.contract import GroupState, PlacedRecord, Record
-from forebay.queues.errors import QueueUnavailable
-from forebay.queues.memory import MemoryQueue
+from forebay.processors.notes import Place
+from forebay.processors.parking.orders import What
+from forebay.processors.parking.state import Reason, Replaying
+from forebay.queues.contract import GroupState
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 
-TOPIC, GROUP = "bitrix24.events", "forebay"
-A = "a.example"
-HERE = partition_of(A, 4)
-#: Another portal of the same partition.
-B = next(f"b{number}.example" for number in range(99) if partition_of(f"b{number}.example", 4) == HERE)
-
-
-@dataclass(kw_only=True)
-class Worker:
-    """What a partition's owner writes, by hand."""
-
-    queue: MemoryQueue
-    generation: int = 1
-    place: Place = field(default_factory=Place)
-    owner: str | None = "worker-1"
-    spilled: dict[str, int] = field(default_factory=dict)
-
-    async def put(self, record: Record) -> int:
-        return (await self.queue.producer().send(names.parked(TOPIC), record)).offset
-
-    async def claim(self) -> None:
-        await self.put(entries.claim(A, (GROUP, self.generation), 0, 1))
-
-    async def spill(self, portal: str, offset: int) -> None:
-        own = PlacedRecord(
-            key=portal, value=b"x", timestamp_ms=5, headers=(), stream=TOPIC, partition=HERE, offset=offset
-        )
-        after = self.spilled.get(portal, -1)
-        await self.put(entries.spill(own, (GROUP, self.generation), after, 1000 + offset))
-        self.spilled[portal] = offset
-
-    async def tell(self, portal: str, **state: Any) -> None:
-        await self.put(entries.statement(portal, PortalState(**state), (GROUP, self.generation), 1))
-
-    @property
-    def committed(self) -> GroupState:
-        return GroupState(offset=10, note=encode_note(10, [], 1000, self.place), owner=self.owner)
-
-
-@pytest.fixture
-def worker(queue: MemoryQueue) -> Worker:
-    return Worker(queue=queue)
-
-
-def orderer(queue: MemoryQueue, who: str = "anna@host", at_ms: int = 7) -> Orderer:
-    return Orderer(producer=queue.producer(), topic=TOPIC, who=who, why="a test", now_ms=lambda: at_ms)
-
-
-async def order(queue: MemoryQueue, what: What, portal: str = A, group: str = GROUP) -> Order:
-    return await orderer(queue).put(portal, what, group, HERE)
-
-
-async def replay(queue: MemoryQueue, *offsets: int, portal: str = A) -> Order:
-    planned = Planned(portal=portal, partition=HERE, group=GROUP, stream=names.dead(TOPIC))
-    for offset in offsets:
-        planned.add(offset, offset)
-    (written,) = await orderer(queue).put_all(planned, What.REPLAY)
-    return written
+from .by_hand import GROUP, HERE, TOPIC, A, B, Worker, order, orderer, replay
 
 
 async def look(standing: Standing, worker: Worker, state: GroupState | None = None) -> None:
@@ -235,104 +169,6 @@ async def test_portals_are_chosen_by_name_and_reason(worker: Worker) -> None:
     assert [one.portal for one in made.waiting(reason="flooding")] == [A]
     assert made.waiting(portal="nobody.example") == []
     assert (await standing(worker, group="another")).waiting() == []
-
-
-class Groups:
-    """The inspector of a queue in which the group stands as the worker says."""
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker, self._inspector = worker, worker.queue.inspector()
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        found: Callable[..., Any] = getattr(self._inspector, name)
-        return found
-
-    async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
-        return {GROUP: {HERE: self._worker.committed}}
-
-
-def following(worker: Worker, *orders: Order) -> Following:
-    made = Following(inspector=Groups(worker), topic=TOPIC)
-    made.add(orders, HERE)
-    return made
-
-
-async def test_a_replay_is_followed_to_its_end(worker: Worker) -> None:
-    given = await replay(worker.queue, 1, 2, 3)
-    followed, done = following(worker, given), []
-
-    for state in (None, {"orders": 1, "replays": [Replaying(order=0, done=2)]}, {"orders": 1}):
-        if state is not None:
-            await worker.tell(A, **state)
-        await followed.look()
-        done.append((followed.done, followed.is_over))
-
-    assert done == [(0, False), (2, False), (3, True)]
-
-
-@pytest.mark.parametrize("trouble", [{"due_ms": 99}, {"is_held": True}])
-async def test_a_portal_that_fails_again_or_is_held_is_not_waited_for(worker: Worker, trouble: dict[str, Any]) -> None:
-    given, other = await replay(worker.queue, 1, 2), await replay(worker.queue, 3, portal=B)
-    followed = following(worker, given, other)
-    await worker.tell(A, orders=1, replays=[Replaying(order=0, done=1)], **trouble)
-
-    await followed.look()
-    before = followed.is_over
-    await worker.tell(B, orders=2)
-    await followed.look()
-
-    assert not before
-    assert followed.is_over
-    assert followed.stuck == {A}
-    assert followed.done == 2
-
-
-async def test_nobody_is_waited_for_who_is_not_there(worker: Worker) -> None:
-    worker.owner = None
-    followed = following(worker, await replay(worker.queue, 1, 2))
-
-    await followed.look()
-
-    assert followed.is_over
-    assert followed.without_worker == [(GROUP, HERE)]
-
-
-async def test_a_queue_that_is_away_for_a_while_ends_no_following(worker: Worker) -> None:
-    followed = following(worker, await replay(worker.queue, 1, 2))
-
-    worker.queue.down = True
-    for _ in range(29):
-        await followed.look()
-    over_while_down = followed.is_over
-    worker.queue.down = False
-    await worker.tell(A, orders=1)
-    await followed.look()
-
-    assert not over_while_down
-    assert (followed.is_over, followed.done) == (True, 2)
-
-
-async def test_a_queue_that_stays_away_ends_it(worker: Worker) -> None:
-    followed = following(worker, await replay(worker.queue, 1, 2))
-    worker.queue.down = True
-    for _ in range(29):
-        await followed.look()
-
-    with pytest.raises(QueueUnavailable):
-        await followed.look()
-
-
-async def test_a_worker_that_goes_may_come_back(worker: Worker) -> None:
-    followed = following(worker, await replay(worker.queue, 1, 2))
-    await followed.look()
-    worker.owner = None
-
-    looks = 0
-    while not followed.is_over:
-        await followed.look()
-        looks += 1
-
-    assert looks == 15
 
 
 async def test_the_trail_tells_who_did_what_when_and_why(worker: Worker) -> None:

@@ -2,67 +2,28 @@
 
 import asyncio
 import time
-from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from forebay.console.portal_keys import keyring, portals_of
+from forebay.console.portal_keys import keyring
 from forebay.console.unsealing import CannotOpen, opened_body
 from forebay.ingest.address import Address
 from forebay.ingest.authenticate import Sender
 from forebay.ingest.portal_keys import PortalKeys
 from forebay.ingest.settings import IngestSettings
-from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryQueue
-from forebay.queues.portals.contract import Fact
 from forebay.queues.portals.members import DataKey
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.stored_keys import StoredKeys
-from forebay.queues.portals.tokens import TokenKeys
-from forebay.schemas.codec import codec
 from forebay.schemas.data_keys import Named, named, unwrap, wrap
 from forebay.schemas.event import PortalEvent, SecretsShredded
-from tests.unit.ingest.conftest import EVENT, TOKEN, Running, facts_of, running, until_read
+from tests.unit.ingest.conftest import EVENT, TOKEN, facts_of
 
-KEY, OLD = bytes(range(32)), bytes(32)
-SEAL_KEYS = {"k1": b64encode(KEY).decode()}
-TOKENS = {"auth[access_token]": "accessible"}
-LATER_S = 60.0
-
-
-def call(member: str = "m1", event: str = "onCrmDealAdd", more: str = "") -> str:
-    return EVENT.replace("member_id]=m1", f"member_id]={member}").replace("onCrmDealAdd", event) + more
-
-
-@asynccontextmanager
-async def sealing(queue: MemoryQueue | None = None, **settings: Any) -> AsyncIterator[Running]:
-    """An ingest that has read the store, if there is one."""
-    queue = queue or MemoryQueue()
-    async with running(queue, **{"seal_keys": SEAL_KEYS, **settings}) as ingest:
-        if not facts_of(queue).down:
-            async with reader(queue):
-                pass
-            await asyncio.sleep(0)
-        yield ingest
-
-
-@asynccontextmanager
-async def reader(queue: MemoryQueue) -> AsyncIterator[PortalRegistry]:
-    async with portals_of(queue, IngestSettings.model_validate({"seal_keys": SEAL_KEYS})) as registry:
-        await until_read(facts_of(queue), lambda: registry.is_current)
-        yield registry
-
-
-def events(ingest: Running) -> list[PortalEvent]:
-    return [codec().decode(record.value) for record in ingest.records()]
-
-
-def key_ids(ingest: Running) -> list[str]:
-    return [event.sealed.key_id for event in events(ingest) if event.sealed]
+from .sealing import KEY, LATER_S, OLD, SEAL_KEYS, TOKENS, call, events, key_ids, reader, sealing
 
 
 async def test_a_portals_secrets_are_sealed_by_a_key_of_its_own_from_the_first_on() -> None:
@@ -105,117 +66,6 @@ async def test_whose_member_id_is_only_his_word_gets_no_key(policy: dict[str, An
 
         assert key_ids(ingest) == ["k1"]
         assert events(ingest)[0].secrets({"k1": KEY}) == TOKENS
-
-
-async def test_without_the_store_the_seal_key_seals_and_no_call_waits_or_fails() -> None:
-    queue = MemoryQueue()
-    facts_of(queue).down = True
-    async with sealing(queue) as ingest:
-        answers = [await ingest.post(call(f"m{number}")) for number in range(20)]
-
-        assert {answer.status_code for answer in answers} == {200}
-        assert set(key_ids(ingest)) == {"k1"}
-        assert [event.secrets({"k1": KEY}) for event in events(ingest)] == [TOKENS] * 20
-
-
-async def test_when_the_store_comes_back_new_secrets_have_a_key_of_their_portal() -> None:
-    queue = MemoryQueue()
-    facts_of(queue).down = True
-    async with sealing(queue) as ingest:
-        await ingest.post(call())
-        facts_of(queue).down = False
-        while not key_ids(ingest)[-1].startswith("portal/m1/"):
-            await asyncio.sleep(0.05)
-            await ingest.post(call())
-
-        assert key_ids(ingest)[0] == "k1"
-
-
-class HangingStore:
-    """Takes nothing, and says nothing."""
-
-    def __init__(self, queue: MemoryQueue) -> None:
-        self._store = queue.portals("t")
-        self.asked = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    async def put(self, facts: Sequence[Fact]) -> int:
-        self.asked += 1
-        await asyncio.Event().wait()
-        return 0
-
-
-async def test_a_store_that_hangs_holds_a_call_up_for_a_moment_and_then_nobody() -> None:
-    store = HangingStore(MemoryQueue())
-    registry = PortalRegistry(store, TokenKeys({"k1": KEY}))
-    registry.open()
-    await registry.following.reached(-1, 10)
-    keys = PortalKeys(registry, {"k1": KEY}, wait_s=0.01)
-
-    # Of the registry's own patience, which is longer, nobody waits for the end.
-    async with asyncio.timeout(4):
-        await asyncio.gather(*(keys.make(f"m{number}") for number in range(200)))
-
-    assert store.asked == 64
-    assert keys.cipher("m1") is None
-    await keys.close()
-    await registry.close()
-
-
-async def test_a_store_that_was_never_read_is_asked_for_nothing() -> None:
-    store = HangingStore(MemoryQueue())
-    keys = PortalKeys(PortalRegistry(store, TokenKeys({"k1": KEY})), {"k1": KEY})
-
-    await keys.make("m1")
-
-    assert store.asked == 0
-
-
-async def test_a_store_that_has_not_answered_in_time_is_left_alone_for_a_while() -> None:
-    store, now = HangingStore(MemoryQueue()), 1000.0
-    registry = PortalRegistry(store, TokenKeys({"k1": KEY}))
-    registry.open()
-    await registry.following.reached(-1, 10)
-    keys = PortalKeys(registry, {"k1": KEY}, clock=lambda: now, wait_s=0.01)
-
-    await keys.make("m1")
-    async with asyncio.timeout(4):
-        await asyncio.gather(*(keys.make(member) for member in ("m1", "m2")))
-    assert store.asked == 1
-
-    now += 5
-    await keys.make("m2")
-    assert store.asked == 2
-    await keys.close()
-    await registry.close()
-
-
-class RefusingStore(HangingStore):
-    """Takes nothing, and says so."""
-
-    async def put(self, facts: Sequence[Fact]) -> int:
-        self.asked += 1
-        raise QueueUnavailable("full")
-
-
-async def test_a_store_that_has_failed_is_left_alone_for_a_while() -> None:
-    store, now = RefusingStore(MemoryQueue()), 1000.0
-    registry = PortalRegistry(store, TokenKeys({"k1": KEY}))
-    registry.open()
-    await registry.following.reached(-1, 10)
-    keys = PortalKeys(registry, {"k1": KEY}, clock=lambda: now)
-
-    await keys.make("m1")
-    await keys.make("m2")
-    assert store.asked == 1
-
-    now += 5
-    await keys.make("m2")
-    assert store.asked == 2
-    await keys.close()
-    await registry.close()
 
 
 @pytest.mark.parametrize(("leaves", "gone"), [("one", False), ("other", False), ("last", True)])

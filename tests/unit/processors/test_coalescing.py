@@ -8,8 +8,8 @@ from structlog.testing import capture_logs
 from forebay import PortalEvent, Reject, Retry
 from forebay.processors.parking.orders import What
 from forebay.schemas import names
+from tests.parking.moody import TOPIC
 from tests.parking.shop import PORTAL, Shop, id_of
-from tests.parking.world import TOPIC
 
 #: What a lane may hold in memory here is more than these tests send, so that nothing is parked for being many.
 ROOMY: dict[str, Any] = {"max_lane_records": 10_000, "max_held_records": 10_000}

@@ -9,8 +9,8 @@ from forebay.processors.worker import Worker
 from forebay.queues.contract import Delivery, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.schemas import names
+from tests.parking.moody import TOPIC, MoodyProducer
 from tests.parking.shop import Shop, id_of
-from tests.parking.world import TOPIC, MoodyProducer
 
 
 def number_of(event: PortalEvent) -> int:

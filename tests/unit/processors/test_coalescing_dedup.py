@@ -7,8 +7,8 @@ import pytest
 
 from forebay import PortalEvent
 from forebay.processors.dedup.marks import MarksInMemory
+from tests.parking.moody import TOPIC
 from tests.parking.shop import PORTAL, Shop, id_of
-from tests.parking.world import TOPIC
 
 #: What a lane may hold in memory here is more than these tests send.
 ROOMY: dict[str, Any] = {"max_lane_records": 10_000, "max_held_records": 10_000}

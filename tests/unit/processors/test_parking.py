@@ -13,7 +13,8 @@ from forebay.processors.parking.stream import ParkedStream
 from forebay.processors.partitions import Partition
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
-from tests.parking.world import TOPIC, World
+from tests.parking.moody import TOPIC
+from tests.parking.world import World
 
 
 @pytest.fixture

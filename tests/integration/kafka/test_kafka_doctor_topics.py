@@ -1,0 +1,177 @@
+"""`forebay doctor` looks at how the topics of a real Kafka keep events, and at its clock."""
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+
+import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are public, but in no __all__
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+
+from forebay.queues.contract import Record
+from forebay.queues.opening import open_queue
+from forebay.queues.settings import QueueSettings
+from forebay.schemas import names
+from tests.kafka.secured import Secured
+from tests.kafka.ways_in import ways_in
+
+from .doctoring import Doctor
+from .doctoring import doctor as doctor
+from .doctoring import made as made
+from .doctoring import topic as topic
+
+pytestmark = pytest.mark.kafka
+
+
+def altered(admin: AdminClient, topic: str, **settings: object) -> None:
+    entries = [
+        ConfigEntry(name.replace("_", "."), str(value), incremental_operation=AlterConfigOpType.SET)
+        for name, value in settings.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+    for done in admin.incremental_alter_configs([resource]).values():
+        done.result(30)
+    # The controller has them; the broker that answers hears of them a moment later.
+    wanted = {entry.name: entry.value for entry in entries}
+    while wanted.items() - {name: one.value for name, one in _config(admin, topic).items()}.items():
+        pass
+
+
+def _config(admin: AdminClient, topic: str) -> dict[str, ConfigEntry]:
+    [asked] = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
+    found: dict[str, ConfigEntry] = asked.result(30)
+    return found
+
+
+def test_settings_that_keep_events_badly_are_told_with_the_command(
+    secured: Secured, doctor: Doctor, made: AdminClient, topic: str
+) -> None:
+    altered(made, topic, retention_ms=3_600_000, message_timestamp_type="LogAppendTime", max_message_bytes=100_000)
+    altered(made, names.dead(topic), retention_ms=604_800_000, max_message_bytes=1_114_112)
+
+    report = doctor(ways_in(secured)["clear"])
+
+    command = f"kafka-configs --bootstrap-server {secured.clear} --alter --entity-type topics --entity-name {topic}"
+    warned = report.told("warn")
+    assert report.status == 0
+    assert "retention.ms is 3600000: events that no worker has handled are gone after less than a day" in warned
+    assert f"-> {command} --add-config message.timestamp.type=CreateTime" in warned
+    assert f"max_body_bytes may need 1114112 here, and larger ones are refused -> {command}" in warned
+    assert "may need 1179648 here, and a portal with a larger one waits for ever" in warned
+    assert f"topic {names.dead(topic)}: retention.ms is 604800000: what waits for an operator vanishes" in warned
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"cleanup_policy": "compact"}, "all but a portal's last event will be thrown away"),
+        ({"min_insync_replicas": 2}, "more than the 1 copies that there are, so nothing can be written"),
+    ],
+)
+def test_settings_that_lose_events_are_failures(
+    secured: Secured, doctor: Doctor, made: AdminClient, topic: str, settings: Mapping[str, object], told: str
+) -> None:
+    altered(made, topic, **settings)
+
+    report = doctor(ways_in(secured)["clear"])
+
+    assert report.status == 1
+    assert told in report.told("fail")
+
+
+def test_another_number_of_partitions_is_told(
+    secured: Secured, doctor: Doctor, made: AdminClient, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOREBAY_PARTITIONS", "3")
+    more = doctor(ways_in(secured)["clear"])
+    monkeypatch.setenv("FOREBAY_PARTITIONS", "1")
+    fewer = doctor(ways_in(secured)["clear"])
+
+    told = f"topic {topic}: has 2 partitions, and the setting partitions says"
+    assert more.status == fewer.status == 1
+    assert f"{told} 3 -> set partitions to 2, or see forebay topics grow --partitions 3" in more.told("fail")
+    assert f"{told} 1 -> set partitions to 2\n" in fewer.told("fail")
+
+
+def test_a_clock_that_is_ahead_is_told(secured: Secured, doctor: Doctor, made: AdminClient, topic: str) -> None:
+    asyncio.run(_send_from_the_future(secured, topic))
+
+    report = doctor(ways_in(secured)["clear"])
+
+    assert "in the future -> set the clocks of the machines by NTP" in report.told("warn")
+
+
+async def _send_from_the_future(secured: Secured, topic: str) -> None:
+    queue = open_queue(QueueSettings(queue_url=f"kafka://{secured.clear}"))
+    producer = queue.producer()
+    await producer.send(topic, Record(key="p.example", value=b"x", timestamp_ms=round(time.time() * 1000) + 600_000))
+    await producer.close()
+    await queue.close()
+
+
+@pytest.fixture
+def facts(secured: Secured, made: AdminClient, topic: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The topic of facts about portals is there too, and the settings want it."""
+    monkeypatch.setenv("FOREBAY_AUTH", "registry")
+    monkeypatch.setenv("FOREBAY_CLIENT_ID", "app.1")
+    monkeypatch.setenv("FOREBAY_SEAL_KEYS", json.dumps({"2026": "A" * 43 + "="}))
+    asyncio.run(_ensure_facts(secured, topic))
+    return names.portals(topic)
+
+
+async def _ensure_facts(secured: Secured, topic: str) -> None:
+    queue = open_queue(QueueSettings(queue_url=f"kafka://{secured.clear}"))
+    store = queue.portals(topic)
+    await store.ensure()
+    await store.close()
+    await queue.close()
+
+
+def test_the_facts_about_portals_are_well_as_forebay_makes_their_topic(
+    secured: Secured, doctor: Doctor, facts: str
+) -> None:
+    report = doctor(ways_in(secured)["clear"])
+
+    assert report.status == 0
+    assert "queue: reached, and every stream is there" in report.told("ok")
+    assert facts not in report.told("warn")
+
+
+def test_facts_about_portals_that_are_missing_are_told(
+    secured: Secured, doctor: Doctor, made: AdminClient, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOREBAY_SEAL_KEYS", json.dumps({"2026": "A" * 43 + "="}))
+
+    report = doctor(ways_in(secured)["clear"])
+
+    assert f"stream {names.portals(topic)} with 1 partitions" in report.told("warn")
+
+
+@pytest.mark.parametrize(
+    ("settings", "state", "told"),
+    [
+        ({"cleanup_policy": "delete"}, "fail", "portals whose tokens were learned long ago will be refused"),
+        ({"max_compaction_lag_ms": 999_999_999}, "warn", "data key may stay on the brokers' disks"),
+    ],
+)
+def test_a_topic_that_keeps_facts_about_portals_badly_is_told_with_the_command(
+    secured: Secured,
+    doctor: Doctor,
+    made: AdminClient,
+    facts: str,
+    settings: Mapping[str, object],
+    state: str,
+    told: str,
+) -> None:
+    altered(made, facts, **settings)
+
+    report = doctor(ways_in(secured)["clear"])
+
+    assert told in report.told(state)
+    assert f"--entity-name {facts} --add-config" in report.told(state)

@@ -1,0 +1,75 @@
+"""A queue in memory whose parked stream takes, refuses, lies or waits, as its test wants it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from forebay.queues.contract import Consumer, Delivery, Position, Producer, Record
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.memory import MemoryConsumer, MemoryProducer, MemoryQueue
+from forebay.schemas import names
+
+TOPIC = "events"
+
+
+@dataclass(kw_only=True)
+class Mood:
+    """What the parked stream does with a record: takes it, refuses it, lies (keeps it, and tells otherwise), waits."""
+
+    now: str = "takes"
+    waiting: list[tuple["MoodyProducer", Record, "asyncio.Future[Position]"]] = field(default_factory=list)
+
+
+class MoodyQueue(MemoryQueue):
+    """A queue in memory, with a mood."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mood = Mood()
+        #: Told of a partition that was given back, and after how many seconds.
+        self.given_back: Callable[[int, float], None] = lambda partition, after_s: None
+
+    def producer(self) -> Producer:
+        return MoodyProducer(self)
+
+    def consumer(self, stream: str, group: str, *, session_s: float = 10.0) -> Consumer:
+        return MoodyConsumer(self, stream, group)
+
+
+class MoodyConsumer(MemoryConsumer):
+    """Tells how long its user took to give a partition back."""
+
+    def __init__(self, queue: MoodyQueue, stream: str, group: str) -> None:
+        super().__init__(queue, stream, group)
+        self._moody = queue
+
+    async def give_back(self, partition: int) -> None:
+        began = asyncio.get_running_loop().time()
+        await super().give_back(partition)
+        self._moody.given_back(partition, asyncio.get_running_loop().time() - began)
+
+
+class MoodyProducer(MemoryProducer):
+    """Writes into the parked stream as the mood is."""
+
+    def __init__(self, queue: MoodyQueue) -> None:
+        super().__init__(queue)
+        self._moody = queue
+
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+        mood = self._moody.mood
+        if stream != names.parked(TOPIC) or mood.now == "takes":
+            super().submit(stream, record, delivery)
+            return
+        if mood.now == "lies":
+            self.keep(record)
+        if mood.now != "waits":
+            raise QueueUnavailable(f"the mood {mood.now}")
+        assert isinstance(delivery, asyncio.Future)
+        mood.waiting.append((self, record, delivery))
+
+    def keep(self, record: Record) -> Position:
+        """Write it, whatever the mood."""
+        kept: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        super().submit(names.parked(TOPIC), record, kept)
+        return kept.result()

@@ -1,0 +1,96 @@
+"""Gaps that outlive their process: over restarts, of several processes, and on a full disk."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from forebay.ingest.gaps.book import own_book
+from tests.gaps.site import Site
+
+
+async def test_gaps_outlive_the_process(tmp_path: Path) -> None:
+    before = await Site(tmp_path).open()
+    before.queue.down = True
+    before.refuse("a.ru", 1_000)
+    before.refuse("a.ru", 5_000)
+    before.refuse("b.ru", 2_000)
+    await before.close()
+
+    after = await Site(tmp_path).open()
+    after.refuse("a.ru", 9_000)
+    await after.sleeps.pass_()
+
+    assert after.markers() == [
+        ("a.ru", "1970-01-01T00:00:01.000+00:00", "3"),
+        ("b.ru", "1970-01-01T00:00:02.000+00:00", "1"),
+    ]
+    await after.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["gaps-0.lock"]
+
+
+async def test_what_a_portal_was_told_is_not_told_again_after_a_restart(tmp_path: Path) -> None:
+    before = await Site(tmp_path).open()
+    before.refuse("a.ru")
+    await before.sleeps.pass_()
+    before.queue.down = True
+    before.refuse("b.ru")
+    await before.close()
+
+    after = await Site(tmp_path).open()
+    await after.sleeps.pass_()
+
+    assert [portal for portal, _, _ in after.markers()] == ["b.ru"]
+    await after.close()
+
+
+async def test_one_process_takes_over_the_gaps_of_several_that_are_gone(tmp_path: Path) -> None:
+    gone = [await Site(tmp_path).open() for _ in range(3)]
+    for number, site in enumerate(gone):
+        site.queue.down = True
+        site.refuse("a.ru", number)
+    for site in gone:
+        await site.close()
+
+    after = await Site(tmp_path).open()
+    await after.sleeps.pass_()
+
+    assert [(portal, calls) for portal, _, calls in after.markers()] == [("a.ru", "3")]
+    assert sorted(path.name for path in tmp_path.glob("gaps-?")) == ["gaps-0"]
+    await after.close()
+
+
+async def test_gaps_of_a_process_that_lives_are_its_own(tmp_path: Path) -> None:
+    living = await Site(tmp_path).open()
+    living.queue.down = True
+    living.refuse("a.ru")
+
+    other = await Site(tmp_path).open()
+
+    assert len(other.gaps) == 0
+    await other.close()
+    await living.close()
+
+
+async def test_on_a_full_disk_what_has_its_space_already_is_noted_and_the_rest_is_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    early = await Site(tmp_path / "early").open()
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    late = await Site(tmp_path / "late").open()
+    for site in (early, late):
+        site.refuse("a.ru")
+
+    await late.sleeps.pass_()
+    await early.close()
+
+    monkeypatch.undo()
+    assert [portal for portal, _, _ in late.markers()] == ["a.ru"]
+    again = own_book(tmp_path / "early")
+    assert again and [gap.portal for gap in again.gaps] == ["a.ru"]
+    again.close()
+    await late.close()
