@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 
 import structlog
@@ -21,6 +21,7 @@ from .kept import Head, Kept
 from .lanes import Lanes
 from .owners import Owners
 from .pace import Pace
+from .pauses import Pauses
 from .refusals import quarantine_of
 from .spool import Spool
 from .window import Window
@@ -32,6 +33,9 @@ log = structlog.get_logger(__name__)
 _LOOK_S = 0.1
 _ELECT_S = 0.25
 _COUNT_S = 1.0
+
+#: After an error of our own, or of the disk.
+_AGAIN_S = 2.0
 
 #: Of so many records the places are known ahead: some 20 MB.
 _AHEAD = 50_000
@@ -45,10 +49,6 @@ _PIECES = 4
 
 #: While the counts tell of so many more records than are known, it does no harm that they are too high.
 _FEW = 2000
-
-#: After a failure nothing is sent for so long; it doubles from the first to the longest.
-_FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 2.0
 
 
 class Drain:
@@ -70,19 +70,16 @@ class Drain:
         self._spool, self._producer, self._breaker = spool, producer, breaker
         self._quarantine, self._pace, self._look_s, self._sleep = quarantine, pace, look_s, sleep
         self._tracer, self._teller = tracer, Teller()
-        self._owners = Owners(spool.folder)
-        self._lanes = Lanes()
+        self._owners, self._lanes = Owners(spool.folder), Lanes()
         self._read_to, self._has_begun = 0, False
         self._undecided: dict[int, Head] = {}
         #: Whose portal has sent as much as it may for now; in the next step they are asked again.
         self._later: list[Head] = []
-        #: Over whose record the queue's client failed, and until when nothing of theirs is sent.
-        self._resting: dict[str, float] = {}
         self._window, self._gone = Window(part_of), list[Head]()
         #: What neither queue nor quarantine takes. It stays, and its neighbours go on.
         self._stuck: dict[int, Head] = {}
         self._next_look_at_counts = 0.0
-        self._pause_s, self._not_before = 0.0, 0.0
+        self._pauses = Pauses(asyncio.get_running_loop().time)
         self._moved = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         #: Records that have left the spool through this process.
@@ -103,7 +100,7 @@ class Drain:
                     await self.step()
             except Exception as error:  # whatever it is: events wait here, and are to go on when it has passed
                 log.error("the spool can't be drained just now", error=repr(error))
-                await self._sleep(_LONGEST_PAUSE_S)
+                await self._sleep(_AGAIN_S)
 
     async def begin(self) -> None:
         """We have our turn, perhaps after another. Once, before the first step."""
@@ -159,9 +156,8 @@ class Drain:
             self._lanes.release(head)
 
     def _may_go(self, portal: str) -> bool:
-        if self._resting.get(portal, 0.0) > asyncio.get_running_loop().time():
+        if not self._pauses.is_over_for(portal):
             return False
-        self._resting.pop(portal, None)
         # Too many that wait would keep those of others from being read, or from having room.
         return self._pace is None or self._is_crowded or self._pace.takes(portal)
 
@@ -172,7 +168,7 @@ class Drain:
     def _chosen(self) -> list[Head]:
         """Whose turn it is, as far as the window allows."""
         now, is_trying = asyncio.get_running_loop().time(), self._breaker.is_open
-        room = self._window.room(now, is_trying=is_trying) if now >= self._not_before else 0
+        room = self._window.room(now, is_trying=is_trying) if self._pauses.is_over else 0
         chosen: list[Head] = []
         while len(chosen) < room and not self._window.is_full and (head := self._lanes.take()):
             if (is_gone := self._fate(head)) is None:
@@ -199,7 +195,8 @@ class Drain:
         if not chosen:
             return
         try:
-            kept = await self._loaded(chosen)
+            loaded = await self._spool.run(self._spool.store.load, [head.seq for head in chosen])
+            kept = {one.seq: one for one in loaded}
             while chosen:
                 head = chosen.popleft()
                 self._send_in_turn(head, kept.get(head.seq))
@@ -211,16 +208,9 @@ class Drain:
     def _send_in_turn(self, head: Head, kept: Kept | None) -> None:
         if self._lanes.is_overtaking(head):
             self._put_back(head)
-        elif kept:
-            self._depart(head, kept)
-        else:
+        elif kept is None:
             self._keep(head, "it can't be read any more")
-
-    async def _loaded(self, heads: Iterable[Head]) -> dict[int, Kept]:
-        return {one.seq: one for one in await self._spool.run(self._spool.store.load, [head.seq for head in heads])}
-
-    def _depart(self, head: Head, kept: Kept) -> None:
-        if kept.is_whole:
+        elif kept.is_whole:
             hand_over(self._producer, kept.stream, kept.record, Departure(self, head, kept), self._teller)
         else:
             self._refuse(head, kept, "damaged_in_spool", "its checksum is wrong: the disk has changed it")
@@ -234,7 +224,7 @@ class Drain:
         """The queue has the record."""
         self._spool.counts.count_acknowledged()
         self._breaker.close()
-        self._pause_s = 0.0
+        self._pauses.queue_took()
         self._window.remove(departure.head)
         self._leave(departure.head)
         if self._tracer is not None:
@@ -246,13 +236,11 @@ class Drain:
         """The queue surely has not got the record."""
         head = departure.head
         if isinstance(error, Tripped):
-            # Of the queue it says nothing: its neighbours go on.
-            self._resting[head.key] = asyncio.get_running_loop().time() + _LONGEST_PAUSE_S
+            self._pauses.client_failed(head.key)
             self._put_back(head)
         elif not isinstance(error, RecordRefused):
             self._breaker.open(str(error))
-            self._pause_s = min(self._pause_s * 2 or _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
-            self._not_before = asyncio.get_running_loop().time() + self._pause_s
+            self._pauses.queue_failed()
             self._put_back(head)
         elif departure.to_quarantine or departure.kept.stream == self._quarantine:
             self._keep(head, str(error))

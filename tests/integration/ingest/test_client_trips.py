@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from forebay.ingest.spool import drain, passage
+from forebay.ingest.spool import passage, pauses
 from forebay.queues.contract import Delivery, Record
 from forebay.queues.errors import QueueUnavailable
 from tests.spool.world import World, per_portal
@@ -38,7 +38,7 @@ async def test_a_record_of_the_spool_over_which_the_client_trips_goes_again_and_
         while worker.spool.counts.records > 2:
             await worker.step()
     rests, of_a = [*lines], per_portal(world).get("a.ru")
-    worker.drain._resting.clear()
+    worker.drain._pauses._resting.clear()
     world.broker.modes = {}
     await world.heal()
 
@@ -52,7 +52,7 @@ async def test_a_record_of_the_spool_over_which_the_client_trips_goes_again_and_
 async def test_a_portal_over_which_the_client_trips_is_tried_again_and_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drain, "_LONGEST_PAUSE_S", 0.0)
+    monkeypatch.setattr(pauses, "_LONGEST_S", 0.0)
     worker = await world.start()
     world.broker.mode = "trips"
     call = await world.send("a.ru", worker)
@@ -139,7 +139,7 @@ async def test_what_a_client_that_tripped_tells_of_a_record_later_counts_no_more
 
     is_wanted = not late.delivery.done()
     worker.producer.deliver(late)
-    worker.drain._resting.clear()
+    worker.drain._pauses._resting.clear()
     await world.heal()
 
     assert not is_wanted

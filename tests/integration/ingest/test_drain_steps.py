@@ -142,7 +142,8 @@ async def test_what_is_being_read_when_a_record_before_it_fails_goes_behind_it(w
 async def test_a_disk_that_errs_while_a_part_of_the_queue_hangs_stops_and_doubles_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forebay.ingest.spool.drain._LONGEST_PAUSE_S", 0.0)
+    monkeypatch.setattr("forebay.ingest.spool.drain._AGAIN_S", 0.0)
+    monkeypatch.setattr("forebay.ingest.spool.pauses._LONGEST_S", 0.0)
     worker = await world.start()
     world.broker.mode = "down"
     await world.send("stuck.ru", worker)
