@@ -56,6 +56,7 @@ class BatchProducer(Generic[C]):
         self._writer, self._thread = writer, thread
         self._waiting: deque[Sent] = deque()
         self._closed = False
+        self._checking: asyncio.Task[None] | None = None
         #: Set when nobody waits any more to hear what became of a batch.
         self._given_up = threading.Event()
         #: Set unless the thread was told to write and has not answered yet.
@@ -78,10 +79,16 @@ class BatchProducer(Generic[C]):
             self._write_soon()
 
     async def check(self) -> None:
-        """As in the contract: something of its own goes to the disk."""
+        """As in the contract: something of its own goes to the disk.
+
+        Of those who ask while a store hangs, each waits for the same: the records of afterwards would stand behind all
+        that was asked meanwhile.
+        """
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._thread.run(self._writer.touch))
         try:
             async with asyncio.timeout(_CHECK_S):
-                await self._thread.run(self._writer.touch)
+                await asyncio.shield(self._checking)
         except TimeoutError as error:
             raise QueueUnavailable(
                 f"{self._writer.name} took nothing for {_CHECK_S:.0f} s: the disk hangs, or another process that "

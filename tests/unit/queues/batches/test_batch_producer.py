@@ -28,9 +28,11 @@ class Writer:
         self.outcomes = outcomes
         self.begun, self.may_end = threading.Event(), threading.Event()
         self.kept: list[str] = []
+        self.touched = 0
 
     def touch(self, connection: object) -> None:
-        """Nothing is asked here."""
+        """Counted."""
+        self.touched += 1
 
     def announce(self) -> None:
         """Nobody waits."""
@@ -99,3 +101,25 @@ async def test_a_thread_that_could_not_be_started_is_started_with_the_next_recor
         await producer.close()
 
     assert writer.kept == ["1"]
+
+
+async def test_checks_that_were_given_up_while_the_store_hung_are_not_made_up_for() -> None:
+    writer, connection = Writer({}), SimpleNamespace(close=lambda: None)
+    store: Any = SimpleNamespace(name="a store", connect=lambda: connection, current=lambda _: True)
+    producer: BatchProducer[Any] = BatchProducer(cast("Any", writer), ConnectionThread(store, "writer", errors=()))
+    sending = asyncio.create_task(producer.send("events", Record(key="a.example", value=b"1", timestamp_ms=1)))
+    await asyncio.to_thread(writer.begun.wait, LONG_S)
+    for _ in range(100):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await producer.check()
+
+    writer.may_end.set()
+    async with asyncio.timeout(LONG_S):
+        await sending
+        await producer.check()
+        await producer.check()
+
+    # The one that waited behind the record, and the last, which began when that had ended.
+    assert writer.touched <= 3
+    await producer.close()
