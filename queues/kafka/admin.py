@@ -23,14 +23,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are pu
 
 from forebay.queues.errors import QueueUnavailable
 
+from .asking import Asking, end
 from .clients import Clients
 from .faults import Faults, cause, is_unknown_stream
 
 #: A question that isn't answered by then is given up.
 _ANSWER_S = 10.0
-
-#: Between two looks at what belongs to no question: complaints, and the renewal of tokens that we sign ourselves.
-_LOOK_S = 0.25
 
 #: A question about one topic, and not about all; this one is Kafka's own.
 _ANY_TOPIC = "__consumer_offsets"
@@ -61,13 +59,12 @@ class Topic:
 
 
 class Admin:
-    """One client for all parts of a queue; it is made with the first question."""
+    """One for all parts of a queue."""
 
     def __init__(self, clients: Clients, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._clients, self._sleep = clients, sleep
         self._faults = Faults()
-        self._client: AdminClient | None = None
-        self._next_look: asyncio.TimerHandle | None = None
+        self._asking = Asking(clients, self._faults)
 
     @property
     def complaint(self) -> KafkaError | None:
@@ -92,7 +89,7 @@ class Admin:
         A client that has lost it would go on asking the old one for minutes.
         """
         try:
-            return await asyncio.to_thread(self.client.list_topics, topic, timeout=answer_s)
+            return await self._asking.refresh(topic, answer_s)
         except KafkaException as error:
             raise self._unavailable(error) from error
 
@@ -183,7 +180,7 @@ class Admin:
             asked = client.describe_consumer_groups(list(groups), request_timeout=_ANSWER_S)
             return {group: await self._answer(future) for group, future in asked.items()}
         finally:
-            await asyncio.to_thread(client.__exit__, None, None, None)
+            await asyncio.to_thread(end, client)
 
     async def set_of_group(self, group: str, properties: Mapping[str, int]) -> None:
         """Set what the brokers keep for the group (KIP-848), all or nothing. Raises `KafkaException`: they won't."""
@@ -197,29 +194,16 @@ class Admin:
 
     async def close(self) -> None:
         """Let go of the cluster. Idempotent."""
-        client, self._client = self._client, None
-        if self._next_look is not None:
-            self._next_look.cancel()
-        if client is not None:
-            await asyncio.to_thread(client.__exit__, None, None, None)
+        await self._asking.close()
 
     def begin(self) -> AdminClient:
         """Make the client, unless it is there. Raises `QueueError` when the settings can't be used."""
-        if self._client is None:
-            self._client = self._clients.admin(self._faults)
-            self._look()
-        return self._client
+        return self._asking.client
 
     @property
     def client(self) -> AdminClient:
         """The client, for questions that only one asks."""
         return self.begin()
-
-    def _look(self) -> None:
-        # Nobody else polls it: it would log in for ever with a token that has expired.
-        if self._client is not None:
-            self._client.poll(0)
-            self._next_look = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
 
     async def _answer(self, future: "Future[Any]") -> Any:
         try:

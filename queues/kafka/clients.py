@@ -62,7 +62,14 @@ class Clients:
         return _made(Producer, for_producer(self._shared), error_cb=faults.note, stats_cb=on_statistics)
 
     def member(
-        self, group: str, *, session_s: float, protocol: str, faults: Faults, on_commit: Callable[..., None]
+        self,
+        group: str,
+        *,
+        session_s: float,
+        protocol: str,
+        faults: Faults,
+        on_commit: Callable[..., None],
+        on_statistics: Callable[[str], None],
     ) -> Consumer:
         """A consumer that can join the group by the protocol."""
         properties = for_member(self._shared, group=group, instance=self._instance)
@@ -70,7 +77,7 @@ class Clients:
             properties = of_the_new_protocol(properties)
         else:
             properties = of_the_classic_protocol(properties, session_s)
-        return _made(Consumer, properties, error_cb=faults.note, on_commit=on_commit)
+        return _made(Consumer, properties, error_cb=faults.note, on_commit=on_commit, stats_cb=on_statistics)
 
     def outsider(self, faults: Faults, group: str = _INSPECTOR) -> Consumer:
         """A consumer that joins no group, and can ask what this one has committed."""

@@ -23,6 +23,7 @@ from .ownership import Ownership
 from .pauses import Pauses
 from .rebalances import Rebalances
 from .records import KafkaRecord
+from .statistics import Statistics
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +85,8 @@ class Member:
         )
         self._is_too_old = self._has_left = False
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        self._client = self._joining(clients.asked_protocol or "consumer")
+        self._protocol = clients.asked_protocol or "consumer"
+        self._client = self._joining()
 
     def start(self) -> None:
         """Begin to poll, and so join the group."""
@@ -101,12 +103,14 @@ class Member:
         self._commands.end()
         await asyncio.shield(self._ended)
 
-    def _joining(self, protocol: str) -> Consumer:
+    def _joining(self) -> Consumer:
+        self._statistics = Statistics()
         client = self._clients.member(
             self._group,
             session_s=self._session_s,
-            protocol=protocol,
+            protocol=self._protocol,
             faults=self._faults,
+            on_statistics=self._statistics.read,
             on_commit=self._commits.report,
         )
         on = self._rebalances
@@ -152,6 +156,8 @@ class Member:
         self._commands.obey()
         if self._is_too_old:
             self._fall_back()
+        if (why := self._statistics.stranding) is not None:
+            self._start_over(why)
         if self._inbox.is_full:
             self._hold()
         else:
@@ -263,7 +269,16 @@ class Member:
         log.info("the brokers can't do KIP-848; the classic protocol is used", group=self._group)
         self._is_too_old = False
         self._leave()
-        self._client = self._joining("classic")
+        self._protocol = "classic"
+        self._client = self._joining()
+
+    def _start_over(self, why: KafkaError) -> None:
+        log.error("the client of a consumer can't go on; another one follows", group=self._group, error=why.str())
+        # It can't tell the group anything, so that nothing is given back: others may have all of it already.
+        self._rebalances.lose_all()
+        self._commits.abandon()
+        self._leave()
+        self._client = self._joining()
 
 
 def _nowhere(group: str, stream: str, partition: int | None, error: KafkaError) -> str:

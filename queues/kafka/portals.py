@@ -146,8 +146,11 @@ class _FactReader:
                 TopicPartition(self._topic, _PARTITION), timeout=_ANSWER_S
             )
         except KafkaException as error:
+            # The next read begins with a fresh client: this may be one that can't go on (see `Statistics`).
+            self.close()
             raise QueueUnavailable(self._faults.text(otherwise=cause(error))) from error
         if found is None:
+            self.close()
             silence = KafkaError(KafkaError._TIMED_OUT, f"no answer came within {_ANSWER_S:.0f} s")
             raise QueueUnavailable(self._faults.text(otherwise=silence))
         self._faults.clear()

@@ -1,7 +1,6 @@
 """The writing side: idempotent, acknowledged by all copies in sync, reported on the event loop in batches."""
 
 import asyncio
-import re
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -16,6 +15,7 @@ from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, U
 
 from .clients import Clients
 from .faults import Faults, cause, is_fatal, of_record, sentence
+from .statistics import WARM, Statistics
 from .topics import Topics
 from .wall_clock import WallClock
 
@@ -52,18 +52,14 @@ _NOTHING_SENT = "Failed to acquire idempotence PID"
 
 _TOO_MUCH = "too much waits for Kafka already (queue.buffering.max.kbytes)"
 
-#: In librdkafka's statistics: before it is `Assigned`, no record of an idempotent producer is sent.
-_STATE = re.compile(r'"idemp_state": ?"(\w+)"')
-_WARM = "Assigned"
-
 
 class KafkaProducer:
     """One client of librdkafka, polled on the loop: no thread of ours, and no hop for a record.
 
-    A client that met a fatal error can't say what became of the records that were under way. Another client sends all
-    of them again, in their order, before any later one: they are kept at least once, and no call ends before. What the
-    former client had on its way may arrive as a second copy, also behind later records. The same follows when the wall
-    clock is set back, since the threads of the client wait by it, and would so much longer.
+    A client that met a fatal error, or has lost every broker, can't say what became of the records that were under way.
+    Another client sends all of them again, in their order, before any later one: they are kept at least once, and no
+    call ends before. What the former client had on its way may arrive as a second copy, also behind later records. The
+    same follows when the wall clock is set back, since the threads of the client wait by it, and would so much longer.
     """
 
     def __init__(
@@ -94,7 +90,7 @@ class KafkaProducer:
             self._look_in(_IDLE_LOOK_S)
 
     def _made(self) -> Producer:
-        self._faults, self._state, self._is_spent = Faults(), "Init", False
+        self._faults, self._statistics, self._is_spent = Faults(), Statistics(), False
         #: Why a record was not taken that is sent again by the client that follows.
         self._not_taken: KafkaError | None = None
         return self._clients.producer(self._faults, self._read_statistics)
@@ -176,7 +172,7 @@ class KafkaProducer:
         if error is not None:
             return self._judge(number, error)
         # The statistics say it later; a client that has sent something is ready, whatever it meets next.
-        self._state, self._was_warm, self._silences = _WARM, True, 0
+        self._statistics.state, self._was_warm, self._silences = WARM, True, 0
         # What raises here, as anything may under a client that can't go on, leaves the record due.
         position = Position(partition=message.partition() or 0, offset=message.offset() or 0)
         self._outcomes.append((self._due.pop(number)[2], position))
@@ -217,8 +213,9 @@ class KafkaProducer:
             if self._renewal is None:
                 self._give_up(cause(error))
         else:
-            if self._not_taken is not None and self._renewal is None:
-                self._give_up(self._not_taken)
+            why = self._not_taken or self._statistics.stranding
+            if why is not None and self._renewal is None:
+                self._give_up(why)
 
     def _give_up(self, why: KafkaError) -> None:
         """Hear what the client still knows, and let another one follow."""
@@ -235,7 +232,7 @@ class KafkaProducer:
     def _let_another_follow(self, patience_s: float = 0) -> None:
         self._is_spent = True
         loop = asyncio.get_running_loop()
-        wait_s = 0 if self._state == _WARM and self._not_taken is None else _RENEWAL_S
+        wait_s = 0 if self._statistics.state == WARM and self._not_taken is None else _RENEWAL_S
         self._renewal = loop.call_later(wait_s, self._renew, loop.time() + patience_s)
 
     def _start_over(self, back_s: float) -> None:
@@ -289,18 +286,17 @@ class KafkaProducer:
         if self._next_look is None:
             self._look_in(_IDLE_LOOK_S)
         looks = int(_CHECK_S / _WARMING_S)
-        while self._state != _WARM and looks:
+        while self._statistics.state != WARM and looks:
             self._poll()
             await self._sleep(_WARMING_S)
             looks -= 1
-        if self._state != _WARM:
+        if self._statistics.state != WARM:
             why = sentence(self._ended_by) if self._ended_by else "look at __transaction_state, or restart"
-            raise QueueUnavailable(f"the producer is not ready: its state is {self._state}; {why}")
+            raise QueueUnavailable(f"the producer is not ready: its state is {self._statistics.state}; {why}")
 
     def _read_statistics(self, statistics: str) -> None:
-        found = _STATE.search(statistics)
-        self._state = found[1] if found else self._state
-        if self._state == _WARM:
+        self._statistics.read(statistics)
+        if self._statistics.state == WARM:
             self._was_warm, self._ended_by = True, None
         self._silences = self._silences + 1 if self._due else 0
         if self._silences == _SILENCES:

@@ -63,7 +63,7 @@ _PRODUCER: Properties = {
     "message.timeout.ms": 0,
     # A topic that was just made is known everywhere within that; after it, it is unknown.
     "topic.metadata.propagation.max.ms": 3000,
-    # They tell when the producer is ready for its first record; nothing else does.
+    # They tell when the producer is ready for its first record, and when it has lost every broker; nothing else does.
     "statistics.interval.ms": 500,
 }
 
@@ -79,6 +79,8 @@ _CONSUMER: Properties = {
     "fetch.wait.max.ms": 250,
     "queued.min.messages": 10_000,
     "queued.max.messages.kbytes": 16_384,
+    # They tell when the member has lost every broker; nothing else does.
+    "statistics.interval.ms": 2000,
 }
 
 _OUTSIDER: Properties = {

@@ -46,6 +46,8 @@ class Reader:
         first = client.poll(_WAIT_S)
         if first is None:
             silence = KafkaError(KafkaError._TIMED_OUT, f"no record came within {_WAIT_S:.0f} s")
+            # The next read begins with a fresh client: this may be one that can't go on (see `Statistics`).
+            self.close()
             raise QueueUnavailable(self._faults.text(otherwise=silence))
         found = [first, *client.consume(count - 1, 0)] if count > 1 else [first]
         return [message for message in found if not is_about_the_group(message)]

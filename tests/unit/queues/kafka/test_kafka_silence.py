@@ -1,0 +1,67 @@
+"""Readers whose client of librdkafka, a made-up one, hears nothing: the next read begins with a fresh one."""
+
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.kafka.clients import Clients
+from forebay.queues.kafka.portals import _FactReader
+from forebay.queues.kafka.reader import Reader
+
+
+class Client:
+    """Nothing comes, and no answer either."""
+
+    def __init__(self, answer: object = None) -> None:
+        self._answer = answer
+        self.is_closed = False
+
+    def assign(self, places: object) -> None:
+        """It reads from there on, in vain."""
+
+    def poll(self, timeout: float) -> None:
+        return None
+
+    def get_watermark_offsets(self, place: object, timeout: float) -> Any:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Made:
+    """Gives the clients out, one after the other."""
+
+    def __init__(self, *clients: Client) -> None:
+        self.left = list(clients)
+
+    def outsider(self, faults: object) -> Client:
+        return self.left.pop(0)
+
+
+def test_a_reader_that_hears_nothing_begins_again_with_a_fresh_client() -> None:
+    clients = [Client(), Client()]
+    reader = Reader(cast(Clients, Made(*clients)))
+
+    for _ in clients:
+        with pytest.raises(QueueUnavailable, match="no record came"):
+            reader.read("events", 0, 0, 10, 10)
+
+    assert [client.is_closed for client in clients] == [True, True]
+
+
+@pytest.mark.parametrize("answer", [None, KafkaException(KafkaError(KafkaError._TRANSPORT))], ids=["none", "error"])
+def test_a_reader_of_facts_that_gets_no_answer_begins_again_with_a_fresh_client(answer: object) -> None:
+    silent, well = Client(answer), Client((0, 0))
+    reader = _FactReader(cast(Clients, Made(silent, well)), "facts")
+
+    with pytest.raises(QueueUnavailable):
+        reader.read(0, 0.0)
+
+    assert silent.is_closed
+    assert reader.read(0, 0.0).is_end
+    assert not well.is_closed
