@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from forebay.ingest.portals.verifier import AppInfo, Claim, Confirmed, Denied, Unavailable, Unknown, Verdict
+from forebay.queues.errors import UnknownStream
 from forebay.queues.portals.members import Member, Pin, Proof, Seen
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.tokens import TokenKeys
+from forebay.schemas import names
 from forebay.schemas.portal import BadPortal, member_key, normal_form
 
 from .errors import WrongUsage
@@ -24,16 +26,29 @@ _READ_S = 60.0
 
 @asynccontextmanager
 async def known(settings: Settings) -> AsyncIterator[PortalRegistry]:
-    """The registry, when it has read everything. Raises `QueueError`."""
+    """The registry, when it has read everything. Raises `QueueError`, and `UnknownStream` rather than make one.
+
+    What follows it would make it, and then wait for a queue that is away as an ingest does.
+    """
     async with opened(settings) as queue:
-        registry = PortalRegistry(queue.portals(settings.topic), TokenKeys(settings.seal_key_bytes()))
-        registry.open()
+        store = queue.portals(settings.topic)
+        registry = PortalRegistry(store, TokenKeys(settings.seal_key_bytes()))
         try:
+            if await store.ensure(only_plan=True):
+                raise _unknown(settings.topic)
+            registry.open()
             await registry.following.reached(-1, _READ_S)
             await registry.following.refresh(_READ_S)
             yield registry
         finally:
             await registry.close()
+
+
+def _unknown(topic: str) -> UnknownStream:
+    return UnknownStream(
+        f"there is no stream {names.portals(topic)}: is {topic} the topic? `forebay topics ensure` makes the stream "
+        'where portals are kept (auth = "registry", or seal_keys)'
+    )
 
 
 async def summaries(settings: Settings) -> list[Row]:

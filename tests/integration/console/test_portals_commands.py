@@ -13,13 +13,18 @@ from typer.testing import CliRunner, Result
 from forebay.console.cli import build
 from forebay.console.knowing import known
 from forebay.console.settings import load_settings
+from forebay.queues.errors import QueueUnavailable, UnknownStream
+from forebay.queues.memory import MemoryQueue
+from forebay.queues.portals.memory import FactLog
 from forebay.queues.portals.registry import PortalRegistry
+from forebay.schemas import names
 from forebay.schemas.errors import ForebayError
 from tests.bitrix24.oauth import FakeOAuth, Installed
 
 APPLICATION, MEMBER, TOKEN, ACCESS = "app.1", "c0ffee", "51856fefc120afa4b628cc82d3935cce", "an-access-token"
 FIRST, SECOND = "first.bitrix24.com", "second.bitrix24.com"
 KEY = "A" * 43 + "="
+TOPIC = "bitrix24.events"
 
 SUMMARY = {"member_id", "portal", "domains", "state", "verified", "waiting", "since", "keys", "data_keys"}
 DETAIL = {"member_id", "portal", "domains", "application", "state", "how", "at", "domain", "key", "why", "left"}
@@ -66,7 +71,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
         }
         for name, value in settings.items():
             monkeypatch.setenv(f"FOREBAY_{name}", value)
-        yield Desk(oauth)
+        made = Desk(oauth)
+        made.command("topics", "ensure")
+        yield made
     structlog.reset_defaults()
 
 
@@ -170,3 +177,31 @@ def test_a_renamed_portal_is_found_by_both_domains(desk: Desk) -> None:
 def test_what_can_not_be_done_is_told(desk: Desk, arguments: list[str], told: str) -> None:
     with pytest.raises(ForebayError, match=told):
         desk.command("portals", *arguments, input="a-token")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["list"],
+        ["show", FIRST],
+        ["verify"],
+        ["forget", MEMBER, "--yes"],
+        ["add", MEMBER, "--domain", FIRST, "--token-file", "-"],
+    ],
+)
+def test_a_topic_that_is_not_there_is_told_and_not_made(desk: Desk, arguments: list[str]) -> None:
+    with pytest.raises(UnknownStream, match=r"no stream typo\.portals: is typo the topic"):
+        desk.command("--topic", "typo", "portals", *arguments, input=TOKEN)
+
+    assert "stream typo.portals" in desk.command("--topic", "typo", "topics", "plan").output
+
+
+def test_a_store_that_is_away_is_told_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = MemoryQueue()
+    queue.fact_logs[names.portals(TOPIC)] = log = FactLog(names.portals(TOPIC))
+    log.down = True
+    monkeypatch.setattr("forebay.console.reading.open_queue", lambda settings: queue)
+    monkeypatch.setattr("forebay.console.knowing._READ_S", 3600.0)
+
+    with pytest.raises(QueueUnavailable, match="put down"):
+        desk.command("portals", "list")
