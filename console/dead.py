@@ -168,15 +168,16 @@ def _filter(
 ) -> "Filter":
     from .letters import Filter
     from .reading import portal_key
-    from .times import parse_time, utc_now
+    from .times import parse_span, utc_now
 
+    first, last = parse_span(since, until, utc_now())
     return Filter(
         ids=tuple(ids),
         portal=portal_key(portal) if portal else None,
         event=event and event.upper(),
         error=error,
-        since=parse_time(since, utc_now()) if since else None,
-        until=parse_time(until, utc_now()) if until else None,
+        since=first,
+        until=last,
     )
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .asking import agreed
-from .errors import FAILED, WrongUsage
+from .errors import FAILED
 from .invocation import invocation
 
 if TYPE_CHECKING:
@@ -51,12 +51,9 @@ def replay(
 def _span(since: str, until: str, portal: str | None, event: str | None) -> "Span":
     from .reading import portal_key
     from .spans import Span
-    from .times import parse_time, utc_now
+    from .times import parse_span, utc_now
 
-    now = utc_now()
-    first, last = parse_time(since, now), parse_time(until, now)
-    if first >= last:
-        raise WrongUsage(f"--from {since} is not before --until {until}")
+    first, last = parse_span(since, until, utc_now(), begin="--from")
     return Span(
         since=first, until=last, portal=portal_key(portal) if portal else None, event=event.upper() if event else None
     )

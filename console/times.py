@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import overload
 
 from .errors import WrongUsage
 
@@ -17,6 +18,26 @@ def parse_time(text: str, now: datetime) -> datetime:
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         raise WrongUsage(f"{text!r} is no time; write 2026-03-01T12:00:00, or -15m for 15 minutes ago") from None
+
+
+@overload
+def parse_span(since: str, until: str, now: datetime, *, begin: str = ...) -> tuple[datetime, datetime]: ...
+
+
+@overload
+def parse_span(
+    since: str | None, until: str | None, now: datetime, *, begin: str = ...
+) -> tuple[datetime | None, datetime | None]: ...
+
+
+def parse_span(
+    since: str | None, until: str | None, now: datetime, *, begin: str = "--since"
+) -> tuple[datetime | None, datetime | None]:
+    """From when on, and before when; what is not given is open. Raises `WrongUsage` when nothing can be in between."""
+    first, last = (parse_time(text, now) if text is not None else None for text in (since, until))
+    if first is not None and last is not None and first >= last:
+        raise WrongUsage(f"{begin} {since} is not before --until {until}")
+    return first, last
 
 
 def iso(at: datetime | None) -> str | None:

@@ -19,14 +19,13 @@ def audit(
     from .output import show
     from .reading import inspected, opened, portal_key
     from .running import run
-    from .times import parse_time, utc_now
+    from .times import parse_span, utc_now
 
-    settings, now = invocation(context).settings(), utc_now()
+    settings, span = invocation(context).settings(), parse_span(since, until, utc_now())
     key = portal_key(portal) if portal else None
-    bounds = (parse_time(since, now) if since else None, parse_time(until, now) if until else None)
 
     async def _rows() -> list[dict[str, object]]:
         async with opened(settings) as queue, inspected(queue) as inspector:
-            return await trail(inspector, settings.topic, key, *bounds)
+            return await trail(inspector, settings.topic, key, *span)
 
     show(run(_rows()), as_json=as_json, nothing="nobody did anything")

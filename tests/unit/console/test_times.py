@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from forebay.console.errors import WrongUsage
-from forebay.console.times import from_ms, iso, parse_time, to_ms
+from forebay.console.times import from_ms, iso, parse_span, parse_time, to_ms
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -34,3 +34,17 @@ def test_times_are_printed_in_utc_and_read_back() -> None:
     assert iso(NOW) == "2026-03-01T12:00:00Z"
     assert iso(None) is None
     assert from_ms(to_ms(NOW)) == NOW
+
+
+@pytest.mark.parametrize(("since", "until"), [("-1h", "-2h"), ("-1h", "-1h"), ("2026-02-02", "2026-02-01")])
+def test_a_span_in_which_nothing_can_be_is_told(since: str, until: str) -> None:
+    with pytest.raises(WrongUsage, match=f"--from {since} is not before --until {until}"):
+        parse_span(since, until, NOW, begin="--from")
+
+
+def test_a_span_may_be_open() -> None:
+    hour = NOW - timedelta(hours=1)
+
+    assert parse_span("-1h", None, NOW) == (hour, None)
+    assert parse_span(None, "-1h", NOW) == (None, hour)
+    assert parse_span("-2h", "-1h", NOW) == (NOW - timedelta(hours=2), hour)
