@@ -15,6 +15,7 @@ from .ingest import ingest
 from .invocation import Invocation
 from .lag import lag
 from .move import move
+from .printing import printed
 from .process import process
 from .replay import replay
 from .send import send
@@ -67,7 +68,7 @@ def _run() -> int:
 
 def main() -> None:
     """Run the command of this process's arguments, and exit with its status."""
-    sys.exit(told(_run))
+    sys.exit(printed(lambda: told(_run)))
 
 
 if __name__ == "__main__":

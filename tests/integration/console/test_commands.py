@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -272,3 +273,45 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert all(command in done.stdout for command in ("up", "ingest", "process", "send", "tail", "dead", "doctor"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["dead", "list"],
+        ["dead", "replay", "--dry-run"],
+        ["dead", "discard", "--dry-run"],
+        ["quarantine", "list"],
+        ["quarantine", "replay", "--dry-run"],
+        ["audit"],
+    ],
+)
+def test_a_span_that_ends_before_it_begins_is_refused(forebay: Command, command: list[str]) -> None:
+    from forebay.console.errors import WrongUsage
+
+    with pytest.raises(WrongUsage, match="--since -1h is not before --until -2h"):
+        forebay.run(*command, "--since", "-1h", "--until", "-2h")
+
+
+PRINTING = pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["keys", "new"]])
+
+
+@PRINTING
+def test_a_process_whose_output_finds_no_room_says_so(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "forebay.console.cli", *arguments]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+
+    assert done.returncode == 1
+    assert done.stderr == "forebay: standard output did not take everything: No space left on device\n"
+
+
+@PRINTING
+def test_a_process_whose_reader_has_gone_ends_without_a_word(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "forebay.console.cli", *arguments]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(writing)
+
+    assert (done.returncode, done.stderr) == (1, "")

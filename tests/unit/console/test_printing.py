@@ -1,0 +1,71 @@
+"""What becomes of a command whose standard output does not take everything."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TextIO
+
+import pytest
+
+from forebay.console.printing import printed
+
+
+@pytest.fixture
+def full() -> Iterator[TextIO]:
+    """A file that has no room."""
+    stream = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115 - how it closes is no matter here
+    yield stream
+    with suppress(OSError):
+        stream.close()
+
+
+def _leave(text: str) -> int:
+    """Print the text, but let whoever ends the process see to it."""
+    sys.stdout.write(text)
+    return 0
+
+
+def test_what_is_still_to_be_written_at_the_end_is_written_before_the_status_is_given(
+    full: TextIO, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", full)
+
+    status = printed(lambda: _leave("a row"))
+
+    assert status == 1
+    assert capfd.readouterr().err == "forebay: standard output did not take everything: No space left on device\n"
+    # Python does it as well, as it ends.
+    sys.stdout.flush()
+
+
+def test_a_reader_that_has_gone_is_told_by_the_status_alone(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        status = printed(lambda: _leave("a row"))
+        sys.stdout.flush()
+
+    assert (status, capfd.readouterr().err) == (1, "")
+
+
+def test_another_error_is_none_of_ours(full: TextIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", full)
+
+    def fail() -> int:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        printed(fail)
+
+
+@pytest.mark.parametrize(("code", "status"), [(None, 0), (0, 0), (2, 2), (130, 130)])
+def test_a_command_that_ends_itself_has_the_status_that_it_said(
+    full: TextIO, monkeypatch: pytest.MonkeyPatch, code: int | None, status: int
+) -> None:
+    monkeypatch.setattr(sys, "stdout", full)
+
+    assert printed(lambda: sys.exit(code)) == status
