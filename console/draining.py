@@ -20,6 +20,7 @@ from forebay.schemas.portal import partition_of
 
 from .errors import WrongUsage
 from .output import note
+from .planning import counted
 from .progress import progress
 from .reading import opened
 from .spooled import folder_of
@@ -49,6 +50,10 @@ async def drained(settings: "Settings") -> dict[str, object]:
         async with opened(settings) as queue:
             await queue.ensure(names.streams(settings.topic), settings.partitions)
             return await _drained(settings, spool, queue.producer())
+    except asyncio.CancelledError:
+        left = spool.counts.records
+        note(f"stopped: {counted(left, 'event')} still in the spool; run the same again, and it goes on with these")
+        raise
     finally:
         spool.folder.draining.release()
         await spool.close()

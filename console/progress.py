@@ -1,13 +1,13 @@
 """How far long work is: a bar for a person, a plain line now and then for a file."""
 
 import asyncio
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, TextIO
 
 from .output import on_terminal
+from .running import ENDING
 
 if TYPE_CHECKING:
     from forebay.console.load import Load
@@ -24,11 +24,12 @@ def progress(doing: str, total: int, stream: TextIO) -> AbstractContextManager[T
 
 
 async def watched(load: "Load", count: int, stream: TextIO) -> None:
-    """Run the load to its end, or until Ctrl-C, and tell how far it is."""
+    """Run the load to its end, or until Ctrl-C or SIGTERM, and tell how far it is."""
     with progress("sending", count, stream) as told:
         work = asyncio.create_task(load.run())
         # The account of what was sent until then is still to come.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, work.cancel)
+        for number in ENDING:
+            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
         while not work.done():
             await asyncio.wait([work], timeout=_LOOK_EVERY_S)
             told(load.outcome.sent)

@@ -1,7 +1,6 @@
 """A replay from its plan to its end: it is ordered portal by portal, and followed until the workers have handled it."""
 
 import asyncio
-import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -20,6 +19,7 @@ from .output import clean, note
 from .planning import Plan, Planned, count_in, counted
 from .progress import Told, progress
 from .reading import between, producing
+from .running import ENDING
 
 #: How often it is looked how far the workers are: as often as they tell it.
 _LOOK_S = 1.0
@@ -157,7 +157,7 @@ async def carry_out(
 
 @contextmanager
 def ended_by_ctrl_c(stop: Stop) -> Iterator[None]:
-    """Ctrl-C asks for the end meanwhile; once more, it gives up what is under way, which a gone queue never takes."""
+    """Ctrl-C, or SIGTERM, asks for the end meanwhile; once more, it gives up what a gone queue never takes."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def ask() -> None:
@@ -167,11 +167,13 @@ def ended_by_ctrl_c(stop: Stop) -> Iterator[None]:
             note("it ends when the queue has what is under way; Ctrl-C again gives that up")
         stop.ask()
 
-    loop.add_signal_handler(signal.SIGINT, ask)
+    for number in ENDING:
+        loop.add_signal_handler(number, ask)
     try:
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
+        for number in ENDING:
+            loop.remove_signal_handler(number)
 
 
 async def _ends(inspector: Inspector, stream: str) -> dict[int, int]:

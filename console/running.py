@@ -1,19 +1,31 @@
 """One way to run a coroutine from a command."""
 
-from asyncio import AbstractEventLoop, CancelledError, Runner
+import signal
+from asyncio import AbstractEventLoop, CancelledError, Runner, Task, current_task, get_running_loop
 from collections.abc import Callable, Coroutine
-from typing import TypeVar
+from contextlib import suppress
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 
+#: A person ends a command by Ctrl-C, and a machine by SIGTERM.
+ENDING = (signal.SIGINT, signal.SIGTERM)
+
 
 def run(work: Coroutine[object, object, T]) -> T:
-    """Run to the end on a new, fast loop. What was given up by Ctrl-C ends as that."""
+    """Run to the end on a new, fast loop. What was given up by Ctrl-C ends as that, and so does what SIGTERM ended."""
     import uvloop
 
     factory: Callable[[], AbstractEventLoop] = uvloop.new_event_loop
     with Runner(loop_factory=factory) as runner:
         try:
-            return runner.run(work)
+            return runner.run(_ended_by_sigterm(work))
         except CancelledError:
             raise KeyboardInterrupt from None
+
+
+async def _ended_by_sigterm(work: Coroutine[object, object, T]) -> T:
+    # Only a main thread hears of signals.
+    with suppress(ValueError, RuntimeError):
+        get_running_loop().add_signal_handler(signal.SIGTERM, cast("Task[T]", current_task()).cancel)
+    return await work

@@ -1,7 +1,10 @@
 """`forebay spool drain`, as one calls it, over spools that an ingest has left."""
 
+import asyncio
+import os
+import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -193,3 +196,50 @@ def test_a_refused_drain_is_wrong_usage(host: Host) -> None:
 
     assert done.returncode == 2
     assert done.stderr.startswith("forebay: an ingest drains")
+
+
+class Gone(MemoryQueue):
+    """Says nothing any more, and somebody ends the command: as it looks at the streams, or as it sends."""
+
+    def __init__(self, number: int, *, takes_first: bool) -> None:
+        super().__init__()
+        self._number, self._takes_first = number, takes_first
+
+    async def ensure(self, streams: Iterable[str], partitions: int) -> list[str]:
+        """As in the contract, or never."""
+        if not self._takes_first:
+            os.kill(os.getpid(), self._number)
+            await asyncio.Event().wait()
+        return await super().ensure(streams, partitions)
+
+    def producer(self) -> MemoryProducer:
+        """One that takes the first record alone."""
+        return _TakesOne(self, self._number)
+
+
+class _TakesOne(MemoryProducer):
+    def __init__(self, queue: MemoryQueue, number: int) -> None:
+        super().__init__(queue)
+        self._number, self._has_taken = number, False
+
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+        if self._has_taken:
+            os.kill(os.getpid(), self._number)
+        else:
+            self._has_taken = True
+            super().submit(stream, record, delivery)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("takes_first", "left"), [(False, "2 events"), (True, "1 event")])
+def test_a_drain_that_is_ended_while_the_queue_is_gone_says_what_is_left(
+    host: Host, number: int, takes_first: bool, left: str
+) -> None:
+    host.keep("a.ru", "a.ru")
+    host.replace_queue(Gone(number, takes_first=takes_first))
+
+    done = host.run("drain")
+
+    assert (done.exit_code, done.stdout) == (130, "")
+    assert f"stopped: {left} still in the spool; run the same again" in done.stderr
+    assert host.row("status")["records"] == int(left[0])

@@ -8,6 +8,7 @@ import pytest
 
 from forebay.console.planning import Plan, Planned
 from forebay.console.replaying import carry_out
+from forebay.console.running import run
 from forebay.queues.contract import Delivery, Inspector, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryProducer, MemoryQueue
@@ -64,18 +65,22 @@ async def replaying(queue: GoneQueue, inspector: Inspector) -> "asyncio.Task[boo
     return task
 
 
-async def test_the_second_ctrl_c_gives_up_what_the_queue_does_not_take(queue: GoneQueue) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_the_second_ctrl_c_or_sigterm_gives_up_what_the_queue_does_not_take(
+    queue: GoneQueue, number: int, capfd: pytest.CaptureFixture[str]
+) -> None:
     task = await replaying(queue, queue.inspector())
 
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), number)
     await asyncio.sleep(0.1)
     waits_for_the_first = not task.done()
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), number)
     async with asyncio.timeout(LONG_S):
         with pytest.raises(QueueUnavailable, match="may have the last order or not"):
             await task
 
     assert waits_for_the_first
+    assert "stopped: 1 record of 1 portal not ordered" in capfd.readouterr().err
 
 
 async def test_an_error_is_told_though_an_order_is_under_way(queue: GoneQueue) -> None:
@@ -85,3 +90,20 @@ async def test_an_error_is_told_though_an_order_is_under_way(queue: GoneQueue) -
     async with asyncio.timeout(LONG_S):
         with pytest.raises(QueueUnavailable):
             await task
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_ctrl_c_or_sigterm_ends_ends_as_given_up(number: int) -> None:
+    ended = []
+
+    async def work() -> None:
+        os.kill(os.getpid(), number)
+        try:
+            await asyncio.sleep(LONG_S)
+        finally:
+            ended.append(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(work())
+
+    assert ended == [number]
