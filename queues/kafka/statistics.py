@@ -8,8 +8,8 @@ from confluent_kafka import KafkaError
 _STATE = re.compile(r'"idemp_state": ?"(\w+)"')
 WARM = "Assigned"
 
-#: Where it has a broker from: the cluster, or `bootstrap.servers`. A group's coordinator stands there once more.
-_SOURCES = ('"source":"learned"', '"source":"configured"')
+#: A broker that it has from the cluster or from `bootstrap.servers`. A group's coordinator stands there once more.
+_BROKER = re.compile(r'"source": ?"(?!logical|internal)')
 
 #: A client that begins anew at its bootstrap servers has no broker for a moment.
 _IN_A_ROW = 2
@@ -32,8 +32,7 @@ class Statistics:
         """For the client's `stats_cb`."""
         found = _STATE.search(statistics)
         self.state = found[1] if found else self.state
-        has_brokers = any(source in statistics for source in _SOURCES)
-        self._without_brokers = 0 if has_brokers else self._without_brokers + 1
+        self._without_brokers = 0 if _BROKER.search(statistics) else self._without_brokers + 1
 
     @property
     def stranding(self) -> KafkaError | None:

@@ -15,7 +15,7 @@ from forebay.queues.kafka.topics import Topics
 
 #: As librdkafka writes them; where nothing is left but the place of a group's coordinator, that is no broker.
 LEARNED = '{"brokers":{ "a:9092/1": { "name":"a:9092/1", "source":"learned", "state":"UP"}}}'
-CONFIGURED = '{"brokers":{ "a:9092/bootstrap": { "name":"a:9092/bootstrap", "source":"configured", "state":"INIT"}}}'
+CONFIGURED = '{"brokers": {"a:9092/bootstrap": {"name": "a:9092/bootstrap", "source": "configured", "state": "INIT"}}}'
 NONE = '{"brokers":{ "GroupCoordinator": { "name":"GroupCoordinator", "source":"logical", "state":"INIT"}}}'
 
 
