@@ -45,9 +45,6 @@ _TOO_OLD = (KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE)
 #: What says that a partition has nothing at the place where the group stands.
 _NOWHERE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 
-#: No partition has this number.
-_NONE = -1
-
 #: Records by partition and the epoch in which they were read.
 _Read = dict[tuple[int, int], list[StoredRecord]]
 
@@ -202,23 +199,32 @@ class Member:
         self._pauses.pause(self._client, [TopicPartition(self._stream, number) for number, _ in batches])
 
     def _sort(self, messages: Sequence[Message], batches: _Read) -> None:
-        epochs, stream = self._rebalances.epochs, self._stream
         for partition, run in groupby(messages, Message.partition):
-            # Only an error may have no partition.
-            number = _NONE if partition is None else partition
-            epoch = epochs.get(number)
-            for message in run:
-                if (error := message.error()) is not None:
-                    if error.code() == KafkaError._PARTITION_EOF:
-                        self._come_to_the_end(message.offset() or 0, (number, epoch), batches)
-                    else:
-                        self._hear_of(error, partition)
-                elif epoch is not None:
-                    batches[number, epoch].append(KafkaRecord(message, stream, number))
+            some = list(run)
+            # Nearly never is one an error, and so they are looked at together.
+            if any(map(Message.error, some)):
+                for message in some:
+                    self._sort_one(message, partition, batches)
+            else:
+                self._add(some, partition, batches)
 
-    def _come_to_the_end(self, end: int, of: tuple[int, int | None], read: _Read) -> None:
+    def _sort_one(self, message: Message, partition: int | None, batches: _Read) -> None:
+        error = message.error()
+        if error is None:
+            self._add([message], partition, batches)
+        elif error.code() == KafkaError._PARTITION_EOF and partition is not None:
+            self._come_to_the_end(message.offset() or 0, partition, batches)
+        else:
+            self._hear_of(error, partition)
+
+    def _add(self, messages: Sequence[Message], partition: int | None, batches: _Read) -> None:
+        # Only an error may have no partition.
+        if partition is not None and (epoch := self._rebalances.epochs.get(partition)) is not None:
+            batches[partition, epoch] += [KafkaRecord(message, self._stream, partition) for message in messages]
+
+    def _come_to_the_end(self, end: int, number: int, read: _Read) -> None:
         """Tell of markers of transactions, and of what compaction took, behind the last record."""
-        number, epoch = of
+        epoch = self._rebalances.epochs.get(number)
         if epoch is None:
             return
         batch = read.get((number, epoch))

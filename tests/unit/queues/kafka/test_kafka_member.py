@@ -1,0 +1,74 @@
+"""What a member makes of the messages that its client gives it."""
+
+import asyncio
+from collections import defaultdict
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, Message
+
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.kafka.commands import Commands
+from forebay.queues.kafka.inbox import Inbox
+from forebay.queues.kafka.member import Member
+
+STREAM = "events"
+#: Partition → its epoch.
+OURS = {0: 7, 1: 8}
+
+Gap = tuple[int, int, int, int]
+
+
+class NoClients:
+    """Makes a client that does nothing."""
+
+    asked_protocol, max_poll_s = "consumer", 1.0
+
+    def member(self, *_: object, **__: object) -> "NoClients":
+        return self
+
+    def subscribe(self, *_: object, **__: object) -> None:
+        """Nothing comes."""
+
+
+class Gaps(list[Gap]):
+    """Writes down what it is told."""
+
+    def gap(self, *gap: Any) -> None:
+        self.append(gap)
+
+
+def message(partition: int, offset: int, error: int | None = None) -> Message:
+    made: dict[str, Any] = {"topic": STREAM, "partition": partition, "offset": offset}
+    return Message(**made, **({"key": b"k", "value": b"v"} if error is None else {"error": KafkaError(error)}))
+
+
+async def test_errors_among_records_are_heard_and_cost_none_of_them() -> None:
+    gaps, inbox = Gaps(), Inbox(lambda: None)
+    member: Any = Member(
+        clients=NoClients(),  # type: ignore[arg-type]
+        stream=STREAM,
+        group="g",
+        session_s=10,
+        ownership=gaps,  # type: ignore[arg-type]
+        inbox=inbox,
+        commands=Commands(),
+    )
+    member._rebalances.epochs.update(OURS)
+    read: Any = defaultdict(list)
+
+    member._sort(
+        [
+            *(message(0, 1), message(0, 2), message(0, 5, KafkaError._PARTITION_EOF), message(0, 8)),
+            *(message(1, 3), message(1, 0, KafkaError.TOPIC_AUTHORIZATION_FAILED), message(1, 4)),
+            # Of a partition that is not ours any more.
+            *(message(2, 1), message(2, 3, KafkaError._PARTITION_EOF)),
+        ],
+        read,
+    )
+    await asyncio.sleep(0)
+
+    assert {of: [one.offset for one in batch] for of, batch in read.items()} == {(0, 7): [1, 2, 8], (1, 8): [3, 4]}
+    assert gaps == [(0, 7, 3, 5)]
+    with pytest.raises(QueueUnavailable):
+        await inbox.take(1, 0)
