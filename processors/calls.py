@@ -2,12 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import Context, copy_context
-from functools import partial
+from contextvars import copy_context
 from inspect import isawaitable, iscoroutine
-from types import coroutine
 from typing import Any, TypeAlias
 
 import structlog
@@ -21,6 +19,7 @@ from .deadlines import Deadlines
 from .errors import BadReturn, DeadlineExceeded, HandlerCancelled, Reject, Retry
 from .handlers import Handler
 from .outcome import DONE, Done, Failed, Outcome, Rejected, RetryAsked, Undecodable
+from .runners import NOTHING, Returned, new_runner, rest
 
 _log = structlog.get_logger(__name__)
 
@@ -57,6 +56,7 @@ class Calls:
         # A thread is waited for here and not in the pool's own queue, so that a deadline starts with the call.
         self._free = asyncio.Semaphore(threads)
         self._deadlines = Deadlines()
+        self._runner = new_runner()
         self._in_threads = 0
         self._told: set[tuple[str, str]] = set()
 
@@ -71,19 +71,21 @@ class Calls:
             where = self._in_process if handler.options.cpu else self._in_thread
             return where(handler, event, handler.options.deadline_s or self._deadline_s)
         # Each call has a context of its own: what a handler sets in it must not reach the next portal's.
-        context = copy_context()
+        context, runner = copy_context(), self._runner
         began = self._clock()
         try:
-            coroutine: Any = handler.function(event)
-            try:
-                awaited = context.run(coroutine.send, None)
-            except StopIteration as end:
+            came = context.run(runner.send, handler.function(event))
+            if came is NOTHING:
                 # Most calls that need nothing from outside end here, and never cost a timer.
-                outcome = DONE if end.value is None else self._returned(handler, end.value)
+                outcome: Outcome = DONE
+            elif isinstance(came, Returned):
+                outcome = self._returned(handler, came.value)
             else:
-                return self._to_its_end(handler, _rest(coroutine, awaited, context), began)
+                self._runner = new_runner()
+                return self._to_its_end(handler, rest(runner, came, context), began)
         except BaseException as error:
             # Nothing was awaited yet, so that even a GeneratorExit can only be the handler's.
+            self._runner = new_runner()
             outcome = _raised(error)
         seconds = self._clock() - began
         self._took(handler.name, seconds)
@@ -177,28 +179,6 @@ class Calls:
         if (what, handler.name) not in self._told:
             self._told.add((what, handler.name))
             _log.warning(text, handler=handler.name, **more)
-
-
-@coroutine
-def _rest(handler: Coroutine[Any, Any, object], awaited: object, context: Context) -> Generator[object, Any, object]:
-    """A begun coroutine to its end, in its context: what `yield from` does (PEP 380), from the second step on."""
-    while True:
-        try:
-            sent = yield awaited
-        except GeneratorExit:
-            handler.close()
-            raise
-        except BaseException as thrown:
-            step: Callable[[], object] = partial(handler.throw, thrown)
-        else:
-            step = partial(handler.send, sent)
-        try:
-            awaited = context.run(step)
-        except StopIteration as end:
-            return end.value
-        except GeneratorExit as error:
-            # As it is it would look like the closing of this coroutine (Python does the same to a StopIteration).
-            raise RuntimeError("the handler raised GeneratorExit") from error
 
 
 def _in_context(handler: Handler, event: Given) -> Ended:

@@ -3,9 +3,10 @@
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from contextvars import ContextVar
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -186,6 +187,56 @@ async def test_a_call_has_its_own_context(calls: Calls, kind: str) -> None:
 
     assert seen == ["the caller", "somebody"] * 2
     assert WHO.get() == "the caller"
+
+
+async def test_calls_that_wait_at_the_same_time_have_each_its_own_end(calls: Calls) -> None:
+    gates = [asyncio.Event() for _ in range(3)]
+    ended: list[int] = []
+
+    def waiting(number: int) -> Callable[[PortalEvent], Any]:
+        async def handle(event: PortalEvent) -> None:
+            await gates[number].wait()
+            ended.append(number)
+            if number == 1:
+                raise Reject("no such deal")
+
+        return handle
+
+    under_way = [asyncio.create_task(outcome_of(calls, waiting(number))) for number in range(3)]
+    for gate in reversed(gates):
+        await asyncio.sleep(0)
+        gate.set()
+    outcomes = await asyncio.gather(*under_way)
+
+    assert ended == [2, 1, 0]
+    assert outcomes[0] is outcomes[2] is DONE
+    assert isinstance(outcomes[1], Rejected)
+
+
+@pytest.mark.parametrize("naps", [0, 2])
+@pytest.mark.parametrize(("value", "expected"), [(None, Done), (Reject("it returned it"), Failed)])
+async def test_a_compiled_coroutine_is_one_too(calls: Calls, naps: int, value: object, expected: Any) -> None:
+    class Compiled:
+        """As Cython's: no coroutine of Python's, and nothing to iterate over."""
+
+        def __init__(self, _: PortalEvent) -> None:
+            """It is called as any other is."""
+
+        def __await__(self) -> Generator[None, None, object]:
+            for _ in range(naps):
+                yield
+            return value
+
+    handlers = Handlers()
+
+    @handlers.on("*")
+    async def handle(event: PortalEvent) -> None:
+        """Is replaced."""
+
+    (handler,), compiled = handlers, cast(Any, Compiled)
+    outcome = await calls.call(replace(handler, function=compiled), event("ONAPPTEST"))
+
+    assert isinstance(outcome, expected)
 
 
 async def test_async_libraries_work_in_a_handler(calls: Calls) -> None:
