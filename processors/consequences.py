@@ -137,15 +137,14 @@ class Consequences:
             self._tally.died(burial.reason)
             tell_dead(burial.records[-1], burial)
 
-    def finish(self, lane: Lane, record: StoredRecord) -> None:
-        """The lane's first record is finished."""
+    def finish_first(self, lane: Lane, count: int) -> None:
+        """So many of the lane's first records are finished."""
         if lane.partition.is_gone:
             return
-        lane.records.popleft()
-        lane.start_anew()
-        if lane.partition.finish(record):
-            self._held.remove(record)
-        self._tally.finished(self._now() - record.timestamp_ms / 1000)
+        if count > 1:
+            self._finished_together(lane, [lane.records.popleft() for _ in range(count)])
+        else:
+            self._finished(lane, lane.records.popleft())
 
     def finish_all(self, lane: Lane, records: Sequence[StoredRecord]) -> None:
         """Records of the lane are finished together, the first of it among them."""
@@ -155,7 +154,18 @@ class Consequences:
             lane.outlook.leave(lane, records)
         else:
             lane.records.popleft()
+        self._finished_together(lane, records)
+
+    def _finished_together(self, lane: Lane, records: Sequence[StoredRecord]) -> None:
+        """They have left the lane."""
         lane.start_anew()
         self._held.remove_all(lane.partition.finish_all(records))
         now = self._now()
         self._tally.finished_all([now - record.timestamp_ms / 1000 for record in records])
+
+    def _finished(self, lane: Lane, record: StoredRecord) -> None:
+        """The same of one, in half the time."""
+        lane.start_anew()
+        if lane.partition.finish(record):
+            self._held.remove(record)
+        self._tally.finished(self._now() - record.timestamp_ms / 1000)

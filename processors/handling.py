@@ -2,8 +2,10 @@
 
 from collections.abc import Coroutine
 from functools import partial
+from typing import Any
 
 from forebay.queues.contract import StoredRecord
+from forebay.schemas.alike import Alike
 from forebay.schemas.event import PortalEvent
 
 from .calls import Begun, Calls
@@ -11,7 +13,7 @@ from .consequences import DROPPED, Consequences
 from .dedup.once import Once
 from .folding import Read
 from .handlers import Handler
-from .lanes import Lane
+from .lanes import Lane, Turn
 from .metrics import Tally
 from .outcome import DONE, UNHANDLED, Done, Outcome, Unread, Unsure, faulty
 from .parking.restored import is_ordered
@@ -37,25 +39,65 @@ class Handling:
         self._read, self._calls, self._then, self._together, self._tally = read, calls, consequences, together, tally
         self._once, self._traces = once, traces
 
-    async def process(self, lane: Lane, record: StoredRecord) -> float | None:
-        """Decode → find its handler → call it → decide → act. None when it is finished, else the seconds to wait."""
+    def process(self, lane: Lane, turn: Turn) -> Coroutine[Any, Any, float | None] | None:
+        """Decode → find its handler → call it → decide → act: for one event after the other, as long as each is done at
+        once and the turn goes on. Gives what is to be awaited for the first that isn't.
+
+        Nothing else runs meanwhile, so nobody sees that they are finished in one step, and before that is awaited.
+        """
         if lane.burial is not None:
-            return await self._then.bury(lane, lane.burial)
-        event, handler = self._read(record)
-        if handler is not None and handler.looks_ahead and isinstance(event, PortalEvent):
-            return await self._together.process(lane, record, event, handler)
+            return self._then.bury(lane, lane.burial)
+        finished = 0
+        if turn.alike is None and len(lane.records) > 1:
+            turn.alike = Alike()
         try:
-            outcome = self._begin(handler, event, lane, record)
-            if outcome is not DONE and isinstance(outcome, Coroutine):
-                outcome = await outcome
-            # What nearly every event comes to: told, decided and done without looking further.
+            for record in lane.records:
+                event, handler = self._read(record, turn.alike)
+                if handler is not None and handler.looks_ahead and isinstance(event, PortalEvent):
+                    return self._together.process(lane, record, event, handler)
+                begun = self._begin(handler, event, lane, record)
+                # What nearly every event comes to: told, decided and done without looking further.
+                if begun is DONE and handler is not None:
+                    self._tally.done(handler.name)
+                elif begun is UNHANDLED:
+                    self._tally.tried("", UNHANDLED.label)
+                else:
+                    return self._to_its_end(begun, handler, event, lane, record)
+                finished += 1
+                if not turn.goes_on():
+                    break
+        finally:
+            if finished:
+                self._then.finish_first(lane, finished)
+        return None
+
+    def _begin(self, handler: Handler | None, event: PortalEvent | Unread, lane: Lane, record: StoredRecord) -> Begun:
+        """The call of its handler, up to where that first waits."""
+        if not isinstance(event, PortalEvent):
+            return event
+        if handler is None:
+            return UNHANDLED
+        try:
+            if self._traces is not None:
+                return self._traces.follow(
+                    handler, (record,), lane.attempts + 1, partial(self._call, handler, event, lane, record)
+                )
+            return self._call(handler, event, lane, record)
+        except Exception as error:
+            # One record must not end the worker.
+            tell_fault(error, record)
+            return faulty(error)
+
+    async def _to_its_end(
+        self, begun: Begun, handler: Handler | None, event: PortalEvent | Unread, lane: Lane, record: StoredRecord
+    ) -> float | None:
+        if handler is not None and isinstance(event, PortalEvent):
+            lane.attempts += 1
+        try:
+            outcome = await begun if isinstance(begun, Coroutine) else begun
             if outcome is DONE and handler is not None:
                 self._tally.done(handler.name)
-                self._then.finish(lane, record)
-                return None
-            if outcome is UNHANDLED:
-                self._tally.tried("", UNHANDLED.label)
-                self._then.finish(lane, record)
+                self._then.finish_first(lane, 1)
                 return None
             if lane.partition.is_cancelled and not isinstance(outcome, Done):
                 return DROPPED
@@ -66,19 +108,6 @@ class Handling:
             tell_fault(error, record)
             following = self._then.decide(faulty(error), handler, lane, (record,))
         return await self._then.act(following, lane, (record,))
-
-    def _begin(self, handler: Handler | None, event: PortalEvent | Unread, lane: Lane, record: StoredRecord) -> Begun:
-        """The call of its handler, up to where that first waits."""
-        if not isinstance(event, PortalEvent):
-            return event
-        if handler is None:
-            return UNHANDLED
-        lane.attempts += 1
-        if self._traces is not None:
-            return self._traces.follow(
-                handler, (record,), lane.attempts, partial(self._call, handler, event, lane, record)
-            )
-        return self._call(handler, event, lane, record)
 
     def _call(self, handler: Handler, event: PortalEvent, lane: Lane, record: StoredRecord) -> Begun:
         if handler.options.dedup is not None and self._once is not None:

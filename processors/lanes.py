@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from forebay.queues.contract import StoredRecord
+from forebay.schemas.alike import Alike
 
 from .dead_letters import Burial
 
@@ -79,10 +80,12 @@ class Lane:
 class Turn:
     """What one lane may do before it gives way."""
 
-    __slots__ = ("_clock", "_left", "_until")
+    __slots__ = ("_clock", "_left", "_until", "alike")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock, self._left, self._until = clock, TURN_RECORDS, clock() + TURN_S
+        #: What was read of its last record, where there are several.
+        self.alike: Alike | None = None
 
     def goes_on(self) -> bool:
         """Count a record; False when the turn is over."""

@@ -6,14 +6,13 @@ from functools import partial
 from types import coroutine
 from typing import Any
 
-from forebay.queues.contract import StoredRecord
-
 from .lanes import Lane, Lanes, Turn
 from .presence import Presence
 
-#: Makes one try at a lane's first record; gives None when it is finished, and no longer in the lane, else the seconds
-#: until the next try.
-Process = Callable[[Lane, StoredRecord], Awaitable[float | None]]
+#: Tries a lane's first records, one after the other, as long as each is finished at once. Gives None when none is left,
+#: or the turn is over, else what to await for the first other one. That gives None when it is finished and no longer in
+#: the lane, else the seconds until the next try.
+Process = Callable[[Lane, Turn], Awaitable[float | None] | None]
 
 #: Handlers that never wait would keep the loop for themselves; after so long everything else gets its chance.
 _BREATH_S = 0.005
@@ -83,7 +82,10 @@ class Slots:
     async def _work(self, lane: Lane) -> float | None:
         turn = Turn(self._clock)
         while lane.records and lane.partition.is_open:
-            wait_s = await self._process(lane, lane.records[0])
+            rest = self._process(lane, turn)
+            if rest is None:
+                break
+            wait_s = await rest
             if wait_s is not None:
                 return wait_s
             if not turn.goes_on():

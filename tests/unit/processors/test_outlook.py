@@ -14,6 +14,7 @@ from forebay.processors.outcome import Unlearned, Unprovable, Unread
 from forebay.processors.proving import NotVerified
 from forebay.processors.reading import Reading
 from forebay.queues.contract import StoredRecord
+from forebay.schemas.alike import Alike
 from tests.parking.shop import Shop, id_of
 
 #: What a lane may hold in memory here is more than these tests send.
@@ -32,8 +33,10 @@ def read_unless(monkeypatch: pytest.MonkeyPatch, why_not: WhyNot) -> None:
     """Let events be read as ever, but for those of which this is said."""
     usual = Reading.read
 
-    def read(self: Reading, record: StoredRecord) -> tuple[PortalEvent | Unread, Handler | None]:
-        event, handler = usual(self, record)
+    def read(
+        self: Reading, record: StoredRecord, alike: Alike | None = None
+    ) -> tuple[PortalEvent | Unread, Handler | None]:
+        event, handler = usual(self, record, alike)
         return (isinstance(event, PortalEvent) and why_not(event)) or event, handler
 
     monkeypatch.setattr(Reading, "read", read)

@@ -1,0 +1,142 @@
+"""Events of a portal that never wait are done in one go and finished together, and nobody can tell."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from forebay import PortalEvent, Reject
+from forebay.processors.reading import Reading
+from forebay.processors.worker import Worker
+from forebay.queues.contract import StoredRecord
+from tests.parking.shop import Shop, id_of
+
+#: Tries that fail are made again in memory, within a second or so.
+PATIENT: dict[str, Any] = {"tries": 3, "memory_tries": 3, "retry_first_s": 0.1}
+
+
+def tries(worker: Worker, outcome: str) -> float:
+    """How many ended so."""
+    worker._tally.flush()
+    found = [one for metric in worker.metrics.events_handled._metric.collect() for one in metric.samples]
+    return sum(one.value for one in found if one.labels.get("outcome") == outcome and one.name.endswith("_total"))
+
+
+def test_what_is_done_is_committed_while_a_later_one_waits(shop: Shop) -> None:
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        if id_of(event) == 3:
+            await shop.nap(60)
+
+    shop.send("ONAPPTEST", 1, 2, 3, 4)
+    worker = shop.start()
+    shop.let(10)
+
+    assert shop.calls == [[1], [2], [3]]
+    assert shop.committed() == 2
+    assert tries(worker, "done") == 2
+    assert worker._held.records == 2
+
+
+def test_one_that_fails_in_the_middle_is_tried_again_alone(shop: Shop) -> None:
+    failures = Counter({3: 2})
+
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        failures[id_of(event)] -= 1
+        if failures[id_of(event)] >= 0:
+            raise ConnectionError
+
+    shop.send("ONAPPTEST", 1, 2, 3, 4, 5)
+    worker = shop.start(**PATIENT)
+    shop.let(10)
+
+    assert shop.calls == [[1], [2], [3], [3], [3], [4], [5]]
+    assert shop.committed() == 5
+    assert (tries(worker, "done"), tries(worker, "failed")) == (5, 2)
+    assert worker._held.records == 0
+
+
+def test_each_has_all_its_tries_and_no_more_whatever_the_one_before_it_took(shop: Shop) -> None:
+    seen: Counter[int] = Counter()
+
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        seen[id_of(event)] += 1
+        if id_of(event) == 2 or seen[id_of(event)] < PATIENT["tries"]:
+            raise ConnectionError
+
+    shop.send("ONAPPTEST", 1, 2, 3)
+    shop.start(**PATIENT)
+    shop.let(10)
+
+    assert shop.calls == [[1], [1], [1], [2], [2], [2], [3], [3], [3]]
+    assert shop.dead_ids() == [2]
+
+
+def test_a_dead_letter_in_the_middle_is_that_one(shop: Shop) -> None:
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        if id_of(event) == 2:
+            raise Reject("no such deal")
+
+    shop.send("ONAPPTEST", 1, 2, 3)
+    shop.start()
+    shop.let(10)
+
+    assert shop.calls == [[1], [2], [3]]
+    assert shop.dead_ids() == [2]
+    assert shop.committed() == 3
+
+
+def test_what_nobody_wants_is_finished_among_the_others(shop: Shop) -> None:
+    @shop.on("ONCRM*")
+    async def handle(event: PortalEvent) -> None:
+        pass
+
+    for number in range(6):
+        shop.send(("ONCRMDEALADD", "ONTASKADD")[number % 2], number)
+    worker = shop.start()
+    shop.let(10)
+
+    assert shop.calls == [[0], [2], [4]]
+    assert shop.committed() == 6
+    assert (tries(worker, "done"), tries(worker, "unhandled")) == (3, 3)
+
+
+def test_a_fault_leaves_done_what_is_done(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = Reading.read
+
+    def read(self: Reading, record: StoredRecord, *more: Any) -> Any:
+        if record.offset == 2:
+            raise RuntimeError("a fault of ours")
+        return usual(self, record, *more)
+
+    monkeypatch.setattr(Reading, "read", read)
+
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        pass
+
+    shop.send("ONAPPTEST", 1, 2, 3)
+    worker = shop.start()
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        shop.world.run(asyncio.wait_for(shop.world.workers.pop(worker), 60))
+
+    assert shop.calls == [[1], [2]]
+    assert shop.committed() == 2
+
+
+def test_a_turn_ends_amid_events_that_take_its_time(shop: Shop) -> None:
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        # Computes: nothing else runs, and the clock goes on.
+        shop.world.loop.stand_still(0.015)
+
+    shop.send("ONAPPTEST", 1, 2, 3, 4)
+    shop.send("ONAPPTEST", 9, portal="other.example")
+    shop.start()
+    shop.let(10)
+
+    assert shop.calls == [[1], [2], [9], [3], [4]]
