@@ -106,7 +106,8 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
             raise falcon.HTTPMethodNotAllowed(allowed)
 
         resource.on_options = refuse
-        super().add_route(uri_template, resource, **kwargs)
+        # Otherwise Falcon compiles its routes at the first request, in each worker anew.
+        super().add_route(uri_template, resource, compile=True, **kwargs)
 
 
 class Metrics:

@@ -10,22 +10,28 @@ from .conftest import Served, Start
 
 _SERVE = """
 import gc, json, os, sys
+from falcon.routing import CompiledRouter
 from forebay.ingest import server, worker
 from forebay.ingest.settings import IngestSettings
 
-known, told = set(), {}
+known, told = set(), {"compiled_by": []}
 os.register_at_fork(before=lambda: (known.update(sys.modules), told.update(frozen=gc.get_freeze_count())))
 make, lost = server.create_app, worker.PortalProtocol.connection_lost
+compile_routes = CompiledRouter._compile
 
 def made(*arguments, **more):
     told.setdefault("made_by", []).append(os.getpid())
     return make(*arguments, **more)
 
+def compiled(self):
+    told["compiled_by"].append(os.getpid())
+    return compile_routes(self)
+
 def tell(self, error):
     lost(self, error)
     print(json.dumps(told | {"pid": os.getpid(), "imported": sorted(sys.modules.keys() - known)}), flush=True)
 
-server.create_app, worker.PortalProtocol.connection_lost = made, tell
+server.create_app, worker.PortalProtocol.connection_lost, CompiledRouter._compile = made, tell, compiled
 server.serve(IngestSettings(**json.loads(sys.argv[1])))
 """
 
@@ -46,6 +52,7 @@ def test_a_worker_that_takes_anothers_place_makes_and_imports_nothing_up_to_its_
     told = _told(served, first)
     assert status == 200
     assert told["made_by"] == [served.process.pid]
+    assert set(told["compiled_by"]) == {served.process.pid}
     assert told["imported"] == []
     assert told["frozen"] > 10_000
 
