@@ -120,7 +120,7 @@ class Drain:
     async def _read_on(self) -> None:
         known = len(self._lanes) + len(self._gone) + len(self._stuck)
         for _ in range(_PIECES):
-            if len(self._lanes) >= _AHEAD or self._spool.counts.records <= known:
+            if self._knows_enough or self._spool.counts.records <= known:
                 break
             heads = await self._spool.run(self._spool.store.heads, self._read_to, _READ)
             for head in heads:
@@ -132,6 +132,12 @@ class Drain:
             known += len(heads)
         oldest = self._lanes.oldest
         self._spool.counts.oldest_ms = oldest.timestamp_ms if oldest else 0
+
+    @property
+    def _knows_enough(self) -> bool:
+        # While the queue takes nothing, a few are tried: who has its turn then need not read all of the backlog for it.
+        is_trying = self._breaker.is_open and self._lanes.has_next
+        return len(self._lanes) >= (_READ if is_trying else _AHEAD)
 
     async def _look_at_counts(self, known: int) -> None:
         """They tell of more than there is: a record is just coming, or a process has died while it wrote."""

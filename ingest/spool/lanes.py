@@ -69,6 +69,11 @@ class Lanes:
                 return head
         return None
 
+    @property
+    def has_next(self) -> bool:
+        """Whether one may be taken, as far as is known without taking it."""
+        return bool(self._free)
+
     def hold(self, head: Head) -> None:
         """Of its portal nothing is to follow the record, which was taken last, until `done` or `release`."""
         self._lines[head.key].held = head.seq

@@ -41,7 +41,6 @@ async def test_who_drains_sets_right_what_a_crash_has_left_too_high_while_events
 
 async def test_an_event_is_kept_while_who_drains_still_reads_what_waits(world: World) -> None:
     worker, waiting = await world.start(), 700
-    worker.passage.detour("late")
     await worker.spool.run(worker.spool.store.put, [put(number) for number in range(waiting)])
     loop, heads, read, read_before = asyncio.get_running_loop(), worker.spool.store.heads, list[Head](), list[int]()
     record = Record(key="b.ru", value=b"", timestamp_ms=1)
@@ -233,3 +232,26 @@ async def test_what_is_read_of_a_large_backlog_is_sent_before_the_rest_is_read(w
     while worker.drain.sent < waiting:
         await worker.step()
     assert [int(one.value) for one in world.broker.logs[EVENTS]] == [*range(waiting)]
+
+
+async def test_while_the_queue_takes_nothing_who_drains_reads_no_more_of_a_backlog_than_it_tries(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.ingest.spool.window._TRY_S", 0)
+    worker, hot, waiting = await world.start(), 400, 2000
+    world.part_of = lambda portal: portal
+    lots = [put(number, f"{0 if number < hot else number}.ru") for number in range(waiting)]
+    await worker.spool.run(worker.spool.store.put, lots)
+    worker.passage.detour("late")
+    world.broker.mode = "hangs"
+
+    for _ in range(3):
+        await worker.step()
+    known = len(worker.drain._lanes)
+    tried = {sent.record.key for sent in worker.producer.pending}
+
+    assert known < waiting
+    assert len(tried) > 1, "the first portal has more than is read at once, and its part of the queue hangs"
+    world.broker.mode = "up"
+    await world.heal()
+    assert sorted(int(one.value) for one in world.broker.logs[EVENTS]) == [*range(waiting)]
