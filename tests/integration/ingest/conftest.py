@@ -182,3 +182,11 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     made = World(folder=tmp_path)
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def full_world(tmp_path: Path) -> AsyncIterator[World]:
+    """The same with a spool that has no room for a record."""
+    made = World(folder=tmp_path, max_bytes=10)
+    yield made
+    await made.close()

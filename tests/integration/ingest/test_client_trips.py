@@ -1,8 +1,6 @@
 """A queue's client that fails by an error that is none of the contract's, in front of the spool."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -12,17 +10,7 @@ from forebay.queues.contract import Delivery, Record
 from forebay.queues.errors import QueueUnavailable
 from tests.spool.world import World, per_portal
 
-#: Less than one record needs.
-NOTHING_FITS = 10
-
 LONG_S = 10
-
-
-@pytest.fixture
-async def full_world(tmp_path: Path) -> AsyncIterator[World]:
-    made = World(folder=tmp_path, max_bytes=NOTHING_FITS)
-    yield made
-    await made.close()
 
 
 async def test_a_record_of_the_spool_over_which_the_client_trips_goes_again_and_keeps_its_place(

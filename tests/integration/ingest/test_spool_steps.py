@@ -1,8 +1,6 @@
 """The spool in front of an unreliable queue, one step after the other."""
 
 import gc
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -12,17 +10,7 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 from tests.spool.unreliable import Mode
 from tests.spool.world import EVENTS, World, per_portal
 
-#: Less than one record needs.
-NOTHING_FITS = 10
-
 LONG_S = 10
-
-
-@pytest.fixture
-async def full_world(tmp_path: Path) -> AsyncIterator[World]:
-    made = World(folder=tmp_path, max_bytes=NOTHING_FITS)
-    yield made
-    await made.close()
 
 
 async def test_on_another_worker_too_an_event_goes_behind_its_portals_backlog(world: World) -> None:

@@ -1,8 +1,8 @@
 """The producer on a client of librdkafka that is made up."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any, cast
+from collections.abc import AsyncIterator
+from typing import cast
 
 import pytest
 from confluent_kafka import KafkaError
@@ -13,53 +13,9 @@ from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.producer import KafkaProducer
 from forebay.queues.kafka.topics import Topics
 
-POISON = b"poison"
+from .made_up import POISON, Made
+
 MANY = 50
-
-
-class Message:
-    """A record that is reported."""
-
-    def partition(self) -> int:
-        return 0
-
-    def offset(self) -> int:
-        return 7
-
-
-class Client:
-    """Trips over one record; reports the others when it is polled, once it may."""
-
-    def __init__(self) -> None:
-        self.may_report = False
-        self.trips: Exception = MemoryError()
-        #: What is reported of each from now on; None: that it is kept.
-        self.error: KafkaError | None = None
-        self.taken: list[bytes] = []
-        self._due: list[Callable[[KafkaError | None, Message], None]] = []
-
-    def produce(self, stream: str, value: bytes, key: bytes, *, on_delivery: Any, **more: object) -> None:
-        if value == POISON:
-            raise self.trips
-        self.taken.append(value)
-        self._due.append(on_delivery)
-
-    def poll(self, timeout: float) -> None:
-        while self.may_report and self._due:
-            self._due.pop(0)(self.error, Message())
-
-    def purge(self) -> None:
-        self._due.clear()
-
-
-class Made:
-    """Gives the client out."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def producer(self, faults: object, statistics: object) -> Client:
-        return self._client
 
 
 class Delivery:
@@ -85,9 +41,10 @@ class Sends:
     """A producer, its client, and what is sent by it."""
 
     def __init__(self) -> None:
-        self.client = Client()
         self.is_submitting = False
-        self.producer = KafkaProducer(cast(Clients, Made(self.client)), cast(Topics, None))
+        made = Made()
+        self.producer = KafkaProducer(cast(Clients, made), cast(Topics, None))
+        [self.client] = made.clients
 
     def submit(self, value: bytes, stream: str = "events") -> "asyncio.Future[Position]":
         delivery = Delivery(self)

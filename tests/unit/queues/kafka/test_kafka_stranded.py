@@ -1,8 +1,7 @@
 """The producer whose client of librdkafka, a made-up one, says that it has lost every broker."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,55 +12,12 @@ from forebay.queues.kafka.producer import KafkaProducer
 from forebay.queues.kafka.statistics import Statistics
 from forebay.queues.kafka.topics import Topics
 
+from .made_up import Made
+
 #: As librdkafka writes them; where nothing is left but the place of a group's coordinator, that is no broker.
 LEARNED = '{"brokers":{ "a:9092/1": { "name":"a:9092/1", "source":"learned", "state":"UP"}}}'
 CONFIGURED = '{"brokers": {"a:9092/bootstrap": {"name": "a:9092/bootstrap", "source": "configured", "state": "INIT"}}}'
 NONE = '{"brokers":{ "GroupCoordinator": { "name":"GroupCoordinator", "source":"logical", "state":"INIT"}}}'
-
-
-class Message:
-    def partition(self) -> int:
-        return 0
-
-    def offset(self) -> int:
-        return 7
-
-
-class Client:
-    """Says what it is told to, and reports what it is given where it is well."""
-
-    def __init__(self, told: Callable[[str], None], *, is_well: bool) -> None:
-        self._told, self._is_well = told, is_well
-        self.given: list[bytes] = []
-        self._reports: list[Callable[[None, Message], None]] = []
-        self.says: list[str] = []
-
-    def produce(self, stream: str, value: bytes, key: bytes, *, on_delivery: Any, **more: object) -> None:
-        self.given.append(value)
-        self._reports.append(on_delivery)
-
-    def poll(self, timeout: float) -> None:
-        while self.says:
-            self._told(self.says.pop(0))
-        while self._is_well and self._reports:
-            self._reports.pop(0)(None, Message())
-
-    def purge(self, **how: bool) -> None:
-        self._reports.clear()
-
-    def __len__(self) -> int:
-        return len(self._reports)
-
-
-class Made:
-    """Gives out a client that reports nothing, and then well ones."""
-
-    def __init__(self) -> None:
-        self.clients: list[Client] = []
-
-    def producer(self, faults: object, statistics: Callable[[str], None]) -> Client:
-        self.clients.append(Client(statistics, is_well=bool(self.clients)))
-        return self.clients[-1]
 
 
 async def test_what_waits_for_a_client_without_brokers_is_sent_by_another_in_its_order() -> None:
@@ -80,7 +36,7 @@ async def test_what_waits_for_a_client_without_brokers_is_sent_by_another_in_its
         async with asyncio.timeout(10):
             await asyncio.gather(*sending)
 
-    assert [client.given for client in made.clients] == [[b"0", b"1", b"2"]] * 2
+    assert [client.taken for client in made.clients] == [[b"0", b"1", b"2"]] * 2
     assert [log["error"] for log in logs] == ["the client has forgotten every broker"]
     await producer.close()
 
