@@ -90,10 +90,12 @@ class KafkaProducer:
             self._look_in(_IDLE_LOOK_S)
 
     def _made(self) -> Producer:
-        self._faults, self._statistics, self._is_spent = Faults(), Statistics(), False
+        faults = Faults()
+        client = self._clients.producer(faults, self._read_statistics)
+        self._faults, self._statistics, self._is_spent = faults, Statistics(), False
         #: Why a record was not taken that is sent again by the client that follows.
         self._not_taken: KafkaError | None = None
-        return self._clients.producer(self._faults, self._read_statistics)
+        return client
 
     async def send(self, stream: str, record: Record) -> Position:
         """As in the contract."""
@@ -105,7 +107,7 @@ class KafkaProducer:
         """As in the contract. Whatever comes to its end meanwhile is told in the loop's next turn."""
         if self._is_closed:
             raise QueueUnavailable("this producer was closed")
-        number, is_told = next(self._numbers), bool(self._outcomes)
+        number = next(self._numbers)
         self._due[number] = stream, record, delivery
         if len(self._due) == 1:
             self._idle.clear()
@@ -114,8 +116,6 @@ class KafkaProducer:
             self._fail(number, self._failing[stream])
         else:
             self._hold(number)
-        if self._outcomes and not is_told:
-            asyncio.get_running_loop().call_soon(self._tell)
 
     def _hold(self, number: int) -> None:
         self._held.append(number)
@@ -128,18 +128,21 @@ class KafkaProducer:
         while self._held and not self._is_spent:
             self._produce(self._held.popleft())
 
+    def _end(self, number: int, outcome: Position | QueueError) -> None:
+        # In the loop's next turn: a look may be put off by records that come to their ends as they are submitted.
+        if not self._outcomes:
+            asyncio.get_running_loop().call_soon(self._tell)
+        self._outcomes.append((self._due.pop(number)[2], outcome))
+
     def _tell(self) -> None:
         """Tell what is known by now. What comes meanwhile has its own turn."""
         self._failing.clear()
-        for _ in range(len(self._outcomes)):
-            delivery, outcome = self._outcomes.popleft()
-            # It may be done already: a call that was cancelled doesn't take its record back.
-            if delivery.done():
-                continue
-            if isinstance(outcome, Position):
-                delivery.set_result(outcome)
-            else:
-                delivery.set_exception(outcome)
+        try:
+            for _ in range(len(self._outcomes)):
+                _tell_one(*self._outcomes.popleft())
+        finally:
+            if self._outcomes:
+                asyncio.get_running_loop().call_soon(self._tell)
 
     def _produce(self, number: int) -> None:
         """Give it to the client, or tell that it is not taken."""
@@ -175,7 +178,7 @@ class KafkaProducer:
         self._statistics.state, self._was_warm, self._silences = WARM, True, 0
         # What raises here, as anything may under a client that can't go on, leaves the record due.
         position = Position(partition=message.partition() or 0, offset=message.offset() or 0)
-        self._outcomes.append((self._due.pop(number)[2], position))
+        self._end(number, position)
 
     def _judge(self, number: int, error: KafkaError, *, is_sent: bool = True) -> None:
         """Tell that the record is not kept, unless it stays due."""
@@ -202,7 +205,7 @@ class KafkaProducer:
             self._fail(one, error)
 
     def _fail(self, number: int, error: QueueError) -> None:
-        self._outcomes.append((self._due.pop(number)[2], type(error)(*error.args)))
+        self._end(number, type(error)(*error.args))
 
     def _poll(self) -> None:
         try:
@@ -252,8 +255,14 @@ class KafkaProducer:
             return
         self._client.purge()
         self._poll()
+        try:
+            self._client = self._made()
+        except QueueError as error:
+            # Files of certificates may just be replaced, or threads be short.
+            log.error("another client of a producer can't be made just now", error=str(error), due=len(self._due))
+            self._renewal = loop.call_later(_RENEWAL_S, self._renew, at_latest)
+            return
         self._renewal = None
-        self._client = self._made()
         self._held = deque(self._due)
         self._produce_held()
 
@@ -320,3 +329,13 @@ class KafkaProducer:
             self._tell()
             # Nobody looks any more: who closes it again has nothing to wait for.
             self._idle.set()
+
+
+def _tell_one(delivery: Delivery, outcome: Position | QueueError) -> None:
+    # It may be done already: a call that was cancelled doesn't take its record back.
+    if delivery.done():
+        return
+    if isinstance(outcome, Position):
+        delivery.set_result(outcome)
+    else:
+        delivery.set_exception(outcome)

@@ -119,3 +119,47 @@ async def test_what_comes_before_a_failure_is_told_fails_with_it(sends: Sends) -
     assert await ended(first, *behind) == [UnknownStream] * 3
     assert await ended(sends.submit(b"later")) == [Position]
     assert sends.client.taken == [b"first", b"later"]
+
+
+class NoTopics:
+    """Finds nothing wrong."""
+
+    async def check(self, answer_s: float) -> None:
+        pass
+
+
+async def test_what_a_check_hears_is_told_in_the_next_turn_whatever_comes_meanwhile(sends: Sends) -> None:
+    first = sends.submit(b"first")
+    sends.client.error, sends.client.may_report = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), True
+    sends.producer._topics = cast(Topics, NoTopics())
+
+    checking = asyncio.create_task(sends.producer.check())
+    await asyncio.sleep(0)
+    # It ends at once, and puts off the next look.
+    behind = sends.submit(b"behind")
+    await asyncio.sleep(0)
+
+    assert first.done()
+    assert behind.done()
+    assert await ended(first, behind) == [UnknownStream] * 2
+    checking.cancel()
+
+
+async def test_one_that_cannot_be_told_keeps_no_other_from_it(sends: Sends) -> None:
+    class Broken(Delivery):
+        def set_result(self, position: Position, /) -> None:
+            raise ZeroDivisionError
+
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+    sends.producer.submit("events", Record(key="a.ru", value=b"first", timestamp_ms=1), Broken(sends))
+    second = sends.submit(b"second")
+    sends.client.may_report = True
+
+    third = sends.submit(b"third")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    assert [type(one) for one in told] == [ZeroDivisionError]
+    assert second.done()
+    assert await ended(second, third) == [Position] * 2

@@ -1,18 +1,21 @@
 """The producer whose client of librdkafka, a made-up one, says that it has lost every broker."""
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
 
 from forebay.queues.contract import Record
+from forebay.queues.errors import QueueError
+from forebay.queues.kafka import producer as kafka_producer
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.producer import KafkaProducer
 from forebay.queues.kafka.statistics import Statistics
 from forebay.queues.kafka.topics import Topics
 
-from .made_up import Made
+from .made_up import Client, Made
 
 #: As librdkafka writes them; where nothing is left but the place of a group's coordinator, that is no broker.
 LEARNED = '{"brokers":{ "a:9092/1": { "name":"a:9092/1", "source":"learned", "state":"UP"}}}'
@@ -38,6 +41,32 @@ async def test_what_waits_for_a_client_without_brokers_is_sent_by_another_in_its
 
     assert [client.taken for client in made.clients] == [[b"0", b"1", b"2"]] * 2
     assert [log["error"] for log in logs] == ["the client has forgotten every broker"]
+    await producer.close()
+
+
+async def test_a_client_that_cannot_be_made_just_now_is_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Scarce(Made):
+        refusals = 2
+
+        def producer(self, faults: object, statistics: Callable[[str], None]) -> Client:
+            if self.clients and self.refusals:
+                self.refusals -= 1
+                raise QueueError("the setting kafka can't be used: ssl.ca.location: it can't be read")
+            return super().producer(faults, statistics)
+
+    monkeypatch.setattr(kafka_producer, "_RENEWAL_S", 0.01)
+    made = Scarce()
+    producer = KafkaProducer(cast(Clients, made), cast(Topics, None))
+    producer.submit(
+        "events", Record(key="a.ru", value=b"0", timestamp_ms=1), kept := asyncio.get_running_loop().create_future()
+    )
+
+    made.clients[0].says = [LEARNED, NONE, NONE]
+    async with asyncio.timeout(10):
+        await kept
+
+    assert made.refusals == 0
+    assert [client.taken for client in made.clients] == [[b"0"]] * 2
     await producer.close()
 
 
