@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from itertools import groupby
+from itertools import count, groupby
 from threading import Thread
 
 import structlog
@@ -45,6 +45,9 @@ _TOO_OLD = (KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE)
 #: What says that a partition has nothing at the place where the group stands.
 _NOWHERE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 
+#: Between two attempts to make a client that follows another.
+_AGAIN_S = 1.0
+
 #: Records by partition and the epoch in which they were read.
 _Read = dict[tuple[int, int], list[StoredRecord]]
 
@@ -68,18 +71,9 @@ class Member:
         self._inbox, self._commands, self._clock = inbox, commands, clock
         self._ownership = ownership
         self._loop = asyncio.get_running_loop()
-        self._commits = Commits(stream)
         self._faults = Faults(self._hear)
-        self._pauses = Pauses()
-        self._rebalances = Rebalances(
-            commands=commands,
-            commits=self._commits,
-            pauses=self._pauses,
-            ownership=ownership,
-            inbox=inbox,
-            loop=self._loop,
-            max_wait_s=clients.max_poll_s,
-        )
+        #: Of epochs.
+        self._numbers = count(1)
         self._is_too_old = self._has_left = False
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._protocol = clients.asked_protocol or "consumer"
@@ -101,7 +95,18 @@ class Member:
         await asyncio.shield(self._ended)
 
     def _joining(self) -> Consumer:
-        self._statistics = Statistics()
+        """The next client, and what belongs to one."""
+        self._statistics, self._commits, self._pauses = Statistics(), Commits(self._stream), Pauses()
+        self._rebalances = Rebalances(
+            commands=self._commands,
+            commits=self._commits,
+            pauses=self._pauses,
+            ownership=self._ownership,
+            inbox=self._inbox,
+            loop=self._loop,
+            max_wait_s=self._clients.max_poll_s,
+            numbers=self._numbers,
+        )
         client = self._clients.member(
             self._group,
             session_s=self._session_s,
@@ -155,7 +160,7 @@ class Member:
             self._fall_back()
         if (why := self._statistics.stranding) is not None:
             self._start_over(why)
-        if self._inbox.is_full:
+        elif self._inbox.is_full:
             self._hold()
         else:
             self._read()
@@ -284,7 +289,14 @@ class Member:
         self._rebalances.lose_all()
         self._commits.abandon()
         self._leave()
-        self._client = self._joining()
+        while not self._commands.is_over:
+            try:
+                self._client = self._joining()
+                return
+            except QueueError as error:
+                # Files of certificates may just be replaced, or threads be short.
+                self._complain(QueueUnavailable(str(error)))
+                self._commands.obey(_AGAIN_S)
 
 
 def _nowhere(group: str, stream: str, partition: int | None, error: KafkaError) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from itertools import count
 
@@ -28,7 +28,10 @@ _QUIET_TRIES = 20
 
 
 class Rebalances:
-    """Knows which partitions are ours and under which epoch, one for each assignment. Used in one thread."""
+    """Knows which partitions are ours and under which epoch, one for each assignment. Used in one thread.
+
+    Of one client: another that is left to close by itself may still call back, and has nothing to say any more.
+    """
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Rebalances:
         inbox: Inbox,
         loop: asyncio.AbstractEventLoop,
         max_wait_s: float,
+        numbers: Iterator[int],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._commands, self._commits, self._ownership, self._inbox = commands, commits, ownership, inbox
@@ -49,7 +53,8 @@ class Rebalances:
         self.places: dict[tuple[int, int], int] = {}
         #: Whether the group waits for us.
         self.is_waiting = False
-        self._epoch = 0
+        #: Of epochs: none is used twice, by whatever client.
+        self._numbers = numbers
 
     def commit(self, client: Consumer, request: Request) -> None:
         """Commit what is ours; while the group waits for us, at once, since nobody polls for the report."""
@@ -68,10 +73,9 @@ class Rebalances:
     def _held(self, commits: Mapping[int, Commit]) -> dict[int, Holding]:
         holdings = {}
         for number, commit in commits.items():
-            self._epoch += 1
-            self.epochs[number] = self._epoch
-            self.places[number, self._epoch] = commit.offset
-            holdings[number] = Holding(epoch=self._epoch, committed=commit)
+            epoch = self.epochs[number] = next(self._numbers)
+            self.places[number, epoch] = commit.offset
+            holdings[number] = Holding(epoch=epoch, committed=commit)
         return holdings
 
     def _commits_of(self, client: Consumer, partitions: list[TopicPartition]) -> dict[int, Commit]:
@@ -98,7 +102,7 @@ class Rebalances:
         """For `subscribe`: they stay ours until the user has finished with them."""
         if self._loop.is_closed():
             return
-        numbers = [at.partition for at in partitions]
+        numbers = self._ours(partitions)
         self.is_waiting = True
         try:
             self._commits.finish(client)
@@ -122,13 +126,15 @@ class Rebalances:
 
     def on_lost(self, client: Consumer, partitions: list[TopicPartition]) -> None:
         """For `subscribe`: they may be another's already."""
-        numbers = [at.partition for at in partitions]
+        numbers = self._ours(partitions)
         for number in numbers:
-            if (epoch := self.epochs.pop(number, None)) is not None:
-                del self.places[number, epoch]
+            del self.places[number, self.epochs.pop(number)]
         self._loop.call_soon_threadsafe(self._ownership.lose, numbers)
         self._pauses.lift(client, partitions)
         client.incremental_unassign(partitions)
+
+    def _ours(self, partitions: Iterable[TopicPartition]) -> list[int]:
+        return [at.partition for at in partitions if at.partition in self.epochs]
 
     def lose_all(self) -> None:
         """Whatever we still have may be another's: a client that is fenced, or hangs, calls none of the above."""
