@@ -66,29 +66,35 @@ class Claims:
             partitions=self.stream.partitions,
         )
 
-    def claim(self, connection: Connection, partitions: Collection[int], now_ms: int) -> list[Claimed]:
-        """Take partitions that the view of this transaction showed as free."""
-        return [self._claim(connection, number, now_ms + self.session_ms) for number in partitions]
+    def claim(
+        self, connection: Connection, partitions: Collection[int], confirmed: Confirmed, now_ms: int
+    ) -> list[Claimed]:
+        """Take partitions that the view of this transaction showed as free.
 
-    def _claim(self, connection: Connection, number: int, until: int) -> Claimed:
+        None under an epoch under which we had it already, as a database that was set back would: what was asked to be
+        committed then would count.
+        """
+        until = now_ms + self.session_ms
+        return [self._claim(connection, number, confirmed.last_epoch(number), until) for number in partitions]
+
+    def _claim(self, connection: Connection, number: int, last: int, until: int) -> Claimed:
         ours = and_(self._in_group(claim), claim.c.partition == number)
         found = connection.execute(select(claim.c.epoch, claim.c.offset, claim.c.note).where(ours)).one_or_none()
         if found is None:
-            return self._claim_first(connection, number, until)
-        renewed = {"owner": self.me, "epoch": found.epoch + 1, "expires_at": until}
+            return self._claim_first(connection, number, last + 1, until)
+        epoch = max(found.epoch, last) + 1
+        renewed = {"owner": self.me, "epoch": epoch, "expires_at": until}
         connection.execute(update(claim).where(ours).values(renewed))
-        return Claimed(
-            partition=number, epoch=found.epoch + 1, committed=Commit(offset=found.offset, note=bytes(found.note))
-        )
+        return Claimed(partition=number, epoch=epoch, committed=Commit(offset=found.offset, note=bytes(found.note)))
 
-    def _claim_first(self, connection: Connection, number: int, until: int) -> Claimed:
+    def _claim_first(self, connection: Connection, number: int, epoch: int, until: int) -> Claimed:
         place = and_(partition.c.stream == self.stream.id, partition.c.partition == number)
         first = connection.execute(select(partition.c.first_offset).where(place)).scalar_one()
         row = {"group": self.group, "stream": self.stream.id, "partition": number, "owner": self.me}
-        row |= {"epoch": 1, "expires_at": until, "offset": first, "note": b""}
+        row |= {"epoch": epoch, "expires_at": until, "offset": first, "note": b""}
         connection.execute(insert(claim).values(row))
         committed = Commit(offset=first, is_reset=self._has_records(connection, number))
-        return Claimed(partition=number, epoch=1, committed=committed)
+        return Claimed(partition=number, epoch=epoch, committed=committed)
 
     def _has_records(self, connection: Connection, number: int) -> bool:
         here = and_(record.c.stream == self.stream.id, record.c.partition == number)

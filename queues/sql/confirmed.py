@@ -11,6 +11,7 @@ class Confirmed:
 
     def __init__(self) -> None:
         self._offsets: dict[tuple[int, int], int] = {}
+        self._last_epochs: dict[int, int] = {}
 
     def least(self, partition: int, epoch: int) -> int:
         """The least that the database may say."""
@@ -19,6 +20,11 @@ class Confirmed:
     def add(self, partition: int, epoch: int, offset: int) -> None:
         """It has said this."""
         self._offsets[partition, epoch] = offset
+        self._last_epochs[partition] = max(epoch, self.last_epoch(partition))
+
+    def last_epoch(self, partition: int) -> int:
+        """The last under which it has said anything; 0 when it never has. It stays when all else is forgotten."""
+        return self._last_epochs.get(partition, 0)
 
     def keep_only(self, held: Mapping[int, int]) -> None:
         """Forget all other assignments."""

@@ -78,7 +78,7 @@ class SqlGroup:
             set_back = self.confirmed.set_back(ours, held)
             still = ours.keys() - set_back
             view = self.claims.view(connection, still, now_ms)
-            claimed = [] if is_leaving else self.claims.claim(connection, to_claim(view), now_ms)
+            claimed = [] if is_leaving else self.claims.claim(connection, to_claim(view), self.confirmed, now_ms)
         self.confirmed.keep_only(held)
         for one in claimed:
             self.confirmed.add(one.partition, one.epoch, one.committed.offset)

@@ -6,13 +6,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 from structlog.testing import capture_logs
 
 from forebay.queues.contract import Commit, Consumer, Producer, Queue
 from forebay.queues.errors import Fenced
+from forebay.queues.sql.claims import Claims
 from forebay.queues.sql.consumer import SqlConsumer
 from forebay.queues.sql.database import Database
+from forebay.queues.sql.group import SqlGroup
+from forebay.queues.sql.schema import find
 from forebay.queues.sql.sqlite import SqliteDatabase
 from forebay.queues.sql.tables import claim
 from tests.integration.queues.members import KEEP_EVERYTHING, PARTITIONS, STREAM, Follower, fetch, record, send_all
@@ -96,6 +99,26 @@ async def test_a_commit_that_says_the_same_again_is_none_of_a_group_that_was_set
     await consumer.close()
 
     assert told == ["assigned"] * PARTITIONS
+
+
+@pytest.mark.parametrize("is_held", [True, False], ids=["held until then", "lost before"])
+async def test_a_database_of_before_a_claim_gives_no_epoch_twice(
+    database: Database, producer: Producer, is_held: bool
+) -> None:
+    partition = await send_all(producer, 5)
+    with closing(database.connect()) as connection:
+        claims = Claims(group="group", stream=find(connection, STREAM), me="me", session_ms=60_000)
+        group = SqlGroup(database=database, claims=claims, retention=KEEP_EVERYTHING, now_ms=database.now_ms)
+        held = {one.partition: one.epoch for one in group.beat(connection, {}, is_leaving=False).claimed}
+        with database.writing(connection):
+            connection.execute(delete(claim))
+
+        beat = group.beat(connection, held if is_held else {}, is_leaving=False)
+        late = group.commit(connection, {partition: held[partition]}, {partition: Commit(offset=5)})
+
+        assert not beat.still
+        assert {one.partition for one in beat.claimed} == set(held)
+        assert not late, "it was asked for before, and would pass over what is to come again"
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
