@@ -25,7 +25,15 @@ def run(work: Coroutine[object, object, T]) -> T:
 
 
 async def _ended_by_sigterm(work: Coroutine[object, object, T]) -> T:
+    loop, task = get_running_loop(), cast("Task[T]", current_task())
+
+    def end() -> None:
+        if not task.cancel():
+            # The work has ended, and what it has left behind, as a thread, is waited for.
+            loop.remove_signal_handler(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+
     # Only a main thread hears of signals.
     with suppress(ValueError, RuntimeError):
-        get_running_loop().add_signal_handler(signal.SIGTERM, cast("Task[T]", current_task()).cancel)
+        loop.add_signal_handler(signal.SIGTERM, end)
     return await work

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -18,6 +20,26 @@ from forebay.schemas.portal import partition_of
 TOPIC = "bitrix24.events"
 PARTITIONS = 4
 LONG_S = 20
+
+#: A command that has ended but for what it has left behind, which is waited for.
+LINGERING = """
+import asyncio, os, signal
+from forebay.console.running import run
+
+async def linger():
+    try:
+        await asyncio.Event().wait()
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+
+async def work():
+    global lingering
+    lingering = asyncio.create_task(linger())
+    await asyncio.sleep(0)
+
+run(work())
+"""
 
 
 class GoneQueue(MemoryQueue):
@@ -107,3 +129,9 @@ def test_what_ctrl_c_or_sigterm_ends_ends_as_given_up(number: int) -> None:
         run(work())
 
     assert ended == [number]
+
+
+def test_sigterm_ends_a_command_that_only_waits_for_what_it_has_left_behind() -> None:
+    command = subprocess.run([sys.executable, "-c", LINGERING], timeout=LONG_S, check=False)
+
+    assert command.returncode == -signal.SIGTERM
