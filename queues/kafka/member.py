@@ -158,7 +158,7 @@ class Member:
         self._commands.obey()
         if self._is_too_old:
             self._fall_back()
-        if (why := self._statistics.stranding) is not None:
+        elif (why := self._statistics.stranding) is not None:
             self._start_over(why)
         elif self._inbox.is_full:
             self._hold()
@@ -281,7 +281,7 @@ class Member:
         self._is_too_old = False
         self._leave()
         self._protocol = "classic"
-        self._client = self._joining()
+        self._join_again()
 
     def _start_over(self, why: KafkaError) -> None:
         log.error("the client of a consumer can't go on; another one follows", group=self._group, error=why.str())
@@ -289,6 +289,9 @@ class Member:
         self._rebalances.lose_all()
         self._commits.abandon()
         self._leave()
+        self._join_again()
+
+    def _join_again(self) -> None:
         while not self._commands.is_over:
             try:
                 self._client = self._joining()

@@ -134,11 +134,17 @@ async def test_a_report_that_a_client_still_owed_is_not_missed_of_the_one_that_f
         assert answers == [None, None]
 
 
-async def test_a_client_that_cannot_be_made_just_now_is_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_too_old", [False, True], ids=["stranded", "for old brokers"])
+async def test_a_client_that_cannot_be_made_just_now_is_made_later(
+    monkeypatch: pytest.MonkeyPatch, is_too_old: bool
+) -> None:
     monkeypatch.setattr(kafka_member, "_AGAIN_S", 0.01)
     with membership() as (member, clients, _, inbox):
         clients.in_the_way = 2
-        clients.made[0].strand()
+        if is_too_old:
+            member._is_too_old = True
+        else:
+            clients.made[0].strand()
 
         member._turn()
         await asyncio.sleep(0)
