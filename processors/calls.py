@@ -79,6 +79,8 @@ class Calls:
                 # Most calls that need nothing from outside end here, and never cost a timer.
                 outcome: Outcome = DONE
             elif isinstance(came, Returned):
+                # It would keep the value until the next call.
+                self._runner = new_runner()
                 outcome = self._returned(handler, came.value)
             else:
                 self._runner = new_runner()

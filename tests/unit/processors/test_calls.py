@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Generator
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, cast
+from weakref import ref
 
 import pytest
 from structlog.testing import capture_logs
@@ -275,6 +276,22 @@ async def test_any_other_return_value_is_ignored_and_told_once(calls: Calls) -> 
         assert [await outcome_of(calls, handler) for _ in range(3)] == [DONE] * 3
 
     assert [log["event"] for log in logs] == ["a handler's return value is ignored"]
+
+
+async def test_a_return_value_is_let_go_of_at_once(calls: Calls) -> None:
+    class Report:
+        """May be large, and the next call may be long in coming."""
+
+    made = list[ref[Report]]()
+
+    async def handle(event: PortalEvent) -> Report:
+        report = Report()
+        made.append(ref(report))
+        return report
+
+    await outcome_of(calls, handle)
+
+    assert made[0]() is None
 
 
 async def test_a_handler_that_holds_up_the_loop_is_told_once() -> None:
