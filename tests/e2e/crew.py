@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import os
 import signal
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
@@ -87,11 +88,27 @@ class Crew:
         """SIGTERM; it must end well."""
         assert await asyncio.to_thread(self.site.stop, name) == 0, self.site.log(name)
 
-    async def lose(self, name: str, how: signal.Signals) -> None:
-        """Kill or freeze a worker without a warning."""
+    async def kill(self, name: str) -> None:
+        """Kill a worker without a warning."""
         self.committed_before[self.pid(name)] = await self.committed()
-        self.site.running[name].send_signal(how)
+        self.site.running[name].kill()
         self.book.gone(self.pid(name))
+
+    async def freeze(self, name: str, under_way: int) -> None:
+        """The same by stopping it, at a moment when it has so many events under way.
+
+        These are all that it may have, so that it just begins none: that would be written when it goes on.
+        """
+        pid = self.pid(name)
+        self.committed_before[pid] = await self.committed()
+        while True:
+            os.kill(pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, pid, os.WSTOPPED)
+            own = Counter(line.what for line in self.book.read().lines if line.pid == pid)
+            if own["began"] - own["ended"] == under_way:
+                return self.book.gone(pid)
+            os.kill(pid, signal.SIGCONT)
+            await asyncio.sleep(_LOOK_S)
 
     def wake(self, name: str) -> None:
         """Let a frozen one go on."""

@@ -1,7 +1,6 @@
 """Workers that come, go, die and freeze, under load on a real Kafka; a checker goes through what their handlers did."""
 
 import asyncio
-import signal
 from collections import Counter
 from typing import Any
 
@@ -51,7 +50,7 @@ async def check_rebalances(made: Crew, rounds: int) -> None:
             made.start(joined)
             await made.works(joined)
             await made.stop("b")
-            await made.lose(joined, signal.SIGKILL)
+            await made.kill(joined)
             made.start("b", later)
             await made.works(later)
             for name in ("a", "b"):
@@ -93,7 +92,7 @@ async def test_a_worker_that_was_frozen_begins_nothing_that_another_has_by_then(
         await made.send(1000)
         made.start("frozen")
         await made.works("frozen")
-        await made.lose("frozen", signal.SIGSTOP)
+        await made.freeze("frozen", under_way=2)
         made.start("other")
         await made.ended()
 

@@ -1,7 +1,6 @@
 """Portals in trouble, and workers that die or are moved while these are parked, spilled and drained."""
 
 import asyncio
-import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -110,10 +109,10 @@ async def test_portals_in_trouble_wait_in_order_and_the_others_go_on_whoever_is_
         async with made.loaded(RATE):
             await made.until("portals parked", lambda: all(is_parked(site, portal) for portal in BROKEN))
             # Killed while they are parked, and while records of theirs go to the parked stream.
-            await made.lose("a", signal.SIGKILL)
+            await made.kill("a")
             made.start("c")
             await made.works("c")
-            await made.lose("b", signal.SIGKILL)
+            await made.kill("b")
             await made.works("c", 100)
             # A worker joins, and partitions move to it with those who are parked there.
             made.start("d")
@@ -124,7 +123,7 @@ async def test_portals_in_trouble_wait_in_order_and_the_others_go_on_whoever_is_
                 (site.folder / portal).unlink()
             # Killed while it drains.
             await made.until("a drain", lambda: any(has_ended(made, portal) for portal in BROKEN))
-            await made.lose("c", signal.SIGKILL)
+            await made.kill("c")
             made.start("e")
             await made.works("e")
             await made.stop("d")

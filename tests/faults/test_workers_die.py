@@ -1,7 +1,6 @@
 """Workers on a real Kafka: killed in the middle of their work, or behind what retention has left."""
 
 import asyncio
-import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,7 +79,7 @@ async def test_workers_that_are_killed_in_the_middle_of_a_batch_repeat_what_was_
             for number in range(deaths):
                 name = names[number % len(names)]
                 await made.works(name, _BATCH)
-                await made.lose(name, signal.SIGKILL)
+                await made.kill(name)
                 await asyncio.to_thread(site.running[name].wait)
                 made.start(name)
         await made.ended()
