@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from tests.kafka.cluster import dying_with_us, free_ports
+from tests.kafka.cluster import dying_with_us
+from tests.ports import free_ports
 
 READY_S = 60.0
 

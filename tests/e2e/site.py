@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.kafka.cluster import dying_with_us
+from tests.ports import free_ports
 
 _STOP_S = 60
 _WAIT_S = 90
@@ -109,9 +109,7 @@ class Site:
 @contextmanager
 def open_site(folder: Path) -> Iterator[Site]:
     """A site in that folder; whatever still runs at the end is killed."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     settings = {"bind": f"127.0.0.1:{port}", "data_dir": str(folder / "data")}
     made = Site(folder=folder, port=port, settings=settings)
     try:

@@ -23,8 +23,9 @@ from forebay.console.settings import load_settings
 from forebay.console.simulated import Bodies, SimulatedPortal
 from forebay.schemas.codec import codec
 from tests.e2e.site import Site, open_site
-from tests.kafka.cluster import Cluster, dying_with_us, free_ports
+from tests.kafka.cluster import Cluster, dying_with_us
 from tests.missing import missing
+from tests.ports import free_ports
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text("utf-8")
 PORTALS, CALLS = 64, 10

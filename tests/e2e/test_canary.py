@@ -2,13 +2,13 @@
 
 import json
 import re
-import socket
 import urllib.request
 from collections.abc import Iterator
 
 import pytest
 
 from tests.bitrix24.oauth import FakeOAuth
+from tests.ports import free_ports
 
 from .site import Site
 
@@ -46,9 +46,7 @@ def seen(metrics: int) -> dict[str, float]:
 def test_the_canary_sees_its_events_finished_and_no_handler_does(site: Site) -> None:
     (site.folder / "shop.py").write_text(HANDLERS)
     site.settings |= {"auth": "tokens", "tokens": json.dumps({"canary.forebay.invalid": TOKEN, "*": "0" * 32})}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        metrics = free.getsockname()[1]
+    [metrics] = free_ports(1)
     site.start("up", "up", "shop:handlers")
     site.wait("the ingest", site.is_ready)
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import socket
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_process import put, readiness
+from tests.ports import free_ports
 
 HANDLERS = """
 import os
@@ -79,9 +79,7 @@ def handled(folder: Path, group: str) -> int:
 
 
 def test_one_process_runs_every_group_and_says_how_each_is(site: Any) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     site.settings["metrics_bind"] = f"127.0.0.1:{port}"
     (site.folder / "shop.py").write_text(HANDLERS)
     asyncio.run(put(site, *["ONCRMDEALADD"] * 20, *["ONTASKADD"] * 10))

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import socket
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from forebay.queues.contract import Record
 from forebay.queues.opening import open_queue
 from forebay.schemas.codec import codec
 from forebay.schemas.names import streams
+from tests.ports import free_ports
 
 HANDLERS = """
 import os
@@ -124,9 +124,7 @@ def readiness(port: int) -> str:
 
 
 def test_several_workers_share_the_work_and_their_metrics(site: Any) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     site.settings["metrics_bind"] = f"127.0.0.1:{port}"
     (site.folder / "shop.py").write_text(HANDLERS)
     asyncio.run(put(site, *["ONCRMDEALADD"] * 100))

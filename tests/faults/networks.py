@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tests.kafka.cluster import free_ports
+from tests.ports import free_ports
 
 from .reporting import Report
 from .unmade import unmade

@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.kafka.cluster import free_ports
 from tests.kafka.secured import PASSWORDS, Secured
 from tests.order import HANDLERS, Book
+from tests.ports import free_ports
 
 from .chart import named, objects, pod_of, rendered
 from .pods import ENTRYPOINT, Machine, Pod, folder_for, needed, shown

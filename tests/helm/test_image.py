@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from forebay.console.settings import load_settings
-from tests.kafka.cluster import Cluster, Node, free_ports
+from tests.kafka.cluster import Cluster, Node
 from tests.kafka.jars import NoKafka
 from tests.missing import missing
+from tests.ports import free_ports
 
 from .chart import ROOT, Object
 from .image import DOCKERFILE, built, steps

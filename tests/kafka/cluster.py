@@ -4,7 +4,6 @@ import base64
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import uuid
@@ -14,6 +13,8 @@ from string import Template
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+
+from tests.ports import free_ports
 
 from .jars import NoKafka, jars
 
@@ -202,17 +203,6 @@ def _are_in_sync(client: AdminClient) -> bool:
         return False
     partitions = [partition for topic in topics for partition in topic.partitions.values()]
     return all(len(partition.isrs) == len(partition.replicas) for partition in partitions)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago."""
-    taken = [socket.socket() for _ in range(count)]
-    for one in taken:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in taken]
-    for one in taken:
-        one.close()
-    return ports
 
 
 def dying_with_us() -> list[str]:

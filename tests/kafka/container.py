@@ -9,7 +9,9 @@ from docker.errors import DockerException  # type: ignore[import-untyped]
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
-from .cluster import PROPERTIES, free_ports, wait_until
+from tests.ports import free_ports
+
+from .cluster import PROPERTIES, wait_until
 from .jars import kafka_version
 
 _READY_S = 120

@@ -21,8 +21,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are pu
 )
 
 from tests.certificates import Authority, Certificate
+from tests.ports import free_ports
 
-from .cluster import Cluster, Node, free_ports
+from .cluster import Cluster, Node
 from .identity_provider import IdentityProvider, identity_provider
 
 #: Users of the listeners with a password. Only the first may do anything; the others get their rights in the tests.

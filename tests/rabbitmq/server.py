@@ -20,7 +20,8 @@ from pika.exceptions import ChannelClosedByBroker
 from forebay.queues.rabbitmq.logs import CATALOG, DEAD_LETTERS, group_log, intake, partition_log, payload
 from tests.certificates import Authority
 from tests.databases.server import ADMIN, PASSWORD, READY_S, DatabaseServer, NoServer, as_account
-from tests.kafka.cluster import dying_with_us, free_ports
+from tests.kafka.cluster import dying_with_us
+from tests.ports import free_ports
 
 #: Debian's wrapper on the PATH is for the service: it changes the user and the folder.
 _PROGRAMS = Path("/usr/lib/rabbitmq/bin")

@@ -14,7 +14,7 @@ from urllib.error import URLError
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
-from tests.kafka.cluster import free_ports
+from tests.ports import free_ports
 
 #: The last line of versions that is content with Java 17.
 VERSION = "2.6.13.Final"

@@ -19,6 +19,7 @@ import pytest
 from forebay.ingest.settings import IngestSettings
 from forebay.queues.contract import StoredRecord
 from forebay.queues.opening import open_queue
+from tests.ports import free_ports
 from tests.spool.world import World
 
 TOKEN = "51856fefc120afa4b628cc82d3935cce"
@@ -117,9 +118,8 @@ def _is_whole(got: bytes) -> bool:
 
 def free_port() -> int:
     """A port that nobody uses just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    [port] = free_ports(1)
+    return port
 
 
 Start = Callable[..., Served]

@@ -9,9 +9,9 @@ from confluent_kafka.admin import (
     AdminClient,
 )
 
-from tests.kafka.cluster import free_ports
 from tests.kafka.secured import Secured
 from tests.kafka.ways_in import Way, ways_in
+from tests.ports import free_ports
 
 from .doctoring import WRONG, Doctor
 from .doctoring import doctor as doctor

@@ -10,10 +10,11 @@ from structlog.testing import capture_logs
 
 from forebay.queues.contract import Producer, Queue, Record
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
-from tests.kafka.cluster import Cluster, free_ports
+from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import Kafka
 from tests.kafka.members import PARTITIONS
 from tests.kafka.opener import Opener
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.kafka
 

@@ -15,9 +15,9 @@ from forebay.queues.opening import check_url, open_queue
 from forebay.queues.settings import QueueSettings
 from tests.certificates import Authority
 from tests.integration.queues.members import PARTITIONS, STREAM, record
-from tests.kafka.cluster import free_ports
 from tests.mariadb.fixtures import Mariadb
 from tests.mariadb.server import Server, asked, direct
+from tests.ports import free_ports
 
 
 async def ensured(url: str) -> list[str]:

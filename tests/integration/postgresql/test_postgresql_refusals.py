@@ -21,7 +21,7 @@ from forebay.queues.settings import QueueSettings
 from tests.certificates import Authority
 from tests.databases.server import PASSWORD
 from tests.integration.queues.members import PARTITIONS, STREAM, record
-from tests.kafka.cluster import free_ports
+from tests.ports import free_ports
 from tests.postgresql.fixtures import Postgresql
 from tests.postgresql.server import Server
 

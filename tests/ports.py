@@ -1,0 +1,30 @@
+"""Ports for the servers that tests start."""
+
+import random
+import socket
+
+#: Below those that a system gives to outgoing connections (Linux from 32,768 on): one of these would take the port of a
+#: server that is just being started again.
+_RANGE = range(15_000, 32_000)
+
+#: Not the tests' own numbers, which may be the same in every run.
+_draw = random.SystemRandom().choice
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = _draw(_RANGE)
+        if _is_free(port):
+            ports.add(port)
+    return list(ports)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
