@@ -15,6 +15,7 @@ from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, U
 
 from .clients import Clients
 from .faults import Faults, cause, is_fatal, of_record, sentence
+from .outcomes import Outcomes
 from .statistics import WARM, Statistics
 from .topics import Topics
 from .wall_clock import WallClock
@@ -71,10 +72,7 @@ class KafkaProducer:
         self._due: dict[int, tuple[str, Record, Delivery]] = {}
         #: Of these, what the client was not given yet.
         self._held: deque[int] = deque()
-        #: What is known and not told yet, in the order in which it came to be known.
-        self._outcomes: deque[tuple[Delivery, Position | QueueError]] = deque()
-        #: The streams of which failures are among these, and why: nothing that comes before they are told may be kept.
-        self._failing: dict[str, QueueError] = {}
+        self._outcomes = Outcomes()
         self._idle = asyncio.Event()
         self._idle.set()
         self._next_look: asyncio.TimerHandle | None = None
@@ -112,8 +110,8 @@ class KafkaProducer:
         if len(self._due) == 1:
             self._idle.clear()
             self._look_in(_LOOK_S)
-        if stream in self._failing:
-            self._fail(number, self._failing[stream])
+        if stream in self._outcomes.failing:
+            self._fail(number, self._outcomes.failing[stream])
         else:
             self._hold(number)
 
@@ -127,22 +125,6 @@ class KafkaProducer:
         self._poll()
         while self._held and not self._is_spent:
             self._produce(self._held.popleft())
-
-    def _end(self, number: int, outcome: Position | QueueError) -> None:
-        # In the loop's next turn: a look may be put off by records that come to their ends as they are submitted.
-        if not self._outcomes:
-            asyncio.get_running_loop().call_soon(self._tell)
-        self._outcomes.append((self._due.pop(number)[2], outcome))
-
-    def _tell(self) -> None:
-        """Tell what is known by now. What comes meanwhile has its own turn."""
-        self._failing.clear()
-        try:
-            for _ in range(len(self._outcomes)):
-                _tell_one(*self._outcomes.popleft())
-        finally:
-            if self._outcomes:
-                asyncio.get_running_loop().call_soon(self._tell)
 
     def _produce(self, number: int) -> None:
         """Give it to the client, or tell that it is not taken."""
@@ -178,7 +160,7 @@ class KafkaProducer:
         self._statistics.state, self._was_warm, self._silences = WARM, True, 0
         # What raises here, as anything may under a client that can't go on, leaves the record due.
         position = Position(partition=message.partition() or 0, offset=message.offset() or 0)
-        self._end(number, position)
+        self._outcomes.add(self._due.pop(number)[2], position)
 
     def _judge(self, number: int, error: KafkaError, *, is_sent: bool = True) -> None:
         """Tell that the record is not kept, unless it stays due."""
@@ -198,14 +180,14 @@ class KafkaProducer:
     def _fail_with_followers(self, number: int, error: QueueError) -> None:
         """The same for what is held behind it, and for what comes before this is told."""
         stream = self._due[number][0]
-        self._failing[stream] = error
+        self._outcomes.failing[stream] = error
         followers = {one: None for one in self._held if one > number and self._due[one][0] == stream}
         self._held = deque(one for one in self._held if one not in followers)
         for one in (number, *followers):
             self._fail(one, error)
 
     def _fail(self, number: int, error: QueueError) -> None:
-        self._end(number, type(error)(*error.args))
+        self._outcomes.add(self._due.pop(number)[2], type(error)(*error.args))
 
     def _poll(self) -> None:
         try:
@@ -224,13 +206,16 @@ class KafkaProducer:
         """Hear what the client still knows, and let another one follow."""
         log.error("the client of a producer can't go on; another one follows", error=why.str(), due=len(self._due))
         self._ended_by = why
-        self._is_spent = True
-        with suppress(KafkaException, SystemError):
-            # What is on its way is waited for: sent again at once, it would be kept twice.
-            self._client.purge(in_flight=False)
+        # What is on its way is waited for: sent again at once, it would be kept twice.
+        self._purge(in_flight=False)
         self._let_another_follow(_LAST_WORDS_S)
         if _NOTHING_SENT in why.str() and not self._was_warm:
             self._fail_all(f"no record is taken. {sentence(why)}")
+
+    def _purge(self, **how: bool) -> None:
+        # A client that can't go on may fail at this, too.
+        with suppress(KafkaException, SystemError):
+            self._client.purge(**how)
 
     def _let_another_follow(self, patience_s: float = 0) -> None:
         self._is_spent = True
@@ -250,15 +235,14 @@ class KafkaProducer:
         loop = asyncio.get_running_loop()
         if len(self._client) and loop.time() < at_latest:
             # What was on its way behind a record that was not taken comes back into the client's queue.
-            self._client.purge(in_flight=False, blocking=False)
+            self._purge(in_flight=False, blocking=False)
             self._renewal = loop.call_later(_LOOK_S, self._renew, at_latest)
             return
-        self._client.purge()
+        self._purge()
         self._poll()
         try:
             self._client = self._made()
-        except QueueError as error:
-            # Files of certificates may just be replaced, or threads be short.
+        except Exception as error:  # whatever it is, as files that are just replaced: without a client nothing is sent
             log.error("another client of a producer can't be made just now", error=str(error), due=len(self._due))
             self._renewal = loop.call_later(_RENEWAL_S, self._renew, at_latest)
             return
@@ -274,7 +258,6 @@ class KafkaProducer:
     def _look(self) -> None:
         try:
             self._produce_held()
-            self._tell()
             back_s = self._wall_clock.set_back_s()
             if back_s > _SET_BACK_S and self._renewal is None:
                 self._start_over(back_s)
@@ -322,20 +305,10 @@ class KafkaProducer:
             for timer in (self._next_look, self._renewal):
                 if timer is not None:
                     timer.cancel()
-            self._client.purge()
+            self._purge()
             with suppress(KafkaException, SystemError):
                 self._client.poll(0)
             self._fail_all("the producer was closed before Kafka had answered")
-            self._tell()
+            self._outcomes.tell()
             # Nobody looks any more: who closes it again has nothing to wait for.
             self._idle.set()
-
-
-def _tell_one(delivery: Delivery, outcome: Position | QueueError) -> None:
-    # It may be done already: a call that was cancelled doesn't take its record back.
-    if delivery.done():
-        return
-    if isinstance(outcome, Position):
-        delivery.set_result(outcome)
-    else:
-        delivery.set_exception(outcome)

@@ -44,14 +44,31 @@ async def test_what_waits_for_a_client_without_brokers_is_sent_by_another_in_its
     await producer.close()
 
 
-async def test_a_client_that_cannot_be_made_just_now_is_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
+class Spent(Client):
+    """Fails whatever is asked of it."""
+
+    def purge(self, **how: bool) -> None:
+        raise SystemError
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [QueueError("the setting kafka can't be used: ssl.ca.location: it can't be read"), RuntimeError("no thread")],
+    ids=["ours", "foreign"],
+)
+async def test_a_client_that_cannot_be_made_just_now_is_made_later(
+    monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
     class Scarce(Made):
         refusals = 2
 
         def producer(self, faults: object, statistics: Callable[[str], None]) -> Client:
-            if self.clients and self.refusals:
+            if not self.clients:
+                self.clients.append(Spent(statistics, may_report=False))
+                return self.clients[-1]
+            if self.refusals:
                 self.refusals -= 1
-                raise QueueError("the setting kafka can't be used: ssl.ca.location: it can't be read")
+                raise refusal
             return super().producer(faults, statistics)
 
     monkeypatch.setattr(kafka_producer, "_RENEWAL_S", 0.01)
