@@ -163,6 +163,15 @@ def unknown_stream(stream: str) -> UnknownStream:
     return UnknownStream(f"there is no topic {stream}; `forebay topics ensure` makes it")
 
 
+def nowhere(group: str, stream: str, partition: int | None, error: KafkaError) -> QueueError:
+    """The error for a group whose place in a partition is not there."""
+    return QueueError(
+        f"group {group} stands in partition {partition} of {stream} at a place that is not there: retention took it, "
+        f"or the topic was made anew ({error.str()}). Nothing is skipped in silence: look at `forebay lag`, move the "
+        "group with kafka-consumer-groups --reset-offsets, and start again"
+    )
+
+
 class Faults:
     """The last trouble that a client told of: a wrong password is no failed call, but a complaint that repeats."""
 

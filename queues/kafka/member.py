@@ -8,7 +8,7 @@ from itertools import count, groupby
 from threading import Thread
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from forebay.queues.contract import StoredRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
@@ -17,7 +17,7 @@ from .clients import Clients
 from .closing import closes
 from .commands import Commands
 from .commits import Commits, Request
-from .faults import Faults, is_fatal, is_unknown_stream, says, sentence, unknown_stream
+from .faults import Faults, is_fatal, is_unknown_stream, nowhere, says, sentence, unknown_stream
 from .inbox import Inbox
 from .ownership import Ownership
 from .pauses import Pauses
@@ -132,9 +132,11 @@ class Member:
             while not self._commands.is_over:
                 self._turn()
             self._commands.obey()
-        except KafkaException as error:
-            log.error("the consumer's thread ended", group=self._group, error=str(error))
-            self._complain(QueueError(f"the consumer ended: {error}"), is_final=True)
+        except Exception as error:  # whatever it is: nobody else would know that nothing is read any more
+            if self._loop.is_closed():
+                raise
+            log.error("the consumer's thread ended", group=self._group, error=repr(error))
+            self._complain(QueueError(f"the consumer ended: {error!r}"), is_final=True)
         finally:
             try:
                 self._leave()
@@ -264,7 +266,7 @@ class Member:
         if any(says(error, code) for code in _TOO_OLD) and self._clients.asked_protocol is None:
             self._is_too_old = True
         elif error.code() in _NOWHERE:
-            self._complain(QueueError(_nowhere(self._group, self._stream, partition, error)), is_final=True)
+            self._complain(nowhere(self._group, self._stream, partition, error), is_final=True)
         elif is_fatal(error):
             self._rebalances.lose_all()
             self._complain(QueueError(f"the consumer can't go on. {sentence(error)}"), is_final=True)
@@ -300,11 +302,3 @@ class Member:
                 # Files of certificates may just be replaced, or threads be short.
                 self._complain(QueueUnavailable(str(error)))
                 self._commands.obey(_AGAIN_S)
-
-
-def _nowhere(group: str, stream: str, partition: int | None, error: KafkaError) -> str:
-    return (
-        f"group {group} stands in partition {partition} of {stream} at a place that is not there: retention took it, "
-        f"or the topic was made anew ({error.str()}). Nothing is skipped in silence: look at `forebay lag`, move the "
-        "group with kafka-consumer-groups --reset-offsets, and start again"
-    )

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueError, QueueUnavailable
@@ -165,3 +165,18 @@ async def test_a_member_that_is_to_end_makes_no_client_any_more() -> None:
             await member.stop()
 
         assert len(clients.made) == 1
+
+
+@pytest.mark.parametrize("error", [KafkaException(KafkaError(KafkaError._FAIL)), TypeError("an error of our own")])
+async def test_a_thread_that_an_error_ends_says_so(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(self: Client, timeout: float) -> None:
+        raise error
+
+    with membership() as (member, _, _, inbox):
+        monkeypatch.setattr(Client, "poll", fail)
+
+        member.start()
+
+        with pytest.raises(QueueError, match="the consumer ended"):
+            await inbox.take(1, 10)
+        await member.stop()
