@@ -10,28 +10,22 @@ class Confirmed:
     """
 
     def __init__(self) -> None:
-        self._offsets: dict[tuple[int, int], int] = {}
-        self._last_epochs: dict[int, int] = {}
+        #: Partition → its last epoch, and the offset under it.
+        self._places: dict[int, tuple[int, int]] = {}
 
     def least(self, partition: int, epoch: int) -> int:
         """The least that the database may say."""
-        return self._offsets.get((partition, epoch), 0)
+        last, offset = self._places.get(partition, (0, 0))
+        return offset if epoch == last else 0
 
     def add(self, partition: int, epoch: int, offset: int) -> None:
         """It has said this."""
-        self._offsets[partition, epoch] = offset
-        self._last_epochs[partition] = max(epoch, self.last_epoch(partition))
+        if epoch >= self.last_epoch(partition):
+            self._places[partition] = epoch, offset
 
     def last_epoch(self, partition: int) -> int:
-        """The last under which it has said anything; 0 when it never has. It stays when all else is forgotten."""
-        return self._last_epochs.get(partition, 0)
-
-    def keep_only(self, held: Mapping[int, int]) -> None:
-        """Forget all other assignments."""
-        # A copy, made at once: a commit may just be adding.
-        for partition, epoch in list(self._offsets):
-            if held.get(partition) != epoch:
-                self._offsets.pop((partition, epoch), None)
+        """The last under which it has said anything; 0 when it never has."""
+        return self._places.get(partition, (0, 0))[0]
 
     def set_back(self, offsets: Mapping[int, int], held: Mapping[int, int]) -> Collection[int]:
         """The partitions of which the database says less by now."""

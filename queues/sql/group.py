@@ -79,7 +79,6 @@ class SqlGroup:
             still = ours.keys() - set_back
             view = self.claims.view(connection, still, now_ms)
             claimed = [] if is_leaving else self.claims.claim(connection, to_claim(view), self.confirmed, now_ms)
-        self.confirmed.keep_only(held)
         for one in claimed:
             self.confirmed.add(one.partition, one.epoch, one.committed.offset)
         if set_back:
