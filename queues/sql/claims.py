@@ -108,7 +108,7 @@ class Claims:
         for number, epoch in epochs.items():
             values = {"offset": commits[number].offset, "note": commits[number].note}
             ours = and_(self._mine(), claim.c.partition == number, claim.c.epoch == epoch)
-            ours = and_(ours, claim.c.offset >= confirmed.least(number, epoch))
+            ours = and_(ours, claim.c.offset >= confirmed.least(number))
             if connection.execute(update(claim).where(ours).values(values)).rowcount:
                 stored.add(number)
         return stored

@@ -13,13 +13,12 @@ class Confirmed:
         #: Partition → its last epoch, and the offset under it.
         self._places: dict[int, tuple[int, int]] = {}
 
-    def least(self, partition: int, epoch: int) -> int:
+    def least(self, partition: int) -> int:
         """The least that the database may say."""
-        last, offset = self._places.get(partition, (0, 0))
-        return offset if epoch == last else 0
+        return self._places.get(partition, (0, 0))[1]
 
     def add(self, partition: int, epoch: int, offset: int) -> None:
-        """It has said this."""
+        """It has said this; of a former assignment it may be heard late, and counts no more."""
         if epoch >= self.last_epoch(partition):
             self._places[partition] = epoch, offset
 
@@ -27,6 +26,6 @@ class Confirmed:
         """The last under which it has said anything; 0 when it never has."""
         return self._places.get(partition, (0, 0))[0]
 
-    def set_back(self, offsets: Mapping[int, int], held: Mapping[int, int]) -> Collection[int]:
-        """The partitions of which the database says less by now."""
-        return {one for one, offset in offsets.items() if offset < self.least(one, held[one])}
+    def set_back(self, offsets: Mapping[int, int]) -> Collection[int]:
+        """Of partitions that are ours, those of which the database says less by now."""
+        return {one for one, offset in offsets.items() if offset < self.least(one)}

@@ -75,7 +75,7 @@ class SqlGroup:
         with self.database.writing(connection, alone=self.claims.name):
             now_ms = self.now_ms(connection)
             ours = self.claims.renew(connection, held, now_ms)
-            set_back = self.confirmed.set_back(ours, held)
+            set_back = self.confirmed.set_back(ours)
             still = ours.keys() - set_back
             view = self.claims.view(connection, still, now_ms)
             claimed = [] if is_leaving else self.claims.claim(connection, to_claim(view), self.confirmed, now_ms)
