@@ -13,6 +13,7 @@ from forebay.queues.contract import Producer
 from forebay.queues.errors import QueueError, RecordRefused
 from forebay.queues.tracing.contract import Tracer
 
+from .ahead import Ahead
 from .breaker import Breaker
 from .departure import Departure
 from .file import RECORDS_A_FILE
@@ -28,27 +29,12 @@ from .window import Window
 
 log = structlog.get_logger(__name__)
 
-#: Between two looks at a spool in which nothing moves, at the lock of the process that drains, and at counts that tell
-#: of more than there is.
+#: Between two looks at a spool in which nothing moves, and at the lock of the process that drains.
 _LOOK_S = 0.1
 _ELECT_S = 0.25
-_COUNT_S = 1.0
 
 #: After an error of our own, or of the disk.
 _AGAIN_S = 2.0
-
-#: Of so many records the places are known ahead: some 20 MB.
-_AHEAD = 50_000
-
-#: So many are read at once. The calls that are just kept wait meanwhile, for the thread and then for the GIL.
-_READ = 200
-
-#: Of a large backlog so many such pieces in one step, some more than a step sends: each waits for a write of the spool,
-#: and what is known already is not to wait for all of the rest.
-_PIECES = 4
-
-#: While the counts tell of so many more records than are known, it does no harm that they are too high.
-_FEW = 2000
 
 
 class Drain:
@@ -71,14 +57,13 @@ class Drain:
         self._quarantine, self._pace, self._look_s, self._sleep = quarantine, pace, look_s, sleep
         self._tracer, self._teller = tracer, Teller()
         self._owners, self._lanes = Owners(spool.folder), Lanes()
-        self._read_to, self._has_begun = 0, False
+        self._ahead, self._has_begun = Ahead(spool, self._lanes, breaker, self._left), False
         self._undecided: dict[int, Head] = {}
         #: Whose portal has sent as much as it may for now; in the next step they are asked again.
         self._later: list[Head] = []
         self._window, self._gone = Window(part_of), list[Head]()
         #: What neither queue nor quarantine takes. It stays, and its neighbours go on.
         self._stuck: dict[int, Head] = {}
-        self._next_look_at_counts = 0.0
         self._pauses = Pauses(asyncio.get_running_loop().time)
         self._moved = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -110,42 +95,15 @@ class Drain:
     async def step(self) -> None:
         """Send what can be sent, delete what has arrived, and wait until something moves."""
         self._moved.clear()
-        await self._read_on()
+        await self._ahead.read_on()
         self._look_at_undecided()
         self._look_at_later()
         await self._send()
         await self._delete()
         await self._rest()
 
-    async def _read_on(self) -> None:
-        known = len(self._lanes) + len(self._gone) + len(self._stuck)
-        for _ in range(_PIECES):
-            if self._knows_enough or self._spool.counts.records <= known:
-                break
-            heads = await self._spool.run(self._spool.store.heads, self._read_to, _READ)
-            for head in heads:
-                self._lanes.add(head)
-            if not heads:
-                await self._look_at_counts(known)
-                break
-            self._read_to = heads[-1].seq
-            known += len(heads)
-        oldest = self._lanes.oldest
-        self._spool.counts.oldest_ms = oldest.timestamp_ms if oldest else 0
-
-    @property
-    def _knows_enough(self) -> bool:
-        # While the queue takes nothing, a few are tried: who has its turn then need not read all of the backlog for it.
-        is_trying = self._breaker.is_open and self._lanes.has_next
-        return len(self._lanes) >= (_READ if is_trying else _AHEAD)
-
-    async def _look_at_counts(self, known: int) -> None:
-        """They tell of more than there is: a record is just coming, or a process has died while it wrote."""
-        now = asyncio.get_running_loop().time()
-        if known < _FEW and now >= self._next_look_at_counts:
-            self._next_look_at_counts = now + _COUNT_S
-            heads = [*self._lanes, *self._gone, *self._stuck.values()]
-            await self._spool.run(self._spool.store.set_right, heads, self._read_to)
+    def _left(self) -> list[Head]:
+        return [*self._gone, *self._stuck.values()]
 
     def _look_at_undecided(self) -> None:
         for owner in {head.owner for head in self._undecided.values() if head.owner}:
@@ -165,11 +123,7 @@ class Drain:
         if not self._pauses.is_over_for(portal):
             return False
         # Too many that wait would keep those of others from being read, or from having room.
-        return self._pace is None or self._is_crowded or self._pace.takes(portal)
-
-    @property
-    def _is_crowded(self) -> bool:
-        return len(self._lanes) > _AHEAD // 2 or self._spool.is_half_full
+        return self._pace is None or self._ahead.is_crowded or self._pace.takes(portal)
 
     def _chosen(self) -> list[Head]:
         """Whose turn it is, as far as the window allows."""

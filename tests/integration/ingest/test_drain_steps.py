@@ -39,6 +39,33 @@ async def test_who_drains_sets_right_what_a_crash_has_left_too_high_while_events
     assert direct.kept.result() is False
 
 
+async def test_what_arrives_while_it_is_looked_at_the_counts_is_counted_until_it_is_deleted(world: World) -> None:
+    one, worker = await world.start(), await world.start()
+    await worker.step()
+    world.broker.mode = "down"
+    await world.send("a.ru", worker)
+    world.broker.mode = "hangs"
+    while not worker.producer.pending:
+        await worker.step()
+    await world.crash(one, 0, writes="gone.ru")
+    loop, heads, delete = asyncio.get_running_loop(), worker.spool.store.heads, worker.spool.store.delete
+    counted: list[int] = []
+
+    def heads_meanwhile(after: int, limit: int) -> list[Head]:
+        loop.call_soon_threadsafe(worker.producer.deliver_all)
+        return heads(after, limit)
+
+    def delete_and_count(heads: Sequence[Head]) -> None:
+        counted.append(worker.spool.counts.records)
+        delete(heads)
+
+    worker.spool.store.heads = heads_meanwhile  # type: ignore[method-assign]
+    worker.spool.store.delete = delete_and_count  # type: ignore[method-assign]
+    await worker.step()
+
+    assert (counted, worker.spool.counts.records) == ([1], 0)
+
+
 async def test_an_event_is_kept_while_who_drains_still_reads_what_waits(world: World) -> None:
     worker, waiting = await world.start(), 700
     await worker.spool.run(worker.spool.store.put, [put(number) for number in range(waiting)])

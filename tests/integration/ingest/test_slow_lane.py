@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from forebay.ingest.settings import IngestSettings
-from forebay.ingest.spool import drain
+from forebay.ingest.spool import ahead
 from forebay.ingest.spool.opening import has_spool
 from forebay.ingest.spool.pace import Pace
 from forebay.ingest.spool.spool import Spool
@@ -98,7 +98,7 @@ async def test_a_slow_lane_that_takes_half_of_the_spool_is_emptied_as_fast_as_it
 async def test_a_slow_lane_with_very_many_events_is_emptied_as_fast_as_it_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drain, "_AHEAD", 8)
+    monkeypatch.setattr(ahead, "_KNOWN", 8)
     async with paced(tmp_path, Time()) as world:
         worker = await world.start()
         for _ in range(15):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from forebay.ingest.spool import drain, lanes, pauses, window
+from forebay.ingest.spool import ahead, lanes, pauses, window
 from forebay.ingest.spool.pace import Pace
 from tests.spool.unreliable import Mode
 from tests.spool.world import Worker, World
@@ -63,7 +63,7 @@ class SpoolMachine(RuleBasedStateMachine):
         # A story takes no time, so that after a failure nothing would be sent any more until its end.
         self.patched.setattr(pauses, "_FIRST_S", 0.0)
         self.patched.setattr(pauses, "_LONGEST_S", 0.0)
-        self.patched.setattr(drain, "_COUNT_S", 0.0)
+        self.patched.setattr(ahead, "_COUNT_S", 0.0)
         paces = (None, Pace(PORTAL_RATE, 2.0) if is_paced else None)
         self.world = World(folder=self.folder, max_bytes=max_bytes, paces=paces)
         for _ in range(workers):
