@@ -265,6 +265,11 @@ class KafkaProducer:
             # Whatever one record does to the client, the others are looked after.
             self._look_in(_LOOK_S if self._due else _IDLE_LOOK_S)
         if not self._due:
+            # Behind those who are told in the loop's next turn: who closes goes on after them.
+            asyncio.get_running_loop().call_soon(self._rest)
+
+    def _rest(self) -> None:
+        if not self._due:
             self._idle.set()
 
     def _look_in(self, seconds: float) -> None:

@@ -140,7 +140,9 @@ class Inbox:
         try:
             start = await way_to(connection, queue, one.position)
             await channel.consume(queue, start, partial(self._deliver, one, channel))
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, QueueError) and self._partitions.get(one.number) is not one:
+                return  # it was let go of meanwhile, and with it its channel
             self._break(one, channel)
             raise
 
