@@ -5,6 +5,8 @@ no fsync: whoever dies without having told leaves its lock, and then its records
 """
 
 import os
+from collections.abc import Iterable
+from pathlib import Path
 from struct import Struct
 from uuid import uuid4
 
@@ -99,8 +101,16 @@ def somebody_lives(folder: Folder) -> bool:
     return any(not is_free(path) for path in folder.root.glob(_ANY))
 
 
-def forget_dead(folder: Folder, owners_of_records: set[str]) -> None:
-    """Delete the files of those who are dead and own nothing. Only with the lock for writing: new ones come by it."""
-    for path in folder.root.glob(_ANY):
-        if path.stem.removeprefix("owner-") not in owners_of_records and is_free(path):
-            path.unlink(missing_ok=True)
+def dead_owners(folder: Folder) -> set[str]:
+    """The names of those who have left a file. Only with the lock for writing: new ones come by it."""
+    return {_name(path) for path in folder.root.glob(_ANY) if is_free(path)}
+
+
+def forget(folder: Folder, names: Iterable[str]) -> None:
+    """Delete the files of these, who are dead and own nothing any more."""
+    for name in names:
+        folder.owner(name).unlink(missing_ok=True)
+
+
+def _name(path: Path) -> str:
+    return path.stem.removeprefix("owner-")

@@ -13,7 +13,7 @@ from .errors import SpoolBroken, SpoolFull, SpoolUnavailable
 from .file import RECORDS_A_FILE, SpoolFile, breaks
 from .folder import Folder
 from .kept import Head, Kept, Put
-from .owners import Owner, forget_dead, somebody_lives
+from .owners import Owner, dead_owners, forget, somebody_lives
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +51,10 @@ class Store:
             self._folder.make()
             with self._folder.writing.held():
                 self.counts = Counts(self._folder.counts)
-                forget_dead(self._folder, self._owners())
+                dead, numbers = dead_owners(self._folder), self._folder.numbers()
+            # To open a file and to delete one takes milliseconds, for which nobody else could write.
+            forget(self._folder, dead - self._owners(numbers))
+            with self._folder.writing.held():
                 # Not when the first record comes: by then there may be no file left to open.
                 self._current()
                 # Of a large spool it takes seconds, and nobody else can write meanwhile.
@@ -275,9 +278,9 @@ class Store:
             self._set_aside(number, error)
             return {}
 
-    def _owners(self) -> set[str]:
+    def _owners(self, numbers: Iterable[int]) -> set[str]:
         owners: set[str] = set()
-        for number in self._folder.numbers():
+        for number in numbers:
             try:
                 owners |= self._file(number).owners()
             except sqlite3.DatabaseError as error:

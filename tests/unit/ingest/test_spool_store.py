@@ -4,12 +4,14 @@ import errno
 import os
 import resource
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from forebay.ingest.spool.errors import SpoolBroken, SpoolFull
+from forebay.ingest.spool.file import SpoolFile
 from forebay.ingest.spool.kept import Put
 from forebay.ingest.spool.owners import Owners
 from forebay.queues.contract import Record
@@ -198,6 +200,26 @@ def test_files_of_dead_owners_go_when_nothing_is_theirs_any_more(stores: Stores)
 
     left = {path.stem.removeprefix("owner-") for path in stores.folder.root.glob("owner-*")}
     assert left == {first.owner.name, third.owner.name}
+
+
+def test_while_a_process_opens_the_spool_others_write(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, gone = stores.open(), stores.open()
+    first.put([put(1)])
+    gone.owner.close()
+    meanwhile: list[list[int]] = []
+
+    def written(call: Callable[..., object]) -> Callable[..., object]:
+        def held_up(*given: object, **named: object) -> object:
+            meanwhile.append(kept(first.put([put(2)])))
+            return call(*given, **named)
+
+        return held_up
+
+    for slow, name in ((SpoolFile, "owners"), (Path, "unlink")):
+        monkeypatch.setattr(slow, name, written(getattr(slow, name)))
+    stores.open()
+
+    assert len(meanwhile) == 2
 
 
 def test_whose_records_stand_in_a_file_is_found_without_reading_them_all(stores: Stores) -> None:
