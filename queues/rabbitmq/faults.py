@@ -31,6 +31,7 @@ _REMEDIES = (
         "inequivalent",
         "somebody else made this queue: it has other arguments than ours; delete it, or set another topic",
     ),
+    ("INTERNAL_ERROR", "the node's log says why; where it stays, start the node anew (docs/rabbitmq.md)"),
     ("CERTIFICATE_VERIFY_FAILED", "cafile in queue_url; the host's name as in the certificate"),
 )
 

@@ -152,6 +152,22 @@ async def test_an_alarm_of_the_server_is_told_and_holds_nothing_back_afterwards(
     await producer.close()
 
 
+async def test_a_node_on_which_no_queue_gets_a_leader_is_told_with_what_to_do(server: Server, queue: Queue) -> None:
+    producer = queue.producer()
+    await asyncio.to_thread(server.control, "eval", "supervisor:terminate_child(rabbit_sup, rabbit_fifo_dlx_sup).")
+    await queue.ensure(["another"], PARTITIONS)
+    sending = asyncio.create_task(producer.send("another", record(0)))
+
+    with capture_logs() as logs:
+        while not any("start the node anew" in log.get("error", "") for log in logs):
+            await asyncio.sleep(0.05)
+    await asyncio.to_thread(server.stop)
+    await _started(server)
+
+    await sending
+    await producer.close()
+
+
 async def test_over_tls_both_sides_know_whom_they_talk_to(server: Server, queue: Queue) -> None:
     producer = open_queue(QueueSettings(queue_url=server.secure_url())).producer()
     await producer.send(STREAM, record(0))
