@@ -127,7 +127,10 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         self._close_transport()
 
     def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:
-        """Answer what the application never sees, in its form."""
+        """Answer what the application never sees, in its form; who has left gets nothing, and was refused nothing."""
+        if self._closed:
+            # gunicorn takes an answer that it could not send for one that the application never gave.
+            return
         slug, detail = _REFUSALS.get(status, _BROKEN)
         request_id = new_request_id().decode("ascii")
         self.worker.teller.warn("a request was refused", status=status, error=slug, request_id=request_id)

@@ -153,6 +153,8 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_queues_nothing(start: St
     _wait_for_line(served.log, "caller_left")
 
     assert 'outcome="accepted"} 0.0' in served.call("/metrics")[1].decode()
+    served.stop()
+    assert "internal" not in served.log.read_text()
 
 
 async def test_a_client_that_does_not_wait_for_its_answer_is_kept_all_the_same(start: Start) -> None:
@@ -162,8 +164,10 @@ async def test_a_client_that_does_not_wait_for_its_answer_is_kept_all_the_same(s
         connection.sendall(request(event(1)))
         connection.shutdown(socket.SHUT_RDWR)
     _wait_for_count(served, 'outcome="accepted"} 1.0')
+    served.stop()
 
     assert len(await served.stored()) == 1
+    assert "a request was refused" not in served.log.read_text()
 
 
 def test_a_connection_that_never_sends_a_request_is_closed(start: Start) -> None:
