@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from forebay.ingest.settings import IngestSettings
 
+from .folder import Folder
 from .spool import Spool
 
 
@@ -15,8 +16,13 @@ def open_spool(settings: IngestSettings) -> Spool | None:
 
 
 def has_spool(settings: IngestSettings) -> bool:
-    """Whether there is one: not in front of an SQLite queue on the same disk, unless portals may have to wait."""
-    return bool(settings.portal_rate) or not _is_on_the_same_disk(settings.queue_url, settings.data_dir)
+    """Whether there is one: not in front of an SQLite queue on the same disk, unless portals may have to wait.
+
+    One that was begun under other settings stays: what it holds was answered, and stands before what comes now.
+    """
+    is_begun = Folder(settings.data_dir).root.is_dir()
+    may_wait = bool(settings.portal_rate)
+    return is_begun or may_wait or not _is_on_the_same_disk(settings.queue_url, settings.data_dir)
 
 
 def _is_on_the_same_disk(queue_url: str, data_dir: Path) -> bool:

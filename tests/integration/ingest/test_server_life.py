@@ -1,5 +1,6 @@
 """The real server, from its first readiness to its last answer."""
 
+import asyncio
 import os
 import resource
 import signal
@@ -96,6 +97,22 @@ def test_metrics_at_an_address_of_their_own_take_no_events(start: Start) -> None
     }
 
     assert statuses == {"here": 200, "there": 404, "event here": 404, "event there": 200, "ready here": 200}
+
+
+async def test_what_waits_in_the_spool_goes_first_also_under_settings_that_need_no_spool(start: Start) -> None:
+    before = start(auth="none", portal_rate=0.1)
+    for number in range(3):
+        before.call("/bitrix24", event(number))
+    before.stop()
+    assert len(await before.stored()) < 3
+
+    after = start(auth="none", data_dir=before.settings["data_dir"])
+    after.call("/bitrix24", event(3))
+    while len(await after.stored()) < 4:
+        await asyncio.sleep(0.02)
+
+    fields = [codec().decode(record.value).fields for record in await after.stored()]
+    assert [one["data[FIELDS][ID]"] for one in fields] == ["0", "1", "2", "3"]
 
 
 async def test_a_call_that_runs_when_the_stop_comes_is_kept_and_answered(start: Start) -> None:

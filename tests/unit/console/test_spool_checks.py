@@ -68,6 +68,13 @@ def test_in_front_of_a_file_on_the_same_disk_there_is_no_spool_to_look_at(tmp_pa
     assert one.detail.startswith("none")
 
 
+def test_what_was_left_in_a_spool_in_front_of_such_a_file_is_told(tmp_path: Path) -> None:
+    settings = load_settings(options={"data_dir": str(tmp_path)}, environ={}).settings
+    keep(tmp_path, 1).close()
+
+    assert found(settings, "spool").detail == "orphaned, holds 1 events"
+
+
 def test_a_spool_that_is_well_is_all_ok_and_nothing_is_made(settings: Settings, mounts: Path) -> None:
     findings = list(spool_findings(settings, mounts))
 
