@@ -14,6 +14,7 @@ from forebay.schemas.names import (
     CE_SUBJECT,
     CE_TIME,
     CE_TYPE,
+    CE_TYPE_PREFIX,
     CONTENT_TYPE,
     ENDPOINT,
     MEMBER_ID,
@@ -135,7 +136,7 @@ def _headers(receipt: Receipt, sender: Sender, portal: str, call: Call, body: Bo
 
 @lru_cache(_TYPES_REMEMBERED)
 def _type(kind: str, name: str) -> Header:
-    return CE_TYPE, (f"com.bitrix24.{kind}.{name}" if name else f"com.bitrix24.{kind}").encode()
+    return CE_TYPE, f"{CE_TYPE_PREFIX}{kind}{'.' if name else ''}{name}".encode()
 
 
 @lru_cache(_ENDPOINTS_REMEMBERED)

@@ -97,11 +97,11 @@ def tell_dead(record: StoredRecord, burial: Burial) -> None:
         "given up: dead letter written",
         reason=burial.reason,
         portal=record.key,
-        name=said(names.CE_TYPE),
+        name=said(names.CE_TYPE).removeprefix(names.CE_TYPE_PREFIX).partition(".")[2],
         id=said(names.CE_ID),
         **place(record),
         handler=said(names.DEAD_HANDLER),
-        attempt=said(names.DEAD_ATTEMPTS),
+        attempt=int(said(names.DEAD_ATTEMPTS)),
         error=said(names.DEAD_ERROR),
         traceback=said(names.DEAD_TRACEBACK),
     )

@@ -67,6 +67,8 @@ CE_SPECVERSION = "ce_specversion"
 CE_ID = "ce_id"
 CE_SOURCE = "ce_source"
 CE_TYPE = "ce_type"
+#: What that starts with; the kind follows, and behind a dot the name.
+CE_TYPE_PREFIX = "com.bitrix24."
 CE_TIME = "ce_time"
 CE_SUBJECT = "ce_subject"
 MEMBER_ID = "forebay_member_id"

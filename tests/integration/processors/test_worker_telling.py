@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from forebay import Handlers, PortalEvent, Reject
 from forebay.processors.metrics import build_metrics
+from forebay.schemas import names
 from tests.integration.processors.reading import TOPIC
 
 
@@ -45,7 +46,7 @@ async def test_the_log_names_the_event_and_no_secret(station: Any, handlers: Han
         raise ConnectionError("GET /rest/deal?auth=S3CRET0000 failed")
 
     with capture_logs() as logs:
-        await station.send("p", id=7)
+        await station.send("p", id=7, headers=((names.CE_TYPE, b"com.bitrix24.event.ONCRMDEALADD"),))
         station.start()
         await eventually(lambda: station.committed() == 1)
 
@@ -54,7 +55,8 @@ async def test_the_log_names_the_event_and_no_secret(station: Any, handlers: Han
         ("p", "ONCRMDEALADD", 1),
         ("p", "ONCRMDEALADD", 2),
     ]
-    assert any(log["event"] == "given up: dead letter written" for log in logs)
+    [given_up] = [log for log in logs if log["event"] == "given up: dead letter written"]
+    assert (given_up["portal"], given_up["name"], given_up["attempt"]) == ("p", "ONCRMDEALADD", 2)
     assert "S3CRET" not in repr(logs)
 
 
