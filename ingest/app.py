@@ -121,6 +121,8 @@ class Metrics:
         response.content_type = "text/plain; version=0.0.4; charset=utf-8"
         response.data = self._metrics.exposition()
 
+    on_head = on_get
+
 
 class OpenApi:
     """GET /openapi.json."""
@@ -131,6 +133,8 @@ class OpenApi:
     async def on_get(self, request: PortalRequest, response: Response) -> None:
         """The document."""
         response.data = self._document
+
+    on_head = on_get
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ _REFUSALS = {
     "415": "A coding or a media type that a portal doesn't send",
     "422": "No event, or a call whose sender waits for an answer that a queue can't give",
     "431": "The headers are too many or too long",
+    "500": "A fault in Forebay itself",
     "501": "A transfer coding that nobody knows",
     "503": "Nothing can be kept just now; see Retry-After",
 }
@@ -67,17 +68,21 @@ def _endpoint(path: str) -> dict[str, Any]:
             "requestBody": {"required": True, "content": form},
             "responses": {"200": _answer("The event is kept", "Kept"), **refusals},
         },
-        "get": {
-            "summary": "Is somebody there? Queues nothing",
-            "operationId": f"get {path}",
-            "responses": {"200": _answer("Yes", "Hello")},
-        },
+        **_read(path, "Is somebody there? Queues nothing", {"200": _answer("Yes", "Hello")}),
     }
 
 
 def _health(path: str, summary: str) -> dict[str, Any]:
-    answers = {"200": _answer("Yes", "Health"), "503": _answer("No", "Health")}
-    return {"get": {"summary": summary, "operationId": f"get {path}", "responses": answers}}
+    return _read(path, summary, {"200": _answer("Yes", "Health"), "503": _answer("No", "Health")})
+
+
+def _read(path: str, summary: str, answers: dict[str, Any]) -> dict[str, Any]:
+    """GET, and HEAD, which answers the same without its body."""
+    heads = {status: {"description": answer["description"]} for status, answer in answers.items()}
+    return {
+        "get": {"summary": summary, "operationId": f"get {path}", "responses": answers},
+        "head": {"summary": summary, "operationId": f"head {path}", "responses": heads},
+    }
 
 
 def openapi(endpoints: Sequence[str], version: str, *, with_metrics: bool) -> dict[str, Any]:
@@ -87,11 +92,9 @@ def openapi(endpoints: Sequence[str], version: str, *, with_metrics: bool) -> di
     paths["/ready"] = _health("/ready", "May calls be sent here?")
     if with_metrics:
         text = {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
-        paths["/metrics"] = {"get": {"summary": "Metrics", "operationId": "get metrics", "responses": {"200": text}}}
+        paths["/metrics"] = _read("/metrics", "Metrics", {"200": text})
     document = {"description": "This document", "content": {"application/json": {"schema": {"type": "object"}}}}
-    paths["/openapi.json"] = {
-        "get": {"summary": "This document", "operationId": "get openapi", "responses": {"200": document}}
-    }
+    paths["/openapi.json"] = _read("/openapi.json", "This document", {"200": document})
     return {
         "openapi": "3.1.0",
         "info": {"title": "Forebay ingest", "version": version},
