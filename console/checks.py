@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from forebay.queues.errors import QueueError
 from forebay.queues.findings import Finding, State
+from forebay.queues.opening import scheme_of
+from forebay.queues.sql.address import path_of
 
 from .caller_checks import caller_findings
 from .folder_checks import existing, writable
@@ -102,8 +103,8 @@ def _disk(settings: "Settings") -> Iterator[Finding]:
         remedy="" if state == "ok" else "free some space, or move data_dir",
     )
     yield from writable("data_dir", folder)
-    if settings.queue_url.startswith("sqlite:"):
-        database = Path(urlsplit(settings.queue_url).path[1:]).absolute()
+    if scheme_of(settings.queue_url) == "sqlite":
+        database = path_of(settings.queue_url).absolute()
         if (home := existing(database.parent)) != folder:
             yield from writable("queue_url", home)
         if database.exists() and not os.access(database, os.R_OK | os.W_OK):

@@ -30,9 +30,10 @@ def _is_wrong(error: ForebayError) -> bool:
     # Not at the top: settings.py loads every room's settings, and `forebay --help` needs none of them.
     from forebay.ingest.callers.published import BadAllowList
     from forebay.processors.errors import BadHandler
+    from forebay.queues.errors import ClientMissing
     from forebay.queues.registry.errors import BadRegistrySettings
 
     from .settings import BadSettings
 
-    wrong = WrongUsage | BadSettings | BadRegistrySettings | BadAllowList | BadHandler
+    wrong = WrongUsage | BadSettings | BadRegistrySettings | BadAllowList | BadHandler | ClientMissing
     return isinstance(error, wrong)

@@ -25,6 +25,10 @@ class Unsupported(QueueError):
     """This queue can't do what was asked for; its promises say so."""
 
 
+class ClientMissing(QueueError):
+    """The library that speaks to this queue is not installed. The message has the command that installs it."""
+
+
 class Fenced(QueueError):
     """Some partitions belong to another member by now: what was committed for them did not count."""
 

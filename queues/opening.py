@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from forebay.queues.contract import Queue
-from forebay.queues.errors import QueueError
+from forebay.queues.errors import ClientMissing, QueueError
 from forebay.queues.settings import QueueSettings
 
 #: Scheme → what is to be done instead.
@@ -17,6 +17,8 @@ _REFUSED = {
 
 #: Schemes whose URL can be wrong by itself → the module that reads it, and what that module is called there.
 _ADDRESSES = {
+    "sqlite": ("forebay.queues.sql.address", "path_of"),
+    "kafka": ("forebay.queues.kafka.address", "bootstrap_servers"),
     "postgresql": ("forebay.queues.sql.postgresql.address", "parameters"),
     "mariadb": ("forebay.queues.sql.mariadb.address", "address"),
     "redis": ("forebay.queues.redis.address", "address"),
@@ -80,11 +82,11 @@ def why_no_portals(queue_url: str) -> str | None:
 
 
 def open_queue(settings: QueueSettings) -> Queue:
-    """The queue of the setting `queue_url`, not connected yet. Raises `QueueError` when there is no such system."""
+    """The queue of the setting `queue_url`, not connected yet. Raises `QueueError`: no such system, or no client."""
     scheme = scheme_of(settings.queue_url)
     module, needs, extra = _SYSTEMS[scheme]
     if needs and find_spec(needs) is None:
-        raise QueueError(f"queue_url: {scheme} needs a library that is missing: pip install 'forebay[{extra}]'")
+        raise ClientMissing(f"queue_url: {scheme} needs a library that is missing: pip install 'forebay[{extra}]'")
     opened: Queue = _imported(module, scheme).open_queue(settings)
     return opened
 
@@ -97,4 +99,4 @@ def _imported(module: str, scheme: str) -> ModuleType:
         if extra is None:
             raise
         # There, but without what it stands on, as psycopg without libpq.
-        raise QueueError(f"queue_url: {scheme} can't be used ({error}): pip install 'forebay[{extra}]'") from error
+        raise ClientMissing(f"queue_url: {scheme} can't be used ({error}): pip install 'forebay[{extra}]'") from error

@@ -2,9 +2,10 @@
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from forebay.ingest.settings import IngestSettings
+from forebay.queues.opening import scheme_of
+from forebay.queues.sql.address import path_of
 
 from .folder import Folder
 from .spool import Spool
@@ -26,11 +27,7 @@ def has_spool(settings: IngestSettings) -> bool:
 
 
 def _is_on_the_same_disk(queue_url: str, data_dir: Path) -> bool:
-    parts = urlsplit(queue_url)
-    if parts.scheme.partition("+")[0] != "sqlite":
-        return False
-    # sqlite:///relative and sqlite:////absolute
-    return _device(Path(parts.path[1:]).parent) == _device(data_dir)
+    return scheme_of(queue_url) == "sqlite" and _device(path_of(queue_url).parent) == _device(data_dir)
 
 
 def _device(folder: Path) -> int:

@@ -1,7 +1,6 @@
 """The properties of librdkafka's clients: what we need, and what the setting `kafka` passes through."""
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -9,6 +8,8 @@ from pydantic import SecretStr
 
 from forebay.queues.errors import QueueError
 from forebay.queues.settings import QueueSettings
+
+from .address import bootstrap_servers
 
 Properties = dict[str, str | int | bool]
 
@@ -137,16 +138,6 @@ def _refusal(name: str, value: str | int | bool | SecretStr) -> str:
     except (TypeError, ValueError, AttributeError):
         return f"{name} can't be set here; it is no text, number or switch"
     return ""
-
-
-def bootstrap_servers(url: str) -> str:
-    """`h1:9092,h2:9092` of `kafka://h1:9092,h2:9092`."""
-    parts = urlsplit(url)
-    if "@" in parts.netloc:
-        raise QueueError("queue_url: a user goes into the setting kafka (sasl.username, sasl.password), not the URL")
-    if not parts.netloc or parts.path.strip("/") or parts.query:
-        raise QueueError("queue_url: Kafka's looks like kafka://host1:9092,host2:9092")
-    return parts.netloc
 
 
 def uses_tls(properties: Mapping[str, str | int | bool]) -> bool:

@@ -1,7 +1,6 @@
 """From a URL to a database that is none of ours until something is put there."""
 
-from sqlalchemy.engine import make_url
-
+from .address import path_of
 from .database import Database
 from .sqlite import SqliteDatabase
 
@@ -17,4 +16,4 @@ def open_database(url: str) -> Database:
         from .mariadb.database import MariadbDatabase
 
         return MariadbDatabase(url)
-    return SqliteDatabase(make_url(url))
+    return SqliteDatabase(path_of(url))

@@ -12,9 +12,9 @@ from typing import cast
 from urllib.parse import quote
 
 import orjson
-from sqlalchemy import URL, Connection, NullPool, create_engine
+from sqlalchemy import Connection, NullPool, create_engine
 
-from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.errors import QueueUnavailable
 from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PlacedFact
 
@@ -73,10 +73,8 @@ class SqliteDatabase:
 
     errors: tuple[type[Exception], ...] = ()
 
-    def __init__(self, url: URL, *, busy_s: float = _BUSY_S) -> None:
-        if not url.database or url.database == ":memory:":
-            raise QueueError(f"queue_url: {url} names no file; write sqlite:///<path>, or memory:// for tests")
-        self._path, self._busy_s = Path(url.database), busy_s
+    def __init__(self, path: Path, *, busy_s: float = _BUSY_S) -> None:
+        self._path, self._busy_s = path, busy_s
         self._engine = create_engine(
             "sqlite+pysqlite://", creator=self._open, poolclass=NullPool, hide_parameters=True
         ).execution_options(isolation_level="AUTOCOMMIT")

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy.engine import make_url
 
 from forebay.queues.contract import Queue
+from forebay.queues.sql.address import path_of
 from forebay.queues.sql.database import Database
 from forebay.queues.sql.mariadb.database import MariadbDatabase
 from forebay.queues.sql.postgresql.database import PostgresqlDatabase
@@ -25,5 +25,5 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def database(url: str, queue: Queue) -> Database:
     if url.startswith("sqlite"):
-        return SqliteDatabase(make_url(url), busy_s=0.1)
+        return SqliteDatabase(path_of(url), busy_s=0.1)
     return MariadbDatabase(url) if url.startswith("mariadb") else PostgresqlDatabase(url)

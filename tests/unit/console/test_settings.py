@@ -126,7 +126,7 @@ def test_settings_that_contradict_each_other_are_a_fault_in_the_union_of_the_roo
 def _with_secrets() -> Loaded:
     return load_settings(
         environ={
-            "FOREBAY_QUEUE_URL": "kafka://forebay:hunter2hunter2@broker/x",
+            "FOREBAY_QUEUE_URL": "redis://forebay:hunter2hunter2@server/0",
             "FOREBAY_TOKENS": '{"a.ru": "hunter2hunter2"}',
             "FOREBAY_SEAL_KEYS": '{"k1": "aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMjEyMzQ="}',
             "FOREBAY_AUTH": "tokens",
@@ -140,7 +140,7 @@ def test_what_is_shown_has_no_secret_in_it() -> None:
 
     assert "hunter2" not in shown
     assert "aHVudGVy" not in shown
-    assert "kafka://forebay:***@broker/x" in shown
+    assert "redis://forebay:***@server/0" in shown
     assert "{k1: ***}" in shown
     assert "[***, ***]" in shown
 
@@ -181,6 +181,25 @@ def test_a_queue_that_nobody_knows_is_a_fault_like_any_other() -> None:
 
     assert len(faults) == 2
     assert any("queue_url (from FOREBAY_QUEUE_URL): no queue is called 'pigeon'; there are " in one for one in faults)
+
+
+@pytest.mark.parametrize(
+    "queue_url",
+    [
+        "kafka://",
+        "kafka://broker:port",
+        "kafka+ssl://broker:9092",
+        "sqlite://",
+        "sqlite:queue.db",
+        "sqlite://srv/queue.db",
+        "sqlite:///queue.db?mode=ro",
+    ],
+)
+def test_so_is_a_queue_url_that_can_not_be_meant(queue_url: str) -> None:
+    faults = faults_of(FOREBAY_QUEUE_URL=queue_url, FOREBAY_PARTITIONS="many")
+
+    assert len(faults) == 2
+    assert any("queue_url (from FOREBAY_QUEUE_URL): " in one for one in faults)
 
 
 def test_a_list_or_table_of_another_shape_is_told_with_an_example() -> None:
