@@ -1,5 +1,6 @@
 """From MODULE:OBJECT on the command line to the user's handlers."""
 
+import os
 import sys
 from difflib import get_close_matches
 from importlib import import_module
@@ -12,6 +13,9 @@ from .errors import WrongUsage
 
 if TYPE_CHECKING:
     from forebay.processors.handlers import Handlers
+
+#: Where our own code is.
+_OURS = str(Path(__file__).parents[1]) + os.sep
 
 
 def load_handlers(target: str, folder: Path | None = None) -> "Handlers":
@@ -53,7 +57,8 @@ def _imported(module: str, folder: Path) -> ModuleType:
 
 
 def _fault(module: str, error: Exception | SystemExit) -> str:
-    last = extract_tb(error.__traceback__)[-1]
+    # What we refuse is to be mended where it is written, and not where we say so.
+    last = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)][-1]
     at = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (last.filename, last.lineno)
     told = "it ends the process" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
     return f"{module} can't be imported: {told} ({at[0]}, line {at[1]})"

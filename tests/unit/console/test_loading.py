@@ -35,7 +35,7 @@ def test_handlers_come_from_the_working_directory(folder: Path) -> None:
         ("loading_raises:handlers", r"ZeroDivisionError: .*loading_raises.py, line 2"),
         ("loading_syntax:handlers", r"SyntaxError: .*loading_syntax.py, line 1"),
         ("loading_exits:handlers", r"loading_exits can't be imported: it ends the process .*loading_exits.py, line 2"),
-        ("loading_twice:handlers", "ONX has two handlers"),
+        ("loading_twice:handlers", "ONX has two handlers.*loading_twice.py, line 3"),
     ],
 )
 def test_a_wrong_target_is_told_with_a_remedy(folder: Path, target: str, told: str) -> None:
