@@ -228,7 +228,8 @@ def _faults(error: ValidationError, sources: Mapping[str, str]) -> list[str]:
         name = str(one["loc"][0]) if one["loc"] else ""
         source = f" (from {sources[name]})" if name in sources else ""
         if one["type"] == "extra_forbidden":
-            found.append(f"{where}{source}: there is no such setting{_near(name)}")
+            # What is near is looked for among the settings, and not in a list or table of one.
+            found.append(f"{where}{source}: there is no such setting{_near(name) if where == name else ''}")
         else:
             text = one["msg"].removeprefix("Value error, ")
             if one["type"] in ("tuple_type", "dict_type", "model_type") and name in _SHAPES:

@@ -72,9 +72,11 @@ def test_all_faults_are_told_at_once_with_their_places(write: Write) -> None:
         FOREBAY_TOKENS='{"a": ',
         FOREBAY_SEAL_KEYS_FILE="/nowhere",
         FOREBAY_URL_SECRET="short",
+        FOREBAY_ENDPOINTS='[{"path": "/b24", "paht": "/"}]',
     )
 
     text = "\n".join(faults)
+    assert "endpoints.0.paht (from FOREBAY_ENDPOINTS): there is no such setting\n" in f"{text}\n"
     assert "FOREBAY_PARTITION: there is no such setting; did you mean partitions?" in text
     assert f"topik (from {config}): there is no such setting; did you mean topic?" in text
     assert f"max_depth (from {config})" in text
