@@ -122,6 +122,7 @@ async def _work(
                 tracer=tracer,
             )
         _tell_version()
+        _tell_handlers(settings.topic, groups)
         watching = asyncio.create_task(expiry.tell_regularly(Certificates(settings)))
         stack.callback(watching.cancel)
         health = health_of({group: worker.health for group, worker in workers.items()})
@@ -137,6 +138,15 @@ def _tell_version() -> None:
     name, text = f"{METRICS_PREFIX}_build_info", "1, by version"
     build = Gauge(name, text, ["version"], multiprocess_mode="mostrecent")
     build.labels(version_of("forebay") or "unknown").set(1)
+
+
+def _tell_handlers(topic: str, groups: Mapping[str, Handlers]) -> None:
+    """Say that events are taken from here on, also while the queue doesn't answer yet."""
+    for group, handlers in groups.items():
+        if len(handlers):
+            _log.info("events are taken", topic=topic, group=group, handlers=len(handlers))
+        else:
+            _log.warning("there is no handler: every event is finished unhandled", topic=topic, group=group)
 
 
 async def _until(stopping: asyncio.Event, workers: Sequence[Worker]) -> None:

@@ -1,10 +1,12 @@
 """Which groups a process runs."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from forebay import Handlers, PortalEvent
 from forebay.console.errors import WrongUsage
 from forebay.console.groups import groups_of
+from forebay.console.work import _tell_handlers
 
 
 async def handle(event: PortalEvent) -> None: ...
@@ -63,3 +65,10 @@ def test_a_group_that_is_not_asked_for_keeps_no_other_from_running() -> None:
 def test_a_group_that_nobody_is_in_is_wrong_usage() -> None:
     with pytest.raises(WrongUsage, match="no handler is in the group shop; there are audit"):
         groups_of(of("audit"), "forebay", "shop")
+
+
+def test_a_worker_says_which_groups_take_events_and_warns_of_one_that_would_drop_all() -> None:
+    with capture_logs() as logs:
+        _tell_handlers("events", {"forebay": of(None), "audit": of()})
+
+    assert [(log["log_level"], log["group"]) for log in logs] == [("info", "forebay"), ("warning", "audit")]
