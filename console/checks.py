@@ -5,7 +5,7 @@ import os
 import platform
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from datetime import UTC, datetime
 from time import time
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ _TOO_LOW_BYTES = 100 << 20
 _AHEAD_S = 5.0
 
 #: Before this no Forebay existed, so a clock that shows it is not set.
-_NOT_BEFORE_S = 1_767_225_600
+_NOT_BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
 
 _LIBRARIES = ("falcon", "gunicorn", "fastavro", "sqlalchemy", "confluent-kafka", "uvloop", "pydantic")
 
@@ -73,7 +73,7 @@ def _keys(settings: "Settings") -> Iterator[Finding]:
             check="seal_keys",
             state="warn",
             detail="none: access tokens are dropped, so handlers can't call a portal's REST API with them",
-            remedy='make one with openssl rand -base64 32, and set FOREBAY_SEAL_KEYS={"<id>":"<key>"}',
+            remedy="make one with forebay keys new, and set seal_keys to what it prints",
         )
     # Keys that are none have stopped us before: the settings refuse them.
     for number, key_id in enumerate(settings.seal_keys):
@@ -113,9 +113,10 @@ def _disk(settings: "Settings") -> Iterator[Finding]:
 
 
 def _clock() -> Iterator[Finding]:
-    sane = time() > _NOT_BEFORE_S
+    now = datetime.now(UTC)
+    sane = now > _NOT_BEFORE
     remedy = "" if sane else "set the clock; ids and times of events are made from it"
-    yield Finding(check="clock", state="ok" if sane else "fail", detail=f"{time():.0f} s since 1970", remedy=remedy)
+    yield Finding(check="clock", state="ok" if sane else "fail", detail=f"{now:%Y-%m-%d %H:%M:%S} UTC", remedy=remedy)
 
 
 async def _queue(settings: "Settings", side: Side) -> AsyncIterator[Finding]:
