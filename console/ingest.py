@@ -13,10 +13,7 @@ def ingest(
     ingest_processes: Annotated[int | None, typer.Option("--processes", help="gunicorn workers", min=1)] = None,
 ) -> None:
     """Take calls, keep them in the queue, and answer. Runs until SIGTERM or Ctrl-C."""
-    from .logs import set_up_logs
-
     settings = invocation(context).settings(bind=bind, ingest_processes=ingest_processes)
-    set_up_logs()
     from forebay.ingest.server import serve
 
     serve(settings)

@@ -16,7 +16,7 @@ _KAFKA_CLIENT = "forebay.queues.kafka.client"
 
 
 def set_up_logs(*, readable: bool | None = None) -> None:
-    """Set up structlog, and the standard library's logging for what others write. Call once in a process."""
+    """Set up structlog, and the standard library's logging for what others write. Idempotent."""
     pretty = on_terminal(sys.stderr) if readable is None else readable
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)

@@ -101,9 +101,6 @@ def commands() -> typer.Typer:
 
 
 def _settings(context: typer.Context) -> "Settings":
-    from .logs import set_up_logs
-
-    set_up_logs()
     return invocation(context).settings()
 
 

@@ -22,7 +22,6 @@ def process(
     ] = None,
 ) -> None:
     """Call the handlers with the events of the queue. Runs until SIGTERM or Ctrl-C."""
-    from .logs import set_up_logs
     from .work import work
 
     called = invocation(context)
@@ -30,7 +29,6 @@ def process(
     # are that name none, some of which may be in the group that was asked for.
     called.settings(processes=processes, group=group)
     settings = called.settings(processes=processes)
-    set_up_logs()
     if settings.processes == 1:
         raise typer.Exit(work(settings, target, only=group))
     import asyncio

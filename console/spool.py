@@ -33,11 +33,9 @@ def commands() -> typer.Typer:
     def _drain(context: typer.Context, data_dir: Of = None, as_json: AsJson = False) -> None:
         """Send all of it to the queue, in order. Refused while an ingest drains it."""
         from .draining import drained
-        from .logs import set_up_logs
         from .output import show
         from .running import run
 
-        set_up_logs()
         account = run(drained(_settings(context, data_dir)))
         show([account], as_json=as_json)
         if account["left"]:

@@ -1,5 +1,7 @@
 """What tests of every kind may ask for."""
 
+import pytest
+
 from tests.kafka.fixtures import clusters as clusters
 from tests.kafka.fixtures import kafka as kafka
 from tests.kafka.fixtures import secured as secured
@@ -18,3 +20,9 @@ from tests.rabbitmq.fixtures import rabbitmq_url as rabbitmq_url
 from tests.redis.fixtures import redis_server as redis_server
 from tests.redis.fixtures import redis_servers as redis_servers
 from tests.redis.fixtures import redis_url as redis_url
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command sets up the log of its whole process, which here is that of all tests."""
+    monkeypatch.setattr("forebay.console.logs.set_up_logs", lambda: None)

@@ -15,14 +15,17 @@ set_up_logs(readable={readable})
 """
 
 
+def environ() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
 def lines_of(does: str, *, readable: bool = False) -> list[str]:
     """What a process that does this writes to standard error."""
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "default"}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(readable=readable, does=does)],
         capture_output=True,
         text=True,
-        env=environ,
+        env=environ() | {"PYTHONWARNINGS": "default"},
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -40,6 +43,17 @@ def test_a_line_of_ours() -> None:
     line = line_of("structlog.get_logger('x').warning('it is so', portal='a.bitrix24.ru', offset=7)")
 
     assert line == {"event": "it is so", "level": "warning", "portal": "a.bitrix24.ru", "offset": 7}
+
+
+def test_what_is_said_during_a_command_does_not_stand_among_what_it_prints() -> None:
+    called = "from forebay.console.invocation import Invocation\nInvocation(config=None, options={}).load()\n"
+    script = f"{called}import structlog\nstructlog.get_logger().warning('it is so', token='hunter2')"
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environ(), check=True)
+
+    assert done.stdout == ""
+    assert json.loads(done.stderr)["event"] == "it is so"
+    assert "hunter2" not in done.stderr
 
 
 def test_a_line_of_a_library_is_like_ours() -> None:
