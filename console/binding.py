@@ -5,8 +5,12 @@ import errno
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from .errors import WrongUsage
+
+if TYPE_CHECKING:
+    from forebay.console.settings import Settings
 
 #: A worker of gunicorn sees after a second at most that it is alone.
 _TRIES, _AGAIN_S = 8, 0.25
@@ -14,6 +18,13 @@ _TRIES, _AGAIN_S = 8, 0.25
 
 class _InUse(WrongUsage):
     """Somebody listens there."""
+
+
+async def wait_until_all_free(settings: "Settings") -> None:
+    """Of every address of an ingest. Raises `WrongUsage` as `wait_until_free` does."""
+    for name, address in (("bind", settings.bind), ("metrics_bind", settings.metrics_bind)):
+        if address:
+            await wait_until_free(name, address)
 
 
 async def wait_until_free(name: str, address: str, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:

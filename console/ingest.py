@@ -1,5 +1,6 @@
 """`forebay ingest`: the side that portals call."""
 
+import asyncio
 from typing import Annotated
 
 import typer
@@ -14,6 +15,10 @@ def ingest(
 ) -> None:
     """Take calls, keep them in the queue, and answer. Runs until SIGTERM or Ctrl-C."""
     settings = invocation(context).settings(bind=bind, ingest_processes=ingest_processes)
+    from .binding import wait_until_all_free
+
+    # gunicorn would try for five seconds, and name no setting.
+    asyncio.run(wait_until_all_free(settings))
     from forebay.ingest.server import serve
 
     serve(settings)

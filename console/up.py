@@ -43,11 +43,9 @@ def up(
 
 async def _up(settings: "Settings", target: str, called: Invocation, options: dict[str, object]) -> int:
     """Refuse what can't come to work before anything is started, which would try it for ever; then run everything."""
-    from .binding import wait_until_free
+    from .binding import wait_until_all_free
 
-    for name, address in (("bind", settings.bind), ("metrics_bind", settings.metrics_bind)):
-        if address:
-            await wait_until_free(name, address)
+    await wait_until_all_free(settings)
     # A broker may come up while the children wait for it; a folder that can't be written to stays as it is.
     if settings.queue_url.startswith("sqlite"):
         await _made(settings)

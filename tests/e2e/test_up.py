@@ -78,14 +78,15 @@ def test_wrong_handlers_end_up_with_status_2_and_the_reason(site: Any) -> None:
     assert "there is no module nowhere" in site.log("up")
 
 
-def test_an_address_that_is_taken_ends_up_with_status_2(site: Any) -> None:
+@pytest.mark.parametrize("command", ["up", "ingest"])
+def test_an_address_that_is_taken_ends_a_command_with_status_2(site: Any, command: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", site.port))
         taken.listen()
-        up = site.start("up", "up")
+        started = site.start(command, command)
 
-        assert up.wait(60) == 2
-    assert f"bind 127.0.0.1:{site.port} is in use by another process; stop it" in site.log("up")
+        assert started.wait(60) == 2
+    assert f"bind 127.0.0.1:{site.port} is in use by another process; stop it" in site.log(command)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the children in /proc")
