@@ -1,9 +1,11 @@
-"""Closing a member's client: a call in which librdkafka has been seen to stay for ever."""
+"""The end of a client, in a thread of its own: librdkafka waits for its threads, and has been seen to stay for ever."""
 
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Thread
+
+from confluent_kafka import Producer
 
 #: A goodbye takes far less, also to a broker that hangs. One that takes longer is not to keep the process.
 _CLOSE_S = 3.0
@@ -39,3 +41,11 @@ def _close(close: Callable[[], object], closed: "Future[None]") -> None:
         closed.set_exception(error)
     else:
         closed.set_result(None)
+
+
+def let_go(of: list[Producer]) -> None:
+    """Drop what is in the list, which is the last to hold a client: with it go its threads and its connections.
+
+    They may take as long as the resolver of names lets one of them wait.
+    """
+    Thread(target=of.clear, name="forebay-closing", daemon=True).start()

@@ -14,6 +14,7 @@ from forebay.queues.contract import Delivery, Position, Record
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
 
 from .clients import Clients
+from .closing import let_go
 from .faults import Faults, cause, is_fatal, of_record, sentence
 from .outcomes import Outcomes
 from .statistics import WARM, Statistics
@@ -51,6 +52,7 @@ _SET_BACK_S = 5.0
 #: A client that got no producer's id, as librdkafka says it, has sent nothing.
 _NOTHING_SENT = "Failed to acquire idempotence PID"
 
+_CLOSED = "this producer was closed"
 _TOO_MUCH = "too much waits for Kafka already (queue.buffering.max.kbytes)"
 
 
@@ -77,10 +79,10 @@ class KafkaProducer:
         self._idle.set()
         self._next_look: asyncio.TimerHandle | None = None
         self._renewal: asyncio.TimerHandle | None = None
-        self._is_closed = self._was_warm = False
+        self._is_closed = self._has_ended = self._was_warm = False
         self._silences = 0
-        #: Why the client before this one could not go on, until this one is ready.
-        self._ended_by: KafkaError | None = None
+        #: Why the client before this one could not go on, or no other could be made, until one is ready.
+        self._why_not = ""
         self._wall_clock = WallClock()
         self._client = self._made()
         with suppress(RuntimeError):
@@ -104,7 +106,7 @@ class KafkaProducer:
     def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
         """As in the contract. Whatever comes to its end meanwhile is told in the loop's next turn."""
         if self._is_closed:
-            raise QueueUnavailable("this producer was closed")
+            raise QueueUnavailable(_CLOSED)
         number = next(self._numbers)
         self._due[number] = stream, record, delivery
         if len(self._due) == 1:
@@ -205,7 +207,7 @@ class KafkaProducer:
     def _give_up(self, why: KafkaError) -> None:
         """Hear what the client still knows, and let another one follow."""
         log.error("the client of a producer can't go on; another one follows", error=why.str(), due=len(self._due))
-        self._ended_by = why
+        self._why_not = sentence(why)
         # What is on its way is waited for: sent again at once, it would be kept twice.
         self._purge(in_flight=False)
         self._let_another_follow(_LAST_WORDS_S)
@@ -240,15 +242,18 @@ class KafkaProducer:
             return
         self._purge()
         self._poll()
+        former = [self._client]
         try:
             self._client = self._made()
         except Exception as error:  # whatever it is, as files that are just replaced: without a client nothing is sent
             log.error("another client of a producer can't be made just now", error=str(error), due=len(self._due))
+            self._why_not = f"another client can't be made: {error}"
             self._renewal = loop.call_later(_RENEWAL_S, self._renew, at_latest)
             return
         self._renewal = None
         self._held = deque(self._due)
         self._produce_held()
+        let_go(former)
 
     def _fail_all(self, text: str) -> None:
         while self._due:
@@ -280,21 +285,24 @@ class KafkaProducer:
     async def check(self) -> None:
         """As in the contract: the brokers answer, every partition has a leader, and the first record won't wait."""
         await self._topics.check(_CHECK_S)
-        if self._next_look is None:
+        if self._next_look is None and not self._is_closed:
             self._look_in(_IDLE_LOOK_S)
-        looks = int(_CHECK_S / _WARMING_S)
-        while self._statistics.state != WARM and looks:
+        for _ in range(int(_CHECK_S / _WARMING_S)):
+            if self._is_closed:
+                raise QueueUnavailable(_CLOSED)
+            # A client that can't go on was ready once, and takes nothing any more.
+            if self._statistics.state == WARM and not self._is_spent:
+                return
             self._poll()
             await self._sleep(_WARMING_S)
-            looks -= 1
-        if self._statistics.state != WARM:
-            why = sentence(self._ended_by) if self._ended_by else "look at __transaction_state, or restart"
-            raise QueueUnavailable(f"the producer is not ready: its state is {self._statistics.state}; {why}")
+        why = self._why_not or "look at __transaction_state, or restart"
+        raise QueueUnavailable(f"the producer is not ready: its state is {self._statistics.state}; {why}")
 
     def _read_statistics(self, statistics: str) -> None:
         self._statistics.read(statistics)
         if self._statistics.state == WARM:
-            self._was_warm, self._ended_by = True, None
+            self._was_warm = True
+            self._why_not = self._why_not if self._is_spent else ""
         self._silences = self._silences + 1 if self._due else 0
         if self._silences == _SILENCES:
             self._silences = 0
@@ -307,13 +315,22 @@ class KafkaProducer:
         try:
             await self._idle.wait()
         finally:
-            for timer in (self._next_look, self._renewal):
-                if timer is not None:
-                    timer.cancel()
-            self._purge()
-            with suppress(KafkaException, SystemError):
-                self._client.poll(0)
-            self._fail_all("the producer was closed before Kafka had answered")
-            self._outcomes.tell()
-            # Nobody looks any more: who closes it again has nothing to wait for.
-            self._idle.set()
+            self._end()
+
+    def _end(self) -> None:
+        if self._has_ended:
+            return
+        self._has_ended = True
+        for timer in (self._next_look, self._renewal):
+            if timer is not None:
+                timer.cancel()
+        self._purge()
+        with suppress(KafkaException, SystemError):
+            self._client.poll(0)
+        self._fail_all("the producer was closed before Kafka had answered")
+        # Nobody looks any more: who closes it again has nothing to wait for.
+        self._idle.set()
+        former = [self._client]
+        del self._client
+        let_go(former)
+        self._outcomes.tell()

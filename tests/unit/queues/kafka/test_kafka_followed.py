@@ -1,0 +1,101 @@
+"""The producer while another client of librdkafka, all made up, follows the one that it had, and when none is left."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from forebay.queues.contract import Record
+from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.kafka.clients import Clients
+from forebay.queues.kafka.producer import KafkaProducer
+from forebay.queues.kafka.topics import Topics
+
+from .made_up import Client, Made
+
+WELL = '{"brokers":{"a":{"source":"learned"}},"eos":{"idemp_state":"Assigned"}}'
+STRANDED = '{"brokers":{},"eos":{"idemp_state":"Assigned"}}'
+
+
+class NoTopics:
+    """Finds nothing wrong."""
+
+    async def check(self, answer_s: float) -> None:
+        pass
+
+
+async def no_time(seconds: float) -> None:
+    await asyncio.sleep(0)
+
+
+def producer_of(made: object) -> KafkaProducer:
+    return KafkaProducer(cast(Clients, made), cast(Topics, NoTopics()), no_time)
+
+
+async def test_a_producer_for_which_no_client_can_be_made_is_not_ready() -> None:
+    class Once(Made):
+        def producer(self, faults: object, statistics: Callable[[str], None]) -> Client:
+            if self.clients:
+                raise QueueError("ssl.ca.location: it can't be read")
+            return super().producer(faults, statistics)
+
+    producer = producer_of(made := Once())
+    made.clients[0].says = [WELL]
+    await producer.check()
+    made.clients[0].says = [STRANDED, STRANDED]
+    while producer._renewal is None:
+        await asyncio.sleep(0.01)
+
+    with pytest.raises(QueueUnavailable, match=r"ssl\.ca\.location"):
+        await producer.check()
+
+    await producer.close()
+
+
+async def test_a_producer_that_was_closed_is_not_ready() -> None:
+    producer = producer_of(made := Made())
+    made.clients[0].says = [WELL]
+    await producer.check()
+    await producer.close()
+    await producer.close()
+
+    with pytest.raises(QueueUnavailable, match="was closed"):
+        await producer.check()
+
+
+class Leaving(Client):
+    """Tells in which thread it comes to its end."""
+
+    def __init__(self, told: Callable[[str], None], ended_in: "asyncio.Future[int]") -> None:
+        super().__init__(told, may_report=True)
+        self._loop, self._ended_in = asyncio.get_running_loop(), ended_in
+
+    def __del__(self) -> None:
+        self._loop.call_soon_threadsafe(self._ended_in.set_result, threading.get_ident())
+
+
+class Forgetful:
+    """Keeps none of the clients that it makes."""
+
+    def __init__(self) -> None:
+        self.ended_in: list[asyncio.Future[int]] = []
+
+    def producer(self, faults: object, statistics: Callable[[str], None]) -> Client:
+        self.ended_in.append(asyncio.get_running_loop().create_future())
+        return Leaving(statistics, self.ended_in[-1])
+
+
+async def test_no_client_comes_to_its_end_on_the_loop_where_it_would_wait_for_its_threads() -> None:
+    producer = producer_of(made := Forgetful())
+    kept = asyncio.get_running_loop().create_future()
+    producer._client.says = [STRANDED, STRANDED]  # type: ignore[attr-defined]
+    producer.submit("events", Record(key="a.ru", value=b"0", timestamp_ms=1), kept)
+    async with asyncio.timeout(10):
+        await kept
+        followed = await made.ended_in[0]
+        await producer.close()
+        closed = await made.ended_in[1]
+
+    assert threading.get_ident() not in (followed, closed)
