@@ -38,6 +38,8 @@ _RESERVED = {
     "auto.offset.reset": _BREAKS_A_PROMISE,
     "partition.assignment.strategy": _BREAKS_A_PROMISE,
     "enable.partition.eof": _BREAKS_A_PROMISE,
+    "delivery.report.only.error": _BREAKS_A_PROMISE,
+    "statistics.interval.ms": "only by statistics does Forebay learn that a client is ready, or can't go on",
 }
 
 _EVERYWHERE: Properties = {

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from forebay.queues.contract import Producer, Queue, Record
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
+from forebay.queues.kafka import properties
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import Kafka
 from tests.kafka.members import PARTITIONS
@@ -162,8 +163,9 @@ async def test_a_record_sent_while_the_broker_is_down_is_kept_once_it_is_back(
 
 async def test_why_records_wait_is_told_while_they_do(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("forebay.queues.kafka.producer._SILENCES", 2)
+    monkeypatch.setitem(properties._PRODUCER, "statistics.interval.ms", 50)
     [port] = free_ports(1)
-    producer = opened(f"127.0.0.1:{port}", kafka={"statistics.interval.ms": 50}).producer()
+    producer = opened(f"127.0.0.1:{port}").producer()
 
     with capture_logs() as logs:
         sending = asyncio.create_task(producer.send("events", record()))

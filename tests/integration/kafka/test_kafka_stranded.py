@@ -10,8 +10,8 @@ import pytest
 from confluent_kafka import Consumer
 from structlog.testing import capture_logs
 
-from forebay.queues.contract import Queue
 from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.kafka import properties
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.statistics import Statistics
 from tests.integration.kafka.mocked import STREAM
@@ -80,9 +80,10 @@ def tells(monkeypatch: pytest.MonkeyPatch) -> list[Tell]:
 
 
 async def test_a_member_without_brokers_is_followed_by_another_which_reads_on(
-    mock: MockCluster, opened: Opener, tells: list[Tell]
+    mock: MockCluster, opened: Opener, tells: list[Tell], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue = opened(mock.bootstrap, kafka={"group.protocol": "consumer", "statistics.interval.ms": 3_600_000})
+    monkeypatch.setitem(properties._CONSUMER, "statistics.interval.ms", 3_600_000)
+    queue = opened(mock.bootstrap, kafka={"group.protocol": "consumer"})
     await send(queue, STREAM, range(3))
     owner = Owner()
     consumer = await joined(queue, STREAM, owner)
@@ -116,7 +117,8 @@ async def test_what_a_client_says_that_has_a_broker_is_understood(
             loop.call_soon_threadsafe(told.set)
 
     monkeypatch.setattr(Statistics, "read", reading)
-    queue: Queue = opened(mock.bootstrap, kafka={"group.protocol": "consumer", "statistics.interval.ms": 50})
+    monkeypatch.setitem(properties._CONSUMER, "statistics.interval.ms", 50)
+    queue = opened(mock.bootstrap, kafka={"group.protocol": "consumer"})
     await send(queue, STREAM, [0])
     consumer = await joined(queue, STREAM)
 

@@ -57,6 +57,11 @@ def test_properties_pass_through_to_every_client() -> None:
         assert properties["sasl.password"] == "secret"
 
 
+@pytest.mark.parametrize(("name", "value"), [("delivery.report.only.error", True), ("statistics.interval.ms", 0)])
+def test_what_would_leave_us_without_a_word_from_the_client_is_refused(name: str, value: int | bool) -> None:
+    assert [fault.split(";")[0] for fault in faults_of({name: value})] == [f"{name} can't be set here"]
+
+
 def test_a_client_that_is_no_member_is_made_whatever_polls_the_members_have() -> None:
     shared = everywhere(settings(max_poll_interval_ms=7_000))
 
