@@ -15,6 +15,8 @@ _OUR_CERTIFICATE = (
     "kafka"
 )
 
+_OUR_NAME = "another member runs under the same group_instance_id, or did a moment ago: give each its own"
+
 #: Code → what to do about it. Where a code isn't listed, librdkafka's own text has to do.
 _REMEDIES = {
     KafkaError._AUTHENTICATION: "check sasl.mechanism, sasl.username and sasl.password in the setting kafka",
@@ -28,7 +30,8 @@ _REMEDIES = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "give our user the right on the cluster (kafka-acls)",
     KafkaError.MSG_SIZE_TOO_LARGE: "raise max.message.bytes of the topic, or lower max_body_bytes",
     KafkaError.NOT_ENOUGH_REPLICAS: "too few brokers have the partition (min.insync.replicas): look after the others",
-    KafkaError.FENCED_INSTANCE_ID: "another member runs under the same group_instance_id: give each its own",
+    KafkaError.FENCED_INSTANCE_ID: _OUR_NAME,
+    KafkaError.UNRELEASED_INSTANCE_ID: _OUR_NAME,
     KafkaError.UNSUPPORTED_VERSION: "this broker is too old",
 }
 
@@ -87,6 +90,9 @@ _REFUSED = frozenset(
         KafkaError._INVALID_ARG,
     }
 )
+
+#: What says that a partition has nothing at the place where a group stands.
+_NOWHERE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 
 #: These only say that nothing works, and come again and again: the reason, when there is one, came before.
 _EMPTY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._MSG_TIMED_OUT})
@@ -163,7 +169,16 @@ def unknown_stream(stream: str) -> UnknownStream:
     return UnknownStream(f"there is no topic {stream}; `forebay topics ensure` makes it")
 
 
-def nowhere(group: str, stream: str, partition: int | None, error: KafkaError) -> QueueError:
+def of_reading(error: KafkaError, group: str, stream: str, partition: int | None) -> tuple[QueueError, bool]:
+    """What it means for a member of the group that reads the stream, and whether it means that for good."""
+    if error.code() in _NOWHERE:
+        return _nowhere(group, stream, partition, error), True
+    if is_fatal(error):
+        return QueueError(f"the consumer can't go on. {sentence(error)}"), True
+    return of_request(error, stream), False
+
+
+def _nowhere(group: str, stream: str, partition: int | None, error: KafkaError) -> QueueError:
     """The error for a group whose place in a partition is not there."""
     return QueueError(
         f"group {group} stands in partition {partition} of {stream} at a place that is not there: retention took it, "

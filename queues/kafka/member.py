@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count, groupby
 from threading import Thread
 
@@ -17,7 +18,7 @@ from .clients import Clients
 from .closing import closes
 from .commands import Commands
 from .commits import Commits, Request
-from .faults import Faults, is_fatal, is_unknown_stream, nowhere, says, sentence, unknown_stream
+from .faults import Faults, is_fatal, of_reading, says, sentence
 from .inbox import Inbox
 from .ownership import Ownership
 from .pauses import Pauses
@@ -42,8 +43,8 @@ _GRAVE = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, Ka
 #: What a client says whose brokers can't do KIP-848.
 _TOO_OLD = (KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE)
 
-#: What says that a partition has nothing at the place where the group stands.
-_NOWHERE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+#: Brokers that don't know of `session_s` keep the place of a member for so long.
+_BROKERS_SESSION_S = 45.0
 
 #: Between two attempts to make a client that follows another.
 _AGAIN_S = 1.0
@@ -71,10 +72,11 @@ class Member:
         self._inbox, self._commands, self._clock = inbox, commands, clock
         self._ownership = ownership
         self._loop = asyncio.get_running_loop()
-        self._faults = Faults(self._hear)
         #: Of epochs.
         self._numbers = count(1)
-        self._is_too_old = self._has_left = False
+        self._is_too_old = self._is_early = self._has_left = False
+        #: Until then a member of our name that died without a goodbye may still have its place.
+        self._is_late_at: float | None = None
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._protocol = clients.asked_protocol or "consumer"
         self._client = self._joining()
@@ -97,7 +99,7 @@ class Member:
     def _joining(self) -> Consumer:
         """The next client, and what belongs to one."""
         self._statistics, self._commits, self._pauses = Statistics(), Commits(self._stream), Pauses()
-        self._rebalances = Rebalances(
+        self._rebalances = on = Rebalances(
             commands=self._commands,
             commits=self._commits,
             pauses=self._pauses,
@@ -107,6 +109,7 @@ class Member:
             max_wait_s=self._clients.max_poll_s,
             numbers=self._numbers,
         )
+        self._faults = Faults(partial(self._hear, on))
         client = self._clients.member(
             self._group,
             session_s=self._session_s,
@@ -115,7 +118,6 @@ class Member:
             on_statistics=self._statistics.read,
             on_commit=self._commits.report,
         )
-        on = self._rebalances
         client.subscribe([self._stream], on_assign=on.on_assign, on_revoke=on.on_revoke, on_lost=on.on_lost)
         return client
 
@@ -160,12 +162,18 @@ class Member:
         self._commands.obey()
         if self._is_too_old:
             self._fall_back()
-        elif (why := self._statistics.stranding) is not None:
+        elif self._is_early:
+            self._come_later()
+        elif (why := self._stranding) is not None:
             self._start_over(why)
         elif self._inbox.is_full:
             self._hold()
         else:
             self._read()
+
+    @property
+    def _stranding(self) -> KafkaError | None:
+        return self._statistics.stranding or self._rebalances.stranding
 
     def _read(self) -> None:
         # Not `consume` alone: it waits until the whole batch has come.
@@ -186,7 +194,7 @@ class Member:
 
     @property
     def _must_wait(self) -> bool:
-        return self._inbox.is_full and not self._commands.is_over
+        return self._inbox.is_full and not self._commands.is_over and self._stranding is None
 
     def _pause(self) -> None:
         """Read nothing, but keep polling: rebalances go on."""
@@ -255,8 +263,10 @@ class Member:
         else:
             self._rebalances.commit(self._client, request)
 
-    def _hear(self, error: KafkaError) -> None:
-        """A complaint that belongs to no call."""
+    def _hear(self, on: Rebalances, error: KafkaError) -> None:
+        """A complaint that belongs to no call. A client that is left to close by itself has nothing to say any more."""
+        if on is not self._rebalances:
+            return
         if is_fatal(error):
             self._hear_of(error, None)
         elif error.code() in _GRAVE:
@@ -265,15 +275,23 @@ class Member:
     def _hear_of(self, error: KafkaError, partition: int | None) -> None:
         if any(says(error, code) for code in _TOO_OLD) and self._clients.asked_protocol is None:
             self._is_too_old = True
-        elif error.code() in _NOWHERE:
-            self._complain(nowhere(self._group, self._stream, partition, error), is_final=True)
-        elif is_fatal(error):
-            self._rebalances.lose_all()
-            self._complain(QueueError(f"the consumer can't go on. {sentence(error)}"), is_final=True)
-        elif is_unknown_stream(error):
-            self._complain(unknown_stream(self._stream))
-        else:
+        elif says(error, KafkaError.UNRELEASED_INSTANCE_ID) and self._may_wait_for_our_name():
+            self._is_early = True
             self._complain(QueueUnavailable(sentence(error)))
+        else:
+            if is_fatal(error):
+                self._rebalances.lose_all()
+            meaning, is_final = of_reading(error, self._group, self._stream, partition)
+            self._complain(meaning, is_final=is_final)
+
+    def _may_wait_for_our_name(self) -> bool:
+        """Whether it may be that of a member which died: for a session the brokers (KIP-848) keep its place.
+
+        Who was a member already hears the same of a second one under its name.
+        """
+        if self._is_late_at is None:
+            self._is_late_at = self._clock() + max(self._session_s, _BROKERS_SESSION_S)
+        return not self._rebalances.epochs and self._clock() < self._is_late_at
 
     def _complain(self, error: QueueError, *, is_final: bool = False) -> None:
         self._loop.call_soon_threadsafe(lambda: self._inbox.complain(error, is_final=is_final))
@@ -285,12 +303,19 @@ class Member:
         self._protocol = "classic"
         self._join_again()
 
+    def _come_later(self) -> None:
+        self._is_early = False
+        self._leave()
+        self._commands.obey(_AGAIN_S)
+        self._join_again()
+
     def _start_over(self, why: KafkaError) -> None:
         log.error("the client of a consumer can't go on; another one follows", group=self._group, error=why.str())
         # It can't tell the group anything, so that nothing is given back: others may have all of it already.
         self._rebalances.lose_all()
         self._commits.abandon()
         self._leave()
+        self._is_late_at = None
         self._join_again()
 
     def _join_again(self) -> None:

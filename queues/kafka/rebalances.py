@@ -7,14 +7,14 @@ from concurrent.futures import Future
 from itertools import count
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueUnavailable
 
 from .commands import Commands
 from .commits import Commits, Request
-from .faults import reason
+from .faults import cause, reason
 from .inbox import Inbox
 from .ownership import Holding, Ownership
 from .pauses import Pauses
@@ -25,6 +25,9 @@ log = structlog.get_logger(__name__)
 #: Between two attempts to learn where to begin, and how many fail in silence: a new topic's leaders are soon there.
 _RETRY_S = 0.1
 _QUIET_TRIES = 20
+
+#: A client to which nobody says for so long where to begin may be one that can't go on.
+_STRANDED_S = 30.0
 
 
 class Rebalances:
@@ -53,6 +56,8 @@ class Rebalances:
         self.places: dict[tuple[int, int], int] = {}
         #: Whether the group waits for us.
         self.is_waiting = False
+        #: Why the client seems to be one that can't go on: in here nobody hears its statistics (see `Statistics`).
+        self.stranding: KafkaError | None = None
         #: Of epochs: none is used twice, by whatever client.
         self._numbers = numbers
 
@@ -79,15 +84,17 @@ class Rebalances:
         return holdings
 
     def _commits_of(self, client: Consumer, partitions: list[TopicPartition]) -> dict[int, Commit]:
-        """Where the partitions begin, however long the brokers take to tell; nothing when we are leaving."""
+        """Where the partitions begin; nothing when we are leaving, or another client should ask."""
         self.is_waiting = True
+        until = self._clock() + _STRANDED_S
         try:
             for tries in count(1):
-                if self._commands.is_over:
+                if self._commands.is_over or self.stranding is not None:
                     break
                 try:
                     return committed(client, partitions)
                 except KafkaException as error:
+                    self.stranding = cause(error) if self._clock() > until else None
                     self._complain(f"the group's offsets can't be read. {reason(error)}", tries)
                     self._commands.obey(_RETRY_S)
             return {}
@@ -95,7 +102,7 @@ class Rebalances:
             self.is_waiting = False
 
     def _complain(self, text: str, tries: int) -> None:
-        if tries > _QUIET_TRIES:
+        if tries > _QUIET_TRIES or self.stranding is not None:
             self._loop.call_soon_threadsafe(self._inbox.complain, QueueUnavailable(text))
 
     def on_revoke(self, client: Consumer, partitions: list[TopicPartition]) -> None:

@@ -1,4 +1,4 @@
-"""A member that commits and then stands there: `join_forever.py BOOTSTRAP STREAM PROTOCOL SESSION_S`, until it dies."""
+"""A member that commits, and stands there until it dies: `join_forever.py BOOTSTRAP STREAM PROTOCOL SESSION_S NAME`."""
 
 import asyncio
 import sys
@@ -26,8 +26,10 @@ class Owner:
         """As in the contract."""
 
 
-async def main(bootstrap: str, stream: str, protocol: str, session_s: str) -> None:
-    settings = QueueSettings(queue_url=f"kafka://{bootstrap}", kafka={"group.protocol": protocol})
+async def main(bootstrap: str, stream: str, protocol: str, session_s: str, name: str) -> None:
+    settings = QueueSettings(
+        queue_url=f"kafka://{bootstrap}", kafka={"group.protocol": protocol}, group_instance_id=name
+    )
     consumer = open_queue(settings).consumer(stream, stream, session_s=float(session_s))
     await consumer.start(Owner())
     [first, *_] = await consumer.fetch(1, 30)

@@ -1,24 +1,30 @@
 """A member whose client can't go on, and what it owes to the one that follows."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from forebay.queues.contract import Commit
+from forebay.queues.contract import Commit, PlacedRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.kafka import member as kafka_member
+from forebay.queues.kafka import rebalances as kafka_rebalances
 from forebay.queues.kafka.commands import Commands
 from forebay.queues.kafka.commits import Request
+from forebay.queues.kafka.faults import Faults
 from forebay.queues.kafka.inbox import Inbox
 from forebay.queues.kafka.member import Member
 from forebay.queues.kafka.ownership import Ownership
 
 STREAM = "events"
 OURS = [TopicPartition(STREAM, 0)]
+#: More than an inbox takes.
+FULL: Any = {"key": "", "value": bytes(16_000_000), "timestamp_ms": 1, "stream": STREAM, "partition": 0, "offset": 0}
 #: As librdkafka says it when nothing is left.
 NO_BROKERS = '{"brokers":{}}'
 
@@ -26,8 +32,8 @@ NO_BROKERS = '{"brokers":{}}'
 class Client:
     """Made up: it is at the beginning of each partition, and nothing ever comes."""
 
-    def __init__(self, on_commit: Callable[..., None], on_statistics: Callable[[str], None]) -> None:
-        self.report, self.says = on_commit, on_statistics
+    def __init__(self, on_commit: Callable[..., None], on_statistics: Callable[[str], None], faults: Faults) -> None:
+        self.report, self.says, self.complain = on_commit, on_statistics, faults.note
         self.on: dict[str, Callable[..., None]] = {}
 
     def subscribe(self, streams: list[str], **on: Callable[..., None]) -> None:
@@ -49,7 +55,10 @@ class Client:
     def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
         """Nothing comes."""
 
-    incremental_unassign = incremental_assign
+    incremental_unassign = pause = resume = incremental_assign
+
+    def assignment(self) -> list[TopicPartition]:
+        return OURS
 
     def close(self) -> None:
         """As one that hangs, it calls nobody back."""
@@ -64,11 +73,11 @@ class Clients:
         self.made: list[Client] = []
         self.in_the_way = 0
 
-    def member(self, *_: object, on_commit: Any, on_statistics: Any, **__: object) -> Client:
+    def member(self, *_: object, on_commit: Any, on_statistics: Any, faults: Faults, **__: object) -> Client:
         if self.in_the_way:
             self.in_the_way -= 1
             raise QueueError("the setting kafka can't be used: ssl.ca.location: it can't be read")
-        self.made.append(Client(on_commit, on_statistics))
+        self.made.append(Client(on_commit, on_statistics, faults))
         return self.made[-1]
 
 
@@ -82,8 +91,17 @@ class User(list[str]):
         self.append("lost")
 
 
+class Clock:
+    """Is set by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @contextmanager
-def membership() -> Iterator[tuple[Any, Clients, User, Inbox]]:
+def membership(clock: Callable[[], float] = time.monotonic) -> Iterator[tuple[Any, Clients, User, Inbox]]:
     clients, user, inbox = Clients(), User(), Inbox(lambda: None)
     yield (
         Member(
@@ -94,6 +112,7 @@ def membership() -> Iterator[tuple[Any, Clients, User, Inbox]]:
             ownership=Ownership(user, inbox, asyncio.Lock()),  # type: ignore[arg-type]
             inbox=inbox,
             commands=Commands(),
+            clock=clock,
         ),
         clients,
         user,
@@ -152,6 +171,96 @@ async def test_a_client_that_cannot_be_made_just_now_is_made_later(
         assert len(clients.made) == 2
         with pytest.raises(QueueUnavailable, match=r"ssl\.ca\.location"):
             await inbox.take(1, 0)
+
+
+async def test_what_a_client_that_closes_by_itself_complains_of_ends_none_that_follows() -> None:
+    with membership() as (member, clients, user, inbox):
+        clients.made[0].strand()
+        member._turn()
+        stranded, follower = clients.made
+        follower.on["on_assign"](follower, OURS)
+
+        stranded.complain(KafkaError(KafkaError.FENCED_INSTANCE_ID, "fenced", True))
+        await asyncio.sleep(0)
+
+        assert user == ["assigned"]
+        assert await inbox.take(1, 0) == []
+
+
+async def test_a_member_without_brokers_is_followed_also_while_it_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    polls = count(1)
+
+    def poll(self: Client, timeout: float) -> None:
+        assert next(polls) < 10
+        self.strand()
+
+    monkeypatch.setattr(Client, "poll", poll)
+    monkeypatch.setattr(kafka_member, "_PATIENCE_S", 0.0)
+    with membership() as (member, clients, user, inbox):
+        clients.made[0].on["on_assign"](clients.made[0], OURS)
+        inbox.announce({0: [PlacedRecord(**FULL)]})
+
+        member._turn()
+        member._turn()
+        await asyncio.sleep(0)
+
+        assert len(clients.made) == 2
+        assert user == ["assigned", "lost"]
+
+
+async def test_a_client_to_which_nobody_says_where_to_begin_is_followed_by_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = count(1)
+
+    def committed(self: Client, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        assert next(asked) < 10
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    monkeypatch.setattr(kafka_rebalances, "_STRANDED_S", 0.0)
+    monkeypatch.setattr(kafka_rebalances, "_RETRY_S", 0.001)
+    with membership() as (member, clients, user, inbox):
+        with monkeypatch.context() as silent:
+            silent.setattr(Client, "committed", committed)
+            clients.made[0].on["on_assign"](clients.made[0], OURS)
+        member._turn()
+        await asyncio.sleep(0)
+        with pytest.raises(QueueUnavailable, match="offsets can't be read"):
+            await inbox.take(1, 0)
+
+        clients.made[1].on["on_assign"](clients.made[1], OURS)
+        await asyncio.sleep(0)
+
+        assert user == ["assigned"]
+
+
+def unreleased() -> KafkaError:
+    return KafkaError(KafkaError._FATAL, KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str(), True)
+
+
+async def test_a_member_comes_again_until_the_session_of_one_of_its_name_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kafka_member, "_AGAIN_S", 0.01)
+    clock = Clock()
+    with membership(clock) as (member, clients, _, inbox):
+        for clock.now in (0.0, 44.0):
+            clients.made[-1].complain(unreleased())
+            member._turn()
+            await asyncio.sleep(0)
+            with pytest.raises(QueueUnavailable, match="group_instance_id"):
+                await inbox.take(1, 0)
+
+        assert len(clients.made) == 3
+        clock.now = 46.0
+        clients.made[-1].complain(unreleased())
+        member._turn()
+        await asyncio.sleep(0)
+
+        assert len(clients.made) == 3
+        for _ in range(2):
+            with pytest.raises(QueueError, match="can't go on"):
+                await inbox.take(1, 0)
 
 
 async def test_a_member_that_is_to_end_makes_no_client_any_more() -> None:
