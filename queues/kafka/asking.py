@@ -1,6 +1,7 @@
 """The client by which a cluster is asked, and that another follows where it can't go on."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException
@@ -18,6 +19,10 @@ _LOOK_S = 0.25
 #: How a client fails that reaches nobody; it may also have lost every broker, and look for no other.
 _SILENT = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN})
 
+#: So many may wait for an answer, or for the end of a client, at once. Those of the loop's own are everybody's: where
+#: handlers hold all of them, or the resolver of names does, a commit would wait for them.
+_THREADS = 8
+
 _Answer = asyncio.Future[ClusterMetadata]
 
 
@@ -32,6 +37,7 @@ class Asking:
         self._clients, self._faults = clients, faults
         self._client: AdminClient | None = None
         self._former: AdminClient | None = None
+        self._threads = _threads()
         self._next_look: asyncio.TimerHandle | None = None
         self._parting: asyncio.TimerHandle | None = None
         #: Under way, by topic and patience.
@@ -61,7 +67,7 @@ class Asking:
         if about not in self._refreshing:
             client = self.client
             ask = partial(client.list_topics, topic, timeout=answer_s)
-            asked = self._refreshing[about] = asyncio.get_running_loop().run_in_executor(None, ask)
+            asked = self._refreshing[about] = asyncio.get_running_loop().run_in_executor(self._threads, ask)
             asked.add_done_callback(partial(self._judge, about, client))
         return await asyncio.shield(self._refreshing[about])
 
@@ -81,7 +87,7 @@ class Asking:
 
     def _part(self) -> None:
         if self._former is not None:
-            asyncio.get_running_loop().run_in_executor(None, end, self._former)
+            self._threads.submit(end, self._former)
             self._former = None
 
     async def close(self) -> None:
@@ -90,11 +96,19 @@ class Asking:
         self._client = self._former = None
         self._stop(self._next_look)
         self._stop(self._parting)
-        await asyncio.gather(*(asyncio.to_thread(end, client) for client in clients))
+        threads, self._threads = self._threads, _threads()
+        ending = [asyncio.wrap_future(threads.submit(end, client)) for client in clients]
+        threads.shutdown(wait=False)
+        await asyncio.gather(*ending)
 
     def _stop(self, timer: asyncio.TimerHandle | None) -> None:
         if timer is not None:
             timer.cancel()
+
+
+def _threads() -> ThreadPoolExecutor:
+    """None is started before the first question, as none would cross a fork."""
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="forebay-asking")
 
 
 def end(client: AdminClient) -> None:

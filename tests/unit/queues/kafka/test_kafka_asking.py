@@ -1,6 +1,7 @@
 """The client by which a cluster is asked, on clients of librdkafka that are made up."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event
 from types import SimpleNamespace
@@ -133,6 +134,21 @@ async def test_however_many_ask_of_a_cluster_that_hangs_one_thread_waits() -> No
 
     assert client.asked == 1
     await asked.close()
+
+
+async def test_a_question_waits_for_no_thread_that_others_hold() -> None:
+    held = Event()
+    everybodys = ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(everybodys)
+    everybodys.submit(held.wait)
+    asked = asking(answering(ONE_BROKER))
+
+    try:
+        async with asyncio.timeout(10):
+            assert await answered(asked) is ONE_BROKER
+            await asked.close()
+    finally:
+        held.set()
 
 
 async def test_a_cluster_that_is_away_for_long_is_asked_by_two_clients_at_most() -> None:
