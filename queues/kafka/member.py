@@ -3,15 +3,14 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from itertools import count, groupby
+from itertools import count
 from threading import Thread
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from forebay.queues.contract import StoredRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
 
 from .clients import Clients
@@ -23,7 +22,7 @@ from .inbox import Inbox
 from .ownership import Ownership
 from .pauses import Pauses
 from .rebalances import Rebalances
-from .records import KafkaRecord
+from .sorting import Read, Sorting
 from .statistics import Statistics
 
 log = structlog.get_logger(__name__)
@@ -48,9 +47,6 @@ _BROKERS_SESSION_S = 45.0
 
 #: Between two attempts to make a client that follows another.
 _AGAIN_S = 1.0
-
-#: Records by partition and the epoch in which they were read.
-_Read = dict[tuple[int, int], list[StoredRecord]]
 
 
 class Member:
@@ -109,6 +105,7 @@ class Member:
             max_wait_s=self._clients.max_poll_s,
             numbers=self._numbers,
         )
+        self._sorting = Sorting(self._stream, on, self._tell_of_gap, self._hear_of)
         self._faults = Faults(partial(self._hear, on))
         client = self._clients.member(
             self._group,
@@ -179,10 +176,10 @@ class Member:
         # Not `consume` alone: it waits until the whole batch has come.
         first = self._client.poll(_POLL_S)
         if first is not None:
-            batches: _Read = defaultdict(list)
-            self._sort([first, *self._client.consume(_BATCH - 1, 0)], batches)
+            batches: Read = defaultdict(list)
+            self._sorting.sort([first, *self._client.consume(_BATCH - 1, 0)], batches)
             # The brokers' answer may still have been unpacked meanwhile: its other partitions go with the first.
-            self._sort(self._client.consume(_BATCH, 0), batches)
+            self._sorting.sort(self._client.consume(_BATCH, 0), batches)
             self._hand_over(batches)
 
     def _hold(self) -> None:
@@ -208,46 +205,15 @@ class Member:
 
     def _keep(self, message: Message) -> None:
         """Take what came in spite of the pause: it was read before, or is of a partition that became ours since."""
-        batches: _Read = defaultdict(list)
-        self._sort([message], batches)
+        batches: Read = defaultdict(list)
+        self._sorting.sort([message], batches)
         self._hand_over(batches)
         self._pauses.pause(self._client, [TopicPartition(self._stream, number) for number, _ in batches])
 
-    def _sort(self, messages: Sequence[Message], batches: _Read) -> None:
-        for partition, run in groupby(messages, Message.partition):
-            some = list(run)
-            # Nearly never is one an error, and so they are looked at together.
-            if any(map(Message.error, some)):
-                for message in some:
-                    self._sort_one(message, partition, batches)
-            else:
-                self._add(some, partition, batches)
+    def _tell_of_gap(self, partition: int, epoch: int, start: int, end: int) -> None:
+        self._loop.call_soon_threadsafe(self._ownership.gap, partition, epoch, start, end)
 
-    def _sort_one(self, message: Message, partition: int | None, batches: _Read) -> None:
-        error = message.error()
-        if error is None:
-            self._add([message], partition, batches)
-        elif error.code() == KafkaError._PARTITION_EOF and partition is not None:
-            self._come_to_the_end(message.offset() or 0, partition, batches)
-        else:
-            self._hear_of(error, partition)
-
-    def _add(self, messages: Sequence[Message], partition: int | None, batches: _Read) -> None:
-        # Only an error may have no partition.
-        if partition is not None and (epoch := self._rebalances.epochs.get(partition)) is not None:
-            batches[partition, epoch] += [KafkaRecord(message, self._stream, partition) for message in messages]
-
-    def _come_to_the_end(self, end: int, number: int, read: _Read) -> None:
-        """Tell of markers of transactions, and of what compaction took, behind the last record."""
-        epoch = self._rebalances.epochs.get(number)
-        if epoch is None:
-            return
-        batch = read.get((number, epoch))
-        start = batch[-1].offset + 1 if batch else self._rebalances.places.get((number, epoch), end)
-        if start < end:
-            self._loop.call_soon_threadsafe(self._ownership.gap, number, epoch, start, end)
-
-    def _hand_over(self, read: _Read) -> None:
+    def _hand_over(self, read: Read) -> None:
         # A partition can go while the next are read, and what waited of it is forgotten then: this must not come after.
         epochs, places = self._rebalances.epochs, self._rebalances.places
         batches = {number: batch for (number, epoch), batch in read.items() if epochs.get(number) == epoch}

@@ -57,7 +57,7 @@ async def test_errors_among_records_are_heard_and_cost_none_of_them() -> None:
     member._rebalances.epochs.update(OURS)
     read: Any = defaultdict(list)
 
-    member._sort(
+    member._sorting.sort(
         [
             *(message(0, 1), message(0, 2), message(0, 5, KafkaError._PARTITION_EOF), message(0, 8)),
             *(message(1, 3), message(1, 0, KafkaError.TOPIC_AUTHORIZATION_FAILED), message(1, 4)),
