@@ -24,6 +24,7 @@ from .pauses import Pauses
 from .rebalances import Rebalances
 from .sorting import Read, Sorting
 from .statistics import Statistics
+from .wall_clock import SET_BACK_S, WallClock
 
 log = structlog.get_logger(__name__)
 
@@ -94,6 +95,7 @@ class Member:
 
     def _joining(self) -> Consumer:
         """The next client, and what belongs to one."""
+        self._wall_clock, self._is_set_back = WallClock(), False
         self._statistics, self._commits, self._pauses = Statistics(), Commits(self._stream), Pauses()
         self._rebalances = on = Rebalances(
             commands=self._commands,
@@ -170,6 +172,10 @@ class Member:
 
     @property
     def _stranding(self) -> KafkaError | None:
+        """Why the client can't go on, if it can't."""
+        self._is_set_back = self._is_set_back or self._wall_clock.set_back_s() > SET_BACK_S
+        if self._is_set_back:
+            return KafkaError(KafkaError._FAIL, "the clock was set back, and the client may wait as much longer")
         return self._statistics.stranding or self._rebalances.stranding
 
     def _read(self) -> None:
@@ -251,10 +257,8 @@ class Member:
             self._complain(meaning, is_final=is_final)
 
     def _may_wait_for_our_name(self) -> bool:
-        """Whether it may be that of a member which died: for a session the brokers (KIP-848) keep its place.
-
-        Who was a member already hears the same of a second one under its name.
-        """
+        """Whether it may be that of a member which died: for a session the brokers (KIP-848) keep its place."""
+        # Who was a member already hears the same of a second one under its name.
         if self._is_late_at is None:
             self._is_late_at = self._clock() + max(self._session_s, _BROKERS_SESSION_S)
         return not self._rebalances.epochs and self._clock() < self._is_late_at

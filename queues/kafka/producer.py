@@ -19,7 +19,7 @@ from .faults import Faults, cause, is_fatal, of_record, sentence
 from .outcomes import Outcomes
 from .statistics import WARM, Statistics
 from .topics import Topics
-from .wall_clock import WallClock
+from .wall_clock import SET_BACK_S, WallClock
 
 log = structlog.get_logger(__name__)
 
@@ -45,9 +45,6 @@ _RENEWAL_S = 1.0
 
 #: So long a client that met a fatal error is waited for: what it has on its way is still answered.
 _LAST_WORDS_S = 1.0
-
-#: The wall clock is set back by less now and then, and the client's threads lose no more than that.
-_SET_BACK_S = 5.0
 
 #: A client that got no producer's id, as librdkafka says it, has sent nothing.
 _NOTHING_SENT = "Failed to acquire idempotence PID"
@@ -264,7 +261,7 @@ class KafkaProducer:
         try:
             self._produce_held()
             back_s = self._wall_clock.set_back_s()
-            if back_s > _SET_BACK_S and self._renewal is None:
+            if back_s > SET_BACK_S and self._renewal is None:
                 self._start_over(back_s)
         finally:
             # Whatever one record does to the client, the others are looked after.

@@ -3,6 +3,9 @@
 import time
 from collections.abc import Callable
 
+#: It is set back by less now and then, and the threads of librdkafka, which wait by it, lose no more than that.
+SET_BACK_S = 5.0
+
 
 class WallClock:
     """The clock that people set, held against the one that nobody can."""

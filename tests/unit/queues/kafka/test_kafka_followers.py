@@ -234,6 +234,23 @@ async def test_a_client_to_which_nobody_says_where_to_begin_is_followed_by_anoth
         assert user == ["assigned"]
 
 
+async def test_a_client_whose_clock_is_set_back_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    class WallClock:
+        def set_back_s(self) -> float:
+            return 7200.0 if len(clients.made) == 1 else 0.0
+
+    monkeypatch.setattr(kafka_member, "WallClock", WallClock)
+    with membership() as (member, clients, user, _):
+        clients.made[0].on["on_assign"](clients.made[0], OURS)
+
+        member._turn()
+        member._turn()
+        await asyncio.sleep(0)
+
+        assert len(clients.made) == 2
+        assert user == ["assigned", "lost"]
+
+
 def unreleased() -> KafkaError:
     return KafkaError(KafkaError._FATAL, KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str(), True)
 
