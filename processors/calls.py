@@ -13,6 +13,7 @@ import structlog
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent, SecretsShredded
 
+from .cancelling import current_task, settle, take_back
 from .cpu.answers import Ended
 from .cpu.pool import Processes
 from .deadlines import Deadlines
@@ -31,6 +32,14 @@ Begun: TypeAlias = Outcome | Coroutine[Any, Any, Outcome]
 
 #: What a handler gets: an event, or with `batch` a list of them.
 Given: TypeAlias = PortalEvent | list[PortalEvent]
+
+
+async def ended(begun: Begun) -> Outcome:
+    """What was begun, to its end."""
+    if isinstance(begun, Coroutine):
+        return await begun
+    await settle(current_task())
+    return begun
 
 
 async def _at_once() -> None:
@@ -62,11 +71,13 @@ class Calls:
 
     async def call(self, handler: Handler, event: Given) -> Outcome:
         """One try. An `async def` is cancelled at its deadline; a thread can't be, and is only reported as late."""
-        begun = self.begin(handler, event)
-        return await begun if isinstance(begun, Coroutine) else begun
+        return await ended(self.begin(handler, event))
 
     def begin(self, handler: Handler, event: Given) -> Begun:
-        """One try, up to where it first waits: its outcome when it never does, else what to await for it."""
+        """One try, up to where it first waits: its outcome when it never does, else what to await for it.
+
+        What it leaves of a cancellation then is the caller's to settle, as `ended` does.
+        """
         if not handler.is_async:
             where = self._in_process if handler.options.cpu else self._in_thread
             return where(handler, event, handler.options.deadline_s or self._deadline_s)
@@ -104,16 +115,18 @@ class Calls:
     async def _to_its_end(self, handler: Handler, rest: Awaitable[object], began: float) -> Outcome:
         deadline_s = handler.options.deadline_s or self._deadline_s
         watch = self._deadlines.start(deadline_s)
+        raised: BaseException | None = None
         try:
             outcome = self._returned(handler, await rest)
         except GeneratorExit:
             raise
         except BaseException as error:
-            return _too_late(deadline_s, error) if watch.is_over else _raised(error)
+            raised, outcome = error, _raised(error)
         finally:
             self._deadlines.end(watch)
             self._took(handler.name, self._clock() - began)
-        return _too_late(deadline_s, None) if watch.is_over else outcome
+        await settle(watch.task)
+        return _too_late(deadline_s, raised) if watch.is_over else outcome
 
     async def _in_process(self, handler: Handler, event: Given, deadline_s: float) -> Outcome:
         assert self._processes is not None, "who has such handlers gives them"  # noqa: S101 - for mypy
@@ -121,7 +134,7 @@ class Calls:
         try:
             returned, raised = await self._processes.call(handler, event, _key(event), deadline_s)
         except asyncio.CancelledError as error:
-            return _raised(error)
+            return _cancelled(error)
         finally:
             self._took(handler.name, self._clock() - waits_from)
         return self._returned(handler, returned) if raised is None else _raised(raised)
@@ -131,7 +144,7 @@ class Calls:
         try:
             await self._thread()
         except asyncio.CancelledError as error:
-            return _raised(error)
+            return _cancelled(error)
         loop = asyncio.get_running_loop()
         began = self._clock()
         future = loop.run_in_executor(self._pool, copy_context().run, _in_context, handler, event)
@@ -140,8 +153,8 @@ class Calls:
         watch = loop.call_later(deadline_s, self._tell_late, handler, event)
         try:
             returned, raised = await _to_the_end_of(future)
-        except asyncio.CancelledError as cancelled:
-            return _raised(cancelled)
+        except asyncio.CancelledError as error:
+            return _cancelled(error)
         finally:
             watch.cancel()
             self._took(handler.name, self._clock() - waits_from)
@@ -196,7 +209,7 @@ async def _to_the_end_of(thread: "asyncio.Future[Ended]") -> Ended:
     try:
         return await asyncio.shield(thread)
     except asyncio.CancelledError:
-        _take_cancellation_back()
+        take_back(current_task())
         return await asyncio.shield(thread)
 
 
@@ -211,7 +224,9 @@ def _raised(error: BaseException) -> Outcome:
         # No try will open them, and the portal behind it must not wait for that.
         return Rejected(error=_as_rejection(error))
     if isinstance(error, asyncio.CancelledError):
-        return Failed(error=_cancelled(error))
+        failure = HandlerCancelled("the handler was cancelled, and not by its deadline")
+        failure.__cause__ = error
+        return Failed(error=failure)
     return Failed(error=error)
 
 
@@ -221,22 +236,12 @@ def _as_rejection(error: SecretsShredded) -> Reject:
     return rejection
 
 
-def _cancelled(error: asyncio.CancelledError) -> HandlerCancelled:
-    _take_cancellation_back()
-    failure = HandlerCancelled("the handler was cancelled, and not by its deadline")
-    failure.__cause__ = error
-    return failure
-
-
-def _take_cancellation_back() -> None:
-    """The task has more to do. Who asked for the cancellation has marked what it was about: a watch or a partition."""
-    task = asyncio.current_task()
-    while task is not None and task.cancelling():
-        task.uncancel()
+def _cancelled(error: asyncio.CancelledError) -> Outcome:
+    take_back(current_task())
+    return _raised(error)
 
 
 def _too_late(deadline_s: float, error: BaseException | None) -> Outcome:
-    _take_cancellation_back()
     failure = DeadlineExceeded(f"the handler was cancelled at its deadline of {deadline_s:g} s")
     failure.__cause__ = error
     return Failed(error=failure)

@@ -6,13 +6,15 @@ in the order in which they began, so one timer is enough for all of them.
 
 import asyncio
 
+from .cancelling import Task, current_task
+
 
 class Watch:
     """One task that has a deadline."""
 
     __slots__ = ("at", "is_over", "seconds", "task")
 
-    def __init__(self, task: "asyncio.Task[object]", seconds: float, at: float) -> None:
+    def __init__(self, task: Task, seconds: float, at: float) -> None:
         self.task, self.seconds, self.at = task, seconds, at
         self.is_over = False
 
@@ -26,9 +28,8 @@ class Deadlines:
 
     def start(self, seconds: float) -> Watch:
         """Cancel the current task after so long, unless `end` comes before."""
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
-        assert task is not None, "only a task can be cancelled"  # noqa: S101 - for mypy
-        watch = Watch(task, seconds, loop.time() + seconds)
+        loop = asyncio.get_running_loop()
+        watch = Watch(current_task(), seconds, loop.time() + seconds)
         line = self._lines.get(seconds)
         if line is None:
             line = self._lines[seconds] = {}

@@ -8,7 +8,7 @@ from forebay.queues.contract import StoredRecord
 from forebay.schemas.alike import Alike
 from forebay.schemas.event import PortalEvent
 
-from .calls import Begun, Calls
+from .calls import Begun, Calls, ended
 from .consequences import DROPPED, Consequences
 from .dedup.once import Once
 from .folding import Read
@@ -47,7 +47,7 @@ class Handling:
         """
         if lane.burial is not None:
             return self._then.bury(lane, lane.burial)
-        finished = 0
+        finished, cancelling = 0, turn.cancelling
         if turn.alike is None and len(lane.records) > 1:
             turn.alike = Alike()
         try:
@@ -57,7 +57,7 @@ class Handling:
                     return self._together.process(lane, record, event, handler)
                 begun = self._begin(handler, event, lane, record)
                 # What nearly every event comes to: told, decided and done without looking further.
-                if begun is DONE and handler is not None:
+                if begun is DONE and handler is not None and not cancelling():
                     self._tally.done(handler.name)
                 elif begun is UNHANDLED:
                     self._tally.tried("", UNHANDLED.label)
@@ -94,7 +94,7 @@ class Handling:
         if handler is not None and isinstance(event, PortalEvent):
             lane.attempts += 1
         try:
-            outcome = await begun if isinstance(begun, Coroutine) else begun
+            outcome = await ended(begun)
             if outcome is DONE and handler is not None:
                 self._tally.done(handler.name)
                 self._then.finish_first(lane, 1)

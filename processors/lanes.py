@@ -80,9 +80,11 @@ class Lane:
 class Turn:
     """What one lane may do before it gives way."""
 
-    __slots__ = ("_clock", "_left", "_until", "alike")
+    __slots__ = ("_clock", "_left", "_until", "alike", "cancelling")
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], cancelling: Callable[[], int]) -> None:
+        #: Not 0 when a handler has cancelled its task, which is the slot's, and may not have met it yet.
+        self.cancelling = cancelling
         self._clock, self._left, self._until = clock, TURN_RECORDS, clock() + TURN_S
         #: What was read of its last record, where there are several.
         self.alike: Alike | None = None
@@ -165,7 +167,10 @@ class Lanes:
             self._wake()
 
     def _wake(self) -> None:
-        self._asleep.popleft().set_result(None)
+        woken = self._asleep.popleft()
+        # One that is cancelled wakes by itself.
+        if not woken.done():
+            woken.set_result(None)
         self._coming += 1
 
     async def _sleep(self) -> None:
@@ -174,7 +179,7 @@ class Lanes:
         try:
             await woken
         except asyncio.CancelledError:
-            if woken.cancelled():
+            if woken in self._asleep:
                 self._asleep.remove(woken)
             else:
                 self.expect_one_less()

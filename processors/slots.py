@@ -6,6 +6,7 @@ from functools import partial
 from types import coroutine
 from typing import Any
 
+from .cancelling import Task, current_task, take_back
 from .lanes import Lane, Lanes, Turn
 from .presence import Presence
 
@@ -31,56 +32,62 @@ class Slots:
         self._is_closed = True
 
     async def run_one(self) -> None:
-        """One slot, until it is closed, or cancelled while it has no lane."""
-        await _announced(self._run_one(), self._lanes)
+        """One slot, until it is closed."""
+        task = current_task()
+        while not self._is_closed:
+            try:
+                await _announced(self._run_one(task), self._lanes)
+            except asyncio.CancelledError:
+                if self._is_closed:
+                    raise
+                # A partition's work was cancelled, or something that a handler has left here: not this slot.
+                take_back(task)
 
-    async def _run_one(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None, "a slot is a task"  # noqa: S101 - for mypy
+    async def _run_one(self, task: Task) -> None:
         has_waited = False
         while not self._is_closed:
-            lane = await self._lanes.take()
-            # A handler that waited gave the others their chance already.
-            if self._iteration.age_s() > _BREATH_S and not has_waited:
-                await self._breathe()
-            # A turn that was under way during a gap is over: no event of it is begun without coming by here.
-            if not self._presence.is_certain():
-                await self._presence.certain()
-            began = self._iteration.number
-            if lane.partition.is_open:
-                await self._give_turn(lane, task)
-            has_waited = self._iteration.number != began
+            lane, wait_s = await self._lanes.take(), None
+            try:
+                # A handler that waited gave the others their chance already.
+                if self._iteration.age_s() > _BREATH_S and not has_waited:
+                    await self._breathe()
+                # A turn that was under way during a gap is over: no event of it is begun without coming by here.
+                if not self._presence.is_certain():
+                    await self._presence.certain()
+                began = self._iteration.number
+                if lane.partition.is_open:
+                    wait_s = await self._give_turn(lane, task)
+                has_waited = self._iteration.number != began
+            finally:
+                if lane.partition.is_open:
+                    self._put_back(lane, wait_s)
 
     async def _breathe(self) -> None:
         # It comes back by itself: nobody has to take its place.
         self._lanes.expect_one()
-        await asyncio.sleep(0)
-        self._lanes.expect_one_less()
+        try:
+            await asyncio.sleep(0)
+        finally:
+            self._lanes.expect_one_less()
 
-    async def _give_turn(self, lane: Lane, task: asyncio.Task[None]) -> None:
+    async def _give_turn(self, lane: Lane, task: Task) -> float | None:
         partition = lane.partition
         partition.enter(task)
         lane.is_at_work = True
         try:
-            wait_s = await self._work(lane)
-        except asyncio.CancelledError:
-            if not partition.is_cancelled:
-                raise
-            # The partition's work was cancelled, not this slot, which goes on with other lanes.
-            while task.cancelling():
-                task.uncancel()
+            return await self._work(lane, task)
         finally:
             lane.is_at_work = False
             partition.leave(task)
-        if not partition.is_open:
-            return
+
+    def _put_back(self, lane: Lane, wait_s: float | None) -> None:
         if wait_s is None or not lane.records:
             self._lanes.put_back(lane)
         else:
             self._lanes.put_back_after(lane, wait_s)
 
-    async def _work(self, lane: Lane) -> float | None:
-        turn = Turn(self._clock)
+    async def _work(self, lane: Lane, task: Task) -> float | None:
+        turn = Turn(self._clock, task.cancelling)
         while lane.records and lane.partition.is_open:
             rest = self._process(lane, turn)
             if rest is None:

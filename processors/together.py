@@ -1,6 +1,6 @@
 """Calls of handlers that want several events at once, the last about each object, or no more than so many a second."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain, islice
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from forebay.queues.contract import StoredRecord
 from forebay.schemas.alike import Alike
 from forebay.schemas.event import PortalEvent
 
-from .calls import Begun, Calls
+from .calls import Begun, Calls, ended
 from .consequences import DROPPED, Consequences, Following, Records
 from .dead_letters import Burial
 from .dedup.keys import Key
@@ -174,8 +174,7 @@ class Together:
             records = list(chain.from_iterable(call.records))
             begin = partial(self._begin, handler, call)
             return await self._traces.follow(handler, records, lane.attempts, begin, events=len(call.events))
-        begun = self._begin(handler, call)
-        return await begun if isinstance(begun, Coroutine) else begun
+        return await ended(self._begin(handler, call))
 
     def _begin(self, handler: Handler, call: Call) -> Begun:
         first = call.events[0]

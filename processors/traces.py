@@ -1,11 +1,11 @@
 """What a worker tells a tracer of its tries. Where there are no traces there is no such object, and nobody asks it."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 
 from forebay.queues.contract import StoredRecord
 from forebay.queues.tracing.contract import Tracer, Tried
 
-from .calls import Begun
+from .calls import Begun, ended
 from .dead_letters import error_class
 from .handlers import Handler
 from .outcome import Failed, Outcome, Rejected, Undecodable
@@ -37,8 +37,7 @@ class Traces:
             replayed=is_ordered(records[-1]),
         )
         with self._tracer.tries(tried) as told:
-            begun = begin()
-            outcome = await begun if isinstance(begun, Coroutine) else begun
+            outcome = await ended(begin())
             told.ended(outcome.label, _error_of(outcome))
         return outcome
 

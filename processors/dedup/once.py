@@ -1,11 +1,11 @@
 """Calls a handler unless its event was handled already, and remembers that it was."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
-from forebay.processors.calls import Begun
+from forebay.processors.calls import Begun, ended
 from forebay.processors.handlers import Handler
 from forebay.processors.health import Health
 from forebay.processors.outcome import DUPLICATE, Done, Outcome, Unsure, faulty
@@ -53,8 +53,7 @@ class Once:
             seen = await self._seen(known)
             if seen is not False:
                 return Unsure(wait_s=_AGAIN_S) if seen is None else DUPLICATE
-        begun = begin(handler, event)
-        outcome = await begun if isinstance(begun, Coroutine) else begun
+        outcome = await ended(begin(handler, event))
         if known and isinstance(outcome, Done):
             await self._mark(known)
         return outcome
