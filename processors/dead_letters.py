@@ -159,9 +159,10 @@ def error_traceback(error: BaseException) -> str:
 
 
 def _shown(error: BaseException, show: Callable[[], str]) -> str:
-    # To show an error runs code of whoever wrote its class, which may raise anything.
+    # To show an error runs code of whoever wrote its class, which may raise anything. Half of a character that needs
+    # two, as a text that was cut has it, can't be kept anywhere.
     try:
-        return show()
+        return show().encode(errors="replace").decode()
     except BaseException:
         return f"<{type(error).__name__}: its text can't be shown>"
 

@@ -15,6 +15,10 @@ class Retry(ForebayError):
     that can't be handled yet. Without it the whole list comes again, ever fewer at once.
     """
 
+    # Also of a subclass that doesn't call our `__init__`.
+    after_s: float | None = None
+    done: int | None = None
+
     def __init__(
         self,
         reason: str = "the handler asked for another try",
@@ -36,6 +40,8 @@ class Reject(ForebayError):
     behind them that is rejected; without it nobody knows which, and they are given to it again, ever fewer at once.
     """
 
+    done: int | None = None
+
     def __init__(self, reason: str, *, done: int | None = None) -> None:
         _check_done("Reject", done or 0)
         super().__init__(reason)
@@ -43,8 +49,8 @@ class Reject(ForebayError):
 
 
 def _check_done(what: str, done: int) -> None:
-    if done < 0:
-        raise ValueError(f"{what}(done={done}): that many events are finished, so 0 or more")
+    if not isinstance(done, int) or done < 0:
+        raise ValueError(f"{what}(done={done!r}): that many events are finished, so a whole number, 0 or more")
 
 
 class BadHandler(ForebayError):

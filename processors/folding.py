@@ -17,6 +17,7 @@ from forebay.schemas.alike import Alike
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent
 
+from .dead_letters import error_text
 from .dedup.keys import Key
 from .entities import Role, subject
 from .errors import BadReturn
@@ -187,7 +188,7 @@ class Folding:
             return None
         except Exception as error:
             # An author's function may raise anything.
-            _log.warning("not coalesced", portal=event.portal, name=event.name, id=event.id, error=repr(error))
+            _log.warning("not coalesced", portal=event.portal, name=event.name, id=event.id, error=error_text(error))
             return None
 
 

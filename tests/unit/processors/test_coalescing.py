@@ -112,9 +112,17 @@ def test_a_function_says_what_an_event_is_about(shop: Shop) -> None:
     assert [(deal, folded) for _, deal, _, folded in seen.events] == [(2, 1), (3, 0), (3, 0)]
 
 
-def test_a_function_that_fails_folds_nothing_and_loses_nothing(shop: Shop) -> None:
+class Unspeakable(Exception):
+    """Shows nothing of itself."""
+
+    def __repr__(self) -> str:
+        raise TypeError("no")
+
+
+@pytest.mark.parametrize("error", [KeyError("no such field"), Unspeakable()])
+def test_a_function_that_fails_folds_nothing_and_loses_nothing(shop: Shop, error: Exception) -> None:
     def about(event: PortalEvent) -> str:
-        raise KeyError("no such field")
+        raise error
 
     seen = Seen(shop, "ONCRMDEAL*", coalesce=about)
     send(shop, "update 1", "update 1")

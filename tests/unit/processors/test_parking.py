@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from forebay import PortalEvent
 from forebay.processors.held import Held
 from forebay.processors.lanes import Lanes
 from forebay.processors.notes import Note, Place
@@ -14,6 +15,7 @@ from forebay.processors.partitions import Partition
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
+from tests.parking.shop import Shop
 from tests.parking.world import World
 
 
@@ -242,3 +244,19 @@ def test_what_could_not_be_told_before_a_partition_moved_comes_again_in_order_an
     assert world.books.excused == {("b.example", number) for number in (4, 5, 6)}
     world.heal()
     world.judge()
+
+
+def test_an_error_that_quotes_half_a_character_is_told_as_any_other_and_its_portal_stays_held(shop: Shop) -> None:
+    @shop.on("*", tries=1, give_up="hold")
+    async def handle(event: PortalEvent) -> None:
+        raise ValueError("no such name: \ud83d")
+
+    shop.send("ONAPPTEST", 1)
+    worker = shop.start()
+    shop.let(10)
+    shop.world.stop(worker)
+    shop.start()
+    shop.let(10)
+
+    assert shop.calls == [[1]]
+    assert shop.committed() == 1

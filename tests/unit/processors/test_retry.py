@@ -178,6 +178,14 @@ def test_a_wait_that_is_none_is_refused_where_it_is_asked(after_s: float) -> Non
         Retry(after_s=after_s)
 
 
+@pytest.mark.parametrize("done", [-1, 1.5, "2"])
+def test_a_number_of_events_that_is_none_is_refused_where_it_is_said(done: Any) -> None:
+    with pytest.raises(ValueError, match="whole number"):
+        Retry(done=done)
+    with pytest.raises(ValueError, match="whole number"):
+        Reject("no", done=done)
+
+
 def test_an_asked_wait_may_be_any_number_and_becomes_seconds() -> None:
     asked = RetryAsked(error=Retry(after_s=Decimal(5)))  # type: ignore[arg-type]
 
