@@ -44,20 +44,17 @@ class Slots:
                 take_back(task)
 
     async def _run_one(self, task: Task) -> None:
-        has_waited = False
         while not self._is_closed:
             lane, wait_s = await self._lanes.take(), None
             try:
-                # A handler that waited gave the others their chance already.
-                if self._iteration.age_s() > _BREATH_S and not has_waited:
+                # All who are awake come by here in one iteration: those who come too late do so in the next one again.
+                while self._iteration.age_s() > _BREATH_S:
                     await self._breathe()
                 # A turn that was under way during a gap is over: no event of it is begun without coming by here.
                 if not self._presence.is_certain():
                     await self._presence.certain()
-                began = self._iteration.number
                 if lane.partition.is_open:
                     wait_s = await self._give_turn(lane, task)
-                has_waited = self._iteration.number != began
             finally:
                 if lane.partition.is_open:
                     self._put_back(lane, wait_s)
@@ -127,7 +124,6 @@ class _Iteration:
     """The event loop's present iteration: all slots that are awake run in the same one."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.number = 0
         self._clock, self._began, self._is_noted = clock, 0.0, False
 
     def age_s(self) -> float:
@@ -140,4 +136,3 @@ class _Iteration:
 
     def _is_over(self) -> None:
         self._is_noted = False
-        self.number += 1

@@ -195,6 +195,7 @@ class Worker:
                 await self._leave()
             finally:
                 self.left = await _cancel(tasks) + self._calls.close()
+                self._tally.flush()
                 if self._processes:
                     await self._processes.close()
         for task in ended:

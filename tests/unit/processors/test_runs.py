@@ -140,3 +140,47 @@ def test_a_turn_ends_amid_events_that_take_its_time(shop: Shop) -> None:
     shop.let(10)
 
     assert shop.calls == [[1], [2], [9], [3], [4]]
+
+
+def test_after_however_many_handlers_that_end_at_once_everything_else_gets_its_chance(shop: Shop) -> None:
+    gaps: list[float] = []
+
+    async def look_at_the_clock() -> None:
+        last = shop.world.loop.time()
+        while True:
+            await asyncio.sleep(0.001)
+            gaps.append(shop.world.loop.time() - last)
+            last += gaps[-1]
+
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        if id_of(event):
+            shop.world.loop.stand_still(0.001)
+        else:
+            await shop.nap(1)
+
+    for number in range(100):
+        shop.send("ONAPPTEST", *range(33), portal=f"p{number}.example")
+    shop.start(concurrency=100, max_lane_records=1000, max_held_records=10_000)
+    looking = shop.world.loop.create_task(look_at_the_clock())
+    shop.let(20)
+    looking.cancel()
+
+    assert len(shop.calls) == 3300
+    # Three turns, as a timer takes three iterations of the loop: to be over, to wake its task, and to let that run.
+    assert max(gaps) < 0.1
+
+
+def test_what_was_counted_is_told_at_the_end(shop: Shop) -> None:
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        pass
+
+    worker = shop.start(commit_interval_s=60)
+    shop.let(5)
+    shop.send("ONAPPTEST", 1, 2, 3)
+    shop.let(1)
+    shop.world.stop(worker)
+
+    found = [one for metric in worker.metrics.events_handled._metric.collect() for one in metric.samples]
+    assert [one.value for one in found if one.name.endswith("_total")] == [3]
