@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from inspect import isawaitable, iscoroutine
 from typing import Any, TypeAlias
@@ -147,7 +147,15 @@ class Calls:
             return _cancelled(error)
         loop = asyncio.get_running_loop()
         began = self._clock()
-        future = loop.run_in_executor(self._pool, copy_context().run, _in_context, handler, event)
+        call = Future[Ended]()
+        try:
+            loop.run_in_executor(self._pool, copy_context().run, _answer, call, handler, event)
+        except RuntimeError as error:
+            # No further thread can be had. It is in line all the same, for one of those that are there.
+            if not self._in_threads and call.cancel():
+                self._free.release()
+                return Failed(error=error)
+        future = asyncio.wrap_future(call)
         self._in_threads += 1
         future.add_done_callback(self._thread_ended)
         watch = loop.call_later(deadline_s, self._tell_late, handler, event)
@@ -196,12 +204,15 @@ class Calls:
             _log.warning(text, handler=handler.name, **more)
 
 
-def _in_context(handler: Handler, event: Given) -> Ended:
+def _answer(call: Future[Ended], handler: Handler, event: Given) -> None:
+    if not call.set_running_or_notify_cancel():
+        return
     # Errors are carried as values: a future can't take a StopIteration, and SystemExit must not end the thread.
     try:
-        return handler.function(event), None
+        ended: Ended = handler.function(event), None
     except BaseException as error:
-        return None, error
+        ended = None, error
+    call.set_result(ended)
 
 
 async def _to_the_end_of(thread: "asyncio.Future[Ended]") -> Ended:
