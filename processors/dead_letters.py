@@ -1,6 +1,8 @@
 """A record that is given up, as the dead letter it becomes."""
 
+import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +11,7 @@ from types import TracebackType
 
 import structlog
 
-from forebay.queues.contract import Producer, Record, StoredRecord
+from forebay.queues.contract import Position, Producer, Record, StoredRecord
 from forebay.queues.errors import QueueError, RecordRefused
 from forebay.queues.tracing.contract import Tracer
 from forebay.schemas import names
@@ -42,8 +44,11 @@ _DEAD_HEADERS = frozenset(
     }
 )
 
+#: Who waits for a letter's answer keeps a slot from others: one that takes longer is looked for later, and again.
+_PATIENCE_S = 1.0
+
 #: Frames of ours stand first in a traceback and tell a handler's author nothing.
-_OUR_FRAMES = str(Path(__file__).with_name("calls.py"))
+_OUR_FRAMES = {str(Path(__file__).with_name(name)) for name in ("calls.py", "runners.py")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +64,7 @@ class Circumstances:
 
 @dataclass(slots=True, kw_only=True)
 class Burial:
-    """A dead letter that is to be written, why, which records are finished with it, and how often it failed."""
+    """A dead letter that is to be written, why, which records are finished with it, and how often it was not kept."""
 
     reason: str
     letter: Record
@@ -67,6 +72,8 @@ class Burial:
     failures: int = 0
     #: Where it goes, when that is not the dead letters' stream.
     stream: str = ""
+    #: It is on its way, and may be kept yet.
+    delivery: "asyncio.Future[Position] | None" = None
 
 
 class DeadLetters:
@@ -76,21 +83,30 @@ class DeadLetters:
         self._producer, self._stream, self._health, self._tracer = producer, names.dead(topic), health, tracer
 
     async def put(self, burial: Burial) -> bool:
-        """Whether the letter is kept now."""
+        """Whether the letter is kept now. One whose answer is still to come is not sent again."""
         try:
-            await self._send(burial.stream or self._stream, burial.letter)
+            is_kept = await self._is_kept(burial)
         except Exception as error:
+            burial.delivery = None
             self._not_kept(burial, error)
             return False
-        self._health.ok("dead_letters")
-        return True
+        if is_kept:
+            self._health.ok("dead_letters")
+        else:
+            burial.failures += 1
+            self._health.degraded("dead_letters", "the queue doesn't say whether it keeps them")
+        return is_kept
 
-    async def _send(self, stream: str, letter: Record) -> None:
-        if self._tracer is None:
-            await self._producer.send(stream, letter)
-            return
-        with self._tracer.sends(stream, letter):
-            await self._producer.send(stream, letter)
+    async def _is_kept(self, burial: Burial) -> bool:
+        """False while that isn't known. Raises when it surely is not, as a producer does."""
+        if burial.delivery is not None:
+            return await _answered(burial.delivery, 0)
+        stream = burial.stream or self._stream
+        with nullcontext() if self._tracer is None else self._tracer.sends(stream, burial.letter):
+            burial.delivery = asyncio.get_running_loop().create_future()
+            burial.delivery.add_done_callback(_heard)
+            self._producer.submit(stream, burial.letter, burial.delivery)
+            return await _answered(burial.delivery, _PATIENCE_S)
 
     def _not_kept(self, burial: Burial, error: Exception) -> None:
         # What is no QueueError is a fault, of ours or of a client library, that this one letter may have brought out.
@@ -104,6 +120,17 @@ class DeadLetters:
             _log.warning("dead letter not written", **about)
         if is_fault or isinstance(error, RecordRefused):
             burial.letter = without_traceback(burial.letter)
+
+
+async def _answered(delivery: "asyncio.Future[Position]", within_s: float) -> bool:
+    if not delivery.done():
+        await asyncio.wait([delivery], timeout=within_s)
+    return delivery.done() and delivery.result() is not None
+
+
+def _heard(delivery: "asyncio.Future[Position]") -> None:
+    # Its lane may be another's by now, and nobody asks any more.
+    delivery.exception()
 
 
 def dead_letter(record: StoredRecord, died: Circumstances) -> Record:
@@ -182,6 +209,6 @@ def _said(record: StoredRecord, died: Circumstances) -> Iterable[tuple[str, str]
 
 def _from_handler_on(trace: TracebackType | None) -> TracebackType | None:
     here = trace
-    while here is not None and here.tb_frame.f_code.co_filename == _OUR_FRAMES:
+    while here is not None and here.tb_frame.f_code.co_filename in _OUR_FRAMES:
         here = here.tb_next
     return here or trace

@@ -147,7 +147,7 @@ class Together:
         if outlook.folding is not None:
             for records in call.records:
                 outlook.folding.begin(records[0])
-        outcome = await self._outcome(lane, handler, call)
+        outcome, done = await self._outcome(lane, handler, call)
         if isinstance(outcome, Unsure | Duplicate) and handler.budget is not None:
             lane.partition.buckets.give_back(handler.budget, lane.portal)
         if isinstance(outcome, Unsure):
@@ -155,19 +155,21 @@ class Together:
             lane.attempts -= 1
         if lane.partition.is_cancelled and not isinstance(outcome, Done):
             return DROPPED
-        done = self._finish_done(lane, outlook, handler, call, outcome)
+        self._finish_done(lane, outlook, handler, call, outcome, done)
         if done == len(call.events):
             return None
         rest = Call(call.events[done:], call.records[done:])
         return await self._follow(lane, outlook, handler, rest, outcome)
 
-    async def _outcome(self, lane: Lane, handler: Handler, call: Call) -> Outcome:
+    async def _outcome(self, lane: Lane, handler: Handler, call: Call) -> tuple[Outcome, int]:
+        """How it ended, and how many events are done."""
         try:
-            return await self._tried(lane, handler, call)
+            outcome = await self._tried(lane, handler, call)
+            return outcome, _done(outcome, len(call.events))
         except Exception as error:
             # As for a single event: a fault must not end the worker.
             tell_fault(error, call.records[0][-1])
-            return faulty(error)
+            return faulty(error), 0
 
     async def _tried(self, lane: Lane, handler: Handler, call: Call) -> Outcome:
         if self._traces is not None:
@@ -184,9 +186,10 @@ class Together:
         # The list is the handler's own: it may do with it what it likes.
         return self._calls.begin(handler, list(call.events) if handler.options.batch else first)
 
-    def _finish_done(self, lane: Lane, outlook: Outlook, handler: Handler, call: Call, outcome: Outcome) -> int:
-        """Finish those that are done; gives their number."""
-        done = _done(outcome, len(call.events))
+    def _finish_done(
+        self, lane: Lane, outlook: Outlook, handler: Handler, call: Call, outcome: Outcome, done: int
+    ) -> None:
+        """Finish those that are done."""
         label = outcome.label if isinstance(outcome, Done | Duplicate) else DONE.label
         self._tally.tried(handler.name, label, done)
         if done and outlook.folding is None:
@@ -202,7 +205,6 @@ class Together:
             lane.attempts = 1
         if isinstance(outcome, Done) and outcome.late:
             tell_outcome(outcome, handler, call.events[0], 1, call.records[0][-1])
-        return done
 
     async def _follow(
         self, lane: Lane, outlook: Outlook, handler: Handler, rest: Call, outcome: Outcome

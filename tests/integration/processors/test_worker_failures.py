@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from forebay import Handlers, PortalEvent, Reject, Retry
-from forebay.queues.contract import Record
+from forebay.queues.contract import Delivery, Record
 from forebay.queues.errors import RecordRefused
 from forebay.queues.memory import MemoryProducer
 from forebay.schemas import names
@@ -152,18 +152,18 @@ async def test_while_dead_letters_can_t_be_written_the_offset_stays_and_it_heals
 async def test_a_letter_that_the_queue_refuses_is_written_without_its_traceback(
     station: Any, handlers: Handlers, eventually: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = MemoryProducer.send
+    submit = MemoryProducer.submit
 
-    async def picky(self: MemoryProducer, stream: str, record: Record) -> Any:
+    def picky(self: MemoryProducer, stream: str, record: Record, delivery: Delivery) -> None:
         if names.DEAD_TRACEBACK in dict(record.headers):
             raise RecordRefused("too large")
-        return await send(self, stream, record)
+        submit(self, stream, record, delivery)
 
     @handlers.on("*")
     async def handle(event: PortalEvent) -> None:
         raise Reject("no")
 
-    monkeypatch.setattr(MemoryProducer, "send", picky)
+    monkeypatch.setattr(MemoryProducer, "submit", picky)
     await station.send("p")
     station.start()
     await eventually(lambda: station.committed() == 1)

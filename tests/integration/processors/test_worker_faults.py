@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from forebay import Handlers, PortalEvent, Retry
-from forebay.queues.contract import Record
+from forebay.queues.contract import Delivery, Record
 from forebay.queues.memory import MemoryProducer
 from forebay.schemas import names
 
@@ -17,9 +17,17 @@ class Speechless(Exception):
 
 
 class NoTime(Retry):
-    """Never became a whole `Retry`: it has no `after_s`."""
+    """What it says of its time and its events fails."""
 
     def __init__(self) -> None: ...
+
+    @property
+    def after_s(self) -> float:  # type: ignore[override]
+        raise AttributeError("there is no clock")
+
+    @property
+    def done(self) -> int:  # type: ignore[override]
+        raise AttributeError("there is no count")
 
 
 class Masked(Exception):
@@ -31,7 +39,7 @@ class Masked(Exception):
 
 
 @pytest.mark.parametrize("error", [Speechless, NoTime, Masked, GeneratorExit])
-@pytest.mark.parametrize("kind", ["async", "thread"])
+@pytest.mark.parametrize("kind", ["async", "thread", "batch"])
 async def test_whatever_a_handler_raises_its_record_dies_and_the_rest_goes_on(
     station: Any, handlers: Handlers, eventually: Any, error: type[BaseException], kind: str
 ) -> None:
@@ -45,7 +53,12 @@ async def test_whatever_a_handler_raises_its_record_dies_and_the_rest_goes_on(
     async def on_loop(event: PortalEvent) -> None:
         handle(event)
 
-    handlers.on("*", tries=2)(on_loop if kind == "async" else handle)
+    async def together(events: list[PortalEvent]) -> None:
+        for one in events:
+            handle(one)
+
+    functions: dict[str, Any] = {"async": on_loop, "thread": handle, "batch": together}
+    handlers.on("*", tries=2, batch=1 if kind == "batch" else None)(functions[kind])
     await station.send("p", "ONBAD")
     await station.send("p", "ONGOOD")
     worker = station.start(concurrency=1)
@@ -70,19 +83,19 @@ async def test_a_fault_after_a_try_is_told_with_its_traceback(
 
     (fault,) = (log for log in logs if log["event"].startswith("a fault after a try"))
     assert fault["log_level"] == "error"
-    assert "AttributeError: 'NoTime' object has no attribute 'after_s'" in fault["traceback"]
+    assert "AttributeError: there is no clock" in fault["traceback"]
 
 
 async def test_a_letter_that_breaks_the_queue_s_client_waits_degraded_and_holds_only_its_portal(
     station: Any, handlers: Handlers, eventually: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handled: list[str] = []
-    send = MemoryProducer.send
+    submit = MemoryProducer.submit
 
-    async def broken(self: MemoryProducer, stream: str, record: Record) -> Any:
+    def broken(self: MemoryProducer, stream: str, record: Record, delivery: Delivery) -> None:
         if stream.endswith(".dead"):
             raise TypeError("a bug of the client")
-        return await send(self, stream, record)
+        submit(self, stream, record, delivery)
 
     @handlers.on("*", tries=1)
     async def handle(event: PortalEvent) -> None:
@@ -92,7 +105,7 @@ async def test_a_letter_that_breaks_the_queue_s_client_waits_degraded_and_holds_
 
     await station.send("ill")
     with monkeypatch.context() as patch:
-        patch.setattr(MemoryProducer, "send", broken)
+        patch.setattr(MemoryProducer, "submit", broken)
         worker = station.start(concurrency=1)
         await eventually(lambda: worker.health.status == "degraded" or station.running[worker].done())
         await station.send("well")

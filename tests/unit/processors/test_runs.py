@@ -10,6 +10,7 @@ from forebay import PortalEvent, Reject
 from forebay.processors.reading import Reading
 from forebay.processors.worker import Worker
 from forebay.queues.contract import StoredRecord
+from forebay.schemas import names
 from tests.parking.shop import Shop, id_of
 
 #: Tries that fail are made again in memory, within a second or so.
@@ -88,6 +89,23 @@ def test_a_dead_letter_in_the_middle_is_that_one(shop: Shop) -> None:
     assert shop.calls == [[1], [2], [3]]
     assert shop.dead_ids() == [2]
     assert shop.committed() == 3
+
+
+@pytest.mark.parametrize("naps_s", [None, 0.1])
+def test_a_dead_letter_s_traceback_begins_with_the_handler(shop: Shop, naps_s: float | None) -> None:
+    async def handle(event: PortalEvent) -> None:
+        if naps_s is not None:
+            await shop.nap(naps_s)
+        raise Reject("no such deal")
+
+    shop.world.handlers.on("*")(handle)
+    shop.send("ONAPPTEST", 1)
+    shop.start()
+    shop.let(10)
+
+    (letter,) = shop.dead()
+    first = dict(letter.headers)[names.DEAD_TRACEBACK].splitlines()[1]
+    assert first.endswith(b", in handle")
 
 
 def test_what_nobody_wants_is_finished_among_the_others(shop: Shop) -> None:

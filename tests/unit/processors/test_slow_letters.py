@@ -1,0 +1,101 @@
+"""A queue that takes dead letters and doesn't say so for long: their portals wait, and nobody else."""
+
+import asyncio
+
+import pytest
+
+from forebay import PortalEvent, Reject
+from forebay.queues.contract import Delivery, Position, Record
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.memory import MemoryProducer
+from forebay.schemas import names
+from tests.parking.moody import TOPIC
+from tests.parking.shop import Shop, id_of
+
+#: More than a worker of this world has slots.
+PORTALS = 20
+
+
+class Slow:
+    """What of the dead letters is under way."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.under_way: list[tuple[MemoryProducer, Record, asyncio.Future[Position]]] = []
+        self._submit = MemoryProducer.submit
+
+        def submit(producer: MemoryProducer, stream: str, record: Record, delivery: Delivery) -> None:
+            if stream != names.dead(TOPIC):
+                self._submit(producer, stream, record, delivery)
+                return
+            assert isinstance(delivery, asyncio.Future)
+            self.under_way.append((producer, record, delivery))
+
+        monkeypatch.setattr(MemoryProducer, "submit", submit)
+
+    async def answer(self, error: QueueUnavailable | None = None) -> None:
+        """To all."""
+        under_way, self.under_way = self.under_way, []
+        for producer, record, delivery in under_way:
+            if error is None:
+                self._submit(producer, names.dead(TOPIC), record, delivery)
+            else:
+                delivery.set_exception(error)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch, shop: Shop) -> Slow:
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        if id_of(event) == 1:
+            raise Reject("no such deal")
+
+    for number in range(PORTALS):
+        shop.send("ONAPPTEST", 1, 2, portal=f"p{number}.example")
+    return Slow(monkeypatch)
+
+
+def test_letters_that_are_long_under_way_keep_no_other_portal_waiting_and_are_sent_once(shop: Shop, slow: Slow) -> None:
+    worker = shop.start()
+    shop.let(5)
+    shop.send("ONAPPTEST", 3, portal="well.example")
+    shop.let(60)
+
+    assert sorted(shop.calls) == [*[[1]] * PORTALS, [3]]
+    assert len(slow.under_way) == PORTALS
+    assert worker.health.status == "degraded"
+
+    shop.world.run(slow.answer())
+    shop.let(30)
+
+    assert sorted(shop.calls) == [*[[1]] * PORTALS, *[[2]] * PORTALS, [3]]
+    assert shop.dead_ids() == [1] * PORTALS
+    assert shop.committed() == 2 * PORTALS + 1
+    assert worker.health.report()["status"] == "ok"
+
+
+def test_a_letter_that_was_not_kept_after_all_is_sent_again(shop: Shop, slow: Slow) -> None:
+    shop.start()
+    shop.let(10)
+    shop.world.run(slow.answer(QueueUnavailable("no broker")))
+    shop.let(30)
+
+    assert len(slow.under_way) == PORTALS
+    assert shop.dead_ids() == []
+    assert shop.committed() == 0
+
+    shop.world.run(slow.answer())
+    shop.let(30)
+
+    assert shop.dead_ids() == [1] * PORTALS
+    assert shop.committed() == 2 * PORTALS
+
+
+def test_one_that_is_under_way_at_the_end_is_nobody_s_any_more(shop: Shop, slow: Slow) -> None:
+    worker = shop.start()
+    shop.let(10)
+    shop.world.stop(worker)
+
+    shop.world.run(slow.answer(QueueUnavailable("no broker")))
+    shop.let(1)
+
+    assert shop.committed() == 0
