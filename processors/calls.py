@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from inspect import isawaitable, iscoroutine
 from typing import Any, TypeAlias
@@ -34,12 +34,14 @@ Begun: TypeAlias = Outcome | Coroutine[Any, Any, Outcome]
 Given: TypeAlias = PortalEvent | list[PortalEvent]
 
 
-async def ended(begun: Begun) -> Outcome:
+def ended(begun: Begun) -> Coroutine[Any, Any, Outcome]:
     """What was begun, to its end."""
-    if isinstance(begun, Coroutine):
-        return await begun
+    return begun if isinstance(begun, Coroutine) else _settled(begun)
+
+
+async def _settled(outcome: Outcome) -> Outcome:
     await settle(current_task())
-    return begun
+    return outcome
 
 
 async def _at_once() -> None:
@@ -61,7 +63,7 @@ class Calls:
     ) -> None:
         self._deadline_s, self._took, self._may_begin, self._clock = deadline_s, took, may_begin, clock
         self._processes = processes
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="forebay-handler")
+        self._pool = _Threads(threads, thread_name_prefix="forebay-handler")
         # A thread is waited for here and not in the pool's own queue, so that a deadline starts with the call.
         self._free = asyncio.Semaphore(threads)
         self._deadlines = Deadlines()
@@ -125,7 +127,8 @@ class Calls:
         finally:
             self._deadlines.end(watch)
             self._took(handler.name, self._clock() - began)
-        await settle(watch.task)
+        if watch.task.cancelling():
+            await settle(watch.task)
         return _too_late(deadline_s, raised) if watch.is_over else outcome
 
     async def _in_process(self, handler: Handler, event: Given, deadline_s: float) -> Outcome:
@@ -147,15 +150,11 @@ class Calls:
             return _cancelled(error)
         loop = asyncio.get_running_loop()
         began = self._clock()
-        call = Future[Ended]()
         try:
-            loop.run_in_executor(self._pool, copy_context().run, _answer, call, handler, event)
+            future = loop.run_in_executor(self._pool, copy_context().run, _in_context, handler, event)
         except RuntimeError as error:
-            # No further thread can be had. It is in line all the same, for one of those that are there.
-            if not self._in_threads and call.cancel():
-                self._free.release()
-                return Failed(error=error)
-        future = asyncio.wrap_future(call)
+            self._free.release()
+            return Failed(error=error)
         self._in_threads += 1
         future.add_done_callback(self._thread_ended)
         watch = loop.call_later(deadline_s, self._tell_late, handler, event)
@@ -204,15 +203,25 @@ class Calls:
             _log.warning(text, handler=handler.name, **more)
 
 
-def _answer(call: Future[Ended], handler: Handler, event: Given) -> None:
-    if not call.set_running_or_notify_cancel():
-        return
+class _Threads(ThreadPoolExecutor):
+    """What the system has no thread for stands in line all the same: for those that are there."""
+
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError:
+            if not self._threads:
+                # It is told as not called, and must not be when a later one has a thread.
+                self._work_queue.get_nowait()
+                raise
+
+
+def _in_context(handler: Handler, event: Given) -> Ended:
     # Errors are carried as values: a future can't take a StopIteration, and SystemExit must not end the thread.
     try:
-        ended: Ended = handler.function(event), None
+        return handler.function(event), None
     except BaseException as error:
-        ended = None, error
-    call.set_result(ended)
+        return None, error
 
 
 async def _to_the_end_of(thread: "asyncio.Future[Ended]") -> Ended:

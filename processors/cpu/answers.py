@@ -1,7 +1,7 @@
 """What a call in another process came to, as bytes: what it returned, or the error with its traceback as text."""
 
 import pickle
-from traceback import format_exception
+from traceback import format_exception, format_exception_only
 
 from forebay.processors.errors import RaisedElsewhere
 
@@ -27,8 +27,9 @@ def packed(returned: object, raised: BaseException | None) -> bytes:
         pickle.loads(answer)  # noqa: S301 - our own bytes
     # The class is the user's, and so is what its pickling does.
     except Exception:
-        kind = type(raised)
-        return pickle.dumps((None, RaisedElsewhere(f"{kind.__module__}.{kind.__qualname__}: {raised}"), text))
+        # And so is what it says of itself, which this shows whatever that does.
+        said = "".join(format_exception_only(raised)).strip()
+        return pickle.dumps((None, RaisedElsewhere(said), text))
     return answer
 
 
