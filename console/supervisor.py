@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
+from forebay.processors.cpu.ending import how_ended
+
 from .errors import FAILED, WRONG
 from .relay import Relay
 
@@ -83,17 +85,26 @@ class Supervisor:
         ends = 0
         while not self._stopping.is_set():
             started = self._clock()
-            status = await self._live(child)
+            status, how = await self._one_life(child)
             if self._stopping.is_set():
                 return
             if status == WRONG or not self.settled:
-                self._say(f"{child.name} {_how(status)}; nothing is started again before this is mended")
+                self._say(f"{child.name} {how}; nothing is started again before this is mended")
                 return self.stop(status if status == WRONG else FAILED)
             ends = 0 if self._clock() - started > _WELL_S else ends
             delay_s = _BACKOFF_S[min(ends, len(_BACKOFF_S) - 1)]
-            self._say(f"{child.name} {_how(status)}; it is started again in {delay_s:g} s")
+            self._say(f"{child.name} {how}; it is started again in {delay_s:g} s")
             ends += 1
             await self._pause(delay_s)
+
+    async def _one_life(self, child: Child) -> tuple[int, str]:
+        """Its exit status, and how it ended."""
+        try:
+            status = await self._live(child)
+        except OSError as error:
+            # The system has no room for a process, or its pipe, just now: that ends no more than this life.
+            return FAILED, f"can't be started: {error}"
+        return status, how_ended(status)
 
     async def _live(self, child: Child) -> int:
         """One life of the child, up to its exit status."""
@@ -140,10 +151,6 @@ class Supervisor:
 def _signal(process: Process, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         process.send_signal(number)
-
-
-def _how(status: int) -> str:
-    return f"ended with status {status}" if status >= 0 else f"was ended by {signal.Signals(-status).name}"
 
 
 def stop_on_signals(supervisor: Supervisor) -> None:

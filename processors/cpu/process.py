@@ -3,7 +3,6 @@
 import asyncio
 import json
 import pickle
-import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL
@@ -13,6 +12,7 @@ from contextlib import suppress
 from forebay.processors.errors import BadHandler
 
 from .child import LENGTH, READY, Call
+from .ending import how_ended
 
 #: What the child runs: our path first, so that it finds us and the user's modules where we did.
 _BOOT = """
@@ -91,7 +91,7 @@ class Process:
             (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
             return await self._reader.readexactly(length)
         except (asyncio.IncompleteReadError, OSError):
-            raise Gone(_how(await self._process.wait())) from None
+            raise Gone(how_ended(await self._process.wait())) from None
 
     def kill(self) -> None:
         """End it at once, whatever it does."""
@@ -117,7 +117,3 @@ class Process:
 
     def _send(self, message: bytes) -> None:
         self._writer.write(LENGTH.pack(len(message)) + message)
-
-
-def _how(status: int) -> str:
-    return f"ended with status {status}" if status >= 0 else f"was ended by {signal.Signals(-status).name}"

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +97,32 @@ async def test_a_killed_child_is_started_again_with_growing_delays() -> None:
     assert await running == 0
     assert delays == [0.2, 0.5, 1.0]
     assert "one was ended by SIGKILL; it is started again in 0.2 s" in heard.lines
+
+
+async def test_a_child_for_which_the_system_has_no_room_is_started_when_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard, started = Heard(), []
+
+    async def start(*command: str, **more: Any) -> asyncio.subprocess.Process:
+        started.append(command)
+        if len(started) in (2, 3):
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return await usual(*command, **more)
+
+    usual = asyncio.create_subprocess_exec
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
+    supervisor = supervised(heard, [child("one")])
+    running = asyncio.create_task(supervisor.run())
+    supervisor.settled = True
+    await heard.wait("hello")
+    # A signal without a name, too.
+    supervisor.running["one"].send_signal(signal.SIGRTMIN + 1)
+    async with asyncio.timeout(30):
+        await heard.wait("hello", times=2)
+    supervisor.stop()
+
+    assert await running == 0
+    assert heard.lines[1] == f"one was ended by signal {signal.SIGRTMIN + 1}; it is started again in 0.2 s"
+    assert [line.partition(":")[0] for line in heard.lines[2:4]] == ["one can't be started"] * 2
 
 
 @pytest.mark.parametrize(("settled", "status", "ends_with"), [(False, 5, 1), (False, 2, 2), (True, 2, 2)])
