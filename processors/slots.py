@@ -17,6 +17,8 @@ Process = Callable[[Lane, Turn], Awaitable[float | None] | None]
 
 #: Handlers that never wait would keep the loop for themselves; after so long everything else gets its chance.
 _BREATH_S = 0.005
+#: One that waited gave everything else its chance already; but a thousand may go on at once, each with a turn.
+_LONG_BREATH_S = 0.05
 
 
 class Slots:
@@ -44,17 +46,20 @@ class Slots:
                 take_back(task)
 
     async def _run_one(self, task: Task) -> None:
+        longest_s = _BREATH_S
         while not self._is_closed:
             lane, wait_s = await self._lanes.take(), None
             try:
                 # All who are awake come by here in one iteration: those who come too late do so in the next one again.
-                while self._iteration.age_s() > _BREATH_S:
+                while self._iteration.age_s() > longest_s:
                     await self._breathe()
                 # A turn that was under way during a gap is over: no event of it is begun without coming by here.
                 if not self._presence.is_certain():
                     await self._presence.certain()
+                began = self._iteration.number
                 if lane.partition.is_open:
                     wait_s = await self._give_turn(lane, task)
+                longest_s = _BREATH_S if self._iteration.number == began else _LONG_BREATH_S
             finally:
                 if lane.partition.is_open:
                     self._put_back(lane, wait_s)
@@ -124,6 +129,7 @@ class _Iteration:
     """The event loop's present iteration: all slots that are awake run in the same one."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
+        self.number = 0
         self._clock, self._began, self._is_noted = clock, 0.0, False
 
     def age_s(self) -> float:
@@ -136,3 +142,4 @@ class _Iteration:
 
     def _is_over(self) -> None:
         self._is_noted = False
+        self.number += 1

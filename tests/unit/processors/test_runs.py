@@ -185,8 +185,8 @@ def test_after_however_many_handlers_that_end_at_once_everything_else_gets_its_c
     looking.cancel()
 
     assert len(shop.calls) == 3300
-    # Three turns, as a timer takes three iterations of the loop: to be over, to wake its task, and to let that run.
-    assert max(gaps) < 0.1
+    # A timer takes three iterations of the loop: to be over, to wake its task, and to let that run.
+    assert max(gaps) < 0.25
 
 
 def test_what_was_counted_is_told_at_the_end(shop: Shop) -> None:
