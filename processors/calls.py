@@ -117,19 +117,18 @@ class Calls:
     async def _to_its_end(self, handler: Handler, rest: Awaitable[object], began: float) -> Outcome:
         deadline_s = handler.options.deadline_s or self._deadline_s
         watch = self._deadlines.start(deadline_s)
-        raised: BaseException | None = None
         try:
             outcome = self._returned(handler, await rest)
+            return _too_late(deadline_s, None) if watch.is_over else outcome
         except GeneratorExit:
             raise
         except BaseException as error:
-            raised, outcome = error, _raised(error)
+            return _too_late(deadline_s, error) if watch.is_over else _raised(error)
         finally:
             self._deadlines.end(watch)
             self._took(handler.name, self._clock() - began)
-        if watch.task.cancelling():
-            await settle(watch.task)
-        return _too_late(deadline_s, raised) if watch.is_over else outcome
+            if watch.task.cancelling():
+                await settle(watch.task)
 
     async def _in_process(self, handler: Handler, event: Given, deadline_s: float) -> Outcome:
         assert self._processes is not None, "who has such handlers gives them"  # noqa: S101 - for mypy
@@ -204,7 +203,7 @@ class Calls:
 
 
 class _Threads(ThreadPoolExecutor):
-    """What the system has no thread for stands in line all the same: for those that are there."""
+    """What the system has no thread for stands in line all the same, for those that are there."""
 
     def _adjust_thread_count(self) -> None:
         try:

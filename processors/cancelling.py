@@ -1,7 +1,7 @@
-"""What a handler leaves of a cancellation: its task is a slot's, which others come after it in.
+"""What a handler leaves of a cancellation. Its task is a slot's, and other handlers come after it there.
 
-A handler may cancel its task and return, or leave a timeout or a group of tasks behind that cancels it later. Nobody
-else is meant.
+It may cancel its task and return, or leave a timeout or a group of tasks behind that cancels it later: neither is meant
+for who comes next, nor for the slot.
 """
 
 import asyncio
