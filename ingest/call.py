@@ -85,7 +85,7 @@ def recognise(fields: Fields) -> Call:
     subscription_id = fields.get("event_handler_id") or fields.get("eventId")
     ts = fields.get("ts", "")
     occurred_at_ms = _moment_ms(ts) if len(ts) <= _TS_DIGITS else None
-    return Call(kind=kind, name=name, subscription_id=subscription_id, occurred_at_ms=occurred_at_ms)
+    return Call(kind, name, subscription_id, occurred_at_ms)
 
 
 def leaves_nothing(fields: Fields) -> bool:

@@ -108,7 +108,7 @@ class Endpoint:
     def _receive(self, request: PortalRequest) -> Receipt:
         now_ns = self._clock_ns()
         traceparent = request.traceparent if request.trace is None else request.trace.sends()
-        return Receipt(id=uuid7(now_ns), at_ns=now_ns, endpoint=self.path, traceparent=traceparent)
+        return Receipt(uuid7(now_ns), now_ns, self.path, traceparent)
 
     async def _see_to_key(self, portal_keys: PortalKeys, member_id: str, form: Form) -> None:
         """Let a portal that brings its first secret have a key for it."""

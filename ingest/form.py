@@ -50,7 +50,7 @@ def parse(body: bytes, max_fields: int) -> Form:
         return Form(body=body, fields=last, shape=shape, regular=False)
     text = "".join(found.values())  # type: ignore[arg-type]  # no lists: no path came twice
     regular = shape.is_utf8 and (text.isascii() or REPLACEMENT not in text)
-    return Form(body=body, fields=found, shape=shape, regular=regular)  # type: ignore[arg-type]  # as above
+    return Form(body, found, shape, regular)  # type: ignore[arg-type]  # as above
 
 
 def only_auth(body: bytes, max_fields: int) -> Form:

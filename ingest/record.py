@@ -107,9 +107,7 @@ def record_of(
         as_sent=body.as_sent,
         fields=body.fields,
     )
-    return Record(
-        key=portal, value=value, timestamp_ms=receipt.at_ms, headers=_headers(receipt, sender, portal, call, body)
-    )
+    return Record(portal, value, receipt.at_ms, _headers(receipt, sender, portal, call, body))
 
 
 def _headers(receipt: Receipt, sender: Sender, portal: str, call: Call, body: Body) -> tuple[Header, ...]:

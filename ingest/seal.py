@@ -64,7 +64,7 @@ def _divide_regular(form: Form) -> tuple[Body, Secrets]:
         value = kept.pop(path)
         if may_be_sealed:
             secrets.append((path, value))
-    return Body(fields=kept), secrets
+    return Body(kept), secrets
 
 
 def _divide_exactly(form: Form) -> tuple[Body, Secrets]:

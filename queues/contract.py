@@ -6,7 +6,7 @@ has one committed offset a partition and each partition has at most one owner in
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Protocol, runtime_checkable
 
 from forebay.queues.errors import QueueError
@@ -76,6 +76,7 @@ class StoredRecord(Protocol):
 class PlacedRecord(Record):
     """A stored record as a plain value."""
 
+    _: KW_ONLY
     stream: str
     partition: int
     offset: int

@@ -6,10 +6,11 @@ from typing import TypeVar, dataclass_transform
 _Value = TypeVar("_Value")
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True)
+@dataclass_transform(frozen_default=True)
 def quick_value(cls: type[_Value]) -> type[_Value]:
     """A dataclass that nobody changes: mypy sees to it. Where Python guards it too, it takes twice as long to make.
 
-    For what is made for each event; elsewhere `dataclass(frozen=True, …)` says it more plainly.
+    So it does with the names of its fields. For what is made for each event, and there by position; elsewhere
+    `dataclass(frozen=True, …)` and names say it more plainly.
     """
-    return dataclass(slots=True, kw_only=True, unsafe_hash=True)(cls)
+    return dataclass(slots=True, unsafe_hash=True)(cls)

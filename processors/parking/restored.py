@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from forebay.processors.dead_letters import place_of, without_death
 from forebay.queues.contract import PlacedRecord, StoredRecord
@@ -29,6 +29,7 @@ class Replay:
 class Restored(PlacedRecord):
     """A record with the place that it had in the topic."""
 
+    _: KW_ONLY
     #: Where it waited: in the parked stream, or in the replay's.
     position: int
     replay: Replay | None = None

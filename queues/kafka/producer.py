@@ -110,11 +110,7 @@ class KafkaProducer:
             self._idle.clear()
             self._look_in(_LOOK_S)
         if stream in self._outcomes.failing:
-            self._fail(number, self._outcomes.failing[stream])
-        else:
-            self._hold(number)
-
-    def _hold(self, number: int) -> None:
+            return self._fail(number, self._outcomes.failing[stream])
         self._held.append(number)
         if len(self._held) == 1 and len(self._due) <= _BUSY:
             self._produce_held()
@@ -158,7 +154,7 @@ class KafkaProducer:
         # The statistics say it later; a client that has sent something is ready, whatever it meets next.
         self._statistics.state, self._was_warm, self._silences = WARM, True, 0
         # What raises here, as anything may under a client that can't go on, leaves the record due.
-        position = Position(partition=message.partition() or 0, offset=message.offset() or 0)
+        position = Position(message.partition() or 0, message.offset() or 0)
         self._outcomes.add(self._due.pop(number)[2], position)
 
     def _judge(self, number: int, error: KafkaError, *, is_sent: bool = True) -> None:
