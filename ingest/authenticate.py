@@ -9,6 +9,7 @@ from forebay.schemas.quick_value import quick_value
 
 from .address import NOTHING, Address, without_secrets
 from .errors import NotOurPortal
+from .shape import Auth
 
 #: The name in `tokens` that stands for every portal.
 ANY_PORTAL = "*"
@@ -64,28 +65,27 @@ class Gate:
         self._key_is_member_id = key_is_member_id
         self._names_portals = any(name != ANY_PORTAL for name in proofs.tokens)
         #: What was sent → who it is. What fails is looked at each time, and so is what has more in its address.
-        self._remembered: dict[tuple[str, str, str], Sender] = {}
+        self._remembered: dict[Auth, Sender] = {}
 
-    def admit(self, auth: Mapping[str, str], address: Address) -> Sender:
+    def admit(self, auth: Auth, address: Address) -> Sender:
         """The sender, or `NotOurPortal`. Only the top-level auth counts: bots send others inside their data."""
-        domain, member_id = auth.get("domain", ""), auth.get("member_id", "")
-        token = auth.get("application_token", "") if self._proofs.tokens else ""
-        if address is not NOTHING or len(domain) + len(member_id) + len(token) > _USUAL_CHARS:
-            return self._sender(domain, member_id, token, address)
-        sent = domain, member_id, token
-        sender = self._remembered.get(sent)
+        if not self._proofs.tokens:
+            auth = Auth(auth.domain, auth.member_id)
+        if address is not NOTHING or sum(map(len, auth)) > _USUAL_CHARS:
+            return self._sender(auth, address)
+        sender = self._remembered.get(auth)
         if sender is None:
-            sender = self._sender(*sent, address)
+            sender = self._sender(auth, address)
             if len(self._remembered) >= _REMEMBERED:
                 self._remembered.clear()
-            self._remembered[sent] = sender
+            self._remembered[auth] = sender
         return sender
 
-    def _sender(self, domain_sent: str, member_id_sent: str, token: str, address: Address) -> Sender:
-        domain, member_id = domain_of(domain_sent), _member_id(member_id_sent)
+    def _sender(self, auth: Auth, address: Address) -> Sender:
+        domain, member_id = domain_of(auth.domain), _member_id(auth.member_id)
         names = (member_id, domain) if self._key_is_member_id else (domain, member_id)
         portal = names[0] or names[1]
-        proved = self._proved_by_token(names, token)
+        proved = self._proved_by_token(names, auth.application_token)
         by_secret = self._knows_secret(address)
         if not (proved or by_secret or self._proofs.anyone):
             raise NotOurPortal("nothing in this call proves that it comes from one of our portals", portal)

@@ -13,7 +13,7 @@ from falcon.uri import parse_query_string
 from forebay.schemas.event import Pair
 from forebay.schemas.quick_value import quick_value
 
-from .shape import REPLACEMENT, Shape, remembered_shape_of, shape_of
+from .shape import REPLACEMENT, Auth, Shape, remembered_shape_of, shape_of
 
 #: The rest of a pair whose name is `auth` or below it, as http_build_query writes it.
 _BELOW_AUTH = re.compile(rb"(?:(?:\[|%5[Bb])[^=&]*)?=[^&]*")
@@ -80,6 +80,10 @@ def is_deeper(form: Form, levels: int) -> bool:
     return form.shape.depth > levels
 
 
-def auth_of(form: Form) -> dict[str, str]:
-    """Of the top-level `auth` the scalars that tell who calls, as PHP would give them."""
-    return {name: form.fields[path] for name, path in form.shape.auth.items()}
+def auth_of(form: Form) -> Auth:
+    """Who calls, by the form's own word."""
+    fields = form.fields
+    domain, member_id, token = form.shape.auth
+    return Auth(
+        fields[domain] if domain else "", fields[member_id] if member_id else "", fields[token] if token else ""
+    )

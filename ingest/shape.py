@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from forebay.schemas.secrecy import Secrecy, secrecy_of
 from forebay.schemas.tree import keys_of
@@ -12,10 +13,16 @@ REPLACEMENT = "\ufffd"
 #: No name below auth[…] that anybody asks for is longer.
 _AUTH_PATH_CHARS = 100
 
-_ASKED_OF_AUTH = ("domain", "member_id", "application_token")
-
 #: Bitrix24 has a few hundred events, and the same one nearly always comes with the same fields. At most 20 MB.
 _REMEMBERED = 1024
+
+
+class Auth(NamedTuple):
+    """What the top-level `auth` says of who calls, as PHP would give it; empty where it says nothing."""
+
+    domain: str = ""
+    member_id: str = ""
+    application_token: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +42,13 @@ class Shape:
         return max((path.count("[") for path in self.paths), default=0)
 
     @cached_property
-    def auth(self) -> dict[str, str]:
-        """Name → path of those scalars of the top-level `auth` that tell who calls, as PHP would give them."""
+    def auth(self) -> Auth:
+        """The paths of what `Auth` holds."""
         auth: dict[str, str] = {}
         for path in self.paths:
             if path.startswith("auth") and len(path) <= _AUTH_PATH_CHARS:
                 _put(auth, _below_auth(path), path)
-        return {name: path for name, path in auth.items() if name in _ASKED_OF_AUTH}
+        return Auth(*(auth.get(name, "") for name in Auth._fields))
 
     @cached_property
     def secrets(self) -> tuple[tuple[str, bool], ...]:

@@ -21,6 +21,7 @@ from forebay.ingest.authenticate import Gate, Sender, domain_of
 from forebay.ingest.errors import NotOurPortal
 from forebay.ingest.form import Form
 from forebay.ingest.metrics import PortalCounts
+from forebay.ingest.shape import Auth
 from forebay.queues.errors import QueueError
 from forebay.queues.portals.members import Member, Pin
 from forebay.queues.portals.registry import PortalRegistry
@@ -72,10 +73,10 @@ class Doorway:
         #: When the store may be asked again.
         self._not_before = float("-inf")
 
-    async def admit(self, form: Form, auth: dict[str, str], address: Address) -> Sender:
+    async def admit(self, form: Form, auth: Auth, address: Address) -> Sender:
         """The sender, or `NotOurPortal`. The gate asks for no proof here, but a secret that it finds is one."""
         sender = self._gate.admit(auth, address)
-        token = auth.get("application_token", "")
+        token = auth.application_token
         member_id = sender.member_id
         if member_id is None or not (token or sender.verified):
             if sender.verified:
@@ -90,18 +91,18 @@ class Doorway:
             return sender if member is None or not member.homes else await self._at_home(auth, sender, member)
         return await self._unproved(form, auth, sender, member_id, token)
 
-    async def _at_home(self, auth: dict[str, str], sender: Sender, member: Member) -> Sender:
+    async def _at_home(self, auth: Auth, sender: Sender, member: Member) -> Sender:
         """The sender under the portal's own key, whatever its domain is by now; its handlers learn of a new one."""
         portal = sender.portal if self._key_is_member_id else member.portal or sender.portal
         proved = Sender(
             portal=portal, member_id=sender.member_id, verified=True, address=sender.address, member_is_proved=True
         )
-        domain = domain_of(auth.get("domain", ""))
+        domain = domain_of(auth.domain)
         if domain and domain != member.portal and domain not in member.domains:
             await self._naming.learn(proved, member, domain)
         return proved
 
-    async def _unproved(self, form: Form, auth: dict[str, str], sender: Sender, member_id: str, token: str) -> Sender:
+    async def _unproved(self, form: Form, auth: Auth, sender: Sender, member_id: str, token: str) -> Sender:
         # While the registry can't be asked, what is not known may be known elsewhere: no good event is refused.
         knows_all = self._registry.may_judge(self._application, member_id) and await self._refresh()
         pin = self._registry.find(self._application, member_id, token)
@@ -123,16 +124,14 @@ class Doorway:
         portal = sender.portal if self._key_is_member_id else (member and member.portal) or sender.portal
         return Sender(portal=portal, member_id=member_id, verified=False, address=sender.address, pin=digest.hex())
 
-    async def _learn(
-        self, form: Form, auth: dict[str, str], member_id: str, token: str, pin: Pin | None, *, comes: bool
-    ) -> None:
+    async def _learn(self, form: Form, auth: Auth, member_id: str, token: str, pin: Pin | None, *, comes: bool) -> None:
         """Let the token be verified, if there is something to verify it with, and on every host that it waits."""
         access_token = form.fields.get("auth[access_token]", "")
         if not access_token and not (comes and pin is None):
             return
         # What can't be kept is no reason to let a portal wait: its next call brings it again.
         if pin is None or (pin.seen and pin.seen.trial is None):
-            domain = domain_of(auth.get("domain", "")) or ""
+            domain = domain_of(auth.domain) or ""
             await self._in_time(
                 lambda: self._keep(self._registry.see(self._application, member_id, token, domain, access_token))
             )

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from forebay.ingest.address import Address, address_of
 from forebay.ingest.authenticate import Gate, Proofs, Sender
 from forebay.ingest.errors import NotOurPortal
+from forebay.ingest.shape import Auth
 from forebay.schemas.portal import normal_form
 
 MEMBER = "d897063e1ce7c5eb9f04b9751eef5915"
@@ -20,24 +21,23 @@ def gate(**tokens: str) -> Gate:
     return Gate(Proofs(anyone=False, tokens=listed, secrets=()), key_is_member_id=False)
 
 
-def auth(token: str | None = "t", domain: str | None = "a.ru", member_id: str | None = MEMBER) -> dict[str, str]:  # noqa: S107 - nobody's
-    found = {"application_token": token, "domain": domain, "member_id": member_id}
-    return {name: value for name, value in found.items() if value is not None}
+def auth(token: str = "t", domain: str = "a.ru", member_id: str = MEMBER) -> Auth:  # noqa: S107 - nobody's
+    return Auth(domain=domain, member_id=member_id, application_token=token)
 
 
 @pytest.mark.parametrize(
     ("listed", "sent"),
     [
         (gate(a_ru="t"), auth()),
-        (gate(a_ru="t"), auth(domain="https://A.RU./rest/", member_id=None)),
-        (gate(**{MEMBER: "t"}), auth(domain=None)),
+        (gate(a_ru="t"), auth(domain="https://A.RU./rest/", member_id="")),
+        (gate(**{MEMBER: "t"}), auth(domain="")),
         (gate(**{MEMBER: "t"}), auth(domain="not a domain", member_id=MEMBER.upper())),
         (gate(**{"*": "t"}), auth()),
         (gate(b_ru="u", **{"*": "t"}), auth()),
         (gate(a_ru="u", **{"*": "t"}), auth()),
     ],
 )
-def test_a_listed_token_lets_in(listed: Gate, sent: dict[str, str]) -> None:
+def test_a_listed_token_lets_in(listed: Gate, sent: Auth) -> None:
     assert listed.admit(sent, NOWHERE).verified
 
 
@@ -57,17 +57,16 @@ def test_a_token_listed_for_the_name_that_is_not_the_key_lets_in_and_does_not_ve
     [
         (gate(a_ru="t"), auth(token="u")),
         (gate(a_ru="t"), auth(token="")),
-        (gate(a_ru="t"), auth(token=None)),
         (gate(a_ru="t"), auth(domain="b.ru")),
-        (gate(a_ru="t"), auth(domain=None)),
-        (gate(a_ru="t"), {}),
+        (gate(a_ru="t"), auth(domain="")),
+        (gate(a_ru="t"), Auth()),
         (gate(a_ru="t"), auth(token="0" * 32, domain="b.ru")),
         # A holder of one portal's token must not speak for another portal that is listed.
         (gate(b_ru="u", **{MEMBER: "t"}), auth(domain="b.ru")),
         (gate(**{"*": "t"}), auth(token="ü")),
     ],
 )
-def test_anything_else_is_refused(listed: Gate, sent: dict[str, str]) -> None:
+def test_anything_else_is_refused(listed: Gate, sent: Auth) -> None:
     with pytest.raises(NotOurPortal) as refusal:
         listed.admit(sent, NOWHERE)
 
@@ -85,7 +84,7 @@ def test_anything_else_is_refused(listed: Gate, sent: dict[str, str]) -> None:
     ],
 )
 def test_the_key_is_one_name_of_the_portal_or_else_the_other(
-    key_is_member_id: bool, sent: dict[str, str], portal: str | None
+    key_is_member_id: bool, sent: Auth, portal: str | None
 ) -> None:
     anyone = Gate(Proofs(anyone=True, tokens={}, secrets=()), key_is_member_id=key_is_member_id)
 
@@ -106,7 +105,7 @@ def test_a_domain_that_is_too_long_is_not_remembered() -> None:
 
 def knock(rest: str, query: bytes) -> Sender:
     both = Gate(Proofs(anyone=False, tokens={"*": (b"t",)}, secrets=(SECRET, NEXT)), key_is_member_id=False)
-    return both.admit(auth(token=None), address_of(rest, query))
+    return both.admit(auth(token=""), address_of(rest, query))
 
 
 @pytest.mark.parametrize(
@@ -187,7 +186,7 @@ def test_whom_a_gate_has_let_in_before_changes_nothing(calls: list[tuple[str, ..
         assert _told(gate, sent, address) == _told(anew, sent, address)
 
 
-def _told(gate: Gate, sent: dict[str, str], address: Address) -> Sender | str:
+def _told(gate: Gate, sent: Auth, address: Address) -> Sender | str:
     try:
         return gate.admit(sent, address)
     except NotOurPortal as refusal:

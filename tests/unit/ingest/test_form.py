@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.ingest.form import auth_of, is_deeper, pairs_of, parse
+from forebay.ingest.shape import Auth
 from forebay.schemas.tree import Node, nest
 
 MAX_FIELDS = 5000
@@ -102,18 +103,19 @@ def test_the_fast_and_the_exact_reading_agree_on_every_regular_form(body: bytes)
 @pytest.mark.parametrize(
     ("body", "auth"),
     [
-        (b"auth[domain]=a&auth[application_token]=t", {"domain": "a", "application_token": "t"}),
-        (b"auth%5Bdomain%5D=a", {"domain": "a"}),
-        (b"auth=x&auth[domain]=a", {"domain": "a"}),
-        (b"auth[domain]=a&auth=x", {}),
-        (b"auth[domain]=a&auth[domain]=b", {"domain": "b"}),
-        (b"auth[domain]=a&auth[domain][x]=b", {}),
-        (b"auth[domain]junk=a", {"domain": "a"}),
-        (b"authority[domain]=a&data[auth][domain]=b", {}),
-        (b"auth[" + b"x" * 200 + b"]=a", {}),
+        (b"auth[domain]=a&auth[application_token]=t", Auth(domain="a", application_token="t")),
+        (b"auth%5Bdomain%5D=a", Auth(domain="a")),
+        (b"auth=x&auth[domain]=a", Auth(domain="a")),
+        (b"auth[domain]=a&auth=x", Auth()),
+        (b"auth[domain]=a&auth[domain]=b", Auth(domain="b")),
+        (b"auth[domain]=a&auth[domain][x]=b", Auth()),
+        (b"auth[domain]junk=a", Auth(domain="a")),
+        (b"authority[domain]=a&data[auth][domain]=b", Auth()),
+        (b"auth[" + b"x" * 200 + b"]=a", Auth()),
+        (b"=a&auth[member_id]=b", Auth(member_id="b")),
     ],
 )
-def test_auth_is_what_php_makes_of_it(body: bytes, auth: dict[str, str]) -> None:
+def test_auth_is_what_php_makes_of_it(body: bytes, auth: Auth) -> None:
     assert auth_of(parse(body, MAX_FIELDS)) == auth
 
 
