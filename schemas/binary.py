@@ -122,6 +122,9 @@ class _Names(dict[tuple[str, ...], tuple[str, ...]]):
 #: The names of a form, each as it is encoded, its bytes as characters.
 _NAMES = _Names()
 
+#: An entry of a map: its name, the length of its value, its value.
+_PARTS = 3
+
 
 def texts(values: Mapping[str, str]) -> bytes:
     """A map of strings, in its order."""
@@ -139,9 +142,11 @@ def texts(values: Mapping[str, str]) -> bytes:
 
 def _ascii_texts(values: Mapping[str, str]) -> bytes:
     """The same in half the time: as Latin-1, each character is one byte, also of what stands between the values."""
-    named = zip(_NAMES[tuple(values)], values.values(), strict=True)
-    pairs = "".join([f"{name}{_LENGTH_TEXTS[len(value)]}{value}" for name, value in named])
-    return b"".join((_LENGTHS[len(values)], pairs.encode("latin-1"), _END))
+    parts = [""] * (_PARTS * len(values))
+    parts[0::_PARTS] = _NAMES[tuple(values)]
+    parts[1::_PARTS] = map(_LENGTH_TEXTS.__getitem__, map(len, values.values()))
+    parts[2::_PARTS] = values.values()
+    return b"".join((_LENGTHS[len(values)], "".join(parts).encode("latin-1"), _END))
 
 
 def array(items: Iterable[bytes]) -> bytes:
