@@ -83,16 +83,16 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
         sent: dict[bytes, bytes] = dict(given)
         request_id = request_id_of(sent) or new_request_id()
         scope["headers"], scope[SENT] = sent.items(), sent
-        scope[RECEIVE], scope[REQUEST_ID] = receive, request_id.decode("ascii")
+        scope[RECEIVE], scope[REQUEST_ID] = receive, request_id
 
         closes = False
 
-        async def answer(message: dict[str, Any]) -> None:
+        def answer(message: dict[str, Any]) -> Awaitable[None]:
             nonlocal closes
             if message["type"] == "http.response.start":
                 closes = (b"connection", b"close") in message["headers"]
                 message["headers"].append((b"x-request-id", request_id))
-            await send(message)
+            return send(message)
 
         await super().__call__(scope, _nothing_read, answer)
         if closes:

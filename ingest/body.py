@@ -66,20 +66,20 @@ async def _pieces_in_time(request: PortalRequest, limits: BodyLimits) -> bytes:
 
 async def _pieces(request: PortalRequest, limits: BodyLimits, is_late: Callable[[], bool] = lambda: False) -> bytes:
     pieces: list[bytes] = []
-    size = 0
+    left = limits.max_bytes
     while True:
         event = await request.events()
         if event["type"] != "http.request":
             raise CallerLeft("the connection was closed before the body was whole")
         piece = event.get("body", b"")
-        size += len(piece)
-        if size > limits.max_bytes:
+        left -= len(piece)
+        if left < 0:
             raise _too_large(limits)
         pieces.append(piece)
         if not event.get("more_body"):
-            if not size:
-                raise EmptyBody("the body is empty; a portal sends a form with an event in it")
-            return b"".join(pieces) if len(pieces) > 1 else pieces[0]
+            if body := b"".join(pieces):
+                return body
+            raise EmptyBody("the body is empty; a portal sends a form with an event in it")
         # gunicorn waits by asyncio.wait_for, which on Python 3.11 forgets that it was cancelled when a piece comes at
         # that very moment: the timeout alone would then never end a body that comes byte by byte.
         if is_late():

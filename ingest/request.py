@@ -68,7 +68,8 @@ class PortalRequest(Request):
     @property
     def request_id(self) -> str:
         """The id that the answer carries as X-Request-Id."""
-        return str(self.scope[REQUEST_ID])
+        sent: bytes = self.scope[REQUEST_ID]
+        return sent.decode("ascii")
 
     @property
     def traceparent(self) -> str | None:
