@@ -49,6 +49,10 @@ _LAST_WORDS_S = 1.0
 #: A client that got no producer's id, as librdkafka says it, has sent nothing.
 _NOTHING_SENT = "Failed to acquire idempotence PID"
 
+#: A client says of a record that it is kept, and not where, when a later one is: the brokers would not have taken that
+#: otherwise. But they do, where a partition was just made and is still empty (Apache Kafka's issue 15591).
+_NO_PLACE = KafkaError(KafkaError._NO_OFFSET, "a record is said to be kept, but not where: it may have been left out")
+
 _CLOSED = "this producer was closed"
 _TOO_MUCH = "too much waits for Kafka already (queue.buffering.max.kbytes)"
 
@@ -154,8 +158,11 @@ class KafkaProducer:
         # The statistics say it later; a client that has sent something is ready, whatever it meets next.
         self._statistics.state, self._was_warm, self._silences = WARM, True, 0
         # What raises here, as anything may under a client that can't go on, leaves the record due.
-        position = Position(message.partition() or 0, message.offset() or 0)
-        self._outcomes.add(self._due.pop(number)[2], position)
+        offset = message.offset()
+        if offset is None:
+            self._is_spent, self._not_taken = True, _NO_PLACE
+            return
+        self._outcomes.add(self._due.pop(number)[2], Position(message.partition() or 0, offset))
 
     def _judge(self, number: int, error: KafkaError, *, is_sent: bool = True) -> None:
         """Tell that the record is not kept, unless it stays due."""

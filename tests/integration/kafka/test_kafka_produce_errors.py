@@ -158,6 +158,21 @@ async def test_what_waits_behind_a_record_that_is_not_taken_is_not_kept_before_i
     assert kept(mock) == all_of(5)
 
 
+async def test_a_record_that_is_told_as_kept_without_its_place_is_sent_again(mock: MockCluster, producer: Any) -> None:
+    mock.slow(1, SLOW_MS)
+    mock.count_requests()
+    mock.fail(Api.PRODUCE, KafkaError.NOT_LEADER_FOR_PARTITION)
+    under_way = [asyncio.create_task(producer.send(STREAM, record(1)))]
+    while not mock.asked(Api.PRODUCE):
+        await asyncio.sleep(0.001)
+
+    # A partition that is empty takes it without the one before; librdkafka then tells that both are kept.
+    under_way.append(asyncio.create_task(producer.send(STREAM, record(2))))
+    await asyncio.gather(*under_way)
+
+    assert sorted(kept(mock)["a"]) == [0, 1, 2]
+
+
 async def test_closing_waits_for_the_records_of_a_client_that_is_finished(mock: MockCluster, opened: Opener) -> None:
     producer: Any = opened(mock.bootstrap).producer()
     await asyncio.gather(*sending(producer, [0]))
