@@ -66,8 +66,8 @@ async def producer(mock: MockCluster, opened: Opener) -> Any:
 async def gathering_producer(mock: MockCluster, opened: Opener) -> Any:
     """Sends what comes at once in one request a partition, for answers with an error.
 
-    Of what is on its way behind the refused request a broker takes nothing, since numbers are missing in between. The
-    mock, which counts for transactions only, takes it.
+    Of what is on its way behind the refused request a broker takes nothing, since numbers are missing in between, but
+    in a partition that is empty. The mock, which counts for transactions only, takes it.
     """
     async with producing(opened(mock.bootstrap, kafka={"linger.ms": GATHER_MS})) as made:
         yield made
