@@ -89,11 +89,13 @@ class SpoolFile:
 
     @classmethod
     def create(cls, path: Path, number: int) -> "SpoolFile":
-        """A new, empty one. What is left of an attempt that failed is gone."""
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
-        path.touch(0o600)
-        made = cls(path, number)
+        """A new, empty one. It gets its name when it is whole: who dies before leaves none that nobody can read."""
+        begun = path.with_name(f"{path.name}.new")
+        for file in (path, begun):
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{file}{suffix}").unlink(missing_ok=True)
+        begun.touch(0o600)
+        made = cls(begun, number)
         try:
             made._opened.execute("PRAGMA journal_mode = WAL")
             with made.writing():
@@ -101,10 +103,12 @@ class SpoolFile:
                 made._opened.execute(_INDEX)
                 first = number * RECORDS_A_FILE
                 made._opened.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('record', ?)", (first,))
-        except BaseException:
+            # The log keeps its old name.
+            made._opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
             made.close()
-            raise
-        return made
+        begun.rename(path)
+        return cls(path, number)
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -64,6 +64,17 @@ def test_records_of_two_processes_stand_in_the_order_in_which_they_were_put(stor
     assert numbers(first) == numbers(second) == [b"0", b"1", b"2", b"3", b"4", b"5"]
 
 
+def test_a_process_that_dies_while_it_begins_a_file_leaves_none_that_nobody_can_read(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as dying, suppress(ZeroDivisionError):
+        # As the disk sees it: what was begun stays there, and nothing comes after it.
+        dying.setattr(SpoolFile, "writing", lambda file: 1 / 0)
+        stores.open()
+
+    assert kept(stores.open().put([put(1)]))
+
+
 def test_a_record_comes_back_as_it_was(stores: Stores) -> None:
     record = Record(key="a.ru", value=b"\0\xff", timestamp_ms=7, headers=(("ce_id", b"1"), ("ce_id", b"\xff")))
     stores.open().put([Put(stream="events.quarantine", record=record)])
