@@ -111,8 +111,9 @@ class Outlet:
             try:
                 made = await self._queue.ensure(names.streams(self.topic), self._partitions)
             except Exception as error:  # whatever it is: given up, the streams would be missed until a restart
-                self._why_not = _words_of(error)
-                log.warning("the queue can't be used yet", topic=self.topic, error=self._why_not)
+                if (why_not := _words_of(error)) != self._why_not:
+                    log.warning("the queue can't be used yet", topic=self.topic, error=why_not)
+                    self._why_not = why_not
                 await self._sleep(_RETRY_S)
             else:
                 self._why_not = ""

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from forebay.ingest.outlet import Outlet
 from forebay.ingest.spool.errors import SpoolUnavailable
@@ -52,12 +53,15 @@ class SlowToMake(MemoryQueue):
 @pytest.mark.parametrize("fault", FAULTS, ids=NAMES)
 async def test_streams_are_made_when_what_kept_them_from_being_made_has_passed(fault: Exception) -> None:
     outlet = Outlet(SlowToMake(fault), topic="events", partitions=1, sleep=at_once)
-    await outlet.open()
 
-    async with asyncio.timeout(10):
-        await until_it_takes(outlet)
+    with capture_logs() as told:
+        await outlet.open()
+        async with asyncio.timeout(10):
+            await until_it_takes(outlet)
 
     assert await outlet.send("events", RECORD) is False
+    [warning] = [line for line in told if line["log_level"] == "warning"]
+    assert str(fault) in warning["error"]
     await outlet.close()
 
 
