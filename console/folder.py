@@ -51,11 +51,21 @@ def groups_of(folder: str, pid: int) -> list[str]:
 def state_of(folder: str, pid: int, clock: Callable[[], float] = monotonic) -> tuple[str, str]:
     """The process's state and the reason: `failing` when it said nothing for some seconds."""
     said = _read(folder, pid)
-    if said is None or clock() - said[0] > _STALE_S:
+    if said is None or _is_stale(said[0], clock):
         return "failing", "has said nothing yet" if said is None else f"has said nothing for {_STALE_S:g} s"
     report = said[1]
     why = (f"{part}: {one['why']}" for part, one in report["parts"].items() if one["why"])
     return report["status"], "; ".join(why)
+
+
+def stands_still(folder: str, pid: int, clock: Callable[[], float] = monotonic) -> bool:
+    """Whether the process has said something once, and for some seconds nothing."""
+    said = _read(folder, pid)
+    return said is not None and _is_stale(said[0], clock)
+
+
+def _is_stale(at: float, clock: Callable[[], float]) -> bool:
+    return clock() - at > _STALE_S
 
 
 def forget(folder: str, pid: int) -> None:

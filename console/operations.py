@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from .errors import WrongUsage
-from .folder import state_of
+from .folder import stands_still, state_of
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -130,4 +130,9 @@ def supervised_routes(folder: str, names: Sequence[str], running: Mapping[str, P
         parts = {name: {"state": state, "why": why} for name, (state, why) in told.items()}
         return Page(status=503 if status == "failing" else 200, body=orjson.dumps({"status": status, "parts": parts}))
 
-    return {"/metrics": metrics, "/live": lambda: Page(body=state().body), "/ready": state}
+    def live() -> Page:
+        # The only one of a process would not answer either, and so be ended: by itself it does not end.
+        is_held_up = any(stands_still(folder, process.pid) for process in running.values())
+        return Page(status=503 if is_held_up else 200, body=state().body)
+
+    return {"/metrics": metrics, "/live": live, "/ready": state}

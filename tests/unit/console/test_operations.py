@@ -2,6 +2,7 @@ import asyncio
 import os
 from asyncio.subprocess import Process
 from pathlib import Path
+from time import monotonic
 from types import SimpleNamespace
 from typing import cast
 
@@ -82,6 +83,22 @@ async def test_supervised_workers_are_ready_while_one_of_them_does_its_work(tmp_
     assert b'"status":"degraded"' in one_works.body
     assert b"does not run" in one_works.body
     assert routes["/live"]().status == 200
+
+
+def test_supervised_workers_live_until_one_of_them_stands_still(tmp_path: Path) -> None:
+    folder, this = str(tmp_path), cast(Process, SimpleNamespace(pid=os.getpid()))
+    routes = supervised_routes(folder, ["worker 1", "worker 2"], {"worker 1": this})
+
+    starting = routes["/live"]()
+    tell(folder, Health().report())
+    joining = routes["/live"]()
+    tell(folder, Health().report(), clock=lambda: monotonic() - 11)
+    silent = routes["/live"]()
+    forget(folder, this.pid)
+    ended = routes["/live"]()
+
+    assert [page.status for page in (starting, joining, silent, ended)] == [200, 200, 503, 200]
+    assert b"has said nothing for 10 s" in silent.body
 
 
 def test_a_worker_that_says_nothing_any_more_is_failing(tmp_path: Path) -> None:
