@@ -28,10 +28,24 @@ def lag(
 
 
 async def _lag(settings: "QueueSettings", portal: str | None) -> list["Row"]:
+    from .output import note
     from .reading import inspected, opened
 
     async with opened(settings) as queue, inspected(queue) as inspector:
-        return await lags(inspector, settings, portal)
+        rows = await lags(inspector, settings, portal)
+        others = [] if any(row["owner"] for row in rows) else await read_by_others(inspector, settings)
+    if others:
+        note(
+            f"nobody ever read as group {settings.group}, so all that is kept counts as waiting; "
+            f"{', '.join(others)} did: say --group"
+        )
+    return rows
+
+
+async def read_by_others(inspector: "Inspector", settings: "QueueSettings") -> list[str]:
+    """The groups that have read the topic, where the one of the settings never has; none where it has."""
+    states = await inspector.groups(settings.topic)
+    return [] if settings.group in states else sorted(states)
 
 
 async def lags(inspector: "Inspector", settings: "QueueSettings", portal: str | None, now_ms: int = 0) -> list["Row"]:

@@ -1,6 +1,6 @@
 from collections.abc import Callable, Mapping
 
-from forebay.console.lag import lags
+from forebay.console.lag import lags, read_by_others
 from forebay.processors.parking import entries
 from forebay.processors.parking.state import PortalState
 from forebay.queues.contract import Commit, Record
@@ -86,3 +86,12 @@ async def test_a_group_that_never_came_lags_by_everything(
 
     assert sum(int(str(row["records"])) for row in rows) == 1
     assert {row["owner"] for row in rows} == {None}
+
+
+async def test_a_group_that_never_came_is_told_of_those_that_did(queue: MemoryQueue) -> None:
+    await queue.consumer(TOPIC, "forebay-crm").start(Owner())
+
+    inspector = queue.inspector()
+
+    assert await read_by_others(inspector, QueueSettings()) == ["forebay-crm"]
+    assert await read_by_others(inspector, QueueSettings(group="forebay-crm")) == []
