@@ -24,6 +24,14 @@ def spool(what: str) -> str:
     return f'forebay_spool_{what}{{{INGEST},pod="i-0"}}'
 
 
+def of_pod(pod: str, address: str) -> str:
+    return f'forebay_spool_records{{{INGEST},pod="{pod}",instance="{address}:9090"}}'
+
+
+def of_host(instance: str) -> str:
+    return f'forebay_spool_records{{{INGEST},instance="{instance}"}}'
+
+
 def worker(metric: str, more: str = "", pod: str = "w-0") -> str:
     return f'forebay_{metric}{{{WORKERS},pod="{pod}"{more}}}'
 
@@ -112,13 +120,25 @@ CASES = (
         world={spool("records"): "0+600x60", spool("oldest_seconds"): "0+60x60"},
         at="20m",
         not_yet="10m",
-        says="The spool of i-0 grows by 10.0 events a second: the queue takes fewer than come.",
+        says="The oldest event in the spool of i-0 has waited for 20m 0s, and the spool gets no emptier: the queue "
+        "takes nothing, or fewer than come.",
         labels={**OF_INGEST, "pod": "i-0"},
         quiet=(
             # It drains, however old its oldest event is; or the queue is slow, and nothing stays for long.
             {spool("records"): "9000-30x60", spool("oldest_seconds"): "4000x60"},
             {spool("records"): "0+600x60", spool("oldest_seconds"): "20x60"},
+            {spool("records"): "0x60", spool("oldest_seconds"): "0x60"},
         ),
+    ),
+    Case(
+        alert="ForebaySpoolGrowing",
+        world={spool("records"): "3x60", spool("oldest_seconds"): "0+60x60"},
+        at="20m",
+        not_yet="10m",
+        says="The oldest event in the spool of i-0 has waited for 20m 0s, and the spool gets no emptier: the queue "
+        "takes nothing, or fewer than come.",
+        labels={**OF_INGEST, "pod": "i-0"},
+        quiet=({spool("records"): "3x60", spool("oldest_seconds"): "20x60"},),
     ),
     Case(
         alert="ForebaySpoolNearlyFull",
@@ -128,6 +148,31 @@ CASES = (
         "are refused and their events are lost.",
         labels={**OF_INGEST, "pod": "i-0"},
         quiet=({spool("bytes"): "790x5", spool("max_bytes"): "1000x5"},),
+    ),
+    Case(
+        alert="ForebaySpoolLeft",
+        world={of_pod("i-1", "10.0.0.2"): "500x10 stale", of_pod("i-0", "10.0.0.1"): "0x60"},
+        at="40m",
+        not_yet="25m",
+        says="The spool of i-1 had 500 events when it was last seen, and no ingest has been there since: nobody sends "
+        "them to the queue.",
+        labels={**OF_INGEST, "pod": "i-1"},
+        quiet=(
+            # It has come back elsewhere; it went later, when they were sent; it never had any.
+            {of_pod("i-1", "10.0.0.2"): "500x10 stale", of_pod("i-1", "10.0.0.3"): "_x13 500x60"},
+            {of_pod("i-1", "10.0.0.2"): "500x5 stale", of_pod("i-1", "10.0.0.3"): "_x8 300 0x10 stale"},
+            {of_pod("i-1", "10.0.0.2"): "0x10 stale"},
+        ),
+    ),
+    Case(
+        alert="ForebaySpoolLeft",
+        world={of_host("a:9090"): "7x10 stale", of_host("b:9090"): "0x60"},
+        at="40m",
+        not_yet="25m",
+        says="The spool of a:9090 had 7 events when it was last seen, and no ingest has been there since: nobody sends "
+        "them to the queue.",
+        labels={**OF_INGEST, "instance": "a:9090"},
+        quiet=({of_host("a:9090"): "7x10 _x10 7x60"},),
     ),
     Case(
         alert="ForebayLagging",
