@@ -48,8 +48,8 @@ class Ahead:
                 break
             self._read_to = heads[-1].seq
             known += len(heads)
-        oldest = self._lanes.oldest
-        self._spool.counts.oldest_ms = oldest.timestamp_ms if oldest else 0
+        held = (head.timestamp_ms for head in (self._lanes.oldest, *self._others()) if head)
+        self._spool.counts.oldest_ms = min(held, default=0)
 
     @property
     def _knows_enough(self) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 from forebay.ingest.metrics import IngestMetrics
 from forebay.ingest.spool.spool import Spool
+from forebay.queues.errors import RecordRefused
 from tests.spool.world import World
 
 #: Of the clock that the metrics look at; the records of the world are from the first milliseconds of 1970.
@@ -47,6 +48,27 @@ async def test_the_spool_shows_how_much_it_holds_and_since_when(world: World) ->
     assert held["max_bytes"] == worker.spool.max_bytes > size
     assert held["oldest_seconds"] == pytest.approx(NOW_S - 0.001)
     assert (again["records"], again["bytes"], again["oldest_seconds"]) == (0, 0, 0)
+
+
+async def test_a_record_that_neither_queue_nor_quarantine_takes_is_shown_with_its_age(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await world.start()
+    metrics = IngestMetrics(clock=lambda: NOW_S)
+    metrics.watch(worker.spool)
+    world.broker.mode = "down"
+    await world.send("a.ru", worker)
+    monkeypatch.setattr(
+        worker.producer, "submit", lambda stream, record, delivery: delivery.set_exception(RecordRefused("never"))
+    )
+    while not worker.drain.left_alone:
+        await worker.step()
+    await worker.step()
+
+    held = shown(metrics)
+
+    assert held["records"] == 1
+    assert held["oldest_seconds"] == pytest.approx(NOW_S - 0.001)
 
 
 async def test_each_write_of_the_spool_is_measured_with_its_fsync(world: World) -> None:
