@@ -65,7 +65,7 @@
 {{- $name := index . 0 -}}
 {{- $faults := list -}}
 {{- range $property, $_ := index . 1 -}}
-{{- if regexMatch "password|secret|token$|\\.key$|key\\.pem|user\\.info" (lower $property) -}}
+{{- if regexMatch "password|passphrase|secret|token$|\\.key$|key\\.pem|user\\.info" (lower $property) -}}
 {{- $faults = append $faults (printf "%s.properties: %s is a secret; name where it stands in %s.secretProperties" $name $property $name) -}}
 {{- end -}}
 {{- end -}}

@@ -117,6 +117,10 @@ REFUSED: list[tuple[Mapping[str, Any], str]] = [
     ({"kafka": {"tls": {"caSecret": "ca"}}}, "kafka.tls.enabled"),
     ({"kafka": {"properties": {"sasl.password": "x"}}}, "kafka.properties: sasl.password is a secret"),
     (
+        {"kafka": {"properties": {"sasl.oauthbearer.assertion.private.key.passphrase": "x"}}},
+        "kafka.properties: sasl.oauthbearer.assertion.private.key.passphrase is a secret",
+    ),
+    (
         {"schemaRegistry": {"url": "http://r", "properties": {"basic.auth.user.info": "x"}}},
         "schemaRegistry.properties: basic.auth.user.info is a secret",
     ),
