@@ -63,6 +63,22 @@ def test_a_portal_that_fails_for_hours_is_tried_ever_less_often_and_nobody_after
     world.judge()
 
 
+def test_more_portals_than_a_new_owner_reads_records_are_not_told_of_over_and_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.processors.parking.parking._LONGEST_READ", 20)
+    troubled = [f"p{number}.example" for number in range(100)]
+    world.failing.update(troubled)
+    world.start(park_first_s=900.0, park_longest_s=900.0)
+    for portal in troubled:
+        world.send(portal, 1)
+    world.let(60)
+    parked = [len(log) for log in world.queue.logs[names.parked(TOPIC)]]
+    world.let(300)
+
+    assert [len(log) for log in world.queue.logs[names.parked(TOPIC)]] == parked
+
+
 def test_a_flood_does_not_stand_in_the_way_of_others(world: World) -> None:
     worker = world.start()
     world.takes_s["flood.example"] = 0.5
