@@ -9,8 +9,8 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     MetaData,
-    String,
     Table,
+    Text,
     bindparam,
     delete,
     literal_column,
@@ -30,7 +30,7 @@ mark = Table(
     # Of all that makes two events the same, the portal too: many are looked up by one column. Of two, PostgreSQL plans
     # a look-up of 500 for a quarter of a second.
     Column("key", LargeBinary(16), primary_key=True),
-    Column("portal", String(255), nullable=False),
+    Column("portal", Text, nullable=False),
     # Whose mark it is: how far the others are with the portal says nothing about when it may go.
     Column("reader", LargeBinary(16), nullable=False),
     Column("received_ms", BigInteger, nullable=False),

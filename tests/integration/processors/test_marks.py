@@ -16,6 +16,7 @@ from forebay.processors.dedup.table import mark
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.sql.database import Database
 from forebay.queues.sql.opening import open_database
+from forebay.schemas.portal import normal_form
 
 NOW_S = 1_700_000_000.0
 NOW_MS = int(NOW_S * 1000)
@@ -57,6 +58,14 @@ async def test_what_is_marked_is_seen_by_all_who_share_the_database(marks: Marks
     assert not await other.seen(key(portal="q"))
     assert not await other.seen(key("b"))
     await other.close()
+
+
+async def test_the_longest_name_of_a_portal_keeps_nobody_s_mark_from_being_kept(marks: MarksInDatabase) -> None:
+    longest = key(portal=normal_form(".".join(["a" * 63] * 3 + ["b" * 61]) + ":65535"))
+
+    await asyncio.gather(marks.mark(longest), marks.mark(key()))
+
+    assert await marks.seen(longest, key())
 
 
 async def test_the_window_is_between_the_times_of_receipt(marks: MarksInDatabase) -> None:
