@@ -66,9 +66,10 @@ async def between(
 
 def portal_key(portal: str) -> str:
     """The key under which the portal's records stand, however its domain was written; a member_id is taken as it is."""
+    with suppress(BadPortal):
+        return member_key(portal)
+    # Not every domain has a dot: a box may be `crm:8080` in its own network.
     try:
-        if "." not in portal:
-            return member_key(portal)
         return normal_form(portal)
     except BadPortal as error:
         raise WrongUsage(f"--portal: {error}") from error
