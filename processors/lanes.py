@@ -51,7 +51,9 @@ class Lane:
 
     @property
     def in_hand(self) -> Sequence[StoredRecord]:
-        """What a handler has of it."""
+        """What a handler has of it, or what is given up and waits for its dead letter to be kept."""
+        if self.burial is not None:
+            return self.burial.records
         if not (self.is_at_work and self.records):
             return ()
         return (self.outlook and self.outlook.in_hand) or (self.records[0],)

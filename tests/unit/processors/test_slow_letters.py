@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from forebay import PortalEvent, Reject
+from forebay.processors.parking.orders import What
 from forebay.queues.contract import Delivery, Position, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryProducer
@@ -99,3 +100,26 @@ def test_one_that_is_under_way_at_the_end_is_nobody_s_any_more(shop: Shop, slow:
     shop.let(1)
 
     assert shop.committed() == 0
+
+
+@pytest.mark.parametrize("meanwhile", ["more come than it may have in memory", "an operator holds it"])
+def test_one_that_is_under_way_when_its_portal_is_parked_is_sent_once_and_its_event_not_handled_again(
+    shop: Shop, slow: Slow, meanwhile: str
+) -> None:
+    shop.start()
+    shop.let(5)
+    shop.send("ONAPPTEST", *range(3, 30), portal="p0.example")
+    if meanwhile == "an operator holds it":
+        shop.world.order(What.HOLD, "p0.example")
+    shop.let(20)
+    assert "p0.example" in {record.key for log in shop.world.queue.logs[names.parked(TOPIC)] for record in log}
+
+    shop.world.order(What.RESUME, "p0.example")
+    shop.let(20)
+    shop.world.run(slow.answer())
+    shop.let(60)
+
+    assert shop.dead_ids() == [1] * PORTALS
+    assert sorted(shop.calls) == [*[[1]] * PORTALS, *[[2]] * PORTALS, *[[number] for number in range(3, 30)]]
+    assert [call for call in shop.calls if call > [2]] == [[number] for number in range(3, 30)]
+    assert shop.committed() == 2 * PORTALS + 27
