@@ -215,7 +215,8 @@ class ParkedPortal:
         state, record = self.state, spill.record
         if spill.after == FIRST:
             state.next, state.after, state.records = position, FIRST, 0
-            self.load_again()
+            # Not what is replayed: that may be in the lane.
+            self._load_spilled_again()
         if self.anchor is None:
             self.anchor = position
         is_about_to_end = record.offset in self.front.done or self.has_in_hand(record)
@@ -273,14 +274,17 @@ class ParkedPortal:
 
     def load_again(self) -> None:
         """Load again from the first record that is not finished. What a handler has is known to be done before."""
-        self.is_through = False
-        self.front.read_again()
+        self._load_spilled_again()
         self.folded = {one.offset: self.folded[one.offset] for one in self.in_hand if one.offset in self.folded}
-        self.load, self.load_after = self.state.next, self.state.after
         for replay in self.replays:
             replay.loaded = replay.done + sum(
                 isinstance(one, Restored) and one.replay is replay for one in self.in_hand
             )
+
+    def _load_spilled_again(self) -> None:
+        self.is_through = False
+        self.front.read_again()
+        self.load, self.load_after = self.state.next, self.state.after
 
     def told(self) -> PortalState:
         """The state as it is to be told."""
