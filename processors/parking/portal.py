@@ -240,7 +240,9 @@ class ParkedPortal:
 
     def finish(self, record: StoredRecord) -> bool:
         """A record is finished. Whether it is one of those that wait, and not one behind them."""
-        self.front.done.update(self.folded.pop(record.offset, ()))
+        if folded := self.folded.pop(record.offset, ()):
+            self.front.done.update(folded)
+            self.is_dirty = True
         if isinstance(record, Restored):
             self._finish_restored(record)
         elif record.offset > self.handed_over:
@@ -248,6 +250,8 @@ class ParkedPortal:
             return False
         else:
             self.front.done.add(record.offset)
+            # Also where nobody knows yet where it was spilled, and nothing is read to find out.
+            self.is_dirty = True
         self.in_hand = [one for one in self.in_hand if one is not record]
         self._advance()
         return True

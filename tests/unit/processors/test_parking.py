@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from forebay import PortalEvent, Reject
+from forebay import PortalEvent
 from forebay.processors.held import Held
 from forebay.processors.lanes import Lanes
 from forebay.processors.notes import Note, Place
@@ -15,7 +15,7 @@ from forebay.processors.partitions import Partition
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
-from tests.parking.shop import PORTAL, Shop, id_of
+from tests.parking.shop import Shop
 from tests.parking.world import World
 
 
@@ -276,28 +276,3 @@ def test_an_error_that_quotes_half_a_character_is_told_as_any_other_and_its_port
 
     assert shop.calls == [[1]]
     assert shop.committed() == 1
-
-
-def test_while_a_replay_is_handled_new_events_of_its_portal_come_and_wait_behind_it(shop: Shop) -> None:
-    replayed, stock = range(1, 301), set[int]()
-
-    @shop.on("*")
-    async def handle(event: PortalEvent) -> None:
-        if id_of(event) not in stock:
-            raise Reject("no stock")
-        await shop.nap(0.1)
-
-    shop.send("ONAPPTEST", *replayed)
-    shop.start(max_lane_records=1000, max_held_records=4000)
-    shop.let(10)
-    assert shop.dead_ids() == list(replayed)
-
-    stock.update(range(1, 400))
-    shop.calls.clear()
-    shop.world.order(What.REPLAY, PORTAL, names.dead(TOPIC), ((0, 300),))
-    shop.let(5)
-    shop.send("ONAPPTEST", 301, 302)
-    shop.let(60)
-
-    assert shop.calls == [[number] for number in range(1, 303)]
-    assert shop.committed() == 302

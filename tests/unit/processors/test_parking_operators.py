@@ -1,0 +1,52 @@
+"""What operators order about portals that are busy."""
+
+from forebay import PortalEvent, Reject
+from forebay.processors.parking.orders import What
+from forebay.schemas import names
+from tests.parking.moody import TOPIC
+from tests.parking.shop import PORTAL, Shop, id_of
+
+
+def test_while_a_replay_is_handled_new_events_of_its_portal_come_and_wait_behind_it(shop: Shop) -> None:
+    replayed, stock = range(1, 301), set[int]()
+
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        if id_of(event) not in stock:
+            raise Reject("no stock")
+        await shop.nap(0.1)
+
+    shop.send("ONAPPTEST", *replayed)
+    shop.start(max_lane_records=1000, max_held_records=4000)
+    shop.let(10)
+    assert shop.dead_ids() == list(replayed)
+
+    stock.update(range(1, 400))
+    shop.calls.clear()
+    shop.world.order(What.REPLAY, PORTAL, names.dead(TOPIC), ((0, 300),))
+    shop.let(5)
+    shop.send("ONAPPTEST", 301, 302)
+    shop.let(60)
+
+    assert shop.calls == [[number] for number in range(1, 303)]
+    assert shop.committed() == 302
+
+
+def test_what_a_handler_had_in_hand_when_its_portal_was_held_and_finished_is_not_handled_again(shop: Shop) -> None:
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        await shop.nap(6)
+
+    shop.send("ONAPPTEST", *range(1, 11))
+    worker = shop.start(max_lane_records=5)
+    shop.let(4)
+    shop.world.order(What.HOLD, PORTAL)
+    shop.let(30)
+    assert shop.calls == [[1]]
+
+    shop.world.stop(worker)
+    shop.start()
+    shop.world.order(What.RESUME, PORTAL)
+    shop.let(120)
+
+    assert shop.calls == [[number] for number in range(1, 11)]
