@@ -15,7 +15,7 @@ _BY_WORDS = {
     "without any password configured": "leave the password out of queue_url, or set one at the server",
     "AuthenticationError": "check user and password in queue_url",
     "NoPermissionError": _RIGHTS,
-    "The user executing the script can't run": _RIGHTS,
+    "The user executing the script can't": _RIGHTS,
     "ACL failure in script": _RIGHTS,
     "MovedError": "it is a Redis Cluster, which is not supported: name a single server",
     "ClusterDownError": "it is a Redis Cluster, which is not supported: name a single server",

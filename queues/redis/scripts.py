@@ -34,6 +34,8 @@ return 1
 #: about ends producer log… → id number ttl_ms channel, then partitions and their counts as a JSON,
 #: then partition key timestamp headers value for each record. The first offset in each partition.
 #: A batch that was written already is not written again; one that was given up since, never.
+#: It is announced first: nobody hears of it before the script ends, and a user whom the channel is closed to is refused
+#: before anything was changed.
 APPEND = (
     WRITES
     + CHECKED
@@ -45,15 +47,17 @@ if last >= tonumber(ARGV[2]) then
     redis.call('PEXPIRE', KEYS[3], ARGV[3])
     return {last == tonumber(ARGV[2]) and 'kept' or 'late', redis.call('HGET', KEYS[3], 'firsts') or ''}
 end
-local following, firsts, logs, told = {}, {}, {}, {}
-for index, pair in ipairs(cjson.decode(ARGV[5])) do
-    local partition, count = tostring(pair[1]), pair[2]
+local parts, told = cjson.decode(ARGV[5]), {}
+for index, pair in ipairs(parts) do told[index] = tostring(pair[1]) end
+redis.call('PUBLISH', ARGV[4], table.concat(told, ' '))
+local following, firsts, logs = {}, {}, {}
+for index, pair in ipairs(parts) do
+    local partition, count = told[index], pair[2]
     local skipped = redis.call('HGET', KEYS[2], 'life:' .. partition) ~= life and leap or 0
     local ending = redis.call('HINCRBY', KEYS[2], partition, skipped + count)
     if skipped > 0 then redis.call('HSET', KEYS[2], 'life:' .. partition, life) end
     following[partition], logs[partition] = ending - count, KEYS[3 + index]
     firsts[index] = string.format('%d:%d', pair[1], ending - count)
-    told[index] = partition
 end
 for at = 6, #ARGV, 5 do
     local partition = ARGV[at]
@@ -64,7 +68,6 @@ end
 local answer = table.concat(firsts, ' ')
 redis.call('HSET', KEYS[3], 'number', ARGV[2], 'firsts', answer)
 redis.call('PEXPIRE', KEYS[3], ARGV[3])
-redis.call('PUBLISH', ARGV[4], table.concat(told, ' '))
 return {'kept', answer}
 """
 )
@@ -250,6 +253,7 @@ PUT = (
     + CHECKED
     + NOW
     + """
+redis.call('PUBLISH', ARGV[2], '0')
 local last = redis.call('HINCRBY', KEYS[2], '0', (#ARGV - 2) / 2)
 local place = last - (#ARGV - 2) / 2
 for at = 3, #ARGV, 2 do
@@ -259,7 +263,6 @@ for at = 3, #ARGV, 2 do
     if ARGV[at + 1] == '-' then redis.call('ZADD', KEYS[5], now, ARGV[at]) end
     place = place + 1
 end
-redis.call('PUBLISH', ARGV[2], '0')
 return {'done', last - 1}
 """
 )

@@ -115,6 +115,30 @@ async def test_the_documented_rights_are_enough(
     assert await asyncio.to_thread(Command(url).findings)
 
 
+async def test_a_user_who_may_not_announce_is_refused_before_anything_is_written(url: str) -> None:
+    queue = _opened(url)
+    await queue.ensure([STREAM], PARTITIONS)
+    with direct(url) as admin:
+        # No channels, as Redis 7 gives a new user none.
+        admin.acl_setuser("silent", enabled=True, passwords=["+hush"], keys=["forebay:*"], commands=["+@all"])
+        silent = _opened(url.replace(url.split("//")[1].split("@")[0], "silent:hush"))
+        producer, store = silent.producer(), silent.portals("t")
+        await store.ensure()
+        try:
+            with pytest.raises(QueueUnavailable, match=r"publish.*the channels"):
+                await producer.send(STREAM, record(0))
+            with pytest.raises(QueueUnavailable, match=r"publish.*the channels"):
+                await store.put([Fact("a", b"1")])
+            ends = await store.end()
+        finally:
+            admin.acl_deluser("silent")
+
+        assert admin.keys("*:log:*") == []
+    assert ends == 0
+    for part in (store, producer, silent, queue):
+        await part.close()
+
+
 async def test_a_full_memory_refuses_events_and_takes_commits(
     redis_servers: Callable[..., RedisServer],
 ) -> None:
