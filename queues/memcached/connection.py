@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from pymemcache.client.base import Client
-from pymemcache.exceptions import MemcacheError
+from pymemcache.exceptions import MemcacheError, MemcacheServerError, MemcacheUnexpectedCloseError
 
 from ..threads.connection_thread import ConnectionThread
 from .address import Address
@@ -66,8 +66,18 @@ class MemcachedConnection:
         return bool(self._client.cas(key, value, seen[1], expire_s))
 
     def put(self, items: Mapping[str, bytes], expire_s: int = 0) -> None:
-        """Write these items, in this order, whatever was there."""
-        self._client.set_many(items, expire_s)
+        """Write these items, in this order, whatever was there.
+
+        Where the server says no to one of them all answers are heard first: what is asked then comes behind the others.
+        """
+        # The client would hang up at the first no, and another connection could come before what it has sent.
+        self._client.sock.sendall(b"".join(_set(key, value, expire_s) for key, value in items.items()))
+        with self._client.sock.makefile("rb") as answers:
+            told = [answers.readline() for _ in items]
+        if b"" in told:
+            raise MemcacheUnexpectedCloseError
+        if refusals := [one for one in told if one != b"STORED\r\n"]:
+            raise MemcacheServerError(refusals[0].partition(b" ")[2].strip())
 
     def count(self, key: str, more: int) -> int | None:
         """Add to a counter; None when there is none."""
@@ -91,6 +101,10 @@ class MemcachedConnection:
     def close(self) -> None:
         """Let go of it."""
         self._client.close()
+
+
+def _set(key: str, value: bytes, expire_s: int) -> bytes:
+    return b"set %b 0 %d %d\r\n%b\r\n" % (key.encode(), expire_s, len(value), value)
 
 
 class MemcachedStore:

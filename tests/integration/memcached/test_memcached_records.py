@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import closing
+from itertools import count
 from typing import Any
 
 import pytest
+from pymemcache.exceptions import MemcacheServerError
 from structlog.testing import capture_logs
 
 from forebay.queues.batches.producer import BatchProducer
@@ -95,16 +97,16 @@ async def test_what_a_full_server_has_evicted_is_counted(
     memcached_servers: Callable[..., MemcachedServer], impatient: None
 ) -> None:
     server = memcached_servers("-m", "8")
-    queue, count = _opened(server.url()), 200
+    queue, sent = _opened(server.url()), 200
     await queue.ensure([STREAM], PARTITIONS)
     producer, consumer = queue.producer(), queue.consumer(STREAM, "group")
-    for number in range(count):
+    for number in range(sent):
         last = await producer.send(STREAM, Record(key="portal", value=b"%d " % number + b"x" * 90_000, timestamp_ms=0))
     await consumer.start(Told())
 
     seen: list[int] = []
     with capture_logs() as logs:
-        while not seen or seen[-1] != count - 1:
+        while not seen or seen[-1] != sent - 1:
             seen += [int(one.value.split()[0]) for one in await consumer.fetch(50, 5.0)]
     with closing(direct(server.url())) as client:
         evicted = int(client.stats()[b"evictions"])
@@ -213,6 +215,26 @@ async def test_a_full_server_that_may_not_evict_refuses_and_keeps_nothing_by_hal
     assert [one.offset for one in await read_all(queue)] == [position.offset for position in kept]
     for part in (producer, queue):
         await part.close()
+
+
+def test_a_refusal_is_told_when_nothing_of_what_was_sent_can_come_any_more(
+    memcached_servers: Callable[..., MemcachedServer],
+) -> None:
+    server = memcached_servers("-m", "8", "-M")
+    connection = MemcachedStore(address(server.url())).connect()
+    connection.put({"small": b""})
+    with pytest.raises(MemcacheServerError):
+        for number in count():
+            connection.put({f"large:{number}": bytes(90_000)})
+    small = {f"small:{number}": b"" for number in range(1000)}
+
+    with pytest.raises(MemcacheServerError, match="out of memory"):
+        connection.put({"large": bytes(90_000), **small})
+
+    # On a new connection it could come before they do.
+    assert connection.lives()
+    assert len(connection.get(small)) == len(small)
+    connection.close()
 
 
 async def test_that_nothing_is_kept_is_said_at_each_start(queue: Queue) -> None:
