@@ -100,19 +100,30 @@ class Catalog:
         return list(self._groups[stream])
 
     async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
-        """The streams that are not there, or have no intakes. Raises `QueueError` for too many partitions."""
+        """The streams that are not there, or not all of which is. Raises `QueueError` for too many partitions."""
         if partitions > _MOST_PARTITIONS:
             raise QueueError(f"partitions: {partitions}; the RabbitMQ queue takes {_MOST_PARTITIONS} at most")
         await self.refresh()
         names = list(dict.fromkeys(streams))
         new = new_streams(names, partitions, self._partitions.get)
-        return [name for name in names if name in new or name not in self._taking]
+        return [name for name in names if name in new or name not in self._taking or await self._lacks(name)]
+
+    async def _lacks(self, name: str) -> bool:
+        """Whether a queue of the stream was deleted: by hand, or by a policy that lets queues expire."""
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def is_whole(log: str) -> bool:
+            async with turns:
+                return await self._writer.has(log) and await self._writer.has(intake(log))
+
+        return not all(await asyncio.gather(*map(is_whole, _logs(name, self._partitions[name]))))
 
     async def make(self, streams: Iterable[str], partitions: int) -> list[str]:
         """Make what is missing, and return its names."""
         names = await self.missing(streams, partitions)
         if names:
             await self._writer.make(CATALOG, arguments(), birth())
+        if not await self._writer.has(DEAD_LETTERS):
             await self._writer.make(DEAD_LETTERS, dead_letter_arguments())
         for name in names:
             await self._make(name, partitions)
@@ -127,7 +138,7 @@ class Catalog:
                 await self._writer.make(log, arguments(), birth_of_partition())
                 await self._writer.make(intake(log), intake_arguments())
 
-        await asyncio.gather(*(make(partition_log(name, number)) for number in range(partitions)))
+        await asyncio.gather(*map(make, _logs(name, partitions)))
         await self._writer.put(CATALOG, orjson.dumps({"stream": name, "partitions": partitions, "intakes": True}))
 
     async def add_group(self, stream: str, group: str) -> str:
@@ -139,6 +150,11 @@ class Catalog:
         return queue
 
 
-def unknown(stream: str) -> UnknownStream:
-    """The error that says what to do."""
-    return UnknownStream(f"there is no stream {stream}; `forebay topics ensure` makes it")
+def _logs(name: str, partitions: int) -> list[str]:
+    return [partition_log(name, number) for number in range(partitions)]
+
+
+def unknown(stream: str, error: NotThere | None = None) -> UnknownStream:
+    """The error that says what to do, where there is no such stream, or a queue of it is not there."""
+    lacks = f"a part of stream {stream} was deleted: {error}" if error else f"there is no stream {stream}"
+    return UnknownStream(f"{lacks}; `forebay topics ensure` makes it")

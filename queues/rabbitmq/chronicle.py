@@ -1,18 +1,36 @@
 """A group's stream, read into what the group is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
 
 from forebay.queues.errors import QueueUnavailable
 
+from .faults import NotThere
 from .group import Group
 from .logs import payload
 
 #: Is told of an entry: where it stands, and the partitions whose commit it was, by their owner. None: what it did is in
 #: the state with which we began, and can't be told from it.
 Applied = Callable[[int, Mapping[str, Any], set[int] | None], None]
+
+
+class GroupGone(QueueUnavailable):
+    """The group's stream was deleted: by hand, or with all that the virtual host had."""
+
+
+@contextmanager
+def gone(queue: str) -> Iterator[None]:
+    """Raise `GroupGone` where the group's stream is not there. It is not made anew: an empty one knows no place."""
+    try:
+        yield
+    except NotThere as error:
+        raise GroupGone(
+            f"{queue}: the group's stream was deleted, and with it how far the group was; set group to a new name: it "
+            "begins at the first event kept"
+        ) from error
 
 
 class Chronicle:

@@ -94,6 +94,7 @@ class RabbitmqConsumer:
     async def fetch(self, max_records: int, timeout_s: float) -> list[StoredRecord]:
         """As in the contract; empty at once after `close`."""
         inbox, membership = self._started()
+        membership.check()
         membership.drop_expired()
         return await inbox.fetch(max_records, timeout_s, membership.drop_expired)
 

@@ -8,6 +8,7 @@ from forebay.queues.findings import Finding, Needs
 
 from .address import Address
 from .catalog import Catalog
+from .faults import NotThere
 from .logs import DEAD_LETTERS, intake, partition_log
 from .looking import end_of
 from .records import MAX_RECORD_BYTES
@@ -33,7 +34,7 @@ async def findings(address: Address, needs: Needs) -> AsyncIterator[Finding]:
         yield await _asked(
             "queue intakes", "each has a leader, and takes messages", lambda: _count(writer, intake(queue))
         )
-        yield _dead_letters(await _count(writer, DEAD_LETTERS))
+        yield await _dead_letters(writer)
         yield _size(needs)
     finally:
         await writer.close(hurried=True)
@@ -50,7 +51,12 @@ async def _count(writer: Writer, queue: str) -> int:
     return count
 
 
-def _dead_letters(count: int) -> Finding:
+async def _dead_letters(writer: Writer) -> Finding:
+    try:
+        count = await _count(writer, DEAD_LETTERS)
+    except NotThere as error:
+        detail = f"what an intake rejects stays in it: {error}"
+        return Finding(check="queue dead letters", state="fail", detail=detail, remedy="forebay topics ensure")
     if not count:
         return Finding(check="queue dead letters", state="ok", detail=f"nothing in {DEAD_LETTERS}")
     detail = f"{count} in {DEAD_LETTERS}: they came into an intake, and can't go into its stream"

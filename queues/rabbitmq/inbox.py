@@ -12,7 +12,9 @@ from forebay.queues.contract import PlacedRecord, StoredRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
 
 from .address import Address
+from .catalog import unknown
 from .connection import Channel, Connection
+from .faults import NotThere
 from .finding import bounds, is_shorter, way_to
 from .logs import partition_log
 from .places import Placed, placed
@@ -96,9 +98,14 @@ class Inbox:
                 if not isinstance(error, QueueError):
                     # A mistake of ours must not end the reading without a word.
                     log.exception("reading_failed", stream=self._stream)
-                self._error = error if isinstance(error, QueueError) else QueueUnavailable(repr(error))
+                self._error = self._told(error)
                 self._changed.set()
                 await self._sleep(_AGAIN_S)
+
+    def _told(self, error: Exception) -> QueueError:
+        if isinstance(error, NotThere):
+            return unknown(self._stream, error)
+        return error if isinstance(error, QueueError) else QueueUnavailable(repr(error))
 
     async def _connected(self) -> Connection:
         if self._connection is None or not self._connection.is_open:

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from forebay.queues.contract import Bounds, Commit, GroupState, PlacedRecord, StoredRecord
 
 from .address import Address
 from .catalog import Catalog, unknown
-from .chronicle import Chronicle
+from .chronicle import Chronicle, GroupGone, gone
 from .faults import NotThere
 from .finding import bounds, end, fresh, places, tail, way_to
 from .group import Group
@@ -35,11 +36,16 @@ class RabbitmqInspector:
         """As in the contract."""
         numbers = range(await self._catalog.partitions(stream))
         connection = await self._writer.connection()
-        found = await asyncio.gather(*(bounds(connection, partition_log(stream, number)) for number in numbers))
+        with _told(stream):
+            found = await asyncio.gather(*(bounds(connection, partition_log(stream, number)) for number in numbers))
         return dict(zip(numbers, found, strict=True))
 
     async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
         """As in the contract."""
+        with _told(stream):
+            return await self._read(stream, partition, offset, max_records)
+
+    async def _read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
         queue, connection = await self._queue(stream, partition), await self._writer.connection()
         last = await tail(connection, queue)
         if offset >= end(last):
@@ -68,7 +74,8 @@ class RabbitmqInspector:
 
     async def offset_at(self, stream: str, partition: int, timestamp_ms: int) -> int:
         """As in the contract; looks at the records one by one, since the broker knows its own times only."""
-        end = (await bounds(await self._writer.connection(), await self._queue(stream, partition))).end
+        with _told(stream):
+            end = (await bounds(await self._writer.connection(), await self._queue(stream, partition))).end
         offset = 0
         while records := await self.read(stream, partition, offset, MOST):
             for one in records:
@@ -78,18 +85,23 @@ class RabbitmqInspector:
         return max(end, offset)
 
     async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
-        """As in the contract."""
-        names = await self._catalog.groups(stream)
-        return {name: self._shown(await self._group(group_log(stream, name))) for name in names}
+        """As in the contract; of a group whose stream was deleted nothing is known."""
+        shown = {}
+        for name in await self._catalog.groups(stream):
+            with suppress(GroupGone):
+                shown[name] = self._shown(await self._group(group_log(stream, name)))
+        return shown
 
     async def _group(self, queue: str) -> Group:
         if queue not in self._groups:
             chronicle = Chronicle()
-            self._groups[queue] = await self._writer.follow(queue, chronicle), chronicle
+            with gone(queue):
+                self._groups[queue] = await self._writer.follow(queue, chronicle), chronicle
         lane, chronicle = self._groups[queue]
         try:
-            await lane.catch_up()
-        except NotThere:
+            with gone(queue):
+                await lane.catch_up()
+        except GroupGone:
             del self._groups[queue]
             raise
         chronicle.check(queue)
@@ -111,3 +123,11 @@ class RabbitmqInspector:
     async def close(self) -> None:
         """As in the contract."""
         await self._writer.close()
+
+
+@contextmanager
+def _told(stream: str) -> Iterator[None]:
+    try:
+        yield
+    except NotThere as error:
+        raise unknown(stream, error) from error

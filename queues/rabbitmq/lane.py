@@ -170,10 +170,14 @@ class Lane:
                 self.position = None
                 raise QueueUnavailable(f"{self.queue} ends before what was read of it; reading it anew") from error
 
-    async def catch_up(self) -> None:
-        """Return when all was read that stood there at the call. Raises `QueueUnavailable`, `NotThere`."""
+    def check(self) -> None:
+        """Raise `NotThere` when the stream was deleted."""
         if self._gone is not None:
             raise _copy(self._gone)
+
+    async def catch_up(self) -> None:
+        """Return when all was read that stood there at the call. Raises `QueueUnavailable`, `NotThere`."""
+        self.check()
         if not self.is_ready:
             # Its channel may be a new one, on which nothing is read yet.
             raise QueueUnavailable(f"{self.queue} is out of reach just now")

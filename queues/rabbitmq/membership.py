@@ -14,7 +14,7 @@ from forebay.queues.groups.leases import since_boot
 from forebay.queues.groups.shares import GroupView, to_claim, to_give_back
 
 from . import group as entries
-from .chronicle import Chronicle
+from .chronicle import Chronicle, gone
 from .counting import Counting
 from .lane import Lane
 from .signs import Signs
@@ -80,7 +80,8 @@ class Membership:
 
     async def join(self) -> None:
         """Be a member. Raises `QueueUnavailable`."""
-        self._lane = await self._writer.follow(self._queue, self._chronicle)
+        with gone(self._queue):
+            self._lane = await self._writer.follow(self._queue, self._chronicle)
         await self._know()
         self._signs.give(self._me, self._clock())
         self._task = asyncio.get_running_loop().create_task(self._live())
@@ -129,6 +130,7 @@ class Membership:
         if self._is_leaving:
             self._give_back(self._held.keys() - self._asked_back)
         try:
+            self.check()
             self._signs.give(self._me, now)
             if self._lane is not None and self._lane.is_ready:
                 self._look(now)
@@ -137,6 +139,12 @@ class Membership:
             self._tell(str(error))
         else:
             self._told = ""
+
+    def check(self) -> None:
+        """Raise `QueueUnavailable` when the group is gone: nobody can be a member of it any more."""
+        if self._lane is not None:
+            with gone(self._queue):
+                self._lane.check()
 
     def _tell(self, error: str) -> None:
         """Once, and not at each look for as long as it lasts."""
@@ -258,7 +266,8 @@ class Membership:
         number, counted = self._counting.begin(who)
         try:
             self._writer.add(self._queue, entries.commit(who, number, epochs, commits), counted)
-            return await counted.found
+            with gone(self._queue):
+                return await counted.found
         finally:
             self._counting.end(who, number)
 

@@ -35,7 +35,7 @@ class _Placing:
         self._delivery.set_result(Position(partition=self._partition, offset=offset))
 
     def set_exception(self, error: QueueError, /) -> None:
-        self._delivery.set_exception(unknown(self._stream) if isinstance(error, NotThere) else error)
+        self._delivery.set_exception(unknown(self._stream, error) if isinstance(error, NotThere) else error)
 
 
 class RabbitmqProducer:

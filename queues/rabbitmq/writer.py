@@ -185,6 +185,17 @@ class Writer:
             await self._confirmed(channel, queue, first)
         channel.close()
 
+    async def has(self, queue: str) -> bool:
+        """Whether the queue is there. Raises `QueueUnavailable`."""
+        channel = await (await self.connection()).channel()
+        try:
+            await channel.find(queue)
+        except NotThere:
+            return False
+        finally:
+            channel.close()
+        return True
+
     async def mark(self, queue: str, body: bytes) -> None:
         """Have this at the end of the queue, by itself: in no order with what was added. Raises `QueueUnavailable`."""
         connection = await self.connection()

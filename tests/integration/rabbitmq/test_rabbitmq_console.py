@@ -77,6 +77,18 @@ def test_what_can_not_be_forwarded_is_found(forebay: Command) -> None:
     assert "docs/rabbitmq.md" in found["remedy"]
 
 
+def test_dead_letters_that_have_no_queue_any_more_get_one(forebay: Command) -> None:
+    forebay.run("topics", "ensure")
+    with closing(direct(forebay.url)) as connection:
+        connection.channel().queue_delete(logs.DEAD_LETTERS)
+
+    found = forebay.findings(status=1)["queue dead letters"]
+    forebay.run("topics", "ensure")
+
+    assert found["remedy"] == "forebay topics ensure"
+    assert forebay.findings()["queue dead letters"]["state"] == "ok"
+
+
 def test_an_old_server_is_found(forebay: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnosis, "_OLDEST", (1_000, 0))
 

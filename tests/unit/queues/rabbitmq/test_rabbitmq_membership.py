@@ -36,7 +36,7 @@ class Stream:
         return [orjson.loads(body[17:]) for body in self.bodies if body != birth()]
 
     async def follow(self, queue: str, listener: Listener) -> Any:
-        lane = SimpleNamespace(is_ready=True, position=self.first)
+        lane = SimpleNamespace(is_ready=True, position=self.first, check=lambda: None)
         self._followers.append((lane, listener))
         self._deliver()
         return lane

@@ -1,0 +1,96 @@
+"""Queues that somebody has deleted: what can be made anew is, and of what can't it is told."""
+
+import asyncio
+from contextlib import closing
+
+import pytest
+from structlog.testing import capture_logs
+
+from forebay.queues.contract import Commit, Producer, Queue
+from forebay.queues.errors import QueueUnavailable, UnknownStream
+from forebay.queues.rabbitmq import logs
+from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
+from tests.integration.queues.stage import read_all
+from tests.rabbitmq.server import direct
+
+
+def _delete(url: str, *queues: str) -> None:
+    with closing(direct(url)) as connection:
+        for queue in queues:
+            connection.channel().queue_delete(queue)
+
+
+@pytest.mark.parametrize("what", ["intake", "stream"])
+async def test_a_part_of_a_stream_that_was_deleted_is_told_and_made_anew(
+    queue: Queue, producer: Producer, url: str, what: str
+) -> None:
+    sent = await producer.send(STREAM, record(0))
+    log = logs.partition_log(STREAM, sent.partition)
+    _delete(url, logs.intake(log) if what == "intake" else log)
+
+    with pytest.raises(UnknownStream, match=r"was deleted.*topics ensure"):
+        await asyncio.wait_for(producer.send(STREAM, record(1)), 30.0)
+    assert len(await queue.missing([STREAM, "another"], PARTITIONS)) == 1
+    assert len(await queue.ensure([STREAM, "another"], PARTITIONS)) == 1
+    await producer.send(STREAM, record(1))
+
+    # What the stream has lost comes once more from the intake, which keeps it for a minute.
+    assert list(dict.fromkeys(one.value for one in await read_all(queue))) == [b"0", b"1"]
+    assert await queue.missing([STREAM], PARTITIONS) == []
+
+
+async def test_who_reads_what_was_deleted_is_told_so(queue: Queue, producer: Producer, url: str) -> None:
+    consumer, inspector, follower = queue.consumer(STREAM, "group"), queue.inspector(), Follower()
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    sent = await producer.send(STREAM, record(0))
+    assert await fetch(consumer, 1) == [b"0"]
+    _delete(url, logs.partition_log(STREAM, sent.partition))
+
+    with pytest.raises(UnknownStream, match="topics ensure"):
+        while True:
+            await consumer.fetch(10, 5.0)
+    for call in (
+        inspector.bounds(STREAM),
+        inspector.read(STREAM, sent.partition, 0, 10),
+        inspector.offset_at(STREAM, sent.partition, 0),
+    ):
+        with pytest.raises(UnknownStream, match="topics ensure"):
+            await call
+    await queue.ensure([STREAM], PARTITIONS)
+    await producer.send(STREAM, record(1))
+
+    assert await fetch(consumer, 1) == [b"1"]
+    for part in (consumer, inspector):
+        await part.close()
+
+
+async def test_a_group_whose_stream_was_deleted_is_told_and_does_not_begin_anew_in_silence(
+    queue: Queue, url: str
+) -> None:
+    consumer, other, inspector, follower = (
+        queue.consumer(STREAM, "group", session_s=2.0),
+        queue.consumer(STREAM, "other"),
+        queue.inspector(),
+        Follower(),
+    )
+    await consumer.start(follower)
+    await other.start(Follower())
+    await follower.owns(PARTITIONS)
+    _delete(url, logs.group_log(STREAM, "group"))
+
+    with capture_logs() as told:
+        with pytest.raises(QueueUnavailable, match="set group to a new name"):
+            while True:
+                await consumer.commit({0: Commit(offset=0)})
+        await follower.owns(0)
+    with pytest.raises(QueueUnavailable, match="set group to a new name"):
+        await consumer.fetch(10, 5.0)
+    late = queue.consumer(STREAM, "group")
+    with pytest.raises(QueueUnavailable, match="set group to a new name"):
+        await late.start(Follower())
+
+    assert [one["event"] for one in told] == ["group_unreachable"]
+    assert list(await inspector.groups(STREAM)) == ["other"]
+    for part in (late, consumer, other, inspector):
+        await part.close()
