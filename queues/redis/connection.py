@@ -19,6 +19,9 @@ from .address import Address
 from .remedies import remedy
 from .server import Server, server
 
+#: Milliseconds that one question takes at most whether the replicas have what was written.
+_WAIT_MS = 1_000
+
 
 class RedisConnection:
     """One connection, and one more to hear of news where that is asked for. Used by one thread."""
@@ -55,6 +58,10 @@ class RedisConnection:
     def ask(self, *words: str | bytes | int) -> Any:
         """One command, and its answer as the client gives it."""
         return self._client.execute_command(*words)
+
+    def is_copied(self, replicas: int) -> bool:
+        """Whether so many replicas have all that was written here; it waits a second for them."""
+        return not replicas or int(self.ask("WAIT", replicas, _WAIT_MS)) >= replicas
 
     def run(self, script: str, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
         """One script. Nothing of it is done when it is not known to the server yet."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from forebay.queues.errors import QueueUnavailable
 from forebay.queues.portals.contract import Chapter, Fact, PlacedFact
 
 from ..groups.bell import Bell
@@ -30,7 +31,7 @@ class RedisPortalStore:
     """Writes in one thread, and reads in another, which hears of news."""
 
     def __init__(self, store: RedisStore, stream: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream, self._clock = stream, clock
+        self._store, self._stream, self._clock = store, stream, clock
         self._writing = store.thread("forebay-portals")
         self._reading = store.thread("forebay-portals-read")
         self._bell = Bell()
@@ -59,7 +60,10 @@ class RedisPortalStore:
         for fact in facts:
             values += (fact.key, _TAKEN_BACK if fact.value is None else _THERE + fact.value)
         names = [keys.about, keys.ends, keys.facts, keys.order, keys.gone]
-        return int(self._run(connection, scripts.PUT, names, keys.news, *values))
+        place = int(self._run(connection, scripts.PUT, names, keys.news, *values))
+        if not connection.is_copied(self._store.address.replicas):
+            raise QueueUnavailable(f"{self._store.name}: fewer replicas than queue_url says have what was written")
+        return place
 
     async def end(self) -> int:
         """As in the contract."""

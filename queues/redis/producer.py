@@ -36,9 +36,6 @@ _KNOWN_MS = 7 * 24 * 3_600_000
 #: Seconds between two questions to a server that was lost while it wrote.
 _ASK_AGAIN_S = 0.5
 
-#: Milliseconds that one question takes at most whether the replicas have the batch.
-_WAIT_MS = 1_000
-
 #: What is told of a batch whose number is behind that of a later one. It can't be: one is written after the other.
 _SUPERSEDED = "the batch came after a later one of the same producer"
 
@@ -162,9 +159,8 @@ class _RedisWriter:
         return _firsts(answer[1]) if answer[0] == _KNOWN else None
 
     def _is_copied(self, connection: RedisConnection) -> bool:
-        wanted = self._store.address.replicas
         try:
-            return not wanted or int(connection.ask("WAIT", wanted, _WAIT_MS)) >= wanted
+            return connection.is_copied(self._store.address.replicas)
         except ResponseError as error:
             # It is written, whatever is said here: the server is no primary any more, or we may not ask.
             raise _NotCopied(self._store.remedy(error)) from error

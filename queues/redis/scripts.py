@@ -17,6 +17,9 @@ from .script_parts import CHECKED, FREES, LIFE, NOW, READS, WRITES
 #: More than a server takes between its last write to the disk and its end.
 _LEAP = 1_000_000
 
+#: Nobody's session is as long, unless ours is: what a member would have said for longer, it has said by another clock.
+_FARTHEST_MS = 600_000
+
 #: about ends → id partitions version, if it is not there. 1 when it was made.
 MAKE = (
     WRITES
@@ -119,14 +122,29 @@ return {'seen', now, redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now, '+inf'), r
 )
 
 #: about members leases groups → id group me session_ms, then partition and epoch of each that is held.
-#: The partitions of these that are still ours.
+#: The partitions of these that are still ours. What lies too far ahead was written before the server's clock was set
+#: back: it holds for a session, as all else.
 BEAT = (
     FREES
     + CHECKED
     + NOW
     + LIFE
+    + f"\nlocal farthest_ms = {_FARTHEST_MS}\n"
     + """
 local ending = string.format('%d', now + ARGV[4])
+local farthest = string.format('%d', now + math.max(farthest_ms, 2 * ARGV[4]))
+local known = redis.call('HGETALL', KEYS[3])
+for at = 1, #known, 2 do
+    local epoch, till, owner = string.match(known[at + 1], '^(%d+) (%d+) (.*)$')
+    if till and tonumber(till) > tonumber(farthest) then
+        redis.call('HSET', KEYS[3], known[at], epoch .. ' ' .. ending .. ' ' .. owner)
+    elseif known[at] == 'quiet' and tonumber(known[at + 1]) > tonumber(farthest) then
+        redis.call('HSET', KEYS[3], 'quiet', ending)
+    end
+end
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. farthest, '+inf')) do
+    redis.call('ZADD', KEYS[2], ending, member)
+end
 local before = redis.call('HGET', KEYS[3], 'life') or redis.call('HGET', KEYS[1], 'life')
 redis.call('HSETNX', KEYS[3], 'life', before)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)

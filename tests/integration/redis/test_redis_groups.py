@@ -77,6 +77,25 @@ async def test_a_commit_under_an_epoch_of_before_is_not_stored(store: RedisStore
     await consumer.close()
 
 
+async def test_what_was_said_before_the_servers_clock_was_set_back_holds_for_a_session(
+    store: RedisStore, queue: Queue
+) -> None:
+    connection, hours_ahead = store.connect(), (int(time.time()) + 10_800) * 1000
+    leases: dict[int | str, str | int] = {partition: f"1 {hours_ahead} dead" for partition in range(PARTITIONS)}
+    for field, value in {**leases, "quiet": hours_ahead}.items():
+        connection.ask("HSET", "forebay:{events}:leases:group", field, value)
+    connection.ask("ZADD", "forebay:{events}:members:group", hours_ahead, "dead")
+    consumer = queue.consumer(STREAM, "group", session_s=1.0)
+
+    await consumer.start(follower := Follower())
+    early = len(follower.owned)
+    await asyncio.wait_for(follower.owns(PARTITIONS), 30.0)
+
+    assert early == 0
+    connection.close()
+    await consumer.close()
+
+
 async def _start_of(queue: Queue, partition: int, until: Callable[[int], bool]) -> int:
     inspector = queue.inspector()
     try:

@@ -179,24 +179,28 @@ def _large() -> Record:
     return Record(key="portal", value=b"x" * 50_000, timestamp_ms=0)
 
 
-async def test_an_event_counts_as_kept_when_the_replicas_have_it(redis_servers: Callable[..., RedisServer]) -> None:
+async def test_what_is_sent_counts_as_kept_when_the_replicas_have_it(redis_servers: Callable[..., RedisServer]) -> None:
     primary = redis_servers()
     replica = redis_servers(f"replicaof 127.0.0.1 {primary.port}", f'masterauth "{PASSWORD}"')
     queue = _opened(primary.url("?replicas=1"))
     await queue.ensure([STREAM], PARTITIONS)
-    producer = queue.producer()
+    producer, store = queue.producer(), queue.portals("t")
+    await store.ensure()
     await producer.send(STREAM, record(0))
 
     replica.signal_all(signal.SIGSTOP)
     sending = asyncio.create_task(producer.send(STREAM, record(1)))
     done, _ = await asyncio.wait([sending], timeout=0.5)
+    with pytest.raises(QueueUnavailable, match="fewer replicas"):
+        await store.put([Fact("a", b"1")])
     replica.signal_all(signal.SIGCONT)
 
     assert done == set()
+    assert await store.put([Fact("a", b"1")]) == 1
     assert (await sending).offset == 1
     with pytest.raises(QueueUnavailable, match="is a replica"):
         await _opened(replica.url()).missing([STREAM], PARTITIONS)
-    for part in (producer, queue):
+    for part in (store, producer, queue):
         await part.close()
 
 
