@@ -83,6 +83,8 @@ class Lane:
         self._arrived = asyncio.Event()
         self._largest: int | None = None
         self._gone: NotThere | None = None
+        #: Why the broker has closed the channel, where it passes: a right that lacks, as a rule.
+        self._why: QueueUnavailable | None = None
 
     @property
     def is_wanted(self) -> bool:
@@ -122,7 +124,7 @@ class Lane:
         """Read on where we were, then write what is not there. Raises `QueueUnavailable`, `NotThere`."""
         self.close()
         channel = self._channel = await connection.channel()
-        self._delivery, self._is_broken, self._is_new = 0, False, True
+        self._delivery, self._is_broken, self._is_new, self._why = 0, False, True, None
         self._arrived.clear()
         channel.on_closed = self._closed
         channel.on_cancelled(partial(self._ended, channel))
@@ -136,7 +138,7 @@ class Lane:
         await self._catch_up()
         await self._know(channel)
         if self._is_broken:
-            raise QueueUnavailable(f"{self.queue} is out of reach just now")
+            raise _copy(self._why) if self._why else QueueUnavailable(f"{self.queue} is out of reach just now")
         self.is_ready = True
         for number, one in list(self._entries.items()):
             self._publish(number, one)
@@ -245,6 +247,8 @@ class Lane:
     def _closed(self, error: BaseException) -> None:
         if found := TOO_LARGE.search(str(error)):
             self._largest = int(found[1])
+        if isinstance(error, QueueUnavailable):
+            self._why = error
         self._break()
 
     def _break(self) -> None:

@@ -168,6 +168,14 @@ async def test_who_waits_for_the_first_entry_hears_of_a_lost_connection_at_once(
     assert lane.position == 1
 
 
+async def test_a_lane_whose_channel_is_closed_while_it_opens_says_why() -> None:
+    node = Node()
+    node.asked = lambda channel: channel.on_closed(QueueUnavailable("access to exchange 'amq.default' refused"))
+
+    with pytest.raises(QueueUnavailable, match=r"amq\.default"):
+        await _open(_lane(Listening()), node)
+
+
 async def test_a_lane_whose_reading_is_ended_while_it_opens_is_not_ready() -> None:
     node = Node()
     lane = _lane(Listening())
