@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, LiteralString, cast
 
 import psycopg
+from psycopg.errors import Diagnostic
 from psycopg.sql import SQL
 from sqlalchemy import Connection, NullPool, create_engine
 
@@ -38,6 +39,8 @@ class PostgresqlDatabase:
             "lock_timeout": str(lock_ms),
             # What is told here rests on it: each statement sees what was committed before it began.
             "default_transaction_isolation": "read committed",
+            # Of a COMMIT, a warning is all that tells that it was not waited for.
+            "client_min_messages": "warning",
         }
         self._engine = create_engine(
             "postgresql+psycopg://",
@@ -107,6 +110,12 @@ class PostgresqlDatabase:
         self._commit(opened)
 
     def _commit(self, opened: "psycopg.Connection[Any]") -> None:
+        warnings: list[str] = []
+
+        def hear(said: Diagnostic) -> None:
+            warnings.append(said.message_primary or "a warning")
+
+        opened.add_notice_handler(hear)
         try:
             opened.execute("COMMIT")
         except psycopg.Error as error:
@@ -114,6 +123,11 @@ class PostgresqlDatabase:
             if opened.closed:
                 raise Undecided(self.remedy(error)) from error
             raise
+        finally:
+            opened.remove_notice_handler(hear)
+        if warnings:
+            # It stands on this server's disk, and somebody has cut off the wait for the standby's.
+            raise Undecided(remedy(self.name, psycopg.Warning(warnings[0])))
 
     def remedy(self, error: Exception) -> str:
         """As in the protocol."""

@@ -51,6 +51,9 @@ _BY_WORDS = {
     "server closed the connection": "we connect again by ourselves; its log says why",
     "connection is closed": "we connect again by ourselves; its log says why",
     "connection is lost": "we connect again by ourselves; its log says why",
+    "synchronous replication": (
+        "it is asked again; start the standby that synchronous_standby_names names, or take it out there"
+    ),
     "terminating connection": "we connect again by ourselves; its log says why",
 }
 

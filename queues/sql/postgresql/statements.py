@@ -68,7 +68,8 @@ ALONE = "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' for
 BESIDE = "SELECT pg_advisory_xact_lock_shared(hashtextextended(current_schema() || ' forebay ' || %s, 0))"
 
 # A server may have been set to answer a COMMIT before it is on the disk. Any other value waits for the disk at least.
-DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+# That one is set for the session too: it would change with the server's files otherwise.
+DURABLE = "SELECT set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)"
 
 SESSION = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS s (name, value)"
 

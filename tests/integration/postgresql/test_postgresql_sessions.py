@@ -1,17 +1,23 @@
 """What a session of ours rests on, however server, database and user were set; and streams that were made anew."""
 
+import asyncio
+from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
 from typing import LiteralString
 
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from forebay.queues.contract import Producer, Queue
+from forebay.queues.contract import Position, Producer, Queue
 from forebay.queues.errors import QueueUnavailable
+from forebay.queues.opening import open_queue
+from forebay.queues.settings import QueueSettings
 from forebay.queues.sql.postgresql.database import PostgresqlDatabase
 from forebay.queues.sql.tables import metadata
 from tests.integration.queues.members import PARTITIONS, STREAM, record
+from tests.postgresql.server import Server
 
 
 def _shown(database: PostgresqlDatabase, setting: LiteralString) -> object:
@@ -32,6 +38,61 @@ def test_a_commit_waits_for_the_disk_at_least(
     _set_for_all(postgresql_url, "synchronous_commit", given)
 
     assert _shown(database, "synchronous_commit") == used
+
+
+def test_a_server_that_is_set_otherwise_meanwhile_changes_no_commit(servers: Callable[..., Server]) -> None:
+    server = servers()
+    database = PostgresqlDatabase(server.url())
+    with closing(database.connect()) as connection:
+        _set_server(server, "synchronous_commit = off")
+
+        assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+
+
+async def test_a_commit_is_kept_when_the_standby_has_it_although_somebody_cut_off_the_wait(
+    servers: Callable[..., Server],
+) -> None:
+    server = servers()
+    queue = open_queue(QueueSettings(queue_url=server.url()))
+    await queue.ensure([STREAM], PARTITIONS)
+    producer = queue.producer()
+    await producer.send(STREAM, record(0))
+
+    _set_server(server, "synchronous_standby_names = 'nobody'")
+    sending = asyncio.create_task(producer.send(STREAM, record(1)))
+    cut_off = await _waiting_for_standby(server, sending)
+    assert cut_off is not None
+    with psycopg.connect(server.url(), autocommit=True) as admin:
+        admin.execute("SELECT pg_cancel_backend(%s)", (cut_off[0],))
+    while (asked := await _waiting_for_standby(server, sending)) == cut_off:
+        pass
+    _set_server(server, "synchronous_standby_names = ''")
+
+    assert asked is not None
+    assert (await sending).offset == 1
+    await producer.close()
+
+
+def _set_server(server: Server, setting: LiteralString) -> None:
+    """For all sessions, also those that are there."""
+    with psycopg.connect(server.url(), autocommit=True) as admin:
+        admin.execute(SQL("ALTER SYSTEM SET ") + SQL(setting))
+        admin.execute("SELECT pg_reload_conf()")
+        name, _, value = setting.partition(" = ")
+        while admin.execute("SELECT current_setting(%s)", (name,)).fetchone() != (value.strip("'"),):
+            pass
+
+
+async def _waiting_for_standby(server: Server, sending: "asyncio.Task[Position]") -> tuple[int, datetime] | None:
+    """The session that waits, and the beginning of its transaction; None when the event was told as kept before."""
+    with psycopg.connect(server.url(), autocommit=True) as admin:
+        while not sending.done():
+            if found := admin.execute(
+                "SELECT pid, xact_start FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            ).fetchone():
+                return found
+            await asyncio.sleep(0.01)
+    return None
 
 
 def test_each_statement_sees_what_is_committed_by_then(database: PostgresqlDatabase, postgresql_url: str) -> None:
