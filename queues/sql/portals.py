@@ -95,7 +95,9 @@ class SqlPortalStore:
             connection.exec_driver_sql("PRAGMA secure_delete = ON")
         place = Place(find(connection, self._stream).id, 0)
         with self._database.writing(connection):
-            first = self._database.take_offsets(connection, {place: len(facts)})[place]
+            taken = self._database.take_offsets(connection, {place: len(facts)})[place]
+            # What counts the offsets may have been left behind where the facts came from.
+            first = max(taken, self._end(connection))
             upsert = _PUT_MARIADB if connection.dialect.name == "mariadb" else _PUT
             connection.execute(upsert, [self._row(place, first + at, fact) for at, fact in enumerate(facts)])
         return first + len(facts) - 1

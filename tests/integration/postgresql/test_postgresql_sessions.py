@@ -1,4 +1,4 @@
-"""What a session of ours rests on, however server, database and user were set; and streams that were made anew."""
+"""What a session rests on, however server, database and user were set; streams and sequences that were made anew."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,15 +8,17 @@ from typing import LiteralString
 
 import psycopg
 import pytest
+from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 
 from forebay.queues.contract import Position, Producer, Queue
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.opening import open_queue
+from forebay.queues.portals.contract import Fact
 from forebay.queues.settings import QueueSettings
 from forebay.queues.sql.postgresql.database import PostgresqlDatabase
 from forebay.queues.sql.tables import metadata
-from tests.integration.queues.members import PARTITIONS, STREAM, record
+from tests.integration.queues.members import PARTITIONS, STREAM, record, send_all
 from tests.postgresql.server import Server
 
 
@@ -117,3 +119,37 @@ async def test_streams_are_looked_up_anew_when_their_tables_were_made_anew(
     position = await producer.send(STREAM, record(2))
 
     assert (position.partition, position.offset) == (0, 0)
+
+
+@pytest.mark.parametrize("swept", [(), ("DELETE FROM forebay_record", "UPDATE forebay_partition SET first_offset = 3")])
+async def test_events_come_behind_the_finished_ones_where_sequences_were_not_taken_along(
+    queue: Queue, producer: Producer, postgresql_url: str, swept: tuple[LiteralString, ...]
+) -> None:
+    partition = await send_all(producer, 3)
+    with psycopg.connect(postgresql_url, autocommit=True) as admin:
+        for statement in swept:
+            admin.execute(statement)
+        _restart(admin, f"forebay_offset_1_{partition}")
+
+    position = await producer.send(STREAM, record(3))
+
+    assert position.offset == 3
+
+
+async def test_facts_about_portals_come_behind_the_others_where_sequences_were_not_taken_along(
+    queue: Queue, postgresql_url: str
+) -> None:
+    store = queue.portals(STREAM)
+    await store.ensure()
+    last = await store.put([Fact("a", b"1"), Fact("b", b"2")])
+    with psycopg.connect(postgresql_url, autocommit=True) as admin:
+        _restart(admin, "forebay_offset_3_0")
+
+    assert await store.put([Fact("a", b"3")]) == last + 1
+
+    await store.close()
+
+
+def _restart(admin: "psycopg.Connection[TupleRow]", sequence: str) -> None:
+    """As it stands on a server that logical replication has filled."""
+    admin.execute(SQL("ALTER SEQUENCE {} RESTART").format(Identifier(sequence)))
