@@ -27,6 +27,9 @@ _IDLE_S = 2
 #: Seconds that we wait for a lock: longer than anybody of ours may keep one.
 _LOCK_S = 5
 
+#: As many as the variable takes, which is its default.
+_ALL_ROWS = 2**64 - 1
+
 #: Bytes of one INSERT: far below what a server takes by default, and large enough that a statement costs nothing.
 _INSERT_BYTES = 2 * 1024 * 1024
 
@@ -54,6 +57,9 @@ class MariadbDatabase:
             "tx_isolation": "READ-COMMITTED",
             "completion_type": "NO_CHAIN",
             "max_statement_time": 0,
+            # What a server may forbid for the sake of people who ask for too much. Rows left out would be events.
+            "sql_big_selects": 1,
+            "sql_select_limit": _ALL_ROWS,
             "idle_transaction_timeout": idle_s,
             "innodb_lock_wait_timeout": lock_s,
             "lock_wait_timeout": lock_s,
@@ -130,7 +136,8 @@ class MariadbDatabase:
         return found
 
     def take_offsets(self, connection: Connection, counts: Mapping[Place, int]) -> dict[Place, int]:
-        """As in the protocol."""
+        """As in the protocol. Raises `QueueError` as `connect` does: a server may be set otherwise at any time."""
+        look(connection).check(self.name)
         first = _places(connection, statements.LOCK, list(counts))
         for stream, places in _by_stream(first):
             cases = " ".join(f"WHEN {place.partition} THEN {counts[place]}" for place in places)

@@ -1,4 +1,4 @@
-"""What a server keeps: it is looked at with each new connection, before anything is entrusted to it."""
+"""What a server keeps: it is looked at before anything is entrusted to it."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from forebay.queues.errors import QueueError
 
 from ..database import MAX_RECORD_BYTES
+from .asking import run
 from .statements import SERVER
 
 #: Of a packet, what a statement's own words take.
@@ -54,7 +55,7 @@ def _refusal(name: str, variable: str) -> str:
 
 def look(connection: Connection) -> Server:
     """Ask the server."""
-    binlog, sync_binlog, flush, packet = connection.exec_driver_sql(SERVER).one()
+    [(binlog, sync_binlog, flush, packet)] = run(connection, SERVER)
     return Server(
         binlog=bool(binlog), syncs_binlog=sync_binlog == 1, syncs_commits=flush == 1, packet_bytes=int(packet)
     )

@@ -101,6 +101,25 @@ async def test_a_server_that_answers_before_it_keeps_is_refused(
     assert f"SET GLOBAL {variable} = 1" in told
 
 
+async def test_a_server_that_is_set_to_answer_before_it_keeps_is_refused_from_then_on(
+    mariadb_servers: Callable[..., Server],
+) -> None:
+    url = mariadb_servers().url()
+    await ensured(url)
+    producer = open_queue(QueueSettings(queue_url=url)).producer()
+    await producer.send(STREAM, record(0))
+
+    with closing(direct(url)) as admin:
+        asked(admin, "SET GLOBAL innodb_flush_log_at_trx_commit = 2")
+        for refused in (producer.send(STREAM, record(1)), producer.check()):
+            with pytest.raises(QueueError, match="SET GLOBAL innodb_flush_log_at_trx_commit = 1"):
+                await refused
+        asked(admin, "SET GLOBAL innodb_flush_log_at_trx_commit = 1")
+
+    assert (await producer.send(STREAM, record(1))).offset == 1
+    await producer.close()
+
+
 async def test_a_server_with_a_binary_log_that_it_keeps_is_taken(mariadb_servers: Callable[..., Server]) -> None:
     url = mariadb_servers("log-bin", "server-id=1", "sync-binlog=1").url()
     await ensured(url)

@@ -32,11 +32,16 @@ STRANGE = (
     "character-set-server=latin1",
     "max-statement-time=1",
     "completion-type=RELEASE",
+    "max-join-size=2",
 )
 
 
 async def test_a_server_that_is_set_strangely_is_used_as_any_other(mariadb_servers: Callable[..., Server]) -> None:
-    queue = open_queue(QueueSettings(queue_url=mariadb_servers(*STRANGE).url()))
+    url = mariadb_servers(*STRANGE).url()
+    with closing(direct(url)) as admin:
+        # The one that can't be given at the start.
+        asked(admin, "SET GLOBAL sql_select_limit = 2")
+    queue = open_queue(QueueSettings(queue_url=url))
     await queue.ensure([STREAM], PARTITIONS)
     producer = queue.producer()
 
