@@ -115,17 +115,23 @@ class _SqlWriter:
         """Ask until the database says what became of the batch: told as failed, it would be sent once more."""
         if not placed.rows:
             return placed
-        log.warning("commit_undecided", queue=self._database.name, records=len(batch), error=str(lost))
+        told = self._tell_undecided(batch, lost)
         while not given_up.is_set():
             try:
                 with self._thread.connected() as connection:
                     kept = self._database.kept(connection, placed.rows)
-            except QueueError:
+            except QueueError as error:
+                if str(error) != told:
+                    told = self._tell_undecided(batch, error)
                 given_up.wait(_ASK_AGAIN_S)
             else:
                 log.warning("commit_decided", queue=self._database.name, records=len(batch), kept=kept)
                 return placed if kept else _failed(batch, QueueUnavailable(str(lost)))
         return _failed(batch, QueueUnavailable("the producer was closed before the database had answered"))
+
+    def _tell_undecided(self, batch: Sequence[Sent], error: QueueError) -> str:
+        log.warning("commit_undecided", queue=self._database.name, records=len(batch), error=str(error))
+        return str(error)
 
     def _place_of(self, connection: Connection, sent: Sent, missing: dict[str, UnknownStream]) -> Place | UnknownStream:
         if sent.stream in missing:

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from forebay.queues.contract import Position, Queue
 from forebay.queues.errors import QueueUnavailable
@@ -66,3 +67,21 @@ async def test_a_batch_that_nobody_can_decide_is_given_up_with_the_producer(
             await sending
 
     assert undecided
+
+
+async def test_why_a_batch_stays_undecided_is_told(system: System, url: str, queue: Queue) -> None:
+    async with relayed(url, system.plain) as (relay, through):
+        producer = SqlProducer(system.database(through, idle_s=3, lock_s=1))
+        await producer.send(STREAM, record(0))
+        # What the lost session holds is waited for, but not as long as it holds it.
+        relay.leave_open = True
+
+        with capture_logs() as logs, pytest.raises(QueueUnavailable):
+            await producer.send(STREAM, record(1))
+
+        await producer.close()
+
+    lost, *reasons = [one["error"] for one in logs if one["event"] == "commit_undecided"]
+    assert system.stuck not in lost
+    assert any(system.stuck in reason for reason in reasons)
+    assert len(reasons) == len(set(reasons))
