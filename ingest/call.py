@@ -34,6 +34,12 @@ _TS = range(946_684_800, 4_102_444_800)
 _TS_DIGITS = 10
 _MS_PER_S = 1000
 
+#: Where calls name the thing they are about; the first that is there is the CloudEvents subject.
+_SUBJECTS = ("data[FIELDS][ID]", "document_id[2]", "data[FIELDS_AFTER][ID]", "data[ID]", "data[id]", "data[CALL_ID]")
+
+#: A subject is a label, no place for a text.
+_SUBJECT_CHARS = 255
+
 #: Many calls come from the same second.
 _MOMENTS_REMEMBERED = 64
 
@@ -61,6 +67,8 @@ class Call:
     subscription_id: str | None
     #: Milliseconds since the epoch, when there was a sensible `ts`.
     occurred_at_ms: int | None
+    #: What it is about; empty where it names nothing.
+    subject: str = ""
 
 
 def refuse_synchronous(fields: Fields) -> None:
@@ -85,7 +93,14 @@ def recognise(fields: Fields) -> Call:
     subscription_id = fields.get("event_handler_id") or fields.get("eventId")
     ts = fields.get("ts", "")
     occurred_at_ms = _moment_ms(ts) if len(ts) <= _TS_DIGITS else None
-    return Call(kind, name, subscription_id, occurred_at_ms)
+    return Call(kind, name, subscription_id, occurred_at_ms, _subject(fields))
+
+
+def _subject(fields: Fields) -> str:
+    for path in _SUBJECTS:
+        if path in fields:
+            return fields[path][:_SUBJECT_CHARS]
+    return ""
 
 
 def leaves_nothing(fields: Fields) -> bool:

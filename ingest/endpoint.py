@@ -112,7 +112,7 @@ class Endpoint:
 
     async def _see_to_key(self, portal_keys: PortalKeys, member_id: str, form: Form) -> None:
         """Let a portal that brings its first secret have a key for it."""
-        if not portal_keys.has(member_id) and form.shape.has_sealable:
+        if not portal_keys.has(member_id) and form.shape.sealable:
             await portal_keys.make(member_id)
 
     async def _keep(self, form: Form, sender: Sender, receipt: Receipt) -> str:

@@ -1,12 +1,11 @@
 """A call → the record that goes into the queue, with CloudEvents' headers (1.0, Kafka binding, binary mode)."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 
 from forebay.queues.contract import Record
 from forebay.schemas.codec import Codec
-from forebay.schemas.event import Body, Sealed
+from forebay.schemas.event import Sealed
 from forebay.schemas.names import (
     CE_ID,
     CE_SOURCE,
@@ -43,12 +42,6 @@ Header = tuple[str, bytes]
 #: How the event came: the portal called.
 _ONLINE = "online"
 
-#: Where calls name the thing they are about; the first that is there is the CloudEvents subject.
-_SUBJECTS = ("data[FIELDS][ID]", "document_id[2]", "data[FIELDS_AFTER][ID]", "data[ID]", "data[id]", "data[CALL_ID]")
-
-#: A subject is a label, no place for a text.
-_SUBJECT_CHARS = 255
-
 
 @quick_value
 class Receipt:
@@ -81,7 +74,7 @@ def record_of(
     sender: Sender,
     portal: str,
     call: Call,
-    body: Body,
+    body: bytes,
     sealed: Sealed | None,
     codec: Codec,
     *,
@@ -89,28 +82,27 @@ def record_of(
 ) -> Record:
     """The record, keyed by the portal, from what the steps found."""
     value = codec.pack(
-        id=receipt.id,
-        portal=portal,
-        member_id=sender.member_id,
-        kind=call.kind,
-        name=call.name,
-        occurred_at_ms=call.occurred_at_ms,
-        received_at_us=receipt.at_us,
-        source=source,
-        subscription_id=call.subscription_id,
-        endpoint=receipt.endpoint,
-        verified=sender.verified,
-        path=sender.address.path,
-        query=sender.address.query,
-        traceparent=receipt.traceparent,
-        sealed=sealed,
-        as_sent=body.as_sent,
-        fields=body.fields,
+        receipt.id,
+        portal,
+        sender.member_id,
+        call.kind,
+        call.name,
+        call.occurred_at_ms,
+        receipt.at_us,
+        source,
+        call.subscription_id,
+        receipt.endpoint,
+        sender.verified,
+        sender.address.path,
+        sender.address.query,
+        receipt.traceparent,
+        sealed,
+        body,
     )
-    return Record(portal, value, receipt.at_ms, _headers(receipt, sender, portal, call, body))
+    return Record(portal, value, receipt.at_ms, _headers(receipt, sender, portal, call))
 
 
-def _headers(receipt: Receipt, sender: Sender, portal: str, call: Call, body: Body) -> tuple[Header, ...]:
+def _headers(receipt: Receipt, sender: Sender, portal: str, call: Call) -> tuple[Header, ...]:
     headers = [
         _SPECVERSION,
         (CE_ID, receipt.id.encode()),
@@ -120,9 +112,8 @@ def _headers(receipt: Receipt, sender: Sender, portal: str, call: Call, body: Bo
         _CONTENT_TYPE,
         _endpoint(receipt.endpoint),
     ]
-    subject = _subject(body.fields)
-    if subject:
-        headers.append((CE_SUBJECT, subject.encode()))
+    if call.subject:
+        headers.append((CE_SUBJECT, call.subject.encode()))
     if sender.member_id:
         headers.append((MEMBER_ID, sender.member_id.encode()))
     if sender.pin:
@@ -146,10 +137,3 @@ def _endpoint(path: str) -> Header:
 def _second(seconds: int) -> bytes:
     """`2026-11-25T12:30:00`: many events come in one second."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
-
-
-def _subject(fields: Mapping[str, str]) -> str:
-    for path in _SUBJECTS:
-        if path in fields:
-            return fields[path][:_SUBJECT_CHARS]
-    return ""

@@ -7,7 +7,9 @@ from urllib.parse import unquote_plus
 import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from forebay.schemas.event import Body, Pair, Sealed
+from forebay.schemas.binary import Names
+from forebay.schemas.codec import packed
+from forebay.schemas.event import Pair, Sealed
 from forebay.schemas.secrecy import Secrecy, secrecy_of
 
 from .form import Form, pairs_of
@@ -53,21 +55,21 @@ class Sealer:
         return Sealed(key_id=key_id, nonce=nonce, ciphertext=ciphertext)
 
 
-def divide(form: Form) -> tuple[Body, Secrets]:
-    """The form's pairs without what is secret, and the secrets that may be sealed. What is dropped is in neither."""
+def divide(form: Form) -> tuple[bytes, Secrets]:
+    """The form's pairs without what is secret, `packed`, and the secrets that may be sealed.
+
+    What is dropped is in neither.
+    """
     return _divide_regular(form) if form.regular else _divide_exactly(form)
 
 
-def _divide_regular(form: Form) -> tuple[Body, Secrets]:
-    kept, secrets = dict(form.fields), []
-    for path, may_be_sealed in form.shape.secrets:
-        value = kept.pop(path)
-        if may_be_sealed:
-            secrets.append((path, value))
-    return Body(kept), secrets
+def _divide_regular(form: Form) -> tuple[bytes, Secrets]:
+    fields, shape = form.fields, form.shape
+    secrets = [(path, fields[path]) for path in shape.sealable]
+    return packed(shape.open_names, [fields[path] for path in shape.open]), secrets
 
 
-def _divide_exactly(form: Form) -> tuple[Body, Secrets]:
+def _divide_exactly(form: Form) -> tuple[bytes, Secrets]:
     kept: list[Pair] = []
     secrets: Secrets = []
     for pair in pairs_of(form.body):
@@ -79,7 +81,8 @@ def _divide_exactly(form: Form) -> tuple[Body, Secrets]:
                 secrets.append((path, value))
     fields = dict(map(_text, kept))
     given_back = [(path.encode(), value.encode()) for path, value in fields.items()]
-    return Body(fields=fields, as_sent=None if given_back == kept else tuple(kept)), secrets
+    as_sent = None if given_back == kept else tuple(kept)
+    return packed(Names(fields), tuple(fields.values()), as_sent), secrets
 
 
 def _text(pair: Pair) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+from forebay.schemas.binary import Names
 from forebay.schemas.secrecy import Secrecy, secrecy_of
 from forebay.schemas.tree import keys_of
 
@@ -13,7 +14,7 @@ REPLACEMENT = "\ufffd"
 #: No name below auth[…] that anybody asks for is longer.
 _AUTH_PATH_CHARS = 100
 
-#: Bitrix24 has a few hundred events, and the same one nearly always comes with the same fields. At most 20 MB.
+#: Bitrix24 has a few hundred events, and the same one nearly always comes with the same fields. At most 40 MB.
 _REMEMBERED = 1024
 
 
@@ -51,15 +52,19 @@ class Shape:
         return Auth(*(auth.get(name, "") for name in Auth._fields))
 
     @cached_property
-    def secrets(self) -> tuple[tuple[str, bool], ...]:
-        """The paths that may not be kept in clear, each with whether it may be sealed."""
-        found = ((path, secrecy_of(path)) for path in self.paths)
-        return tuple((path, secrecy is Secrecy.SEALED) for path, secrecy in found if secrecy is not Secrecy.OPEN)
+    def open(self) -> tuple[str, ...]:
+        """The paths that are kept in clear."""
+        return tuple(path for path in self.paths if secrecy_of(path) is Secrecy.OPEN)
 
     @cached_property
-    def has_sealable(self) -> bool:
-        """Whether a secret among them may be sealed."""
-        return any(may_be_sealed for _, may_be_sealed in self.secrets)
+    def open_names(self) -> Names:
+        """The same, encoded."""
+        return Names(self.open)
+
+    @cached_property
+    def sealable(self) -> tuple[str, ...]:
+        """The secret paths that may be sealed."""
+        return tuple(path for path in self.paths if secrecy_of(path) is Secrecy.SEALED)
 
 
 def shape_of(paths: tuple[str, ...]) -> Shape:

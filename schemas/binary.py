@@ -4,7 +4,7 @@ By hand, since it runs for every call of a portal: fastavro's writer looks at th
 the time. A test holds both to the same bytes.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from struct import Struct
 
@@ -14,11 +14,6 @@ _SHORT = 1024
 #: So many words, none longer, are kept as they are encoded.
 _WORDS_KEPT = 4096
 _WORD_CHARS = 64
-
-#: So many combinations of names, none with more characters: Bitrix24 has a few hundred events, and the same one nearly
-#: always comes with the same fields. At most 10 MB.
-_NAMES_KEPT = 1024
-_NAMES_CHARS = 8192
 
 #: The lower bits of a number make three bytes; of a time in microseconds, the upper ones change every second.
 _LOWER_BITS = 21
@@ -66,14 +61,8 @@ class _Lengths(dict[int, bytes]):
 
 _LENGTHS = _Lengths({length: long(length) for length in range(_SHORT)})
 
-
-class _LengthTexts(dict[int, str]):
-    def __missing__(self, length: int) -> str:
-        return long(length).decode("latin-1")
-
-
-#: The same, each byte as a character.
-_LENGTH_TEXTS = _LengthTexts({length: encoded.decode("latin-1") for length, encoded in _LENGTHS.items()})
+#: The same, each byte as a character. A list: from a dict it takes half as long again.
+_LENGTH_TEXTS = [long(length).decode("latin-1") for length in range(_SHORT)]
 
 
 def octets(value: bytes) -> bytes:
@@ -109,44 +98,31 @@ _WORDS = _Words()
 word: Callable[[str], bytes] = _WORDS.__getitem__
 
 
-class _Names(dict[tuple[str, ...], tuple[str, ...]]):
-    def __missing__(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        encoded = tuple(_WORDS[name].decode("latin-1") for name in names)
-        if sum(map(len, encoded)) <= _NAMES_CHARS:
-            if len(self) >= _NAMES_KEPT:
-                self.clear()
-            self[names] = encoded
-        return encoded
-
-
-#: The names of a form, each as it is encoded, its bytes as characters.
-_NAMES = _Names()
-
 #: An entry of a map: its name, the length of its value, its value.
 _PARTS = 3
 
 
-def texts(values: Mapping[str, str]) -> bytes:
-    """A map of strings, in its order."""
-    if not values:
-        return _END
-    if "".join(values.values()).isascii():
-        return _ascii_texts(values)
-    parts = [_LENGTHS[len(values)]]
-    for key, value in values.items():
-        encoded = value.encode()
-        parts += (_WORDS[key], _LENGTHS[len(encoded)], encoded)
-    parts.append(_END)
-    return b"".join(parts)
+class Names:
+    """The names of a map of strings, encoded once for all maps that have the same ones in the same order."""
 
+    def __init__(self, names: Collection[str]) -> None:
+        #: Each byte as a character, with room for the values and their lengths.
+        self._parts = [""] * (_PARTS * len(names)) + [_END.decode("latin-1")]
+        self._parts[0:-1:_PARTS] = [_WORDS[name].decode("latin-1") for name in names]
+        if names:
+            self._parts[0] = _LENGTHS[len(names)].decode("latin-1") + self._parts[0]
 
-def _ascii_texts(values: Mapping[str, str]) -> bytes:
-    """The same in half the time: as Latin-1, each character is one byte, also of what stands between the values."""
-    parts = [""] * (_PARTS * len(values))
-    parts[0::_PARTS] = _NAMES[tuple(values)]
-    parts[1::_PARTS] = map(_LENGTH_TEXTS.__getitem__, map(len, values.values()))
-    parts[2::_PARTS] = values.values()
-    return b"".join((_LENGTHS[len(values)], "".join(parts).encode("latin-1"), _END))
+    def texts(self, values: Sequence[str]) -> bytes:
+        """The map with these values."""
+        if not "".join(values).isascii():
+            values = [value.encode().decode("latin-1") for value in values]
+        parts = self._parts.copy()
+        try:
+            parts[1::_PARTS] = [_LENGTH_TEXTS[len(value)] for value in values]
+        except IndexError:
+            parts[1::_PARTS] = [_LENGTHS[len(value)].decode("latin-1") for value in values]
+        parts[2::_PARTS] = values
+        return "".join(parts).encode("latin-1")
 
 
 def array(items: Iterable[bytes]) -> bytes:

@@ -6,11 +6,11 @@ endian), then the record.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import cache, lru_cache
 
 from forebay.schemas.alike import Alike
-from forebay.schemas.binary import ABSENT, FALSE, PRESENT, TRUE, array, long, octets, text, text_or_null, texts, word
+from forebay.schemas.binary import ABSENT, FALSE, PRESENT, TRUE, Names, array, long, octets, text, text_or_null, word
 from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
 from forebay.schemas.event import Pair, PortalEvent, Sealed
 from forebay.schemas.reading import EPOCH, MS, US, Reading
@@ -77,28 +77,26 @@ class Codec:
         """The event as a record's value. The same event gives the same bytes."""
         body = event._body
         return self.pack(
-            id=event.id,
-            portal=event.portal,
-            member_id=event.member_id,
-            kind=event.kind,
-            name=event.name,
-            occurred_at_ms=None if event.occurred_at is None else (event.occurred_at - EPOCH) // MS,
-            received_at_us=(event.received_at - EPOCH) // US,
-            source=event.source,
-            subscription_id=event.subscription.id,
-            endpoint=event.subscription.endpoint,
-            verified=event.subscription.verified,
-            path=event.path,
-            query=event.query,
-            traceparent=event.traceparent,
-            sealed=event.sealed,
-            as_sent=body.as_sent,
-            fields=body.fields,
+            event.id,
+            event.portal,
+            event.member_id,
+            event.kind,
+            event.name,
+            None if event.occurred_at is None else (event.occurred_at - EPOCH) // MS,
+            (event.received_at - EPOCH) // US,
+            event.source,
+            event.subscription.id,
+            event.subscription.endpoint,
+            event.subscription.verified,
+            event.path,
+            event.query,
+            event.traceparent,
+            event.sealed,
+            packed(Names(body.fields), tuple(body.fields.values()), body.as_sent),
         )
 
     def pack(
         self,
-        *,
         id: str,
         portal: str,
         member_id: str | None,
@@ -114,10 +112,11 @@ class Codec:
         query: str,
         traceparent: str | None,
         sealed: Sealed | None,
-        as_sent: tuple[Pair, ...] | None,
-        fields: Mapping[str, str],
+        body: bytes,
     ) -> bytes:
-        """The same from an event's parts, for whoever has no event yet. Times are since the epoch."""
+        """The same from an event's parts, in the schema's order, for whoever has no event. Times are since the epoch;
+        the body is `packed`.
+        """
         return b"".join(
             (
                 self._prefix,
@@ -133,8 +132,7 @@ class Codec:
                 text(path) + text(query) if path or query else _NO_ADDRESS,
                 ABSENT if traceparent is None else PRESENT + text(traceparent),
                 ABSENT if sealed is None else PRESENT + _sealed(sealed),
-                PRESENT + array(octets(path) + octets(value) for path, value in as_sent) if as_sent else ABSENT,
-                texts(fields),
+                body,
             )
         )
 
@@ -167,6 +165,12 @@ class Codec:
         if version is not None:
             return version, _REGISTRY_HEADER_BYTES
         raise _unknown(value)
+
+
+def packed(names: Names, values: Sequence[str], as_sent: tuple[Pair, ...] | None = None) -> bytes:
+    """A body as it stands in the record: the fields with these names, and what `Body` has as sent."""
+    pairs = PRESENT + array(octets(path) + octets(value) for path, value in as_sent) if as_sent else ABSENT
+    return pairs + names.texts(values)
 
 
 def _registry_prefix(schema_id: int) -> bytes:

@@ -8,8 +8,8 @@ from forebay.ingest.call import Call
 from forebay.ingest.record import Receipt, record_of
 from forebay.ingest.uuid7 import uuid7
 from forebay.queues.contract import Record
-from forebay.schemas.codec import Codec
-from forebay.schemas.event import Body
+from forebay.schemas.binary import Names
+from forebay.schemas.codec import Codec, packed
 from forebay.schemas.names import BY_FOREBAY, GAP
 
 from .gap import NOT_KEPT, Gap
@@ -22,7 +22,8 @@ def marker(gap: Gap, codec: Codec, now_ns: int) -> Record:
     receipt = Receipt(id=uuid7(now_ns), at_ns=now_ns, endpoint=gap.endpoint, traceparent=None)
     sender = Sender(portal=gap.portal, member_id=gap.member_id, verified=gap.verified, address=NOTHING)
     call = Call(kind="event", name=GAP, subscription_id=None, occurred_at_ms=gap.to_ms // _MS * _MS)
-    body = Body(fields=_fields(gap))
+    fields = _fields(gap)
+    body = packed(Names(fields), tuple(fields.values()))
     return record_of(receipt, sender, gap.portal, call, body, None, codec, source=BY_FOREBAY)
 
 

@@ -6,8 +6,8 @@ from forebay.ingest.call import Call
 from forebay.ingest.record import Receipt, record_of
 from forebay.ingest.uuid7 import uuid7
 from forebay.queues.contract import Record
-from forebay.schemas.codec import Codec
-from forebay.schemas.event import Body
+from forebay.schemas.binary import Names
+from forebay.schemas.codec import Codec, packed
 from forebay.schemas.names import BY_FOREBAY, RENAMED
 
 _NS_PER_S = 1_000_000_000
@@ -28,4 +28,5 @@ def rename_record(sender: Sender, old: str, new: str, endpoint: str, codec: Code
         "auth[domain]": new,
         "auth[member_id]": sender.member_id or "",
     }
-    return record_of(receipt, sender, sender.portal or new, call, Body(fields=fields), None, codec, source=BY_FOREBAY)
+    body = packed(Names(fields), tuple(fields.values()))
+    return record_of(receipt, sender, sender.portal or new, call, body, None, codec, source=BY_FOREBAY)

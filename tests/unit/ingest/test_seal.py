@@ -4,13 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay.ingest.form import parse
-from forebay.ingest.seal import Sealer, cut, divide
-from forebay.schemas.event import CannotOpenSecrets, _open
+from forebay.ingest.form import Form, parse
+from forebay.ingest.seal import Sealer, Secrets, cut, divide
+from forebay.schemas.codec import codec
+from forebay.schemas.event import Body, CannotOpenSecrets, _open
 from forebay.schemas.secrecy import Secrecy, secrecy_of
 
 ID = "01a210a1-4cbc-7e47-8967-ddadea396937"
 OLD, NEW = b"o" * 32, b"n" * 32
+
+
+def divided(form: Form) -> tuple[Body, Secrets]:
+    body, secrets = divide(form)
+    value = codec().pack(ID, "a.ru", None, "event", "X", None, 0, "online", None, "/", True, "", "", None, None, body)
+    return codec().decode(value)._body, secrets
 
 
 @pytest.mark.parametrize(
@@ -50,7 +57,7 @@ def test_a_field_is_secret_by_its_name(path: str, secrecy: Secrecy) -> None:
 def test_a_regular_form_is_divided_into_what_stays_and_what_is_sealed() -> None:
     form = parse(b"event=X&auth[access_token]=a&auth[application_token]=b&auth[domain]=c", 100)
 
-    body, secrets = divide(form)
+    body, secrets = divided(form)
 
     assert dict(body.fields) == {"event": "X", "auth[domain]": "c"}
     assert body.as_sent is None
@@ -60,7 +67,7 @@ def test_a_regular_form_is_divided_into_what_stays_and_what_is_sealed() -> None:
 def test_an_irregular_form_keeps_its_pairs_as_sent() -> None:
     form = parse(b"a=1&b=%FF&auth[access_token]=x&a=2&auth[refresh_token]=y", 100)
 
-    body, secrets = divide(form)
+    body, secrets = divided(form)
 
     assert dict(body.fields) == {"a": "2", "b": "\ufffd"}
     assert body.as_sent == ((b"a", b"1"), (b"b", b"\xff"), (b"a", b"2"))
@@ -68,7 +75,7 @@ def test_an_irregular_form_keeps_its_pairs_as_sent() -> None:
 
 
 def test_a_form_that_is_irregular_only_in_its_separators_needs_no_pairs() -> None:
-    body, _ = divide(parse(b"a=1&&b=%EF%BF%BD&", 100))
+    body, _ = divided(parse(b"a=1&&b=%EF%BF%BD&", 100))
 
     assert (dict(body.fields), body.as_sent) == ({"a": "1", "b": "\ufffd"}, None)
 
