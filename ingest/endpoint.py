@@ -25,10 +25,9 @@ from .portal_keys import PortalKeys
 from .portals.doorway import Doorway
 from .quarantine import quarantine_record
 from .reader import FormLimits, Reader
-from .record import Receipt
+from .record import Receipt, received
 from .request import PortalRequest
 from .seal import Sealer
-from .uuid7 import uuid7
 
 log = structlog.get_logger(__name__)
 
@@ -106,9 +105,8 @@ class Endpoint:
     on_head = on_get
 
     def _receive(self, request: PortalRequest) -> Receipt:
-        now_ns = self._clock_ns()
         traceparent = request.traceparent if request.trace is None else request.trace.sends()
-        return Receipt(uuid7(now_ns), now_ns, self.path, traceparent)
+        return received(self._clock_ns(), self.path, traceparent)
 
     async def _see_to_key(self, portal_keys: PortalKeys, member_id: str, form: Form) -> None:
         """Let a portal that brings its first secret have a key for it."""

@@ -24,9 +24,10 @@ from forebay.schemas.quick_value import quick_value
 
 from .authenticate import Sender
 from .call import Call
+from .uuid7 import uuid7
 
 _NS_PER_US = 1000
-_NS_PER_MS = 1_000_000
+_US_PER_MS = 1000
 _US_PER_S = 1_000_000
 
 #: The same for every event.
@@ -48,7 +49,8 @@ class Receipt:
     """That a call was received: its id, when, where, and in which trace."""
 
     id: str
-    at_ns: int
+    #: Microseconds since the epoch, as the event has it.
+    at_us: int
     endpoint: str
     traceparent: str | None
 
@@ -59,14 +61,14 @@ class Receipt:
         return b"%b.%06d+00:00" % (_second(seconds), us)
 
     @property
-    def at_us(self) -> int:
-        """The moment as the event has it: microseconds since the epoch."""
-        return self.at_ns // _NS_PER_US
-
-    @property
     def at_ms(self) -> int:
         """The moment as a record has it."""
-        return self.at_ns // _NS_PER_MS
+        return self.at_us // _US_PER_MS
+
+
+def received(now_ns: int, endpoint: str, traceparent: str | None = None) -> Receipt:
+    """The receipt of what comes now, with a new id."""
+    return Receipt(uuid7(now_ns), now_ns // _NS_PER_US, endpoint, traceparent)
 
 
 def record_of(

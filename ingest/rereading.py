@@ -22,7 +22,7 @@ from .uuid7 import uuid7
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _NS_PER_US = 1000
-_NS_PER_MS = 1_000_000
+_US_PER_MS = 1000
 
 
 class Rereader:
@@ -48,14 +48,14 @@ class Rereader:
 
 
 def _receipt(headers: dict[str, str], call: StoredRecord) -> Receipt:
-    at_ns = _moment_ns(headers.get(names.QUARANTINE_AT, ""), call.timestamp_ms)
-    id = headers.get(names.QUARANTINE_ID) or uuid7(at_ns)
+    at_us = _moment_us(headers.get(names.QUARANTINE_AT, ""), call.timestamp_ms)
+    id = headers.get(names.QUARANTINE_ID) or uuid7(at_us * _NS_PER_US)
     traceparent = headers.get(names.TRACEPARENT)
-    return Receipt(id=id, at_ns=at_ns, endpoint=headers.get(names.ENDPOINT, ""), traceparent=traceparent)
+    return Receipt(id=id, at_us=at_us, endpoint=headers.get(names.ENDPOINT, ""), traceparent=traceparent)
 
 
-def _moment_ns(text: str, otherwise_ms: int) -> int:
+def _moment_us(text: str, otherwise_ms: int) -> int:
     try:
-        return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1) * _NS_PER_US
+        return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1)
     except (ValueError, TypeError):
-        return otherwise_ms * _NS_PER_MS
+        return otherwise_ms * _US_PER_MS

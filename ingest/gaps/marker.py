@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 from forebay.ingest.address import NOTHING
 from forebay.ingest.authenticate import Sender
 from forebay.ingest.call import Call
-from forebay.ingest.record import Receipt, record_of
-from forebay.ingest.uuid7 import uuid7
+from forebay.ingest.record import received, record_of
 from forebay.queues.contract import Record
 from forebay.schemas.binary import Names
 from forebay.schemas.codec import Codec, packed
@@ -19,7 +18,7 @@ _MS = 1000
 
 def marker(gap: Gap, codec: Codec, now_ns: int) -> Record:
     """The record, as a call of the portal would give it; only its `source` is another."""
-    receipt = Receipt(id=uuid7(now_ns), at_ns=now_ns, endpoint=gap.endpoint, traceparent=None)
+    receipt = received(now_ns, gap.endpoint)
     sender = Sender(portal=gap.portal, member_id=gap.member_id, verified=gap.verified, address=NOTHING)
     call = Call(kind="event", name=GAP, subscription_id=None, occurred_at_ms=gap.to_ms // _MS * _MS)
     fields = _fields(gap)

@@ -3,8 +3,7 @@
 from forebay.ingest.address import NOTHING
 from forebay.ingest.authenticate import Sender
 from forebay.ingest.call import Call
-from forebay.ingest.record import Receipt, record_of
-from forebay.ingest.uuid7 import uuid7
+from forebay.ingest.record import received, record_of
 from forebay.queues.contract import Record
 from forebay.schemas.binary import Names
 from forebay.schemas.codec import Codec, packed
@@ -16,7 +15,7 @@ _MS_PER_S = 1000
 
 def rename_record(sender: Sender, old: str, new: str, endpoint: str, codec: Codec, now_ns: int) -> Record:
     """The record, as a call of the portal would give it; only its `source` is another. It stands under the old key."""
-    receipt = Receipt(id=uuid7(now_ns), at_ns=now_ns, endpoint=endpoint, traceparent=None)
+    receipt = received(now_ns, endpoint)
     sender = Sender(portal=sender.portal, member_id=sender.member_id, verified=sender.verified, address=NOTHING)
     seconds = now_ns // _NS_PER_S
     call = Call(kind="event", name=RENAMED, subscription_id=None, occurred_at_ms=seconds * _MS_PER_S)

@@ -11,9 +11,8 @@ from forebay.ingest.address import address_of
 from forebay.ingest.authenticate import Sender
 from forebay.ingest.call import recognise
 from forebay.ingest.form import parse
-from forebay.ingest.record import Receipt, record_of
+from forebay.ingest.record import received, record_of
 from forebay.ingest.seal import divide
-from forebay.ingest.uuid7 import uuid7
 from forebay.queues.contract import Record
 from forebay.schemas.codec import codec
 
@@ -36,7 +35,7 @@ def ingested(portal: int) -> Record:
     sent = FORM.replace("some-domain.bitrix24.ru", domain).replace("&ts=", MORE)
     form = parse(sent.encode(), max_fields=100)
     body, _ = divide(form)
-    receipt = Receipt(id=uuid7(now_ns), at_ns=now_ns, endpoint="/bitrix24", traceparent=None)
+    receipt = received(now_ns, "/bitrix24")
     sender = Sender(portal=domain, member_id=f"{portal:032x}", verified=True, address=address_of("", b""))
     return record_of(receipt, sender, domain, recognise(form.fields), body, None, codec())
 

@@ -20,9 +20,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, DEFAULT_ON, ParentBased
 from forebay import Handlers
 from forebay.ingest.app import create_app
 from forebay.ingest.endpoint import Endpoint
-from forebay.ingest.record import Receipt
+from forebay.ingest.record import Receipt, received
 from forebay.ingest.settings import IngestSettings
-from forebay.ingest.uuid7 import uuid7
 from forebay.processors.handling import Handling
 from forebay.processors.outcome import UNHANDLED
 from forebay.processors.settings import WorkerSettings
@@ -67,8 +66,7 @@ def begin_without_layer(self: Any, handler: Any, event: Any, lane: Any, record: 
 
 def receive_without_layer(self: Any, request: Any) -> Receipt:
     """As the ingest was."""
-    now_ns = self._clock_ns()
-    return Receipt(id=uuid7(now_ns), at_ns=now_ns, endpoint=self.path, traceparent=request.traceparent)
+    return received(self._clock_ns(), self.path, request.traceparent)
 
 
 Measure = Callable[[Tracer | None], float]

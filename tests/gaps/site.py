@@ -52,7 +52,7 @@ class Site:
 
     def refuse(self, portal: str, at_ms: int = 1_000) -> None:
         sender = Sender(portal=portal, member_id="m", verified=True, address=Address(path="", query=""))
-        self.gaps.note(sender, Receipt(id="i", at_ns=at_ms * 1_000_000, endpoint="/bitrix24", traceparent=None))
+        self.gaps.note(sender, Receipt(id="i", at_us=at_ms * 1000, endpoint="/bitrix24", traceparent=None))
 
     def markers(self) -> list[tuple[str, str, str]]:
         events = [codec().decode(record.value) for log in self.queue.logs["events"] for record in log]

@@ -33,7 +33,7 @@ KEY = {"k1": bytes(range(32))}
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 #: 2026-03-01T12:00:00.123456Z
-AT_NS = 1_772_366_400_123_456_000
+AT_US = 1_772_366_400_123_456
 
 Make = Callable[..., Any]
 
@@ -48,7 +48,7 @@ def quarantined(
     body: bytes, id: str = "q-1", portal: str | None = PORTAL, keys: dict[str, bytes] | None = None
 ) -> Record:
     """The call as the ingest puts it to quarantine."""
-    receipt = Receipt(id=id, at_ns=AT_NS, endpoint="/bitrix24", traceparent=TRACE)
+    receipt = Receipt(id=id, at_us=AT_US, endpoint="/bitrix24", traceparent=TRACE)
     sender = Sender(portal=portal, member_id=None, verified=True, address=Address(path="rule", query="deal=7"))
     return quarantine_record(receipt, sender, body, "max_fields", "too many", Sealer(keys or {}))
 
