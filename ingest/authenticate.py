@@ -71,15 +71,20 @@ class Gate:
         """The sender, or `NotOurPortal`. Only the top-level auth counts: bots send others inside their data."""
         if not self._proofs.tokens:
             auth = Auth(auth.domain, auth.member_id)
-        if address is not NOTHING or sum(map(len, auth)) > _USUAL_CHARS:
+        if address is not NOTHING:
             return self._sender(auth, address)
         sender = self._remembered.get(auth)
         if sender is None:
             sender = self._sender(auth, address)
-            if len(self._remembered) >= _REMEMBERED:
-                self._remembered.clear()
-            self._remembered[auth] = sender
+            self._remember(auth, sender)
         return sender
+
+    def _remember(self, auth: Auth, sender: Sender) -> None:
+        if sum(map(len, auth)) > _USUAL_CHARS:
+            return
+        if len(self._remembered) >= _REMEMBERED:
+            self._remembered.clear()
+        self._remembered[auth] = sender
 
     def _sender(self, auth: Auth, address: Address) -> Sender:
         domain, member_id = domain_of(auth.domain), _member_id(auth.member_id)

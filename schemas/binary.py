@@ -17,6 +17,7 @@ _WORD_CHARS = 64
 
 #: The lower bits of a number make three bytes; of a time in microseconds, the upper ones change every second.
 _LOWER_BITS = 21
+_LOWER_MASK = 2**21 - 1
 _UPPER_REMEMBERED = 64
 
 _lower = Struct("3B").pack
@@ -37,8 +38,8 @@ def long(number: int) -> bytes:
     """A number of 64 bits."""
     rest = number << 1 ^ number >> _SIGN_BIT
     if upper := rest >> _LOWER_BITS:
-        first, second, third = rest & _SEVEN_BITS, rest >> 7 & _SEVEN_BITS, rest >> 14 & _SEVEN_BITS
-        return _lower(first | _MORE, second | _MORE, third | _MORE) + _upper(upper)
+        low = rest & _LOWER_MASK
+        return _lower(low & _SEVEN_BITS | _MORE, low >> 7 & _SEVEN_BITS | _MORE, low >> 14 | _MORE) + _upper(upper)
     return _sevens(rest)
 
 
