@@ -27,7 +27,7 @@ _PART = "portals"
 #: What is not verified by then is none.
 _LONGEST_S = 24 * 3600.0
 
-#: A portal of which another token is proved waits no longer: by then the OAuth server has answered, if it is there.
+#: Behind it wait the events of a portal that is proved: by then the OAuth server has answered, if it is there.
 _BESIDE_S = 60.0
 
 #: The ingest notes the token before it keeps the event; by then the note has come here, if there is one.
@@ -95,14 +95,15 @@ def judged_by(
     )
 
 
-_ANOTHER = "another token of its portal is proved, and nothing proves this one"
+_ANOTHER = "another token of its portal, or another portal of its name, is proved, and nothing proves this one"
 
 
 def _may_still_be_proved(book: Book, event: PortalEvent, pin: Pin | None, age_s: float) -> bool:
     member = book.members.get(event.member_id or "")
-    if member is None or not any(one.proof for one in member.pins):
+    is_proved = member is not None and any(one.proof for one in member.pins)
+    if not is_proved and event.portal not in book.homes:
         return True
-    # Whoever makes up calls of a portal that is verified must not hold up its own events.
+    # Whoever makes up calls of a portal that is verified, or under its name, must not hold up its own events.
     is_asked = age_s < _NOTED_S if pin is None else bool(pin.seen and pin.seen.trial)
     return is_asked and age_s < _BESIDE_S
 

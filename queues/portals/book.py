@@ -4,6 +4,7 @@ Nothing here may depend on a fact that was replaced: compaction takes it at any 
 its new place for who has seen it before, too.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from sys import intern
 from typing import Any
@@ -26,12 +27,14 @@ class Book:
         self.pins: dict[bytes, Pin] = {}
         #: Those that are not proved.
         self.waiting: dict[bytes, Pin] = {}
+        #: The names under which events of proved portals stand: each with how many portals it is that of.
+        self.homes: Counter[str] = Counter()
         #: Keys of facts that are void and still stand in the log.
         self.void: set[str] = set()
         self._learn: dict[str, Callable[[Member, str, dict[str, Any]], None]] = {
             facts.PIN: self._see,
             facts.PROOF: self._prove,
-            facts.HOME: _settle,
+            facts.HOME: self._settle,
             facts.DOMAIN: _name,
             facts.LEFT: _leave,
             facts.DATA_KEY: _give_key,
@@ -39,7 +42,7 @@ class Book:
         self._unlearn: dict[str, Callable[[Member, str], None]] = {
             facts.PIN: self._unsee,
             facts.PROOF: self._disprove,
-            facts.HOME: _unsettle,
+            facts.HOME: self._unsettle,
             facts.DOMAIN: _unname,
             facts.LEFT: _come_back,
             facts.DATA_KEY: _take_key,
@@ -84,6 +87,8 @@ class Book:
         for pin in member.pins:
             del self.pins[pin.digest]
             self.waiting.pop(pin.digest, None)
+        for home in member.homes:
+            self._leave_home(home)
         member.begin(era)
 
     def _see(self, member: Member, part: str, said: dict[str, Any]) -> None:
@@ -133,17 +138,23 @@ class Book:
             del self.pins[pin.digest]
             member.pins = tuple(other for other in member.pins if other is not pin)
 
+    def _settle(self, member: Member, part: str, said: dict[str, Any]) -> None:
+        self._unsettle(member, part)
+        portal = str(said["portal"])
+        # The same text as that of its proof, which stands before it: a hundred thousand are a few megabytes.
+        known = next((pin.proof.domain for pin in member.pins if pin.proof and pin.proof.domain == portal), portal)
+        member.homes = (*member.homes, Home(part, known))
+        self.homes[known] += 1
 
-def _settle(member: Member, part: str, said: dict[str, Any]) -> None:
-    _unsettle(member, part)
-    portal = str(said["portal"])
-    # The same text as that of its proof, which stands before it: a hundred thousand are a few megabytes.
-    known = next((pin.proof.domain for pin in member.pins if pin.proof and pin.proof.domain == portal), portal)
-    member.homes = (*member.homes, Home(part, known))
+    def _unsettle(self, member: Member, part: str) -> None:
+        for home in (home for home in member.homes if home.id == part):
+            self._leave_home(home)
+        member.homes = tuple(home for home in member.homes if home.id != part)
 
-
-def _unsettle(member: Member, part: str) -> None:
-    member.homes = tuple(home for home in member.homes if home.id != part)
+    def _leave_home(self, home: Home) -> None:
+        self.homes[home.portal] -= 1
+        if not self.homes[home.portal]:
+            del self.homes[home.portal]
 
 
 def _name(member: Member, part: str, said: dict[str, Any]) -> None:

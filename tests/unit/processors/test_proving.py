@@ -8,7 +8,7 @@ from forebay.processors.outcome import Unprovable, Unproved
 from forebay.processors.proving import judged_by
 from forebay.queues.portals import facts
 from forebay.queues.portals.book import Book
-from forebay.queues.portals.contract import PlacedFact
+from forebay.queues.portals.contract import Fact, PlacedFact
 from forebay.queues.portals.facts import Key
 from forebay.queues.portals.members import Pin
 from forebay.schemas.event import Body, PortalEvent, Subscription
@@ -71,6 +71,34 @@ def test_it_waits_as_long_as_it_may_still_be_proved(
     judged = judged_by(book_of(mine=mine, other=other), EVENT, MINE, age_s, is_known=is_known)
 
     assert isinstance(judged, outcome)
+
+
+@pytest.mark.parametrize(
+    ("mine", "age_s", "outcome"),
+    [("", 1.9, Unproved), ("", 2.0, Unprovable), ("asked", 59.0, Unproved), ("seen", 1.0, Unprovable)],
+)
+def test_a_made_up_portal_holds_up_no_events_of_the_proved_one_whose_name_it_uses(
+    mine: str, age_s: float, outcome: type
+) -> None:
+    book = book_of(mine=mine)
+    book.apply(PlacedFact(9, *facts.fact(Key("m2", "", facts.HOME, "1"), {"portal": EVENT.portal})))
+
+    assert isinstance(judged_by(book, EVENT, MINE, age_s, is_known=True), outcome)
+
+
+def test_the_name_of_a_portal_that_is_forgotten_is_anybodys() -> None:
+    book = book_of()
+    for at, said in enumerate(
+        [
+            facts.fact(Key("m2", "", facts.HOME, "1"), {"portal": EVENT.portal}),
+            facts.fact(Key("m2", "", facts.HOME, "2"), {"portal": EVENT.portal}),
+            Fact(Key("m2", "", facts.HOME, "2").text(), None),
+            facts.new_era("m2", "e"),
+        ]
+    ):
+        book.apply(PlacedFact(at, *said))
+
+    assert isinstance(judged_by(book, EVENT, MINE, DAY_S - 1, is_known=True), Unproved)
 
 
 @pytest.mark.parametrize("mark", ["", "no-hex"])
