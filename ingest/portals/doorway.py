@@ -42,6 +42,10 @@ _STORE_S = 0.5
 #: once costs no time, and is asked again.
 _REST_S = 5.0
 
+#: Bitrix24's have some seventy. A longer one is none, and proves nothing: what waits for its proof stands in the memory
+#: of every host for a day.
+_ACCESS_TOKEN_CHARS = 512
+
 #: What is noted beside the calls, at once: more is left to the portals' next calls.
 _CHORES = 64
 
@@ -110,7 +114,7 @@ class Doorway:
             return await self._at_home(auth, sender, pin.member)
         comes = form.fields.get("event", "").upper() in (_COMES, _UPDATES)
         digest = self._registry.keys.digest(self._application, member_id, token)
-        may_prove = comes or bool(form.fields.get("auth[access_token]")) or self._verification.is_trying(digest)
+        may_prove = comes or bool(_access_token(form)) or self._verification.is_trying(digest)
         if pin is None and not may_prove and knows_all and self._registry.may_judge(self._application, member_id):
             raise NotOurPortal(_REFUSED, member_id)
         if pin is not None and pin.seen and pin.seen.refused:
@@ -126,7 +130,7 @@ class Doorway:
 
     async def _learn(self, form: Form, auth: Auth, member_id: str, token: str, pin: Pin | None, *, comes: bool) -> None:
         """Let the token be verified, if there is something to verify it with, and on every host that it waits."""
-        access_token = form.fields.get("auth[access_token]", "")
+        access_token = _access_token(form)
         if not access_token and not (comes and pin is None):
             return
         # What can't be kept is no reason to let a portal wait: its next call brings it again.
@@ -200,6 +204,12 @@ class Doorway:
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
         return task
+
+
+def _access_token(form: Form) -> str:
+    """What the call brings to be proved with; empty where that is nothing."""
+    given = form.fields.get("auth[access_token]", "")
+    return given if len(given) <= _ACCESS_TOKEN_CHARS else ""
 
 
 async def _done(chore: Coroutine[Any, Any, None]) -> None:

@@ -152,6 +152,19 @@ async def test_an_event_of_a_portal_that_nobody_knows_is_taken_unverified(oauth:
         assert ingest.facts.facts == [], "nothing to verify it with, nothing to note"
 
 
+async def test_what_is_too_long_for_an_access_token_is_neither_noted_nor_asked_about(oauth: FakeOAuth) -> None:
+    async with learning(oauth) as ingest:
+        answer = await ingest.post(install(access="a" * 100_000))
+
+        assert answer.status_code == 200
+        pin = ingest.pin()
+        assert pin and pin.seen and pin.seen.trial is None
+        assert sum(len(fact.value or b"") for fact in ingest.facts.facts) < 1000
+        await ingest.post(install(token=OTHER_TOKEN))
+        await ingest.proved(OTHER_TOKEN)
+        assert oauth.asked == [ACCESS]
+
+
 async def test_any_event_with_an_access_token_proves_the_portal_whose_install_was_missed(oauth: FakeOAuth) -> None:
     async with learning(oauth) as ingest:
         await ingest.post(body(access=ACCESS))
