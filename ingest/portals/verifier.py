@@ -6,8 +6,10 @@ Source: bitrix24/b24pysdk, the request `app.info` of an OAuth server: GET with `
 
 import asyncio
 import http.client
+import socket
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlencode, urlsplit
@@ -84,37 +86,63 @@ class AppInfo:
         """As in the protocol."""
         verdicts: list[Verdict] = []
         for url in self._urls:
-            verdict = await asyncio.to_thread(self._asked, url, claim)
+            verdict = await self._asked(url, claim)
             if isinstance(verdict, Confirmed | Denied):
                 return verdict
             verdicts.append(verdict)
         # One that did not answer may be the one that knows.
         return next((verdict for verdict in verdicts if isinstance(verdict, Unavailable)), verdicts[0])
 
-    def _asked(self, url: str, claim: Claim) -> Verdict:
+    async def _asked(self, url: str, claim: Claim) -> Verdict:
+        question = _Question(url, self._answer_s)
         try:
-            status, answer = self._answer(url, claim.access_token)
+            # The connection's own timeout would let an answer that comes byte by byte go on for ever.
+            async with asyncio.timeout(self._answer_s):
+                status, answer = await asyncio.to_thread(question.answer, claim.access_token)
         except (OSError, http.client.HTTPException) as error:
             return Unavailable(reason=f"{url} does not answer: {type(error).__name__}")
+        finally:
+            question.cut()
         return _judged(status, answer, claim)
 
-    def _answer(self, url: str, access_token: str) -> tuple[int, bytes]:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-        if parts.scheme == "https":
-            context = ssl.create_default_context()
-            asked: http.client.HTTPConnection = http.client.HTTPSConnection(
-                host, port, timeout=self._answer_s, context=context
-            )
-        else:
-            asked = http.client.HTTPConnection(host, port, timeout=self._answer_s)
+
+class _Question:
+    """One request. It is put in a thread, which is let go when nobody waits for the answer any more."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._url, self._timeout_s = urlsplit(url), timeout_s
+        self._socket: socket.socket | None = None
+        self._is_cut = False
+
+    def answer(self, access_token: str) -> tuple[int, bytes]:
+        """Status and body. Blocks."""
+        asked = self._connection()
         try:
+            asked.connect()
+            self._socket = asked.sock
+            # In this order: one of the two threads sees what the other has written.
+            if self._is_cut:
+                raise ConnectionAbortedError
             # No redirect is followed: it would take the token to an address that nobody has pinned.
-            asked.request("GET", f"{parts.path.rstrip('/')}/app.info/?{urlencode({'auth': access_token})}")
+            asked.request("GET", f"{self._url.path.rstrip('/')}/app.info/?{urlencode({'auth': access_token})}")
             got = asked.getresponse()
             return got.status, got.read(_ANSWER_BYTES)
         finally:
             asked.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self._url.hostname or "", self._url.port
+        if self._url.scheme == "https":
+            context = ssl.create_default_context()
+            return http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=context)
+        return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
+
+    def cut(self) -> None:
+        """End it, whatever has come. For any thread."""
+        self._is_cut = True
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def _judged(status: int, answer: bytes, claim: Claim) -> Verdict:
@@ -133,9 +161,13 @@ def _judged(status: int, answer: bytes, claim: Claim) -> Verdict:
 def _compared(result: dict[str, Any], claim: Claim) -> Verdict:
     install = result.get("install")
     install = install if isinstance(install, dict) else {}
-    if result.get("client_id") != claim.application:
+    application, member_id = result.get("client_id"), install.get("member_id")
+    if not application or (application == claim.application and not member_id):
+        # A portal's own REST answers so, too. Who is denied is refused, and nothing was said of him.
+        return Unavailable(reason="what answers names no application and portal; is it an OAuth server (oauth_urls)?")
+    if application != claim.application:
         return Denied(reason="the access token is another application's")
-    if install.get("member_id") != claim.member_id:
+    if member_id != claim.member_id:
         return Denied(reason="the access token is another portal's")
     try:
         return Confirmed(domain=normal_form(str(install.get("domain", ""))))
