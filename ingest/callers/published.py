@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from pathlib import Path
 from time import monotonic
 from urllib.error import URLError
@@ -84,6 +84,9 @@ def _whole(answer: HTTPResponse, clock: Callable[[], float]) -> bytes:
             raise BadAllowList(f"the list is larger than {_LIST_BYTES} bytes")
         if clock() > until:
             raise TimeoutError(f"it did not come within {_FETCH_S:g} s")
+    if answer.length:
+        # `read1` says nothing of it. Half a list refuses portals, and half a line may let in a quarter of the world.
+        raise IncompleteRead(body, answer.length)
     return body
 
 

@@ -165,7 +165,7 @@ class _Site(BaseHTTPRequestHandler):
             return
         body = b"x" * (2 << 20) if self.path == "/large" else b"203.0.113.0/24\n"
         self.send_response(200 if self.path != "/missing" else 404)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(len(body) + 2 * (self.path == "/cut")))
         self.end_headers()
         try:
             self.wfile.write(body)
@@ -191,8 +191,10 @@ def test_a_list_is_fetched_by_http(site: str) -> None:
     assert fetched(f"{site}/list") == "203.0.113.0/24\n"
 
 
-@pytest.mark.parametrize(("path", "why"), [("/moved", "302"), ("/missing", "404"), ("/large", "is larger than")])
-def test_what_is_fetched_is_no_redirection_no_error_and_not_without_end(site: str, path: str, why: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "why"), [("/moved", "302"), ("/missing", "404"), ("/large", "is larger than"), ("/cut", "2 more expected")]
+)
+def test_what_is_fetched_is_whole_no_redirection_no_error_and_not_without_end(site: str, path: str, why: str) -> None:
     with pytest.raises(BadAllowList, match=why):
         fetched(site + path)
 
