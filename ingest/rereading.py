@@ -41,8 +41,10 @@ class Rereader:
         address = Address(path=headers.get(names.QUARANTINE_PATH, ""), query=headers.get(names.QUARANTINE_QUERY, ""))
         form = parse(body, self._max_fields)
         sender = self._gate.admit(auth_of(form), address)
+        # It stands under what was its portal's key when it came: of a renamed one that is another domain than it sends.
+        portal = call.key if sender.portal and not call.key.startswith("/") else sender.portal
         # A worker's handler may want it once its token is proved.
-        sender = replace(sender, pin=headers.get(names.PIN, ""))
+        sender = replace(sender, portal=portal, pin=headers.get(names.PIN, ""))
         # With the old time, retention could take the record before it is handled.
         return replace(self._reader.record(form, sender, _receipt(headers, call)), timestamp_ms=now_ms)
 

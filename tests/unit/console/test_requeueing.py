@@ -227,3 +227,12 @@ async def test_a_call_that_named_no_portal_is_read_under_the_one_that_it_names_n
     (event,) = events(queue)
     assert event.portal == PORTAL
     assert await still_there(queue) == []
+
+
+async def test_a_call_of_a_renamed_portal_stands_under_the_key_of_its_other_events(queue: MemoryQueue) -> None:
+    await put(queue, quarantined(body_of(), portal="before.bitrix24.example"))
+
+    await requeued(queue, IngestSettings())
+
+    (event,) = events(queue)
+    assert (event.portal, event.auth["domain"]) == ("before.bitrix24.example", PORTAL)
