@@ -7,6 +7,7 @@ from typing import Any
 
 from forebay.ingest.portals.verifier import AppInfo, Claim, Confirmed, Denied, Unavailable, Unknown, Verdict
 from forebay.queues.errors import UnknownStream
+from forebay.queues.portals.facts import SHREDDED
 from forebay.queues.portals.members import Member, Pin, Proof, Seen
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.tokens import TokenKeys
@@ -55,7 +56,8 @@ async def summaries(settings: Settings) -> list[Row]:
     """A row a portal."""
     async with known(settings) as registry:
         members = registry.following.book.members.values()
-        return [_summary(member) for member in members if any(True for _ in member.fact_keys())]
+        # Of some nothing is left but that their keys are gone.
+        return [_summary(member) for member in members if any(key.kind != SHREDDED for key in member.fact_keys())]
 
 
 def _summary(member: Member) -> dict[str, Any]:

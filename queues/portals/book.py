@@ -38,6 +38,7 @@ class Book:
             facts.DOMAIN: _name,
             facts.LEFT: _leave,
             facts.DATA_KEY: _give_key,
+            facts.SHREDDED: _shred,
         }
         self._unlearn: dict[str, Callable[[Member, str], None]] = {
             facts.PIN: self._unsee,
@@ -46,6 +47,7 @@ class Book:
             facts.DOMAIN: _unname,
             facts.LEFT: _come_back,
             facts.DATA_KEY: _take_key,
+            facts.SHREDDED: _unshred,
         }
 
     def apply(self, fact: PlacedFact) -> None:
@@ -177,8 +179,17 @@ def _come_back(member: Member, part: str) -> None:
 
 def _give_key(member: Member, part: str, said: dict[str, Any]) -> None:
     _take_key(member, part)
-    member.data_keys = (*member.data_keys, DataKey(part, facts.as_bytes(said["wrapped"])))
+    member.given_keys = (*member.given_keys, DataKey(part, facts.as_bytes(said["wrapped"])))
 
 
 def _take_key(member: Member, part: str) -> None:
-    member.data_keys = tuple(key for key in member.data_keys if key.id != part)
+    member.given_keys = tuple(key for key in member.given_keys if key.id != part)
+
+
+def _shred(member: Member, part: str, said: dict[str, Any]) -> None:
+    _unshred(member, part)
+    member.shredded = (*member.shredded, part)
+
+
+def _unshred(member: Member, part: str) -> None:
+    member.shredded = tuple(key_id for key_id in member.shredded if key_id != part)

@@ -71,8 +71,10 @@ class DataKeys:
         member = book.members.get(member_id)
         doomed = [key.id for key in member.data_keys if key.id in key_ids] if member else []
         if member and doomed:
-            places = [member.key(facts.DATA_KEY, key_id).text() for key_id in doomed]
-            await self._following.put([Fact(place, None) for place in places], _PATIENCE_S)
+            # Who wraps one anew at this moment writes it once more, and that must be void.
+            said = [facts.fact(member.key(facts.SHREDDED, key_id), {}) for key_id in doomed]
+            taken = [Fact(member.key(facts.DATA_KEY, key_id).text(), None) for key_id in doomed]
+            await self._following.put([*said, *taken], _PATIENCE_S)
         return len(doomed)
 
     async def rewrap(self, member_id: str, key: DataKey) -> None:
@@ -85,7 +87,8 @@ class DataKeys:
         place = member.key(facts.DATA_KEY, key.id)
         said = {"wrapped": facts.as_text(key.wrapped)}
         book = await self._following.put([facts.fact(place, said)], _PATIENCE_S)
-        if place.text() in book.void:
-            # It was forgotten in between, and that must hold for this key too.
+        known = book.members.get(member_id)
+        if place.text() in book.void or (known and key.id in known.shredded):
+            # It was forgotten or shredded in between, and that must hold for this key too.
             await self._following.put([Fact(place.text(), None)], _PATIENCE_S)
-        return book.members.get(member_id)
+        return known

@@ -18,8 +18,8 @@ import orjson
 from .contract import Fact
 
 #: The kinds: a token was seen; it is proved; under which name the portal's events stand; a domain that it had; an
-#: application was uninstalled; a key for its secrets.
-PIN, PROOF, HOME, DOMAIN, LEFT, DATA_KEY = "pin", "proof", "home", "domain", "left", "datakey"
+#: application was uninstalled; a key for its secrets; that such a key is gone for good, whoever tells of it later.
+PIN, PROOF, HOME, DOMAIN, LEFT, DATA_KEY, SHREDDED = "pin", "proof", "home", "domain", "left", "datakey", "shredded"
 
 #: Enough that no two names of one portal meet.
 _NAME_BYTES = 8

@@ -66,7 +66,7 @@ class Member:
     Of its tokens that is so for those that are proved.
     """
 
-    __slots__ = ("data_keys", "domains", "era", "homes", "id", "left", "pins")
+    __slots__ = ("domains", "era", "given_keys", "homes", "id", "left", "pins", "shredded")
 
     def __init__(self, id: str) -> None:
         self.id = id
@@ -79,7 +79,9 @@ class Member:
         #: Every domain under which it came with a proof.
         self.domains: tuple[str, ...] = ()
         self.pins: tuple[Pin, ...] = ()
-        self.data_keys: tuple[DataKey, ...] = ()
+        #: Those of the log, also those that are shredded; and the ids of these, told by the log or not.
+        self.given_keys: tuple[DataKey, ...] = ()
+        self.shredded: tuple[str, ...] = ()
         #: Application → when it was uninstalled.
         self.left: tuple[tuple[str, int], ...] = ()
 
@@ -89,9 +91,16 @@ class Member:
         return self.homes[0].portal if self.homes else None
 
     @property
+    def data_keys(self) -> tuple[DataKey, ...]:
+        """The keys that may be had."""
+        if not self.shredded:
+            return self.given_keys
+        return tuple(key for key in self.given_keys if key.id not in self.shredded)
+
+    @property
     def data_key(self) -> DataKey | None:
         """The key to seal with: the first in the log, for every reader."""
-        return self.data_keys[0] if self.data_keys else None
+        return next(iter(self.data_keys), None)
 
     def is_proved(self, application: str) -> bool:
         """Whether a token of the application is proved."""
@@ -110,5 +119,6 @@ class Member:
                 yield self.key(facts.PROOF, pin.digest.hex())
         yield from (self.key(facts.HOME, home.id) for home in self.homes)
         yield from (self.key(facts.DOMAIN, facts.part_of(domain)) for domain in self.domains)
-        yield from (self.key(facts.DATA_KEY, key.id) for key in self.data_keys)
+        yield from (self.key(facts.DATA_KEY, key.id) for key in self.given_keys)
+        yield from (self.key(facts.SHREDDED, key_id) for key_id in self.shredded)
         yield from (self.key(facts.LEFT, facts.part_of(application)) for application, _ in self.left)

@@ -14,8 +14,9 @@ from forebay.ingest.portal_keys import PortalKeys
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryQueue
 from forebay.queues.portals import facts
-from forebay.queues.portals.contract import Fact
+from forebay.queues.portals.contract import Fact, PlacedFact
 from forebay.queues.portals.members import DataKey, Member
+from forebay.queues.portals.memory import FactLog
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.tokens import TokenKeys
 from forebay.schemas.data_keys import named
@@ -111,8 +112,34 @@ async def test_a_key_that_another_host_made_a_moment_ago_goes_too() -> None:
         keys.shred(SENDER)
         await all_shredded(keys)
 
-        assert not (await registry.following.refresh(10)).members
+        await registry.following.refresh(10)
+        assert not registry.data_keys.ids("m1")
         await keys.close()
+
+
+async def test_a_key_that_is_wrapped_anew_while_it_is_shredded_does_not_come_back() -> None:
+    queue = MemoryQueue()
+    async with host(queue.portals("t")) as ingest, host(queue.portals("t")) as operator:
+        await ingest.data_keys.propose("m1", DataKey("k1", b"wrapped"))
+        await operator.following.refresh(10)
+
+        # What the operator's host knows is a moment old.
+        shredding = asyncio.create_task(ingest.data_keys.shred("m1", {"k1"}))
+        while not any(fact.value is None for fact in queue.fact_logs["t.portals"].facts):
+            await asyncio.sleep(0)
+        assert operator.data_keys.find("m1", "k1"), "it knows of it already"
+        await operator.data_keys.rewrap("m1", DataKey("k1", b"wrapped anew"))
+
+        await shredding
+        for registry in (ingest, operator):
+            await registry.following.refresh(10)
+            assert registry.data_keys.find("m1", "k1") is None
+        assert not any(b"anew" in (fact.value or b"") for fact in last(queue.fact_logs["t.portals"]))
+
+
+def last(log: FactLog) -> list[PlacedFact]:
+    log.compact()
+    return log.facts
 
 
 async def test_what_was_not_shredded_before_the_stop_is_told() -> None:

@@ -21,6 +21,7 @@ SAID: dict[str, dict[str, object]] = {
     facts.DOMAIN: {"domain": "home"},
     facts.LEFT: {"app": "app", "at": 3},
     facts.DATA_KEY: {"wrapped": facts.as_text(b"key")},
+    facts.SHREDDED: {},
 }
 
 
@@ -64,7 +65,8 @@ def known(book: Book) -> dict[str, object]:
             member.domains,
             sorted((pin.digest, pin.seen, pin.proof) for pin in member.pins),
             [pin.digest for pin in member.pins if pin.proof],
-            member.data_keys,
+            member.given_keys,
+            member.shredded,
             member.left,
         )
         for member in book.members.values()
