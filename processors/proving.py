@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from forebay.queues.contract import Queue, StoredRecord
 from forebay.queues.portals.book import Book
-from forebay.queues.portals.members import Pin
+from forebay.queues.portals.members import Member, Pin
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.tokens import TokenKeys
 from forebay.schemas import names
@@ -69,7 +69,7 @@ class Proving:
         mark = dict(record.headers).get(names.PIN, b"").decode("ascii", "replace")
         age_s = max(0.0, self._now() - event.received_at.timestamp())
         judged = judged_by(following.book, event, mark, age_s, is_known=not following.why_not)
-        return judged if not isinstance(judged, Pin) else _verified(event)
+        return judged if not isinstance(judged, Pin) else _verified(event, judged.member)
 
 
 def judged_by(
@@ -79,11 +79,12 @@ def judged_by(
     if not mark:
         return Unprovable(event=event, error=NotVerified("nothing that came with the event can prove its portal"))
     pin = book.pins.get(_digest(mark))
+    waits = Unproved(wait_s=min(max(age_s, _SOONEST_S), _LATEST_S), error=NotVerified("its portal is not verified yet"))
     if pin and pin.proof:
-        return pin
+        # The portal's name is the next fact.
+        return _named(book, event, pin) if pin.member.homes else waits
     if age_s >= _LONGEST_S:
         return Unprovable(event=event, error=NotVerified("its portal was not verified within a day"))
-    waits = Unproved(wait_s=min(max(age_s, _SOONEST_S), _LATEST_S), error=NotVerified("its portal is not verified yet"))
     if not is_known:
         return waits
     if pin and pin.seen and pin.seen.refused:
@@ -96,6 +97,13 @@ def judged_by(
 
 
 _ANOTHER = "another token of its portal, or another portal of its name, is proved, and nothing proves this one"
+
+
+def _named(book: Book, event: PortalEvent, pin: Pin) -> Pin | Unprovable:
+    """The pin, unless its portal has called itself by the name of another one, in whose place the event stands."""
+    if event.portal in (pin.member.portal, event.member_id) or event.portal not in book.homes:
+        return pin
+    return Unprovable(event=event, error=NotVerified("it came under the name of another portal than the proved one"))
 
 
 def _may_still_be_proved(book: Book, event: PortalEvent, pin: Pin | None, age_s: float) -> bool:
@@ -115,6 +123,10 @@ def _digest(mark: str) -> bytes:
         return b""
 
 
-def _verified(event: PortalEvent) -> PortalEvent:
-    event.__dict__["subscription"] = replace(event.subscription, verified=True)
+def _verified(event: PortalEvent, member: Member) -> PortalEvent:
+    known = event.__dict__
+    known["subscription"] = replace(event.subscription, verified=True)
+    if event.portal != event.member_id and member.portal:
+        # It stands under the domain that it gave itself. Another one is proved.
+        known["portal"] = member.portal
     return event

@@ -50,19 +50,25 @@ def seen(station: Station) -> list[tuple[int, bool]]:
 
 
 async def send(
-    station: Station, number: int, token: str = "", name: str = "ONCRMDEALADD", age_s: float = 0.0, cut: bytes = b""
+    station: Station,
+    number: int,
+    token: str = "",
+    name: str = "ONCRMDEALADD",
+    age_s: float = 0.0,
+    cut: bytes = b"",
+    portal: str = PORTAL,
 ) -> None:
     """An event as the ingest keeps it: verified without a token, else with the mark of one that is not proved.
 
     Of one that is `cut` nothing is kept from there on but the byte that ends it.
     """
-    made = event(name, data={"FIELDS": {"ID": number}}, portal=PORTAL)
+    made = replace(event(name, data={"FIELDS": {"ID": number}}, portal=PORTAL), portal=portal)
     received_at = datetime.now(UTC) - timedelta(seconds=age_s)
     made = replace(made, subscription=replace(made.subscription, verified=not token), received_at=received_at)
     pin = TokenKeys(KEYS).digest(APPLICATION, MEMBER, token).hex().encode()
     headers = ((names.TRACEPARENT, b"its trace"), *(((names.PIN, pin),) if token else ()))
     value = codec().encode(made)
-    await station.send(PORTAL, value=value[: value.index(cut)] + value[-1:] if cut else value, headers=headers)
+    await station.send(portal, value=value[: value.index(cut)] + value[-1:] if cut else value, headers=headers)
 
 
 def quarantined(station: Station) -> list[StoredRecord]:
@@ -103,6 +109,25 @@ async def test_an_event_waits_until_its_token_is_proved_and_keeps_its_place(
 
     await until(lambda: len(seen) == 2)
     assert seen == [(1, True), (2, True)]
+
+
+@pytest.mark.parametrize(("key", "shown"), [("another.bitrix24.com", PORTAL), (MEMBER, MEMBER)])
+async def test_what_came_under_another_domain_is_shown_under_the_one_that_is_proved(
+    station: Station, registry: PortalRegistry, key: str, shown: str
+) -> None:
+    portals: list[str] = []
+
+    @station.handlers.on("ONCRM*", verified=True)
+    async def handle(event: PortalEvent) -> None:
+        portals.append(event.portal)
+
+    await proved(registry, TOKEN)
+    await send(station, 1, TOKEN, portal=key)
+    station.start()
+
+    await until(lambda: portals)
+
+    assert portals == [shown]
 
 
 async def test_what_was_not_verified_within_a_day_goes_to_quarantine_and_is_counted(

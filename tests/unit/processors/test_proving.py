@@ -36,6 +36,7 @@ def book_of(*, mine: str = "", other: str = "") -> Book:
     for at, (digest, state) in enumerate(((MINE, mine), (OTHER, other))):
         if state == "proved":
             said = facts.fact(Key(MEMBER, "", facts.PROOF, digest), {**SAID, "how": "app.info"})
+            book.apply(PlacedFact(5, *facts.fact(Key(MEMBER, "", facts.HOME, "1"), {"portal": EVENT.portal})))
         elif state:
             trial = facts.as_text(b"sealed") if state == "asked" else None
             more = {"trial": trial, "refused": "it lied" if state == "refused" else ""}
@@ -71,6 +72,28 @@ def test_it_waits_as_long_as_it_may_still_be_proved(
     judged = judged_by(book_of(mine=mine, other=other), EVENT, MINE, age_s, is_known=is_known)
 
     assert isinstance(judged, outcome)
+
+
+@pytest.mark.parametrize(("taken", "outcome"), [(EVENT.portal, Unprovable), ("b.bitrix24.com", Pin)])
+def test_a_proved_portal_that_came_under_the_name_of_another_one_is_not_verified(taken: str, outcome: type) -> None:
+    book = Book()
+    for at, said in enumerate(
+        [
+            facts.fact(Key(MEMBER, "", facts.PROOF, MINE), {**SAID, "how": "app.info"}),
+            facts.fact(Key(MEMBER, "", facts.HOME, "1"), {"portal": "its-own.bitrix24.com"}),
+            facts.fact(Key("m2", "", facts.HOME, "1"), {"portal": taken}),
+        ]
+    ):
+        book.apply(PlacedFact(at, *said))
+
+    assert isinstance(judged_by(book, EVENT, MINE, 1.0, is_known=True), outcome)
+
+
+def test_it_waits_for_the_portals_name_which_stands_behind_the_proof() -> None:
+    book = Book()
+    book.apply(PlacedFact(0, *facts.fact(Key(MEMBER, "", facts.PROOF, MINE), {**SAID, "how": "app.info"})))
+
+    assert isinstance(judged_by(book, EVENT, MINE, 1.0, is_known=True), Unproved)
 
 
 @pytest.mark.parametrize(
