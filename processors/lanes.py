@@ -124,8 +124,12 @@ class Lanes:
             lane.records.append(record)
         self._wake_one()
 
+    def first(self) -> Lane | None:
+        """The lane that has been ready for longest, if there is one."""
+        return self._ready.popleft() if self._ready else None
+
     async def take(self) -> Lane:
-        """The lane that has been ready for longest; waits for one."""
+        """The same; waits for one."""
         while not self._ready:
             await self._sleep()
         return self._ready.popleft()

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator
 from contextvars import Context
-from functools import partial
 from types import coroutine
 from typing import Any, TypeAlias
 
@@ -42,18 +41,17 @@ def _one_after_the_other() -> Runner:
 @coroutine
 def rest(runner: Runner, awaited: object, context: Context) -> Generator[object, Any, object]:
     """The runner's coroutine to its end, in its context: what `yield from` does (PEP 380), from the second step on."""
+    step: Callable[[Any], object]
     while not isinstance(awaited, Returned):
         try:
-            sent = yield awaited
+            step, given = runner.send, (yield awaited)
         except GeneratorExit:
             runner.close()
             raise
         except BaseException as thrown:
-            step: Callable[[], object] = partial(runner.throw, thrown)
-        else:
-            step = partial(runner.send, sent)
+            step, given = runner.throw, thrown
         try:
-            awaited = context.run(step)
+            awaited = context.run(step, given)
         except GeneratorExit as error:
             # As it is it would look like the closing of this coroutine (Python does the same to a StopIteration).
             raise RuntimeError("the handler raised GeneratorExit") from error

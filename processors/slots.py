@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from functools import partial
 from types import coroutine
 from typing import Any
 
@@ -48,7 +47,7 @@ class Slots:
     async def _run_one(self, task: Task) -> None:
         longest_s = _BREATH_S
         while not self._is_closed:
-            lane, wait_s = await self._lanes.take(), None
+            lane, wait_s = self._lanes.first() or await self._lanes.take(), None
             try:
                 # All who are awake come by here in one iteration: those who come too late do so in the next one again.
                 while self._iteration.age_s() > longest_s:
@@ -58,9 +57,13 @@ class Slots:
                     await self._presence.certain()
                 began = self._iteration.number
                 if lane.partition.is_open:
-                    wait_s = await self._give_turn(lane, task)
+                    lane.is_at_work, turn = True, Turn(self._clock, task.cancelling)
+                    # While nothing waits, nobody else runs who could ask who is at work in the partition.
+                    if (rest := self._process(lane, turn)) is not None:
+                        wait_s = await self._go_on(rest, lane, turn, task)
                 longest_s = _BREATH_S if self._iteration.number == began else _LONG_BREATH_S
             finally:
+                lane.is_at_work = False
                 if lane.partition.is_open:
                     self._put_back(lane, wait_s)
 
@@ -72,14 +75,19 @@ class Slots:
         finally:
             self._lanes.expect_one_less()
 
-    async def _give_turn(self, lane: Lane, task: Task) -> float | None:
-        partition = lane.partition
+    async def _go_on(self, first: Awaitable[float | None], lane: Lane, turn: Turn, task: Task) -> float | None:
+        """The turn of a lane, from the first of its records on that waits for something."""
+        partition, rest = lane.partition, first
         partition.enter(task)
-        lane.is_at_work = True
         try:
-            return await self._work(lane, task)
+            while True:
+                wait_s = await rest
+                if wait_s is not None or not turn.goes_on() or not (lane.records and partition.is_open):
+                    return wait_s
+                if (following := self._process(lane, turn)) is None:
+                    return None
+                rest = following
         finally:
-            lane.is_at_work = False
             partition.leave(task)
 
     def _put_back(self, lane: Lane, wait_s: float | None) -> None:
@@ -88,41 +96,27 @@ class Slots:
         else:
             self._lanes.put_back_after(lane, wait_s)
 
-    async def _work(self, lane: Lane, task: Task) -> float | None:
-        turn = Turn(self._clock, task.cancelling)
-        while lane.records and lane.partition.is_open:
-            rest = self._process(lane, turn)
-            if rest is None:
-                break
-            wait_s = await rest
-            if wait_s is not None:
-                return wait_s
-            if not turn.goes_on():
-                break
-        return None
-
 
 @coroutine
 def _announced(slot: Coroutine[Any, Any, None], lanes: Lanes) -> Generator[object, Any, None]:
     """The slot, told to the lanes: whenever it waits, for a handler or whatever, another may be needed in its place."""
-    step: Callable[[], object] = partial(slot.send, None)
+    step: Callable[[Any], object] = slot.send
+    given: object = None
     while True:
         lanes.expect_one()
         try:
-            awaited = step()
+            awaited = step(given)
         except StopIteration:
             return
         finally:
             lanes.expect_one_less()
         try:
-            sent = yield awaited
+            step, given = slot.send, (yield awaited)
         except GeneratorExit:
             slot.close()
             raise
         except BaseException as thrown:
-            step = partial(slot.throw, thrown)
-        else:
-            step = partial(slot.send, sent)
+            step, given = slot.throw, thrown
 
 
 class _Iteration:
