@@ -1,6 +1,6 @@
 """The events of records that come behind each other and are alike, as those are that a portal sends in bulk."""
 
-from forebay.schemas.event import PortalEvent
+from forebay.schemas.event import PortalEvent, partly_read
 from forebay.schemas.reading import Reading
 from forebay.schemas.scan import END, Head
 from forebay.schemas.versions import Version
@@ -36,11 +36,11 @@ class Alike:
             return None
         prefix, same, begins, ends, rest, version, portal, kind, name = self._last
         # The rest as in `head_of`: nothing of the head was cut off, and the record ends as one does.
-        if not (value.startswith(same, ends) and value.startswith(prefix)) or rest >= len(value) or value[-1] != END:
+        if value[ends:rest] != same or value[:begins] != prefix or rest >= len(value) or value[-1] != END:
             return None
         try:
             event_id = value[begins:ends].decode()
         except UnicodeDecodeError:
             return None
         start = begins - len(_UUID_SIZE)
-        return PortalEvent.partly_read(Reading(value, start, version, rest), event_id, portal, kind, name)
+        return partly_read(Reading(value, start, version, rest), event_id, portal, kind, name)

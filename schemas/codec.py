@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from forebay.schemas.alike import Alike
 from forebay.schemas.binary import ABSENT, FALSE, PRESENT, TRUE, Names, array, long, octets, text, text_or_null, word
 from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
-from forebay.schemas.event import Pair, PortalEvent, Sealed
+from forebay.schemas.event import Pair, PortalEvent, Sealed, partly_read
 from forebay.schemas.reading import EPOCH, MS, US, Reading
 from forebay.schemas.scan import head_of
 from forebay.schemas.versions import Schema, Version, fingerprint_of, fingerprint_of_text, schema_texts, version_of
@@ -154,7 +154,7 @@ class Codec:
         if alike is not None:
             alike.note(value, start, head, version)
         event_id, portal, kind, name, rest = head
-        return PortalEvent.partly_read(Reading(value, start, version, rest), event_id, portal, kind, name)
+        return partly_read(Reading(value, start, version, rest), event_id, portal, kind, name)
 
     def _written_with(self, value: bytes) -> tuple[Version, int]:
         """The version that wrote the value, and where the record starts in it."""

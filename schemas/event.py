@@ -106,16 +106,6 @@ class PortalEvent:
     sealed: Sealed | None = field(default_factory=lambda: None)
     body: BodySource = field(repr=False, compare=False)
 
-    @classmethod
-    def partly_read(cls, reading: Reading, event_id: str, portal: str, kind: str, name: str) -> "PortalEvent":
-        """An event of which this is known already; the rest is read when it is asked for."""
-        event = object.__new__(cls)
-        # Past the guard of a frozen instance, which takes twice the time; so does an update with all of them.
-        known = event.__dict__
-        known["id"], known["portal"], known["kind"], known["name"] = event_id, portal, kind, name
-        known["_reading"] = reading
-        return event
-
     # Hidden from type checkers, for which an event would have every attribute then.
     if not TYPE_CHECKING:
 
@@ -217,6 +207,16 @@ class PortalEvent:
             return unwrap(wrapped, whose, keys)
         except CannotUnwrap as error:
             raise CannotOpenSecrets(f"event {self.id}: {error}") from error
+
+
+def partly_read(reading: Reading, event_id: str, portal: str, kind: str, name: str) -> PortalEvent:
+    """An event of which this is known already; the rest is read when it is asked for."""
+    event = object.__new__(PortalEvent)
+    # Past the guard of a frozen instance, which takes twice the time; so does an update with all of them.
+    known = event.__dict__
+    known["id"], known["portal"], known["kind"], known["name"] = event_id, portal, kind, name
+    known["_reading"] = reading
+    return event
 
 
 def _text(raw: bytes) -> str:
