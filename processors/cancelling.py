@@ -25,8 +25,8 @@ async def settle(task: Task) -> None:
         take_back(task)
 
 
-def current_task() -> Task:
-    """The task that runs."""
-    task = asyncio.current_task()
+def current_task(loop: asyncio.AbstractEventLoop | None = None) -> Task:
+    """The task that runs; sooner told to one who knows in which loop."""
+    task = asyncio.current_task(loop)
     assert task is not None, "only a task can be cancelled"  # noqa: S101 - for mypy
     return task

@@ -25,11 +25,13 @@ class Deadlines:
     def __init__(self) -> None:
         #: Length of the deadline → what is watched, the oldest first. A line has a timer while its key is here.
         self._lines: dict[float, dict[Watch, None]] = {}
+        #: Kept, as Python asks the system for the number of the process whenever it is asked for the loop.
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, seconds: float) -> Watch:
         """Cancel the current task after so long, unless `end` comes before."""
-        loop = asyncio.get_running_loop()
-        watch = Watch(current_task(), seconds, loop.time() + seconds)
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        watch = Watch(current_task(loop), seconds, loop.time() + seconds)
         line = self._lines.get(seconds)
         if line is None:
             line = self._lines[seconds] = {}
