@@ -20,8 +20,8 @@ from .settings import WorkerSettings
 
 _log = structlog.get_logger(__name__)
 
-#: More would make the first of them wait for the last.
-_FETCH_RECORDS = 500
+#: More would make the first of them wait for the last. With fewer a portal has few at once, and its turn costs as much.
+_FETCH_RECORDS = 1000
 
 #: Between two attempts to reach a queue that is gone.
 _AGAIN_S = 1.0
