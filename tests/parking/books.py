@@ -1,7 +1,7 @@
 """What the handlers of the world were given, event by event, and what must not have happened."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,12 +35,19 @@ KINDS = {
         objects=4,
         options={"batch": 3, "batch_wait_s": 0.1, "coalesce": "entity", "rate": "3/s", "burst": 2},
     ),
+    "hold": Kind(family="ONCALENDARENTRY", options={"give_up": "hold", "tries": 4}),
 }
 
 
 def kind_of(portal: str) -> Kind:
     """By the portal's first name."""
     return KINDS.get(portal.partition(".")[0], KINDS["plain"])
+
+
+def number_of(event: PortalEvent) -> int:
+    """Its number among those of its portal."""
+    data: Any = event.data
+    return int(data["FIELDS"]["SEQ"])
 
 
 @dataclass(kw_only=True)
@@ -69,10 +76,13 @@ class Books:
         """A call begins."""
         self.begun_at[portal].append(self.time())
 
+    def excuse(self, portals: Collection[str], since: float) -> None:
+        """What of these portals was finished since then may come again."""
+        self.excused |= {one for one, at in self.done_at.items() if at >= since and one[0] in portals}
+
     def note(self, event: PortalEvent) -> None:
         """The event is handled."""
-        data: Any = event.data
-        portal, number = event.portal, int(data["FIELDS"]["SEQ"])
+        portal, number = event.portal, number_of(event)
         if (portal, number) in self.done_at and (portal, number) not in self.excused:
             self.faults.append(f"{portal} {number} is handled again, without a death that explains it")
         self.folded[portal] += event.folded

@@ -1,4 +1,4 @@
-"""A queue in memory whose parked stream takes, refuses, lies or waits, as its test wants it."""
+"""A queue in memory whose parked stream and dead letters take, refuse, lie or wait, as their test wants it."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,18 +14,21 @@ TOPIC = "events"
 
 @dataclass(kw_only=True)
 class Mood:
-    """What the parked stream does with a record: takes it, refuses it, lies (keeps it, and tells otherwise), waits."""
+    """What a stream does with a record: takes it, refuses it, lies (keeps it, and tells otherwise), waits."""
 
     now: str = "takes"
     waiting: list[tuple["MoodyProducer", Record, "asyncio.Future[Position]"]] = field(default_factory=list)
 
 
 class MoodyQueue(MemoryQueue):
-    """A queue in memory, with a mood."""
+    """A queue in memory, with moods."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.mood = Mood()
+        self.mood, self.letters = Mood(), Mood()
+        self.moods = {names.parked(TOPIC): self.mood, names.dead(TOPIC): self.letters}
+        #: Told of each record that a stream with a mood has kept.
+        self.kept: Callable[[str, Record], None] = lambda stream, record: None
         #: Told of a partition that was given back, and after how many seconds.
         self.given_back: Callable[[int, float], None] = lambda partition, after_s: None
 
@@ -50,26 +53,28 @@ class MoodyConsumer(MemoryConsumer):
 
 
 class MoodyProducer(MemoryProducer):
-    """Writes into the parked stream as the mood is."""
+    """Writes into a stream as its mood is."""
 
     def __init__(self, queue: MoodyQueue) -> None:
         super().__init__(queue)
         self._moody = queue
 
     def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
-        mood = self._moody.mood
-        if stream != names.parked(TOPIC) or mood.now == "takes":
+        mood = self._moody.moods.get(stream)
+        if mood is None or mood.now == "takes":
             super().submit(stream, record, delivery)
+            self._moody.kept(stream, record)
             return
         if mood.now == "lies":
-            self.keep(record)
+            self.keep(record, stream)
         if mood.now != "waits":
             raise QueueUnavailable(f"the mood {mood.now}")
         assert isinstance(delivery, asyncio.Future)
         mood.waiting.append((self, record, delivery))
 
-    def keep(self, record: Record) -> Position:
+    def keep(self, record: Record, stream: str = names.parked(TOPIC)) -> Position:
         """Write it, whatever the mood."""
         kept: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
-        super().submit(names.parked(TOPIC), record, kept)
+        super().submit(stream, record, kept)
+        self._moody.kept(stream, record)
         return kept.result()

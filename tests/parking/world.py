@@ -55,10 +55,13 @@ class World:
     sound_since: float | None = 0.0
 
     def __post_init__(self) -> None:
-        self.books = Books(time=self.loop.time)
+        self.books = self._open_books()
         self.books.register(self.handlers, self._handle)
-        self.queue.given_back = self._excuse_untold
+        self.queue.given_back = self._given_back
         self.run(self.queue.ensure(names.streams(TOPIC), PARTITIONS))
+
+    def _open_books(self) -> Books:
+        return Books(time=self.loop.time)
 
     @property
     def sent(self) -> Counter[str]:
@@ -89,15 +92,18 @@ class World:
             books.faults.append(f"{portal} has a call although it is held")
         try:
             await asyncio.sleep(self.takes_s.get(portal, 0))
-            if portal in self.failing:
-                raise ConnectionError("the portal's API is down")
-            if portal in self.faltering and len(events) > 1:
-                books.note(events[0])
-                raise Retry("the others later", done=1)
-            for event in events:
+            for at, event in enumerate(events):
+                self._fail(events, at)
                 books.note(event)
         finally:
             self.running[portal] -= 1
+
+    def _fail(self, events: list[PortalEvent], at: int) -> None:
+        """Raise, if the handler has trouble with the event at that place."""
+        if events[0].portal in self.failing:
+            raise ConnectionError("the portal's API is down")
+        if events[0].portal in self.faltering and at == 1:
+            raise Retry("the others later", done=1)
 
     def send(self, portal: str, count: int) -> None:
         """So many new events of the portal."""
@@ -194,8 +200,8 @@ class World:
             else:
                 self.queue.mood.waiting.append((producer, record, delivery))
 
-    def _excuse_untold(self, partition: int, after_s: float) -> None:
-        """What of the partition may come again: what its owner could not write down for as long as it may wait."""
+    def _given_back(self, partition: int, after_s: float) -> None:
+        """What of it may come again: what its owner could not write down for as long as it may wait."""
         was_sound = self.sound_since is not None and self.loop.time() - self.sound_since > AGAIN_S
         if after_s > PATIENCE_S - 0.01 and not was_sound:
             self._excuse([portal for portal in self.sent if self.partition(portal) == partition])
@@ -205,11 +211,7 @@ class World:
         now = self.loop.time()
         since = now if self.sound_since is None else self.sound_since
         last_sound = now - SETTLED_S if self.sound_since is not None and now - since > SETTLED_S else self._sound_until
-        self.books.excused |= {
-            (portal, number)
-            for (portal, number), at in self.books.done_at.items()
-            if at >= last_sound and portal in portals
-        }
+        self.books.excuse(portals, last_sound)
 
     _sound_until: float = 0.0
 
@@ -248,10 +250,17 @@ class World:
         if not self.workers:
             self.start()
         for _ in range(200):
+            self._help()
             self.let(5)
-            if self.books.is_complete():
+            if self._is_well():
                 break
         self.let(5)
+
+    def _help(self) -> None:
+        """What an operator does while it takes long."""
+
+    def _is_well(self) -> bool:
+        return self.books.is_complete()
 
     def judge(self) -> None:
         """Nothing is lost, doubled or out of order, and memory has no trace of it."""
