@@ -1,12 +1,10 @@
 """A world whose events die: its dead letters are slow to be kept, or refused, and operators replay them."""
 
-import asyncio
 from dataclasses import dataclass, field
 
 from forebay import PortalEvent, Reject, Retry
 from forebay.processors.dead_letters import place_of
 from forebay.processors.parking.orders import What, spans_of
-from forebay.processors.worker import Worker
 from forebay.queues.contract import Record, StoredRecord
 from forebay.queues.errors import QueueUnavailable
 from forebay.schemas import names
@@ -47,6 +45,12 @@ class MortalWorld(World):
             raise Reject("wrong", done=done)
         super()._fail(events, at)
 
+    def mend(self, portal: str) -> None:
+        """Its handler has no trouble any more."""
+        self.failing.discard(portal)
+        self.rejecting.discard(portal)
+        self.later_s.pop(portal, None)
+
     def send(self, portal: str, count: int) -> None:
         for number in range(self.sent[portal] + 1, self.sent[portal] + count + 1):
             self.turns.send(portal, number)
@@ -82,37 +86,28 @@ class MortalWorld(World):
                 self.replayed.add((record.partition, record.offset))
         self.order(What.REPLAY, portal, stream, tuple(spans_of(one.offset for one in rising)))
 
-    def answer_letters(self, error: QueueUnavailable | None = None) -> None:
-        """What was said of none is said of all letters that are under way: they are kept, or they are not."""
-        self.run(self._answer_letters(error))
+    def feel_letters(self, mood: str) -> None:
+        """The dead letters change their mood; what is under way is kept or refused, unless they wait."""
+        self.queue.letters.now = mood
+        if mood != "waits":
+            self.run(self._answer_letters())
 
-    async def _answer_letters(self, error: QueueUnavailable | None) -> None:
+    async def _answer_letters(self) -> None:
         waiting, self.queue.letters.waiting = self.queue.letters.waiting, []
         for producer, letter, delivery in waiting:
-            if error is not None:
-                delivery.set_exception(error)
+            if self.queue.letters.now == "refuses":
+                delivery.set_exception(QueueUnavailable("no broker"))
             else:
                 delivery.set_result(producer.keep(letter, names.dead(TOPIC)))
 
     def _given_back(self, partition: int, after_s: float) -> None:
         super()._given_back(partition, after_s)
-        self._forget_letters(partition)
-
-    def _forget_letters(self, partition: int) -> None:
-        """Whoever waited for them has the partition no more: they are never kept."""
-        self.queue.letters.waiting = [
-            one for one in self.queue.letters.waiting if self.partition(one[1].key) != partition
-        ]
-
-    def kill(self, worker: Worker, zombies: int) -> None:
-        partitions = [one.number for one in worker.ownership]
-        super().kill(worker, zombies)
-        for partition in partitions:
-            self._forget_letters(partition)
+        # Whoever waited for its letters waits no more: these are never kept.
+        letters = self.queue.letters
+        letters.waiting = [one for one in letters.waiting if self.partition(one[1].key) != partition]
 
     def heal(self) -> None:
-        self.queue.letters.now = "takes"
-        self.answer_letters()
+        self.feel_letters("takes")
         self.rejecting.clear()
         self.later_s.clear()
         super().heal()

@@ -1,6 +1,5 @@
 """Whose turn it may be, of a portal whose events die, are replayed, and come again after a worker's death."""
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""Events that die, dead letters under way, operators, and workers that come and go, in every order."""
+"""Events that die, dead letters under way, operators, and workers that come, go and die, in every order."""
 
 from typing import Any
 
@@ -7,78 +7,88 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from forebay.processors.parking.orders import What
-from forebay.queues.errors import QueueUnavailable
 from tests.parking.letters import MortalWorld
 
-#: Of each kind of handler one.
+#: Of each kind of handler one; a run has one of them, to which much happens.
 PORTALS = ("a.example", "batch.example", "fold.example", "slow.example", "all.example", "hold.example")
-portals = st.sampled_from(PORTALS)
+#: An order waits for the owner of its partition to look, and for what follows.
+obeyed = st.sampled_from((0.0, 1.1, 8.0))
+#: Of a handler: less than an order takes to be obeyed, or more.
+takes_s = st.sampled_from((0.0, 6.0))
+workers = st.runner().flatmap(lambda self: st.sampled_from(list(self.world.workers)))
 
 
 class Replays(RuleBasedStateMachine):
-    """Whatever happens, each event has its turn: once when it was sent, and once for each time it was replayed.
+    """Whatever happens to a portal, each event has its turn: when it was sent, and each time it was replayed.
 
-    A turn ends with the event handled, or with its one dead letter.
+    A turn ends with the event handled, or with its one dead letter. Only after a worker's death may turns come again
+    that were not committed.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.world = MortalWorld()
 
-    @initialize(tries=st.sampled_from((3, 1000)), lane=st.sampled_from((5, 20, 1000)))
-    def a_worker_starts(self, tries: int, lane: int) -> None:
+    @initialize(
+        portal=st.sampled_from(PORTALS),
+        seconds=takes_s,
+        count=st.sampled_from((0, 30)),
+        tries=st.sampled_from((3, 1000)),
+        lane=st.sampled_from((5, 1000)),
+    )
+    def a_worker_starts(self, portal: str, seconds: float, count: int, tries: int, lane: int) -> None:
+        self.portal = portal
+        self.world.takes_s[portal] = seconds
         self.limits = {"tries": tries, "max_lane_records": lane, "max_held_records": 4 * lane}
         self.world.start(**self.limits)
-
-    @rule(portal=portals, count=st.integers(1, 30))
-    def events_come(self, portal: str, count: int) -> None:
         self.world.send(portal, count)
+        self.world.let(4.0)
 
-    @rule(seconds=st.sampled_from((0.3, 1.1, 4.0, 30.0)))
+    @rule(count=st.sampled_from((1, 10, 30)))
+    def events_come(self, count: int) -> None:
+        self.world.send(self.portal, count)
+
+    @rule(seconds=st.sampled_from((0.3, 4.0, 30.0)))
     def time_passes(self, seconds: float) -> None:
         self.world.let(seconds)
 
-    @rule(portal=portals)
-    def a_portal_fails(self, portal: str) -> None:
-        self.world.failing.add(portal)
+    @rule(trouble=st.sampled_from(("", "fails", "rejects", "later")))
+    def handlers_get_into_trouble_or_out_of_it(self, trouble: str) -> None:
+        self.world.mend(self.portal)
+        if trouble == "fails":
+            self.world.failing.add(self.portal)
+        elif trouble == "rejects":
+            self.world.rejecting.add(self.portal)
+        elif trouble == "later":
+            self.world.later_s[self.portal] = 5.0
 
-    @rule(portal=portals)
-    def a_portal_s_events_are_rejected(self, portal: str) -> None:
-        self.world.rejecting.add(portal)
-
-    @rule(portal=portals, seconds=st.sampled_from((0.2, 5.0, 40.0)))
-    def a_portal_asks_for_another_try_later(self, portal: str, seconds: float) -> None:
-        self.world.later_s[portal] = seconds
-
-    @rule(portal=portals)
-    def a_portal_is_mended(self, portal: str) -> None:
-        self.world.failing.discard(portal)
-        self.world.rejecting.discard(portal)
-        self.world.later_s.pop(portal, None)
-
-    @rule(portal=portals, seconds=st.sampled_from((0.0, 0.2, 6.0)))
-    def a_portal_gets_slow_or_quick(self, portal: str, seconds: float) -> None:
-        self.world.takes_s[portal] = seconds
+    @rule(seconds=takes_s)
+    def handlers_get_slow_or_quick(self, seconds: float) -> None:
+        self.world.takes_s[self.portal] = seconds
 
     @rule(mood=st.sampled_from(("takes", "refuses", "waits")))
     def the_dead_letters_change_their_mood(self, mood: str) -> None:
-        self.world.queue.letters.now = mood
+        self.world.feel_letters(mood)
 
-    @rule(error=st.sampled_from((None, QueueUnavailable("no broker"))))
-    def what_becomes_of_letters_under_way_is_told(self, error: QueueUnavailable | None) -> None:
-        self.world.answer_letters(error)
+    @rule(obeyed_within_s=obeyed)
+    def an_operator_holds(self, obeyed_within_s: float) -> None:
+        self.world.order(What.HOLD, self.portal)
+        self.world.let(obeyed_within_s)
 
-    @rule(portal=portals, what=st.sampled_from((What.HOLD, What.RESUME, What.DISCARD)))
-    def an_operator_orders(self, portal: str, what: What) -> None:
-        self.world.order(what, portal)
+    @rule(what=st.sampled_from((What.RESUME, What.DISCARD)), obeyed_within_s=obeyed)
+    def an_operator_resumes_or_discards(self, what: What, obeyed_within_s: float) -> None:
+        self.world.order(what, self.portal)
+        self.world.let(obeyed_within_s)
 
-    @rule(portal=portals)
-    def an_operator_replays_dead_letters(self, portal: str) -> None:
-        self.world.replay_letters(portal)
+    @rule(obeyed_within_s=obeyed)
+    def an_operator_replays_dead_letters(self, obeyed_within_s: float) -> None:
+        self.world.replay_letters(self.portal)
+        self.world.let(obeyed_within_s)
 
-    @rule(portal=portals, count=st.integers(1, 30))
-    def an_operator_replays_events(self, portal: str, count: int) -> None:
-        self.world.replay_events(portal, count)
+    @rule(count=st.sampled_from((1, 3, 30)), obeyed_within_s=obeyed)
+    def an_operator_replays_events(self, count: int, obeyed_within_s: float) -> None:
+        self.world.replay_events(self.portal, count)
+        self.world.let(obeyed_within_s)
 
     @precondition(lambda self: len(self.world.workers) < 3)
     @rule()
@@ -87,11 +97,16 @@ class Replays(RuleBasedStateMachine):
         self.world.let(0.01)
 
     @precondition(lambda self: self.world.workers)
-    @rule(data=st.data(), starts=st.booleans())
-    def a_worker_leaves_and_another_takes_over(self, data: Any, starts: bool) -> None:
-        self.world.stop(data.draw(st.sampled_from(list(self.world.workers))))
+    @rule(worker=workers, starts=st.booleans())
+    def a_worker_leaves_and_another_takes_over(self, worker: Any, starts: bool) -> None:
+        self.world.stop(worker)
         if starts:
             self.world.start(**self.limits)
+
+    @precondition(lambda self: self.world.workers)
+    @rule(worker=workers)
+    def a_worker_dies(self, worker: Any) -> None:
+        self.world.kill(worker, 0)
 
     @invariant()
     def each_had_its_turn(self) -> None:
@@ -107,5 +122,5 @@ class Replays(RuleBasedStateMachine):
 
 TestReplays = Replays.TestCase
 TestReplays.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
