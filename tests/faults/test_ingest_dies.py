@@ -21,9 +21,6 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 
 SIZES = pytest.mark.parametrize("size", [SHORT, pytest.param(LONG, marks=pytest.mark.faults)], ids=["short", "long"])
 
-#: Between two deaths, so that each is over before the next: half a second.
-_EVENTS_BETWEEN = 250
-
 #: So long after a death calls may feel it: another process starts on the same processors.
 _FELT_S = 0.05
 
@@ -74,7 +71,7 @@ async def test_workers_that_die_in_a_group_commit_lose_nothing_that_was_acknowle
         died = []
         for number in range(size.deaths):
             # Whoever is back sooner does not die sooner.
-            events = stand.portals.answered(_EVENTS_BETWEEN)
+            events = stand.portals.answered(size.meanwhile // size.deaths)
             death = die(stand, failing, list(End)[number % len(End)], rng.randint(1, _CALLS))
             died.append((await asyncio.gather(death, events))[0])
         cluster.nodes[0].start()
@@ -84,7 +81,7 @@ async def test_workers_that_die_in_a_group_commit_lose_nothing_that_was_acknowle
         f"ingest: kill -9 in a group commit, {size.deaths} times, and no broker",
         bound=size.connections,
         note="by turns half a page written, before the fsync and after it, the next "
-        f"{_EVENTS_BETWEEN} events later; p99 of the calls within {_FELT_S * 1000:.0f} ms of a death "
+        f"{size.meanwhile // size.deaths} events later; p99 of the calls within {_FELT_S * 1000:.0f} ms of a death "
         f"{p99_ms_after(stand, died):.0f} ms; what may stand twice was under way to the broker when that was killed",
     )
     assert failing.deaths == size.deaths
