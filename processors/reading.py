@@ -64,11 +64,13 @@ class Reading:
 
 
 def _with_keys(event: PortalEvent, record: StoredRecord, keys: WrappedKeys) -> bool:
-    """Let the event find its portal's key there; False while that may still come."""
+    """Let the event find its portal's key there, if it needs one; False while that may still come."""
     # A new portal's first event is often here before its key is; it waits without a try. The name of the key stands in
     # the record as it is, so that not every event has to be read for it.
     whose = named(event.sealed.key_id) if _KEY_NAME in record.value and event.sealed else None
-    if whose and keys.may_come(whose, event.received_at):
+    if whose is None:
+        return True
+    if keys.may_come(whose, event.received_at):
         return False
     event.with_keys_of(keys)
     return True

@@ -47,6 +47,25 @@ class WrappedKeys(Protocol):
         """Whether a key that was there then, and is not known here, is surely gone."""
 
 
+class KnownKey(NamedTuple):
+    """What was known of one data key, as `WrappedKeys`: for a process that has no store."""
+
+    key: bytes | None
+    gone: bool
+
+    def wrapped(self, named: Named) -> bytes | None:
+        """As in the protocol."""
+        return self.key
+
+    def may_come(self, named: Named, sealed_at: datetime) -> bool:
+        """As in the protocol: here none does."""
+        return False
+
+    def is_gone(self, named: Named, sealed_at: datetime) -> bool:
+        """As in the protocol."""
+        return self.gone
+
+
 def named(key_id: str) -> Named | None:
     """The data key that a `key_id` names; None for that of a seal key."""
     member_id, slash, id = key_id.removeprefix(PREFIX).partition("/")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, Self
 
-from forebay.schemas.data_keys import CannotUnwrap, WrappedKeys, named, raw, unwrap
+from forebay.schemas.data_keys import CannotUnwrap, KnownKey, WrappedKeys, named, raw, unwrap
 from forebay.schemas.errors import ForebayError
 from forebay.schemas.lazy import lazy
 from forebay.schemas.quick_value import quick_value
@@ -186,6 +186,15 @@ class PortalEvent:
         """The same event, which from now on finds the key of its portal there."""
         self.__dict__["_store"] = store
         return self
+
+    def __getstate__(self) -> dict[str, object]:
+        # A store stays in its process; what it knows of this event's key goes along, for a handler with `cpu`.
+        state = self.__dict__.copy()
+        store: WrappedKeys | None = state.pop("_store", None)
+        whose = named(self.sealed.key_id) if store is not None and self.sealed else None
+        if store is not None and whose is not None:
+            state["_store"] = KnownKey(store.wrapped(whose), store.is_gone(whose, self.received_at))
+        return state
 
     def _key(self, key_id: str, keys: Mapping[str, str | bytes]) -> str | bytes:
         if key_id in keys:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from forebay import PortalEvent, Reject, Retry
+from forebay.schemas.event import CannotOpenSecrets
 
 
 class TwoFold(Exception):
@@ -127,6 +128,16 @@ def number(event: PortalEvent) -> None:
     """Notes the number of the event."""
     with open(told(event, "FILE"), "a") as file:
         file.write(told(event, "N") + "\n")
+
+
+def secrets(event: PortalEvent) -> None:
+    """Notes what was sealed with a key of the portal, or why it can't be opened."""
+    try:
+        found = str(event.secrets({"k1": bytes(32)}))
+    except CannotOpenSecrets as error:
+        found = type(error).__name__
+    with open(told(event, "FILE"), "a") as file:
+        file.write(found + "\n")
 
 
 def lost(event: PortalEvent) -> None:

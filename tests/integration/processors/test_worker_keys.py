@@ -3,6 +3,8 @@
 from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -10,6 +12,7 @@ from forebay.processors.testing import event
 from forebay.schemas.codec import codec
 from forebay.schemas.data_keys import Named, wrap
 from forebay.schemas.event import PortalEvent, Sealed
+from tests.cpu import work
 
 from .conftest import Station, until
 
@@ -25,6 +28,8 @@ class Store:
     keys: dict[Named, bytes] = field(default_factory=dict)
     comes: bool = False
     asked: int = 0
+    #: As the worker's own it can't go into another process.
+    lock: Lock = field(default_factory=Lock)
 
     def wrapped(self, named: Named) -> bytes | None:
         return self.keys.get(named)
@@ -37,15 +42,16 @@ class Store:
         return not self.comes and named not in self.keys
 
 
-def sealed(number: int) -> bytes:
-    made = event("ONCRMDEALADD", id=f"00000000-0000-4000-8000-00000000000{number}", portal="a.ru")
+def sealed(number: int, file: str = "", whose: Named = MINE) -> bytes:
+    event_id = f"00000000-0000-4000-8000-00000000000{number}"
+    made = event("ONCRMDEALADD", data={"FILE": file}, id=event_id, portal="a.ru")
     ciphertext = AESGCM(DATA_KEY).encrypt(NONCE, b'[["auth[access_token]","t"]]', made.id.encode())
     names = ("id", "portal", "member_id", "kind", "name", "occurred_at", "subscription")
     return codec().encode(
         PortalEvent(
             **{name: getattr(made, name) for name in names},
             received_at=datetime.now(UTC),
-            sealed=Sealed(key_id=str(MINE), nonce=NONCE, ciphertext=ciphertext),
+            sealed=Sealed(key_id=str(whose), nonce=NONCE, ciphertext=ciphertext),
             body=lambda: made._body,
         )
     )
@@ -88,3 +94,17 @@ async def test_an_event_whose_portals_key_was_shredded_is_given_up_at_once_when_
     await until(lambda: len(station.dead()) == 1)
     headers = dict(station.dead()[0].headers)
     assert headers["forebay_dead_attempts"] == b"1" and b"is gone" in headers["forebay_dead_error"]
+
+
+async def test_in_another_process_too_what_is_known_of_an_events_key_is_known(station: Station, tmp_path: Path) -> None:
+    file = tmp_path / "opened"
+    station.handlers.on("*", cpu=True)(work.secrets)
+    station.start(data_keys=Store({MINE: wrap(DATA_KEY, MINE, {"k1": SEAL_KEY}, NONCE)}))
+    plain = event("ONCRMDEALADD", data={"FILE": str(file)}, portal="a.ru")
+
+    await station.send("a.ru", value=sealed(1, str(file)))
+    await station.send("a.ru", value=sealed(2, str(file), Named("m1", "shredded")))
+    await station.send("a.ru", value=codec().encode(plain))
+
+    await until(lambda: station.committed() == 3)
+    assert file.read_text().splitlines() == ["{'auth[access_token]': 't'}", "SecretsShredded", "{}"]
