@@ -37,7 +37,7 @@ class Sender:
     address: Address
     #: Whether the proof holds for the member_id, too; another name of the portal may be all that is proved.
     member_is_proved: bool = False
-    #: The keyed hash of a token that waits for its proof, as text; empty for all others.
+    #: The keyed hash of a token that is proved by the registry, or waits for that, as text; empty for all others.
     pin: str = ""
 
     @property

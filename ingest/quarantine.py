@@ -35,6 +35,9 @@ def quarantine_record(
     ]
     if sender.member_id:
         headers.append((names.MEMBER_ID, sender.member_id.encode()))
+    if sender.pin:
+        # Read again, its event is not verified: this is what can prove it to a handler that wants that.
+        headers.append((names.PIN, sender.pin.encode()))
     if receipt.traceparent:
         headers.append((names.TRACEPARENT, receipt.traceparent.encode()))
     if sealed:

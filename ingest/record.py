@@ -32,7 +32,7 @@ _US_PER_S = 1_000_000
 
 #: The same for every event.
 _SPECVERSION = (CE_SPECVERSION, b"1.0")
-_CONTENT_TYPE = (CONTENT_TYPE, b"application/avro")
+CONTENT = (CONTENT_TYPE, b"application/avro")
 
 #: Bitrix24 has a few hundred events; names come from outside, and no more are kept than that.
 _TYPES_REMEMBERED = 1024
@@ -111,14 +111,14 @@ def _headers(receipt: Receipt, sender: Sender, portal: str, call: Call) -> tuple
         (CE_SOURCE, b"//" + portal.encode()),
         _type(call.kind, call.name),
         (CE_TIME, receipt.time),
-        _CONTENT_TYPE,
+        CONTENT,
         _endpoint(receipt.endpoint),
     ]
     if call.subject:
         headers.append((CE_SUBJECT, call.subject.encode()))
     if sender.member_id:
         headers.append((MEMBER_ID, sender.member_id.encode()))
-    if sender.pin:
+    if sender.pin and not sender.verified:
         headers.append((PIN, sender.pin.encode()))
     if receipt.traceparent:
         headers.append((TRACEPARENT, receipt.traceparent.encode()))

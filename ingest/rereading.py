@@ -1,7 +1,9 @@
 """A quarantined call → the record of its event, by the present parser and settings.
 
-Of its proof nothing is left, so the event says that its portal is not verified. It keeps the id that the caller was
-told, and the moment of its receipt.
+The event says that its portal is not verified: the proof was not kept, only the mark of its token, by which a handler
+that wants verified events gets it. It keeps the id that the caller was told, and the moment of its receipt.
+
+What the queue refused when it came out of the spool is an event already, and goes as it is.
 """
 
 from dataclasses import replace
@@ -15,7 +17,7 @@ from .address import Address
 from .authenticate import Gate, Proofs
 from .form import auth_of, parse
 from .reader import FormLimits, Reader
-from .record import Receipt
+from .record import CONTENT, Receipt
 from .seal import Sealer
 from .settings import IngestSettings
 from .uuid7 import uuid7
@@ -23,6 +25,9 @@ from .uuid7 import uuid7
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _NS_PER_US = 1000
 _US_PER_MS = 1000
+
+#: What a record of the spool got when the queue refused it.
+_ADDED = (names.QUARANTINE_ID, names.QUARANTINE_REASON, names.QUARANTINE_DETAIL)
 
 
 class Rereader:
@@ -37,6 +42,9 @@ class Rereader:
 
     def record(self, call: StoredRecord, body: bytes, now_ms: int) -> Record:
         """The event of the call with this body, to be kept from now on. Raises `Unreadable`."""
+        if CONTENT in call.headers:
+            own = tuple(header for header in call.headers if header[0] not in _ADDED)
+            return Record(call.key, call.value, now_ms, own)
         headers = {name: value.decode(errors="replace") for name, value in call.headers}
         address = Address(path=headers.get(names.QUARANTINE_PATH, ""), query=headers.get(names.QUARANTINE_QUERY, ""))
         form = parse(body, self._max_fields)

@@ -73,7 +73,7 @@ CE_TIME = "ce_time"
 CE_SUBJECT = "ce_subject"
 MEMBER_ID = "forebay_member_id"
 ENDPOINT = "forebay_endpoint"
-#: Only where the portal is not verified: the keyed hash of the token that it came with.
+#: The keyed hash of the token that the call came with: where the portal is not verified, and in quarantine.
 PIN = "forebay_pin"
 TRACEPARENT = "traceparent"
 

@@ -89,17 +89,22 @@ class Doorway:
         pin = self._registry.find(self._application, member_id, token) if token else None
         if pin is not None and pin.proof is not None:
             self._note(form, token, pin)
-            return await self._at_home(auth, sender, pin.member)
+            return await self._at_home(auth, sender, pin.member, pin)
         if sender.verified:
             member = self._registry.member(member_id)
             return sender if member is None or not member.homes else await self._at_home(auth, sender, member)
         return await self._unproved(form, auth, sender, member_id, token)
 
-    async def _at_home(self, auth: Auth, sender: Sender, member: Member) -> Sender:
+    async def _at_home(self, auth: Auth, sender: Sender, member: Member, pin: Pin | None = None) -> Sender:
         """The sender under the portal's own key, whatever its domain is by now; its handlers learn of a new one."""
         portal = sender.portal if self._key_is_member_id else member.portal or sender.portal
         proved = Sender(
-            portal=portal, member_id=sender.member_id, verified=True, address=sender.address, member_is_proved=True
+            portal=portal,
+            member_id=sender.member_id,
+            verified=True,
+            address=sender.address,
+            member_is_proved=True,
+            pin=pin.digest.hex() if pin else "",
         )
         domain = domain_of(auth.domain)
         if domain and domain != member.portal and domain not in member.domains:
@@ -111,7 +116,7 @@ class Doorway:
         knows_all = self._registry.may_judge(self._application, member_id) and await self._refresh()
         pin = self._registry.find(self._application, member_id, token)
         if pin is not None and pin.proof is not None:
-            return await self._at_home(auth, sender, pin.member)
+            return await self._at_home(auth, sender, pin.member, pin)
         comes = form.fields.get("event", "").upper() in (_COMES, _UPDATES)
         digest = self._registry.keys.digest(self._application, member_id, token)
         may_prove = comes or bool(_access_token(form)) or self._verification.is_trying(digest)

@@ -18,6 +18,8 @@ from forebay.ingest.record import Receipt
 from forebay.ingest.rereading import Rereader
 from forebay.ingest.seal import Sealer
 from forebay.ingest.settings import IngestSettings
+from forebay.ingest.spool.kept import Kept
+from forebay.ingest.spool.refusals import quarantine_of
 from forebay.queues.contract import Delivery, Record, StoredRecord
 from forebay.queues.errors import RecordRefused
 from forebay.queues.memory import MemoryInspector, MemoryProducer, MemoryQueue
@@ -236,3 +238,18 @@ async def test_a_call_of_a_renamed_portal_stands_under_the_key_of_its_other_even
 
     (event,) = events(queue)
     assert (event.portal, event.auth["domain"]) == ("before.bitrix24.example", PORTAL)
+
+
+async def test_an_event_that_the_queue_refused_when_it_came_out_of_the_spool_goes_as_it_is(queue: MemoryQueue) -> None:
+    await put(queue, quarantined(body_of()))
+    await requeued(queue, IngestSettings())
+    (before,) = (record for log in queue.logs[TOPIC] for record in log)
+    record = Record(before.key, before.value, before.timestamp_ms, tuple(before.headers))
+    kept = Kept(seq=1, stream=TOPIC, record=record, is_whole=True)
+    await put(queue, quarantine_of(kept, "refused_by_queue", "too large"))
+
+    result = await requeued(queue, IngestSettings())
+
+    _, again = (record for log in queue.logs[TOPIC] for record in log)
+    assert (result.stay, await still_there(queue)) == ([], [])
+    assert (again.key, again.value, again.headers) == (before.key, before.value, before.headers)

@@ -53,6 +53,16 @@ async def test_an_unverified_event_carries_the_hash_of_its_token_and_a_verified_
         assert names.PIN not in second
 
 
+async def test_in_quarantine_both_carry_it_as_whoever_reads_them_again_has_no_other_proof(oauth: FakeOAuth) -> None:
+    async with learning(oauth, max_depth=4) as ingest:
+        await ingest.post(install() + "&data[FAR][TOO][DEEP][FOR][US]=1")
+        pin = await ingest.proved()
+        await ingest.post(body() + "&data[FAR][TOO][DEEP][FOR][US]=1")
+
+        marks = [dict(record.headers)[names.PIN] for record in ingest.records(".quarantine")]
+        assert marks == [pin.digest.hex().encode()] * 2
+
+
 async def test_another_token_than_the_proved_one_is_refused(oauth: FakeOAuth) -> None:
     async with learning(oauth) as ingest:
         await ingest.post(install())
