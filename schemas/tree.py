@@ -8,6 +8,9 @@ Node = str | dict[str, "Node"] | list["Node"]
 #: The same, as it is for every body with these paths: instead of a string stands its place among the values.
 _Shape = int | dict[str, "_Shape"] | list["_Shape"]
 _Map = dict[str, "int | _Map"]
+#: By the identity of a node the index that its next empty bracket gets. The node stands there too, so that no other can
+#: have its identity when a scalar has replaced it.
+_Free = dict[int, tuple[int, _Map]]
 
 #: A longer key is no index: PHP's integers end at 19 digits, and Python's conversion costs quadratic time.
 _INDEX_DIGITS = 19
@@ -88,7 +91,7 @@ _SHAPES = _Shapes()
 
 def _shape(paths: Sequence[str], only: str | None) -> dict[str, _Shape]:
     top: _Map = {}
-    free: dict[int, int] = {}
+    free: _Free = {}
     for place, path in enumerate(paths) if only is None else _perhaps_under(only, paths):
         keys = keys_of(path)
         if keys[0] and only in (None, keys[0]):
@@ -102,7 +105,7 @@ def _perhaps_under(name: str, paths: Iterable[str]) -> list[tuple[int, str]]:
     return [(place, path) for place, path in enumerate(paths) if path[:1] in first]
 
 
-def _put(top: _Map, keys: Sequence[str], place: int, free: dict[int, int]) -> None:
+def _put(top: _Map, keys: Sequence[str], place: int, free: _Free) -> None:
     here = top
     for key in keys[:-1]:
         key = _index(here, key, free)
@@ -113,17 +116,17 @@ def _put(top: _Map, keys: Sequence[str], place: int, free: dict[int, int]) -> No
     here[_index(here, keys[-1], free)] = place
 
 
-def _index(node: _Map, key: str, free: dict[int, int]) -> str:
-    """The key, or for an empty one the node's next free index, which `free` remembers by the node's identity."""
+def _index(node: _Map, key: str, free: _Free) -> str:
+    """The key, or for an empty one the node's next free index, which `free` remembers."""
     if key >= _BEHIND_DIGITS:
         return key
     index = int(key) if key.isascii() and key.isdecimal() and len(key) < _INDEX_DIGITS else None
     if key and index is None:
         return key
-    following = free.get(id(node), 0)
+    following, _ = free.get(id(node), (0, node))
     if index is None:
         index, key = following, str(following)
-    free[id(node)] = max(following, index + 1)
+    free[id(node)] = max(following, index + 1), node
     return key
 
 
