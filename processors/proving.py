@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from forebay.queues.contract import Queue, StoredRecord
 from forebay.queues.portals.book import Book
-from forebay.queues.portals.members import Member, Pin
+from forebay.queues.portals.members import Member, Pin, Proof
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.tokens import TokenKeys
 from forebay.schemas import names
@@ -36,6 +36,8 @@ _NOTED_S = 2.0
 #: An event waits as long again as it is old, between these.
 _SOONEST_S = 0.25
 _LATEST_S = 900.0
+
+_MS_PER_S = 1000
 
 Judged: TypeAlias = PortalEvent | Unproved | Unprovable
 
@@ -81,8 +83,8 @@ def judged_by(
     pin = book.pins.get(_digest(mark))
     waits = Unproved(wait_s=min(max(age_s, _SOONEST_S), _LATEST_S), error=NotVerified("its portal is not verified yet"))
     if pin and pin.proof:
-        # The portal's name is the next fact.
-        return _named(book, event, pin) if pin.member.homes else waits
+        is_told = pin.member.homes or _since_s(pin.proof, event, age_s) >= _BESIDE_S
+        return _named(book, event, pin) if is_told else replace(waits, wait_s=_SOONEST_S)
     if age_s >= _LONGEST_S:
         return Unprovable(event=event, error=NotVerified("its portal was not verified within a day"))
     if not is_known:
@@ -97,6 +99,11 @@ def judged_by(
 
 
 _ANOTHER = "another token of its portal, or another portal of its name, is proved, and nothing proves this one"
+
+
+def _since_s(proof: Proof, event: PortalEvent, age_s: float) -> float:
+    """For how long it is proved. The portal's name is the next fact; if an ingest died before it, that never comes."""
+    return event.received_at.timestamp() + age_s - proof.at_ms / _MS_PER_S
 
 
 def _named(book: Book, event: PortalEvent, pin: Pin) -> Pin | Unprovable:

@@ -89,11 +89,20 @@ def test_a_proved_portal_that_came_under_the_name_of_another_one_is_not_verified
     assert isinstance(judged_by(book, EVENT, MINE, 1.0, is_known=True), outcome)
 
 
-def test_it_waits_for_the_portals_name_which_stands_behind_the_proof() -> None:
-    book = Book()
-    book.apply(PlacedFact(0, *facts.fact(Key(MEMBER, "", facts.PROOF, MINE), {**SAID, "how": "app.info"})))
+@pytest.mark.parametrize(("since_s", "outcome"), [(1.0, Unproved), (59.0, Unproved), (60.0, Pin), (DAY_S, Pin)])
+def test_the_portals_name_stands_behind_the_proof_and_is_waited_for_as_long_as_it_may_come(
+    since_s: float, outcome: type
+) -> None:
+    book, age_s = Book(), 2 * DAY_S
+    at_ms = int((EVENT.received_at.timestamp() + age_s - since_s) * 1000)
+    said = {**SAID, "at": at_ms, "how": "app.info"}
+    book.apply(PlacedFact(0, *facts.fact(Key(MEMBER, "", facts.PROOF, MINE), said)))
 
-    assert isinstance(judged_by(book, EVENT, MINE, 1.0, is_known=True), Unproved)
+    judged = judged_by(book, EVENT, MINE, age_s, is_known=True)
+
+    assert isinstance(judged, outcome)
+    # However old the event is.
+    assert not isinstance(judged, Unproved) or judged.wait_s < 1.0
 
 
 @pytest.mark.parametrize(
