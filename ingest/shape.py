@@ -1,5 +1,6 @@
 """What the names of a form's fields say, whatever their values: looked at once for all forms of one shape."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
@@ -52,9 +53,22 @@ class Shape:
         return Auth(*(auth.get(name, "") for name in Auth._fields))
 
     @cached_property
-    def open(self) -> tuple[str, ...]:
+    def _kept(self) -> tuple[list[str], list[str]]:
+        # Both at once, as each path is looked at for it: the shape of a large form is that of one form alone.
+        open: list[str] = []
+        sealable: list[str] = []
+        for path in self.paths:
+            secrecy = secrecy_of(path)
+            if secrecy is Secrecy.OPEN:
+                open.append(path)
+            elif secrecy is Secrecy.SEALED:
+                sealable.append(path)
+        return open, sealable
+
+    @cached_property
+    def open(self) -> Sequence[str]:
         """The paths that are kept in clear."""
-        return tuple(path for path in self.paths if secrecy_of(path) is Secrecy.OPEN)
+        return self._kept[0]
 
     @cached_property
     def open_names(self) -> Names:
@@ -62,9 +76,9 @@ class Shape:
         return Names(self.open)
 
     @cached_property
-    def sealable(self) -> tuple[str, ...]:
+    def sealable(self) -> Sequence[str]:
         """The secret paths that may be sealed."""
-        return tuple(path for path in self.paths if secrecy_of(path) is Secrecy.SEALED)
+        return self._kept[1]
 
 
 def shape_of(paths: tuple[str, ...]) -> Shape:

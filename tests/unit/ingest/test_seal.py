@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forebay.ingest import shape
 from forebay.ingest.form import Form, parse
 from forebay.ingest.seal import Sealer, Secrets, cut, divide
 from forebay.schemas.codec import codec
@@ -62,6 +63,21 @@ def test_a_regular_form_is_divided_into_what_stays_and_what_is_sealed() -> None:
     assert dict(body.fields) == {"event": "X", "auth[domain]": "c"}
     assert body.as_sent is None
     assert secrets == [("auth[access_token]", "a")]
+
+
+def test_of_a_form_whose_shape_is_not_remembered_each_name_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def noted(path: str) -> Secrecy:
+        seen.append(path)
+        return secrecy_of(path)
+
+    monkeypatch.setattr(shape, "secrecy_of", noted)
+    form = parse(b"&".join(b"a[%d]=1" % number for number in range(500)), 5000)
+
+    divide(form)
+
+    assert seen == list(form.fields)
 
 
 def test_an_irregular_form_keeps_its_pairs_as_sent() -> None:
