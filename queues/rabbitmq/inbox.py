@@ -23,6 +23,9 @@ from .records import record
 #: Records of a partition that are here, or on their way, and were not fetched. A node may send some more at once.
 _PREFETCH = 100
 
+#: Bytes of values that one call gives out, the last record's aside: what waits here for room is the worker's otherwise.
+_TAKE_BYTES = 8 * 1024 * 1024
+
 #: Seconds between two tries to reach a node that is away.
 _AGAIN_S = 0.25
 
@@ -196,14 +199,16 @@ class Inbox:
         if self.is_closed:
             return []
         found: list[StoredRecord] = []
+        size = 0
         numbers = sorted(number for number, one in self._partitions.items() if one.records)
         self._turn += 1
         start = self._turn % (len(numbers) or 1)
         for number in numbers[start:] + numbers[:start]:
             one = self._partitions[number]
-            while one.records and len(found) < most:
+            while one.records and len(found) < most and size < _TAKE_BYTES:
                 one.fetched, record = one.records.popleft()
                 found.append(record)
+                size += len(record.value)
             if one.channel is not None:
                 one.channel.ack(one.fetched if one.records else one.came)
         return found
