@@ -70,9 +70,9 @@ def _is_stale(at: float, clock: Callable[[], float]) -> bool:
 
 def forget(folder: str, pid: int) -> None:
     """Let go of what a dead process said, and of its gauges; its counts stay, since a sum may not sink."""
-    from prometheus_client.multiprocess import mark_process_dead
+    from forebay.ingest.metric_files import forget_dead
 
-    mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
+    forget_dead(folder)
     _path(folder, pid).unlink(missing_ok=True)
 
 

@@ -114,7 +114,7 @@ def metrics_routes(registry: "CollectorRegistry") -> Routes:
 
 def supervised_routes(folder: str, names: Sequence[str], running: Mapping[str, Process]) -> Routes:
     """Of several workers, which keep their metrics and what they say of themselves in files of the folder."""
-    from forebay.ingest.metrics import exposition_of
+    from forebay.ingest.metric_files import exposition_of
 
     def metrics() -> Page:
         return Page(content_type=METRICS_TYPE, body=exposition_of(folder))

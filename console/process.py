@@ -1,7 +1,6 @@
 """`forebay process`: the side that calls handlers."""
 
 import os
-import tempfile
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,13 +36,15 @@ def process(
 
 
 async def _supervise(settings: "Settings", target: str, called: Invocation, *, only: str | None) -> int:
+    from forebay.ingest.metric_files import metrics_folder
+
     from .child import workers
     from .folder import METRICS_FOLDER, forget
     from .operations import served, supervised_routes
     from .supervisor import Supervisor, stop_on_signals
 
     children = workers(settings, called, {"processes": settings.processes}, target, only=only)
-    with tempfile.TemporaryDirectory(prefix="forebay-metrics-") as folder:
+    with metrics_folder() as folder:
         environ = os.environ | {METRICS_FOLDER: folder}
         supervisor = Supervisor(
             [children], grace_s=settings.drain_s, say=_warn, environ=environ, ended=lambda pid: forget(folder, pid)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
@@ -43,13 +42,15 @@ def up(
 
 async def _up(settings: "Settings", target: str, called: Invocation, options: dict[str, object]) -> int:
     """Refuse what can't come to work before anything is started, which would try it for ever; then run everything."""
+    from forebay.ingest.metric_files import metrics_folder
+
     from .binding import wait_until_all_free
 
     await wait_until_all_free(settings)
     # A broker may come up while the children wait for it; a folder that can't be written to stays as it is.
     if settings.queue_url.startswith("sqlite"):
         await _made(settings)
-    with tempfile.TemporaryDirectory(prefix="forebay-metrics-") as folder:
+    with metrics_folder() as folder:
         return await _run(settings, target, called, options, folder)
 
 

@@ -1,20 +1,17 @@
 """What the ingest counts. No label ever names a portal: there may be 100,000, and anybody can make up more."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from time import time
-from typing import cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.metrics_core import Metric
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from forebay.queues.certificates import Certificates
 from forebay.schemas.names import CERTIFICATE_EXPIRY, METRICS_PREFIX
 
 from .callers.allow_list import AllowList
 from .durations import Durations
+from .metric_files import exposition_of
 from .spool.spool import Spool
 
 #: The outcomes of a request, as the interface lists them.
@@ -86,29 +83,6 @@ class PortalCounts:
     def unverified(self) -> None:
         """A call was taken without a proof."""
         self._unverified.inc()
-
-
-class _FilledFiles(MultiProcessCollector):
-    """prometheus-client's collector, without the files that a starting process has made and not yet filled."""
-
-    def collect(self) -> Iterable[Metric]:
-        """The sum of all processes."""
-        files = [str(file) for file in Path(self._path).glob("*.db") if _size(file)]
-        return cast(Iterable[Metric], self.merge(files, accumulate=True))  # type: ignore[no-untyped-call]
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def exposition_of(folder: str) -> bytes:
-    """The metrics of all processes that leave them in the folder, in Prometheus' text format."""
-    everyone = CollectorRegistry()
-    _FilledFiles(everyone, path=folder)  # type: ignore[no-untyped-call]
-    return generate_latest(everyone)
 
 
 class IngestMetrics:

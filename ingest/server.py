@@ -4,10 +4,9 @@ import gc
 import mimetypes
 import os
 import resource
-import shutil
-import tempfile
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from .app import create_app
 from .callers.opening import check_allow_file
 from .gaps import book as gaps
 from .health import Health
+from .metric_files import forget_dead, metrics_folder
 from .metrics import IngestMetrics
 from .ports import by_port
 from .settings import IngestSettings
@@ -117,7 +117,11 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load_config(self) -> None:
         """gunicorn's settings, from ours."""
-        hooks = {"on_starting": lambda arbiter: _prepare_forks(), "when_ready": lambda arbiter: self._ready()}
+        hooks = {
+            "on_starting": lambda arbiter: _prepare_forks(),
+            "when_ready": lambda arbiter: self._ready(),
+            "child_exit": lambda arbiter, worker: forget_dead(self._multiprocess_dir),
+        }
         for name, value in {**_config(self.settings), **hooks}.items():
             # Releases before 25.1 have no control socket, and so no setting to switch it off.
             if name in self.cfg.settings:
@@ -175,7 +179,6 @@ def _config(settings: IngestSettings) -> dict[str, Any]:
         "logger_class": ServerLog,
         "accesslog": None,
         "proc_name": "forebay-ingest",
-        "child_exit": _forget_worker,
     }
 
 
@@ -194,16 +197,7 @@ def _prepare_forks() -> None:
     gc.set_threshold(_OBJECTS_A_COLLECTION)
 
 
-def _forget_worker(server: Any, worker: Any) -> None:
-    """Let a dead worker's gauges go; its counts stay, since a sum may not sink."""
-    from prometheus_client.multiprocess import mark_process_dead
-
-    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
-
-
-def serve(
-    settings: IngestSettings, metrics_folder: str | None = None, listening: Callable[[], None] = lambda: None
-) -> None:
+def serve(settings: IngestSettings, folder: str | None = None, listening: Callable[[], None] = lambda: None) -> None:
     """Serve until SIGTERM or SIGINT; then take no new connection, finish what runs, and exit the process with 0.
 
     Metrics stand in a folder of its own, or in that of a supervisor, whose other children are then served with them.
@@ -216,14 +210,9 @@ def serve(
     open_registry(settings)
     check_allow_file(settings)
     _allow_many_connections()
-    folder, master = metrics_folder or tempfile.mkdtemp(prefix="forebay-metrics-"), os.getpid()
-    _share_metrics(folder)
-    try:
-        Server(settings, folder, listening, early_stop).run()
-    finally:
-        # Forked workers end by the same way, and the folder is not theirs.
-        if folder != metrics_folder and os.getpid() == master:
-            shutil.rmtree(folder, ignore_errors=True)
+    with nullcontext(folder) if folder else metrics_folder() as metrics:
+        _share_metrics(metrics)
+        Server(settings, metrics, listening, early_stop).run()
 
 
 def _allow_many_connections() -> None:

@@ -80,7 +80,7 @@ def of_several_processes(folder: Path) -> str:
     script = (
         "import sys; from tests.prometheus.test_metrics import of_an_ingest, of_workers;"
         "of_an_ingest(); of_workers('forebay');"
-        "from forebay.ingest.metrics import exposition_of; print(exposition_of(sys.argv[1]).decode())"
+        "from forebay.ingest.metric_files import exposition_of; print(exposition_of(sys.argv[1]).decode())"
     )
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PROMETHEUS_MULTIPROC_DIR": str(folder)}
     done = subprocess.run(

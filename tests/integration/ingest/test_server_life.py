@@ -72,7 +72,7 @@ def test_counts_of_all_workers_are_added_up_and_survive_a_worker(start: Start, h
     for number in range(20):
         served.call("/bitrix24", event(number))
 
-    victim = served.workers()[0]
+    folder, victim = _metrics_folder(served), served.workers()[0]
     os.kill(victim, how)
     _wait_until_gone(served, victim)
     status, answer = served.call("/bitrix24", event(20))
@@ -81,6 +81,7 @@ def test_counts_of_all_workers_are_added_up_and_survive_a_worker(start: Start, h
     text = served.call("/metrics")[1].decode()
     assert 'forebay_ingest_requests_total{endpoint="/bitrix24",outcome="accepted"} 21.0' in text
     assert "bitrix24.ru" not in text
+    assert not list(folder.glob(f"*_{victim}.db"))
 
 
 def test_metrics_at_an_address_of_their_own_take_no_events(start: Start) -> None:

@@ -1,9 +1,110 @@
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
-from forebay.ingest.metrics import exposition_of
+import pytest
+
+from forebay.ingest.metric_files import exposition_of, forget_dead, metrics_folder
+
+#: A process that counts, tells so, and is killed.
+_COUNTS = """
+import os, sys
+from prometheus_client import Counter, Gauge, Histogram
+Counter("c", "").inc(2)
+Histogram("h", "", buckets=[1]).observe(0.5)
+Gauge("newest", "", multiprocess_mode="mostrecent").set(int(sys.argv[1]))
+Gauge("worst", "", multiprocess_mode="livemax").set(9)
+print("counted", flush=True)
+sys.stdin.read()
+"""
+
+_HAS_FOLDER = """
+import sys
+from forebay.ingest.metric_files import metrics_folder
+with metrics_folder() as folder:
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def started(script: str, *arguments: str, **environ: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environ},
+    )
+
+
+def said(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def killed(process: "subprocess.Popen[str]") -> None:
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
 
 
 def test_a_process_that_is_just_starting_does_not_break_the_metrics_of_the_others(tmp_path: Path) -> None:
     (tmp_path / "counter_1.db").touch()
 
     assert exposition_of(str(tmp_path)) == b""
+
+
+def test_however_many_processes_die_their_files_stay_as_many_and_no_count_is_missing(tmp_path: Path) -> None:
+    lives, *others = [started(_COUNTS, str(at), PROMETHEUS_MULTIPROC_DIR=str(tmp_path)) for at in range(4)]
+    for process in (lives, *others):
+        assert said(process) == "counted"
+    for process in others:
+        killed(process)
+        forget_dead(str(tmp_path))
+
+    files = {file.name for file in tmp_path.glob("*.db")}
+    text = exposition_of(str(tmp_path)).decode()
+    killed(lives)
+
+    kinds = ("counter", "gauge_livemax", "gauge_mostrecent", "histogram")
+    of_the_dead = {f"{kind}_dead.db" for kind in kinds if kind != "gauge_livemax"}
+    assert files == {f"{kind}_{lives.pid}.db" for kind in kinds} | of_the_dead
+    assert "c_total 8.0" in text
+    assert 'h_bucket{le="1.0"} 4.0' in text and "h_sum 2.0" in text
+
+
+def test_who_stands_still_while_he_reads_holds_up_neither_others_who_read_nor_a_restart(tmp_path: Path) -> None:
+    process = started(_COUNTS, "1", PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+    said(process)
+    killed(process)
+
+    with (tmp_path / "read.lock").open("w") as reads:
+        fcntl.flock(reads, fcntl.LOCK_SH)
+        forget_dead(str(tmp_path))
+        meanwhile = exposition_of(str(tmp_path))
+        left = list(tmp_path.glob(f"*_{process.pid}.db"))
+    forget_dead(str(tmp_path))
+
+    assert b"c_total 2.0" in meanwhile and left
+    assert b"c_total 2.0" in exposition_of(str(tmp_path))
+    assert not list(tmp_path.glob(f"*_{process.pid}.db"))
+
+
+def test_what_a_killed_process_has_left_goes_with_the_next_start_and_what_lives_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    lives, dies = (started(_HAS_FOLDER, TMPDIR=str(tmp_path)) for _ in range(2))
+    stays, left = Path(said(lives)), Path(said(dies))
+    killed(dies)
+    assert left.exists()
+
+    with metrics_folder() as ours:
+        beside = {stays.exists(), Path(ours).exists(), not left.exists()}
+    lives.communicate()
+
+    assert beside == {True}
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,133 @@
+"""The files in which processes keep their metrics for each other, and what becomes of those of dead ones."""
+
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import cast
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from .spool.locks import FileLock, is_free
+
+#: How a folder begins: before its lock is taken, and after. Who finds the second one's lock free knows that it is left.
+_NEW, _FOLDER = "forebay-new-", "forebay-metrics-"
+_OWNED = "owned.lock"
+
+#: Who reads has it beside others; who puts files together has it alone, since no count may be seen twice or not at all.
+_READ = "read.lock"
+
+#: prometheus-client's names: what a file has, and whose it is.
+_FILE = re.compile(r"(\w+)_(\d+)\.db")
+
+#: Stands for whose it is where we have put files together.
+_DEAD = "dead"
+
+#: Of prometheus-client's own files.
+_BYTES = 1 << 16
+
+
+@contextmanager
+def metrics_folder() -> Iterator[str]:
+    """A folder for this process and those that it starts, until it ends. Takes away what killed ones have left."""
+    root, owner = Path(tempfile.gettempdir()), os.getpid()
+    for lock in root.glob(f"{_FOLDER}*/{_OWNED}"):
+        with suppress(OSError):
+            if is_free(lock):
+                shutil.rmtree(lock.parent, ignore_errors=True)
+    new = Path(tempfile.mkdtemp(prefix=_NEW))
+    FileLock(new / _OWNED).take()
+    folder = new.rename(root / new.name.replace(_NEW, _FOLDER))
+    try:
+        yield str(folder)
+    finally:
+        # Forked processes come to their end by the same way, and the folder is not theirs.
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class _FilledFiles(MultiProcessCollector):
+    """prometheus-client's collector, without the files that a starting process has made and not yet filled."""
+
+    def collect(self) -> Iterable[Metric]:
+        """The sum of all processes."""
+        files = [str(file) for file in Path(self._path).glob("*.db") if _size(file)]
+        return cast(Iterable[Metric], self.merge(files, accumulate=True))  # type: ignore[no-untyped-call]
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def exposition_of(folder: str) -> bytes:
+    """The metrics of all processes that leave them in the folder, in Prometheus' text format."""
+    everyone = CollectorRegistry()
+    _FilledFiles(everyone, path=folder)  # type: ignore[no-untyped-call]
+    reading = os.open(Path(folder) / _READ, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        # Beside others who read: one that is stopped meanwhile holds nobody up.
+        fcntl.flock(reading, fcntl.LOCK_SH)
+        return generate_latest(everyone)
+    finally:
+        os.close(reading)
+
+
+def forget_dead(folder: str) -> None:
+    """Let the gauges of dead processes go, and put their counts together in one file: a sum may not sink.
+
+    Each process has three files, and who is asked for the metrics reads all that there are. What can't be put together
+    just now, since somebody reads or the disk is full, is when the next one has died.
+    """
+    with suppress(OSError):
+        for pid in {match[2] for _, match in _of_the_dead(folder)}:
+            mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
+    reading = FileLock(Path(folder) / _READ)
+    with suppress(OSError):
+        try:
+            for file, match in _of_the_dead(folder) if reading.take() else ():
+                _add(file, file.with_name(f"{match[1]}_{_DEAD}.db"))
+                file.unlink()
+        finally:
+            reading.release()
+
+
+def _of_the_dead(folder: str) -> list[tuple[Path, re.Match[str]]]:
+    found = ((file, _FILE.fullmatch(file.name)) for file in Path(folder).iterdir())
+    return [(file, match) for file, match in found if match and not _lives(int(match[2]))]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _add(file: Path, sums: Path) -> None:
+    """Counts are added up; of gauges whose newest value is shown the newest stays."""
+    with sums.open("ab") as space:
+        # A hole that can't be filled on a full disk would end the process by SIGBUS.
+        os.posix_fallocate(space.fileno(), 0, max(_BYTES, _size(file)))
+    kept = MmapedDict(str(sums))  # type: ignore[no-untyped-call]
+    try:
+        for key, value, at, _ in list(MmapedDict.read_all_values_from_file(str(file))) if _size(file) else ():  # type: ignore[no-untyped-call]
+            before, newest = kept.read_value(key)  # type: ignore[no-untyped-call]
+            if not sums.name.startswith("gauge"):
+                kept.write_value(key, before + value, at)  # type: ignore[no-untyped-call]
+            elif at > newest:
+                kept.write_value(key, value, at)  # type: ignore[no-untyped-call]
+    finally:
+        kept.close()  # type: ignore[no-untyped-call]
