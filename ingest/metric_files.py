@@ -30,19 +30,28 @@ _FILE = re.compile(r"(\w+)_(\d+)\.db")
 #: Stands for whose it is where we have put files together.
 _DEAD = "dead"
 
+#: Used where there is such a folder: its files have holes, and who fills one on a full disk ends by SIGBUS, as each
+#: process would that begins.
+_MEMORY = Path("/dev/shm")  # noqa: S108 - what is made there is ours alone
+
 #: Of prometheus-client's own files.
 _BYTES = 1 << 16
+
+
+def memory_folder() -> Path | None:
+    """A folder whose files are in memory, where there is one."""
+    return _MEMORY if os.access(_MEMORY, os.W_OK) else None
 
 
 @contextmanager
 def metrics_folder() -> Iterator[str]:
     """A folder for this process and those that it starts, until it ends. Takes away what killed ones have left."""
-    root, owner = Path(tempfile.gettempdir()), os.getpid()
+    root, owner = memory_folder() or Path(tempfile.gettempdir()), os.getpid()
     for lock in root.glob(f"{_FOLDER}*/{_OWNED}"):
         with suppress(OSError):
             if is_free(lock):
                 shutil.rmtree(lock.parent, ignore_errors=True)
-    new = Path(tempfile.mkdtemp(prefix=_NEW))
+    new = Path(tempfile.mkdtemp(prefix=_NEW, dir=root))
     FileLock(new / _OWNED).take()
     folder = new.rename(root / new.name.replace(_NEW, _FOLDER))
     try:

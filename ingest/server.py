@@ -7,7 +7,6 @@ import resource
 import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -22,7 +21,7 @@ from .app import create_app
 from .callers.opening import check_allow_file
 from .gaps import book as gaps
 from .health import Health
-from .metric_files import forget_dead, metrics_folder
+from .metric_files import forget_dead, memory_folder, metrics_folder
 from .metrics import IngestMetrics
 from .ports import by_port
 from .settings import IngestSettings
@@ -46,9 +45,6 @@ _AFTER_DISCONNECT_S = 86_400
 
 #: Python's 700 are there as soon as ten calls wait for the queue, and nothing is found: 7 % of the time of a call.
 _OBJECTS_A_COLLECTION = 50_000
-
-#: In memory where there is such a folder: workers touch a file there each second, and a slow disk would stop them.
-_MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - only as a place for gunicorn's own unnamed file
 
 _METRICS_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -163,7 +159,8 @@ def _config(settings: IngestSettings) -> dict[str, Any]:
         "bind": [address for address in (settings.bind, settings.metrics_bind) if address],
         "workers": settings.ingest_processes,
         "worker_class": PortalWorker,
-        "worker_tmp_dir": str(_MEMORY_FOLDER) if os.access(_MEMORY_FOLDER, os.W_OK) else None,
+        # Workers touch a file there each second, and a slow disk would stop them.
+        "worker_tmp_dir": str(memory_folder() or "") or None,
         "asgi_loop": "uvloop",
         "asgi_lifespan": "on",
         "asgi_disconnect_grace_period": _AFTER_DISCONNECT_S,

@@ -3,11 +3,11 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
+from forebay.ingest import metric_files
 from forebay.ingest.metric_files import exposition_of, forget_dead, metrics_folder
 
 #: A process that counts, tells so, and is killed.
@@ -24,8 +24,10 @@ sys.stdin.read()
 
 _HAS_FOLDER = """
 import sys
-from forebay.ingest.metric_files import metrics_folder
-with metrics_folder() as folder:
+from pathlib import Path
+from forebay.ingest import metric_files
+metric_files._MEMORY = Path(sys.argv[1])
+with metric_files.metrics_folder() as folder:
     print(folder, flush=True)
     sys.stdin.read()
 """
@@ -96,8 +98,8 @@ def test_who_stands_still_while_he_reads_holds_up_neither_others_who_read_nor_a_
 def test_what_a_killed_process_has_left_goes_with_the_next_start_and_what_lives_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    lives, dies = (started(_HAS_FOLDER, TMPDIR=str(tmp_path)) for _ in range(2))
+    monkeypatch.setattr(metric_files, "_MEMORY", tmp_path)
+    lives, dies = (started(_HAS_FOLDER, str(tmp_path)) for _ in range(2))
     stays, left = Path(said(lives)), Path(said(dies))
     killed(dies)
     assert left.exists()
@@ -108,3 +110,9 @@ def test_what_a_killed_process_has_left_goes_with_the_next_start_and_what_lives_
 
     assert beside == {True}
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(metric_files.memory_folder() is None, reason="there is no folder in memory")
+def test_a_full_disk_does_not_end_a_process_that_begins_to_count() -> None:
+    with metrics_folder() as folder:
+        assert Path(folder).parent == metric_files.memory_folder()
