@@ -106,8 +106,9 @@ class Drain:
         return [*self._gone, *self._stuck.values()]
 
     def _look_at_undecided(self) -> None:
+        oldest = self._lanes.oldest
         for owner in {head.owner for head in self._undecided.values() if head.owner}:
-            self._owners.look(owner)
+            self._owners.look(owner, oldest.seq if oldest else 0)
         for head in list(self._undecided.values()):
             is_gone = self._owners.is_gone(head.owner or "", head.seq)
             if is_gone is not None:
@@ -234,6 +235,7 @@ class Drain:
             # They are gone all the same, and would be sent twice.
             self._gone = gone + self._gone
             raise
+        self._owners.forget(gone)
         oldest = self._lanes.oldest
         if oldest is None or oldest.seq // RECORDS_A_FILE > gone[0].seq // RECORDS_A_FILE:
             await self._spool.run(self._spool.store.tidy)

@@ -11,6 +11,7 @@ from struct import Struct
 from uuid import uuid4
 
 from .folder import Folder
+from .kept import Head
 from .locks import FileLock, is_free
 
 _TOLD = Struct("<Q")
@@ -68,19 +69,23 @@ class Owners:
         self._read: dict[str, int] = {}
         self._dead: set[str] = set()
 
-    def look(self, name: str) -> None:
-        """See what that owner has told since, and whether it lives."""
+    def look(self, name: str, since: int) -> None:
+        """See what that owner has told of records from this number on, and whether it lives."""
         # First whether it lives: what it told before its death is then read for certain.
         is_dead = is_free(self._folder.owner(name))
         told = self._told.setdefault(name, {})
-        for number in self._new(name):
-            told[number >> 1] = bool(number & 1)
+        told.update((number >> 1, bool(number & 1)) for number in self._new(name) if number >> 1 >= since)
         if is_dead:
             self._dead.add(name)
 
     def is_gone(self, name: str, seq: int) -> bool | None:
         """Whether the record was delivered; None while nobody knows. After a death, what was not told counts as no."""
         return self._told.get(name, {}).get(seq, False if name in self._dead else None)
+
+    def forget(self, heads: Iterable[Head]) -> None:
+        """These are asked about no more."""
+        for head in heads:
+            self._told.get(head.owner or "", {}).pop(head.seq, None)
 
     def _new(self, name: str) -> list[int]:
         try:

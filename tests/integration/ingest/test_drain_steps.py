@@ -282,3 +282,21 @@ async def test_while_the_queue_takes_nothing_who_drains_reads_no_more_of_a_backl
     world.broker.mode = "up"
     await world.heal()
     assert sorted(int(one.value) for one in world.broker.logs[EVENTS]) == [*range(waiting)]
+
+
+async def test_what_became_of_a_record_is_remembered_only_until_it_has_left(world: World) -> None:
+    one, other = await world.start(), await world.start()
+    await other.step()
+    for _ in range(3):
+        world.broker.mode = "hangs"
+        for portal in ("a.ru", "b.ru"):
+            await world.send(portal, one)
+        one.passage.detour("late")
+        await one.settled()
+        await other.step()
+        one.producer.deliver_all()
+        await world.heal()
+
+    owners = other.drain._owners
+    assert other.drain.sent == 6 and one.spool.store.owner.name in owners._told
+    assert not any(owners._told.values())

@@ -180,10 +180,10 @@ def test_an_owner_tells_what_became_of_a_record(stores: Stores) -> None:
     owner.tell(failed, is_gone=False)
     owners = Owners(stores.folder)
 
-    owners.look(owner.name)
+    owners.look(owner.name, 0)
     known = [owners.is_gone(owner.name, seq) for seq in (gone, failed, open_)]
     owner.tell(open_, is_gone=True)
-    owners.look(owner.name)
+    owners.look(owner.name, 0)
 
     assert known == [True, False, None]
     assert owners.is_gone(owner.name, open_) is True
@@ -196,7 +196,7 @@ def test_a_record_whose_owner_died_without_a_word_counts_as_not_delivered(stores
     owners = Owners(stores.folder)
 
     store.owner.close()
-    owners.look(store.owner.name)
+    owners.look(store.owner.name, 0)
 
     assert [owners.is_gone(store.owner.name, seq) for seq in (told, untold)] == [True, False]
 
@@ -267,6 +267,6 @@ def test_on_a_full_disk_a_process_can_still_tell_what_became_of_its_records(
         owner.tell(seq, is_gone=seq % 2 == 0)
 
     owners = Owners(stores.folder)
-    owners.look(owner.name)
+    owners.look(owner.name, 0)
     assert owners.is_gone(owner.name, told_before + 3999) is False
     assert owners.is_gone(owner.name, told_before + 4000) is True
