@@ -8,8 +8,11 @@ from time import monotonic
 from typing import Any
 
 import orjson
+import structlog
 
 from forebay.processors.health import Told
+
+_log = structlog.get_logger(__name__)
 
 #: Where prometheus-client's processes leave their values for each other, and so where our folder is.
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -32,8 +35,16 @@ def tell(
 
 async def tell_regularly(folder: str, health: Told, groups: Sequence[str]) -> None:
     """Say it again and again. A loop that stands still says nothing, and that is told by it."""
+    why_not = ""
     while True:
-        tell(folder, health.report(), groups)
+        try:
+            tell(folder, health.report(), groups)
+            why_not = ""
+        except OSError as error:
+            # A disk may be full for a while; who never spoke again would be taken for one that stands still.
+            if not why_not:
+                _log.warning("how this worker is can't be written down; trying again", error=str(error))
+            why_not = str(error)
         await asyncio.sleep(_TELL_EVERY_S)
 
 

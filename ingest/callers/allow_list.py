@@ -79,7 +79,10 @@ class AllowList:
 
     async def _follow(self) -> None:
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except Exception as error:  # whatever it is: nobody would ever look again
+                log.error("the allow list can't be looked at just now; what is known counts", error=repr(error))
             # Not all workers at the same moment: who comes later finds the list of whoever came first.
             await self._sleep(self._draw(_LOOK_S / 2, _LOOK_S))
 

@@ -14,14 +14,13 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-import structlog
-
 from forebay.ingest.address import Address
 from forebay.ingest.authenticate import Gate, Sender, domain_of
 from forebay.ingest.errors import NotOurPortal
 from forebay.ingest.form import Form
 from forebay.ingest.metrics import PortalCounts
 from forebay.ingest.shape import Auth
+from forebay.ingest.telling import Teller
 from forebay.queues.errors import QueueError
 from forebay.queues.portals.members import Member, Pin
 from forebay.queues.portals.registry import PortalRegistry
@@ -29,8 +28,6 @@ from forebay.queues.portals.registry import PortalRegistry
 from .naming import Naming
 from .verification import Trial, Verification
 from .verifier import Claim
-
-log = structlog.get_logger(__name__)
 
 #: By these an application says that it is there, or that it is there no more.
 _COMES, _UPDATES, _LEAVES = "ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL"
@@ -70,6 +67,8 @@ class Doorway:
         self._application, self._gate, self._registry = application, gate, registry
         self._verification, self._naming, self._counts = verification, naming, counts
         self._key_is_member_id, self._clock = key_is_member_id, clock
+        #: Anybody can make up calls that a store refuses to note.
+        self._teller = Teller()
         self._chores: set[asyncio.Task[None]] = set()
         self._asking = asyncio.Lock()
         #: How often the store was asked, and whether it has answered the last time.
@@ -173,7 +172,8 @@ class Doorway:
         except (QueueError, TimeoutError) as error:
             if isinstance(error, TimeoutError):
                 self._not_before = self._clock() + _REST_S
-            log.warning("the portals can't be asked; calls are taken unverified", error=str(error) or "no answer")
+            words = str(error) or "no answer"
+            self._teller.warn("the portals can't be asked; calls are taken unverified", error=words)
             return False
         return True
 
@@ -205,20 +205,19 @@ class Doorway:
         if len(self._chores) >= _CHORES:
             chore.close()
             return None
-        task = asyncio.create_task(_done(chore))
+        task = asyncio.create_task(self._done(chore))
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
         return task
+
+    async def _done(self, chore: Coroutine[Any, Any, None]) -> None:
+        try:
+            await chore
+        except QueueError as error:
+            self._teller.warn("what a portal has told could not be noted", error=str(error))
 
 
 def _access_token(form: Form) -> str:
     """What the call brings to be proved with; empty where that is nothing."""
     given = form.fields.get("auth[access_token]", "")
     return given if len(given) <= _ACCESS_TOKEN_CHARS else ""
-
-
-async def _done(chore: Coroutine[Any, Any, None]) -> None:
-    try:
-        await chore
-    except QueueError as error:
-        log.warning("what a portal has told could not be noted", error=str(error))

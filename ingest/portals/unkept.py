@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import structlog
 
-from forebay.queues.errors import QueueError
 from forebay.queues.portals.registry import PortalRegistry
 
 log = structlog.get_logger(__name__)
@@ -53,7 +52,7 @@ class Unkept:
             await self._sleep(_AGAIN_S)
             try:
                 await self.keep_all()
-            except QueueError as error:
+            except Exception as error:  # whatever it is: what is held would never be kept
                 log.warning("what was found of portals can't be kept yet", error=str(error))
 
     async def keep_all(self) -> None:

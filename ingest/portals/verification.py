@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from forebay.ingest.metrics import PortalCounts
+from forebay.ingest.telling import Teller
 from forebay.queues.errors import QueueError
 from forebay.queues.portals.members import Pin
 from forebay.queues.portals.registry import PortalRegistry
@@ -67,6 +68,7 @@ class Verification:
         #: Those that are in the queue or under way.
         self._known: set[bytes] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self._teller = Teller()
         #: Why the OAuth server gave no answer the last time.
         self._silence = ""
 
@@ -112,7 +114,8 @@ class Verification:
                 log.info("a portal is verified", domain=domain, **_about(trial))
             case Denied(reason=reason):
                 self._counts.verified("denied")
-                log.warning("a portal is not the one that it says it is", reason=reason, **_about(trial))
+                # Who has a portal of his own can cause it as often as he likes.
+                self._teller.warn("a portal is not the one that it says it is", reason=reason, **_about(trial))
                 await self._note(trial, refused=reason)
             case Unknown(reason=reason):
                 self._counts.verified("unknown")
@@ -142,7 +145,7 @@ class Verification:
             await self._sleep(self._draw(_LOOK_EVERY_S / 2, _LOOK_EVERY_S))
             try:
                 await self.look()
-            except QueueError as error:
+            except Exception as error:  # whatever it is: no look would ever follow
                 log.warning("portals that wait can't be looked at now", error=str(error))
 
     async def look(self) -> None:

@@ -29,6 +29,7 @@ class Once:
 
     def __init__(self, marks: Marks, topic: str, group: str, health: Health) -> None:
         self._marks, self._topic, self._group, self._health = marks, topic, group, health
+        self._told = ""
 
     def key(self, handler: Handler, event: PortalEvent) -> Key | None:
         """As what the event is marked, if it is. Raises what the handler's function raises."""
@@ -65,7 +66,7 @@ class Once:
         except QueueError as error:
             self._tell(error)
             return None
-        self._health.ok("dedup")
+        self._is_well()
         return seen
 
     async def _mark(self, keys: Sequence[Key]) -> None:
@@ -77,8 +78,15 @@ class Once:
                 self._tell(error)
                 await asyncio.sleep(_AGAIN_S)
             else:
-                return self._health.ok("dedup")
+                return self._is_well()
+
+    def _is_well(self) -> None:
+        self._health.ok("dedup")
+        self._told = ""
 
     def _tell(self, error: QueueError) -> None:
+        """Once, and not for each event that waits, once a second, for as long as it lasts."""
         self._health.degraded("dedup", f"events of handlers with dedup wait: {error}")
-        _log.warning("what was handled can't be looked up or written down; trying again", error=str(error))
+        if str(error) != self._told:
+            self._told = str(error)
+            _log.warning("what was handled can't be looked up or written down; trying again", error=self._told)

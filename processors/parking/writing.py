@@ -65,8 +65,10 @@ class Writing:
                     await step(portal)
                     self.trouble = ""
                 except QueueError as error:
+                    if str(error) != self.trouble:
+                        # Once, and not for each portal that waits, once a second, for as long as it lasts.
+                        _log.warning("not parked; trying again", portal=portal.portal, error=str(error))
                     self.trouble = str(error)
-                    _log.warning("not parked; trying again", portal=portal.portal, error=str(error))
                     await asyncio.sleep(_AGAIN_S)
         except Exception as error:
             # The records stay unfinished, and the next look at the portal begins a new task.

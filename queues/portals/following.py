@@ -64,11 +64,12 @@ class Following:
         while True:
             try:
                 await self._read_on()
-            except QueueError as error:
+            except Exception as error:  # whatever it is: given up, nothing more would be learned until a restart
+                why_not = str(error) if isinstance(error, QueueError) else repr(error)
                 pause_s = _FIRST_S if not self.why_not else min(pause_s * 2, _LONGEST_S)
-                if str(error) != self.why_not:
-                    log.warning("the portals can't be read; what is known so far holds", error=str(error))
-                self.why_not = str(error)
+                if why_not != self.why_not:
+                    log.warning("the portals can't be read; what is known so far holds", error=why_not)
+                self.why_not = why_not
             await self._sleep(pause_s)
 
     async def _read_on(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from forebay import Handlers, PortalEvent
 from forebay.processors.calls import Calls
@@ -237,6 +238,21 @@ async def test_a_database_that_hangs_keeps_no_other_event_from_being_handled(
     await eventually(lambda: station.committed() == 9)
 
     assert sorted(handled) == ["other", *portals]
+
+
+async def test_marks_that_can_not_be_reached_are_told_once_however_many_events_wait(handlers: Handlers) -> None:
+    calls, marks = Calls(threads=1, deadline_s=30), Moody()
+    handlers.on("*", dedup="id")(lambda event: None)
+    handler, once = next(iter(handlers)), Once(marks, "topic", "group", Health())
+
+    with capture_logs() as logs:
+        for down in ({"seen"}, set[str](), {"seen"}):
+            marks.down = down
+            for _ in range(20):
+                await once.call(handler, event("ONCRMDEALADD"), calls.begin, ordered=False)
+
+    assert [one["error"] for one in logs] == ["the database is away"] * 2
+    calls.close()
 
 
 async def test_what_an_operator_orders_is_handled_again(handlers: Handlers) -> None:

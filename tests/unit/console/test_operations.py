@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from forebay.console.errors import WrongUsage
-from forebay.console.folder import forget, state_of, tell
+from forebay.console.folder import forget, state_of, tell, tell_regularly
 from forebay.console.operations import served, supervised_routes, worker_routes
 from forebay.processors.health import Health
 
@@ -99,6 +99,21 @@ def test_supervised_workers_live_until_one_of_them_stands_still(tmp_path: Path) 
 
     assert [page.status for page in (starting, joining, silent, ended)] == [200, 200, 503, 200]
     assert b"has said nothing for 10 s" in silent.body
+
+
+async def test_a_worker_that_could_not_say_how_it_is_says_so_when_there_is_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.console.folder._TELL_EVERY_S", 0.001)
+    folder, health = tmp_path / "not there yet", Health()
+    telling = asyncio.create_task(tell_regularly(str(folder), health, []))
+    await asyncio.sleep(0.01)
+
+    folder.mkdir()
+    while not telling.done() and state_of(str(folder), os.getpid())[1] != "group: not joined yet":
+        await asyncio.sleep(0.001)
+
+    assert telling.cancel()
 
 
 def test_a_worker_that_says_nothing_any_more_is_failing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from forebay import PortalEvent
 from forebay.processors.held import Held
@@ -46,6 +47,22 @@ def test_hundreds_of_portals_in_trouble_take_no_more_memory_than_one_and_come_ba
 
     world.heal()
     world.judge()
+
+
+def test_a_parked_stream_that_takes_nothing_is_told_once_however_many_portals_wait_for_it(world: World) -> None:
+    troubled = [f"p{number}.example" for number in range(100)]
+    world.failing.update(troubled)
+    world.start()
+    world.let(5)
+    world.feel("refuses")
+    for portal in troubled:
+        world.send(portal, 1)
+
+    with capture_logs() as logs:
+        world.let(600)
+
+    told = [one for one in logs if one["event"] == "not parked; trying again"]
+    assert 1 <= len(told) <= len(world.queue.logs[TOPIC])
 
 
 def test_a_portal_that_fails_for_hours_is_tried_ever_less_often_and_nobody_after_reads_all_of_it(world: World) -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 import threading
@@ -16,6 +17,9 @@ from forebay.ingest.callers.published import BadAllowList, Shelf, fetched, netwo
 URL = "https://example.com/list.txt"
 ONE, OTHER = ip_address("203.0.113.7"), ip_address("2001:db8::7")
 HOUR_S = 3600.0
+
+#: Far more than any of these needs.
+PATIENCE_S = 20.0
 
 
 @dataclass
@@ -51,6 +55,27 @@ async def test_a_published_list_lets_in_who_is_in_it_and_in_the_settings() -> No
     assert ONE in listed and ip_address("198.51.100.1") in listed
     assert OTHER not in listed and None not in listed
     assert (listed.is_known, listed.state) == (True, "ok")
+
+
+async def test_a_list_is_fetched_also_when_the_first_fetch_met_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forebay.ingest.callers.allow_list._LOOK_S", 0.002)
+    faults = [RuntimeError("can't start new thread")]
+    publisher = Publisher()
+    fetch = publisher.fetch
+
+    def fetch_at_last(url: str) -> str:
+        if faults:
+            raise faults.pop()
+        return fetch(url)
+
+    monkeypatch.setattr(publisher, "fetch", fetch_at_last)
+    listed = allow_list(publisher)
+    listed.open()
+
+    async with asyncio.timeout(PATIENCE_S):
+        while ONE not in listed:
+            await asyncio.sleep(0.001)
+    await listed.close()
 
 
 async def test_a_list_is_fetched_again_when_it_is_time_and_not_before() -> None:

@@ -3,7 +3,9 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
+from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryQueue
 from tests.bitrix24.oauth import FakeOAuth
 from tests.unit.ingest.portals.calls import asked
@@ -17,6 +19,17 @@ from tests.unit.ingest.portals.conftest import (
     install,
     learning,
 )
+
+
+class Fault:
+    """What a store, or its client, raises."""
+
+    def __init__(self, error: Exception) -> None:
+        self.met, self._error = 0, error
+
+    async def __call__(self, *_: object) -> None:
+        self.met += 1
+        raise self._error
 
 
 async def test_what_is_confirmed_while_the_store_is_away_is_noted_when_it_is_back(
@@ -43,6 +56,43 @@ async def test_what_is_confirmed_while_the_store_is_away_is_noted_when_it_is_bac
         await ingest.proved(OTHER_TOKEN)
         assert oauth.asked == [ACCESS, ACCESS]
         assert not verification.is_trying(digest)
+
+
+async def test_a_fault_of_a_stores_client_ends_neither_the_reading_nor_the_looking_again(
+    oauth: FakeOAuth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.ingest.portals.verification._LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr("forebay.ingest.portals.unkept._AGAIN_S", 0.001)
+    async with learning(oauth) as ingest:
+        desk, fault = ingest.desk, Fault(RuntimeError("can't start new thread"))
+        with monkeypatch.context() as faulty:
+            faulty.setattr(desk.registry._store, "read", fault)
+            faulty.setattr(desk.verification, "look", fault)
+            faulty.setattr(desk.verification._unkept, "keep_all", fault)
+            while fault.met < 10 or desk.state == "ok":
+                await asyncio.sleep(0.001)
+        told = desk.state
+        await ingest.post(install())
+
+        await ingest.proved()
+
+        assert told == 'RuntimeError("can\'t start new thread")'
+        assert desk.state == "ok"
+        assert not any(task.done() for task in desk.verification._tasks)
+
+
+async def test_made_up_calls_that_a_full_store_does_not_note_leave_the_log_readable(
+    oauth: FakeOAuth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with learning(oauth) as ingest:
+        monkeypatch.setattr(ingest.desk.registry._store, "put", Fault(QueueUnavailable("the disk is full")))
+
+        with capture_logs() as logs:
+            answers = [await ingest.post(install(member=f"made-up-{number}")) for number in range(300)]
+
+        assert {answer.status_code for answer in answers} == {200}
+        told = [one for one in logs if one["event"] == "what a portal has told could not be noted"]
+        assert 0 < len(told) < 100
 
 
 async def test_while_the_store_is_away_every_call_is_taken_and_marked(oauth: FakeOAuth) -> None:
