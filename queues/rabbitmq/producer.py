@@ -80,9 +80,10 @@ class RabbitmqProducer:
     async def _find(self, stream: str) -> None:
         try:
             partitions = await self._catalog.partitions(stream)
-        except QueueError as error:
+        except Exception as error:  # whatever it is: who waits for it would wait for ever, and so would all that follow
+            refusal = error if isinstance(error, QueueError) else QueueUnavailable(repr(error))
             for _, _, delivery in self._waiting.pop(stream):
-                _refuse(delivery, error)
+                _refuse(delivery, refusal)
             return
         for record, payload, delivery in self._waiting.pop(stream):
             try:
