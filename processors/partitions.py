@@ -48,6 +48,10 @@ class Partition:
         # What is to be spilled counts on both sides.
         return self.watermark.unfinished + sum(one.records - len(one.to_spill) for one in parked)
 
+    def holds(self, lane: Lane) -> bool:
+        """Whether an operator lets the lane's portal wait, and nothing of it may be begun."""
+        return self.parking is not None and bool(self.parking.portals) and self.parking.holds(lane)
+
     def finish(self, record: StoredRecord) -> bool:
         """Note that a record is finished. False when parking has seen to all the rest."""
         if self.parking is not None and self.parking.portals and self.parking.finish(record):

@@ -84,6 +84,8 @@ class Slots:
                 wait_s = await rest
                 if wait_s is not None or not turn.goes_on() or not (lane.records and partition.is_open):
                     return wait_s
+                if partition.holds(lane):
+                    return None
                 if (following := self._process(lane, turn)) is None:
                     return None
                 rest = following
@@ -91,6 +93,8 @@ class Slots:
             partition.leave(task)
 
     def _put_back(self, lane: Lane, wait_s: float | None) -> None:
+        if (parking := lane.partition.parking) is not None and lane.partition.holds(lane):
+            parking.take_back(lane)
         if wait_s is None or not lane.records:
             self._lanes.put_back(lane)
         else:

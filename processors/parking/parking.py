@@ -227,6 +227,18 @@ class Parking:
             portal.state.attempts = lane.attempts
         self._empty(lane, portal, lane.in_hand if lane is not None else ())
 
+    def holds(self, lane: Lane) -> bool:
+        """Whether the lane's portal is held. What is given up, and waits for its dead letter alone, is no try."""
+        portal = self.portals.get(lane.portal)
+        return portal is not None and portal.state.is_held and lane.burial is None
+
+    def take_back(self, lane: Lane) -> None:
+        """What a handler had in hand, and did not finish, waits with all that is parked of its portal."""
+        portal = self.portals[lane.portal]
+        portal.state.attempts = lane.attempts
+        self._empty(lane, portal, ())
+        self.changed(portal)
+
     def fold(self, record: Restored, into: StoredRecord) -> bool:
         """Let a record that was loaded be finished with another in its lane, and not be kept until then."""
         portal = self.portals.get(record.key)

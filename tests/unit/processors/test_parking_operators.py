@@ -50,3 +50,46 @@ def test_what_a_handler_had_in_hand_when_its_portal_was_held_and_finished_is_not
     shop.let(120)
 
     assert shop.calls == [[number] for number in range(1, 11)]
+
+
+def test_what_a_handler_had_in_hand_when_its_portal_was_held_is_not_tried_again_until_it_is_resumed(shop: Shop) -> None:
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        await shop.nap(6)
+        if len(shop.calls) == 1:
+            raise ConnectionError("the portal's API is down")
+
+    shop.send("ONAPPTEST", 1, 2)
+    shop.start(memory_tries=5)
+    shop.let(4)
+    shop.world.order(What.HOLD, PORTAL)
+    shop.let(60)
+    assert shop.calls == [[1]]
+
+    shop.world.order(What.RESUME, PORTAL)
+    shop.let(60)
+
+    assert shop.calls == [[1], [1], [2]]
+    assert shop.committed() == 2
+
+
+def test_what_is_left_of_a_batch_when_its_portal_was_held_waits_until_it_is_resumed(shop: Shop) -> None:
+    @shop.on("*", batch=4)
+    async def handle(events: list[PortalEvent]) -> None:
+        await shop.nap(6)
+        if len(shop.calls) == 1:
+            raise Reject("wrong", done=1)
+
+    shop.send("ONAPPTEST", *range(1, 7))
+    shop.start(memory_tries=5, max_lane_records=1000)
+    shop.let(4)
+    shop.world.order(What.HOLD, PORTAL)
+    shop.let(60)
+    assert shop.calls == [[1, 2, 3, 4]]
+    assert shop.dead_ids() == [2]
+
+    shop.world.order(What.RESUME, PORTAL)
+    shop.let(60)
+
+    assert shop.calls == [[1, 2, 3, 4], [3, 4, 5, 6]]
+    assert shop.committed() == 6
