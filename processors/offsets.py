@@ -63,6 +63,11 @@ class Watermark:
         return next(iter(self._unfinished), end if start == self._next else self._next)
 
     @property
+    def received(self) -> int:
+        """Everything before this offset came, or will not come."""
+        return self._next
+
+    @property
     def unfinished(self) -> int:
         """How many came and are not finished."""
         return len(self._unfinished)

@@ -25,6 +25,8 @@ class Ledger:
     portals: dict[str, Known] = field(default_factory=dict)
     #: Portal → its own orders before this offset were obeyed; also of portals that are free again.
     obeyed: dict[str, int] = field(default_factory=dict)
+    #: Portal → the offset of its last spilled record, as it was told last; also of portals that are free again.
+    settled: dict[str, int] = field(default_factory=dict)
 
     def read_all(self, entries: Iterable[Entry]) -> None:
         """Take the next entries."""
@@ -62,6 +64,8 @@ class Ledger:
 
     def _stated(self, portal: str, state: PortalState, position: int) -> None:
         self.obeyed[portal] = max(self.obeyed.get(portal, 0), state.orders)
+        if state.last != FIRST:
+            self.settled[portal] = state.last
         if state.is_free:
             self.portals.pop(portal, None)
         else:

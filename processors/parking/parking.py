@@ -104,6 +104,9 @@ class Parking:
         self._writing.tail = known.claimed_at + 1
         self.orders = known.next_order
         early, self._early = self._early or [], None
+        if self._place != Place():
+            # Without a note the group begins anew, and what was parked in its earlier life comes again like all else.
+            self._settled = dict(known.ledger.settled)
         for name, told in known.ledger.portals.items():
             self._inherit(ParkedPortal(name, told.state, told.anchor), known.replays)
         for order in known.orders:
@@ -312,8 +315,8 @@ class Parking:
                 portal.is_dirty = True
             if portal.is_dirty or portal.to_spill:
                 self._writing.begin(portal)
-        position = self._partition.watermark.position
-        self._settled = {name: offset for name, offset in self._settled.items() if offset >= position}
+        received = self._partition.watermark.received
+        self._settled = {name: offset for name, offset in self._settled.items() if offset >= received}
 
     def place(self) -> Place:
         """From where a new owner would have to read."""
@@ -322,7 +325,8 @@ class Parking:
         anchors = [one.anchor for one in self.portals.values() if one.anchor is not None]
         position = min(anchors, default=self._writing.tail)
         unsaved = (one.order for one in self.portals.values() if one.order is not None)
-        is_ours = position >= self._claimed_at
+        # What waits no longer, but may come again, stands before our claim.
+        is_ours = position >= self._claimed_at and not self._settled
         return Place(
             generation=self._writing.generation,
             position=position if is_ours else self._place.position,

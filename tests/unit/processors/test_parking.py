@@ -16,7 +16,7 @@ from forebay.processors.partitions import Partition
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
-from tests.parking.shop import Shop
+from tests.parking.shop import PORTAL, Shop
 from tests.parking.world import World
 
 
@@ -293,3 +293,41 @@ def test_an_error_that_quotes_half_a_character_is_told_as_any_other_and_its_port
 
     assert shop.calls == [[1]]
     assert shop.committed() == 1
+
+
+def test_what_is_drained_before_the_topic_comes_to_where_it_stood_is_not_handled_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.processors.intake._FETCH_RECORDS", 1)
+    works = False
+
+    @shop.on("ONAPPSLOW")
+    async def slow(event: PortalEvent) -> None:
+        await shop.nap(20)
+
+    @shop.on("ONAPPTEST")
+    async def handle(event: PortalEvent) -> None:
+        if not works:
+            raise ConnectionError("the portal's API is down")
+
+    others = (f"p{number}.example" for number in range(100))
+    beside = next(one for one in others if shop.world.partition(one) == shop.world.partition(PORTAL))
+    shop.send("ONAPPSLOW", 0, portal=beside)
+    shop.send("ONAPPTEST", 1, 2)
+    dying = shop.start(commit_interval_s=1000.0)
+    shop.let(4)
+    shop.world.kill(dying, 0)
+
+    works = True
+    shop.calls.clear()
+    # It has no room for more of the topic than the slow one, and is stopped then.
+    leaving = shop.start(max_held_records=1, max_lane_records=1000)
+    shop.let(10)
+    shop.world.stop(leaving)
+    assert shop.calls == [[0], [1], [2]]
+
+    shop.start()
+    shop.let(60)
+
+    assert shop.calls == [[0], [1], [2]]
+    assert shop.committed() == 3
