@@ -57,7 +57,10 @@ class Replay:
     def told(self) -> Iterator[str]:
         """What a person should know at the end, a sentence each."""
         ordered, following = count_in(self.ordered), self.following
-        yield f"{following.done:,} of {counted(ordered, 'record')} of {counted(len(self.ordered), 'portal')} handled"
+        portals = sum(bool(one.offsets) for one in self.ordered)
+        yield f"{following.done:,} of {counted(ordered, 'record')} of {counted(portals, 'portal')} handled"
+        if left_out := count_in(self.plan[: len(self.ordered)]) - ordered:
+            yield f"{counted(left_out, 'record')} left out, which somebody else has dealt with meanwhile: forebay audit"
         if self.left:
             left = f"{counted(count_in(self.left), 'record')} of {counted(len(self.left), 'portal')}"
             yield f"stopped: {left} not ordered; run the same again, and it goes on with these"

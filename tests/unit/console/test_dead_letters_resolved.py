@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from forebay.console.following import Following
 from forebay.console.letters import BOXES, Filter, Letter, letters
 from forebay.console.ordering import Meanwhile, Orderer
 from forebay.console.orders import count_of, dealt_with
 from forebay.console.planning import Plan
+from forebay.console.replaying import Replay
 from forebay.console.resolving import check_places, planned
 from forebay.processors.parking import orders
 from forebay.processors.parking.orders import Order, What
@@ -209,6 +211,23 @@ async def test_what_another_operator_has_dealt_with_since_is_left_out(
 
     assert list(left.offsets) == [0, 2]
     assert list(nothing.offsets) == []
+
+
+async def test_a_replay_says_what_another_operator_has_dealt_with_since(
+    queue: MemoryQueue, event: Event, dead_record: Dead
+) -> None:
+    await bury(queue, *(dead_record(event(number)) for number in (1, 2)))
+    plan = await planned_of(await found(queue))
+    await order(queue, What.REPLAY, await found(queue))
+    (nothing,) = await Meanwhile(inspector=queue.inspector(), topic=TOPIC, since={}).left(plan)
+
+    result = Replay(plan=plan, following=Following(inspector=queue.inspector(), topic=TOPIC))
+    result.take(nothing, [])
+
+    assert list(result.told()) == [
+        "0 of 0 records of 0 portals handled",
+        "2 records left out, which somebody else has dealt with meanwhile: forebay audit",
+    ]
 
 
 async def test_a_letter_that_no_order_can_name_is_refused(queue: MemoryQueue, event: Event, dead_record: Dead) -> None:
