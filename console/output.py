@@ -25,8 +25,10 @@ def show_json(rows: Iterable[Row]) -> None:
     """Print one object a line, and let whoever reads the pipe have them at once."""
     import orjson
 
+    # JSON is UTF-8 for whoever reads it, whatever the locale's encoding is.
+    sys.stdout.flush()
     for row in rows:
-        sys.stdout.write(orjson.dumps(row).decode() + "\n")
+        sys.stdout.buffer.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
     sys.stdout.flush()
 
 

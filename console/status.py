@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, TextIO
@@ -49,8 +50,10 @@ class StatusLine:
             self._write(_ERASE)
 
     def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+        # A full disk or a reader that is gone costs the line: never the ingest or the workers it was about.
+        with suppress(OSError):
+            self._stream.write(text)
+            self._stream.flush()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

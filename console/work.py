@@ -7,8 +7,6 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from io import TextIOWrapper
-from typing import cast
 
 import structlog
 from prometheus_client import Gauge
@@ -33,6 +31,7 @@ from .groups import groups_of
 from .loading import load_handlers
 from .operations import served, worker_routes
 from .portal_keys import stored_keys
+from .printing import let_handlers_print
 from .running import run
 from .settings import Settings
 from .versions import version_of
@@ -49,8 +48,7 @@ def work(settings: Settings, target: str, *, only: str | None = None, folder: st
     A worker for each group of the handlers, or for `only` one. With a supervisor's folder it tells there how it is;
     without one it serves `metrics_bind` itself.
     """
-    # What handlers print is for a person or a log, and has to be there when it happens.
-    cast(TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
+    let_handlers_print()
     # The user's modules come last: one that is called as one of the standard library's then hides it from nobody.
     queue, registry = open_queue(settings), open_registry(settings)
     groups = groups_of(load_handlers(target), settings.group, only)

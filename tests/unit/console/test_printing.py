@@ -4,11 +4,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
 
 import pytest
 
-from forebay.console.printing import printed
+from forebay.console.output import show_json
+from forebay.console.printing import let_handlers_print, printed
+from forebay.console.status import StatusLine
 
 
 @pytest.fixture
@@ -69,3 +72,45 @@ def test_a_command_that_ends_itself_has_the_status_that_it_said(
     monkeypatch.setattr(sys, "stdout", full)
 
     assert printed(lambda: sys.exit(code)) == status
+
+
+def test_what_up_says_of_itself_costs_nothing_but_the_line(full: TextIO) -> None:
+    line = StatusLine(full)
+
+    line.say("worker 1 was ended by SIGKILL; it is started again in 0.2 s")
+    line.show("received 1")
+
+
+def test_what_a_handler_prints_costs_nothing_but_the_line(full: TextIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", full)
+
+    let_handlers_print()
+
+    print("example.bitrix24.com", "ONCRMDEALADD", 7)
+
+
+@pytest.fixture
+def russian(tmp_path: Path) -> Iterator[TextIO]:
+    """Standard output in the locale ru_RU.KOI8-R."""
+    with open(tmp_path / "out", "w", encoding="koi8-r") as stream:
+        yield stream
+
+
+def test_a_character_that_the_locale_has_not_is_shown_as_its_code(
+    russian: TextIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", russian)
+
+    assert printed(lambda: _leave("сделка — try, ")) == 0
+    let_handlers_print()
+    print("Œuvre")
+
+    assert Path(russian.name).read_text("koi8-r") == "сделка \\u2014 try, \\u0152uvre\n"
+
+
+def test_json_is_utf_8_in_every_locale(russian: TextIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", russian)
+
+    show_json([{"title": "сделка — try"}])
+
+    assert Path(russian.name).read_text("utf-8") == '{"title":"сделка — try"}\n'
