@@ -107,7 +107,7 @@ def _disk(settings: "Settings") -> Iterator[Finding]:
         database = path_of(settings.queue_url).absolute()
         if (home := existing(database.parent)) != folder:
             yield from writable("queue_url", home)
-        if database.exists() and not os.access(database, os.R_OK | os.W_OK):
+        if os.path.exists(database) and not os.access(database, os.R_OK | os.W_OK):
             remedy = f"give this user the right to read and write {database}, or set queue_url"
             yield Finding(check="queue_url", state="fail", detail=f"{database} can't be written to", remedy=remedy)
 

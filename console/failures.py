@@ -10,15 +10,22 @@ from .output import note
 
 
 def told(work: Callable[[], int]) -> int:
-    """Do the work; an error of ours is told without a traceback. Any other is a fault of Forebay and shows its own."""
+    """Do the work; an error of ours, or a file that is closed to this user, is told without a traceback.
+
+    Any other is a fault of Forebay and shows its own.
+    """
     try:
         return work()
-    except ForebayError as error:
+    except (ForebayError, PermissionError) as error:
         return tell(error)
 
 
 def tell(error: BaseException) -> int:
     """Tell it as it is told when it ends the process, and give the status that the process has then."""
+    if isinstance(error, PermissionError) and error.filename is not None:
+        remedy = "run it as the user whose file it is, or give this user the right"
+        note(f"forebay: {error.filename}: {error.strerror}; {remedy}")
+        return FAILED
     if not isinstance(error, ForebayError):
         print_exception(error)
         return FAILED

@@ -1,5 +1,6 @@
 """Whether a folder is there, and can be written to."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -9,7 +10,8 @@ from forebay.queues.findings import Finding
 
 def existing(folder: Path) -> Path:
     """The folder, or the first above it that exists: the rest is made when it is needed."""
-    return next(path for path in (folder, *folder.parents) if path.is_dir())
+    # Not by pathlib, for which it is an error that this user may not look.
+    return next(path for path in (folder, *folder.parents) if os.path.isdir(path))
 
 
 def writable(setting: str, folder: Path, *, check: str | None = None) -> Iterator[Finding]:

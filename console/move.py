@@ -83,10 +83,14 @@ async def _side(called: Invocation, what: str, given: str, **options: object) ->
     from .moving.address import name_of, url_of
     from .moving.sides import Side
     from .reading import inspected, opened
+    from .settings import BadSettings
 
     if not given:
         raise WrongUsage(f"{what} is empty")
-    settings = called.settings(queue_url=url_of(given), **options)
+    try:
+        settings = called.settings(queue_url=url_of(given), **options)
+    except BadSettings as error:
+        raise WrongUsage(f"{what}: {error}") from error
     async with opened(settings) as queue, inspected(queue) as inspector:
         yield Side(name=name_of(settings.queue_url), settings=settings, queue=queue, inspector=inspector)
 

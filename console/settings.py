@@ -144,9 +144,9 @@ def load_settings(
 
 def _from_file(named: str | Path | None, faults: list[str]) -> dict[str, _Given]:
     path = Path(named or CONFIG_NAME)
-    if not named and not path.is_file():
-        return {}
     try:
+        if not named and not path.is_file():
+            return {}
         found = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         faults.append(f"{path}: {error}")
@@ -207,10 +207,14 @@ def _is_service(variable: str, value: str) -> bool:
 
 def _content(path: str, variable: str, faults: list[str]) -> str | None:
     try:
-        return Path(path).read_text("utf-8").strip()
+        text = Path(path).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         faults.append(f"{variable}: can't read {path}: {error}")
         return None
+    if not text:
+        # Not the same as unset: of a secret that has not come yet would follow the default, as another queue.
+        faults.append(f"{variable}: {path} is empty")
+    return text or None
 
 
 def _parsed(name: str, text: str) -> object:

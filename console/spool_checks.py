@@ -41,7 +41,15 @@ _MS = 1000
 
 
 def spool_findings(settings: "Settings", mounts: Path = _MOUNTS) -> Iterator[Finding]:
-    """What was found; one line where there is no spool."""
+    """What was found; one line where there is no spool, or where this user may not look."""
+    try:
+        yield from _findings(settings, mounts)
+    except OSError as error:
+        remedy = f"give this user the right to read {error.filename}, or set data_dir to another place"
+        yield Finding(check="spool", state="fail", detail=f"{error.filename}: {error.strerror}", remedy=remedy)
+
+
+def _findings(settings: "Settings", mounts: Path) -> Iterator[Finding]:
     if not has_spool(settings):
         detail = (
             "none: the queue is a file on the same disk, and what keeps an event from it would keep it from the spool"
@@ -120,12 +128,7 @@ def _fsync(home: Path, clock: Callable[[], float] = perf_counter) -> Finding:
 
 
 def _content(settings: "Settings", folder: Path) -> Iterator[Finding]:
-    try:
-        held = status(settings) if folder.is_dir() else Status()
-    except OSError as error:
-        remedy = f"give this user the right to read {folder}"
-        yield Finding(check="spool", state="fail", detail=f"{folder}: {error.strerror}", remedy=remedy)
-        return
+    held = status(settings) if folder.is_dir() else Status()
     yield _room(settings, existing(folder), held.bytes)
     yield _held(held)
 

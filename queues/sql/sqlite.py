@@ -85,8 +85,14 @@ class SqliteDatabase:
         return str(self._path)
 
     def exists(self) -> bool:
-        """As in the protocol."""
-        return os.path.exists(self._path)
+        """As in the protocol. One that this user may not look for may well be there."""
+        try:
+            os.stat(self._path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return True
 
     def create(self) -> None:
         """As in the protocol. The events are for this user's eyes only."""
@@ -171,7 +177,7 @@ class SqliteDatabase:
         """As in the protocol."""
         if not self.exists():
             return f"there is no queue at {self._path} yet; `forebay topics ensure` makes it"
-        words = str(getattr(error, "orig", None) or error)
+        words = str(getattr(error, "orig", None) or getattr(error, "strerror", None) or error)
         if "no such table" in words:
             return f"{self._path} has none of our tables yet; `forebay topics ensure` makes them"
         return f"SQLite says of {self._path}: {words}; look at free space, permissions, and who else uses the file"

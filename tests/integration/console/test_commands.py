@@ -229,6 +229,7 @@ def run(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
             2,
             "queue_url (from --queue-url): no queue is called 'carrier-pigeon'",
         ),
+        (["move", "pigeon://x", "sqlite:///q.db"], 2, "forebay: SOURCE: the settings can't be used"),
         (["send", "--zipf", "nan"], 2, "--zipf: nan should be a number"),
         (["send", "--zipf", "-1"], 2, "--zipf: -1.0 should be a number"),
         (["send", "--url", "http://h:99999/"], 2, "should look like http://127.0.0.1:8080/bitrix24: Port out of range"),
@@ -259,6 +260,17 @@ def test_errors_are_a_line_and_a_status(tmp_path: Path, arguments: list[str], st
     assert told in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["lag"], ["dead", "list"], ["topics", "plan"], ["topics", "ensure"], ["doctor"]])
+def test_a_queue_that_can_not_be_looked_for_is_none_that_is_yet_to_be_made(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "queue.db").symlink_to("queue.db")
+
+    done = run("--queue-url", "sqlite:///queue.db", *command, cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert "SQLite says of queue.db: Too many levels of symbolic links" in done.stdout + done.stderr
+    assert "yet" not in done.stdout + done.stderr
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_rights_that_lack_are_found(forebay: Command, rabbitmq: Server) -> None:
     [
         ("login was refused", "stranger", "/", None),
         ("add_vhost", "forebay", "nowhere", None),
-        ("refused", "forebay", "/", 1),
+        ("check that RabbitMQ runs", "forebay", "/", 1),
     ],
 )
 def test_why_nobody_comes_in_is_told(

@@ -62,6 +62,12 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     assert loaded.sources["url_secret"] == "FOREBAY_URL_SECRET_FILE"
 
 
+def test_a_file_with_nothing_in_it_is_no_default(tmp_path: Path) -> None:
+    (secret := tmp_path / "queue-url").write_text("\n")
+
+    assert faults_of(FOREBAY_QUEUE_URL_FILE=str(secret)) == [f"FOREBAY_QUEUE_URL_FILE: {secret} is empty"]
+
+
 def test_all_faults_are_told_at_once_with_their_places(write: Write) -> None:
     config = write('topik = "x"\nmax_depth = 1000')
 
@@ -95,6 +101,15 @@ def test_a_variable_and_its_file_together_are_a_fault(tmp_path: Path) -> None:
 def test_a_config_file_that_is_broken_or_missing_is_a_fault(write: Write, tmp_path: Path) -> None:
     assert "forebay.toml" in faults_of(write("topic = "))[0]
     assert "none.toml" in faults_of(tmp_path / "none.toml")[0]
+
+
+def test_a_folder_that_may_not_be_looked_into_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuses)
+
+    assert faults_of() == ["forebay.toml: [Errno 13] Permission denied: 'forebay.toml'"]
 
 
 def test_everybody_is_let_in_on_loopback_only() -> None:

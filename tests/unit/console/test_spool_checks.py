@@ -247,3 +247,16 @@ def test_a_spool_folder_that_can_not_be_written_to_is_a_failure(
     assert findings.keys() == {"spool"}
     assert "can't be written to" in findings["spool"].detail
     assert "give this user the right to write" in findings["spool"].remedy
+
+
+def test_a_data_dir_that_may_not_be_looked_into_is_a_failure(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(settings: Settings) -> bool:
+        raise PermissionError(13, "Permission denied", "data/spool")
+
+    monkeypatch.setattr(spool_checks, "has_spool", refuses)
+
+    (one,) = spool_findings(settings)
+
+    assert (one.state, one.detail) == ("fail", "data/spool: Permission denied")
