@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from forebay.schemas.data_keys import CannotUnwrap, KnownKey, WrappedKeys, named, raw, unwrap
 from forebay.schemas.errors import ForebayError
@@ -143,8 +143,10 @@ class PortalEvent:
         return nest(tuple(map(_text, paths)), tuple(map(_text, values)), top)
 
     @lazy
-    def data(self) -> Node:
+    def data(self) -> Any:
         """The nested view of `data`, by PHP's rules: maps have text keys, and keys 0…n-1 make a list.
+
+        What is below which key only the event's documentation knows: a type checker takes `data["FIELDS"]["ID"]`.
 
         A scalar stays text; `data` that was not sent (PHP drops empty arrays) is an empty map. The calls that have no
         `event` have no `data` either: for them it is the whole body but `auth`.

@@ -64,3 +64,15 @@ def test_it_runs_without_a_loop_too() -> None:
 
     assert run_now(handlers, event("ONTASKADD")) is DONE
     assert seen == ["ONTASKADD"]
+
+
+def test_a_type_checker_takes_what_the_documents_show() -> None:
+    handlers, seen = Handlers(), list[int]()
+
+    @handlers.on("ONCRMDEALADD", dedup=lambda event: event.data["FIELDS"]["ID"])
+    async def deal_added(event: PortalEvent) -> None:
+        seen.append(int(event.data["FIELDS"]["ID"]))
+
+    run_now(handlers, event("ONCRMDEALADD", data={"FIELDS": {"ID": 7}}))
+
+    assert seen == [7]
