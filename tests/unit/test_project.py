@@ -110,3 +110,24 @@ def test_every_setting_is_in_both_readmes() -> None:
         missing = [name for name in Settings.model_fields if f"`{name}`" not in text]
 
         assert missing == [], document
+
+
+def test_both_readmes_have_the_same_numbers_in_their_tables() -> None:
+    english, russian = (ROOT / name for name in ("README.md", "README.ru.md"))
+    # 9,100 and 2.1 there are 9100 and 2,1 here, and 36,000 is 36 000.
+    there = re.sub(r"(?<=\d),(?=\d{3}\b)", "", english.read_text("utf-8"))
+    here = re.sub(r"(?<=\d)[ \u00a0](?=\d{3}\b)", "", russian.read_text("utf-8"))
+    here = re.sub(r"(?<=\d),(?=\d)", ".", here)
+
+    assert [numbers(row) for row in rows(here)] == [numbers(row) for row in rows(there)]
+
+
+def rows(text: str) -> list[str]:
+    """The rows of its tables."""
+    return [line for line in text.splitlines() if line.startswith("| ")]
+
+
+def numbers(row: str) -> list[str]:
+    """What is counted or measured in it; nothing of names, addresses and versions."""
+    prose = re.sub(r"`[^`]*`|\]\([^)]*\)", "", row)
+    return sorted(re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?!\w)", prose))
