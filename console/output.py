@@ -10,13 +10,19 @@ Row = Mapping[str, object]
 #: Rich cuts a table to 80 columns where there is no terminal; a file has room.
 _FILE_COLUMNS = 400
 
+#: Rich takes a millisecond for each row, and half a minute for a bad night's dead letters. Longer lists are plain.
+_RICH_ROWS = 500
+
+#: In those, a longer cell moves what stands to the right of it, and nothing is cut or folded.
+_CELL_CHARS = 60
+
 
 def show(rows: Sequence[Row], *, as_json: bool, nothing: str = "nothing found") -> None:
     """Print the rows to standard output; people are told when there are none."""
     if as_json:
         show_json(rows)
     elif rows:
-        _table(rows)
+        (_table if len(rows) <= _RICH_ROWS else _lines)(rows)
     else:
         note(nothing)
 
@@ -63,6 +69,14 @@ def _table(rows: Sequence[Row]) -> None:
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row.values()))
     Console(width=None if on_terminal(sys.stdout) else _FILE_COLUMNS).print(table)
+
+
+def _lines(rows: Sequence[Row]) -> None:
+    cells = [tuple(rows[0]), *(tuple(map(_cell, row.values())) for row in rows)]
+    widths = [min(_CELL_CHARS, max(map(len, column))) for column in zip(*cells, strict=True)]
+    for row in cells:
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    sys.stdout.flush()
 
 
 def _cell(value: object) -> str:

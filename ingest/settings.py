@@ -144,7 +144,8 @@ class IngestSettings(QueueSettings):
     @field_validator("oauth_urls")
     @classmethod
     def _check_oauth_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        if wrong := [url for url in urls if not _is_private(url)]:
+        # Without what may be a password.
+        if wrong := [url.rpartition("@")[2] for url in urls if not _is_private(url)]:
             raise ValueError(
                 f"{', '.join(wrong)}: must start with https:// (access tokens go there), and have no query"
             )

@@ -187,9 +187,13 @@ def test_a_password_that_is_not_escaped_is_told_with_the_other_faults() -> None:
 
 
 def test_a_fault_never_shows_the_value() -> None:
-    faults = faults_of(FOREBAY_SEAL_KEYS='{"k1": "hunter2"}', FOREBAY_TOKENS='{"a.ru": ["hunter2", 5]}')
+    faults = faults_of(
+        FOREBAY_SEAL_KEYS='{"k1": "hunter2"}',
+        FOREBAY_TOKENS='{"a.ru": ["hunter2", 5]}',
+        FOREBAY_OAUTH_URLS='["https://me:hunter2@oauth.bitrix.info/rest"]',
+    )
 
-    assert len(faults) == 2
+    assert len(faults) == 3
     assert "hunter2" not in "\n".join(faults)
 
 
