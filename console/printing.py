@@ -7,11 +7,10 @@ from collections.abc import Callable
 from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import Any, TextIO
 
+from forebay.processors.printing import SHOWN_AS_CODES
+
 from .errors import FAILED
 from .output import note
-
-#: How a character is printed that the locale's encoding has not: KOI8-R has no dash, and Latin-1 no Cyrillic.
-_SHOWN_AS_CODES = "backslashreplace"
 
 
 class _Watched(FileIO):
@@ -28,29 +27,6 @@ class _Watched(FileIO):
             raise
 
 
-class _Lossy(FileIO):
-    """Takes everything; what has no room, or no reader, is gone."""
-
-    def write(self, data: Any, /) -> int:
-        """As in `io`, and never fails."""
-        try:
-            return super().write(data)
-        except OSError:
-            return memoryview(data).nbytes
-
-
-def let_handlers_print() -> None:
-    """What handlers print is for a person or a log, and is there when it happens.
-
-    Where it can't be, as on a full disk, that costs the line, and never the event that was being handled.
-    """
-    stream: TextIO | None = sys.stdout
-    if isinstance(stream, TextIOWrapper):
-        stream.flush()
-        buffer = BufferedWriter(_Lossy(stream.fileno(), "wb", closefd=False))
-        sys.stdout = TextIOWrapper(buffer, stream.encoding, _SHOWN_AS_CODES, line_buffering=True)
-
-
 def printed(work: Callable[[], int]) -> int:
     """Do the work, and give its status; where standard output does not take everything, that of a failure.
 
@@ -62,7 +38,7 @@ def printed(work: Callable[[], int]) -> int:
         return work()
     raw = _Watched(stream.fileno(), "wb", closefd=False)
     buffer, is_terminal = BufferedWriter(raw), stream.isatty()
-    errors = _SHOWN_AS_CODES if stream.errors == "strict" else stream.errors
+    errors = SHOWN_AS_CODES if stream.errors == "strict" else stream.errors
     sys.stdout = TextIOWrapper(buffer, stream.encoding, errors, line_buffering=is_terminal)
     try:
         status = _status_of(work)

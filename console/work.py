@@ -14,6 +14,7 @@ from prometheus_client import Gauge
 from forebay.processors.handlers import Handlers
 from forebay.processors.health import health_of
 from forebay.processors.metrics import metrics_of
+from forebay.processors.printing import let_handlers_print
 from forebay.processors.worker import Worker
 from forebay.queues.certificates import Certificates
 from forebay.queues.contract import Queue
@@ -31,7 +32,6 @@ from .groups import groups_of
 from .loading import load_handlers
 from .operations import served, worker_routes
 from .portal_keys import stored_keys
-from .printing import let_handlers_print
 from .running import run
 from .settings import Settings
 from .versions import version_of

@@ -8,9 +8,10 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
-from io import TextIOWrapper
 from queue import SimpleQueue
-from typing import Any, cast
+from typing import Any
+
+from forebay.processors.printing import let_handlers_print
 
 from .answers import packed
 
@@ -30,8 +31,8 @@ def main(descriptor: int) -> None:
         # Both may be sent to the whole group of processes: it is the parent who stops us. A function, and not SIG_IGN,
         # which a handler's own subprocesses would inherit.
         signal.signal(one, lambda *_: None)
-    # What handlers print is there when it happens, as in the worker; and it is not lost with a process that dies.
-    cast(TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
+    # As in the worker; and it is not lost with a process that dies.
+    let_handlers_print()
     connection = socket.socket(fileno=descriptor)
     # Nothing that a handler starts may answer for us, nor hold the connection, by whose end it is known that we died.
     connection.set_inheritable(False)

@@ -70,6 +70,17 @@ async def test_what_it_prints_is_there_when_the_call_ends(
     assert capfd.readouterr().out == "shop.bitrix24.ru was here\n"
 
 
+async def test_what_can_not_be_printed_is_no_fault_of_the_handler(pool: Pool) -> None:
+    kept = os.dup(1)
+    with open("/dev/full", "wb") as full:
+        os.dup2(full.fileno(), 1)
+    try:
+        assert await called(pool, order("say")) == (None, None)
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
 async def test_what_it_raises_comes_back_with_its_traceback(pool: Pool) -> None:
     _, retry = await called(pool, order("retry"))
     _, reject = await called(pool, order("reject"))

@@ -10,8 +10,9 @@ from typing import TextIO
 import pytest
 
 from forebay.console.output import show_json
-from forebay.console.printing import let_handlers_print, printed
+from forebay.console.printing import printed
 from forebay.console.status import StatusLine
+from forebay.processors.printing import let_handlers_print
 
 
 @pytest.fixture
