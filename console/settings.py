@@ -131,7 +131,11 @@ def load_settings(
         _add_property(given, variable, environ[variable], faults)
     for name, value in (options or {}).items():
         if value is not None:
-            given[name] = _Given(value=value, source=f"--{name.replace('_', '-')}")
+            option = f"--{name.replace('_', '-')}"
+            if value == "":
+                # A script's variable that isn't set, or a file with nothing in it: the default was not meant.
+                faults.append(f"{option}: is empty; leave it out for the default")
+            given[name] = _Given(value=value, source=option)
     sources = {name: one.source for name, one in given.items()}
     try:
         settings = Settings(**{name: one.value for name, one in given.items()})

@@ -229,6 +229,8 @@ def run(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
             2,
             "queue_url (from --queue-url): no queue is called 'carrier-pigeon'",
         ),
+        (["--queue-url", "", "topics", "ensure"], 2, "--queue-url: is empty"),
+        (["move", "@/dev/null", "sqlite:///q.db"], 2, "SOURCE: the settings can't be used:\n  - --queue-url: is empty"),
         (["move", "pigeon://x", "sqlite:///q.db"], 2, "forebay: SOURCE: the settings can't be used"),
         (["send", "--zipf", "nan"], 2, "--zipf: nan should be a number"),
         (["send", "--zipf", "-1"], 2, "--zipf: -1.0 should be a number"),
