@@ -82,7 +82,8 @@ class Outlet:
                 self._spool_why_not = why_not
             return False
         self._spool_why_not = ""
-        breaker = self._breaker = Breaker(lambda: spool.counts.acknowledged)
+        clock = asyncio.get_running_loop().time
+        breaker = self._breaker = Breaker(lambda: spool.counts.acknowledged, self._deadline_s, clock)
         if self._why_not:
             breaker.open(self._why_not)
         self._passage = Passage(producer, spool, breaker, self._deadline_s, pace=self._pace(_BURST_S))

@@ -54,7 +54,7 @@ class Ahead:
     @property
     def _knows_enough(self) -> bool:
         # While the queue takes nothing, a few are tried: who has its turn then need not read all of the backlog for it.
-        is_trying = self._breaker.is_open and self._lanes.has_next
+        is_trying = self._breaker.is_trying and self._lanes.has_next
         return len(self._lanes) >= (_READ if is_trying else _KNOWN)
 
     async def _look_at_counts(self, known: int) -> None:

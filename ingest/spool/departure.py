@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 class Departure:
     """One record on its way from the spool to the queue, or to quarantine."""
 
-    __slots__ = ("drain", "head", "is_told", "kept", "to_quarantine")
+    __slots__ = ("drain", "head", "is_told", "kept", "since", "to_quarantine")
 
-    def __init__(self, drain: "Drain", head: Head, kept: Kept, *, to_quarantine: bool = False) -> None:
-        self.drain, self.head, self.kept, self.to_quarantine = drain, head, kept, to_quarantine
+    def __init__(self, drain: "Drain", head: Head, kept: Kept, since: float, *, to_quarantine: bool = False) -> None:
+        self.drain, self.head, self.kept, self.since, self.to_quarantine = drain, head, kept, since, to_quarantine
         self.is_told = False
 
     def done(self) -> bool:

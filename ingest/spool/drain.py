@@ -64,7 +64,8 @@ class Drain:
         self._window, self._gone = Window(part_of), list[Head]()
         #: What neither queue nor quarantine takes. It stays, and its neighbours go on.
         self._stuck: dict[int, Head] = {}
-        self._pauses = Pauses(asyncio.get_running_loop().time)
+        self._clock = asyncio.get_running_loop().time
+        self._pauses = Pauses(self._clock)
         self._moved = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         #: Records that have left the spool through this process.
@@ -128,7 +129,7 @@ class Drain:
 
     def _chosen(self) -> list[Head]:
         """Whose turn it is, as far as the window allows."""
-        now, is_trying = asyncio.get_running_loop().time(), self._breaker.is_open
+        now, is_trying = self._clock(), self._breaker.is_trying
         room = self._window.room(now, is_trying=is_trying) if self._pauses.is_over else 0
         chosen: list[Head] = []
         while len(chosen) < room and not self._window.is_full and (head := self._lanes.take()):
@@ -172,19 +173,20 @@ class Drain:
         elif kept is None:
             self._keep(head, "it can't be read any more")
         elif kept.is_whole:
-            hand_over(self._producer, kept.stream, kept.record, Departure(self, head, kept), self._teller)
+            departure = Departure(self, head, kept, self._clock())
+            hand_over(self._producer, kept.stream, kept.record, departure, self._teller)
         else:
             self._refuse(head, kept, "damaged_in_spool", "its checksum is wrong: the disk has changed it")
 
     def _refuse(self, head: Head, kept: Kept, reason: str, detail: str) -> None:
         log.warning("a record of the spool goes to quarantine", portal=head.key, reason=reason, detail=detail)
-        departure = Departure(self, head, kept, to_quarantine=True)
+        departure = Departure(self, head, kept, self._clock(), to_quarantine=True)
         hand_over(self._producer, self._quarantine, quarantine_of(kept, reason, detail), departure, self._teller)
 
     def arrived(self, departure: Departure) -> None:
         """The queue has the record."""
-        self._spool.counts.count_acknowledged()
-        self._breaker.close()
+        if self._breaker.acknowledged(departure.since):
+            self._spool.counts.count_acknowledged()
         self._pauses.queue_took()
         self._window.remove(departure.head)
         self._leave(departure.head)

@@ -131,7 +131,7 @@ class Passage:
     def delivered(self, crossing: Crossing) -> None:
         """The queue has the record."""
         if self._breaker.why:
-            self._breaker.close()
+            self._breaker.acknowledged(crossing.since)
         self._in_flight.pop(crossing, None)
         self._decide(crossing, is_gone=True)
         crossing.tell(False)
@@ -172,6 +172,7 @@ class Passage:
     def _judge(self) -> None:
         self._sweep = None
         if self._in_flight and self._due() <= self._loop.time():
+            self._breaker.late()
             self.detour(f"it did not acknowledge within {self._deadline_s * _MS:.0f} ms")
         if self._in_flight and self._sweep is None:
             self._look_at(self._due())
@@ -220,13 +221,13 @@ class Passage:
         patience = _PATIENCE
         while refusal := await self._put(stream, record):
             patience -= 1
-            if self._breaker.is_open or not patience:
+            if self._breaker.is_trying or not patience:
                 self._ask()
                 try:
                     raise refusal
                 finally:
                     del refusal  # as above
-            # The queue is there, and the portal's backlog is on its way: never around it.
+            # The queue takes events, and the portal's backlog is on its way: never around it.
             await self._sleep(_PATIENCE_S)
             if not self._holds(record.key):
                 return await self._sent(stream, record)

@@ -82,3 +82,5 @@ async def test_a_slow_network_costs_no_event_and_no_order(
             note="every answer of the broker takes at least twice as long",
         )
     assert (row.refused, row.unanswered) == (0, 0)
+    # The queue is not asked again and again whether it is quick enough by calls that wait.
+    assert stand.openings() <= 2 * stand.processes
