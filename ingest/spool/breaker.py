@@ -8,20 +8,22 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-#: When the queue was late, events go to the spool for so long at least. A part of it that hangs, or a wire that is slow
-#: now and then, would otherwise hold up some calls for the whole deadline again and again.
-_STEADY_S = 2.0
+#: A queue that lets a call wait in vain soon after another one is passed by for so long, each time for twice as long: a
+#: part of it that hangs, or a wire that is slow now and then, would hold up calls again and again otherwise.
+_FIRST_S = 0.5
+_LONGEST_S = 10.0
+_SOON_S = 2 * _LONGEST_S
 
 
 class Breaker:
     """Closed, open or half-open.
 
     Closed, events go to the queue. Open, they go to the spool, and a few of those are tried. Half-open, the queue takes
-    events, but was just too late for a call that waits: all go through the spool, as fast as the queue takes them. An
-    acknowledgement in time closes it, unless the queue was late within the last two seconds.
+    events, but is too slow for a call that waits: all go through the spool, as fast as the queue takes them. The first
+    acknowledgement in time closes it; after calls that waited in vain, the first that comes when their pause is over.
 
     `acknowledged` is a number that grows when another process of this host heard one that closes it. Without
-    `deadline_s` nothing is late.
+    `deadline_s` all are in time.
     """
 
     def __init__(
@@ -32,8 +34,8 @@ class Breaker:
     ) -> None:
         self._acknowledged, self._deadline_s, self._clock = acknowledged, deadline_s, clock
         self._seen = 0
-        self._late_at = -math.inf
         self._is_half_open = False
+        self._pause_s, self._over_at, self._late_at = 0.0, -math.inf, -math.inf
         #: Why it is not closed; empty while it is.
         self.why = ""
 
@@ -42,7 +44,7 @@ class Breaker:
         """Whether calls pass the queue by: open, or half-open."""
         if self.why and (acknowledged := self._acknowledged()) != self._seen:
             self._seen = acknowledged
-            self._took()
+            self._took(in_time=True)
         return bool(self.why)
 
     @property
@@ -57,24 +59,25 @@ class Breaker:
         self.why, self._seen, self._is_half_open = why, self._acknowledged(), False
 
     def late(self) -> None:
-        """The queue took longer than the deadline, or takes longer still."""
-        self._late_at = self._clock()
+        """A call has waited in vain. To be told before `open`."""
+        now = self._clock()
+        is_soon = now - self._late_at < _SOON_S
+        self._pause_s = min(self._pause_s * 2 or _FIRST_S, _LONGEST_S) if is_soon else 0.0
+        self._late_at, self._over_at = now, now + self._pause_s
 
     def acknowledged(self, since: float) -> bool:
         """The queue has acknowledged what it was given then; whether other processes may give it events, too."""
-        is_late = self._clock() - since > self._deadline_s
-        if is_late:
-            self.late()
+        in_time = self._clock() - since <= self._deadline_s
         if self.why:
-            self._took()
-        return not (is_late or self.why)
+            self._took(in_time)
+        return in_time and not self.why
 
-    def _took(self) -> None:
-        if self._clock() - self._late_at >= _STEADY_S:
+    def _took(self, in_time: bool) -> None:
+        if in_time and self._clock() >= self._over_at:
             self.close()
         elif not self._is_half_open:
             self._is_half_open = True
-            log.info("the queue takes events, but later than ack_deadline_ms; they go through the spool")
+            log.info("the queue takes events, but was late just now; they go through the spool")
 
     def close(self) -> None:
         """Events may go to the queue. Idempotent."""

@@ -67,7 +67,7 @@ class Counts:
 
     @property
     def acknowledged(self) -> int:
-        """Grows when the queue has taken a record out of the spool in time, and none too late just before."""
+        """Grows when the queue has taken a record out of the spool, in time for a call to wait for it."""
         return self._numbers[_ACKNOWLEDGED]
 
     def count_acknowledged(self) -> None:
