@@ -33,6 +33,9 @@ log = structlog.get_logger(__name__)
 _LOOK_S = 0.1
 _ELECT_S = 0.25
 
+#: Between two attempts to write where the spool took nothing.
+_TRY_S = 1.0
+
 #: After an error of our own, or of the disk.
 _AGAIN_S = 2.0
 
@@ -66,7 +69,7 @@ class Drain:
         self._stuck: dict[int, Head] = {}
         self._clock = asyncio.get_running_loop().time
         self._pauses = Pauses(self._clock)
-        self._moved = asyncio.Event()
+        self._moved, self._next_try = asyncio.Event(), 0.0
         self._running: asyncio.Task[None] | None = None
         #: Records that have left the spool through this process.
         self.sent = 0
@@ -101,6 +104,7 @@ class Drain:
         self._look_at_later()
         await self._send()
         await self._delete()
+        await self._try_disk()
         await self._rest()
 
     def _left(self) -> list[Head]:
@@ -231,16 +235,26 @@ class Drain:
         gone, self._gone = self._gone, []
         if not gone:
             return
+        deleting = asyncio.ensure_future(self._spool.delete(gone))
         try:
-            await self._spool.delete(gone)
-        except Exception:
-            # They are gone all the same, and would be sent twice.
-            self._gone = gone + self._gone
+            await asyncio.shield(deleting)
+        except BaseException:
+            # Also who stops us waits for it: what stays in the spool is sent again.
+            await asyncio.wait([deleting])
+            if deleting.exception():
+                # They are gone all the same, and would be sent twice.
+                self._gone = gone + self._gone
             raise
         self._owners.forget(gone)
         oldest = self._lanes.oldest
         if oldest is None or oldest.seq // RECORDS_A_FILE > gone[0].seq // RECORDS_A_FILE:
             await self._spool.run(self._spool.store.tidy)
+
+    async def _try_disk(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._spool.why_not and now >= self._next_try:
+            self._next_try = now + _TRY_S
+            await self._spool.run(self._spool.store.try_again)
 
     async def _rest(self) -> None:
         with suppress(TimeoutError):
@@ -259,6 +273,9 @@ class Drain:
 
     async def close(self) -> None:
         """After the producer was closed: delete what has arrived, and let another process have its turn."""
+        self.stop()
+        if self._running:
+            await asyncio.wait([self._running])
         with suppress(OSError, sqlite3.Error):
             await self._delete()
         self._spool.folder.draining.release()

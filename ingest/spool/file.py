@@ -11,6 +11,7 @@ from urllib.parse import quote
 import orjson
 
 from .counts import Held
+from .folder import BESIDE
 from .kept import Head, Kept, Put, columns_of, kept_of
 
 #: Numbers of records begin here in the file n with n times this, so that they grow over files too.
@@ -37,7 +38,7 @@ _EACH = "json_each(?)"
 _GIVEN = f"(SELECT value FROM {_EACH})"  # noqa: S608 - our own constant
 _HEADS = f"""
 SELECT json_group_array(json_array(seq, hex(key), {_SIZE}, timestamp_ms, owner))
-FROM (SELECT * FROM record WHERE seq > ? ORDER BY seq LIMIT ?)
+FROM (SELECT * FROM record WHERE seq >= ? ORDER BY seq LIMIT ?)
 """  # noqa: S608 - our own constants
 _LOAD = f"""
 SELECT json_group_array(json_array(seq, hex(stream), hex(key), timestamp_ms, hex(headers), hex(value), checksum))
@@ -57,6 +58,9 @@ _INDEX = "CREATE INDEX owned ON record (owner) WHERE owner NOT NULL"
 _BREAKING = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN})
 _CODE = 0xFF
 
+#: SQLite's memory beside the file can't be had, as on a full disk. Nothing is wrong with the file.
+_BESIDE = frozenset({sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP})
+
 
 @cache
 def _insert(rows: int) -> str:
@@ -66,7 +70,13 @@ def _insert(rows: int) -> str:
 
 def breaks(error: sqlite3.Error) -> bool:
     """Whether the file that gave this error may not be written to again."""
-    return getattr(error, "sqlite_errorcode", 0) & _CODE in _BREAKING
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & _CODE in _BREAKING and code not in _BESIDE
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether something is wrong with the file, rather than that it could not be opened just now."""
+    return breaks(error) and error.sqlite_errorcode & _CODE != sqlite3.SQLITE_CANTOPEN
 
 
 class SpoolFile:
@@ -92,7 +102,7 @@ class SpoolFile:
         """A new, empty one. It gets its name when it is whole: who dies before leaves none that nobody can read."""
         begun = path.with_name(f"{path.name}.new")
         for file in (path, begun):
-            for suffix in ("", "-wal", "-shm"):
+            for suffix in BESIDE:
                 Path(f"{file}{suffix}").unlink(missing_ok=True)
         begun.touch(0o600)
         made = cls(begun, number)
@@ -137,6 +147,11 @@ class SpoolFile:
         self._since_checkpoint += sum(put.size for put in puts)
         return seqs
 
+    def touch(self) -> list[int]:
+        """Write, and change nothing: it shows whether the disk takes something. No number of a record."""
+        self._opened.execute("UPDATE sqlite_sequence SET seq = seq")
+        return []
+
     def delete(self, seqs: Collection[int]) -> None:
         """The records of these numbers go."""
         self._since_checkpoint += len(seqs) * _DELETED_BYTES
@@ -152,8 +167,14 @@ class SpoolFile:
         """The next records behind that number."""
         return [
             Head(seq=seq, key=_text(key), size=size, timestamp_ms=_number(timestamp_ms), owner=owner)
-            for seq, key, size, timestamp_ms, owner in self._found(_HEADS, after, limit)
+            # Asked from that number on, SQLite would read the page of it too, which may be a damaged one.
+            for seq, key, size, timestamp_ms, owner in self._found(_HEADS, after + 1, limit)
         ]
+
+    def last(self) -> int:
+        """The highest number that a record here has ever had."""
+        ((last,),) = self._opened.execute("SELECT seq FROM sqlite_sequence")
+        return int(last)
 
     def load(self, seqs: Collection[int]) -> list[Kept]:
         """The records of these numbers that are still there, in order."""

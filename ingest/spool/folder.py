@@ -2,12 +2,19 @@
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from struct import Struct
 
 from .locks import FileLock
 
 _FILE = re.compile(r"spool-(\d{6,})\.db")
-_BESIDE = ("", "-wal", "-shm")
+_GONE = "-gone"
+
+#: What stands beside a file under its name, and goes with it.
+BESIDE = ("", "-wal", "-shm", _GONE)
+
+_SEQ = Struct("<Q")
 
 
 def is_spool(path: Path) -> bool:
@@ -43,8 +50,21 @@ class Folder:
 
     def remove(self, number: int) -> None:
         """Delete the file, and what SQLite has put beside it."""
-        for suffix in _BESIDE:
+        for suffix in BESIDE:
             Path(f"{self.file(number)}{suffix}").unlink(missing_ok=True)
+
+    def note_gone(self, number: int, seqs: Iterable[int]) -> None:
+        """Note records of a file that was closed, and is deleted when all are gone. Raises `OSError`. No fsync."""
+        with open(f"{self.file(number)}{_GONE}", "ab") as file:
+            # What a full disk has cut off is written over.
+            file.truncate(file.tell() // _SEQ.size * _SEQ.size)
+            file.write(b"".join(map(_SEQ.pack, seqs)))
+
+    def gone(self, number: int) -> list[int]:
+        """What was noted of the file."""
+        path = Path(f"{self.file(number)}{_GONE}")
+        octets = path.read_bytes() if path.exists() else b""
+        return [seq for (seq,) in _SEQ.iter_unpack(octets[: len(octets) // _SEQ.size * _SEQ.size])]
 
     def owner(self, name: str) -> Path:
         """The lock that a process holds for as long as it may still learn what became of a record."""

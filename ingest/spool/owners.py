@@ -6,6 +6,7 @@ no fsync: whoever dies without having told leaves its lock, and then its records
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from struct import Struct
 from uuid import uuid4
@@ -33,11 +34,9 @@ class Owner:
         self._lock.take()
         self._file = os.open(self._lock.path, os.O_WRONLY | os.O_CLOEXEC)
         self._at = self._end = 0
-        try:
+        # On a full disk what stands in the spool is sent all the same.
+        with suppress(OSError):
             self._take_space()
-        except OSError:
-            self.close()
-            raise
 
     def tell(self, seq: int, *, is_gone: bool) -> None:
         """The record was delivered, or surely was not. Raises `OSError`; then tell it again."""
@@ -94,11 +93,15 @@ class Owners:
                 found = file.read()
         except FileNotFoundError:
             return []
-        # A number is never 0, and what was taken ahead is.
-        numbers = [number for (number,) in _TOLD.iter_unpack(found[: len(found) // _TOLD.size * _TOLD.size])]
-        new = numbers[: numbers.index(0)] if 0 in numbers else numbers
+        new = _numbers(found)
         self._read[name] = self._read.get(name, 0) + len(new) * _TOLD.size
         return new
+
+
+def _numbers(octets: bytes) -> list[int]:
+    # A number is never 0, and what was taken ahead is.
+    numbers = [number for (number,) in _TOLD.iter_unpack(octets[: len(octets) // _TOLD.size * _TOLD.size])]
+    return numbers[: numbers.index(0)] if 0 in numbers else numbers
 
 
 def somebody_lives(folder: Folder) -> bool:
@@ -109,6 +112,14 @@ def somebody_lives(folder: Folder) -> bool:
 def dead_owners(folder: Folder) -> set[str]:
     """The names of those who have left a file. Only with the lock for writing: new ones come by it."""
     return {_name(path) for path in folder.root.glob(_ANY) if is_free(path)}
+
+
+def give_back(folder: Folder, names: Iterable[str]) -> None:
+    """Let go of the space that these, who are dead, have taken ahead."""
+    for name in names:
+        with suppress(FileNotFoundError):
+            told = _numbers(folder.owner(name).read_bytes())
+            os.truncate(folder.owner(name), len(told) * _TOLD.size)
 
 
 def forget(folder: Folder, names: Iterable[str]) -> None:

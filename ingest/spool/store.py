@@ -4,16 +4,19 @@ import errno
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext, suppress
+from itertools import islice
 
 import structlog
 
+from . import salvage
 from .counts import BROKEN, FULL, OK, Counts, Held
 from .errors import SpoolBroken, SpoolFull, SpoolUnavailable
-from .file import RECORDS_A_FILE, SpoolFile, breaks
+from .file import RECORDS_A_FILE, SpoolFile, breaks, is_damage
 from .folder import Folder
 from .kept import Head, Kept, Put
-from .owners import Owner, dead_owners, forget, somebody_lives
+from .owners import Owner, dead_owners, forget, give_back, somebody_lives
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +32,11 @@ _LARGE_BYTES = 16 << 20
 #: When more than that has come since the drain looked, it looks again before it sets the counts right.
 _JUST_COME = 1000
 
+#: With so much room a usual event is taken.
+_ROOM_BYTES = 65_536
+
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_SPACE_BY_SQLITE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
 class Store:
@@ -46,17 +53,23 @@ class Store:
         self.owner: Owner
 
     def open(self) -> None:
-        """Raises `SpoolUnavailable` where the disk has no room for the first file, or is not ours to write to."""
+        """Raises `SpoolUnavailable` where the disk has no room for the first file, or is not ours to write to.
+
+        On a disk that was full before, what stands in the spool is sent, and new events stay behind it.
+        """
         try:
             self._folder.make()
             with self._folder.writing.held():
                 self.counts = Counts(self._folder.counts)
                 dead, numbers = dead_owners(self._folder), self._folder.numbers()
+            # On a full disk it is the space without which SQLite opens no file.
+            give_back(self._folder, dead)
             # To open a file and to delete one takes milliseconds, for which nobody else could write.
             forget(self._folder, dead - self._owners(numbers))
             with self._folder.writing.held():
                 # Not when the first record comes: by then there may be no file left to open.
-                self._current()
+                with suppress(SpoolUnavailable) if numbers else nullcontext():
+                    self._current()
                 # Of a large spool it takes seconds, and nobody else can write meanwhile.
                 if self.counts.is_new or not somebody_lives(self._folder):
                     self._recount()
@@ -80,6 +93,13 @@ class Store:
             self.counts.state = OK if len(fitting) == len(puts) else FULL
         numbers = dict(zip(map(id, fitting), seqs, strict=True))
         return [numbers.get(id(put)) or self._over_quota() for put in puts]
+
+    def try_again(self) -> None:
+        """Where nothing was taken, see whether it would be by now: by `/ready` nobody sends what would show it."""
+        with self._folder.writing.held(), suppress(SpoolUnavailable):
+            if self.counts.state != OK and self._max_bytes - self.counts.size >= _ROOM_BYTES:
+                self._insert([])
+                self.counts.state = OK
 
     def _fitting(self, puts: Sequence[Put]) -> list[Put]:
         free = self._max_bytes - self.counts.size
@@ -118,7 +138,7 @@ class Store:
 
     def _written(self, file: SpoolFile, puts: Sequence[Put]) -> list[int]:
         with file.writing():
-            seqs = file.insert(puts)
+            seqs = file.insert(puts) if puts else file.touch()
         self._checkpoint(file)
         return seqs
 
@@ -168,9 +188,8 @@ class Store:
 
     def _unavailable(self, error: Exception) -> SpoolUnavailable:
         """What it means for who wanted to write; all processes see it."""
-        full = (
-            getattr(error, "errno", None) in _NO_SPACE or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
-        )
+        by_sqlite = getattr(error, "sqlite_errorcode", 0)
+        full = getattr(error, "errno", None) in _NO_SPACE or by_sqlite in _NO_SPACE_BY_SQLITE
         if hasattr(self, "counts"):
             self.counts.state = FULL if full else BROKEN
         text = f"the spool in {self._folder.root} can't be written to: {error}"
@@ -183,15 +202,23 @@ class Store:
         found: list[Head] = []
         for number in self._folder.numbers():
             if (number + 1) * RECORDS_A_FILE > after and len(found) < limit:
-                found += self._heads_in(number, after, limit - len(found))
-        return [head for head in found if head.seq not in self._gone]
+                left = (head for head in self._all_in(number, after, limit) if head.seq not in self._gone)
+                found += islice(left, limit - len(found))
+        return found
 
     def _heads_in(self, number: int, after: int, limit: int) -> list[Head]:
         try:
             return self._file(number).heads(after, limit)
         except sqlite3.DatabaseError as error:
             self._set_aside(number, error)
-            return []
+            return salvage.heads_of(self._file, number, after, limit) if is_damage(error) else []
+
+    def _all_in(self, number: int, after: int = 0, at_once: int = 1000) -> Iterator[Head]:
+        while heads := self._heads_in(number, after, at_once):
+            yield from heads
+            if len(heads) < at_once:
+                return
+            after = heads[-1].seq
 
     def _set_aside(self, number: int, error: sqlite3.DatabaseError) -> None:
         """A file that can't be read must not keep the others from being drained, nor new ones from being written."""
@@ -206,10 +233,17 @@ class Store:
         by_file = defaultdict(list)
         for seq in seqs:
             by_file[seq // RECORDS_A_FILE].append(seq)
-        return [kept for number in sorted(by_file) for kept in self._file(number).load(by_file[number])]
+        return [kept for number in sorted(by_file) for kept in self._loaded(number, by_file[number])]
+
+    def _loaded(self, number: int, seqs: list[int]) -> list[Kept]:
+        try:
+            return self._file(number).load(seqs)
+        except sqlite3.DatabaseError as error:
+            self._set_aside(number, error)
+            return salvage.load(self._file, number, seqs)
 
     def delete(self, heads: Sequence[Head]) -> None:
-        """These are in the queue, or in quarantine. What can't be deleted just now is remembered until its file is."""
+        """These are in the queue, or in quarantine. What can't be deleted is remembered, and noted beside its file."""
         with self._folder.writing.held():
             for number in {head.seq // RECORDS_A_FILE for head in heads}:
                 self._delete(number, [head.seq for head in heads if head.seq // RECORDS_A_FILE == number])
@@ -218,8 +252,7 @@ class Store:
 
     def _delete(self, number: int, seqs: list[int]) -> None:
         if number <= self.counts.closed:
-            self._gone.update(seqs)
-            return
+            return self._remember(number, seqs)
         file = self._file(number)
         try:
             with file.writing():
@@ -227,9 +260,15 @@ class Store:
         except sqlite3.Error as error:
             # Also on a full disk: when all of the file is sent, it is deleted whole, which needs no space.
             self._stop_writing(file, error)
-            self._gone.update(seqs)
+            self._remember(number, seqs)
         else:
             self._checkpoint(file)
+
+    def _remember(self, number: int, seqs: list[int]) -> None:
+        self._gone.update(seqs)
+        # On a full disk only we know it.
+        with suppress(OSError):
+            self._folder.note_gone(number, seqs)
 
     def tidy(self) -> None:
         """Delete the files that nobody needs any more. For the one that drains."""
@@ -247,18 +286,15 @@ class Store:
     def _is_unneeded(self, number: int) -> bool:
         if number > self.counts.closed and self._folder.file(number).stat().st_size < _LARGE_BYTES:
             return False
-        after = 0
-        # A damaged file raises here, and stays for `verify`.
-        while heads := self._file(number).heads(after, 1000):
-            if any(head.seq not in self._gone for head in heads):
-                return False
-            after = heads[-1].seq
-        return True
+        # What can't be read is never gone, and its file stays for `verify`.
+        return all(head.seq in self._gone for head in self._all_in(number))
 
     def inherit(self) -> None:
-        """For the one that drains from now on. What the one before sent and could not delete is there again for us."""
+        """For the one that drains from now on. What the one before has sent and could not delete is not sent again."""
         with self._folder.writing.held():
-            if any(number <= self.counts.closed for number in self._folder.numbers()):
+            closed = [number for number in self._folder.numbers() if number <= self.counts.closed]
+            self._gone.update(seq for number in closed for seq in self._folder.gone(number))
+            if closed:
                 self._recount()
 
     def set_right(self, known: Iterable[Head], read_to: int) -> None:
@@ -269,14 +305,14 @@ class Store:
                 self.counts.replace((head.key, Held(records=1, size=head.size)) for head in (*known, *behind))
 
     def _recount(self) -> None:
-        self.counts.replace(held for number in self._folder.numbers() for held in self._held_in(number).items())
+        self.counts.replace(held for number in self._folder.numbers() for held in self._held_in(number))
 
-    def _held_in(self, number: int) -> dict[str, Held]:
+    def _held_in(self, number: int) -> Iterable[tuple[str, Held]]:
         try:
-            return self._file(number).held()
+            return self._file(number).held().items()
         except sqlite3.DatabaseError as error:
             self._set_aside(number, error)
-            return {}
+            return ((head.key, Held(records=1, size=head.size)) for head in self._all_in(number))
 
     def _owners(self, numbers: Iterable[int]) -> set[str]:
         owners: set[str] = set()

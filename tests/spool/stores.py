@@ -52,6 +52,10 @@ class FailingFile(SpoolFile):
         _fail(self.fails, "insert")
         return super().insert(puts)
 
+    def touch(self) -> list[int]:
+        _fail(self.fails, "insert")
+        return super().touch()
+
     def delete(self, seqs: object) -> None:
         _fail(self.fails, "delete")
         super().delete(seqs)  # type: ignore[arg-type]  # as it came

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from forebay.ingest.spool.counts import FULL
 from forebay.ingest.spool.kept import Head
 from forebay.queues.contract import Record
 from forebay.schemas import names
@@ -300,3 +301,12 @@ async def test_what_became_of_a_record_is_remembered_only_until_it_has_left(worl
     owners = other.drain._owners
     assert other.drain.sent == 6 and one.spool.store.owner.name in owners._told
     assert not any(owners._told.values())
+
+
+async def test_who_drains_finds_out_that_the_disk_takes_something_again(world: World) -> None:
+    worker = await world.start()
+    worker.spool.counts.state = FULL
+
+    await worker.step()
+
+    assert worker.spool.why_not == ""

@@ -1,0 +1,43 @@
+"""Whoever drains is told to stop, at any moment."""
+
+import asyncio
+from collections.abc import Sequence
+from threading import Event
+
+from forebay.ingest.spool.kept import Head
+from tests.spool.world import World, per_portal
+
+LONG_S = 10
+
+
+async def test_what_was_sent_when_the_drain_is_stopped_is_deleted_and_not_sent_again(world: World) -> None:
+    worker = await world.start()
+    world.broker.mode = "down"
+    await world.send("a.ru", worker)
+    world.broker.mode = "up"
+    loop, deleting, may_write = asyncio.get_running_loop(), asyncio.Event(), Event()
+    delete = worker.spool.delete
+
+    async def delete_behind_a_write(heads: Sequence[Head]) -> None:
+        loop.call_soon(deleting.set)
+        await delete(heads)
+
+    worker.spool.delete = delete_behind_a_write  # type: ignore[method-assign]
+    step = worker.drain._delete
+
+    async def hold_the_thread() -> None:
+        if worker.drain.sent:
+            worker.spool._thread.submit(may_write.wait)
+        await step()
+
+    worker.drain._delete = hold_the_thread  # type: ignore[method-assign]
+    worker.drain.start()
+    async with asyncio.timeout(LONG_S):
+        await deleting.wait()
+    worker.drain.stop()
+    loop.call_soon(may_write.set)
+    await worker.drain.close()
+
+    assert worker.spool.counts.records == 0
+    await world.heal()
+    assert per_portal(world) == {"a.ru": [0]}

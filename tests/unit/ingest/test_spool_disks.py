@@ -1,0 +1,147 @@
+"""Disks that are full or damaged when a process opens the spool, or not any more."""
+
+import errno
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from forebay.ingest.spool.counts import FULL, OK
+from forebay.ingest.spool.errors import SpoolFull
+from forebay.ingest.spool.file import SpoolFile
+from tests.spool.stores import FailingFile, Stores, kept, numbers, put
+
+_PAGE = 4096
+
+
+def full(file: int, at: int, length: int) -> None:
+    if os.fstat(file).st_size < at + length:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("closed", [0, 1])
+def test_what_stands_in_the_spool_is_sent_and_goes_first_where_the_disk_was_full_before(
+    stores: Stores, disk: type[FailingFile], monkeypatch: pytest.MonkeyPatch, closed: int
+) -> None:
+    before = stores.open()
+    before.put([put(1)])
+    before.counts.closed = closed
+    before.close()
+    monkeypatch.setattr("os.posix_fallocate", full)
+    disk.fails = ("create", sqlite3.SQLITE_FULL)
+
+    store = stores.open()
+
+    assert (numbers(store), store.counts.holds("a.ru")) == ([b"1"], True)
+
+
+def test_for_lack_of_space_beside_it_no_file_is_taken_for_a_damaged_one(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores.open().put([put(1)])
+
+    def no_space(file: SpoolFile) -> set[str]:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+        raise error
+
+    with monkeypatch.context() as meanwhile, pytest.raises(SpoolFull):
+        meanwhile.setattr(SpoolFile, "owners", no_space)
+        stores.open()
+
+    store = stores.open()
+    assert (numbers(store), store.counts.closed, store.counts.records) == ([b"1"], 0, 1)
+
+
+def test_who_opens_the_spool_gives_back_what_a_dead_process_has_taken_ahead(stores: Stores) -> None:
+    dead = stores.open()
+    (seq,) = kept(dead.put([put(1, owner=dead.owner.name)]))
+    dead.owner.tell(seq, is_gone=True)
+    dead.owner.close()
+
+    stores.open()
+
+    assert stores.folder.owner(dead.owner.name).stat().st_size == 8
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_a_spool_that_was_full_says_so_until_it_has_room(stores: Stores, has_room: bool) -> None:
+    large = put(0, size=70_000)
+    store = stores.open(max_bytes=3 * large.size)
+    store.put([large] * 4)
+    store.delete(store.heads(0, 1 if has_room else 0))
+    was = store.counts.state
+
+    store.try_again()
+
+    assert (was, store.counts.state) == (FULL, OK if has_room else FULL)
+
+
+def test_a_disk_that_takes_something_again_is_found_to_do_so(stores: Stores, disk: type[FailingFile]) -> None:
+    store = stores.open()
+    disk.fails = ("insert", sqlite3.SQLITE_FULL)
+    store.put([put(1)])
+    store.try_again()
+    was = store.counts.state
+    disk.fails = None
+
+    store.try_again()
+
+    assert (was, store.counts.state, store.counts.records) == (FULL, OK, 0)
+
+
+def damage_page(path: Path) -> None:
+    octets = bytearray(path.read_bytes())
+    middle = len(octets) // _PAGE // 2 * _PAGE
+    octets[middle : middle + 100] = b"\xff" * 100
+    path.write_bytes(octets)
+
+
+def lose_rest_of_a_long_value(path: Path) -> None:
+    octets = bytearray(path.read_bytes())
+    places = range(0, len(octets), _PAGE)
+    first = next(at for at in places if octets[at + 4 : at + _PAGE] == b" " * (_PAGE - 4))
+    octets[first : first + 4] = b"\xff" * 4
+    path.write_bytes(octets)
+
+
+@pytest.mark.parametrize(
+    ("damage", "size", "lost"), [(damage_page, 300, 20), (lose_rest_of_a_long_value, 3 * _PAGE, 1)]
+)
+def test_what_can_be_read_of_a_damaged_file_is_there_and_the_rest_is_counted(
+    stores: Stores, damage: Callable[[Path], None], size: int, lost: int
+) -> None:
+    before = stores.open()
+    for number in range(200):
+        before.put([put(number, f"{number % 9}.ru", size=size)])
+    before.close()
+    damage(stores.folder.file(1))
+
+    store = stores.open()
+    heads = store.heads(0, 1000)
+    found = store.load([head.seq for head in heads])
+    store.delete([head for head in heads if head.key])
+    store.tidy()
+
+    assert 200 - lost <= len(found) < 200
+    assert [head.seq for head in heads] == sorted(head.seq for head in heads)
+    assert len(heads) == len(found) + 1
+    assert store.counts.holds("1.ru") is False and store.counts.records == 1
+    # Whoever drains next sends none of them again, and leaves the file to `verify`.
+    heir = stores.open()
+    heir.inherit()
+    assert heir.heads(0, 1000) == [head for head in heads if not head.key]
+    assert 1 in stores.folder.numbers()
+
+
+def test_a_file_of_which_nothing_can_be_read_counts_as_one_record(stores: Stores) -> None:
+    stores.open().put([put(1)])
+    stores.close()
+    stores.folder.file(1).write_bytes(b"no such thing" * 1000)
+
+    store = stores.open()
+
+    assert len(store.heads(0, 10)) == store.counts.records == 1
+    assert numbers(store) == []
