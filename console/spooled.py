@@ -48,7 +48,8 @@ def status(settings: "Settings") -> Status:
                 held = file.held()
                 oldest_ms += [head.timestamp_ms for head in file.heads(0, 1)]
         except sqlite3.DatabaseError:
-            damaged = True
+            # Who drains deletes a file that is sent, also while we look.
+            damaged |= folder.file(number).exists()
             continue
         portals |= held.keys()
         records += sum(one.records for one in held.values())
@@ -82,14 +83,15 @@ def faults(settings: "Settings") -> Iterator[Row]:
                 for seq in _damaged(file):
                     yield _row(folder, number, seq % RECORDS_A_FILE, "its checksum is wrong")
         except sqlite3.DatabaseError as error:
-            yield _row(folder, number, None, str(error))
+            if folder.file(number).exists():
+                yield _row(folder, number, None, str(error))
 
 
 def _damaged(file: SpoolFile) -> Iterator[int]:
     after = 0
     while heads := file.heads(after, _READ):
-        whole = {kept.seq for kept in file.load([head.seq for head in heads]) if kept.is_whole}
-        yield from (head.seq for head in heads if head.seq not in whole)
+        # One that is not found was sent since.
+        yield from (kept.seq for kept in file.load([head.seq for head in heads]) if not kept.is_whole)
         after = heads[-1].seq
 
 

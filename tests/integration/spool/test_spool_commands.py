@@ -1,10 +1,16 @@
 """`forebay spool status` and `verify`, as one calls them, over spools that an ingest has left."""
 
+from collections.abc import Collection
+from contextlib import closing
+
 import pytest
 
-from forebay.ingest.spool.kept import Put
+from forebay.ingest.spool.file import SpoolFile
+from forebay.ingest.spool.folder import Folder
+from forebay.ingest.spool.kept import Kept, Put
 from forebay.ingest.spool.store import Store
 from forebay.queues.contract import Record
+from forebay.queues.memory import MemoryQueue
 from tests.spool.host import LARGE, SMALLEST, TOPIC, Host, run, spoil, taken
 
 
@@ -88,3 +94,44 @@ def test_a_folder_that_is_not_there_is_wrong_usage(host: Host, command: str) -> 
 
     assert done.returncode == 2
     assert "there is no folder elsewhere" in done.stderr
+
+
+def test_what_an_ingest_sends_while_it_is_verified_is_not_damaged(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.keep("a.ru", "b.ru")
+    load = SpoolFile.load
+
+    def load_the_rest(file: SpoolFile, seqs: Collection[int]) -> list[Kept]:
+        with closing(SpoolFile(file.path, 1)) as ingest, ingest.writing():
+            ingest.delete([min(seqs)])
+        return load(file, seqs)
+
+    monkeypatch.setattr(SpoolFile, "load", load_the_rest)
+
+    assert host.run("verify").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["status", "verify"])
+def test_a_file_that_an_ingest_deletes_meanwhile_is_not_damaged(
+    host: Host, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    host.keep("a.ru")
+    numbers = Folder.numbers
+
+    def numbers_and_then_delete(folder: Folder) -> list[int]:
+        found = numbers(folder)
+        for number in found:
+            folder.remove(number)
+        return found
+
+    monkeypatch.setattr(Folder, "numbers", numbers_and_then_delete)
+    done = host.run(command)
+
+    assert done.exit_code == 0 and "broken" not in done.stdout
+
+
+def test_a_file_of_which_nothing_can_be_read_is_left_and_a_failure(host: Host) -> None:
+    host.keep("a.ru", "b.ru")
+    host.spool.file(1).write_bytes(b"no such thing" * 1000)
+    host.replace_queue(MemoryQueue())
+
+    assert host.row("drain", status=1) == {"sent": 0, "left": 1}
