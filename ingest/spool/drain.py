@@ -82,6 +82,7 @@ class Drain:
         while True:
             try:
                 while not self._spool.folder.draining.take():
+                    await self._spool.run(self._spool.store.let_go)
                     await self._sleep(_ELECT_S)
                 if not self._has_begun:
                     await self.begin()

@@ -289,6 +289,12 @@ class Store:
         # What can't be read is never gone, and its file stays for `verify`.
         return all(head.seq in self._gone for head in self._all_in(number))
 
+    def let_go(self) -> None:
+        """Of the files that were deleted: their space is free when nobody has them open."""
+        if any(number <= self.counts.closed for number in self._files):
+            for number in self._files.keys() - self._folder.numbers():
+                self._drop(number)
+
     def inherit(self) -> None:
         """For the one that drains from now on. What the one before has sent and could not delete is not sent again."""
         with self._folder.writing.held():

@@ -1,10 +1,13 @@
-"""Whoever drains is told to stop, at any moment."""
+"""Who drains is told to stop, and who does not drain waits for its turn."""
 
 import asyncio
 from collections.abc import Sequence
 from threading import Event
 
+import pytest
+
 from forebay.ingest.spool.kept import Head
+from tests.spool.stores import put
 from tests.spool.world import World, per_portal
 
 LONG_S = 10
@@ -41,3 +44,17 @@ async def test_what_was_sent_when_the_drain_is_stopped_is_deleted_and_not_sent_a
     assert worker.spool.counts.records == 0
     await world.heal()
     assert per_portal(world) == {"a.ru": [0]}
+
+
+async def test_who_does_not_drain_lets_go_of_a_file_that_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forebay.ingest.spool.store._LARGE_BYTES", 0)
+    worker, waiting = await world.start(), await world.start()
+    await waiting.spool.run(waiting.spool.store.put, [put(1)])
+    while worker.spool.folder.numbers():
+        await worker.step()
+
+    waiting.drain.start()
+    async with asyncio.timeout(LONG_S):
+        while waiting.spool.store._files:
+            await asyncio.sleep(0.01)
+    waiting.drain.stop()
