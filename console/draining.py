@@ -1,9 +1,11 @@
 """`forebay spool drain`: everything in a spool goes to the queue, by the same steps as in the ingest."""
 
 import asyncio
+import os
 import sys
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -57,6 +59,15 @@ async def drained(settings: "Settings") -> dict[str, object]:
     finally:
         spool.folder.draining.release()
         await spool.close()
+        _leave_to_its_owner(spool.folder.root)
+
+
+def _leave_to_its_owner(folder: Path) -> None:
+    """What root has made there, the ingest may not open; and without one of the files it has no spool."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        for path in folder.iterdir():
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 async def _drained(settings: "Settings", spool: Spool, producer: Producer) -> dict[str, object]:

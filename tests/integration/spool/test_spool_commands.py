@@ -1,5 +1,6 @@
 """`forebay spool status` and `verify`, as one calls them, over spools that an ingest has left."""
 
+import os
 from collections.abc import Collection
 from contextlib import closing
 
@@ -135,3 +136,15 @@ def test_a_file_of_which_nothing_can_be_read_is_left_and_a_failure(host: Host) -
     host.replace_queue(MemoryQueue())
 
     assert host.row("drain", status=1) == {"sent": 0, "left": 1}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files that the ingest may not open")
+def test_what_root_has_drained_still_belongs_to_the_ingest(host: Host) -> None:
+    host.keep("a.ru")
+    for path in (host.spool.root, *host.spool.root.iterdir()):
+        os.chown(path, 1234, 1234)
+    host.replace_queue(MemoryQueue())
+
+    host.row("drain")
+
+    assert {path.stat().st_uid for path in host.spool.root.iterdir()} == {1234}
