@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from forebay.ingest.spool.breaker import Breaker
+from forebay.ingest.spool.errors import SpoolFull
 from forebay.ingest.spool.passage import Passage
 from forebay.ingest.spool.spool import Spool
 from forebay.queues.contract import Record
@@ -17,18 +18,23 @@ DEADLINE_S = 0.2
 
 
 class Kept:
-    """A spool that keeps at once what it is given."""
+    """A spool that keeps at once what it is given, unless it is full."""
 
     def __init__(self) -> None:
         self.counts = self
         self.records: list[Record] = []
+        self.is_full = False
 
     def holds(self, key: str) -> bool:
         """No portal waits here in these tests."""
         return False
 
-    def put(self, stream: str, record: Record, told: Callable[[int], None], *, undecided: bool = False) -> None:
+    def put(
+        self, stream: str, record: Record, told: Callable[[int | SpoolFull], None], *, undecided: bool = False
+    ) -> None:
         """Number it."""
+        if self.is_full:
+            return told(SpoolFull("full"))
         self.records.append(record)
         told(len(self.records))
 
@@ -43,7 +49,7 @@ class Stand:
         self.loop = asyncio.get_running_loop()
         self.broker, self.spool = Broker(mode="hangs"), Kept()
         self.producer = self.broker.producer()
-        self.breaker = Breaker(lambda: 0)
+        self.breaker = Breaker(lambda: 0, DEADLINE_S, self.loop.time)
         self.passage = Passage(self.producer, cast(Spool, self.spool), self.breaker, DEADLINE_S)
 
     async def sent(self, acknowledged_s: float | None = None) -> float:
@@ -105,6 +111,21 @@ def test_a_loop_that_was_held_up_hears_the_queue_before_it_judges(run: Run) -> N
 
         assert await call == pytest.approx(0.301)
         assert not stand.breaker.is_open
+        assert stand.spool.records == []
+
+    run(story())
+
+
+def test_a_slow_queue_takes_what_a_full_spool_does_not(run: Run) -> None:
+    async def story() -> None:
+        stand = Stand()
+        await asyncio.sleep(1)
+        stand.breaker.open("it did not acknowledge within 200 ms")
+        stand.breaker.acknowledged(stand.loop.time() - 2 * DEADLINE_S)
+        stand.spool.is_full = True
+        assert stand.breaker.is_open
+
+        await stand.sent(acknowledged_s=DEADLINE_S)
         assert stand.spool.records == []
 
     run(story())
