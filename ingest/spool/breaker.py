@@ -20,7 +20,8 @@ class Breaker:
 
     Closed, events go to the queue. Open, they go to the spool, and a few of those are tried. Half-open, the queue takes
     events, but is too slow for a call that waits: all go through the spool, as fast as the queue takes them. The first
-    acknowledgement in time closes it; after calls that waited in vain, the first that comes when their pause is over.
+    acknowledgement in time closes it, or the end of the pause that calls which waited in vain have brought about. Where
+    only late ones came, and then none, it closes after ten seconds.
 
     `acknowledged` is a number that grows when another process of this host heard one that closes it. Without
     `deadline_s` all are in time.
@@ -36,6 +37,8 @@ class Breaker:
         self._seen = 0
         self._is_half_open = False
         self._pause_s, self._over_at, self._late_at = 0.0, -math.inf, -math.inf
+        #: When it closes, while it is half-open and nothing more is heard.
+        self._ends_at = math.inf
         #: Why it is not closed; empty while it is.
         self.why = ""
 
@@ -45,6 +48,8 @@ class Breaker:
         if self.why and (acknowledged := self._acknowledged()) != self._seen:
             self._seen = acknowledged
             self._took(in_time=True)
+        elif self._is_half_open and self._clock() >= self._ends_at:
+            self.close()
         return bool(self.why)
 
     @property
@@ -73,7 +78,9 @@ class Breaker:
         return in_time and not self.why
 
     def _took(self, in_time: bool) -> None:
-        if in_time and self._clock() >= self._over_at:
+        now = self._clock()
+        self._ends_at = self._over_at if in_time else max(self._over_at, now + _LONGEST_S)
+        if now >= self._ends_at:
             self.close()
         elif not self._is_half_open:
             self._is_half_open = True

@@ -83,3 +83,29 @@ def test_a_slow_queue_that_fails_is_tried_again() -> None:
     host.drains.open("no connection")
 
     assert host.drains.is_trying
+
+
+def test_a_queue_that_nobody_needs_is_not_told_as_slow_for_ever() -> None:
+    host = Host()
+    host.drains.late()
+    host.drains.open("it did not acknowledge within 200 ms")
+    host.acknowledged(after_s=DEADLINE_S * 2)
+
+    host.now += 10
+
+    assert not host.drains.is_open
+
+
+def test_a_pause_ends_also_when_no_more_is_acknowledged() -> None:
+    host = Host()
+    for breaker in (host.drains, host.other):
+        breaker.late()
+        breaker.late()
+        breaker.open("it did not acknowledge within 200 ms")
+    host.acknowledged(after_s=0.1)
+    host.count += 1
+    assert [host.drains.is_open, host.other.is_open] == [True, True]
+
+    host.now += 1
+
+    assert [host.drains.is_open, host.other.is_open] == [False, False]
