@@ -38,7 +38,7 @@ log.file = false
 
 #: A node says so when what watches its dead-letter workers gives up, as when a queue is deleted that has just got its
 #: leader. From then on no intake gets one (RabbitMQ's issue 16652, open).
-_CRIPPLED = re.compile(rb"\{local,rabbit_fifo_dlx_sup\}\s.*\s.*reached_max_restart_intensity")
+_CRIPPLED = re.compile(rb"\{local,rabbit_fifo_dlx_sup\}.*\n.*\n.*reached_max_restart_intensity")
 
 #: Small, and no busy waiting: other tests want the processors too.
 _ERLANG = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
