@@ -67,7 +67,9 @@ def _leave_to_its_owner(folder: Path) -> None:
     if os.geteuid() == 0:
         owner = folder.stat()
         for path in folder.iterdir():
-            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+            # An ingest that ends meanwhile takes its own away.
+            with suppress(FileNotFoundError):
+                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 async def _drained(settings: "Settings", spool: Spool, producer: Producer) -> dict[str, object]:

@@ -3,7 +3,8 @@
 The event says that its portal is not verified: the proof was not kept, only the mark of its token, by which a handler
 that wants verified events gets it. It keeps the id that the caller was told, and the moment of its receipt.
 
-What the queue refused when it came out of the spool is an event already, and goes as it is.
+What the queue refused when it came out of the spool is an event already, and goes as it is. What the disk has changed
+there stays in quarantine.
 """
 
 from dataclasses import replace
@@ -15,11 +16,13 @@ from forebay.schemas.codec import Codec
 
 from .address import Address
 from .authenticate import Gate, Proofs
+from .errors import Unreadable
 from .form import auth_of, parse
 from .reader import FormLimits, Reader
 from .record import CONTENT, Receipt
 from .seal import Sealer
 from .settings import IngestSettings
+from .spool.refusals import DAMAGED
 from .uuid7 import uuid7
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -42,10 +45,12 @@ class Rereader:
 
     def record(self, call: StoredRecord, body: bytes, now_ms: int) -> Record:
         """The event of the call with this body, to be kept from now on. Raises `Unreadable`."""
+        headers = {name: value.decode(errors="replace") for name, value in call.headers}
+        if headers.get(names.QUARANTINE_REASON) == DAMAGED:
+            raise Unreadable(DAMAGED, headers.get(names.QUARANTINE_DETAIL, ""))
         if CONTENT in call.headers:
             own = tuple(header for header in call.headers if header[0] not in _ADDED)
             return Record(call.key, call.value, now_ms, own)
-        headers = {name: value.decode(errors="replace") for name, value in call.headers}
         address = Address(path=headers.get(names.QUARANTINE_PATH, ""), query=headers.get(names.QUARANTINE_QUERY, ""))
         form = parse(body, self._max_fields)
         sender = self._gate.admit(auth_of(form), address)

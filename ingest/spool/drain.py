@@ -23,7 +23,7 @@ from .lanes import Lanes
 from .owners import Owners
 from .pace import Pace
 from .pauses import Pauses
-from .refusals import quarantine_of
+from .refusals import DAMAGED, quarantine_of
 from .spool import Spool
 from .window import Window
 
@@ -181,7 +181,7 @@ class Drain:
             departure = Departure(self, head, kept, self._clock())
             hand_over(self._producer, kept.stream, kept.record, departure, self._teller)
         else:
-            self._refuse(head, kept, "damaged_in_spool", "its checksum is wrong: the disk has changed it")
+            self._refuse(head, kept, DAMAGED, "its checksum is wrong: the disk has changed it")
 
     def _refuse(self, head: Head, kept: Kept, reason: str, detail: str) -> None:
         log.warning("a record of the spool goes to quarantine", portal=head.key, reason=reason, detail=detail)

@@ -5,6 +5,9 @@ from forebay.schemas import names
 
 from .kept import Kept
 
+#: The reason of a record that the disk has changed.
+DAMAGED = "damaged_in_spool"
+
 #: A queue's own words are long at times.
 _DETAIL_CHARS = 1000
 

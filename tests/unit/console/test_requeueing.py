@@ -19,7 +19,7 @@ from forebay.ingest.rereading import Rereader
 from forebay.ingest.seal import Sealer
 from forebay.ingest.settings import IngestSettings
 from forebay.ingest.spool.kept import Kept
-from forebay.ingest.spool.refusals import quarantine_of
+from forebay.ingest.spool.refusals import DAMAGED, quarantine_of
 from forebay.queues.contract import Delivery, Record, StoredRecord
 from forebay.queues.errors import RecordRefused
 from forebay.queues.memory import MemoryInspector, MemoryProducer, MemoryQueue
@@ -241,15 +241,32 @@ async def test_a_call_of_a_renamed_portal_stands_under_the_key_of_its_other_even
 
 
 async def test_an_event_that_the_queue_refused_when_it_came_out_of_the_spool_goes_as_it_is(queue: MemoryQueue) -> None:
-    await put(queue, quarantined(body_of()))
-    await requeued(queue, IngestSettings())
-    (before,) = (record for log in queue.logs[TOPIC] for record in log)
-    record = Record(before.key, before.value, before.timestamp_ms, tuple(before.headers))
-    kept = Kept(seq=1, stream=TOPIC, record=record, is_whole=True)
-    await put(queue, quarantine_of(kept, "refused_by_queue", "too large"))
+    before = await kept_event(queue)
+    await put(
+        queue, quarantine_of(Kept(seq=1, stream=TOPIC, record=before, is_whole=True), "refused_by_queue", "too large")
+    )
 
     result = await requeued(queue, IngestSettings())
 
     _, again = (record for log in queue.logs[TOPIC] for record in log)
     assert (result.stay, await still_there(queue)) == ([], [])
     assert (again.key, again.value, again.headers) == (before.key, before.value, before.headers)
+
+
+async def test_an_event_that_the_disk_has_changed_stays(queue: MemoryQueue) -> None:
+    before = await kept_event(queue)
+    await put(
+        queue, quarantine_of(Kept(seq=1, stream=TOPIC, record=before, is_whole=False), DAMAGED, "its checksum is wrong")
+    )
+
+    result = await requeued(queue, IngestSettings())
+
+    assert [(row["error_class"], row["error"]) for row in result.stay] == [(DAMAGED, "its checksum is wrong")]
+    assert len(events(queue)) == 1
+
+
+async def kept_event(queue: MemoryQueue) -> Record:
+    await put(queue, quarantined(body_of()))
+    await requeued(queue, IngestSettings())
+    (before,) = (record for log in queue.logs[TOPIC] for record in log)
+    return Record(before.key, before.value, before.timestamp_ms, tuple(before.headers))

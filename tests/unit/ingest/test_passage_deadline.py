@@ -119,7 +119,6 @@ def test_a_loop_that_was_held_up_hears_the_queue_before_it_judges(run: Run) -> N
 def test_a_slow_queue_takes_what_a_full_spool_does_not(run: Run) -> None:
     async def story() -> None:
         stand = Stand()
-        await asyncio.sleep(1)
         stand.breaker.open("it did not acknowledge within 200 ms")
         stand.breaker.acknowledged(stand.loop.time() - 2 * DEADLINE_S)
         stand.spool.is_full = True
