@@ -57,14 +57,15 @@ class Breaker:
         """Whether the queue is not known to take anything: open, and not half-open."""
         return self.is_open and not self._is_half_open
 
-    def open(self, why: str) -> None:
-        """The queue takes nothing. What was acknowledged before counts no more."""
+    def open(self, why: str, *, is_late: bool = False) -> None:
+        """The queue takes nothing, or too late: a call waited in vain. What was acknowledged before counts no more."""
+        if is_late:
+            self._pause()
         if not self.why:
             log.warning("the queue takes nothing; events go to the spool", reason=why)
         self.why, self._seen, self._is_half_open = why, self._acknowledged(), False
 
-    def late(self) -> None:
-        """A call has waited in vain. To be told before `open`."""
+    def _pause(self) -> None:
         now = self._clock()
         is_soon = now - self._late_at < _SOON_S
         self._pause_s = min(self._pause_s * 2 or _FIRST_S, _LONGEST_S) if is_soon else 0.0

@@ -172,8 +172,7 @@ class Passage:
     def _judge(self) -> None:
         self._sweep = None
         if self._in_flight and self._due() <= self._loop.time():
-            self._breaker.late()
-            self.detour(f"it did not acknowledge within {self._deadline_s * _MS:.0f} ms")
+            self.detour(f"it did not acknowledge within {self._deadline_s * _MS:.0f} ms", is_late=True)
         if self._in_flight and self._sweep is None:
             self._look_at(self._due())
 
@@ -184,9 +183,9 @@ class Passage:
         self._look_due = due
         self._sweep = self._loop.call_at(due, self._look)
 
-    def detour(self, why: str) -> None:
+    def detour(self, why: str, *, is_late: bool = False) -> None:
         """From now on the spool takes the events; those on their way too, which may still be delivered."""
-        self._breaker.open(why)
+        self._breaker.open(why, is_late=is_late)
         self.take_over()
 
     def take_over(self) -> None:

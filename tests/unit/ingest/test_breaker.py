@@ -7,6 +7,7 @@ import pytest
 from forebay.ingest.spool.breaker import Breaker
 
 DEADLINE_S = 0.2
+LATE = "it did not acknowledge within 200 ms"
 
 
 @dataclass(kw_only=True)
@@ -40,8 +41,7 @@ def test_a_queue_that_failed_gets_events_with_its_first_acknowledgement() -> Non
 
 def test_a_slow_queue_gets_all_through_the_spool_until_it_is_quick() -> None:
     host = Host()
-    host.drains.late()
-    host.drains.open("it did not acknowledge within 200 ms")
+    host.drains.open(LATE, is_late=True)
     host.other.open("no connection")
 
     for _ in range(100):
@@ -58,8 +58,7 @@ def test_a_queue_that_is_late_again_and_again_is_passed_by_for_longer_each_time(
     host, paused = Host(), list[float]()
     for _ in range(8):
         host.now += 0.1
-        host.other.late()
-        host.other.open("it did not acknowledge within 200 ms")
+        host.other.open(LATE, is_late=True)
         began = host.now
         while host.other.is_open:
             # The rest of the queue is quick.
@@ -69,15 +68,14 @@ def test_a_queue_that_is_late_again_and_again_is_passed_by_for_longer_each_time(
     assert paused == pytest.approx([0.1, 0.5, 1, 2, 4, 8, 10, 10], abs=0.11)
 
     host.now += 60
-    host.other.late()
-    host.other.open("it did not acknowledge within 200 ms")
+    host.other.open(LATE, is_late=True)
     host.acknowledged(after_s=0.1)
     assert not host.other.is_open
 
 
 def test_a_slow_queue_that_fails_is_tried_again() -> None:
     host = Host()
-    host.drains.open("it did not acknowledge within 200 ms")
+    host.drains.open(LATE, is_late=True)
     host.acknowledged(after_s=DEADLINE_S * 2)
 
     host.drains.open("no connection")
@@ -87,8 +85,7 @@ def test_a_slow_queue_that_fails_is_tried_again() -> None:
 
 def test_a_queue_that_nobody_needs_is_not_told_as_slow_for_ever() -> None:
     host = Host()
-    host.drains.late()
-    host.drains.open("it did not acknowledge within 200 ms")
+    host.drains.open(LATE, is_late=True)
     host.acknowledged(after_s=DEADLINE_S * 2)
 
     host.now += 10
@@ -99,9 +96,8 @@ def test_a_queue_that_nobody_needs_is_not_told_as_slow_for_ever() -> None:
 def test_a_pause_ends_also_when_no_more_is_acknowledged() -> None:
     host = Host()
     for breaker in (host.drains, host.other):
-        breaker.late()
-        breaker.late()
-        breaker.open("it did not acknowledge within 200 ms")
+        breaker.open(LATE, is_late=True)
+        breaker.open(LATE, is_late=True)
     host.acknowledged(after_s=0.1)
     host.count += 1
     assert [host.drains.is_open, host.other.is_open] == [True, True]
