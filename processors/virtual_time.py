@@ -5,8 +5,8 @@ For work that waits for nothing but timers and itself; it is then the same each 
 
 import asyncio
 import selectors
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, TypeVarTuple, Unpack
+from collections.abc import Callable
+from typing import TypeVar, TypeVarTuple, Unpack
 
 #: No more: asyncio asks for a clock that counts nanoseconds, which a float has no room for beside the years since 1970.
 _BEGINNING_S = 1_000_000.0
@@ -27,9 +27,6 @@ class _Jumping(selectors.DefaultSelector):
             raise AssertionError("nothing is left that anybody waits for")
         self.now += timeout
         return super().select(0)
-
-    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        return super().get_map()
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):

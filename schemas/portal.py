@@ -7,14 +7,11 @@ import idna
 
 from forebay.schemas.errors import ForebayError
 
-#: RFC 1035: a domain name has at most 253 characters in text.
-MAX_DOMAIN_CHARS = 253
-
 #: Portals whose normal form is remembered; a call then costs a dictionary lookup. About 20 MB when full,
 #: and 120 MB where strangers fill it with the longest names that there can be.
 _REMEMBERED = 100_000
 
-#: What a box may add to a cloud portal's name: labels with underscores, and a port.
+#: What a box may add to a cloud portal's name: labels with underscores, and a port. RFC 1035: at most 253 characters.
 _DOMAIN = re.compile(
     r"(?=.{1,253}(?::|$))[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*(?::[1-9][0-9]{0,4})?"
 )

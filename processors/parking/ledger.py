@@ -1,6 +1,5 @@
 """Which portals of a partition are parked, as the parked stream tells it. Pure: owners and commands read it alike."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .entries import Claimed, Entry, Spilled, Stated
@@ -27,11 +26,6 @@ class Ledger:
     obeyed: dict[str, int] = field(default_factory=dict)
     #: Portal → the offset of its last spilled record, as it was told last; also of portals that are free again.
     settled: dict[str, int] = field(default_factory=dict)
-
-    def read_all(self, entries: Iterable[Entry]) -> None:
-        """Take the next entries."""
-        for entry in entries:
-            self.read(entry)
 
     def read(self, entry: Entry) -> None:
         """Take the next entry; one of an owner that was not the last any more says nothing."""

@@ -102,10 +102,6 @@ class Member:
         """The key to seal with: the first in the log, for every reader."""
         return next(iter(self.data_keys), None)
 
-    def is_proved(self, application: str) -> bool:
-        """Whether a token of the application is proved."""
-        return any(pin.proof and pin.proof.application == application for pin in self.pins)
-
     def key(self, kind: str, part: str) -> Key:
         """The key of a fact about it."""
         return Key(self.id, self.era, kind, part)

@@ -28,7 +28,6 @@ HEARTBEAT_S = 10.0
 #: What its errors say is in ours; its own lines would stand beside them without a reason.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
-Delivered = Callable[[int, bytes], None]
 Lost = Callable[[QueueUnavailable], None]
 
 

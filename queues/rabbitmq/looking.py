@@ -45,11 +45,6 @@ async def look(connection: Connection, queue: str, offset: int | str, count: int
     return found
 
 
-async def start_of(connection: Connection, queue: str) -> int:
-    """The offset of the first entry."""
-    return (await look(connection, queue, "first", 1))[0][0]
-
-
 async def end_of(connection: Connection, queue: str) -> int:
     """The offset behind the last entry."""
     return (await last_of(connection, queue))[-1][0] + 1

@@ -26,9 +26,6 @@ _PLACE = Struct(">cQq")
 
 _ENTRY, _PLACED, _MARK, _TURN, _REFUSAL, _BIRTH, _TAKEOVER = (bytes([kind]) for kind in range(2, 9))
 
-#: What a place takes of a message.
-PLACE_BYTES = _PLACE.size
-
 
 class Placed(NamedTuple):
     """An entry with its place: the offset that all but the stream itself know."""

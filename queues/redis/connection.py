@@ -12,8 +12,6 @@ from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
-from forebay.queues.errors import QueueUnavailable
-
 from ..threads.connection_thread import ConnectionThread
 from .address import Address
 from .remedies import remedy
@@ -149,12 +147,6 @@ class RedisStore:
     def thread(self, name: str) -> ConnectionThread[RedisConnection]:
         """A thread with a connection of its own."""
         return ConnectionThread(self, name, errors=self.errors)
-
-    def unavailable(self, error: Exception) -> QueueUnavailable:
-        """The client's error as ours."""
-        told = QueueUnavailable(self.remedy(error))
-        told.__cause__ = error
-        return told
 
 
 @cache

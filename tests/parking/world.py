@@ -12,6 +12,7 @@ from forebay.processors.notes import Place, decode_note
 from forebay.processors.parking.orders import Order, Span, What, written
 from forebay.processors.settings import WorkerSettings
 from forebay.processors.testing import event
+from forebay.processors.virtual_time import VirtualLoop
 from forebay.processors.worker import Worker
 from forebay.queues.contract import Commit, Record
 from forebay.queues.memory import MemoryProducer
@@ -20,7 +21,6 @@ from forebay.schemas.codec import codec
 from forebay.schemas.portal import partition_of
 from tests.parking.books import Books, kind_of
 from tests.parking.moody import TOPIC, MoodyProducer, MoodyQueue
-from tests.virtual_time import VirtualLoop
 
 GROUP = "shop"
 PARTITIONS = 2

@@ -11,7 +11,6 @@ LOCK_WAIT = 1205
 NO_TABLE = 1146
 
 _AGAIN = "we connect again by ourselves; its log says why"
-_WAIT = "wait; we connect again by ourselves"
 _CONNECTIONS = (
     "raise max_connections: an ingest process takes one connection, a worker four, each console command one or two"
 )

@@ -22,8 +22,6 @@ from tests.mariadb.server import Server, asked, direct
 
 LOCK = "SELECT 1 FROM forebay_partition WHERE stream = 1 AND `partition` = {} FOR UPDATE"
 
-DEADLOCKS = "SELECT count FROM information_schema.innodb_metrics WHERE name = 'lock_deadlocks'"
-
 #: As no server should be set, and some are.
 STRANGE = (
     "sql-mode=ANSI_QUOTES",

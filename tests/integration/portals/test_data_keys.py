@@ -87,7 +87,8 @@ async def test_a_portal_whose_keys_are_shredded_has_none_on_any_host_and_the_res
         await other.following.refresh(20)
         known = other.member(MEMBER)
         assert shredded in (1, 2) and known and known.data_keys == ()
-        assert known.portal == "a.ru" and known.is_proved("app")
+        assert known.portal == "a.ru"
+        assert [pin.proof.application for pin in known.pins if pin.proof] == ["app"]
         assert not [fact for fact in told(await read_all(store)).values() if b"wrapped" in (fact or b"")]
         assert await one.data_keys.shred(MEMBER, doomed) == 0
 

@@ -11,7 +11,7 @@ from forebay.queues.rabbitmq import consumer as consumers
 from forebay.queues.rabbitmq import logs, states
 from forebay.queues.rabbitmq.address import address
 from forebay.queues.rabbitmq.connection import Connection
-from forebay.queues.rabbitmq.looking import end_of, start_of
+from forebay.queues.rabbitmq.looking import end_of, look
 from forebay.queues.settings import QueueSettings
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower
 from tests.integration.rabbitmq.relay import relayed
@@ -25,6 +25,11 @@ def _shorten(monkeypatch: pytest.MonkeyPatch, state_every: int) -> None:
     monkeypatch.setattr(states, "STATE_EVERY_BYTES", state_every)
 
 
+async def _start(connection: Connection) -> int:
+    """The offset of the first entry of the group's stream."""
+    return (await look(connection, logs.group_log(STREAM, "group"), "first", 1))[0][0]
+
+
 async def test_a_group_whose_beginning_was_cut_off_does_not_begin_anew_in_silence(
     queue: Queue, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -33,7 +38,7 @@ async def test_a_group_whose_beginning_was_cut_off_does_not_begin_anew_in_silenc
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
     connection = await Connection(address(url), "test").open()
-    while await start_of(connection, logs.group_log(STREAM, "group")) == 0:
+    while await _start(connection) == 0:
         for number in range(50):
             await consumer.commit({1: Commit(offset=0, note=b"%d" % number)})
     late, inspector = queue.consumer(STREAM, "group", session_s=1.0), queue.inspector()
@@ -80,7 +85,7 @@ async def test_a_member_that_was_cut_off_for_long_agrees_with_the_others(
         await follower.owns(PARTITIONS)
         connection, number = await Connection(address(url), "test").open(), 0
         before = await end_of(connection, logs.group_log(STREAM, "group"))
-        while await start_of(connection, logs.group_log(STREAM, "group")) <= before:
+        while await _start(connection) <= before:
             for _ in range(50):
                 number += 1
                 await there.commit({partition: Commit(offset=number) for partition in follower.owned})
@@ -104,7 +109,7 @@ async def test_a_member_knows_the_group_although_the_beginning_of_its_stream_was
     connection = await Connection(address(url), "test").open()
 
     number = 0
-    while await start_of(connection, logs.group_log(STREAM, "group")) == 0:
+    while await _start(connection) == 0:
         for _ in range(50):
             number += 1
             await consumer.commit({1: Commit(offset=0, note=b"%d" % number)})

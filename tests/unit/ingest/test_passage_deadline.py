@@ -10,9 +10,9 @@ from forebay.ingest.spool.breaker import Breaker
 from forebay.ingest.spool.errors import SpoolFull
 from forebay.ingest.spool.passage import Passage
 from forebay.ingest.spool.spool import Spool
+from forebay.processors.virtual_time import VirtualLoop
 from forebay.queues.contract import Record
 from tests.spool.unreliable import Broker
-from tests.virtual_time import VirtualLoop
 
 DEADLINE_S = 0.2
 

@@ -52,7 +52,9 @@ def log_of(spilled: list[Short]) -> list[StoredRecord]:
 
 def read(log: list[StoredRecord], ledger: Ledger | None = None) -> Ledger:
     ledger = ledger or Ledger()
-    ledger.read_all(entry for record in log if (entry := entries.read(record, GROUP)) is not None)
+    for record in log:
+        if (entry := entries.read(record, GROUP)) is not None:
+            ledger.read(entry)
     return ledger
 
 

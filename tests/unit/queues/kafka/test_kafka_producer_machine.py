@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from forebay.processors.virtual_time import VirtualLoop
 from forebay.queues.contract import Position, Record
 from forebay.queues.errors import QueueError, RecordRefused
 from forebay.queues.kafka import producer as kafka_producer
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.producer import KafkaProducer
 from forebay.queues.kafka.topics import Topics
-from tests.virtual_time import VirtualLoop
 
 from .made_up import POISON
 from .moody import BIG, NEW, TOO_LARGE, Broker, Client, Line
