@@ -81,13 +81,10 @@ class WholeWay:
     groups: Sequence[str]
     until: Stage = "finished"
     patience_s: float = 30.0
-    clock: Callable[[], float] = monotonic
-    now: Callable[[], float] = time
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
     async def go(self, inspector: Inspector) -> Passage:
         """One event. What goes wrong is told in the passage, and never raised."""
-        passage = Passage(at=self.now())
+        passage = Passage(at=time())
         try:
             async with asyncio.timeout(self.patience_s):
                 await self._pass(inspector, passage)
@@ -101,16 +98,16 @@ class WholeWay:
 
     async def _pass(self, inspector: Inspector, passage: Passage) -> None:
         since, unread = await self._ends(inspector)
-        began = self.clock()
+        began = monotonic()
         passage.id = await self._answered(passage)
-        passage.seconds["answered"] = self.clock() - began
+        passage.seconds["answered"] = monotonic() - began
         if unread is not None:
             raise unread
         record = await self._seen(passage, partial(self._record, inspector, passage.id, since))
-        passage.seconds["queued"] = self.clock() - began
+        passage.seconds["queued"] = monotonic() - began
         if self.until == "finished":
             await self._seen(passage, partial(self._finished, inspector, record))
-            passage.seconds["finished"] = self.clock() - began
+            passage.seconds["finished"] = monotonic() - began
 
     async def _seen(self, passage: Passage, look: Callable[[], Awaitable[StoredRecord | None]]) -> StoredRecord:
         """Look until it is there. A queue that doesn't answer just now is asked again."""
@@ -122,7 +119,7 @@ class WholeWay:
                     return found
             except QueueUnavailable as error:
                 passage.why = str(error)
-            await self.sleep(wait_s)
+            await asyncio.sleep(wait_s)
             wait_s = min(wait_s * _LONGER, _LAST_LOOK_S)
 
     async def _ends(self, inspector: Inspector) -> tuple[dict[int, int], QueueError | None]:
@@ -138,7 +135,7 @@ class WholeWay:
         # A connection for each: the way to the ingest, with its names and certificates, is measured too.
         connection = Connection(target_of(self.url))
         try:
-            answer = await connection.post(_body(self.token, self.now()))
+            answer = await connection.post(_body(self.token, time()))
             passage.certificate_end = connection.certificate_end
         finally:
             connection.close()

@@ -53,14 +53,12 @@ class PortalKeys:
         registry: PortalRegistry,
         seal_keys: Mapping[str, bytes],
         *,
-        random: Callable[[int], bytes] = os.urandom,
-        draw_id: Callable[[int], str] = token_hex,
         clock: Callable[[], float] = time.monotonic,
         most: int = _OPEN,
         wait_s: float = _WAIT_S,
     ) -> None:
         self._registry, self._seal_keys = registry, seal_keys
-        self._random, self._draw_id, self._clock, self._most, self._wait_s = random, draw_id, clock, most, wait_s
+        self._clock, self._most, self._wait_s = clock, most, wait_s
         self._open: OrderedDict[tuple[str, DataKey], AESGCM] = OrderedDict()
         self._making: dict[str, asyncio.Task[None]] = {}
         self._shredding: dict[asyncio.Task[None], str | None] = {}
@@ -112,8 +110,8 @@ class PortalKeys:
             self._not_before = self._clock() + _REST_S
 
     async def _make(self, member_id: str) -> None:
-        named = Named(member_id, self._draw_id(_ID_BYTES))
-        wrapped = wrap(self._random(_KEY_BYTES), named, self._seal_keys, self._random(_NONCE_BYTES))
+        named = Named(member_id, token_hex(_ID_BYTES))
+        wrapped = wrap(os.urandom(_KEY_BYTES), named, self._seal_keys, os.urandom(_NONCE_BYTES))
         try:
             await self._registry.data_keys.propose(member_id, DataKey(named.id, wrapped))
         except QueueError as error:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import structlog
 
@@ -25,10 +25,9 @@ class Registration:
         registry: Registry,
         teacher: Teacher,
         *,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        self._registry, self._teacher, self._sleep, self._draw = registry, teacher, sleep, draw
+        self._registry, self._teacher, self._draw = registry, teacher, draw
         self._task: asyncio.Task[None] | None = None
         #: `ok`, or why events are still written in the single-object encoding.
         self.state = "the schema is not registered yet"
@@ -40,7 +39,7 @@ class Registration:
     async def _register(self) -> None:
         longest_s = _FIRST_S
         while not await self._is_registered():
-            await self._sleep(self._draw(longest_s / 2, longest_s))
+            await asyncio.sleep(self._draw(longest_s / 2, longest_s))
             longest_s = min(longest_s * 2, _LONGEST_S)
 
     async def _is_registered(self) -> bool:

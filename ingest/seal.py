@@ -1,7 +1,7 @@
 """Secrets out of what is kept: encrypted when there is a key, gone when there is none."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
 import orjson
@@ -27,15 +27,10 @@ class Sealer:
     Without a seal key nothing secret is kept.
     """
 
-    def __init__(
-        self,
-        keys: Mapping[str, bytes],
-        portal_keys: PortalKeys | None = None,
-        random: Callable[[int], bytes] = os.urandom,
-    ) -> None:
+    def __init__(self, keys: Mapping[str, bytes], portal_keys: PortalKeys | None = None) -> None:
         key_id, key = next(iter(keys.items()), ("", b""))
         self._direct = (key_id, AESGCM(key)) if key else None
-        self._portal_keys, self._random = portal_keys, random
+        self._portal_keys = portal_keys
 
     def seal(self, secrets: Secrets, event_id: str, member_id: str | None = None) -> Sealed | None:
         """The secrets of an event, or None where there are none or no key. The member must be proved."""
@@ -50,7 +45,7 @@ class Sealer:
     def _sealed(self, direct: tuple[str, AESGCM], plain: bytes, bound_to: str, member_id: str | None) -> Sealed:
         own = self._portal_keys.cipher(member_id) if self._portal_keys is not None and member_id else None
         key_id, cipher = own or direct
-        nonce = self._random(_NONCE_BYTES)
+        nonce = os.urandom(_NONCE_BYTES)
         ciphertext = cipher.encrypt(nonce, plain, bound_to.encode())
         return Sealed(key_id=key_id, nonce=nonce, ciphertext=ciphertext)
 

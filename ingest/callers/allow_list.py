@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -38,11 +38,10 @@ class AllowList:
         refresh_s: float = _HOUR_S,
         fetch: Callable[[str], str] = fetched,
         clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._fixed, self._file, self._url, self._shelf = fixed, file, url, shelf
-        self._refresh_s, self._fetch, self._clock, self._sleep, self._draw = refresh_s, fetch, clock, sleep, draw
+        self._refresh_s, self._fetch, self._clock, self._draw = refresh_s, fetch, clock, draw
         self._of_file, self._of_url = Networks(()), Networks(())
         self._read_at = 0.0
         self._file_fault = self._url_fault = ""
@@ -84,7 +83,7 @@ class AllowList:
             except Exception as error:  # whatever it is: nobody would ever look again
                 log.error("the allow list can't be looked at just now; what is known counts", error=repr(error))
             # Not all workers at the same moment: who comes later finds the list of whoever came first.
-            await self._sleep(self._draw(_LOOK_S / 2, _LOOK_S))
+            await asyncio.sleep(self._draw(_LOOK_S / 2, _LOOK_S))
 
     async def look(self) -> None:
         """Read the file again, and the list of the address when it is time."""

@@ -42,11 +42,10 @@ class Gaps:
         metrics: IngestMetrics,
         *,
         most: int = _PORTALS,
-        clock_ns: Callable[[], int] = time.time_ns,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._folder, self._outlet, self._codec, self._metrics = folder, outlet, codec, metrics
-        self._most, self._clock_ns, self._sleep = most, clock_ns, sleep
+        self._most, self._sleep = most, sleep
         self._book: Book | None = None
         self._gaps: dict[str, Gap] = {}
         #: Portal → the marker that is on its way.
@@ -129,7 +128,7 @@ class Gaps:
 
     async def _mark(self, gap: Gap) -> bool:
         try:
-            await self._outlet.send(self._outlet.topic, marker(gap, self._codec, self._clock_ns()))
+            await self._outlet.send(self._outlet.topic, marker(gap, self._codec, time.time_ns()))
         except RecordRefused as error:
             self._leave_out(gap, str(error))
         except QueueError:

@@ -1,7 +1,6 @@
 """Gaps of a host that won't come back: told by somebody else."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from forebay.queues.contract import Producer
@@ -11,21 +10,19 @@ from .book import Book, left_books
 from .marker import marker
 
 
-async def tell_left(
-    folder: Path, producer: Producer, topic: str, codec: Codec, clock_ns: Callable[[], int] = time.time_ns
-) -> int:
+async def tell_left(folder: Path, producer: Producer, topic: str, codec: Codec) -> int:
     """Tell each portal of the gap that stands in a book of nobody; how many were told. Raises `QueueError`."""
     told = 0
     for book in left_books(folder):
         try:
-            told += await _tell(book, producer, topic, codec, clock_ns)
+            told += await _tell(book, producer, topic, codec)
         finally:
             book.close()
     return told
 
 
-async def _tell(book: Book, producer: Producer, topic: str, codec: Codec, clock_ns: Callable[[], int]) -> int:
+async def _tell(book: Book, producer: Producer, topic: str, codec: Codec) -> int:
     for gap in book.gaps:
-        await producer.send(topic, marker(gap, codec, clock_ns()))
+        await producer.send(topic, marker(gap, codec, time.time_ns()))
         book.write(gap.without(gap))
     return len(book.gaps)

@@ -62,11 +62,10 @@ class Doorway:
         counts: PortalCounts,
         *,
         key_is_member_id: bool,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._application, self._gate, self._registry = application, gate, registry
         self._verification, self._naming, self._counts = verification, naming, counts
-        self._key_is_member_id, self._clock = key_is_member_id, clock
+        self._key_is_member_id = key_is_member_id
         #: Anybody can make up calls that a store refuses to note.
         self._teller = Teller()
         self._chores: set[asyncio.Task[None]] = set()
@@ -156,7 +155,7 @@ class Doorway:
         begun_before = self._begun
         async with self._asking:
             # Of who waited behind a question without an answer nobody repeats it.
-            if self._begun == begun_before and self._clock() >= self._not_before:
+            if self._begun == begun_before and time.monotonic() >= self._not_before:
                 # Not before it has answered: who waited here is told so, also when this call is tired of waiting.
                 self._begun, self._knows_all = self._begun + 1, False
                 await self._registry.following.refresh(_STORE_S)
@@ -164,14 +163,14 @@ class Doorway:
 
     async def _in_time(self, ask: Callable[[], Awaitable[None]]) -> bool:
         """Whether the store of portals has answered; one that is away, or did not answer just now, is not asked."""
-        if not self._registry.is_current or self._clock() < self._not_before:
+        if not self._registry.is_current or time.monotonic() < self._not_before:
             return False
         try:
             async with asyncio.timeout(_STORE_S):
                 await ask()
         except (QueueError, TimeoutError) as error:
             if isinstance(error, TimeoutError):
-                self._not_before = self._clock() + _REST_S
+                self._not_before = time.monotonic() + _REST_S
             words = str(error) or "no answer"
             self._teller.warn("the portals can't be asked; calls are taken unverified", error=words)
             return False

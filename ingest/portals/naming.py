@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import structlog
 
@@ -35,10 +34,9 @@ class Naming:
         registry: PortalRegistry,
         codec: Codec,
         counts: PortalCounts,
-        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._endpoint, self._outlet, self._registry = endpoint, outlet, registry
-        self._codec, self._counts, self._clock_ns = codec, counts, clock_ns
+        self._codec, self._counts = codec, counts
         #: Until it is noted too; with each, whether the event is kept by now, or can't be.
         self._telling: dict[tuple[str, str], tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._told: set[tuple[str, str]] = set()
@@ -80,7 +78,7 @@ class Naming:
 
     async def _send(self, sender: Sender, member: Member, domain: str) -> None:
         old = member.domains[-1] if member.domains else member.portal or domain
-        record = rename_record(sender, old, domain, self._endpoint, self._codec, self._clock_ns())
+        record = rename_record(sender, old, domain, self._endpoint, self._codec, time.time_ns())
         await self._outlet.send(self._outlet.topic, record)
         log.info("a portal has another domain", portal=sender.portal, old=old, new=domain)
         self._counts.renamed()

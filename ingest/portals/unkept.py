@@ -1,7 +1,6 @@
 """Proofs that the store of portals did not take when they were found: they are repeated until it does."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -30,10 +29,8 @@ class Found:
 class Unkept:
     """Used on one event loop. Its tokens are those of their portals, though no host knows it yet."""
 
-    def __init__(
-        self, registry: PortalRegistry, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, room: int = _ROOM
-    ) -> None:
-        self._registry, self._sleep, self._room = registry, sleep, room
+    def __init__(self, registry: PortalRegistry) -> None:
+        self._registry = registry
         self._found: dict[bytes, Found] = {}
 
     def __contains__(self, digest: bytes) -> bool:
@@ -41,7 +38,7 @@ class Unkept:
 
     async def keep(self, found: Found) -> None:
         """Keep it now, or hold it if there is room. Raises `QueueError` when it is not kept yet."""
-        if len(self._found) < self._room:
+        if len(self._found) < _ROOM:
             self._found[found.digest] = found
         await self._registry.prove(found.application, found.member_id, found.digest, found.domain, "app.info")
         self._found.pop(found.digest, None)
@@ -49,7 +46,7 @@ class Unkept:
     async def repeat(self) -> None:
         """Keep again and again what is held, as soon as the store is back. Never ends."""
         while True:
-            await self._sleep(_AGAIN_S)
+            await asyncio.sleep(_AGAIN_S)
             try:
                 await self.keep_all()
             except Exception as error:  # whatever it is: what is held would never be kept

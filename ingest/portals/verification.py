@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -58,13 +58,12 @@ class Verification:
         verifier: Verifier,
         counts: PortalCounts,
         *,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._registry, self._verifier, self._counts = registry, verifier, counts
-        self._sleep, self._draw = sleep, draw
+        self._draw = draw
         self._trials: asyncio.Queue[Trial] = asyncio.Queue(_ROOM)
-        self._unkept = Unkept(registry, sleep=sleep)
+        self._unkept = Unkept(registry)
         #: Those that are in the queue or under way.
         self._known: set[bytes] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -100,7 +99,7 @@ class Verification:
                 log.error("a portal could not be verified: a fault", error=type(error).__name__, **_about(trial))
             finally:
                 self._known.discard(trial.digest)
-            await self._sleep(_PAUSE_S)
+            await asyncio.sleep(_PAUSE_S)
 
     async def _verify(self, trial: Trial) -> None:
         verdict = await self._verifier.verdict(trial.claim)
@@ -142,7 +141,7 @@ class Verification:
 
     async def _look_again(self) -> None:
         while True:
-            await self._sleep(self._draw(_LOOK_EVERY_S / 2, _LOOK_EVERY_S))
+            await asyncio.sleep(self._draw(_LOOK_EVERY_S / 2, _LOOK_EVERY_S))
             try:
                 await self.look()
             except Exception as error:  # whatever it is: no look would ever follow

@@ -77,11 +77,10 @@ class Pool:
         processes: int,
         may_begin: Callable[[], Awaitable[None]],
         clock: Callable[[], float] = time.monotonic,
-        start: Callable[[bytes], Awaitable[Process]] = Process.started,
     ) -> None:
         """Raises `BadHandler` when a function can't be told to another process."""
         self._functions, self._numbers = packed_functions(handlers)
-        self._most, self._may_begin, self._clock, self._start_one = processes, may_begin, clock, start
+        self._most, self._may_begin, self._clock = processes, may_begin, clock
         self._waiting: deque[_Job] = deque()
         self._news = asyncio.Event()
         self._runners: list[asyncio.Task[None]] = []
@@ -96,7 +95,7 @@ class Pool:
     async def start(self) -> None:
         """As in `Processes`: one process is started, so that it is known now whether they can be."""
         try:
-            self._fresh.append(await self._start_one(self._functions))
+            self._fresh.append(await Process.started(self._functions))
         except (Gone, OSError, TimeoutError) as error:
             raise NoProcess(f"no process for handlers with cpu=True can be started: it {error or 'hangs'}") from error
 
@@ -181,7 +180,7 @@ class Pool:
             if self._fresh:
                 return self._fresh.pop()
             try:
-                return await self._start_one(self._functions)
+                return await Process.started(self._functions)
             # It could be done at the start: memory is short, say, or the user's files are being replaced.
             except (Gone, OSError, TimeoutError, BadHandler) as error:
                 _log.error("no process for handlers with cpu=True can be started; trying again", error=str(error))

@@ -1,7 +1,7 @@
 """Reading what is owned, and waiting for more."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -25,10 +25,8 @@ class Wait:
 class Reader(Generic[C]):
     """The part of `fetch` that runs in the reading thread."""
 
-    def __init__(
-        self, log: Log[C], positions: Positions, bell: Bell, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._log, self._positions, self._bell, self._clock = log, positions, bell, clock
+    def __init__(self, log: Log[C], positions: Positions, bell: Bell) -> None:
+        self._log, self._positions, self._bell = log, positions, bell
         self._turn = 0
 
     def fetch(self, connection: C, max_records: int, wait: Wait) -> list[Chunk]:
@@ -39,7 +37,7 @@ class Reader(Generic[C]):
             self._log.begin(connection)
             positions = self._positions.copy()
             chunks = self._read(connection, positions, max_records)
-            left = wait.until - self._clock()
+            left = wait.until - time.monotonic()
             if chunks or left <= 0:
                 return chunks
             # Whoever has said that the wait is over has rung before we come to wait, or rings while we do.

@@ -1,7 +1,7 @@
 """Questions about the cluster, asked on the event loop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -61,8 +61,8 @@ class Topic:
 class Admin:
     """One for all parts of a queue."""
 
-    def __init__(self, clients: Clients, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        self._clients, self._sleep = clients, sleep
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
         self._faults = Faults()
         self._asking = Asking(clients, self._faults)
 
@@ -141,7 +141,7 @@ class Admin:
             answers = await asyncio.gather(*map(asyncio.wrap_future, futures.values()), return_exceptions=True)
             if not any(_is_election(answer) for answer in answers):
                 break
-            await self._sleep(_ELECTION_S)
+            await asyncio.sleep(_ELECTION_S)
             # The client doesn't do it by itself: it would ask by the old leader's epoch for ever.
             await self._refresh(stream)
         return {at.partition: (await self._answer(future)).offset for at, future in futures.items()}

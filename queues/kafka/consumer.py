@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 from forebay.queues.contract import Assignments, Commit, StoredRecord
 from forebay.queues.errors import Fenced, QueueError, QueueUnavailable
@@ -38,11 +38,9 @@ class KafkaConsumer:
         group: str,
         *,
         session_s: float,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clients, self._admin, self._topics = clients, admin, topics
         self._stream, self._group, self._session_s = stream, group, session_s
-        self._clock = clock
         self._member: Member | None = None
         self._committing = asyncio.Lock()
 
@@ -101,12 +99,12 @@ class KafkaConsumer:
 
     async def _commit(self, member: Member, commits: Mapping[int, Commit], epochs: Mapping[int, int]) -> None:
         """Ask again during a rebalance: a member that keeps its partition is not told of the new generation."""
-        until = self._clock() + _REGROUPING_S
+        until = time.monotonic() + _REGROUPING_S
         while True:
             try:
                 return await _answer(member, commits, epochs)
             except Regrouping:
-                if self._clock() > until:
+                if time.monotonic() > until:
                     raise
             await asyncio.sleep(_AGAIN_S)
 

@@ -1,7 +1,7 @@
 """More partitions for topics that are there."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 
 from confluent_kafka import KafkaException
 
@@ -47,18 +47,13 @@ async def _growing(admin: Admin, streams: list[str], partitions: int) -> dict[st
     return growing
 
 
-async def _appeared(
-    admin: Admin,
-    streams: Collection[str],
-    partitions: int,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> None:
+async def _appeared(admin: Admin, streams: Collection[str], partitions: int) -> None:
     """Return when the brokers that we ask know of them, and each partition has a leader."""
     for _ in range(_TRIES):
         found = (await admin.topics(streams)).values()
         if all(one is not None and len(one.partitions) == partitions and not one.leaderless for one in found):
             return
-        await sleep(_BETWEEN_S)
+        await asyncio.sleep(_BETWEEN_S)
     raise QueueUnavailable(f"topics {', '.join(streams)} were grown, but the brokers don't know it yet")
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -34,11 +34,8 @@ _PARTITION = 0
 class KafkaPortalStore:
     """Writes as a producer of events does, and reads in a thread of its own."""
 
-    def __init__(
-        self, clients: Clients, admin: Admin, topics: Topics, topic: str, clock_ns: Callable[[], int] = time.time_ns
-    ) -> None:
+    def __init__(self, clients: Clients, admin: Admin, topics: Topics, topic: str) -> None:
         self._clients, self._admin, self._topics, self._topic = clients, admin, topics, topic
-        self._clock_ns = clock_ns
         self._producer: _FactProducer | None = None
         self._reader = _FactReader(clients, topic)
         self._reading: ThreadPoolExecutor | None = ThreadPoolExecutor(1, thread_name_prefix="forebay-portals")
@@ -53,7 +50,7 @@ class KafkaPortalStore:
             raise QueueUnavailable("this store was closed")
         if self._producer is None:
             self._producer = _FactProducer(self._clients, self._topics)
-        now_ms = self._clock_ns() // 1_000_000
+        now_ms = time.time_ns() // 1_000_000
         records = [Record(key=fact.key, value=fact.value or b"", timestamp_ms=now_ms) for fact in facts]
         send = partial(self._producer.send, self._topic)
         # As tasks: they begin in this order, which is then that of the log.

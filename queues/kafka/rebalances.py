@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from itertools import count
 
@@ -47,10 +47,9 @@ class Rebalances:
         loop: asyncio.AbstractEventLoop,
         max_wait_s: float,
         numbers: Iterator[int],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._commands, self._commits, self._ownership, self._inbox = commands, commits, ownership, inbox
-        self._pauses, self._loop, self._max_wait_s, self._clock = pauses, loop, max_wait_s, clock
+        self._pauses, self._loop, self._max_wait_s = pauses, loop, max_wait_s
         self.epochs: dict[int, int] = {}
         #: Behind the last record that was read, by partition and epoch.
         self.places: dict[tuple[int, int], int] = {}
@@ -86,7 +85,7 @@ class Rebalances:
     def _commits_of(self, client: Consumer, partitions: list[TopicPartition]) -> dict[int, Commit]:
         """Where the partitions begin; nothing when we are leaving, or another client should ask."""
         self.is_waiting = True
-        until = self._clock() + _STRANDED_S
+        until = time.monotonic() + _STRANDED_S
         try:
             for tries in count(1):
                 if self._commands.is_over or self.stranding is not None:
@@ -94,7 +93,7 @@ class Rebalances:
                 try:
                     return committed(client, partitions)
                 except KafkaException as error:
-                    self.stranding = cause(error) if self._clock() > until else None
+                    self.stranding = cause(error) if time.monotonic() > until else None
                     self._complain(f"the group's offsets can't be read. {reason(error)}", tries)
                     self._commands.obey(_RETRY_S)
             return {}
@@ -122,8 +121,8 @@ class Rebalances:
     def _wait_for(self, returned: "Future[None]") -> None:
         """Carry out commands until it is done; longer than that the group would not wait."""
         returned.add_done_callback(lambda _: self._commands.nudge())
-        until = self._clock() + self._max_wait_s
-        while not returned.done() and (left := until - self._clock()) > 0:
+        until = time.monotonic() + self._max_wait_s
+        while not returned.done() and (left := until - time.monotonic()) > 0:
             self._commands.obey(left)
         if not returned.done():
             log.error("partitions were not given back in time", waited_s=self._max_wait_s)

@@ -1,7 +1,7 @@
 """The topics of our streams: which are missing, and how they are made."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException
@@ -56,8 +56,8 @@ _COMPACTED = {
 class Topics:
     """Makes topics; `topic` is the one that takes the events, and keeps them as long as the cluster likes."""
 
-    def __init__(self, admin: Admin, topic: str, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        self._admin, self._topic, self._sleep = admin, topic, sleep
+    def __init__(self, admin: Admin, topic: str) -> None:
+        self._admin, self._topic = admin, topic
 
     async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract."""
@@ -119,7 +119,7 @@ class Topics:
         for _ in range(_TRIES):
             if not await self._absent(streams, partitions):
                 return
-            await self._sleep(_BETWEEN_S)
+            await asyncio.sleep(_BETWEEN_S)
         raise QueueUnavailable(f"topics {', '.join(streams)} were made, but the brokers don't know them yet")
 
     def _config(self, name: str, copies: int) -> dict[str, str]:

@@ -1,11 +1,9 @@
 """The reading side: a member of a group whose leases and records are items."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..groups.consumer import LeasedConsumer
 from ..groups.contract import Group
-from ..groups.leases import since_boot
 from ..threads.connection_thread import ConnectionThread
 from .connection import MemcachedConnection, MemcachedStore
 from .group import MemcachedGroup
@@ -42,14 +40,6 @@ class _GroupStore:
 class MemcachedConsumer(LeasedConsumer[MemcachedConnection]):
     """A member of the group."""
 
-    def __init__(
-        self,
-        store: MemcachedStore,
-        stream: str,
-        group: str,
-        *,
-        session_s: float,
-        clock: Callable[[], float] = since_boot,
-    ) -> None:
+    def __init__(self, store: MemcachedStore, stream: str, group: str, *, session_s: float) -> None:
         kept = _GroupStore(store=store, stream=stream, group_name=group, session_s=session_s)
-        super().__init__(kept, clock=clock)
+        super().__init__(kept)

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 import structlog
@@ -32,8 +32,7 @@ log = structlog.get_logger(__name__)
 class _Ends:
     """When each end of a partition was seen first."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
         self._last = self._settled = 0
 
@@ -41,11 +40,11 @@ class _Ends:
         """It ends here now."""
         if end > self._last:
             self._last = end
-            self._seen.append((self._clock(), end))
+            self._seen.append((time.monotonic(), end))
 
     def settled(self) -> int:
         """What is missing before this offset will never come."""
-        while self._seen and self._seen[0][0] <= self._clock() - PATIENCE_S:
+        while self._seen and self._seen[0][0] <= time.monotonic() - PATIENCE_S:
             self._settled = self._seen.popleft()[1]
         return self._settled
 
@@ -53,8 +52,8 @@ class _Ends:
 class MemcachedLog:
     """The stream as one reader of a group reads it: by looking, since the server tells of nothing."""
 
-    def __init__(self, stream: Stream, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream, self._clock = stream, clock
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
         self._ends: dict[int, _Ends] = {}
         self._starts: dict[int, int] = {}
         self._pause_s = _SHORTEST_S
@@ -71,7 +70,7 @@ class MemcachedLog:
         """In one question; of a stream that is gone there are none."""
         found = bounds(connection, self._stream, list(partitions)) if partitions else {}
         for partition, (start, end) in found.items():
-            self._ends.setdefault(partition, _Ends(self._clock)).note(end)
+            self._ends.setdefault(partition, _Ends()).note(end)
             self._starts[partition] = start
         return {partition: end for partition, (_, end) in found.items()}
 

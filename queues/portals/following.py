@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 
@@ -34,14 +34,8 @@ class Following:
     read, the old one is asked.
     """
 
-    def __init__(
-        self,
-        store: PortalStore,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._store, self._clock, self._sleep = store, clock, sleep
+    def __init__(self, store: PortalStore) -> None:
+        self._store = store
         self._following = 0
         self._heard = float("-inf")
         self._turned = asyncio.Event()
@@ -53,7 +47,7 @@ class Following:
     @property
     def is_current(self) -> bool:
         """Whether what other hosts have written is known here, but for the last moments."""
-        return not self.why_not and self._clock() - self._heard < _OLD_S
+        return not self.why_not and time.monotonic() - self._heard < _OLD_S
 
     def open(self) -> None:
         """Begin to read."""
@@ -70,7 +64,7 @@ class Following:
                 if why_not != self.why_not:
                     log.warning("the portals can't be read; what is known so far holds", error=why_not)
                 self.why_not = why_not
-            await self._sleep(pause_s)
+            await asyncio.sleep(pause_s)
 
     async def _read_on(self) -> None:
         """Read until it fails. What is missing is made first, as the streams are."""
@@ -86,7 +80,7 @@ class Following:
             if chapter.is_end and book is not self.book:
                 self.book, self.why_not = book, ""
             if book is self.book:
-                self._following, self._heard = following, self._clock()
+                self._following, self._heard = following, time.monotonic()
                 turned, self._turned = self._turned, asyncio.Event()
                 turned.set()
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from secrets import token_hex
 
@@ -44,21 +44,11 @@ _MS = 1_000_000
 class PortalRegistry:
     """One for a process, used on one event loop. Each of its writes raises `QueueUnavailable` when it can't be done."""
 
-    def __init__(
-        self,
-        store: PortalStore,
-        keys: TokenKeys,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        clock_ns: Callable[[], int] = time.time_ns,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        draw_id: Callable[[int], str] = token_hex,
-        random: Callable[[int], bytes] = os.urandom,
-    ) -> None:
+    def __init__(self, store: PortalStore, keys: TokenKeys, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._store, self.keys = store, keys
-        self._clock_ns, self._draw_id, self._random = clock_ns, draw_id, random
-        self._sent = Sent(clock)
-        self.following = Following(store, clock=clock, sleep=sleep)
+        self._clock_ns = clock_ns
+        self._sent = Sent()
+        self.following = Following(store)
         self.data_keys = DataKeys(self.following)
 
     def open(self) -> None:
@@ -108,7 +98,7 @@ class PortalRegistry:
         digest = self.keys.digest(application, member_id, token)
         if not self._has_room(member_id, digest):
             return
-        trial = self.keys.seal(access_token, digest, self._random(_NONCE_BYTES)) if access_token else None
+        trial = self.keys.seal(access_token, digest, os.urandom(_NONCE_BYTES)) if access_token else None
         seen = Seen(application, self.keys.id, domain, self.now_ms(), trial, "")
         # Not read back: the portal waits for its answer, and other hosts learn of it as soon as we do.
         await self.following.keep([_seen(member, digest, seen)], _PATIENCE_S)
@@ -141,7 +131,6 @@ class PortalRegistry:
         digest: bytes,
         domain: str,
         how: str,
-        key_id: str | None = None,
         *,
         replaced: bytes | None = None,
     ) -> None:
@@ -152,7 +141,7 @@ class PortalRegistry:
         # Its era has to be known: what is said in another one is void.
         await self.following.reached(-1, _PATIENCE_S)
         member = self.member(member_id) or Member(member_id)
-        proof = Proof(application, self.keys.id if key_id is None else key_id, domain, self.now_ms(), how)
+        proof = Proof(application, self.keys.id, domain, self.now_ms(), how)
         said = {"app": proof.application, "key": proof.key_id, "domain": domain, "at": proof.at_ms, "how": how}
         learned = [
             pin.digest
@@ -175,7 +164,7 @@ class PortalRegistry:
         if member.homes:
             return []
         # A key of its own for each who states it: the first in the log holds, and no repetition moves it.
-        return [facts.fact(member.key(facts.HOME, self._draw_id(_ID_BYTES)), {"portal": domain})]
+        return [facts.fact(member.key(facts.HOME, token_hex(_ID_BYTES)), {"portal": domain})]
 
     async def add(self, application: str, member_id: str, token: str, domain: str) -> None:
         """Note a token that was learned another way: from an application's frame, or from a webhook's page."""
@@ -221,7 +210,7 @@ class PortalRegistry:
         book = await self.following.refresh(_PATIENCE_S)
         known = book.members.get(member_id)
         keys = [key.text() for key in known.fact_keys()] if known else []
-        era = facts.new_era(member_id, self._draw_id(_ID_BYTES))
+        era = facts.new_era(member_id, token_hex(_ID_BYTES))
         book = await self._put([era, *(Fact(key, None) for key in keys)])
         late = [key for key in book.void if key.startswith(f"{member_id}/")]
         if late:

@@ -1,7 +1,7 @@
 """Tokens that were just noted and may not stand in the book yet: a burst of calls has the same bound as others."""
 
+import time
 from collections import Counter
-from collections.abc import Callable
 
 #: By then what was written was read, or will be when the store is back.
 _READ_S = 10.0
@@ -10,8 +10,7 @@ _READ_S = 10.0
 class Sent:
     """What was noted within the last seconds, by its hash."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         #: In the order of time.
         self._sent: dict[bytes, tuple[str, float]] = {}
         self._of: Counter[str] = Counter()
@@ -28,12 +27,12 @@ class Sent:
 
     def add(self, member_id: str, digest: bytes) -> None:
         """Remember one for a while."""
-        self._sent[digest] = member_id, self._clock() + _READ_S
+        self._sent[digest] = member_id, time.monotonic() + _READ_S
         self._of[member_id] += 1
 
     def forget_old(self) -> None:
         """Let go of those that were read by now."""
-        now = self._clock()
+        now = time.monotonic()
         while self._sent:
             digest, (member_id, until) = next(iter(self._sent.items()))
             if until > now:

@@ -58,9 +58,8 @@ class Inbox:
         gap: Callable[[int, int, int], None],
         shorter: Callable[[int, int], None],
         put: Callable[[str, bytes], Awaitable[None]],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._address, self._stream, self._heartbeat_s, self._sleep = address, stream, heartbeat_s, sleep
+        self._address, self._stream, self._heartbeat_s = address, stream, heartbeat_s
         #: Is told where no record stands: partition, start, end.
         self._gap = gap
         #: Is told that a partition ends before what was read of it, and where: what comes now has offsets of before.
@@ -103,7 +102,7 @@ class Inbox:
                     log.exception("reading_failed", stream=self._stream)
                 self._error = self._told(error)
                 self._changed.set()
-                await self._sleep(_AGAIN_S)
+                await asyncio.sleep(_AGAIN_S)
 
     def _told(self, error: Exception) -> QueueError:
         if isinstance(error, NotThere):

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import structlog
@@ -27,14 +26,8 @@ log = structlog.get_logger(__name__)
 class Sequencing:
     """Sequencers of the partitions that were asked for."""
 
-    def __init__(
-        self,
-        address: Address,
-        heartbeat_s: float = HEARTBEAT_S,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._address, self._heartbeat_s, self._clock, self._sleep = address, heartbeat_s, clock, sleep
+    def __init__(self, address: Address) -> None:
+        self._address = address
         self._sequencers: dict[str, Sequencer] = {}
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -46,7 +39,7 @@ class Sequencing:
         """Have a sequencer for this partition's stream."""
         if stream in self._sequencers or self._is_closed:
             return
-        self._sequencers[stream] = Sequencer(stream, HOLD_S, self._broken, self._clock)
+        self._sequencers[stream] = Sequencer(stream, HOLD_S, self._broken, time.monotonic)
         self._wake.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._live())
@@ -61,7 +54,7 @@ class Sequencing:
             if self._is_broken:
                 # Not at once: each time the intake gives all that it holds once more.
                 self._is_broken = False
-                await self._sleep(_AGAIN_S)
+                await asyncio.sleep(_AGAIN_S)
             if not await self._open():
                 self._is_broken = True
                 continue
@@ -105,7 +98,7 @@ class Sequencing:
 
     async def _connected(self) -> Connection:
         if self._connection is None or not self._connection.is_open:
-            connection = Connection(self._address, "sequencer", self._heartbeat_s)
+            connection = Connection(self._address, "sequencer", HEARTBEAT_S)
             connection.on_lost = self._lost
             self._connection = await connection.open()
         return self._connection

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -35,14 +34,8 @@ log = structlog.get_logger(__name__)
 class Writer:
     """Entries of a stream are kept in the order in which they were given."""
 
-    def __init__(
-        self,
-        address: Address,
-        part: str,
-        heartbeat_s: float = HEARTBEAT_S,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self.address, self._part, self._heartbeat_s, self._sleep = address, part, heartbeat_s, sleep
+    def __init__(self, address: Address, part: str, heartbeat_s: float = HEARTBEAT_S) -> None:
+        self.address, self._part, self._heartbeat_s = address, part, heartbeat_s
         self._id = secrets.token_bytes(8)
         #: Of entries: a lane that is made anew must not take one of before for its own.
         self._numbers = count(1)
@@ -80,7 +73,7 @@ class Writer:
                 is_being_made = isinstance(error, NoCopy) or not connection.is_open
                 if not (is_being_made and tries_left):
                     raise
-                await self._sleep(_AGAIN_S)
+                await asyncio.sleep(_AGAIN_S)
         raise AssertionError("the last try returns or raises")
 
     async def _follow(self, connection: Connection, queue: str, listener: Listener) -> Lane:
@@ -156,7 +149,7 @@ class Writer:
                     log.exception("lanes_failed", queue=self.address.name)
                 for lane in wanted:
                     lane.refuse(error if isinstance(error, QueueError) else QueueUnavailable(repr(error)))
-                await self._sleep(_AGAIN_S)
+                await asyncio.sleep(_AGAIN_S)
 
     async def _open_lane(self, lane: Lane, connection: Connection) -> None:
         try:
@@ -174,7 +167,7 @@ class Writer:
             except QueueUnavailable:
                 if not tries_left:
                     raise
-                await self._sleep(_AGAIN_S)
+                await asyncio.sleep(_AGAIN_S)
             else:
                 return
 

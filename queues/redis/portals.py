@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -30,8 +30,8 @@ _THERE, _TAKEN_BACK = b"+", b"-"
 class RedisPortalStore:
     """Writes in one thread, and reads in another, which hears of news."""
 
-    def __init__(self, store: RedisStore, stream: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store, self._stream, self._clock = store, stream, clock
+    def __init__(self, store: RedisStore, stream: str) -> None:
+        self._store, self._stream = store, stream
         self._writing = store.thread("forebay-portals")
         self._reading = store.thread("forebay-portals-read")
         self._bell = Bell()
@@ -74,7 +74,7 @@ class RedisPortalStore:
 
     async def read(self, start: int, timeout_s: float) -> Chapter:
         """As in the contract."""
-        self._wait = wait = Wait(until=self._clock() + timeout_s, over=self._closed)
+        self._wait = wait = Wait(until=time.monotonic() + timeout_s, over=self._closed)
         try:
             facts = await self._reading.run(partial(self._read, start=start, wait=wait))
         finally:
@@ -90,7 +90,7 @@ class RedisPortalStore:
             self._bell.hush()
             news.begin(connection)
             facts = self._facts(connection, start)
-            left = wait.until - self._clock()
+            left = wait.until - time.monotonic()
             if facts or wait.over or left <= 0:
                 return facts
             news.wait([0], self._bell, left)

@@ -1,7 +1,7 @@
 """Reading records of a stream in Redis, and hearing of new ones."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from redis.exceptions import RedisError
 
@@ -49,8 +49,8 @@ def _stored(stream: str, partition: int, entries: Iterable[Entry]) -> list[Store
 class News:
     """What is announced of one stream, for one reader and in its thread."""
 
-    def __init__(self, stream: Stream, clock: Callable[[], float] = time.monotonic) -> None:
-        self._channel, self._clock = stream.keys.news, clock
+    def __init__(self, stream: Stream) -> None:
+        self._channel = stream.keys.news
         self._opened: RedisConnection | None = None
 
     def begin(self, connection: RedisConnection) -> None:
@@ -63,12 +63,12 @@ class News:
         """Return when one of the partitions has news. A connection that is lost is told by the next look."""
         if self._opened is None:
             return
-        until, wanted = self._clock() + min(timeout_s, _LOOK_EVERY_S), set(map(str, partitions))
+        until, wanted = time.monotonic() + min(timeout_s, _LOOK_EVERY_S), set(map(str, partitions))
         subscription = self._opened.subscription(self._channel)
         try:
             # First what came meanwhile: the socket may have it no more.
             while not any(not wanted.isdisjoint(told.split()) for told in list(subscription.heard())):
-                left = until - self._clock()
+                left = until - time.monotonic()
                 if left <= 0 or bell.wait(left, subscription.fileno()):
                     return
         except (RedisError, OSError):

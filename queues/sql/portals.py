@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, and_, delete, func, select, text
 
@@ -41,17 +41,8 @@ ON DUPLICATE KEY UPDATE `offset` = VALUES(`offset`), timestamp_ms = VALUES(times
 class SqlPortalStore:
     """Asks in a thread of its own, and looks for news a few times a second."""
 
-    def __init__(
-        self,
-        database: Database,
-        stream: str,
-        *,
-        clock_ns: Callable[[], int] = time.time_ns,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
+    def __init__(self, database: Database, stream: str) -> None:
         self._database, self._stream = database, stream
-        self._clock_ns, self._clock, self._sleep = clock_ns, clock, sleep
         self._thread = ConnectionThread(database, "forebay-portals")
 
     async def ensure(self, *, only_plan: bool = False) -> list[str]:
@@ -107,7 +98,7 @@ class SqlPortalStore:
         return {**row, "timestamp_ms": self._now_ms()}
 
     def _now_ms(self) -> int:
-        return self._clock_ns() // 1_000_000
+        return time.time_ns() // 1_000_000
 
     async def end(self) -> int:
         """As in the contract."""
@@ -120,12 +111,12 @@ class SqlPortalStore:
 
     async def read(self, start: int, timeout_s: float) -> Chapter:
         """As in the contract."""
-        until = self._clock() + timeout_s
+        until = time.monotonic() + timeout_s
         while True:
             facts = await self._thread.run(lambda connection: self._facts(connection, start))
-            if facts or self._clock() >= until:
+            if facts or time.monotonic() >= until:
                 break
-            await self._sleep(min(_LOOK_EVERY_S, timeout_s))
+            await asyncio.sleep(min(_LOOK_EVERY_S, timeout_s))
         following = facts[-1].offset + 1 if facts else start
         return Chapter(facts, following, len(facts) < _CHAPTER_FACTS)
 

@@ -4,7 +4,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -248,9 +248,6 @@ class SqliteDatabase:
 class _FileWatch:
     """Looks every few milliseconds whether somebody else's commit has changed the file."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-
     def begin(self, connection: Connection) -> None:
         """As in the protocol."""
         self._connection = connection
@@ -258,8 +255,8 @@ class _FileWatch:
 
     def wait(self, partitions: Collection[int], bell: Bell, timeout_s: float) -> None:
         """As in the protocol."""
-        until = self._clock() + timeout_s
-        while (left := until - self._clock()) > 0:
+        until = time.monotonic() + timeout_s
+        while (left := until - time.monotonic()) > 0:
             if bell.wait(min(left, _LOOK_EVERY_S)) or _changes(self._connection) != self._seen:
                 return
 

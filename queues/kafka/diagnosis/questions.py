@@ -1,7 +1,7 @@
 """Questions that only a diagnosis asks. None of them changes anything."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
@@ -48,8 +48,8 @@ class Known:
 class Questions:
     """Asked with little patience."""
 
-    def __init__(self, admin: Admin, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        self._admin, self._sleep = admin, sleep
+    def __init__(self, admin: Admin) -> None:
+        self._admin = admin
 
     async def topics(self, names: Collection[str]) -> dict[str, Known | KafkaError | None]:
         """Each topic; None where there is none, the brokers' error where they don't tell us."""
@@ -99,7 +99,7 @@ class Questions:
             found = await _settled(asked[name])
             if not isinstance(found, KafkaError) or found.code() not in _LOADING:
                 break
-            await self._sleep(_BETWEEN_S)
+            await asyncio.sleep(_BETWEEN_S)
         return found if isinstance(found, KafkaError) else _rights(found.authorized_operations)
 
 

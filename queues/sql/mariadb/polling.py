@@ -23,9 +23,8 @@ class Polling:
         stream: int,
         seen: Callable[[Connection], dict[Place, int]],
         look: Callable[[Connection, list[Place]], dict[Place, int]],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._stream, self._seen, self._look, self._clock = stream, seen, look, clock
+        self._stream, self._seen, self._look = stream, seen, look
         self._pause_s = _SHORTEST_S
 
     def begin(self, connection: Connection) -> None:
@@ -34,11 +33,11 @@ class Polling:
 
     def wait(self, partitions: Collection[int], bell: Bell, timeout_s: float) -> None:
         """As in the protocol."""
-        until = self._clock() + timeout_s
+        until = time.monotonic() + timeout_s
         places = [Place(self._stream, partition) for partition in partitions]
         known = self._seen(self._connection)
         seen = {place: known[place] for place in places if place in known}
-        while (left := until - self._clock()) > 0:
+        while (left := until - time.monotonic()) > 0:
             if bell.wait(min(left, self._pause_s)):
                 return
             if self._look(self._connection, places) != seen:

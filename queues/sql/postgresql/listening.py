@@ -1,7 +1,7 @@
 """Hearing of new records by LISTEN: a reader waits for its connection's socket, and not for a poll."""
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, cast
 
 import psycopg
@@ -38,8 +38,8 @@ def announcements(places: Iterable[Place]) -> dict[str, str]:
 class Listening:
     """A watch over one stream, on the reader's own connection."""
 
-    def __init__(self, stream: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._channel, self._clock = channel_of(stream), clock
+    def __init__(self, stream: int) -> None:
+        self._channel = channel_of(stream)
         self._opened: psycopg.Connection[object] | None = None
         self._heard: list[str] = []
 
@@ -60,10 +60,10 @@ class Listening:
         opened = self._opened
         if opened is None:
             return
-        until = self._clock() + min(timeout_s, _LOOK_EVERY_S)
+        until = time.monotonic() + min(timeout_s, _LOOK_EVERY_S)
         try:
             # First what came while others' answers were read: the socket has it no more.
-            while not self._concerns(opened, partitions) and (left := until - self._clock()) > 0:
+            while not self._concerns(opened, partitions) and (left := until - time.monotonic()) > 0:
                 if bell.wait(left, opened.fileno()):
                     return
         except psycopg.Error:
