@@ -6,6 +6,7 @@ import typer
 
 from .errors import FAILED, WrongUsage
 from .invocation import invocation
+from .options import AsJson
 
 if TYPE_CHECKING:
     from forebay.console.canary_metrics import CanaryMetrics
@@ -24,7 +25,7 @@ def canary(
     once: Annotated[bool, typer.Option("--once", help="one event; exit status 1 when it is missed")] = False,
     token: Annotated[str | None, typer.Option(help="application_token; by default that of the settings")] = None,
     metrics_bind: Annotated[str | None, typer.Option(help="serve /metrics and /live at host:port")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one object a line")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Send a marked event as a portal does, and see it answered, in the queue, and finished. No handler gets it.
 

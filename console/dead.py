@@ -9,6 +9,7 @@ import typer
 from .asking import agreed
 from .errors import FAILED, WrongUsage
 from .invocation import invocation
+from .options import AsJson, DryRun, Event, Portal, Rate, Since, Until, Why, Yes
 
 if TYPE_CHECKING:
     from forebay.console.letters import Filter
@@ -17,17 +18,8 @@ if TYPE_CHECKING:
     from forebay.console.settings import Settings
 
 Ids = Annotated[list[str] | None, typer.Argument(help="only these", metavar="[ID]...", show_default=False)]
-Portal = Annotated[str | None, typer.Option(help="only this portal's")]
-Event = Annotated[str | None, typer.Option(help="only this event code; ONCRM* takes many")]
 Error = Annotated[str | None, typer.Option(help="only where the error or its class holds this text")]
-Since = Annotated[str | None, typer.Option(help="only from this time on (ISO 8601, or -2h)")]
-Until = Annotated[str | None, typer.Option(help="only from before this time")]
 All = Annotated[bool, typer.Option("--all", help="without any filter")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="don't ask")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="only show what is meant")]
-AsJson = Annotated[bool, typer.Option("--json", help="one object a line")]
-Rate = Annotated[float | None, typer.Option(help="order no more events a second than so many", min=0.001)]
-Why = Annotated[str, typer.Option(help="the reason, for `forebay audit`")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,13 @@ import typer
 from .errors import FAILED
 from .invocation import invocation
 from .needs import Side
+from .options import AsJson
 
 
 def doctor(
     context: typer.Context,
     side: Annotated[Side, typer.Option(help="whose rights on the queue to check")] = "all",
-    as_json: Annotated[bool, typer.Option("--json", help="one object a line")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check settings, keys, queue, disk and clock. Exit status 1 when something must be mended."""
     from .checks import examined

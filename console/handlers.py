@@ -4,10 +4,12 @@ from typing import Annotated
 
 import typer
 
+from .options import AsJson
+
 
 def handlers(
     target: Annotated[str, typer.Argument(metavar="MODULE:OBJECT")],
-    as_json: Annotated[bool, typer.Option("--json", help="one object a line")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the handlers of MODULE:OBJECT with their events and options, and say what looks odd."""
     from .loading import load_handlers

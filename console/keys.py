@@ -11,11 +11,11 @@ import typer
 
 from .errors import FAILED, WrongUsage
 from .invocation import invocation
+from .options import AsJson
 
 if TYPE_CHECKING:
     from forebay.console.settings import Settings
 
-AsJson = Annotated[bool, typer.Option("--json", help="one object a line")]
 
 #: AES-256.
 _KEY_BYTES = 32

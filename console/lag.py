@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .invocation import invocation
+from .options import AsJson
 
 if TYPE_CHECKING:
     from forebay.console.output import Row
@@ -16,7 +17,7 @@ def lag(
     context: typer.Context,
     portal: Annotated[str | None, typer.Option(help="only what waits of this portal")] = None,
     group: Annotated[str | None, typer.Option(help="the consumer group")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one object a line")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """A row a partition: records that are not finished, the age of the oldest, who owns it, and what is parked."""
     from .output import show

@@ -9,6 +9,7 @@ import typer
 from .asking import agreed
 from .errors import FAILED, WrongUsage
 from .invocation import Invocation, invocation
+from .options import AsJson, DryRun, Yes
 
 if TYPE_CHECKING:
     from forebay.console.moving.move import Move
@@ -32,9 +33,9 @@ def move(
         int | None, typer.Option(help="of the target's streams; by default as in the settings", min=1)
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="also what was moved before")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="don't ask")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what is meant")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="one object a line")] = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Move what waits in one queue to another, each portal's events in their order: from SQLite to PostgreSQL or Kafka,
     or back.

@@ -7,6 +7,7 @@ import typer
 from .asking import agreed
 from .errors import FAILED, WrongUsage
 from .invocation import invocation
+from .options import AsJson, Why, Yes
 
 if TYPE_CHECKING:
     from forebay.console.following import Following
@@ -16,11 +17,8 @@ if TYPE_CHECKING:
 Portals = Annotated[list[str] | None, typer.Option("--portal", help="this portal; may be said several times")]
 Group = Annotated[str | None, typer.Option(help="of this consumer group; by default the one in the settings")]
 All = Annotated[bool, typer.Option("--all", help="every portal that is parked in the group")]
-Why = Annotated[str, typer.Option(help="the reason, for `forebay audit`")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="don't ask")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only show which portals are meant")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="until a worker has obeyed")]
-AsJson = Annotated[bool, typer.Option("--json", help="one object a line")]
 
 #: As `state.Reason` has them; that module is not imported for `--help`.
 _REASONS = ("failing", "flooding", "held", "replay")

@@ -9,11 +9,11 @@ import typer
 from .asking import agreed
 from .errors import FAILED, WrongUsage
 from .invocation import invocation
+from .options import AsJson
 
 if TYPE_CHECKING:
     from forebay.console.settings import Settings
 
-AsJson = Annotated[bool, typer.Option("--json", help="one object a line")]
 Portal = Annotated[str, typer.Argument(metavar="PORTAL", help="its member_id, or any domain that it has had")]
 State = Annotated[str | None, typer.Option(help="verified, waiting, refused, left")]
 ClientId = Annotated[str | None, typer.Option(help="whose token it is; by default that of the only endpoint")]

@@ -7,6 +7,7 @@ import typer
 from .asking import agreed
 from .errors import FAILED
 from .invocation import invocation
+from .options import AsJson, DryRun, Event, Portal, Rate, Why, Yes
 
 if TYPE_CHECKING:
     from forebay.console.settings import Settings
@@ -17,17 +18,17 @@ def replay(
     context: typer.Context,
     since: Annotated[str, typer.Option("--from", help="received from this time on (ISO 8601, or -2h)")],
     until: Annotated[str, typer.Option(help="and before this time")],
-    portal: Annotated[str | None, typer.Option(help="only this portal's")] = None,
-    event: Annotated[str | None, typer.Option(help="only this event code; ONCRM* takes many")] = None,
+    portal: Portal = None,
+    event: Event = None,
     group: Annotated[
         str | None, typer.Option(help="to this consumer group; by default the one in the settings")
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="also what an earlier replay named")] = False,
-    rate: Annotated[float | None, typer.Option(help="order no more events a second than so many", min=0.001)] = None,
-    why: Annotated[str, typer.Option(help="the reason, for `forebay audit`")] = "",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="don't ask")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what is meant")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="one object a line")] = False,
+    rate: Rate = None,
+    why: Why = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Have the events of a span handled again by one group, which has finished them; other groups see nothing of it.
 

@@ -7,11 +7,11 @@ import typer
 
 from .errors import FAILED
 from .invocation import invocation
+from .options import AsJson
 
 if TYPE_CHECKING:
     from forebay.console.settings import Settings
 
-AsJson = Annotated[bool, typer.Option("--json", help="one object a line")]
 Of = Annotated[Path | None, typer.Option("--data-dir", help="of a former host, whose spool is left")]
 
 

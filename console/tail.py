@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .invocation import invocation
+from .options import AsJson, Event, Portal
 
 if TYPE_CHECKING:
     from forebay.console.output import Row
@@ -38,10 +39,10 @@ class Wanted:
 def tail(
     context: typer.Context,
     start: Annotated[str, typer.Option("--from", help="earliest, latest, or a time (ISO 8601, or -15m)")] = "latest",
-    portal: Annotated[str | None, typer.Option(help="only this portal's")] = None,
-    event: Annotated[str | None, typer.Option(help="only this event code; ONCRM* takes many")] = None,
+    portal: Portal = None,
+    event: Event = None,
     count: Annotated[int | None, typer.Option(help="stop after so many", min=1)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one object a line")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show events as they stand in the queue, and follow it until Ctrl-C."""
     from .reading import portal_key

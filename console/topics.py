@@ -8,13 +8,12 @@ import typer
 
 from .errors import FAILED, WrongUsage
 from .invocation import invocation
+from .options import AsJson
 
 if TYPE_CHECKING:
     from forebay.console.settings import Settings
     from forebay.queues.contract import Queue
     from forebay.queues.findings import Finding
-
-AsJson = Annotated[bool, typer.Option("--json", help="one object a line")]
 
 
 def commands() -> typer.Typer:

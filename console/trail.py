@@ -5,14 +5,15 @@ from typing import Annotated
 import typer
 
 from .invocation import invocation
+from .options import AsJson, Since, Until
 
 
 def audit(
     context: typer.Context,
     portal: Annotated[str | None, typer.Option(help="only about this portal")] = None,
-    since: Annotated[str | None, typer.Option(help="only from this time on (ISO 8601, or -2h)")] = None,
-    until: Annotated[str | None, typer.Option(help="only from before this time")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one object a line")] = False,
+    since: Since = None,
+    until: Until = None,
+    as_json: AsJson = False,
 ) -> None:
     """What operators did with parked portals, dead letters, quarantined calls and whole queues: who, when and why."""
     from .orders import trail
