@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 class MemcachedQueue:
     """Streams in one server's memory, which may be gone at any time."""
 
-    promises = Promises(durable=False, ordered=True, groups=True, shared=True, replay=False, note_bytes=NOTE_BYTES)
+    promises = Promises(durable=False, shared=True, replay=False, note_bytes=NOTE_BYTES)
 
     def __init__(self, store: MemcachedStore) -> None:
         self._store = store
@@ -56,11 +56,7 @@ class MemcachedQueue:
             yield finding
 
     async def _once(self, call: Callable[[MemcachedConnection], T]) -> T:
-        thread = self._store.thread("forebay-schema")
-        try:
-            return await thread.run(call)
-        finally:
-            await thread.close()
+        return await self._store.thread("forebay-schema").run_and_close(call)
 
     def producer(self) -> Producer:
         """As in the contract."""

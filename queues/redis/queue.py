@@ -30,14 +30,8 @@ class RedisQueue:
 
     def __init__(self, store: RedisStore, retention: Retention) -> None:
         self._store, self._retention = store, retention
-        self.promises = Promises(
-            durable=store.address.fsync == "always",
-            ordered=True,
-            groups=True,
-            shared=True,
-            replay=True,
-            note_bytes=NOTE_BYTES,
-        )
+        durable = store.address.fsync == "always"
+        self.promises = Promises(durable=durable, shared=True, replay=True, note_bytes=NOTE_BYTES)
 
     async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract."""
@@ -63,11 +57,7 @@ class RedisQueue:
             yield finding
 
     async def _once(self, call: Callable[[RedisConnection], T]) -> T:
-        thread = self._store.thread("forebay-schema")
-        try:
-            return await thread.run(call)
-        finally:
-            await thread.close()
+        return await self._store.thread("forebay-schema").run_and_close(call)
 
     def producer(self) -> Producer:
         """As in the contract."""

@@ -28,7 +28,7 @@ _MS_AN_HOUR = 3_600_000
 class SqlQueue:
     """Streams in the tables of one database."""
 
-    promises = Promises(durable=True, ordered=True, groups=True, shared=True, replay=True, note_bytes=NOTE_BYTES)
+    promises = Promises(durable=True, shared=True, replay=True, note_bytes=NOTE_BYTES)
 
     def __init__(self, database: Database, retention: Retention) -> None:
         self._database, self._retention = database, retention
@@ -39,10 +39,7 @@ class SqlQueue:
         if not self._database.exists():
             return [f"database {self._database.name}", *missing_all(names, partitions)]
         thread = ConnectionThread(self._database, "forebay-schema")
-        try:
-            return await thread.run(lambda connection: missing(connection, names, partitions))
-        finally:
-            await thread.close()
+        return await thread.run_and_close(lambda connection: missing(connection, names, partitions))
 
     async def ensure(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract."""
@@ -50,10 +47,7 @@ class SqlQueue:
         made = [] if self._database.exists() else [f"database {self._database.name}"]
         self._create()
         thread = ConnectionThread(self._database, "forebay-schema")
-        try:
-            return made + await thread.run(lambda connection: self._make(connection, names, partitions))
-        finally:
-            await thread.close()
+        return made + await thread.run_and_close(lambda connection: self._make(connection, names, partitions))
 
     def _create(self) -> None:
         try:
@@ -77,12 +71,11 @@ class SqlQueue:
     async def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
         """As in the contract."""
         yield await streams_found(self, needs)
+        if not self._database.exists():
+            return
         thread = ConnectionThread(self._database, "forebay-doctor")
-        try:
-            for finding in await thread.run(partial(self._findings, needs)) if self._database.exists() else ():
-                yield finding
-        finally:
-            await thread.close()
+        for finding in await thread.run_and_close(partial(self._findings, needs)):
+            yield finding
 
     def _findings(self, needs: Needs, connection: Connection) -> list[Finding]:
         return list(self._database.findings(connection, needs))

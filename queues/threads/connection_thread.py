@@ -92,6 +92,13 @@ class ConnectionThread(Generic[C]):
         self.post(partial(self._answer, call, loop, future))
         return await future
 
+    async def run_and_close(self, call: Callable[[C], T]) -> T:
+        """As `run`, and nothing after it."""
+        try:
+            return await self.run(call)
+        finally:
+            await self.close()
+
     @contextmanager
     def connected(self) -> Iterator[C]:
         """The connection, in this thread only. Errors of the store become `QueueUnavailable`.
