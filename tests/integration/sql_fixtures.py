@@ -1,4 +1,4 @@
-"""A queue in a database of its own for each test. Whoever takes these says in `url` which database."""
+"""A queue of its own for each test. Whoever takes these says in `url` where."""
 
 from collections.abc import AsyncIterator
 
@@ -8,6 +8,7 @@ from forebay.queues.contract import Producer, Queue
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from tests.integration.queues.members import PARTITIONS, STREAM
+from tests.integration.queues.stage import Stage
 
 
 @pytest.fixture
@@ -23,3 +24,12 @@ async def producer(queue: Queue) -> AsyncIterator[Producer]:
     producer = queue.producer()
     yield producer
     await producer.close()
+
+
+@pytest.fixture
+async def stage(url: str, queue: Queue) -> AsyncIterator[Stage]:
+    stage = Stage(url)
+    transport = await stage.open()
+    yield stage
+    stage.end()
+    transport.close()

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Iterable
 
-from forebay.queues.contract import Commit, Consumer, Queue, Record, StoredRecord
+from forebay.queues.contract import Consumer, Queue, Record, StoredRecord
+from tests.integration.queues.members import Follower
 
 PARTITIONS = 4
 
@@ -14,41 +15,8 @@ SESSION_S = 1.0
 PATIENCE_S = 30.0
 
 
-class Owner:
-    """Assignments that can be waited for."""
-
-    def __init__(self) -> None:
-        self.owned: dict[int, Commit] = {}
-        self.told: list[str] = []
-        self._changed = asyncio.Event()
-
-    def assigned(self, partition: int, committed: Commit) -> None:
-        """As in the contract."""
-        self.owned[partition] = committed
-        self._tell("assigned")
-
-    async def revoked(self, partition: int) -> None:
-        """As in the contract."""
-        del self.owned[partition]
-        self._tell("revoked")
-
-    def lost(self, partition: int) -> None:
-        """As in the contract."""
-        del self.owned[partition]
-        self._tell("lost")
-
-    def gap(self, partition: int, start: int, end: int) -> None:
-        """As in the contract."""
-
-    def _tell(self, what: str) -> None:
-        self.told.append(what)
-        self._changed.set()
-
-    async def owns(self, count: int) -> None:
-        """Return when exactly so many partitions are owned."""
-        while len(self.owned) != count:
-            self._changed.clear()
-            await self._changed.wait()
+class Owner(Follower):
+    """A follower that can be waited for by what it was told."""
 
     async def is_told(self, what: str, count: int) -> None:
         """Return when it was told so often."""

@@ -18,17 +18,6 @@ def forebay(mariadb_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return Command(mariadb_url)
 
 
-def test_topics_are_planned_and_made(forebay: Command) -> None:
-    planned = forebay.run("topics", "plan", status=1)
-    missing = forebay.findings()
-    forebay.run("topics", "ensure")
-
-    assert "table forebay_record" in planned
-    assert missing["queue"]["remedy"] == "forebay topics ensure"
-    forebay.run("topics", "plan")
-    assert len(forebay.run("lag", "--json").splitlines()) == 12
-
-
 def test_a_healthy_server_is_found_so(forebay: Command) -> None:
     forebay.run("topics", "ensure")
 

@@ -20,15 +20,6 @@ def forebay(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comman
     return Command(url)
 
 
-def test_topics_are_planned_and_made(forebay: Command) -> None:
-    planned = forebay.run("topics", "plan", status=1)
-    forebay.run("topics", "ensure")
-
-    assert "stream bitrix24.events" in planned
-    forebay.run("topics", "plan")
-    assert len(forebay.run("lag", "--json").splitlines()) == 12
-
-
 def test_that_it_keeps_nothing_is_found(forebay: Command) -> None:
     forebay.run("topics", "ensure")
 

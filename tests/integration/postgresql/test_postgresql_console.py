@@ -18,16 +18,6 @@ def forebay(postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return Command(postgresql_url)
 
 
-def test_topics_are_planned_and_made(forebay: Command) -> None:
-    planned = forebay.run("topics", "plan", status=1)
-    forebay.run("topics", "ensure")
-
-    assert "table forebay_record" in planned
-    assert "stream bitrix24.events with 12 partitions" in planned
-    forebay.run("topics", "plan")
-    assert len(forebay.run("lag", "--json").splitlines()) == 12
-
-
 def test_a_healthy_server_is_found_so(forebay: Command) -> None:
     forebay.run("topics", "ensure")
 
@@ -35,13 +25,6 @@ def test_a_healthy_server_is_found_so(forebay: Command) -> None:
 
     checks = ["queue", "queue version", "queue durability", "queue rights", "queue connections", "queue transactions"]
     assert {check: found[check]["state"] for check in checks} == dict.fromkeys(checks, "ok")
-
-
-def test_what_is_missing_is_found_with_its_remedy(forebay: Command) -> None:
-    found = forebay.findings()
-
-    assert found["queue"]["state"] == "warn"
-    assert found["queue"]["remedy"] == "forebay topics ensure"
 
 
 def test_a_database_that_is_missing_is_found(forebay: Command) -> None:

@@ -1,16 +1,15 @@
 """Queues in each system whose server, or whose users, a test kills."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from forebay.queues.contract import Queue
 from tests.databases.server import DatabaseServer
 from tests.integration.queue_faults.systems import SYSTEMS, System
-from tests.integration.queues.stage import Stage
 from tests.integration.sql_fixtures import producer as producer
 from tests.integration.sql_fixtures import queue as queue
+from tests.integration.sql_fixtures import stage as stage
 
 
 @pytest.fixture(params=["sqlite", *SYSTEMS, "memcached", "rabbitmq"])
@@ -24,15 +23,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return str(request.getfixturevalue("rabbitmq_url"))
     url: str = request.getfixturevalue(SYSTEMS[request.param].url)
     return url
-
-
-@pytest.fixture
-async def stage(url: str, queue: Queue) -> AsyncIterator[Stage]:
-    stage = Stage(url)
-    transport = await stage.open()
-    yield stage
-    stage.end()
-    transport.close()
 
 
 @pytest.fixture(params=SYSTEMS)

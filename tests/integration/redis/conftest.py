@@ -7,6 +7,7 @@ from forebay.queues.redis.address import address
 from forebay.queues.redis.connection import RedisStore
 from tests.integration.sql_fixtures import producer as producer
 from tests.integration.sql_fixtures import queue as queue
+from tests.integration.sql_fixtures import stage as stage
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -49,15 +49,6 @@ class Tools:
 def admin(redis_url: str) -> Iterator[Any]:
     with direct(redis_url) as client:
         yield client
-
-
-@pytest.fixture
-async def stage(url: str, queue: Queue) -> AsyncIterator[Stage]:
-    stage = Stage(url)
-    transport = await stage.open()
-    yield stage
-    stage.end()
-    transport.close()
 
 
 async def _member(queue: Queue, group: str = "group") -> Consumer:

@@ -204,17 +204,6 @@ async def test_what_is_sent_counts_as_kept_when_the_replicas_have_it(redis_serve
         await part.close()
 
 
-def test_topics_are_planned_and_made(forebay: Command) -> None:
-    planned = forebay.run("topics", "plan", status=1)
-    missing = forebay.findings()
-    forebay.run("topics", "ensure")
-
-    assert "stream bitrix24.events" in planned
-    assert missing["queue"]["remedy"] == "forebay topics ensure"
-    forebay.run("topics", "plan")
-    assert len(forebay.run("lag", "--json").splitlines()) == 12
-
-
 def test_a_healthy_server_is_found_so(forebay: Command) -> None:
     forebay.run("topics", "ensure")
 
