@@ -73,10 +73,6 @@ def test_what_kube_score_calls_critical_has_a_reason(values: Path) -> None:
     assert not re.findall(r"^\[CRITICAL\].*", done.stdout, re.MULTILINE), done.stdout
 
 
-def containers(found: list[Object]) -> list[Object]:
-    return [one for pod in map(pod_of, found) if pod for one in pod["spec"]["containers"]]
-
-
 @pytest.mark.parametrize("values", ALL, ids=name_of)
 def test_every_pod_is_as_pod_security_restricted_wants_it_and_has_no_token(values: Path) -> None:
     pods = [pod for one in objects(rendered([values])) if (pod := pod_of(one))]
