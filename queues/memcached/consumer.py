@@ -10,9 +10,6 @@ from .group import MemcachedGroup
 from .reading import MemcachedLog
 from .streams import find
 
-#: The longest note, in bytes: a sixteenth of the usual item.
-NOTE_BYTES = 65_536
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _GroupStore:
@@ -22,8 +19,6 @@ class _GroupStore:
     stream: str
     group_name: str
     session_s: float
-    kind: str = "Memcached"
-    note_bytes: int = NOTE_BYTES
 
     def thread(self, name: str) -> ConnectionThread[MemcachedConnection]:
         return self.store.thread(name)

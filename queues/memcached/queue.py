@@ -11,9 +11,10 @@ from forebay.queues.findings import Finding, Needs, streams_found
 from forebay.queues.portals.contract import PortalStore
 from forebay.queues.settings import QueueSettings
 
+from ..groups.consumer import NOTE_BYTES
 from .address import address
 from .connection import MemcachedConnection, MemcachedStore
-from .consumer import NOTE_BYTES, MemcachedConsumer
+from .consumer import MemcachedConsumer
 from .diagnosis import findings
 from .inspector import MemcachedInspector
 from .producer import MemcachedProducer

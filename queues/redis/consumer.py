@@ -13,9 +13,6 @@ from .reading import RedisLog
 from .retention import Retention
 from .streams import find
 
-#: The longest note, in bytes.
-NOTE_BYTES = 65_536
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _GroupStore:
@@ -26,8 +23,6 @@ class _GroupStore:
     group_name: str
     session_s: float
     retention: Retention
-    kind: str = "Redis"
-    note_bytes: int = NOTE_BYTES
 
     def thread(self, name: str) -> ConnectionThread[RedisConnection]:
         return self.store.thread(name)

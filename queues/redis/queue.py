@@ -10,9 +10,10 @@ from forebay.queues.portals.contract import PortalStore
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 
+from ..groups.consumer import NOTE_BYTES
 from .address import address
 from .connection import RedisConnection, RedisStore
-from .consumer import NOTE_BYTES, RedisConsumer
+from .consumer import RedisConsumer
 from .diagnosis import findings
 from .inspector import RedisInspector
 from .portals import RedisPortalStore

@@ -16,9 +16,6 @@ from .reader import SqlLog
 from .retention import Retention
 from .schema import find
 
-#: The longest note, in bytes.
-NOTE_BYTES = 65_536
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SqlStore:
@@ -30,8 +27,6 @@ class _SqlStore:
     session_s: float
     retention: Retention
     now_ms: Callable[[Connection], int]
-    kind: str = "SQL"
-    note_bytes: int = NOTE_BYTES
 
     def thread(self, name: str) -> ConnectionThread:
         return ConnectionThread(self.database, name)

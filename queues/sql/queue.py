@@ -12,8 +12,9 @@ from forebay.queues.portals.contract import PortalStore
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 
+from ..groups.consumer import NOTE_BYTES
 from .connection_thread import ConnectionThread
-from .consumer import NOTE_BYTES, SqlConsumer
+from .consumer import SqlConsumer
 from .database import TABLES, Database
 from .inspector import SqlInspector
 from .opening import open_database

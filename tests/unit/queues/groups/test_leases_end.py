@@ -22,7 +22,7 @@ SESSION_S = 0.2
 class Hanging:
     """A store whose one member has all partitions, and which answers nothing more as soon as it is told to hang."""
 
-    kind, name, stream, note_bytes = "hanging", "group", "events", 0
+    name, stream = "group", "events"
     session_s, sweep_every_s = SESSION_S, None
 
     def __init__(self) -> None:
