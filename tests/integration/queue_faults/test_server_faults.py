@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -10,8 +10,6 @@ from structlog.testing import capture_logs
 
 from forebay.queues.contract import Queue, Record
 from forebay.queues.errors import QueueUnavailable
-from forebay.queues.opening import open_queue
-from forebay.queues.settings import QueueSettings
 from tests.databases.server import DatabaseServer
 from tests.integration.queue_faults.systems import System
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
@@ -23,14 +21,6 @@ SESSION_S = "1.0"
 @pytest.fixture
 def url(server: DatabaseServer) -> str:
     return server.url()
-
-
-@pytest.fixture
-async def queue(url: str) -> AsyncIterator[Queue]:
-    queue = open_queue(QueueSettings(queue_url=url))
-    await queue.ensure([STREAM], PARTITIONS)
-    yield queue
-    await queue.close()
 
 
 def _killed(server: DatabaseServer, system: System) -> None:

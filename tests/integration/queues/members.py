@@ -1,9 +1,9 @@
-"""The members of a group and the records that tests of the SQL queue share."""
+"""The members of a group and the records that tests of several queues share."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from forebay.queues.contract import Commit, Consumer, Producer, Record, StoredRecord
+from forebay.queues.contract import Commit, Consumer, Producer, Queue, Record, StoredRecord
 from forebay.queues.sql.retention import Retention
 from forebay.schemas.portal import partition_of
 
@@ -97,3 +97,14 @@ async def fetch(consumer: Consumer, count: int) -> list[bytes]:
     while len(found) < count:
         found += [one.value for one in await consumer.fetch(count - len(found), 30.0)]
     return found
+
+
+async def start_of(queue: Queue, partition: int, until: Callable[[int], bool]) -> int:
+    """The first offset of the partition, once it is so."""
+    inspector = queue.inspector()
+    try:
+        while not until(start := (await inspector.bounds(STREAM))[partition].start):
+            await asyncio.sleep(0.02)
+        return start
+    finally:
+        await inspector.close()

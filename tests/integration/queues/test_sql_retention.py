@@ -1,8 +1,6 @@
 """Retention of the SQL queue: what is deleted, and when."""
 
-import asyncio
 import time
-from collections.abc import Callable
 from contextlib import closing
 
 from sqlalchemy import delete
@@ -12,22 +10,11 @@ from forebay.queues.sql.consumer import SqlConsumer
 from forebay.queues.sql.database import Database
 from forebay.queues.sql.retention import Retention
 from forebay.queues.sql.tables import record as table
-from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record, send_all
+from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record, send_all, start_of
 
 
 def wall_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-async def _start_of(queue: Queue, partition: int, until: Callable[[int], bool]) -> int:
-    """The first offset of the partition, once it is so."""
-    inspector = queue.inspector()
-    try:
-        while not until(start := (await inspector.bounds(STREAM))[partition].start):
-            await asyncio.sleep(0.02)
-        return start
-    finally:
-        await inspector.close()
 
 
 async def test_what_every_group_finished_is_deleted_when_it_is_old(
@@ -43,7 +30,7 @@ async def test_what_every_group_finished_is_deleted_when_it_is_old(
 
     await faster.commit({partition: Commit(offset=2500)})
     await slower.commit({partition: Commit(offset=2200)})
-    start = await _start_of(queue, partition, lambda start: start >= 2200)
+    start = await start_of(queue, partition, lambda start: start >= 2200)
 
     assert start == 2200
     await faster.close()
@@ -64,7 +51,7 @@ async def test_what_is_young_is_kept(queue: Queue, producer: Producer, database:
     await consumer.start(Follower())
     await consumer.commit({partition: Commit(offset=30)})
 
-    start = await _start_of(queue, partition, lambda start: start > 0)
+    start = await start_of(queue, partition, lambda start: start > 0)
 
     assert start == 10
     await consumer.close()
@@ -83,7 +70,7 @@ async def test_a_stream_without_retention_keeps_everything(
     await consumer.start(Follower())
     await consumer.commit({partition: Commit(offset=10)})
 
-    await _start_of(queue, partition, lambda start: start == 10)
+    await start_of(queue, partition, lambda start: start == 10)
 
     inspector = queue.inspector()
     assert (await inspector.bounds("another"))[position.partition].start == 0

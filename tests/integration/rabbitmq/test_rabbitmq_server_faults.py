@@ -1,7 +1,7 @@
 """A node that is killed, stopped, and refuses, with producers and consumers at work. It starts once for all of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 import pytest
@@ -37,14 +37,6 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def url(server: Server) -> str:
     return server.empty()
-
-
-@pytest.fixture
-async def queue(url: str) -> AsyncIterator[Queue]:
-    queue = open_queue(QueueSettings(queue_url=url))
-    await queue.ensure([STREAM], PARTITIONS)
-    yield queue
-    await queue.close()
 
 
 async def _started(server: Server) -> None:

@@ -16,7 +16,7 @@ from forebay.queues.redis.consumer import RedisConsumer
 from forebay.queues.redis.retention import Retention
 from forebay.queues.settings import QueueSettings
 from tests.databases.server import PASSWORD
-from tests.integration.queues.members import PARTITIONS, STREAM, Clock, Follower, fetch, record, send_all
+from tests.integration.queues.members import PARTITIONS, STREAM, Clock, Follower, fetch, record, send_all, start_of
 from tests.redis.server import RedisServer, direct
 
 KEEP_EVERYTHING = Retention(stream=STREAM, keep_ms=10**12)
@@ -39,22 +39,6 @@ async def test_a_lease_that_ran_out_is_lost_before_anything_is_given_out(store: 
     assert follower.owned[partition].offset == 0
     assert len(await fetch(consumer, 5)) == 5
     await consumer.close()
-
-
-async def test_a_handler_that_blocks_the_event_loop_costs_no_membership(queue: Queue) -> None:
-    blocked, other = Follower(), Follower()
-    consumers = [queue.consumer(STREAM, "group", session_s=0.6) for _ in range(2)]
-    await consumers[0].start(blocked)
-    await consumers[1].start(other)
-    await blocked.owns(2)
-    await other.owns(2)
-
-    time.sleep(1.5)  # blocking the loop is what this is about
-    await asyncio.sleep(0)
-
-    assert "lost" not in blocked.told + other.told
-    for consumer in consumers:
-        await consumer.close()
 
 
 async def test_a_commit_under_an_epoch_of_before_is_not_stored(store: RedisStore, queue: Queue) -> None:
@@ -96,16 +80,6 @@ async def test_what_was_said_before_the_servers_clock_was_set_back_holds_for_a_s
     await consumer.close()
 
 
-async def _start_of(queue: Queue, partition: int, until: Callable[[int], bool]) -> int:
-    inspector = queue.inspector()
-    try:
-        while not until(start := (await inspector.bounds(STREAM))[partition].start):
-            await asyncio.sleep(0.02)
-        return start
-    finally:
-        await inspector.close()
-
-
 async def test_only_what_every_group_has_finished_is_deleted_when_it_is_old(
     store: RedisStore, queue: Queue, producer: Producer
 ) -> None:
@@ -123,9 +97,9 @@ async def test_only_what_every_group_has_finished_is_deleted_when_it_is_old(
 
     await faster.commit({partition: Commit(offset=1520)})
     await slower.commit({partition: Commit(offset=1200)})
-    unread = await _start_of(queue, partition, lambda start: start >= 1200)
+    unread = await start_of(queue, partition, lambda start: start >= 1200)
     await slower.commit({partition: Commit(offset=1520)})
-    young = await _start_of(queue, partition, lambda start: start > 1200 and start >= 1500)
+    young = await start_of(queue, partition, lambda start: start > 1200 and start >= 1500)
 
     assert (unread, young) == (1200, 1500)
     inspector = queue.inspector()
