@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
-from forebay.queues.contract import Bounds, GroupState, Inspector, Queue
+from forebay.queues.contract import Bounds, GroupState, Grows, Inspector, Queue
+from forebay.queues.errors import Unsupported
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 from forebay.schemas.errors import ForebayError
@@ -40,7 +41,15 @@ class Growth:
 
     async def plan(self) -> list[str]:
         """What will be done, a sentence each. Raises `Unsupported` or `QueueError` where it can't be done."""
-        return await self.queue.grow(names.streams(self.settings.topic), self.partitions, only_plan=True)
+        return await self._grow(only_plan=True)
+
+    async def _grow(self, *, only_plan: bool) -> list[str]:
+        if not isinstance(self.queue, Grows):
+            raise Unsupported(
+                "queue_url: this queue can't get more partitions; set topic to a new name and partitions to the new "
+                "number, once the workers have finished what is in the old one"
+            )
+        return await self.queue.grow(names.streams(self.settings.topic), self.partitions, only_plan=only_plan)
 
     async def watched(self) -> Ends:
         """The streams' ends, once nothing was written for a while, nobody reads, and all is finished.
@@ -61,7 +70,7 @@ class Growth:
 
     async def carry_out(self, before: Ends) -> None:
         """Make them more. Raises `WrittenMeanwhile` when a portal's order may be broken, however unlikely that is."""
-        await self.queue.grow(names.streams(self.settings.topic), self.partitions, only_plan=False)
+        await self._grow(only_plan=False)
         if where := written(before, await ends(self.inspector, self.settings.topic)):
             raise WrittenMeanwhile(
                 f"there are {self.partitions} partitions now, but events came in meanwhile ({where}); portals that "

@@ -229,14 +229,6 @@ class Queue(Protocol):
         would move portals and break their order: a different number raises `QueueError`.
         """
 
-    async def grow(self, streams: Iterable[str], partitions: int, *, only_plan: bool) -> list[str]:
-        """Give the streams so many partitions, and return what was (or will be) done, a sentence each.
-
-        It moves portals to other partitions, and so breaks their order unless nothing is written, nobody reads, and
-        every group has finished everything: the caller sees to that. Raises `QueueError` where the queue refuses,
-        `Unsupported` where it can't.
-        """
-
     def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
         """Look at everything between us and what is needed, changing nothing; findings come as they are made.
 
@@ -268,4 +260,16 @@ class TakesByAge(Protocol):
         """How old a record of the stream may become; None: as old as it likes. Raises `QueueUnavailable`.
 
         Also None where we may not see it.
+        """
+
+
+@runtime_checkable
+class Grows(Protocol):
+    """A queue whose streams can get more partitions."""
+
+    async def grow(self, streams: Iterable[str], partitions: int, *, only_plan: bool) -> list[str]:
+        """Give the streams so many partitions, and return what was (or will be) done, a sentence each.
+
+        It moves portals to other partitions, and so breaks their order unless nothing is written, nobody reads, and
+        every group has finished everything: the caller sees to that. Raises `QueueError` where the queue refuses.
         """

@@ -24,7 +24,7 @@ from forebay.queues.contract import (
     Record,
     StoredRecord,
 )
-from forebay.queues.errors import Fenced, QueueUnavailable, UnknownStream, Unsupported
+from forebay.queues.errors import Fenced, QueueUnavailable, UnknownStream
 from forebay.queues.findings import Finding, Needs, streams_found
 from forebay.queues.making import new_streams, told
 from forebay.queues.portals.contract import PortalStore
@@ -70,10 +70,6 @@ class MemoryQueue:
         for name in streams:
             self.logs.setdefault(name, [[] for _ in range(partitions)])
         return made
-
-    async def grow(self, streams: Iterable[str], partitions: int, *, only_plan: bool) -> list[str]:
-        """It can't: nobody needs that of a queue that ends with its process."""
-        raise Unsupported("queue_url: a queue in memory can't get more partitions; start it with another number")
 
     async def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
         """As in the contract."""

@@ -43,13 +43,6 @@ class MemcachedQueue:
         names = list(streams)
         return await self._once(lambda connection: make(connection, names, partitions))
 
-    async def grow(self, streams: Iterable[str], partitions: int, *, only_plan: bool) -> list[str]:
-        """It can't."""
-        raise Unsupported(
-            "queue_url: a queue in Memcached can't get more partitions; set topic to a new name and partitions to the "
-            "new number"
-        )
-
     async def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
         """As in the contract."""
         yield await streams_found(self, needs)

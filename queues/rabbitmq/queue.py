@@ -42,13 +42,6 @@ class RabbitmqQueue:
         finally:
             await writer.close()
 
-    async def grow(self, streams: Iterable[str], partitions: int, *, only_plan: bool) -> list[str]:
-        """It can't: the catalog is never changed, so that all who read it agree."""
-        raise Unsupported(
-            "queue_url: a queue in RabbitMQ can't get more partitions; set topic to a new name and partitions to "
-            "the new number, once the workers have finished what is in the old one"
-        )
-
     async def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
         """As in the contract."""
         yield await streams_found(self, needs)

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TypeVar
 
 from forebay.queues.contract import Consumer, Inspector, Producer, Promises, Queue
-from forebay.queues.errors import Unsupported
 from forebay.queues.findings import Finding, Needs, streams_found
 from forebay.queues.portals.contract import PortalStore
 from forebay.queues.settings import QueueSettings
@@ -43,13 +42,6 @@ class RedisQueue:
         """As in the contract."""
         names = list(streams)
         return await self._once(lambda connection: make(connection, names, partitions))
-
-    async def grow(self, streams: Iterable[str], partitions: int, *, only_plan: bool) -> list[str]:
-        """It can't: a partition costs next to nothing, so that there may be enough from the start."""
-        raise Unsupported(
-            "queue_url: a queue in Redis can't get more partitions; set topic to a new name and partitions to the new "
-            "number, once the workers have finished what is in the old one"
-        )
 
     async def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
         """As in the contract."""

@@ -6,7 +6,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from forebay.queues.contract import Consumer, Inspector, Producer, Promises, Queue
-from forebay.queues.errors import QueueUnavailable, Unsupported
+from forebay.queues.errors import QueueUnavailable
 from forebay.queues.findings import Finding, Needs, streams_found
 from forebay.queues.portals.contract import PortalStore
 from forebay.queues.settings import QueueSettings
@@ -61,13 +61,6 @@ class SqlQueue:
     def _make(self, connection: Connection, names: list[str], partitions: int) -> list[str]:
         with self._database.writing(connection, alone=TABLES):
             return make(self._database, connection, names, partitions)
-
-    async def grow(self, streams: Iterable[str], partitions: int, *, only_plan: bool) -> list[str]:
-        """It can't: an SQLite file has one writer at a time anyway, and a server's partitions cost next to nothing."""
-        raise Unsupported(
-            "queue_url: a queue in a database can't get more partitions; set topic to a new name and partitions to "
-            "the new number, once the workers have finished what is in the old one"
-        )
 
     async def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
         """As in the contract."""

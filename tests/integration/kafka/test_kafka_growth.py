@@ -14,8 +14,8 @@ from forebay.console.cli import build
 from forebay.console.errors import WrongUsage
 from forebay.console.growing import Growth, NotQuiet, WrittenMeanwhile
 from forebay.queues.contract import Commit, Consumer, Inspector, Queue, Record, StoredRecord
-from forebay.queues.errors import QueueError, Unsupported
-from forebay.queues.memory import MemoryQueue
+from forebay.queues.errors import QueueError
+from forebay.queues.kafka.queue import KafkaQueue
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 from tests.kafka.members import PATIENCE_S, SESSION_S, Owner
@@ -38,9 +38,10 @@ def topic() -> str:
 
 
 @pytest.fixture
-async def queue(secured: Secured, opened: Opener, topic: str) -> Queue:
+async def queue(secured: Secured, opened: Opener, topic: str) -> KafkaQueue:
     """A queue whose streams are there, with the old number of partitions."""
     queue = opened(secured.clear, topic=topic)
+    assert isinstance(queue, KafkaQueue)
     await queue.ensure(names.streams(topic), BEFORE)
     return queue
 
@@ -183,7 +184,7 @@ async def test_what_is_written_in_the_moment_of_the_change_is_told(growth: Growt
         await growth.carry_out(ends)
 
 
-async def test_a_growth_that_was_cut_off_can_be_run_again(growth: Growth, queue: Queue, topic: str) -> None:
+async def test_a_growth_that_was_cut_off_can_be_run_again(growth: Growth, queue: KafkaQueue, topic: str) -> None:
     await queue.grow([topic], AFTER, only_plan=False)
     while len(await growth.inspector.bounds(topic)) != AFTER:
         pass
@@ -194,14 +195,9 @@ async def test_a_growth_that_was_cut_off_can_be_run_again(growth: Growth, queue:
     assert await queue.missing(names.streams(topic), AFTER) == []
 
 
-async def test_fewer_partitions_are_refused_always(queue: Queue, topic: str) -> None:
+async def test_fewer_partitions_are_refused_always(queue: KafkaQueue, topic: str) -> None:
     with pytest.raises(QueueError, match="can't take any away"):
         await queue.grow(names.streams(topic), 1, only_plan=True)
-
-
-async def test_a_queue_that_can_not_says_so() -> None:
-    with pytest.raises(Unsupported, match="queue_url"):
-        await MemoryQueue().grow(["events"], AFTER, only_plan=True)
 
 
 class Command:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from forebay.console.cli import build
 from forebay.console.lag import lags
-from forebay.queues.contract import Commit, Queue, Record
+from forebay.queues.contract import Commit, Grows, Queue, Record
 from forebay.queues.errors import QueueError
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
@@ -123,6 +123,7 @@ def record() -> Record:
 @pytest.mark.timeout(600)
 async def test_the_rights_are_what_each_side_needs_and_no_more(users: Users) -> None:
     operator = users.queue("forebay-operator")
+    assert isinstance(operator, Grows)
     made = await operator.ensure(names.streams(TOPIC), PARTITIONS)
 
     ingest = users.queue("forebay-ingest")

@@ -8,6 +8,7 @@ from forebay.processors.parking import entries
 from forebay.processors.parking.orders import What
 from forebay.processors.parking.state import PortalState
 from forebay.queues.contract import Record
+from forebay.queues.errors import Unsupported
 from forebay.queues.memory import MemoryQueue
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
@@ -29,6 +30,13 @@ async def reasons(queue: MemoryQueue) -> str:
     except NotQuiet as error:
         return str(error)
     return ""
+
+
+async def test_a_queue_that_can_not_says_so(queue: MemoryQueue) -> None:
+    growth = Growth(queue=queue, inspector=queue.inspector(), settings=QueueSettings(), partitions=8)
+
+    with pytest.raises(Unsupported, match="queue_url"):
+        await growth.plan()
 
 
 async def put(queue: MemoryQueue, stream: str, record: Record) -> None:
