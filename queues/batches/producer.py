@@ -12,7 +12,7 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.schemas import portal
 
 from ..threads.connection_thread import Closable, ConnectionThread, tell
-from .records import Limits
+from .records import packed_headers
 from .sent import Outcome, Sent, answer, failed, leaves_a_gap
 
 C = TypeVar("C", bound=Closable)
@@ -34,7 +34,6 @@ class Writer(Protocol[C_contra]):
 
     #: What a person calls the store.
     name: str
-    limits: Limits
 
     def touch(self, connection: C_contra) -> None:
         """Write something that is nobody's record, as durably as one."""
@@ -71,7 +70,7 @@ class BatchProducer(Generic[C]):
 
     def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
         """As in the contract."""
-        headers = self._writer.limits.packed(record)
+        headers = packed_headers(record)
         if self._closed:
             raise QueueUnavailable(f"this producer of {self._writer.name} was closed")
         self._waiting.append(Sent(stream=stream, record=record, headers=headers, delivery=delivery))

@@ -1,7 +1,7 @@
 """A call of `send` on its way, and how it is told what became of it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeGuard
@@ -36,6 +36,17 @@ def answer(batch: Sequence[Sent], outcomes: Sequence[Outcome]) -> None:
                 sent.delivery.set_exception(outcome)
             else:
                 sent.delivery.set_result(outcome)
+
+
+def by_stream(batch: Sequence[Sent], write: Callable[[str, Sequence[Sent]], Sequence[Outcome]]) -> Sequence[Outcome]:
+    """The outcomes of a batch of which is written what each stream gets."""
+    places: dict[str, list[int]] = {}
+    for at, sent in enumerate(batch):
+        places.setdefault(sent.stream, []).append(at)
+    outcomes: dict[int, Outcome] = {}
+    for name, here in places.items():
+        outcomes |= zip(here, write(name, [batch[at] for at in here]), strict=True)
+    return [outcomes[at] for at in range(len(batch))]
 
 
 def leaves_a_gap(outcome: Outcome) -> TypeGuard[QueueError]:

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 
 import structlog
 from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseError
@@ -16,20 +17,13 @@ from forebay.queues.contract import Position
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
 
 from ..batches.producer import BatchProducer, partition_of
-from ..batches.records import Limits
-from ..batches.sent import Outcome, Sent, failed
+from ..batches.sent import Outcome, Sent, by_stream, failed
 from ..groups.leases import since_boot
 from ..threads.connection_thread import ConnectionThread
 from .connection import MemcachedConnection, MemcachedStore
 from .reading import PATIENCE_S
 from .records import packed
 from .streams import Stream, find, lost
-
-#: No item is larger, whatever the server takes.
-_RECORD_BYTES = 64 * 1024 * 1024
-
-#: As the other queues.
-_KEY_CHARS = 255
 
 #: What an item has beside headers and value: lengths, and a key of four bytes a character.
 _AROUND_BYTES = 1_100
@@ -55,8 +49,6 @@ class MemcachedProducer(BatchProducer[MemcachedConnection]):
 class _MemcachedWriter:
     """Writes what a batch has for a stream."""
 
-    limits = Limits(kind="Memcached", record_bytes=_RECORD_BYTES, key_chars=_KEY_CHARS)
-
     def __init__(
         self,
         store: MemcachedStore,
@@ -75,13 +67,7 @@ class _MemcachedWriter:
 
     def write(self, batch: Sequence[Sent], given_up: threading.Event) -> Sequence[Outcome]:
         """Stream by stream."""
-        by_stream: dict[str, list[int]] = {}
-        for at, sent in enumerate(batch):
-            by_stream.setdefault(sent.stream, []).append(at)
-        outcomes: dict[int, Outcome] = {}
-        for name, places in by_stream.items():
-            outcomes |= zip(places, self._of_stream(name, [batch[at] for at in places], given_up), strict=True)
-        return [outcomes[at] for at in range(len(batch))]
+        return by_stream(batch, partial(self._of_stream, given_up=given_up))
 
     def _of_stream(self, name: str, sent: Sequence[Sent], given_up: threading.Event) -> Sequence[Outcome]:
         is_first = True

@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
 import orjson
@@ -17,18 +18,11 @@ from forebay.queues.contract import Position
 from forebay.queues.errors import QueueError, QueueUnavailable, UnknownStream
 
 from ..batches.producer import BatchProducer, partition_of
-from ..batches.records import Limits
-from ..batches.sent import Outcome, Sent, failed
+from ..batches.sent import Outcome, Sent, by_stream, failed
 from ..threads.connection_thread import ConnectionThread
 from . import scripts
 from .connection import RedisConnection, RedisStore
 from .streams import ANOTHER, Stream, look_up, made_anew
-
-#: A record may have so many bytes; one that is larger would hold up everybody else.
-_RECORD_BYTES = 64 * 1024 * 1024
-
-#: As the other queues.
-_KEY_CHARS = 255
 
 #: For so long after its last batch it is known what a producer has written: longer than a server is ever away.
 _KNOWN_MS = 7 * 24 * 3_600_000
@@ -66,8 +60,6 @@ class _Batch:
 class _RedisWriter:
     """Writes what a batch has for a stream with one script."""
 
-    limits = Limits(kind="Redis", record_bytes=_RECORD_BYTES, key_chars=_KEY_CHARS)
-
     def __init__(self, store: RedisStore, thread: ConnectionThread[RedisConnection]) -> None:
         self.name = store.name
         self._store, self._thread = store, thread
@@ -84,13 +76,7 @@ class _RedisWriter:
 
     def write(self, batch: Sequence[Sent], given_up: threading.Event) -> Sequence[Outcome]:
         """Stream by stream: each is one step, and what became of one says nothing about the others."""
-        by_stream: dict[str, list[int]] = {}
-        for at, sent in enumerate(batch):
-            by_stream.setdefault(sent.stream, []).append(at)
-        outcomes: dict[int, Outcome] = {}
-        for name, places in by_stream.items():
-            outcomes |= zip(places, self._of_stream(name, [batch[at] for at in places], given_up), strict=True)
-        return [outcomes[at] for at in range(len(batch))]
+        return by_stream(batch, partial(self._of_stream, given_up=given_up))
 
     def _of_stream(self, name: str, sent: Sequence[Sent], given_up: threading.Event) -> Sequence[Outcome]:
         try:

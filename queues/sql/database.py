@@ -12,9 +12,6 @@ from forebay.queues.portals.contract import PlacedFact
 
 from ..groups.bell import Bell
 
-#: A record may have so many bytes; one that is larger would hold up every other writer.
-MAX_RECORD_BYTES = 64 * 1024 * 1024
-
 
 class Place(NamedTuple):
     """A partition: the number of its stream in the database, and its own in the stream."""

@@ -14,16 +14,12 @@ from forebay.queues.contract import Position
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
 
 from ..batches.producer import BatchProducer, partition_of
-from ..batches.records import Limits
 from ..batches.sent import Outcome, Sent, failed
 from ..threads.undone import again
 from .connection_thread import ConnectionThread
-from .database import MAX_RECORD_BYTES, Database, Place, Row, Undecided
+from .database import Database, Place, Row, Undecided
 from .schema import Stream, find
 from .tables import meta
-
-#: What the key's column takes in every database.
-_MAX_KEY_CHARS = 255
 
 #: Seconds between two questions to a database that was lost while it committed.
 _ASK_AGAIN_S = 0.5
@@ -52,8 +48,6 @@ class SqlProducer(BatchProducer[Connection]):
 
 class _SqlWriter:
     """Writes a batch in one transaction."""
-
-    limits = Limits(kind="SQL", record_bytes=MAX_RECORD_BYTES, key_chars=_MAX_KEY_CHARS)
 
     def __init__(self, database: Database, thread: ConnectionThread) -> None:
         self.name = database.name

@@ -18,8 +18,9 @@ from forebay.queues.errors import QueueUnavailable
 from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PlacedFact
 
+from ..batches.records import MAX_RECORD_BYTES
 from ..groups.bell import Bell
-from .database import MAX_RECORD_BYTES, Place, Row, Watch
+from .database import Place, Row, Watch
 
 #: Seconds that SQLite waits when a program that is not ours (a shell, a backup) holds its lock.
 _BUSY_S = 5.0

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from forebay.queues.errors import QueueError
 
-from ..database import MAX_RECORD_BYTES
+from ...batches.records import MAX_RECORD_BYTES
 from .asking import run
 from .statements import SERVER
 

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, NullPool, create_engine
 from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PlacedFact
 
-from ..database import MAX_RECORD_BYTES, Place, Row, Undecided, Watch
+from ...batches.records import MAX_RECORD_BYTES
+from ..database import Place, Row, Undecided, Watch
 from . import diagnosis, statements
 from .address import name_of, parameters
 from .listening import Listening, announcements

@@ -9,7 +9,6 @@ from typing import Any, cast
 import pytest
 
 from forebay.queues.batches.producer import BatchProducer
-from forebay.queues.batches.records import Limits
 from forebay.queues.batches.sent import Outcome, Sent
 from forebay.queues.contract import Position, Record
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
@@ -22,7 +21,6 @@ class Writer:
     """Stops at its first batch, of which it can't write some and refuses others."""
 
     name = "a store"
-    limits = Limits(kind="test", record_bytes=100, key_chars=100)
 
     def __init__(self, outcomes: dict[str, QueueError]) -> None:
         self.outcomes = outcomes
