@@ -53,9 +53,9 @@ class Endpoint:
         counters: Counters,
         body_limits: BodyLimits,
         form_limits: FormLimits,
-        doorway: Doorway | None = None,
-        portal_keys: PortalKeys | None = None,
-        application: str = "",
+        doorway: Doorway | None,
+        portal_keys: PortalKeys | None,
+        application: str,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.path = path

@@ -42,7 +42,7 @@ class Consequences:
         *,
         now: Callable[[], float],
         draw: Draw,
-        tracer: Tracer | None = None,
+        tracer: Tracer | None,
     ) -> None:
         self._settings, self._dead_letters, self._held, self._tally = settings, dead_letters, held, tally
         self._now, self._draw, self._tracer = now, draw, tracer

@@ -79,7 +79,7 @@ class Burial:
 class DeadLetters:
     """Writes dead letters. While they can't be written the records stay unfinished, and it heals by itself."""
 
-    def __init__(self, producer: Producer, topic: str, health: Health, tracer: Tracer | None = None) -> None:
+    def __init__(self, producer: Producer, topic: str, health: Health, tracer: Tracer | None) -> None:
         self._producer, self._stream, self._health, self._tracer = producer, names.dead(topic), health, tracer
 
     async def put(self, burial: Burial) -> bool:

@@ -84,7 +84,7 @@ class Chain:
 class Folding:
     """Of one lane."""
 
-    def __init__(self, lane: "Lane", read: Read, held: Held, key: KeyOf | None = None) -> None:
+    def __init__(self, lane: "Lane", read: Read, held: Held, key: KeyOf | None) -> None:
         self._lane, self._read, self._held, self._key = lane, read, held, key
         #: What was looked at, by identity: to compare records costs more, and the same may be there twice.
         self._seen: dict[int, tuple[StoredRecord, Chain | None]] = {}

@@ -42,7 +42,7 @@ class Intake:
         held: Held,
         health: Health,
         *,
-        fetch_s: float = 1.0,
+        fetch_s: float,
         clock: Callable[[], float],
     ) -> None:
         self._settings, self._queue, self._consumer = settings, queue, consumer

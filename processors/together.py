@@ -56,8 +56,8 @@ class Together:
         held: Held,
         tally: Tally,
         *,
-        once: Once | None = None,
-        traces: Traces | None = None,
+        once: Once | None,
+        traces: Traces | None,
         clock: Callable[[], float],
     ) -> None:
         self._read, self._calls, self._then, self._once = read, calls, consequences, once

@@ -52,7 +52,7 @@ class Attendant:
         health: Health,
         metrics: WorkerMetrics,
         *,
-        every_s: float = 1.0,
+        every_s: float,
         now: Callable[[], float],
     ) -> None:
         #: How often it looks; an order waits as long, and a lane that gets through its records in less is not crowded.

@@ -9,7 +9,7 @@ import structlog
 from forebay.queues.errors import QueueError, QueueUnavailable
 
 from .address import Address
-from .connection import HEARTBEAT_S, Connection
+from .connection import Connection
 from .faults import NotThere
 from .sequencer import Sequencer
 
@@ -98,7 +98,7 @@ class Sequencing:
 
     async def _connected(self) -> Connection:
         if self._connection is None or not self._connection.is_open:
-            connection = Connection(self._address, "sequencer", HEARTBEAT_S)
+            connection = Connection(self._address, "sequencer")
             connection.on_lost = self._lost
             self._connection = await connection.open()
         return self._connection
