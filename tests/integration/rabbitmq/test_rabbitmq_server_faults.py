@@ -147,8 +147,8 @@ async def test_an_alarm_of_the_server_is_told_and_holds_nothing_back_afterwards(
 async def test_a_node_on_which_no_queue_gets_a_leader_is_told_with_what_to_do(server: Server, queue: Queue) -> None:
     producer = queue.producer()
     await asyncio.to_thread(server.control, "eval", "supervisor:terminate_child(rabbit_sup, rabbit_fifo_dlx_sup).")
-    await queue.ensure(["another"], PARTITIONS)
-    sending = asyncio.create_task(producer.send("another", record(0)))
+    await queue.ensure(["third"], PARTITIONS)
+    sending = asyncio.create_task(producer.send("third", record(0)))
 
     with capture_logs() as logs:
         while not any("start the node anew" in log.get("error", "") for log in logs):
