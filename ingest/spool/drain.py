@@ -274,7 +274,8 @@ class Drain:
 
     def stop(self) -> None:
         """Send no more. What is under way may still arrive. Idempotent."""
-        if self._running:
+        # Told twice it would no longer wait for what it deletes.
+        if self._running and not self._running.cancelling():
             self._running.cancel()
 
     async def close(self) -> None:

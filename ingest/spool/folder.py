@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from struct import Struct
 
@@ -20,6 +21,17 @@ _SEQ = Struct("<Q")
 def is_spool(path: Path) -> bool:
     """Whether files of a spool stand right in the folder."""
     return any(map(_FILE.fullmatch, os.listdir(path)))
+
+
+#: As many as SQLite opens of one database.
+_FILES = 4
+
+
+def check_files_are_left() -> None:
+    """Raises `OSError` where this process, or the machine, has too few files left to open one of ours."""
+    with ExitStack() as opened:
+        for _ in range(_FILES):
+            opened.callback(os.close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
 
 class Folder:
