@@ -39,6 +39,9 @@ _DEAD = "dead"
 #: process would that begins.
 _MEMORY = Path("/dev/shm")  # noqa: S108 - what is made there is ours alone
 
+#: Where it has less room than this, as in a container whose other processes share it, it is worse than a disk.
+_ROOM_BYTES = 8 << 20
+
 #: Of prometheus-client's own files, at first; and what a value takes there beside its key, at most.
 _BYTES = 1 << 16
 _AROUND_KEY = 28
@@ -52,7 +55,8 @@ def memory_folder() -> Path | None:
 @contextmanager
 def metrics_folder() -> Iterator[str]:
     """A folder for this process and those that it starts, until it ends. Takes away what killed ones have left."""
-    root, owner = memory_folder() or Path(tempfile.gettempdir()), os.getpid()
+    memory, owner = memory_folder(), os.getpid()
+    root = memory if memory and _has_room(memory) else Path(tempfile.gettempdir())
     for lock in root.glob(f"{_FOLDER}*/{_OWNED}"):
         with suppress(OSError):
             if is_free(lock):
@@ -66,6 +70,10 @@ def metrics_folder() -> Iterator[str]:
         # Forked processes come to their end by the same way, and the folder is not theirs.
         if os.getpid() == owner:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _has_room(memory: Path) -> bool:
+    return shutil.disk_usage(memory).free >= _ROOM_BYTES
 
 
 class _FilledFiles(MultiProcessCollector):

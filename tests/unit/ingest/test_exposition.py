@@ -1,10 +1,13 @@
 import fcntl
 import os
+import shutil
 import signal
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
@@ -154,3 +157,16 @@ def test_what_a_killed_process_has_left_goes_with_the_next_start_and_what_lives_
 def test_a_full_disk_does_not_end_a_process_that_begins_to_count() -> None:
     with metrics_folder() as folder:
         assert Path(folder).parent == metric_files.memory_folder()
+
+
+def test_a_folder_in_memory_that_is_full_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, disk = tmp_path / "memory", tmp_path / "disk"
+    memory.mkdir()
+    disk.mkdir()
+    monkeypatch.setattr(metric_files, "_MEMORY", memory)
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
+    free = {memory: 4096, disk: 0}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free[path]))
+
+    with metrics_folder() as folder:
+        assert Path(folder).parent == disk
