@@ -55,12 +55,12 @@ def memory_folder() -> Path | None:
 @contextmanager
 def metrics_folder() -> Iterator[str]:
     """A folder for this process and those that it starts, until it ends. Takes away what killed ones have left."""
-    memory, owner = memory_folder(), os.getpid()
-    root = memory if memory and _has_room(memory) else Path(tempfile.gettempdir())
-    for lock in root.glob(f"{_FOLDER}*/{_OWNED}"):
+    memory, disk, owner = memory_folder(), Path(tempfile.gettempdir()), os.getpid()
+    for lock in (lock for place in (memory, disk) if place for lock in place.glob(f"{_FOLDER}*/{_OWNED}")):
         with suppress(OSError):
             if is_free(lock):
                 shutil.rmtree(lock.parent, ignore_errors=True)
+    root = memory if memory and _has_room(memory) else disk
     new = Path(tempfile.mkdtemp(prefix=_NEW, dir=root))
     FileLock(new / _OWNED).take()
     folder = new.rename(root / new.name.replace(_NEW, _FOLDER))

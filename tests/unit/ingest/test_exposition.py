@@ -161,7 +161,9 @@ def test_a_full_disk_does_not_end_a_process_that_begins_to_count() -> None:
 
 def test_a_folder_in_memory_that_is_full_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     memory, disk = tmp_path / "memory", tmp_path / "disk"
-    memory.mkdir()
+    left = memory / "forebay-metrics-left"
+    left.mkdir(parents=True)
+    (left / "owned.lock").touch()
     disk.mkdir()
     monkeypatch.setattr(metric_files, "_MEMORY", memory)
     monkeypatch.setattr(tempfile, "tempdir", str(disk))
@@ -170,3 +172,5 @@ def test_a_folder_in_memory_that_is_full_is_not_taken(tmp_path: Path, monkeypatc
 
     with metrics_folder() as folder:
         assert Path(folder).parent == disk
+    # What fills it may be ours.
+    assert not left.exists()
