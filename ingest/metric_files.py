@@ -55,12 +55,12 @@ def memory_folder() -> Path | None:
 @contextmanager
 def metrics_folder() -> Iterator[str]:
     """A folder for this process and those that it starts, until it ends. Takes away what killed ones have left."""
-    memory, disk, owner = memory_folder(), Path(tempfile.gettempdir()), os.getpid()
-    for lock in (lock for place in (memory, disk) if place for lock in place.glob(f"{_FOLDER}*/{_OWNED}")):
+    places, owner = _places(), os.getpid()
+    for lock in (lock for place in places for lock in place.glob(f"{_FOLDER}*/{_OWNED}")):
         with suppress(OSError):
             if is_free(lock):
                 shutil.rmtree(lock.parent, ignore_errors=True)
-    root = memory if memory and _has_room(memory) else disk
+    root = next(filter(_has_room, places), places[-1])
     new = Path(tempfile.mkdtemp(prefix=_NEW, dir=root))
     FileLock(new / _OWNED).take()
     folder = new.rename(root / new.name.replace(_NEW, _FOLDER))
@@ -72,8 +72,20 @@ def metrics_folder() -> Iterator[str]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _has_room(memory: Path) -> bool:
-    return shutil.disk_usage(memory).free >= _ROOM_BYTES
+def _places() -> list[Path]:
+    """The better one first. Raises `OSError` where there is none."""
+    memory = memory_folder()
+    try:
+        return [*([memory] if memory else ()), Path(tempfile.gettempdir())]
+    except FileNotFoundError:
+        # As in a container whose only volume is elsewhere.
+        if memory is None:
+            raise
+        return [memory]
+
+
+def _has_room(place: Path) -> bool:
+    return shutil.disk_usage(place).free >= _ROOM_BYTES
 
 
 class _FilledFiles(MultiProcessCollector):

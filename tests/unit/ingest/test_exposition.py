@@ -174,3 +174,15 @@ def test_a_folder_in_memory_that_is_full_is_not_taken(tmp_path: Path, monkeypatc
         assert Path(folder).parent == disk
     # What fills it may be ours.
     assert not left.exists()
+
+
+def test_where_no_disk_can_be_written_to_memory_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metric_files, "_MEMORY", tmp_path)
+
+    def nowhere() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+
+    with metrics_folder() as folder:
+        assert Path(folder).parent == tmp_path
