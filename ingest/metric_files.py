@@ -60,7 +60,7 @@ def metrics_folder() -> Iterator[str]:
         with suppress(OSError):
             if is_free(lock):
                 shutil.rmtree(lock.parent, ignore_errors=True)
-    root = next(filter(_has_room, places), places[-1])
+    root = next((place for place in places if _free(place) >= _ROOM_BYTES), max(places, key=_free))
     new = Path(tempfile.mkdtemp(prefix=_NEW, dir=root))
     FileLock(new / _OWNED).take()
     folder = new.rename(root / new.name.replace(_NEW, _FOLDER))
@@ -84,8 +84,8 @@ def _places() -> list[Path]:
         return [memory]
 
 
-def _has_room(place: Path) -> bool:
-    return shutil.disk_usage(place).free >= _ROOM_BYTES
+def _free(place: Path) -> int:
+    return shutil.disk_usage(place).free
 
 
 class _FilledFiles(MultiProcessCollector):

@@ -159,7 +159,10 @@ def test_a_full_disk_does_not_end_a_process_that_begins_to_count() -> None:
         assert Path(folder).parent == metric_files.memory_folder()
 
 
-def test_a_folder_in_memory_that_is_full_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("on_disk", "taken"), [(1 << 30, "disk"), (0, "memory")])
+def test_a_folder_in_memory_that_is_full_is_not_taken_unless_the_disk_has_less_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_disk: int, taken: str
+) -> None:
     memory, disk = tmp_path / "memory", tmp_path / "disk"
     left = memory / "forebay-metrics-left"
     left.mkdir(parents=True)
@@ -167,11 +170,11 @@ def test_a_folder_in_memory_that_is_full_is_not_taken(tmp_path: Path, monkeypatc
     disk.mkdir()
     monkeypatch.setattr(metric_files, "_MEMORY", memory)
     monkeypatch.setattr(tempfile, "tempdir", str(disk))
-    free = {memory: 4096, disk: 0}
+    free = {memory: 4096, disk: on_disk}
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free[path]))
 
     with metrics_folder() as folder:
-        assert Path(folder).parent == disk
+        assert Path(folder).parent == tmp_path / taken
     # What fills it may be ours.
     assert not left.exists()
 
