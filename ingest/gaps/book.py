@@ -14,6 +14,7 @@ from zlib import crc32
 import structlog
 
 from forebay.ingest.spool.locks import FileLock
+from forebay.queues.folders import make_folder
 
 from .gap import Gap
 
@@ -81,7 +82,7 @@ class Book:
 def own_book(folder: Path) -> Book | None:
     """The first that is nobody's, with what somebody may have left there; None where none can be made."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder, 0o700)
         for number in count():
             if (lock := FileLock(_lock_of(folder, number))).take():
                 return _opened(lock, folder, number)

@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from struct import Struct
 
+from forebay.queues.folders import make_folder
+
 from .locks import FileLock
 
 _FILE = re.compile(r"spool-(\d{6,})\.db")
@@ -47,7 +49,7 @@ class Folder:
 
     def make(self) -> None:
         """Make it, for the eyes of this user only: events stand in it."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.root, 0o700)
 
     def numbers(self) -> list[int]:
         """The numbers of the files, oldest first."""
