@@ -6,6 +6,7 @@ Python otherwise. The tests of hostile calls hold both to it with every new rele
 """
 
 import asyncio
+import random
 import re
 import resource
 from http import HTTPStatus
@@ -37,6 +38,9 @@ _REFUSALS = {
     501: ("media_not_read", "of the transfer codings only chunked is read"),
 }
 _BROKEN = ("bad_request", "the request is not understood")
+
+#: gunicorn seeds each worker with octets, for which Python 3.13 imports a hash once; after this no worker has to.
+_SEEDED = random.Random(b"")  # noqa: S311 - nothing is drawn from it
 
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
