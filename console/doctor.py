@@ -1,5 +1,6 @@
 """`forebay doctor`: what is set up here, what is wrong with it, and what to do about it."""
 
+from collections import Counter
 from typing import Annotated
 
 import typer
@@ -26,5 +27,7 @@ def doctor(
     else:
         for finding in findings:
             line(clean(finding.text()))
+        found = Counter(finding.state for finding in findings)
+        line(f"{found['fail']} failed, {found['warn']} to look at, {found['ok']} ok")
     if any(finding.state == "fail" for finding in findings):
         raise typer.Exit(FAILED)

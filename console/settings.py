@@ -32,7 +32,8 @@ _FILE_SUFFIX = "_FILE"
 CONFIG_NAME = "forebay.toml"
 
 #: Variables that are ours without being settings: they start so.
-_NOT_SETTINGS = ("FOREBAY_CONFIG", "FOREBAY_TEST_")
+_TEST = "FOREBAY_TEST_"
+_NOT_SETTINGS = ("FOREBAY_CONFIG", _TEST)
 
 
 #: What Kubernetes sets in each pod for a service that is called forebay or forebay-…; it is none of ours.
@@ -126,16 +127,14 @@ def load_settings(
 ) -> Loaded:
     """The effective settings. An option that is None was not given. Raises `BadSettings` with every fault at once."""
     faults: list[str] = []
+    environ = _without_empty(environ, faults)
     given = _from_file(config or environ.get("FOREBAY_CONFIG"), faults) | _from_environment(environ, faults)
     for variable in filter(_within, sorted(environ)):
         _add_property(given, variable, environ[variable], faults)
     for name, value in (options or {}).items():
         if value is not None:
-            option = f"--{name.replace('_', '-')}"
-            if value == "":
-                # A script's variable that isn't set, or a file with nothing in it: the default was not meant.
-                faults.append(f"{option}: is empty; leave it out for the default")
-            given[name] = _Given(value=value, source=option)
+            given[name] = _Given(value=value, source=f"--{name.replace('_', '-')}")
+    faults += [_empty(_where(name, one)) for name, one in given.items() if one.value == ""]
     sources = {name: one.source for name, one in given.items()}
     try:
         settings = Settings(**{name: one.value for name, one in given.items()})
@@ -144,6 +143,22 @@ def load_settings(
     if faults:
         raise BadSettings(faults)
     return Loaded(settings=settings, sources=sources)
+
+
+def _without_empty(environ: Mapping[str, str], faults: list[str]) -> Mapping[str, str]:
+    ours = (name for name in environ if name.startswith(_PREFIX) and not name.startswith(_TEST))
+    empty = sorted(name for name in ours if not environ[name].strip())
+    faults += map(_empty, empty)
+    return {name: value for name, value in environ.items() if name not in empty}
+
+
+def _empty(where: str) -> str:
+    # A script's variable that isn't set, or a secret that has not come yet: the default, as another queue, isn't meant.
+    return f"{where}: is empty; leave it out for the default"
+
+
+def _where(name: str, one: _Given) -> str:
+    return one.source if one.source.startswith("--") else f"{name} (from {one.source})"
 
 
 def _from_file(named: str | Path | None, faults: list[str]) -> dict[str, _Given]:

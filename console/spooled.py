@@ -1,14 +1,17 @@
 """What stands in a spool, read without changing it."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from time import time
 from typing import TYPE_CHECKING
 
+from forebay.ingest.spool.counts import Held
 from forebay.ingest.spool.file import RECORDS_A_FILE, SpoolFile
 from forebay.ingest.spool.folder import Folder, is_spool
+from forebay.ingest.spool.kept import Head
 from forebay.ingest.spool.locks import is_free
 
 from .errors import WrongUsage
@@ -45,8 +48,9 @@ def status(settings: "Settings") -> Status:
     for number in folder.numbers():
         try:
             with closing(SpoolFile(folder.file(number), number, only_read=True)) as file:
-                held = file.held()
-                oldest_ms += [head.timestamp_ms for head in file.heads(0, 1)]
+                gone = frozenset(folder.gone(number))
+                held = _held_by(_left(file, gone)) if gone else file.held()
+                oldest_ms += [head.timestamp_ms for head in islice(_left(file, gone), 1)]
         except sqlite3.DatabaseError:
             # Who drains deletes a file that is sent, also while we look.
             damaged |= folder.file(number).exists()
@@ -61,6 +65,22 @@ def status(settings: "Settings") -> Status:
         oldest_s=max(0.0, time() - min(oldest_ms) / _MS) if oldest_ms else None,
         state=_state(folder, records, size / settings.spool_max_bytes, damaged=damaged),
     )
+
+
+def _left(file: SpoolFile, gone: Collection[int]) -> Iterator[Head]:
+    """All but those that were sent, and could not be deleted."""
+    after = 0
+    while heads := file.heads(after, _READ):
+        yield from (head for head in heads if head.seq not in gone)
+        after = heads[-1].seq
+
+
+def _held_by(heads: Iterable[Head]) -> dict[str, Held]:
+    found: dict[str, Held] = {}
+    for head in heads:
+        before = found.get(head.key, Held(records=0, size=0))
+        found[head.key] = Held(records=before.records + 1, size=before.size + head.size)
+    return found
 
 
 def _state(folder: Folder, records: int, part: float, *, damaged: bool) -> str:

@@ -7,7 +7,7 @@ from forebay.processors.notes import Place, UnreadableNote, decode_note
 from forebay.processors.parking import entries
 from forebay.processors.parking.ledger import Ledger
 from forebay.processors.parking.orders import Order, What
-from forebay.processors.parking.state import PortalState, Replaying
+from forebay.processors.parking.state import FIRST, PortalState, Replaying
 from forebay.queues.contract import GroupState, Inspector
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
@@ -52,6 +52,8 @@ class Standing:
     ledger: Ledger = field(default_factory=Ledger)
     #: The group's orders that are not obeyed yet, and the replays that are under way, by their offsets.
     orders: dict[int, Order] = field(default_factory=dict)
+    #: There was no note: what was parked in an earlier life of the group comes again like all else.
+    _begins_anew: bool = False
     _parked_at: int | None = None
     _audit_at: int = 0
 
@@ -62,6 +64,7 @@ class Standing:
         self.owner, self.committed, self.obeyed = state.owner, state.offset, max(self.obeyed, place.orders)
         if self._parked_at is None:
             self.ledger.generation, self._parked_at, self._audit_at = place.in_force, place.position, place.orders
+            self._begins_anew = place == Place()
         self._parked_at = await self._read_parked(inspector, self._parked_at, ends.parked.get(self.partition, 0))
         self._audit_at = await self._read_orders(inspector, self._audit_at, ends.audit.get(self.partition, 0))
         await self._read_replays(inspector)
@@ -90,6 +93,12 @@ class Standing:
     def has_seen(self, order: Order) -> bool:
         """Whether an owner of the partition has obeyed it."""
         return order.offset < max(self.obeyed, self.ledger.obeyed.get(order.portal, 0))
+
+    def settled(self, portal: str) -> int:
+        """The offset of the portal's last record that was parked, as a new owner takes it; `FIRST` when none was."""
+        state = self.state(portal)
+        before = FIRST if self._begins_anew else self.ledger.settled.get(portal, FIRST)
+        return max(before, state.last if state is not None else FIRST)
 
     def state(self, portal: str) -> PortalState | None:
         """That of a parked portal; None when it is not parked."""

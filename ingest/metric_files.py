@@ -4,18 +4,23 @@ import fcntl
 import os
 import re
 import shutil
+import struct
+import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
+import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from .spool.locks import FileLock, is_free
+
+log = structlog.get_logger(__name__)
 
 #: How a folder begins: before its lock is taken, and after. Who finds the second one's lock free knows that it is left.
 _NEW, _FOLDER = "forebay-new-", "forebay-metrics-"
@@ -34,8 +39,12 @@ _DEAD = "dead"
 #: process would that begins.
 _MEMORY = Path("/dev/shm")  # noqa: S108 - what is made there is ours alone
 
-#: Of prometheus-client's own files.
+#: Where it has less room than this, as in a container whose other processes share it, it is worse than a disk.
+_ROOM_BYTES = 8 << 20
+
+#: Of prometheus-client's own files, at first; and what a value takes there beside its key, at most.
 _BYTES = 1 << 16
+_AROUND_KEY = 28
 
 
 def memory_folder() -> Path | None:
@@ -46,11 +55,12 @@ def memory_folder() -> Path | None:
 @contextmanager
 def metrics_folder() -> Iterator[str]:
     """A folder for this process and those that it starts, until it ends. Takes away what killed ones have left."""
-    root, owner = memory_folder() or Path(tempfile.gettempdir()), os.getpid()
-    for lock in root.glob(f"{_FOLDER}*/{_OWNED}"):
+    places, owner = _places(), os.getpid()
+    for lock in (lock for place in places for lock in place.glob(f"{_FOLDER}*/{_OWNED}")):
         with suppress(OSError):
             if is_free(lock):
                 shutil.rmtree(lock.parent, ignore_errors=True)
+    root = next((place for place in places if _free(place) >= _ROOM_BYTES), max(places, key=_free))
     new = Path(tempfile.mkdtemp(prefix=_NEW, dir=root))
     FileLock(new / _OWNED).take()
     folder = new.rename(root / new.name.replace(_NEW, _FOLDER))
@@ -60,6 +70,22 @@ def metrics_folder() -> Iterator[str]:
         # Forked processes come to their end by the same way, and the folder is not theirs.
         if os.getpid() == owner:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _places() -> list[Path]:
+    """The better one first. Raises `OSError` where there is none."""
+    memory = memory_folder()
+    try:
+        return [*([memory] if memory else ()), Path(tempfile.gettempdir())]
+    except FileNotFoundError:
+        # As in a container whose only volume is elsewhere.
+        if memory is None:
+            raise
+        return [memory]
+
+
+def _free(place: Path) -> int:
+    return shutil.disk_usage(place).free
 
 
 class _FilledFiles(MultiProcessCollector):
@@ -95,16 +121,19 @@ def forget_dead(folder: str) -> None:
     """Let the gauges of dead processes go, and put their counts together in one file: a sum may not sink.
 
     Each process has three files, and who is asked for the metrics reads all that there are. What can't be put together
-    just now, since somebody reads or the disk is full, is when the next one has died.
+    just now, since somebody reads or the disk is full, is when the next one has died. Of what can't be read the counts
+    are lost, and no more than that.
     """
     with suppress(OSError):
+        # Systemd empties /dev/shm of a user who logs out (RemoveIPC), and who comes in place of the dead begins there.
+        os.makedirs(folder, mode=0o700, exist_ok=True)
         for pid in {match[2] for _, match in _of_the_dead(folder)}:
             mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
     reading = FileLock(Path(folder) / _READ)
     with suppress(OSError):
         try:
             for file, match in _of_the_dead(folder) if reading.take() else ():
-                _add(file, file.with_name(f"{match[1]}_{_DEAD}.db"))
+                _add(_values_of(file), file.with_name(f"{match[1]}_{_DEAD}.db"))
                 file.unlink()
         finally:
             reading.release()
@@ -125,14 +154,31 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def _add(file: Path, sums: Path) -> None:
+def _values_of(file: Path) -> list[tuple[str, float, float]]:
+    """Key, value, and when it was set."""
+    if not _size(file):
+        return []
+    try:
+        found = list(MmapedDict.read_all_values_from_file(str(file)))  # type: ignore[no-untyped-call]
+    except (struct.error, RuntimeError, UnicodeDecodeError) as error:
+        log.warning("metrics of a process that ended can't be read", file=str(file), error=repr(error))
+        return []
+    return [(key, value, at) for key, value, at, _ in found]
+
+
+def _add(values: Sequence[tuple[str, float, float]], sums: Path) -> None:
     """Counts are added up; of gauges whose newest value is shown the newest stays."""
-    with sums.open("ab") as space:
+    with sums.open("a+b") as space:
+        space.seek(0)
+        # How many of its bytes say something stands first.
+        used = int.from_bytes(space.read(4), sys.byteorder) + sum(
+            len(key.encode()) + _AROUND_KEY for key, _, _ in values
+        )
         # A hole that can't be filled on a full disk would end the process by SIGBUS.
-        os.posix_fallocate(space.fileno(), 0, max(_BYTES, _size(file)))
+        os.posix_fallocate(space.fileno(), 0, max(_BYTES, used))
     kept = MmapedDict(str(sums))  # type: ignore[no-untyped-call]
     try:
-        for key, value, at, _ in list(MmapedDict.read_all_values_from_file(str(file))) if _size(file) else ():  # type: ignore[no-untyped-call]
+        for key, value, at in values:
             before, newest = kept.read_value(key)  # type: ignore[no-untyped-call]
             if not sums.name.startswith("gauge"):
                 kept.write_value(key, before + value, at)  # type: ignore[no-untyped-call]

@@ -120,7 +120,7 @@ class Consequences:
         """Write the dead letter; until that works, its records are not finished and their portal waits."""
         if lane.outlook is not None:
             lane.outlook.in_hand = burial.records
-        is_kept = await self._dead_letters.put(burial)
+        is_kept = await self._dead_letters.put(burial, lambda: not lane.partition.is_gone)
         if lane.outlook is not None:
             lane.outlook.in_hand = ()
         if not is_kept:

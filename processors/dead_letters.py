@@ -82,19 +82,22 @@ class DeadLetters:
     def __init__(self, producer: Producer, topic: str, health: Health, tracer: Tracer | None) -> None:
         self._producer, self._stream, self._health, self._tracer = producer, names.dead(topic), health, tracer
 
-    async def put(self, burial: Burial) -> bool:
-        """Whether the letter is kept now. One whose answer is still to come is not sent again."""
+    async def put(self, burial: Burial, waits: Callable[[], bool] = lambda: True) -> bool:
+        """Whether the letter is kept now. One whose answer is still to come is not sent again.
+
+        `waits` says whether its portal still waits for it here.
+        """
         try:
             is_kept = await self._is_kept(burial)
         except Exception as error:
             burial.delivery = None
-            self._not_kept(burial, error)
+            self._not_kept(burial, error, waits)
             return False
         if is_kept:
             self._health.ok("dead_letters")
         else:
             burial.failures += 1
-            self._health.degraded("dead_letters", "the queue doesn't say whether it keeps them")
+            self._health.degraded("dead_letters", "the queue doesn't say whether it keeps them", waits)
         return is_kept
 
     async def _is_kept(self, burial: Burial) -> bool:
@@ -108,12 +111,12 @@ class DeadLetters:
             self._producer.submit(stream, burial.letter, burial.delivery)
             return await _answered(burial.delivery, _PATIENCE_S)
 
-    def _not_kept(self, burial: Burial, error: Exception) -> None:
+    def _not_kept(self, burial: Burial, error: Exception, waits: Callable[[], bool]) -> None:
         # What is no QueueError is a fault, of ours or of a client library, that this one letter may have brought out.
         is_fault = not isinstance(error, QueueError)
         burial.failures += 1
         about = {"portal": burial.letter.key, "error": error_text(error), "tries": burial.failures}
-        self._health.degraded("dead_letters", f"can't be written: {about['error']}")
+        self._health.degraded("dead_letters", f"can't be written: {about['error']}", waits)
         if is_fault:
             _log.error("dead letter not written: a fault", **about, traceback=error_traceback(error))
         else:

@@ -1,6 +1,6 @@
 """Whether the worker does its work, part by part: for `/live`, `/ready` and the operators."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
 State = Literal["ok", "degraded", "failing"]
@@ -25,23 +25,35 @@ class Health:
 
     def __init__(self) -> None:
         self._parts: dict[str, tuple[State, str]] = {"group": ("failing", "not joined yet")}
+        #: Part → whether what waits there is still anything to this worker.
+        self._lasts: dict[str, Callable[[], bool]] = {}
 
     def ok(self, part: str) -> None:
         """The part works."""
-        self._parts[part] = "ok", ""
+        self._tell(part, "ok", "")
 
-    def degraded(self, part: str, why: str) -> None:
-        """Something waits, and goes on by itself when its cause is gone."""
-        self._parts[part] = "degraded", why
+    def degraded(self, part: str, why: str, lasts: Callable[[], bool] = lambda: True) -> None:
+        """Something waits, and goes on by itself when its cause is gone. The part is ok again when it lasts no more."""
+        self._tell(part, "degraded", why)
+        self._lasts[part] = lasts
 
     def failing(self, part: str, why: str) -> None:
         """Nothing gets done."""
-        self._parts[part] = "failing", why
+        self._tell(part, "failing", why)
+
+    def _tell(self, part: str, state: State, why: str) -> None:
+        self._parts[part] = state, why
+        self._lasts.pop(part, None)
+
+    def _now(self) -> Mapping[str, tuple[State, str]]:
+        for part in [part for part, lasts in self._lasts.items() if not lasts()]:
+            self.ok(part)
+        return self._parts
 
     @property
     def status(self) -> State:
         """The worst state of any part."""
-        return max((state for state, _ in self._parts.values()), key=_STATES.index)
+        return max((state for state, _ in self._now().values()), key=_STATES.index)
 
     @property
     def is_ready(self) -> bool:
@@ -54,7 +66,7 @@ class Health:
 
     def parts(self) -> dict[str, object]:
         """Each part's state and the reason."""
-        return {part: {"state": state, "why": why} for part, (state, why) in self._parts.items()}
+        return {part: {"state": state, "why": why} for part, (state, why) in self._now().items()}
 
 
 class HealthOfGroups:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from forebay.queues.contract import Queue, StoredRecord
 from forebay.queues.portals.book import Book
-from forebay.queues.portals.members import Member, Pin, Proof
+from forebay.queues.portals.members import Pin, Proof
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.tokens import TokenKeys
 from forebay.schemas import names
@@ -71,7 +71,7 @@ class Proving:
         mark = dict(record.headers).get(names.PIN, b"").decode("ascii", "replace")
         age_s = max(0.0, self._now() - event.received_at.timestamp())
         judged = judged_by(following.book, event, mark, age_s, is_known=not following.why_not)
-        return judged if not isinstance(judged, Pin) else _verified(event, judged.member)
+        return judged if not isinstance(judged, Pin) else _verified(event, judged)
 
 
 def judged_by(
@@ -108,7 +108,7 @@ def _since_s(proof: Proof, event: PortalEvent, age_s: float) -> float:
 
 def _named(book: Book, event: PortalEvent, pin: Pin) -> Pin | Unprovable:
     """The pin, unless its portal has called itself by the name of another one, in whose place the event stands."""
-    if event.portal in (pin.member.portal, event.member_id) or event.portal not in book.homes:
+    if event.portal in (_name_of(pin), event.member_id) or event.portal not in book.homes:
         return pin
     return Unprovable(event=event, error=NotVerified("it came under the name of another portal than the proved one"))
 
@@ -123,6 +123,11 @@ def _may_still_be_proved(book: Book, event: PortalEvent, pin: Pin | None, age_s:
     return is_asked and age_s < _BESIDE_S
 
 
+def _name_of(pin: Pin) -> str:
+    """The name that Bitrix24 has confirmed: of a portal whose first one was never told it stands in the proof."""
+    return pin.member.portal or (pin.proof.domain if pin.proof else "")
+
+
 def _digest(mark: str) -> bytes:
     try:
         return bytes.fromhex(mark)
@@ -130,10 +135,10 @@ def _digest(mark: str) -> bytes:
         return b""
 
 
-def _verified(event: PortalEvent, member: Member) -> PortalEvent:
+def _verified(event: PortalEvent, pin: Pin) -> PortalEvent:
     known = event.__dict__
     known["subscription"] = replace(event.subscription, verified=True)
-    if event.portal != event.member_id and member.portal:
+    if event.portal != event.member_id and (name := _name_of(pin)):
         # It stands under the domain that it gave itself. Another one is proved.
-        known["portal"] = member.portal
+        known["portal"] = name
     return event

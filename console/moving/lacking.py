@@ -129,15 +129,14 @@ class Lacking:
     async def _behind(self) -> AsyncIterator[Waits]:
         standing = self.standing
         watermark = Watermark(standing.committed, list(self.runs))
-        # What was parked by one who could not commit it any more stands in both streams.
-        settled = {name: state.last for name, state in self._states()}
         start = max(self.bounds.start, standing.committed, self.since)
         topic = between(self.inspector, standing.topic, standing.partition, start, self.bounds.end)
         async for record in topic:
             if not watermark.receive(record.offset, record.timestamp_ms):
                 continue
             watermark.finish(record.offset)
-            if record.offset > settled.get(record.key, -1):
+            # What was parked by one who could not commit it any more stands in both streams, or is done already.
+            if record.offset > standing.settled(record.key):
                 yield Waits(what=What.EVENTS, record=plain(record), place=record.offset)
 
 

@@ -10,6 +10,7 @@ from time import monotonic
 from urllib.error import URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from forebay.queues.folders import make_folder
 from forebay.schemas.errors import ForebayError
 
 from .networks import Networks, network_of
@@ -106,7 +107,7 @@ class Shelf:
 
     def put(self, networks: Networks) -> None:
         """Keep it. The file is whole at every moment."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         new = self._path.with_suffix(f".{self._pid()}.new")
         with new.open("w", encoding="utf-8") as file:
             file.write(f"{self._first_line}\n{networks}\n")

@@ -14,6 +14,7 @@ from zlib import crc32
 import structlog
 
 from forebay.ingest.spool.locks import FileLock
+from forebay.queues.folders import make_folder
 
 from .gap import Gap
 
@@ -81,7 +82,7 @@ class Book:
 def own_book(folder: Path) -> Book | None:
     """The first that is nobody's, with what somebody may have left there; None where none can be made."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder, 0o700)
         for number in count():
             if (lock := FileLock(_lock_of(folder, number))).take():
                 return _opened(lock, folder, number)
@@ -128,17 +129,22 @@ def _written(file: int, size: int) -> bytes:
 
 
 def _entries(octets: bytes) -> Iterator[tuple[int, int, Gap]]:
-    """Place, length and gap of each, up to what was never written, or was torn by a power cut."""
+    """Place, length and gap of each, up to what was never written. What a power cut has torn is passed over.
+
+    What is written over an entry is as long, so that the next one is found behind it.
+    """
     at, names_at = 0, _CHECKSUM.size + _NUMBERS.size
     while at + names_at <= len(octets):
         length, from_ms, to_ms, calls, verified = _NUMBERS.unpack_from(octets, at + _CHECKSUM.size)
-        end = at + names_at + length
-        if _CHECKSUM.unpack_from(octets, at)[0] != crc32(octets[at + _CHECKSUM.size : end]):
+        if not length:
             return
-        portal, member_id, endpoint = octets[at + names_at : end].decode().split(_BETWEEN)
+        begin, at = at, at + names_at + length
+        if _CHECKSUM.unpack_from(octets, begin)[0] != crc32(octets[begin + _CHECKSUM.size : at]):
+            continue
+        portal, member_id, endpoint = octets[begin + names_at : at].decode().split(_BETWEEN)
         yield (
-            at,
-            end - at,
+            begin,
+            at - begin,
             Gap(
                 portal=portal,
                 member_id=member_id or None,
@@ -149,4 +155,3 @@ def _entries(octets: bytes) -> Iterator[tuple[int, int, Gap]]:
                 calls=calls,
             ),
         )
-        at = end

@@ -30,4 +30,6 @@ class Gap:
 
     def without(self, told: "Gap") -> "Gap":
         """What is left when the portal was told of the gap as it was then; no calls when that is all."""
-        return replace(self, from_ms=told.to_ms, calls=self.calls - told.calls)
+        # Where the clock was set back meanwhile, what is left may have begun as early as any of it.
+        is_behind = self.from_ms == told.from_ms and self.to_ms > told.to_ms
+        return replace(self, from_ms=told.to_ms if is_behind else self.from_ms, calls=self.calls - told.calls)

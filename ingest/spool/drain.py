@@ -5,6 +5,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
+from itertools import islice
 
 import structlog
 
@@ -32,6 +33,9 @@ log = structlog.get_logger(__name__)
 #: Between two looks at a spool in which nothing moves, and at the lock of the process that drains.
 _LOOK_S = 0.1
 _ELECT_S = 0.25
+
+#: So many records are read and handed over at once: calls wait meanwhile, for the spool's thread and the event loop.
+_PIECE = 128
 
 #: Between two attempts to write where the spool took nothing.
 _TRY_S = 1.0
@@ -162,11 +166,12 @@ class Drain:
         if not chosen:
             return
         try:
-            loaded = await self._spool.run(self._spool.store.load, [head.seq for head in chosen])
-            kept = {one.seq: one for one in loaded}
             while chosen:
-                head = chosen.popleft()
-                self._send_in_turn(head, kept.get(head.seq))
+                seqs = [head.seq for head in islice(chosen, _PIECE)]
+                kept = {one.seq: one for one in await self._spool.run(self._spool.store.load, seqs)}
+                for _ in seqs:
+                    head = chosen.popleft()
+                    self._send_in_turn(head, kept.get(head.seq))
         except BaseException:
             for head in chosen:
                 self._put_back(head)
@@ -269,7 +274,8 @@ class Drain:
 
     def stop(self) -> None:
         """Send no more. What is under way may still arrive. Idempotent."""
-        if self._running:
+        # Told twice it would no longer wait for what it deletes.
+        if self._running and not self._running.cancelling():
             self._running.cancel()
 
     async def close(self) -> None:

@@ -3,8 +3,11 @@
 import os
 import re
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from struct import Struct
+
+from forebay.queues.folders import make_folder
 
 from .locks import FileLock
 
@@ -22,6 +25,17 @@ def is_spool(path: Path) -> bool:
     return any(map(_FILE.fullmatch, os.listdir(path)))
 
 
+#: As many as SQLite opens of one database.
+_FILES = 4
+
+
+def check_files_are_left() -> None:
+    """Raises `OSError` where this process, or the machine, has too few files left to open one of ours."""
+    with ExitStack() as opened:
+        for _ in range(_FILES):
+            opened.callback(os.close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+
 class Folder:
     """`<data_dir>/spool`. Its files have growing numbers; only the newest is written to."""
 
@@ -35,7 +49,7 @@ class Folder:
 
     def make(self) -> None:
         """Make it, for the eyes of this user only: events stand in it."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.root, 0o700)
 
     def numbers(self) -> list[int]:
         """The numbers of the files, oldest first."""

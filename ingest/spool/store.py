@@ -14,7 +14,7 @@ from . import salvage
 from .counts import BROKEN, FULL, OK, Counts, Held
 from .errors import SpoolBroken, SpoolFull, SpoolUnavailable
 from .file import RECORDS_A_FILE, SpoolFile, breaks, is_damage
-from .folder import Folder
+from .folder import Folder, check_files_are_left
 from .kept import Head, Kept, Put
 from .owners import Owner, dead_owners, forget, give_back, somebody_lives
 
@@ -49,6 +49,8 @@ class Store:
         self._is_nearly_full = False
         #: Of the files that can't be written to: the records that are gone all the same, until the file is.
         self._gone: set[int] = set()
+        #: The files of which something can't be read: they are looked through record by record, and never deleted.
+        self._unreadable: set[int] = set()
         self.counts: Counts
         self.owner: Owner
 
@@ -210,8 +212,13 @@ class Store:
         try:
             return self._file(number).heads(after, limit)
         except sqlite3.DatabaseError as error:
+            if not is_damage(error) and not self._folder.file(number).exists():
+                return []
             self._set_aside(number, error)
-            return salvage.heads_of(self._file, number, after, limit) if is_damage(error) else []
+            heads = salvage.heads_of(self._file, number, after, limit)
+            if not all(head.key for head in heads):
+                self._unreadable.add(number)
+            return heads
 
     def _all_in(self, number: int, after: int = 0, at_once: int = 1000) -> Iterator[Head]:
         while heads := self._heads_in(number, after, at_once):
@@ -221,9 +228,14 @@ class Store:
             after = heads[-1].seq
 
     def _set_aside(self, number: int, error: sqlite3.DatabaseError) -> None:
-        """A file that can't be read must not keep the others from being drained, nor new ones from being written."""
+        """A file that can't be read must not keep the others from being drained, nor new ones from being written.
+
+        Raises where it may be readable in a moment.
+        """
         if not breaks(error):
             raise error
+        if not is_damage(error):
+            check_files_are_left()
         if number > self.counts.closed:
             log.error("a file of the spool is damaged: see `forebay spool verify`", number=number, error=str(error))
             self.counts.closed = number
@@ -287,7 +299,7 @@ class Store:
         if number > self.counts.closed and self._folder.file(number).stat().st_size < _LARGE_BYTES:
             return False
         # What can't be read is never gone, and its file stays for `verify`.
-        return all(head.seq in self._gone for head in self._all_in(number))
+        return number not in self._unreadable and all(head.seq in self._gone for head in self._all_in(number))
 
     def let_go(self) -> None:
         """Of the files that were deleted: their space is free when nobody has them open."""

@@ -84,6 +84,8 @@ class KafkaProducer:
         self._silences = 0
         #: Why the client before this one could not go on, or no other could be made, until one is ready.
         self._why_not = ""
+        #: Why there is no client at all just now; empty while there is one.
+        self._cannot_be_made = ""
         self._wall_clock = WallClock()
         self._client = self._made()
         with suppress(RuntimeError):
@@ -113,6 +115,9 @@ class KafkaProducer:
         if len(self._due) == 1:
             self._idle.clear()
             self._look_in(_LOOK_S)
+        if self._cannot_be_made:
+            # Nobody knows for how long, and nothing bounds what waits without a client.
+            self._outcomes.failing[stream] = QueueUnavailable(self._cannot_be_made)
         if stream in self._outcomes.failing:
             return self._fail(number, self._outcomes.failing[stream])
         self._held.append(number)
@@ -247,10 +252,10 @@ class KafkaProducer:
             self._client = self._made()
         except Exception as error:  # whatever it is, as files that are just replaced: without a client nothing is sent
             log.error("another client of a producer can't be made just now", error=str(error), due=len(self._due))
-            self._why_not = f"another client can't be made: {error}"
+            self._cannot_be_made = self._why_not = f"another client can't be made: {error}"
             self._renewal = loop.call_later(_RENEWAL_S, self._renew, at_latest)
             return
-        self._renewal = None
+        self._renewal, self._cannot_be_made = None, ""
         self._held = deque(self._due)
         self._produce_held()
         let_go(former)

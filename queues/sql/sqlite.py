@@ -16,6 +16,7 @@ from sqlalchemy import Connection, NullPool, create_engine
 
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.findings import Finding, Needs
+from forebay.queues.folders import make_folder
 from forebay.queues.portals.contract import PlacedFact
 
 from ..batches.records import MAX_RECORD_BYTES
@@ -97,7 +98,7 @@ class SqliteDatabase:
 
     def create(self) -> None:
         """As in the protocol. The events are for this user's eyes only."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._path.parent, 0o700)
         # SQLite gives the files beside it (-wal, -shm) the mode of this one. One that is there is not opened: closing
         # it would drop the locks of all of this process's connections (sqlite.org/howtocorrupt.html, 2.2).
         if not self.exists():

@@ -1,7 +1,7 @@
 """Records of a few portals, and how far groups are with them."""
 
 from forebay.console.settings import Settings
-from forebay.processors.notes import encode_note
+from forebay.processors.notes import Place, encode_note
 from forebay.queues.contract import Commit, Position, Record, StoredRecord
 from forebay.queues.memory import MemoryProducer, MemoryQueue
 from forebay.schemas.portal import partition_of
@@ -21,9 +21,11 @@ async def put(queue: MemoryQueue, stream: str, *records: Record) -> list[Positio
     return [await producer.send(stream, record) for record in records]
 
 
-def commit(queue: MemoryQueue, group: str, portal: str, offset: int, runs: list[tuple[int, int]]) -> None:
+def commit(
+    queue: MemoryQueue, group: str, portal: str, offset: int, runs: list[tuple[int, int]], place: Place | None = None
+) -> None:
     """The group has finished what stands before the offset in the portal's partition, and the runs behind it."""
-    note = encode_note(offset, runs, 1000)
+    note = encode_note(offset, runs, 1000, place or Place())
     number = partition_of(portal, len(queue.logs[TOPIC]))
     queue.group_states[TOPIC, group].commits[number] = Commit(offset=offset, note=note)
 

@@ -29,8 +29,9 @@ class Stores:
     def open(self, max_bytes: int = LARGE, clock: Sequence[float] = ()) -> Store:
         ticks = iter(clock)
         store = Store(Folder(self.folder.root.parent), max_bytes, clock=lambda: next(ticks, 0.0))
-        store.open()
+        # Before it is open: one that can't be opened has files all the same.
         self._opened.append(store)
+        store.open()
         return store
 
     def close(self) -> None:

@@ -44,8 +44,13 @@ def test_forebay_links_to_every_room() -> None:
         assert link.readlink() == Path("..", room)
 
 
-def test_the_wheel_holds_every_room(tmp_path: Path) -> None:
-    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT)
+@pytest.mark.parametrize("by_way_of_an_sdist", [False, True])
+def test_the_wheel_holds_every_room(tmp_path: Path, by_way_of_an_sdist: bool) -> None:
+    source = ROOT
+    if by_way_of_an_sdist:
+        run(sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", tmp_path)
+        (source,) = tmp_path.glob("*.tar.gz")
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, source)
 
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     for room in ROOMS:
@@ -53,7 +58,7 @@ def test_the_wheel_holds_every_room(tmp_path: Path) -> None:
         assert sources <= set(names)
     assert "forebay/py.typed" in names
     assert "forebay/schemas/avro/portal_event.v1.avsc" in names
-    assert not [name for name in names if name.startswith("tests/")]
+    assert not [name for name in names if not name.startswith("forebay")]
 
 
 def test_importing_forebay_brings_no_server_and_no_client() -> None:

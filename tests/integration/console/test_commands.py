@@ -167,7 +167,10 @@ def test_doctor_finds_what_is_there_and_what_is_not(forebay: Command, monkeypatc
     assert after["setting tokens"]["detail"] == "{*: [***]} (FOREBAY_TOKENS)"
     assert after["auth /bitrix24"]["state"] == "ok"
     assert after["seal_keys"]["state"] == "warn"
-    assert "a secret token" not in str(after) + forebay.run("doctor")
+    shown = forebay.run("doctor")
+    assert "a secret token" not in str(after) + shown
+    warned = sum(row["state"] == "warn" for row in after.values())
+    assert shown.splitlines()[-1] == f"0 failed, {warned} to look at, {len(after) - warned} ok"
 
 
 def test_doctor_fails_where_the_queue_can_not_be_made(forebay: Command) -> None:

@@ -16,6 +16,7 @@ from forebay.console.errors import WrongUsage
 from forebay.console.portal_keys import portals_of
 from forebay.console.settings import Settings
 from forebay.ingest.app import create_app
+from forebay.ingest.portal_keys import PortalKeys
 from forebay.ingest.settings import IngestSettings
 from forebay.queues.opening import open_queue
 from forebay.queues.portals.stored_keys import Keyring, StoredKeys
@@ -32,6 +33,12 @@ OPENED = {"auth[access_token]": "accessible"}
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine gives each portal its key, too: a call that waited in vain is sealed by the seal key itself."""
+    monkeypatch.setitem(PortalKeys.__init__.__kwdefaults__ or {}, "wait_s", 30.0)
 
 
 def run(*arguments: str, keys: str = "A") -> Result:

@@ -162,7 +162,10 @@ HEADERS = {
     "escaped bytes in the query": Hostile(
         sends=post(target=b"/bitrix24?a=%ff&%00=%0d&secret=%ff"), status=200, has=KEPT
     ),
-    "another site's URL": Hostile(sends=post(target=b"http://evil.example/bitrix24"), status=404),
+    "a whole URL, as to a proxy": Hostile(sends=post(target=b"http://evil.example/bitrix24"), status=200, has=KEPT),
+    "a whole URL that is nowhere here": Hostile(sends=post(target=b"http://x/nowhere?/bitrix24"), status=404),
+    "a whole URL without a path": Hostile(sends=post(target=b"http://x?/bitrix24"), status=404, has=b"not_found"),
+    "a URL of another scheme": Hostile(sends=post(target=b"ftp://x/bitrix24"), status=404, has=b"not_found"),
     "no such address": Hostile(sends=post(target=b"/bitrix24x"), status=404, has=b"not_found"),
     "HTTP/2.0 in clear": Hostile(sends=post(version=b"2.0"), status=400),
     "TLS to the wrong port": Hostile(sends=b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n", status=400),

@@ -13,6 +13,12 @@ from tests.spool.world import World, per_portal
 LONG_S = 10
 
 
+async def turns() -> None:
+    """Let everything happen that waits for nothing but its turn."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 async def test_what_was_sent_when_the_drain_is_stopped_is_deleted_and_not_sent_again(world: World) -> None:
     worker = await world.start()
     world.broker.mode = "down"
@@ -38,9 +44,14 @@ async def test_what_was_sent_when_the_drain_is_stopped_is_deleted_and_not_sent_a
     async with asyncio.timeout(LONG_S):
         await deleting.wait()
     worker.drain.stop()
-    loop.call_soon(may_write.set)
-    await worker.drain.close()
+    await turns()
+    closing = asyncio.create_task(worker.drain.close())
+    await turns()
+    is_held = worker.spool.folder.draining.is_held
+    may_write.set()
+    await closing
 
+    assert is_held
     assert worker.spool.counts.records == 0
     await world.heal()
     assert per_portal(world) == {"a.ru": [0]}

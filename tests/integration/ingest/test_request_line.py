@@ -53,6 +53,16 @@ async def test_an_address_with_letters_as_they_were_typed_is_an_event(served: Se
     assert "сделкаdocument_id[0]" in events[1].fields
 
 
+async def test_a_whole_url_is_the_same_address_whatever_the_site_is_called(served: Served) -> None:
+    for site in (b"http://x", b"HTTPS://user:word@forebay.example:8080", b"http://[2001:db8::1]:80", b"http://a%2Fb"):
+        answer = served.raw(call("%2f", BODY).replace(b"/bitrix24/", site + b"/bitrix24/whole%20url/", 1))
+        assert answer.startswith(b"HTTP/1.1 200"), (site, answer)
+
+    events = [codec().decode(record.value) for record in await served.stored()]
+    found = [event for event in events if event.path.startswith("whole")]
+    assert [(event.path, event.query) for event in found] == [("whole url/цех", "stage=%2f")] * 4
+
+
 def test_what_is_no_http_is_counted_by_its_status(served: Served) -> None:
     served.raw(b"no http\r\n\r\n")
     served.raw(b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n")

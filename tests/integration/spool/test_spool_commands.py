@@ -62,6 +62,19 @@ def test_a_spool_with_a_file_that_is_not_written_to_any_more_is_broken(host: Hos
     assert host.row("status")["state"] == "broken"
 
 
+def test_what_was_sent_and_could_not_be_deleted_is_not_counted(host: Host) -> None:
+    host.keep("a.ru", "b.ru", "b.ru")
+    store = Store(host.spool, LARGE)
+    store.open()
+    store.counts.closed = 1
+    store.delete(store.heads(0, 2))
+    store.close()
+
+    row = host.row("status")
+
+    assert (row["records"], row["portals"], row["state"]) == (1, 1, "orphaned")
+
+
 def test_a_whole_spool_is_verified_without_a_row(host: Host) -> None:
     host.keep("a.ru", "b.ru")
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from forebay.console.moving.lacking import What
 from forebay.console.ordering import Orderer
 from forebay.console.planning import Planned
+from forebay.processors.notes import Place
 from forebay.processors.parking import entries
 from forebay.processors.parking.orders import What as Ordered
 from forebay.processors.parking.state import PortalState, Replaying
@@ -106,3 +107,20 @@ async def test_a_portal_that_is_held_is_held_there_too(queue: MemoryQueue, targe
     (order,) = there(target, names.audit(TOPIC))
     assert order.key == A
     assert b'"what":"hold"' in order.value
+
+
+async def test_what_was_parked_and_is_done_stays_also_when_nobody_could_commit_it_any_more(
+    queue: MemoryQueue, target: MemoryQueue
+) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(6)))
+    spilled = [
+        entries.spill(there(queue)[number], ("forebay", 1), number - 1 if number > 2 else -1, 5) for number in (2, 3)
+    ]
+    told = entries.statement(A, PortalState(last=3), ("forebay", 1), 5)
+    claimed = entries.claim(A, ("forebay", 2), 0, 5)
+    await put(queue, names.parked(TOPIC), *spilled, told, claimed)
+    commit(queue, "forebay", A, 2, [], Place(generation=2))
+
+    await carried(a_move(queue, target, GIVEN))
+
+    assert values(target, A) == [4, 5]

@@ -35,6 +35,8 @@ class Chapter:
     #: Whether its workers are killed, and what of theirs still arrives then.
     is_killed: bool
     zombies: int
+    #: Whether one more takes over then, and how long it has for it.
+    heir_s: float | None
     #: After so many records each the target fails, and the move is run again.
     breaks: list[int]
 
@@ -51,6 +53,7 @@ chapters = st.builds(
     late=counts,
     is_killed=st.booleans(),
     zombies=st.integers(0, 20),
+    heir_s=st.sampled_from((None, 0.0, 0.05, 1.1)),
     breaks=st.lists(st.integers(0, 30), max_size=3),
 )
 
@@ -88,6 +91,10 @@ def _live(world: World, chapter: Chapter) -> None:
             world.kill(worker, chapter.zombies)
         else:
             world.stop(worker)
+    if chapter.heir_s is not None:
+        heir = world.start()
+        world.let(chapter.heir_s)
+        world.stop(heir)
 
 
 def _hold(world: World, chapter: Chapter) -> None:

@@ -82,12 +82,32 @@ def test_what_up_says_of_itself_costs_nothing_but_the_line(full: TextIO) -> None
     line.show("received 1")
 
 
-def test_what_a_handler_prints_costs_nothing_but_the_line(full: TextIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", full)
+@pytest.fixture
+def unread() -> Iterator[TextIO]:
+    """A pipe that nobody reads, and that somebody has made one that nobody waits for, as `ssh` and others do."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    stream = open(writing, "w", encoding="utf-8")  # noqa: SIM115 - how it closes is no matter here
+    yield stream
+    with suppress(OSError):
+        stream.close()
+    os.close(reading)
+
+
+@pytest.mark.parametrize("where", ["full", "unread"])
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_what_a_handler_prints_costs_nothing_but_the_line(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, where: str, name: str
+) -> None:
+    stream: TextIO = request.getfixturevalue(where)
+    for one in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, one, stream if one == name else None)
 
     let_handlers_print()
 
-    print("example.bitrix24.com", "ONCRMDEALADD", 7)
+    for number in range(2000):
+        # More than a pipe holds.
+        print("example.bitrix24.com", "ONCRMDEALADD", number, "." * 80, file=getattr(sys, name))
 
 
 @pytest.fixture
@@ -101,6 +121,7 @@ def test_a_character_that_the_locale_has_not_is_shown_as_its_code(
     russian: TextIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdout", russian)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
 
     assert printed(lambda: _leave("сделка — try, ")) == 0
     let_handlers_print()

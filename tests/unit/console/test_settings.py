@@ -68,6 +68,30 @@ def test_a_file_with_nothing_in_it_is_no_default(tmp_path: Path) -> None:
     assert faults_of(FOREBAY_QUEUE_URL_FILE=str(secret)) == [f"FOREBAY_QUEUE_URL_FILE: {secret} is empty"]
 
 
+@pytest.mark.parametrize(
+    "variable", ["QUEUE_URL", "TOPIC", "PARTITIONS", "TOKENS", "METRICS_BIND", "KAFKA__SSL_CA_LOCATION", "CONFIG"]
+)
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_a_variable_with_nothing_in_it_is_no_default(variable: str, text: str) -> None:
+    assert faults_of(None, **{f"FOREBAY_{variable}": text}) == [
+        f"FOREBAY_{variable}: is empty; leave it out for the default"
+    ]
+
+
+def test_a_setting_of_the_file_with_nothing_in_it_is_no_default_unless_another_place_has_it(write: Write) -> None:
+    config = write('queue_url = ""')
+
+    assert faults_of(config) == [f"queue_url (from {config}): is empty; leave it out for the default"]
+    assert load_settings(config, environ={"FOREBAY_QUEUE_URL": "memory://"}).settings.queue_url == "memory://"
+
+
+def test_all_empty_variables_are_told_at_once_and_with_other_faults() -> None:
+    faults = faults_of(FOREBAY_TOPIC="", FOREBAY_QUEUE_URL="", FOREBAY_PARTITIONS="many", FOREBAY_TOPIK="")
+
+    told = [fault.partition(":")[0] for fault in faults]
+    assert told == ["FOREBAY_QUEUE_URL", "FOREBAY_TOPIC", "FOREBAY_TOPIK", "partitions (from FOREBAY_PARTITIONS)"]
+
+
 def test_all_faults_are_told_at_once_with_their_places(write: Write) -> None:
     config = write('topik = "x"\nmax_depth = 1000')
 

@@ -1,11 +1,16 @@
 import fcntl
 import os
+import shutil
 import signal
+import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 from forebay.ingest import metric_files
 from forebay.ingest.metric_files import exposition_of, forget_dead, metrics_folder
@@ -78,6 +83,42 @@ def test_however_many_processes_die_their_files_stay_as_many_and_no_count_is_mis
     assert 'h_bucket{le="1.0"} 4.0' in text and "h_sum 2.0" in text
 
 
+def test_who_comes_in_place_of_a_dead_one_can_count_where_the_folder_was_taken_away(tmp_path: Path) -> None:
+    folder = tmp_path / "metrics"
+
+    forget_dead(str(folder))
+
+    process = started(_COUNTS, "1", PROMETHEUS_MULTIPROC_DIR=str(folder))
+    assert said(process) == "counted"
+    killed(process)
+
+
+@pytest.mark.parametrize("octets", [b"\x00", b"no such thing" * 20, struct.pack("<ii", 1 << 30, 0) + b"x" * 100])
+def test_what_a_dead_one_has_left_and_nobody_can_read_costs_its_own_counts_alone(tmp_path: Path, octets: bytes) -> None:
+    process = started(_COUNTS, "1", PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+    said(process)
+    killed(process)
+    (tmp_path / f"histogram_{process.pid}.db").write_bytes(octets)
+
+    forget_dead(str(tmp_path))
+
+    assert b"c_total 2.0" in exposition_of(str(tmp_path))
+
+
+def test_files_that_are_put_together_have_no_holes_that_a_full_disk_could_not_fill(tmp_path: Path) -> None:
+    for kind in ("ingest", "worker"):
+        file = MmapedDict(str(tmp_path / "counter_99999999.db"))  # type: ignore[no-untyped-call]
+        for number in range(800):
+            key = mmap_key("c", "c_total", ["of"], [f"{kind} {number}"], "")
+            file.write_value(key, 1.0, 0.0)  # type: ignore[no-untyped-call]
+        file.close()  # type: ignore[no-untyped-call]
+        forget_dead(str(tmp_path))
+
+    (sums,) = tmp_path.glob("*.db")
+    assert sums.stat().st_blocks * 512 >= sums.stat().st_size > 100_000
+    assert exposition_of(str(tmp_path)).count(b"c_total{") == 1600
+
+
 def test_who_stands_still_while_he_reads_holds_up_neither_others_who_read_nor_a_restart(tmp_path: Path) -> None:
     process = started(_COUNTS, "1", PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
     said(process)
@@ -116,3 +157,35 @@ def test_what_a_killed_process_has_left_goes_with_the_next_start_and_what_lives_
 def test_a_full_disk_does_not_end_a_process_that_begins_to_count() -> None:
     with metrics_folder() as folder:
         assert Path(folder).parent == metric_files.memory_folder()
+
+
+@pytest.mark.parametrize(("on_disk", "taken"), [(1 << 30, "disk"), (0, "memory")])
+def test_a_folder_in_memory_that_is_full_is_not_taken_unless_the_disk_has_less_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_disk: int, taken: str
+) -> None:
+    memory, disk = tmp_path / "memory", tmp_path / "disk"
+    left = memory / "forebay-metrics-left"
+    left.mkdir(parents=True)
+    (left / "owned.lock").touch()
+    disk.mkdir()
+    monkeypatch.setattr(metric_files, "_MEMORY", memory)
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
+    free = {memory: 4096, disk: on_disk}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free[path]))
+
+    with metrics_folder() as folder:
+        assert Path(folder).parent == tmp_path / taken
+    # What fills it may be ours.
+    assert not left.exists()
+
+
+def test_where_no_disk_can_be_written_to_memory_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metric_files, "_MEMORY", tmp_path)
+
+    def nowhere() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+
+    with metrics_folder() as folder:
+        assert Path(folder).parent == tmp_path

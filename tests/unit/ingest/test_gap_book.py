@@ -74,11 +74,11 @@ def test_a_book_that_is_full_keeps_what_it_has(tmp_path: Path) -> None:
     assert (tmp_path / "gaps-0").stat().st_size == SMALL
 
 
-@pytest.mark.parametrize("at", [0, 20, 50, 80])
-def test_what_a_power_cut_has_torn_ends_the_book_and_costs_nothing_before_it(tmp_path: Path, at: int) -> None:
+@pytest.mark.parametrize(("at", "left"), [(0, "bc"), (20, "bc"), (47, "ac"), (80, "ac"), (100, "ab"), (130, "ab")])
+def test_what_a_power_cut_has_torn_costs_nothing_beside_it(tmp_path: Path, at: int, left: str) -> None:
     book = opened(tmp_path)
-    book.write(gap("a.ru"))
-    book.write(gap("b.ru"))
+    for name in "abc":
+        book.write(gap(f"{name}.ru"))
     book.close()
     content = bytearray((tmp_path / "gaps-0").read_bytes())
     content[at] ^= 0xFF
@@ -86,7 +86,35 @@ def test_what_a_power_cut_has_torn_ends_the_book_and_costs_nothing_before_it(tmp
 
     found = opened(tmp_path).gaps
 
-    assert found == ([gap("a.ru")] if at >= 47 else [])
+    assert found == [gap(f"{name}.ru") for name in left]
+
+
+def test_what_is_written_behind_something_torn_is_read_again(tmp_path: Path) -> None:
+    book, size = opened(tmp_path), len(_entry(gap("a.ru")))
+    for name in "abc":
+        book.write(gap(f"{name}.ru"))
+    book.close()
+    path = tmp_path / "gaps-0"
+    path.write_bytes(path.read_bytes()[:size] + b"\xff" * 4 + path.read_bytes()[size + 4 :])
+
+    again = opened(tmp_path)
+    again.write(gap("b.ru", 2))
+    again.write(gap("d.ru"))
+    again.close()
+
+    assert opened(tmp_path).gaps == [gap("a.ru"), gap("c.ru"), gap("b.ru", 2), gap("d.ru")]
+
+
+def test_a_length_that_makes_no_sense_ends_the_book(tmp_path: Path) -> None:
+    book = opened(tmp_path)
+    for name in "ab":
+        book.write(gap(f"{name}.ru"))
+    book.close()
+    content = bytearray((tmp_path / "gaps-0").read_bytes())
+    content[4:6] = b"\xff\xff"
+    (tmp_path / "gaps-0").write_bytes(content)
+
+    assert opened(tmp_path).gaps == []
 
 
 def test_a_book_that_was_not_closed_is_somebodys_as_long_as_its_process_lives(tmp_path: Path) -> None:

@@ -145,3 +145,56 @@ def test_a_file_of_which_nothing_can_be_read_counts_as_one_record(stores: Stores
 
     assert len(store.heads(0, 10)) == store.counts.records == 1
     assert numbers(store) == []
+
+
+@pytest.mark.parametrize("what", [b"portal3.ru", b"o" * 32, b"events"])
+def test_a_bit_that_is_no_text_any_more_keeps_nobody_from_reading_the_rest(stores: Stores, what: bytes) -> None:
+    owners = {3: "o" * 32}
+    stores.open().put([put(number, f"portal{number}.ru", owner=owners.get(number)) for number in range(6)])
+    stores.close()
+    stores.folder.counts.unlink()
+    octets = bytearray(stores.folder.file(1).read_bytes())
+    octets[octets.rindex(what)] ^= 0x80
+    stores.folder.file(1).write_bytes(octets)
+
+    store = stores.open()
+    found = store.load([head.seq for head in store.heads(0, 10)])
+
+    assert [int(one.record.value) for one in found] == [*range(6)]
+    assert [one.is_whole for one in found].count(False) == (what != b"o" * 32)
+
+
+@pytest.mark.parametrize("is_for_a_moment", [True, False])
+def test_a_file_that_can_not_be_opened_is_not_taken_for_an_empty_one(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, is_for_a_moment: bool
+) -> None:
+    before = stores.open()
+    before.put([put(1)])
+    before.counts.closed = 1
+    before.put([put(2, "b.ru")])
+    before.close()
+    opened = SpoolFile.__init__
+
+    def forbidden(file: SpoolFile, path: Path, number: int, *, only_read: bool = False) -> None:
+        opened(file, Path("/nowhere") if number == 1 else path, number, only_read=only_read)
+
+    def no_file_is_left(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    store = stores.open()
+    store._drop(1)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(SpoolFile, "__init__", forbidden)
+        if is_for_a_moment:
+            meanwhile.setattr("forebay.ingest.spool.folder.os.open", no_file_is_left)
+            for look in (lambda: store.heads(0, 10), store.tidy):
+                with pytest.raises(OSError, match="Too many open files"):
+                    look()
+        else:
+            heads = store.heads(0, 10)
+            store.delete([head for head in heads if head.key])
+            store.tidy()
+            assert [head.key for head in heads] == ["", "b.ru"]
+
+    assert stores.folder.numbers() == [1, 2]
+    assert numbers(stores.open())[0] == b"1"

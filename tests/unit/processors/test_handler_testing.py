@@ -4,9 +4,13 @@ import doctest
 from datetime import UTC, datetime
 
 from forebay import Handlers, PortalEvent, Reject
+from forebay.ingest.form import parse
+from forebay.ingest.seal import divide
 from forebay.processors import testing
 from forebay.processors.outcome import DONE, UNHANDLED, Rejected
-from forebay.processors.testing import event, run, run_now
+from forebay.processors.testing import event, event_of, run, run_now
+from forebay.schemas.binary import Names
+from forebay.schemas.codec import packed
 
 
 def test_the_example_of_the_docstring_works() -> None:
@@ -76,3 +80,22 @@ def test_a_type_checker_takes_what_the_documents_show() -> None:
     run_now(handlers, event("ONCRMDEALADD", data={"FIELDS": {"ID": 7}}))
 
     assert seen == [7]
+
+
+def test_a_body_is_read_as_the_ingest_reads_it() -> None:
+    body = (
+        "event=ONCRMDEALADD&data[A][]=1&data[A][]=two+%D0%B4&data[ID]=7&data[ID]=8&data[X]=%FF&&data[EMPTY]"
+        "&auth[application_token]=word&auth[domain]=a.ru"
+    )
+    ingested, _ = divide(parse(body.encode(), 100))
+
+    made = event_of(body)
+
+    assert made.data == {"A": ["1", "two д"], "ID": "8", "X": "\ufffd", "EMPTY": ""}
+    assert made.fields["data[A][]"] == "two д"
+    assert (b"data[X]", b"\xff") in made.pairs
+    assert packed(Names(dict(made.fields)), tuple(made.fields.values()), made.pairs) == ingested
+
+
+def test_a_body_without_repeats_is_kept_as_its_fields_alone() -> None:
+    assert event_of(b"event=ONCRMDEALADD&data[A][0]=1\n").body().as_sent is None

@@ -1,16 +1,21 @@
 """What becomes of an event whose portal was not verified when it came."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from forebay.processors.health import Health
 from forebay.processors.outcome import Unprovable, Unproved
-from forebay.processors.proving import judged_by
+from forebay.processors.proving import Proving, judged_by
+from forebay.queues.contract import PlacedRecord
+from forebay.queues.memory import MemoryQueue
 from forebay.queues.portals import facts
 from forebay.queues.portals.book import Book
 from forebay.queues.portals.contract import Fact, PlacedFact
 from forebay.queues.portals.facts import Key
 from forebay.queues.portals.members import Pin
+from forebay.schemas import names
 from forebay.schemas.event import Body, PortalEvent, Subscription
 
 MEMBER, MINE, OTHER = "m1", "aa" * 16, "bb" * 16
@@ -103,6 +108,20 @@ def test_the_portals_name_stands_behind_the_proof_and_is_waited_for_as_long_as_i
     assert isinstance(judged, outcome)
     # However old the event is.
     assert not isinstance(judged, Unproved) or judged.wait_s < 1.0
+
+
+def test_a_proved_portal_whose_name_was_never_told_speaks_under_the_confirmed_one_and_not_as_another() -> None:
+    proving = Proving(MemoryQueue(), "events", Health())
+    said = {**SAID, "domain": "its-own.bitrix24.com", "how": "app.info"}
+    book = proving._registry.following.book
+    book.apply(PlacedFact(0, *facts.fact(Key(MEMBER, "", facts.PROOF, MINE), said)))
+    mark = ((names.PIN, MINE.encode()),)
+    record = PlacedRecord("a.bitrix24.com", b"", 1, mark, stream="events", partition=0, offset=0)
+
+    judged = proving.judge(replace(EVENT), record)
+
+    assert isinstance(judged, PortalEvent)
+    assert (judged.portal, judged.subscription.verified) == ("its-own.bitrix24.com", True)
 
 
 @pytest.mark.parametrize(

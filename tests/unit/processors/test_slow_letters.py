@@ -102,6 +102,20 @@ def test_one_that_is_under_way_at_the_end_is_nobody_s_any_more(shop: Shop, slow:
     assert shop.committed() == 0
 
 
+def test_one_that_is_under_way_when_its_partition_goes_is_no_trouble_of_this_worker_any_more(
+    shop: Shop, slow: Slow
+) -> None:
+    worker = shop.start()
+    shop.let(10)
+    told = []
+    for partition in list(worker.ownership):
+        told.append(worker.health.report()["status"])
+        worker.ownership.lost(partition.number)
+
+    assert told == ["degraded"] * len(told)
+    assert worker.health.report()["status"] == worker.health.status == "ok"
+
+
 @pytest.mark.parametrize("meanwhile", ["more come than it may have in memory", "an operator holds it"])
 def test_one_that_is_under_way_when_its_portal_is_parked_is_sent_once_and_its_event_not_handled_again(
     shop: Shop, slow: Slow, meanwhile: str

@@ -9,6 +9,7 @@ import pytest
 
 from forebay.queues.contract import Record
 from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.kafka import producer as kafka_producer
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.producer import KafkaProducer
 from forebay.queues.kafka.topics import Topics
@@ -51,6 +52,42 @@ async def test_a_producer_for_which_no_client_can_be_made_is_not_ready() -> None
     with pytest.raises(QueueUnavailable, match=r"ssl\.ca\.location"):
         await producer.check()
 
+    await producer.close()
+
+
+async def test_without_a_client_what_comes_is_refused_at_once_and_what_waited_is_sent_when_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Scarce(Made):
+        refuses = True
+
+        def producer(self, faults: object, statistics: Callable[[str], None]) -> Client:
+            if self.clients and self.refuses:
+                raise QueueError("ssl.ca.location: it can't be read")
+            self.clients.append(Client(statistics, may_report=bool(self.clients)))
+            return self.clients[-1]
+
+    monkeypatch.setattr(kafka_producer, "_RENEWAL_S", 0.01)
+    producer, loop = producer_of(made := Scarce()), asyncio.get_running_loop()
+    made.clients[0].says = [WELL]
+    await producer.check()
+    first = loop.create_task(producer.send("events", Record(key="a.ru", value=b"0", timestamp_ms=1)))
+    await asyncio.sleep(0)
+    made.clients[0].says = [STRANDED, STRANDED]
+    while not producer._why_not.startswith("another client can't be made"):
+        await asyncio.sleep(0.01)
+
+    sending = [producer.send("events", Record(key="a.ru", value=b"%d" % number, timestamp_ms=1)) for number in range(9)]
+    async with asyncio.timeout(5):
+        refused = await asyncio.gather(*sending, return_exceptions=True)
+    made.refuses = False
+    async with asyncio.timeout(5):
+        await first
+        await producer.send("events", Record(key="a.ru", value=b"9", timestamp_ms=1))
+
+    assert {type(error) for error in refused} == {QueueUnavailable}
+    assert "ssl.ca.location" in str(refused[0])
+    assert [client.taken for client in made.clients] == [[b"0"], [b"0", b"9"]]
     await producer.close()
 
 

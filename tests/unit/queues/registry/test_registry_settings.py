@@ -23,7 +23,9 @@ def test_there_is_none_by_default(tmp_path: Path) -> None:
 
     assert settings.schema_registry_url is None
     assert settings.schema_registry == {}
-    assert loaded(tmp_path, schema_registry_url="").settings.schema_registry_url is None
+    # One that came out empty would let records go without the registry's id, which other consumers want.
+    with pytest.raises(BadSettings, match="FOREBAY_SCHEMA_REGISTRY_URL: is empty"):
+        loaded(tmp_path, schema_registry_url="")
 
 
 @pytest.mark.parametrize(

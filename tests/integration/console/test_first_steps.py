@@ -1,0 +1,74 @@
+"""A process of the command, before it has done anything: what it was started with, and how it is ended."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = (sys.executable, "-m", "forebay.console")
+
+
+def run(*command: str, cwd: Path, closed: str = "") -> "subprocess.CompletedProcess[str]":
+    """What comes of it where these streams are closed, as in `>&-`."""
+    script = f'exec "$@" {closed}'
+    return subprocess.run(
+        ["sh", "-c", script, "sh", *command], cwd=cwd, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_what_is_printed_to_a_closed_output_is_told(tmp_path: Path) -> None:
+    commands = (("topics", "ensure"), ("lag",), ("lag", "--json"))
+
+    found = [run(*COMMAND, *command, cwd=tmp_path, closed=">&-") for command in commands]
+
+    told = (1, "forebay: standard output did not take everything: Bad file descriptor\n")
+    assert [(done.returncode, done.stderr) for done in found] == [told] * 3
+    assert "partition" in run(*COMMAND, "lag", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&-", "<&- 2>&-"])
+def test_a_result_is_whole_where_other_streams_are_closed(tmp_path: Path, closed: str) -> None:
+    run(*COMMAND, "topics", "ensure", cwd=tmp_path)
+
+    done = run(*COMMAND, "lag", "--json", cwd=tmp_path, closed=closed)
+    failed = run(*COMMAND, "--queue-url", "sqlite:///nowhere.db", "lag", "--json", cwd=tmp_path, closed=closed)
+
+    assert (done.returncode, done.stdout.count('"partition"')) == (0, 12), done.stderr
+    # An error is no row.
+    assert (failed.returncode, failed.stdout) == (1, "")
+
+
+def test_children_have_the_streams_too(tmp_path: Path) -> None:
+    looks = "import os; os.fstat(0), os.fstat(1), os.fstat(2)"
+    script = (
+        "import subprocess, sys; from forebay.console.__main__ import _take_places; _take_places();"
+        f"sys.exit(subprocess.run([sys.executable, '-c', {looks!r}]).returncode)"
+    )
+
+    assert run(sys.executable, "-c", script, cwd=tmp_path, closed="<&- >&- 2>&-").returncode == 0
+
+
+BREAKS_OFF = {
+    "an import": ("typer.py", "import signal; signal.raise_signal(signal.SIGINT)"),
+    "an import that lets no error through": (
+        "typer.py",
+        "import signal\ntry: signal.raise_signal(signal.SIGINT)\nexcept BaseException: pass",
+    ),
+    "the making of the command": (
+        "typer.py",
+        "import signal\nclass Typer:\n    def __init__(self, **given): signal.raise_signal(signal.SIGINT)\n"
+        "def __getattr__(name): return lambda *given, **more: None",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BREAKS_OFF)
+def test_ctrl_c_before_the_command_is_there_ends_it_without_a_traceback(tmp_path: Path, what: str) -> None:
+    name, content = BREAKS_OFF[what]
+    (tmp_path / name).write_text(content)
+
+    done = subprocess.run([*COMMAND, "lag"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
