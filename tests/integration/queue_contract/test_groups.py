@@ -25,12 +25,14 @@ from tests.integration.queue_contract.parts import (
     fetch,
     key_of,
     member,
+    needs,
     record,
     send_all,
 )
 
 
 async def test_two_groups_know_nothing_of_each_other(queue: Queue, producer: Producer) -> None:
+    needs(queue, "groups")
     positions = await send_all(producer, [record("portal", number) for number in range(10)])
 
     async with member(queue, group="one") as one, member(queue, group="two") as two:
@@ -44,6 +46,7 @@ async def test_two_groups_know_nothing_of_each_other(queue: Queue, producer: Pro
 
 
 async def test_members_share_the_partitions_equally(queue: Queue, producer: Producer) -> None:
+    needs(queue, "groups")
     first, second = Follower(), Follower()
 
     async with member(queue, first) as one, member(queue, second, owns=2) as two:
@@ -59,6 +62,7 @@ async def test_members_share_the_partitions_equally(queue: Queue, producer: Prod
 
 
 async def test_a_member_too_many_waits_for_a_partition(queue: Queue) -> None:
+    needs(queue, "groups")
     followers = [Follower() for _ in range(PARTITIONS + 1)]
     consumers = [queue.consumer(STREAM, "group", session_s=SESSION_S) for _ in followers]
     for consumer, follower in zip(consumers, followers, strict=True):
@@ -76,6 +80,7 @@ async def test_a_member_too_many_waits_for_a_partition(queue: Queue) -> None:
 
 
 async def test_a_member_that_leaves_hands_its_partitions_over(queue: Queue, producer: Producer) -> None:
+    needs(queue, "groups")
     stays, leaves = Follower(), Follower()
     async with member(queue, stays) as staying:
         async with member(queue, leaves, owns=2) as leaving:
@@ -93,6 +98,7 @@ async def test_a_member_that_leaves_hands_its_partitions_over(queue: Queue, prod
 
 
 async def test_a_partition_is_ours_until_revoked_returns(queue: Queue, producer: Producer) -> None:
+    needs(queue, "groups")
     asked, may_go = asyncio.Event(), asyncio.Event()
     consumer = queue.consumer(STREAM, "group", session_s=SESSION_S)
 
@@ -118,6 +124,7 @@ async def test_a_partition_is_ours_until_revoked_returns(queue: Queue, producer:
 
 
 async def test_a_commit_that_was_called_before_revoked_returned_is_stored(queue: Queue, inspector: Inspector) -> None:
+    needs(queue, "groups")
     consumer = queue.consumer(STREAM, "group", session_s=SESSION_S)
     commits: list[asyncio.Task[None]] = []
 
@@ -141,6 +148,7 @@ async def _join(queue: Queue, follower: Follower) -> Consumer:
 
 
 async def test_nothing_of_a_revoked_partition_is_given_out(queue: Queue, producer: Producer) -> None:
+    needs(queue, "groups")
     first, second = Follower(), Follower()
     async with member(queue, first) as one, member(queue, second, owns=2):
         await first.owns(2)
@@ -156,6 +164,7 @@ async def test_nothing_of_a_revoked_partition_is_given_out(queue: Queue, produce
 async def test_a_commit_of_anothers_partition_is_fenced_and_the_others_are_stored(
     queue: Queue, inspector: Inspector
 ) -> None:
+    needs(queue, "groups")
     first, second = Follower(), Follower()
     async with member(queue, first) as one, member(queue, second, owns=2):
         await first.owns(2)
@@ -243,6 +252,7 @@ class Worker:
 async def test_members_come_and_go_and_nothing_is_lost_doubled_or_out_of_order(
     queue: Queue, producer: Producer
 ) -> None:
+    needs(queue, "groups")
     keys, each, chronicle = [f"portal{number}" for number in range(20)], 100, Chronicle()
 
     async def produce() -> None:

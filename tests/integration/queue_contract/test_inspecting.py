@@ -61,6 +61,7 @@ async def test_a_time_is_found_in_a_partition(queue: Queue, producer: Producer, 
 
 
 async def test_groups_show_commits_and_owners(queue: Queue, inspector: Inspector) -> None:
+    needs(queue, "groups")
     assert await inspector.groups(STREAM) == {}
 
     async with member(queue, group="one") as consumer:

@@ -24,6 +24,7 @@ from tests.integration.queue_contract.parts import (
     by_key,
     fetch,
     member,
+    needs,
     read_all,
     record,
     send_all,
@@ -49,6 +50,7 @@ def crowded() -> Iterator[None]:
 async def test_records_of_a_key_stand_in_the_order_of_concurrent_calls(
     queue: Queue, producer: Producer, inspector: Inspector
 ) -> None:
+    needs(queue, "ordered")
 
     await send_all(producer, [record(f"portal{number % 7}", number) for number in range(1400)])
 
