@@ -17,10 +17,14 @@ from forebay.schemas.quick_value import quick_value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promises:
-    """In what the systems differ. What one can't give, a caller may not ask for: the start is stopped with an error."""
+    """What a system keeps. What it can't give, a caller may not ask for: the start is stopped with a clear error."""
 
     #: An acknowledged record survives a crash of every process, the server and the machine's power.
     durable: bool
+    #: Records of a key stand in the order in which `send` was called for them.
+    ordered: bool
+    #: Several consumers share the partitions of a stream, and each group has its own offsets.
+    groups: bool
     #: Several processes may produce and consume at once.
     shared: bool
     #: Records stay readable from any offset until retention takes them.

@@ -49,7 +49,7 @@ class _Group:
 class MemoryQueue:
     """Streams of one process. `down` makes every call fail with `QueueUnavailable`, as a queue that is gone does."""
 
-    promises = Promises(durable=False, shared=False, replay=True, note_bytes=65_536)
+    promises = Promises(durable=False, ordered=True, groups=True, shared=False, replay=True, note_bytes=65_536)
 
     def __init__(self) -> None:
         self.down = False

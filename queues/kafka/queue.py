@@ -24,7 +24,7 @@ from .topics import Topics
 class KafkaQueue:
     """Streams as topics of one cluster."""
 
-    promises = Promises(durable=True, shared=True, replay=True, note_bytes=NOTE_BYTES)
+    promises = Promises(durable=True, ordered=True, groups=True, shared=True, replay=True, note_bytes=NOTE_BYTES)
 
     def __init__(self, settings: QueueSettings) -> None:
         self._clients = Clients(settings)

@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 class MemcachedQueue:
     """Streams in one server's memory, which may be gone at any time."""
 
-    promises = Promises(durable=False, shared=True, replay=False, note_bytes=NOTE_BYTES)
+    promises = Promises(durable=False, ordered=True, groups=True, shared=True, replay=False, note_bytes=NOTE_BYTES)
 
     def __init__(self, store: MemcachedStore) -> None:
         self._store = store

@@ -21,7 +21,7 @@ from .writer import Writer
 class RabbitmqQueue:
     """Streams of one virtual host, and a quorum queue before each."""
 
-    promises = Promises(durable=True, shared=True, replay=True, note_bytes=NOTE_BYTES)
+    promises = Promises(durable=True, ordered=True, groups=True, shared=True, replay=True, note_bytes=NOTE_BYTES)
 
     def __init__(self, address: Address) -> None:
         self._address = address

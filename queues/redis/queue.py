@@ -31,7 +31,9 @@ class RedisQueue:
     def __init__(self, store: RedisStore, retention: Retention) -> None:
         self._store, self._retention = store, retention
         durable = store.address.fsync == "always"
-        self.promises = Promises(durable=durable, shared=True, replay=True, note_bytes=NOTE_BYTES)
+        self.promises = Promises(
+            durable=durable, ordered=True, groups=True, shared=True, replay=True, note_bytes=NOTE_BYTES
+        )
 
     async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract."""

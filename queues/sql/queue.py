@@ -29,7 +29,7 @@ _MS_AN_HOUR = 3_600_000
 class SqlQueue:
     """Streams in the tables of one database."""
 
-    promises = Promises(durable=True, shared=True, replay=True, note_bytes=NOTE_BYTES)
+    promises = Promises(durable=True, ordered=True, groups=True, shared=True, replay=True, note_bytes=NOTE_BYTES)
 
     def __init__(self, database: Database, retention: Retention) -> None:
         self._database, self._retention = database, retention
