@@ -42,6 +42,10 @@ _BROKEN = ("bad_request", "the request is not understood")
 #: gunicorn seeds each worker with octets, for which Python 3.13 imports a hash once; after this no worker has to.
 _SEEDED = random.Random(b"")  # noqa: S311 - nothing is drawn from it
 
+#: At a stop a kept connection that is silent for so long is closed. Before that its next call is on its way perhaps,
+#: and would be lost; it is answered, and told that the connection ends.
+_LINGER_S = 1.0
+
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 #: What stands before the path where the whole URL was sent, as to a proxy: a server must take it (RFC 9112, 3.2.2).
@@ -222,8 +226,11 @@ class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no t
         return min(self._headers_s, _CROWDED_S) if is_crowded else self._headers_s
 
     def handle_exit_signal(self) -> None:
-        """SIGTERM: not ready any more; what runs is finished, what is idle is closed."""
+        """SIGTERM: not ready any more; what runs is finished, what stays idle is closed."""
         self.app.stop()
         super().handle_exit_signal()
+        self.loop.call_later(_LINGER_S, self._close_idle)
+
+    def _close_idle(self) -> None:
         for connection in list(self.connections):
             connection.close_if_idle()

@@ -137,6 +137,30 @@ async def test_a_call_that_runs_when_the_stop_comes_is_kept_and_answered(start: 
     assert ids == ["6", "7"]
 
 
+async def test_a_stop_loses_no_call_of_a_connection_that_is_kept(start: Start) -> None:
+    served = start(auth="none")
+    connections = [await asyncio.open_connection(served.host, served.port) for _ in range(64)]
+    answered = asyncio.Event()
+
+    async def last_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        answer = b""
+        while b"onnection: close" not in answer:
+            writer.write(request(event(1)))
+            answer = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(answer.lower().partition(b"content-length:")[2].split()[0]))
+            answered.set()
+        writer.close()
+        return answer
+
+    async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as calling:
+        last = [calling.create_task(last_answer(*connection)) for connection in connections]
+        await answered.wait()
+        served.process.send_signal(signal.SIGTERM)
+
+    assert {task.result().split()[1] for task in last} == {b"200"}
+    assert served.process.wait(DEADLINE_S) == 0
+
+
 def test_a_stop_leaves_neither_process_nor_folder(start: Start) -> None:
     served = start(auth="none")
     folder = _metrics_folder(served)
