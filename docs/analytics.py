@@ -103,7 +103,9 @@ def described(message, received):
 def decoded(value):
     """The event, in either encoding: Forebay's own, or Confluent's with an id of the schema registry."""
     schema_id = codec.unknown_id(value)
-    if schema_id is not None and REGISTRY:
+    if schema_id is not None:
+        if not REGISTRY:
+            raise SystemExit(f"a record was written with schema {schema_id} of a registry: set ANALYTICS_REGISTRY")
         with urlopen(f"{REGISTRY}/schemas/ids/{schema_id}", timeout=30) as answer:
             codec.learn(schema_id, json.load(answer)["schema"])
     return codec.decode(value)

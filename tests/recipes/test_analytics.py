@@ -209,9 +209,13 @@ def test_events_written_with_a_schema_registry_are_read_among_others(recipe: Any
         made = happened(PORTALS[0], timedelta())
         topic.send(made, writer.encode(made))
         topic.send(happened(PORTALS[0], timedelta()))
+        with pytest.raises(SystemExit, match="ANALYTICS_REGISTRY"):
+            count_all(recipe, topic)
+        before = progress(recipe), counted(recipe)
         recipe.REGISTRY = registry.url
         count_all(recipe, topic)
 
+    assert before == (0, {})
     assert counted(recipe) == {("12:00", PORTALS[0], "event.ONCRMDEALADD"): 2}
 
 
