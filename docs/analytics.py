@@ -123,7 +123,7 @@ def minute_of(seconds):
 
 def consumer():
     """Joins no group and commits nothing there: the places stand beside the counts."""
-    ours = {"group.id": "analytics", "enable.auto.commit": False, "auto.offset.reset": "error"}
+    ours = {"group.id": "counts", "enable.auto.commit": False, "auto.offset.reset": "error"}
     return Consumer({**KAFKA, **ours})
 
 

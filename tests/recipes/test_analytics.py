@@ -236,7 +236,7 @@ def test_the_rights_of_the_page_are_enough(secured: Secured, tmp_path: Path) -> 
     topic = Topic(secured.clear)
     way = ways_in(secured)["scram over tls"].but(sasl_username="carol", sasl_password=PASSWORDS["carol"])
     secured.allow("carol", ResourceType.TOPIC, topic.name, AclOperation.READ)
-    secured.allow("carol", ResourceType.GROUP, "analytics", AclOperation.READ)
+    secured.allow("carol", ResourceType.GROUP, "counts", AclOperation.READ)
     recipe = recipe_on(way.bootstrap, topic.name, tmp_path / "analytics.db")
     recipe.KAFKA |= way.kafka
     topic.send(happened(PORTALS[0], timedelta()))
