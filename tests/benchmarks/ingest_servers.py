@@ -58,7 +58,7 @@ class ServerOf(server.Server):
 
     def __init__(self, resource: Any, settings: IngestSettings) -> None:
         self._resource = resource
-        super().__init__(settings, "", lambda: None, EarlyStop())
+        super().__init__(settings, str(settings.data_dir), lambda: None, EarlyStop())
 
     def load(self) -> Any:
         """Falcon and one route."""
