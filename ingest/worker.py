@@ -42,8 +42,8 @@ _BROKEN = ("bad_request", "the request is not understood")
 #: gunicorn seeds each worker with octets, for which Python 3.13 imports a hash once; after this no worker has to.
 _SEEDED = random.Random(b"")  # noqa: S311 - nothing is drawn from it
 
-#: At a stop a kept connection that is silent for so long is closed. Before that its next call is on its way perhaps,
-#: and would be lost; it is answered, and told that the connection ends.
+#: At a stop a kept connection that is silent for so long is closed, or for half of the grace where that is shorter.
+#: Its next call may be on its way, and would be lost: it is answered, and told that the connection ends.
 _LINGER_S = 1.0
 
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
@@ -229,7 +229,7 @@ class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no t
         """SIGTERM: not ready any more; what runs is finished, what stays idle is closed."""
         self.app.stop()
         super().handle_exit_signal()
-        self.loop.call_later(_LINGER_S, self._close_idle)
+        self.loop.call_later(min(_LINGER_S, self.cfg.graceful_timeout / 2), self._close_idle)
 
     def _close_idle(self) -> None:
         for connection in list(self.connections):
