@@ -102,6 +102,15 @@ async def refused(growth: Growth) -> str:
     return str(error.value)
 
 
+async def test_a_plan_changes_nothing_and_what_is_done_is_done_once(queue: KafkaQueue, topic: str) -> None:
+    plan = await queue.grow([topic], AFTER, only_plan=True)
+
+    assert await queue.missing([topic], BEFORE) == [], "a plan has changed something"
+    assert await queue.grow([topic], AFTER, only_plan=False) == plan != []
+    assert await queue.missing([topic], AFTER) == []
+    assert await queue.grow([topic], AFTER, only_plan=False) == []
+
+
 async def test_every_portal_stays_in_order_across_the_growth(growth: Growth, queue: Queue, topic: str) -> None:
     count = await send(queue, topic, range(5))
     read = await finish(queue, topic, count, BEFORE)

@@ -2,14 +2,7 @@
 
 import pytest
 
-from forebay.queues.contract import (
-    Bounds,
-    Commit,
-    Grows,
-    Inspector,
-    Producer,
-    Queue,
-)
+from forebay.queues.contract import Bounds, Commit, Inspector, Producer, Queue
 from forebay.queues.errors import UnknownStream
 from forebay.queues.findings import Needs, Right
 from tests.integration.queue_contract.parts import PARTITIONS, STREAM, by_key, member, needs, read_all, record
@@ -105,15 +98,3 @@ async def test_a_diagnosis_says_whether_every_stream_is_there(queue: Queue) -> N
     assert "fail" not in (await found(STREAM)).values()
     assert (await found(STREAM, "not-there"))["queue"] == "warn"
     assert await queue.missing(["not-there"], PARTITIONS) != [], "it has made something"
-
-
-async def test_partitions_become_more_where_the_queue_can(queue: Queue) -> None:
-    if not isinstance(queue, Grows):
-        pytest.skip("this queue can't get more partitions")
-
-    plan = await queue.grow([STREAM], PARTITIONS + 1, only_plan=True)
-
-    assert await queue.missing([STREAM], PARTITIONS) == [], "a plan has changed something"
-    assert await queue.grow([STREAM], PARTITIONS + 1, only_plan=False) == plan != []
-    assert await queue.missing([STREAM], PARTITIONS + 1) == []
-    assert await queue.grow([STREAM], PARTITIONS + 1, only_plan=False) == []
