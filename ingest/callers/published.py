@@ -102,13 +102,13 @@ class Kept:
 class Shelf:
     """The last good list of an address, in a file that the workers of a host share."""
 
-    def __init__(self, folder: Path, url: str, pid: Callable[[], int] = os.getpid) -> None:
-        self._path, self._first_line, self._pid = folder / FILE, f"# {url}", pid
+    def __init__(self, folder: Path, url: str) -> None:
+        self._path, self._first_line = folder / FILE, f"# {url}"
 
     def put(self, networks: Networks) -> None:
         """Keep it. The file is whole at every moment."""
         make_folder(self._path.parent)
-        new = self._path.with_suffix(f".{self._pid()}.new")
+        new = self._path.with_suffix(f".{os.getpid()}.new")
         with new.open("w", encoding="utf-8") as file:
             file.write(f"{self._first_line}\n{networks}\n")
             file.flush()

@@ -19,14 +19,13 @@ BESIDE = ("", "-wal", "-shm", _GONE)
 
 _SEQ = Struct("<Q")
 
+#: As many as SQLite opens of one database.
+_FILES = 4
+
 
 def is_spool(path: Path) -> bool:
     """Whether files of a spool stand right in the folder."""
     return any(map(_FILE.fullmatch, os.listdir(path)))
-
-
-#: As many as SQLite opens of one database.
-_FILES = 4
 
 
 def check_files_are_left() -> None:
