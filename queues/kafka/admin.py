@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are pu
 
 from forebay.queues.errors import QueueUnavailable
 
-from .asking import Asking, end
+from .asking import Asking, let_end
 from .clients import Clients
 from .faults import Faults, cause, is_unknown_stream
 
@@ -180,7 +180,7 @@ class Admin:
             asked = client.describe_consumer_groups(list(groups), request_timeout=_ANSWER_S)
             return {group: await self._answer(future) for group, future in asked.items()}
         finally:
-            await asyncio.to_thread(end, client)
+            let_end(client)
 
     async def set_of_group(self, group: str, properties: Mapping[str, int]) -> None:
         """Set what the brokers keep for the group (KIP-848), all or nothing. Raises `KafkaException`: they won't."""

@@ -3,6 +3,7 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Thread
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]  # public, but in no __all__
@@ -114,6 +115,14 @@ def _threads() -> ThreadPoolExecutor:
 def end(client: AdminClient) -> None:
     """Close the client: it waits for the calls that run, and for its threads."""
     client.__exit__(None, None, None)
+
+
+def let_end(client: AdminClient) -> None:
+    """Close the client, and wait for nothing, as the end of the process does not either.
+
+    One whose coordinator has gone while it was asked may never end: librdkafka's thread for that broker runs on.
+    """
+    Thread(target=end, args=(client,), name="forebay-ending", daemon=True).start()
 
 
 def _is_of_nobody(answer: _Answer) -> bool:

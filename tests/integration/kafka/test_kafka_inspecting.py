@@ -2,11 +2,15 @@
 
 import asyncio
 import signal
+from threading import Event
+from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from forebay.queues.contract import Commit, GroupState, Inspector, Queue
 from forebay.queues.errors import QueueUnavailable
+from forebay.queues.kafka import clients
 from tests.kafka.fixtures import Kafka
 from tests.kafka.members import joined, send
 
@@ -52,3 +56,27 @@ async def answered(inspector: Inspector, group: str) -> dict[int, GroupState]:
             return (await inspector.groups(group))[group]
         except (QueueUnavailable, KeyError):
             await asyncio.sleep(0)
+
+
+async def test_an_answer_waits_for_no_client_that_never_ends(
+    queue: Queue, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where a group's coordinator goes just then: librdkafka waits for a thread that runs on.
+    never = Event()
+
+    class Endless(AdminClient):
+        def __exit__(self, *why: Any) -> Any:
+            never.wait()
+            return super().__exit__(*why)
+
+    monkeypatch.setattr(clients, "AdminClient", Endless)
+    partition = await send(queue, stream, range(3))
+    consumer, inspector = await joined(queue, stream), queue.inspector()
+    try:
+        async with asyncio.timeout(30):
+            await consumer.commit({partition: Commit(offset=2, note=b"")})
+            assert (await answered(inspector, stream))[partition].offset == 2
+    finally:
+        never.set()
+    await consumer.close()
+    await inspector.close()
