@@ -31,7 +31,7 @@ helm-docs: helm-tools ## Write the chart's README anew from its values
 	@$$(tests/helm/tools/build.sh)/bin/helm-docs --chart-search-root helm --sort-values-order file
 
 faults: $(VENV)/dev.done ## Run the long tests, and write what every fault cost into docs/faults.md
-	@FOREBAY_FAULTS_REPORT=docs/faults.md $(BIN)/python -m pytest -m faults -s
+	@FOREBAY_TEST_FAULTS_REPORT=docs/faults.md $(BIN)/python -m pytest -m faults -s
 
 bench: $(VENV)/dev.done ## Measure, and print the ratios that the README quotes (Kafka's need Java and Maven)
 	@$(BIN)/python -m pytest tests/benchmarks -m benchmark -s

@@ -1,5 +1,6 @@
 """Real `forebay` processes: a site is what runs on one machine."""
 
+import json
 import os
 import signal
 import subprocess
@@ -104,6 +105,18 @@ class Site:
                 return bool(answer.status == 200)
         except OSError:
             return False
+
+    def has_its_queue(self) -> bool:
+        """Whether calls go to the queue, and none to the spool."""
+        return self.parts().get("queue") == "ok"
+
+    def parts(self) -> dict[str, str]:
+        """What the ingest says of its parts; nothing while it takes no calls."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ready", timeout=5) as answer:
+                return dict(json.loads(answer.read())["parts"])
+        except OSError:
+            return {}
 
 
 @contextmanager

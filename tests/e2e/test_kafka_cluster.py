@@ -77,13 +77,13 @@ class World:
     settings: Settings
 
     def start(self) -> None:
-        """Return when every host takes calls."""
+        """Return when every host sends to the queue: out of two spools, events of one portal come in any order."""
         for host in self.hosts:
             (host.folder / "shop.py").write_text(HANDLERS)
             host.start("ingest", "ingest")
             host.start("process", "process", "shop:handlers", "--processes", str(WORKERS_A_HOST))
         for host in self.hosts:
-            host.wait("the ingest", host.is_ready)
+            host.wait("the ingest and its queue", host.has_its_queue)
 
     async def restart(self, node: Node, how: signal.Signals, portals: Portals, meanwhile: int) -> None:
         """Have the broker go, and come back when so many events were kept without it."""

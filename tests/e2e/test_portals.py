@@ -103,15 +103,7 @@ def hosts(request: pytest.FixtureRequest, tmp_path: Path, oauth: FakeOAuth) -> I
 
 def start(site: Site) -> None:
     site.start("ingest", "ingest")
-    site.wait("ready", lambda: site.is_ready() and parts(site).get("portals") == "ok")
-
-
-def parts(site: Site) -> dict[str, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/ready", timeout=5) as answer:
-            return dict(json.loads(answer.read())["parts"])
-    except OSError:
-        return {}
+    site.wait("ready", lambda: site.parts().get("portals") == "ok")
 
 
 def refuses_strangers(site: Site) -> bool:

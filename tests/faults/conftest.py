@@ -15,7 +15,7 @@ from .reporting import Report
 from .stand import ELSEWHERE, PATIENCE_S, Size, Stand
 
 #: Where the report's text goes, its figures going to `build/faults.json`. Without it they stay with the run.
-REPORT = "FOREBAY_FAULTS_REPORT"
+REPORT = "FOREBAY_TEST_FAULTS_REPORT"
 
 _ROOT = Path(__file__).parents[2]
 

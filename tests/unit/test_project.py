@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from forebay.console.settings import load_settings
+
 ROOT = Path(__file__).parents[2]
 ROOMS = ("schemas", "queues", "ingest", "processors", "console")
 BIN = Path(sys.executable).parent
@@ -34,6 +36,13 @@ def test_the_code_is_typed() -> None:
 
 def test_no_room_imports_what_is_above_it() -> None:
     run(BIN / "lint-imports")
+
+
+def test_what_we_set_for_tests_is_no_setting_that_a_command_would_refuse() -> None:
+    ours = {name for file in ("Makefile", ".ci/run") for name in re.findall(r"FOREBAY_\w+", (ROOT / file).read_text())}
+
+    assert ours
+    load_settings(environ=dict.fromkeys(ours, "1"))
 
 
 def test_forebay_links_to_every_room() -> None:

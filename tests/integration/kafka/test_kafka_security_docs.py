@@ -98,6 +98,8 @@ class Users:
         self._monkeypatch.setenv("FOREBAY_KAFKA", json.dumps(way.kafka))
         self._monkeypatch.setenv("FOREBAY_PARTITIONS", str(PARTITIONS))
         done = CliRunner().invoke(build(), ["doctor", "--side", side])
+        # Otherwise it has not looked, and names no failure either.
+        assert isinstance(done.exception, SystemExit | None), done.exception
         return "\n".join(line for line in done.stdout.splitlines() if line.startswith("fail"))
 
 
