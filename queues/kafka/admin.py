@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -23,15 +24,21 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are pu
 
 from forebay.queues.errors import QueueUnavailable
 
-from .asking import Asking, let_end
+from . import closing
+from .asking import Asking, end
 from .clients import Clients
 from .faults import Faults, cause, is_unknown_stream
+from .threads import Threads
 
 #: A question that isn't answered by then is given up.
 _ANSWER_S = 10.0
 
 #: A question about one topic, and not about all; this one is Kafka's own.
 _ANY_TOPIC = "__consumer_offsets"
+
+#: So many groups are asked at once what they have committed, each by a client of its own.
+_AT_ONCE = 8
+_NAME = "forebay-commits"
 
 #: A new or moved leader isn't known everywhere at once: how often to ask again, and how long to wait in between.
 _TRIES = 40
@@ -65,6 +72,7 @@ class Admin:
         self._clients = clients
         self._faults = Faults()
         self._asking = Asking(clients, self._faults)
+        self._threads = Threads(_AT_ONCE, _NAME)
 
     @property
     def complaint(self) -> KafkaError | None:
@@ -157,7 +165,8 @@ class Admin:
         """What the group has committed in the partitions, with the metadata; below 0 where it has nothing."""
         asked = [TopicPartition(stream, number) for number in partitions]
         try:
-            return await asyncio.to_thread(self._commits, group, asked)
+            commits = partial(self._commits, group, asked)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, commits)
         except KafkaException as error:
             raise self._unavailable(error) from error
 
@@ -167,7 +176,7 @@ class Admin:
         try:
             return client.committed(asked, timeout=_ANSWER_S)
         finally:
-            client.close()
+            closing.end(client.close)
 
     async def members(self, groups: Collection[str]) -> dict[str, ConsumerGroupDescription]:
         """Who is in each group, and who owns what."""
@@ -180,7 +189,7 @@ class Admin:
             asked = client.describe_consumer_groups(list(groups), request_timeout=_ANSWER_S)
             return {group: await self._answer(future) for group, future in asked.items()}
         finally:
-            let_end(client)
+            closing.let_end(partial(end, client))
 
     async def set_of_group(self, group: str, properties: Mapping[str, int]) -> None:
         """Set what the brokers keep for the group (KIP-848), all or nothing. Raises `KafkaException`: they won't."""
@@ -194,6 +203,8 @@ class Admin:
 
     async def close(self) -> None:
         """Let go of the cluster. Idempotent."""
+        threads, self._threads = self._threads, Threads(_AT_ONCE, _NAME)
+        threads.shutdown()
         await self._asking.close()
 
     def begin(self) -> AdminClient:

@@ -1,15 +1,15 @@
 """The client by which a cluster is asked, and that another follows where it can't go on."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Thread
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]  # public, but in no __all__
 
 from .clients import Clients
+from .closing import in_time, let_end
 from .faults import Faults, cause
+from .threads import Threads
 
 #: A client that another follows is kept until what it was asked before has ended.
 _LAST_WORDS_S = 11.0
@@ -20,9 +20,10 @@ _LOOK_S = 0.25
 #: How a client fails that reaches nobody; it may also have lost every broker, and look for no other.
 _SILENT = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN})
 
-#: So many may wait for an answer, or for the end of a client, at once. Those of the loop's own are everybody's: where
+#: So many may wait for an answer at once. Those of the loop's own are everybody's: where
 #: handlers hold all of them, or the resolver of names does, a commit would wait for them.
 _THREADS = 8
+_NAME = "forebay-asking"
 
 _Answer = asyncio.Future[ClusterMetadata]
 
@@ -38,7 +39,7 @@ class Asking:
         self._clients, self._faults = clients, faults
         self._client: AdminClient | None = None
         self._former: AdminClient | None = None
-        self._threads = _threads()
+        self._threads = Threads(_THREADS, _NAME)
         self._next_look: asyncio.TimerHandle | None = None
         self._parting: asyncio.TimerHandle | None = None
         #: Under way, by topic and patience.
@@ -88,41 +89,30 @@ class Asking:
 
     def _part(self) -> None:
         if self._former is not None:
-            self._threads.submit(end, self._former)
+            let_end(partial(end, self._former))
             self._former = None
 
     async def close(self) -> None:
-        """Let go of the cluster. Idempotent."""
+        """Let go of the cluster. Idempotent; it takes a second at most, whatever hangs."""
         clients = [client for client in (self._client, self._former) if client is not None]
         self._client = self._former = None
         self._stop(self._next_look)
         self._stop(self._parting)
-        threads, self._threads = self._threads, _threads()
-        ending = [asyncio.wrap_future(threads.submit(end, client)) for client in clients]
-        threads.shutdown(wait=False)
-        await asyncio.gather(*ending)
+        threads, self._threads = self._threads, Threads(_THREADS, _NAME)
+        threads.shutdown()
+        await in_time(*(let_end(partial(end, client)) for client in clients))
 
     def _stop(self, timer: asyncio.TimerHandle | None) -> None:
         if timer is not None:
             timer.cancel()
 
 
-def _threads() -> ThreadPoolExecutor:
-    """None is started before the first question, as none would cross a fork."""
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="forebay-asking")
-
-
 def end(client: AdminClient) -> None:
-    """Close the client: it waits for the calls that run, and for its threads."""
-    client.__exit__(None, None, None)
-
-
-def let_end(client: AdminClient) -> None:
-    """Close the client, and wait for nothing, as the end of the process does not either.
+    """Close the client: it waits for the calls that run, and for its threads.
 
     One whose coordinator has gone while it was asked may never end: librdkafka's thread for that broker runs on.
     """
-    Thread(target=end, args=(client,), name="forebay-ending", daemon=True).start()
+    client.__exit__(None, None, None)
 
 
 def _is_of_nobody(answer: _Answer) -> bool:

@@ -1,17 +1,25 @@
 """The end of a client, in a thread of its own: librdkafka waits for its threads, and has been seen to stay for ever."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from threading import Thread
+from contextlib import suppress
 
 from confluent_kafka import Producer
+
+from .threads import begun
 
 #: A goodbye takes far less, also to a broker that hangs. One that takes longer is not to keep the process.
 _CLOSE_S = 3.0
 
+#: The same for a client that is in no group, and has nobody to say goodbye to.
+_END_S = 1.0
+
 #: Between two looks at whether the client waits for us.
 _LOOK_S = 0.1
+
+_NAME = "forebay-closing"
 
 
 def closes(
@@ -21,8 +29,7 @@ def closes(
 
     It calls back for what is given back. As long as it waits for us in there (`is_waiting`) it may take its time.
     """
-    closed: Future[None] = Future()
-    Thread(target=_close, args=(close, closed), name="forebay-closing", daemon=True).start()
+    closed = begun(close, _NAME)
     until = clock() + _CLOSE_S
     while clock() < until:
         try:
@@ -34,13 +41,22 @@ def closes(
     return False
 
 
-def _close(close: Callable[[], object], closed: "Future[None]") -> None:
-    try:
-        close()
-    except BaseException as error:  # whatever it is, it belongs to the thread that waits
-        closed.set_exception(error)
-    else:
-        closed.set_result(None)
+def end(close: Callable[[], object]) -> None:
+    """Close a client that is in no group, or leave it to close by itself; called in a thread that may wait for it."""
+    with suppress(TimeoutError):
+        begun(close, _NAME).result(_END_S)
+
+
+async def in_time(*closing: Future[object]) -> None:
+    """Wait for what closes, as long as it may take; then it is left to close by itself."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_END_S):
+            await asyncio.gather(*map(asyncio.wrap_future, closing))
+
+
+def let_end(close: Callable[[], object]) -> Future[object]:
+    """Close the client, and let nobody wait but who wants to."""
+    return begun(close, _NAME)
 
 
 def let_go(of: list[Producer]) -> None:
@@ -48,4 +64,4 @@ def let_go(of: list[Producer]) -> None:
 
     They may take as long as the resolver of names lets one of them wait.
     """
-    Thread(target=of.clear, name="forebay-closing", daemon=True).start()
+    begun(of.clear, _NAME)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from confluent_kafka import TopicPartition
@@ -11,10 +10,11 @@ from confluent_kafka.admin import ConsumerGroupDescription  # type: ignore[attr-
 from forebay.queues.contract import Bounds, GroupState, StoredRecord
 from forebay.queues.errors import QueueUnavailable
 
-from . import notes
+from . import closing, notes
 from .admin import Admin
 from .clients import Clients
 from .reader import Reader
+from .threads import Threads
 from .topics import Topics
 
 
@@ -24,7 +24,7 @@ class KafkaInspector:
     def __init__(self, clients: Clients, admin: Admin, topics: Topics) -> None:
         self._admin, self._topics = admin, topics
         self._reader = Reader(clients)
-        self._reading: ThreadPoolExecutor | None = ThreadPoolExecutor(1, thread_name_prefix="forebay-inspector")
+        self._reading: Threads | None = Threads(1, "forebay-inspector")
 
     async def bounds(self, stream: str) -> dict[int, Bounds]:
         """As in the contract."""
@@ -72,8 +72,7 @@ class KafkaInspector:
         """As in the contract."""
         reading, self._reading = self._reading, None
         if reading is not None:
-            await asyncio.get_running_loop().run_in_executor(reading, self._reader.close)
-            reading.shutdown()
+            await closing.in_time(reading.end(self._reader.close))
 
 
 def _states(commits: list[TopicPartition], owners: Mapping[int, str]) -> dict[int, GroupState]:

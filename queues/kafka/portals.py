@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -12,11 +11,13 @@ from forebay.queues.contract import Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.portals.contract import Chapter, Fact, PlacedFact
 
+from . import closing
 from .admin import Admin
 from .clients import Clients
 from .faults import Faults, cause, of_request
 from .producer import KafkaProducer
 from .reader import is_about_the_group
+from .threads import Threads
 from .topics import Topics
 
 #: Facts of one chapter.
@@ -38,7 +39,7 @@ class KafkaPortalStore:
         self._clients, self._admin, self._topics, self._topic = clients, admin, topics, topic
         self._producer: _FactProducer | None = None
         self._reader = _FactReader(clients, topic)
-        self._reading: ThreadPoolExecutor | None = ThreadPoolExecutor(1, thread_name_prefix="forebay-portals")
+        self._reading: Threads | None = Threads(1, "forebay-portals")
 
     async def ensure(self, *, only_plan: bool = False) -> list[str]:
         """As in the contract."""
@@ -72,17 +73,12 @@ class KafkaPortalStore:
     async def close(self) -> None:
         """As in the contract."""
         reading, self._reading = self._reading, None
-        closing = [self._producer.close()] if self._producer is not None else []
+        closes = [self._producer.close()] if self._producer is not None else []
         if reading is not None:
-            closing.append(self._end(reading))
+            # Behind a read that hangs the client is still closed, also when nobody waits for that any more.
+            closes.append(closing.in_time(reading.end(self._reader.close)))
         # At once: what hangs on one side, and is given up, keeps the other from nothing.
-        await asyncio.gather(*closing)
-
-    async def _end(self, reading: ThreadPoolExecutor) -> None:
-        ended = reading.submit(self._reader.close)
-        reading.shutdown(wait=False)
-        # Shielded: behind a read that hangs the client is still closed, also when nobody waits for that any more.
-        await asyncio.shield(asyncio.wrap_future(ended))
+        await asyncio.gather(*closes)
 
 
 class _FactProducer(KafkaProducer):
@@ -156,8 +152,8 @@ class _FactReader:
     def close(self) -> None:
         """Let go of the cluster. Idempotent."""
         if self._client is not None:
-            self._client.close()
-            self._client = None
+            client, self._client = self._client, None
+            closing.end(client.close)
 
 
 def _ends_at(message: Message, following: int) -> bool:

@@ -220,7 +220,8 @@ class KafkaProducer:
             self._fail_all(f"no record is taken. {sentence(why)}")
 
     def _purge(self, **how: bool) -> None:
-        # A client that can't go on may fail at this, too.
+        # Never with `blocking`, which the wheel takes the wrong way round: what waits for the client's threads, as for
+        # one that resolves a name, holds up the whole process. A client that can't go on may fail at this, too.
         with suppress(KafkaException, SystemError):
             self._client.purge(**how)
 
@@ -242,7 +243,7 @@ class KafkaProducer:
         loop = asyncio.get_running_loop()
         if len(self._client) and loop.time() < at_latest:
             # What was on its way behind a record that was not taken comes back into the client's queue.
-            self._purge(in_flight=False, blocking=False)
+            self._purge(in_flight=False)
             self._renewal = loop.call_later(_LOOK_S, self._renew, at_latest)
             return
         self._purge()

@@ -5,6 +5,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from forebay.queues.contract import StoredRecord
 from forebay.queues.errors import QueueUnavailable
 
+from . import closing
 from .clients import Clients
 from .faults import Faults, of_request
 from .records import KafkaRecord
@@ -71,10 +72,10 @@ class Reader:
         return self._client
 
     def close(self) -> None:
-        """Let go of the cluster. Idempotent."""
+        """Let go of the cluster. Idempotent; it takes a second at most, whatever hangs."""
         if self._client is not None:
-            self._client.close()
-            self._client = None
+            client, self._client = self._client, None
+            closing.end(client.close)
 
 
 def is_about_the_group(message: Message) -> bool:

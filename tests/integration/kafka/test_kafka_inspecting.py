@@ -2,6 +2,9 @@
 
 import asyncio
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -80,3 +83,14 @@ async def test_an_answer_waits_for_no_client_that_never_ends(
         never.set()
     await consumer.close()
     await inspector.close()
+
+
+def test_a_process_whose_clients_never_close_ends_all_the_same(kafka: Kafka, stream: str) -> None:
+    script = Path(__file__).with_name("end_beside_endless.py")
+
+    # The member's goodbye is waited for three seconds, and each of the others one.
+    ended = subprocess.run(
+        [sys.executable, str(script), kafka.bootstrap, stream], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (ended.returncode, ended.stdout.splitlines()[-1]) == (0, "closed"), ended.stderr

@@ -137,7 +137,8 @@ class Client:
         while self._news:
             self._news.popleft()()
 
-    def purge(self, in_queue: bool = True, in_flight: bool = True, blocking: bool = True) -> None:
+    def purge(self, in_queue: bool = True, in_flight: bool = True) -> None:
+        # The wheel has `blocking` too, the wrong way round: with False it holds up the whole process.
         if in_queue:
             self._fail_all(self._queued, KafkaError._PURGE_QUEUE)
         if in_flight:

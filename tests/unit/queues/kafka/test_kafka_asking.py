@@ -42,6 +42,17 @@ class Client:
         self.ended.set()
 
 
+@dataclass
+class Endless(Client):
+    """Ends when it may."""
+
+    may_end: Event = field(default_factory=Event)
+
+    def __exit__(self, *_: object) -> None:
+        self.may_end.wait()
+        self.ended.set()
+
+
 class Made:
     """Gives the clients out, one after the other."""
 
@@ -163,3 +174,17 @@ async def test_a_cluster_that_is_away_for_long_is_asked_by_two_clients_at_most()
     await asked.close()
     assert first.ended.is_set()
     assert second.ended.is_set()
+
+
+async def test_a_client_that_never_ends_is_left_by_a_close() -> None:
+    client = Endless(ONE_BROKER)
+    client.may_answer.set()
+    asked = asking(client)
+    await answered(asked)
+
+    try:
+        async with asyncio.timeout(30):
+            await asked.close()
+        assert not client.ended.is_set()
+    finally:
+        client.may_end.set()
