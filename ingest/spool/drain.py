@@ -75,6 +75,7 @@ class Drain:
         self._pauses = Pauses(self._clock)
         self._moved, self._next_try = asyncio.Event(), 0.0
         self._running: asyncio.Task[None] | None = None
+        self._is_stopping = False
         #: Records that have left the spool through this process.
         self.sent = 0
 
@@ -274,8 +275,9 @@ class Drain:
 
     def stop(self) -> None:
         """Send no more. What is under way may still arrive. Idempotent."""
-        # Told twice it would no longer wait for what it deletes.
-        if self._running and not self._running.cancelling():
+        # Told twice it would no longer wait for what it deletes. `cancelling` says nothing: a timeout cancels, too.
+        if self._running and not self._is_stopping:
+            self._is_stopping = True
             self._running.cancel()
 
     async def close(self) -> None:

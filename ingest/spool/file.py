@@ -1,5 +1,6 @@
 """One SQLite file of the spool. Its methods block, and are called by one thread at a time."""
 
+import re
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,13 @@ _CHECKPOINT_BYTES = 4 << 20
 _BUSY_S = 5.0
 
 #: What a record takes beside its own bytes; as in `Put.size`.
-_SIZE = "length(CAST(key AS BLOB)) + length(headers) + length(value) + 128"
+_SIZE = "coalesce(length(CAST(key AS BLOB)) + length(headers) + length(value), 0) + 128"
+
+# A flipped bit may have made any type of any column, and JSON has no place for some of them.
+_TIMESTAMP, _CHECKSUM, _OWNER = "CAST(timestamp_ms AS INTEGER)", "CAST(checksum AS INTEGER)", "CAST(owner AS TEXT)"
+
+#: What can be a process's name here.
+_NAME = re.compile(r"\w{1,64}", re.ASCII)
 
 #: A deletion writes about so much to the log.
 _DELETED_BYTES = 512
@@ -37,11 +44,13 @@ _INSERT_ROWS = 256
 _EACH = "json_each(?)"
 _GIVEN = f"(SELECT value FROM {_EACH})"  # noqa: S608 - our own constant
 _HEADS = f"""
-SELECT json_group_array(json_array(seq, hex(key), {_SIZE}, timestamp_ms, owner))
+SELECT json_group_array(json_array(seq, hex(key), {_SIZE}, {_TIMESTAMP}, {_OWNER}))
 FROM (SELECT * FROM record WHERE seq >= ? ORDER BY seq LIMIT ?)
 """  # noqa: S608 - our own constants
 _LOAD = f"""
-SELECT json_group_array(json_array(seq, hex(stream), hex(key), timestamp_ms, hex(headers), hex(value), checksum))
+SELECT json_group_array(
+    json_array(seq, hex(stream), hex(key), {_TIMESTAMP}, hex(headers), hex(value), {_CHECKSUM})
+)
 FROM (SELECT * FROM record WHERE seq IN {_GIVEN} ORDER BY seq)
 """  # noqa: S608 - our own constants
 
@@ -54,8 +63,17 @@ CREATE TABLE record (seq INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT, stream T
 _INDEX = "CREATE INDEX owned ON record (owner) WHERE owner NOT NULL"
 
 #: SQLite's words for a file that must not be written to any more; the low byte of its error codes. A failed fsync is
-#: an IOERR: the kernel forgets what it could not write, so that a second fsync would succeed and mean nothing.
-_BREAKING = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN})
+#: an IOERR: the kernel forgets what it could not write, so that a second fsync would succeed and mean nothing. ERROR is
+#: said of our own statements only where the file has another table than the one that we have made.
+_BREAKING = frozenset(
+    {
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_ERROR,
+    }
+)
 _CODE = 0xFF
 
 #: SQLite's memory beside the file can't be had, as on a full disk. Nothing is wrong with the file.
@@ -79,6 +97,19 @@ def is_damage(error: sqlite3.Error) -> bool:
     return breaks(error) and error.sqlite_errorcode & _CODE != sqlite3.SQLITE_CANTOPEN
 
 
+class _Connection(sqlite3.Connection):
+    """Has a word for a damaged schema that SQLite quotes, and Python then can't read."""
+
+    def execute(self, *given: Any) -> sqlite3.Cursor:
+        """As in `sqlite3`."""
+        try:
+            return super().execute(*given)
+        except UnicodeDecodeError as error:
+            damage = sqlite3.DatabaseError("malformed database schema")
+            damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise damage from error
+
+
 class SpoolFile:
     """Records, in the order in which they came."""
 
@@ -88,7 +119,9 @@ class SpoolFile:
         mode = "ro" if only_read else "rw"
         uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
         # Each is used by one thread at a time; which one that is may change.
-        self._opened = sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        self._opened = sqlite3.connect(
+            uri, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, factory=_Connection
+        )
         try:
             # FULL: COMMIT returns after an fsync of the log. Checkpoints are ours, as SQLite hides how its own ended.
             self._opened.execute("PRAGMA synchronous = FULL")
@@ -168,7 +201,7 @@ class SpoolFile:
     def heads(self, after: int, limit: int) -> list[Head]:
         """The next records behind that number."""
         return [
-            Head(seq=seq, key=_text(key), size=size, timestamp_ms=_number(timestamp_ms), owner=owner)
+            Head(seq=seq, key=_text(key), size=size, timestamp_ms=_number(timestamp_ms), owner=_name(owner))
             # Asked from that number on, SQLite would read the page of it too, which may be a damaged one.
             for seq, key, size, timestamp_ms, owner in self._found(_HEADS, after + 1, limit)
         ]
@@ -224,5 +257,10 @@ def _lenient(octets: bytes) -> str:
 
 
 def _number(value: object) -> int:
-    # A flipped bit may have made another type of it; then the checksum says so.
+    # A flipped bit may have left nothing of it; then the checksum says so.
     return value if isinstance(value, int) else 0
+
+
+def _name(owner: str | None) -> str | None:
+    # Of a name that a flipped bit has made there can't even be a file: the record is sent, as after a death.
+    return owner if owner and _NAME.fullmatch(owner) else None

@@ -50,6 +50,16 @@ def test_children_have_the_streams_too(tmp_path: Path) -> None:
     assert run(sys.executable, "-c", script, cwd=tmp_path, closed="<&- >&- 2>&-").returncode == 0
 
 
+def test_no_file_takes_the_number_of_a_closed_stream_in_whose_place_a_worker_puts_another(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; from forebay.console.__main__ import _take_places; _take_places();"
+        "from forebay.processors.printing import let_handlers_print; let_handlers_print();"
+        "sys.exit(os.open(os.devnull, os.O_RDONLY) < 3)"
+    )
+
+    assert run(sys.executable, "-c", script, cwd=tmp_path, closed="<&- >&- 2>&-").returncode == 0
+
+
 BREAKS_OFF = {
     "an import": ("typer.py", "import signal; signal.raise_signal(signal.SIGINT)"),
     "an import that lets no error through": (

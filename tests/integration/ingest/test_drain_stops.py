@@ -69,3 +69,24 @@ async def test_who_does_not_drain_lets_go_of_a_file_that_is_sent(world: World, m
         while waiting.spool.store._files:
             await asyncio.sleep(0.01)
     waiting.drain.stop()
+
+
+async def test_a_stop_is_heard_in_the_moment_in_which_the_drain_has_waited_long_enough(world: World) -> None:
+    drain, loop = (await world.start()).drain, asyncio.get_running_loop()
+    drain.start()
+    running, told = drain._running, asyncio.Event()
+    assert running is not None
+
+    def tell_when_a_wait_is_over() -> None:
+        if running.cancelling():
+            drain.stop()
+            told.set()
+        else:
+            loop.call_soon(tell_when_a_wait_is_over)
+
+    tell_when_a_wait_is_over()
+    async with asyncio.timeout(LONG_S):
+        await told.wait()
+        await asyncio.wait([running])
+
+    assert running.cancelled()

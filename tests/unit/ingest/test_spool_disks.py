@@ -11,6 +11,7 @@ import pytest
 from forebay.ingest.spool.counts import FULL, OK
 from forebay.ingest.spool.errors import SpoolFull
 from forebay.ingest.spool.file import SpoolFile
+from forebay.ingest.spool.owners import Owners
 from tests.spool.stores import FailingFile, Stores, kept, numbers, put
 
 _PAGE = 4096
@@ -162,6 +163,51 @@ def test_a_bit_that_is_no_text_any_more_keeps_nobody_from_reading_the_rest(store
 
     assert [int(one.record.value) for one in found] == [*range(6)]
     assert [one.is_whole for one in found].count(False) == (what != b"o" * 32)
+
+
+def test_no_flipped_bit_keeps_the_drain_from_going_on_nor_new_records_from_being_kept(stores: Stores) -> None:
+    records = [put(number, f"portal{number}.ru", owner="o" * 32 if number == 3 else None) for number in range(6)]
+    stores.open().put(records)
+    stores.close()
+    good = stores.folder.file(1).read_bytes()
+    of_the_record = good.rindex(b"o" * 32)
+    # Types and lengths of its columns stand before the first one; of the schema's words, some.
+    places = [*range(of_the_record - 12, of_the_record + 2), *range(good.index(b"CREATE TABLE record"), _PAGE, 5)]
+    lost: dict[str, int] = {}
+
+    for place, bit in ((place, bit) for place in places for bit in range(8)):
+        for path in stores.folder.root.iterdir():
+            path.unlink()
+        stores.folder.file(1).write_bytes(good[:place] + bytes([good[place] ^ 1 << bit]) + good[place + 1 :])
+        store = stores.open()
+        heads = store.heads(0, 10)
+        owners = Owners(stores.folder)
+        for name in {head.owner for head in heads if head.owner}:
+            owners.look(name, 0)
+        found = [one for one in store.load([head.seq for head in heads]) if one.is_whole]
+        store.delete([head for head in heads if head.key])
+        store.tidy()
+        kept(store.put([put(7)]))
+        store.close()
+        if len(heads) < 6 and not stores.folder.file(1).exists():
+            lost[f"byte {place}, bit {bit}"] = len(found)
+
+    assert not lost
+
+
+def test_a_file_of_which_nothing_is_left_keeps_nobody_from_reading_the_others(stores: Stores) -> None:
+    before = stores.open()
+    before.put([put(1)])
+    before.counts.closed = 1
+    before.put([put(2, "b.ru")])
+    stores.close()
+    stores.folder.file(1).write_bytes(b"")
+
+    store = stores.open()
+
+    assert [head.key for head in store.heads(0, 10)] == ["", "b.ru"]
+    assert numbers(store) == [b"2"]
+    assert kept(store.put([put(3)]))
 
 
 @pytest.mark.parametrize("is_for_a_moment", [True, False])
