@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from pydantic import (
     ConfigDict,
@@ -16,7 +16,6 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 from forebay.ingest.settings import IngestSettings
@@ -82,11 +81,13 @@ class Settings(IngestSettings, WorkerSettings):
             raise ValueError("; ".join(faults))
         return kafka
 
-    @model_validator(mode="after")
-    def _check_portals(self) -> Self:
-        if self.keeps_portals and (reason := why_no_portals(self.queue_url)):
-            raise ValueError(f"queue_url: {reason}; use another queue, or neither auth=registry nor seal_keys")
-        return self
+    @field_validator("seal_keys")
+    @classmethod
+    def _check_portals_are_kept(cls, keys: dict[str, SecretStr], info: ValidationInfo) -> dict[str, SecretStr]:
+        # Whoever says auth=registry has seal_keys, or is told already that they are missing.
+        if keys and "queue_url" in info.data and (reason := why_no_portals(info.data["queue_url"])):
+            raise ValueError(f"{reason}; use another queue_url, or neither auth=registry nor seal_keys")
+        return keys
 
 
 class BadSettings(ForebayError):

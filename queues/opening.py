@@ -31,7 +31,7 @@ _ADDRESSES = {
 #: Scheme → why nothing about portals can be kept there.
 _KEEP_NO_PORTALS = dict.fromkeys(
     ("amqp", "amqps"), "RabbitMQ can't keep what is known of portals, since nothing of a stream can be erased"
-)
+) | {"memcached": "Memcached can't keep what is known of portals, since it may lose it at any time"}
 
 #: Scheme → our module, what it imports, and the extra that brings it.
 _SYSTEMS = {

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from forebay.console.cli import build
-from forebay.queues.errors import Unsupported
+from forebay.console.settings import BadSettings
 from tests.databases.console import Command
 from tests.memcached.server import MemcachedServer
 
@@ -53,8 +53,8 @@ def test_a_registry_of_portals_is_refused(forebay: Command, monkeypatch: pytest.
     monkeypatch.setenv("FOREBAY_CLIENT_ID", "app")
     monkeypatch.setenv("FOREBAY_SEAL_KEYS", json.dumps({"2026": base64.b64encode(bytes(32)).decode()}))
 
-    found = forebay.findings(status=1)
-    told = CliRunner().invoke(build(), ["--queue-url", forebay.url, "topics", "ensure"])
+    told = [CliRunner().invoke(build(), ["--queue-url", forebay.url, *command]) for command in (["doctor"], ["ingest"])]
 
-    assert "registry" in found["queue"]["detail"]
-    assert isinstance(told.exception, Unsupported)
+    for one in told:
+        assert isinstance(one.exception, BadSettings)
+        assert "auth=registry" in str(one.exception)
