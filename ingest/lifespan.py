@@ -38,11 +38,12 @@ class Lifespan:
         if self._allow_list:
             self._allow_list.open()
         await self._outlet.open()
-        self._gaps.open()
         if self._desk:
             self._desk.open()
         if self._registration:
-            self._registration.open()
+            # Before the first event is written, be it a gap's marker.
+            await self._registration.open()
+        self._gaps.open()
 
     async def process_shutdown(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Flush what is on its way."""

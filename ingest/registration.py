@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -16,6 +17,9 @@ log = structlog.get_logger(__name__)
 _FIRST_S = 0.5
 _LONGEST_S = 60.0
 
+#: An ingest that starts waits so long for the id, so that its first events have it; longer for no registry.
+_PATIENCE_S = 1.0
+
 
 class Registration:
     """Registers the newest schema in the background, for as long as it takes. Used on one event loop."""
@@ -26,15 +30,20 @@ class Registration:
         teacher: Teacher,
         *,
         draw: Callable[[float, float], float] = random.uniform,
+        patience_s: float = _PATIENCE_S,
     ) -> None:
-        self._registry, self._teacher, self._draw = registry, teacher, draw
+        self._registry, self._teacher, self._draw, self._patience_s = registry, teacher, draw, patience_s
+        self._has_tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         #: `ok`, or why events are still written in the single-object encoding.
         self.state = "the schema is not registered yet"
 
-    def open(self) -> None:
-        """Begin."""
+    async def open(self) -> None:
+        """Begin, and wait a moment for the first answer, whatever it is."""
         self._task = asyncio.create_task(self._register())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience_s):
+                await self._has_tried.wait()
 
     async def _register(self) -> None:
         longest_s = _FIRST_S
@@ -50,6 +59,8 @@ class Registration:
             tell = log.error if isinstance(error, RegistryRefused) else log.warning
             tell("schema not registered; events are written without its id meanwhile", error=self.state)
             return False
+        finally:
+            self._has_tried.set()
         self.state = "ok"
         log.info("the schema is registered; events are written with its id", schema_id=schema_id)
         return True
