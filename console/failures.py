@@ -1,12 +1,18 @@
 """From an error to one line on standard error and an exit status."""
 
 from collections.abc import Callable
+from errno import EACCES, EPERM, EROFS
 from traceback import print_exception
 
 from forebay.schemas.errors import ForebayError
 
 from .errors import FAILED, WRONG, WrongUsage
 from .output import note
+
+_RIGHTS = "run it as the user whose file it is, or give this user the right"
+
+#: Why a file is closed → what to do about it.
+_CLOSED = {EACCES: _RIGHTS, EPERM: _RIGHTS, EROFS: "copy the folder to where this user may write, and name that one"}
 
 
 def told(work: Callable[[], int]) -> int:
@@ -16,15 +22,18 @@ def told(work: Callable[[], int]) -> int:
     """
     try:
         return work()
-    except (ForebayError, PermissionError) as error:
+    except ForebayError as error:
+        return tell(error)
+    except OSError as error:
+        if error.errno not in _CLOSED:
+            raise
         return tell(error)
 
 
 def tell(error: BaseException) -> int:
     """Tell it as it is told when it ends the process, and give the status that the process has then."""
-    if isinstance(error, PermissionError) and error.filename is not None:
-        remedy = "run it as the user whose file it is, or give this user the right"
-        note(f"forebay: {error.filename}: {error.strerror}; {remedy}")
+    if isinstance(error, OSError) and error.filename is not None and error.errno in _CLOSED:
+        note(f"forebay: {error.filename}: {error.strerror}; {_CLOSED[error.errno]}")
         return FAILED
     if not isinstance(error, ForebayError):
         print_exception(error)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from forebay.ingest.spool.opening import has_spool
 from forebay.queues.findings import Finding, State
 
+from .errors import WrongUsage
 from .folder_checks import existing, writable
 from .spooled import Status, status
 
@@ -47,6 +48,9 @@ def spool_findings(settings: "Settings", mounts: Path = _MOUNTS) -> Iterator[Fin
     except OSError as error:
         remedy = f"give this user the right to read {error.filename}, or set data_dir to another place"
         yield Finding(check="spool", state="fail", detail=f"{error.filename}: {error.strerror}", remedy=remedy)
+    except WrongUsage as error:
+        detail, _, remedy = str(error).partition("; ")
+        yield Finding(check="spool", state="fail", detail=detail, remedy=remedy)
 
 
 def _findings(settings: "Settings", mounts: Path) -> Iterator[Finding]:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _READ = 500
 _MS = 1000
 
+#: SQLite's codes for a file that is closed to us, whatever stands in it; the low byte.
+_CLOSED = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY})
+_CODE = 0xFF
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
@@ -39,7 +43,7 @@ class Status:
 
 
 def status(settings: "Settings") -> Status:
-    """What stands there, and whether somebody drains it."""
+    """What stands there, and whether somebody drains it. Raises `WrongUsage` where this user may not open a file."""
     folder = folder_of(settings)
     records = size = 0
     portals: set[str] = set()
@@ -51,9 +55,12 @@ def status(settings: "Settings") -> Status:
                 gone = frozenset(folder.gone(number))
                 held = _held_by(_left(file, gone)) if gone else file.held()
                 oldest_ms += [head.timestamp_ms for head in islice(_left(file, gone), 1)]
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
             # Who drains deletes a file that is sent, also while we look.
-            damaged |= folder.file(number).exists()
+            if folder.file(number).exists():
+                if _is_closed(error):
+                    raise WrongUsage(f"{folder.file(number)}: {_words_of(error)}") from error
+                damaged = True
             continue
         portals |= held.keys()
         records += sum(one.records for one in held.values())
@@ -104,7 +111,20 @@ def faults(settings: "Settings") -> Iterator[Row]:
                     yield _row(folder, number, seq % RECORDS_A_FILE, "its checksum is wrong")
         except sqlite3.DatabaseError as error:
             if folder.file(number).exists():
-                yield _row(folder, number, None, str(error))
+                yield _row(folder, number, None, _words_of(error))
+
+
+def _is_closed(error: sqlite3.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & _CODE in _CLOSED
+
+
+def _words_of(error: sqlite3.DatabaseError) -> str:
+    if not _is_closed(error):
+        return str(error)
+    return (
+        f"{error}: this user may not read it, or not write beside it, which SQLite needs to read it; run it as the "
+        "user whose file it is, or copy the whole folder to where you may write, and name that one"
+    )
 
 
 def _damaged(file: SpoolFile) -> Iterator[int]:

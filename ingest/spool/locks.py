@@ -4,6 +4,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EROFS
 from pathlib import Path
 
 
@@ -82,7 +83,7 @@ def _is_at(file: int, path: Path) -> bool:
 def is_free(path: Path) -> bool:
     """Whether nobody holds the lock. Makes no file, and holds it for no longer than the look."""
     try:
-        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        file = _opened_to_look(path)
     except FileNotFoundError:
         return True
     try:
@@ -92,3 +93,13 @@ def is_free(path: Path) -> bool:
     finally:
         os.close(file)
     return True
+
+
+def _opened_to_look(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != EROFS:
+            raise
+    # Only there: NFS locks no file that is open for reading alone.
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -1,11 +1,14 @@
 """`forebay spool status` and `verify`, as one calls them, over spools that an ingest has left."""
 
+import errno
 import os
 from collections.abc import Collection
-from contextlib import closing
+from contextlib import closing, nullcontext
+from pathlib import Path
 
 import pytest
 
+from forebay.console.errors import WrongUsage
 from forebay.ingest.spool.file import SpoolFile
 from forebay.ingest.spool.folder import Folder
 from forebay.ingest.spool.kept import Kept, Put
@@ -60,6 +63,39 @@ def test_a_spool_with_a_file_that_is_not_written_to_any_more_is_broken(host: Hos
         host.spool.file(1).write_bytes(b"no such thing" * 1000)
 
     assert host.row("status")["state"] == "broken"
+
+
+def test_a_file_that_can_not_be_opened_here_is_not_called_broken(host: Host) -> None:
+    host.keep("a.ru")
+    # As where its folder is read-only, for root too: SQLite finds no place for its log.
+    host.spool.file(1).with_name("spool-000001.db-wal").mkdir()
+
+    done = host.run("status")
+    row = host.row("verify", status=1)
+
+    assert isinstance(done.exception, WrongUsage)
+    assert f"{host.spool.file(1)}: unable to open database file" in str(done.exception)
+    assert all("copy the whole folder" in told for told in (str(done.exception), row["fault"]))
+
+
+@pytest.mark.parametrize("is_drained", [False, True])
+def test_whether_somebody_drains_is_seen_on_a_read_only_file_system(
+    host: Host, monkeypatch: pytest.MonkeyPatch, is_drained: bool
+) -> None:
+    host.keep("a.ru")
+    host.spool.draining.path.touch()
+    opened = os.open
+
+    def open_read_only(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return opened(path, flags, mode)
+
+    with taken(host.spool.draining.path) if is_drained else nullcontext(), monkeypatch.context() as mounted:
+        mounted.setattr(os, "open", open_read_only)
+        state = host.row("status")["state"]
+
+    assert state == ("draining" if is_drained else "orphaned")
 
 
 def test_what_was_sent_and_could_not_be_deleted_is_not_counted(host: Host) -> None:

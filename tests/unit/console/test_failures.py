@@ -1,5 +1,8 @@
 """What ends a command, as a line and an exit status: with 2 a supervisor doesn't start it again."""
 
+import errno
+import os
+
 import pytest
 
 from forebay.console.errors import FAILED, WRONG
@@ -19,12 +22,26 @@ def test_a_client_that_is_not_installed_is_not_asked_for_again_and_again(
     assert "pip install 'forebay[redis]'" in capsys.readouterr().err
 
 
-def test_a_file_of_another_user_is_told_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("why", "told_so"),
+    [
+        (errno.EACCES, "Permission denied; run it as the user whose file it is, or give this user the right"),
+        (errno.EROFS, "Read-only file system; copy the folder to where this user may write, and name that one"),
+    ],
+)
+def test_a_file_that_is_closed_to_this_user_is_told_without_a_traceback(
+    why: int, told_so: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     def look() -> int:
-        raise PermissionError(13, "Permission denied", "forebay-data/spool")
+        raise OSError(why, os.strerror(why), "forebay-data/spool")
 
     assert told(look) == FAILED
-    assert capsys.readouterr().err == (
-        "forebay: forebay-data/spool: Permission denied; run it as the user whose file it is, "
-        "or give this user the right\n"
-    )
+    assert capsys.readouterr().err == f"forebay: forebay-data/spool: {told_so}\n"
+
+
+def test_another_error_of_the_system_shows_its_traceback() -> None:
+    def look() -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "forebay-data/spool")
+
+    with pytest.raises(OSError, match="Input/output"):
+        told(look)

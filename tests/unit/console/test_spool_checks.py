@@ -260,3 +260,15 @@ def test_a_data_dir_that_may_not_be_looked_into_is_a_failure(
     (one,) = spool_findings(settings)
 
     assert (one.state, one.detail) == ("fail", "data/spool: Permission denied")
+
+
+def test_a_spool_that_can_not_be_opened_is_told_with_what_to_do(settings: Settings) -> None:
+    keep(settings.data_dir, 1).close()
+    # As where its folder is read-only, for root too: SQLite finds no place for its log.
+    Folder(settings.data_dir).file(1).with_name("spool-000001.db-wal").mkdir()
+
+    one = found(settings, "spool")
+
+    assert one.state == "fail"
+    assert "not write beside it" in one.detail
+    assert "copy the whole folder" in one.remedy
