@@ -9,7 +9,7 @@ import typer
 from .asking import agreed
 from .errors import FAILED, WrongUsage
 from .invocation import invocation
-from .options import AsJson
+from .options import AsJson, Yes
 
 if TYPE_CHECKING:
     from forebay.console.settings import Settings
@@ -69,7 +69,7 @@ def commands() -> typer.Typer:
     def _forget(
         context: typer.Context,
         portal: Portal,
-        yes: Annotated[bool, typer.Option("--yes", help="don't ask")] = False,
+        yes: Yes = False,
     ) -> None:
         """Take back everything that is known of a portal: its tokens, its domains, and the keys of its secrets."""
         from .knowing import forget

@@ -8,7 +8,7 @@ import typer
 
 from .errors import FAILED, WrongUsage
 from .invocation import invocation
-from .options import AsJson
+from .options import AsJson, Yes
 
 if TYPE_CHECKING:
     from forebay.console.settings import Settings
@@ -49,7 +49,7 @@ def commands() -> typer.Typer:
     def _grow(
         context: typer.Context,
         partitions: Annotated[int, typer.Option(help="how many there shall be", min=1)],
-        yes: Annotated[bool, typer.Option("--yes", help="don't ask")] = False,
+        yes: Yes = False,
         as_json: AsJson = False,
     ) -> None:
         """Give the streams more partitions: only while nothing runs and everything is finished."""

@@ -5,10 +5,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from forebay.console.cli import build
@@ -290,6 +292,20 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert all(command in done.stdout for command in ("up", "ingest", "process", "send", "tail", "dead", "doctor"))
+
+
+def parameters_below(command: Any) -> Iterator[Any]:
+    """Those of the command, and of all below it."""
+    yield from command.params
+    for one in getattr(command, "commands", {}).values():
+        yield from parameters_below(one)
+
+
+def test_a_question_can_be_answered_by_the_same_letter_everywhere() -> None:
+    answers = [one.opts for one in parameters_below(typer.main.get_command(build())) if "--yes" in one.opts]
+
+    assert len(answers) > 5
+    assert all(one == ["--yes", "-y"] for one in answers)
 
 
 @pytest.mark.parametrize(
