@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from time import time
@@ -13,6 +13,9 @@ from forebay.ingest.spool.file import RECORDS_A_FILE, SpoolFile
 from forebay.ingest.spool.folder import Folder, is_spool
 from forebay.ingest.spool.kept import Head
 from forebay.ingest.spool.locks import is_free
+from forebay.ingest.spool.owners import somebody_lives
+from forebay.ingest.spool.salvage import lacking
+from forebay.ingest.spool.wal import mend
 
 from .errors import WrongUsage
 from .output import Row
@@ -54,6 +57,7 @@ def status(settings: "Settings") -> Status:
             with closing(SpoolFile(folder.file(number), number, only_read=True)) as file:
                 gone = frozenset(folder.gone(number))
                 held = _held_by(_left(file, gone)) if gone else file.held()
+                damaged = damaged or lacking(file) != 0
                 oldest_ms += [head.timestamp_ms for head in islice(_left(file, gone), 1)]
         except sqlite3.DatabaseError as error:
             # Who drains deletes a file that is sent, also while we look.
@@ -104,14 +108,25 @@ def faults(settings: "Settings") -> Iterator[Row]:
     """A row for each file that SQLite can't read whole, and for each record that is not as it was written."""
     folder = folder_of(settings)
     for number in folder.numbers():
+        if changed := _changed_in_log(folder, number):
+            yield _row(folder, number, None, f"places of its log were changed: {changed}; the next start mends them")
         try:
             with closing(SpoolFile(folder.file(number), number, only_read=True)) as file:
                 yield from (_row(folder, number, None, words) for words in file.faults())
+                if missing := lacking(file):
+                    yield _row(folder, number, None, f"records that it should have are not found: {missing}")
                 for seq in _damaged(file):
                     yield _row(folder, number, seq % RECORDS_A_FILE, "its checksum is wrong")
         except sqlite3.DatabaseError as error:
             if folder.file(number).exists():
                 yield _row(folder, number, None, _words_of(error))
+
+
+def _changed_in_log(folder: Folder, number: int) -> int:
+    # The log of a file that is open is SQLite's; and what can't be opened is a row of its own.
+    with suppress(OSError):
+        return 0 if somebody_lives(folder) else sum(mend(folder.file(number), dry_run=True))
+    return 0
 
 
 def _is_closed(error: sqlite3.DatabaseError) -> bool:

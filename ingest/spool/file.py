@@ -62,6 +62,17 @@ CREATE TABLE record (seq INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT, stream T
 #: Few records have an owner, and who starts looks for all of them while others wait to write.
 _INDEX = "CREATE INDEX owned ON record (owner) WHERE owner NOT NULL"
 
+#: How many were deleted stands beside the number of the last record, so that it is known how many must be here: where a
+#: disk has changed a page, records may be hidden without SQLite's finding anything wrong.
+_DELETED = """
+CREATE TRIGGER deleted AFTER DELETE ON record
+BEGIN UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'deleted'; END
+"""
+_EXPECTED = """
+SELECT CAST(came.seq - gone.seq - ? AS INTEGER)
+FROM sqlite_sequence AS came, sqlite_sequence AS gone WHERE came.name = 'record' AND gone.name = 'deleted'
+"""
+
 #: SQLite's words for a file that must not be written to any more; the low byte of its error codes. A failed fsync is
 #: an IOERR: the kernel forgets what it could not write, so that a second fsync would succeed and mean nothing. ERROR is
 #: said of our own statements only where the file has another table than the one that we have made.
@@ -146,8 +157,11 @@ class SpoolFile:
             with made.writing():
                 made._opened.execute(_TABLE)
                 made._opened.execute(_INDEX)
+                made._opened.execute(_DELETED)
                 first = number * RECORDS_A_FILE
-                made._opened.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('record', ?)", (first,))
+                made._opened.execute(
+                    "INSERT INTO sqlite_sequence (name, seq) VALUES ('record', ?), ('deleted', 0)", (first,)
+                )
             # The log keeps its old name.
             made._opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         finally:
@@ -208,8 +222,19 @@ class SpoolFile:
 
     def last(self) -> int:
         """The highest number that a record here has ever had."""
-        ((last,),) = self._opened.execute("SELECT seq FROM sqlite_sequence")
+        asked = "SELECT coalesce(max(CAST(seq AS INTEGER)), ?) FROM sqlite_sequence WHERE name = 'record'"
+        ((last,),) = self._opened.execute(asked, (self.number * RECORDS_A_FILE,))
         return int(last)
+
+    def expected(self) -> int | None:
+        """How many records must be here: all that came but those that were deleted. None where it can't tell."""
+        found = self._opened.execute(_EXPECTED, (self.number * RECORDS_A_FILE,)).fetchone()
+        return int(found[0]) if found else None
+
+    def count(self) -> int:
+        """How many are found."""
+        ((count,),) = self._opened.execute("SELECT count(*) FROM record")
+        return int(count)
 
     def load(self, seqs: Collection[int]) -> list[Kept]:
         """The records of these numbers that are still there, in order."""

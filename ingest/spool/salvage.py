@@ -1,14 +1,14 @@
 """What can be read of a damaged file: its records one by one. Of the rest it is told that something is there."""
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 
 from .file import RECORDS_A_FILE, SpoolFile
 from .kept import Head, Kept
 
 #: Nobody's: what can't be read holds up no portal.
-_NOBODY = ""
+NOBODY = ""
 
 
 def heads_of(opened: Callable[[int], SpoolFile], number: int, after: int, limit: int) -> list[Head]:
@@ -40,7 +40,22 @@ def heads_of(opened: Callable[[int], SpoolFile], number: int, after: int, limit:
 
 def _unreadable(seq: int) -> Head:
     # As old as can be: whoever watches the oldest record is to see it.
-    return Head(seq=seq, key=_NOBODY, size=0, timestamp_ms=1, owner=None)
+    return Head(seq=seq, key=NOBODY, size=0, timestamp_ms=1, owner=None)
+
+
+def lacking(file: SpoolFile, gone: Collection[int] | None = None) -> int:
+    """How many records the file should have beside those that are found; or beside those that are gone, where given."""
+    expected = file.expected()
+    if expected is None:
+        return 0
+    first, last = file.number * RECORDS_A_FILE, file.last()
+    return expected - (file.count() if gone is None else sum(first < seq <= last for seq in gone))
+
+
+def hidden(number: int, after: int) -> list[Head]:
+    """What stands for the records that the file should have and that can't be found: behind all others, like one."""
+    last = (number + 1) * RECORDS_A_FILE - 1
+    return [_unreadable(last)] if after < last else []
 
 
 def load(opened: Callable[[int], SpoolFile], number: int, seqs: Iterable[int]) -> list[Kept]:

@@ -4,7 +4,7 @@ import errno
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from itertools import islice
 
@@ -17,6 +17,7 @@ from .file import RECORDS_A_FILE, SpoolFile, breaks, is_damage
 from .folder import Folder, check_files_are_left
 from .kept import Head, Kept, Put
 from .owners import Owner, dead_owners, forget, give_back, somebody_lives
+from .wal import mend
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +52,8 @@ class Store:
         self._gone: set[int] = set()
         #: The files of which something can't be read: they are looked through record by record, and never deleted.
         self._unreadable: set[int] = set()
+        #: Those that should have more records, of which nothing can be found.
+        self._hiding: set[int] = set()
         self.counts: Counts
         self.owner: Owner
 
@@ -64,6 +67,9 @@ class Store:
             with self._folder.writing.held():
                 self.counts = Counts(self._folder.counts)
                 dead, numbers = dead_owners(self._folder), self._folder.numbers()
+                # Before SQLite looks at what a crash has left.
+                if not somebody_lives(self._folder):
+                    self._mend(numbers)
             # On a full disk it is the space without which SQLite opens no file.
             give_back(self._folder, dead)
             # To open a file and to delete one takes milliseconds, for which nobody else could write.
@@ -75,10 +81,19 @@ class Store:
                 # Of a large spool it takes seconds, and nobody else can write meanwhile.
                 if self.counts.is_new or not somebody_lives(self._folder):
                     self._recount()
+                    self._look_for_hidden()
                 # Last: for as long as we hold its lock, others take it that the counts were set right.
                 self.owner = Owner(self._folder)
         except (OSError, sqlite3.Error) as error:
             raise self._unavailable(error) from error
+
+    def _mend(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            file = self._folder.file(number)
+            # What can't be read here SQLite can't read either, and says why.
+            with suppress(OSError):
+                if any(mended := mend(file)):
+                    log.error("the disk has changed the log of a file of the spool", file=str(file), **mended._asdict())
 
     def put(self, puts: Sequence[Put]) -> "list[int | SpoolUnavailable]":
         """For each its number, durable; or why it is not there."""
@@ -209,6 +224,12 @@ class Store:
         return found
 
     def _heads_in(self, number: int, after: int, limit: int) -> list[Head]:
+        heads = self._found_in(number, after, limit)
+        if number in self._hiding and len(heads) < limit:
+            heads += salvage.hidden(number, after)
+        return heads
+
+    def _found_in(self, number: int, after: int, limit: int) -> list[Head]:
         try:
             return self._file(number).heads(after, limit)
         except sqlite3.DatabaseError as error:
@@ -236,8 +257,11 @@ class Store:
             raise error
         if not is_damage(error):
             check_files_are_left()
+        self._stop_using(number, str(error))
+
+    def _stop_using(self, number: int, why: str) -> None:
         if number > self.counts.closed:
-            log.error("a file of the spool is damaged: see `forebay spool verify`", number=number, error=str(error))
+            log.error("a file of the spool is damaged: see `forebay spool verify`", number=number, error=why)
             self.counts.closed = number
 
     def load(self, seqs: Iterable[int]) -> list[Kept]:
@@ -285,6 +309,7 @@ class Store:
     def tidy(self) -> None:
         """Delete the files that nobody needs any more. For the one that drains."""
         with self._folder.writing.held():
+            self._look_for_hidden()
             unneeded = [number for number in self._folder.numbers() if self._is_unneeded(number)]
             for number in unneeded:
                 self.counts.closed = max(self.counts.closed, number)
@@ -299,7 +324,27 @@ class Store:
         if number > self.counts.closed and self._folder.file(number).stat().st_size < _LARGE_BYTES:
             return False
         # What can't be read is never gone, and its file stays for `verify`.
-        return number not in self._unreadable and all(head.seq in self._gone for head in self._all_in(number))
+        if number in self._unreadable or number in self._hiding:
+            return False
+        return all(head.seq in self._gone for head in self._all_in(number)) and not self._lacks(number, self._gone)
+
+    def _look_for_hidden(self) -> None:
+        for number in set(self._folder.numbers()) - self._hiding:
+            self._lacks(number)
+
+    def _lacks(self, number: int, gone: Collection[int] | None = None) -> bool:
+        """Whether records are hidden there, in which SQLite finds nothing wrong: by the number of those that are found,
+        or that are gone. Then something stands for them."""
+        try:
+            lacking = salvage.lacking(self._file(number), gone)
+        except sqlite3.DatabaseError as error:
+            self._set_aside(number, error)
+            return True
+        if lacking:
+            self._stop_using(number, f"records that it should have are not found: {lacking}")
+            self._hiding.add(number)
+            self.counts.add(salvage.NOBODY, 0)
+        return lacking != 0
 
     def let_go(self) -> None:
         """Of the files that were deleted: their space is free when nobody has them open."""
@@ -314,6 +359,7 @@ class Store:
             self._gone.update(seq for number in closed for seq in self._folder.gone(number))
             if closed:
                 self._recount()
+            self._look_for_hidden()
 
     def set_right(self, known: Iterable[Head], read_to: int) -> None:
         """What a crash may have left too high: these records there are, and what has come behind them just now."""
@@ -327,10 +373,11 @@ class Store:
 
     def _held_in(self, number: int) -> Iterable[tuple[str, Held]]:
         try:
-            return self._file(number).held().items()
+            held = self._file(number).held().items()
         except sqlite3.DatabaseError as error:
             self._set_aside(number, error)
             return ((head.key, Held(records=1, size=head.size)) for head in self._all_in(number))
+        return (*held, (salvage.NOBODY, Held(records=1, size=0))) if number in self._hiding else held
 
     def _owners(self, numbers: Iterable[int]) -> set[str]:
         owners: set[str] = set()

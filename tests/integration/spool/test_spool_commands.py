@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Collection
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -126,6 +127,45 @@ def test_a_flipped_bit_is_a_row_and_a_failure(host: Host) -> None:
     row = host.row("verify", status=1)
 
     assert row == {"file": "spool-000001.db", "record": 1, "fault": "its checksum is wrong"}
+
+
+def test_hidden_records_are_a_row_a_failure_and_a_broken_spool(host: Host) -> None:
+    host.keep("a.ru", "b.ru")
+    octets = bytearray(host.spool.file(1).read_bytes())
+    # Of the first page of records: how many it has.
+    octets[4096 + 4] = 1
+    host.spool.file(1).write_bytes(octets)
+
+    row = host.row("verify", status=1)
+
+    assert row == {"file": "spool-000001.db", "record": None, "fault": "records that it should have are not found: 1"}
+    assert host.row("status")["state"] == "broken"
+
+
+def test_a_changed_log_is_a_row_and_a_failure_and_is_mended_by_the_next_start(host: Host, tmp_path: Path) -> None:
+    store = Store(host.spool, LARGE)
+    store.open()
+    store.put([Put(stream=TOPIC, record=Record(key="a.ru", value=b"", timestamp_ms=1))])
+    # As a host leaves it that is killed.
+    shutil.copytree(host.spool.root, tmp_path / "killed")
+    store.close()
+    shutil.rmtree(host.spool.root)
+    shutil.copytree(tmp_path / "killed", host.spool.root)
+    log = host.spool.root / "spool-000001.db-wal"
+    octets = bytearray(log.read_bytes())
+    octets[40] ^= 1
+    log.write_bytes(octets)
+
+    row = host.row("verify", status=1)
+    host.keep("b.ru")
+
+    assert row == {
+        "file": "spool-000001.db",
+        "record": None,
+        "fault": "places of its log were changed: 1; the next start mends them",
+    }
+    assert host.row("status")["records"] == 2
+    assert host.run("verify").exit_code == 0
 
 
 def test_a_file_that_can_not_be_read_is_a_row_and_a_failure(host: Host) -> None:
