@@ -6,12 +6,14 @@ and sqlite.org/walformat.html, section 2.
 """
 
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import count, islice
 from pathlib import Path
 from struct import Struct
 from typing import BinaryIO, NamedTuple
+from urllib.parse import quote
 
 #: Magic, version, page size, the log's number and its salts; the checksum of all that.
 _HEADER = Struct("24s8s")
@@ -54,7 +56,7 @@ def mend(file: Path, *, dry_run: bool = False) -> Mended:
     """
     mode = "rb" if dry_run else "r+b"
     with suppress(FileNotFoundError), open(f"{file}-wal", mode, buffering=0) as opened:
-        mended = _Log(opened, Path(f"{file}-shm"), dry_run=dry_run).mended()
+        mended = _Log(opened, file, dry_run=dry_run).mended()
         if any(mended) and not dry_run:
             os.fsync(opened.fileno())
         return mended
@@ -75,8 +77,8 @@ class _Explanation(NamedTuple):
 
 
 class _Log:
-    def __init__(self, file: BinaryIO, index: Path, *, dry_run: bool) -> None:
-        self._file, self._index, self._dry_run = file.fileno(), index, dry_run
+    def __init__(self, file: BinaryIO, of: Path, *, dry_run: bool) -> None:
+        self._file, self._of, self._dry_run = file.fileno(), of, dry_run
         self._salts, self._frame_bytes = b"", 0
         #: By the index, so many frames are committed, and then the database has so many pages.
         self._committed = self._pages = 0
@@ -85,8 +87,10 @@ class _Log:
     def mended(self) -> Mended:
         begin = self._begin()
         if begin is not None:
-            self._committed, self._pages = _committed(self._index, self._salts)
-            self._mend(begin)
+            # First: SQLite makes another index when it reads the log.
+            self._committed, self._pages = _committed(self._of, self._salts)
+            if self._set_right or not self._is_whole():
+                self._mend(begin)
         return Mended(self._set_right, self._changed, self._left_out)
 
     def _begin(self) -> Sums | None:
@@ -107,6 +111,28 @@ class _Log:
                 return told
         return None
 
+    def _is_whole(self) -> bool:
+        """Whether SQLite takes all of it. It is much faster at that than we are."""
+        frames = max(self._committed, self._frames())
+        with (
+            suppress(sqlite3.Error),
+            closing(sqlite3.connect(f"file:{quote(str(self._of.absolute()))}?mode=ro", uri=True)) as opened,
+        ):
+            opened.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+            return _committed(self._of, self._salts)[0] >= frames
+        return False
+
+    def _frames(self) -> int:
+        """How many there are at most."""
+        found = 0
+        for at in count():
+            octets = os.pread(self._file, _FRAME.size, self._place(at))
+            if len(octets) == _FRAME.size and self._is_ours(_FRAME.unpack(octets)[1]):
+                found = at + 1
+            elif len(octets) < _FRAME.size:
+                break
+        return found
+
     def _mend(self, begin: Sums) -> None:
         # The checksum up to here: as it was when the next frame was written, and as it has become.
         was: Sums | None = begin
@@ -116,7 +142,7 @@ class _Log:
             if frame is None:
                 return
             right = self._right(at, frame, was)
-            was = right.sums if right else frame.sums if self._is_ours(frame) else None
+            was = right.sums if right else frame.sums if self._is_ours(frame.salts) else None
             if right:
                 summed = right.summed
             elif at < self._committed and (page := self._stand_in(at)):
@@ -131,7 +157,7 @@ class _Log:
 
     def _right(self, at: int, frame: _Frame, before: Sums | None) -> _Explanation | None:
         """What the frame was when it was written; None where it is no frame of this log, or too much was changed."""
-        if not self._is_ours(frame):
+        if not self._is_ours(frame.salts):
             return None
         # Behind a frame that is lost its checksum says nothing.
         have = frame.sums if before is None else _sums(frame.summed, before)
@@ -149,16 +175,16 @@ class _Log:
     def _follows(self, at: int, sums: Sums) -> bool:
         """Whether the frame there was written when the checksum was this."""
         frame = self._frame(at)
-        return frame is not None and self._is_ours(frame) and _sums(frame.summed, sums) == frame.sums
+        return frame is not None and self._is_ours(frame.salts) and _sums(frame.summed, sums) == frame.sums
 
-    def _is_ours(self, frame: _Frame) -> bool:
-        # Behind the last one stand those of a former log, with other salts.
-        return _bits(frame.salts, self._salts) <= 1
+    def _is_ours(self, salts: bytes) -> bool:
+        # Behind the last frame stand those of a former log, with other salts.
+        return _bits(salts, self._salts) <= 1
 
     def _stand_in(self, at: int) -> bytes | None:
         """What changes nothing: the page of a frame beside the lost one, once more. The last one ends a transaction."""
         beside = [self._frame(at - 1)] if at else (self._frame(after) for after in range(1, self._committed))
-        frame = next((one for one in beside if one and self._is_ours(one)), None)
+        frame = next((one for one in beside if one and self._is_ours(one.salts)), None)
         if frame is None:
             return None
         number, _ = _NUMBERS.unpack_from(frame.summed)
@@ -179,14 +205,14 @@ class _Log:
         return _HEADER.size + at * self._frame_bytes
 
 
-def _committed(index: Path, salts: bytes) -> tuple[int, int]:
-    """How many frames of the log with these salts were committed, and how many pages the database had then.
+def _committed(file: Path, salts: bytes) -> tuple[int, int]:
+    """How many frames of the log with these salts are committed by the index, and how many pages the file has by then.
 
     After a crash of the machine the index may tell of too few, or of none.
     """
     octets = b""
-    with suppress(FileNotFoundError), index.open("rb") as file:
-        octets = file.read(_INDEX.size + _WORDS.size)
+    with suppress(FileNotFoundError), open(f"{file}-shm", "rb") as index:
+        octets = index.read(_INDEX.size + _WORDS.size)
     if len(octets) == _INDEX.size + _WORDS.size:
         version, frames, pages, of = _INDEX.unpack_from(octets)
         is_whole = _sums(octets[: _INDEX.size]) == _WORDS.unpack_from(octets, _INDEX.size)

@@ -64,6 +64,15 @@ def flip(folder: Path) -> list[Changed]:
     return [Changed(seq=seq, id=codec().decode(value).id)]
 
 
+def flip_in_log(folder: Path) -> list[Changed]:
+    """Change one bit in the middle of what was written last, and is not in the file yet."""
+    log = Path(f"{newest(folder)}-wal")
+    octets = bytearray(log.read_bytes())
+    octets[len(octets) // 2] ^= 1
+    log.write_bytes(octets)
+    return []
+
+
 def kill_host(stand: Stand) -> None:
     """Every process of the ingest at once, the master first: it must not start others."""
     serving = workers(stand.site)
@@ -76,7 +85,11 @@ def kill_host(stand: Stand) -> None:
 
 @pytest.mark.parametrize(
     ("what", "damage"),
-    [("half a frame behind the log's end", tear), ("one bit of the last record changed", flip)],
+    [
+        ("half a frame behind the log's end", tear),
+        ("one bit of the log changed", flip_in_log),
+        ("one bit of the last record changed", flip),
+    ],
 )
 async def test_a_damaged_file_of_the_spool_costs_nothing_that_was_acknowledged(
     clusters: Callable[..., Cluster],
