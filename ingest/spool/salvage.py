@@ -48,8 +48,11 @@ def lacking(file: SpoolFile, gone: Collection[int] | None = None) -> int:
     expected = file.expected()
     if expected is None:
         return 0
+    if gone is None:
+        return expected - file.count()
     first, last = file.number * RECORDS_A_FILE, file.last()
-    return expected - (file.count() if gone is None else sum(first < seq <= last for seq in gone))
+    # One that is gone may have been deleted all the same, by a transaction that was told as failed.
+    return max(0, expected - sum(first < seq <= last for seq in gone))
 
 
 def hidden(number: int, after: int) -> list[Head]:

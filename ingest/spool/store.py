@@ -1,6 +1,5 @@
 """The spool of a host: its files as one line of records. Methods block, and are called by one thread at a time."""
 
-import errno
 import sqlite3
 import time
 from collections import defaultdict
@@ -11,10 +10,11 @@ from itertools import islice
 import structlog
 
 from . import salvage
-from .counts import BROKEN, FULL, OK, Counts, Held
-from .errors import SpoolBroken, SpoolFull, SpoolUnavailable
+from .counts import FULL, OK, Counts, Held
+from .errors import SpoolFull, SpoolUnavailable
 from .file import RECORDS_A_FILE, SpoolFile, breaks, is_damage
-from .folder import Folder, check_files_are_left
+from .files import Files, unavailable
+from .folder import Folder
 from .kept import Head, Kept, Put
 from .owners import Owner, dead_owners, forget, give_back, somebody_lives
 from .wal import mend
@@ -23,9 +23,6 @@ log = structlog.get_logger(__name__)
 
 #: From this part of `spool_max_bytes` on, the log warns.
 _NEARLY_FULL = 0.8
-
-#: Between two attempts to begin a file on a disk that does not take one.
-_AGAIN_S = 1.0
 
 #: An empty file that has grown larger is deleted, so that its space is free again.
 _LARGE_BYTES = 16 << 20
@@ -36,17 +33,12 @@ _JUST_COME = 1000
 #: With so much room a usual event is taken.
 _ROOM_BYTES = 65_536
 
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NO_SPACE_BY_SQLITE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
-
 
 class Store:
     """Opened by every process that puts something in; one of them drains, and only that one deletes."""
 
     def __init__(self, folder: Folder, max_bytes: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder, self._max_bytes, self._clock = folder, max_bytes, clock
-        self._files: dict[int, SpoolFile] = {}
-        self._not_before = clock()
         self._is_nearly_full = False
         #: Of the files that can't be written to: the records that are gone all the same, until the file is.
         self._gone: set[int] = set()
@@ -56,6 +48,7 @@ class Store:
         self._hiding: set[int] = set()
         self.counts: Counts
         self.owner: Owner
+        self._files: Files
 
     def open(self) -> None:
         """Raises `SpoolUnavailable` where the disk has no room for the first file, or is not ours to write to.
@@ -66,6 +59,7 @@ class Store:
             self._folder.make()
             with self._folder.writing.held():
                 self.counts = Counts(self._folder.counts)
+                self._files = Files(self._folder, self.counts, self._clock)
                 dead, numbers = dead_owners(self._folder), self._folder.numbers()
                 # Before SQLite looks at what a crash has left.
                 if not somebody_lives(self._folder):
@@ -77,7 +71,7 @@ class Store:
             with self._folder.writing.held():
                 # Not when the first record comes: by then there may be no file left to open.
                 with suppress(SpoolUnavailable) if numbers else nullcontext():
-                    self._current()
+                    self._files.current()
                 # Of a large spool it takes seconds, and nobody else can write meanwhile.
                 if self.counts.is_new or not somebody_lives(self._folder):
                     self._recount()
@@ -85,7 +79,7 @@ class Store:
                 # Last: for as long as we hold its lock, others take it that the counts were set right.
                 self.owner = Owner(self._folder)
         except (OSError, sqlite3.Error) as error:
-            raise self._unavailable(error) from error
+            raise unavailable(error, self._folder.root, getattr(self, "counts", None)) from error
 
     def _mend(self, numbers: Iterable[int]) -> None:
         for number in numbers:
@@ -138,20 +132,20 @@ class Store:
         return SpoolFull(f"the spool has its {self._max_bytes} bytes (spool_max_bytes), and the queue takes nothing")
 
     def _insert(self, puts: Sequence[Put]) -> list[int]:
-        file = self._current()
+        file = self._files.current()
         try:
             return self._written(file, puts)
         except sqlite3.Error as error:
             if not breaks(error):
-                raise self._unavailable(error) from error
-            self._stop_writing(file, error)
+                raise unavailable(error, self._folder.root, self.counts) from error
+            self._files.stop_writing(file, error)
         # Never again to the same file after that; a new one may stand on a sound part of the disk.
-        file = self._current()
+        file = self._files.current()
         try:
             return self._written(file, puts)
         except sqlite3.Error as error:
-            self._stop_writing(file, error)
-            raise self._unavailable(error) from error
+            self._files.stop_writing(file, error)
+            raise unavailable(error, self._folder.root, self.counts) from error
 
     def _written(self, file: SpoolFile, puts: Sequence[Put]) -> list[int]:
         with file.writing():
@@ -165,54 +159,7 @@ class Store:
         except sqlite3.Error as error:
             # What was written stands in the log, and is kept. On a full disk the log just goes on growing.
             if breaks(error):
-                self._stop_writing(file, error)
-
-    def _current(self) -> SpoolFile:
-        """The one file that is written to. While it is there, nothing is opened to find it."""
-        for number, file in self._files.items():
-            if number > self.counts.closed and file.path.exists():
-                return file
-        numbers = self._folder.numbers()
-        for number in self._files.keys() - numbers:
-            self._drop(number)
-        newest = max(numbers, default=0)
-        if newest > self.counts.closed:
-            return self._file(newest)
-        if self._clock() < self._not_before:
-            raise SpoolBroken("no new file of the spool can be begun just now; look at the disk of data_dir")
-        return self._begin(max(newest, self.counts.closed) + 1)
-
-    def _begin(self, number: int) -> SpoolFile:
-        try:
-            self._files[number] = SpoolFile.create(self._folder.file(number), number)
-            self._folder.sync()
-        except (OSError, sqlite3.Error) as error:
-            self._drop(number)
-            self._folder.remove(number)
-            self._not_before = self._clock() + _AGAIN_S
-            raise self._unavailable(error) from error
-        return self._files[number]
-
-    def _file(self, number: int) -> SpoolFile:
-        if number not in self._files:
-            only_read = number <= self.counts.closed
-            self._files[number] = SpoolFile(self._folder.file(number), number, only_read=only_read)
-        return self._files[number]
-
-    def _stop_writing(self, file: SpoolFile, error: Exception) -> None:
-        log.error("a file of the spool is not written to any more", file=str(file.path), error=str(error))
-        self.counts.closed = max(self.counts.closed, file.number)
-
-    def _unavailable(self, error: Exception) -> SpoolUnavailable:
-        """What it means for who wanted to write; all processes see it."""
-        by_sqlite = getattr(error, "sqlite_errorcode", 0)
-        full = getattr(error, "errno", None) in _NO_SPACE or by_sqlite in _NO_SPACE_BY_SQLITE
-        if hasattr(self, "counts"):
-            self.counts.state = FULL if full else BROKEN
-        text = f"the spool in {self._folder.root} can't be written to: {error}"
-        return (
-            SpoolFull(f"{text}; free some space") if full else SpoolBroken(f"{text}; look at the disk and its rights")
-        )
+                self._files.stop_writing(file, error)
 
     def heads(self, after: int, limit: int) -> list[Head]:
         """The next records behind that number that are not gone, oldest first."""
@@ -231,12 +178,12 @@ class Store:
 
     def _found_in(self, number: int, after: int, limit: int) -> list[Head]:
         try:
-            return self._file(number).heads(after, limit)
+            return self._files.of(number).heads(after, limit)
         except sqlite3.DatabaseError as error:
             if not is_damage(error) and not self._folder.file(number).exists():
                 return []
-            self._set_aside(number, error)
-            heads = salvage.heads_of(self._file, number, after, limit)
+            self._files.set_aside(number, error)
+            heads = salvage.heads_of(self._files.of, number, after, limit)
             if not all(head.key for head in heads):
                 self._unreadable.add(number)
             return heads
@@ -248,22 +195,6 @@ class Store:
                 return
             after = heads[-1].seq
 
-    def _set_aside(self, number: int, error: sqlite3.DatabaseError) -> None:
-        """A file that can't be read must not keep the others from being drained, nor new ones from being written.
-
-        Raises where it may be readable in a moment.
-        """
-        if not breaks(error):
-            raise error
-        if not is_damage(error):
-            check_files_are_left()
-        self._stop_using(number, str(error))
-
-    def _stop_using(self, number: int, why: str) -> None:
-        if number > self.counts.closed:
-            log.error("a file of the spool is damaged: see `forebay spool verify`", number=number, error=why)
-            self.counts.closed = number
-
     def load(self, seqs: Iterable[int]) -> list[Kept]:
         """The records of these numbers, in order."""
         by_file = defaultdict(list)
@@ -273,10 +204,10 @@ class Store:
 
     def _loaded(self, number: int, seqs: list[int]) -> list[Kept]:
         try:
-            return self._file(number).load(seqs)
+            return self._files.of(number).load(seqs)
         except sqlite3.DatabaseError as error:
-            self._set_aside(number, error)
-            return salvage.load(self._file, number, seqs)
+            self._files.set_aside(number, error)
+            return salvage.load(self._files.of, number, seqs)
 
     def delete(self, heads: Sequence[Head]) -> None:
         """These are in the queue, or in quarantine. What can't be deleted is remembered, and noted beside its file."""
@@ -289,13 +220,13 @@ class Store:
     def _delete(self, number: int, seqs: list[int]) -> None:
         if number <= self.counts.closed:
             return self._remember(number, seqs)
-        file = self._file(number)
+        file = self._files.of(number)
         try:
             with file.writing():
                 file.delete(seqs)
         except sqlite3.Error as error:
             # Also on a full disk: when all of the file is sent, it is deleted whole, which needs no space.
-            self._stop_writing(file, error)
+            self._files.stop_writing(file, error)
             self._remember(number, seqs)
         else:
             self._checkpoint(file)
@@ -313,7 +244,7 @@ class Store:
             unneeded = [number for number in self._folder.numbers() if self._is_unneeded(number)]
             for number in unneeded:
                 self.counts.closed = max(self.counts.closed, number)
-                self._drop(number)
+                self._files.drop(number)
                 self._folder.remove(number)
                 self._gone = {seq for seq in self._gone if seq // RECORDS_A_FILE != number}
             if unneeded:
@@ -336,21 +267,19 @@ class Store:
         """Whether records are hidden there, in which SQLite finds nothing wrong: by the number of those that are found,
         or that are gone. Then something stands for them."""
         try:
-            lacking = salvage.lacking(self._file(number), gone)
+            lacking = salvage.lacking(self._files.of(number), gone)
         except sqlite3.DatabaseError as error:
-            self._set_aside(number, error)
+            self._files.set_aside(number, error)
             return True
         if lacking:
-            self._stop_using(number, f"records that it should have are not found: {lacking}")
+            self._files.is_damaged(number, f"records that it should have are not found: {lacking}")
             self._hiding.add(number)
             self.counts.add(salvage.NOBODY, 0)
         return lacking != 0
 
     def let_go(self) -> None:
-        """Of the files that were deleted: their space is free when nobody has them open."""
-        if any(number <= self.counts.closed for number in self._files):
-            for number in self._files.keys() - self._folder.numbers():
-                self._drop(number)
+        """As in `Files`."""
+        self._files.let_go()
 
     def inherit(self) -> None:
         """For the one that drains from now on. What the one before has sent and could not delete is not sent again."""
@@ -373,9 +302,9 @@ class Store:
 
     def _held_in(self, number: int) -> Iterable[tuple[str, Held]]:
         try:
-            held = self._file(number).held().items()
+            held = self._files.of(number).held().items()
         except sqlite3.DatabaseError as error:
-            self._set_aside(number, error)
+            self._files.set_aside(number, error)
             return ((head.key, Held(records=1, size=head.size)) for head in self._all_in(number))
         return (*held, (salvage.NOBODY, Held(records=1, size=0))) if number in self._hiding else held
 
@@ -383,19 +312,14 @@ class Store:
         owners: set[str] = set()
         for number in numbers:
             try:
-                owners |= self._file(number).owners()
+                owners |= self._files.of(number).owners()
             except sqlite3.DatabaseError as error:
-                self._set_aside(number, error)
+                self._files.set_aside(number, error)
         return owners
-
-    def _drop(self, number: int) -> None:
-        if file := self._files.pop(number, None):
-            file.close()
 
     def close(self) -> None:
         """Let go of everything."""
-        for number in list(self._files):
-            self._drop(number)
+        self._files.close()
         # What could not be opened has none.
         if hasattr(self, "owner"):
             self.owner.close()

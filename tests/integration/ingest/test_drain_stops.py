@@ -66,7 +66,7 @@ async def test_who_does_not_drain_lets_go_of_a_file_that_is_sent(world: World, m
 
     waiting.drain.start()
     async with asyncio.timeout(LONG_S):
-        while waiting.spool.store._files:
+        while waiting.spool.store._files._opened:
             await asyncio.sleep(0.01)
     waiting.drain.stop()
 

@@ -103,6 +103,6 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FailingFile]]:
-    monkeypatch.setattr("forebay.ingest.spool.store.SpoolFile", FailingFile)
+    monkeypatch.setattr("forebay.ingest.spool.files.SpoolFile", FailingFile)
     yield FailingFile
     FailingFile.fails = None

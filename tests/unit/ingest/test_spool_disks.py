@@ -299,7 +299,7 @@ def test_a_file_that_can_not_be_opened_is_not_taken_for_an_empty_one(
         raise OSError(errno.EMFILE, "Too many open files")
 
     store = stores.open()
-    store._drop(1)
+    store._files.drop(1)
     with monkeypatch.context() as meanwhile:
         meanwhile.setattr(SpoolFile, "__init__", forbidden)
         if is_for_a_moment:

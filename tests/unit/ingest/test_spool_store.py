@@ -111,7 +111,7 @@ def test_after_a_failed_fsync_a_new_file_is_begun_and_the_old_one_is_never_writt
 ) -> None:
     store, other = stores.open(), stores.open()
     kept(store.put([put(1)]))
-    monkeypatch.setattr("forebay.ingest.spool.store.SpoolFile", FailsOnce)
+    monkeypatch.setattr("forebay.ingest.spool.files.SpoolFile", FailsOnce)
     broken = stores.open()
 
     kept(broken.put([put(2)]))
