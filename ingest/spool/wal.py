@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from itertools import count, islice
 from pathlib import Path
 from struct import Struct
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 from urllib.parse import quote
 
 #: Magic, version, page size, the log's number and its salts; the checksum of all that.
@@ -77,7 +77,7 @@ class _Explanation(NamedTuple):
 
 
 class _Log:
-    def __init__(self, file: BinaryIO, of: Path, *, dry_run: bool) -> None:
+    def __init__(self, file: IO[bytes], of: Path, *, dry_run: bool) -> None:
         self._file, self._of, self._dry_run = file.fileno(), of, dry_run
         self._salts, self._frame_bytes = b"", 0
         #: By the index, so many frames are committed, and then the database has so many pages.

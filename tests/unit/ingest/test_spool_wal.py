@@ -94,7 +94,7 @@ def of_the_end(log: bytes) -> slice:
 @pytest.mark.parametrize("where", [of_the_middle, of_the_beginning, of_the_end])
 def test_a_lost_block_of_the_log_costs_nothing_that_came_later(left: Left, where: Callable[[bytes], slice]) -> None:
     log = bytearray(left.log)
-    gone = where(log)
+    gone = where(left.log)
     log[gone] = bytes(gone.stop - gone.start)
 
     found = left.started(bytes(log))
