@@ -9,6 +9,7 @@ import asyncio
 import random
 import re
 import resource
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -19,7 +20,7 @@ from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.instrument import statsd  # noqa: F401 - the same, at its first connection
 from gunicorn.workers import gasgi
 
-from .request import IS_WHOLE, new_request_id
+from .request import ANSWER, IS_WHOLE, new_request_id
 from .telling import Teller
 
 #: Of the grace at a stop, what the producer has to itself.
@@ -46,6 +47,9 @@ _SEEDED = random.Random(b"")  # noqa: S311 - nothing is drawn from it
 #: Its next call may be on its way, and would be lost: it is answered, and told that the connection ends.
 _LINGER_S = 1.0
 
+#: Plain, as gunicorn keeps the status lines by it.
+_OK = HTTPStatus.OK.value
+
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 #: What stands before the path where the whole URL was sent, as to a proxy: a server must take it (RFC 9112, 3.2.2).
@@ -57,7 +61,7 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
 
     def connection_made(self, transport: Any) -> None:
         """Give the first request its time to arrive; gunicorn itself would wait for ever."""
-        self._past_line, self._held = False, b""
+        self._past_line, self._held, self._is_answered = False, b"", False
         super().connection_made(transport)
         self.worker.connections.add(self)
         self._deadline = self.worker.loop.call_later(self.worker.patience_s(), self._close_if_silent)
@@ -120,13 +124,24 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
             # It was sent with the one before it: of thousands whose answers wait for nothing, as a refusal does, the
             # last would be answered before anybody else's first.
             await asyncio.sleep(0)
-        return bool(await self._handle_http_request(request, sockname, peername))
+        try:
+            return bool(await self._handle_http_request(request, sockname, peername))
+        finally:
+            self._is_answered = False
+
+    def _answer(self, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        """Answer 200 in one step: what gunicorn looks after in an answer that comes in pieces is given here."""
+        if not self._closed:
+            request, self._is_answered = self._current_request, True
+            self._send_response_start(_OK, headers, request, close=self._will_close(request, False))
+            self._send_body(body)
 
     def _build_http_scope(self, request: Any, sockname: Any, peername: Any) -> dict[str, Any]:
         """Note whether the whole body has come, so that nobody sets a timer to wait; leave out the site's name."""
         scope: dict[str, Any] = super()._build_http_scope(request, sockname, peername)
         if self._body_receiver is not None and self._body_receiver._complete:
             scope[IS_WHOLE] = True
+        scope[ANSWER] = self._answer
         if not scope["raw_path"].startswith(b"/"):
             # As with Host, it makes no difference what we are called.
             scope["raw_path"] = path = _SITE.sub(b"", scope["raw_path"]) or b"/"
@@ -144,8 +159,9 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
 
     def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:
         """Answer what the application never sees, in its form; who has left gets nothing, and was refused nothing."""
-        if self._closed:
-            # gunicorn takes an answer that it could not send for one that the application never gave.
+        if self._closed or self._is_answered:
+            # gunicorn takes an answer that it could not send for one that the application never gave; and so one that
+            # it has not sent.
             return
         slug, detail = _REFUSALS.get(status, _BROKEN)
         request_id = new_request_id().decode("ascii")
