@@ -98,9 +98,7 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
         if self.has_proxies:
             given = [(name, value) for name, value in given]
             scope[FORWARDED] = [value for name, value in given if name == _FORWARDED_FOR]
-        sent: dict[bytes, bytes] = dict(given)
-        scope["headers"] = sent.items()
-        request = scope[REQUEST] = PortalRequest(scope, receive, sent)
+        request = PortalRequest(scope, receive, dict(given))
         endpoint = self._endpoints.get(scope["path"])
         if endpoint is not None and scope["method"] == "POST" and await _is_kept(request, endpoint, send):
             return
@@ -108,6 +106,8 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
 
     async def _answer(self, request: PortalRequest, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         """By Falcon's routes and error handlers."""
+        scope = request.scope
+        scope["headers"], scope[REQUEST] = request.sent.items(), request
         closes = False
 
         def answer(message: dict[str, Any]) -> Awaitable[None]:
@@ -117,7 +117,7 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
                 message["headers"].append((b"x-request-id", request.request_id_sent))
             return send(message)
 
-        await super().__call__(request.scope, _nothing_read, answer)
+        await super().__call__(scope, _nothing_read, answer)
         if closes:
             await drain(request.events)
 
@@ -142,11 +142,11 @@ async def _is_kept(
     except Exception as error:  # whatever it is: Falcon's error handlers see to all
         request.error = error
         return False
-    headers = [_CONTENT_TYPE, (b"content-length", b"%d" % len(body)), (b"x-request-id", request.request_id_sent)]
     answer: Answer | None = request.scope.get(ANSWER)
     if answer is not None:
-        answer(headers, body)
+        answer(request.request_id_sent, body)
     else:
+        headers = [_CONTENT_TYPE, (b"content-length", b"%d" % len(body)), (b"x-request-id", request.request_id_sent)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
     return True

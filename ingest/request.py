@@ -3,7 +3,7 @@
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
 from falcon.asgi import Request
@@ -22,9 +22,9 @@ REQUEST = "forebay.request"
 #: Where worker.py notes that the whole body has come already.
 IS_WHOLE = "forebay.is_whole"
 
-#: Where worker.py puts what writes an answer of status 200 in one step, from its headers and its body.
+#: Where worker.py puts what writes an answer of status 200 in one step, from the request's id and the body, a JSON.
 ANSWER = "forebay.answer"
-Answer = Callable[[Sequence[tuple[bytes, bytes]], bytes], None]
+Answer = Callable[[bytes, bytes], None]
 
 #: Enough that no two requests of a log have the same id.
 _REQUEST_ID_BITS = 64

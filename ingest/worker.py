@@ -9,14 +9,13 @@ import asyncio
 import random
 import re
 import resource
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import orjson
 import uvloop  # noqa: F401 - otherwise gunicorn imports it in each worker anew
-from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.asgi.protocol import ASGIProtocol, _get_cached_date_header, _get_cached_status_line
 from gunicorn.instrument import statsd  # noqa: F401 - the same, at its first connection
 from gunicorn.workers import gasgi
 
@@ -49,6 +48,9 @@ _LINGER_S = 1.0
 
 #: Plain, as gunicorn keeps the status lines by it.
 _OK = HTTPStatus.OK.value
+
+#: The answer of nearly every call, as gunicorn would write it.
+_KEPT = b"%bcontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\nserver: forebay\r\n%b%b%b"
 
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
@@ -124,17 +126,22 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
             # It was sent with the one before it: of thousands whose answers wait for nothing, as a refusal does, the
             # last would be answered before anybody else's first.
             await asyncio.sleep(0)
-        try:
-            return bool(await self._handle_http_request(request, sockname, peername))
-        finally:
+        goes_on = bool(await self._handle_http_request(request, sockname, peername))
+        if self._is_answered:
             self._is_answered = False
+            if self._flow_control.write_paused:
+                # Of one who reads none of his answers no more calls are read.
+                await self._flow_control.drain()
+        return goes_on
 
-    def _answer(self, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
-        """Answer 200 in one step: what gunicorn looks after in an answer that comes in pieces is given here."""
-        if not self._closed:
-            request, self._is_answered = self._current_request, True
-            self._send_response_start(_OK, headers, request, close=self._will_close(request, False))
-            self._send_body(body)
+    def _answer(self, request_id: bytes, body: bytes) -> None:
+        """Answer 200 with this JSON in one step; gunicorn would put the same together from pieces, and check each."""
+        if self._closed:
+            return
+        request, self._is_answered = self._current_request, True
+        line, date = _get_cached_status_line(request.version, _OK), _get_cached_date_header()
+        end = b"Connection: close\r\n\r\n" if self._will_close(request, False) else b"\r\n"
+        self._safe_write(_KEPT % (line, len(body), request_id, date, end, body))
 
     def _build_http_scope(self, request: Any, sockname: Any, peername: Any) -> dict[str, Any]:
         """Note whether the whole body has come, so that nobody sets a timer to wait; leave out the site's name."""
