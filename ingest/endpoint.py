@@ -68,8 +68,7 @@ class Endpoint:
 
     async def on_post(self, request: PortalRequest, response: Response, rest: str = "") -> None:
         """Answer only when the event is kept. What goes wrong is answered by the table in refusals.py."""
-        if request.error is not None:
-            raise request.error
+        request.fail()
         response.data = await self.take(request, rest)
 
     async def take(self, request: PortalRequest, rest: str = "") -> bytes:

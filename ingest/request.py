@@ -16,7 +16,7 @@ from .metrics import Counters
 
 Events = Callable[[], Awaitable[dict[str, Any]]]
 
-#: Where app.py puts the request in the scope.
+#: Where app.py puts the request in the scope, for Falcon.
 REQUEST = "forebay.request"
 
 #: Where worker.py notes that the whole body has come already.
@@ -62,6 +62,16 @@ class PortalRequest(Request):
         super().__init__(scope, receive, first_event, options)
         return self
 
+    def fail(self) -> None:
+        """Raise what went wrong, once."""
+        error, self.error = self.error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            # Its traceback knows this frame: it would wait for a garbage collection.
+            del error
+
     @property
     def is_whole(self) -> bool:
         """Whether no event of the body has to be waited for."""
@@ -84,14 +94,15 @@ class PortalRequest(Request):
         return given.decode("ascii") if given and trace_context(given) else None
 
 
-def falcons(
+def request_for_falcon(
     scope: dict[str, Any],
     receive: Events,
     first_event: dict[str, Any] | None = None,
     options: RequestOptions | None = None,
 ) -> PortalRequest:
     """What Falcon calls to have its request made: it is there already."""
-    request: PortalRequest = scope[REQUEST]
+    # Taken out: the request knows its scope, and both would wait for a garbage collection.
+    request: PortalRequest = scope.pop(REQUEST)
     return request.begin(scope, receive, first_event, options)
 
 

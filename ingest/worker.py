@@ -50,7 +50,7 @@ _LINGER_S = 1.0
 _OK = HTTPStatus.OK.value
 
 #: The answer of nearly every call, as gunicorn would write it.
-_KEPT = b"%bcontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\nserver: forebay\r\n%b%b%b"
+_KEPT = b"%bcontent-length: %d\r\ncontent-type: application/json\r\nx-request-id: %b\r\nserver: forebay\r\n%b%b%b"
 
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
@@ -191,6 +191,8 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         super().connection_lost(exc)
         if task is None or task.done():
             return self._let_go()
+        # Whoever waits for the caller to read his answers: he has left.
+        self._flow_control.resume_writing()
         self.worker.unfinished.add(task)
         task.add_done_callback(self._finished)
         if self._awaiting_request:
