@@ -6,7 +6,7 @@ Its own `observe` takes two locks, and asks the kernel for the process's number 
 import asyncio
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Histogram
 
@@ -20,8 +20,6 @@ class Durations(Histogram):
     def __init__(self, name: str, documentation: str, *, buckets: Sequence[float], registry: CollectorRegistry) -> None:
         self._gathered: list[float] = []
         self._due: asyncio.TimerHandle | None = None
-        #: Called with each lot: who counts the same things hands over his own counts then.
-        self.flushed: list[Callable[[], None]] = []
         super().__init__(name, documentation, buckets=buckets, registry=registry)
 
     def took(self, seconds: float) -> None:
@@ -40,5 +38,3 @@ class Durations(Histogram):
         samples_of = Counter(bisect_left(self._upper_bounds, seconds) for seconds in gathered)
         for number, samples in samples_of.items():
             self._buckets[number].inc(samples)
-        for hand_over in self.flushed:
-            hand_over()

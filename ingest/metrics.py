@@ -39,19 +39,11 @@ class Counters:
         self._answer_seconds = metrics.answer_seconds
         self._queue_ack_seconds = metrics.queue_ack_seconds
         self._requests = {outcome: metrics.requests.labels(endpoint, outcome) for outcome in OUTCOMES}
-        self._gathered = dict.fromkeys(OUTCOMES, 0)
-        self._answer_seconds.flushed.append(self._hand_over)
 
     def answered(self, outcome: str, seconds: float) -> None:
         """Count a call that ended so, after that time."""
-        self._gathered[outcome] += 1
+        self._requests[outcome].inc()
         self._answer_seconds.took(seconds)
-
-    def _hand_over(self) -> None:
-        for outcome, calls in self._gathered.items():
-            if calls:
-                self._requests[outcome].inc(calls)
-                self._gathered[outcome] = 0
 
     def acknowledged(self, seconds: float) -> None:
         """Count a record that the queue took or refused after that time."""
