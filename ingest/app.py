@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import falcon
 import falcon.asgi
@@ -37,7 +37,7 @@ from .portals.desk import Desk
 from .portals.verifier import Verifier
 from .reader import FormLimits
 from .registration import Registration
-from .request import RECEIVE, REQUEST_ID, SENT, PortalRequest, new_request_id, request_id_of
+from .request import ANSWER, REQUEST, Answer, PortalRequest, request_for_falcon
 from .seal import Sealer
 from .settings import IngestSettings
 from .spool.spool import Spool
@@ -48,6 +48,8 @@ _MS = 1000
 
 #: Each proxy may add a line of its own.
 _FORWARDED_FOR = b"x-forwarded-for"
+
+_CONTENT_TYPE = (b"content-type", JSON.encode())
 
 #: What resources here take; OPTIONS is no browser's business.
 _METHODS = ("GET", "HEAD", "POST")
@@ -62,6 +64,23 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
 
     #: Whether there are proxies whose word on who called counts.
     has_proxies = False
+
+    def __init__(self, lifespan: Lifespan | None = None) -> None:
+        super().__init__(
+            media_type=JSON,
+            # Falcon only calls it.
+            request_type=cast(type[PortalRequest], request_for_falcon),
+            middleware=[lifespan] if lifespan else [],
+        )
+        #: By path.
+        self._endpoints: dict[str, Endpoint] = {}
+
+    def take_at_once(self, path: str, endpoint: Endpoint) -> None:
+        """Hand POSTs of exactly that path to the endpoint past Falcon, whose own part costs more than parsing the form.
+
+        What goes wrong with them is answered by Falcon all the same, at whose route the endpoint must stand, too.
+        """
+        self._endpoints[path] = endpoint
 
     async def __call__(  # type: ignore[override]  # Falcon's types of the ASGI callables are its own
         self,
@@ -80,23 +99,28 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
         if self.has_proxies:
             given = [(name, value) for name, value in given]
             scope[FORWARDED] = [value for name, value in given if name == _FORWARDED_FOR]
-        sent: dict[bytes, bytes] = dict(given)
-        request_id = request_id_of(sent) or new_request_id()
-        scope["headers"], scope[SENT] = sent.items(), sent
-        scope[RECEIVE], scope[REQUEST_ID] = receive, request_id
+        request = PortalRequest(scope, receive, dict(given))
+        endpoint = self._endpoints.get(scope["path"])
+        if endpoint is not None and scope["method"] == "POST" and await _is_kept(request, endpoint, send):
+            return
+        await self._answer(request, send)
 
+    async def _answer(self, request: PortalRequest, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+        """By Falcon's routes and error handlers."""
+        scope = request.scope
+        scope["headers"], scope[REQUEST] = request.sent.items(), request
         closes = False
 
         def answer(message: dict[str, Any]) -> Awaitable[None]:
             nonlocal closes
             if message["type"] == "http.response.start":
                 closes = (b"connection", b"close") in message["headers"]
-                message["headers"].append((b"x-request-id", request_id))
+                message["headers"].append((b"x-request-id", request.request_id_sent))
             return send(message)
 
         await super().__call__(scope, _nothing_read, answer)
         if closes:
-            await drain(receive)
+            await drain(request.events)
 
     def add_route(self, uri_template: str, resource: Any, **kwargs: Any) -> None:
         """Falcon's, without the answer to OPTIONS that it would make of its own."""
@@ -108,6 +132,25 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
         resource.on_options = refuse
         # Otherwise Falcon compiles its routes at the first request, in each worker anew.
         super().add_route(uri_template, resource, compile=True, **kwargs)
+
+
+async def _is_kept(
+    request: PortalRequest, endpoint: Endpoint, send: Callable[[dict[str, Any]], Awaitable[None]]
+) -> bool:
+    """Have the endpoint take the call, and answer; otherwise it is noted why not."""
+    try:
+        body = await endpoint.take(request)
+    except Exception as error:  # whatever it is: Falcon's error handlers see to all
+        request.error = error
+        return False
+    answer: Answer | None = request.scope.get(ANSWER)
+    if answer is not None:
+        answer(request.request_id_sent, body)
+    else:
+        headers = [(b"content-length", b"%d" % len(body)), _CONTENT_TYPE, (b"x-request-id", request.request_id_sent)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+    return True
 
 
 class Metrics:
@@ -201,7 +244,7 @@ def create_app(
 
 
 def _bare_app(teller: Teller, lifespan: Lifespan | None = None) -> IngestApp:
-    app = IngestApp(media_type=JSON, request_type=PortalRequest, middleware=[lifespan] if lifespan else [])
+    app = IngestApp(lifespan)
     Answers(teller).answer_for(app)
     return app
 
@@ -215,6 +258,8 @@ def _serve(app: IngestApp, endpoint: Endpoint, tracer: Tracer | None) -> None:
     root = endpoint.path.rstrip("/")
     resource = TracedEndpoint(endpoint, tracer) if tracer else endpoint
     app.add_route(root or "/", resource)
+    if tracer is None:
+        app.take_at_once(root or "/", endpoint)
     app.add_route(root + "/{rest:path}", resource)
 
 

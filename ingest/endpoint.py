@@ -68,6 +68,11 @@ class Endpoint:
 
     async def on_post(self, request: PortalRequest, response: Response, rest: str = "") -> None:
         """Answer only when the event is kept. What goes wrong is answered by the table in refusals.py."""
+        request.fail()
+        response.data = await self.take(request, rest)
+
+    async def take(self, request: PortalRequest, rest: str = "") -> bytes:
+        """Keep the event; then this is the answer."""
         request.counters = self._counters
         if self._door.is_watched:
             self._door.admit(request.scope)
@@ -87,7 +92,7 @@ class Endpoint:
         self._counters.answered(outcome, request.seconds)
         if request.trace is not None:
             request.trace.kept(id=receipt.id, portal=sender.portal or "", outcome=outcome)
-        response.data = b'{"status":"%b","id":"%b"}' % (_STATUSES[outcome], receipt.id.encode())
+        return b'{"status":"%b","id":"%b"}' % (_STATUSES[outcome], receipt.id.encode())
 
     async def _admit(self, form: Form, request: PortalRequest, rest: str) -> Sender:
         auth, address = auth_of(form), address_of(rest, request.query_sent)

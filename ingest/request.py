@@ -4,7 +4,7 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from falcon.asgi import Request
 from falcon.request import RequestOptions
@@ -16,13 +16,15 @@ from .metrics import Counters
 
 Events = Callable[[], Awaitable[dict[str, Any]]]
 
-#: Where app.py puts the server's own `receive`, the headers by name and the request's id in the scope.
-RECEIVE = "forebay.receive"
-SENT = "forebay.sent"
-REQUEST_ID = "forebay.request_id"
+#: Where app.py puts the request in the scope, for Falcon.
+REQUEST = "forebay.request"
 
 #: Where worker.py notes that the whole body has come already.
 IS_WHOLE = "forebay.is_whole"
+
+#: Where worker.py puts what writes an answer of status 200 in one step, from the request's id and the body, a JSON.
+ANSWER = "forebay.answer"
+Answer = Callable[[bytes, bytes], None]
 
 #: Enough that no two requests of a log have the same id.
 _REQUEST_ID_BITS = 64
@@ -31,29 +33,44 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
 
 
 class PortalRequest(Request):
-    """Falcon's request, and beside it the query, the headers and the body's events as they came."""
+    """Falcon's request, and beside it the query, the headers and the body's events as they came.
 
-    __slots__ = ("counters", "events", "query_sent", "sent", "started", "trace")
+    What is Falcon's of it is there once Falcon is asked to answer.
+    """
 
-    def __init__(
-        self,
-        scope: dict[str, Any],
-        receive: Events,
-        first_event: dict[str, Any] | None = None,
-        options: RequestOptions | None = None,
-    ) -> None:
-        self.events: Events = scope[RECEIVE]
-        self.sent: Mapping[bytes, bytes] = scope[SENT]
+    __slots__ = ("counters", "error", "events", "query_sent", "request_id_sent", "sent", "started", "trace")
+
+    def __init__(self, scope: dict[str, Any], events: Events, sent: Mapping[bytes, bytes]) -> None:
+        self.scope, self.events, self.sent = scope, events, sent
+        self.request_id_sent = request_id_of(sent) or new_request_id()
         self.query_sent: bytes = scope["query_string"]
         self.started = time.perf_counter()
         #: Whose call it is, once an endpoint has taken it.
         self.counters: Counters | None = None
         #: Its spans, where there are traces.
         self.trace: Call | None = None
+        #: What went wrong before Falcon was asked; it is answered by Falcon's error handlers.
+        self.error: Exception | None = None
+
+    def begin(
+        self, scope: dict[str, Any], receive: Events, first_event: dict[str, Any] | None, options: RequestOptions | None
+    ) -> Self:
+        """Let Falcon see to what is its own."""
         if self.query_sent:
             # Falcon decodes the query as UTF-8 before any error handler is in reach.
             scope = {**scope, "query_string": b""}
         super().__init__(scope, receive, first_event, options)
+        return self
+
+    def fail(self) -> None:
+        """Raise what went wrong, once."""
+        error, self.error = self.error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            # Its traceback knows this frame: it would wait for a garbage collection.
+            del error
 
     @property
     def is_whole(self) -> bool:
@@ -68,14 +85,25 @@ class PortalRequest(Request):
     @property
     def request_id(self) -> str:
         """The id that the answer carries as X-Request-Id."""
-        sent: bytes = self.scope[REQUEST_ID]
-        return sent.decode("ascii")
+        return self.request_id_sent.decode("ascii")
 
     @property
     def traceparent(self) -> str | None:
         """The caller's trace context, when it is a valid one."""
         given = self.sent.get(b"traceparent")
         return given.decode("ascii") if given and trace_context(given) else None
+
+
+def request_for_falcon(
+    scope: dict[str, Any],
+    receive: Events,
+    first_event: dict[str, Any] | None = None,
+    options: RequestOptions | None = None,
+) -> PortalRequest:
+    """What Falcon calls to have its request made: it is there already."""
+    # Taken out: the request knows its scope, and both would wait for a garbage collection.
+    request: PortalRequest = scope.pop(REQUEST)
+    return request.begin(scope, receive, first_event, options)
 
 
 def new_request_id() -> bytes:

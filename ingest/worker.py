@@ -15,11 +15,11 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 import uvloop  # noqa: F401 - otherwise gunicorn imports it in each worker anew
-from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.asgi.protocol import ASGIProtocol, _get_cached_date_header, _get_cached_status_line
 from gunicorn.instrument import statsd  # noqa: F401 - the same, at its first connection
 from gunicorn.workers import gasgi
 
-from .request import IS_WHOLE, new_request_id
+from .request import ANSWER, IS_WHOLE, new_request_id
 from .telling import Teller
 
 #: Of the grace at a stop, what the producer has to itself.
@@ -46,6 +46,12 @@ _SEEDED = random.Random(b"")  # noqa: S311 - nothing is drawn from it
 #: Its next call may be on its way, and would be lost: it is answered, and told that the connection ends.
 _LINGER_S = 1.0
 
+#: Plain, as gunicorn keeps the status lines by it.
+_OK = HTTPStatus.OK.value
+
+#: The answer of nearly every call, as gunicorn would write it.
+_KEPT = b"%bcontent-length: %d\r\ncontent-type: application/json\r\nx-request-id: %b\r\nserver: forebay\r\n%b%b%b"
+
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 #: What stands before the path where the whole URL was sent, as to a proxy: a server must take it (RFC 9112, 3.2.2).
@@ -57,7 +63,7 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
 
     def connection_made(self, transport: Any) -> None:
         """Give the first request its time to arrive; gunicorn itself would wait for ever."""
-        self._past_line, self._held = False, b""
+        self._past_line, self._held, self._is_answered = False, b"", False
         super().connection_made(transport)
         self.worker.connections.add(self)
         self._deadline = self.worker.loop.call_later(self.worker.patience_s(), self._close_if_silent)
@@ -120,13 +126,29 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
             # It was sent with the one before it: of thousands whose answers wait for nothing, as a refusal does, the
             # last would be answered before anybody else's first.
             await asyncio.sleep(0)
-        return bool(await self._handle_http_request(request, sockname, peername))
+        goes_on = bool(await self._handle_http_request(request, sockname, peername))
+        if self._is_answered:
+            self._is_answered = False
+            if self._flow_control.write_paused:
+                # Of one who reads none of his answers no more calls are read.
+                await self._flow_control.drain()
+        return goes_on
+
+    def _answer(self, request_id: bytes, body: bytes) -> None:
+        """Answer 200 with this JSON in one step; gunicorn would put the same together from pieces, and check each."""
+        if self._closed:
+            return
+        request, self._is_answered = self._current_request, True
+        line, date = _get_cached_status_line(request.version, _OK), _get_cached_date_header()
+        end = b"Connection: close\r\n\r\n" if self._will_close(request, False) else b"\r\n"
+        self._safe_write(_KEPT % (line, len(body), request_id, date, end, body))
 
     def _build_http_scope(self, request: Any, sockname: Any, peername: Any) -> dict[str, Any]:
         """Note whether the whole body has come, so that nobody sets a timer to wait; leave out the site's name."""
         scope: dict[str, Any] = super()._build_http_scope(request, sockname, peername)
         if self._body_receiver is not None and self._body_receiver._complete:
             scope[IS_WHOLE] = True
+        scope[ANSWER] = self._answer
         if not scope["raw_path"].startswith(b"/"):
             # As with Host, it makes no difference what we are called.
             scope["raw_path"] = path = _SITE.sub(b"", scope["raw_path"]) or b"/"
@@ -144,8 +166,9 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
 
     def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:
         """Answer what the application never sees, in its form; who has left gets nothing, and was refused nothing."""
-        if self._closed:
-            # gunicorn takes an answer that it could not send for one that the application never gave.
+        if self._closed or self._is_answered:
+            # gunicorn takes an answer that it could not send for one that the application never gave; and so one that
+            # it has not sent.
             return
         slug, detail = _REFUSALS.get(status, _BROKEN)
         request_id = new_request_id().decode("ascii")
@@ -168,6 +191,8 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         super().connection_lost(exc)
         if task is None or task.done():
             return self._let_go()
+        # Whoever waits for the caller to read his answers: he has left.
+        self._flow_control.resume_writing()
         self.worker.unfinished.add(task)
         task.add_done_callback(self._finished)
         if self._awaiting_request:
