@@ -159,7 +159,9 @@ class _Log:
         """What the frame was when it was written; None where it is no frame of this log, or too much was changed."""
         if not self._is_ours(frame.salts):
             return None
-        # Behind a frame that is lost its checksum says nothing.
+        # Behind a lost frame the checksum says nothing: then only the index can say that this one is of the log.
+        if before is None and at >= self._committed:
+            return None
         have = frame.sums if before is None else _sums(frame.summed, before)
         if have == frame.sums:
             self._set_right += frame.salts != self._salts

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -151,6 +152,21 @@ def test_pages_that_were_rolled_back_stay_so_where_one_before_them_was_damaged(d
 
     with closing(sqlite3.connect(database)) as opened:
         assert opened.execute("PRAGMA wal_checkpoint").fetchone()[1] < frames // 2
+
+
+def test_pages_that_were_rolled_back_stay_so_where_the_last_one_before_them_is_lost(database: Path) -> None:
+    log, index = Path(f"{database}-wal"), Path(f"{database}-shm").read_bytes()
+    committed = int.from_bytes(index[16:20], sys.byteorder)
+    octets = bytearray(log.read_bytes())
+    lost = _HEADER + (committed - 1) * _FRAME
+    octets[lost : lost + 24] = bytes(24)
+    log.write_bytes(octets)
+
+    assert mend(database).left_out == 1
+
+    assert log.read_bytes()[lost + _FRAME :] == octets[lost + _FRAME :]
+    with closing(sqlite3.connect(database)) as opened:
+        assert opened.execute("PRAGMA wal_checkpoint").fetchone()[1] == committed
 
 
 def test_a_log_of_which_nothing_can_be_known_is_left_alone(tmp_path: Path) -> None:
