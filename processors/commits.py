@@ -36,7 +36,6 @@ class Commits:
         try:
             await self._consumer.commit(commits)
         except Fenced as fenced:
-            _log.warning("partitions lost", partitions=sorted(fenced.partitions))
             return [one for one in changed if one.number in fenced.partitions]
         except QueueUnavailable as error:
             _has_news_again(changed)

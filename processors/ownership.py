@@ -10,6 +10,7 @@ import structlog
 from forebay.queues.contract import Commit
 
 from .commits import Commits
+from .handovers import Handovers
 from .held import Held
 from .metrics import WorkerMetrics
 from .notes import Note, Place, UnreadableNote, decode_note
@@ -49,6 +50,7 @@ class Ownership:
     ) -> None:
         self._commits, self._held, self._metrics, self._grace_s = commits, held, metrics, grace_s
         self._parking, self._clock, self._now = parking, clock, now
+        self._handovers = Handovers(metrics)
         self._partitions: dict[int, Partition] = {}
         self._is_leaving = False
 
@@ -63,7 +65,7 @@ class Ownership:
     def assigned(self, partition: int, committed: Commit) -> None:
         """As in the contract."""
         self.lost(partition)
-        self._metrics.rebalances.labels("assigned").inc()
+        self._handovers.note("assigned", partition, committed.offset)
         if committed.is_reset:
             self._tell_reset(partition, committed.offset)
         note = _inherited(partition, committed)
@@ -88,19 +90,20 @@ class Ownership:
         ours = self._partitions.get(partition)
         if ours is None:
             return
-        self._metrics.rebalances.labels("revoked").inc()
         ours.close()
         if not self._is_leaving:
             await end([ours], self._grace_s)
             await ours.idle()
         await self._commit_last(ours)
-        self._let_go(ours)
+        if not ours.is_gone:
+            self._handovers.note("revoked", partition, ours.watermark.position)
+            self._let_go(ours)
 
     def lost(self, partition: int) -> None:
         """As in the contract: its handlers are cancelled, and nothing of it counts any more."""
         ours = self._partitions.get(partition)
         if ours is not None:
-            self._metrics.rebalances.labels("lost").inc()
+            self._handovers.note("lost", partition, ours.watermark.position)
             ours.cancel()
             self._let_go(ours)
 

@@ -138,7 +138,10 @@ async def committed_by(inspector: Inspector, topic: str) -> dict[int, int]:
 
 
 async def standing(inspector: Inspector, topic: str) -> tuple[dict[str, list[str]], dict[str, tuple[int, int]]]:
-    """Each portal's events in the order of the queue, and where each of them stands first."""
+    """Each portal's events in the order of the queue, and where each of them stands last.
+
+    One can stand twice where a leader changed (librdkafka's issue 4953): the second copy is handled for itself.
+    """
     order: dict[str, list[str]] = defaultdict(list)
     places: dict[str, tuple[int, int]] = {}
     for partition, bounds in (await inspector.bounds(topic)).items():
@@ -147,7 +150,7 @@ async def standing(inspector: Inspector, topic: str) -> tuple[dict[str, list[str
             name = named(event.id, event.fields["data[FIELDS][ID]"])
             if name not in places:
                 order[event.portal].append(name)
-                places[name] = partition, record.offset
+            places[name] = partition, record.offset
     return order, places
 
 

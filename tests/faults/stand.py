@@ -19,6 +19,7 @@ from forebay.console.reading import between, inspected, opened
 from forebay.console.report import percentiles_ms
 from forebay.console.settings import load_settings
 from forebay.console.simulated import SEQUENCE_PATH
+from forebay.ingest.spool.window import MOST
 from forebay.queues.errors import QueueUnavailable
 from forebay.schemas.codec import codec
 from forebay.schemas.event import PortalEvent
@@ -39,6 +40,9 @@ PATIENCE_S = 150.0
 #: The command for what has a machine of its own in real life, as a broker has: one that starts would take the ingest's
 #: cores for seconds.
 ELSEWHERE = ("nice", "-n", "10")
+
+#: What a drain may have sent and not deleted yet: its window, and as much that arrived meanwhile.
+UNDECIDED = 2 * MOST
 
 #: How a process of the ingest says that it goes by the queue from now on, and that it no longer does.
 _OPENED, _CLOSED = "the queue takes nothing", "the queue takes events again"
@@ -137,6 +141,13 @@ class Stand:
     def _wait_until_well(self) -> None:
         for site in self.sites:
             site.wait("the end of the drain", partial(is_well, site))
+
+    def under_way(self, times: int) -> int:
+        """The most that may stand twice when partitions get another leader so many times: what is on its way just then.
+
+        The client takes up a new epoch, by which the brokers no longer know what they have (librdkafka's issue 4953).
+        """
+        return times * (len(self.sites) * UNDECIDED + self.size.connections)
 
     async def judged(
         self, fault: str, *, bound: int = 0, note: str = "", aside: Mapping[str, str] | None = None, **more: object

@@ -11,11 +11,10 @@ from random import Random
 import pytest
 
 from forebay.console.report import percentiles_ms
-from forebay.ingest.spool.window import MOST
 from tests.kafka.cluster import Cluster
 
 from .failing import End, Failing
-from .stand import LONG, SEED, SHORT, Size, Stand, drainer
+from .stand import LONG, SEED, SHORT, UNDECIDED, Size, Stand, drainer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 
@@ -26,9 +25,6 @@ _FELT_S = 0.05
 
 #: Of the calls in which a process may die, it is one of the next so many: anywhere in the drain of a burst, or alone.
 _CALLS = 8
-
-#: What one process may have sent and not deleted yet: the window of its drain, and as much that arrived meanwhile.
-_UNDECIDED = 2 * MOST
 
 
 async def die(stand: Stand, failing: Failing, how: End, calls: int) -> float:
@@ -107,7 +103,7 @@ async def test_workers_that_are_killed_while_they_drain_double_what_was_under_wa
 
     await stand.judged(
         f"ingest: kill -9 of the process that drains, {deaths} times, broker back",
-        bound=deaths * (_UNDECIDED + LONG.connections),
-        note=f"for each death at most the {_UNDECIDED:,} records that a drain has sent and not deleted, and the "
+        bound=deaths * (UNDECIDED + LONG.connections),
+        note=f"for each death at most the {UNDECIDED:,} records that a drain has sent and not deleted, and the "
         f"{LONG.connections} calls under way",
     )

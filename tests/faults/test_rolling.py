@@ -93,11 +93,13 @@ async def test_a_rolling_restart_of_everything_costs_no_event_and_no_order(
         statuses += workers.stop()
 
     verdict = judge(stand.portals.kept, workers.book.read().lines)
-    await stand.judged(
+    row = await stand.judged(
         "everything: SIGTERM to two ingests, two workers and three brokers, one after the other",
+        bound=stand.under_way(2 * len(cluster.nodes)),
         note="250 events a second; half of the portals call an ingest while it is restarted, and find nobody there; "
         f"{len(verdict.again)} events came to a handler again",
     )
     assert statuses == [0] * len(statuses)
     assert not (verdict.lost or verdict.out_of_order or verdict.at_once), verdict
-    assert not verdict.again
+    # Those that stand twice come twice, and no others.
+    assert len(verdict.again) <= row.doubled

@@ -1,0 +1,36 @@
+"""Tells an operator which partitions came and went, and how far each was: all of a turn of the loop at once."""
+
+import asyncio
+
+import structlog
+
+from .metrics import WorkerMetrics
+
+_log = structlog.get_logger(__name__)
+
+
+class Handovers:
+    """Counts them, and writes a line for what a queue tells of one partition after the other."""
+
+    def __init__(self, metrics: WorkerMetrics) -> None:
+        self._metrics = metrics
+        #: What happened → partition → offset behind what is finished.
+        self._untold: dict[str, dict[int, int]] = {}
+
+    def note(self, what: str, partition: int, position: int) -> None:
+        """It was `assigned`, `revoked` or `lost`; all before the position was finished."""
+        self._metrics.rebalances.labels(what).inc()
+        is_first = not self._untold
+        self._untold.setdefault(what, {})[partition] = position
+        if is_first:
+            try:
+                asyncio.get_running_loop().call_soon(self._tell)
+            except RuntimeError:
+                # In a rehearsal a worker dies between two runs of its loop.
+                self._tell()
+
+    def _tell(self) -> None:
+        untold, self._untold = self._untold, {}
+        for what, positions in untold.items():
+            say = _log.warning if what == "lost" else _log.info
+            say(f"partitions {what}", positions=dict(sorted(positions.items())))

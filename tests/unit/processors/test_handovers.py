@@ -1,0 +1,27 @@
+"""What an operator reads in the log about partitions that come and go."""
+
+import asyncio
+
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from forebay.processors.handovers import Handovers
+from forebay.processors.metrics import build_metrics
+
+
+async def test_partitions_that_come_together_are_one_line_and_lost_ones_a_warning() -> None:
+    handovers = Handovers(build_metrics(CollectorRegistry()))
+
+    with capture_logs() as logs:
+        handovers.note("assigned", 3, 40)
+        handovers.note("assigned", 1, 7)
+        handovers.note("lost", 2, 9)
+        await asyncio.sleep(0)
+        handovers.note("revoked", 3, 45)
+        await asyncio.sleep(0)
+
+    assert logs == [
+        {"event": "partitions assigned", "log_level": "info", "positions": {1: 7, 3: 40}},
+        {"event": "partitions lost", "log_level": "warning", "positions": {2: 9}},
+        {"event": "partitions revoked", "log_level": "info", "positions": {3: 45}},
+    ]
