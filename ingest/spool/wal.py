@@ -89,8 +89,10 @@ class _Log:
         if begin is not None:
             # First: SQLite makes another index when it reads the log.
             self._committed, self._pages = _committed(self._of, self._salts)
-            if self._set_right or not self._is_whole():
-                self._mend(begin)
+            frames = max(self._committed, self._frames())
+            # SQLite is much faster at finding what is right.
+            while (taken := self._taken()) < frames and self._mend(begin, taken):
+                pass
         return Mended(self._set_right, self._changed, self._left_out)
 
     def _begin(self) -> Sums | None:
@@ -111,16 +113,15 @@ class _Log:
                 return told
         return None
 
-    def _is_whole(self) -> bool:
-        """Whether SQLite takes all of it. It is much faster at that than we are."""
-        frames = max(self._committed, self._frames())
+    def _taken(self) -> int:
+        """How many frames SQLite takes, up to one that is not as it was written."""
         with (
             suppress(sqlite3.Error),
             closing(sqlite3.connect(f"file:{quote(str(self._of.absolute()))}?mode=ro", uri=True)) as opened,
         ):
             opened.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-            return _committed(self._of, self._salts)[0] >= frames
-        return False
+            return _committed(self._of, self._salts)[0]
+        return 0
 
     def _frames(self) -> int:
         """How many there are at most."""
@@ -133,14 +134,16 @@ class _Log:
                 break
         return found
 
-    def _mend(self, begin: Sums) -> None:
+    def _mend(self, begin: Sums, taken: int) -> bool:
+        """Mend behind what is taken. Whether one frame is as it was written again, and SQLite may take what follows."""
+        before = self._frame(taken - 1) if taken else None
         # The checksum up to here: as it was when the next frame was written, and as it has become.
-        was: Sums | None = begin
-        now = begin
-        for at in count():
+        was: Sums | None = before.sums if before else begin
+        now = before.sums if before else begin
+        for at in count(taken):
             frame = self._frame(at)
             if frame is None:
-                return
+                return False
             right = self._right(at, frame, was)
             was = right.sums if right else frame.sums if self._is_ours(frame.salts) else None
             if right:
@@ -149,11 +152,14 @@ class _Log:
                 summed = page
                 self._left_out += 1
             else:
-                return
+                return False
             now = _sums(summed, now)
             if (summed, self._salts, now) != frame:
                 head = _FRAME.pack(summed[: _NUMBERS.size], self._salts, _SUMS.pack(*now))
                 self._write(head + summed[_NUMBERS.size :], self._place(at))
+                if was == now and not self._dry_run:
+                    return True
+        return False
 
     def _right(self, at: int, frame: _Frame, before: Sums | None) -> _Explanation | None:
         """What the frame was when it was written; None where it is no frame of this log, or too much was changed."""
