@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 HANDLERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test kafka helm-test helm-tools helm-docs faults bench bench-queues lock clean
+.PHONY: help run test test-others test-integration kafka helm-test helm-tools helm-docs faults bench bench-queues lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -14,8 +14,13 @@ help: ## Show this list
 run: $(VENV)/run.done ## Start the ingest and the example handlers on this machine (HANDLERS=module:object for yours)
 	@$(BIN)/forebay up $(HANDLERS)
 
-test: $(VENV)/dev.done ## Set up and run every test but the long ones (with Java 17 and Maven also those on a real Kafka)
-	@$(BIN)/python -m pytest
+test: test-others test-integration ## Set up and run every test but the long ones; its two halves side by side: make -j2 test
+
+test-others: $(VENV)/dev.done
+	@$(BIN)/python -m pytest --ignore=tests/integration
+
+test-integration: $(VENV)/dev.done ## Run those of a part with real systems alone (mostly they wait: half of the time of all)
+	@$(BIN)/python -m pytest tests/integration
 
 kafka: $(VENV)/dev.done ## Run those tests alone that need a real Kafka
 	@$(BIN)/python -m pytest -m "kafka and not faults"
