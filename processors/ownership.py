@@ -117,6 +117,11 @@ class Ownership:
     def leave(self) -> None:
         """All had their grace, and the queue is about to be closed: from now on a partition is committed as it goes."""
         self._is_leaving = True
+        self._handovers.leave()
+
+    def left(self) -> None:
+        """The queue is closed, and nothing comes or goes any more."""
+        self._handovers.tell()
 
     async def commit(self) -> None:
         """Commit what has news, and let go of what turned out to be another's."""

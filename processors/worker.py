@@ -220,6 +220,7 @@ class Worker:
         self.ownership.leave()
         # Closing gives the partitions back, and with each goes what its parking has to say, and its last commit.
         await _let_go(self._consumer.close)
+        self.ownership.left()
         parts = [self._producer.close, self._attendant.close, self._lag.close]
         parts += [self._marks.close] if self._marks else []
         parts += [self._proving.close] if self._proving else []

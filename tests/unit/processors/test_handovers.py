@@ -17,11 +17,33 @@ async def test_partitions_that_come_together_are_one_line_and_lost_ones_a_warnin
         handovers.note("assigned", 1, 7)
         handovers.note("lost", 2, 9)
         await asyncio.sleep(0)
-        handovers.note("revoked", 3, 45)
-        await asyncio.sleep(0)
 
     assert logs == [
         {"event": "partitions assigned", "log_level": "info", "positions": {1: 7, 3: 40}},
         {"event": "partitions lost", "log_level": "warning", "positions": {2: 9}},
-        {"event": "partitions revoked", "log_level": "info", "positions": {3: 45}},
     ]
+
+
+async def test_what_happens_to_one_partition_is_told_in_its_order() -> None:
+    handovers = Handovers(build_metrics(CollectorRegistry()))
+
+    with capture_logs() as logs:
+        handovers.note("assigned", 1, 7)
+        handovers.note("lost", 1, 8)
+        handovers.note("assigned", 1, 7)
+        await asyncio.sleep(0)
+
+    assert [line["event"] for line in logs] == ["partitions assigned", "partitions lost", "partitions assigned"]
+
+
+async def test_those_that_a_worker_gives_back_as_it_leaves_are_one_line() -> None:
+    handovers = Handovers(build_metrics(CollectorRegistry()))
+    handovers.leave()
+
+    with capture_logs() as logs:
+        handovers.note("revoked", 1, 7)
+        await asyncio.sleep(0)
+        handovers.note("revoked", 2, 9)
+        handovers.tell()
+
+    assert [line["positions"] for line in logs] == [{1: 7, 2: 9}]
