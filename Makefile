@@ -9,7 +9,7 @@ HANDLERS ?=
 .PHONY: help run test test-others test-integration kafka helm-test helm-tools helm-docs faults bench bench-queues lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 run: $(VENV)/run.done ## Start the ingest and the example handlers on this machine (HANDLERS=module:object for yours)
 	@$(BIN)/forebay up $(HANDLERS)

@@ -138,12 +138,11 @@ class _Log:
         """Mend behind what is taken. Whether one frame is as it was written again, and SQLite may take what follows."""
         before = self._frame(taken - 1) if taken else None
         # The checksum up to here: as it was when the next frame was written, and as it has become.
-        was: Sums | None = before.sums if before else begin
         now = before.sums if before else begin
+        was: Sums | None = now
         for at in count(taken):
-            frame = self._frame(at)
-            if frame is None:
-                return False
+            if (frame := self._frame(at)) is None:
+                break
             right = self._right(at, frame, was)
             was = right.sums if right else frame.sums if self._is_ours(frame.salts) else None
             if right:
@@ -152,7 +151,7 @@ class _Log:
                 summed = page
                 self._left_out += 1
             else:
-                return False
+                break
             now = _sums(summed, now)
             if (summed, self._salts, now) != frame:
                 head = _FRAME.pack(summed[: _NUMBERS.size], self._salts, _SUMS.pack(*now))

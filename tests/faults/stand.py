@@ -142,6 +142,10 @@ class Stand:
                     while not await asyncio.to_thread(is_well, site):
                         await asyncio.sleep(_LOOK_S)
                 self.recovered_s = time.time() - self.ended
+        if self.recovered_s is None:
+            since = time.time() - RECOVERY_S / 3
+            said = [line for site in self.sites for when, line in logged(site) if when >= since]
+            assert any(_OPENED in line for line in said), "under the load the ingest is not well, and no broker is late"
 
     def _wait_until_well(self) -> None:
         for site in self.sites:

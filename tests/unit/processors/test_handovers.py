@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
@@ -9,9 +10,12 @@ from forebay.processors.handovers import Handovers
 from forebay.processors.metrics import build_metrics
 
 
-async def test_partitions_that_come_together_are_one_line_and_lost_ones_a_warning() -> None:
-    handovers = Handovers(build_metrics(CollectorRegistry()))
+@pytest.fixture
+def handovers() -> Handovers:
+    return Handovers(build_metrics(CollectorRegistry()))
 
+
+async def test_partitions_that_come_together_are_one_line_and_lost_ones_a_warning(handovers: Handovers) -> None:
     with capture_logs() as logs:
         handovers.note("assigned", 3, 40)
         handovers.note("assigned", 1, 7)
@@ -24,9 +28,7 @@ async def test_partitions_that_come_together_are_one_line_and_lost_ones_a_warnin
     ]
 
 
-async def test_what_happens_to_one_partition_is_told_in_its_order() -> None:
-    handovers = Handovers(build_metrics(CollectorRegistry()))
-
+async def test_what_happens_to_one_partition_is_told_in_its_order(handovers: Handovers) -> None:
     with capture_logs() as logs:
         handovers.note("assigned", 1, 7)
         handovers.note("lost", 1, 8)
@@ -36,8 +38,7 @@ async def test_what_happens_to_one_partition_is_told_in_its_order() -> None:
     assert [line["event"] for line in logs] == ["partitions assigned", "partitions lost", "partitions assigned"]
 
 
-async def test_those_that_a_worker_gives_back_as_it_leaves_are_one_line() -> None:
-    handovers = Handovers(build_metrics(CollectorRegistry()))
+async def test_those_that_a_worker_gives_back_as_it_leaves_are_one_line(handovers: Handovers) -> None:
     handovers.leave()
 
     with capture_logs() as logs:
