@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 #: A module of handlers that write into one book, however many processes they run in: a line when one begins, ends, or
 #: is cancelled. `BOOK` in the environment says where it is.
@@ -60,18 +61,27 @@ class Book:
         #: The events that some handler has brought to its end.
         self.ended: set[str] = set()
         self._path, self._at = path, 0
+        self._reading = Lock()
 
     def read(self) -> "Book":
-        """Take what was written since, as far as its lines are whole: where a page ends, half of one is seen before."""
-        if self._path.exists():
-            with self._path.open("rb") as file:
-                file.seek(self._at, os.SEEK_SET)
-                new = file.read()
-            whole = new[: new.rfind(b"\n") + 1]
-            self._at += len(whole)
-            for text in whole.decode("ascii").splitlines():
+        """Take what was written since, as far as its lines are whole: where a page ends, half of one is seen before.
+
+        Any thread may: two that read at once would take the same lines twice.
+        """
+        with self._reading:
+            for text in self._new().decode("ascii").splitlines():
                 self._take(text)
         return self
+
+    def _new(self) -> bytes:
+        if not self._path.exists():
+            return b""
+        with self._path.open("rb") as file:
+            file.seek(self._at, os.SEEK_SET)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._at += len(whole)
+        return whole
 
     def gone(self, pid: int) -> None:
         """Write down that the process was killed or frozen: what it has under way may be another's from now on."""
