@@ -64,6 +64,8 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
     def connection_made(self, transport: Any) -> None:
         """Give the first request its time to arrive; gunicorn itself would wait for ever."""
         self._past_line, self._held, self._is_answered = False, b"", False
+        #: The next request has begun to come, and its headers are not whole yet.
+        self._has_begun = False
         super().connection_made(transport)
         self.worker.connections.add(self)
         self._deadline = self.worker.loop.call_later(self.worker.patience_s(), self._close_if_silent)
@@ -109,6 +111,8 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         """Percent-encode in the request line what a rule's author typed as it is; both parsers would refuse it."""
         if self._current_request is not None or self._past_line:
             return data
+        if not self._has_begun:
+            self._has_begun = not data.isspace()
         end = data.find(b"\n") + 1
         self._past_line = end > 0
         line = data[:end] if end else data
@@ -116,7 +120,7 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
 
     def _on_headers_complete(self) -> bool:
         """Hand the request on. What comes when it is answered starts with the line of the next."""
-        self._past_line = False
+        self._past_line = self._has_begun = False
         self._came_along = self.req_count > 0 and not self._awaiting_request
         return bool(super()._on_headers_complete())
 
@@ -216,6 +220,19 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         """Close unless a request is being read or answered; its answer will close the connection."""
         if self._awaiting_request:
             self._keepalive_timeout()
+
+    def _keepalive_timeout(self) -> None:
+        """Close for silence. Of a request that is just coming the rest has as long as a first one: it may be an event
+        that nobody sends again."""
+        if self._has_begun or self._held:
+            self._keepalive_handle = self.worker.loop.call_later(self.worker.patience_s(), self._close_unless_asked)
+        else:
+            self._close_unless_asked()
+
+    def _close_unless_asked(self) -> None:
+        # Headers that are whole wait for the task's next turn, which is to call off this timer.
+        if not self._request_ready.is_set():
+            super()._keepalive_timeout()
 
 
 def _escaped(found: re.Match[bytes]) -> bytes:

@@ -118,8 +118,11 @@ async def test_what_waits_in_the_spool_goes_first_also_under_settings_that_need_
 
 async def test_a_call_that_runs_when_the_stop_comes_is_kept_and_answered(start: Start) -> None:
     served = start(auth="none")
-    body = event(7)
-    with served.connection() as running, served.connection() as idle:
+    body, later = event(7), request(event(8))
+    with served.connection() as running, served.connection() as idle, served.connection() as coming:
+        coming.sendall(request(event(5)))
+        read_answer(coming)
+        coming.sendall(later[:30])
         running.sendall(request(body)[:-5])
         idle.sendall(request(event(6)))
         read_answer(idle)
@@ -127,14 +130,16 @@ async def test_a_call_that_runs_when_the_stop_comes_is_kept_and_answered(start: 
         served.process.send_signal(signal.SIGTERM)
         of_idle = idle.recv(1)
         running.sendall(body[-5:])
-        answer = read_answer(running)
+        answers = [read_answer(running)]
+        coming.sendall(later[30:])
+        answers.append(read_answer(coming))
     status = served.process.wait(DEADLINE_S)
 
     assert of_idle == b""
-    assert answer.startswith(b"HTTP/1.1 200") and b"onnection: close" in answer
+    assert all(one.startswith(b"HTTP/1.1 200") and b"onnection: close" in one for one in answers)
     assert status == 0
     ids = [codec().decode(record.value).fields["data[FIELDS][ID]"] for record in await served.stored()]
-    assert ids == ["6", "7"]
+    assert ids == ["5", "6", "7", "8"]
 
 
 async def test_a_stop_loses_no_call_of_a_connection_that_is_kept(start: Start) -> None:
@@ -235,6 +240,27 @@ def test_a_connection_that_has_sent_a_request_may_be_silent_for_longer(start: St
         second = read_answer(kept)
 
     assert first.startswith(b"HTTP/1.1 200") and second.startswith(b"HTTP/1.1 200")
+
+
+def test_a_kept_connection_is_closed_for_silence_but_not_while_a_request_is_coming(start: Start) -> None:
+    served = start(auth="none", keep_alive_s=1, body_timeout_s=3)
+    later = request(event(2))
+
+    with served.connection() as coming, served.connection() as silent, served.connection() as stuck:
+        for connection in (coming, stuck, silent):
+            connection.sendall(request(event(1)))
+            read_answer(connection)
+        # An empty line is no beginning of one.
+        silent.sendall(b"\r\n")
+        coming.sendall(later[:30])
+        stuck.sendall(later[:30])
+        of_silent = silent.recv(1)
+        coming.sendall(later[30:])
+        answer = read_answer(coming)
+        of_stuck = stuck.recv(1)
+
+    assert (of_silent, of_stuck) == (b"", b"")
+    assert answer.startswith(b"HTTP/1.1 200")
 
 
 def test_where_most_files_are_taken_silent_connections_soon_make_room(start: Start) -> None:
