@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from traceback import format_exception
 from types import TracebackType
+from typing import NamedTuple
 
 import structlog
 
@@ -20,6 +21,9 @@ from forebay.schemas.redaction import without_secrets
 from .health import Health
 
 _log = structlog.get_logger(__name__)
+
+#: The part of the worker's health.
+_PART = "dead_letters"
 
 #: Enough for what a person reads; headers count into a queue's limit for a record.
 _MAX_ERROR_CHARS = 2000
@@ -76,11 +80,21 @@ class Burial:
     delivery: "asyncio.Future[Position] | None" = None
 
 
+class _Waiting(NamedTuple):
+    """A letter that is not kept, why, and whether its portal still waits for it here."""
+
+    burial: Burial
+    why: str
+    waits: Callable[[], bool]
+
+
 class DeadLetters:
     """Writes dead letters. While they can't be written the records stay unfinished, and it heals by itself."""
 
     def __init__(self, producer: Producer, topic: str, health: Health, tracer: Tracer | None) -> None:
         self._producer, self._stream, self._health, self._tracer = producer, names.dead(topic), health, tracer
+        #: The letters that are not kept yet, by identity: who told last is last.
+        self._waiting: dict[int, _Waiting] = {}
 
     async def put(self, burial: Burial, waits: Callable[[], bool] = lambda: True) -> bool:
         """Whether the letter is kept now. One whose answer is still to come is not sent again.
@@ -94,11 +108,28 @@ class DeadLetters:
             self._not_kept(burial, error, waits)
             return False
         if is_kept:
-            self._health.ok("dead_letters")
+            self._waiting.pop(id(burial), None)
+            self._tell()
         else:
             burial.failures += 1
-            self._health.degraded("dead_letters", "the queue doesn't say whether it keeps them", waits)
+            self._wait(burial, "the queue doesn't say whether it keeps them", waits)
         return is_kept
+
+    def _wait(self, burial: Burial, why: str, waits: Callable[[], bool]) -> None:
+        self._waiting.pop(id(burial), None)
+        self._waiting[id(burial)] = _Waiting(burial, why, waits)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._waiting:
+            last = next(reversed(self._waiting.values()))
+            self._health.degraded(_PART, last.why, self._any_waits)
+        else:
+            self._health.ok(_PART)
+
+    def _any_waits(self) -> bool:
+        self._waiting = {key: one for key, one in self._waiting.items() if one.waits()}
+        return bool(self._waiting)
 
     async def _is_kept(self, burial: Burial) -> bool:
         """False while that isn't known. Raises when it surely is not, as a producer does."""
@@ -116,7 +147,7 @@ class DeadLetters:
         is_fault = not isinstance(error, QueueError)
         burial.failures += 1
         about = {"portal": burial.letter.key, "error": error_text(error), "tries": burial.failures}
-        self._health.degraded("dead_letters", f"can't be written: {about['error']}", waits)
+        self._wait(burial, f"can't be written: {about['error']}", waits)
         if is_fault:
             _log.error("dead letter not written: a fault", **about, traceback=error_traceback(error))
         else:

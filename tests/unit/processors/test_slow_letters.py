@@ -33,9 +33,9 @@ class Slow:
 
         monkeypatch.setattr(MemoryProducer, "submit", submit)
 
-    async def answer(self, error: QueueUnavailable | None = None) -> None:
-        """To all."""
-        under_way, self.under_way = self.under_way, []
+    async def answer(self, error: QueueUnavailable | None = None, *, count: int = PORTALS) -> None:
+        """To so many, the first ones."""
+        under_way, self.under_way = self.under_way[:count], self.under_way[count:]
         for producer, record, delivery in under_way:
             if error is None:
                 self._submit(producer, names.dead(TOPIC), record, delivery)
@@ -71,6 +71,26 @@ def test_letters_that_are_long_under_way_keep_no_other_portal_waiting_and_are_se
     assert sorted(shop.calls) == [*[[1]] * PORTALS, *[[2]] * PORTALS, [3]]
     assert shop.dead_ids() == [1] * PORTALS
     assert shop.committed() == 2 * PORTALS + 1
+    assert worker.health.report()["status"] == "ok"
+
+
+def test_while_one_letter_is_under_way_the_worker_says_so_whatever_became_of_the_others(shop: Shop, slow: Slow) -> None:
+    worker = shop.start()
+    shop.let(60)
+
+    shop.world.run(slow.answer(count=PORTALS - 1))
+    told = []
+    # More often than the last one is looked for.
+    for _ in range(300):
+        shop.let(0.1)
+        told.append(worker.health.report()["status"])
+
+    assert len(shop.dead_ids()) == PORTALS - 1
+    assert set(told) == {"degraded"}
+
+    shop.world.run(slow.answer())
+    shop.let(60)
+
     assert worker.health.report()["status"] == "ok"
 
 
