@@ -224,6 +224,7 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
     def _keepalive_timeout(self) -> None:
         """Close for silence. Of a request that is just coming the rest has as long as a first one: it may be an event
         that nobody sends again."""
+        self._cancel_keepalive_timer()
         if self._has_begun or self._held:
             self._keepalive_handle = self.worker.loop.call_later(self.worker.patience_s(), self._close_unless_asked)
         else:
