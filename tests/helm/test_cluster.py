@@ -57,15 +57,6 @@ class Release:
             "upgrade", "app", CHART, "--values", values, "--values", "-", *waiting, *options, given=text, check=check
         )
 
-    def roll_back(self) -> None:
-        """To the first revision; a second time, as an operator would, where Kubernetes was not done in time.
-
-        Seen on a busy machine with pods that are made anew and deleted before they have a host.
-        """
-        rollback = ("rollback", "app", "1", "--wait", "--timeout", TIMEOUT)
-        if self.helm(*rollback, check=False).returncode:
-            self.helm(*rollback)
-
     def found(self, group: str, kind: str) -> list[Object]:
         """The namespace's objects of a kind."""
         return self.cluster.list(f"/{group}/namespaces/{self.namespace}/{kind}")
@@ -129,7 +120,7 @@ def test_every_set_of_values_is_installed_upgraded_rolled_back_and_taken_away(
 
     release.upgrade(values, {"settings": {"max_fields": 4000}})
     assert all(now > before[name] for name, now in release.generations().items())
-    release.roll_back()
+    release.helm("rollback", "app", "1", "--wait", "--timeout", TIMEOUT)
     release.helm("uninstall", "app", "--wait", "--timeout", TIMEOUT)
 
     assert release.workloads() == []
