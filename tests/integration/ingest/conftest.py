@@ -96,6 +96,18 @@ class Served:
             await inspector.close()
 
 
+def event(number: int, portal: str = "a.bitrix24.ru") -> bytes:
+    """The body of a call."""
+    return (
+        f"event=ONCRMDEALADD&data[FIELDS][ID]={number}&auth[domain]={portal}&auth[application_token]={TOKEN}"
+    ).encode()
+
+
+def request(body: bytes) -> bytes:
+    """The call, as its bytes."""
+    return b"POST /bitrix24 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
 def read_answer(connection: socket.socket) -> bytes:
     """One answer: to the end of its declared body, or to the end of the connection."""
     got = b""
