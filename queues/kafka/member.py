@@ -31,6 +31,9 @@ log = structlog.get_logger(__name__)
 #: A wait for records. A command to the thread waits as long at most, when nothing comes.
 _POLL_S = 0.05
 
+#: The same while everything is given back: the user's commits go out and are answered in between.
+_LEAVING_POLL_S = 0.01
+
 #: Records that are handed to the loop at once.
 _BATCH = 500
 
@@ -132,7 +135,7 @@ class Member:
         try:
             while not self._commands.is_over:
                 self._turn()
-            self._commands.obey()
+            self._give_all_back()
         except Exception as error:  # whatever it is: nobody else would know that nothing is read any more
             if self._loop.is_closed():
                 raise
@@ -147,6 +150,21 @@ class Member:
                 self._has_left = True
                 self._commits.abandon()
                 self._loop.call_soon_threadsafe(self._end)
+
+    def _give_all_back(self) -> None:
+        if self._rebalances.epochs:
+            self._pauses.pause(self._client, self._client.assignment())
+            self._rebalances.give_all_back(self._go_on)
+        self._commands.obey()
+
+    def _go_on(self, left_s: float) -> None:
+        """Poll, as far as the group is concerned: nobody wants further records, only what is wrong."""
+        self._commands.obey(min(left_s, _LEAVING_POLL_S))
+        if self._stranding is not None:
+            # Nothing is answered any more.
+            self._let_all_go()
+        elif (message := self._client.poll(0)) is not None:
+            self._sorting.sort([message], defaultdict(list))
 
     def _leave(self) -> None:
         if not closes(self._client.close, lambda: self._rebalances.is_waiting):
@@ -281,12 +299,15 @@ class Member:
 
     def _start_over(self, why: KafkaError) -> None:
         log.error("the client of a consumer can't go on; another one follows", group=self._group, error=why.str())
-        # It can't tell the group anything, so that nothing is given back: others may have all of it already.
-        self._rebalances.lose_all()
-        self._commits.abandon()
+        self._let_all_go()
         self._leave()
         self._is_late_at = None
         self._join_again()
+
+    def _let_all_go(self) -> None:
+        """The client can't tell the group anything, so that nothing is given back: all may be another's already."""
+        self._rebalances.lose_all()
+        self._commits.abandon()
 
     def _join_again(self) -> None:
         while not self._commands.is_over:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from itertools import count
 
@@ -57,6 +57,8 @@ class Rebalances:
         self.is_waiting = False
         #: Why the client seems to be one that can't go on: in here nobody hears its statistics (see `Statistics`).
         self.stranding: KafkaError | None = None
+        # Everything is on its way back, since we leave.
+        self._leaving: Future[None] | None = None
         #: Of epochs: none is used twice, by whatever client.
         self._numbers = numbers
 
@@ -108,26 +110,38 @@ class Rebalances:
         """For `subscribe`: they stay ours until the user has finished with them."""
         if self._loop.is_closed():
             return
-        numbers = self._ours(partitions)
         self.is_waiting = True
         try:
             self._commits.finish(client)
-            self._wait_for(asyncio.run_coroutine_threadsafe(self._ownership.give_back(numbers), self._loop))
+            self._wait_for(self._leaving or self._asked_back(self._ours(partitions)), self._commands.obey)
         finally:
             self.is_waiting = False
         # What was not given back in time is lost; the others are no longer owned by then.
         self.on_lost(client, partitions)
 
-    def _wait_for(self, returned: "Future[None]") -> None:
-        """Carry out commands until it is done; longer than that the group would not wait."""
+    def give_all_back(self, go_on: Callable[[float], None]) -> None:
+        """Before the client is closed: wait until the user has finished with everything.
+
+        Meanwhile `go_on` is called again and again with the time that is left, to carry out commands and to poll: a
+        classic client that closes while the group is put together anew hears no more of it. It could commit nothing
+        that it gives back then, and the others would wait for it.
+        """
+        self._leaving = self._asked_back(self.epochs)
+        self._wait_for(self._leaving, go_on)
+
+    def _asked_back(self, numbers: Iterable[int]) -> "Future[None]":
+        return asyncio.run_coroutine_threadsafe(self._ownership.give_back(list(numbers)), self._loop)
+
+    def _wait_for(self, returned: "Future[None]", go_on: Callable[[float], None]) -> None:
+        """Go on until it is done; longer than that the group would not wait."""
         returned.add_done_callback(lambda _: self._commands.nudge())
         until = time.monotonic() + self._max_wait_s
         while not returned.done() and (left := until - time.monotonic()) > 0:
-            self._commands.obey(left)
+            go_on(left)
         if not returned.done():
             log.error("partitions were not given back in time", waited_s=self._max_wait_s)
             returned.cancel()
-        elif (error := returned.exception()) is not None:
+        elif not returned.cancelled() and (error := returned.exception()) is not None:
             log.error("partitions could not be given back", error=str(error))
 
     def on_lost(self, client: Consumer, partitions: list[TopicPartition]) -> None:

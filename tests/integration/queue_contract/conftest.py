@@ -5,10 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay.queues.contract import (
-    Inspector,
-    Queue,
-)
+from forebay.queues.contract import Consumer, Inspector, Queue
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from tests.integration.queue_contract.parts import PARTITIONS, STREAM
@@ -23,10 +20,20 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> QueueSettings:
 
 
 @pytest.fixture
-async def queue(settings: QueueSettings) -> AsyncIterator[Queue]:
-    queue = open_queue(settings)
+async def queue(settings: QueueSettings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Queue]:
+    """An empty queue; a member that a failed test leaves behind would keep the next one from being so."""
+    queue, consumers = open_queue(settings), list[Consumer]()
+    make = queue.consumer
+
+    def consumer(stream: str, group: str, **options: float) -> Consumer:
+        consumers.append(make(stream, group, **options))
+        return consumers[-1]
+
+    monkeypatch.setattr(queue, "consumer", consumer)
     await queue.ensure([STREAM], PARTITIONS)
     yield queue
+    for one in consumers:
+        await one.close()
     await queue.close()
 
 

@@ -85,7 +85,14 @@ class Follower:
 
     async def owns(self, count: int) -> None:
         """Return when exactly so many partitions are owned."""
-        while len(self.owned) != count:
+        await self._until(lambda: len(self.owned) == count)
+
+    async def owns_at_least(self, count: int) -> None:
+        """Return when so many partitions are owned, or more."""
+        await self._until(lambda: len(self.owned) >= count)
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        while not holds():
             self._changed.clear()
             await self._changed.wait()
 

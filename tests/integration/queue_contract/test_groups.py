@@ -141,6 +141,32 @@ async def test_a_commit_that_was_called_before_revoked_returned_is_stored(queue:
     assert [state.note for state in states] == [b"hurried"] * PARTITIONS
 
 
+async def test_who_leaves_while_partitions_move_finishes_what_it_has_and_holds_up_nobody(
+    queue: Queue,
+) -> None:
+    needs(queue, "groups")
+    second, leaving = Follower(), asyncio.Event()
+    consumer = queue.consumer(STREAM, "group", session_s=SESSION_S)
+
+    async def finish(partition: int) -> None:
+        if leaving.is_set():
+            await second.owns_at_least(2)
+            await consumer.commit({partition: Commit(offset=0, note=b"finished")})
+
+    await consumer.start(first := Follower(finish))
+    await first.owns(PARTITIONS)
+    joining = asyncio.create_task(_join(queue, second))
+    await first.owns(2)
+    finishing = set(first.owned)
+    leaving.set()
+    await consumer.close()
+
+    await second.owns(PARTITIONS)
+    assert finishing == {number for number, commit in second.committed.items() if commit.note == b"finished"}
+    assert "lost" not in {what for what, _ in first.told}
+    await (await joining).close()
+
+
 async def _join(queue: Queue, follower: Follower) -> Consumer:
     consumer = queue.consumer(STREAM, "group", session_s=SESSION_S)
     await consumer.start(follower)
