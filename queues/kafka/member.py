@@ -31,8 +31,8 @@ log = structlog.get_logger(__name__)
 #: A wait for records. A command to the thread waits as long at most, when nothing comes.
 _POLL_S = 0.05
 
-#: The same while everything is given back: the user's commits go out and are answered in between.
-_LEAVING_POLL_S = 0.01
+#: The same while everything is given back: the user commits partition by partition, and each commit waits for it twice.
+_LEAVING_POLL_S = 0.002
 
 #: Records that are handed to the loop at once.
 _BATCH = 500
@@ -156,6 +156,8 @@ class Member:
             self._pauses.pause(self._client, self._client.assignment())
             self._rebalances.give_all_back(self._go_on)
         self._commands.obey()
+        # Of a commit that is still on its way nobody waits for the answer: with brokers that hang it takes a minute.
+        self._commits.abandon()
 
     def _go_on(self, left_s: float) -> None:
         """Poll, as far as the group is concerned: nobody wants further records, only what is wrong."""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 
 from forebay.queues.contract import Commit
 from forebay.queues.errors import Fenced, QueueUnavailable
+from tests.integration.queues.members import STREAM
+from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import Kafka
 from tests.kafka.members import PARTITIONS, SESSION_S, Owner, fetch, joined, send
 from tests.kafka.opener import Opener
@@ -103,6 +106,36 @@ async def test_partitions_not_given_back_in_time_are_lost(
         await consumer.commit({partition: Commit(offset=0) for partition in patient.owned})
     await other.close()
     await consumer.close()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_who_leaves_while_the_brokers_hang_waits_for_no_answer_of_theirs(
+    clusters: Callable[..., Cluster], opened: Opener, protocol: str
+) -> None:
+    [node] = (cluster := clusters()).nodes
+    queue = opened(cluster.bootstrap, kafka={"group.protocol": protocol})
+    await queue.ensure([STREAM], PARTITIONS)
+
+    class Impatient(Owner):
+        async def revoked(self, partition: int) -> None:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(3):
+                    await consumer.commit({partition: Commit(offset=0)})
+            await super().revoked(partition)
+
+    consumer, owner = queue.consumer(STREAM, "group"), Impatient()
+    await consumer.start(owner)
+    await owner.owns(PARTITIONS)
+
+    node.signal(signal.SIGSTOP)
+    try:
+        # The client itself would wait for a minute.
+        async with asyncio.timeout(30):
+            await consumer.close()
+    finally:
+        node.signal(signal.SIGCONT)
+
+    assert owner.told.count("revoked") == PARTITIONS
 
 
 async def test_a_static_member_comes_back_to_its_partitions(kafka: Kafka, opened: Opener, stream: str) -> None:
