@@ -17,6 +17,9 @@ from tests.integration.queues.stage import Seen, Stage, by_key, read_all
 from tests.missing import missing
 from tests.rabbitmq.server import Server
 
+#: It starts again several times, which on a busy machine takes it most of a minute each time.
+pytestmark = pytest.mark.timeout(300)
+
 T = TypeVar("T")
 
 SESSION_S = "3.0"
