@@ -153,20 +153,20 @@ class Member:
 
     def _give_all_back(self) -> None:
         if self._rebalances.epochs:
-            self._pauses.pause(self._client, self._client.assignment())
             self._rebalances.give_all_back(self._go_on)
         self._commands.obey()
         # Of a commit that is still on its way nobody waits for the answer: with brokers that hang it takes a minute.
         self._commits.abandon()
 
     def _go_on(self, left_s: float) -> None:
-        """Poll, as far as the group is concerned: nobody wants further records, only what is wrong."""
+        """Poll for the group's sake. Records are kept as in a pause: nobody fetches them, but who drops them would take
+        their place for a gap at the partition's end, and have it committed."""
         self._commands.obey(min(left_s, _LEAVING_POLL_S))
         if self._stranding is not None:
             # Nothing is answered any more.
             self._let_all_go()
         elif (message := self._client.poll(0)) is not None:
-            self._sorting.sort([message], defaultdict(list))
+            self._keep(message)
 
     def _leave(self) -> None:
         if not closes(self._client.close, lambda: self._rebalances.is_waiting):

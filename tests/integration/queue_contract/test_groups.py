@@ -231,8 +231,6 @@ class Worker:
         self.name, self.chronicle = name, chronicle
         self.pending: dict[int, Commit] = {}
         self.owned: set[int] = set()
-        #: What is on its way when a partition goes is waited for: behind that it would be another member's.
-        self.committing = asyncio.Lock()
         self.task: asyncio.Task[None] | None = None
 
     def assigned(self, partition: int, committed: Commit) -> None:
@@ -243,9 +241,8 @@ class Worker:
     async def revoked(self, partition: int) -> None:
         # What was fetched already and comes to us meanwhile is the next owner's.
         self.owned.discard(partition)
-        async with self.committing:
-            if partition in self.pending:
-                await self.consumer.commit({partition: self.pending.pop(partition)})
+        if partition in self.pending:
+            await self.consumer.commit({partition: self.pending.pop(partition)})
         del self.chronicle.owner[partition]
 
     def lost(self, partition: int) -> None:
@@ -267,9 +264,8 @@ class Worker:
                 self.pending[one.partition] = Commit(offset=one.offset + 1)
             turn += 1
             if turn % 3 == 0:
-                async with self.committing:
-                    commits, self.pending = self.pending, {}
-                    await self.consumer.commit(commits)
+                commits, self.pending = self.pending, {}
+                await self.consumer.commit(commits)
 
     async def _fetch(self) -> list[StoredRecord]:
         return [one for one in await self.consumer.fetch(20, PATIENCE_S) if one.partition in self.owned]

@@ -27,8 +27,17 @@ class NoClients:
     def member(self, *_: object, **__: object) -> "NoClients":
         return self
 
+    def __init__(self, *messages: Message) -> None:
+        self._messages = list(messages)
+
     def subscribe(self, *_: object, **__: object) -> None:
-        """Nothing comes."""
+        """Nothing comes of it."""
+
+    def poll(self, timeout_s: float) -> Message | None:
+        return self._messages.pop(0) if self._messages else None
+
+    def pause(self, partitions: object) -> None:
+        """What is there already comes all the same."""
 
 
 class Gaps(list[Gap]):
@@ -41,6 +50,28 @@ class Gaps(list[Gap]):
 def message(partition: int, offset: int, error: int | None = None) -> Message:
     made: dict[str, Any] = {"topic": STREAM, "partition": partition, "offset": offset}
     return Message(**made, **({"key": b"k", "value": b"v"} if error is None else {"error": KafkaError(error)}))
+
+
+async def test_records_that_come_while_all_is_given_back_are_no_gap() -> None:
+    gaps, end = Gaps(), KafkaError._PARTITION_EOF
+    member: Any = Member(
+        clients=NoClients(message(0, 5), message(0, 6, end), message(0, 8, end)),  # type: ignore[arg-type]
+        stream=STREAM,
+        group="g",
+        session_s=10,
+        ownership=gaps,  # type: ignore[arg-type]
+        inbox=Inbox(lambda: None),
+        commands=Commands(),
+    )
+    member._rebalances.epochs.update(OURS)
+    member._rebalances.places[0, OURS[0]] = 5
+
+    for _ in range(3):
+        member._go_on(0)
+    await asyncio.sleep(0)
+
+    # Only what ends the log behind the record.
+    assert gaps == [(0, 7, 6, 8)]
 
 
 async def test_errors_among_records_are_heard_and_cost_none_of_them() -> None:
