@@ -37,7 +37,7 @@ from .portals.desk import Desk
 from .portals.verifier import Verifier
 from .reader import FormLimits
 from .registration import Registration
-from .request import ANSWER, REQUEST, Answer, PortalRequest, request_for_falcon
+from .request import REQUEST, Events, Kept, PortalRequest, request_for_falcon
 from .seal import Sealer
 from .settings import IngestSettings
 from .spool.spool import Spool
@@ -48,8 +48,6 @@ _MS = 1000
 
 #: Each proxy may add a line of its own.
 _FORWARDED_FOR = b"x-forwarded-for"
-
-_CONTENT_TYPE = (b"content-type", JSON.encode())
 
 #: What resources here take; OPTIONS is no browser's business.
 _METHODS = ("GET", "HEAD", "POST")
@@ -76,34 +74,46 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
         self._endpoints: dict[str, Endpoint] = {}
 
     def take_at_once(self, path: str, endpoint: Endpoint) -> None:
-        """Hand POSTs of exactly that path to the endpoint past Falcon, whose own part costs more than parsing the form.
-
-        What goes wrong with them is answered by Falcon all the same, at whose route the endpoint must stand, too.
-        """
+        """Have `taken` give POSTs of exactly that path to the endpoint, which must stand at Falcon's route, too."""
         self._endpoints[path] = endpoint
 
-    async def __call__(  # type: ignore[override]  # Falcon's types of the ASGI callables are its own
-        self,
-        scope: dict[str, Any],
-        receive: Callable[[], Awaitable[dict[str, Any]]],
-        send: Callable[[dict[str, Any]], Awaitable[None]],
-    ) -> None:
-        """One request, or the worker's life."""
-        if scope["type"] == "websocket":
-            # There are none here; closed before it is accepted, the server answers 403.
-            return await send({"type": "websocket.close", "code": 1000})
-        if scope["type"] != "http":
-            return await super().__call__(scope, receive, send)
+    async def taken(self, scope: dict[str, Any], receive: Events) -> Kept | None:
+        """Keep the event of a POST past Falcon, whose own part costs more than parsing the form.
+
+        None where that is not to be, or something goes wrong: whoever asked calls the application with the same scope
+        then, and gets the answer by Falcon's error handlers.
+        """
+        endpoint = self._endpoints.get(scope["path"])
+        if endpoint is None or scope["method"] != "POST":
+            return None
+        request = self._request(scope, receive)
+        try:
+            return request.request_id_sent, await endpoint.take(request)
+        except Exception as error:  # whatever it is: Falcon's error handlers see to all
+            request.error, scope[REQUEST] = error, request
+            return None
+
+    def _request(self, scope: dict[str, Any], receive: Events) -> PortalRequest:
         # By the ASGI specification they may be an iterable of iterables, each good for one time only.
         given = scope["headers"]
         if self.has_proxies:
             given = [(name, value) for name, value in given]
             scope[FORWARDED] = [value for name, value in given if name == _FORWARDED_FOR]
-        request = PortalRequest(scope, receive, dict(given))
-        endpoint = self._endpoints.get(scope["path"])
-        if endpoint is not None and scope["method"] == "POST" and await _is_kept(request, endpoint, send):
-            return
-        await self._answer(request, send)
+        return PortalRequest(scope, receive, dict(given))
+
+    async def __call__(  # type: ignore[override]  # Falcon's types of the ASGI callables are its own
+        self,
+        scope: dict[str, Any],
+        receive: Events,
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+    ) -> None:
+        """One request, which may have failed to be taken before, or the worker's life."""
+        if scope["type"] == "websocket":
+            # There are none here; closed before it is accepted, the server answers 403.
+            return await send({"type": "websocket.close", "code": 1000})
+        if scope["type"] != "http":
+            return await super().__call__(scope, receive, send)
+        await self._answer(scope.get(REQUEST) or self._request(scope, receive), send)
 
     async def _answer(self, request: PortalRequest, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         """By Falcon's routes and error handlers."""
@@ -132,25 +142,6 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
         resource.on_options = refuse
         # Otherwise Falcon compiles its routes at the first request, in each worker anew.
         super().add_route(uri_template, resource, compile=True, **kwargs)
-
-
-async def _is_kept(
-    request: PortalRequest, endpoint: Endpoint, send: Callable[[dict[str, Any]], Awaitable[None]]
-) -> bool:
-    """Have the endpoint take the call, and answer; otherwise it is noted why not."""
-    try:
-        body = await endpoint.take(request)
-    except Exception as error:  # whatever it is: Falcon's error handlers see to all
-        request.error = error
-        return False
-    answer: Answer | None = request.scope.get(ANSWER)
-    if answer is not None:
-        answer(request.request_id_sent, body)
-    else:
-        headers = [(b"content-length", b"%d" % len(body)), _CONTENT_TYPE, (b"x-request-id", request.request_id_sent)]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-    return True
 
 
 class Metrics:

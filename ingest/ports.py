@@ -1,22 +1,32 @@
 """Which application answers at which of the two addresses."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .app import Ingest
+from .app import Ingest, IngestApp
+from .request import Events, Kept
 
-Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
+
+class Ports:
+    """The ingest at one address; at the port of the other only /metrics and health, and no event."""
+
+    def __init__(self, app: IngestApp, metrics_app: IngestApp, metrics_port: int) -> None:
+        self._app, self._metrics_app, self._metrics_port = app, metrics_app, metrics_port
+
+    async def __call__(self, scope: dict[str, Any], receive: Events, send: Any) -> None:
+        """As the application at that port."""
+        await self._at(scope)(scope, receive, send)
+
+    async def taken(self, scope: dict[str, Any], receive: Events) -> Kept | None:
+        """As the application at that port."""
+        return await self._at(scope).taken(scope, receive)
+
+    def _at(self, scope: dict[str, Any]) -> IngestApp:
+        at_metrics = scope["type"] != "lifespan" and scope["server"][1] == self._metrics_port
+        return self._metrics_app if at_metrics else self._app
 
 
-def by_port(ingest: Ingest, metrics_bind: str | None) -> Application:
-    """The ingest; where `metrics_bind` is set, only /metrics and health at its port, and no event."""
-    metrics_app = ingest.metrics_app
-    if metrics_app is None or metrics_bind is None:
+def by_port(ingest: Ingest, metrics_bind: str | None) -> IngestApp | Ports:
+    """The ingest, with the metrics where `metrics_bind` says; without it at the same address."""
+    if ingest.metrics_app is None or metrics_bind is None:
         return ingest.app
-    port = int(metrics_bind.rpartition(":")[2])
-
-    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        at_metrics = scope["type"] != "lifespan" and scope["server"][1] == port
-        await (metrics_app if at_metrics else ingest.app)(scope, receive, send)
-
-    return application
+    return Ports(ingest.app, ingest.metrics_app, int(metrics_bind.rpartition(":")[2]))

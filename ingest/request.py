@@ -16,15 +16,14 @@ from .metrics import Counters
 
 Events = Callable[[], Awaitable[dict[str, Any]]]
 
-#: Where app.py puts the request in the scope, for Falcon.
+#: Where app.py puts the request in the scope, for Falcon and for itself.
 REQUEST = "forebay.request"
 
 #: Where worker.py notes that the whole body has come already.
 IS_WHOLE = "forebay.is_whole"
 
-#: Where worker.py puts what writes an answer of status 200 in one step, from the request's id and the body, a JSON.
-ANSWER = "forebay.answer"
-Answer = Callable[[bytes, bytes], None]
+#: Of a call whose event is kept: the request's id, and the body of its answer, a JSON, of status 200.
+Kept = tuple[bytes, bytes]
 
 #: Enough that no two requests of a log have the same id.
 _REQUEST_ID_BITS = 64

@@ -19,7 +19,7 @@ from gunicorn.asgi.protocol import ASGIProtocol, _get_cached_date_header, _get_c
 from gunicorn.instrument import statsd  # noqa: F401 - the same, at its first connection
 from gunicorn.workers import gasgi
 
-from .request import ANSWER, IS_WHOLE, new_request_id
+from .request import IS_WHOLE, new_request_id
 from .telling import Teller
 
 #: Of the grace at a stop, what the producer has to itself.
@@ -63,10 +63,13 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
 
     def connection_made(self, transport: Any) -> None:
         """Give the first request its time to arrive; gunicorn itself would wait for ever."""
-        self._past_line, self._held, self._is_answered = False, b"", False
+        self._past_line, self._held = False, b""
         #: The next request has begun to come, and its headers are not whole yet.
         self._has_begun = False
+        #: Of the request that goes on to gunicorn.
+        self._scope: dict[str, Any] | None = None
         super().connection_made(transport)
+        self._taken = getattr(self.app, "taken", None)
         self.worker.connections.add(self)
         self._deadline = self.worker.loop.call_later(self.worker.patience_s(), self._close_if_silent)
 
@@ -125,34 +128,41 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         return bool(super()._on_headers_complete())
 
     async def _serve_http_request(self, request: Any, sockname: Any, peername: Any) -> bool:
-        """Answer in this task. gunicorn makes another one, for applications that go on when they have answered."""
+        """Answer in this task; gunicorn makes another one, for applications that go on when they have answered.
+
+        What our application can take without more ado is answered here; of all else gunicorn sees to.
+        """
         if self._came_along:
             # It was sent with the one before it: of thousands whose answers wait for nothing, as a refusal does, the
             # last would be answered before anybody else's first.
             await asyncio.sleep(0)
-        goes_on = bool(await self._handle_http_request(request, sockname, peername))
-        if self._is_answered:
-            self._is_answered = False
-            if self._flow_control.write_paused:
-                # Of one who reads none of his answers no more calls are read.
-                await self._flow_control.drain()
-        return goes_on
+        scope = self._build_http_scope(request, sockname, peername)
+        if self._taken and (kept := await self._taken(scope, self._body_receiver.receive)) is not None:
+            return await self._answer(request, *kept)
+        self._scope = scope
+        return bool(await self._handle_http_request(request, sockname, peername))
 
-    def _answer(self, request_id: bytes, body: bytes) -> None:
+    async def _answer(self, request: Any, request_id: bytes, body: bytes) -> bool:
         """Answer 200 with this JSON in one step; gunicorn would put the same together from pieces, and check each."""
         if self._closed:
-            return
-        request, self._is_answered = self._current_request, True
+            return False
+        closes = self._will_close(request, False)
         line, date = _get_cached_status_line(request.version, _OK), _get_cached_date_header()
-        end = b"Connection: close\r\n\r\n" if self._will_close(request, False) else b"\r\n"
+        end = b"Connection: close\r\n\r\n" if closes else b"\r\n"
         self._safe_write(_KEPT % (line, len(body), request_id, date, end, body))
+        if self._flow_control.write_paused:
+            # Of one who reads none of his answers no more calls are read.
+            await self._flow_control.drain()
+        return not closes
 
     def _build_http_scope(self, request: Any, sockname: Any, peername: Any) -> dict[str, Any]:
         """Note whether the whole body has come, so that nobody sets a timer to wait; leave out the site's name."""
+        if (made := self._scope) is not None:
+            self._scope = None
+            return made
         scope: dict[str, Any] = super()._build_http_scope(request, sockname, peername)
         if self._body_receiver is not None and self._body_receiver._complete:
             scope[IS_WHOLE] = True
-        scope[ANSWER] = self._answer
         if not scope["raw_path"].startswith(b"/"):
             # As with Host, it makes no difference what we are called.
             scope["raw_path"] = path = _SITE.sub(b"", scope["raw_path"]) or b"/"
@@ -170,9 +180,8 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
 
     def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:
         """Answer what the application never sees, in its form; who has left gets nothing, and was refused nothing."""
-        if self._closed or self._is_answered:
-            # gunicorn takes an answer that it could not send for one that the application never gave; and so one that
-            # it has not sent.
+        if self._closed:
+            # gunicorn takes an answer that it could not send for one that the application never gave.
             return
         slug, detail = _REFUSALS.get(status, _BROKEN)
         request_id = new_request_id().decode("ascii")

@@ -32,6 +32,7 @@ def loaded(self):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
+    answer.taken = application.taken
     return answer
 
 Server.load = loaded

@@ -47,6 +47,22 @@ class Seen:
         await send({"type": "http.response.body", "body": b""})
 
 
+class Keeping(Seen):
+    """One that takes the calls of one path past its usual way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scopes: list[Any] = []
+
+    async def taken(self, scope: Any, receive: Any) -> tuple[bytes, bytes] | None:
+        self.scopes.append(scope)
+        return (b"mine", (await receive())["body"]) if scope["path"] == "/kept" else None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scopes.append(scope)
+        await super().__call__(scope, receive, send)
+
+
 @pytest.fixture
 async def application() -> Seen:
     return Seen()
@@ -54,6 +70,12 @@ async def application() -> Seen:
 
 @pytest.fixture
 async def protocol(application: Seen) -> AsyncIterator[PortalProtocol]:
+    protocol = protocol_of(application)
+    yield protocol
+    protocol.connection_lost(None)
+
+
+def protocol_of(application: Seen) -> PortalProtocol:
     config = Config()
     worker = SimpleNamespace(
         cfg=config,
@@ -68,9 +90,7 @@ async def protocol(application: Seen) -> AsyncIterator[PortalProtocol]:
         max_requests=sys.maxsize,
         alive=True,
     )
-    protocol = PortalProtocol(worker)
-    yield protocol
-    protocol.connection_lost(None)
+    return PortalProtocol(worker)
 
 
 async def test_requests_are_answered_in_the_task_of_their_connection(
@@ -85,6 +105,24 @@ async def test_requests_are_answered_in_the_task_of_their_connection(
 
     assert application.tasks == [protocol._task, protocol._task]
     assert [answer.partition(b"\r\n")[0] for answer in connection.written] == [b"HTTP/1.1 200 OK"] * 2
+
+
+async def test_what_an_application_takes_at_once_is_answered_in_one_piece_and_all_else_comes_to_it_as_ever() -> None:
+    application, connection = Keeping(), Connection()
+    protocol = protocol_of(application)
+    protocol.connection_made(connection)
+
+    for path in (b"/", b"/kept", b"/"):
+        protocol.data_received(CALL.replace(b" / ", b" %b " % path))
+        await _turns()
+    protocol.connection_lost(None)
+
+    assert len(connection.written) == len(application.tasks) + 1 == 3
+    assert connection.written[1].startswith(b"HTTP/1.1 200 OK\r\n")
+    assert connection.written[1].endswith(b"\r\n\r\na=b")
+    first, again, kept, third, once_more = application.scopes
+    assert (first is again, third is once_more) == (True, True)
+    assert (kept["path"], third["path"]) == ("/kept", "/")
 
 
 async def test_a_request_that_comes_with_the_one_before_it_is_answered_behind_it(
