@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from forebay.queues.contract import Commit, PlacedRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.kafka import group_client as kafka_group_client
 from forebay.queues.kafka import member as kafka_member
 from forebay.queues.kafka import rebalances as kafka_rebalances
 from forebay.queues.kafka.commands import Commands
@@ -132,7 +133,7 @@ async def test_a_client_that_closes_by_itself_takes_nothing_from_the_one_that_fo
         await asyncio.sleep(0)
 
         assert user == ["assigned", "lost", "assigned"]
-        assert set(member._rebalances.epochs) == {0}
+        assert set(member._client.rebalances.epochs) == {0}
 
 
 async def test_a_report_that_a_client_still_owed_is_not_missed_of_the_one_that_follows() -> None:
@@ -140,11 +141,11 @@ async def test_a_report_that_a_client_still_owed_is_not_missed_of_the_one_that_f
         answers: list[object] = []
         for at in range(2):
             clients.made[at].on["on_assign"](clients.made[at], OURS)
-            epochs = dict(member._rebalances.epochs)
+            epochs = dict(member._client.rebalances.epochs)
             member._commit(Request(commits={0: Commit(offset=1)}, epochs=epochs, answer=answers.append))
             if at == 0:
                 # A rebalance answers it otherwise, and its report would come later.
-                member._commits.finish(clients.made[0])
+                member._client._commits.finish(clients.made[0])
                 clients.made[0].strand()
                 member._turn()
 
@@ -195,7 +196,7 @@ async def test_a_member_without_brokers_is_followed_also_while_it_has_no_room(mo
         self.strand()
 
     monkeypatch.setattr(Client, "poll", poll)
-    monkeypatch.setattr(kafka_member, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(kafka_group_client, "_PATIENCE_S", 0.0)
     with membership() as (member, clients, user, inbox):
         clients.made[0].on["on_assign"](clients.made[0], OURS)
         inbox.announce({0: [PlacedRecord(**FULL)]})
@@ -239,7 +240,7 @@ async def test_a_client_whose_clock_is_set_back_is_followed_by_another(monkeypat
         def set_back_s(self) -> float:
             return 7200.0 if len(clients.made) == 1 else 0.0
 
-    monkeypatch.setattr(kafka_member, "WallClock", WallClock)
+    monkeypatch.setattr(kafka_group_client, "WallClock", WallClock)
     with membership() as (member, clients, user, _):
         clients.made[0].on["on_assign"](clients.made[0], OURS)
 

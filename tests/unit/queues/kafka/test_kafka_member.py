@@ -63,11 +63,11 @@ async def test_records_that_come_while_all_is_given_back_are_no_gap() -> None:
         inbox=Inbox(lambda: None),
         commands=Commands(),
     )
-    member._rebalances.epochs.update(OURS)
-    member._rebalances.places[0, OURS[0]] = 5
+    member._client.rebalances.epochs.update(OURS)
+    member._client.rebalances.places[0, OURS[0]] = 5
 
     for _ in range(3):
-        member._go_on(0)
+        member._client._go_on(0)
     await asyncio.sleep(0)
 
     # Only what ends the log behind the record.
@@ -85,10 +85,10 @@ async def test_errors_among_records_are_heard_and_cost_none_of_them() -> None:
         inbox=inbox,
         commands=Commands(),
     )
-    member._rebalances.epochs.update(OURS)
+    member._client.rebalances.epochs.update(OURS)
     read: Any = defaultdict(list)
 
-    member._sorting.sort(
+    member._client._sorting.sort(
         [
             *(message(0, 1), message(0, 2), message(0, 5, KafkaError._PARTITION_EOF), message(0, 8)),
             *(message(1, 3), message(1, 0, KafkaError.TOPIC_AUTHORIZATION_FAILED), message(1, 4)),

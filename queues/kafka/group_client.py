@@ -1,0 +1,181 @@
+"""One client in a group, in the thread of its member: what it reads goes into the inbox, and what is finished is
+committed."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import structlog
+from confluent_kafka import KafkaError, Message, TopicPartition
+
+from .clients import Clients
+from .closing import closes
+from .commands import Commands
+from .commits import Commits, Request
+from .faults import Faults
+from .inbox import Inbox
+from .ownership import Ownership
+from .pauses import Pauses
+from .rebalances import Rebalances
+from .sorting import Read, Sorting
+from .statistics import Statistics
+from .wall_clock import SET_BACK_S, WallClock
+
+log = structlog.get_logger(__name__)
+
+#: A wait for records. A command to the thread waits as long at most, when nothing comes.
+_POLL_S = 0.05
+
+#: The same while everything is given back: the user commits partition by partition, and each commit waits for it twice.
+_LEAVING_POLL_S = 0.002
+
+#: Records that are handed to the loop at once.
+_BATCH = 500
+
+#: So long the thread waits for room before it pauses: pausing throws away what was read ahead.
+_PATIENCE_S = 1.0
+
+
+class GroupClient:
+    """From its joining to its leaving. librdkafka's client lets no two threads in: only the member's uses this one.
+
+    Of what it tells nothing may lead back to it: a client whose `close` hangs would wait for a garbage collection.
+    Errors among the records go to `on_error`, with the partition where there is one; complaints that belong to no call
+    to `on_complaint`, with the rebalances of the client whose they are.
+    """
+
+    def __init__(
+        self,
+        *,
+        clients: Clients,
+        stream: str,
+        group: str,
+        session_s: float,
+        protocol: str,
+        ownership: Ownership,
+        inbox: Inbox,
+        commands: Commands,
+        loop: asyncio.AbstractEventLoop,
+        epochs: Iterator[int],
+        on_gap: Callable[[int, int, int, int], None],
+        on_error: Callable[[KafkaError, int | None], None],
+        on_complaint: Callable[[Rebalances, KafkaError], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._stream, self._group, self._loop = stream, group, loop
+        self._inbox, self._commands, self._clock = inbox, commands, clock
+        self._wall_clock, self._is_set_back = WallClock(), False
+        self._statistics, self._commits, self._pauses = Statistics(), Commits(stream), Pauses()
+        self.rebalances = on = Rebalances(
+            commands=commands,
+            commits=self._commits,
+            pauses=self._pauses,
+            ownership=ownership,
+            inbox=inbox,
+            loop=loop,
+            max_wait_s=clients.max_poll_s,
+            numbers=epochs,
+        )
+        self._sorting = Sorting(stream, on, on_gap, on_error)
+        self.faults = Faults(partial(on_complaint, on))
+        self._client = clients.member(
+            group,
+            session_s=session_s,
+            protocol=protocol,
+            faults=self.faults,
+            on_statistics=self._statistics.read,
+            on_commit=self._commits.report,
+        )
+        self._client.subscribe([stream], on_assign=on.on_assign, on_revoke=on.on_revoke, on_lost=on.on_lost)
+
+    @property
+    def stranding(self) -> KafkaError | None:
+        """Why it can't go on, if it can't."""
+        self._is_set_back = self._is_set_back or self._wall_clock.set_back_s() > SET_BACK_S
+        if self._is_set_back:
+            return KafkaError(KafkaError._FAIL, "the clock was set back, and the client may wait as much longer")
+        return self._statistics.stranding or self.rebalances.stranding
+
+    def read(self) -> None:
+        """Read on; while there is no room in the inbox, wait for it."""
+        if self._inbox.is_full:
+            return self._hold()
+        # Not `consume` alone: it waits until the whole batch has come.
+        first = self._client.poll(_POLL_S)
+        if first is not None:
+            batches: Read = defaultdict(list)
+            self._sorting.sort([first, *self._client.consume(_BATCH - 1, 0)], batches)
+            # The brokers' answer may still have been unpacked meanwhile: its other partitions go with the first.
+            self._sorting.sort(self._client.consume(_BATCH, 0), batches)
+            self._hand_over(batches)
+
+    def _hold(self) -> None:
+        until = self._clock() + _PATIENCE_S
+        while self._must_wait and (left := until - self._clock()) > 0:
+            self._commands.obey(left)
+        if self._must_wait:
+            self._pause()
+
+    @property
+    def _must_wait(self) -> bool:
+        return self._inbox.is_full and not self._commands.is_over and self.stranding is None
+
+    def _pause(self) -> None:
+        """Read nothing, but keep polling: rebalances go on."""
+        self._pauses.pause(self._client, self._client.assignment())
+        while self._must_wait:
+            self._commands.obey()
+            message = self._client.poll(_POLL_S)
+            if message is not None:
+                self._keep(message)
+        self._pauses.end(self._client)
+
+    def _keep(self, message: Message) -> None:
+        """Take what came in spite of the pause: it was read before, or is of a partition that became ours since."""
+        batches: Read = defaultdict(list)
+        self._sorting.sort([message], batches)
+        self._hand_over(batches)
+        self._pauses.pause(self._client, [TopicPartition(self._stream, number) for number, _ in batches])
+
+    def _hand_over(self, read: Read) -> None:
+        # A partition can go while the next are read, and what waited of it is forgotten then: this must not come after.
+        epochs, places = self.rebalances.epochs, self.rebalances.places
+        batches = {number: batch for (number, epoch), batch in read.items() if epochs.get(number) == epoch}
+        if batches:
+            self.faults.clear()
+            places.update(((number, epochs[number]), batch[-1].offset + 1) for number, batch in batches.items())
+            self._inbox.announce(batches)
+            self._loop.call_soon_threadsafe(self._inbox.put, batches)
+
+    def commit(self, request: Request) -> None:
+        """Commit what is ours."""
+        self.rebalances.commit(self._client, request)
+
+    def give_all_back(self) -> None:
+        """Wait until the user has finished with everything, as long as the group would wait for us."""
+        if self.rebalances.epochs:
+            self.rebalances.give_all_back(self._go_on)
+        self._commands.obey()
+        # Of a commit that is still on its way nobody waits for the answer: with brokers that hang it takes a minute.
+        self._commits.abandon()
+
+    def _go_on(self, left_s: float) -> None:
+        """Poll for the group's sake. Records are kept as in a pause: nobody fetches them, but who drops them would take
+        their place for a gap at the partition's end, and have it committed."""
+        self._commands.obey(min(left_s, _LEAVING_POLL_S))
+        if self.stranding is not None:
+            # Nothing is answered any more.
+            self.lose_all()
+        elif (message := self._client.poll(0)) is not None:
+            self._keep(message)
+
+    def lose_all(self) -> None:
+        """It can't tell the group anything, so that nothing is given back: all may be another's already."""
+        self.rebalances.lose_all()
+        self._commits.abandon()
+
+    def leave(self) -> None:
+        """Say goodbye to the group, if there is an answer."""
+        if not closes(self._client.close, lambda: self.rebalances.is_waiting):
+            log.warning("the group was left without a goodbye: its client does not close", group=self._group)
