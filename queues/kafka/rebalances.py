@@ -130,7 +130,10 @@ class Rebalances:
         self._wait_for(self._leaving, go_on)
 
     def _asked_back(self, numbers: Iterable[int]) -> "Future[None]":
-        return asyncio.run_coroutine_threadsafe(self._ownership.give_back(list(numbers)), self._loop)
+        returned = asyncio.run_coroutine_threadsafe(self._ownership.give_back(list(numbers)), self._loop)
+        # Once, however often it is waited for.
+        returned.add_done_callback(_tell_of_failure)
+        return returned
 
     def _wait_for(self, returned: "Future[None]", go_on: Callable[[float], None]) -> None:
         """Go on until it is done; longer than that the group would not wait."""
@@ -141,8 +144,6 @@ class Rebalances:
         if not returned.done():
             log.error("partitions were not given back in time", waited_s=self._max_wait_s)
             returned.cancel()
-        elif not returned.cancelled() and (error := returned.exception()) is not None:
-            log.error("partitions could not be given back", error=str(error))
 
     def on_lost(self, client: Consumer, partitions: list[TopicPartition]) -> None:
         """For `subscribe`: they may be another's already."""
@@ -163,3 +164,8 @@ class Rebalances:
         self.places.clear()
         if numbers:
             self._loop.call_soon_threadsafe(self._ownership.lose, numbers)
+
+
+def _tell_of_failure(returned: "Future[None]") -> None:
+    if not returned.cancelled() and (error := returned.exception()) is not None:
+        log.error("partitions could not be given back", error=str(error))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from structlog.testing import capture_logs
 
 from forebay.queues.contract import Commit, PlacedRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
@@ -279,6 +280,21 @@ async def test_a_member_comes_again_until_the_session_of_one_of_its_name_is_over
         for _ in range(2):
             with pytest.raises(QueueError, match="can't go on"):
                 await inbox.take(1, 0)
+
+
+async def test_that_a_partition_could_not_be_given_back_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(self: User, partition: int) -> None:
+        raise RuntimeError("an error of the user's own")
+
+    monkeypatch.setattr(User, "revoked", fail, raising=False)
+    monkeypatch.setattr(Client, "close", lambda self: self.on["on_revoke"](self, OURS))
+    with membership() as (member, clients, _, _), capture_logs() as logs:
+        clients.made[0].on["on_assign"](clients.made[0], OURS)
+
+        member.start()
+        await member.stop()
+
+    assert [one["error"] for one in logs] == ["an error of the user's own"]
 
 
 async def test_a_member_that_is_to_end_makes_no_client_any_more() -> None:
