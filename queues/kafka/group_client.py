@@ -40,9 +40,9 @@ _PATIENCE_S = 1.0
 class GroupClient:
     """From its joining to its leaving. librdkafka's client lets no two threads in: only the member's uses this one.
 
-    Of what it tells nothing may lead back to it: a client whose `close` hangs would wait for a garbage collection.
     Errors among the records go to `on_error`, with the partition where there is one; complaints that belong to no call
-    to `on_complaint`, with the rebalances of the client whose they are.
+    to `on_complaint`, with the rebalances of the client whose they are. Nothing that librdkafka calls refers to this
+    object: when the member lets go of it, the client is freed, and waits for no garbage collection.
     """
 
     def __init__(
