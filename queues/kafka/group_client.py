@@ -177,5 +177,6 @@ class GroupClient:
 
     def leave(self) -> None:
         """Say goodbye to the group, if there is an answer."""
+        self.rebalances.has_left = True
         if not closes(self._client.close, lambda: self.rebalances.is_waiting):
             log.warning("the group was left without a goodbye: its client does not close", group=self._group)

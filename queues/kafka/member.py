@@ -150,8 +150,8 @@ class Member:
         self._loop.call_soon_threadsafe(self._ownership.gap, partition, epoch, start, end)
 
     def _hear(self, on: Rebalances, error: KafkaError) -> None:
-        """A complaint that belongs to no call. A client that is left to close by itself has nothing to say any more."""
-        if on is not self._client.rebalances:
+        """A complaint that belongs to no call."""
+        if on.has_left:
             return
         if is_fatal(error):
             self._hear_of(error, None)

@@ -55,6 +55,8 @@ class Rebalances:
         self.places: dict[tuple[int, int], int] = {}
         #: Whether the group waits for us.
         self.is_waiting = False
+        #: Whether the client says goodbye, or has: what it complains of is nothing to the member any more.
+        self.has_left = False
         #: Why the client seems to be one that can't go on: in here nobody hears its statistics (see `Statistics`).
         self.stranding: KafkaError | None = None
         # Everything is on its way back, since we leave.

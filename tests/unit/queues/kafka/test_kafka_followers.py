@@ -1,125 +1,23 @@
 """A member whose client can't go on, and what it owes to the one that follows."""
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from structlog.testing import capture_logs
 
 from forebay.queues.contract import Commit, PlacedRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.kafka import group_client as kafka_group_client
 from forebay.queues.kafka import member as kafka_member
 from forebay.queues.kafka import rebalances as kafka_rebalances
-from forebay.queues.kafka.commands import Commands
 from forebay.queues.kafka.commits import Request
-from forebay.queues.kafka.faults import Faults
-from forebay.queues.kafka.inbox import Inbox
-from forebay.queues.kafka.member import Member
-from forebay.queues.kafka.ownership import Ownership
 
-STREAM = "events"
-OURS = [TopicPartition(STREAM, 0)]
+from .memberships import OURS, STREAM, Client, Clock, membership
+
 #: More than an inbox takes.
 FULL: Any = {"key": "", "value": bytes(16_000_000), "timestamp_ms": 1, "stream": STREAM, "partition": 0, "offset": 0}
-#: As librdkafka says it when nothing is left.
-NO_BROKERS = '{"brokers":{}}'
-
-
-class Client:
-    """Made up: it is at the beginning of each partition, and nothing ever comes."""
-
-    def __init__(self, on_commit: Callable[..., None], on_statistics: Callable[[str], None], faults: Faults) -> None:
-        self.report, self.says, self.complain = on_commit, on_statistics, faults.note
-        self.on: dict[str, Callable[..., None]] = {}
-
-    def subscribe(self, streams: list[str], **on: Callable[..., None]) -> None:
-        self.on = on
-
-    def strand(self) -> None:
-        self.says(NO_BROKERS)
-        self.says(NO_BROKERS)
-
-    def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
-        return [TopicPartition(at.topic, at.partition, 0) for at in partitions]
-
-    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
-        return offsets
-
-    def poll(self, timeout: float) -> None:
-        """Nothing."""
-
-    def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
-        """Nothing comes."""
-
-    incremental_unassign = pause = resume = incremental_assign
-
-    def assignment(self) -> list[TopicPartition]:
-        return OURS
-
-    def close(self) -> None:
-        """As one that hangs, it calls nobody back."""
-
-
-class Clients:
-    """Makes them, unless there is something in the way."""
-
-    asked_protocol, max_poll_s = "consumer", 1.0
-
-    def __init__(self) -> None:
-        self.made: list[Client] = []
-        self.in_the_way = 0
-
-    def member(self, *_: object, on_commit: Any, on_statistics: Any, faults: Faults, **__: object) -> Client:
-        if self.in_the_way:
-            self.in_the_way -= 1
-            raise QueueError("the setting kafka can't be used: ssl.ca.location: it can't be read")
-        self.made.append(Client(on_commit, on_statistics, faults))
-        return self.made[-1]
-
-
-class User(list[str]):
-    """Writes down what it is told of its partitions."""
-
-    def assigned(self, partition: int, committed: Commit) -> None:
-        self.append("assigned")
-
-    def lost(self, partition: int) -> None:
-        self.append("lost")
-
-
-class Clock:
-    """Is set by hand."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@contextmanager
-def membership(clock: Callable[[], float] = time.monotonic) -> Iterator[tuple[Any, Clients, User, Inbox]]:
-    clients, user, inbox = Clients(), User(), Inbox(lambda: None)
-    yield (
-        Member(
-            clients=clients,  # type: ignore[arg-type]
-            stream=STREAM,
-            group="g",
-            session_s=10,
-            ownership=Ownership(user, inbox, asyncio.Lock()),  # type: ignore[arg-type]
-            inbox=inbox,
-            commands=Commands(),
-            clock=clock,
-        ),
-        clients,
-        user,
-        inbox,
-    )
 
 
 async def test_a_client_that_closes_by_itself_takes_nothing_from_the_one_that_follows() -> None:
@@ -280,46 +178,3 @@ async def test_a_member_comes_again_until_the_session_of_one_of_its_name_is_over
         for _ in range(2):
             with pytest.raises(QueueError, match="can't go on"):
                 await inbox.take(1, 0)
-
-
-async def test_that_a_partition_could_not_be_given_back_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(self: User, partition: int) -> None:
-        raise RuntimeError("an error of the user's own")
-
-    monkeypatch.setattr(User, "revoked", fail, raising=False)
-    monkeypatch.setattr(Client, "close", lambda self: self.on["on_revoke"](self, OURS))
-    with membership() as (member, clients, _, _), capture_logs() as logs:
-        clients.made[0].on["on_assign"](clients.made[0], OURS)
-
-        member.start()
-        await member.stop()
-
-    assert [one["error"] for one in logs] == ["an error of the user's own"]
-
-
-async def test_a_member_that_is_to_end_makes_no_client_any_more() -> None:
-    with membership() as (member, clients, _, _):
-        clients.in_the_way = 1
-        clients.made[0].strand()
-
-        member._commands.end()
-        member.start()
-        async with asyncio.timeout(10):
-            await member.stop()
-
-        assert len(clients.made) == 1
-
-
-@pytest.mark.parametrize("error", [KafkaException(KafkaError(KafkaError._FAIL)), TypeError("an error of our own")])
-async def test_a_thread_that_an_error_ends_says_so(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def fail(self: Client, timeout: float) -> None:
-        raise error
-
-    with membership() as (member, _, _, inbox):
-        monkeypatch.setattr(Client, "poll", fail)
-
-        member.start()
-
-        with pytest.raises(QueueError, match="the consumer ended"):
-            await inbox.take(1, 10)
-        await member.stop()

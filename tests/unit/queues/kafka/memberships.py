@@ -1,0 +1,113 @@
+"""Members of a group whose clients are made up."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from confluent_kafka import TopicPartition
+
+from forebay.queues.contract import Commit
+from forebay.queues.errors import QueueError
+from forebay.queues.kafka.commands import Commands
+from forebay.queues.kafka.faults import Faults
+from forebay.queues.kafka.inbox import Inbox
+from forebay.queues.kafka.member import Member
+from forebay.queues.kafka.ownership import Ownership
+
+STREAM = "events"
+OURS = [TopicPartition(STREAM, 0)]
+#: As librdkafka says it when nothing is left.
+NO_BROKERS = '{"brokers":{}}'
+
+
+class Client:
+    """Made up: it is at the beginning of each partition, and nothing ever comes."""
+
+    def __init__(self, on_commit: Callable[..., None], on_statistics: Callable[[str], None], faults: Faults) -> None:
+        self.report, self.says, self.complain = on_commit, on_statistics, faults.note
+        self.on: dict[str, Callable[..., None]] = {}
+
+    def subscribe(self, streams: list[str], **on: Callable[..., None]) -> None:
+        self.on = on
+
+    def strand(self) -> None:
+        self.says(NO_BROKERS)
+        self.says(NO_BROKERS)
+
+    def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        return [TopicPartition(at.topic, at.partition, 0) for at in partitions]
+
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
+        return offsets
+
+    def poll(self, timeout: float) -> None:
+        """Nothing."""
+
+    def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
+        """Nothing comes."""
+
+    incremental_unassign = pause = resume = incremental_assign
+
+    def assignment(self) -> list[TopicPartition]:
+        return OURS
+
+    def close(self) -> None:
+        """As one that hangs, it calls nobody back."""
+
+
+class Clients:
+    """Makes them, unless there is something in the way."""
+
+    asked_protocol, max_poll_s = "consumer", 1.0
+
+    def __init__(self) -> None:
+        self.made: list[Client] = []
+        self.in_the_way = 0
+
+    def member(self, *_: object, on_commit: Any, on_statistics: Any, faults: Faults, **__: object) -> Client:
+        if self.in_the_way:
+            self.in_the_way -= 1
+            raise QueueError("the setting kafka can't be used: ssl.ca.location: it can't be read")
+        self.made.append(Client(on_commit, on_statistics, faults))
+        return self.made[-1]
+
+
+class User(list[str]):
+    """Writes down what it is told of its partitions."""
+
+    def assigned(self, partition: int, committed: Commit) -> None:
+        self.append("assigned")
+
+    def lost(self, partition: int) -> None:
+        self.append("lost")
+
+
+class Clock:
+    """Is set by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextmanager
+def membership(clock: Callable[[], float] = time.monotonic) -> Iterator[tuple[Any, Clients, User, Inbox]]:
+    clients, user, inbox = Clients(), User(), Inbox(lambda: None)
+    yield (
+        Member(
+            clients=clients,  # type: ignore[arg-type]
+            stream=STREAM,
+            group="g",
+            session_s=10,
+            ownership=Ownership(user, inbox, asyncio.Lock()),  # type: ignore[arg-type]
+            inbox=inbox,
+            commands=Commands(),
+            clock=clock,
+        ),
+        clients,
+        user,
+        inbox,
+    )
