@@ -14,9 +14,10 @@ from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 
 from .spool.breaker import Breaker
+from .spool.counts import Counts
 from .spool.drain import Drain
 from .spool.pace import Pace
-from .spool.passage import Passage
+from .spool.passage import PATIENCE, PATIENCE_S, Passage
 from .spool.spool import Spool
 
 log = structlog.get_logger(__name__)
@@ -62,6 +63,8 @@ class Outlet:
         self._tasks: list[asyncio.Task[None]] = []
         self._why_not = "the queue is not open yet"
         self._spool_why_not = "not open yet"
+        #: What others have in the spool, while we can't open it.
+        self._seen: Counts | None = None
         self._breaker: Breaker | None = None
         self._passage: Passage | None = None
         self._drain: Drain | None = None
@@ -78,8 +81,9 @@ class Outlet:
             await spool.open()
         except Exception as error:  # whatever it is: without a spool events are taken all the same
             if (why_not := _words_of(error)) != self._spool_why_not:
-                log.error("there is no spool: while the queue takes nothing, calls get 503", error=why_not)
+                log.error("there is no spool: what the queue does not take gets 503", error=why_not)
                 self._spool_why_not = why_not
+            self._seen = spool.seen()
             return False
         self._spool_why_not = ""
         clock = asyncio.get_running_loop().time
@@ -136,8 +140,15 @@ class Outlet:
     async def _send_without_spool(self, stream: str, record: Record) -> bool:
         if self._producer is None:
             raise QueueUnavailable(self._why_not)
-        await self._producer.send(stream, record)
-        return False
+        for _ in range(PATIENCE):
+            if self._seen is None or not self._seen.holds(record.key):
+                await self._producer.send(stream, record)
+                return False
+            # Never around its backlog, which others may be draining; or the spool can be opened meanwhile.
+            await self._sleep(PATIENCE_S)
+            if self._passage is not None:
+                return await self._passage.send(stream, record)
+        raise QueueUnavailable(f"the portal has events in the spool, which can't be opened: {self._spool_why_not}")
 
     async def check(self) -> None:
         """Raise `QueueUnavailable`, with the reason, unless the queue would take a record now."""

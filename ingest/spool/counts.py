@@ -36,15 +36,18 @@ class Held:
 class Counts:
     """The numbers, mapped into this process."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, only_read: bool = False) -> None:
+        """Raises `OSError`; only read, also `ValueError` where nobody has begun them."""
         size = _HEADER_BYTES + _SLOTS * _SLOT_BYTES
-        file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDONLY if only_read else os.O_CREAT | os.O_RDWR
+        file = os.open(path, flags | os.O_CLOEXEC, 0o600)
         try:
             #: Whether nobody has written here before: then nothing of it is true.
             self.is_new = os.fstat(file).st_size < size
-            # A hole that can't be filled on a full disk would end the process by SIGBUS.
-            os.posix_fallocate(file, 0, size)
-            self._map = mmap.mmap(file, size)
+            if not only_read:
+                # A hole that can't be filled on a full disk would end the process by SIGBUS.
+                os.posix_fallocate(file, 0, size)
+            self._map = mmap.mmap(file, size, access=mmap.ACCESS_READ if only_read else mmap.ACCESS_DEFAULT)
         finally:
             os.close(file)
         view = memoryview(self._map)

@@ -73,6 +73,10 @@ class Folder:
             file.truncate(file.tell() // _SEQ.size * _SEQ.size)
             file.write(b"".join(map(_SEQ.pack, seqs)))
 
+    def forget_gone(self, number: int) -> None:
+        """Take the note back. Idempotent."""
+        Path(f"{self.file(number)}{_GONE}").unlink(missing_ok=True)
+
     def gone(self, number: int) -> list[int]:
         """What was noted of the file."""
         path = Path(f"{self.file(number)}{_GONE}")

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -65,6 +66,12 @@ class Spool:
     def counts(self) -> Counts:
         """What all processes see. There is none before `open`."""
         return self.store.counts
+
+    def seen(self) -> Counts | None:
+        """What other processes have in the spool, for one that could not open it; None where that can't be known."""
+        with suppress(OSError, ValueError):
+            return Counts(self.folder.counts, only_read=True)
+        return None
 
     @property
     def why_not(self) -> str:

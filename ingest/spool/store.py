@@ -63,6 +63,7 @@ class Store:
                 dead, numbers = dead_owners(self._folder), self._folder.numbers()
                 # Before SQLite looks at what a crash has left.
                 if not somebody_lives(self._folder):
+                    self._forget(numbers)
                     self._mend(numbers)
             # On a full disk it is the space without which SQLite opens no file.
             give_back(self._folder, dead)
@@ -80,6 +81,12 @@ class Store:
                 self.owner = Owner(self._folder)
         except (OSError, sqlite3.Error) as error:
             raise unavailable(error, self._folder.root, getattr(self, "counts", None)) from error
+
+    def _forget(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            # Where the power failed, a file may not be known as closed any more: then it gives these numbers again.
+            if number > self.counts.closed:
+                self._folder.forget_gone(number)
 
     def _mend(self, numbers: Iterable[int]) -> None:
         for number in numbers:
@@ -138,18 +145,24 @@ class Store:
         except sqlite3.Error as error:
             if not breaks(error):
                 raise unavailable(error, self._folder.root, self.counts) from error
-            self._files.stop_writing(file, error)
         # Never again to the same file after that; a new one may stand on a sound part of the disk.
         file = self._files.current()
         try:
             return self._written(file, puts)
         except sqlite3.Error as error:
-            self._files.stop_writing(file, error)
             raise unavailable(error, self._folder.root, self.counts) from error
 
     def _written(self, file: SpoolFile, puts: Sequence[Put]) -> list[int]:
-        with file.writing():
-            seqs = file.insert(puts) if puts else file.touch()
+        seqs: list[int] = []
+        try:
+            with file.writing():
+                seqs += file.insert(puts) if puts else file.touch()
+        except sqlite3.Error as error:
+            if breaks(error):
+                self._files.stop_writing(file, error)
+                # After a failed fsync all of it stands in the log: who reads that after a crash would take it for kept.
+                self._remember(file.number, seqs)
+            raise
         self._checkpoint(file)
         return seqs
 

@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import json
+import os
+import signal
 import time
 import urllib.request
 from collections import defaultdict
@@ -310,6 +312,16 @@ def workers(site: Site) -> list[int]:
     """The processes of the ingest that take calls."""
     pid = site.running["ingest"].pid
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def kill_host(stand: Stand) -> None:
+    """Every process of the ingest at once, the master first: it must not start others."""
+    serving = workers(stand.site)
+    stand.site.running["ingest"].send_signal(signal.SIGKILL)
+    for pid in serving:
+        os.kill(pid, signal.SIGKILL)
+    stand.site.running["ingest"].wait()
+    stand.site.wait("the end of all", lambda: not any(Path(f"/proc/{pid}").exists() for pid in serving))
 
 
 def drainer(site: Site) -> int:

@@ -1,7 +1,6 @@
 """A host that dies, and leaves a spool whose files are torn or changed."""
 
 import asyncio
-import os
 import signal
 import sqlite3
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from forebay.ingest.spool.file import RECORDS_A_FILE
 from forebay.schemas.codec import codec
 from tests.kafka.cluster import Cluster
 
-from .stand import LONG, Stand, folder_of, workers
+from .stand import LONG, Stand, folder_of, kill_host
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -71,16 +70,6 @@ def flip_in_log(folder: Path) -> list[Changed]:
     octets[len(octets) // 2] ^= 1
     log.write_bytes(octets)
     return []
-
-
-def kill_host(stand: Stand) -> None:
-    """Every process of the ingest at once, the master first: it must not start others."""
-    serving = workers(stand.site)
-    stand.site.running["ingest"].send_signal(signal.SIGKILL)
-    for pid in serving:
-        os.kill(pid, signal.SIGKILL)
-    stand.site.running["ingest"].wait()
-    stand.site.wait("the end of all", lambda: not any(Path(f"/proc/{pid}").exists() for pid in serving))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Stores of one folder, as the processes of a host open them, and disks that fail under them."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from forebay.ingest.spool.errors import SpoolUnavailable
@@ -48,6 +49,13 @@ class FailingFile(SpoolFile):
     def create(cls, path: Path, number: int) -> SpoolFile:
         _fail(cls.fails, "create")
         return super().create(path, number)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        with super().writing():
+            yield
+        # What stands in the log is read after a crash, as if that had been no failure.
+        _fail(self.fails, "commit")
 
     def insert(self, puts: Sequence[Put]) -> list[int]:
         _fail(self.fails, "insert")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,14 @@ from structlog.testing import capture_logs
 
 from forebay.ingest.outlet import Outlet
 from forebay.ingest.spool.errors import SpoolUnavailable
+from forebay.ingest.spool.passage import PATIENCE_S
 from forebay.ingest.spool.spool import Spool
+from forebay.ingest.spool.store import Store
 from forebay.queues.contract import Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryQueue
+from tests.spool.stores import LARGE, Stores, numbers, put
 
-LARGE = 1 << 30
 RECORD = Record(key="a.ru", value=b"1", timestamp_ms=1)
 
 #: What is foreseen, and what is not.
@@ -65,6 +68,17 @@ async def test_streams_are_made_when_what_kept_them_from_being_made_has_passed(f
     await outlet.close()
 
 
+class NeverOpens(Spool):
+    """Can't be opened."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, LARGE)
+
+    async def open(self) -> None:
+        """As the spool's where the disk does not let it."""
+        raise SpoolUnavailable("no room")
+
+
 class SlowToOpen(Spool):
     """Fails at first, when it is opened."""
 
@@ -92,4 +106,64 @@ async def test_a_spool_is_opened_when_what_kept_it_from_being_opened_has_passed(
             await asyncio.sleep(0)
 
     assert str(fault) in without
+    await outlet.close()
+
+
+async def while_backlogged(outlet: Outlet, store: Store) -> "asyncio.Task[bool]":
+    """A record of a portal of which another process has one in the spool, when it has waited for some time."""
+    store.put([put(1, RECORD.key)])
+    await outlet.open()
+    sending = asyncio.ensure_future(outlet.send("events", RECORD))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return sending
+
+
+async def test_a_portals_backlog_is_not_passed_by_while_the_spool_can_not_be_opened(
+    stores: Stores, tmp_path: Path
+) -> None:
+    other, queue = stores.open(), MemoryQueue()
+    outlet = Outlet(queue, topic="events", partitions=1, spool=NeverOpens(tmp_path), sleep=at_once)
+    sending = await while_backlogged(outlet, other)
+    waited = not sending.done()
+
+    other.delete(other.heads(0, 1))
+
+    assert (waited, await sending) == (True, False)
+    assert queue.logs["events"]
+    await outlet.close()
+
+
+async def test_an_event_behind_a_backlog_that_stays_is_refused(stores: Stores, tmp_path: Path) -> None:
+    queue = MemoryQueue()
+    outlet = Outlet(queue, topic="events", partitions=1, spool=NeverOpens(tmp_path), sleep=at_once)
+    sending = await while_backlogged(outlet, stores.open())
+
+    with pytest.raises(QueueUnavailable, match="no room"):
+        await sending
+
+    assert await outlet.send("events", replace(RECORD, key="b.ru")) is False
+    assert not [record for log in queue.logs["events"] for record in log if record.key == RECORD.key]
+    await outlet.close()
+
+
+async def test_an_event_that_waits_for_its_portals_backlog_goes_behind_it_once_the_spool_is_open(
+    stores: Stores, tmp_path: Path
+) -> None:
+    other = stores.open()
+    # So that nobody sends it meanwhile.
+    assert stores.folder.draining.take()
+    spool = SlowToOpen(tmp_path, SpoolUnavailable("no room"))
+
+    async def patiently(seconds: float) -> None:
+        # A call's patience is counted; that of who opens the spool is not.
+        while seconds == PATIENCE_S and not outlet.spool_state:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
+
+    outlet = Outlet(MemoryQueue(), topic="events", partitions=1, spool=spool, sleep=patiently)
+    sending = await while_backlogged(outlet, other)
+
+    assert await sending is True
+    assert numbers(other) == [b"1", RECORD.value]
     await outlet.close()

@@ -138,6 +138,42 @@ def test_while_no_file_takes_anything_an_event_is_refused_and_later_ones_are_kep
     assert numbers(store) == [b"2"] and store.counts.state == 0
 
 
+def test_what_a_failed_fsync_leaves_in_the_log_is_not_taken_for_kept_after_a_crash(
+    stores: Stores, disk: type[FailingFile]
+) -> None:
+    store = stores.open(clock=[0.0, 1.0, 2.0, 3.0, 4.0])
+    kept(store.put([put(1)]))
+    disk.fails = ("commit", sqlite3.SQLITE_IOERR_FSYNC)
+    (refused,) = store.put([put(2)])
+    disk.fails = None
+    kept(store.put([put(3)]))
+    stores.close()
+
+    heir = stores.open()
+    heir.inherit()
+
+    assert isinstance(refused, SpoolBroken)
+    assert numbers(heir) == [b"1", b"3"]
+    heir.delete(heir.heads(0, 10))
+    heir.tidy()
+    assert stores.folder.numbers() == [2]
+
+
+def test_what_is_kept_under_a_number_that_was_refused_before_a_crash_is_sent(stores: Stores) -> None:
+    (first,) = kept(stores.open().put([put(1)]))
+    stores.folder.note_gone(1, [first + 1])
+    stores.close()
+
+    store = stores.open()
+    (second,) = kept(store.put([put(2)]))
+    store.counts.closed = 1
+    heir = stores.open()
+    heir.inherit()
+
+    assert second == first + 1
+    assert numbers(heir) == [b"1", b"2"]
+
+
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_FSYNC])
 def test_what_a_full_or_broken_disk_can_not_delete_is_not_sent_again_and_frees_its_space_in_the_end(
     stores: Stores, disk: type[FailingFile], code: int
