@@ -79,6 +79,7 @@ class Proxy:
         [self.port] = free_ports(1)
         self.latency_s = 0.0
         self._target = port
+        self._ends: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._flows = asyncio.Event()
         self._flows.set()
@@ -103,6 +104,11 @@ class Proxy:
         """What has waited goes on, and what comes follows it."""
         self._loop.call_soon_threadsafe(self._flows.set)
 
+    def drop(self) -> None:
+        """Every connection breaks, at both ends; others can be made at once."""
+        for end in list(self._ends):
+            self._loop.call_soon_threadsafe(end.transport.abort)
+
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
 
@@ -120,9 +126,11 @@ class Proxy:
         except OSError:
             writer.close()
             return
+        self._ends |= {back, writer}
         try:
             await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
         finally:
+            self._ends -= {back, writer}
             back.close()
             writer.close()
 

@@ -183,7 +183,7 @@ class Stand:
             recovered_s=self.recovered_s,
             note=note,
         )
-        row = replace(row, **self._times(), **more)  # type: ignore[arg-type]  # fields of the row
+        row = replace(row, **{**self._times(), **more})  # type: ignore[arg-type]  # fields of the row
         self.report.add(row)
         print(json.dumps(dict(self.portals.answers)), row)
         assert not found.denied, f"told as not kept, and kept: {found.denied}"
