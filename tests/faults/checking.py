@@ -18,6 +18,8 @@ class Findings:
     out_of_order: dict[str, list[str]] = field(default_factory=dict)
     #: Told as not kept, and kept: whoever is told so may send it again.
     denied: dict[str, list[str]] = field(default_factory=dict)
+    #: Told as not kept, and their portal was told of fewer.
+    untold: dict[str, list[str]] = field(default_factory=dict)
     #: Acknowledged, in the queue, and seen by no handler.
     unseen: dict[str, list[str]] = field(default_factory=dict)
     #: Stands in the queue so many times more than once.
@@ -26,7 +28,7 @@ class Findings:
     @property
     def good(self) -> bool:
         """Whether nothing is wrong."""
-        return not (self.lost or self.out_of_order or self.denied or self.unseen)
+        return not (self.lost or self.out_of_order or self.denied or self.untold or self.unseen)
 
 
 def examine(
@@ -34,15 +36,18 @@ def examine(
     standing: Events,
     *,
     denied: Mapping[str, Collection[int]] | None = None,
+    told: Mapping[str, int] | None = None,
     aside: Collection[str] = (),
     handled: Collection[str] | None = None,
 ) -> Findings:
-    """`standing` is the queue in its order; `aside` are the ids that quarantine has; `denied` are sequence numbers."""
-    found = Findings()
-    for portal in kept.keys() | standing.keys():
+    """`standing` is the queue in its order; `aside` are the ids that quarantine has; `denied` are sequence numbers, and
+    `told` is how many of them each portal was told of."""
+    found, told = Findings(), told or {}
+    for portal in kept.keys() | standing.keys() | (denied or {}).keys():
         _examine_portal(found, portal, kept.get(portal, ()), standing.get(portal, ()), aside)
         refused = (denied or {}).get(portal, ())
         _note(found.denied, portal, [one for one in standing.get(portal, ()) if int(one.partition("#")[2]) in refused])
+        _note(found.untold, portal, [f"#{one}" for one in refused] if told.get(portal, 0) < len(refused) else [])
         if handled is not None:
             _note(found.unseen, portal, [one for one in kept.get(portal, ()) if one not in handled])
     return found

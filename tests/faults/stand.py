@@ -3,36 +3,27 @@
 import asyncio
 import gc
 import json
-import os
-import signal
 import time
-import urllib.request
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from random import Random
 
-from forebay.console.reading import between, inspected, opened
 from forebay.console.report import percentiles_ms
-from forebay.console.settings import load_settings
 from forebay.console.simulated import SEQUENCE_PATH
 from forebay.ingest.spool.window import MOST
-from forebay.queues.errors import QueueUnavailable
-from forebay.schemas.codec import codec
 from forebay.schemas.event import PortalEvent
-from forebay.schemas.names import GAP, QUARANTINE_ID, quarantine
 from tests.e2e.sending import Portals, unevenly
 from tests.e2e.site import Site
-from tests.order import named
 
 from .bare import bare_writes, taken
 from .checking import all_open, by_portal, count, examine
+from .hosts import is_open, is_told, is_well, lines_of, logged
 from .reporting import RECOVERY_S, Report, Row
+from .standing import name_of, standing_in
 
 SEED = 20_261_201
 
@@ -152,6 +143,7 @@ class Stand:
     def _wait_until_well(self) -> None:
         for site in self.sites:
             site.wait("the end of the drain", partial(is_well, site))
+            site.wait("the marker of the last gap", partial(is_told, site))
 
     def under_way(self, times: int) -> int:
         """The most that may stand twice when partitions get another leader so many times: what is on its way just then.
@@ -164,12 +156,13 @@ class Stand:
         self, fault: str, *, bound: int = 0, note: str = "", aside: Mapping[str, str] | None = None, **more: object
     ) -> Row:
         """What was found, as a row of the report. `aside`: ids that quarantine must have → the ids of the events."""
-        self.events, found_aside = await standing_in(self.site)
-        standing = {portal: [name_of(event) for event in events] for portal, events in self.events.items()}
-        named_aside = {(aside or {}).get(one, one) for one in found_aside}
+        standing = await standing_in(self.site)
+        self.events = standing.events
+        named_aside = {(aside or {}).get(one, one) for one in standing.aside}
         assert set((aside or {}).values()) <= named_aside, f"{aside} is not in quarantine"
         denied = by_portal([(call.portal, call.sequence) for call in self.portals.calls if call.status == 503])
-        found = examine(self.portals.kept, standing, denied=denied, aside=named_aside)
+        order = {portal: [name_of(event) for event in events] for portal, events in self.events.items()}
+        found = examine(self.portals.kept, order, denied=denied, told=standing.told, aside=named_aside)
         row = Row(
             fault=fault,
             events=len(self.portals.calls),
@@ -214,7 +207,7 @@ class Stand:
 
     def _open(self) -> tuple[float, float] | None:
         """From when the last process knew that the queue takes nothing, to when the first heard that it does."""
-        written = chain.from_iterable(_lines(site.earlier["ingest"] + site.log("ingest")) for site in self.sites)
+        written = chain.from_iterable(lines_of(site.earlier["ingest"] + site.log("ingest")) for site in self.sites)
         lines = sorted(one for one in written if self.began <= one[0] < self.ended)
         said = [(when, _OPENED in line) for when, line in lines if _OPENED in line or _CLOSED in line]
         return all_open(said, self.processes * len(self.sites), self.ended)
@@ -228,109 +221,3 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-def logged(site: Site) -> list[tuple[float, str]]:
-    """The lines of the ingest that runs, and when each was written, in seconds since the epoch."""
-    return _lines(site.log("ingest"))
-
-
-def _lines(log: str) -> list[tuple[float, str]]:
-    # Processes share the file: now and then the ends of two lines follow their beginnings.
-    text = log.replace("}{", "}\n{")
-    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
-    return [(datetime.fromisoformat(line["timestamp"]).timestamp(), line["event"]) for line in lines]
-
-
-def is_open(site: Site, processes: int) -> bool:
-    """Whether so many processes of the ingest have found their queue."""
-    return sum(line == "the queue is open" for _, line in logged(site)) >= processes
-
-
-def parts(site: Site) -> dict[str, str]:
-    """What one process of the ingest says about itself; empty when none answers."""
-    try:
-        with urllib.request.urlopen(site.url.replace("/bitrix24", "/ready"), timeout=5) as answer:  # noqa: S310
-            found: dict[str, str] = json.loads(answer.read())["parts"]
-            return found
-    except OSError:
-        return {}
-
-
-def is_well(site: Site) -> bool:
-    """Whether the ingest has its queue, and nothing in the spool."""
-    states = parts(site)
-    return bool(states) and all(state == "ok" for state in states.values())
-
-
-def counted(site: Site, outcome: str) -> int:
-    """How many calls ended so, as the ingest counted them."""
-    with urllib.request.urlopen(site.url.replace("/bitrix24", "/metrics"), timeout=5) as answer:  # noqa: S310
-        lines = answer.read().decode().splitlines()
-    found = [line for line in lines if line.startswith("forebay_ingest_requests_total") and f'"{outcome}"' in line]
-    return round(sum(float(line.rpartition(" ")[2]) for line in found))
-
-
-def name_of(event: PortalEvent) -> str:
-    """As the load calls it."""
-    return named(event.id, event.fields[SEQUENCE_PATH])
-
-
-async def standing_in(site: Site) -> tuple[dict[str, list[PortalEvent]], set[str]]:
-    """Each portal's events as they stand in the queue; and the events that quarantine has."""
-    while True:
-        try:
-            return await _read(site)
-        except QueueUnavailable:
-            await asyncio.sleep(_LOOK_S)
-
-
-async def _read(site: Site) -> tuple[dict[str, list[PortalEvent]], set[str]]:
-    options = {"queue_url": site.settings["queue_url"]}
-    settings = load_settings(options=options, environ={}).settings
-    order: dict[str, list[PortalEvent]] = defaultdict(list)
-    async with opened(settings) as queue, inspected(queue) as inspector:
-        for partition, bounds in (await inspector.bounds(settings.topic)).items():
-            async for record in between(inspector, settings.topic, partition, bounds.start, bounds.end):
-                event = codec().decode(record.value)
-                # What Forebay tells of refused calls is none of the load's events.
-                if event.name != GAP:
-                    order[event.portal].append(event)
-        aside = set()
-        for partition, bounds in (await inspector.bounds(quarantine(settings.topic))).items():
-            async for record in between(inspector, quarantine(settings.topic), partition, bounds.start, bounds.end):
-                aside.add(dict(record.headers)[QUARANTINE_ID].decode())
-    return order, aside
-
-
-def folder_of(site: Site) -> Path:
-    """The spool's folder."""
-    return Path(site.settings["data_dir"]) / "spool"
-
-
-def workers(site: Site) -> list[int]:
-    """The processes of the ingest that take calls."""
-    pid = site.running["ingest"].pid
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def kill_host(stand: Stand) -> None:
-    """Every process of the ingest at once, the master first: it must not start others."""
-    serving = workers(stand.site)
-    stand.site.running["ingest"].send_signal(signal.SIGKILL)
-    for pid in serving:
-        os.kill(pid, signal.SIGKILL)
-    stand.site.running["ingest"].wait()
-    stand.site.wait("the end of all", lambda: not any(Path(f"/proc/{pid}").exists() for pid in serving))
-
-
-def drainer(site: Site) -> int:
-    """The one that drains the spool."""
-    inode = (folder_of(site) / "draining.lock").stat().st_ino
-    while True:
-        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-        for words in locks:
-            # A line with an arrow is somebody who waits.
-            if "->" not in words and words[5].endswith(f":{inode}"):
-                return int(words[4])
-        time.sleep(_LOOK_S)

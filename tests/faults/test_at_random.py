@@ -16,8 +16,9 @@ import pytest
 from tests.kafka.cluster import Cluster, Node
 
 from .failing import End, Failing
+from .hosts import kill_all, workers
 from .networks import Proxy
-from .stand import LONG, SEED, UNDECIDED, Stand, kill_host, workers
+from .stand import LONG, SEED, UNDECIDED, Stand
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -126,7 +127,7 @@ class Chance:
 
     async def kill_all(self) -> None:
         """Its processes die all at once, and another ingest is started."""
-        await asyncio.to_thread(kill_host, self.stand)
+        await asyncio.to_thread(kill_all, self.stand.site)
         await self._start()
 
     async def _start(self) -> None:

@@ -17,7 +17,7 @@ _LINE = '{{"event": "{event}", "timestamp": "1970-01-01T00:00:0{at}+00:00"}}'
 
 
 def test_a_queue_with_everything_in_order_is_good() -> None:
-    found = examine(KEPT, GOOD, denied={"b": {2}}, handled={"x#1", "y#2", "z#4", "u#1"})
+    found = examine(KEPT, GOOD, denied={"b": {2}}, told={"b": 1}, handled={"x#1", "y#2", "z#4", "u#1"})
 
     assert found.good
     assert not found.doubled
@@ -36,7 +36,7 @@ def test_a_queue_with_everything_in_order_is_good() -> None:
 def test_what_is_wrong_is_named_portal_by_portal(
     standing: dict[str, list[str]], wrong: str, events: dict[str, list[str]]
 ) -> None:
-    found = examine(KEPT, standing, denied={"b": {3}})
+    found = examine(KEPT, standing, denied={"b": {3}}, told={"b": 1})
 
     assert not found.good
     assert getattr(found, wrong) == events
@@ -51,6 +51,15 @@ def test_what_stands_twice_is_counted_and_its_second_place_breaks_no_order() -> 
 
 def test_what_no_handler_has_seen_is_named() -> None:
     assert examine(KEPT, GOOD, handled={"x#1", "y#2", "z#4"}).unseen == {"b": ["u#1"]}
+
+
+def test_a_refused_call_of_which_its_portal_was_not_told_is_named() -> None:
+    refused = {"b": {2, 3}, "c": {1}}
+
+    found = examine(KEPT, GOOD, denied=refused, told={"b": 1, "c": 1})
+
+    assert (found.good, found.untold) == (False, {"b": ["#2", "#3"]})
+    assert examine(KEPT, GOOD, denied=refused, told={"b": 2, "c": 1}).good
 
 
 def test_what_quarantine_has_is_not_lost() -> None:

@@ -15,7 +15,8 @@ import pytest
 
 from tests.kafka.cluster import Cluster
 
-from .stand import ELSEWHERE, LONG, SHORT, Size, Stand, workers
+from .hosts import workers
+from .stand import ELSEWHERE, LONG, SHORT, Size, Stand
 from .strangers import strangers
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]

@@ -14,7 +14,8 @@ from forebay.console.report import percentiles_ms
 from tests.kafka.cluster import Cluster
 
 from .failing import End, Failing
-from .stand import LONG, SEED, SHORT, UNDECIDED, Size, Stand, drainer
+from .hosts import drainer
+from .stand import LONG, SEED, SHORT, UNDECIDED, Size, Stand
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 

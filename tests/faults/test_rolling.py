@@ -14,7 +14,9 @@ from tests.e2e.site import Site, open_site
 from tests.kafka.cluster import Cluster
 from tests.order import HANDLERS, Book, judge
 
-from .stand import LONG, Stand, is_open, name_of
+from .hosts import is_open
+from .stand import LONG, Stand
+from .standing import name_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.timeout(900)]
 

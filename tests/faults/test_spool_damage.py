@@ -13,7 +13,8 @@ from forebay.ingest.spool.file import RECORDS_A_FILE
 from forebay.schemas.codec import codec
 from tests.kafka.cluster import Cluster
 
-from .stand import LONG, Stand, folder_of, kill_host
+from .hosts import folder_of, kill_all
+from .stand import LONG, Stand
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -93,7 +94,7 @@ async def test_a_damaged_file_of_the_spool_costs_nothing_that_was_acknowledged(
     async with stand.loaded(), stand.fault():
         await asyncio.to_thread(cluster.nodes[0].stop, signal.SIGKILL)
         await stand.meanwhile()
-        await asyncio.to_thread(kill_host, stand)
+        await asyncio.to_thread(kill_all, stand.site)
         changed = damage(folder_of(stand.site))
         stand.site.start("ingest", "ingest", "--processes", str(stand.processes))
         await asyncio.to_thread(stand.site.wait, "the ingest", stand.site.is_ready)

@@ -13,8 +13,9 @@ import pytest
 from tests.kafka.cluster import Cluster
 
 from .failing import Failing
+from .hosts import counted
 from .small_disks import small_disk
-from .stand import LONG, SHORT, Size, Stand, counted
+from .stand import LONG, SHORT, Size, Stand
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.kafka.cluster import Cluster
 
-from .stand import LONG, SHORT, Size, Stand, drainer, workers
+from .hosts import drainer, workers
+from .stand import LONG, SHORT, Size, Stand
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 

@@ -1,0 +1,88 @@
+"""The ingest of a host as it is seen from outside: what it says, and its processes."""
+
+import json
+import os
+import signal
+import time
+import urllib.request
+from datetime import datetime
+from pathlib import Path
+
+from tests.e2e.site import Site
+
+_LOOK_S = 0.05
+
+
+def logged(site: Site) -> list[tuple[float, str]]:
+    """The lines of the ingest that runs, and when each was written, in seconds since the epoch."""
+    return lines_of(site.log("ingest"))
+
+
+def lines_of(log: str) -> list[tuple[float, str]]:
+    """The same of a log."""
+    # Processes share the file: now and then the ends of two lines follow their beginnings.
+    text = log.replace("}{", "}\n{")
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
+    return [(datetime.fromisoformat(line["timestamp"]).timestamp(), line["event"]) for line in lines]
+
+
+def is_open(site: Site, processes: int) -> bool:
+    """Whether so many processes of the ingest have found their queue."""
+    return sum(line == "the queue is open" for _, line in logged(site)) >= processes
+
+
+def is_well(site: Site) -> bool:
+    """Whether the ingest has its queue, and nothing in the spool."""
+    states = site.parts()
+    return bool(states) and all(state == "ok" for state in states.values())
+
+
+def is_told(site: Site) -> bool:
+    """Whether every portal was told of its gap."""
+    return metered(site, "forebay_ingest_gaps_waiting") == 0
+
+
+def counted(site: Site, outcome: str) -> int:
+    """How many calls ended so, as the ingest counted them."""
+    return metered(site, "forebay_ingest_requests_total", f'"{outcome}"')
+
+
+def metered(site: Site, metric: str, label: str = "") -> int:
+    """The sum of a metric's samples that have the label."""
+    with urllib.request.urlopen(site.url.replace("/bitrix24", "/metrics"), timeout=5) as answer:  # noqa: S310
+        lines = answer.read().decode().splitlines()
+    found = [line for line in lines if line.startswith(metric) and label in line]
+    return round(sum(float(line.rpartition(" ")[2]) for line in found))
+
+
+def folder_of(site: Site) -> Path:
+    """The spool's folder."""
+    return Path(site.settings["data_dir"]) / "spool"
+
+
+def workers(site: Site) -> list[int]:
+    """The processes of the ingest that take calls."""
+    pid = site.running["ingest"].pid
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def kill_all(site: Site) -> None:
+    """Every process of the ingest at once, the master first: it must not start others."""
+    serving = workers(site)
+    site.running["ingest"].send_signal(signal.SIGKILL)
+    for pid in serving:
+        os.kill(pid, signal.SIGKILL)
+    site.running["ingest"].wait()
+    site.wait("the end of all", lambda: not any(Path(f"/proc/{pid}").exists() for pid in serving))
+
+
+def drainer(site: Site) -> int:
+    """The one that drains the spool."""
+    inode = (folder_of(site) / "draining.lock").stat().st_ino
+    while True:
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        for words in locks:
+            # A line with an arrow is somebody who waits.
+            if "->" not in words and words[5].endswith(f":{inode}"):
+                return int(words[4])
+        time.sleep(_LOOK_S)
