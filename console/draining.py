@@ -44,7 +44,8 @@ async def drained(settings: "Settings") -> dict[str, object]:
     """
     if not folder_of(settings).root.is_dir():
         return {"sent": 0, "left": 0}
-    spool = Spool(settings.data_dir, settings.spool_max_bytes)
+    # Whoever runs this can do so once more: what can't be read now is left, and counted.
+    spool = Spool(settings.data_dir, settings.spool_max_bytes, patience_s=0)
     if not spool.folder.draining.take():
         raise WrongUsage(f"an ingest drains {spool.folder.root} already; look with `forebay spool status`")
     try:

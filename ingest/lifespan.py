@@ -1,5 +1,6 @@
 """What a worker of the ingest opens when it starts, and closes when it ends."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,7 +49,7 @@ class Lifespan:
     async def process_shutdown(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Flush what is on its way."""
         self._health.stop()
-        self._gaps.close()
+        self._gaps.stop()
         # First the events: what is known of the portals stands in its store already.
         await self._outlet.close()
         if self._desk:
@@ -57,6 +58,9 @@ class Lifespan:
             await self._registration.close()
         if self._allow_list:
             await self._allow_list.close()
+        # Calls that ended with the queue are answered, and noted, in the loop's next turns.
+        await asyncio.sleep(0)
+        self._gaps.close()
         self._metrics.flush()
         if self._tracer:
             await self._tracer.close()

@@ -72,10 +72,12 @@ class Book:
             self._places.pop(gap.portal, None)
 
     def close(self) -> None:
-        """Let go of it; it goes when nothing stands there."""
+        """Let go of it; it goes when nothing stands there. What would be written later raises `OSError`."""
         if not self._places:
             self.path.unlink(missing_ok=True)
-        os.close(self._file)
+        # Another file may get its number.
+        file, self._file = self._file, -1
+        os.close(file)
         self._lock.release()
 
 

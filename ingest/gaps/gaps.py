@@ -157,11 +157,15 @@ class Gaps:
             if not self._gaps:
                 self._noted.clear()
 
-    def close(self) -> None:
-        """Note no more. Portals that were not told yet are told by the next process, where there is a folder."""
+    def stop(self) -> None:
+        """Tell no more portals; gaps are noted until `close`. Idempotent."""
         for task in (self._telling, *self._marking.values()):
             if task:
                 task.cancel()
+
+    def close(self) -> None:
+        """Note no more. Portals that were not told yet are told by the next process, where there is a folder."""
+        self.stop()
         if self._book:
             self._book.close()
         elif self._gaps:

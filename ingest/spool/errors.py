@@ -1,4 +1,6 @@
-"""What can keep the spool from taking an event."""
+"""What can keep the spool from taking an event, or from giving it back."""
+
+import sqlite3
 
 from forebay.queues.errors import QueueUnavailable
 
@@ -13,3 +15,7 @@ class SpoolFull(SpoolUnavailable):
 
 class SpoolBroken(SpoolUnavailable):
     """The disk failed while the spool wrote, and no new file could be begun."""
+
+
+class MayPass(sqlite3.DatabaseError):
+    """A file can't be read, and perhaps only just now."""

@@ -8,9 +8,10 @@ from pathlib import Path
 import structlog
 
 from .counts import BROKEN, FULL, Counts
-from .errors import SpoolBroken, SpoolFull, SpoolUnavailable
+from .errors import MayPass, SpoolBroken, SpoolFull, SpoolUnavailable
 from .file import SpoolFile, breaks, is_damage
 from .folder import Folder, check_files_are_left
+from .patience import Patience
 
 log = structlog.get_logger(__name__)
 
@@ -34,8 +35,8 @@ def unavailable(error: Exception, root: Path, counts: Counts | None) -> SpoolUna
 class Files:
     """Opened when they are asked for. Those up to `counts.closed` are not written to any more, by no process."""
 
-    def __init__(self, folder: Folder, counts: Counts, clock: Callable[[], float]) -> None:
-        self._folder, self._counts, self._clock = folder, counts, clock
+    def __init__(self, folder: Folder, counts: Counts, clock: Callable[[], float], patience: Patience) -> None:
+        self._folder, self._counts, self._clock, self._patience = folder, counts, clock, patience
         self._opened: dict[int, SpoolFile] = {}
         self._not_before = clock()
 
@@ -87,6 +88,8 @@ class Files:
             raise error
         if not is_damage(error):
             check_files_are_left()
+        elif self._patience.may_pass(number):
+            raise MayPass(str(error)) from error
         self.is_damaged(number, str(error))
 
     def is_damaged(self, number: int, why: str) -> None:

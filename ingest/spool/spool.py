@@ -16,6 +16,7 @@ from .counts import FULL, OK, Counts
 from .errors import SpoolUnavailable
 from .folder import Folder
 from .kept import Head, Put
+from .patience import PATIENCE_S
 from .store import Store
 
 T = TypeVar("T")
@@ -40,9 +41,10 @@ class Spool:
         max_bytes: int,
         *,
         clock: Callable[[], float] = time.perf_counter,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.folder = Folder(data_dir)
-        self.store = Store(self.folder, max_bytes)
+        self.store = Store(self.folder, max_bytes, patience_s=patience_s)
         #: Is told how long each write took, with its fsync.
         self.fsynced: Callable[[float], None] = lambda seconds: None
         self.max_bytes, self._clock = max_bytes, clock

@@ -11,12 +11,13 @@ import structlog
 
 from . import salvage
 from .counts import FULL, OK, Counts, Held
-from .errors import SpoolFull, SpoolUnavailable
+from .errors import MayPass, SpoolFull, SpoolUnavailable
 from .file import RECORDS_A_FILE, SpoolFile, breaks, is_damage
 from .files import Files, unavailable
 from .folder import Folder
 from .kept import Head, Kept, Put
 from .owners import Owner, dead_owners, forget, give_back, somebody_lives
+from .patience import PATIENCE_S, Patience
 from .wal import mend
 
 log = structlog.get_logger(__name__)
@@ -37,8 +38,16 @@ _ROOM_BYTES = 65_536
 class Store:
     """Opened by every process that puts something in; one of them drains, and only that one deletes."""
 
-    def __init__(self, folder: Folder, max_bytes: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        max_bytes: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self._folder, self._max_bytes, self._clock = folder, max_bytes, clock
+        self._patience = Patience(clock, patience_s)
         self._is_nearly_full = False
         #: Of the files that can't be written to: the records that are gone all the same, until the file is.
         self._gone: set[int] = set()
@@ -59,7 +68,7 @@ class Store:
             self._folder.make()
             with self._folder.writing.held():
                 self.counts = Counts(self._folder.counts)
-                self._files = Files(self._folder, self.counts, self._clock)
+                self._files = Files(self._folder, self.counts, self._clock, self._patience)
                 dead, numbers = dead_owners(self._folder), self._folder.numbers()
                 # Before SQLite looks at what a crash has left.
                 if not somebody_lives(self._folder):
@@ -68,7 +77,8 @@ class Store:
             # On a full disk it is the space without which SQLite opens no file.
             give_back(self._folder, dead)
             # To open a file and to delete one takes milliseconds, for which nobody else could write.
-            forget(self._folder, dead - self._owners(numbers))
+            with suppress(MayPass):
+                forget(self._folder, dead - self._owners(numbers))
             with self._folder.writing.held():
                 # Not when the first record comes: by then there may be no file left to open.
                 with suppress(SpoolUnavailable) if numbers else nullcontext():

@@ -27,9 +27,10 @@ class Stores:
         self.folder = Folder(data_dir)
         self._opened: list[Store] = []
 
-    def open(self, max_bytes: int = LARGE, clock: Sequence[float] = ()) -> Store:
+    def open(self, max_bytes: int = LARGE, clock: Sequence[float] = (), patience_s: float = 0.0) -> Store:
         ticks = iter(clock)
-        store = Store(Folder(self.folder.root.parent), max_bytes, clock=lambda: next(ticks, 0.0))
+        folder = Folder(self.folder.root.parent)
+        store = Store(folder, max_bytes, clock=lambda: next(ticks, 0.0), patience_s=patience_s)
         # Before it is open: one that can't be opened has files all the same.
         self._opened.append(store)
         store.open()

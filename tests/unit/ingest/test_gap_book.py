@@ -140,3 +140,17 @@ def test_without_a_folder_that_can_be_made_there_is_no_book(tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
 
     assert own_book(tmp_path / "file" / "gaps") is None
+
+
+def test_what_is_written_after_the_end_goes_into_no_other_file(tmp_path: Path) -> None:
+    book = opened(tmp_path)
+    book.close()
+    # New files get the lowest number that is free.
+    others = [(tmp_path / f"other-{number}").open("wb") for number in range(3)]
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        book.write(gap("a.ru"))
+
+    for other in others:
+        other.close()
+        assert Path(other.name).read_bytes() == b""

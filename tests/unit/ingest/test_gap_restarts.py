@@ -1,5 +1,6 @@
 """Gaps that outlive their process: over restarts, of several processes, and on a full disk."""
 
+import asyncio
 import errno
 import os
 from pathlib import Path
@@ -7,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from forebay.ingest.gaps.book import own_book
+from forebay.queues.contract import Delivery, Record
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.memory import MemoryProducer, MemoryQueue
 from tests.gaps.site import Site
+
+from .conftest import running
 
 
 async def test_gaps_outlive_the_process(tmp_path: Path) -> None:
@@ -94,3 +100,47 @@ async def test_on_a_full_disk_what_has_its_space_already_is_noted_and_the_rest_i
     assert again and [gap.portal for gap in again.gaps] == ["a.ru"]
     again.close()
     await late.close()
+
+
+class HangsUntilTheEnd(MemoryQueue):
+    """Tells what became of a record when it is closed: nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[Delivery] = []
+        self.asked = asyncio.Event()
+
+    def producer(self) -> MemoryProducer:
+        """One that hangs."""
+        return HangingProducer(self)
+
+
+class HangingProducer(MemoryProducer):
+    """Keeps nothing."""
+
+    def __init__(self, queue: HangsUntilTheEnd) -> None:
+        super().__init__(queue)
+        self._hangs = queue
+
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+        """As in the contract, without an end."""
+        self._hangs.waiting.append(delivery)
+        self._hangs.asked.set()
+
+    async def close(self) -> None:
+        """As in the contract."""
+        for delivery in self._hangs.waiting:
+            delivery.set_exception(QueueUnavailable("it hangs"))
+
+
+async def test_what_is_refused_as_the_process_ends_is_told_by_the_next(tmp_path: Path) -> None:
+    queue = HangsUntilTheEnd()
+    async with running(queue, gaps_folder=tmp_path) as ingest:
+        calling = asyncio.create_task(ingest.post())
+        await queue.asked.wait()
+
+    assert (await calling).status_code == 503
+    book = own_book(tmp_path)
+    assert book
+    assert [(gap.portal, gap.calls) for gap in book.gaps] == [("a.bitrix24.ru", 1)]
+    book.close()

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from forebay.ingest.spool.counts import FULL, OK
-from forebay.ingest.spool.errors import SpoolFull
+from forebay.ingest.spool.errors import MayPass, SpoolFull
 from forebay.ingest.spool.file import SpoolFile
+from forebay.ingest.spool.kept import Head
 from forebay.ingest.spool.owners import Owners
+from forebay.ingest.spool.patience import Patience
 from tests.spool.stores import FailingFile, Stores, kept, numbers, put
 
 _PAGE = 4096
@@ -135,6 +137,44 @@ def test_what_can_be_read_of_a_damaged_file_is_there_and_the_rest_is_counted(
     heir.inherit()
     assert heir.heads(0, 1000) == [head for head in heads if not head.key]
     assert 1 in stores.folder.numbers()
+
+
+def test_a_disk_that_can_not_be_read_for_a_moment_is_no_damaged_file(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores.open().put([put(1), put(2, "b.ru")])
+    times = [0.0] * 10
+    store = stores.open(clock=times, patience_s=10)
+
+    def unreadable(*_: object) -> list[Head]:
+        # As SQLite says it of a read that failed.
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+    with monkeypatch.context() as meanwhile, pytest.raises(MayPass):
+        meanwhile.setattr(SpoolFile, "heads", unreadable)
+        store.heads(0, 10)
+
+    assert (numbers(store), store.counts.closed) == ([b"1", b"2"], 0)
+
+
+@pytest.mark.parametrize(
+    ("failures", "may_pass"),
+    [
+        ([0.0, 2.0, 9.9], True),
+        ([0.0, 2.0, 10.0], False),
+        # Long ago it failed, too.
+        ([0.0, 2.0, 100.0], True),
+        # It is not waited for again.
+        ([0.0, 10.0, 100.0], False),
+    ],
+)
+def test_a_file_that_can_not_be_read_is_tried_again_for_some_time(failures: list[float], may_pass: bool) -> None:
+    times = iter(failures)
+    patience = Patience(lambda: next(times), 10.0)
+
+    assert [patience.may_pass(1) for _ in failures][-1] is may_pass
 
 
 def test_a_file_of_which_nothing_can_be_read_counts_as_one_record(stores: Stores) -> None:
