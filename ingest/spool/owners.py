@@ -55,7 +55,9 @@ class Owner:
     def close(self) -> None:
         """From now on our records are sent again, unless we have told that they are gone. Idempotent."""
         if self._lock.is_held:
-            os.close(self._file)
+            # Another file may get its number, and is not to be written into by who tells too late.
+            file, self._file = self._file, -1
+            os.close(file)
         self._lock.release()
 
 

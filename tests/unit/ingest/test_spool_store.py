@@ -225,6 +225,20 @@ def test_an_owner_tells_what_became_of_a_record(stores: Stores) -> None:
     assert owners.is_gone(owner.name, open_) is True
 
 
+def test_what_an_owner_tells_after_its_end_goes_into_no_other_file(stores: Stores, tmp_path: Path) -> None:
+    owner = stores.open().owner
+    owner.close()
+    # New files get the lowest number that is free.
+    others = [(tmp_path / f"other-{number}").open("wb") for number in range(3)]
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        owner.tell(1, is_gone=True)
+
+    for other in others:
+        other.close()
+        assert Path(other.name).read_bytes() == b""
+
+
 def test_a_record_whose_owner_died_without_a_word_counts_as_not_delivered(stores: Stores) -> None:
     store = stores.open()
     told, untold = kept(store.put([put(number, owner=store.owner.name) for number in range(2)]))
