@@ -29,6 +29,7 @@ struct orders {
     int64_t clock_shift_s; /* how far the wall clock is off */
     int32_t deaths;        /* counted here */
     int32_t failures;      /* the same: calls that failed by order */
+    int32_t read_errno;    /* what reads fail with; 0: they don't */
 };
 
 static struct orders *orders;
@@ -86,6 +87,17 @@ static int fail(int with) {
 
 WRITES(pwrite, off_t)
 WRITES(pwrite64, off64_t)
+
+#define READS(name, offset_type)                                                            \
+    ssize_t name(int file, void *bytes, size_t length, offset_type offset) {                \
+        static ssize_t (*next)(int, void *, size_t, offset_type);                           \
+        if (!next) next = (ssize_t(*)(int, void *, size_t, offset_type))real(#name);        \
+        if (orders && orders->read_errno && is_of_spool(file)) return fail(orders->read_errno); \
+        return next(file, bytes, length, offset);                                           \
+    }
+
+READS(pread, off_t)
+READS(pread64, off64_t)
 
 #define SYNCS(name)                                                                         \
     int name(int file) {                                                                    \

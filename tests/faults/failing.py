@@ -12,7 +12,7 @@ from tests.missing import missing
 _SOURCE = Path(__file__).with_name("failing.c")
 
 #: As `struct orders` in failing.c.
-_ORDERS = struct.Struct("<iiiiqii")
+_ORDERS = struct.Struct("<iiiiqiii")
 
 
 class End(IntEnum):
@@ -37,9 +37,10 @@ class Failing:
         """What a process needs in its environment to obey."""
         return {"LD_PRELOAD": str(self._library), "FAULTS_ORDERS": str(self._path)}
 
-    def fail(self, *, write: int = 0, sync: int = 0) -> None:
-        """From now on writes and syncs of the spool's files fail with these error numbers; 0: they don't."""
+    def fail(self, *, write: int = 0, sync: int = 0, read: int = 0) -> None:
+        """From now on writes, syncs and reads of the spool's files fail with these error numbers; 0: they don't."""
         struct.pack_into("<ii", self._map, 0, write, sync)
+        struct.pack_into("<i", self._map, _ORDERS.size - 4, read)
 
     def end(self, how: End, calls: int) -> None:
         """Whoever makes the so manieth such call from now on dies in it."""

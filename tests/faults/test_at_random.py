@@ -37,7 +37,13 @@ _BREAKS, _BETWEEN_BREAKS_S = 6, (0.0, 0.5)
 #: A worker dies in one of its next so many calls of a kind.
 _CALLS = 32
 
-_DISK = ({"write": errno.ENOSPC}, {"write": errno.EIO}, {"sync": errno.ENOSPC}, {"sync": errno.EIO})
+_DISK = (
+    {"write": errno.ENOSPC},
+    {"write": errno.EIO},
+    {"sync": errno.ENOSPC},
+    {"sync": errno.EIO},
+    {"read": errno.EIO},
+)
 
 
 @dataclass(kw_only=True)
@@ -136,7 +142,7 @@ class Chance:
         await asyncio.to_thread(site.wait, "the ingest", site.is_ready)
 
     async def fail_disk(self) -> None:
-        """Writes or syncs of the spool fail."""
+        """Writes, syncs or reads of the spool fail."""
         self.failing.fail(**self.rng.choice(_DISK))
         await self._between(_LASTS_S)
         self.failing.fail()
