@@ -23,6 +23,9 @@ _PIECES = 4
 _COUNT_S = 1.0
 _FEW = 2000
 
+#: Between two looks behind what is known though the counts tell of nothing there.
+_ANYWAY_S = 5.0
+
 
 class Ahead:
     """Reads the spool into the lanes, from its beginning to its end. Used on one event loop.
@@ -32,24 +35,38 @@ class Ahead:
 
     def __init__(self, spool: Spool, lanes: Lanes, breaker: Breaker, others: Callable[[], list[Head]]) -> None:
         self._spool, self._lanes, self._breaker, self._others = spool, lanes, breaker, others
-        self._read_to, self._next_look_at_counts = 0, 0.0
+        self._read_to, self._next_look_at_counts, self._next_look = 0, 0.0, 0.0
 
     async def read_on(self) -> None:
         """Know some more, unless enough is known."""
         known = len(self._lanes) + len(self._others())
         for _ in range(_PIECES):
-            if self._knows_enough or self._spool.counts.records <= known:
+            if self._knows_enough or not (self._spool.counts.records > known or self._looks_anyway()):
                 break
             heads = await self._spool.run(self._spool.store.heads, self._read_to, _READ)
             for head in heads:
                 self._lanes.add(head)
-            if not heads:
+            if heads:
+                self._read_to = heads[-1].seq
+                known += len(heads)
+            counted = self._spool.counts.records
+            if (counted < known) if heads else (counted > known):
                 await self._look_at_counts(known)
+            if not heads:
                 break
-            self._read_to = heads[-1].seq
-            known += len(heads)
         held = (head.timestamp_ms for head in (self._lanes.oldest, *self._others()) if head)
         self._spool.counts.oldest_ms = min(held, default=0)
+
+    def _looks_anyway(self) -> bool:
+        """Whether it is time to look though the counts tell of nothing more.
+
+        They may have been set by files that could not be read just then: what stands there would wait for a restart.
+        """
+        now = asyncio.get_running_loop().time()
+        if now < self._next_look:
+            return False
+        self._next_look = now + _ANYWAY_S
+        return True
 
     @property
     def _knows_enough(self) -> bool:
@@ -58,7 +75,7 @@ class Ahead:
         return len(self._lanes) >= (_READ if is_trying else _KNOWN)
 
     async def _look_at_counts(self, known: int) -> None:
-        """They tell of more than there is: a record is just coming, or a process has died while it wrote."""
+        """They are wrong: a record is just coming, a process has died while it wrote, or a file could not be read."""
         now = asyncio.get_running_loop().time()
         if known < _FEW and now >= self._next_look_at_counts:
             self._next_look_at_counts = now + _COUNT_S

@@ -40,6 +40,25 @@ async def test_who_drains_sets_right_what_a_crash_has_left_too_high_while_events
     assert direct.kept.result() is False
 
 
+async def test_what_the_counts_do_not_tell_of_is_drained_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.ingest.spool.ahead._ANYWAY_S", 0.0)
+    worker = await world.start()
+    await worker.step()
+    world.broker.mode = "down"
+    for portal in ("a.ru", "a.ru", "b.ru"):
+        await world.send(portal, worker)
+    # As where the files could not be read when they were counted.
+    worker.spool.counts.replace(())
+
+    await worker.step()
+
+    assert (worker.spool.counts.records, worker.spool.counts.holds("a.ru")) == (3, True)
+    await world.heal()
+    assert per_portal(world) == {"a.ru": [0, 1], "b.ru": [2]}
+
+
 async def test_what_arrives_while_it_is_looked_at_the_counts_is_counted_until_it_is_deleted(world: World) -> None:
     one, worker = await world.start(), await world.start()
     await worker.step()
