@@ -49,10 +49,11 @@ class Ahead:
             if heads:
                 self._read_to = heads[-1].seq
                 known += len(heads)
-            counted = self._spool.counts.records
-            if (counted < known) if heads else (counted > known):
-                await self._look_at_counts(known)
+            if self._spool.counts.records < known:
+                # Whoever asks them would send around what they do not tell of.
+                await self._spool.run(self._spool.store.recount)
             if not heads:
+                await self._look_at_counts(known)
                 break
         held = (head.timestamp_ms for head in (self._lanes.oldest, *self._others()) if head)
         self._spool.counts.oldest_ms = min(held, default=0)
@@ -75,9 +76,9 @@ class Ahead:
         return len(self._lanes) >= (_READ if is_trying else _KNOWN)
 
     async def _look_at_counts(self, known: int) -> None:
-        """They are wrong: a record is just coming, a process has died while it wrote, or a file could not be read."""
+        """They may tell of more than there is: a record is just coming, or a process has died while it wrote."""
         now = asyncio.get_running_loop().time()
-        if known < _FEW and now >= self._next_look_at_counts:
+        if known < min(_FEW, self._spool.counts.records) and now >= self._next_look_at_counts:
             self._next_look_at_counts = now + _COUNT_S
             # Asked only now: while it was read, some have come to their ends.
             await self._spool.run(self._spool.store.set_right, [*self._lanes, *self._others()], self._read_to)

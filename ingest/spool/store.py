@@ -320,6 +320,11 @@ class Store:
             if len(behind) < _JUST_COME:
                 self.counts.replace((head.key, Held(records=1, size=head.size)) for head in (*known, *behind))
 
+    def recount(self) -> None:
+        """Set the counts by all that stands in the files, where they were found to be too low."""
+        with self._folder.writing.held():
+            self._recount()
+
     def _recount(self) -> None:
         self.counts.replace(held for number in self._folder.numbers() for held in self._held_in(number))
 
