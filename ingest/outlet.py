@@ -17,7 +17,7 @@ from .spool.breaker import Breaker
 from .spool.counts import Counts
 from .spool.drain import Drain
 from .spool.pace import Pace
-from .spool.passage import PATIENCE, PATIENCE_S, Passage
+from .spool.passage import BACKLOG_LOOK_S, BACKLOG_LOOKS, Passage
 from .spool.spool import Spool
 
 log = structlog.get_logger(__name__)
@@ -140,12 +140,12 @@ class Outlet:
     async def _send_without_spool(self, stream: str, record: Record) -> bool:
         if self._producer is None:
             raise QueueUnavailable(self._why_not)
-        for _ in range(PATIENCE):
+        for _ in range(BACKLOG_LOOKS):
             if self._seen is None or not self._seen.holds(record.key):
                 await self._producer.send(stream, record)
                 return False
             # Never around its backlog, which others may be draining; or the spool can be opened meanwhile.
-            await self._sleep(PATIENCE_S)
+            await self._sleep(BACKLOG_LOOK_S)
             if self._passage is not None:
                 return await self._passage.send(stream, record)
         raise QueueUnavailable(f"the portal has events in the spool, which can't be opened: {self._spool_why_not}")

@@ -16,8 +16,8 @@ from .spool import Spool
 
 #: A call of a portal that has a backlog in a full spool waits so often, and so long each time, for the backlog to get
 #: smaller while the queue takes it. Together about as long as Bitrix24 waits for an answer.
-PATIENCE = 100
-PATIENCE_S = 0.05
+BACKLOG_LOOKS = 100
+BACKLOG_LOOK_S = 0.05
 
 #: A loop that is so late has not read yet what the queue said meanwhile; so long it gets to do it.
 _LATE_S = 0.02
@@ -217,7 +217,7 @@ class Passage:
             self._look_at(crossing.since + self._deadline_s)
 
     async def _spooled(self, stream: str, record: Record) -> bool:
-        patience = PATIENCE
+        patience = BACKLOG_LOOKS
         while refusal := await self._put(stream, record):
             patience -= 1
             if self._breaker.is_trying or not patience:
@@ -227,7 +227,7 @@ class Passage:
                 finally:
                     del refusal  # as above
             # The queue takes events, and the portal's backlog is on its way: never around it.
-            await self._sleep(PATIENCE_S)
+            await self._sleep(BACKLOG_LOOK_S)
             if not self._holds(record.key):
                 return await self._sent(stream, record)
         return True

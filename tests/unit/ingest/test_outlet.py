@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from forebay.ingest.outlet import Outlet
 from forebay.ingest.spool.errors import SpoolUnavailable
-from forebay.ingest.spool.passage import PATIENCE_S
+from forebay.ingest.spool.passage import BACKLOG_LOOK_S
 from forebay.ingest.spool.spool import Spool
 from forebay.ingest.spool.store import Store
 from forebay.queues.contract import Record
@@ -157,7 +157,7 @@ async def test_an_event_that_waits_for_its_portals_backlog_goes_behind_it_once_t
 
     async def patiently(seconds: float) -> None:
         # A call's patience is counted; that of who opens the spool is not.
-        while seconds == PATIENCE_S and not outlet.spool_state:
+        while seconds == BACKLOG_LOOK_S and not outlet.spool_state:
             await asyncio.sleep(0.001)
         await asyncio.sleep(0)
 

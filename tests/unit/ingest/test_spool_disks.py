@@ -143,8 +143,7 @@ def test_a_disk_that_can_not_be_read_for_a_moment_is_no_damaged_file(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stores.open().put([put(1), put(2, "b.ru")])
-    times = [0.0] * 10
-    store = stores.open(clock=times, patience_s=10)
+    store = stores.open(patience_s=10)
 
     def unreadable(*_: object) -> list[Head]:
         # As SQLite says it of a read that failed.
