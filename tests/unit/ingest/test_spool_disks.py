@@ -247,39 +247,3 @@ def test_a_file_of_which_nothing_is_left_keeps_nobody_from_reading_the_others(st
     assert [head.key for head in store.heads(0, 10)] == ["", "b.ru"]
     assert numbers(store) == [b"2"]
     assert kept(store.put([put(3)]))
-
-
-@pytest.mark.parametrize("is_for_a_moment", [True, False])
-def test_a_file_that_can_not_be_opened_is_not_taken_for_an_empty_one(
-    stores: Stores, monkeypatch: pytest.MonkeyPatch, is_for_a_moment: bool
-) -> None:
-    before = stores.open()
-    before.put([put(1)])
-    before.counts.closed = 1
-    before.put([put(2, "b.ru")])
-    before.close()
-    opened = SpoolFile.__init__
-
-    def forbidden(file: SpoolFile, path: Path, number: int, *, only_read: bool = False) -> None:
-        opened(file, Path("/nowhere") if number == 1 else path, number, only_read=only_read)
-
-    def no_file_is_left(*_: object) -> int:
-        raise OSError(errno.EMFILE, "Too many open files")
-
-    store = stores.open()
-    store._files.drop(1)
-    with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(SpoolFile, "__init__", forbidden)
-        if is_for_a_moment:
-            meanwhile.setattr("forebay.ingest.spool.folder.os.open", no_file_is_left)
-            for look in (lambda: store.heads(0, 10), store.tidy):
-                with pytest.raises(OSError, match="Too many open files"):
-                    look()
-        else:
-            heads = store.heads(0, 10)
-            store.delete([head for head in heads if head.key])
-            store.tidy()
-            assert [head.key for head in heads] == ["", "b.ru"]
-
-    assert stores.folder.numbers() == [1, 2]
-    assert numbers(stores.open())[0] == b"1"

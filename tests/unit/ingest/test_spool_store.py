@@ -1,11 +1,9 @@
 """The spool's files: what they keep, and in which order."""
 
 import errno
-import os
-import resource
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,31 +14,6 @@ from forebay.ingest.spool.kept import Put
 from forebay.ingest.spool.owners import Owners
 from forebay.queues.contract import Record
 from tests.spool.stores import FailingFile, Stores, kept, numbers, put
-
-
-@contextmanager
-def no_file_left() -> Iterator[None]:
-    """Meanwhile this process can open nothing."""
-    limits, taken = resource.getrlimit(resource.RLIMIT_NOFILE), [os.dup(0)]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(taken) + 8, limits[1]))
-    try:
-        with suppress(OSError):
-            while True:
-                taken.append(os.dup(0))
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        for one in taken:
-            os.close(one)
-
-
-def test_the_first_record_is_kept_where_no_file_can_be_opened_any_more(stores: Stores) -> None:
-    store = stores.open()
-
-    with no_file_left():
-        kept = store.put([put(1)])
-
-    assert [one.record.value for one in stores.open().load(seq for seq in kept if isinstance(seq, int))] == [b"1"]
 
 
 def test_a_folder_that_somebody_empties_is_not_written_into_any_more(stores: Stores) -> None:
