@@ -15,6 +15,8 @@ import structlog
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from forebay.ingest.authenticate import Sender
+from forebay.ingest.portals.waits import Waits
+from forebay.ingest.telling import Teller
 from forebay.queues.errors import QueueError
 from forebay.queues.portals.members import DataKey
 from forebay.queues.portals.registry import PortalRegistry
@@ -29,10 +31,10 @@ _NONCE_BYTES = 12
 #: No two keys of a portal may have the same id.
 _ID_BYTES = 6
 
-#: A call waits so long for its portal's first key; from then on it is a look into memory.
-_WAIT_S = 0.5
+#: Beside the calls, and at the stop, so long.
+_PATIENCE_S = 0.5
 
-#: A store that failed, or has not answered in time, is not asked again for so long: each new portal would wait in vain.
+#: A store that has failed is not asked again for so long.
 _REST_S = 5.0
 
 #: Keys that are made at once. Who finds no room seals by the seal key; its portal's next call asks again.
@@ -52,13 +54,15 @@ class PortalKeys:
         self,
         registry: PortalRegistry,
         seal_keys: Mapping[str, bytes],
+        waits: Waits,
         *,
         clock: Callable[[], float] = time.monotonic,
         most: int = _OPEN,
-        wait_s: float = _WAIT_S,
     ) -> None:
-        self._registry, self._seal_keys = registry, seal_keys
-        self._clock, self._most, self._wait_s = clock, most, wait_s
+        self._registry, self._seal_keys, self._waits = registry, seal_keys, waits
+        self._clock, self._most = clock, most
+        #: A store that hangs fails for all whose keys are being made.
+        self._teller = Teller()
         self._open: OrderedDict[tuple[str, DataKey], AESGCM] = OrderedDict()
         self._making: dict[str, asyncio.Task[None]] = {}
         self._shredding: dict[asyncio.Task[None], str | None] = {}
@@ -96,18 +100,19 @@ class PortalKeys:
 
     async def make(self, member_id: str) -> None:
         """Return when the portal has a key, or can't have one just now."""
-        if self._clock() < self._not_before:
-            return
-        making = self._making.get(member_id)
-        if making is None:
-            if self._registry.following.why_not or len(self._making) >= _AT_ONCE:
-                return
-            making = self._making[member_id] = asyncio.create_task(self._make(member_id))
-            making.add_done_callback(lambda done: self._making.pop(member_id, None))
-        # Who is tired of waiting leaves it to those who come later.
-        done, _ = await asyncio.wait([making], timeout=self._wait_s)
-        if not done:
-            self._not_before = self._clock() + _REST_S
+        making = self._making.get(member_id) or self._begin(member_id)
+        # Who may not wait, or is tired of it, leaves the key to those who come later.
+        if making is not None and self._waits.are_allowed:
+            with suppress(TimeoutError):
+                await self._waits.within(lambda: asyncio.wait([making]))
+
+    def _begin(self, member_id: str) -> "asyncio.Task[None] | None":
+        is_away = self._registry.following.why_not or self._clock() < self._not_before
+        if is_away or len(self._making) >= _AT_ONCE:
+            return None
+        making = self._making[member_id] = asyncio.create_task(self._make(member_id))
+        making.add_done_callback(lambda done: self._making.pop(member_id, None))
+        return making
 
     async def _make(self, member_id: str) -> None:
         named = Named(member_id, token_hex(_ID_BYTES))
@@ -116,7 +121,7 @@ class PortalKeys:
             await self._registry.data_keys.propose(member_id, DataKey(named.id, wrapped))
         except QueueError as error:
             self._not_before = self._clock() + _REST_S
-            log.warning("a portal's key can't be kept; its secrets are sealed by the seal key", error=str(error))
+            self._teller.warn("a portal's key can't be kept; its secrets are sealed by the seal key", error=str(error))
 
     def shred(self, sender: Sender, application: str = "") -> None:
         """The portal has uninstalled the application with its data: take its keys away, for as long as that takes.
@@ -146,7 +151,7 @@ class PortalKeys:
     async def _shred(self, member_id: str, portal: str | None, doomed: set[tuple[str, str]]) -> None:
         # Another host may have made one a moment ago. Later it may be one that the portal got when it installed again.
         with suppress(QueueError):
-            await self._registry.following.refresh(_WAIT_S)
+            await self._registry.following.refresh(_PATIENCE_S)
             doomed |= self._doom(member_id)
         while True:
             try:
@@ -168,7 +173,7 @@ class PortalKeys:
         """Let go. What was not shredded by then stands in the log as an error. Idempotent."""
         tasks = [*self._making.values(), *self._shredding]
         if tasks:
-            await asyncio.wait(tasks, timeout=self._wait_s)
+            await asyncio.wait(tasks, timeout=_PATIENCE_S)
         for task in tasks:
             task.cancel()
         for portal in self._shredding.values():

@@ -17,6 +17,7 @@ from .doorway import Doorway
 from .naming import Naming
 from .verification import Verification
 from .verifier import AppInfo, Verifier
+from .waits import Waits
 
 
 class Desk:
@@ -30,7 +31,9 @@ class Desk:
         self.registry = PortalRegistry(queue.portals(settings.topic), TokenKeys(settings.seal_key_bytes()))
         verifier = verifier or AppInfo(settings.oauth_urls)
         self.verification = Verification(self.registry, verifier, self._counts)
-        self.portal_keys = PortalKeys(self.registry, settings.seal_key_bytes())
+        # No longer than for the queue itself.
+        self._waits = Waits(settings.ack_deadline_ms / 1000)
+        self.portal_keys = PortalKeys(self.registry, settings.seal_key_bytes(), self._waits)
         self._doorways: list[Doorway] = []
         self._learns = any("registry" in endpoint.auth for endpoint in settings.served)
 
@@ -63,6 +66,7 @@ class Desk:
             self.verification,
             Naming(endpoint.path, outlet, self.registry, codec, self._counts),
             self._counts,
+            self._waits,
             key_is_member_id=self._key_is_member_id,
         )
         self._doorways.append(doorway)

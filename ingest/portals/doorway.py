@@ -10,7 +10,6 @@
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -28,16 +27,16 @@ from forebay.queues.portals.registry import PortalRegistry
 from .naming import Naming
 from .verification import Trial, Verification
 from .verifier import Claim
+from .waits import Waits
 
 #: By these an application says that it is there, or that it is there no more.
 _COMES, _UPDATES, _LEAVES = "ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL"
 
-#: A call waits so long for what other hosts may have written, and for its token to be noted.
-_STORE_S = 0.5
+#: What other hosts have written may take so long to be read. A call gives up long before.
+_ANSWER_S = 60.0
 
-#: A store that didn't answer in time is asked for nothing for so long: each call would wait in vain. One that fails at
-#: once costs no time, and is asked again.
-_REST_S = 5.0
+#: At the stop, what portals have told may still take so long.
+_PATIENCE_S = 0.5
 
 #: Bitrix24's have some seventy. A longer one is none, and proves nothing: what waits for its proof stands in the memory
 #: of every host for a day.
@@ -60,11 +59,12 @@ class Doorway:
         verification: Verification,
         naming: Naming,
         counts: PortalCounts,
+        waits: Waits,
         *,
         key_is_member_id: bool,
     ) -> None:
         self._application, self._gate, self._registry = application, gate, registry
-        self._verification, self._naming, self._counts = verification, naming, counts
+        self._verification, self._naming, self._counts, self._waits = verification, naming, counts, waits
         self._key_is_member_id = key_is_member_id
         #: Anybody can make up calls that a store refuses to note.
         self._teller = Teller()
@@ -72,8 +72,6 @@ class Doorway:
         self._asking = asyncio.Lock()
         #: How often the store was asked, and whether it has answered the last time.
         self._begun, self._knows_all = 0, False
-        #: When the store may be asked again.
-        self._not_before = float("-inf")
 
     async def admit(self, form: Form, auth: Auth, address: Address) -> Sender:
         """The sender, or `NotOurPortal`. The gate asks for no proof here, but a secret that it finds is one."""
@@ -155,22 +153,19 @@ class Doorway:
         begun_before = self._begun
         async with self._asking:
             # Of who waited behind a question without an answer nobody repeats it.
-            if self._begun == begun_before and time.monotonic() >= self._not_before:
+            if self._begun == begun_before and not self._waits.is_resting:
                 # Not before it has answered: who waited here is told so, also when this call is tired of waiting.
                 self._begun, self._knows_all = self._begun + 1, False
-                await self._registry.following.refresh(_STORE_S)
+                await self._registry.following.refresh(_ANSWER_S)
                 self._knows_all = True
 
     async def _in_time(self, ask: Callable[[], Awaitable[None]]) -> bool:
         """Whether the store of portals has answered; one that is away, or did not answer just now, is not asked."""
-        if not self._registry.is_current or time.monotonic() < self._not_before:
+        if not self._registry.is_current or not self._waits.are_allowed:
             return False
         try:
-            async with asyncio.timeout(_STORE_S):
-                await ask()
+            await self._waits.within(ask)
         except (QueueError, TimeoutError) as error:
-            if isinstance(error, TimeoutError):
-                self._not_before = time.monotonic() + _REST_S
             words = str(error) or "no answer"
             self._teller.warn("the portals can't be asked; calls are taken unverified", error=words)
             return False
@@ -190,7 +185,7 @@ class Doorway:
         """Let what portals have told be noted, if it takes no longer than a call would wait. Idempotent."""
         tasks = [*self._chores, *self._naming.noting]
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=_STORE_S)
+            _, late = await asyncio.wait(tasks, timeout=_PATIENCE_S)
             for task in late:
                 task.cancel()
 

@@ -16,7 +16,6 @@ from forebay.console.errors import WrongUsage
 from forebay.console.portal_keys import portals_of
 from forebay.console.settings import Settings
 from forebay.ingest.app import create_app
-from forebay.ingest.portal_keys import PortalKeys
 from forebay.ingest.settings import IngestSettings
 from forebay.queues.opening import open_queue
 from forebay.queues.portals.stored_keys import Keyring, StoredKeys
@@ -35,10 +34,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slow machine gives each portal its key, too: a call that waited in vain is sealed by the seal key itself."""
-    monkeypatch.setitem(PortalKeys.__init__.__kwdefaults__ or {}, "wait_s", 30.0)
+#: A slow machine gives each portal its key, too: a call that waited in vain is sealed by the seal key itself.
+PATIENT = {"ack_deadline_ms": 30_000}
 
 
 def run(*arguments: str, keys: str = "A") -> Result:
@@ -60,7 +57,7 @@ def sent(keys: str, *bodies: str, **more: Any) -> None:
     """Calls that an ingest with these keys has taken."""
 
     async def send() -> None:
-        given = {"seal_keys": {name: KEYS[name] for name in keys}, "tokens": {"*": TOKEN}, **more}
+        given = {"seal_keys": {name: KEYS[name] for name in keys}, "tokens": {"*": TOKEN}, **PATIENT, **more}
         settings = IngestSettings.model_validate(given)
         queue = open_queue(settings)
         ingest = create_app(settings, queue)

@@ -28,7 +28,7 @@ def call(member: str = "m1", event: str = "onCrmDealAdd", more: str = "") -> str
 async def sealing(queue: MemoryQueue | None = None, **settings: Any) -> AsyncIterator[Running]:
     """An ingest that has read the store, if there is one."""
     queue = queue or MemoryQueue()
-    async with running(queue, **{"seal_keys": SEAL_KEYS, **settings}) as ingest:
+    async with running(queue, **{"seal_keys": SEAL_KEYS, "ack_deadline_ms": 30_000, **settings}) as ingest:
         if not facts_of(queue).down:
             async with reader(queue):
                 pass

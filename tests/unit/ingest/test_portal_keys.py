@@ -14,6 +14,7 @@ from forebay.console.unsealing import CannotOpen, opened_body
 from forebay.ingest.address import Address
 from forebay.ingest.authenticate import Sender
 from forebay.ingest.portal_keys import PortalKeys
+from forebay.ingest.portals.waits import Waits
 from forebay.ingest.settings import IngestSettings
 from forebay.queues.memory import MemoryQueue
 from forebay.queues.portals.members import DataKey
@@ -77,7 +78,7 @@ async def test_while_another_application_is_installed_there_nothing_is_shredded(
             member = registry.member("m1")
             assert member
             await registry.leave(member, "other")
-        keys = PortalKeys(registry, {"0": OLD})
+        keys = PortalKeys(registry, {"0": OLD}, Waits(0.01))
         address = Address(path="", query="")
         sender = Sender(portal="a.ru", member_id="m1", verified=True, address=address, member_is_proved=True)
 
@@ -153,7 +154,7 @@ async def registry_with(**keys: bytes) -> AsyncIterator[PortalRegistry]:
 
 async def test_open_keys_are_held_in_memory_up_to_a_number() -> None:
     async with registry_with(m1=OLD, m2=OLD, m3=OLD) as registry:
-        keys = PortalKeys(registry, {"0": OLD}, most=2)
+        keys = PortalKeys(registry, {"0": OLD}, Waits(0.01), most=2)
         found = [keys.cipher(member) for member in ("m1", "m2", "m3", "m1")]
 
         assert all(found) and len(keys) == 2
@@ -162,20 +163,20 @@ async def test_open_keys_are_held_in_memory_up_to_a_number() -> None:
 
 async def test_a_host_without_the_newest_seal_key_seals_by_its_own_meanwhile() -> None:
     async with registry_with(m1=b"n" * 32) as registry:
-        assert PortalKeys(registry, {"0": OLD}).cipher("m1") is None
-        assert PortalKeys(registry, {"0": OLD, f"{ord('n')}": b"n" * 32}).cipher("m1") is not None
+        assert PortalKeys(registry, {"0": OLD}, Waits(0.01)).cipher("m1") is None
+        assert PortalKeys(registry, {"0": OLD, f"{ord('n')}": b"n" * 32}, Waits(0.01)).cipher("m1") is not None
 
 
 async def test_a_key_that_is_wrapped_anew_opens_what_it_sealed_before() -> None:
     async with registry_with(m1=OLD) as registry:
-        before = PortalKeys(registry, {"0": OLD}).cipher("m1")
+        before = PortalKeys(registry, {"0": OLD}, Waits(0.01)).cipher("m1")
         key = registry.data_keys.current("m1")
         assert key and before
         name = Named("m1", key.id)
         anew = wrap(unwrap(key.wrapped, name, {"0": OLD}), name, {"new": KEY}, b"2" * 12)
         await registry.data_keys.rewrap("m1", DataKey(key.id, anew))
 
-        after = PortalKeys(registry, {"new": KEY}).cipher("m1")
+        after = PortalKeys(registry, {"new": KEY}, Waits(0.01)).cipher("m1")
 
     assert after and after[0] == before[0]
     assert after[1].decrypt(b"1" * 12, before[1].encrypt(b"1" * 12, b"x", b""), b"") == b"x"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from forebay.ingest.portal_keys import PortalKeys
+from forebay.ingest.portals.waits import Waits
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryQueue
 from forebay.queues.portals.contract import Fact
@@ -60,7 +61,7 @@ async def test_a_store_that_hangs_holds_a_call_up_for_a_moment_and_then_nobody()
     registry = PortalRegistry(store, TokenKeys({"k1": KEY}))
     registry.open()
     await registry.following.reached(-1, 10)
-    keys = PortalKeys(registry, {"k1": KEY}, wait_s=0.01)
+    keys = PortalKeys(registry, {"k1": KEY}, Waits(0.01))
 
     # Of the registry's own patience, which is longer, nobody waits for the end.
     async with asyncio.timeout(4):
@@ -74,28 +75,36 @@ async def test_a_store_that_hangs_holds_a_call_up_for_a_moment_and_then_nobody()
 
 async def test_a_store_that_was_never_read_is_asked_for_nothing() -> None:
     store = HangingStore(MemoryQueue())
-    keys = PortalKeys(PortalRegistry(store, TokenKeys({"k1": KEY})), {"k1": KEY})
+    keys = PortalKeys(PortalRegistry(store, TokenKeys({"k1": KEY})), {"k1": KEY}, Waits(0.01))
 
     await keys.make("m1")
 
     assert store.asked == 0
 
 
-async def test_a_store_that_has_not_answered_in_time_is_left_alone_for_a_while() -> None:
+async def test_a_store_that_was_late_holds_up_one_call_in_a_while_and_keys_are_made_beside_the_calls() -> None:
     store, now = HangingStore(MemoryQueue()), 1000.0
     registry = PortalRegistry(store, TokenKeys({"k1": KEY}))
     registry.open()
     await registry.following.reached(-1, 10)
-    keys = PortalKeys(registry, {"k1": KEY}, clock=lambda: now, wait_s=0.01)
-
+    waits = Waits(0.01, clock=lambda: now)
+    keys = PortalKeys(registry, {"k1": KEY}, waits, clock=lambda: now)
     await keys.make("m1")
+
+    assert not waits.are_allowed
+    waits._longest_s = 3600.0
     async with asyncio.timeout(4):
         await asyncio.gather(*(keys.make(member) for member in ("m1", "m2")))
-    assert store.asked == 1
+    assert store.asked == 2
 
     now += 5
-    await keys.make("m2")
-    assert store.asked == 2
+    one = asyncio.create_task(keys.make("m3"))
+    while store.asked < 3:
+        await asyncio.sleep(0)
+    async with asyncio.timeout(4):
+        await asyncio.gather(*(keys.make(member) for member in ("m3", "m4")))
+    assert store.asked == 4 and not one.done()
+    one.cancel()
     await keys.close()
     await registry.close()
 
@@ -113,7 +122,7 @@ async def test_a_store_that_has_failed_is_left_alone_for_a_while() -> None:
     registry = PortalRegistry(store, TokenKeys({"k1": KEY}))
     registry.open()
     await registry.following.reached(-1, 10)
-    keys = PortalKeys(registry, {"k1": KEY}, clock=lambda: now)
+    keys = PortalKeys(registry, {"k1": KEY}, Waits(0.01), clock=lambda: now)
 
     await keys.make("m1")
     await keys.make("m2")

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from forebay.ingest.address import Address
 from forebay.ingest.authenticate import Sender
 from forebay.ingest.portal_keys import PortalKeys
+from forebay.ingest.portals.waits import Waits
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryQueue
 from forebay.queues.portals import facts
@@ -88,7 +89,7 @@ async def test_a_key_that_a_portal_gets_on_another_host_meanwhile_stays(monkeypa
     queue = MemoryQueue()
     store = StoreAway(queue)
     async with host(store) as one, host(queue.portals("t")) as other:
-        keys = PortalKeys(one, {})
+        keys = PortalKeys(one, {}, Waits(0.01))
         store.away = "it hangs"
 
         keys.shred(SENDER)
@@ -104,7 +105,7 @@ async def test_a_key_that_a_portal_gets_on_another_host_meanwhile_stays(monkeypa
 async def test_a_key_that_another_host_made_a_moment_ago_goes_too() -> None:
     queue = MemoryQueue()
     async with host(queue.portals("t")) as registry:
-        keys = PortalKeys(registry, {})
+        keys = PortalKeys(registry, {}, Waits(0.01))
         place = Member("m1").key(facts.DATA_KEY, "theirs")
         await queue.portals("t").put([facts.fact(place, {"wrapped": facts.as_text(b"wrapped")})])
         assert not keys.has("m1"), "it is read already"
@@ -145,7 +146,7 @@ def last(log: FactLog) -> list[PlacedFact]:
 async def test_what_was_not_shredded_before_the_stop_is_told() -> None:
     store = StoreAway(MemoryQueue())
     async with host(store) as registry:
-        keys = PortalKeys(registry, {}, wait_s=0.01)
+        keys = PortalKeys(registry, {}, Waits(0.01))
         store.away = "it hangs"
         keys.shred(SENDER)
 

@@ -38,10 +38,10 @@ def silent(oauth: FakeOAuth, monkeypatch: pytest.MonkeyPatch) -> Callable[[Learn
 
     Bitrix24 proves nothing any more: what it proves is kept beside the calls, which asks the store too.
     """
-    monkeypatch.setattr("forebay.ingest.portals.doorway._STORE_S", 0.05)
-    monkeypatch.setattr("forebay.ingest.portals.doorway._REST_S", 3600.0)
+    monkeypatch.setattr("forebay.ingest.portals.waits._REST_S", 3600.0)
 
     def hang(ingest: Learning) -> Silence:
+        monkeypatch.setattr(ingest.desk._waits, "_longest_s", 0.05)
         monkeypatch.setattr("forebay.queues.portals.registry._PATIENCE_S", 3600.0)
         oauth.may_answer.clear()
         silence, store = Silence(), ingest.desk.registry._store
@@ -85,9 +85,9 @@ async def test_an_install_of_a_new_portal_does_not_wait_for_its_note(
 async def test_a_note_that_takes_longer_than_a_call_waits_is_kept_in_the_end(
     oauth: FakeOAuth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forebay.ingest.portals.doorway._STORE_S", 0.05)
     oauth.may_answer.clear()
     async with learning(oauth) as ingest:
+        monkeypatch.setattr(ingest.desk._waits, "_longest_s", 0.05)
         registry, may_be_kept = ingest.desk.registry, asyncio.Event()
         put = registry._store.put
 
@@ -119,7 +119,7 @@ async def test_calls_that_wait_for_one_answer_of_a_store_that_hangs_are_all_take
             while not silence.asked:
                 await asyncio.sleep(0)
             # Those behind it have all the time to ask for themselves.
-            monkeypatch.setattr("forebay.ingest.portals.doorway._STORE_S", 3600.0)
+            monkeypatch.setattr(ingest.desk._waits, "_longest_s", 3600.0)
             others = (ingest.post(body(token=f"{number:032}")) for number in range(8))
             answers = await asyncio.gather(first, *others)
 
