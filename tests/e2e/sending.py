@@ -17,6 +17,9 @@ from tests.order import named
 #: How unevenly portals send: the n-th so often as the first divided by n to the power of it.
 ZIPF = 1.1
 
+#: The application's token in each of their calls.
+TOKEN = "any"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
@@ -50,7 +53,7 @@ class Portals:
         drawn: Callable[[int, Random], Iterator[int]] = unevenly,
     ) -> None:
         rng = Random(seed)
-        self._bodies = Bodies(portals, "any", rng)
+        self._bodies = Bodies(portals, TOKEN, rng)
         self._draws = drawn(portals, rng)
         self._targets = [target_of(url) for url in urls]
         self._rate, self._connections = rate, connections

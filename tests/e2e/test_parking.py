@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import pytest
 
 from tests.e2e.crew import Crew, crew, kafka_url
 from tests.e2e.site import Site
+from tests.e2e.trouble import HANDLERS, LADDER
 from tests.order import Line, judge
 
 #: Events a second.
@@ -18,43 +18,6 @@ RATE = 150.0
 LINES_BEFORE_A_KILL = 1500
 
 BROKEN = ("portal-3.bitrix24.example", "portal-17.bitrix24.example")
-
-#: Writes the book of tests/order.py. The events of a portal fail while a file with its name is there.
-HANDLERS = """
-import asyncio
-import os
-
-from forebay import Handlers
-
-handlers = Handlers()
-book = os.open(os.environ["BOOK"], os.O_CREAT | os.O_APPEND | os.O_WRONLY)
-
-
-@handlers.on("*")
-async def handle(event):
-    line = f"{event.portal} {event.id}#{event.fields['data[FIELDS][ID]']} {os.getpid()}\\n".encode()
-    os.write(book, b"began " + line)
-    try:
-        await asyncio.sleep(0.002)
-        if os.path.exists(event.portal):
-            raise ConnectionError("the portal's API is down")
-    except BaseException:
-        os.write(book, b"dropped " + line)
-        raise
-    os.write(book, b"ended " + line)
-"""
-
-#: Waits that are short.
-LADDER: dict[str, Any] = {
-    "memory_tries": 2,
-    "tries": 100_000,
-    "retry_first_s": 0.05,
-    "park_first_s": 0.3,
-    "park_longest_s": 1.0,
-    "commit_interval_s": 0.2,
-    "max_lane_records": 20,
-    "session_s": 5,
-}
 
 Start = Callable[[], AbstractAsyncContextManager[Crew]]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.site import open_site
+from tests.e2e.site import Site, open_site
 from tests.kafka.cluster import Cluster, Node
 
 from .failing import Failing, built
@@ -41,6 +41,15 @@ def report(tmp_path: Path) -> Report:
     if named := os.environ.get(REPORT):
         return Report(data=_ROOT / "build" / "faults.json", text=_ROOT / named)
     return Report(data=tmp_path / "faults.json", text=tmp_path / "faults.md")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A site of workers whose handlers write into a book, `handled.log`."""
+    (tmp_path / "site").mkdir()
+    monkeypatch.setenv("BOOK", str(tmp_path / "site" / "handled.log"))
+    with open_site(tmp_path / "site") as made:
+        yield made
 
 
 @pytest.fixture

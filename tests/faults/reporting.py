@@ -26,7 +26,8 @@ machine of its own elsewhere, a broker that is the only one or a stranger who ca
 
 - **lost**: answered with 200, and in the end neither in the queue nor in quarantine.
 - **order**: answered with 200, and behind an event of its portal that was sent after that answer.
-- **twice**: stands in the queue, or came to a handler, once more with the same id / the most that the fault may cause.
+- **twice**: stands in the queue, or came to a handler, once more with the same id / the most that the fault may cause,
+  where that can be said.
 - **503**, **none**: answers that said that nothing was kept, and calls whose connection broke.
 - **p50, p99, max**: of the answers while the fault lasted, in milliseconds. **open**: the p99 from when every process
   of the ingest knew that the queue was gone, to the end of the fault; empty where they never knew it all at once.
@@ -66,7 +67,8 @@ class Row:
     lost: int = 0
     out_of_order: int = 0
     doubled: int = 0
-    doubled_bound: int = 0
+    #: None where it depends on more than is known here.
+    doubled_bound: int | None = 0
     refused: int = 0
     unanswered: int = 0
     p50_ms: float | None = None
@@ -85,7 +87,8 @@ class Row:
         if not self.is_made:
             return [self.fault, "not made here", *[""] * (len(_COLUMNS) - 2)]
         counts = [f"{one:,}" for one in (self.events, self.acknowledged, self.lost, self.out_of_order)]
-        counts += [f"{self.doubled:,} / {self.doubled_bound:,}", f"{self.refused:,}", f"{self.unanswered:,}"]
+        bound = "" if self.doubled_bound is None else f" / {self.doubled_bound:,}"
+        counts += [f"{self.doubled:,}{bound}", f"{self.refused:,}", f"{self.unanswered:,}"]
         times = [_time(one) for one in (self.p50_ms, self.p99_ms, self.max_ms, self.open_p99_ms, self.bare_p99_ms)]
         return [self.fault, *counts, *times, "" if self.recovered_s is None else f"{self.recovered_s:.1f} s"]
 

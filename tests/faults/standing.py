@@ -2,14 +2,16 @@
 
 import asyncio
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from forebay.console.portal_keys import keyring
 from forebay.console.reading import between, inspected, opened
 from forebay.console.settings import load_settings
 from forebay.console.simulated import SEQUENCE_PATH
 from forebay.queues.errors import QueueUnavailable
 from forebay.schemas.codec import codec
-from forebay.schemas.event import PortalEvent
+from forebay.schemas.event import CannotOpenSecrets, PortalEvent
 from forebay.schemas.names import GAP, QUARANTINE_ID, quarantine
 from tests.e2e.site import Site
 from tests.order import named
@@ -41,6 +43,21 @@ async def standing_in(site: Site) -> Standing:
             return await _read(site)
         except QueueUnavailable:
             await asyncio.sleep(_LOOK_S)
+
+
+async def unopened(site: Site, events: Iterable[PortalEvent]) -> list[str]:
+    """Those of the events whose secrets nobody can open who has the site's seal keys, by their ids."""
+    environ = {"FOREBAY_SEAL_KEYS": site.settings["seal_keys"]}
+    settings = load_settings(options={"queue_url": site.settings["queue_url"]}, environ=environ).settings
+    async with opened(settings) as queue:
+        keys = await keyring(settings, queue)
+    found = []
+    for event in events:
+        try:
+            event.secrets(keys)
+        except CannotOpenSecrets:
+            found.append(event.id)
+    return found
 
 
 async def _read(site: Site) -> Standing:

@@ -1,0 +1,115 @@
+"""An ingest and faults that come together, by chance: a disk that fails while the broker hangs, a death in between."""
+
+import asyncio
+import errno
+import json
+import os
+import signal
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.sending import TOKEN
+from tests.kafka.cluster import Cluster, Node
+
+from .chance import BrokerFaults, Chance
+from .failing import End, Failing
+from .hosts import kill_all, workers
+from .networks import Proxy
+from .stand import LONG, UNDECIDED, Stand
+from .standing import unopened
+
+pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.timeout(900)]
+
+#: A worker dies in one of its next so many calls of a kind.
+_CALLS = 32
+
+_DISK = (
+    {"write": errno.ENOSPC},
+    {"write": errno.EIO},
+    {"sync": errno.ENOSPC},
+    {"sync": errno.EIO},
+    {"read": errno.EIO},
+)
+
+
+class IngestFaults:
+    """Breaks the processes of an ingest, and their disk: each in turns of its own."""
+
+    def __init__(self, chance: Chance, stand: Stand, failing: Failing) -> None:
+        self._chance, self._stand, self._failing = chance, stand, failing
+        #: One hand's: ends of processes.
+        self.ends = (self.kill_worker, self.die_in_commit, self.restart, self.kill_all)
+
+    async def kill_worker(self) -> None:
+        """A process of the ingest dies, whichever it is."""
+        if serving := workers(self._stand.site):
+            os.kill(self._chance.rng.choice(serving), signal.SIGKILL)
+
+    async def die_in_commit(self) -> None:
+        """One is to die as it writes to the spool, when somebody next does."""
+        rng = self._chance.rng
+        self._failing.end(rng.choice(list(End)), rng.randint(1, _CALLS))
+
+    async def restart(self) -> None:
+        """SIGTERM to the ingest, and another in its place."""
+        await asyncio.to_thread(self._stand.site.stop, "ingest")
+        await self._start()
+
+    async def kill_all(self) -> None:
+        """Its processes die all at once, and another ingest is started."""
+        await asyncio.to_thread(kill_all, self._stand.site)
+        await self._start()
+
+    async def _start(self) -> None:
+        site = self._stand.site
+        site.start("ingest", "ingest", "--processes", str(self._stand.processes))
+        await asyncio.to_thread(site.wait, "the ingest", site.is_ready)
+
+    async def fail_disk(self) -> None:
+        """Writes, syncs or reads of the spool fail."""
+        self._failing.fail(**self._chance.rng.choice(_DISK))
+        await self._chance.lasting()
+        self._failing.fail()
+
+
+@pytest.mark.parametrize("disk", [False, True], ids=["sound", "failing"])
+async def test_faults_that_come_together_cost_nothing_that_was_acknowledged_and_no_order(
+    clusters: Callable[..., Cluster], stands: Callable[..., Stand], failing: Failing, tmp_path: Path, disk: bool
+) -> None:
+    node = Node(1, tmp_path / "node")
+    with Proxy(node.port) as proxy:
+        node.advertised_port = proxy.port
+        cluster = clusters([node])
+        stand = stands(cluster, replace(LONG, meanwhile=30_000))
+        stand.site.variables = failing.environ
+        # With all on: new portals get keys of their own, which stand in the queue too.
+        keys = {"k1": b64encode(os.urandom(32)).decode()}
+        stand.site.settings |= {"tokens": json.dumps({"*": TOKEN}), "auth": "tokens", "seal_keys": json.dumps(keys)}
+        await stand.start()
+        chance = Chance()
+        broker, ingest = BrokerFaults(chance, cluster, proxy), IngestFaults(chance, stand, failing)
+        hands = [broker.all, ingest.ends, *([(ingest.fail_disk,)] if disk else [])]
+
+        async with stand.loaded(), stand.fault():
+            async with chance.played(*hands):
+                await stand.meanwhile()
+            failing.end(End.IN_WRITE, 0)
+
+        deaths = sum(chance.done[end.__name__] for end in ingest.ends)
+        what = "broker, network, processes and disk" if disk else "broker, network and processes"
+        # Where neither the queue nor the disk can say that it has an event, its call waits.
+        untimed = ("open_p99_ms", "bare_p99_ms", *(("p50_ms", "p99_ms", "max_ms") if disk else ()))
+        row = await stand.judged(
+            f"everything: {what} of an ingest, by chance, several at a time",
+            bound=deaths * UNDECIDED + chance.done.total() * LONG.connections,
+            note=chance.told,
+            **dict.fromkeys(untimed),
+        )
+        assert await unopened(stand.site, chain.from_iterable(stand.events.values())) == []
+    # Whatever else breaks: as long as the disk is sound, every event that is heard is kept.
+    assert disk or row.refused == 0
