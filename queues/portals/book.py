@@ -106,9 +106,9 @@ class Book:
         self._sort(member, part)
 
     def _prove(self, member: Member, part: str, said: dict[str, Any]) -> None:
-        proof = Proof(
-            intern(said["app"]), intern(said["key"]), str(said["domain"]), int(said["at"]), intern(said["how"])
-        )
+        # The same text as that of its home, which stands before it: a hundred thousand are a few megabytes.
+        domain = next((home.portal for home in member.homes if home.portal == said["domain"]), str(said["domain"]))
+        proof = Proof(intern(said["app"]), intern(said["key"]), domain, int(said["at"]), intern(said["how"]))
         pin = self._pin(member, part)
         pin.proof = proof
         member.pins = (*(other for other in member.pins if other is not pin), pin)
@@ -143,10 +143,8 @@ class Book:
     def _settle(self, member: Member, part: str, said: dict[str, Any]) -> None:
         self._unsettle(member, part)
         portal = str(said["portal"])
-        # The same text as that of its proof, which stands before it: a hundred thousand are a few megabytes.
-        known = next((pin.proof.domain for pin in member.pins if pin.proof and pin.proof.domain == portal), portal)
-        member.homes = (*member.homes, Home(part, known))
-        self.homes[known] += 1
+        member.homes = (*member.homes, Home(part, portal))
+        self.homes[portal] += 1
 
     def _unsettle(self, member: Member, part: str) -> None:
         for home in (home for home in member.homes if home.id == part):

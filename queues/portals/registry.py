@@ -153,8 +153,9 @@ class PortalRegistry:
         gone = old if replaced in (None, digest) else [*old, replaced]
         await self._put(
             [
-                facts.fact(member.key(facts.PROOF, digest.hex()), said),
+                # First: who has read the proof alone would take the domain for a new one, and so if we die in between.
                 *self._home(member, domain),
+                facts.fact(member.key(facts.PROOF, digest.hex()), said),
                 Fact(member.key(facts.PIN, digest.hex()).text(), None),
                 *(Fact(member.key(facts.PROOF, one.hex()).text(), None) for one in gone),
             ]

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from forebay.queues.opening import open_queue
+from forebay.queues.portals.book import Book
 from forebay.queues.portals.contract import PortalStore
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.tokens import TokenKeys
@@ -70,6 +71,24 @@ async def test_fifty_installs_at_once_on_five_hosts_have_one_outcome(
         assert all(outcome == outcomes[0] for outcome in outcomes)
         assert set(outcomes[0][1]) == {digest(hosts[0], f"{TOKEN}{number}") for number in (7, 31)}
         assert outcomes[0][0] in ("d7.bitrix24.com", "d31.bitrix24.com")
+
+
+async def test_a_portal_is_nowhere_known_as_proved_before_it_is_known_where_its_events_stand(
+    settings: QueueSettings, store: PortalStore
+) -> None:
+    async with host(settings) as one:
+        await one.prove(APPLICATION, MEMBER, digest(one), DOMAIN, "app.info")
+    book, following, is_end = Book(), 0, False
+
+    # Who reads may have read so far, or who wrote it may have died then.
+    while not is_end:
+        facts, following, is_end = await store.read(following, 20)
+        for fact in facts:
+            book.apply(fact)
+            member = book.members[MEMBER]
+            assert member.portal == DOMAIN or not any(pin.proof for pin in member.pins)
+
+    assert book.members[MEMBER].pins
 
 
 async def test_a_note_that_comes_late_takes_back_no_proof(settings: QueueSettings, store: PortalStore) -> None:
