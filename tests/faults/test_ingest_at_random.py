@@ -6,13 +6,17 @@ import json
 import os
 import signal
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from random import Random
+from urllib.parse import parse_qsl
 
 import pytest
 
+from forebay.console.simulated import Bodies
+from tests.bitrix24.oauth import FakeOAuth, Installed
 from tests.e2e.sending import TOKEN
 from tests.kafka.cluster import Cluster, Node
 
@@ -20,10 +24,12 @@ from .chance import BrokerFaults, Chance
 from .failing import End, Failing
 from .hosts import kill_all, workers
 from .networks import Proxy
-from .stand import LONG, UNDECIDED, Stand
+from .stand import LONG, SEED, UNDECIDED, Stand
 from .standing import unopened
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.timeout(900)]
+
+_APPLICATION = "app.5a1b2c3d4e5f60.12345678"
 
 #: A worker dies in one of its next so many calls of a kind.
 _CALLS = 32
@@ -77,9 +83,29 @@ class IngestFaults:
         self._failing.fail()
 
 
+@pytest.fixture
+def oauth() -> Iterator[FakeOAuth]:
+    """Knows the application of each portal that the load sends of, but for those whose calls bring no access token."""
+    with FakeOAuth() as fake:
+        for portal in Bodies(LONG.portals, TOKEN, Random(SEED)).portals:
+            if access_token := dict(parse_qsl(portal.auth)).get("auth[access_token]"):
+                of = Installed(client_id=_APPLICATION, member_id=portal.member_id, domain=portal.domain)
+                fake.knows[access_token] = of
+        yield fake
+
+
+def _registry(oauth: FakeOAuth) -> dict[str, str]:
+    return {"auth": "registry", "client_id": _APPLICATION, "oauth_urls": json.dumps([oauth.url])}
+
+
 @pytest.mark.parametrize("disk", [False, True], ids=["sound", "failing"])
 async def test_faults_that_come_together_cost_nothing_that_was_acknowledged_and_no_order(
-    clusters: Callable[..., Cluster], stands: Callable[..., Stand], failing: Failing, tmp_path: Path, disk: bool
+    clusters: Callable[..., Cluster],
+    stands: Callable[..., Stand],
+    failing: Failing,
+    oauth: FakeOAuth,
+    tmp_path: Path,
+    disk: bool,
 ) -> None:
     node = Node(1, tmp_path / "node")
     with Proxy(node.port) as proxy:
@@ -87,9 +113,9 @@ async def test_faults_that_come_together_cost_nothing_that_was_acknowledged_and_
         cluster = clusters([node])
         stand = stands(cluster, replace(LONG, meanwhile=30_000))
         stand.site.variables = failing.environ
-        # With all on: new portals get keys of their own, which stand in the queue too.
-        keys = {"k1": b64encode(os.urandom(32)).decode()}
-        stand.site.settings |= {"tokens": json.dumps({"*": TOKEN}), "auth": "tokens", "seal_keys": json.dumps(keys)}
+        # With all on: what is learned of portals, and keys of their own, stand in the queue too.
+        stand.site.settings |= _registry(oauth) if disk else {"auth": "tokens", "tokens": json.dumps({"*": TOKEN})}
+        stand.site.settings |= {"seal_keys": json.dumps({"k1": b64encode(os.urandom(32)).decode()})}
         await stand.start()
         chance = Chance()
         broker, ingest = BrokerFaults(chance, cluster, proxy), IngestFaults(chance, stand, failing)
@@ -110,6 +136,7 @@ async def test_faults_that_come_together_cost_nothing_that_was_acknowledged_and_
             note=chance.told,
             **dict.fromkeys(untimed),
         )
+        assert not any(answer.startswith("403") for answer in stand.portals.answers), stand.portals.answers
         assert await unopened(stand.site, chain.from_iterable(stand.events.values())) == []
     # Whatever else breaks: as long as the disk is sound, every event that is heard is kept.
     assert disk or row.refused == 0
