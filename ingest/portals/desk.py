@@ -19,6 +19,9 @@ from .verification import Verification
 from .verifier import AppInfo, Verifier
 from .waits import Waits
 
+#: However short the calls' patience with the queue.
+_LEAST_S = 0.2
+
 
 class Desk:
     """The registry, who verifies where tokens are learned, and the keys. Opened and closed with the queue."""
@@ -31,8 +34,8 @@ class Desk:
         self.registry = PortalRegistry(queue.portals(settings.topic), TokenKeys(settings.seal_key_bytes()))
         verifier = verifier or AppInfo(settings.oauth_urls)
         self.verification = Verification(self.registry, verifier, self._counts)
-        # No longer than for the queue itself.
-        self._waits = Waits(settings.ack_deadline_ms / 1000)
+        # As long as for the queue itself; but so that a store which is well can say that a token is a stranger's.
+        self._waits = Waits(max(settings.ack_deadline_ms / 1000, _LEAST_S))
         self.portal_keys = PortalKeys(self.registry, settings.seal_key_bytes(), self._waits)
         self._doorways: list[Doorway] = []
         self._learns = any("registry" in endpoint.auth for endpoint in settings.served)

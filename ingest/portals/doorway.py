@@ -182,7 +182,7 @@ class Doorway:
             self._begin(self._registry.come_back(pin.member, self._application))
 
     async def close(self) -> None:
-        """Let what portals have told be noted, if it takes no longer than a call would wait. Idempotent."""
+        """Let what portals have told be noted, if that takes but a moment. Idempotent."""
         tasks = [*self._chores, *self._naming.noting]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=_PATIENCE_S)

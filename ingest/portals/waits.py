@@ -13,8 +13,9 @@ class Waits:
 
     def __init__(self, longest_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._longest_s, self._clock = longest_s, clock
+        #: Since the store was late: no call waits before, and then one, until it has answered.
         self._not_before = float("-inf")
-        self._was_late = self._is_tried = False
+        self._is_tried = False
 
     @property
     def is_resting(self) -> bool:
@@ -24,7 +25,8 @@ class Waits:
     @property
     def are_allowed(self) -> bool:
         """Whether a call may wait just now."""
-        return not self.is_resting and not (self._was_late and self._is_tried)
+        was_late = self._not_before > float("-inf")
+        return not self.is_resting and not (was_late and self._is_tried)
 
     async def within(self, ask: Callable[[], Awaitable[object]]) -> None:
         """Wait for this. Raises what it raises, and `TimeoutError` where it takes longer than a call may wait."""
@@ -33,9 +35,10 @@ class Waits:
             async with asyncio.timeout(self._longest_s):
                 await ask()
         except TimeoutError:
-            self._was_late, self._not_before = True, self._clock() + _REST_S
+            self._not_before = self._clock() + _REST_S
             raise
         finally:
             self._is_tried = False
         # Who was let go because another was late has had no answer.
-        self._was_late = self.is_resting
+        if not self.is_resting:
+            self._not_before = float("-inf")

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.order import Verdict
+
 #: What an answer should take at most, as the promise says it: during the fault, and once the breaker is open.
 _P99_MS, _P99_OPEN_MS = 250, 10
 
@@ -80,6 +82,20 @@ class Row:
     #: What the row's figures leave out; for a fault that can't be made here, the reason.
     note: str = ""
     is_made: bool = True
+
+    @classmethod
+    def handled(cls, fault: str, events: int, verdict: Verdict, *, bound: int | None, note: str) -> "Row":
+        """What workers have made of so many events. There are no calls, and no times of theirs."""
+        return cls(
+            fault=fault,
+            events=events,
+            acknowledged=events,
+            lost=len(verdict.lost),
+            out_of_order=len(verdict.out_of_order),
+            doubled=len(verdict.again),
+            doubled_bound=bound,
+            note=note,
+        )
 
     @property
     def cells(self) -> list[str]:

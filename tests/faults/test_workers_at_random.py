@@ -123,14 +123,11 @@ async def test_faults_that_come_together_cost_workers_no_event_and_no_order(
 
     lines = made.book.read().lines
     verdict = judge(made.sent, lines)
-    row = Row(
-        fault=f"everything: broker, network, workers and portals' handlers, by chance, several at a time ({protocol})",
-        events=len(made.places),
-        acknowledged=len(made.places),
-        lost=len(verdict.lost),
-        out_of_order=len(verdict.out_of_order),
-        doubled=len(verdict.again),
-        doubled_bound=None,
+    row = Row.handled(
+        f"everything: broker, network, workers and portals' handlers, by chance, several at a time ({protocol})",
+        len(made.places),
+        verdict,
+        bound=None,
         note="150 events a second of 40 portals, 3 workers; twice: came to a handler again, after what could not be "
         f"committed while the broker was away; {chance.told}",
     )

@@ -37,16 +37,7 @@ def row_of(made: Crew, fault: str, note: str, lost_workers: set[int]) -> Row:
         committed = made.committed_before.get(first_by[line.event])
         assert committed is not None, f"{line} came again, and nobody who had handled it was lost"
         assert offset >= committed.get(partition, 0), f"{line} came again, and had been committed"
-    return Row(
-        fault=fault,
-        events=len(made.places),
-        acknowledged=len(made.places),
-        lost=len(verdict.lost),
-        out_of_order=len(verdict.out_of_order),
-        doubled=len(verdict.again),
-        doubled_bound=bound,
-        note=note,
-    )
+    return Row.handled(fault, len(made.places), verdict, bound=bound, note=note)
 
 
 def _uncommitted(made: Crew, pid: int) -> int:

@@ -127,6 +127,28 @@ async def test_calls_that_wait_for_one_answer_of_a_store_that_hangs_are_all_take
         assert silence.asked == 1
 
 
+async def test_however_little_calls_wait_for_the_queue_a_strangers_token_is_refused(
+    oauth: FakeOAuth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with learning(oauth, ack_deadline_ms=1) as ingest:
+        await ingest.post(install())
+        await ingest.proved()
+        store, loop = ingest.desk.registry._store, asyncio.get_running_loop()
+        end = store.end
+
+        async def slower() -> int:
+            until = loop.time() + 0.005
+            while loop.time() < until:
+                await asyncio.sleep(0)
+            return await end()
+
+        monkeypatch.setattr(store, "end", slower)
+
+        answer = await ingest.post(body(token=OTHER_TOKEN))
+
+        assert answer.status_code == 403
+
+
 async def test_a_store_that_is_known_to_be_away_is_asked_for_nothing(
     oauth: FakeOAuth, silent: Callable[[Learning], Silence]
 ) -> None:
