@@ -91,7 +91,8 @@ class Site:
 
     def wait(self, what: str, until: Callable[[], bool]) -> None:
         """Look again and again until it is so; fail with the logs when it never is."""
-        for _ in range(round(_WAIT_S / _LOOK_EVERY_S)):
+        over = time.monotonic() + _WAIT_S
+        while time.monotonic() < over:
             if until():
                 return
             time.sleep(_LOOK_EVERY_S)
