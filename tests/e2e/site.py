@@ -19,7 +19,7 @@ from tests.kafka.cluster import dying_with_us
 from tests.ports import free_ports
 
 _STOP_S = 60
-_WAIT_S = 90
+_WAIT_S = 110
 _LOOK_EVERY_S = 0.05
 
 
