@@ -75,10 +75,13 @@ class Store:
                 forget(self._folder, dead - self._records.owners(numbers))
             with self._folder.writing.held():
                 # Not when the first record comes: by then there may be no file left to open.
+                is_first = self.counts.is_new or not somebody_lives(self._folder)
                 with suppress(SpoolUnavailable) if numbers else nullcontext():
-                    self._files.current()
+                    current = self._files.current()
+                    if is_first:
+                        current.take_over()
                 # Of a large spool it takes seconds, and nobody else can write meanwhile.
-                if self.counts.is_new or not somebody_lives(self._folder):
+                if is_first:
                     self._recount()
                     self._records.look_for_hidden()
                 # Last: for as long as we hold its lock, others take it that the counts were set right.
