@@ -17,7 +17,6 @@ import yaml
 from tests.kafka.cluster import dying_with_us
 from tests.ports import free_ports
 
-from .graves import Graves
 from .toolbox import tool
 
 _HERE = Path(__file__).parent
@@ -52,7 +51,6 @@ class Kubernetes:
         self._running: list[subprocess.Popen[bytes]] = []
         #: Calls of the API server, as an administrator.
         self.client = httpx.Client()
-        self._graves = Graves(self._client)
 
     def __enter__(self) -> "Kubernetes":
         try:
@@ -67,7 +65,6 @@ class Kubernetes:
 
     def close(self) -> None:
         """Kill all of it, and take its files away. Idempotent."""
-        self._graves.close()
         self.client.close()
         # In order it would take ten seconds, and nothing of it is kept.
         while self._running:
@@ -102,7 +99,6 @@ class Kubernetes:
             "--node-monitor-grace-period=24h",
         )
         self._run("kube-scheduler", f"--kubeconfig={self.kubeconfig}", "--secure-port=0", "--leader-elect=false")
-        self._graves.open()
         stages = str(_HERE / "stages.yaml")
         self._run("kwok", "--kubeconfig", str(self.kubeconfig), "--config", stages, "--manage-all-nodes=true")
         self._furnish()

@@ -66,9 +66,13 @@ class Release:
         return self.cluster.get(f"/{group}/namespaces/{self.namespace}/{kind}/{name}")
 
     def events(self) -> str:
-        """What Kubernetes says went wrong."""
+        """What Kubernetes says went wrong, and which pods there are."""
         warned = [one for one in self.found("api/v1", "events") if one["type"] == "Warning"]
-        return "\n".join(f"{one['involvedObject']['name']}: {one['message']}" for one in warned)
+        pods = [(one["metadata"], one["spec"].get("nodeName")) for one in self.found("api/v1", "pods")]
+        return "\n".join(
+            [f"{one['involvedObject']['name']}: {one['message']}" for one in warned]
+            + [f"{one['name']} {one['labels']} on {node}, to go: {one.get('deletionTimestamp')}" for one, node in pods]
+        )
 
     def claims(self) -> list[tuple[str, str]]:
         """The volumes that pods asked for, and which each got."""
