@@ -236,6 +236,24 @@ def test_a_volume_is_where_the_spool_is_and_outlives_everything() -> None:
     assert {"name": "data", "emptyDir": {"sizeLimit": "1Gi"}} in gone["template"]["spec"]["volumes"]
 
 
+@pytest.mark.parametrize(
+    ("given", "becomes"),
+    [
+        # Without a partition a rollout may make pods of the former version and delete them again, for ever.
+        ({}, {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}),
+        ({"rollingUpdate": {"partition": 2}}, {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}),
+        # Kubernetes takes none with it.
+        ({"type": "OnDelete"}, {"type": "OnDelete"}),
+    ],
+)
+def test_a_rollout_says_from_which_pod_on(given: Object, becomes: Object) -> None:
+    text = rendered([CHART / "ci" / "minimal-values.yaml", {"ingest": {"updateStrategy": given}}])
+
+    made = named(objects(text), "StatefulSet", "app-forebay-ingest")
+
+    assert made["spec"]["updateStrategy"] == becomes
+
+
 def test_a_startup_is_allowed_the_longer_the_more_its_spool_may_hold() -> None:
     def allowed_s(values: str) -> int:
         spec = named(objects(rendered([CHART / "ci" / values])), "StatefulSet", "app-forebay-ingest")["spec"]
