@@ -213,7 +213,7 @@ class SpoolFile:
 
     def take_over(self) -> None:
         """What a crash has left in the log counts as written by this process."""
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             self._since_checkpoint += Path(f"{self.path}-wal").stat().st_size
 
     def checkpoint(self) -> None:

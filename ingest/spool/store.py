@@ -74,8 +74,8 @@ class Store:
             with suppress(MayPass):
                 forget(self._folder, dead - self._records.owners(numbers))
             with self._folder.writing.held():
-                # Not when the first record comes: by then there may be no file left to open.
                 is_first = self.counts.is_new or not somebody_lives(self._folder)
+                # Not when the first record comes: by then there may be no file left to open.
                 with suppress(SpoolUnavailable) if numbers else nullcontext():
                     current = self._files.current()
                     if is_first:

@@ -1,7 +1,6 @@
 """The spool's files: what they keep, and in which order."""
 
 import errno
-import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -36,28 +35,6 @@ def test_records_of_two_processes_stand_in_the_order_in_which_they_were_put(stor
         kept((first, second)[number % 2].put([put(number)]))
 
     assert numbers(first) == numbers(second) == [b"0", b"1", b"2", b"3", b"4", b"5"]
-
-
-@pytest.mark.parametrize("records_a_life", [200, 10], ids=["long lives", "crash after crash"])
-def test_what_is_read_after_a_crash_stays_small_when_each_record_is_a_transaction(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records_a_life: int
-) -> None:
-    bound = 128 << 10
-    monkeypatch.setattr("forebay.ingest.spool.file._CHECKPOINT_BYTES", bound)
-    folder = tmp_path / "0"
-
-    for life in range(200 // records_a_life):
-        stores = Stores(folder)
-        both = stores.open(), stores.open()
-        for number in range(records_a_life):
-            kept(both[number % 2].put([put(number)]))
-        # As a crash leaves it: who closes the last connection moves the log himself.
-        folder = tmp_path / str(life + 1)
-        shutil.copytree(stores.folder.root.parent, folder)
-        stores.close()
-
-    # Each moves it when its own transactions make so much; pages of the tree come beside those that are counted.
-    assert (folder / "spool" / "spool-000001.db-wal").stat().st_size < 2 * 2 * bound
 
 
 def test_a_process_that_dies_while_it_begins_a_file_leaves_none_that_nobody_can_read(

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from forebay.ingest.spool.wal import Mended, mend
-from tests.spool.stores import Stores, put
+from tests.spool.stores import Stores, kept, put
 
 #: Of SQLite's log: its header, and a frame with its page.
 _HEADER, _FRAME = 32, 24 + 4096
@@ -175,3 +175,25 @@ def test_a_log_of_which_nothing_can_be_known_is_left_alone(tmp_path: Path) -> No
         Path(tmp_path / "log-wal").write_bytes(octets)
         assert mend(tmp_path / "log") == Mended()
         assert Path(tmp_path / "log-wal").read_bytes() == octets
+
+
+@pytest.mark.parametrize("records_a_life", [200, 10], ids=["long lives", "crash after crash"])
+def test_what_is_read_after_a_crash_stays_small_when_each_record_is_a_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records_a_life: int
+) -> None:
+    bound = 128 << 10
+    monkeypatch.setattr("forebay.ingest.spool.file._CHECKPOINT_BYTES", bound)
+    folder = tmp_path / "0"
+
+    for life in range(200 // records_a_life):
+        stores = Stores(folder)
+        both = stores.open(), stores.open()
+        for number in range(records_a_life):
+            kept(both[number % 2].put([put(number)]))
+        # As a crash leaves it: who closes the last connection moves the log himself.
+        folder = tmp_path / str(life + 1)
+        shutil.copytree(stores.folder.root.parent, folder)
+        stores.close()
+
+    # Each moves it when its own transactions make so much; pages of the tree come beside those that are counted.
+    assert (folder / "spool" / "spool-000001.db-wal").stat().st_size < 2 * 2 * bound
