@@ -28,9 +28,9 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
 FORM = Path(__file__).parents[1] / "data" / "bitrix24" / "04_app_oncrmdealupdate_user.txt"
 HERE = Path(__file__).parent
 CONNECTIONS, PORTALS, PARTITIONS = (8, 32, 128), 1000, 12
-REQUESTS, ROUNDS = 10_000, 3
+REQUESTS, ROUNDS = 20_000, 5
 #: A broker's Java is compiled while it runs; before that is done, it takes the processor from those who are measured.
-WARM_UP = 20_000
+WARM_UP = 40_000
 READY_S = 60
 TICKS = os.sysconf("SC_CLK_TCK")
 US = 1_000_000
