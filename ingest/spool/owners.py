@@ -101,8 +101,9 @@ class Owners:
 
 
 def _numbers(octets: bytes) -> list[int]:
-    # A number is never 0, and what was taken ahead is.
-    numbers = [number for (number,) in _TOLD.iter_unpack(octets[: len(octets) // _TOLD.size * _TOLD.size])]
+    # A number is never 0, and what was taken ahead is: most of the file.
+    whole, told = len(octets) // _TOLD.size, -(-len(octets.rstrip(b"\0")) // _TOLD.size)
+    numbers = [number for (number,) in _TOLD.iter_unpack(octets[: min(whole, told) * _TOLD.size])]
     return numbers[: numbers.index(0)] if 0 in numbers else numbers
 
 

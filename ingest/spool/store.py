@@ -29,6 +29,10 @@ _LARGE_BYTES = 16 << 20
 #: When more than that has come since the drain looked, it looks again before it sets the counts right.
 _JUST_COME = 1000
 
+#: So many records are counted in a moment. To count a million takes half a second, and seconds where they must be read
+#: from the disk, for which nobody could write.
+_FEW = 1000
+
 #: With so much room a usual event is taken.
 _ROOM_BYTES = 65_536
 
@@ -215,7 +219,7 @@ class Store:
     def tidy(self) -> None:
         """Delete the files that nobody needs any more. For the one that drains."""
         with self._folder.writing.held():
-            self._records.look_for_hidden()
+            self._look_for_hidden()
             unneeded = [number for number in self._folder.numbers() if self._is_unneeded(number)]
             for number in unneeded:
                 self.counts.closed = max(self.counts.closed, number)
@@ -242,6 +246,11 @@ class Store:
             self._records.read_gone(closed)
             if closed:
                 self._recount()
+            self._look_for_hidden()
+
+    def _look_for_hidden(self) -> None:
+        # Where there are many, it is done when most of them are sent.
+        if self.counts.records < _FEW:
             self._records.look_for_hidden()
 
     def set_right(self, known: Iterable[Head], read_to: int) -> None:

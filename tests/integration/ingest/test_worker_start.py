@@ -2,8 +2,10 @@
 
 import json
 import os
+import resource
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 from .conftest import Served, Start
@@ -63,6 +65,17 @@ def test_a_worker_that_traces_makes_all_of_its_own_since_a_tracers_thread_crosse
     served.call("/bitrix24", _EVENT)
 
     assert _told(served)["made_by"] == served.workers()
+
+
+def test_a_worker_has_room_for_all_the_connections_that_it_may_have_before_the_first_one_comes(start: Start) -> None:
+    served = start(auth="none")
+
+    [worker] = served.workers()
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{worker}/status").read_text().splitlines())
+    may_open, _ = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+
+    # Where it must be made larger, everybody waits for 10 to 20 ms.
+    assert int(status["FDSize"]) >= min(may_open, 65_536)
 
 
 def _told(served: Served, before: int = 0) -> dict[str, Any]:

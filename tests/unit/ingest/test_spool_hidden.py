@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from forebay.ingest.spool.file import SpoolFile
 from forebay.ingest.spool.store import Store
 from tests.spool.stores import Stores, kept, numbers, put
 
@@ -67,6 +68,30 @@ def test_a_file_is_not_deleted_while_records_are_hidden_in_it_that_sqlite_does_n
         heir.tidy()
         assert [head.seq for head in heir.heads(0, 100) if head.key] == later
         assert [head.key for head in heir.heads(0, 100)] == ["", "a.ru"]
+
+
+def test_nobody_waits_until_the_records_of_a_large_backlog_are_counted(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted, count = list[int](), SpoolFile.count
+
+    def counting(file: SpoolFile) -> int:
+        counted.append(file.number)
+        return count(file)
+
+    monkeypatch.setattr(SpoolFile, "count", counting)
+    first = stores.open()
+    counted.clear()
+    first.put([put(number) for number in range(1000)])
+
+    heir = stores.open()
+    heir.inherit()
+    heir.tidy()
+    while_there_are_many = list(counted)
+    first.delete(first.heads(0, 1))
+    heir.inherit()
+
+    assert (while_there_are_many, counted) == ([], [1])
 
 
 def test_a_file_of_a_former_version_that_did_not_count_what_it_deleted_goes_when_it_is_sent(stores: Stores) -> None:
