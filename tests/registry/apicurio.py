@@ -133,7 +133,9 @@ def _fetch(folder: Path) -> None:
     try:
         archive = _copied(beside)
         with tarfile.open(archive) as packed:
-            packed.extractall(beside, filter="data")
+            # Python 3.11 has the filter from its fourth release on.
+            packed.extraction_filter = getattr(tarfile, "data_filter", None)
+            packed.extractall(beside)  # noqa: S202 - Apicurio's own release, by Maven
         archive.unlink()
         if not folder.is_dir():
             beside.rename(folder)

@@ -6,6 +6,7 @@ import pytest
 
 from forebay.queues.errors import QueueError
 from forebay.queues.portals.contract import Fact, PlacedFact, PortalStore
+from forebay.queues.portals.following import Following
 from forebay.queues.settings import QueueSettings
 from tests.integration.portals.conftest import opened
 
@@ -115,3 +116,25 @@ async def test_more_facts_than_a_chapter_holds_are_all_read(store: PortalStore) 
     await store.put([Fact(f"key{number}", b"x" * 100) for number in range(6_000)])
 
     assert len(await read_all(store)) == 6_000
+
+
+async def write_on(store: PortalStore, number: int) -> None:
+    while True:
+        await store.put([Fact(f"{number}", b"1")])
+        # The memory's own put waits for nothing.
+        await asyncio.sleep(0)
+
+
+async def test_who_begins_while_others_write_without_a_pause_knows_what_stood_there(settings: QueueSettings) -> None:
+    async with opened(settings) as store, opened(settings) as read:
+        await store.ensure()
+        writing = [asyncio.create_task(write_on(store, number)) for number in range(8)]
+        following = Following(read)
+        following.open()
+
+        await following.reached(-1, PATIENCE_S)
+
+        await following.close()
+        for task in writing:
+            task.cancel()
+        await asyncio.wait(writing)
