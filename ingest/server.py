@@ -3,7 +3,6 @@
 import gc
 import mimetypes
 import os
-import resource
 import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -23,6 +22,7 @@ from .gaps import book as gaps
 from .health import Health
 from .metric_files import forget_dead, memory_folder, metrics_folder
 from .metrics import IngestMetrics
+from .open_files import allow_many
 from .ports import by_port
 from .settings import IngestSettings
 from .spool.opening import open_spool
@@ -36,9 +36,6 @@ _STUCK_S = 120
 _MAX_LINE_BYTES = 8190
 _MAX_HEADERS = 64
 _MAX_HEADER_BYTES = 8190
-
-#: A connection is one; an idle one costs a worker some 20 KB.
-_OPEN_FILES = 65_536
 
 #: gunicorn cancels a call so long after its client has left. Never: the event is still on its way to the queue.
 _AFTER_DISCONNECT_S = 86_400
@@ -206,18 +203,10 @@ def serve(settings: IngestSettings, folder: str | None = None, listening: Callab
     open_queue(settings)
     open_registry(settings)
     check_allow_file(settings)
-    _allow_many_connections()
+    allow_many()
     with nullcontext(folder) if folder else metrics_folder() as metrics:
         _share_metrics(metrics)
         Server(settings, metrics, listening, early_stop).run()
-
-
-def _allow_many_connections() -> None:
-    """Raise the soft limit on open files: many systems start a process with 1024, which a burst of portals exceeds."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _share_metrics(folder: str) -> None:

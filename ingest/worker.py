@@ -6,12 +6,9 @@ Python otherwise. The tests of hostile calls hold both to it with every new rele
 """
 
 import asyncio
-import fcntl
-import os
 import random
 import re
 import resource
-from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -22,6 +19,7 @@ from gunicorn.asgi.protocol import ASGIProtocol, _get_cached_date_header, _get_c
 from gunicorn.instrument import statsd  # noqa: F401 - the same, at its first connection
 from gunicorn.workers import gasgi
 
+from .open_files import make_room
 from .request import IS_WHOLE, new_request_id
 from .telling import Teller
 
@@ -31,9 +29,6 @@ _FLUSH_S = 3
 #: A first request may take so long where connections have half of the files that this process may open: who says
 #: nothing must not keep others out.
 _CROWDED_S = 1.0
-
-#: So many files a worker may open without making its table of them larger: half a megabyte.
-_PLACES = 65_536
 
 #: What never comes to the application → the slug and the detail of its answer. The parser's own words quote the URL.
 _REFUSALS = {
@@ -261,19 +256,6 @@ def find_parser() -> None:
     ASGIProtocol._check_h1c_protocol_available()
 
 
-def make_room_for_files(file: int) -> None:
-    """Have the kernel's table of this process's files as large as it may become, by a copy of one of them.
-
-    It starts with 64 places. In a process with threads each doubling waits until no processor can still see the former
-    table (Linux' synchronize_rcu), for which a burst of new callers has waited 10 to 20 ms each time.
-    """
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    places = _PLACES if soft == resource.RLIM_INFINITY else min(soft, _PLACES)
-    # Without it a worker is slower, and no worse.
-    with suppress(OSError):
-        os.close(fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, places - 1))
-
-
 class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no types
     """One process of the ingest."""
 
@@ -288,8 +270,7 @@ class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no t
         self.cfg.set("graceful_timeout", max(1, self.cfg.graceful_timeout - _FLUSH_S))
         gasgi.ASGIProtocol = PortalProtocol
         find_parser()
-        # Before there is a thread.
-        make_room_for_files(self.tmp.fileno())
+        make_room(self.tmp.fileno())
         super().init_process()
 
     def patience_s(self) -> float:

@@ -30,7 +30,8 @@ class Chapter(NamedTuple):
 
     facts: list[PlacedFact]
     following: int
-    #: Whether this was all that stood there.
+    #: Whether this was all that stood there. While others write without a pause it may never be known: `end` tells
+    #: how far to read.
     is_end: bool
 
 
