@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Producer
@@ -41,7 +42,8 @@ class Clients:
         self._shared = everywhere(settings)
         # What librdkafka does once in a process, such as setting up OpenSSL, is done before a fork: a worker that takes
         # a dead one's place starts 2 ms sooner. With a client that knows no broker end its threads.
-        Producer({"log_level": 0})
+        with suppress(KafkaException):
+            Producer({"log_level": 0})
         self._instance = settings.group_instance_id
 
     @property

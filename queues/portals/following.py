@@ -69,7 +69,7 @@ class Following:
     async def _read_on(self) -> None:
         """Read until it fails. What is missing is made first, as the streams are."""
         await self._store.ensure()
-        book, following, end = Book(), 0, await self._store.end()
+        book, following, asked, end = Book(), 0, time.monotonic(), await self._store.end()
         while True:
             chapter = await self._store.read(following, _WAIT_S)
             for at in range(0, len(chapter.facts), _FACTS_A_TURN):
@@ -77,7 +77,10 @@ class Following:
                     book.apply(fact)
                 await asyncio.sleep(0)
             following = chapter.following
-            # While others write without a pause a reader never stands at the end: what stood there at first is enough.
+            # While others write without a pause a reader never stands at the end: it is enough to know what stood there
+            # a moment ago. Where there is much to read, more than a moment has passed meanwhile.
+            if book is not self.book and following >= end and time.monotonic() - asked >= _OLD_S:
+                asked, end = time.monotonic(), await self._store.end()
             if (chapter.is_end or following >= end) and book is not self.book:
                 self.book, self.why_not = book, ""
             if book is self.book:
