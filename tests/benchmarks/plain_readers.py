@@ -1,17 +1,15 @@
 """What the worker is measured against: `plain_readers.py HOW BOOTSTRAP TOPIC RECORDS` reads a topic and does little.
 
-`bare` only takes the messages, `eager` decodes each as far as it goes, one after the other. `sleep` reads nothing, and
-tells how long the handlers' wait takes on this machine. Prints the seconds and the CPU seconds from the first on.
+`bare` only takes the messages, `eager` decodes each as far as it goes, one after the other. Prints the seconds and the
+CPU seconds from the first on.
 """
 
-import asyncio
 import json
 import sys
 import time
 from collections.abc import Callable
 from io import BytesIO
 
-import uvloop
 from confluent_kafka import Consumer, Message
 from fastavro import parse_schema, schemaless_reader
 
@@ -34,7 +32,6 @@ PROPERTIES: dict[str, str | int | bool] = {
     "queued.max.messages.kbytes": 16_384,
 }
 BATCH = 500
-WORK_S, SLEEPS = 0.005, 400
 
 
 def ignore(messages: list[Message]) -> None:
@@ -63,20 +60,9 @@ def read(bootstrap: str, topic: str, records: int, each: Callable[[list[Message]
     client.close()
 
 
-async def sleep() -> None:
-    """The seconds of one wait."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    for _ in range(SLEEPS):
-        await asyncio.sleep(WORK_S)
-    print((time.perf_counter() - wall) / SLEEPS, (time.process_time() - cpu) / SLEEPS)
-
-
 def main(how: str, bootstrap: str, topic: str, records: str) -> None:
     """Run to the end."""
-    if how == "sleep":
-        uvloop.run(sleep())
-    else:
-        read(bootstrap, topic, int(records), {"bare": ignore, "eager": decode}[how])
+    read(bootstrap, topic, int(records), {"bare": ignore, "eager": decode}[how])
 
 
 if __name__ == "__main__":

@@ -176,19 +176,18 @@ async def test_how_close_a_hot_portal_comes_to_its_own_limit(bench: Bench) -> No
     portals = zipf(ZIPF_RECORDS)
     topic, hottest = bench.filled(portals), max(Counter(portals).values())
     limit = len(portals) / hottest / WORK_S
-    rounds = []
+    of_limit, at_work = [], []
     for _ in range(ROUNDS):
-        run, _ = await bench.worker("waits", topic, ZIPF_RECORDS)
-        # What a wait of 5 ms takes here, where nothing else is done.
-        real = bench.plain("sleep", topic, 1).wall_s
-        rounds.append((run.rate / limit, run.rate / limit * real / WORK_S))
+        run, folder = await bench.worker("booked", topic, ZIPF_RECORDS)
+        of_limit.append(run.rate / limit)
+        times = max(booked(folder).values(), key=len)
+        # A wait of 5 ms takes longer by what the loop's timers and the machine need for it.
+        at_work.append(sum(ended - began for _, began, ended in times) / (times[-1][-1] - times[0][1]))
 
-    of_limit, of_possible = (median(found) for found in zip(*rounds, strict=True))
-    print(
-        f"\nZipf {ZIPF}: the hottest portal has {hottest / len(portals):.1%}, and so allows {limit:,.0f}/s; reached "
-        f"{of_limit:.1%} of it, {of_possible:.1%} of what the machine's own waits of 5 ms allow"
-    )
-    assert rounds
+    reached = f"allows {limit:,.0f}/s; reached {median(of_limit):.1%}"
+    print(f"\nZipf {ZIPF}: the hottest portal has {hottest / len(portals):.1%}, which {reached}")
+    print(f"its handler was at work {median(at_work):.1%} of the time from its first event to its last")
+    assert at_work
 
 
 async def test_what_the_others_feel_of_a_hot_portal(bench: Bench) -> None:
@@ -212,14 +211,20 @@ async def p99_of_the_others(bench: Bench, portals: list[int]) -> float:
     sending = Thread(target=pace, args=(bench.bootstrap, topic, portals, PACED_RATE, time.monotonic))
     _, folder = await bench.worker("booked", topic, len(portals), sending.start)
     sending.join()
-    by_portal: dict[str, list[tuple[float, ...]]] = defaultdict(list)
-    for booked in (folder / "booked.log").read_text().splitlines():
-        portal, *times = booked.split()
-        by_portal[portal].append(tuple(map(float, times)))
+    by_portal = booked(folder)
     hottest = max(by_portal.values(), key=len)
     caught_up = min(began for them in by_portal.values() for _, began, _ in them) + CAUGHT_UP_S
     others = [wait for them in by_portal.values() if them is not hottest for wait in waits(them, caught_up)]
     return quantiles(others, n=100)[P99]
+
+
+def booked(folder: Path) -> dict[str, list[tuple[float, ...]]]:
+    """By portal, when each of its events was received, when it began and when it ended, in seconds."""
+    by_portal: dict[str, list[tuple[float, ...]]] = defaultdict(list)
+    for line in (folder / "booked.log").read_text().splitlines():
+        portal, *times = line.split()
+        by_portal[portal].append(tuple(map(float, times)))
+    return by_portal
 
 
 def waits(times: list[tuple[float, ...]], since: float) -> list[float]:
