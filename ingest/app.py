@@ -37,7 +37,7 @@ from .portals.desk import Desk
 from .portals.verifier import Verifier
 from .reader import FormLimits
 from .registration import Registration
-from .request import REQUEST, Events, Kept, PortalRequest, request_for_falcon
+from .request import REQUEST, Events, Kept, PortalRequest, Told, request_for_falcon
 from .seal import Sealer
 from .settings import IngestSettings
 from .spool.spool import Spool
@@ -76,6 +76,14 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
     def take_at_once(self, path: str, endpoint: Endpoint) -> None:
         """Have `taken` give POSTs of exactly that path to the endpoint, which must stand at Falcon's route, too."""
         self._endpoints[path] = endpoint
+
+    def begin(self, scope: dict[str, Any], body: bytes, told: Told) -> bool:
+        """`taken` without a task, of a whole call whose event the queue is given at once: of nearly every one.
+
+        The scope has path, headers, query and client. False where that is not to be: then `taken` is to be called.
+        """
+        endpoint = self._endpoints.get(scope["path"])
+        return endpoint is not None and endpoint.begin(self._request(scope, _nothing_read), body, told)
 
     async def taken(self, scope: dict[str, Any], receive: Events) -> Kept | None:
         """Keep the event of a POST past Falcon, whose own part costs more than parsing the form.

@@ -33,10 +33,15 @@ def read(request: PortalRequest, limits: BodyLimits) -> Awaitable[bytes]:
 
     Raises `MediaNotRead`, `BodyTooLarge`, `BodyTooSlow`, `CallerLeft`, `EmptyBody`.
     """
-    _check_media(request)
-    _check_declared(request, limits)
+    check(request, limits)
     # What is here already needs no timer, and that is nearly every body: a timer takes as long as reading it.
     return _pieces(request, limits) if request.is_whole else _pieces_in_time(request, limits)
+
+
+def check(request: PortalRequest, limits: BodyLimits) -> None:
+    """Raise what `read` raises for the headers."""
+    _check_media(request)
+    _check_declared(request, limits)
 
 
 def _check_media(request: PortalRequest) -> None:

@@ -1,7 +1,10 @@
 """One address that portals call: the whole flow of an event, from the request to the answer."""
 
+import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 import structlog
 from falcon.asgi import Response
@@ -13,7 +16,7 @@ from forebay.schemas.trace_context import trace_words
 
 from .address import address_of
 from .authenticate import Gate, Sender
-from .body import BodyLimits, read
+from .body import BodyLimits, check, read
 from .call import leaves_nothing, refuse_synchronous
 from .callers.door import Door
 from .errors import NotOurPortal, Unreadable
@@ -26,7 +29,7 @@ from .portals.doorway import Doorway
 from .quarantine import quarantine_record
 from .reader import FormLimits, Reader
 from .record import Receipt, received
-from .request import PortalRequest
+from .request import PortalRequest, Told
 from .seal import Sealer
 
 log = structlog.get_logger(__name__)
@@ -65,6 +68,8 @@ class Endpoint:
         self._body_limits, self._max_fields = body_limits, form_limits.max_fields
         self._reader = Reader(form_limits, sealer, codec)
         self._portal_keys, self._clock_ns = portal_keys, clock_ns
+        #: Of callers who left before it was known that the queue has not got their events.
+        self._behind: set[asyncio.Task[None]] = set()
 
     async def on_post(self, request: PortalRequest, response: Response, rest: str = "") -> None:
         """Answer only when the event is kept. What goes wrong is answered by the table in refusals.py."""
@@ -89,10 +94,54 @@ class Endpoint:
         outcome = await self._keep(form, sender, receipt)
         if self._portal_keys is not None and leaves_nothing(form.fields):
             self._portal_keys.shred(sender, self._application)
-        self._counters.answered(outcome, request.seconds)
         if request.trace is not None:
             request.trace.kept(id=receipt.id, portal=sender.portal or "", outcome=outcome)
+        return self.answer(request, receipt, outcome)
+
+    def answer(self, request: PortalRequest, receipt: Receipt, outcome: str) -> bytes:
+        """That to a call whose event is kept."""
+        self._counters.answered(outcome, request.seconds)
         return b'{"status":"%b","id":"%b"}' % (_STATUSES[outcome], receipt.id.encode())
+
+    def begin(self, request: PortalRequest, body: bytes, told: Told) -> bool:
+        """`take` of a call whose event the queue may have here and now, as nearly every one's: no task waits, and
+        `told` hears what became of it.
+
+        False for a call that is refused, and where something else has to be awaited first. Then nothing was done, and
+        `take` is to be called; as it is when `told` has heard None.
+        """
+        if self._gaps or self._door.failures or not self._outlet.is_straight:
+            return False
+        try:
+            if self._door.is_watched:
+                self._door.admit(request.scope)
+            check(request, self._body_limits)
+            if not 0 < len(body) <= self._body_limits.max_bytes:
+                return False
+            form = parse(body, self._max_fields)
+            refuse_synchronous(form.fields)
+            sender = self._known(form, request)
+            if sender is None or self._keys_change(form, sender):
+                return False
+            receipt = self._receive(request)
+            record = self._reader.record(form, sender, receipt)
+        except Exception:  # whatever it is, `take` meets it too, and there it is answered
+            return False
+        call = _Begun(self, self._counters, request, form, sender, receipt, told)
+        return self._outlet.begin(self._outlet.topic, record, call)
+
+    def _known(self, form: Form, request: PortalRequest) -> Sender | None:
+        auth, address = auth_of(form), address_of("", request.query_sent)
+        door = self._gate.admit if self._doorway is None else partial(self._doorway.known, form)
+        return door(auth, address)
+
+    def _keys_change(self, form: Form, sender: Sender) -> bool:
+        """Whether the portal is to have a key first, or loses those that it has."""
+        if self._portal_keys is None:
+            return False
+        member_id = sender.proved_member
+        wants_one = member_id is not None and form.shape.sealable and not self._portal_keys.has(member_id)
+        return wants_one or leaves_nothing(form.fields)
 
     async def _admit(self, form: Form, request: PortalRequest, rest: str) -> Sender:
         auth, address = auth_of(form), address_of(rest, request.query_sent)
@@ -102,6 +151,17 @@ class Endpoint:
             return await self._doorway.admit(form, auth, address)
         except NotOurPortal as error:
             raise self._door.failed(request.scope, error) from None
+
+    def keep_behind(self, form: Form, sender: Sender, receipt: Receipt) -> None:
+        """Keep an event that the queue did not take, of one who waits for no answer any more."""
+        task = asyncio.create_task(self._keep_behind(form, sender, receipt))
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
+
+    async def _keep_behind(self, form: Form, sender: Sender, receipt: Receipt) -> None:
+        # What is kept nowhere is noted as a gap.
+        with suppress(Exception):
+            await self._keep(form, sender, receipt)
 
     async def on_get(self, request: PortalRequest, response: Response, rest: str = "") -> None:
         """Bitrix24 and people look whether somebody is there. Queues nothing."""
@@ -151,3 +211,43 @@ class Endpoint:
         finally:
             if not spooled:
                 self._counters.acknowledged(time.perf_counter() - started)
+
+
+class _Begun:
+    """A call whose event the queue was given, until it is told what became of that."""
+
+    __slots__ = ("_counters", "_endpoint", "_form", "_is_told", "_receipt", "_request", "_sender", "_since", "_told")
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        counters: Counters,
+        request: PortalRequest,
+        form: Form,
+        sender: Sender,
+        receipt: Receipt,
+        told: Told,
+    ) -> None:
+        self._endpoint, self._counters, self._request, self._told = endpoint, counters, request, told
+        self._form, self._sender, self._receipt = form, sender, receipt
+        self._since, self._is_told = time.perf_counter(), False
+
+    def done(self) -> bool:
+        """As in `Answer`."""
+        return self._is_told
+
+    def set_result(self, is_spooled: bool, /) -> None:
+        """As in `Answer`."""
+        self._is_told = True
+        if not is_spooled:
+            self._counters.acknowledged(time.perf_counter() - self._since)
+        answer = self._endpoint.answer(self._request, self._receipt, "spooled" if is_spooled else "accepted")
+        self._told((self._request.request_id_sent, answer))
+
+    def set_exception(self, error: Exception, /) -> None:
+        """As in `Answer`."""
+        self._is_told = True
+        self._counters.acknowledged(time.perf_counter() - self._since)
+        if not self._told(None):
+            # Nobody calls `take` for one who has left, and his event is no less than others'.
+            self._endpoint.keep_behind(self._form, self._sender, self._receipt)

@@ -17,7 +17,7 @@ from .spool.breaker import Breaker
 from .spool.counts import Counts
 from .spool.drain import Drain
 from .spool.pace import Pace
-from .spool.passage import BACKLOG_LOOK_S, BACKLOG_LOOKS, Passage
+from .spool.passage import BACKLOG_LOOK_S, BACKLOG_LOOKS, Answer, Passage
 from .spool.spool import Spool
 
 log = structlog.get_logger(__name__)
@@ -136,6 +136,16 @@ class Outlet:
         if self._passage is not None:
             return self._passage.send(stream, record)
         return self._send_without_spool(stream, record)
+
+    @property
+    def is_straight(self) -> bool:
+        """Whether records go to the queue, as far as it is known."""
+        return self._passage is not None and self._breaker is not None and not self._breaker.why
+
+    def begin(self, stream: str, record: Record, answer: Answer) -> bool:
+        """`send` without anybody who awaits it; `answer` is told what `send` gives. False where the record may have to
+        wait before the queue gets it: then nothing was done."""
+        return self._passage is not None and self._passage.begin(stream, record, answer)
 
     async def _send_without_spool(self, stream: str, record: Record) -> bool:
         if self._producer is None:

@@ -19,11 +19,14 @@ Events = Callable[[], Awaitable[dict[str, Any]]]
 #: Where app.py puts the request in the scope, for Falcon and for itself.
 REQUEST = "forebay.request"
 
-#: Where worker.py notes that the whole body has come already.
+#: Where protocol.py notes that the whole body has come already.
 IS_WHOLE = "forebay.is_whole"
 
 #: Of a call whose event is kept: the request's id, and the body of its answer, a JSON, of status 200.
 Kept = tuple[bytes, bytes]
+
+#: Hears what became of a call: that its event is kept, or None where it is kept nowhere. Whether anybody heard it.
+Told = Callable[[Kept | None], bool]
 
 #: Enough that no two requests of a log have the same id.
 _REQUEST_ID_BITS = 64

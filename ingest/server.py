@@ -24,10 +24,11 @@ from .metric_files import forget_dead, memory_folder, metrics_folder
 from .metrics import IngestMetrics
 from .open_files import allow_many
 from .ports import by_port
+from .protocol import find_parser
 from .settings import IngestSettings
 from .spool.opening import open_spool
 from .stopping import EarlyStop, let_forked_workers_stop
-from .worker import PortalWorker, find_parser
+from .worker import PortalWorker
 
 #: A worker whose loop stands still for so long is replaced. Longer than any wait that a call may cause.
 _STUCK_S = 120

@@ -1,27 +1,19 @@
-"""A gunicorn worker that lets no connection be silent for ever, and that stops without waiting for idle ones.
-
-It stands on gunicorn's own `asgi` worker, which bounds the request line, headers, chunks and trailers, and refuses what
-could be read in two ways: with the C parser of gunicorn_h1c where that is installed (the extra `fast`), with one in
-Python otherwise. The tests of hostile calls hold both to it with every new release.
-"""
+"""A gunicorn worker whose connections are ours, and that stops without waiting for idle ones."""
 
 import asyncio
 import random
-import re
 import resource
-from http import HTTPStatus
-from typing import Any
-from urllib.parse import unquote_to_bytes
 
-import orjson
 import uvloop  # noqa: F401 - otherwise gunicorn imports it in each worker anew
-from gunicorn.asgi.protocol import ASGIProtocol, _get_cached_date_header, _get_cached_status_line
 from gunicorn.instrument import statsd  # noqa: F401 - the same, at its first connection
 from gunicorn.workers import gasgi
 
 from .open_files import make_room
-from .request import IS_WHOLE, new_request_id
+from .protocol import PortalProtocol, find_parser
 from .telling import Teller
+
+#: gunicorn seeds each worker with octets, for which Python 3.13 imports a hash once; after this no worker has to.
+_SEEDED = random.Random(b"")  # noqa: S311 - nothing is drawn from it
 
 #: Of the grace at a stop, what the producer has to itself.
 _FLUSH_S = 3
@@ -30,230 +22,9 @@ _FLUSH_S = 3
 #: nothing must not keep others out.
 _CROWDED_S = 1.0
 
-#: What never comes to the application → the slug and the detail of its answer. The parser's own words quote the URL.
-_REFUSALS = {
-    403: ("no_web_socket", "there are no web sockets here"),
-    414: ("url_too_long", "the first line of the request is too long"),
-    431: ("headers_too_large", "the headers are too many or too long"),
-    500: ("internal", "something is wrong in Forebay itself"),
-    501: ("media_not_read", "of the transfer codings only chunked is read"),
-}
-_BROKEN = ("bad_request", "the request is not understood")
-
-#: gunicorn seeds each worker with octets, for which Python 3.13 imports a hash once; after this no worker has to.
-_SEEDED = random.Random(b"")  # noqa: S311 - nothing is drawn from it
-
 #: At a stop a kept connection that is silent for so long is closed, or for half of the grace where that is shorter.
 #: Its next call may be on its way, and would be lost: it is answered, and told that the connection ends.
 _LINGER_S = 1.0
-
-#: Plain, as gunicorn keeps the status lines by it.
-_OK = HTTPStatus.OK.value
-
-#: The answer of nearly every call, as gunicorn would write it.
-_KEPT = b"%bcontent-length: %d\r\ncontent-type: application/json\r\nx-request-id: %b\r\nserver: forebay\r\n%b%b%b"
-
-_NOT_ASCII = re.compile(rb"[\x80-\xff]")
-
-#: What stands before the path where the whole URL was sent, as to a proxy: a server must take it (RFC 9112, 3.2.2).
-_SITE = re.compile(rb"\Ahttps?://[^/]*", re.IGNORECASE)
-
-
-class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
-    """One connection."""
-
-    def connection_made(self, transport: Any) -> None:
-        """Give the first request its time to arrive; gunicorn itself would wait for ever."""
-        self._past_line, self._held = False, b""
-        #: The next request has begun to come, and its headers are not whole yet.
-        self._has_begun = False
-        #: Of the request that goes on to gunicorn.
-        self._scope: dict[str, Any] | None = None
-        super().connection_made(transport)
-        self._taken = getattr(self.app, "taken", None)
-        self.worker.connections.add(self)
-        self._deadline = self.worker.loop.call_later(self.worker.patience_s(), self._close_if_silent)
-
-    def _feed_callback_parser(self, data: bytes) -> bool:
-        """Read on; what the parser in Python trips over, such as a length of 5,000 digits, is a bad request."""
-        if self._is_answering():
-            return self._hold(data)
-        try:
-            return bool(super()._feed_callback_parser(self._with_ascii_url(data)))
-        except ValueError:
-            self._send_error_response(400, "")
-            self._close_transport()
-            return False
-
-    def _is_answering(self) -> bool:
-        return self._body_receiver is not None and self._body_receiver._complete
-
-    def _hold(self, data: bytes) -> bool:
-        """Keep the next request until the parser is reset for it: it may come before its sender has our answer.
-
-        The parser in C keeps 64 KiB of it. Of a longer one gunicorn would close the connection without a word.
-        """
-        self._held += data
-        self._pause_reading()
-        return True
-
-    def _resume_reading(self) -> None:
-        """Read on, behind what was held. gunicorn calls this before it resets the parser, and so it is fed later."""
-        if self._held:
-            self.worker.loop.call_soon(self._feed_held)
-        else:
-            super()._resume_reading()
-
-    def _feed_held(self) -> None:
-        if self._closed or self._is_answering():
-            return
-        held, self._held = self._held, b""
-        if held and self._feed_callback_parser(held):
-            self._maybe_resume_reading()
-
-    def _with_ascii_url(self, data: bytes) -> bytes:
-        """Percent-encode in the request line what a rule's author typed as it is; both parsers would refuse it."""
-        if self._current_request is not None or self._past_line:
-            return data
-        if not self._has_begun:
-            self._has_begun = not data.isspace()
-        end = data.find(b"\n") + 1
-        self._past_line = end > 0
-        line = data[:end] if end else data
-        return data if line.isascii() else _NOT_ASCII.sub(_escaped, line) + data[len(line) :]
-
-    def _on_headers_complete(self) -> bool:
-        """Hand the request on. What comes when it is answered starts with the line of the next."""
-        self._past_line = self._has_begun = False
-        self._came_along = self.req_count > 0 and not self._awaiting_request
-        return bool(super()._on_headers_complete())
-
-    async def _serve_http_request(self, request: Any, sockname: Any, peername: Any) -> bool:
-        """Answer in this task; gunicorn makes another one, for applications that go on when they have answered.
-
-        What our application can take without more ado is answered here; of all else gunicorn sees to.
-        """
-        if self._came_along:
-            # It was sent with the one before it: of thousands whose answers wait for nothing, as a refusal does, the
-            # last would be answered before anybody else's first.
-            await asyncio.sleep(0)
-        scope = self._build_http_scope(request, sockname, peername)
-        if self._taken and (kept := await self._taken(scope, self._body_receiver.receive)) is not None:
-            return await self._answer(request, *kept)
-        self._scope = scope
-        return bool(await self._handle_http_request(request, sockname, peername))
-
-    async def _answer(self, request: Any, request_id: bytes, body: bytes) -> bool:
-        """Answer 200 with this JSON in one step; gunicorn would put the same together from pieces, and check each."""
-        if self._closed:
-            return False
-        closes = self._will_close(request, False)
-        line, date = _get_cached_status_line(request.version, _OK), _get_cached_date_header()
-        end = b"Connection: close\r\n\r\n" if closes else b"\r\n"
-        self._safe_write(_KEPT % (line, len(body), request_id, date, end, body))
-        if self._flow_control.write_paused:
-            # Of one who reads none of his answers no more calls are read.
-            await self._flow_control.drain()
-        return not closes
-
-    def _build_http_scope(self, request: Any, sockname: Any, peername: Any) -> dict[str, Any]:
-        """Note whether the whole body has come, so that nobody sets a timer to wait; leave out the site's name."""
-        if (made := self._scope) is not None:
-            self._scope = None
-            return made
-        scope: dict[str, Any] = super()._build_http_scope(request, sockname, peername)
-        if self._body_receiver is not None and self._body_receiver._complete:
-            scope[IS_WHOLE] = True
-        if not scope["raw_path"].startswith(b"/"):
-            # As with Host, it makes no difference what we are called.
-            scope["raw_path"] = path = _SITE.sub(b"", scope["raw_path"]) or b"/"
-            scope["path"] = unquote_to_bytes(path).decode("utf-8", "replace")
-        return scope
-
-    def _send_response_start(self, status: int, headers: Any, request: Any, close: bool = False) -> None:
-        """Answer as who we are."""
-        super()._send_response_start(status, [*headers, (b"server", b"forebay")], request, close=close)
-
-    async def _handle_websocket(self, request: Any, sockname: Any, peername: Any) -> None:
-        """There are none; refused here, the answer is like every other."""
-        self._send_error_response(403, "")
-        self._close_transport()
-
-    def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:
-        """Answer what the application never sees, in its form; who has left gets nothing, and was refused nothing."""
-        if self._closed:
-            # gunicorn takes an answer that it could not send for one that the application never gave.
-            return
-        slug, detail = _REFUSALS.get(status, _BROKEN)
-        request_id = new_request_id().decode("ascii")
-        self.worker.teller.warn("a request was refused", status=status, error=slug, request_id=request_id)
-        self.worker.app.not_http(status)
-        body = orjson.dumps({"error": slug, "detail": detail, "request_id": request_id})
-        head = (
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nX-Request-Id: {request_id}\r\nServer: forebay\r\nConnection: close\r\n\r\n"
-        )
-        self._safe_write(head.encode("ascii") + body)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection; what is on its way to the queue goes on."""
-        self._deadline.cancel()
-        self.worker.connections.discard(self)
-        # gunicorn would cancel the task after a time, and until then keep it with all that the connection had.
-        task: asyncio.Task[None] | None = self._task
-        self._task: asyncio.Task[None] | None = None
-        super().connection_lost(exc)
-        if task is None or task.done():
-            return self._let_go()
-        # Whoever waits for the caller to read his answers: he has left.
-        self._flow_control.resume_writing()
-        self.worker.unfinished.add(task)
-        task.add_done_callback(self._finished)
-        if self._awaiting_request:
-            self._request_ready.set()
-
-    def _finished(self, task: "asyncio.Task[None]") -> None:
-        self.worker.unfinished.discard(task)
-        self._let_go()
-
-    def _let_go(self) -> None:
-        """Of what refers to us: otherwise all of it waits for a garbage collection, which keeps others waiting."""
-        self._callback_parser: Any = None
-        self._body_receiver: Any = None
-
-    def _close_if_silent(self) -> None:
-        # Between two requests there is none either; those that wait for a second one have the keep-alive's time.
-        if self.req_count <= 1 and self._current_request is None:
-            self._close_transport()
-
-    def close_if_idle(self) -> None:
-        """Close unless a request is being read or answered; its answer will close the connection."""
-        if self._awaiting_request:
-            self._keepalive_timeout()
-
-    def _keepalive_timeout(self) -> None:
-        """Close for silence. Of a request that is just coming the rest has as long as a first one: it may be an event
-        that nobody sends again."""
-        self._cancel_keepalive_timer()
-        if self._has_begun or self._held:
-            self._keepalive_handle = self.worker.loop.call_later(self.worker.patience_s(), self._close_unless_asked)
-        else:
-            self._close_unless_asked()
-
-    def _close_unless_asked(self) -> None:
-        # Headers that are whole wait for the task's next turn, which is to call off this timer.
-        if not self._request_ready.is_set():
-            super()._keepalive_timeout()
-
-
-def _escaped(found: re.Match[bytes]) -> bytes:
-    return b"%%%02X" % found[0][0]
-
-
-def find_parser() -> None:
-    """Import the parser in C, if there is one. Idempotent."""
-    # gunicorn notes on the class it is asked on whether it is there, and looks it up on its own class.
-    ASGIProtocol._check_h1c_protocol_available()
 
 
 class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no types

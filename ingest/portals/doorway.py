@@ -73,6 +73,17 @@ class Doorway:
         #: How often the store was asked, and whether it has answered the last time.
         self._begun, self._knows_all = 0, False
 
+    def known(self, form: Form, auth: Auth, address: Address) -> Sender | None:
+        """The sender of a call with a proved token, which says nothing new of its portal. None for all others, and then
+        nothing was done: `admit` sees to them."""
+        sender = self._gate.admit(auth, address)
+        token, member_id = auth.application_token, sender.member_id
+        pin = self._registry.find(self._application, member_id, token) if member_id and token else None
+        if pin is None or pin.proof is None or pin.proof.key_id != self._registry.keys.id:
+            return None
+        says_more = form.fields.get("event", "").upper() in (_COMES, _LEAVES) or self._new_domain(auth, pin.member)
+        return None if says_more else self._proved(sender, pin.member, pin)
+
     async def admit(self, form: Form, auth: Auth, address: Address) -> Sender:
         """The sender, or `NotOurPortal`. The gate asks for no proof here, but a secret that it finds is one."""
         sender = self._gate.admit(auth, address)
@@ -93,8 +104,14 @@ class Doorway:
 
     async def _at_home(self, auth: Auth, sender: Sender, member: Member, pin: Pin | None = None) -> Sender:
         """The sender under the portal's own key, whatever its domain is by now; its handlers learn of a new one."""
+        proved = self._proved(sender, member, pin)
+        if domain := self._new_domain(auth, member):
+            await self._naming.learn(proved, member, domain)
+        return proved
+
+    def _proved(self, sender: Sender, member: Member, pin: Pin | None) -> Sender:
         portal = sender.portal if self._key_is_member_id else member.portal or sender.portal
-        proved = Sender(
+        return Sender(
             portal=portal,
             member_id=sender.member_id,
             verified=True,
@@ -102,10 +119,11 @@ class Doorway:
             member_is_proved=True,
             pin=pin.digest.hex() if pin else "",
         )
+
+    def _new_domain(self, auth: Auth, member: Member) -> str:
+        """The domain that the call names, where the portal is not known by it; else empty."""
         domain = domain_of(auth.domain)
-        if domain and domain != member.portal and domain not in member.domains:
-            await self._naming.learn(proved, member, domain)
-        return proved
+        return domain if domain and domain != member.portal and domain not in member.domains else ""
 
     async def _unproved(self, form: Form, auth: Auth, sender: Sender, member_id: str, token: str) -> Sender:
         # While the registry can't be asked, what is not known may be known elsewhere: no good event is refused.

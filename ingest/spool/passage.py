@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Protocol
 
 from forebay.ingest.telling import Teller
 from forebay.queues.contract import Position, Producer, Record
@@ -28,14 +29,25 @@ _ASK_S = 1.0
 _MS = 1000
 
 
+class Answer(Protocol):
+    """What waits for a record: a future, or whatever can be told like one."""
+
+    def done(self) -> bool:
+        """Whether it was told, or doesn't want to know any more."""
+
+    def set_result(self, is_spooled: bool, /) -> None:
+        """The record is kept, by the spool or by the queue."""
+
+    def set_exception(self, error: Exception, /) -> None:
+        """The record is kept nowhere."""
+
+
 class Crossing:
     """One record that was given to the queue: the producer tells it what became of the record."""
 
     __slots__ = ("answer", "fate", "passage", "record", "seq", "since", "stream")
 
-    def __init__(
-        self, passage: "Passage", stream: str, record: Record, answer: "asyncio.Future[bool]", since: float
-    ) -> None:
+    def __init__(self, passage: "Passage", stream: str, record: Record, answer: Answer, since: float) -> None:
         self.passage, self.stream, self.record, self.answer, self.since = passage, stream, record, answer, since
         #: Its number in the spool: None before it is there, 0 while it is on its way there.
         self.seq: int | None = None
@@ -110,6 +122,16 @@ class Passage:
             return self._held_back(stream, record)
         return self._sent(stream, record)
 
+    def begin(self, stream: str, record: Record, answer: Answer) -> bool:
+        """`send` of what the queue may have now, without anybody who awaits it: `answer` is told what became of it.
+
+        False where it may have to wait: then nothing was done.
+        """
+        if self._breaker.why or self._holds(record.key) or not (self._pace is None or self._pace.takes(record.key)):
+            return False
+        self._give(stream, record, answer)
+        return True
+
     async def _held_back(self, stream: str, record: Record) -> bool:
         if await self._put(stream, record):
             return await self._sent(stream, record)
@@ -118,15 +140,16 @@ class Passage:
         return True
 
     def _sent(self, stream: str, record: Record) -> "asyncio.Future[bool]":
-        """Given to the queue; no coroutine, since it runs for every call."""
-        loop = self._loop
-        answer: asyncio.Future[bool] = loop.create_future()
-        crossing = Crossing(self, stream, record, answer, loop.time())
+        answer: asyncio.Future[bool] = self._loop.create_future()
+        self._give(stream, record, answer)
+        return answer
+
+    def _give(self, stream: str, record: Record, answer: Answer) -> None:
+        crossing = Crossing(self, stream, record, answer, self._loop.time())
         self._in_flight[crossing] = None
         if self._sweep is None:
             self._look_at(crossing.since + self._deadline_s)
         hand_over(self._producer, stream, record, crossing, self._teller)
-        return answer
 
     def delivered(self, crossing: Crossing) -> None:
         """The queue has the record."""

@@ -18,7 +18,8 @@ for name in sys.argv[2:]:
     sys.modules[name] = None
 from forebay.ingest.server import Server, serve
 from forebay.ingest.settings import IngestSettings
-from forebay.ingest.worker import PortalProtocol, PortalWorker
+from forebay.ingest.protocol import PortalProtocol
+from forebay.ingest.worker import PortalWorker
 
 load, made, begin = Server.load, PortalProtocol.connection_made, PortalWorker.init_process
 workers = []

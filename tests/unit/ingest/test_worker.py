@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from gunicorn.config import Config
 
+from forebay.ingest.protocol import PortalProtocol
 from forebay.ingest.server import ServerLog
-from forebay.ingest.worker import PortalProtocol
 
 CALL = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na=b"
 
