@@ -33,18 +33,14 @@ def read(request: PortalRequest, limits: BodyLimits) -> Awaitable[bytes]:
 
     Raises `MediaNotRead`, `BodyTooLarge`, `BodyTooSlow`, `CallerLeft`, `EmptyBody`.
     """
-    check(request, limits)
+    check_media(request)
+    _check_declared(request, limits)
     # What is here already needs no timer, and that is nearly every body: a timer takes as long as reading it.
     return _pieces(request, limits) if request.is_whole else _pieces_in_time(request, limits)
 
 
-def check(request: PortalRequest, limits: BodyLimits) -> None:
-    """Raise what `read` raises for the headers."""
-    _check_media(request)
-    _check_declared(request, limits)
-
-
-def _check_media(request: PortalRequest) -> None:
+def check_media(request: PortalRequest) -> None:
+    """Raise `MediaNotRead` where the headers say that the body is no plain form."""
     sent = request.sent
     if b"content-encoding" in sent and sent[b"content-encoding"].strip().lower() not in (b"", b"identity"):
         raise MediaNotRead("compressed bodies are not read; send the form without a Content-Encoding")

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
 import structlog
 from falcon.asgi import Response
@@ -16,7 +15,7 @@ from forebay.schemas.trace_context import trace_words
 
 from .address import address_of
 from .authenticate import Gate, Sender
-from .body import BodyLimits, check, read
+from .body import BodyLimits, check_media, read
 from .call import leaves_nothing, refuse_synchronous
 from .callers.door import Door
 from .errors import NotOurPortal, Unreadable
@@ -115,13 +114,17 @@ class Endpoint:
         try:
             if self._door.is_watched:
                 self._door.admit(request.scope)
-            check(request, self._body_limits)
+            check_media(request)
             if not 0 < len(body) <= self._body_limits.max_bytes:
                 return False
             form = parse(body, self._max_fields)
             refuse_synchronous(form.fields)
-            sender = self._known(form, request)
-            if sender is None or self._keys_change(form, sender):
+            auth, address = auth_of(form), address_of("", request.query_sent)
+            if self._doorway is None:
+                sender: Sender | None = self._gate.admit(auth, address)
+            else:
+                sender = self._doorway.known(form, auth, address)
+            if sender is None or (self._portal_keys is not None and self._keys_change(self._portal_keys, form, sender)):
                 return False
             receipt = self._receive(request)
             record = self._reader.record(form, sender, receipt)
@@ -130,17 +133,10 @@ class Endpoint:
         call = _Begun(self, self._counters, request, form, sender, receipt, told)
         return self._outlet.begin(self._outlet.topic, record, call)
 
-    def _known(self, form: Form, request: PortalRequest) -> Sender | None:
-        auth, address = auth_of(form), address_of("", request.query_sent)
-        door = self._gate.admit if self._doorway is None else partial(self._doorway.known, form)
-        return door(auth, address)
-
-    def _keys_change(self, form: Form, sender: Sender) -> bool:
+    def _keys_change(self, portal_keys: PortalKeys, form: Form, sender: Sender) -> bool:
         """Whether the portal is to have a key first, or loses those that it has."""
-        if self._portal_keys is None:
-            return False
         member_id = sender.proved_member
-        wants_one = member_id is not None and form.shape.sealable and not self._portal_keys.has(member_id)
+        wants_one = member_id is not None and form.shape.sealable and not portal_keys.has(member_id)
         return wants_one or leaves_nothing(form.fields)
 
     async def _admit(self, form: Form, request: PortalRequest, rest: str) -> Sender:

@@ -46,6 +46,13 @@ _SITE = re.compile(rb"\Ahttps?://[^/]*", re.IGNORECASE)
 class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
     """One connection."""
 
+    # gunicorn's own, which has no types.
+    _body_receiver: Any
+    _callback_parser: Any
+    _current_request: Any
+    _keepalive_handle: Any
+    _request_ready: Any
+
     def connection_made(self, transport: Any) -> None:
         """Give the first request its time to arrive; gunicorn itself would wait for ever."""
         self._past_line, self._held = False, b""
@@ -277,8 +284,8 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
 
     def _let_go(self) -> None:
         """Of what refers to us: otherwise all of it waits for a garbage collection, which keeps others waiting."""
-        self._callback_parser: Any = None
-        self._body_receiver: Any = None
+        self._callback_parser = None
+        self._body_receiver = None
 
     def _close_if_silent(self) -> None:
         # Between two requests there is none either; those that wait for a second one have the keep-alive's time.

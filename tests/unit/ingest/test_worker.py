@@ -101,7 +101,7 @@ async def test_requests_are_answered_in_the_task_of_their_connection(
 
     for _ in range(2):
         protocol.data_received(CALL)
-        await _turns()
+        await turns()
 
     assert application.tasks == [protocol._task, protocol._task]
     assert [answer.partition(b"\r\n")[0] for answer in connection.written] == [b"HTTP/1.1 200 OK"] * 2
@@ -114,7 +114,7 @@ async def test_what_an_application_takes_at_once_is_answered_in_one_piece_and_al
 
     for path in (b"/", b"/kept", b"/"):
         protocol.data_received(CALL.replace(b" / ", b" %b " % path))
-        await _turns()
+        await turns()
     protocol.connection_lost(None)
 
     assert len(connection.written) == len(application.tasks) + 1 == 3
@@ -133,7 +133,7 @@ async def test_a_request_that_comes_with_the_one_before_it_is_answered_behind_it
 
     protocol.data_received(CALL + CALL[:20])
     protocol.data_received(CALL[20:])
-    await _turns()
+    await turns()
 
     assert len(connection.written) == 2
 
@@ -157,6 +157,6 @@ def test_whether_there_is_an_access_log_is_known_without_looking_through_the_set
     assert log.access_log_enabled is False
 
 
-async def _turns() -> None:
+async def turns() -> None:
     for _ in range(TURNS):
         await asyncio.sleep(0)

@@ -1,0 +1,320 @@
+"""Calls that are answered without a task: what the connection does, and what the application does for it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from forebay.ingest.app import IngestApp
+from forebay.ingest.protocol import PortalProtocol
+from forebay.ingest.request import Kept, Told
+from forebay.ingest.spool.counts import Counts
+from forebay.ingest.spool.spool import Spool
+from forebay.queues.contract import Delivery, Record
+from forebay.queues.errors import QueueUnavailable, RecordRefused
+from forebay.queues.memory import MemoryProducer, MemoryQueue
+from forebay.schemas.codec import codec
+from tests.spool.stores import LARGE
+
+from .conftest import EVENT, TOKEN, Running, running
+from .test_worker import Connection, Seen, protocol_of, turns
+
+CALL = b"POST /kept HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na=b"
+KEEP_ALIVE_S = 2.0
+
+
+class Beginning(Seen):
+    """An application that begins the calls of one path, and reads those that come to it in the usual way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[tuple[Any, bytes, Told]] = []
+        self.read: list[bytes] = []
+
+    def begin(self, scope: Any, body: bytes, told: Told) -> bool:
+        if scope["path"] == "/kept":
+            self.begun.append((scope, body, told))
+        return bool(scope["path"] == "/kept")
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.read.append((await receive())["body"])
+        await super().__call__(scope, receive, send)
+
+
+class Timers:
+    """A loop whose clock is turned by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.due: list[tuple[float, Any, asyncio.Handle]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio.get_running_loop(), name)
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, seconds: float, call: Any, *values: Any) -> asyncio.Handle:
+        handle = asyncio.Handle(call, values, asyncio.get_running_loop())
+        self.due.append((self.now + seconds, call, handle))
+        return handle
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+        for at, call, handle in list(self.due):
+            if at <= self.now:
+                self.due.remove((at, call, handle))
+                if not handle.cancelled():
+                    call()
+
+
+class Closing(Connection):
+    """A transport that says when it is closed."""
+
+    is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def can_write_eof(self) -> bool:
+        return False
+
+
+@asynccontextmanager
+async def connected(application: Seen, **worker: Any) -> AsyncIterator[tuple[PortalProtocol, Closing]]:
+    """A connection whose task waits for a request."""
+    protocol, connection = protocol_of(application), Closing()
+    for name, value in worker.items():
+        setattr(protocol.worker, name, value)
+    protocol.connection_made(connection)
+    await turns()
+    yield protocol, connection
+    protocol.connection_lost(None)
+    await turns()
+
+
+async def test_a_begun_call_is_answered_once_it_is_told_and_so_is_the_next() -> None:
+    application = Beginning()
+    async with connected(application) as (protocol, connection):
+        for number in (b"1", b"2"):
+            protocol.data_received(CALL)
+            await turns()
+            assert len(connection.written) == int(number) - 1
+            scope, body, told = application.begun[-1]
+            assert told((b"id" + number, b"kept")) is True
+
+        assert (scope["query_string"], scope["client"], body) == (b"", ("127.0.0.1", 1), b"a=b")
+        assert [answer.endswith(b"\r\n\r\nkept") for answer in connection.written] == [True, True]
+        assert b"x-request-id: id2\r\n" in connection.written[1]
+        assert (application.tasks, protocol.worker.nr) == ([], 2)
+
+        # What is not begun comes to the application on the same connection.
+        protocol.data_received(CALL.replace(b"/kept", b"/else"))
+        await turns()
+        assert application.read == [b"a=b"]
+    assert len(connection.written) == 3
+
+
+async def test_what_is_kept_nowhere_comes_to_the_application_whole() -> None:
+    application = Beginning()
+    async with connected(application) as (protocol, connection):
+        protocol.data_received(CALL)
+        [(_, _, told)] = application.begun
+
+        assert told(None) is True
+        await turns()
+
+        assert (application.read, len(connection.written)) == ([b"a=b"], 1)
+
+
+@pytest.mark.parametrize("kept", [(b"id", b"kept"), None])
+async def test_one_who_has_left_is_told_nothing(kept: Kept | None) -> None:
+    application = Beginning()
+    async with connected(application) as (protocol, connection):
+        protocol.data_received(CALL)
+        protocol.connection_lost(None)
+        [(_, _, told)] = application.begun
+
+        assert told(kept) is False
+        await turns()
+
+        assert (application.read, connection.written) == ([], [])
+
+
+async def test_calls_that_come_at_once_are_begun_one_after_the_other() -> None:
+    application = Beginning()
+    async with connected(application) as (protocol, connection):
+        protocol.data_received(CALL * 2 + CALL[:9])
+        protocol.data_received(CALL[9:])
+        for number in range(3):
+            await turns()
+            assert len(application.begun) == number + 1
+            application.begun[-1][2]((b"id", b"%d" % number))
+
+    assert [answer[-1:] for answer in connection.written] == [b"0", b"1", b"2"]
+
+
+async def test_a_call_that_comes_in_pieces_has_a_task() -> None:
+    application = Beginning()
+    async with connected(application) as (protocol, connection):
+        protocol.data_received(CALL[:-1])
+        await turns()
+        protocol.data_received(CALL[-1:])
+        await turns()
+
+        assert (application.begun, len(application.read), len(connection.written)) == ([], 1, 1)
+
+
+async def test_a_connection_is_closed_for_silence_after_its_last_answer_and_not_before() -> None:
+    application, timers = Beginning(), Timers()
+    async with connected(application, loop=timers) as (protocol, connection):
+        for _ in range(4):
+            protocol.data_received(CALL)
+            # A queue may take long, too: a call that is under way is no silence.
+            timers.pass_by(1.5 * KEEP_ALIVE_S)
+            application.begun[-1][2]((b"id", b"kept"))
+            timers.pass_by(0.75 * KEEP_ALIVE_S)
+
+        assert (len(connection.written), connection.is_closed) == (4, False)
+        timers.pass_by(0.3 * KEEP_ALIVE_S)
+        assert connection.is_closed
+
+
+async def test_at_a_stop_a_begun_call_is_answered_and_told_that_the_connection_ends() -> None:
+    application = Beginning()
+    async with connected(application) as (protocol, connection):
+        protocol.data_received(CALL)
+        protocol.worker.alive = False
+        protocol.close_if_idle()
+        assert not connection.is_closed
+
+        application.begun[-1][2]((b"id", b"kept"))
+
+        assert b"Connection: close\r\n" in connection.written[0]
+        assert connection.is_closed
+
+
+class Fussy(MemoryProducer):
+    """Fails as it is told, but for the quarantine."""
+
+    fault: Exception | None = None
+
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+        if self.fault is not None and not stream.endswith(".quarantine"):
+            raise self.fault
+        super().submit(stream, record, delivery)
+
+
+class FussyQueue(MemoryQueue):
+    """Has such producers."""
+
+    def producer(self) -> MemoryProducer:
+        return Fussy(self)
+
+
+class Began:
+    """Begins a call in the application, and hears what became of it."""
+
+    def __init__(self, ingest: Running, *, has_left: bool = False) -> None:
+        self._app = cast(IngestApp, ingest.conductor.app)
+        self._has_left = has_left
+        self.heard: list[Kept | None] = []
+
+    def call(self, body: str = EVENT, path: str = "/bitrix24", **headers: str) -> bool:
+        given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        scope = {"path": path, "headers": given, "query_string": b"", "client": ("127.0.0.1", 1)}
+        return self._app.begin(scope, body.encode(), self._told)
+
+    def _told(self, kept: Kept | None) -> bool:
+        self.heard.append(kept)
+        return not self._has_left
+
+
+@pytest.fixture
+async def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path, LARGE)
+
+
+async def test_the_event_of_a_begun_call_stands_in_the_queue_as_any_other(spool: Spool) -> None:
+    async with running(spool=spool) as ingest:
+        await ingest.post(x_request_id="first")
+        began = Began(ingest)
+
+        assert began.call(x_request_id="second")
+        await turns()
+
+        first, second = (codec().decode(record.value) for record in ingest.records())
+        assert (first.name, first.portal, first.fields) == (second.name, second.portal, second.fields)
+        assert began.heard == [(b"second", b'{"status":"accepted","id":"%b"}' % second.id.encode())]
+        shown = ingest.metrics.exposition().decode()
+    assert 'forebay_ingest_requests_total{endpoint="/bitrix24",outcome="accepted"} 2.0' in shown
+    assert "forebay_queue_ack_seconds_count 2.0" in shown
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"body": EVENT.replace(TOKEN, "x" * 32)},
+        {"body": ""},
+        {"body": "a" * 3000},
+        {"body": f"PLACEMENT=x&{EVENT.partition('&')[2]}"},
+        {"path": "/nowhere"},
+        {"path": "/bitrix24/shop"},
+        {"content_type": "application/json"},
+        {"content_encoding": "gzip"},
+        {"body": EVENT.replace("[FIELDS]", "[a]" * 40)},
+    ],
+)
+async def test_a_call_that_is_refused_or_unusual_is_not_begun(call: dict[str, str], spool: Spool) -> None:
+    async with running(spool=spool, max_body_bytes=2000) as ingest:
+        began = Began(ingest)
+
+        assert not began.call(**call)
+        await turns()
+
+        assert (began.heard, ingest.records(), ingest.records(".quarantine")) == ([], [], [])
+
+
+async def test_a_call_that_would_pass_its_portals_backlog_is_not_begun(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Counts, "holds", lambda counts, key: key == "a.bitrix24.ru")
+    async with running(spool=spool) as ingest:
+        began = Began(ingest)
+
+        assert not began.call()
+        assert began.call(EVENT.replace("A.Bitrix24.ru", "b.bitrix24.ru"))
+
+
+async def test_what_the_queue_does_not_take_goes_into_the_spool(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(FussyQueue(), spool=spool) as ingest:
+        monkeypatch.setattr(Fussy, "fault", QueueUnavailable("it is away"))
+        began = Began(ingest)
+
+        assert began.call()
+        while not began.heard:
+            await asyncio.sleep(0.001)
+
+        assert began.heard[0] is not None
+        assert (ingest.records(), spool.counts.records) == ([], 1)
+        assert not began.call()
+
+
+@pytest.mark.parametrize("has_left", [False, True])
+async def test_what_the_queue_refuses_for_good_is_kept_in_quarantine_also_when_the_caller_has_left(
+    has_left: bool, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(FussyQueue(), spool=spool) as ingest:
+        monkeypatch.setattr(Fussy, "fault", RecordRefused("it is larger than 1000 bytes"))
+        began = Began(ingest, has_left=has_left)
+
+        assert began.call()
+        while not began.heard:
+            await asyncio.sleep(0.001)
+        await turns()
+
+        assert began.heard == [None]
+        assert len(ingest.records(".quarantine")) == has_left
