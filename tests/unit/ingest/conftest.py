@@ -22,7 +22,7 @@ from forebay.queues.portals.memory import FactLog
 from forebay.queues.tracing.contract import Tracer
 from forebay.schemas.codec import codec
 from forebay.schemas.event import PortalEvent
-from tests.spool.stores import FailingFile, Stores
+from tests.spool.stores import LARGE, FailingFile, Stores
 
 TOKEN = "51856fefc120afa4b628cc82d3935cce"
 AUTH = f"auth[domain]=A.Bitrix24.ru&auth[member_id]=m1&auth[access_token]=accessible&auth[application_token]={TOKEN}"
@@ -99,6 +99,11 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
     made = Stores(tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path, LARGE)
 
 
 @pytest.fixture

@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from forebay.ingest.app import IngestApp
 from forebay.ingest.protocol import PortalProtocol
 from forebay.ingest.request import Kept, Told
 from forebay.ingest.spool.counts import Counts
@@ -17,9 +15,9 @@ from forebay.queues.contract import Delivery, Record
 from forebay.queues.errors import QueueUnavailable, RecordRefused
 from forebay.queues.memory import MemoryProducer, MemoryQueue
 from forebay.schemas.codec import codec
-from tests.spool.stores import LARGE
 
-from .conftest import EVENT, TOKEN, Running, running
+from .beginning import Began
+from .conftest import EVENT, TOKEN, running
 from .test_worker import Connection, Seen, protocol_of, turns
 
 CALL = b"POST /kept HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na=b"
@@ -213,29 +211,6 @@ class FussyQueue(MemoryQueue):
 
     def producer(self) -> MemoryProducer:
         return Fussy(self)
-
-
-class Began:
-    """Begins a call in the application, and hears what became of it."""
-
-    def __init__(self, ingest: Running, *, has_left: bool = False) -> None:
-        self._app = cast(IngestApp, ingest.conductor.app)
-        self._has_left = has_left
-        self.heard: list[Kept | None] = []
-
-    def call(self, body: str = EVENT, path: str = "/bitrix24", **headers: str) -> bool:
-        given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-        scope = {"path": path, "headers": given, "query_string": b"", "client": ("127.0.0.1", 1)}
-        return self._app.begin(scope, body.encode(), self._told)
-
-    def _told(self, kept: Kept | None) -> bool:
-        self.heard.append(kept)
-        return not self._has_left
-
-
-@pytest.fixture
-async def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path, LARGE)
 
 
 async def test_the_event_of_a_begun_call_stands_in_the_queue_as_any_other(spool: Spool) -> None:

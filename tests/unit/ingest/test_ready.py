@@ -4,8 +4,6 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from forebay.ingest.spool.spool import Spool
 
 from .conftest import EVENT, Running, running
@@ -28,11 +26,6 @@ async def ready_when_settled(ingest: Running, spool_state: str) -> tuple[int, st
     while (said := await ready(ingest))[2]["spool"] != spool_state:
         await asyncio.sleep(0.001)
     return said
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path, LARGE)
 
 
 async def test_with_queue_and_spool_there_all_is_well(spool: Spool) -> None:

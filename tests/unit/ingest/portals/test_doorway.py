@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 
+from forebay.ingest.spool.spool import Spool
 from forebay.schemas import names
 from tests.bitrix24.oauth import FakeOAuth, Installed
+from tests.unit.ingest.beginning import Began
 from tests.unit.ingest.portals.calls import asked
 from tests.unit.ingest.portals.conftest import (
     ACCESS,
@@ -18,6 +20,7 @@ from tests.unit.ingest.portals.conftest import (
     install,
     learning,
 )
+from tests.unit.ingest.test_worker import turns
 
 
 async def test_an_install_is_taken_unverified_and_then_the_token_is_proved(oauth: FakeOAuth) -> None:
@@ -40,6 +43,27 @@ async def test_events_are_verified_once_the_token_is_proved(oauth: FakeOAuth) ->
 
         assert [event.subscription.verified for event in ingest.events()] == [False, True]
         assert [event.portal for event in ingest.events()] == [DOMAIN, DOMAIN]
+
+
+async def test_a_proved_call_that_says_nothing_new_of_its_portal_needs_no_task(oauth: FakeOAuth, spool: Spool) -> None:
+    async with learning(oauth, spool=spool) as ingest:
+        await ingest.post(install())
+        began = Began(ingest)
+        assert not began.call(body(token=OTHER_TOKEN))
+        await ingest.proved()
+
+        assert began.call(body(number=2))
+        # It brings the first secret of its portal, which is to have a key for it; the next has one.
+        assert not began.call(body(number=3, access=ACCESS))
+        await ingest.post(body(number=3, access=ACCESS))
+        assert began.call(body(number=4, access=ACCESS))
+        for unusual in (body("ONAPPUNINSTALL"), install(), body(domain="renamed.bitrix24.com")):
+            assert not began.call(unusual)
+        await turns()
+
+        assert [event.fields["data[FIELDS][ID]"] for event in ingest.events()] == ["1", "2", "3", "4"]
+        assert [event.subscription.verified for event in ingest.events()] == [False, True, True, True]
+        assert len(began.heard) == 2
 
 
 async def test_an_unverified_event_carries_the_hash_of_its_token_and_a_verified_one_none(oauth: FakeOAuth) -> None:
