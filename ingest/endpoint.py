@@ -102,7 +102,7 @@ class Endpoint:
         self._counters.answered(outcome, request.seconds)
         return b'{"status":"%b","id":"%b"}' % (_STATUSES[outcome], receipt.id.encode())
 
-    def begin(self, request: PortalRequest, body: bytes, told: Told) -> bool:
+    def begin(self, request: PortalRequest, rest: str, body: bytes, told: Told) -> bool:
         """`take` of a call whose event the queue may have here and now, as nearly every one's: no task waits, and
         `told` hears what became of it.
 
@@ -119,7 +119,7 @@ class Endpoint:
                 return False
             form = parse(body, self._max_fields)
             refuse_synchronous(form.fields)
-            auth, address = auth_of(form), address_of("", request.query_sent)
+            auth, address = auth_of(form), address_of(rest, request.query_sent)
             if self._doorway is None:
                 sender: Sender | None = self._gate.admit(auth, address)
             else:

@@ -142,7 +142,9 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         The task goes on waiting for a request then, and is woken only for one that needs it.
         """
         request, receiver, worker = self._current_request, self._body_receiver, self.worker
-        if self._begin is None or not (self._awaiting_request and receiver._complete and request.method == "POST"):
+        # Of a new connection the task may not have begun yet.
+        is_free = self._awaiting_request or self.req_count == 0
+        if self._begin is None or not (is_free and receiver._complete and request.method == "POST"):
             return False
         # Who reads none of his answers is waited for, and of a worker's last request gunicorn makes much.
         if request.may_upgrade() or self._flow_control.write_paused or worker.nr + 1 >= worker.max_requests:

@@ -82,13 +82,16 @@ class Closing(Connection):
 
 
 @asynccontextmanager
-async def connected(application: Seen, **worker: Any) -> AsyncIterator[tuple[PortalProtocol, Closing]]:
-    """A connection whose task waits for a request."""
+async def connected(
+    application: Seen, *, is_new: bool = False, **worker: Any
+) -> AsyncIterator[tuple[PortalProtocol, Closing]]:
+    """A connection, whose task waits for a request unless it is new."""
     protocol, connection = protocol_of(application), Closing()
     for name, value in worker.items():
         setattr(protocol.worker, name, value)
     protocol.connection_made(connection)
-    await turns()
+    if not is_new:
+        await turns()
     yield protocol, connection
     protocol.connection_lost(None)
     await turns()
@@ -116,9 +119,23 @@ async def test_a_begun_call_is_answered_once_it_is_told_and_so_is_the_next() -> 
     assert len(connection.written) == 3
 
 
-async def test_what_is_kept_nowhere_comes_to_the_application_whole() -> None:
+async def test_a_call_that_comes_with_its_connection_is_begun_before_there_is_a_task() -> None:
     application = Beginning()
-    async with connected(application) as (protocol, connection):
+    async with connected(application, is_new=True) as (protocol, connection):
+        protocol.data_received(CALL)
+        [(_, _, told)] = application.begun
+        await turns()
+        told((b"id", b"kept"))
+        protocol.data_received(CALL.replace(b"/kept", b"/else"))
+        await turns()
+
+        assert (len(connection.written), application.read) == (2, [b"a=b"])
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+async def test_what_is_kept_nowhere_comes_to_the_application_whole(is_new: bool) -> None:
+    application = Beginning()
+    async with connected(application, is_new=is_new) as (protocol, connection):
         protocol.data_received(CALL)
         [(_, _, told)] = application.begun
 
@@ -237,7 +254,8 @@ async def test_the_event_of_a_begun_call_stands_in_the_queue_as_any_other(spool:
         {"body": "a" * 3000},
         {"body": f"PLACEMENT=x&{EVENT.partition('&')[2]}"},
         {"path": "/nowhere"},
-        {"path": "/bitrix24/shop"},
+        {"path": "/bitrix24x"},
+        {"path": "http://x/bitrix24"},
         {"content_type": "application/json"},
         {"content_encoding": "gzip"},
         {"body": EVENT.replace("[FIELDS]", "[a]" * 40)},
@@ -251,6 +269,29 @@ async def test_a_call_that_is_refused_or_unusual_is_not_begun(call: dict[str, st
         await turns()
 
         assert (began.heard, ingest.records(), ingest.records(".quarantine")) == ([], [], [])
+
+
+async def test_what_stands_behind_the_endpoint_is_read_as_ever(spool: Spool) -> None:
+    secret = "a-secret-that-stands-in-the-path"
+    by_token = {"tokens": {"*": TOKEN}, "auth": "tokens"}
+    endpoints = [{"path": "/", **by_token}, {"path": "/in", "secret": secret, "auth": "url-secret"}]
+    endpoints.append({"path": "/in/b", **by_token})
+    async with running(spool=spool, auth=(), tokens={}, endpoints=endpoints) as ingest:
+        began = Began(ingest)
+        for path in ("/", "/in/b", "/in/b/own/place", f"/in/{secret}/shop", "/in/b/"):
+            assert began.call(EVENT, path)
+        for path in ("/own", "/metrics", "/in", f"/in/{secret[1:]}/b"):
+            assert not began.call(EVENT, path)
+        await turns()
+
+        events = [codec().decode(record.value) for record in ingest.records()]
+        assert [(event.subscription.endpoint, event.path) for event in events] == [
+            ("/", ""),
+            ("/in/b", ""),
+            ("/in/b", "own/place"),
+            ("/in", "shop"),
+            ("/in/b", ""),
+        ]
 
 
 async def test_a_call_that_would_pass_its_portals_backlog_is_not_begun(
