@@ -33,6 +33,7 @@ from .lifespan import Lifespan
 from .metrics import Counters, IngestMetrics
 from .openapi import openapi
 from .outlet import Outlet
+from .paths import Paths
 from .portals.desk import Desk
 from .portals.verifier import Verifier
 from .reader import FormLimits
@@ -70,34 +71,15 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
             request_type=cast(type[PortalRequest], request_for_falcon),
             middleware=[lifespan] if lifespan else [],
         )
-        #: By path, and by what paths begin with, the longest first.
-        self._endpoints: dict[str, Endpoint] = {}
-        self._roots: list[tuple[str, Endpoint]] = []
-
-    def take_at_once(self, root: str, endpoint: Endpoint) -> None:
-        """Have POSTs of that path, and of all below it, given to the endpoint, which must stand at Falcon's routes too.
-
-        Not below `/`, where others stand.
-        """
-        self._endpoints[root or "/"] = endpoint
-        if root:
-            self._roots = sorted([*self._roots, (f"{root}/", endpoint)], key=lambda one: len(one[0]), reverse=True)
-
-    def _addressed(self, path: str) -> tuple[Endpoint | None, str]:
-        """The endpoint of a path, and how that goes on behind it, as Falcon finds them."""
-        if (endpoint := self._endpoints.get(path)) is not None:
-            return endpoint, ""
-        for root, above in self._roots:
-            if path.startswith(root):
-                return above, path[len(root) :]
-        return None, ""
+        #: Of the endpoints whose calls need nothing of Falcon; they stand at its routes, too.
+        self.paths = Paths()
 
     def begin(self, scope: dict[str, Any], body: bytes, told: Told) -> bool:
         """`taken` without a task, of a whole call whose event the queue is given at once: of nearly every one.
 
         The scope has path, headers, query and client. False where that is not to be: then `taken` is to be called.
         """
-        endpoint, rest = self._addressed(scope["path"])
+        endpoint, rest = self.paths.find(scope["path"])
         return endpoint is not None and endpoint.begin(self._request(scope, _nothing_read), rest, body, told)
 
     async def taken(self, scope: dict[str, Any], receive: Events) -> Kept | None:
@@ -106,7 +88,7 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
         None where that is not to be, or something goes wrong: whoever asked calls the application with the same scope
         then, and gets the answer by Falcon's error handlers.
         """
-        endpoint, rest = self._addressed(scope["path"])
+        endpoint, rest = self.paths.find(scope["path"])
         if endpoint is None or scope["method"] != "POST":
             return None
         request = self._request(scope, receive)
@@ -273,7 +255,7 @@ def _serve(app: IngestApp, endpoint: Endpoint, tracer: Tracer | None) -> None:
     resource = TracedEndpoint(endpoint, tracer) if tracer else endpoint
     app.add_route(root or "/", resource)
     if tracer is None:
-        app.take_at_once(root, endpoint)
+        app.paths.add(root, endpoint)
     app.add_route(root + "/{rest:path}", resource)
 
 
