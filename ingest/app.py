@@ -77,7 +77,8 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
     def begin(self, scope: dict[str, Any], body: bytes, told: Told) -> bool:
         """`taken` without a task, of a whole call whose event the queue is given at once: of nearly every one.
 
-        The scope has path, headers, query and client. False where that is not to be: then `taken` is to be called.
+        Of the scope there needs to be path, headers, query, client and server. False where that is not to be: then
+        `taken` is to be called. A request that `told` hears of is answered by a call with the request in its scope.
         """
         endpoint, rest = self.paths.find(scope["path"])
         return endpoint is not None and endpoint.begin(self._request(scope, _nothing_read), rest, body, told)
@@ -118,7 +119,10 @@ class IngestApp(falcon.asgi.App[PortalRequest, Response]):
             return await send({"type": "websocket.close", "code": 1000})
         if scope["type"] != "http":
             return await super().__call__(scope, receive, send)
-        await self._answer(scope.get(REQUEST) or self._request(scope, receive), send)
+        request: PortalRequest = scope.get(REQUEST) or self._request(scope, receive)
+        # One that was begun knew only a part of it.
+        request.scope, request.events = scope, receive
+        await self._answer(request, send)
 
     async def _answer(self, request: PortalRequest, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         """By Falcon's routes and error handlers."""

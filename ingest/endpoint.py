@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 import structlog
 from falcon.asgi import Response
@@ -15,6 +14,7 @@ from forebay.schemas.trace_context import trace_words
 
 from .address import address_of
 from .authenticate import Gate, Sender
+from .begun import Begun, BegunCall
 from .body import BodyLimits, check_media, read
 from .call import leaves_nothing, refuse_synchronous
 from .callers.door import Door
@@ -28,6 +28,7 @@ from .portals.doorway import Doorway
 from .quarantine import quarantine_record
 from .reader import FormLimits, Reader
 from .record import Receipt, received
+from .refusals import refusal_of
 from .request import PortalRequest, Told
 from .seal import Sealer
 
@@ -67,8 +68,8 @@ class Endpoint:
         self._body_limits, self._max_fields = body_limits, form_limits.max_fields
         self._reader = Reader(form_limits, sealer, codec)
         self._portal_keys, self._clock_ns = portal_keys, clock_ns
-        #: Of callers who left before it was known that the queue has not got their events.
-        self._behind: set[asyncio.Task[None]] = set()
+        #: What the queue refuses of calls that were begun.
+        self._quarantining: set[asyncio.Task[None]] = set()
 
     async def on_post(self, request: PortalRequest, response: Response, rest: str = "") -> None:
         """Answer only when the event is kept. What goes wrong is answered by the table in refusals.py."""
@@ -95,9 +96,9 @@ class Endpoint:
             self._portal_keys.shred(sender, self._application)
         if request.trace is not None:
             request.trace.kept(id=receipt.id, portal=sender.portal or "", outcome=outcome)
-        return self.answer(request, receipt, outcome)
+        return self._answer(request, receipt, outcome)
 
-    def answer(self, request: PortalRequest, receipt: Receipt, outcome: str) -> bytes:
+    def _answer(self, request: PortalRequest, receipt: Receipt, outcome: str) -> bytes:
         """That to a call whose event is kept."""
         self._counters.answered(outcome, request.seconds)
         return b'{"status":"%b","id":"%b"}' % (_STATUSES[outcome], receipt.id.encode())
@@ -107,13 +108,16 @@ class Endpoint:
         `told` hears what became of it.
 
         False for a call that is refused, and where something else has to be awaited first. Then nothing was done, and
-        `take` is to be called; as it is when `told` has heard None.
+        `take` is to be called.
         """
-        if self._gaps or self._door.failures or not self._outlet.is_straight:
+        if self._gaps or not self._outlet.is_straight:
             return False
+        request.counters = self._counters
         try:
             if self._door.is_watched:
                 self._door.admit(request.scope)
+            if self._door.failures and self._doorway is None and self._door.fails_again(request.scope):
+                return False
             check_media(request)
             if not 0 < len(body) <= self._body_limits.max_bytes:
                 return False
@@ -130,8 +134,39 @@ class Endpoint:
             record = self._reader.record(form, sender, receipt)
         except Exception:  # whatever it is, `take` meets it too, and there it is answered
             return False
-        call = _Begun(self, self._counters, request, form, sender, receipt, told)
-        return self._outlet.begin(self._outlet.topic, record, call)
+        call = BegunCall(request, form, sender, receipt, told, time.perf_counter())
+        return self._outlet.begin(self._outlet.topic, record, Begun(call, self._then))
+
+    def _then(self, call: BegunCall, outcome: bool | Exception) -> None:
+        """As `_send` and `_keep` go on."""
+        if outcome is not True:
+            self._counters.acknowledged(time.perf_counter() - call.started)
+        if isinstance(outcome, bool):
+            self._tell_kept(call, "spooled" if outcome else "accepted")
+        elif isinstance(outcome, RecordRefused):
+            task = asyncio.create_task(self._quarantine_begun(call, outcome))
+            self._quarantining.add(task)
+            task.add_done_callback(self._quarantining.discard)
+        else:
+            self._tell_failed(call, outcome)
+
+    async def _quarantine_begun(self, call: BegunCall, error: RecordRefused) -> None:
+        try:
+            outcome = await self._quarantine(call.form, call.sender, call.receipt, error)
+        except Exception as failure:  # whatever it is, the call is kept nowhere
+            self._tell_failed(call, failure)
+        else:
+            self._tell_kept(call, outcome)
+
+    def _tell_kept(self, call: BegunCall, outcome: str) -> None:
+        call.told((call.request.request_id_sent, self._answer(call.request, call.receipt, outcome)))
+
+    def _tell_failed(self, call: BegunCall, error: Exception) -> None:
+        self._gaps.note(call.sender, call.receipt)
+        call.request.error = error
+        if not call.told(call.request):
+            # Nobody is there whose answer would be counted.
+            self._counters.answered(refusal_of(error).outcome, call.request.seconds)
 
     def _keys_change(self, portal_keys: PortalKeys, form: Form, sender: Sender) -> bool:
         """Whether the portal is to have a key first, or loses those that it has."""
@@ -147,17 +182,6 @@ class Endpoint:
             return await self._doorway.admit(form, auth, address)
         except NotOurPortal as error:
             raise self._door.failed(request.scope, error) from None
-
-    def keep_behind(self, form: Form, sender: Sender, receipt: Receipt) -> None:
-        """Keep an event that the queue did not take, of one who waits for no answer any more."""
-        task = asyncio.create_task(self._keep_behind(form, sender, receipt))
-        self._behind.add(task)
-        task.add_done_callback(self._behind.discard)
-
-    async def _keep_behind(self, form: Form, sender: Sender, receipt: Receipt) -> None:
-        # What is kept nowhere is noted as a gap.
-        with suppress(Exception):
-            await self._keep(form, sender, receipt)
 
     async def on_get(self, request: PortalRequest, response: Response, rest: str = "") -> None:
         """Bitrix24 and people look whether somebody is there. Queues nothing."""
@@ -207,43 +231,3 @@ class Endpoint:
         finally:
             if not spooled:
                 self._counters.acknowledged(time.perf_counter() - started)
-
-
-class _Begun:
-    """A call whose event the queue was given, until it is told what became of that."""
-
-    __slots__ = ("_counters", "_endpoint", "_form", "_is_told", "_receipt", "_request", "_sender", "_since", "_told")
-
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        counters: Counters,
-        request: PortalRequest,
-        form: Form,
-        sender: Sender,
-        receipt: Receipt,
-        told: Told,
-    ) -> None:
-        self._endpoint, self._counters, self._request, self._told = endpoint, counters, request, told
-        self._form, self._sender, self._receipt = form, sender, receipt
-        self._since, self._is_told = time.perf_counter(), False
-
-    def done(self) -> bool:
-        """As in `Answer`."""
-        return self._is_told
-
-    def set_result(self, is_spooled: bool, /) -> None:
-        """As in `Answer`."""
-        self._is_told = True
-        if not is_spooled:
-            self._counters.acknowledged(time.perf_counter() - self._since)
-        answer = self._endpoint.answer(self._request, self._receipt, "spooled" if is_spooled else "accepted")
-        self._told((self._request.request_id_sent, answer))
-
-    def set_exception(self, error: Exception, /) -> None:
-        """As in `Answer`."""
-        self._is_told = True
-        self._counters.acknowledged(time.perf_counter() - self._since)
-        if not self._told(None):
-            # Nobody calls `take` for one who has left, and his event is no less than others'.
-            self._endpoint.keep_behind(self._form, self._sender, self._receipt)

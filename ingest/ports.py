@@ -3,7 +3,7 @@
 from typing import Any
 
 from .app import Ingest, IngestApp
-from .request import Events, Kept
+from .request import Events, Kept, Told
 
 
 class Ports:
@@ -15,6 +15,10 @@ class Ports:
     async def __call__(self, scope: dict[str, Any], receive: Events, send: Any) -> None:
         """As the application at that port."""
         await self._at(scope)(scope, receive, send)
+
+    def begin(self, scope: dict[str, Any], body: bytes, told: Told) -> bool:
+        """As the application at that port."""
+        return self._at(scope).begin(scope, body, told)
 
     async def taken(self, scope: dict[str, Any], receive: Events) -> Kept | None:
         """As the application at that port."""

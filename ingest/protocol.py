@@ -19,7 +19,7 @@ from gunicorn.asgi.protocol import (
     _normalize_sockaddr,
 )
 
-from .request import IS_WHOLE, Kept, new_request_id
+from .request import IS_WHOLE, REQUEST, Kept, PortalRequest, new_request_id
 
 #: What never comes to the application → the slug and the detail of its answer. The parser's own words quote the URL.
 _REFUSALS = {
@@ -36,6 +36,9 @@ _OK = HTTPStatus.OK.value
 
 #: The answer of nearly every call, as gunicorn would write it.
 _KEPT = b"%bcontent-length: %d\r\ncontent-type: application/json\r\nx-request-id: %b\r\nserver: forebay\r\n%b%b%b"
+
+#: So much of what was held is given to the parser at a time: the one in C keeps no more than 64 KiB behind a request.
+_PIECE_BYTES = 32 << 10
 
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
@@ -60,13 +63,17 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         self._has_begun = False
         #: The headers of a request are whole, and nobody sees to it yet.
         self._is_new = False
-        #: When a request was answered without the task, which so knows nothing of it.
-        self._answered_at = 0.0
+        #: When a request was answered without the task, which so knows nothing of it; and since when the rest of one is
+        #: waited for.
+        self._answered_at = self._patient_since = 0.0
+        #: A request that was begun, and is to be answered by the application's error handlers.
+        self._failed: PortalRequest | None = None
         #: Of the request that goes on to gunicorn.
         self._scope: dict[str, Any] | None = None
         super().connection_made(transport)
         self._begin, self._taken = getattr(self.app, "begin", None), getattr(self.app, "taken", None)
         self._client = _normalize_sockaddr(transport.get_extra_info("peername"))
+        self._server = _normalize_sockaddr(transport.get_extra_info("sockname"))
         self.worker.connections.add(self)
         self._deadline = self.worker.loop.call_later(self.worker.patience_s(), self._close_if_silent)
 
@@ -108,9 +115,18 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
     def _feed_held(self) -> None:
         if self._closed or self._is_answering():
             return
-        held, self._held = self._held, b""
-        if held and self._feed_callback_parser(held):
+        held, self._held = self._held[:_PIECE_BYTES], self._held[_PIECE_BYTES:]
+        if not (held and self._feed_callback_parser(held)):
+            return
+        if not self._held:
             self._maybe_resume_reading()
+        elif not self._is_answering():
+            self.worker.loop.call_soon(self._feed_held)
+
+    def _maybe_resume_reading(self) -> None:
+        """What is held was sent before whatever could be read."""
+        if not self._held:
+            super()._maybe_resume_reading()
 
     def _with_ascii_url(self, data: bytes) -> bytes:
         """Percent-encode in the request line what a rule's author typed as it is; both parsers would refuse it."""
@@ -150,34 +166,36 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         if request.may_upgrade() or self._flow_control.write_paused or worker.nr + 1 >= worker.max_requests:
             return False
         scope = {
+            "type": "http",
             "path": request.path,
             "headers": request.headers_bytes,
             "query_string": request.query.encode("latin-1"),
             "client": self._client,
+            "server": self._server,
         }
         # They stay where they are: if the task has to see to the call, it reads them.
         return bool(self._begin(scope, b"".join(receiver._chunks), self._told))
 
-    def _told(self, kept: Kept | None) -> bool:
-        """What became of the call: its answer, or that it is kept nowhere, and then the task takes it from its start.
-
-        False where the caller has left.
-        """
+    def _told(self, outcome: Kept | PortalRequest) -> bool:
+        """Answer; what went wrong goes on to the application in the task. False where the caller has left."""
         if self._closed:
             return False
-        if kept is None:
+        if isinstance(outcome, PortalRequest):
+            self._failed = outcome
             self._request_ready.set()
             return True
-        closes = self._write_kept(self._current_request, *kept)
+        closes = self._write_kept(self._current_request, *outcome)
         self.worker.nr += 1
         parser = self._callback_parser
         if closes or getattr(parser, "remaining_truncated", False):
             self._close_transport()
             return True
-        # As gunicorn's task does it.
+        # As gunicorn's task does it, but that what came along is fed in the loop's next turn, and nothing before it.
         self._held = parser.remaining() + self._held
         parser.reset()
         self._current_request = self._body_receiver = None
+        if self._held:
+            self._pause_reading()
         self._resume_reading()
         self._stay()
         return True
@@ -199,7 +217,9 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
             # last would be answered before anybody else's first.
             await asyncio.sleep(0)
         scope = self._build_http_scope(request, sockname, peername)
-        if self._taken and (kept := await self._taken(scope, self._body_receiver.receive)) is not None:
+        if self._failed is not None:
+            scope[REQUEST], self._failed = self._failed, None
+        elif self._taken and (kept := await self._taken(scope, self._body_receiver.receive)) is not None:
             return await self._answer(request, *kept)
         self._scope = scope
         return bool(await self._handle_http_request(request, sockname, peername))
@@ -315,13 +335,17 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         again."""
         self._cancel_keepalive_timer()
         if self._has_begun or self._held:
-            self._keepalive_handle = self.worker.loop.call_later(self.worker.patience_s(), self._close_unless_asked)
+            loop = self.worker.loop
+            self._patient_since = loop.time()
+            self._keepalive_handle = loop.call_later(self.worker.patience_s(), self._close_unless_asked)
         else:
-            self._close_unless_asked()
+            super()._keepalive_timeout()
 
     def _close_unless_asked(self) -> None:
-        # A request that is there is answered, and its answer sets this timer anew.
-        if self._current_request is None:
+        self._cancel_keepalive_timer()
+        if self._answered_at > self._patient_since:
+            self._keepalive_timeout()
+        elif self._current_request is None:
             super()._keepalive_timeout()
 
 

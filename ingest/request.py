@@ -25,8 +25,9 @@ IS_WHOLE = "forebay.is_whole"
 #: Of a call whose event is kept: the request's id, and the body of its answer, a JSON, of status 200.
 Kept = tuple[bytes, bytes]
 
-#: Hears what became of a call: that its event is kept, or None where it is kept nowhere. Whether anybody heard it.
-Told = Callable[[Kept | None], bool]
+#: Hears what became of a call that was begun: that its event is kept, or the request with the error that it is to be
+#: answered with. Whether anybody heard it.
+Told = Callable[["Kept | PortalRequest"], bool]
 
 #: Enough that no two requests of a log have the same id.
 _REQUEST_ID_BITS = 64
