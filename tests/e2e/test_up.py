@@ -25,6 +25,14 @@ async def handle(event):
 """
 
 
+HANDLED = 'forebay_events_handled_total{handler="shop:handle",outcome="done"}'
+
+
+def metrics_of(site: Any) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/metrics", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
 def handled(folder: Path) -> list[str]:
     book = folder / "handled.log"
     return book.read_text().split() if book.exists() else []
@@ -44,9 +52,9 @@ def test_up_takes_sends_handles_and_stops(site: Any) -> None:
     assert report["answers"] == {"200 accepted": 2000}
     assert (report["checked"], report["lost"], report["out_of_order"]) == (True, 0, 0)
     site.wait("the last event", lambda: len(handled(site.folder)) >= 2000)
-    with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/metrics", timeout=10) as answer:
-        metrics = answer.read().decode()
-    assert 'forebay_events_handled_total{handler="shop:handle",outcome="done"}' in metrics
+    # A worker tells what it did a moment later.
+    site.wait("the worker's metrics", lambda: HANDLED in metrics_of(site))
+    metrics = metrics_of(site)
     assert "forebay_ingest_requests_total" in metrics
     assert metrics.count("\nforebay_build_info{") == 1
     assert site.stop("up") == 0
