@@ -1,9 +1,7 @@
 """What the server itself does for each request, seen by the application behind it."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,39 +10,9 @@ from gunicorn.config import Config
 from forebay.ingest.protocol import PortalProtocol
 from forebay.ingest.server import ServerLog
 
+from .connections import Connection, Seen, protocol_of, turns
+
 CALL = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na=b"
-
-#: So often the loop may turn until a request is answered; nothing in these tests waits for anything else.
-TURNS = 20
-
-
-class Connection(asyncio.Transport):
-    """A transport that keeps what is written."""
-
-    def __init__(self) -> None:
-        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
-        self.written: list[bytes] = []
-
-    def write(self, data: Any) -> None:
-        self.written.append(bytes(data))
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """There is always room."""
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
-class Seen:
-    """An application that notes in which task it runs."""
-
-    def __init__(self) -> None:
-        self.tasks: list[asyncio.Task[Any] | None] = []
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.tasks.append(asyncio.current_task())
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b""})
 
 
 class Keeping(Seen):
@@ -73,24 +41,6 @@ async def protocol(application: Seen) -> AsyncIterator[PortalProtocol]:
     protocol = protocol_of(application)
     yield protocol
     protocol.connection_lost(None)
-
-
-def protocol_of(application: Seen) -> PortalProtocol:
-    config = Config()
-    worker = SimpleNamespace(
-        cfg=config,
-        log=ServerLog(config),
-        asgi=application,
-        loop=asyncio.get_running_loop(),
-        connections=set(),
-        unfinished=set(),
-        patience_s=lambda: 60.0,
-        nr_conns=0,
-        nr=0,
-        max_requests=sys.maxsize,
-        alive=True,
-    )
-    return PortalProtocol(worker)
 
 
 async def test_requests_are_answered_in_the_task_of_their_connection(
@@ -155,8 +105,3 @@ def test_whether_there_is_an_access_log_is_known_without_looking_through_the_set
     del log.cfg
 
     assert log.access_log_enabled is False
-
-
-async def turns() -> None:
-    for _ in range(TURNS):
-        await asyncio.sleep(0)

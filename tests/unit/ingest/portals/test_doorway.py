@@ -8,6 +8,7 @@ from forebay.ingest.spool.spool import Spool
 from forebay.schemas import names
 from tests.bitrix24.oauth import FakeOAuth, Installed
 from tests.unit.ingest.beginning import Began
+from tests.unit.ingest.connections import turns
 from tests.unit.ingest.portals.calls import asked
 from tests.unit.ingest.portals.conftest import (
     ACCESS,
@@ -20,7 +21,6 @@ from tests.unit.ingest.portals.conftest import (
     install,
     learning,
 )
-from tests.unit.ingest.test_worker import turns
 
 
 async def test_an_install_is_taken_unverified_and_then_the_token_is_proved(oauth: FakeOAuth) -> None:
