@@ -97,6 +97,8 @@ class KafkaProducer:
         faults = Faults()
         client = self._clients.producer(faults, self._read_statistics)
         self._faults, self._statistics, self._is_spent = faults, Statistics(), False
+        #: Since it is spent another record came to nothing: what is behind that must not be sent before it.
+        self._may_hold_followers = False
         #: Why a record was not taken that is sent again by the client that follows.
         self._not_taken: KafkaError | None = None
         return client
@@ -180,7 +182,7 @@ class KafkaProducer:
         if isinstance(meaning, RecordRefused):
             self._fail(number, meaning)
         elif self._is_spent or is_fatal(error):
-            self._is_spent = True
+            self._is_spent = self._may_hold_followers = True
         elif is_sent and not isinstance(meaning, UnknownStream):
             # Ended before it sends what is behind it, unless the loop hears of it too late.
             self._is_spent, self._not_taken = True, error
@@ -211,6 +213,9 @@ class KafkaProducer:
             why = self._not_taken or self._statistics.stranding
             if why is not None and self._renewal is None:
                 self._give_up(why)
+            elif self._may_hold_followers:
+                self._purge(in_flight=False)
+        self._may_hold_followers = False
 
     def _give_up(self, why: KafkaError) -> None:
         """Hear what the client still knows, and let another one follow."""

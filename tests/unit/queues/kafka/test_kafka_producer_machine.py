@@ -202,3 +202,18 @@ TestProducing = Producing.TestCase
 TestProducing.settings = settings(
     max_examples=300, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+def test_what_is_behind_another_record_that_comes_to_nothing_is_not_sent_before_it() -> None:
+    state, (first, second, _) = Producing(), LINES
+    state.records_come(first, b"", 1)
+    state.records_come(second, b"", 2)
+    state.the_client_works(first, Client.send)
+    state.the_client_works(second, Client.send)
+    state.the_client_fails_over_a_record(first, Client.err)
+    # With it the error is heard, and the client is to be followed.
+    state.records_come(first, b"", 1)
+    state.time_passes(0.0)
+    state.the_client_fails_over_a_record(second, Client.err)
+
+    state.teardown()
