@@ -144,7 +144,8 @@ class Ownership:
 
     async def _confirm(self, partition: Partition) -> bool:
         partition.has_news = True
-        for fenced in await self._commits.store([partition]):
+        # Partitions come together: those that wait for a commit under way are all in the next one, and need no other.
+        for fenced in await self._commits.store(one for one in self if partition.has_news):
             if not fenced.is_gone:
                 self.lost(fenced.number)
         return not (partition.has_news or partition.is_gone)

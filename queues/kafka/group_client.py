@@ -36,6 +36,9 @@ _BATCH = 500
 #: So long the thread waits for room before it pauses: pausing throws away what was read ahead.
 _PATIENCE_S = 1.0
 
+#: So often it polls meanwhile.
+_LOOK_S = 0.02
+
 
 class GroupClient:
     """From its joining to its leaving. librdkafka's client lets no two threads in: only the member's uses this one.
@@ -113,7 +116,10 @@ class GroupClient:
     def _hold(self) -> None:
         until = self._clock() + _PATIENCE_S
         while self._must_wait and (left := until - self._clock()) > 0:
-            self._commands.obey(left)
+            self._commands.obey(min(left, _LOOK_S))
+            # The group's word and the reports of commits come only to who polls, at the price of a record.
+            if (message := self._client.poll(0)) is not None:
+                self._take(message)
         if self._must_wait:
             self._pause()
 
@@ -133,10 +139,13 @@ class GroupClient:
 
     def _keep(self, message: Message) -> None:
         """Take what came in spite of the pause: it was read before, or is of a partition that became ours since."""
-        batches: Read = defaultdict(list)
-        self._sorting.sort([message], batches)
-        self._hand_over(batches)
-        self._pauses.pause(self._client, [TopicPartition(self._stream, number) for number, _ in batches])
+        self._pauses.pause(self._client, [TopicPartition(self._stream, number) for number, _ in self._take(message)])
+
+    def _take(self, message: Message) -> Read:
+        read: Read = defaultdict(list)
+        self._sorting.sort([message], read)
+        self._hand_over(read)
+        return read
 
     def _hand_over(self, read: Read) -> None:
         # A partition can go while the next are read, and what waited of it is forgotten then: this must not come after.

@@ -14,6 +14,7 @@ import pytest
 
 from forebay.queues.contract import Commit
 from forebay.queues.errors import Fenced, QueueUnavailable
+from forebay.queues.kafka import group_client
 from tests.integration.queues.members import STREAM
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import Kafka
@@ -26,11 +27,13 @@ PROTOCOLS = ("consumer", "classic")
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("patience_s", [0.0, 3600.0], ids=["in a pause", "before it"])
 async def test_a_member_that_fetches_nothing_keeps_its_place_and_its_memory(
-    kafka: Kafka, opened: Opener, stream: str, protocol: str
+    kafka: Kafka, opened: Opener, stream: str, protocol: str, patience_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(group_client, "_PATIENCE_S", patience_s)
     queue = opened(kafka.bootstrap, kafka={"group.protocol": protocol})
-    # More than a member reads ahead, so that it pauses.
+    # More than a member reads ahead.
     for key in ("a", "b", "c", "d"):
         await send(queue, stream, range(100), key, size=100_000)
     slow, second = await joined(queue, stream, first := Owner()), Owner()
@@ -39,6 +42,7 @@ async def test_a_member_that_fetches_nothing_keeps_its_place_and_its_memory(
     await first.owns(2)
     await other.close()
     await first.owns(PARTITIONS)
+    await slow.commit({partition: Commit(offset=0) for partition in first.owned})
 
     assert "lost" not in first.told
     assert sorted(await fetch(slow, 400)) == sorted(list(range(100)) * 4)

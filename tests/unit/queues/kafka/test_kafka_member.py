@@ -5,10 +5,12 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError, Message, TopicPartition
 
+from forebay.queues.contract import Commit, PlacedRecord
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.kafka.commands import Commands
+from forebay.queues.kafka.commits import Request
 from forebay.queues.kafka.inbox import Inbox
 from forebay.queues.kafka.member import Member
 
@@ -24,7 +26,7 @@ class NoClients:
 
     asked_protocol, max_poll_s = "consumer", 1.0
 
-    def member(self, *_: object, **__: object) -> "NoClients":
+    def member(self, *_: object, **callbacks: Any) -> "NoClients":
         return self
 
     def __init__(self, *messages: Message) -> None:
@@ -38,6 +40,23 @@ class NoClients:
 
     def pause(self, partitions: object) -> None:
         """What is there already comes all the same."""
+
+
+class Reporting(NoClients):
+    """Tells of a commit when it is polled."""
+
+    def member(self, *_: object, **callbacks: Any) -> "NoClients":
+        self._report = callbacks["on_commit"]
+        self._committed: list[TopicPartition] = []
+        return self
+
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        self._committed = offsets
+
+    def poll(self, timeout_s: float) -> Message | None:
+        if self._committed:
+            self._report(None, self._committed)
+        return super().poll(timeout_s)
 
 
 class Gaps(list[Gap]):
@@ -72,6 +91,37 @@ async def test_records_that_come_while_all_is_given_back_are_no_gap() -> None:
 
     # Only what ends the log behind the record.
     assert gaps == [(0, 7, 6, 8)]
+
+
+async def test_who_waits_for_room_hears_of_its_commit_and_takes_no_more_than_it_must() -> None:
+    inbox, told = Inbox(lambda: None), list[object]()
+    clients = Reporting(*(message(0, offset) for offset in range(10)))
+    member: Any = Member(
+        clients=clients,  # type: ignore[arg-type]
+        stream=STREAM,
+        group="g",
+        session_s=10,
+        ownership=Gaps(),  # type: ignore[arg-type]
+        inbox=inbox,
+        commands=Commands(),
+        # It never loses its patience.
+        clock=lambda: 0.0,
+    )
+    member._client.rebalances.epochs.update(OURS)
+    large = PlacedRecord(key="k", value=bytes(20_000_000), timestamp_ms=1, stream=STREAM, partition=0, offset=0)
+    inbox.announce({0: [large]})
+    inbox.put({0: [large]})
+
+    def answer(error: object) -> None:
+        told.append(error)
+        inbox.forget(0)
+
+    member.commit(Request(commits={0: Commit(offset=1)}, epochs=OURS, answer=answer))
+    member._turn()
+    await asyncio.sleep(0)
+
+    assert told == [None]
+    assert len(await inbox.take(10, 0)) == 1
 
 
 async def test_errors_among_records_are_heard_and_cost_none_of_them() -> None:
