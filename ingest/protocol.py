@@ -1,4 +1,4 @@
-"""A connection: gunicorn's own, which may not be silent for ever, and answers nearly every call without a task.
+"""A connection: gunicorn's own, which answers nearly every call without a task.
 
 It stands on the protocol of gunicorn's own `asgi` worker, which bounds the request line, headers, chunks and trailers,
 and refuses what could be read in two ways: with the C parser of gunicorn_h1c where that is installed (the extra
@@ -19,17 +19,9 @@ from gunicorn.asgi.protocol import (
     _normalize_sockaddr,
 )
 
+from .patience import PatientProtocol
+from .refusals import slug_and_detail
 from .request import IS_WHOLE, REQUEST, Kept, PortalRequest, new_request_id
-
-#: What never comes to the application → the slug and the detail of its answer. The parser's own words quote the URL.
-_REFUSALS = {
-    403: ("no_web_socket", "there are no web sockets here"),
-    414: ("url_too_long", "the first line of the request is too long"),
-    431: ("headers_too_large", "the headers are too many or too long"),
-    500: ("internal", "something is wrong in Forebay itself"),
-    501: ("media_not_read", "of the transfer codings only chunked is read"),
-}
-_BROKEN = ("bad_request", "the request is not understood")
 
 #: Plain, as gunicorn keeps the status lines by it.
 _OK = HTTPStatus.OK.value
@@ -46,26 +38,21 @@ _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _SITE = re.compile(rb"\Ahttps?://[^/]*", re.IGNORECASE)
 
 
-class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
+class PortalProtocol(PatientProtocol):
     """One connection."""
 
     # gunicorn's own, which has no types.
     _body_receiver: Any
     _callback_parser: Any
-    _current_request: Any
-    _keepalive_handle: Any
     _request_ready: Any
 
     def connection_made(self, transport: Any) -> None:
-        """Give the first request its time to arrive; gunicorn itself would wait for ever."""
+        """Begin to read."""
         self._past_line, self._held = False, b""
         #: The next request has begun to come, and its headers are not whole yet.
         self._has_begun = False
         #: The headers of a request are whole, and nobody sees to it yet.
         self._is_new = False
-        #: When a request was answered without the task, which so knows nothing of it; and since when the rest of one is
-        #: waited for.
-        self._answered_at = self._patient_since = 0.0
         #: A request that was begun, and is to be answered by the application's error handlers.
         self._failed: PortalRequest | None = None
         #: Of the request that goes on to gunicorn.
@@ -74,8 +61,6 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         self._begin, self._taken = getattr(self.app, "begin", None), getattr(self.app, "taken", None)
         self._client = _normalize_sockaddr(transport.get_extra_info("peername"))
         self._server = _normalize_sockaddr(transport.get_extra_info("sockname"))
-        self.worker.connections.add(self)
-        self._deadline = self.worker.loop.call_later(self.worker.patience_s(), self._close_if_silent)
 
     def _feed_callback_parser(self, data: bytes) -> bool:
         """Read on; what the parser in Python trips over, such as a length of 5,000 digits, is a bad request."""
@@ -92,6 +77,9 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
             if not (goes_on and self._has_begun_call()):
                 self._request_ready.set()
         return goes_on
+
+    def _is_coming(self) -> bool:
+        return self._has_begun or bool(self._held)
 
     def _is_answering(self) -> bool:
         return self._body_receiver is not None and self._body_receiver._complete
@@ -197,15 +185,8 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         if self._held:
             self._pause_reading()
         self._resume_reading()
-        self._stay()
+        self._has_answered()
         return True
-
-    def _stay(self) -> None:
-        """Wait for another request as long as gunicorn does, with one timer for all of them."""
-        self._answered_at = self.worker.loop.time()
-        if self._keepalive_handle is None:
-            self._deadline.cancel()
-            self._keepalive_handle = self.worker.loop.call_later(self._keepalive, self._keepalive_timeout)
 
     async def _serve_http_request(self, request: Any, sockname: Any, peername: Any) -> bool:
         """Answer in this task; gunicorn makes another one, for applications that go on when they have answered.
@@ -272,7 +253,7 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         if self._closed:
             # gunicorn takes an answer that it could not send for one that the application never gave.
             return
-        slug, detail = _REFUSALS.get(status, _BROKEN)
+        slug, detail = slug_and_detail(status)
         request_id = new_request_id().decode("ascii")
         self.worker.teller.warn("a request was refused", status=status, error=slug, request_id=request_id)
         self.worker.app.not_http(status)
@@ -285,8 +266,6 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection; what is on its way to the queue goes on."""
-        self._deadline.cancel()
-        self.worker.connections.discard(self)
         # gunicorn would cancel the task after a time, and until then keep it with all that the connection had.
         task: asyncio.Task[None] | None = self._task
         self._task: asyncio.Task[None] | None = None
@@ -308,45 +287,6 @@ class PortalProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no typ
         """Of what refers to us: otherwise all of it waits for a garbage collection, which keeps others waiting."""
         self._callback_parser = None
         self._body_receiver = None
-
-    def _close_if_silent(self) -> None:
-        # Between two requests there is none either; those that wait for a second one have the keep-alive's time.
-        if self.req_count <= 1 and self._current_request is None:
-            self._close_transport()
-
-    def close_if_idle(self) -> None:
-        """Close unless a request is being read or answered; its answer will close the connection."""
-        if self._awaiting_request and self._current_request is None:
-            self._close_for_silence()
-
-    def _keepalive_timeout(self) -> None:
-        """Close for silence, unless there was an answer since this timer was set, or there is one still to come."""
-        self._cancel_keepalive_timer()
-        if self._current_request is not None:
-            return
-        left = self._answered_at + self._keepalive - self.worker.loop.time()
-        if left > 0:
-            self._keepalive_handle = self.worker.loop.call_later(left, self._keepalive_timeout)
-        else:
-            self._close_for_silence()
-
-    def _close_for_silence(self) -> None:
-        """Of a request that is just coming the rest has as long as a first one: it may be an event that nobody sends
-        again."""
-        self._cancel_keepalive_timer()
-        if self._has_begun or self._held:
-            loop = self.worker.loop
-            self._patient_since = loop.time()
-            self._keepalive_handle = loop.call_later(self.worker.patience_s(), self._close_unless_asked)
-        else:
-            super()._keepalive_timeout()
-
-    def _close_unless_asked(self) -> None:
-        self._cancel_keepalive_timer()
-        if self._answered_at > self._patient_since:
-            self._keepalive_timeout()
-        elif self._current_request is None:
-            super()._keepalive_timeout()
 
 
 def _escaped(found: re.Match[bytes]) -> bytes:

@@ -54,7 +54,22 @@ REFUSALS: Mapping[type[Exception], Refusal] = {
     ),
 }
 
+#: What never comes to the application, by its status → its slug and detail. The parser's own words quote the URL.
+_UNREAD = {
+    403: ("no_web_socket", "there are no web sockets here"),
+    414: ("url_too_long", "the first line of the request is too long"),
+    431: ("headers_too_large", "the headers are too many or too long"),
+    500: (INTERNAL.slug, INTERNAL.detail),
+    501: ("media_not_read", "of the transfer codings only chunked is read"),
+}
+_BROKEN = ("bad_request", "the request is not understood")
+
 
 def refusal_of(error: Exception) -> Refusal:
     """How the error is answered."""
     return next((REFUSALS[kind] for kind in type(error).__mro__ if kind in REFUSALS), INTERNAL)
+
+
+def slug_and_detail(status: int) -> tuple[str, str | None]:
+    """What is said of a request that never comes to the application."""
+    return _UNREAD.get(status, _BROKEN)
