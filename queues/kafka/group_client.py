@@ -20,6 +20,7 @@ from .pauses import Pauses
 from .rebalances import Rebalances
 from .sorting import Read, Sorting
 from .statistics import Statistics
+from .waking import Waking
 from .wall_clock import SET_BACK_S, WallClock
 
 log = structlog.get_logger(__name__)
@@ -70,10 +71,12 @@ class GroupClient:
         self._inbox, self._commands, self._clock = inbox, commands, clock
         self._wall_clock, self._is_set_back = WallClock(), False
         self._statistics, self._commits, self._pauses = Statistics(), Commits(stream), Pauses()
+        self._waking = Waking(clock)
         self.rebalances = on = Rebalances(
             commands=commands,
             commits=self._commits,
             pauses=self._pauses,
+            waking=self._waking,
             ownership=ownership,
             inbox=inbox,
             loop=loop,
@@ -104,6 +107,7 @@ class GroupClient:
         """Read on; while there is no room in the inbox, wait for it."""
         if self._inbox.is_full:
             return self._hold()
+        self._waking.look(self._client)
         # Not `consume` alone: it waits until the whole batch has come.
         first = self._client.poll(_POLL_S)
         if first is not None:
@@ -136,6 +140,7 @@ class GroupClient:
             if message is not None:
                 self._keep(message)
         self._pauses.end(self._client)
+        self._waking.note()
 
     def _keep(self, message: Message) -> None:
         """Take what came in spite of the pause: it was read before, or is of a partition that became ours since."""

@@ -19,6 +19,7 @@ from .inbox import Inbox
 from .ownership import Holding, Ownership
 from .pauses import Pauses
 from .starts import committed
+from .waking import Waking
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +43,7 @@ class Rebalances:
         commands: Commands,
         commits: Commits,
         pauses: Pauses,
+        waking: Waking,
         ownership: Ownership,
         inbox: Inbox,
         loop: asyncio.AbstractEventLoop,
@@ -49,7 +51,7 @@ class Rebalances:
         numbers: Iterator[int],
     ) -> None:
         self._commands, self._commits, self._ownership, self._inbox = commands, commits, ownership, inbox
-        self._pauses, self._loop, self._max_wait_s = pauses, loop, max_wait_s
+        self._pauses, self._waking, self._loop, self._max_wait_s = pauses, waking, loop, max_wait_s
         self.epochs: dict[int, int] = {}
         #: Behind the last record that was read, by partition and epoch.
         self.places: dict[tuple[int, int], int] = {}
@@ -70,6 +72,7 @@ class Rebalances:
 
     def on_assign(self, client: Consumer, partitions: list[TopicPartition]) -> None:
         """For `subscribe`: begin where the group is."""
+        self._waking.note()
         if not partitions:
             return
         commits = self._commits_of(client, partitions)
@@ -149,6 +152,7 @@ class Rebalances:
 
     def on_lost(self, client: Consumer, partitions: list[TopicPartition]) -> None:
         """For `subscribe`: they may be another's already."""
+        self._waking.note()
         numbers = self._ours(partitions)
         for number in numbers:
             del self.places[number, self.epochs.pop(number)]

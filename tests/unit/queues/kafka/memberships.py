@@ -28,6 +28,8 @@ class Client:
     def __init__(self, on_commit: Callable[..., None], on_statistics: Callable[[str], None], faults: Faults) -> None:
         self.report, self.says, self.complain = on_commit, on_statistics, faults.note
         self.on: dict[str, Callable[..., None]] = {}
+        #: How often it was asked for the ends of its partitions.
+        self.asked = 0
 
     def subscribe(self, streams: list[str], **on: Callable[..., None]) -> None:
         self.on = on
@@ -52,6 +54,10 @@ class Client:
 
     def assignment(self) -> list[TopicPartition]:
         return OURS
+
+    def offsets_for_times(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        self.asked += 1
+        return partitions
 
     def close(self) -> None:
         """As one that hangs, it calls nobody back."""
