@@ -133,7 +133,8 @@ class GroupClient:
 
     def _pause(self) -> None:
         """Read nothing, but keep polling: rebalances go on."""
-        self._pauses.pause(self._client, self._client.assignment())
+        # Not its whole assignment: what became ours in the last poll is not yet begun (see `Pauses`).
+        self._pauses.pause(self._client, [TopicPartition(self._stream, number) for number in self.rebalances.begun])
         while self._must_wait:
             self._commands.obey()
             message = self._client.poll(_POLL_S)
@@ -159,6 +160,7 @@ class GroupClient:
         if batches:
             self.faults.clear()
             places.update(((number, epochs[number]), batch[-1].offset + 1) for number, batch in batches.items())
+            self.rebalances.begun |= batches.keys()
             self._inbox.announce(batches)
             self._loop.call_soon_threadsafe(self._inbox.put, batches)
 

@@ -55,6 +55,8 @@ class Rebalances:
         self.epochs: dict[int, int] = {}
         #: Behind the last record that was read, by partition and epoch.
         self.places: dict[tuple[int, int], int] = {}
+        #: Partitions of ours of which a record came, so that the client has surely begun with them.
+        self.begun: set[int] = set()
         #: Whether the group waits for us.
         self.is_waiting = False
         #: Whether the client says goodbye, or has: what it complains of is nothing to the member any more.
@@ -156,6 +158,7 @@ class Rebalances:
         numbers = self._ours(partitions)
         for number in numbers:
             del self.places[number, self.epochs.pop(number)]
+        self.begun.difference_update(numbers)
         self._loop.call_soon_threadsafe(self._ownership.lose, numbers)
         self._pauses.lift(client, partitions)
         client.incremental_unassign(partitions)
@@ -168,6 +171,7 @@ class Rebalances:
         numbers = list(self.epochs)
         self.epochs.clear()
         self.places.clear()
+        self.begun.clear()
         if numbers:
             self._loop.call_soon_threadsafe(self._ownership.lose, numbers)
 

@@ -14,6 +14,8 @@ from forebay.queues.kafka.commits import Request
 from forebay.queues.kafka.inbox import Inbox
 from forebay.queues.kafka.member import Member
 
+from .memberships import Clock, membership
+
 STREAM = "events"
 #: Partition → its epoch.
 OURS = {0: 7, 1: 8}
@@ -153,3 +155,30 @@ async def test_errors_among_records_are_heard_and_cost_none_of_them() -> None:
     assert gaps == [(0, 7, 3, 5)]
     with pytest.raises(QueueUnavailable):
         await inbox.take(1, 0)
+
+
+async def test_what_becomes_ours_as_the_patience_ends_is_paused_no_sooner_than_with_its_first_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, paused = Clock(), list[int]()
+    large = PlacedRecord(key="k", value=bytes(20_000_000), timestamp_ms=1, stream=STREAM, partition=9, offset=0)
+    with membership(clock) as (member, clients, _, inbox):
+        [client] = clients.made
+        inbox.announce({9: [large]})
+        inbox.put({9: [large]})
+
+        def poll(timeout: float) -> Message | None:
+            if not member._client.rebalances.epochs:
+                client.on["on_assign"](client, [TopicPartition(STREAM, 0)])
+                clock.now += 60
+                return None
+            assert paused == []
+            inbox.forget(9)
+            return message(0, 0)
+
+        monkeypatch.setattr(client, "poll", poll)
+        monkeypatch.setattr(client, "pause", lambda partitions: paused.extend(at.partition for at in partitions))
+
+        member._turn()
+
+    assert paused == [0]
