@@ -97,7 +97,7 @@ class Rebalances:
         until = time.monotonic() + _STRANDED_S
         try:
             for tries in count(1):
-                if self._commands.is_over or self.stranding is not None:
+                if self._commands.is_over or self.has_left or self.stranding is not None:
                     break
                 try:
                     return committed(client, partitions)

@@ -35,6 +35,22 @@ async def test_a_client_that_closes_by_itself_takes_nothing_from_the_one_that_fo
         assert set(member._client.rebalances.epochs) == {0}
 
 
+async def test_a_client_that_was_left_takes_over_nothing_of_what_the_group_gave_it_before() -> None:
+    with membership() as (member, clients, user, _):
+        [left] = clients.made
+        left.strand()
+        member._turn()
+
+        # It closes late, and hears only now what waited for it.
+        left.on["on_assign"](left, OURS)
+        await asyncio.sleep(0)
+        assert user == []
+        clients.made[1].on["on_assign"](clients.made[1], OURS)
+        await asyncio.sleep(0)
+
+    assert user == ["assigned"]
+
+
 async def test_a_report_that_a_client_still_owed_is_not_missed_of_the_one_that_follows() -> None:
     with membership() as (member, clients, _, _):
         answers: list[object] = []
