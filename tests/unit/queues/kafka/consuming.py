@@ -1,0 +1,298 @@
+"""A consumer in a made-up world, and its user, who sees that it keeps its promises."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from forebay.processors.virtual_time import VirtualLoop
+from forebay.queues.contract import Commit
+from forebay.queues.errors import Fenced, QueueError
+from forebay.queues.kafka import consumer as kafka_consumer
+from forebay.queues.kafka import group_client, inbox, member, rebalances
+from forebay.queues.kafka.admin import Admin
+from forebay.queues.kafka.clients import Clients
+from forebay.queues.kafka.commands import Commands
+from forebay.queues.kafka.commits import Request
+from forebay.queues.kafka.consumer import KafkaConsumer
+from forebay.queues.kafka.member import Member
+from forebay.queues.kafka.topics import Topics
+
+from .groups import Group, WallClock
+from .memberships import STREAM
+from .restless import PARTITIONS, Client
+
+#: Of a record of the tests, as the inbox counts it.
+_RECORD_BYTES = 500
+
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """A partition of ours, from its assignment to its end."""
+
+    #: Behind the last record that it gave.
+    place: int
+    is_asked_back: bool = False
+    is_lost: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Committing:
+    """A commit, and how the world was when it was asked for."""
+
+    commits: dict[int, Commit]
+    held: dict[int, Held]
+    kept: int
+    fenced: int
+
+
+class World:
+    """A consumer, its group and its user: the contract's `Assignments`.
+
+    What is noted is done while the member's thread, which is the test's own, is in its client or waits for the loop.
+    """
+
+    def __init__(self) -> None:
+        self.loop, self.group = VirtualLoop(), Group(self._meanwhile)
+        self.errors: list[Any] = []
+        self.held: dict[int, Held] = {}
+        self.grace_s, self.commits_last = 0.0, True
+        self.left: list[Callable[[], object]] = []
+        self.acts: deque[Callable[[], object]] = deque()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.stops_early = False
+        WallClock.back_s = 0.0
+        self._patch = pytest.MonkeyPatch()
+        self._stand_in()
+        self.loop.set_exception_handler(lambda loop, context: self.errors.append(context))
+        self.consumer: Any = KafkaConsumer(
+            cast(Clients, self.group), cast(Admin, None), cast(Topics, self), STREAM, "g", session_s=10
+        )
+        self.run(self.consumer.start, self)
+        for number in PARTITIONS:
+            self.group.write(number, 4, 0)
+        self.client(Client.give, {0, 1})
+        self.client(Client.work)
+
+    def _stand_in(self) -> None:
+        world, time = self, SimpleNamespace(monotonic=self.loop.time)
+
+        class Driven(Member):
+            def __init__(self, **parts: Any) -> None:
+                super().__init__(**parts, clock=world.loop.time)
+
+            def start(self) -> None:
+                """The tests do what its thread would."""
+
+        class Obeyed(Commands):
+            def obey(self, wait_s: float = 0) -> None:
+                if wait_s and self._waiting.empty():
+                    world.wait(wait_s, self._waiting.empty)
+                super().obey()
+
+        async def ask(*_: object) -> None:
+            """Sessions are as long as they are."""
+
+        for module in (kafka_consumer, rebalances):
+            self._patch.setattr(module, "time", time)
+        for module in (member, rebalances, group_client):
+            for level in ("info", "warning", "error"):
+                self._patch.setattr(module.log, level, lambda *_, **__: None)
+        self._patch.setattr(kafka_consumer, "Member", Driven)
+        self._patch.setattr(kafka_consumer, "Commands", Obeyed)
+        self._patch.setattr(kafka_consumer, "Request", self._request)
+        self._patch.setattr(kafka_consumer, "ask_for_session", ask)
+        self._patch.setattr(group_client, "WallClock", WallClock)
+        self._patch.setattr(group_client, "closes", self._closes)
+        self._patch.setattr(group_client, "_BATCH", 4)
+        self._patch.setattr(group_client, "_PATIENCE_S", 0.02)
+        self._patch.setattr(inbox, "_HIGH_BYTES", 3 * _RECORD_BYTES)
+        self._patch.setattr(inbox, "_LOW_BYTES", _RECORD_BYTES)
+
+    async def id(self, stream: str, answer_s: float = 0) -> str:
+        """The topic is always the same."""
+        return "it"
+
+    def _closes(self, close: Any, is_waiting: Callable[[], bool]) -> bool:
+        client: Client = close.__self__
+        if client.is_stranded or client.hangs:
+            client._be_out()
+            self.left.append(close)
+            return False
+        close()
+        return True
+
+    # The loop, and what happens while the thread waits.
+
+    def run(self, what: Callable[..., Coroutine[Any, Any, Any]], *with_: Any) -> Any:
+        return self.loop.run_until_complete(what(*with_))
+
+    def wait(self, seconds: float, is_idle: Callable[[], bool]) -> None:
+        """The thread waits for the loop."""
+        self.act()
+        until = self.loop.time() + seconds
+        while is_idle() and (left := until - self.loop.time()) > 0:
+            self.run(asyncio.sleep, min(left, 0.01))
+
+    def _meanwhile(self, seconds: float) -> None:
+        """The thread waits for its client."""
+        self.act()
+        self.loop.stand_still(seconds)
+
+    def act(self) -> None:
+        if self.acts:
+            self.acts.popleft()()
+        elif self.consumer._inbox.is_full:
+            # Otherwise it would wait for ever.
+            self.fetch(100)
+
+    def do(self, what: Callable[..., object], *with_: Any) -> None:
+        self.acts.append(partial(what, *with_))
+
+    def client(self, what: Callable[..., object], *with_: Any) -> None:
+        # The client of that moment, which may not be that of now.
+        self.do(lambda: what(self.group.client, *with_))
+
+    # The user.
+
+    def assigned(self, partition: int, committed: Commit) -> None:
+        assert partition not in self.held
+        # It may be another's already, who has gone on.
+        assert committed.offset <= self.group.first(partition)
+        self.held[partition] = Held(committed.offset)
+
+    async def revoked(self, partition: int) -> None:
+        held = self.held[partition]
+        held.is_asked_back = True
+        await asyncio.sleep(self.grace_s)
+        if self.commits_last:
+            await self.commit([partition])
+        if self.held.get(partition) is held:
+            del self.held[partition]
+
+    def lost(self, partition: int) -> None:
+        self.held.pop(partition).is_lost = True
+
+    def gap(self, partition: int, start: int, end: int) -> None:
+        assert not any(start <= offset < end for offset in self.group.log[partition])
+        assert self.held[partition].place <= start < end <= self.group.ends[partition]
+
+    def fetch(self, most: int) -> None:
+        try:
+            found = self.run(self.consumer.fetch, most, 0)
+        except QueueError:
+            return
+        for record in found:
+            held = self.held[record.partition]
+            assert not held.is_asked_back
+            assert record.offset == next(one for one in self.group.log[record.partition] if one >= held.place)
+            held.place = record.offset + 1
+
+    async def commit(self, which: list[int]) -> None:
+        held = {number: self.held[number] for number in which if number in self.held}
+        commits = {number: Commit(offset=one.place) for number, one in held.items()}
+        asked = Committing(commits, held, len(self.group.kept), self.group.fenced)
+        try:
+            await self.consumer.commit(commits)
+        except Fenced as fenced:
+            self._judge(asked, set(fenced.partitions))
+        except QueueError:
+            return
+        else:
+            self._judge(asked, set())
+
+    def _judge(self, asked: Committing, fenced: set[int]) -> None:
+        for number, commit in asked.commits.items():
+            if number not in fenced:
+                assert (number, commit.offset) in self.group.kept[asked.kept :]
+            elif self.group.fenced == asked.fenced:
+                # Even if it was given back meanwhile, what was called before that counts.
+                assert asked.held[number].is_lost
+
+    def _request(self, *, answer: Callable[[QueueError | None], None], **more: Any) -> Request:
+        answers: list[QueueError | None] = []
+
+        def once(error: QueueError | None) -> None:
+            assert answers == []
+            answers.append(error)
+            answer(error)
+
+        return Request(answer=once, **more)
+
+    def begin(self, what: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        task = self.loop.create_task(what)
+        self._tasks.add(task)
+        return task
+
+    def cancel_calls(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def close_one_that_was_left(self) -> None:
+        if self.left:
+            self.left.pop(0)()
+
+    def set_clock_back(self, *, hangs: bool) -> None:
+        # The group may just have given it something, of which it hears when it closes.
+        self.group.client.give(PARTITIONS)
+        self.group.client.hangs = hangs
+        WallClock.back_s = 60.0
+
+    def turn(self) -> None:
+        """Let the thread do what it does between two looks at whether it shall end."""
+        self.consumer._member._turn()
+
+    def look(self) -> None:
+        """See that nothing went wrong."""
+        self.run(asyncio.sleep, 0)
+        for task in [task for task in self._tasks if task.done()]:
+            self._tasks.remove(task)
+            assert task.cancelled() or task.exception() is None
+        assert not self.errors, self.errors
+
+    # The end.
+
+    def close(self) -> None:
+        try:
+            self._end()
+            self.look()
+        finally:
+            self._patch.undo()
+            self.loop.close()
+
+    def _end(self) -> None:
+        while self.acts:
+            self.act()
+        if not self.stops_early:
+            self._come_to_read_all()
+        closing = self.begin(self.consumer.close())
+        self.run(asyncio.sleep, 0)
+        self.consumer._member._poll_to_the_end()
+        self.run(asyncio.sleep, 10)
+        assert closing.done()
+        assert self.held == {}
+        assert all(task.done() for task in self._tasks)
+
+    def _come_to_read_all(self) -> None:
+        self.grace_s = 0.0
+        for _ in range(60):
+            self.group.relent()
+            self.group.client.give(PARTITIONS)
+            self.group.client.work()
+            self.turn()
+            self.run(asyncio.sleep, 0.01)
+            self.fetch(100)
+            if self._has_read_all:
+                return
+        raise AssertionError("something is never read")
+
+    @property
+    def _has_read_all(self) -> bool:
+        return self.held.keys() == set(PARTITIONS) and all(
+            held.place > max(self.group.log[number], default=-1) for number, held in self.held.items()
+        )

@@ -1,0 +1,98 @@
+"""A stream and a group that reads it, made up: the brokers' side of `restless`."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from confluent_kafka import KafkaError
+
+from forebay.queues.errors import QueueError
+from forebay.queues.kafka.faults import Faults
+
+from .restless import PARTITIONS, At, Client
+
+#: What a commit ends with: an error, of which partition (None: of all), and whether it is kept all the same.
+Mood = tuple[int, int | None, bool]
+
+
+class Group:
+    """Its places and its members, and the stream's log."""
+
+    asked_protocol, max_poll_s = None, 1.0
+
+    def __init__(self, meanwhile: Callable[[float], None]) -> None:
+        #: What happens while a client is asked something, for so long.
+        self.meanwhile = meanwhile
+        self.log: dict[int, list[int]] = {number: [] for number in PARTITIONS}
+        self.ends = dict.fromkeys(PARTITIONS, 0)
+        self.places: dict[int, int] = {}
+        #: Whom the group says a partition belongs to.
+        self.owners: dict[int, Client] = {}
+        self.clients: list[Client] = []
+        #: Partition and offset of each commit that was kept.
+        self.kept: list[tuple[int, int]] = []
+        #: How many answers said that a member has no place in the group any more.
+        self.fenced = 0
+        #: Of the next commits.
+        self.moods: deque[Mood] = deque()
+        self.hindrances = self.silences = 0
+
+    @property
+    def client(self) -> Client:
+        return self.clients[-1]
+
+    def member(self, *_: object, protocol: str, faults: Faults, on_commit: Any, on_statistics: Any, **__: Any) -> Any:
+        if self.hindrances:
+            self.hindrances -= 1
+            raise QueueError("the setting kafka can't be used: ssl.ca.location: it can't be read")
+        self.clients.append(Client(self, protocol, faults, on_commit, on_statistics))
+        return self.client
+
+    def write(self, number: int, records: int, gap: int) -> None:
+        """Records, and behind them what is none."""
+        self.log[number] += range(self.ends[number], self.ends[number] + records)
+        self.ends[number] += records + gap
+
+    def first(self, number: int) -> int:
+        """Where the group begins."""
+        return self.places.get(number, 0)
+
+    def work_elsewhere(self, number: int) -> None:
+        """Let another member have it for a moment."""
+        if number not in self.owners:
+            self.places[number] = self.ends[number]
+
+    def relent(self) -> None:
+        self.moods.clear()
+        self.hindrances = self.silences = 0
+
+    def commit(self, client: Client, offsets: Iterable[Any], *, is_member: bool) -> tuple[KafkaError | None, list[At]]:
+        """What becomes of a commit that arrives."""
+        code, of, is_kept = self.moods.popleft() if self.moods else (KafkaError.NO_ERROR, None, True)
+        if not is_member:
+            code, of, is_kept = KafkaError.UNKNOWN_MEMBER_ID, None, False
+            self.fenced += 1
+        error = KafkaError(code) if code else None
+        answered = [
+            At(at.topic, at.partition, at.offset, error if of in (None, at.partition) else None) for at in offsets
+        ]
+        for at in answered:
+            if at.error is None or is_kept:
+                self._keep(client, at)
+        return error if answered and all(at.error for at in answered) else None, answered
+
+    def _keep(self, client: Client, at: At) -> None:
+        assert self.owners.get(at.partition) is client
+        assert at.offset >= self.first(at.partition)
+        self.places[at.partition] = at.offset
+        self.kept.append((at.partition, at.offset))
+
+
+class WallClock:
+    """Was never set back, unless somebody says so."""
+
+    back_s = 0.0
+
+    def set_back_s(self) -> float:
+        back_s, WallClock.back_s = WallClock.back_s, 0.0
+        return back_s
