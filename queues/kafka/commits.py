@@ -60,23 +60,22 @@ class Commits:
     def begin(self, client: Consumer, request: Request, epochs: Mapping[int, int], *, at_once: bool) -> None:
         """Commit what is still ours; `at_once` waits for the brokers' answer here."""
         # There is one only if its caller was cancelled: otherwise they wait for each other.
-        self.finish(client)
+        self.finish(client, epochs)
         sent = _Sent(request=request, offsets=self._offsets(request, epochs))
-        if not sent.offsets:
-            request.answer(_outcome(sent, None, []))
-        elif at_once:
+        if at_once or not sent.offsets:
             _settle(client, sent)
         else:
             self._sent = sent
             client.commit(offsets=sent.offsets, asynchronous=True)
 
-    def finish(self, client: Consumer) -> None:
+    def finish(self, client: Consumer, epochs: Mapping[int, int]) -> None:
         """Answer the commit under way now: in a rebalance its report can't come, as nobody polls."""
         if self._sent is not None:
-            sent, self._sent = self._sent, None
+            request, self._sent = self._sent.request, None
             self._stale += 1
-            # The same again, behind the first one: what the brokers have of it doesn't matter then.
-            _settle(client, sent)
+            # The same again, behind the first one: what the brokers have of it doesn't matter then. But not what was
+            # lost since: the brokers ask who commits, and not whose the partition is.
+            _settle(client, _Sent(request=request, offsets=self._offsets(request, epochs)))
 
     def report(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
         """For the client's `on_commit`."""
@@ -102,7 +101,7 @@ class Commits:
 
 def _settle(client: Consumer, sent: _Sent) -> None:
     try:
-        answered = client.commit(offsets=sent.offsets, asynchronous=False)
+        answered = client.commit(offsets=sent.offsets, asynchronous=False) if sent.offsets else []
     except KafkaException as error:
         sent.request.answer(_outcome(sent, cause(error), []))
     else:

@@ -119,7 +119,7 @@ class Rebalances:
             return
         self.is_waiting = True
         try:
-            self._commits.finish(client)
+            self._commits.finish(client, self.epochs)
             self._wait_for(self._leaving or self._asked_back(self._ours(partitions)), self._commands.obey)
         finally:
             self.is_waiting = False

@@ -60,7 +60,7 @@ async def test_a_report_that_a_client_still_owed_is_not_missed_of_the_one_that_f
             member._commit(Request(commits={0: Commit(offset=1)}, epochs=epochs, answer=answers.append))
             if at == 0:
                 # A rebalance answers it otherwise, and its report would come later.
-                member._client._commits.finish(clients.made[0])
+                member._client._commits.finish(clients.made[0], epochs)
                 clients.made[0].strand()
                 member._turn()
 

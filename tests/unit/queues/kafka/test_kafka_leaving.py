@@ -6,8 +6,10 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from structlog.testing import capture_logs
 
-from forebay.queues.errors import QueueError
+from forebay.queues.contract import Commit
+from forebay.queues.errors import Fenced, QueueError
 from forebay.queues.kafka import member as kafka_member
+from forebay.queues.kafka.commits import Request
 
 from .memberships import OURS, Client, Clients, User, membership
 
@@ -70,3 +72,22 @@ async def test_a_thread_that_an_error_ends_says_so(monkeypatch: pytest.MonkeyPat
         with pytest.raises(QueueError, match="the consumer ended"):
             await inbox.take(1, 10)
         await member.stop()
+
+
+async def test_a_commit_whose_partition_was_lost_before_its_report_came_is_not_sent_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent, answers = list[bool](), list[object]()
+    with membership() as (member, clients, _, _):
+        [client] = clients.made
+        monkeypatch.setattr(client, "commit", lambda offsets, asynchronous: sent.append(asynchronous))
+        client.on["on_assign"](client, OURS)
+        epochs = dict(member._client.rebalances.epochs)
+        member._commit(Request(commits={0: Commit(offset=1)}, epochs=epochs, answer=answers.append))
+        client.on["on_lost"](client, OURS)
+
+        # Of another partition, which came since.
+        member._client._commits.finish(client, {1: 2})
+
+    assert sent == [True]
+    assert [type(one) for one in answers] == [Fenced]
