@@ -33,6 +33,8 @@ class Group:
         self.kept: list[tuple[int, int]] = []
         #: How many answers said that a member has no place in the group any more.
         self.fenced = 0
+        #: Some member was thrown out, or left alone: what it gave back last may have come too late.
+        self.has_parted = False
         #: Of the next commits.
         self.moods: deque[Mood] = deque()
         self.hindrances = self.silences = 0

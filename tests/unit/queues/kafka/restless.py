@@ -263,7 +263,7 @@ class Client:
             self._memberships += 1
 
     def _be_out(self) -> None:
-        self.is_member = False
+        self.is_member, self._group.has_parted = False, True
         self._disown(PARTITIONS)
 
     def _disown(self, numbers: Iterable[int]) -> None:
