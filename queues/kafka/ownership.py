@@ -49,8 +49,11 @@ class Ownership:
 
     async def _give_back(self, partition: int) -> None:
         self._inbox.forget(partition)
+        epoch = self._epochs.get(partition)
         await self._assignments.revoked(partition)
-        self._epochs.pop(partition, None)
+        # It may have been lost meanwhile, and be ours again.
+        if self._epochs.get(partition) == epoch:
+            self._epochs.pop(partition, None)
 
     def lose(self, partitions: Collection[int]) -> None:
         """These may be another's already."""

@@ -107,6 +107,10 @@ class Client:
     def get_watermark_offsets(self, at: TopicPartition, timeout: float) -> tuple[int, int]:
         return 0, self._group.ends[at.partition]
 
+    def offsets_for_times(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        self._group.meanwhile(timeout)
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
     def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[At]:
         if asynchronous:
             self._sent.append((self._memberships, offsets))
