@@ -117,6 +117,8 @@ async def test_faults_that_come_together_cost_workers_no_event_and_no_order(
                 async with chance.played(*hands):
                     await asyncio.sleep(_SECONDS)
             await made.ended()
+            # One may have been started a moment ago, and does not know yet what SIGTERM is.
+            await made.until("workers", lambda: all("events are taken" in site.log(name) for name in _WORKERS))
             for name in _WORKERS:
                 await made.stop(name)
             committed = await made.committed()
