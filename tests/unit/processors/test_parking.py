@@ -1,8 +1,6 @@
 """Parking in virtual time: hours of trouble in a moment."""
 
-import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterator
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,8 +13,7 @@ from forebay.processors.parking.orders import What
 from forebay.processors.parking.parking import Parking
 from forebay.processors.parking.stream import ParkedStream
 from forebay.processors.partitions import Partition
-from forebay.queues.contract import Commit
-from forebay.queues.memory import MemoryConsumer, MemoryQueue
+from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
 from tests.parking.shop import PORTAL, Shop
@@ -66,29 +63,6 @@ def test_a_parked_stream_that_takes_nothing_is_told_once_however_many_portals_wa
 
     told = [one for one in logs if one["event"] == "not parked; trying again"]
     assert 1 <= len(told) <= len(world.queue.logs[TOPIC])
-
-
-def test_partitions_that_come_together_share_a_commit_before_their_events_are_begun(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("tests.parking.world.PARTITIONS", 100)
-    commit, commits_made = MemoryConsumer.commit, list[int]()
-
-    async def slow_commit(self: MemoryConsumer, commits: Mapping[int, Commit]) -> None:
-        await asyncio.sleep(0.1)
-        await commit(self, commits)
-        commits_made.append(len(commits))
-
-    monkeypatch.setattr(MemoryConsumer, "commit", slow_commit)
-    with closing(World()) as world:
-        world.send("a.example", 1)
-        world.start()
-        world.let(0.3)
-
-        # The one that asked first, and all the others.
-        assert commits_made[0] == 1
-        assert commits_made[1] >= 99
-        assert world.done["a.example"] == [1]
 
 
 def test_a_portal_that_fails_for_hours_is_tried_ever_less_often_and_nobody_after_reads_all_of_it(world: World) -> None:

@@ -1,0 +1,42 @@
+"""Partitions that come, go and come again, as the event loop knows them."""
+
+import asyncio
+
+from forebay.queues.contract import Commit
+from forebay.queues.kafka.inbox import Inbox
+from forebay.queues.kafka.ownership import Holding, Ownership
+
+
+class Slow:
+    """Takes its time to give a partition back."""
+
+    def __init__(self) -> None:
+        self.asked, self.may_end = asyncio.Event(), asyncio.Event()
+
+    def assigned(self, partition: int, committed: Commit) -> None:
+        """It is content."""
+
+    def lost(self, partition: int) -> None:
+        """The same."""
+
+    def gap(self, partition: int, start: int, end: int) -> None:
+        """And here."""
+
+    async def revoked(self, partition: int) -> None:
+        self.asked.set()
+        await self.may_end.wait()
+
+
+async def test_who_gives_back_what_was_lost_meanwhile_keeps_it_when_it_is_its_own_again() -> None:
+    user = Slow()
+    ownership = Ownership(user, Inbox(lambda: None), asyncio.Lock())
+    ownership.take_over({0: Holding(epoch=1, committed=Commit(offset=0))})
+    giving = asyncio.create_task(ownership.give_back([0]))
+    await user.asked.wait()
+
+    ownership.lose([0])
+    ownership.take_over({0: Holding(epoch=2, committed=Commit(offset=0))})
+    user.may_end.set()
+    await giving
+
+    assert ownership.epochs_of([0]) == {0: 2}
