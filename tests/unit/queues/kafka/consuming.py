@@ -1,9 +1,8 @@
-"""A consumer in a made-up world, and its user, who sees that it keeps its promises."""
+"""A consumer in a made-up world."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,59 +10,36 @@ from typing import Any, cast
 import pytest
 
 from forebay.processors.virtual_time import VirtualLoop
-from forebay.queues.contract import Commit
-from forebay.queues.errors import Fenced, QueueError
 from forebay.queues.kafka import consumer as kafka_consumer
 from forebay.queues.kafka import group_client, inbox, member, rebalances
 from forebay.queues.kafka.admin import Admin
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.commands import Commands
-from forebay.queues.kafka.commits import Request
 from forebay.queues.kafka.consumer import KafkaConsumer
 from forebay.queues.kafka.member import Member
 from forebay.queues.kafka.topics import Topics
 
+from .fetching import PARTITIONS
 from .groups import Group, WallClock
 from .memberships import STREAM
-from .restless import PARTITIONS, Client
+from .restless import Client
+from .users import User
 
 #: As the inbox counts a record.
 _RECORD_BYTES = 500
 
 
-@dataclass(eq=False, slots=True)
-class Held:
-    """A partition of ours, from its assignment to its end."""
-
-    #: Behind the last record that it gave.
-    place: int
-    is_asked_back: bool = False
-    is_lost: bool = False
-
-
-@dataclass(eq=False, slots=True)
-class Committing:
-    """A commit, and how the world was when it was asked for."""
-
-    commits: dict[int, Commit]
-    held: dict[int, Held]
-    kept: int
-    fenced: int
-
-
-class World:
-    """A consumer, its group and its user: the contract's `Assignments`.
+class World(User):
+    """A consumer, its group and its user.
 
     What is noted is done while the member's thread, which is the test's own, is in its client or waits for the loop.
     """
 
     def __init__(self) -> None:
-        self.loop, self.group = VirtualLoop(), Group(self._meanwhile)
-        self.errors, self.held = list[Any](), dict[int, Held]()
-        self.grace_s, self.commits_last = 0.0, True
+        super().__init__(VirtualLoop(), Group(self._meanwhile))
+        self.errors = list[Any]()
         self.left: list[Callable[[], object]] = []
-        self.acts, self._tasks = deque[Callable[[], object]](), set[asyncio.Task[Any]]()
-        self.stops_early = self._was_late = False
+        self.acts, self.stops_early = deque[Callable[[], object]](), False
         WallClock.back_s = 0.0
         self._patch = pytest.MonkeyPatch()
         self._stand_in()
@@ -113,7 +89,7 @@ class World:
         self._patch.setattr(inbox, "_LOW_BYTES", _RECORD_BYTES)
 
     def _hear(self, text: str, **_: object) -> None:
-        self._was_late = self._was_late or "in time" in text
+        self.was_late = self.was_late or "in time" in text
 
     async def id(self, stream: str, answer_s: float = 0) -> str:
         """The topic is always the same."""
@@ -129,9 +105,6 @@ class World:
         return True
 
     # The loop, and what happens while the thread waits.
-
-    def run(self, what: Callable[..., Coroutine[Any, Any, Any]], *with_: Any) -> Any:
-        return self.loop.run_until_complete(what(*with_))
 
     def wait(self, seconds: float, is_idle: Callable[[], bool]) -> None:
         """The thread waits for the loop."""
@@ -159,80 +132,7 @@ class World:
         # The client of that moment, which may not be that of now.
         self.do(lambda: what(self.group.client, *with_))
 
-    # The user.
-
-    def assigned(self, partition: int, committed: Commit) -> None:
-        assert partition not in self.held
-        # It may be another's already, who has gone on.
-        assert committed.offset <= self.group.first(partition)
-        self.held[partition] = Held(committed.offset)
-
-    async def revoked(self, partition: int) -> None:
-        held = self.held[partition]
-        held.is_asked_back = True
-        await asyncio.sleep(self.grace_s)
-        if self.commits_last:
-            await self.commit([partition])
-        if self.held.get(partition) is held:
-            del self.held[partition]
-
-    def lost(self, partition: int) -> None:
-        self.held.pop(partition).is_lost = True
-
-    def gap(self, partition: int, start: int, end: int) -> None:
-        assert not any(start <= offset < end for offset in self.group.log[partition])
-        assert self.held[partition].place <= start < end <= self.group.ends[partition]
-
-    def fetch(self, most: int) -> None:
-        try:
-            found = self.run(self.consumer.fetch, most, 0)
-        except QueueError:
-            return
-        for record in found:
-            held = self.held[record.partition]
-            assert not held.is_asked_back
-            assert record.offset == next(one for one in self.group.log[record.partition] if one >= held.place)
-            held.place = record.offset + 1
-
-    async def commit(self, which: list[int]) -> None:
-        held = {number: self.held[number] for number in which if number in self.held}
-        commits = {number: Commit(offset=one.place) for number, one in held.items()}
-        asked = Committing(commits, held, len(self.group.kept), self.group.fenced)
-        try:
-            await self.consumer.commit(commits)
-        except Fenced as fenced:
-            self._judge(asked, set(fenced.partitions))
-        except QueueError:
-            return
-        else:
-            self._judge(asked, set())
-
-    def _judge(self, asked: Committing, fenced: set[int]) -> None:
-        for number, commit in asked.commits.items():
-            if number not in fenced:
-                assert (number, commit.offset) in self.group.kept[asked.kept :]
-            elif self.group.fenced == asked.fenced:
-                # Even if it was given back meanwhile, what was called before that counts: unless it took too long.
-                assert asked.held[number].is_lost or self.group.has_parted or self._was_late
-
-    def _request(self, *, answer: Callable[[QueueError | None], None], **more: Any) -> Request:
-        answers: list[QueueError | None] = []
-
-        def once(error: QueueError | None) -> None:
-            assert answers == []
-            answers.append(error)
-            answer(error)
-
-        return Request(answer=once, **more)
-
-    def begin(self, what: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
-        task = self.loop.create_task(what)
-        self._tasks.add(task)
-        return task
-
-    def cancel_calls(self) -> None:
-        for task in self._tasks:
-            task.cancel()
+    # What goes wrong.
 
     def close_one_that_was_left(self) -> None:
         if self.left:

@@ -9,7 +9,8 @@ from confluent_kafka import KafkaError
 from forebay.queues.errors import QueueError
 from forebay.queues.kafka.faults import Faults
 
-from .restless import PARTITIONS, At, Client
+from .fetching import PARTITIONS
+from .restless import At, Client
 
 #: What a commit ends with: an error, of which partition (None: of all), and whether it is kept all the same.
 Mood = tuple[int, int | None, bool]

@@ -1,27 +1,23 @@
 """Clients of librdkafka in a group, made up, that do in any order whatever the real ones may do."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import islice, takewhile
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from forebay.queues.kafka.faults import Faults
 
+from .fetching import PARTITIONS, Fetching
 from .memberships import NO_BROKERS, STREAM
 
 if TYPE_CHECKING:
     from .groups import Group
 
-PARTITIONS = range(3)
-
 #: The group has no place yet, as librdkafka says it.
 _NOWHERE = -1001
-
-#: What librdkafka calls in the thread that polls it.
-Call = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,33 +31,17 @@ class At:
     metadata: str | None = None
 
 
-@dataclass(slots=True)
-class Reading:
-    """A partition that a client reads: up to where it has fetched, and up to where that was polled."""
-
-    fetched: int
-    polled: int
-    #: It begins in a thread of the client's, and never when a pause or its end comes before that.
-    is_begun: bool = False
-    is_dropped: bool = False
-    #: Where it was last said to end.
-    end: int | None = None
-
-
-class Client:
-    """Does nothing by itself: `begin`, `fetch`, `arrive` and the like are for the tests."""
+class Client(Fetching):
+    """Does nothing by itself: `give`, `arrive` and the like are for the tests."""
 
     def __init__(self, group: "Group", protocol: str, faults: Faults, on_commit: Any, on_statistics: Any) -> None:
-        self._group, self._protocol, self._faults = group, protocol, faults
+        super().__init__(group)
+        self._protocol, self._faults = protocol, faults
         self._report, self._told = on_commit, on_statistics
         self._on: dict[str, Callable[..., None]] = {}
-        self.readings: dict[int, Reading] = {}
-        #: A pause outlives an assignment.
-        self.paused: set[int] = set()
         #: What the group has given it, as far as it knows.
         self.owned: set[int] = set()
-        self.is_member, self.is_stranded, self.hangs, self.is_closed = True, False, False, False
-        self._queue: deque[Message | Call] = deque()
+        self.is_member = True
         #: Commits on their way to the broker, and in which membership they were sent.
         self._sent: deque[tuple[int, list[TopicPartition]]] = deque()
         self._memberships = 1
@@ -72,30 +52,6 @@ class Client:
     def subscribe(self, streams: list[str], **on: Callable[..., None]) -> None:
         self._on = on
 
-    def poll(self, timeout: float) -> Message | None:
-        self._group.meanwhile(0 if self._queue else timeout)
-        return next(self._served(), None)
-
-    def consume(self, most: int, timeout: float) -> list[Message]:
-        # What was taken before a partition went is given all the same.
-        found = list(islice(self._served(), most))
-        self._group.meanwhile(0)
-        return found
-
-    def _served(self) -> Iterator[Message]:
-        assert not self.is_closed
-        while self._queue:
-            one = self._queue.popleft()
-            if isinstance(one, Message):
-                if one.error() is None:
-                    self.readings[_number(one)].polled = (one.offset() or 0) + 1
-                yield one
-            else:
-                one()
-
-    def assignment(self) -> list[TopicPartition]:
-        return [TopicPartition(STREAM, number) for number in self.readings]
-
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[At]:
         if self._group.silences or self.is_stranded:
             self._group.silences = max(self._group.silences - 1, 0)
@@ -103,13 +59,6 @@ class Client:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         self._group.meanwhile(0)
         return [At(STREAM, at.partition, self._group.places.get(at.partition, _NOWHERE)) for at in partitions]
-
-    def get_watermark_offsets(self, at: TopicPartition, timeout: float) -> tuple[int, int]:
-        return 0, self._group.ends[at.partition]
-
-    def offsets_for_times(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
-        self._group.meanwhile(timeout)
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
     def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[At]:
         if asynchronous:
@@ -126,35 +75,6 @@ class Client:
             raise KafkaException(error)
         return answered
 
-    def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
-        for at in partitions:
-            assert at.partition not in self.readings
-            self.readings[at.partition] = Reading(at.offset, at.offset)
-
-    def incremental_unassign(self, partitions: Sequence[TopicPartition]) -> None:
-        for at in partitions:
-            self.readings.pop(at.partition, None)
-            self._purge(at.partition)
-
-    def pause(self, partitions: Sequence[TopicPartition]) -> None:
-        self.paused |= {at.partition for at in partitions}
-        self._interrupt(partitions)
-
-    def resume(self, partitions: Sequence[TopicPartition]) -> None:
-        self.paused -= {at.partition for at in partitions}
-        self._interrupt(partitions)
-
-    def _interrupt(self, partitions: Sequence[TopicPartition]) -> None:
-        """Read anew what nobody has polled."""
-        for at in partitions:
-            self._purge(at.partition)
-            if (reading := self.readings.get(at.partition)) is not None:
-                reading.is_dropped = reading.is_dropped or not reading.is_begun
-                reading.fetched, reading.end = reading.polled, None
-
-    def _purge(self, number: int) -> None:
-        self._queue = deque(one for one in self._queue if not isinstance(one, Message) or one.partition() != number)
-
     def close(self) -> None:
         """What it has goes back, and what the group said before is heard."""
         for message in self._served():
@@ -165,30 +85,6 @@ class Client:
         self.is_closed = True
 
     # What it and its broker do.
-
-    def begin(self, number: int) -> None:
-        """Read from the start that was given."""
-        if (reading := self.readings.get(number)) is not None:
-            reading.is_begun = not reading.is_dropped
-
-    def fetch(self, number: int, most: int = 100) -> None:
-        """Have the next records, and where they are the last, the end of the log."""
-        reading = self.readings.get(number)
-        if reading is None or not reading.is_begun or number in self.paused or self.is_stranded or self.hangs:
-            return
-        found = [offset for offset in self._group.log[number] if offset >= reading.fetched][:most]
-        for offset in found:
-            self._queue.append(Message(topic=STREAM, partition=number, offset=offset, key=b"k", value=b""))
-            reading.fetched = offset + 1
-        end = self._group.ends[number]
-        if not any(offset >= reading.fetched for offset in self._group.log[number]) and reading.end != end:
-            reading.fetched = reading.end = end
-            self.err(number, KafkaError._PARTITION_EOF, end)
-
-    def err(self, number: int, code: int = KafkaError.TOPIC_AUTHORIZATION_FAILED, offset: int = 0) -> None:
-        """Say so among the records."""
-        if number in self.readings:
-            self._queue.append(Message(topic=STREAM, partition=number, offset=offset, error=KafkaError(code)))
 
     def complain(self) -> None:
         self._queue.append(lambda: self._faults.note(KafkaError(KafkaError._ALL_BROKERS_DOWN)))
@@ -274,9 +170,3 @@ class Client:
         for number in numbers:
             if self._group.owners.get(number) is self:
                 del self._group.owners[number]
-
-
-def _number(message: Message) -> int:
-    number = message.partition()
-    assert number is not None
-    return number

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from .consuming import World
+from .fetching import PARTITIONS
 from .groups import Mood
-from .restless import PARTITIONS, Client
+from .restless import Client
 
 numbers = st.sampled_from(PARTITIONS)
 groups = st.sets(numbers, min_size=1)

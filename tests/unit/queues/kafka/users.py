@@ -1,0 +1,121 @@
+"""The user of a consumer, who sees that it keeps its promises."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from forebay.processors.virtual_time import VirtualLoop
+from forebay.queues.contract import Commit
+from forebay.queues.errors import Fenced, QueueError
+from forebay.queues.kafka.commits import Request
+
+from .groups import Group
+
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """A partition of ours, from its assignment to its end."""
+
+    #: Behind the last record that it gave.
+    place: int
+    is_asked_back: bool = False
+    is_lost: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Committing:
+    """A commit, and how the world was when it was asked for."""
+
+    commits: dict[int, Commit]
+    held: dict[int, Held]
+    kept: int
+    fenced: int
+
+
+class User:
+    """The contract's `Assignments`, and whoever fetches and commits."""
+
+    consumer: Any
+
+    def __init__(self, loop: VirtualLoop, group: Group) -> None:
+        self.loop, self.group = loop, group
+        self.held: dict[int, Held] = {}
+        self.grace_s, self.commits_last, self.was_late = 0.0, True, False
+        self._tasks = set[asyncio.Task[Any]]()
+
+    def run(self, what: Callable[..., Coroutine[Any, Any, Any]], *with_: Any) -> Any:
+        return self.loop.run_until_complete(what(*with_))
+
+    def assigned(self, partition: int, committed: Commit) -> None:
+        assert partition not in self.held
+        # It may be another's already, who has gone on.
+        assert committed.offset <= self.group.first(partition)
+        self.held[partition] = Held(committed.offset)
+
+    async def revoked(self, partition: int) -> None:
+        held = self.held[partition]
+        held.is_asked_back = True
+        await asyncio.sleep(self.grace_s)
+        if self.commits_last:
+            await self.commit([partition])
+        if self.held.get(partition) is held:
+            del self.held[partition]
+
+    def lost(self, partition: int) -> None:
+        self.held.pop(partition).is_lost = True
+
+    def gap(self, partition: int, start: int, end: int) -> None:
+        assert not any(start <= offset < end for offset in self.group.log[partition])
+        assert self.held[partition].place <= start < end <= self.group.ends[partition]
+
+    def fetch(self, most: int) -> None:
+        try:
+            found = self.run(self.consumer.fetch, most, 0)
+        except QueueError:
+            return
+        for record in found:
+            held = self.held[record.partition]
+            assert not held.is_asked_back
+            assert record.offset == next(one for one in self.group.log[record.partition] if one >= held.place)
+            held.place = record.offset + 1
+
+    async def commit(self, which: list[int]) -> None:
+        held = {number: self.held[number] for number in which if number in self.held}
+        commits = {number: Commit(offset=one.place) for number, one in held.items()}
+        asked = Committing(commits, held, len(self.group.kept), self.group.fenced)
+        try:
+            await self.consumer.commit(commits)
+        except Fenced as fenced:
+            self._judge(asked, set(fenced.partitions))
+        except QueueError:
+            return
+        else:
+            self._judge(asked, set())
+
+    def _judge(self, asked: Committing, fenced: set[int]) -> None:
+        for number, commit in asked.commits.items():
+            if number not in fenced:
+                assert (number, commit.offset) in self.group.kept[asked.kept :]
+            elif self.group.fenced == asked.fenced:
+                # Even if it was given back meanwhile, what was called before that counts: unless it took too long.
+                assert asked.held[number].is_lost or self.group.has_parted or self.was_late
+
+    def _request(self, *, answer: Callable[[QueueError | None], None], **more: Any) -> Request:
+        answers: list[QueueError | None] = []
+
+        def once(error: QueueError | None) -> None:
+            assert answers == []
+            answers.append(error)
+            answer(error)
+
+        return Request(answer=once, **more)
+
+    def begin(self, what: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        task = self.loop.create_task(what)
+        self._tasks.add(task)
+        return task
+
+    def cancel_calls(self) -> None:
+        for task in self._tasks:
+            task.cancel()
