@@ -69,7 +69,7 @@ class GroupClient:
     ) -> None:
         self._stream, self._group, self._loop = stream, group, loop
         self._inbox, self._commands, self._clock = inbox, commands, clock
-        self._wall_clock, self._is_set_back = WallClock(), False
+        self._wall_clock, self._is_set_back, self._has_ended = WallClock(), False, False
         self._statistics, self._commits, self._pauses = Statistics(), Commits(stream), Pauses()
         self._waking = Waking(clock)
         self.rebalances = on = Rebalances(
@@ -97,7 +97,9 @@ class GroupClient:
 
     @property
     def stranding(self) -> KafkaError | None:
-        """Why it can't go on, if it can't."""
+        """Why it can't go on and another one should, if that is so."""
+        if self._has_ended:
+            return None
         self._is_set_back = self._is_set_back or self._wall_clock.set_back_s() > SET_BACK_S
         if self._is_set_back:
             return KafkaError(KafkaError._FAIL, "the clock was set back, and the client may wait as much longer")
@@ -185,6 +187,11 @@ class GroupClient:
             self.lose_all()
         elif (message := self._client.poll(0)) is not None:
             self._keep(message)
+
+    def end(self) -> None:
+        """Behind a fatal error: all may be another's already, and none may follow that would fence it in turn."""
+        self._has_ended = True
+        self.rebalances.lose_all()
 
     def lose_all(self) -> None:
         """It can't tell the group anything, so that nothing is given back: all may be another's already."""

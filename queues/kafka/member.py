@@ -166,7 +166,7 @@ class Member:
             self._complain(QueueUnavailable(sentence(error)))
         else:
             if is_fatal(error):
-                self._client.rebalances.lose_all()
+                self._client.end()
             meaning, is_final = of_reading(error, self._group, self._stream, partition)
             self._complain(meaning, is_final=is_final)
 
