@@ -183,22 +183,26 @@ class Member:
     def _fall_back(self) -> None:
         log.info("the brokers can't do KIP-848; the classic protocol is used", group=self._group)
         self._is_too_old = False
-        self._client.leave()
+        self._let_go()
         self._protocol = "classic"
         self._join_again()
 
     def _come_later(self) -> None:
         self._is_early = False
-        self._client.leave()
+        self._let_go()
         self._commands.obey(_AGAIN_S)
         self._join_again()
 
     def _start_over(self, why: KafkaError) -> None:
         log.error("the client of a consumer can't go on; another one follows", group=self._group, error=why.str())
-        self._client.lose_all()
-        self._client.leave()
+        self._let_go()
         self._is_late_at = None
         self._join_again()
+
+    def _let_go(self) -> None:
+        """Of a client that is followed: after a fatal error it calls nobody back, and answers no commit."""
+        self._client.lose_all()
+        self._client.leave()
 
     def _join_again(self) -> None:
         while not self._commands.is_over:

@@ -66,7 +66,8 @@ class Client:
 class Clients:
     """Makes them, unless there is something in the way."""
 
-    asked_protocol, max_poll_s = "consumer", 1.0
+    asked_protocol: str | None = "consumer"
+    max_poll_s = 1.0
 
     def __init__(self) -> None:
         self.made: list[Client] = []
