@@ -199,7 +199,10 @@ class GroupClient:
         self._commits.abandon()
 
     def leave(self) -> None:
-        """Say goodbye to the group, if there is an answer."""
+        """Say goodbye to the group, if there is an answer. Idempotent."""
+        if self.rebalances.has_left:
+            # It may hang in there, and librdkafka lets no second thread close it.
+            return
         self.rebalances.has_left = True
         if not closes(self._client.close, lambda: self.rebalances.is_waiting):
             log.warning("the group was left without a goodbye: its client does not close", group=self._group)

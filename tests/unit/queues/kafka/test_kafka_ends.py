@@ -66,3 +66,22 @@ async def test_a_member_whose_brokers_became_too_old_has_lost_what_it_had() -> N
         await asyncio.sleep(0)
 
     assert user == ["assigned", "lost", "assigned"]
+
+
+async def test_a_client_that_was_left_is_closed_once_also_when_none_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    with membership() as (member, clients, _, _):
+        closed = list[Client]()
+
+        def close(self: Client) -> None:
+            closed.append(self)
+            # Just now the user closes the consumer.
+            member._commands.end()
+
+        monkeypatch.setattr(Client, "close", close)
+        clients.made[0].strand()
+        member._turn()
+
+        member._poll_to_the_end()
+        await member.stop()
+
+        assert closed == clients.made
