@@ -97,6 +97,9 @@ class World(User):
 
     def _closes(self, close: Any, is_waiting: Callable[[], bool]) -> bool:
         client: Client = close.__self__
+        assert not client.is_left
+        client.is_left = True
+        self.act()
         if client.is_stranded or client.hangs:
             client._be_out()
             self.left.append(close)
@@ -146,7 +149,10 @@ class World(User):
 
     def turn(self) -> None:
         """Let the thread do what it does between two looks at whether it shall end."""
-        self.consumer._member._turn()
+        if self.consumer._member._commands.is_over:
+            self.act()
+        else:
+            self.consumer._member._turn()
 
     def look(self) -> None:
         """See that nothing went wrong."""
@@ -169,15 +175,16 @@ class World(User):
     def _end(self) -> None:
         while self.acts:
             self.act()
-        if not self.stops_early:
+        if not self.stops_early and self.closing is None:
             self._come_to_read_all()
-        closing = self.begin(self.consumer.close())
-        self.run(asyncio.sleep, 0)
+        self.close_consumer()
         self.consumer._member._poll_to_the_end()
         self.run(asyncio.sleep, 10)
-        assert closing.done()
+        assert self.closing is not None
+        assert self.closing.done()
         assert self.held == {}
         assert all(task.done() for task in self._tasks)
+        assert all(len(answers) == 1 for answers in self.answers)
 
     def _come_to_read_all(self) -> None:
         self.grace_s = 0.0
@@ -188,7 +195,7 @@ class World(User):
             self.turn()
             self.run(asyncio.sleep, 0.01)
             self.fetch(100)
-            if self._has_read_all:
+            if self._has_read_all or self.end is not None:
                 return
         raise AssertionError("something is never read")
 

@@ -40,7 +40,7 @@ class Fetching:
         self.readings: dict[int, Reading] = {}
         #: A pause outlives an assignment.
         self.paused: set[int] = set()
-        self.is_stranded = self.hangs = self.is_closed = False
+        self.is_stranded = self.hangs = self.is_dead = self.is_closed = False
         self._queue: deque[Message | Call] = deque()
 
     # As librdkafka's.
@@ -115,7 +115,8 @@ class Fetching:
     def fetch(self, number: int, most: int = 100) -> None:
         """Have the next records, and where they are the last, the end of the log."""
         reading = self.readings.get(number)
-        if reading is None or not reading.is_begun or number in self.paused or self.is_stranded or self.hangs:
+        is_over = self.is_stranded or self.hangs or self.is_dead
+        if reading is None or not reading.is_begun or number in self.paused or is_over:
             return
         found = [offset for offset in self._group.log[number] if offset >= reading.fetched][:most]
         for offset in found:

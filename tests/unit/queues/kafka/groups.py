@@ -15,6 +15,9 @@ from .restless import At, Client
 #: What a commit ends with: an error, of which partition (None: of all), and whether it is kept all the same.
 Mood = tuple[int, int | None, bool]
 
+#: Fatal for a client, but not always for its member.
+_TRY_AGAIN = (KafkaError.UNSUPPORTED_VERSION, KafkaError.UNRELEASED_INSTANCE_ID)
+
 
 class Group:
     """Its places and its members, and the stream's log."""
@@ -39,12 +42,20 @@ class Group:
         #: Of the next commits.
         self.moods: deque[Mood] = deque()
         self.hindrances = self.silences = 0
+        #: Somebody was told that it is over: no other client may follow.
+        self.is_over = False
 
     @property
     def client(self) -> Client:
         return self.clients[-1]
 
+    @property
+    def may_be_over(self) -> bool:
+        """Whether an error of a client was fatal, so that the consumer may end by it."""
+        return any(client.is_dead for client in self.clients)
+
     def member(self, *_: object, protocol: str, faults: Faults, on_commit: Any, on_statistics: Any, **__: Any) -> Any:
+        assert not self.is_over
         if self.hindrances:
             self.hindrances -= 1
             raise QueueError("the setting kafka can't be used: ssl.ca.location: it can't be read")
@@ -64,6 +75,10 @@ class Group:
         """Let another member have it for a moment."""
         if number not in self.owners:
             self.places[number] = self.ends[number]
+
+    def tell_of_the_end(self, code: int) -> None:
+        """What is no reason to try again in another way."""
+        self.is_over = self.is_over or code not in _TRY_AGAIN
 
     def relent(self) -> None:
         self.moods.clear()

@@ -1,7 +1,7 @@
 """Clients of librdkafka in a group, made up, that do in any order whatever the real ones may do."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -41,11 +41,11 @@ class Client(Fetching):
         self._on: dict[str, Callable[..., None]] = {}
         #: What the group has given it, as far as it knows.
         self.owned: set[int] = set()
-        self.is_member = True
+        self.is_member, self.is_left = True, False
         #: Commits on their way to the broker, and in which membership they were sent.
         self._sent: deque[tuple[int, list[TopicPartition]]] = deque()
         self._memberships = 1
-        self._is_regrouping = self._was_member = self._is_refused = False
+        self._is_regrouping = self._was_member = False
 
     # As librdkafka's.
 
@@ -75,12 +75,20 @@ class Client(Fetching):
             raise KafkaException(error)
         return answered
 
+    def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
+        # Who was left takes nothing over.
+        assert not (partitions and self.is_left)
+        super().incremental_assign(partitions)
+        if self.is_dead:
+            super().incremental_unassign(self.assignment())
+
     def close(self) -> None:
-        """What it has goes back, and what the group said before is heard."""
-        for message in self._served():
-            del message
-        if self.owned:
-            self._go("on_revoke" if self.is_member or self.is_stranded else "on_lost", self.owned)
+        """What it has goes back, and what the group said before is heard: but not after an error that is fatal."""
+        if not self.is_dead:
+            for message in self._served():
+                del message
+            if self.owned:
+                self._go("on_revoke" if self.is_member or self.is_stranded else "on_lost", self.owned)
         self._be_out()
         self.is_closed = True
 
@@ -90,10 +98,16 @@ class Client(Fetching):
         self._queue.append(lambda: self._faults.note(KafkaError(KafkaError._ALL_BROKERS_DOWN)))
 
     def refuse(self, code: int) -> None:
-        """Let it not become a member."""
-        if not self._was_member and (code != KafkaError.UNSUPPORTED_VERSION or self._protocol == "consumer"):
-            self._is_refused = True
-            self._queue.append(lambda: self._faults.note(KafkaError(KafkaError._FATAL, KafkaError(code).str(), True)))
+        """Let it not become a member, or be none any more: it can't be used again. It may hear before what it lost."""
+        if self.is_dead or self.is_closed or (code == KafkaError.UNSUPPORTED_VERSION and self._protocol != "consumer"):
+            return
+        self.is_dead = True
+        self._be_out()
+        text = f"Fatal error: {KafkaError(code).str()}: ConsumerGroupHeartbeat fatal error"
+        self._queue.append(lambda: self._group.tell_of_the_end(code))
+        self._queue.append(Message(error=KafkaError(KafkaError._FATAL, text)))
+        if self.owned and not self._is_regrouping:
+            self._regroup("on_lost", self.owned)
 
     def arrive(self) -> None:
         """Let the broker have the next commit. Its report comes before what was read."""
@@ -141,7 +155,7 @@ class Client(Fetching):
 
     @property
     def _may_regroup(self) -> bool:
-        is_over = self._is_refused or self.is_stranded or self.is_closed or self.hangs
+        is_over = self.is_dead or self.is_stranded or self.is_closed or self.hangs
         return self.is_member and not self._is_regrouping and not is_over
 
     def _regroup(self, what: str, numbers: set[int]) -> None:
@@ -159,7 +173,7 @@ class Client(Fetching):
         self._disown(numbers)
         if what == "on_lost":
             # With its next heartbeat it is one again.
-            self.is_member = True
+            self.is_member = not self.is_dead
             self._memberships += 1
 
     def _be_out(self) -> None:

@@ -26,7 +26,13 @@ MOODS: tuple[Mood, ...] = (
 )
 
 REFUSALS = tuple(
-    partial(Client.refuse, code=code) for code in (KafkaError.UNSUPPORTED_VERSION, KafkaError.UNRELEASED_INSTANCE_ID)
+    partial(Client.refuse, code=code)
+    for code in (
+        KafkaError.UNSUPPORTED_VERSION,
+        KafkaError.UNRELEASED_INSTANCE_ID,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.GROUP_MAX_SIZE_REACHED,
+    )
 )
 
 #: What else may happen to a consumer, or around it.
@@ -37,6 +43,7 @@ TROUBLES: tuple[Callable[[World, int], object], ...] = (
     lambda world, number: world.set_clock_back(hangs=bool(number)),
     lambda world, number: world.close_one_that_was_left(),
     lambda world, number: world.cancel_calls(),
+    lambda world, number: world.close_consumer(),
     lambda world, number: setattr(world, "stops_early", True),
 )
 

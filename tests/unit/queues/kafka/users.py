@@ -7,7 +7,7 @@ from typing import Any
 
 from forebay.processors.virtual_time import VirtualLoop
 from forebay.queues.contract import Commit
-from forebay.queues.errors import Fenced, QueueError
+from forebay.queues.errors import Fenced, QueueError, QueueUnavailable
 from forebay.queues.kafka.commits import Request
 
 from .groups import Group
@@ -43,6 +43,11 @@ class User:
         self.held: dict[int, Held] = {}
         self.grace_s, self.commits_last, self.was_late = 0.0, True, False
         self._tasks = set[asyncio.Task[Any]]()
+        self.closing: asyncio.Task[Any] | None = None
+        #: Why nothing can be read any more.
+        self.end: str | None = None
+        #: What each request for a commit was answered.
+        self.answers: list[list[QueueError | None]] = []
 
     def run(self, what: Callable[..., Coroutine[Any, Any, Any]], *with_: Any) -> Any:
         return self.loop.run_until_complete(what(*with_))
@@ -72,13 +77,22 @@ class User:
     def fetch(self, most: int) -> None:
         try:
             found = self.run(self.consumer.fetch, most, 0)
-        except QueueError:
+        except QueueUnavailable:
             return
+        except QueueError as error:
+            self._come_to_its_end(str(error))
+            return
+        assert self.end is None or self.closing is not None
         for record in found:
             held = self.held[record.partition]
             assert not held.is_asked_back
             assert record.offset == next(one for one in self.group.log[record.partition] if one >= held.place)
             held.place = record.offset + 1
+
+    def _come_to_its_end(self, why: str) -> None:
+        assert self.end in (None, why)
+        assert self.group.may_be_over
+        self.end, self.group.is_over = why, True
 
     async def commit(self, which: list[int]) -> None:
         held = {number: self.held[number] for number in which if number in self.held}
@@ -103,6 +117,7 @@ class User:
 
     def _request(self, *, answer: Callable[[QueueError | None], None], **more: Any) -> Request:
         answers: list[QueueError | None] = []
+        self.answers.append(answers)
 
         def once(error: QueueError | None) -> None:
             assert answers == []
@@ -115,6 +130,10 @@ class User:
         task = self.loop.create_task(what)
         self._tasks.add(task)
         return task
+
+    def close_consumer(self) -> None:
+        self.closing = self.begin(self.consumer.close())
+        self.run(asyncio.sleep, 0)
 
     def cancel_calls(self) -> None:
         for task in self._tasks:
