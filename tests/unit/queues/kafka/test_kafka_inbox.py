@@ -78,6 +78,16 @@ async def test_a_complaint_is_raised_once_and_a_final_one_always_but_records_com
             await inbox.take(1, 0)
 
 
+async def test_what_is_final_is_told_though_records_come_without_a_pause() -> None:
+    inbox = filled(Inbox(lambda: None), {0: records(0, 0, 1)})
+    inbox.complain(QueueError("for good"), is_final=True)
+
+    for _ in range(2):
+        filled(inbox, {1: records(1, 0)})
+        with pytest.raises(QueueError, match="for good"):
+            await inbox.take(1, 0)
+
+
 async def test_closing_ends_the_waiting() -> None:
     inbox = Inbox(lambda: None)
     waiting = asyncio.create_task(inbox.take(1, 3600))
