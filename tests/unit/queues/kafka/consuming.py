@@ -10,6 +10,8 @@ from typing import Any, cast
 import pytest
 
 from forebay.processors.virtual_time import VirtualLoop
+from forebay.queues.contract import Commit
+from forebay.queues.errors import QueueError
 from forebay.queues.kafka import consumer as kafka_consumer
 from forebay.queues.kafka import group_client, inbox, member, rebalances
 from forebay.queues.kafka.admin import Admin
@@ -91,10 +93,6 @@ class World(User):
     def _hear(self, text: str, **_: object) -> None:
         self.was_late = self.was_late or "in time" in text
 
-    async def id(self, stream: str, answer_s: float = 0) -> str:
-        """The topic is always the same."""
-        return "it"
-
     def _closes(self, close: Any, is_waiting: Callable[[], bool]) -> bool:
         client: Client = close.__self__
         assert not client.is_left
@@ -124,9 +122,11 @@ class World(User):
     def act(self) -> None:
         if self.acts:
             self.acts.popleft()()
-        elif self.consumer._inbox.is_full:
+        elif self.consumer._inbox.is_full and not self.consumer._member._commands.is_over:
             # Otherwise it would wait for ever.
             self.fetch(100)
+            if self.end is not None:
+                self.close_consumer()
 
     def do(self, what: Callable[..., object], *with_: Any) -> None:
         self.acts.append(partial(what, *with_))
@@ -177,6 +177,7 @@ class World(User):
             self.act()
         if not self.stops_early and self.closing is None:
             self._come_to_read_all()
+            self._see_whether_it_may_commit()
         self.close_consumer()
         self.consumer._member._poll_to_the_end()
         self.run(asyncio.sleep, 10)
@@ -190,6 +191,7 @@ class World(User):
         self.grace_s = 0.0
         for _ in range(60):
             self.group.relent()
+            self.group.client.hear()
             self.group.client.give(PARTITIONS)
             self.group.client.work()
             self.turn()
@@ -198,6 +200,12 @@ class World(User):
             if self._has_read_all or self.end is not None:
                 return
         raise AssertionError("something is never read")
+
+    def _see_whether_it_may_commit(self) -> None:
+        if self.is_anew and self.held:
+            commits = {number: Commit(offset=one.place) for number, one in self.held.items()}
+            with pytest.raises(QueueError, match="made anew"):
+                self.run(self.consumer.commit, commits)
 
     @property
     def _has_read_all(self) -> bool:

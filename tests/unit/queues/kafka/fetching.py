@@ -28,6 +28,8 @@ class Reading:
     #: It begins in a thread of the client's, and never when a pause or its end comes before that.
     is_begun: bool = False
     is_dropped: bool = False
+    #: Nothing stands where it would go on, and it never does.
+    is_nowhere: bool = False
     #: Where it was last said to end.
     end: int | None = None
 
@@ -70,7 +72,7 @@ class Fetching:
         return [TopicPartition(STREAM, number) for number in self.readings]
 
     def get_watermark_offsets(self, at: TopicPartition, timeout: float) -> tuple[int, int]:
-        return 0, self._group.ends[at.partition]
+        return self._group.starts[at.partition], self._group.ends[at.partition]
 
     def offsets_for_times(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         self._group.meanwhile(timeout)
@@ -103,7 +105,7 @@ class Fetching:
                 reading.fetched, reading.end = reading.polled, None
 
     def _purge(self, number: int) -> None:
-        self._queue = deque(one for one in self._queue if not isinstance(one, Message) or one.partition() != number)
+        self._queue = deque(one for one in self._queue if not isinstance(one, Message) or _stays(one, number))
 
     # What it does in threads of its own.
 
@@ -118,6 +120,9 @@ class Fetching:
         is_over = self.is_stranded or self.hangs or self.is_dead
         if reading is None or not reading.is_begun or number in self.paused or is_over:
             return
+        if not self._group.starts[number] <= reading.fetched <= self._group.ends[number]:
+            self._come_to_nowhere(number, reading)
+            return
         found = [offset for offset in self._group.log[number] if offset >= reading.fetched][:most]
         for offset in found:
             self._queue.append(Message(topic=STREAM, partition=number, offset=offset, key=b"k", value=b""))
@@ -127,10 +132,22 @@ class Fetching:
             reading.fetched = reading.end = end
             self.err(number, KafkaError._PARTITION_EOF, end)
 
-    def err(self, number: int, code: int = KafkaError.TOPIC_AUTHORIZATION_FAILED, offset: int = 0) -> None:
+    def _come_to_nowhere(self, number: int, reading: Reading) -> None:
+        if not reading.is_nowhere:
+            reading.is_nowhere = self._group.has_nowhere = True
+            self.err(number, KafkaError._AUTO_OFFSET_RESET)
+
+    def err(self, number: int, code: int, offset: int = 0) -> None:
         """Say so among the records."""
         if number in self.readings:
             self._queue.append(Message(topic=STREAM, partition=number, offset=offset, error=KafkaError(code)))
+
+
+def _stays(message: Message, number: int) -> bool:
+    """Records and ends are outdated with their partition's pause or end. Errors are not."""
+    error = message.error()
+    is_outdated = error is None or error.code() == KafkaError._PARTITION_EOF
+    return message.partition() != number or not is_outdated
 
 
 def _number(message: Message) -> int:

@@ -18,6 +18,26 @@ Mood = tuple[int, int | None, bool]
 #: Fatal for a client, but not always for its member.
 _TRY_AGAIN = (KafkaError.UNSUPPORTED_VERSION, KafkaError.UNRELEASED_INSTANCE_ID)
 
+#: What tells a member that it has no place in the group any more.
+FENCED = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_MEMBER_EPOCH, KafkaError.FENCED_INSTANCE_ID)
+
+
+class Topic:
+    """Its log: where it starts, and where it ends."""
+
+    def __init__(self) -> None:
+        #: Also what retention has taken.
+        self.log: dict[int, list[int]] = {number: [] for number in PARTITIONS}
+        self.starts, self.ends = dict.fromkeys(PARTITIONS, 0), dict.fromkeys(PARTITIONS, 0)
+
+    def behind(self, number: int, place: int) -> int | None:
+        """The first record from the place on."""
+        return next((offset for offset in self.log[number] if offset >= place), None)
+
+    def has_gap(self, number: int, start: int, end: int) -> bool:
+        """Whether no record stands there."""
+        return end <= self.ends[number] and not any(start <= offset < end for offset in self.log[number])
+
 
 class Group:
     """Its places and its members, and the stream's log."""
@@ -27,8 +47,7 @@ class Group:
     def __init__(self, meanwhile: Callable[[float], None]) -> None:
         #: What happens while a client is asked something, for so long.
         self.meanwhile = meanwhile
-        self.log: dict[int, list[int]] = {number: [] for number in PARTITIONS}
-        self.ends = dict.fromkeys(PARTITIONS, 0)
+        self.topics = [Topic()]
         self.places: dict[int, int] = {}
         #: Whom the group says a partition belongs to.
         self.owners: dict[int, Client] = {}
@@ -42,6 +61,10 @@ class Group:
         #: Of the next commits.
         self.moods: deque[Mood] = deque()
         self.hindrances = self.silences = 0
+        #: What may be committed: partitions and offsets.
+        self.asked: set[tuple[int, int]] = set()
+        #: Somebody read on at a place that is not there.
+        self.has_nowhere = False
         #: Somebody was told that it is over: no other client may follow.
         self.is_over = False
 
@@ -51,8 +74,20 @@ class Group:
 
     @property
     def may_be_over(self) -> bool:
-        """Whether an error of a client was fatal, so that the consumer may end by it."""
-        return any(client.is_dead for client in self.clients)
+        """Whether an error of a client was final, so that the consumer may end by it."""
+        return self.has_nowhere or any(client.is_dead for client in self.clients)
+
+    @property
+    def log(self) -> dict[int, list[int]]:
+        return self.topics[-1].log
+
+    @property
+    def starts(self) -> dict[int, int]:
+        return self.topics[-1].starts
+
+    @property
+    def ends(self) -> dict[int, int]:
+        return self.topics[-1].ends
 
     def member(self, *_: object, protocol: str, faults: Faults, on_commit: Any, on_statistics: Any, **__: Any) -> Any:
         assert not self.is_over
@@ -69,7 +104,16 @@ class Group:
 
     def first(self, number: int) -> int:
         """Where the group begins."""
-        return self.places.get(number, 0)
+        return self.places.get(number, self.starts[number])
+
+    def take_what_is_old(self, number: int) -> None:
+        """Let retention take all but the last record."""
+        self.starts[number] = max(self.starts[number], self.ends[number] - 1)
+
+    def make_anew(self) -> None:
+        """Let somebody delete the topic, and with it the group's places, and make it anew."""
+        self.topics.append(Topic())
+        self.places.clear()
 
     def work_elsewhere(self, number: int) -> None:
         """Let another member have it for a moment."""
@@ -89,7 +133,7 @@ class Group:
         code, of, is_kept = self.moods.popleft() if self.moods else (KafkaError.NO_ERROR, None, True)
         if not is_member:
             code, of, is_kept = KafkaError.UNKNOWN_MEMBER_ID, None, False
-            self.fenced += 1
+        self.fenced += code in FENCED
         error = KafkaError(code) if code else None
         answered = [
             At(at.topic, at.partition, at.offset, error if of in (None, at.partition) else None) for at in offsets
@@ -101,7 +145,7 @@ class Group:
 
     def _keep(self, client: Client, at: At) -> None:
         assert self.owners.get(at.partition) is client
-        assert at.offset >= self.first(at.partition)
+        assert at.offset >= self.places.get(at.partition, 0)
         self.places[at.partition] = at.offset
         self.kept.append((at.partition, at.offset))
 

@@ -45,7 +45,7 @@ class Client(Fetching):
         #: Commits on their way to the broker, and in which membership they were sent.
         self._sent: deque[tuple[int, list[TopicPartition]]] = deque()
         self._memberships = 1
-        self._is_regrouping = self._was_member = False
+        self._is_regrouping = self._was_member = self._is_expired = False
 
     # As librdkafka's.
 
@@ -61,6 +61,9 @@ class Client(Fetching):
         return [At(STREAM, at.partition, self._group.places.get(at.partition, _NOWHERE)) for at in partitions]
 
     def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[At]:
+        for at in offsets:
+            assert at.partition in self.readings or self.is_dead
+            assert (at.partition, at.offset) in self._group.asked
         if asynchronous:
             self._sent.append((self._memberships, offsets))
             return []
@@ -88,7 +91,8 @@ class Client(Fetching):
             for message in self._served():
                 del message
             if self.owned:
-                self._go("on_revoke" if self.is_member or self.is_stranded else "on_lost", self.owned)
+                is_unaware = self.is_member or self.is_stranded or self._is_expired
+                self._go("on_revoke" if is_unaware else "on_lost", self.owned)
         self._be_out()
         self.is_closed = True
 
@@ -133,9 +137,22 @@ class Client(Fetching):
 
     def throw_out(self) -> None:
         """Let the group go on without it. It hears of that."""
-        if self._may_regroup and self.owned:
+        if self._may_hear and self.owned:
             self._be_out()
             self._regroup("on_lost", set(self.owned))
+        elif self._may_hear:
+            self._be_in_again()
+
+    def hear(self) -> None:
+        """Let it hear what it does not know yet."""
+        if not self.is_member:
+            self.throw_out()
+
+    def expire(self) -> None:
+        """Let the group go on without it. It does not hear of that before it is thrown out."""
+        if self.is_member and self._was_member:
+            self._be_out()
+            self._is_expired = True
 
     def strand(self) -> None:
         """Lose every broker, and so the place in the group."""
@@ -155,8 +172,12 @@ class Client(Fetching):
 
     @property
     def _may_regroup(self) -> bool:
+        return self.is_member and self._may_hear
+
+    @property
+    def _may_hear(self) -> bool:
         is_over = self.is_dead or self.is_stranded or self.is_closed or self.hangs
-        return self.is_member and not self._is_regrouping and not is_over
+        return not self._is_regrouping and not is_over
 
     def _regroup(self, what: str, numbers: set[int]) -> None:
         self._is_regrouping = True
@@ -173,8 +194,12 @@ class Client(Fetching):
         self._disown(numbers)
         if what == "on_lost":
             # With its next heartbeat it is one again.
-            self.is_member = not self.is_dead
-            self._memberships += 1
+            self._be_in_again()
+
+    def _be_in_again(self) -> None:
+        self.is_member = not self.is_dead
+        self._is_expired = False
+        self._memberships += 1
 
     def _be_out(self) -> None:
         self.is_member, self._group.has_parted = False, True

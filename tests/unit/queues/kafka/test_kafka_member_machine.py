@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from .consuming import World
 from .fetching import PARTITIONS
-from .groups import Mood
+from .groups import FENCED, Mood
 from .restless import Client
 
 numbers = st.sampled_from(PARTITIONS)
@@ -23,7 +23,16 @@ MOODS: tuple[Mood, ...] = (
     (KafkaError.REBALANCE_IN_PROGRESS, None, False),
     (KafkaError.COORDINATOR_LOAD_IN_PROGRESS, 0, False),
     (KafkaError.NO_ERROR, None, True),
+    (KafkaError._TIMED_OUT, None, False),
+    (KafkaError.NOT_COORDINATOR, None, False),
+    (KafkaError.REQUEST_TIMED_OUT, None, True),
+    (KafkaError.ILLEGAL_GENERATION, None, False),
+    (KafkaError.STALE_MEMBER_EPOCH, None, False),
+    (KafkaError.UNKNOWN_TOPIC_OR_PART, 1, False),
+    *((code, None, False) for code in FENCED),
 )
+
+PARTINGS = (Client.throw_out, Client.throw_out, Client.expire, Client.hear)
 
 REFUSALS = tuple(
     partial(Client.refuse, code=code)
@@ -35,9 +44,17 @@ REFUSALS = tuple(
     )
 )
 
+ERRORS = tuple(
+    partial(Client.err, code=code) for code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART)
+)
+
 #: What else may happen to a consumer, or around it.
 TROUBLES: tuple[Callable[[World, int], object], ...] = (
     lambda world, number: world.group.work_elsewhere(number),
+    lambda world, number: world.group.take_what_is_old(number),
+    lambda world, number: world.group.make_anew(),
+    lambda world, number: setattr(world, "topic_s", number / 2),
+    lambda world, number: setattr(world, "topic_is_away", bool(number)),
     lambda world, number: setattr(world.group, "silences", number + 1),
     lambda world, number: setattr(world.group, "hindrances", number + 1),
     lambda world, number: world.set_clock_back(hangs=bool(number)),
@@ -67,7 +84,7 @@ class Consuming(RuleBasedStateMachine):
     def the_group_moves_partitions(self, which: set[int], what: Callable[[Client, set[int]], None]) -> None:
         self.world.client(what, which)
 
-    @rule(number=numbers, what=st.sampled_from((Client.begin, Client.fetch, Client.err)))
+    @rule(number=numbers, what=st.sampled_from((Client.begin, Client.fetch, *ERRORS)))
     def the_client_reads(self, number: int, what: Callable[[Client, int], None]) -> None:
         self.world.client(what, number)
 
@@ -94,7 +111,7 @@ class Consuming(RuleBasedStateMachine):
     def a_commit_will_fail(self, mood: Mood) -> None:
         self.world.do(self.world.group.moods.append, mood)
 
-    @rule(what=st.sampled_from((Client.throw_out, Client.throw_out, Client.strand, Client.complain, *REFUSALS)))
+    @rule(what=st.sampled_from((*PARTINGS, Client.strand, Client.complain, *REFUSALS)))
     def the_client_has_trouble(self, what: Callable[[Client], None]) -> None:
         self.world.client(what)
 

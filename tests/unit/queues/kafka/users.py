@@ -7,7 +7,7 @@ from typing import Any
 
 from forebay.processors.virtual_time import VirtualLoop
 from forebay.queues.contract import Commit
-from forebay.queues.errors import Fenced, QueueError, QueueUnavailable
+from forebay.queues.errors import Fenced, QueueError, QueueUnavailable, UnknownStream
 from forebay.queues.kafka.commits import Request
 
 from .groups import Group
@@ -42,6 +42,7 @@ class User:
         self.loop, self.group = loop, group
         self.held: dict[int, Held] = {}
         self.grace_s, self.commits_last, self.was_late = 0.0, True, False
+        self.topic_s, self.topic_is_away = 0.0, False
         self._tasks = set[asyncio.Task[Any]]()
         self.closing: asyncio.Task[Any] | None = None
         #: Why nothing can be read any more.
@@ -49,13 +50,25 @@ class User:
         #: What each request for a commit was answered.
         self.answers: list[list[QueueError | None]] = []
 
+    @property
+    def is_anew(self) -> bool:
+        """Whether the topic was made anew."""
+        return len(self.group.topics) > 1
+
+    async def id(self, stream: str, answer_s: float = 0) -> str:
+        """For the consumer's `Topics`."""
+        await asyncio.sleep(self.topic_s)
+        if self.topic_is_away and not self.is_anew:
+            raise QueueUnavailable("nobody says which topic it is")
+        return str(len(self.group.topics))
+
     def run(self, what: Callable[..., Coroutine[Any, Any, Any]], *with_: Any) -> Any:
         return self.loop.run_until_complete(what(*with_))
 
     def assigned(self, partition: int, committed: Commit) -> None:
         assert partition not in self.held
         # It may be another's already, who has gone on.
-        assert committed.offset <= self.group.first(partition)
+        assert committed.offset <= self.group.first(partition) or self.is_anew
         self.held[partition] = Held(committed.offset)
 
     async def revoked(self, partition: int) -> None:
@@ -71,13 +84,13 @@ class User:
         self.held.pop(partition).is_lost = True
 
     def gap(self, partition: int, start: int, end: int) -> None:
-        assert not any(start <= offset < end for offset in self.group.log[partition])
-        assert self.held[partition].place <= start < end <= self.group.ends[partition]
+        assert any(topic.has_gap(partition, start, end) for topic in self.group.topics)
+        assert self.held[partition].place <= start < end
 
     def fetch(self, most: int) -> None:
         try:
             found = self.run(self.consumer.fetch, most, 0)
-        except QueueUnavailable:
+        except (QueueUnavailable, UnknownStream):
             return
         except QueueError as error:
             self._come_to_its_end(str(error))
@@ -86,17 +99,21 @@ class User:
         for record in found:
             held = self.held[record.partition]
             assert not held.is_asked_back
-            assert record.offset == next(one for one in self.group.log[record.partition] if one >= held.place)
+            # Who reads on in a topic that was made anew skips what stands before.
+            assert record.offset in [topic.behind(record.partition, held.place) for topic in self.group.topics]
             held.place = record.offset + 1
 
     def _come_to_its_end(self, why: str) -> None:
         assert self.end in (None, why)
         assert self.group.may_be_over
-        self.end, self.group.is_over = why, True
+        self.end = why
+        self.group.is_over = self.group.is_over or "can't go on" in why
 
     async def commit(self, which: list[int]) -> None:
         held = {number: self.held[number] for number in which if number in self.held}
         commits = {number: Commit(offset=one.place) for number, one in held.items()}
+        # What was read of a topic that was made anew is not committed.
+        self.group.asked |= set() if self.is_anew else {(number, one.place) for number, one in held.items()}
         asked = Committing(commits, held, len(self.group.kept), self.group.fenced)
         try:
             await self.consumer.commit(commits)
