@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 
-from forebay.processors.virtual_time import VirtualLoop
 from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueError
 from forebay.queues.kafka import consumer as kafka_consumer
@@ -25,6 +24,7 @@ from .fetching import PARTITIONS
 from .groups import Group, WallClock
 from .memberships import STREAM
 from .restless import Client
+from .stepping import SteppingLoop
 from .users import User
 
 #: As the inbox counts a record.
@@ -38,10 +38,10 @@ class World(User):
     """
 
     def __init__(self) -> None:
-        super().__init__(VirtualLoop(), Group(self._meanwhile))
+        self.acts, self.stops_early = deque[Callable[[], object]](), False
+        super().__init__(SteppingLoop(self.act_between), Group(self._meanwhile))
         self.errors = list[Any]()
         self.left: list[Callable[[], object]] = []
-        self.acts, self.stops_early = deque[Callable[[], object]](), False
         WallClock.back_s = 0.0
         self._patch = pytest.MonkeyPatch()
         self._stand_in()
@@ -69,6 +69,8 @@ class World(User):
             def obey(self, wait_s: float = 0) -> None:
                 if wait_s and self._waiting.empty():
                     world.wait(wait_s, self._waiting.empty)
+                else:
+                    world.act_between()
                 super().obey()
 
         async def ask(*_: object) -> None:
@@ -127,6 +129,11 @@ class World(User):
             self.fetch(100)
             if self.end is not None:
                 self.close_consumer()
+
+    def act_between(self) -> None:
+        """The thread is held up between two things that it does."""
+        if self.acts and not self.loop.is_busy:
+            self.acts.popleft()()
 
     def do(self, what: Callable[..., object], *with_: Any) -> None:
         self.acts.append(partial(what, *with_))

@@ -96,6 +96,19 @@ class Consuming(RuleBasedStateMachine):
     def the_user_fetches(self, most: int) -> None:
         self.world.do(self.world.fetch, most)
 
+    @rule(most=st.sampled_from((1, 100)))
+    def the_user_begins_to_fetch(self, most: int) -> None:
+        self.world.do(lambda: self.world.begin(self.world.read(most)))
+
+    @rule(which=groups, calls=st.sampled_from((1, 2, 5)))
+    def the_user_begins_to_commit(self, which: set[int], calls: int) -> None:
+        self.world.do(lambda: self.world.begin(self.world.commit(sorted(which))))
+        self.world.do(self.world.loop.step, calls)
+
+    @rule(calls=st.sampled_from((1, 1, 2, 5)))
+    def the_loop_makes_some_calls(self, calls: int) -> None:
+        self.world.do(self.world.loop.step, calls)
+
     @rule(which=groups, most=st.sampled_from((0, 1, 1, 100)))
     def the_user_commits(self, which: set[int], most: int) -> None:
         self.world.do(self.world.fetch, most)

@@ -5,12 +5,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from forebay.processors.virtual_time import VirtualLoop
 from forebay.queues.contract import Commit
 from forebay.queues.errors import Fenced, QueueError, QueueUnavailable, UnknownStream
 from forebay.queues.kafka.commits import Request
 
 from .groups import Group
+from .stepping import SteppingLoop
 
 
 @dataclass(eq=False, slots=True)
@@ -38,7 +38,7 @@ class User:
 
     consumer: Any
 
-    def __init__(self, loop: VirtualLoop, group: Group) -> None:
+    def __init__(self, loop: SteppingLoop, group: Group) -> None:
         self.loop, self.group = loop, group
         self.held: dict[int, Held] = {}
         self.grace_s, self.commits_last, self.was_late = 0.0, True, False
@@ -88,8 +88,11 @@ class User:
         assert self.held[partition].place <= start < end
 
     def fetch(self, most: int) -> None:
+        self.run(self.read, most)
+
+    async def read(self, most: int) -> None:
         try:
-            found = self.run(self.consumer.fetch, most, 0)
+            found = await self.consumer.fetch(most, 0)
         except (QueueUnavailable, UnknownStream):
             return
         except QueueError as error:
