@@ -114,7 +114,9 @@ class GroupClient:
         first = self._client.poll(_POLL_S)
         if first is not None:
             batches: Read = defaultdict(list)
-            self._sorting.sort([first, *self._client.consume(_BATCH - 1, 0)], batches)
+            # By itself: while the next are taken its partition may go, and come again from another place on.
+            self._sorting.sort([first], batches)
+            self._sorting.sort(self._client.consume(_BATCH - 1, 0), batches)
             # The brokers' answer may still have been unpacked meanwhile: its other partitions go with the first.
             self._sorting.sort(self._client.consume(_BATCH, 0), batches)
             self._hand_over(batches)

@@ -182,3 +182,32 @@ async def test_what_becomes_ours_as_the_patience_ends_is_paused_no_sooner_than_w
         member._turn()
 
     assert paused == [0]
+
+
+@pytest.mark.parametrize("error", [None, KafkaError._PARTITION_EOF], ids=["record", "end"])
+async def test_what_was_read_is_not_taken_for_what_the_partition_gives_after_it_went_and_came_again(
+    monkeypatch: pytest.MonkeyPatch, error: int | None
+) -> None:
+    with membership() as (member, clients, _, inbox):
+        [client], gaps, partition = clients.made, Gaps(), [TopicPartition(STREAM, 0)]
+        moves = ["on_lost", "on_assign"]
+
+        def consume(most: int, timeout: float) -> list[Message]:
+            while moves:
+                client.on[moves.pop(0)](client, partition)
+            return []
+
+        monkeypatch.setattr(member._ownership, "gap", gaps.gap)
+        monkeypatch.setattr(client, "consume", consume, raising=False)
+        client.on["on_assign"](client, partition)
+        [epoch] = member._client.rebalances.epochs.values()
+        member._client.rebalances.places[0, epoch] = 8
+
+        monkeypatch.setattr(client, "poll", lambda timeout: message(0, 8, error))
+
+        member._turn()
+        await asyncio.sleep(0)
+
+        # It begins anew at 0, and what stands before 8 is still to come.
+        assert gaps == []
+        assert await inbox.take(10, 0) == []
