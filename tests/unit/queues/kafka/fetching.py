@@ -44,6 +44,8 @@ class Fetching:
         self.paused: set[int] = set()
         self.is_stranded = self.hangs = self.is_dead = self.is_closed = False
         self._queue: deque[Message | Call] = deque()
+        #: By the last `consume`.
+        self._taken: list[Message] = []
 
     # As librdkafka's.
 
@@ -52,10 +54,12 @@ class Fetching:
         return next(self._served(), None)
 
     def consume(self, most: int, timeout: float) -> list[Message]:
-        # What was taken before a partition went is given all the same.
-        found = list(islice(self._served(), most))
+        # What was taken before a partition went is given all the same, unless it has come again meanwhile.
+        self._taken = []
+        for message in islice(self._served(), most):
+            self._taken.append(message)
         self._group.meanwhile(0)
-        return found
+        return self._taken
 
     def _served(self) -> Iterator[Message]:
         assert not self.is_closed
@@ -82,6 +86,7 @@ class Fetching:
         for at in partitions:
             assert at.partition not in self.readings
             self.readings[at.partition] = Reading(at.offset, at.offset)
+            self._taken = [message for message in self._taken if _stays(message, at.partition)]
 
     def incremental_unassign(self, partitions: Sequence[TopicPartition]) -> None:
         for at in partitions:
