@@ -4,9 +4,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any
+from typing import TypeVarTuple, Unpack
 
 from forebay.processors.virtual_time import VirtualLoop
+
+_Arguments = TypeVarTuple("_Arguments")
 
 
 class SteppingLoop(VirtualLoop):
@@ -25,7 +27,7 @@ class SteppingLoop(VirtualLoop):
         return self.is_running() or self._is_stepping
 
     def call_soon_threadsafe(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[[Unpack[_Arguments]], object], *args: *_Arguments, context: Context | None = None
     ) -> asyncio.Handle:
         """As in asyncio, but what the loop does just before comes first."""
         self._go_on()
