@@ -13,7 +13,8 @@ from uuid import uuid4
 
 from forebay.console.settings import load_settings
 from forebay.processors.testing import event
-from forebay.queues.contract import Queue, Record
+from forebay.queues.contract import Position, Queue, Record
+from forebay.queues.errors import QueueUnavailable
 from forebay.queues.opening import open_queue
 from forebay.schemas.codec import codec
 from forebay.schemas.names import streams
@@ -36,6 +37,7 @@ class Crew:
         self._rng, self.producer, self._last = Random(SEED), queue.producer(), 0
         #: Portal → its events, in the order of sending.
         self.sent: dict[str, list[str]] = defaultdict(list)
+        self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         #: Where each event stands.
         self.places: dict[str, tuple[int, int]] = {}
         #: Whoever was killed or frozen → what the group had committed by then.
@@ -51,10 +53,24 @@ class Crew:
             record = Record(key=made.portal, value=codec().encode(made), timestamp_ms=round(time() * 1000))
             names.append(named(made.id, self._last))
             self.sent[made.portal].append(names[-1])
-            sending.append(self.producer.send(self.topic, record))
+            sending.append(self._keep(record))
         for name, place in zip(names, await asyncio.gather(*sending), strict=True):
             self.places[name] = place.partition, place.offset
         return set(names)
+
+    async def _keep(self, record: Record) -> Position:
+        # As a portal's next event is sent when the one before was answered, however often that is refused.
+        async with self._turns[record.key]:
+            while True:
+                try:
+                    return await self.producer.send(self.topic, record)
+                except QueueUnavailable:
+                    await asyncio.sleep(_LOOK_S)
+
+    @property
+    def can_park(self) -> bool:
+        """Whether the queue lets portals in trouble wait; else their events go to the dead letters."""
+        return self._queue.promises.replay
 
     @asynccontextmanager
     async def loaded(self, rate: float, every_s: float = 0.1) -> AsyncIterator[None]:
@@ -139,6 +155,14 @@ class Crew:
         bounds = await inspector.bounds(self.topic)
         await inspector.close()
         return {number: max(0, offset - bounds[number].start) for number, offset in offsets.items()}
+
+    async def uncommitted(self) -> dict[int, int]:
+        """By how much the group is behind the end, in each partition where it is."""
+        offsets, inspector = await self.offsets(), self._queue.inspector()
+        bounds = await inspector.bounds(self.topic)
+        await inspector.close()
+        behind = {number: one.end - max(one.start, offsets.get(number, 0)) for number, one in bounds.items()}
+        return {number: offsets for number, offsets in behind.items() if offsets}
 
     async def offsets(self) -> dict[int, int]:
         """What the group has committed in each partition."""

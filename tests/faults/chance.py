@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
+from typing import Protocol
 
 from tests.kafka.cluster import Cluster
 
@@ -72,33 +73,61 @@ class Chance:
         return ", ".join(f"{how.replace('_', ' ')} {times}" for how, times in sorted(self.done.items()))
 
 
-class BrokerFaults:
-    """Breaks the only broker, or the way to it, in turns."""
+class Server(Protocol):
+    """What a queue's server can be made to do."""
 
-    def __init__(self, chance: Chance, cluster: Cluster, proxy: Proxy) -> None:
-        self._chance, self._cluster, self._proxy = chance, cluster, proxy
+    def signal_all(self, how: signal.Signals) -> None:
+        """Send a signal to every process of it."""
+
+    def kill(self) -> None:
+        """`kill -9` of all of them."""
+
+    def start(self) -> None:
+        """Start it again."""
+
+    def wait_ready(self) -> None:
+        """Return when it lets clients in."""
+
+
+class Broker:
+    """The only one of a Kafka cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
         [self._node] = cluster.nodes
+        self.signal_all, self.start, self.wait_ready = self._node.signal, self._node.start, cluster.wait_ready
+
+    def kill(self) -> None:
+        """As of any server."""
+        self._node.stop(signal.SIGKILL)
+
+
+class ServerFaults:
+    """Breaks the queue's only server, or the way to it, in turns. Only what is durable outlives a server that dies."""
+
+    def __init__(self, chance: Chance, server: Server, proxy: Proxy, *, durable: bool = True) -> None:
+        self._chance, self._server, self._proxy = chance, server, proxy
         #: One hand's.
         self.all: Sequence[Fault] = (
-            self.hang_broker,
-            self.kill_broker,
+            self.hang_server,
+            *([self.kill_server] if durable else []),
             self.slow_network,
             self.hold_up_network,
             self.break_connections,
         )
 
-    async def hang_broker(self) -> None:
-        """The broker stops answering."""
-        self._node.signal(signal.SIGSTOP)
+    async def hang_server(self) -> None:
+        """The server stops answering."""
+        await asyncio.to_thread(self._server.signal_all, signal.SIGSTOP)
         await self._chance.lasting()
-        self._node.signal(signal.SIGCONT)
+        self._server.signal_all(signal.SIGCONT)
 
-    async def kill_broker(self) -> None:
+    async def kill_server(self) -> None:
         """It dies, and is started again."""
-        await asyncio.to_thread(self._node.stop, signal.SIGKILL)
+        await asyncio.to_thread(self._server.kill)
         await self._chance.lasting()
-        self._node.start()
-        await asyncio.to_thread(self._cluster.wait_ready)
+        await asyncio.to_thread(self._server.start)
+        await asyncio.to_thread(self._server.wait_ready)
 
     async def slow_network(self) -> None:
         """The way to it is slow."""

@@ -6,6 +6,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit, urlunsplit
 
 from tests.ports import free_ports
 
@@ -95,6 +96,11 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def way_to(self, url: str) -> str:
+        """The URL by which a client of its target comes through it."""
+        parts = urlsplit(url)
+        return urlunsplit(parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{self.port}"))
 
     def cut(self) -> None:
         """Nothing gets through from now on, and no connection is told."""

@@ -20,7 +20,7 @@ from tests.bitrix24.oauth import FakeOAuth, Installed
 from tests.e2e.sending import TOKEN
 from tests.kafka.cluster import Cluster, Node
 
-from .chance import BrokerFaults, Chance
+from .chance import Broker, Chance, ServerFaults
 from .failing import End, Failing
 from .hosts import kill_all, workers
 from .networks import Proxy
@@ -118,7 +118,7 @@ async def test_faults_that_come_together_cost_nothing_that_was_acknowledged_and_
         stand.site.settings |= {"seal_keys": json.dumps({"k1": b64encode(os.urandom(32)).decode()})}
         await stand.start()
         chance = Chance()
-        broker, ingest = BrokerFaults(chance, cluster, proxy), IngestFaults(chance, stand, failing)
+        broker, ingest = ServerFaults(chance, Broker(cluster), proxy), IngestFaults(chance, stand, failing)
         hands = [broker.all, ingest.ends, *([(ingest.fail_disk,)] if disk else [])]
 
         async with stand.loaded(), stand.fault():
