@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,7 +105,7 @@ class Under:
     system: str
     url: str
     hands: list[Sequence[Fault]]
-    settings: dict[str, object] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 #: Fixtures that start servers of the systems.
@@ -152,7 +152,7 @@ def chance() -> Chance:
 async def test_faults_that_come_together_cost_workers_no_event_and_no_order(
     under: Under, chance: Chance, site: Site, report: Report
 ) -> None:
-    settings = LADDER | under.settings | {"drain_s": 5, "deadline_s": 1}
+    settings = {**LADDER, **under.settings, "drain_s": 5, "deadline_s": 1}
     async with crew(site, under.url, **settings) as made:
         (site.folder / "shop.py").write_text(HANDLERS)
         made.start(*_WORKERS)
