@@ -79,7 +79,8 @@ class Crew:
 
         async def load() -> None:
             while not enough.is_set():
-                await self.send(round(rate * every_s))
+                # Not waited for: while the queue is away, events come all the same.
+                tasks.create_task(self.send(round(rate * every_s)))
                 await asyncio.sleep(every_s)
 
         async with asyncio.TaskGroup() as tasks:
