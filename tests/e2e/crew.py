@@ -5,7 +5,7 @@ import json
 import os
 import signal
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from time import time
@@ -35,6 +35,8 @@ class Crew:
         self.site, self._queue, self.topic, self.book, self._partitions = site, queue, topic, book, partitions
         self.portals = [f"portal-{number}.bitrix24.example" for number in range(portals)]
         self._rng, self.producer, self._last = Random(SEED), queue.producer(), 0
+        #: What an event is called, in turns that are drawn at random.
+        self.names: Sequence[str] = ("ONCRMDEALADD",)
         #: Portal → its events, in the order of sending.
         self.sent: dict[str, list[str]] = defaultdict(list)
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -49,7 +51,9 @@ class Crew:
         names, sending = [], []
         for _ in range(count):
             self._last += 1
-            made = event("ONCRMDEALADD", data={"FIELDS": {"ID": self._last}}, portal=self._rng.choice(self.portals))
+            made = event(
+                self._rng.choice(self.names), data={"FIELDS": {"ID": self._last}}, portal=self._rng.choice(self.portals)
+            )
             record = Record(key=made.portal, value=codec().encode(made), timestamp_ms=round(time() * 1000))
             names.append(named(made.id, self._last))
             self.sent[made.portal].append(names[-1])

@@ -7,6 +7,7 @@ from typing import Any
 HANDLERS = """
 import asyncio
 import os
+import time
 
 from forebay import Handlers
 
@@ -29,6 +30,54 @@ async def handle(event):
         raise
     os.write(book, b"ended " + line)
 """
+
+#: The same for an event of each kind of handler: one on the loop, one in a thread, one in a process, one that is marked
+#: as handled, one of several at once, and one with a budget. Only the first hangs: none of the others can be told to
+#: stop, and where a lease ends meanwhile, another worker begins what still runs.
+EVERY_KIND = (
+    HANDLERS.replace('@handlers.on("*")', '@handlers.on("ONCRMDEALADD")')
+    + """
+
+def go_through(event):
+    line = f"{event.portal} {event.id}#{event.fields['data[FIELDS][ID]']} {os.getpid()}\\n".encode()
+    os.write(book, b"began " + line)
+    time.sleep(0.002)
+    is_down = os.path.exists(event.portal)
+    os.write(book, (b"dropped " if is_down else b"ended ") + line)
+    if is_down:
+        raise ConnectionError("the portal's API is down")
+
+
+@handlers.on("ONCRMLEADADD")
+def in_a_thread(event):
+    go_through(event)
+
+
+@handlers.on("ONCRMCONTACTADD", cpu=True)
+def in_a_process(event):
+    go_through(event)
+
+
+@handlers.on("ONCRMCOMPANYADD", dedup="id")
+async def once(event):
+    go_through(event)
+
+
+@handlers.on("ONTASKADD", batch=5, batch_wait_s=0.05)
+async def together(events):
+    for event in events:
+        await asyncio.sleep(0.001)
+        go_through(event)
+
+
+@handlers.on("ONTASKUPDATE", rate="20/s")
+async def slowly(event):
+    go_through(event)
+"""
+)
+
+#: The events for which it has handlers.
+KINDS = ("ONCRMDEALADD", "ONCRMLEADADD", "ONCRMCONTACTADD", "ONCRMCOMPANYADD", "ONTASKADD", "ONTASKUPDATE")
 
 #: Waits that are short, and nothing is given up.
 LADDER: dict[str, Any] = {

@@ -10,7 +10,7 @@ import pytest
 from tests.databases.server import DatabaseServer
 from tests.e2e.crew import crew, kafka_url
 from tests.e2e.site import Site
-from tests.e2e.trouble import HANDLERS, LADDER
+from tests.e2e.trouble import EVERY_KIND, KINDS, LADDER
 from tests.kafka.cluster import Cluster, Node
 from tests.order import judge
 
@@ -81,9 +81,10 @@ def chance() -> Chance:
 async def test_faults_that_come_together_cost_workers_no_event_and_no_order(
     under: Under, chance: Chance, site: Site, report: Report
 ) -> None:
-    settings = {**LADDER, **under.settings, "drain_s": 5, "deadline_s": 1}
+    settings = {**LADDER, **under.settings, "drain_s": 5, "deadline_s": 1, "cpu_processes": 1}
     async with crew(site, under.url, **settings) as made:
-        (site.folder / "shop.py").write_text(HANDLERS)
+        (site.folder / "shop.py").write_text(EVERY_KIND)
+        made.names = KINDS
         made.start(*_WORKERS)
         hands = [*under.hands, *(WorkerFaults(chance, made, name).all for name in _WORKERS)]
         orders = OperatorOrders(chance, made)
