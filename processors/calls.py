@@ -44,7 +44,7 @@ async def _settled(outcome: Outcome) -> Outcome:
     return outcome
 
 
-async def _at_once() -> None:
+async def at_once() -> None:
     """For those who may always begin."""
 
 
@@ -58,10 +58,13 @@ class Calls:
         deadline_s: float,
         processes: Processes | None = None,
         took: Callable[[str, float], None] = lambda handler, seconds: None,
-        may_begin: Callable[[], Awaitable[None]] = _at_once,
+        may_begin: Callable[[], Awaitable[None]] = at_once,
+        is_certain: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`may_begin` is awaited, and `is_certain` asked in the thread itself, before a handler is begun there."""
         self._deadline_s, self._took, self._may_begin, self._clock = deadline_s, took, may_begin, clock
+        self._is_certain = is_certain
         self._processes = processes
         self._pool = _Threads(threads, thread_name_prefix="forebay-handler")
         # A thread is waited for here and not in the pool's own queue, so that a deadline starts with the call.
@@ -143,14 +146,23 @@ class Calls:
 
     async def _in_thread(self, handler: Handler, event: Given, deadline_s: float) -> Outcome:
         waits_from = self._clock()
-        try:
-            await self._thread()
-        except asyncio.CancelledError as error:
-            return _cancelled(error)
+        while True:
+            try:
+                await self._thread()
+            except asyncio.CancelledError as error:
+                return _cancelled(error)
+            outcome = await self._try_in_thread(handler, event, deadline_s, waits_from)
+            if outcome is not None:
+                return outcome
+
+    async def _try_in_thread(
+        self, handler: Handler, event: Given, deadline_s: float, waits_from: float
+    ) -> Outcome | None:
+        """None where the process stood still before the thread had begun."""
         loop = asyncio.get_running_loop()
         began = self._clock()
         try:
-            future = loop.run_in_executor(self._pool, copy_context().run, _in_context, handler, event)
+            future = loop.run_in_executor(self._pool, copy_context().run, _in_context, self._is_certain, handler, event)
         except RuntimeError as error:
             self._free.release()
             return Failed(error=error)
@@ -158,12 +170,15 @@ class Calls:
         future.add_done_callback(self._thread_ended)
         watch = loop.call_later(deadline_s, self._tell_late, handler, event)
         try:
-            returned, raised = await _to_the_end_of(future)
+            ended = await _to_the_end_of(future)
         except asyncio.CancelledError as error:
             return _cancelled(error)
         finally:
             watch.cancel()
             self._took(handler.name, self._clock() - waits_from)
+        if ended is None:
+            return None
+        returned, raised = ended
         outcome = self._returned(handler, returned) if raised is None else _raised(raised)
         return Done(late=True) if outcome is DONE and self._clock() - began > deadline_s else outcome
 
@@ -215,7 +230,10 @@ class _Threads(ThreadPoolExecutor):
                 raise
 
 
-def _in_context(handler: Handler, event: Given) -> Ended:
+def _in_context(is_certain: Callable[[], bool], handler: Handler, event: Given) -> Ended | None:
+    # A thread may begin late, and the process may have stood still meanwhile.
+    if not is_certain():
+        return None
     # Errors are carried as values: a future can't take a StopIteration, and SystemExit must not end the thread.
     try:
         return handler.function(event), None
@@ -223,7 +241,7 @@ def _in_context(handler: Handler, event: Given) -> Ended:
         return None, error
 
 
-async def _to_the_end_of(thread: "asyncio.Future[Ended]") -> Ended:
+async def _to_the_end_of(thread: "asyncio.Future[Ended | None]") -> Ended | None:
     # It can't be stopped, and until it returns its event is in work: only who asks twice leaves it behind.
     try:
         return await asyncio.shield(thread)

@@ -39,7 +39,7 @@ class Presence:
         self._certainty.set()
 
     def is_certain(self) -> bool:
-        """Look at the clock. False from a gap on until the queue has answered: begin nothing then."""
+        """Look at the clock. False from a gap on until the queue has answered: begin nothing then. In any thread."""
         now = self._clock()
         if now - self._seen_at > self._longest_s:
             self._gaps += 1

@@ -137,12 +137,17 @@ class Worker:
             processes=self._processes,
             took=self._tally.took,
             may_begin=self._presence.certain,
+            is_certain=self._presence.is_certain,
             clock=clock,
         )
         self._marks = marks
         if marks is None and any(handler.options.dedup is not None for handler in handlers):
             self._marks = open_marks(settings)
-        once = Once(self._marks, settings.topic, settings.group, self.health) if self._marks else None
+        once = (
+            Once(self._marks, settings.topic, settings.group, self.health, may_begin=self._presence.certain)
+            if self._marks
+            else None
+        )
         traces = Traces(tracer, settings.group) if tracer else None
         dead_letters = DeadLetters(self._producer, settings.topic, self.health, tracer)
         then = Consequences(settings, dead_letters, self._held, self._tally, now=now, draw=draw, tracer=tracer)

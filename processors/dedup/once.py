@@ -1,11 +1,11 @@
 """Calls a handler unless its event was handled already, and remembers that it was."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from forebay.processors.calls import Begun, ended
+from forebay.processors.calls import Begun, at_once, ended
 from forebay.processors.handlers import Handler
 from forebay.processors.health import Health
 from forebay.processors.outcome import DUPLICATE, Done, Outcome, Unsure, faulty
@@ -27,8 +27,17 @@ Begin = Callable[[Handler, PortalEvent], Begun]
 class Once:
     """In between the handling of events and the calls of handlers."""
 
-    def __init__(self, marks: Marks, topic: str, group: str, health: Health) -> None:
+    def __init__(
+        self,
+        marks: Marks,
+        topic: str,
+        group: str,
+        health: Health,
+        *,
+        may_begin: Callable[[], Awaitable[None]] = at_once,
+    ) -> None:
         self._marks, self._topic, self._group, self._health = marks, topic, group, health
+        self._may_begin = may_begin
         self._told = ""
 
     def key(self, handler: Handler, event: PortalEvent) -> Key | None:
@@ -54,6 +63,8 @@ class Once:
             seen = await self._seen(known)
             if seen is not False:
                 return Unsure(wait_s=_AGAIN_S) if seen is None else DUPLICATE
+            # The process may have stood still since it asked.
+            await self._may_begin()
         outcome = await ended(begin(handler, event))
         if known and isinstance(outcome, Done):
             await self._mark(known)

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from forebay import Handlers, PortalEvent
+from forebay.processors.dedup.keys import Key
+from forebay.processors.dedup.marks import MarksInMemory
 
 #: Far longer than a session.
 GAP_S = 1000.0
@@ -78,6 +80,69 @@ async def test_what_waits_for_a_thread_is_begun_only_when_a_commit_was_taken(
 
     await eventually(lambda: station.committed() == 3)
     assert sorted(begun) == ["a", "b", "c"]
+
+
+async def test_a_thread_that_begins_behind_a_gap_does_not_call_the_handler_before_a_commit_was_taken(
+    station: Any, handlers: Handlers, eventually: Any
+) -> None:
+    class Hands(Hand):
+        """Moves when a thread next looks: as the process is frozen between handing an event over and its beginning."""
+
+        is_to_freeze = False
+
+        def __call__(self) -> float:
+            if self.is_to_freeze and threading.current_thread() is not threading.main_thread():
+                self.is_to_freeze, self.now = False, self.now + GAP_S
+            return self.now
+
+    hand, begun, go_on = Hands(), [], threading.Event()
+
+    @handlers.on("*")
+    def handle(event: PortalEvent) -> None:
+        begun.append(event.portal)
+        go_on.wait()
+
+    for portal in ("a", "b"):
+        await station.send(portal)
+    worker = station.start(present=hand, threads=1, session_s=SESSION_S)
+    await eventually(lambda: begun)
+    station.queue.down = hand.is_to_freeze = True
+    go_on.set()
+    await eventually(lambda: not hand.is_to_freeze)
+    assert not await worker.ownership.confirm()
+    assert len(begun) == 1
+
+    station.queue.down = False
+
+    await eventually(lambda: station.committed() == 2)
+    assert sorted(begun) == ["a", "b"]
+
+
+async def test_an_event_whose_mark_was_looked_up_during_a_gap_is_begun_only_when_a_commit_was_taken(
+    station: Any, handlers: Handlers, eventually: Any
+) -> None:
+    class Frozen(MarksInMemory):
+        async def seen(self, *keys: Key) -> bool:
+            seen = await super().seen(*keys)
+            station.queue.down = True
+            hand.now += GAP_S
+            return seen
+
+    hand, begun = Hand(), []
+
+    @handlers.on("*", dedup="id")
+    async def handle(event: PortalEvent) -> None:
+        begun.append(event.portal)
+
+    await station.send("a")
+    worker = station.start(present=hand, session_s=SESSION_S, marks=Frozen())
+    await eventually(lambda: "commits" in str(worker.health.report()))
+    assert begun == []
+
+    station.queue.down = False
+
+    await eventually(lambda: station.committed() == 1)
+    assert begun == ["a"]
 
 
 async def test_a_partition_that_went_meanwhile_is_let_go_and_the_rest_goes_on(
