@@ -8,16 +8,16 @@ from functools import partial
 from itertools import count
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from forebay.queues.contract import Delivery, Position, Record
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
 
 from .clients import Clients
-from .closing import let_go
-from .faults import Faults, cause, is_fatal, of_record, sentence
+from .faults import cause, is_fatal, of_record, sentence
 from .outcomes import Outcomes
-from .statistics import WARM, Statistics
+from .producer_client import ProducerClient
+from .statistics import WARM
 from .topics import Topics
 from .wall_clock import SET_BACK_S, WallClock
 
@@ -59,7 +59,7 @@ _TOO_MUCH = "too much waits for Kafka already (queue.buffering.max.kbytes)"
 
 
 class KafkaProducer:
-    """One client of librdkafka, polled on the loop: no thread of ours, and no hop for a record.
+    """A client of librdkafka, polled on the loop: no thread of ours, and no hop for a record.
 
     A client that met a fatal error, or has lost every broker, can't say what became of the records that were under way.
     Another client sends all of them again, in their order, before any later one: they are kept at least once, and no
@@ -93,15 +93,8 @@ class KafkaProducer:
             # Statistics and complaints pile up while nobody looks. Outside of a loop, the first call begins.
             self._look_in(_IDLE_LOOK_S)
 
-    def _made(self) -> Producer:
-        faults = Faults()
-        client = self._clients.producer(faults, self._read_statistics)
-        self._faults, self._statistics, self._is_spent = faults, Statistics(), False
-        #: Since it is spent another record came to nothing: what is behind that must not be sent before it.
-        self._may_hold_followers = False
-        #: Why a record was not taken that is sent again by the client that follows.
-        self._not_taken: KafkaError | None = None
-        return client
+    def _made(self) -> ProducerClient:
+        return ProducerClient(self._clients, self._look_at_statistics)
 
     async def send(self, stream: str, record: Record) -> Position:
         """As in the contract."""
@@ -132,14 +125,14 @@ class KafkaProducer:
     def _produce_held(self) -> None:
         # First what failed since the last look: nothing that was submitted before that is told may be kept.
         self._poll()
-        while self._held and not self._is_spent:
+        while self._held and not self._client.is_spent:
             self._produce(self._held.popleft())
 
     def _produce(self, number: int) -> None:
         """Give it to the client, or tell that it is not taken."""
         stream, record, _ = self._due[number]
         try:
-            self._client.produce(
+            self._client.own.produce(
                 stream,
                 self.value_of(record),
                 record.key.encode(),
@@ -151,7 +144,8 @@ class KafkaProducer:
             # A smaller one might find room, and stand before it.
             self._fail_with_followers(number, QueueUnavailable(_TOO_MUCH))
         except KafkaException as error:
-            self._is_spent = self._is_spent or is_fatal(cause(error))
+            if is_fatal(cause(error)):
+                self._client.is_spent = True
             self._judge(number, cause(error), is_sent=False)
         except (TypeError, ValueError) as error:
             self._fail(number, RecordRefused(f"{stream} does not take this record. Kafka's client: {error!r}"))
@@ -166,26 +160,26 @@ class KafkaProducer:
         if error is not None:
             return self._judge(number, error)
         # The statistics say it later; a client that has sent something is ready, whatever it meets next.
-        self._statistics.state, self._was_warm, self._silences = WARM, True, 0
+        self._client.statistics.state, self._was_warm, self._silences = WARM, True, 0
         # What raises here, as anything may under a client that can't go on, leaves the record due.
         offset = message.offset()
         if offset is None:
-            self._is_spent, self._not_taken = True, _NO_PLACE
-            return
+            return self._client.leave_out(_NO_PLACE)
         self._outcomes.add(self._due.pop(number)[2], Position(message.partition() or 0, offset))
 
     def _judge(self, number: int, error: KafkaError, *, is_sent: bool = True) -> None:
         """Tell that the record is not kept, unless it stays due."""
         if number not in self._due:
             return  # told when its client got no id
-        meaning = of_record(error, self._due[number][0], self._faults)
+        client = self._client
+        meaning = of_record(error, self._due[number][0], client.faults)
         if isinstance(meaning, RecordRefused):
             self._fail(number, meaning)
-        elif self._is_spent or is_fatal(error):
-            self._is_spent = self._may_hold_followers = True
+        elif client.is_spent or is_fatal(error):
+            client.is_spent = client.may_hold_followers = True
         elif is_sent and not isinstance(meaning, UnknownStream):
             # Ended before it sends what is behind it, unless the loop hears of it too late.
-            self._is_spent, self._not_taken = True, error
+            client.leave_out(error)
         else:
             self._fail_with_followers(number, meaning)
 
@@ -202,41 +196,25 @@ class KafkaProducer:
         self._outcomes.add(self._due.pop(number)[2], type(error)(*error.args))
 
     def _poll(self) -> None:
-        try:
-            self._client.poll(0)
-        except (KafkaException, SystemError) as error:
-            # A fatal error is told like this. What Python calls while it is, fails with a SystemError.
-            self._is_spent = True
-            if self._renewal is None:
-                self._give_up(cause(error))
-        else:
-            why = self._not_taken or self._statistics.stranding
-            if why is not None and self._renewal is None:
-                self._give_up(why)
-            elif self._may_hold_followers:
-                self._purge(in_flight=False)
-        self._may_hold_followers = False
+        why = self._client.poll()
+        if why is not None and self._renewal is None:
+            self._give_up(why)
+        self._client.hold_followers_back()
 
     def _give_up(self, why: KafkaError) -> None:
         """Hear what the client still knows, and let another one follow."""
         log.error("the client of a producer can't go on; another one follows", error=why.str(), due=len(self._due))
         self._why_not = sentence(why)
         # What is on its way is waited for: sent again at once, it would be kept twice.
-        self._purge(in_flight=False)
+        self._client.purge(in_flight=False)
         self._let_another_follow(_LAST_WORDS_S)
         if _NOTHING_SENT in why.str() and not self._was_warm:
             self._fail_all(f"no record is taken. {sentence(why)}")
 
-    def _purge(self, **how: bool) -> None:
-        # Never with `blocking`, which the wheel takes the wrong way round: what waits for the client's threads, as for
-        # one that resolves a name, holds up the whole process. A client that can't go on may fail at this, too.
-        with suppress(KafkaException, SystemError):
-            self._client.purge(**how)
-
     def _let_another_follow(self, patience_s: float = 0) -> None:
-        self._is_spent = True
-        loop = asyncio.get_running_loop()
-        wait_s = 0 if self._statistics.state == WARM and self._not_taken is None else _RENEWAL_S
+        client, loop = self._client, asyncio.get_running_loop()
+        client.is_spent = True
+        wait_s = 0 if client.statistics.state == WARM and client.not_taken is None else _RENEWAL_S
         self._renewal = loop.call_later(wait_s, self._renew, loop.time() + patience_s)
 
     def _start_over(self, back_s: float) -> None:
@@ -248,15 +226,14 @@ class KafkaProducer:
         self._let_another_follow()
 
     def _renew(self, at_latest: float) -> None:
-        loop = asyncio.get_running_loop()
-        if len(self._client) and loop.time() < at_latest:
+        former, loop = self._client, asyncio.get_running_loop()
+        if len(former.own) and loop.time() < at_latest:
             # What was on its way behind a record that was not taken comes back into the client's queue.
-            self._purge(in_flight=False)
+            former.purge(in_flight=False)
             self._renewal = loop.call_later(_LOOK_S, self._renew, at_latest)
             return
-        self._purge()
+        former.purge()
         self._poll()
-        former = [self._client]
         try:
             self._client = self._made()
         except Exception as error:  # whatever it is, as files that are just replaced: without a client nothing is sent
@@ -267,7 +244,7 @@ class KafkaProducer:
         self._renewal, self._cannot_be_made = None, ""
         self._held = deque(self._due)
         self._produce_held()
-        let_go(former)
+        former.end()
 
     def _fail_all(self, text: str) -> None:
         while self._due:
@@ -304,23 +281,22 @@ class KafkaProducer:
         for _ in range(int(_CHECK_S / _WARMING_S)):
             if self._is_closed:
                 raise QueueUnavailable(_CLOSED)
-            # A client that can't go on was ready once, and takes nothing any more.
-            if self._statistics.state == WARM and not self._is_spent:
+            if self._client.is_ready:
                 return
             self._poll()
             await self._sleep(_WARMING_S)
         why = self._why_not or "look at __transaction_state, or restart"
-        raise QueueUnavailable(f"the producer is not ready: its state is {self._statistics.state}; {why}")
+        raise QueueUnavailable(f"the producer is not ready: its state is {self._client.statistics.state}; {why}")
 
-    def _read_statistics(self, statistics: str) -> None:
-        self._statistics.read(statistics)
-        if self._statistics.state == WARM:
+    def _look_at_statistics(self) -> None:
+        client = self._client
+        if client.statistics.state == WARM:
             self._was_warm = True
-            self._why_not = self._why_not if self._is_spent else ""
+            self._why_not = self._why_not if client.is_spent else ""
         self._silences = self._silences + 1 if self._due else 0
         if self._silences == _SILENCES:
             self._silences = 0
-            why = sentence(self._faults.last) if self._faults.last else "it does not answer"
+            why = sentence(client.faults.last) if client.faults.last else "it does not answer"
             log.warning("records wait for Kafka", due=len(self._due), reason=why)
 
     async def close(self) -> None:
@@ -338,13 +314,10 @@ class KafkaProducer:
         for timer in (self._next_look, self._renewal):
             if timer is not None:
                 timer.cancel()
-        self._purge()
-        with suppress(KafkaException, SystemError):
-            self._client.poll(0)
+        self._client.purge()
+        self._client.poll()
         self._fail_all("the producer was closed before Kafka had answered")
         # Nobody looks any more: who closes it again has nothing to wait for.
         self._idle.set()
-        former = [self._client]
-        del self._client
-        let_go(former)
+        self._client.end()
         self._outcomes.tell()

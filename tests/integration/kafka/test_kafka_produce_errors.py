@@ -87,7 +87,7 @@ async def test_a_fatal_error_costs_no_record_and_no_order(mock: MockCluster, pro
     under_way = sending(producer, range(1, 10))
     await handed_over()
 
-    break_for_good(producer._client, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+    break_for_good(producer._client.own, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
     afterwards = sending(producer, range(10, 20))
     await asyncio.gather(*under_way, *afterwards)
     mock.slow(1, 0)
@@ -102,7 +102,7 @@ async def test_a_clock_that_is_set_back_far_lets_another_client_follow_at_no_cos
 ) -> None:
     wall = [0.0]
     producer._wall_clock = WallClock(wall=lambda: wall[0], steady=lambda: 0.0)
-    client = producer._client
+    client = producer._client.own
     mock.slow(1, SLOW_MS)
     under_way = sending(producer, range(1, 10))
     await handed_over()
@@ -112,14 +112,14 @@ async def test_a_clock_that_is_set_back_far_lets_another_client_follow_at_no_cos
     mock.slow(1, 0)
     await asyncio.gather(*sending(producer, [20]))
 
-    assert (producer._client is not client) == is_followed
+    assert (producer._client.own is not client) == is_followed
     assert first_copies(mock) == all_of(21)
 
 
 async def test_a_fatal_error_while_nothing_is_sent_is_none_for_the_next_record(
     mock: MockCluster, producer: Any
 ) -> None:
-    break_for_good(producer._client, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+    break_for_good(producer._client.own, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
 
     await asyncio.gather(*sending(producer, [1]))
 
@@ -128,7 +128,7 @@ async def test_a_fatal_error_while_nothing_is_sent_is_none_for_the_next_record(
 
 async def test_one_fatal_error_after_the_other_is_outlived(mock: MockCluster, producer: Any) -> None:
     for _ in range(2):
-        break_for_good(producer._client, KafkaError.UNKNOWN_PRODUCER_ID)
+        break_for_good(producer._client.own, KafkaError.UNKNOWN_PRODUCER_ID)
         await asyncio.gather(*sending(producer, range(1, 5)))
 
     assert first_copies(mock) == all_of(5)
@@ -178,7 +178,7 @@ async def test_closing_waits_for_the_records_of_a_client_that_is_finished(mock: 
     await asyncio.gather(*sending(producer, [0]))
     under_way = sending(producer, [1])
     await handed_over()
-    break_for_good(producer._client, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+    break_for_good(producer._client.own, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
 
     await producer.close()
 

@@ -127,7 +127,7 @@ class Forgetful:
 async def test_no_client_comes_to_its_end_on_the_loop_where_it_would_wait_for_its_threads() -> None:
     producer = producer_of(made := Forgetful())
     kept = asyncio.get_running_loop().create_future()
-    producer._client.says = [STRANDED, STRANDED]  # type: ignore[attr-defined]
+    producer._client.own.says = [STRANDED, STRANDED]  # type: ignore[attr-defined]
     producer.submit("events", Record(key="a.ru", value=b"0", timestamp_ms=1), kept)
     async with asyncio.timeout(10):
         await kept
