@@ -15,6 +15,8 @@ from tests.kafka.cluster import Cluster, Node
 from .failing import Failing, built
 from .reporting import Report
 from .stand import ELSEWHERE, PATIENCE_S, Size, Stand
+from .under import chance as chance
+from .under import under as under
 
 #: Where the report's text goes, its figures going to `build/faults.json`. Without it they stay with the run.
 REPORT = "FOREBAY_TEST_FAULTS_REPORT"
@@ -61,16 +63,16 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 @pytest.fixture
 def stands(tmp_path: Path, report: Report, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Stand]]:
-    """Makes a stand in front of that cluster: so many hosts, each with an ingest that is not started yet."""
+    """Makes a stand in front of that queue: so many hosts, each with an ingest that is not started yet."""
     monkeypatch.setattr("forebay.console.connection.ANSWER_TIMEOUT_S", PATIENCE_S)
     with ExitStack() as running:
 
-        def stand(cluster: Cluster, size: Size, *, hosts: int = 1, **more: object) -> Stand:
+        def stand(url: str, size: Size, *, hosts: int = 1, **more: object) -> Stand:
             sites = []
             for number in range(hosts):
                 (folder := tmp_path / f"host-{number}").mkdir()
                 sites.append(running.enter_context(open_site(folder)))
-                sites[-1].settings |= {"queue_url": f"kafka://{cluster.bootstrap}", "auth": "none"}
+                sites[-1].settings |= {"queue_url": url, "auth": "none"}
             return Stand(sites=sites, size=size, report=report, **more)  # type: ignore[arg-type]  # fields of a stand
 
         yield stand

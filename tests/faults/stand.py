@@ -1,4 +1,4 @@
-"""An ingest under load in front of a real Kafka, a fault, and what was found afterwards."""
+"""An ingest under load in front of a real queue, a fault, and what was found afterwards."""
 
 import asyncio
 import gc
@@ -138,7 +138,8 @@ class Stand:
         if self.recovered_s is None:
             since = time.time() - RECOVERY_S / 3
             said = [line for site in self.sites for when, line in logged(site) if when >= since]
-            assert any(_OPENED in line for line in said), "under the load the ingest is not well, and no broker is late"
+            states = [site.parts() for site in self.sites]
+            assert any(_OPENED in line for line in said), f"not well under the load, and no queue is late: {states}"
 
     def _wait_until_well(self) -> None:
         for site in self.sites:

@@ -41,7 +41,7 @@ async def test_a_broker_whose_disk_is_full_costs_no_event_and_no_order(
     fault = "broker, the only one: its disk is full, it ends, and is started again"
     with small_disk(tmp_path / "disk", _MEGABYTES, report, fault) as disk:
         node = Node(1, disk / "node")
-        stand = stands(clusters([node]), LONG)
+        stand = stands(clusters([node]).url, LONG)
         await stand.start()
 
         async with stand.loaded(), stand.fault():

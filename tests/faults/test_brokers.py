@@ -21,7 +21,7 @@ async def test_the_only_broker_is_killed_and_comes_back(
     clusters: Callable[..., Cluster], stands: Callable[..., Stand], size: Size
 ) -> None:
     cluster = clusters()
-    stand = stands(cluster, size)
+    stand = stands(cluster.url, size)
     await stand.start()
 
     async with stand.loaded(), stand.fault():
@@ -38,7 +38,7 @@ async def test_one_broker_of_three_is_killed_and_comes_back(
     clusters: Callable[..., Cluster], stands: Callable[..., Stand]
 ) -> None:
     cluster = clusters(3)
-    stand = stands(cluster, LONG)
+    stand = stands(cluster.url, LONG)
     await stand.start()
 
     async with stand.loaded(), stand.fault():
@@ -60,7 +60,7 @@ async def test_the_only_broker_hangs_and_goes_on(
     clusters: Callable[..., Cluster], stands: Callable[..., Stand]
 ) -> None:
     cluster = clusters()
-    stand = stands(cluster, replace(LONG, meanwhile=round(30 * LONG.rate)))
+    stand = stands(cluster.url, replace(LONG, meanwhile=round(30 * LONG.rate)))
     await stand.start()
 
     async with stand.loaded(), stand.fault():

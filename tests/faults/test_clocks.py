@@ -28,7 +28,7 @@ async def test_a_clock_that_jumps_costs_no_event_and_no_order(
     what: str,
 ) -> None:
     cluster = clusters()
-    stand = stands(cluster, LONG)
+    stand = stands(cluster.url, LONG)
     stand.site.variables = failing.environ
     await stand.start()
 

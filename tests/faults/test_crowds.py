@@ -47,7 +47,7 @@ async def test_a_hundred_thousand_portals_of_which_some_are_hot_cost_no_event_an
     clusters: Callable[..., Cluster], stands: Callable[..., Stand]
 ) -> None:
     cluster = clusters()
-    stand = stands(cluster, replace(LONG, portals=PORTALS), drawn=hot)
+    stand = stands(cluster.url, replace(LONG, portals=PORTALS), drawn=hot)
     await stand.start()
 
     async with stand.loaded(), stand.fault():
@@ -95,7 +95,7 @@ async def test_callers_who_are_slow_or_silent_keep_nobody_from_being_heard(
     clusters: Callable[..., Cluster], stands: Callable[..., Stand], size: Size
 ) -> None:
     cluster = clusters()
-    stand = stands(cluster, size)
+    stand = stands(cluster.url, size)
     stand.site.settings["body_timeout_s"] = "3"
     stand.site.settings["keep_alive_s"] = "300"
     await stand.start()
@@ -140,7 +140,7 @@ async def test_an_ingest_that_can_open_no_file_more_loses_nothing_that_was_ackno
     clusters: Callable[..., Cluster], stands: Callable[..., Stand]
 ) -> None:
     cluster = clusters()
-    stand = stands(cluster, LONG)
+    stand = stands(cluster.url, LONG)
     await stand.start()
 
     async with stand.loaded(), stand.fault():

@@ -111,7 +111,7 @@ async def test_faults_that_come_together_cost_nothing_that_was_acknowledged_and_
     with Proxy(node.port) as proxy:
         node.advertised_port = proxy.port
         cluster = clusters([node])
-        stand = stands(cluster, replace(LONG, meanwhile=30_000))
+        stand = stands(cluster.url, replace(LONG, meanwhile=30_000))
         stand.site.variables = failing.environ
         # With all on: what is learned of portals, and keys of their own, stand in the queue too.
         stand.site.settings |= _registry(oauth) if disk else {"auth": "tokens", "tokens": json.dumps({"*": TOKEN})}

@@ -58,7 +58,7 @@ async def test_workers_that_die_in_a_group_commit_lose_nothing_that_was_acknowle
     clusters: Callable[..., Cluster], stands: Callable[..., Stand], failing: Failing, size: Size
 ) -> None:
     cluster, rng = clusters(), Random(SEED)
-    stand = stands(cluster, size)
+    stand = stands(cluster.url, size)
     stand.site.variables = failing.environ
     await stand.start()
 
@@ -90,7 +90,7 @@ async def test_workers_that_are_killed_while_they_drain_double_what_was_under_wa
     clusters: Callable[..., Cluster], stands: Callable[..., Stand]
 ) -> None:
     cluster, deaths = clusters(), 20
-    stand = stands(cluster, LONG)
+    stand = stands(cluster.url, LONG)
     await stand.start()
 
     async with stand.loaded(), stand.fault():

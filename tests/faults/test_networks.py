@@ -29,7 +29,7 @@ async def test_bytes_that_are_held_up_on_the_way_to_the_broker_cost_no_event_and
     node = Node(1, tmp_path / "node")
     with Proxy(node.port) as proxy:
         node.advertised_port = proxy.port
-        stand = stands(clusters([node]), size)
+        stand = stands(clusters([node]).url, size)
         await stand.start()
 
         async with stand.loaded(), stand.fault():
@@ -49,7 +49,7 @@ async def test_a_wire_that_is_cut_costs_no_event_and_no_order(
     node = Node(1, tmp_path / "node")
     with namespace(report, fault) as wire:
         node.host, node.within = wire.address, wire.within
-        stand = stands(clusters([node]), replace(LONG, meanwhile=round(30 * LONG.rate)))
+        stand = stands(clusters([node]).url, replace(LONG, meanwhile=round(30 * LONG.rate)))
         await stand.start()
 
         async with stand.loaded(), stand.fault():
@@ -69,7 +69,7 @@ async def test_a_slow_network_costs_no_event_and_no_order(
     node = Node(1, tmp_path / "node")
     with Proxy(node.port) as proxy:
         node.advertised_port = proxy.port
-        stand = stands(clusters([node]), LONG)
+        stand = stands(clusters([node]).url, LONG)
         await stand.start()
 
         async with stand.loaded(), stand.fault():

@@ -66,7 +66,7 @@ async def test_a_rolling_restart_of_everything_costs_no_event_and_no_order(
 ) -> None:
     monkeypatch.setenv("BOOK", str(tmp_path / "handled.log"))
     cluster = clusters(3)
-    stand = stands(cluster, replace(LONG, rate=250.0), hosts=2, processes=1)
+    stand = stands(cluster.url, replace(LONG, rate=250.0), hosts=2, processes=1)
     with ExitStack() as running:
         hosts = []
         for name in ("workers-0", "workers-1"):

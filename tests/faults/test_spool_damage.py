@@ -88,7 +88,7 @@ async def test_a_damaged_file_of_the_spool_costs_nothing_that_was_acknowledged(
     damage: Callable[[Path], list[Changed]],
 ) -> None:
     cluster = clusters()
-    stand = stands(cluster, LONG)
+    stand = stands(cluster.url, LONG)
     await stand.start()
 
     async with stand.loaded(), stand.fault():

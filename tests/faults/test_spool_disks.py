@@ -46,7 +46,7 @@ async def test_a_full_disk_without_a_queue_refuses_calls_and_counts_each(
     clusters: Callable[..., Cluster], stands: Callable[..., Stand], size: Size, tmp_path: Path
 ) -> None:
     cluster, fault = clusters(), f"spool: its disk of {_MEGABYTES} MB is full, and no broker"
-    stand = stands(cluster, size)
+    stand = stands(cluster.url, size)
     with small_disk(tmp_path / "disk", _MEGABYTES, stand.report, fault) as disk:
         stand.site.settings["data_dir"] = str(disk / "data")
         await stand.start()
@@ -88,7 +88,7 @@ async def test_a_disk_that_fails_without_a_queue_costs_nothing_that_was_acknowle
     failure: dict[str, int],
 ) -> None:
     cluster = clusters()
-    stand = stands(cluster, LONG)
+    stand = stands(cluster.url, LONG)
     stand.site.variables = failing.environ
     await stand.start()
 

@@ -22,7 +22,7 @@ async def test_two_ingests_with_one_spool_keep_the_order_of_portals_that_call_bo
     clusters: Callable[..., Cluster], stands: Callable[..., Stand], size: Size
 ) -> None:
     cluster = clusters()
-    stand = stands(cluster, size, hosts=2, in_turn=True, processes=1)
+    stand = stands(cluster.url, size, hosts=2, in_turn=True, processes=1)
     first, second = stand.sites
     second.settings["data_dir"] = first.settings["data_dir"]
     await stand.start()

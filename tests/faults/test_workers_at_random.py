@@ -1,23 +1,18 @@
 """Workers and faults that come together, by chance: a server that hangs, a death, and portals whose handlers fail."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
-from tests.databases.server import DatabaseServer
-from tests.e2e.crew import crew, kafka_url
+from tests.e2e.crew import crew
 from tests.e2e.site import Site
 from tests.e2e.trouble import EVERY_KIND, KINDS, LADDER
-from tests.kafka.cluster import Cluster, Node
 from tests.order import judge
 
-from .chance import Broker, Chance, Fault, ServerFaults
+from .chance import Chance
 from .hands import OperatorOrders, PortalTroubles, WorkerFaults
-from .networks import Proxy
 from .reporting import Report, Row
+from .under import Under, every_queue
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -27,57 +22,7 @@ _WORKERS = ("a", "b", "c")
 _RATE, _SECONDS = 150.0, 90.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Under:
-    """A queue that is to be broken, by whatever breaks it."""
-
-    system: str
-    url: str
-    hands: list[Sequence[Fault]]
-    settings: Mapping[str, object] = field(default_factory=dict)
-
-
-#: Fixtures that start servers of the systems.
-_SERVERS = {
-    "postgresql": "servers",
-    "mariadb": "mariadb_servers",
-    "redis": "redis_servers",
-    "rabbitmq": "rabbitmq_servers",
-    "memcached": "memcached_servers",
-}
-
-
-@pytest.fixture(
-    params=[
-        *(pytest.param(one, marks=pytest.mark.kafka) for one in ("kafka (consumer)", "kafka (classic)")),
-        *_SERVERS,
-        "sqlite",
-    ]
-)
-def under(request: pytest.FixtureRequest, chance: Chance, tmp_path: Path) -> Iterator[Under]:
-    system: str = request.param
-    if system.startswith("kafka"):
-        node = Node(1, tmp_path / "node")
-        with Proxy(node.port) as proxy:
-            node.advertised_port = proxy.port
-            cluster: Cluster = request.getfixturevalue("clusters")([node])
-            protocol = {"kafka": {"group.protocol": system[7:-1]}}
-            faults = ServerFaults(chance, Broker(cluster), proxy)
-            yield Under(system=system, url=kafka_url(cluster.bootstrap), hands=[faults.all], settings=protocol)
-    elif system == "sqlite":
-        yield Under(system=system, url=f"sqlite:///{tmp_path}/queue.db", hands=[])
-    else:
-        server: DatabaseServer = request.getfixturevalue(_SERVERS[system])()
-        with Proxy(server.port) as proxy:
-            faults = ServerFaults(chance, server, proxy, durable=system != "memcached")
-            yield Under(system=system, url=proxy.way_to(server.url()), hands=[faults.all])
-
-
-@pytest.fixture
-def chance() -> Chance:
-    return Chance()
-
-
+@pytest.mark.parametrize("under", every_queue("kafka (consumer)", "kafka (classic)"), indirect=True)
 async def test_faults_that_come_together_cost_workers_no_event_and_no_order(
     under: Under, chance: Chance, site: Site, report: Report
 ) -> None:

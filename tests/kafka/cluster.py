@@ -126,6 +126,11 @@ class Cluster:
         return ",".join(f"{node.host}:{node.port}" for node in self.nodes)
 
     @property
+    def url(self) -> str:
+        """The setting for it."""
+        return f"kafka://{self.bootstrap}"
+
+    @property
     def sasl_bootstrap(self) -> str:
         """Where a client needs SASL PLAIN."""
         return ",".join(f"{node.host}:{node.sasl_port}" for node in self.nodes)
