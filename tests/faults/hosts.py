@@ -8,9 +8,11 @@ import urllib.request
 from datetime import datetime
 from pathlib import Path
 
+from forebay.ingest.spool.counts import Counts
 from tests.e2e.site import Site
 
 _LOOK_S = 0.05
+_MS = 1000
 
 
 def logged(site: Site) -> list[tuple[float, str]]:
@@ -35,6 +37,18 @@ def is_well(site: Site) -> bool:
     """Whether the ingest has its queue, and nothing in the spool."""
     states = site.parts()
     return bool(states) and all(state == "ok" for state in states.values())
+
+
+def is_flowing(site: Site, within_s: float) -> bool:
+    """Whether all but its spool is well, and what that has came within so many seconds: whatever came before has left.
+
+    Of a spool that nobody drains no age is known.
+    """
+    states = site.parts()
+    if "spool" not in states or any(state != "ok" for part, state in states.items() if part != "spool"):
+        return False
+    oldest_ms = Counts(folder_of(site) / "counts", only_read=True).oldest_ms
+    return time.time() - oldest_ms / _MS <= within_s
 
 
 def is_told(site: Site) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import os
+import re
 import signal
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import pytest
 from forebay.console.simulated import Bodies
 from tests.bitrix24.oauth import FakeOAuth, Installed
 from tests.e2e.sending import TOKEN
+from tests.e2e.site import Site
 
 from .chance import Chance
 from .failing import End, Failing
@@ -34,6 +36,9 @@ _ANY_PORTAL = {"auth": "tokens", "tokens": json.dumps({"*": TOKEN})}
 
 #: Queues that can't keep what is known of portals, nor keys of their own.
 _KEEP_NO_PORTALS = ("rabbitmq", "memcached")
+
+#: How producers of Memcached say that they write a batch once more.
+_AGAIN = re.compile(r'"records": (\d+),[^{}]*"event": "(?:batch_written_late|write_undecided)"')
 
 #: A worker dies in one of its next so many calls of a kind.
 _CALLS = 32
@@ -112,6 +117,12 @@ def _settings(under: Under, oauth: FakeOAuth, *, is_all_on: bool) -> dict[str, s
     }
 
 
+def _written_again(under: Under, site: Site) -> int:
+    """What may stand twice because producers of Memcached were late or had no answer, by their own words."""
+    said = _AGAIN.findall(site.earlier["ingest"] + site.log("ingest")) if under.system == "memcached" else []
+    return sum(map(int, said))
+
+
 @pytest.mark.parametrize("disk", [False, True], ids=["sound", "failing"])
 @pytest.mark.parametrize("under", every_queue("kafka"), indirect=True)
 async def test_faults_that_come_together_cost_nothing_that_was_acknowledged_and_no_order(
@@ -142,7 +153,7 @@ async def test_faults_that_come_together_cost_nothing_that_was_acknowledged_and_
     untimed = ("open_p99_ms", "bare_p99_ms", *(("p50_ms", "p99_ms", "max_ms") if disk else ()))
     row = await stand.judged(
         f"everything: {what} of an ingest, by chance, several at a time ({under.system})",
-        bound=deaths * UNDECIDED + chance.done.total() * LONG.connections,
+        bound=deaths * UNDECIDED + chance.done.total() * LONG.connections + _written_again(under, stand.site),
         note=chance.told,
         **dict.fromkeys(untimed),
     )
