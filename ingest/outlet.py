@@ -198,10 +198,14 @@ class Outlet:
     async def _close_producer(self, producer: Producer) -> None:
         if self._passage is None:
             return await producer.close()
-        # What the queue has not decided about by then is in the spool.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_FLUSH_S):
-                await producer.close()
+        closing = asyncio.ensure_future(producer.close())
+        await asyncio.wait([closing], timeout=_FLUSH_S)
+        if not closing.done():
+            # What the queue has not decided about by now is in the spool, or nobody knows where.
+            self._passage.give_up()
+            closing.cancel()
+        with suppress(asyncio.CancelledError):
+            await closing
 
 
 def _words_of(error: Exception) -> str:

@@ -78,8 +78,8 @@ class Crossing:
             self.answer.set_result(is_spooled)
 
     def fail(self, error: Exception) -> None:
-        """The same, when the record is nowhere."""
-        if not self.answer.done():
+        """The same, when the record is nowhere. Of one that was given up nobody knows: its call has no answer."""
+        if not self.answer.done() and not self.passage.has_given_up:
             self.answer.set_exception(error)
 
 
@@ -108,6 +108,8 @@ class Passage:
         self._sweep: asyncio.TimerHandle | None = None
         self._look_due = 0.0
         self._asking: asyncio.Task[None] | None = None
+        #: Whether the producer is closed without having told all: what it tells from then on may be wrong.
+        self.has_given_up = False
 
     def send(self, stream: str, record: Record) -> Awaitable[bool]:
         """To be awaited at once, until the record is kept: False by the queue, True by the spool.
@@ -273,6 +275,10 @@ class Passage:
                 await self._producer.check()
                 self._breaker.close()
             await self._sleep(_ASK_S)
+
+    def give_up(self) -> None:
+        """The producer is closed in a hurry: what it still has may be delivered, though it says otherwise."""
+        self.has_given_up = True
 
     def close(self) -> None:
         """Give the spool what the queue has not decided about. Reports are still taken. Idempotent."""

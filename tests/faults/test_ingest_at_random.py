@@ -40,6 +40,9 @@ _KEEP_NO_PORTALS = ("rabbitmq", "memcached")
 #: How producers of Memcached say that they write a batch once more.
 _AGAIN = re.compile(r'"records": (\d+),[^{}]*"event": "(?:batch_written_late|write_undecided)"')
 
+#: Seconds of grace at a stop: so few that it may end before the queue is back.
+_DRAIN_S = "4"
+
 #: A worker dies in one of its next so many calls of a kind.
 _CALLS = 32
 
@@ -137,7 +140,7 @@ async def test_faults_that_come_together_cost_nothing_that_was_acknowledged_and_
         pytest.skip("in front of a queue on the same disk there is no spool")
     stand = stands(under.url, replace(LONG, meanwhile=30_000))
     stand.site.variables = failing.environ
-    stand.site.settings |= _settings(under, oauth, is_all_on=disk)
+    stand.site.settings |= {"drain_s": _DRAIN_S, **_settings(under, oauth, is_all_on=disk)}
     await stand.start()
     ingest = IngestFaults(chance, stand, failing)
     hands = [*under.hands, ingest.ends, *([(ingest.fail_disk,)] if disk else [])]

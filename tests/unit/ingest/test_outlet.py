@@ -13,7 +13,7 @@ from forebay.ingest.spool.errors import SpoolUnavailable
 from forebay.ingest.spool.passage import BACKLOG_LOOK_S
 from forebay.ingest.spool.spool import Spool
 from forebay.ingest.spool.store import Store
-from forebay.queues.contract import Record
+from forebay.queues.contract import Delivery, Position, Producer, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryQueue
 from tests.spool.stores import LARGE, Stores, numbers, put
@@ -167,3 +167,55 @@ async def test_an_event_that_waits_for_its_portals_backlog_goes_behind_it_once_t
     assert await sending is True
     assert numbers(other) == [b"1", RECORD.value]
     await outlet.close()
+
+
+class Hangs(MemoryQueue):
+    """Takes what it is given, and says nothing of it; its producer gives up when nobody waits any more."""
+
+    def producer(self) -> Producer:
+        """As in the contract."""
+        return HangingProducer(self)
+
+
+class HangingProducer:
+    """The one of a queue that hangs."""
+
+    def __init__(self, queue: Hangs) -> None:
+        self._queue = queue
+        self.under_way: list[Delivery] = []
+
+    async def send(self, stream: str, record: Record) -> Position:
+        """As in the contract."""
+        raise NotImplementedError
+
+    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+        """As in the contract."""
+        self.under_way.append(delivery)
+
+    async def check(self) -> None:
+        """As in the contract."""
+
+    async def close(self) -> None:
+        """As in the contract: cancelled, it gives up what it has under way."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for delivery in self.under_way:
+                delivery.set_exception(QueueUnavailable("closed before it had an answer"))
+
+
+async def test_what_a_stop_gives_up_is_not_told_as_failed_when_the_spool_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.ingest.outlet._FLUSH_S", 0.01)
+    outlet = Outlet(Hangs(), topic="events", partitions=1, spool=Spool(tmp_path, max_bytes=10), deadline_s=0.01)
+    await outlet.open()
+    await until_it_takes(outlet)
+
+    sending = asyncio.ensure_future(outlet.send("events", RECORD))
+    await outlet.close()
+    await asyncio.sleep(0.05)
+
+    # The queue may have it yet, and whoever is told that nothing was kept sends it again.
+    assert not sending.done()
+    sending.cancel()
