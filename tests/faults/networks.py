@@ -15,6 +15,9 @@ from .unmade import unmade
 
 _CHUNK = 1 << 16
 
+#: Seconds in which what the loop has just accepted becomes a connection.
+_ACCEPT_S = 0.01
+
 
 class Namespace:
     """A network of its own, with one wire to ours."""
@@ -81,6 +84,7 @@ class Proxy:
         self.latency_s = 0.0
         self._target = port
         self._ends: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._flows = asyncio.Event()
         self._flows.set()
@@ -116,23 +120,36 @@ class Proxy:
             self._loop.call_soon_threadsafe(end.transport.abort)
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
 
     async def _end(self) -> None:
+        # Of a server that is closed, asyncio lets go of none that was accepted and is not a connection yet.
+        await asyncio.sleep(_ACCEPT_S)
         self._server.close()
+        # Closed, one that is not read from would wait for its bytes to leave.
+        for end in self._ends:
+            end.transport.abort()
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Known before its task first runs: one that is cancelled by then would not close it.
+        self._ends.add(writer)
+        serving = self._loop.create_task(self._serve(reader, writer))
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._flows.wait()
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
+            self._ends.discard(writer)
             writer.close()
             return
-        self._ends |= {back, writer}
+        self._ends.add(back)
         try:
             await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
         finally:
