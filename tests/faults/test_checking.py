@@ -1,12 +1,15 @@
 """The checker finds what is wrong, and the report says it."""
 
 from pathlib import Path
+from time import time
 
 import pytest
 
+from forebay.ingest.spool.counts import Counts
 from tests.e2e.site import Site
 
 from .checking import all_open, examine
+from .hosts import folder_of, is_flowing
 from .reporting import Report, Row
 from .stand import SHORT, Stand
 
@@ -110,3 +113,19 @@ def test_a_run_replaces_the_rows_of_its_own_faults_alone(tmp_path: Path) -> None
     assert table[3].startswith("| full | not made here |")
     assert len(table) == 4
     assert "- **full**: no disk" in report.text.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("queue", "age_s", "flows"),
+    [("ok", 1, True), ("ok", 60, False), ("ok", None, False), ("it did not answer", 1, False)],
+    ids=["just come", "stuck", "nobody drains", "no queue"],
+)
+def test_a_spool_flows_as_long_as_what_it_holds_has_just_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue: str, age_s: int | None, flows: bool
+) -> None:
+    site = Site(folder=tmp_path, port=1, settings={"data_dir": str(tmp_path)})
+    monkeypatch.setattr(Site, "parts", lambda site: {"queue": queue, "spool": "holds 9 events for the queue"})
+    folder_of(site).mkdir()
+    Counts(folder_of(site) / "counts").oldest_ms = round((time() - age_s) * 1000) if age_s else 0
+
+    assert is_flowing(site, 30) is flows
