@@ -1,4 +1,5 @@
-"""Workers and faults that come together, by chance: a server that hangs, a death, and portals whose handlers fail."""
+"""Workers and faults that come together, by chance: a server that hangs, a death, portals whose handlers fail, and what
+operators order meanwhile."""
 
 import asyncio
 
@@ -53,12 +54,12 @@ async def test_faults_that_come_together_cost_workers_no_event_and_no_order(
     if made.can_park:
         verdict.out_of_order = [portal for portal in verdict.out_of_order if portal not in orders.given_up]
     row = Row.handled(
-        f"everything: queue, network, workers and portals' handlers, by chance, several at a time ({under.system})",
+        f"everything: queue, network, workers, handlers and operators, by chance, several at a time ({under.system})",
         len(made.places),
         verdict,
         bound=None,
-        note="150 events a second of 40 portals, 3 workers; twice: came to a handler again, after what could not be "
-        f"committed while the queue was away; {chance.told}",
+        note="150 events a second of 40 portals, 3 workers; twice: came to a handler again, as ordered, or since it "
+        f"could not be committed while the queue was away; {chance.told}",
     )
     report.add(row)
     print(row)
