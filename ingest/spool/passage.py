@@ -20,6 +20,10 @@ from .spool import Spool
 BACKLOG_LOOKS = 100
 BACKLOG_LOOK_S = 0.05
 
+#: A spool with so few records is looked at so often whether it has become empty.
+_FEW_RECORDS = 64
+_NEARLY_LOOK_S = 0.005
+
 #: A loop that is so late has not read yet what the queue said meanwhile; so long it gets to do it.
 _LATE_S = 0.02
 
@@ -242,6 +246,8 @@ class Passage:
             self._look_at(crossing.since + self._deadline_s)
 
     async def _spooled(self, stream: str, record: Record) -> bool:
+        if await self._backlog_ends(record.key):
+            return await self._sent(stream, record)
         patience = BACKLOG_LOOKS
         while refusal := await self._put(stream, record):
             patience -= 1
@@ -256,6 +262,23 @@ class Passage:
             if not self._holds(record.key):
                 return await self._sent(stream, record)
         return True
+
+    async def _backlog_ends(self, key: str) -> bool:
+        """Whether the portal's backlog is gone in time for its next record, so that this one needs no spool.
+
+        A portal that sends its next event sooner than the last one has left the spool would else never be out of it.
+        """
+        until = self._loop.time() + self._deadline_s
+        while self._is_nearly_empty and self._loop.time() < until:
+            await self._sleep(_NEARLY_LOOK_S)
+            if not self._holds(key):
+                return not self._breaker.why
+        return False
+
+    @property
+    def _is_nearly_empty(self) -> bool:
+        """Of a spool whose records go to the queue, and at no portal's pace."""
+        return self._pace is None and not self._breaker.why and self._spool.counts.records <= _FEW_RECORDS
 
     async def _put(self, stream: str, record: Record) -> SpoolUnavailable | None:
         outcome: asyncio.Future[int | SpoolUnavailable] = self._loop.create_future()

@@ -169,6 +169,23 @@ async def test_an_event_that_waits_for_its_portals_backlog_goes_behind_it_once_t
     await outlet.close()
 
 
+async def test_an_event_whose_portal_does_not_come_out_of_the_spool_in_time_goes_behind_it(
+    stores: Stores, tmp_path: Path
+) -> None:
+    other, queue = stores.open(), MemoryQueue()
+    # So that nobody sends it.
+    assert stores.folder.draining.take()
+    outlet = Outlet(queue, topic="events", partitions=1, spool=Spool(tmp_path, LARGE), deadline_s=0.01)
+    await outlet.open()
+    await until_it_takes(outlet)
+    other.put([put(1, RECORD.key)])
+
+    assert await outlet.send("events", RECORD) is True
+
+    assert numbers(other) == [b"1", RECORD.value]
+    await outlet.close()
+
+
 class Hangs(MemoryQueue):
     """Takes what it is given, and says nothing of it; its producer gives up when nobody waits any more."""
 
