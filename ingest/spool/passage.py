@@ -20,8 +20,8 @@ from .spool import Spool
 BACKLOG_LOOKS = 100
 BACKLOG_LOOK_S = 0.05
 
-#: A spool with so few records is looked at so often whether it has become empty.
-_FEW_RECORDS = 64
+#: A spool with so few records is empty soon, if portals let it: so often a call looks whether it can go by the queue.
+_FEW_RECORDS = 256
 _NEARLY_LOOK_S = 0.005
 
 #: A loop that is so late has not read yet what the queue said meanwhile; so long it gets to do it.
