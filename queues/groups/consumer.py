@@ -109,11 +109,15 @@ class LeasedConsumer(Generic[C]):
     def _give_out(self, chunks: Sequence[Chunk]) -> list[StoredRecord]:
         # Positions move here, on the loop, and not in the thread: a `fetch` that was cancelled then has taken nothing.
         self._ownership.drop_expired()
-        given = [chunk for chunk in chunks if self._positions.pass_over(chunk)]
+        given = [chunk for chunk in chunks if self._is_ours(chunk) and self._positions.pass_over(chunk)]
         for chunk in given:
             if not chunk.records:
                 self._ownership.gap(chunk.partition, chunk.position.offset, chunk.following)
         return [record for chunk in given for record in chunk.records]
+
+    def _is_ours(self, chunk: Chunk) -> bool:
+        # The thread of the membership may know of an end that we are not told of yet.
+        return self._ownership.epoch(chunk.partition) == chunk.position.epoch
 
     def _stop(self, wait: Wait) -> None:
         wait.over = True

@@ -102,8 +102,7 @@ class Store:
 
     def lose_ways(self, *, is_known: bool) -> None:
         for way in self.ways:
-            way.is_lost, way.is_known = True, is_known
-        self.ways.clear()
+            way.is_lost, way.is_known = True, way.is_known or is_known
 
     def arrive(self) -> None:
         """Let that come which is late."""

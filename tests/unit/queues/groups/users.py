@@ -116,7 +116,7 @@ class User:
         for record in found:
             held = self.held[record.partition]
             assert not held.is_asked_back
-            assert self.consumer._leases.left_s() > 0
+            assert self.epoch(record.partition) == held.epoch
             assert record.offset == self.keeping.follows(record.partition, held.place)
             held.place = record.offset + 1
 

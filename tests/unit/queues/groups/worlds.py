@@ -133,6 +133,7 @@ class World:
         """Nothing goes wrong any more."""
         self.store.moods.clear()
         self.store.is_away = False
+        self.store.lose_ways(is_known=True)
         for process in self.processes:
             process.frozen_until = process.loop.held_up_until = process.user.grace_s = 0.0
 
