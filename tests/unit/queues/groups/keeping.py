@@ -86,12 +86,11 @@ class Keeping:
             partitions=len(PARTITIONS),
         )
 
-    def beat(self, me: str, held: Mapping[int, int], *, is_leaving: bool, most: int) -> Beat:
-        """Claims at most so many."""
+    def beat(self, me: str, held: Mapping[int, int], *, is_leaving: bool) -> Beat:
         until = self._clock() + SESSION_S
         self.members[me] = until
         still = [number for number, epoch in held.items() if self._renew(number, me, epoch, until)]
-        wanted = [] if is_leaving else to_claim(self.view(me, still))[:most]
+        wanted = [] if is_leaving else to_claim(self.view(me, still))
         return Beat(still=still, claimed=[self._claim(number, me, until) for number in wanted])
 
     def _renew(self, number: int, me: str, epoch: int, until: float) -> bool:
@@ -131,9 +130,9 @@ class Keeping:
         return True
 
     def leave(self, me: str) -> bool:
-        for claim in self.claims.values():
-            if claim.owner == me:
-                claim.owner, claim.until = None, 0
+        # Whoever knows that its lease was over did not give it back.
+        for number in [number for number, claim in self.claims.items() if claim.owner == me]:
+            self._pass(number)
         self.members.pop(me, None)
         return True
 

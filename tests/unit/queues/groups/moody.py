@@ -15,7 +15,7 @@ from forebay.queues.groups.shares import GroupView
 from forebay.queues.threads.connection_thread import ConnectionThread
 from forebay.queues.threads.undone import Undone
 
-from .keeping import GROUP, PARTITIONS, SESSION_S, STREAM, Keeping
+from .keeping import GROUP, SESSION_S, STREAM, Keeping
 from .turns import Calls, Turn, pause
 
 T = TypeVar("T")
@@ -174,7 +174,7 @@ class MemberStore:
         return self._store.go(way, "view", lambda: self._keeping.view(self.me, held))
 
     def beat(self, way: Way, held: Mapping[int, int], *, is_leaving: bool) -> Beat:
-        do = partial(self._keeping.beat, self.me, dict(held), is_leaving=is_leaving, most=len(PARTITIONS))
+        do = partial(self._keeping.beat, self.me, dict(held), is_leaving=is_leaving)
         return self._store.go(way, "beat", do)
 
     def commit(self, way: Way, epochs: Mapping[int, int], commits: Mapping[int, Commit]) -> set[int]:
