@@ -136,7 +136,8 @@ async def test_an_event_whose_mark_was_looked_up_during_a_gap_is_begun_only_when
 
     await station.send("a")
     worker = station.start(present=hand, session_s=SESSION_S, marks=Frozen())
-    await eventually(lambda: "commits" in str(worker.health.report()))
+    await eventually(lambda: station.queue.down)
+    assert not await worker.ownership.confirm()
     assert begun == []
 
     station.queue.down = False
