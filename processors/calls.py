@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from inspect import isawaitable, iscoroutine
 from typing import Any, TypeAlias
 
@@ -59,12 +60,12 @@ class Calls:
         processes: Processes | None = None,
         took: Callable[[str, float], None] = lambda handler, seconds: None,
         may_begin: Callable[[], Awaitable[None]] = at_once,
-        is_certain: Callable[[], bool] = lambda: True,
+        is_still_certain: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`may_begin` is awaited, and `is_certain` asked in the thread itself, before a handler is begun there."""
+        """`may_begin` is awaited before a handler is begun in a thread, and `is_still_certain` asked in there."""
         self._deadline_s, self._took, self._may_begin, self._clock = deadline_s, took, may_begin, clock
-        self._is_certain = is_certain
+        self._is_still_certain = is_still_certain
         self._processes = processes
         self._pool = _Threads(threads, thread_name_prefix="forebay-handler")
         # A thread is waited for here and not in the pool's own queue, so that a deadline starts with the call.
@@ -162,7 +163,8 @@ class Calls:
         loop = asyncio.get_running_loop()
         began = self._clock()
         try:
-            future = loop.run_in_executor(self._pool, copy_context().run, _in_context, self._is_certain, handler, event)
+            run = partial(copy_context().run, _in_context, self._is_still_certain, handler, event)
+            future = loop.run_in_executor(self._pool, run)
         except RuntimeError as error:
             self._free.release()
             return Failed(error=error)
@@ -175,9 +177,9 @@ class Calls:
             return _cancelled(error)
         finally:
             watch.cancel()
-            self._took(handler.name, self._clock() - waits_from)
         if ended is None:
             return None
+        self._took(handler.name, self._clock() - waits_from)
         returned, raised = ended
         outcome = self._returned(handler, returned) if raised is None else _raised(raised)
         return Done(late=True) if outcome is DONE and self._clock() - began > deadline_s else outcome
@@ -230,9 +232,9 @@ class _Threads(ThreadPoolExecutor):
                 raise
 
 
-def _in_context(is_certain: Callable[[], bool], handler: Handler, event: Given) -> Ended | None:
+def _in_context(is_still_certain: Callable[[], bool], handler: Handler, event: Given) -> Ended | None:
     # A thread may begin late, and the process may have stood still meanwhile.
-    if not is_certain():
+    if not is_still_certain():
         return None
     # Errors are carried as values: a future can't take a StopIteration, and SystemExit must not end the thread.
     try:
@@ -247,7 +249,11 @@ async def _to_the_end_of(thread: "asyncio.Future[Ended | None]") -> Ended | None
         return await asyncio.shield(thread)
     except asyncio.CancelledError:
         take_back(current_task())
-        return await asyncio.shield(thread)
+        ended = await asyncio.shield(thread)
+        if ended is None:
+            # Nothing was begun, and nothing is to be.
+            raise
+        return ended
 
 
 def _raised(error: BaseException) -> Outcome:

@@ -39,7 +39,7 @@ class Presence:
         self._certainty.set()
 
     def is_certain(self) -> bool:
-        """Look at the clock. False from a gap on until the queue has answered: begin nothing then. In any thread."""
+        """Look at the clock. False from a gap on until the queue has answered: begin nothing then."""
         now = self._clock()
         if now - self._seen_at > self._longest_s:
             self._gaps += 1
@@ -49,6 +49,10 @@ class Presence:
             )
         self._seen_at = now
         return self._certainty.is_set()
+
+    def is_still_certain(self) -> bool:
+        """Whether it was when the loop last looked, and no gap came since. Changes nothing: for any thread."""
+        return self._certainty.is_set() and self._clock() - self._seen_at <= self._longest_s
 
     async def certain(self) -> None:
         """Return when it is."""

@@ -137,7 +137,7 @@ class Worker:
             processes=self._processes,
             took=self._tally.took,
             may_begin=self._presence.certain,
-            is_certain=self._presence.is_certain,
+            is_still_certain=self._presence.is_still_certain,
             clock=clock,
         )
         self._marks = marks

@@ -118,6 +118,45 @@ async def test_a_thread_that_begins_behind_a_gap_does_not_call_the_handler_befor
     assert sorted(begun) == ["a", "b"]
 
 
+async def test_a_thread_that_begins_behind_a_gap_calls_no_handler_for_a_partition_that_went_meanwhile(
+    station: Any, handlers: Handlers, eventually: Any
+) -> None:
+    class Hands(Hand):
+        """Moves when a thread next looks, and lets nothing go on before the loop has heard that all is lost."""
+
+        loses: Any = None
+
+        def __call__(self) -> float:
+            if self.loses and threading.current_thread() is not threading.main_thread():
+                lose, self.loses = self.loses, None
+                self.now += GAP_S
+                asyncio.run_coroutine_threadsafe(lose(), loop).result()
+            return self.now
+
+    hand, begun, go_on, loop = Hands(), [], threading.Event(), asyncio.get_running_loop()
+
+    @handlers.on("*")
+    def handle(event: PortalEvent) -> None:
+        begun.append(event.portal)
+        go_on.wait()
+
+    for _ in range(2):
+        await station.send("a")
+    worker = station.start(present=hand, threads=1, session_s=SESSION_S)
+    await eventually(lambda: begun)
+    [ours] = [one for one in worker.ownership if one.lanes]
+
+    async def lose() -> None:
+        worker.ownership.lost(ours.number)
+
+    hand.loses = lose
+    go_on.set()
+    await eventually(lambda: ours.is_gone)
+    await ours.idle()
+
+    assert begun == ["a"]
+
+
 async def test_an_event_whose_mark_was_looked_up_during_a_gap_is_begun_only_when_a_commit_was_taken(
     station: Any, handlers: Handlers, eventually: Any
 ) -> None:
