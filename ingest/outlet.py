@@ -15,9 +15,10 @@ from forebay.schemas.portal import partition_of
 
 from .spool.breaker import Breaker
 from .spool.counts import Counts
+from .spool.crossing import Answer
 from .spool.drain import Drain
 from .spool.pace import Pace
-from .spool.passage import BACKLOG_LOOK_S, BACKLOG_LOOKS, Answer, Passage
+from .spool.passage import BACKLOG_LOOK_S, BACKLOG_LOOKS, Passage
 from .spool.spool import Spool
 
 log = structlog.get_logger(__name__)

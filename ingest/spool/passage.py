@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Protocol
 
 from forebay.ingest.telling import Teller
-from forebay.queues.contract import Position, Producer, Record
+from forebay.queues.contract import Producer, Record
 from forebay.queues.errors import QueueError, RecordRefused
 
 from .breaker import Breaker
+from .crossing import Answer, Crossing
 from .errors import SpoolUnavailable
 from .handing import Tripped, hand_over
 from .pace import Pace
@@ -31,60 +31,6 @@ _LATE_S = 0.02
 _ASK_S = 1.0
 
 _MS = 1000
-
-
-class Answer(Protocol):
-    """What waits for a record: a future, or whatever can be told like one."""
-
-    def done(self) -> bool:
-        """Whether it was told, or doesn't want to know any more."""
-
-    def set_result(self, is_spooled: bool, /) -> None:
-        """The record is kept, by the spool or by the queue."""
-
-    def set_exception(self, error: Exception, /) -> None:
-        """The record is kept nowhere."""
-
-
-class Crossing:
-    """One record that was given to the queue: the producer tells it what became of the record."""
-
-    __slots__ = ("answer", "fate", "passage", "record", "seq", "since", "stream")
-
-    def __init__(self, passage: "Passage", stream: str, record: Record, answer: Answer, since: float) -> None:
-        self.passage, self.stream, self.record, self.answer, self.since = passage, stream, record, answer, since
-        #: Its number in the spool: None before it is there, 0 while it is on its way there.
-        self.seq: int | None = None
-        #: Whether it was delivered, once that is known.
-        self.fate: bool | None = None
-
-    def done(self) -> bool:
-        """As in the contract: until it is told, somebody wants to know."""
-        return self.fate is not None
-
-    def set_result(self, position: Position, /) -> None:
-        """As in the contract."""
-        if self.fate is None:
-            self.passage.delivered(self)
-
-    def set_exception(self, error: QueueError, /) -> None:
-        """As in the contract."""
-        if self.fate is None:
-            self.passage.failed(self, error)
-
-    def spooled(self, outcome: "int | SpoolUnavailable") -> None:
-        """The spool's word, for a record that the queue has not decided about."""
-        self.passage.taken_over(self, outcome)
-
-    def tell(self, is_spooled: bool) -> None:
-        """Answer the call, unless it was answered or has ended."""
-        if not self.answer.done():
-            self.answer.set_result(is_spooled)
-
-    def fail(self, error: Exception) -> None:
-        """The same, when the record is nowhere. Of one that was given up nobody knows: its call has no answer."""
-        if not self.answer.done() and not self.passage.has_given_up:
-            self.answer.set_exception(error)
 
 
 class Passage:

@@ -20,7 +20,7 @@ import pytest
 from forebay.processors.testing import event
 from forebay.queues.contract import Record
 from forebay.schemas.codec import codec
-from tests.e2e.crew import Crew, crew, kafka_url
+from tests.e2e.crew import Crew, crew
 from tests.e2e.site import Site, open_site
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
@@ -79,7 +79,7 @@ def rss_mb(pid: int) -> float:
 @pytest.fixture(params=["sqlite", "kafka"])
 def started(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], AbstractAsyncContextManager[Crew]]:
     """Starts a crew with one worker, in a folder of that name."""
-    bootstrap = request.getfixturevalue("kafka").bootstrap if request.param == "kafka" else None
+    kafka_url = request.getfixturevalue("kafka").url if request.param == "kafka" else None
 
     @asynccontextmanager
     async def start(name: str) -> AsyncIterator[Crew]:
@@ -88,7 +88,7 @@ def started(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], A
         with open_site(folder) as site, pytest.MonkeyPatch.context() as patch:
             patch.setenv("BOOK", str(folder / "times"))
             (folder / "times").touch()
-            url = kafka_url(bootstrap) if bootstrap else f"sqlite:///{folder}/queue.db"
+            url = kafka_url or f"sqlite:///{folder}/queue.db"
             async with crew(site, url, portals=PORTALS, partitions=1, memory_tries=3, park_first_s=2.0) as made:
                 (folder / "shop.py").write_text(HANDLERS)
                 yield made

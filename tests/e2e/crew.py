@@ -167,7 +167,7 @@ class Crew:
         bounds = await inspector.bounds(self.topic)
         await inspector.close()
         behind = {number: one.end - max(one.start, offsets.get(number, 0)) for number, one in bounds.items()}
-        return {number: offsets for number, offsets in behind.items() if offsets}
+        return {number: records for number, records in behind.items() if records}
 
     async def offsets(self) -> dict[int, int]:
         """What the group has committed in each partition."""
@@ -179,11 +179,6 @@ class Crew:
     async def close(self) -> None:
         """Let go of the queue."""
         await self.producer.close()
-
-
-def kafka_url(bootstrap: str) -> str:
-    """The setting for a cluster."""
-    return f"kafka://{bootstrap}"
 
 
 @asynccontextmanager

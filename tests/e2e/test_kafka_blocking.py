@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.e2e.crew import Crew, crew, kafka_url
+from tests.e2e.crew import Crew, crew
 from tests.e2e.site import Site
 from tests.kafka.fixtures import Kafka
 from tests.order import judge
@@ -68,7 +68,7 @@ async def test_a_handler_that_blocks_for_several_polls_costs_no_membership(
     kafka: Kafka, site: Site, kind: str, protocol: str
 ) -> None:
     settings = {"group.protocol": protocol, "max.poll.interval.ms": round(MAX_POLL_S * 1000)}
-    async with crew(site, kafka_url(kafka.bootstrap), session_s=SESSION_S, kafka=settings) as made:
+    async with crew(site, kafka.url, session_s=SESSION_S, kafka=settings) as made:
         (site.folder / "shop.py").write_text(HANDLERS.format(kind=kind, seconds=3 * MAX_POLL_S))
         made.start("a", "b")
         await both_work(made)
@@ -88,7 +88,7 @@ async def test_a_handler_that_blocks_for_several_polls_costs_no_membership(
 
 
 async def test_a_worker_that_joins_waits_for_a_thread_that_outlives_its_grace(kafka: Kafka, site: Site) -> None:
-    async with crew(site, kafka_url(kafka.bootstrap), session_s=SESSION_S, drain_s=0.1) as made:
+    async with crew(site, kafka.url, session_s=SESSION_S, drain_s=0.1) as made:
         (site.folder / "shop.py").write_text(HANDLERS.format(kind="def", seconds=3 * MAX_POLL_S))
         for number in range(BLOCKED):
             (site.folder / f"block-{number}").touch()

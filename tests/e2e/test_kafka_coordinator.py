@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from forebay.queues.errors import QueueUnavailable
-from tests.e2e.crew import Crew, crew, kafka_url
+from tests.e2e.crew import Crew, crew
 from tests.e2e.site import Site
 from tests.kafka.cluster import Cluster
 from tests.order import Line, judge
@@ -138,7 +138,7 @@ async def test_a_minute_without_a_coordinator_costs_no_event_and_no_order(
     cluster = clusters(3)
     coordinator = Coordinator(cluster)
     coordinator.make()
-    async with crew(site, kafka_url(cluster.bootstrap), kafka={"group.protocol": protocol}) as made:
+    async with crew(site, cluster.url, kafka={"group.protocol": protocol}) as made:
         async with watched(made) as commits:
             async with made.loaded(RATE):
                 sent, ended = await go_through_an_outage(made, commits, coordinator)

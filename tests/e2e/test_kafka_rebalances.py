@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from tests.e2e.crew import Crew, crew, kafka_url
+from tests.e2e.crew import Crew, crew
 from tests.e2e.site import Site
 from tests.kafka.fixtures import Kafka
 from tests.order import judge
@@ -68,7 +68,7 @@ async def check_rebalances(made: Crew, rounds: int) -> None:
 
 @pytest.mark.timeout(240)
 async def test_workers_that_come_go_and_die_cost_no_event_and_no_order(kafka: Kafka, site: Site) -> None:
-    async with crew(site, kafka_url(kafka.bootstrap), session_s=5, kafka={"group.protocol": "consumer"}) as made:
+    async with crew(site, kafka.url, session_s=5, kafka={"group.protocol": "consumer"}) as made:
         await check_rebalances(made, rounds=1)
 
 
@@ -78,7 +78,7 @@ async def test_workers_that_come_go_and_die_cost_no_event_and_no_order(kafka: Ka
 async def test_workers_that_come_go_and_die_for_long_cost_no_event_and_no_order(
     kafka: Kafka, site: Site, protocol: str
 ) -> None:
-    async with crew(site, kafka_url(kafka.bootstrap), session_s=5, kafka={"group.protocol": protocol}) as made:
+    async with crew(site, kafka.url, session_s=5, kafka={"group.protocol": protocol}) as made:
         await check_rebalances(made, rounds=8)
 
 
@@ -88,7 +88,7 @@ async def test_a_worker_that_was_frozen_begins_nothing_that_another_has_by_then(
     kafka: Kafka, site: Site, protocol: str
 ) -> None:
     few: dict[str, Any] = {"session_s": 5, "concurrency": 2}
-    async with crew(site, kafka_url(kafka.bootstrap), kafka={"group.protocol": protocol}, **few) as made:
+    async with crew(site, kafka.url, kafka={"group.protocol": protocol}, **few) as made:
         await made.send(1000)
         made.start("frozen")
         await made.works("frozen")
@@ -111,7 +111,7 @@ async def test_a_worker_that_was_frozen_begins_nothing_that_another_has_by_then(
 
 
 async def test_a_worker_whose_topic_was_made_anew_ends_and_says_so(kafka: Kafka, site: Site) -> None:
-    async with crew(site, kafka_url(kafka.bootstrap), kafka={"group.protocol": "classic"}) as made:
+    async with crew(site, kafka.url, kafka={"group.protocol": "classic"}) as made:
         await made.send(300)
         made.start("a")
         await made.ended()

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from tests.e2e.crew import Crew, crew, kafka_url
+from tests.e2e.crew import Crew, crew
 from tests.e2e.site import Site
 from tests.e2e.trouble import HANDLERS, LADDER
 from tests.order import Line, judge
@@ -27,7 +27,7 @@ def started(site: Site, request: pytest.FixtureRequest, monkeypatch: pytest.Monk
     """Starts a crew on the queue."""
     monkeypatch.setenv("BOOK", str(site.folder / "handled.log"))
     if request.param == "kafka":
-        url = kafka_url(request.getfixturevalue("kafka").bootstrap)
+        url = request.getfixturevalue("kafka").url
     elif request.param == "redis":
         url = request.getfixturevalue("redis_url")
     elif request.param == "rabbitmq":

@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import pytest
 
-from tests.e2e.crew import kafka_url
 from tests.e2e.site import Site
 from tests.tracing.receiver import Receiver, receiving
 from tests.tracing.spans import SAMPLED, TRACE_ID
@@ -76,7 +75,7 @@ def started(site: Site, *, mended: bool, **settings: str) -> None:
 def system(request: pytest.FixtureRequest, site: Site) -> str:
     """What the site's queue is called."""
     if request.param == "kafka":
-        site.settings["queue_url"] = kafka_url(request.getfixturevalue("kafka").bootstrap)
+        site.settings["queue_url"] = request.getfixturevalue("kafka").url
         site.settings["topic"] = f"traced-{uuid4().hex}"
     return str(request.param)
 

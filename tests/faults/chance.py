@@ -93,7 +93,6 @@ class Broker:
     """The only one of a Kafka cluster."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
         [self._node] = cluster.nodes
         self.signal_all, self.start, self.wait_ready = self._node.signal, self._node.start, cluster.wait_ready
 

@@ -118,7 +118,7 @@ class OperatorOrders:
 
     async def end(self) -> None:
         """Nobody waits for an operator any more, and nothing stays given up: return when every event has ended."""
-        while self._made.book.read().ended < set(self._made.places):
+        while not self._made.book.read().ended >= self._made.places.keys():
             await self._order("parked", "resume", "--all")
             await self._order("dead", "replay", "--all")
             await asyncio.sleep(_AGAIN_S)

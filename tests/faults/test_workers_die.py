@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from tests.e2e.crew import Crew, crew, kafka_url
+from tests.e2e.crew import Crew, crew
 from tests.e2e.site import Site
 from tests.kafka.fixtures import Kafka
 from tests.order import judge
@@ -51,7 +51,7 @@ def _uncommitted(made: Crew, pid: int) -> int:
 async def test_workers_that_are_killed_in_the_middle_of_a_batch_repeat_what_was_not_committed_alone(
     kafka: Kafka, site: Site, report: Report, deaths: int
 ) -> None:
-    async with crew(site, kafka_url(kafka.bootstrap), portals=5000, session_s=5, concurrency=CONCURRENCY) as made:
+    async with crew(site, kafka.url, portals=5000, session_s=5, concurrency=CONCURRENCY) as made:
         names = ["a", "b"]
         made.start(*names)
         async with made.loaded(RATE):
@@ -85,7 +85,7 @@ async def test_workers_that_are_killed_in_the_middle_of_a_batch_repeat_what_was_
 async def test_a_group_behind_what_retention_left_stops_and_says_so_and_skips_nothing(
     kafka: Kafka, site: Site, report: Report
 ) -> None:
-    async with crew(site, kafka_url(kafka.bootstrap), portals=500, session_s=5) as made:
+    async with crew(site, kafka.url, portals=500, session_s=5) as made:
         await made.send(1000)
         made.start("a")
         await made.ended()

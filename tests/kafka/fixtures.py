@@ -29,6 +29,11 @@ class Kafka:
     bootstrap: str
     cluster: Cluster | None = None
 
+    @property
+    def url(self) -> str:
+        """The setting for it."""
+        return f"kafka://{self.bootstrap}"
+
     def ours(self) -> Cluster:
         """The cluster; skips the test when it is somebody else's."""
         if self.cluster is None:

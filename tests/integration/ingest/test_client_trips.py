@@ -58,6 +58,7 @@ async def test_a_portal_over_which_the_client_trips_is_tried_again_and_again(
 async def test_an_event_over_which_the_client_trips_is_kept_by_the_spool_and_others_pass(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # No call waits for the little that is left.
     monkeypatch.setattr("forebay.ingest.spool.passage._FEW_RECORDS", 0)
     worker = await world.start()
     world.broker.modes = {"a.ru": "trips"}

@@ -20,6 +20,7 @@ LONG_S = 10
 async def test_who_drains_sets_right_what_a_crash_has_left_too_high_while_events_come(
     world: World, drains: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # No call waits for the little that is left.
     monkeypatch.setattr("forebay.ingest.spool.passage._FEW_RECORDS", 0)
     one, other = await world.start(), await world.start()
     await (one if drains else other).step()

@@ -13,11 +13,12 @@ from tests.spool.world import EVENTS, World, per_portal
 LONG_S = 10
 
 
-async def test_on_another_worker_too_an_event_goes_behind_its_portals_backlog(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_little", [False, True], ids=["much is left", "little is left"])
+async def test_on_another_worker_too_an_event_goes_behind_its_portals_backlog_or_waits_for_the_little_that_is_left(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_little: bool
 ) -> None:
-    # As where there is more than a call would wait for.
-    monkeypatch.setattr("forebay.ingest.spool.passage._FEW_RECORDS", 0)
+    if not is_little:
+        monkeypatch.setattr("forebay.ingest.spool.passage._FEW_RECORDS", 0)
     one, other = await world.start(), await world.start()
     world.broker.mode = "hangs"
     first = await world.send("a.ru", one)
@@ -26,28 +27,12 @@ async def test_on_another_worker_too_an_event_goes_behind_its_portals_backlog(
     world.broker.mode = "up"
 
     behind, beside = await world.send("a.ru", other), await world.send("b.ru", other)
-    await world.heal()
-
-    assert [call.kept.result() for call in (first, behind, beside)] == [True, True, False]
-    assert per_portal(world) == {"a.ru": [0, 1], "b.ru": [2]}
-
-
-async def test_an_event_whose_portal_has_little_in_the_spool_waits_for_that_and_then_needs_no_spool(
-    world: World,
-) -> None:
-    one, other = await world.start(), await world.start()
-    world.broker.mode = "hangs"
-    first = await world.send("a.ru", one)
-    one.passage.detour("late")
-    await one.settled()
-    world.broker.mode = "up"
-
-    behind = await world.send("a.ru", other)
     waits = not behind.kept.done()
     await world.heal()
 
-    assert (waits, first.kept.result(), behind.kept.result()) == (True, True, False)
-    assert per_portal(world) == {"a.ru": [0, 1]}
+    assert waits == is_little
+    assert [call.kept.result() for call in (first, behind, beside)] == [True, not is_little, False]
+    assert per_portal(world) == {"a.ru": [0, 1], "b.ru": [2]}
 
 
 async def test_what_is_delivered_while_the_spool_takes_it_is_not_sent_again(world: World) -> None:

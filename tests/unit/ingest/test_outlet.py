@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from forebay.ingest.outlet import Outlet
 from forebay.ingest.spool.errors import SpoolUnavailable
 from forebay.ingest.spool.passage import BACKLOG_LOOK_S
-from forebay.ingest.spool.spool import Spool
+from forebay.ingest.spool.spool import Done, Spool
 from forebay.ingest.spool.store import Store
 from forebay.queues.contract import Delivery, Position, Producer, Record
 from forebay.queues.errors import QueueUnavailable
@@ -191,19 +191,20 @@ class Hangs(MemoryQueue):
 
     def producer(self) -> Producer:
         """As in the contract."""
-        return HangingProducer(self)
+        return HangingProducer()
 
 
 class HangingProducer:
     """The one of a queue that hangs."""
 
-    def __init__(self, queue: Hangs) -> None:
-        self._queue = queue
+    def __init__(self) -> None:
         self.under_way: list[Delivery] = []
 
     async def send(self, stream: str, record: Record) -> Position:
         """As in the contract."""
-        raise NotImplementedError
+        delivered: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self.submit(stream, record, delivered)
+        return await delivered
 
     def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
         """As in the contract."""
@@ -221,17 +222,26 @@ class HangingProducer:
                 delivery.set_exception(QueueUnavailable("closed before it had an answer"))
 
 
+class Full(Spool):
+    """Takes nothing, and says so at once."""
+
+    def put(self, stream: str, record: Record, done: Done, *, undecided: bool = False) -> None:
+        """As the spool's where it is full."""
+        done(SpoolUnavailable("no room"))
+
+
 async def test_what_a_stop_gives_up_is_not_told_as_failed_when_the_spool_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("forebay.ingest.outlet._FLUSH_S", 0.01)
-    outlet = Outlet(Hangs(), topic="events", partitions=1, spool=Spool(tmp_path, max_bytes=10), deadline_s=0.01)
+    outlet = Outlet(Hangs(), topic="events", partitions=1, spool=Full(tmp_path, LARGE), deadline_s=0.01)
     await outlet.open()
     await until_it_takes(outlet)
 
     sending = asyncio.ensure_future(outlet.send("events", RECORD))
     await outlet.close()
-    await asyncio.sleep(0.05)
+    # Whatever it is told, it is told by now.
+    await asyncio.sleep(0)
 
     # The queue may have it yet, and whoever is told that nothing was kept sends it again.
     assert not sending.done()
