@@ -80,7 +80,7 @@ def _states(commits: list[TopicPartition], owners: Mapping[int, str]) -> dict[in
     return {
         number: GroupState(
             offset=ours[number].offset if number in ours else 0,
-            note=notes.decode(ours[number].metadata) if number in ours else b"",
+            note=notes.of(ours[number]) if number in ours else b"",
             owner=owners.get(number),
         )
         for number in sorted(ours.keys() | owners.keys())

@@ -4,6 +4,7 @@ import base64
 import binascii
 
 import structlog
+from confluent_kafka import TopicPartition
 
 from forebay.queues.errors import Unsupported
 
@@ -26,14 +27,24 @@ def encode(note: bytes) -> str:
     return _PREFIX + base64.b64encode(note).decode("ascii") if note else ""
 
 
-def decode(metadata: str | None) -> bytes:
-    """The note in the metadata; what we didn't write is no note."""
-    if not metadata:
-        return b""
+def of(commit: TopicPartition) -> bytes:
+    """The note of a commit that the group has made; what we didn't write is no note.
+
+    librdkafka reads the metadata of other clients beyond their end (its issue 4649, open): what it found there may be
+    no text at all, and is nobody's to see.
+    """
     try:
+        metadata = commit.metadata
+        if not metadata:
+            return b""
         if metadata.startswith(_PREFIX):
             return base64.b64decode(metadata.removeprefix(_PREFIX), validate=True)
     except (binascii.Error, ValueError):
         pass
-    log.warning("the metadata of a commit was not written by Forebay, and is ignored", metadata=metadata[:20])
+    log.warning(
+        "the metadata of a commit was not written by Forebay, and is ignored",
+        topic=commit.topic,
+        partition=commit.partition,
+        offset=commit.offset,
+    )
     return b""

@@ -21,7 +21,7 @@ def _commit(client: Consumer, at: TopicPartition) -> Commit:
     if at.error is not None:
         raise KafkaException(at.error)
     if at.offset >= 0:
-        return Commit(offset=at.offset, note=notes.decode(at.metadata))
+        return Commit(offset=at.offset, note=notes.of(at))
     # Its number and not "the beginning": from here on the group has a place, and never starts over by itself.
     first, end = client.get_watermark_offsets(TopicPartition(at.topic, at.partition), timeout=_ANSWER_S)
     return Commit(offset=first, is_reset=first < end)

@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+import socket
+import struct
 from collections.abc import Callable
 
 import pytest
@@ -15,6 +17,7 @@ from forebay.queues.errors import Fenced, QueueError
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import Kafka
 from tests.kafka.members import PARTITIONS, PATIENCE_S, Owner, fetch, joined, send
+from tests.kafka.mock_cluster import Api
 from tests.kafka.opener import Opener
 
 pytestmark = pytest.mark.kafka
@@ -31,6 +34,24 @@ def commit_as_somebody_else(kafka: Kafka, at: TopicPartition, group: str) -> Non
     client = Client({"bootstrap.servers": kafka.bootstrap, "group.id": group})
     client.commit(offsets=[at], asynchronous=False)
     client.close()
+
+
+def commit_as_java_does(kafka: Kafka, stream: str, group: str, metadata: dict[int, bytes]) -> None:
+    """Offset 1 of each partition, with its metadata as they are: librdkafka would end them with a zero."""
+
+    def text(value: bytes) -> bytes:
+        return struct.pack(">h", len(value)) + value
+
+    partitions = b"".join(struct.pack(">iq", number, 1) + text(value) for number, value in metadata.items())
+    head = struct.pack(">hhi", Api.OFFSET_COMMIT, 2, 0) + text(b"java")
+    whole = head + text(group.encode()) + struct.pack(">ihqi", -1, 0, -1, 1)
+    whole += text(stream.encode()) + struct.pack(">i", len(metadata)) + partitions
+    host, port = kafka.bootstrap.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), PATIENCE_S) as connection:
+        connection.sendall(struct.pack(">i", len(whole)) + whole)
+        [length] = struct.unpack(">i", connection.recv(4, socket.MSG_WAITALL))
+        answer = connection.recv(length, socket.MSG_WAITALL)
+    assert answer.endswith(b"".join(struct.pack(">ih", number, 0) for number in metadata)), answer
 
 
 async def test_a_partition_never_committed_begins_where_retention_left_it(
@@ -98,6 +119,25 @@ async def test_the_metadata_of_other_clients_is_no_note(kafka: Kafka, queue: Que
 
         assert owner.owned[partition] == Commit(offset=number)
         await consumer.close()
+
+
+async def test_metadata_that_librdkafka_reads_beyond_their_end_cost_no_start(
+    kafka: Kafka, queue: Queue, stream: str
+) -> None:
+    wide, partitions = f"{stream}-wide", 50
+    await queue.ensure([wide], partitions)
+    # The coordinator of the group is there from the first commit on.
+    commit_as_somebody_else(kafka, TopicPartition(wide, 0, 0), wide)
+    commit_as_java_does(kafka, wide, wide, {number: b"A" * (8 + number) for number in range(partitions)})
+
+    consumer = await joined(queue, wide, owner := Owner(), partitions)
+    inspector = queue.inspector()
+    states = (await inspector.groups(wide))[wide]
+
+    assert owner.owned == {number: Commit(offset=1) for number in range(partitions)}
+    assert {(one.offset, one.note) for one in states.values()} == {(1, b"")}
+    await consumer.close()
+    await inspector.close()
 
 
 async def test_records_of_other_clients_are_read(kafka: Kafka, queue: Queue, stream: str) -> None:
