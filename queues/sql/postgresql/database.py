@@ -2,8 +2,9 @@
 
 import select
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any, LiteralString, cast
+from uuid import uuid4
 
 import psycopg
 from psycopg.errors import Diagnostic
@@ -18,7 +19,7 @@ from ..database import Place, Row, Undecided, Watch
 from . import diagnosis, statements
 from .address import name_of, parameters
 from .listening import Listening, announcements
-from .remedies import remedy
+from .remedies import SHARED, remedy
 
 #: Milliseconds that a session may stand still within a transaction. Others wait for its locks, and a client that is
 #: frozen, or whose machine is gone, would hold them for ever. Far below a third of a session, in which heartbeats come.
@@ -26,6 +27,16 @@ _IDLE_MS = 2_000
 
 #: Milliseconds that we wait for a lock: longer than anybody of ours may keep one.
 _LOCK_MS = 5_000
+
+#: Where a connection keeps what its session is marked with.
+_MARK = "forebay_mark"
+
+
+class SharedSession(psycopg.InterfaceError):
+    """The transaction has begun in another session than ours: a pooler gives each to whichever is free.
+
+    It is not set as ours is, so that its COMMIT may return before anything is on the disk.
+    """
 
 
 class PostgresqlDatabase:
@@ -40,6 +51,10 @@ class PostgresqlDatabase:
             "lock_timeout": str(lock_ms),
             # What is told here rests on it: each statement sees what was committed before it began.
             "default_transaction_isolation": "read committed",
+            # Limits for people, and for programs that forget. A look through all records may take long.
+            "statement_timeout": "0",
+            "transaction_timeout": "0",
+            "idle_session_timeout": "0",
             # Of a COMMIT, a warning is all that tells that it was not waited for.
             "client_min_messages": "warning",
         }
@@ -77,17 +92,18 @@ class PostgresqlDatabase:
 
     def connect(self) -> Connection:
         """As in the protocol."""
-        return self._engine.connect()
+        connection = self._engine.connect()
+        mark = uuid4().hex
+        try:
+            _opened(connection).execute(statements.SESSION, (mark, list(self._session), list(self._session.values())))
+        except BaseException:
+            connection.close()
+            raise
+        connection.info[_MARK] = mark
+        return connection
 
     def _open(self) -> "psycopg.Connection[Any]":
-        opened: psycopg.Connection[Any] = psycopg.connect(autocommit=True, **self._parameters)  # type: ignore[arg-type]  # libpq takes text for each
-        try:
-            opened.execute(statements.SESSION, (list(self._session), list(self._session.values())))
-            opened.execute(statements.DURABLE)
-        except BaseException:
-            opened.close()
-            raise
-        return opened
+        return psycopg.connect(autocommit=True, **self._parameters)  # type: ignore[arg-type]  # libpq takes text for each
 
     def current(self, connection: Connection) -> bool:
         """As in the protocol. A server that went away while we did nothing has said so to the socket."""
@@ -97,8 +113,8 @@ class PostgresqlDatabase:
     def writing(self, connection: Connection, *, alone: str = "", beside: str = "") -> Iterator[None]:
         """As in the protocol."""
         opened = _opened(connection)
-        opened.execute("BEGIN")
         try:
+            self._begin(connection)
             for statement, turn in ((statements.ALONE, alone), (statements.BESIDE, beside)):
                 if turn:
                     opened.execute(statement, (turn,))
@@ -106,9 +122,16 @@ class PostgresqlDatabase:
         except BaseException:
             # A connection that is lost has nothing to undo, and says so again.
             with suppress(psycopg.Error):
-                opened.execute("ROLLBACK")
+                opened.execute("ROLLBACK", prepare=False)
             raise
         self._commit(opened)
+
+    def _begin(self, connection: Connection) -> None:
+        # Never prepared, nor is what ends it: in a session that is not ours, another statement may have its name.
+        answers = _opened(connection).execute(statements.BEGIN, prepare=False)
+        answers.nextset()
+        if answers.fetchone() != (connection.info[_MARK],):
+            raise SharedSession(SHARED)
 
     def _commit(self, opened: "psycopg.Connection[Any]") -> None:
         warnings: list[str] = []
@@ -118,7 +141,7 @@ class PostgresqlDatabase:
 
         opened.add_notice_handler(hear)
         try:
-            opened.execute("COMMIT")
+            opened.execute("COMMIT", prepare=False)
         except psycopg.Error as error:
             # A server that answers has not committed. One that is gone may have.
             if opened.closed:
@@ -190,7 +213,16 @@ class PostgresqlDatabase:
 
     def findings(self, connection: Connection, needs: Needs) -> Iterable[Finding]:
         """As in the protocol."""
-        return diagnosis.findings(connection)
+        return [*diagnosis.findings(connection), diagnosis.sessions(shared=self._shares_sessions(connection))]
+
+    def _shares_sessions(self, connection: Connection) -> bool:
+        # Whoever comes last has marked the session that both have, if there is such a one.
+        with closing(self.connect()):
+            try:
+                with self.writing(connection):
+                    return False
+            except SharedSession:
+                return True
 
 
 def _lives(opened: "psycopg.Connection[Any]") -> bool:

@@ -42,6 +42,15 @@ def findings(connection: Connection) -> Iterable[Finding]:
     return (look(connection) for look in each)
 
 
+def sessions(*, shared: bool) -> Finding:
+    """Whether a connection has its session to itself."""
+    if shared:
+        detail = "a pooler hands each transaction to whichever session is free: nothing can be written"
+        remedy = "connect directly, or have it pool whole sessions (PgBouncer: pool_mode = session)"
+        return Finding(check="queue sessions", state="fail", detail=detail, remedy=remedy)
+    return Finding(check="queue sessions", state="ok", detail="each connection has one of its own")
+
+
 def _settings(connection: Connection) -> dict[str, str]:
     return {name: setting for name, setting in connection.exec_driver_sql(_SETTINGS)}
 

@@ -2,6 +2,14 @@
 
 from psycopg import Error
 
+#: Our own words, of a session that is not ours.
+SHARED = "a transaction has begun in another session than the connection's own"
+
+_POOLER = (
+    "a pooler in between hands each transaction or statement to whichever session is free: connect directly, or have "
+    "it pool whole sessions (PgBouncer: pool_mode = session)"
+)
+
 _ENSURE = "`forebay topics ensure` makes them"
 
 #: SQLSTATE of a statement that was refused → what to do.
@@ -19,7 +27,7 @@ _BY_STATE = {
     "53100": "its disk is full: make room; nothing that was answered is lost",
     "53200": "it is out of memory, or of locks for so many partitions: look at its log, at max_locks_per_transaction",
     "55P03": "another session holds the lock for longer than usual: look for it in pg_stat_activity and pg_locks",
-    "57014": "it was cancelled, by a person or by statement_timeout, which should be 0 for this user",
+    "57014": "it was cancelled, by a person or a program of the server's administrators",
     "57P01": "it is being stopped; we connect again by ourselves",
     "57P02": "it has crashed and recovers; we connect again by ourselves",
     "25P03": "this process stood still within a transaction, which was undone; it goes on by itself",
@@ -27,6 +35,9 @@ _BY_STATE = {
 
 #: Words of a server, or of libpq, that does not let us in → what to do. There is no SQLSTATE then.
 _BY_WORDS = {
+    SHARED: _POOLER,
+    "pooling mode": _POOLER,
+    "prepared statement": _POOLER,
     "password authentication failed": "check user and password in queue_url, or PGPASSWORD and ~/.pgpass",
     "no password supplied": "put the password into queue_url, PGPASSWORD or ~/.pgpass",
     "no pg_hba.conf entry": "let user, database and address in by pg_hba.conf; it may want TLS (sslmode=require)",

@@ -72,11 +72,18 @@ NOW_MS = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 ALONE = "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' forebay ' || %s, 0))"
 BESIDE = "SELECT pg_advisory_xact_lock_shared(hashtextextended(current_schema() || ' forebay ' || %s, 0))"
 
+# In one statement: behind a pooler the next may go to another session. What the server does not know yet is left out.
+#
 # A server may have been set to answer a COMMIT before it is on the disk. Any other value waits for the disk at least.
 # That one is set for the session too: it would change with the server's files otherwise.
-DURABLE = "SELECT set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)"
+SESSION = """
+SELECT set_config('forebay.session', %s, false),
+    set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)
+UNION ALL SELECT set_config(name, value, false), NULL FROM unnest(%s::text[], %s::text[]) AS s (name, value)
+WHERE current_setting(name, true) IS NOT NULL
+"""
 
-SESSION = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS s (name, value)"
+BEGIN = "BEGIN; SELECT current_setting('forebay.session', true)"
 
 # Rows that are updated again and again: room on their page for the new versions, which then need no new entry in an
 # index and are cleaned up without a vacuum. Records come and go: a vacuum after 2 % instead of 20 % of a week's events,

@@ -23,7 +23,8 @@ def test_a_healthy_server_is_found_so(forebay: Command) -> None:
 
     found = forebay.findings()
 
-    checks = ["queue", "queue version", "queue durability", "queue rights", "queue connections", "queue transactions"]
+    kinds = ["version", "durability", "rights", "connections", "transactions", "sessions"]
+    checks = ["queue", *(f"queue {kind}" for kind in kinds)]
     assert {check: found[check]["state"] for check in checks} == dict.fromkeys(checks, "ok")
 
 

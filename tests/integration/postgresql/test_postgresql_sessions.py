@@ -103,6 +103,15 @@ def test_each_statement_sees_what_is_committed_by_then(database: PostgresqlDatab
     assert _shown(database, "default_transaction_isolation") == "read committed"
 
 
+@pytest.mark.parametrize("setting", ["statement_timeout", "idle_session_timeout"])
+def test_limits_for_people_are_none_for_us(
+    database: PostgresqlDatabase, postgresql_url: str, setting: LiteralString
+) -> None:
+    _set_for_all(postgresql_url, setting, "1s")
+
+    assert _shown(database, setting) == "0"
+
+
 async def test_streams_are_looked_up_anew_when_their_tables_were_made_anew(
     queue: Queue, producer: Producer, database: PostgresqlDatabase
 ) -> None:
