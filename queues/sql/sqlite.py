@@ -47,13 +47,22 @@ _TAKE = f"""
 UPDATE forebay_partition AS p SET next_offset = p.next_offset + json_extract(wanted.value, '$[2]')
 FROM json_each(?) AS wanted WHERE {_WANTED}
 """  # noqa: S608 - our own constant
+
+# How far one may read within so many bytes is asked of the sizes alone: together with the values, SQLite would copy all
+# of them into a temporary file, as large as what waits and not as what is wanted.
 _READ = """
 SELECT json_group_array(json_array("offset", timestamp_ms, hex("key"), hex(headers), hex(value))) FROM (
-    SELECT *, sum(length(value)) OVER (ORDER BY "offset") - length(value) AS bytes_before FROM (
-        SELECT * FROM forebay_record WHERE stream = ? AND "partition" = ? AND "offset" >= ?
-        ORDER BY "offset" LIMIT ?
-    )
-) WHERE bytes_before < ?
+    SELECT * FROM forebay_record
+    WHERE stream = :stream AND "partition" = :partition AND "offset" >= :offset AND "offset" <= (
+        SELECT max("offset") FROM (
+            SELECT "offset", sum(size) OVER (ORDER BY "offset") - size AS bytes_before FROM (
+                SELECT "offset", length(value) AS size FROM forebay_record
+                WHERE stream = :stream AND "partition" = :partition AND "offset" >= :offset
+                ORDER BY "offset" LIMIT :max_records
+            )
+        ) WHERE bytes_before < :max_bytes
+    ) ORDER BY "offset"
+)
 """
 
 # hex(NULL) would be an empty text.
@@ -227,7 +236,8 @@ class SqliteDatabase:
 
     def read(self, connection: Connection, place: Place, offset: int, max_records: int, max_bytes: int) -> list[Row]:
         """As in the protocol."""
-        found = connection.exec_driver_sql(_READ, (*place, offset, max_records, max_bytes)).scalar_one()
+        limits = {"offset": offset, "max_records": max_records, "max_bytes": max_bytes}
+        found = connection.exec_driver_sql(_READ, place._asdict() | limits).scalar_one()
         octets = bytes.fromhex
         return [
             Row(*place, offset, timestamp_ms, octets(key).decode(), octets(headers), octets(value))

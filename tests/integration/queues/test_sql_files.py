@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import resource
 import sqlite3
 import stat
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,10 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from forebay.queues.sql.consumer import SqlConsumer
+from forebay.queues.sql.database import Place
 from forebay.queues.sql.producer import SqlProducer
 from forebay.queues.sql.sqlite import SqliteDatabase
-from tests.integration.queues.members import KEEP_EVERYTHING, PARTITIONS, STREAM, Follower, record
+from tests.integration.queues.members import KEEP_EVERYTHING, PARTITIONS, STREAM, Follower, fill, record
 
 
 @pytest.fixture
@@ -91,6 +94,26 @@ async def test_a_start_that_was_cancelled_leaves_nothing_behind(database: Sqlite
 def _has_member(database: SqliteDatabase) -> bool:
     with closing(sqlite3.connect(database.name)) as direct:
         return bool(direct.execute("SELECT 1 FROM forebay_member").fetchall())
+
+
+@contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    """As where there is little room for temporary files: a container has some for itself, or none."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_reading_takes_no_room_for_all_that_waits(producer: Producer, database: SqliteDatabase) -> None:
+    await fill(producer, {0: [900_000] * 10})
+
+    with closing(database.connect()) as connection, no_file_larger_than(1_000_000):
+        found = database.read(connection, Place(1, 0), 0, 10, 1_800_001)
+
+    assert [(row.offset, len(row.value)) for row in found] == [(0, 900_000), (1, 900_000), (2, 900_000)]
 
 
 async def test_a_queue_that_was_not_made_says_how_to_make_it(tmp_path: Path) -> None:
