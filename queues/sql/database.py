@@ -69,8 +69,11 @@ class Database(Protocol):
     def tune(self, connection: Connection) -> None:
         """Set what our tables need; they were made in this transaction."""
 
+    def uncounted(self, connection: Connection, places: Sequence[Place]) -> list[Place]:
+        """Those whose offsets nothing counts: just made, or come from another database without it."""
+
     def count(self, connection: Connection, places: Iterable[Place]) -> None:
-        """Make what counts the offsets of these places, which were made in this transaction."""
+        """Make what counts the offsets of these places, which are uncounted."""
 
     def connect(self) -> Connection:
         """A new connection in autocommit mode: each statement outside of `writing` sees what is committed by then."""

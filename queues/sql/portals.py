@@ -60,7 +60,7 @@ class SqlPortalStore:
             raise QueueUnavailable(f"{self._database.name} can't be made: {error.strerror}") from error
 
     def _planned(self, connection: Connection) -> list[str]:
-        return missing(connection, [self._stream], 1)
+        return missing(self._database, connection, [self._stream], 1)
 
     def _made(self, connection: Connection) -> list[str]:
         with self._database.writing(connection, alone=TABLES):

@@ -40,7 +40,7 @@ class SqlQueue:
         if not self._database.exists():
             return [f"database {self._database.name}", *missing_all(names, partitions)]
         thread = ConnectionThread(self._database, "forebay-schema")
-        return await thread.run_and_close(lambda connection: missing(connection, names, partitions))
+        return await thread.run_and_close(lambda connection: missing(self._database, connection, names, partitions))
 
     async def ensure(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract."""

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, func, inspect, select
 
 from forebay.queues.errors import QueueError, UnknownStream
 from forebay.queues.making import new_streams, told
 
 from .database import Database, Place
-from .tables import VERSION, meta, metadata, partition, stream
+from .tables import VERSION, claim, meta, metadata, partition, stream
 
 #: What stands in `forebay_meta` from the start.
 _META = {"version": VERSION, "checks": 0}
@@ -47,11 +47,17 @@ def check_version(connection: Connection, database: str) -> None:
         )
 
 
-def missing(connection: Connection, names: Iterable[str], partitions: int) -> list[str]:
+def missing(database: Database, connection: Connection, names: Iterable[str], partitions: int) -> list[str]:
     """What `make` would make."""
+    names = list(names)
     tables = inspect(connection).get_table_names()
-    existing = _existing(connection) if stream.name in tables else ()
-    return [*_missing_tables(tables), *_missing_streams(existing, names, partitions)]
+    existing = _existing(connection) if stream.name in tables else []
+    uncounted = [
+        f"counters of stream {found.name}"
+        for found in existing
+        if found.name in names and database.uncounted(connection, found.places())
+    ]
+    return [*_missing_tables(tables), *_missing_streams(existing, names, partitions), *uncounted]
 
 
 def missing_all(names: Iterable[str], partitions: int) -> list[str]:
@@ -72,7 +78,7 @@ def _missing_streams(existing: Iterable[Stream], names: Iterable[str], partition
 def make(database: Database, connection: Connection, names: Iterable[str], partitions: int) -> list[str]:
     """Make what is missing, inside the caller's transaction."""
     names = list(names)
-    made = missing(connection, names, partitions)
+    made = missing(database, connection, names, partitions)
     if _missing_tables(inspect(connection).get_table_names()):
         metadata.create_all(connection)
         database.tune(connection)
@@ -83,16 +89,22 @@ def make(database: Database, connection: Connection, names: Iterable[str], parti
     there = {found.name for found in _existing(connection)}
     for name in dict.fromkeys(names):
         if name not in there:
-            database.count(connection, _make_stream(connection, name, partitions))
+            _make_stream(connection, name, partitions)
+        database.count(connection, database.uncounted(connection, find(connection, name).places()))
     return made
 
 
-def _make_stream(connection: Connection, name: str, partitions: int) -> list[Place]:
-    connection.execute(stream.insert(), {"name": name, "partitions": partitions})
-    made = find(connection, name)
+def _make_stream(connection: Connection, name: str, partitions: int) -> None:
+    made = Stream(id=_next_id(connection), name=name, partitions=partitions)
+    connection.execute(stream.insert(), {"id": made.id, "name": name, "partitions": partitions})
     empty = {"next_offset": 0, "first_offset": 0}
     connection.execute(partition.insert(), [place._asdict() | empty for place in made.places()])
-    return made.places()
+
+
+def _next_id(connection: Connection) -> int:
+    # Not what the server counts: where the tables were filled from another server, that may have been left behind.
+    used = (stream.c.id, partition.c.stream, claim.c.stream)
+    return 1 + max(int(connection.execute(select(func.coalesce(func.max(one), 0))).scalar_one()) for one in used)
 
 
 def _existing(connection: Connection) -> list[Stream]:

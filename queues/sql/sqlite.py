@@ -116,8 +116,12 @@ class SqliteDatabase:
     def tune(self, connection: Connection) -> None:
         """As in the protocol: nothing to set."""
 
+    def uncounted(self, connection: Connection, places: Sequence[Place]) -> list[Place]:
+        """As in the protocol: none, as a column of the place's own row counts."""
+        return []
+
     def count(self, connection: Connection, places: Iterable[Place]) -> None:
-        """As in the protocol: a column of the place's own row does."""
+        """As in the protocol: never asked for one."""
 
     def connect(self) -> Connection:
         """As in the protocol."""

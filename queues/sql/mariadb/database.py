@@ -89,8 +89,12 @@ class MariadbDatabase:
         """As in the protocol. To make a table has ended the transaction: what follows is one again."""
         run(connection, "BEGIN")
 
+    def uncounted(self, connection: Connection, places: Sequence[Place]) -> list[Place]:
+        """As in the protocol: none, as a column of the place's own row counts."""
+        return []
+
     def count(self, connection: Connection, places: Iterable[Place]) -> None:
-        """As in the protocol: a column of the place's own row does."""
+        """As in the protocol: never asked for one."""
 
     def connect(self) -> Connection:
         """As in the protocol. Raises `QueueError` where the server would answer a COMMIT before it is on the disk."""

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import psycopg
 from psycopg.errors import Diagnostic
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, NullPool, create_engine
 
 from forebay.queues.findings import Finding, Needs
@@ -86,9 +86,15 @@ class PostgresqlDatabase:
             _opened(connection).execute(statement)
 
     def count(self, connection: Connection, places: Iterable[Place]) -> None:
-        """As in the protocol."""
+        """As in the protocol. Beside the tables: whoever finds these finds it, also by another search_path."""
+        [(schema,)] = _opened(connection).execute(statements.SCHEMA)
         for place in places:
-            _opened(connection).execute(SQL(statements.COUNTER).format(*place))
+            _opened(connection).execute(SQL(statements.COUNTER).format(Identifier(schema), *place))
+
+    def uncounted(self, connection: Connection, places: Sequence[Place]) -> list[Place]:
+        """As in the protocol. Logical replication carries no sequence, nor does a dump of the tables by their names."""
+        found = _opened(connection).execute(statements.UNCOUNTED, _columns(places, 2))
+        return [Place(*place) for place in found]
 
     def connect(self) -> Connection:
         """As in the protocol."""

@@ -35,7 +35,17 @@ SELECT stream, "partition", setval(counter, greatest(nextval(counter), least) + 
 ) AS locked
 """  # noqa: S608 - our own constant
 
-COUNTER = "CREATE SEQUENCE forebay_offset_{}_{} MINVALUE 0"
+COUNTER = "CREATE SEQUENCE {}.forebay_offset_{}_{} MINVALUE 0"
+
+UNCOUNTED = """
+SELECT stream, "partition" FROM unnest(%b::int[], %b::int[]) AS w (stream, "partition")
+WHERE to_regclass('forebay_offset_' || stream || '_' || "partition") IS NULL
+"""
+
+SCHEMA = """
+SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.oid = 'forebay_partition'::regclass
+"""
 
 _ROWS = "unnest(%b::int[], %b::int[], %b::bigint[], %b::bigint[], %b::bytea[], %b::bytea[], %b::bytea[])"
 

@@ -30,7 +30,7 @@ def _shown(database: PostgresqlDatabase, setting: LiteralString) -> object:
 def _set_for_all(url: str, setting: LiteralString, value: LiteralString) -> None:
     with psycopg.connect(url, autocommit=True) as admin:
         name = Identifier(admin.info.dbname)
-        admin.execute(SQL("ALTER DATABASE {} SET {} = {}").format(name, SQL(setting), value))
+        admin.execute(SQL("ALTER DATABASE {} SET {} = {}").format(name, SQL(setting), SQL(value)))
 
 
 @pytest.mark.parametrize(("given", "used"), [("off", "on"), ("remote_apply", "remote_apply"), ("local", "local")])
@@ -107,7 +107,7 @@ def test_each_statement_sees_what_is_committed_by_then(database: PostgresqlDatab
 def test_limits_for_people_are_none_for_us(
     database: PostgresqlDatabase, postgresql_url: str, setting: LiteralString
 ) -> None:
-    _set_for_all(postgresql_url, setting, "1s")
+    _set_for_all(postgresql_url, setting, "1000")
 
     assert _shown(database, setting) == "0"
 
@@ -157,6 +157,44 @@ async def test_facts_about_portals_come_behind_the_others_where_sequences_were_n
     assert await store.put([Fact("a", b"3")]) == last + 1
 
     await store.close()
+
+
+async def test_counters_that_were_not_taken_along_are_missing_until_they_are_made(
+    queue: Queue, producer: Producer, postgresql_url: str
+) -> None:
+    partition = await send_all(producer, 3)
+    with psycopg.connect(postgresql_url, autocommit=True) as admin:
+        admin.execute(SQL("DROP SEQUENCE {}").format(Identifier(f"forebay_offset_1_{partition}")))
+    with pytest.raises(QueueUnavailable, match="forebay topics ensure"):
+        await producer.send(STREAM, record(3))
+
+    missing = await queue.missing([STREAM, "another"], PARTITIONS)
+    made = await queue.ensure([STREAM, "another"], PARTITIONS)
+
+    assert missing == made == [f"counters of stream {STREAM}"]
+    assert (await producer.send(STREAM, record(3))).offset == 3
+
+
+async def test_counters_stand_beside_the_tables_whatever_search_path_made_them(
+    queue: Queue, postgresql_url: str
+) -> None:
+    with psycopg.connect(postgresql_url, autocommit=True) as admin:
+        admin.execute("CREATE SCHEMA another")
+    _set_for_all(postgresql_url, "search_path", "another,public")
+
+    await queue.ensure(["later"], 1)
+    _set_for_all(postgresql_url, "search_path", "public")
+    producer = queue.producer()
+
+    assert (await producer.send("later", record(0))).offset == 0
+    await producer.close()
+
+
+async def test_a_stream_is_made_behind_those_that_came_from_another_server(queue: Queue, postgresql_url: str) -> None:
+    with psycopg.connect(postgresql_url, autocommit=True) as admin:
+        _restart(admin, "forebay_stream_id_seq")
+
+    assert await queue.ensure(["later"], 1) == ["stream later with 1 partitions"]
 
 
 def _restart(admin: "psycopg.Connection[TupleRow]", sequence: str) -> None:
