@@ -60,6 +60,7 @@ class MariadbDatabase:
             # What a server may forbid for the sake of people who ask for too much. Rows left out would be events.
             "sql_big_selects": 1,
             "sql_select_limit": _ALL_ROWS,
+            "sql_safe_updates": 0,
             "idle_transaction_timeout": idle_s,
             "innodb_lock_wait_timeout": lock_s,
             "lock_wait_timeout": lock_s,

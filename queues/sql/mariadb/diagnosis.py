@@ -9,6 +9,7 @@ from forebay.queues.findings import Finding, Needs
 
 from ... import looks
 from ..tables import metadata
+from .asking import run
 from .remedies import NO_TABLE, code_of
 from .server import look
 
@@ -27,6 +28,19 @@ _DENIED = (1142, 1143)
 
 #: What one needs to see others' transactions.
 _NEEDS_PROCESS = 1227
+
+#: Settings by which a server does not wait for its disk. Not every version has each of them.
+_UNSAFE = {
+    "innodb_flush_method": ("nosync", "littlesync"),
+    "debug_no_sync": ("ON",),
+}
+
+_VARIABLE = "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_VARIABLES WHERE VARIABLE_NAME = %s"
+
+_ENGINES = """
+SELECT TABLE_NAME FROM information_schema.TABLES
+WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN %s AND ENGINE <> 'InnoDB' ORDER BY TABLE_NAME
+"""
 
 _LONGEST = "SELECT COALESCE(MAX(TIMESTAMPDIFF(SECOND, trx_started, NOW())), 0) / 60 FROM information_schema.INNODB_TRX"
 
@@ -51,13 +65,37 @@ def _version(connection: Connection) -> Finding:
 
 
 def _durability(connection: Connection) -> Finding:
-    if _one(connection, "SELECT @@innodb_doublewrite") in ("0", "OFF"):
-        detail = "innodb_doublewrite = OFF: a power cut may leave a page half written, and the table unreadable"
-        remedy = "set innodb_doublewrite = ON at the server, unless its disk writes pages whole"
-        return Finding(check="queue durability", state="warn", detail=detail, remedy=remedy)
     detail = "a commit is on the server's disk (innodb_flush_log_at_trx_commit = 1"
     detail += ", sync_binlog = 1)" if look(connection).binlog else ")"
-    return Finding(check="queue durability", state="ok", detail=detail)
+    kept = Finding(check="queue durability", state="ok", detail=detail)
+    return _unsynced(connection) or _of_other_engines(connection) or _halved(connection) or kept
+
+
+def _unsynced(connection: Connection) -> Finding | None:
+    for name, values in _UNSAFE.items():
+        found = [value for (value,) in run(connection, _VARIABLE, (name,)) if value in values]
+        if found:
+            detail = f"{name} = {found[0]}: a power cut loses events that were answered, or the whole database"
+            remedy = f"take {name} out of the server's settings, and restart it"
+            return Finding(check="queue durability", state="fail", detail=detail, remedy=remedy)
+    return None
+
+
+def _of_other_engines(connection: Connection) -> Finding | None:
+    others = ", ".join(name for (name,) in run(connection, _ENGINES, (list(metadata.tables),)))
+    if not others:
+        return None
+    detail = f"not InnoDB's: {others}. Nothing undoes there what failed, and a crash loses events that were answered"
+    remedy = f"ALTER TABLE … ENGINE = InnoDB, for each of {others}"
+    return Finding(check="queue durability", state="fail", detail=detail, remedy=remedy)
+
+
+def _halved(connection: Connection) -> Finding | None:
+    if _one(connection, "SELECT @@innodb_doublewrite") not in ("0", "OFF"):
+        return None
+    detail = "innodb_doublewrite = OFF: a power cut may leave a page half written, and the table unreadable"
+    remedy = "set innodb_doublewrite = ON at the server, unless its disk writes pages whole"
+    return Finding(check="queue durability", state="warn", detail=detail, remedy=remedy)
 
 
 def _format(connection: Connection) -> Finding:

@@ -61,6 +61,8 @@ _BY_WORDS = {
     "name resolution": "check the host in queue_url",
     "refused": "check that MariaDB runs, host and port in queue_url, and bind-address",
     "timed out": "check host and port in queue_url, and the firewalls in between",
+    "connection is closed": _AGAIN,
+    "NO_ENGINE_SUBSTITUTION": "set enforce_storage_engine to InnoDB at the server: our tables need transactions",
     "is not a MariaDB": "it is another system: use a MariaDB",
     "No such file": "check the files that ssl_ca, ssl_cert, ssl_key and unix_socket name in queue_url",
 }

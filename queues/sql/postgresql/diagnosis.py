@@ -13,6 +13,13 @@ _OLDEST = 13
 
 _SETTINGS = "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'server_version_num')"
 
+#: Tables that a crash empties.
+_UNLOGGED = """
+SELECT relname FROM pg_class
+WHERE relkind = 'r' AND relpersistence = 'u' AND starts_with(relname::text, 'forebay_') AND pg_table_is_visible(oid)
+ORDER BY relname
+"""
+
 # To prolong a lease and to commit are updates; retention deletes; a sequence counts the offsets.
 _RIGHTS = """
 SELECT c.relkind::text, c.relname FROM pg_class AS c
@@ -66,6 +73,10 @@ def _durability(connection: Connection) -> Finding:
     if off:
         detail = f"{' and '.join(off)} = off: a power cut loses events that were answered, or the whole database"
         return Finding(check="queue durability", state="fail", detail=detail, remedy=f"set {off[0]} = on at the server")
+    if unlogged := ", ".join(connection.exec_driver_sql(_UNLOGGED).scalars()):
+        detail = f"unlogged: {unlogged}. A crash of the server empties what is"
+        remedy = f"ALTER TABLE … SET LOGGED, for each of {unlogged}"
+        return Finding(check="queue durability", state="fail", detail=detail, remedy=remedy)
     return Finding(check="queue durability", state="ok", detail="a commit is on the server's disk")
 
 

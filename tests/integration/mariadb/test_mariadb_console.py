@@ -60,9 +60,33 @@ def test_rights_that_lack_are_found(forebay: Command) -> None:
     assert "PROCESS" in found["queue transactions"]["detail"]
 
 
+def test_a_table_of_an_engine_without_transactions_is_found(forebay: Command) -> None:
+    forebay.run("topics", "ensure")
+    with closing(direct(forebay.url)) as admin:
+        asked(admin, "ALTER TABLE forebay_record ENGINE = Aria")
+
+    found = forebay.findings(status=1)
+
+    assert "not InnoDB's: forebay_record" in found["queue durability"]["detail"]
+
+
+def test_limits_for_people_keep_doctor_from_nothing(
+    mariadb_servers: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = mariadb_servers().url()
+    with closing(direct(url)) as admin:
+        asked(admin, "SET GLOBAL sql_safe_updates = 1")
+    forebay = Command(url)
+    forebay.run("topics", "ensure")
+
+    assert forebay.findings()["queue rights"]["state"] == "ok"
+
+
 @pytest.mark.parametrize(
     ("options", "check", "state", "told"),
     [
+        (("innodb-flush-method=nosync",), "queue durability", "fail", "innodb_flush_method = nosync"),
         (("innodb-doublewrite=0",), "queue durability", "warn", "innodb_doublewrite"),
         (("max-allowed-packet=1M",), "queue packets", "fail", "max_allowed_packet"),
         (("log-bin", "server-id=1", "sync-binlog=1", "binlog-format=STATEMENT"), "queue binlog", "fail", "MIXED"),

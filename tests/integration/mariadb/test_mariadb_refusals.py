@@ -101,6 +101,13 @@ async def test_a_server_that_answers_before_it_keeps_is_refused(
     assert f"SET GLOBAL {variable} = 1" in told
 
 
+async def test_a_server_that_makes_tables_of_one_engine_only_is_told(mariadb_servers: Callable[..., Server]) -> None:
+    told = await refusal(ensured, mariadb_servers("enforce-storage-engine=Aria").url())
+
+    assert "enforce_storage_engine" in told
+    assert "read only" not in told
+
+
 async def test_a_server_that_is_set_to_answer_before_it_keeps_is_refused_from_then_on(
     mariadb_servers: Callable[..., Server],
 ) -> None:

@@ -79,6 +79,16 @@ def test_rights_that_lack_are_found(forebay: Command) -> None:
     assert "forebay_record" not in found["queue rights"]["remedy"]
 
 
+def test_a_table_that_a_crash_empties_is_found(forebay: Command) -> None:
+    forebay.run("topics", "ensure")
+    with psycopg.connect(forebay.url, autocommit=True) as admin:
+        admin.execute("ALTER TABLE forebay_record SET UNLOGGED")
+
+    found = forebay.findings(status=1)
+
+    assert "unlogged: forebay_record" in found["queue durability"]["detail"]
+
+
 def test_a_server_that_does_not_sync_is_found(
     servers: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
