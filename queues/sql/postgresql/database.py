@@ -55,6 +55,8 @@ class PostgresqlDatabase:
             "statement_timeout": "0",
             "transaction_timeout": "0",
             "idle_session_timeout": "0",
+            # What an event holds is in no log of the server's, also where somebody looks for what went wrong.
+            "log_parameter_max_length_on_error": "0",
             # Of a COMMIT, a warning is all that tells that it was not waited for.
             "client_min_messages": "warning",
         }

@@ -74,10 +74,15 @@ _OTHERWISE = "look at queue_url, and at the server's log"
 
 
 def remedy(name: str, error: BaseException) -> str:
-    """The server's words, which never hold a password, and what to do. `name` is the database's."""
-    words = " ".join(str(error).split())
+    """The server's words, which hold no password and nothing of a record, and what to do. `name` is the database's."""
+    words = " ".join(_words(error).split())
     state = error.sqlstate if isinstance(error, Error) else None
     return f"{name} says: {words}; {_BY_STATE.get(state or '') or _by_words(words)}"
+
+
+def _words(error: BaseException) -> str:
+    # The rest of what it says (its detail, its context) quotes rows and parameters.
+    return (isinstance(error, Error) and error.diag.message_primary) or str(error)
 
 
 def _by_words(words: str) -> str:

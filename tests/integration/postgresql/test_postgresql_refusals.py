@@ -136,6 +136,17 @@ async def test_a_server_that_is_read_only_is_told(postgresql_url: str, user: Use
     assert "target_session_attrs=read-write" in told
 
 
+async def test_what_a_record_has_is_in_no_error(postgresql_url: str) -> None:
+    await ensured(postgresql_url)
+    with psycopg.connect(postgresql_url, autocommit=True) as admin:
+        admin.execute("ALTER TABLE forebay_record ADD CONSTRAINT strange CHECK (timestamp_ms < 0)")
+
+    told = await refusal(sent, postgresql_url)
+
+    assert 'violates check constraint "strange"' in told
+    assert record(0).key.encode().hex() not in told
+
+
 async def test_tables_that_are_missing_are_told(postgresql_url: str) -> None:
     told = await refusal(sent, postgresql_url)
 

@@ -103,8 +103,8 @@ def test_each_statement_sees_what_is_committed_by_then(database: PostgresqlDatab
     assert _shown(database, "default_transaction_isolation") == "read committed"
 
 
-@pytest.mark.parametrize("setting", ["statement_timeout", "idle_session_timeout"])
-def test_limits_for_people_are_none_for_us(
+@pytest.mark.parametrize("setting", ["statement_timeout", "idle_session_timeout", "log_parameter_max_length_on_error"])
+def test_what_is_set_for_people_is_not_for_us(
     database: PostgresqlDatabase, postgresql_url: str, setting: LiteralString
 ) -> None:
     _set_for_all(postgresql_url, setting, "1000")
