@@ -1,4 +1,4 @@
-"""`python -P -m forebay.console.child JOB`: one side in a process of its own, which ends when its parent does."""
+"""`python -P -m forebay.console.child NAME`: one side in a process of its own, which ends when its parent does."""
 
 import ctypes
 import json
@@ -8,16 +8,14 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING
 
 from .failures import told
-from .invocation import Invocation
 from .supervisor import Child
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from .settings import Loaded
 
 #: From sys/prctl.h: the signal that the kernel sends when the parent has died.
 _PR_SET_PDEATHSIG = 1
@@ -27,31 +25,35 @@ _LOOK_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a child does. The settings are read again in the child, in the same order of places."""
+    """What a child does, with the settings that its parent has.
+
+    It reads none itself: a file that is changed, or is away for a moment, must not have one that is started again work
+    on another queue than the others.
+    """
 
     role: str
-    config: str | None = None
-    options: Mapping[str, object] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     target: str = ""
     only: str | None = None
     readable: bool = False
     parent: int = field(default_factory=os.getpid)
 
-    def command(self) -> list[str]:
-        """The command line. With -P the user's files can't hide the standard library's from us."""
-        return [sys.executable, "-P", "-m", "forebay.console.child", json.dumps(asdict(self))]
+    def child(self, name: str) -> Child:
+        """Who does it. With -P the user's files can't hide the standard library's from us.
+
+        The job has secrets in it, and a command line is seen by everybody.
+        """
+        command = [sys.executable, "-P", "-m", "forebay.console.child", name]
+        return Child(name=name, command=command, told=json.dumps(asdict(self)).encode())
 
 
-def ingest(called: Invocation, options: Mapping[str, object], *, readable: bool) -> Child:
+def ingest(loaded: "Loaded", *, readable: bool) -> Child:
     """The ingest as a child of this process."""
-    job = Job(role="ingest", config=_path(called), options=_given(called, options), readable=readable)
-    return Child(name="ingest", command=job.command())
+    return Job(role="ingest", settings=loaded.given, readable=readable).child("ingest")
 
 
 def workers(
-    settings: "Settings",
-    called: Invocation,
-    options: Mapping[str, object],
+    loaded: "Loaded",
     target: str,
     *,
     only: str | None = None,
@@ -61,22 +63,12 @@ def workers(
 
     They run every group of the handlers, or `only` one.
     """
-    found = []
-    for number in range(1, settings.processes + 1):
-        given = _given(called, options)
-        if settings.group_instance_id:
-            given["group_instance_id"] = f"{settings.group_instance_id}-{number}"
-        job = Job(role="worker", config=_path(called), options=given, target=target, only=only, readable=readable)
-        found.append(Child(name=f"worker {number}", command=job.command()))
+    found, instance = [], loaded.settings.group_instance_id
+    for number in range(1, loaded.settings.processes + 1):
+        own = {"group_instance_id": f"{instance}-{number}"} if instance else {}
+        job = Job(role="worker", settings={**loaded.given, **own}, target=target, only=only, readable=readable)
+        found.append(job.child(f"worker {number}"))
     return found
-
-
-def _given(called: Invocation, options: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in {**called.options, **options}.items() if value is not None}
-
-
-def _path(called: Invocation) -> str | None:
-    return str(called.config) if called.config else None
 
 
 def end_with(parent: int) -> None:
@@ -99,11 +91,11 @@ def _watch(parent: int) -> None:
 def _do(job: Job) -> int:
     from .folder import METRICS_FOLDER, tell
     from .logs import set_up_logs
-    from .settings import load_settings
+    from .settings import Settings
 
     folder = os.environ[METRICS_FOLDER]
     set_up_logs(readable=job.readable)
-    settings = load_settings(Path(job.config) if job.config else None, job.options).settings
+    settings = Settings.model_validate(job.settings)
     if job.role == "ingest":
         from forebay.ingest.server import serve
 
@@ -114,9 +106,9 @@ def _do(job: Job) -> int:
     return work(settings, job.target, only=job.only, folder=folder)
 
 
-def main(arguments: list[str] | None = None, tie: Callable[[int], None] = end_with) -> int:
-    """Do the job that the command line holds, and return its exit status."""
-    job = Job(**json.loads((arguments or sys.argv[1:])[0]))
+def main(tie: Callable[[int], None] = end_with) -> int:
+    """Do the job that standard input has, and return its exit status."""
+    job = Job(**json.loads(sys.stdin.buffer.read()))
     tie(job.parent)
     return told(lambda: _do(job))
 

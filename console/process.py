@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .invocation import Invocation, invocation
+from .invocation import invocation
 
 if TYPE_CHECKING:
-    from forebay.console.settings import Settings
+    from forebay.console.settings import Loaded
 
 
 def process(
@@ -27,15 +27,15 @@ def process(
     # A name that can't be a group's is refused as the setting is; but the setting goes on saying whose the handlers
     # are that name none, some of which may be in the group that was asked for.
     called.settings(processes=processes, group=group)
-    settings = called.settings(processes=processes)
-    if settings.processes == 1:
-        raise typer.Exit(work(settings, target, only=group))
+    loaded = called.load(processes=processes)
+    if loaded.settings.processes == 1:
+        raise typer.Exit(work(loaded.settings, target, only=group))
     import asyncio
 
-    raise typer.Exit(asyncio.run(_supervise(settings, target, called, only=group)))
+    raise typer.Exit(asyncio.run(_supervise(loaded, target, only=group)))
 
 
-async def _supervise(settings: "Settings", target: str, called: Invocation, *, only: str | None) -> int:
+async def _supervise(loaded: "Loaded", target: str, *, only: str | None) -> int:
     from forebay.ingest.metric_files import metrics_folder
 
     from .child import workers
@@ -43,7 +43,7 @@ async def _supervise(settings: "Settings", target: str, called: Invocation, *, o
     from .operations import served, supervised_routes
     from .supervisor import Supervisor, stop_on_signals
 
-    children = workers(settings, called, {"processes": settings.processes}, target, only=only)
+    settings, children = loaded.settings, workers(loaded, target, only=only)
     with metrics_folder() as folder:
         environ = os.environ | {METRICS_FOLDER: folder}
         supervisor = Supervisor(

@@ -104,6 +104,8 @@ class Loaded:
 
     settings: Settings
     sources: Mapping[str, str]
+    #: As they were written, secrets included: another process makes the same settings of them.
+    given: Mapping[str, object]
 
     def shown(self) -> dict[str, tuple[str, str]]:
         """Name → (value as text, secrets masked; where it came from)."""
@@ -143,7 +145,7 @@ def load_settings(
         raise BadSettings(faults + _faults(error, sources)) from None
     if faults:
         raise BadSettings(faults)
-    return Loaded(settings=settings, sources=sources)
+    return Loaded(settings=settings, sources=sources, given={name: one.value for name, one in given.items()})
 
 
 def _without_empty(environ: Mapping[str, str], faults: list[str]) -> Mapping[str, str]:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from asyncio.subprocess import DEVNULL, Process
+from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,17 +28,20 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """A process to keep running."""
+    """A process to keep running. It is told something by its standard input, each time it is started."""
 
     name: str
     command: Sequence[str]
+    told: bytes = b""
 
 
 class Supervisor:
     """Starts every child at once, starts one that ends again, and stops them a stage after the other.
 
-    Until `settled` an ending child stops everything: what can't start would not start the next time either. With
-    `relay` the children's output goes through it; otherwise they write where this process does.
+    Until `settled` an ending child stops everything: what can't start would not start the next time either. So does
+    one whose first life ends by wrong usage or settings. Later that is an end like any other: handlers that are being
+    replaced can't be imported for a moment, and the others go on. With `relay` the children's output goes through it;
+    otherwise they write where this process does.
     """
 
     def __init__(
@@ -82,15 +85,16 @@ class Supervisor:
         self._stopping.set()
 
     async def _keep(self, child: Child) -> None:
-        ends = 0
+        ends, is_first = 0, True
         while not self._stopping.is_set():
             started = self._clock()
             status, how = await self._one_life(child)
             if self._stopping.is_set():
                 return
-            if status == WRONG or not self.settled:
+            if not self.settled or (status == WRONG and is_first):
                 self._say(f"{child.name} {how}; nothing is started again before this is mended")
                 return self.stop(status if status == WRONG else FAILED)
+            is_first = False
             ends = 0 if self._clock() - started > _WELL_S else ends
             delay_s = _BACKOFF_S[min(ends, len(_BACKOFF_S) - 1)]
             self._say(f"{child.name} {how}; it is started again in {delay_s:g} s")
@@ -112,12 +116,13 @@ class Supervisor:
         try:
             # A session of its own: a terminal's Ctrl-C is for this process alone, which stops the others in order.
             process = await asyncio.create_subprocess_exec(
-                *child.command, stdin=DEVNULL, stdout=output, stderr=output, start_new_session=True, env=self._environ
+                *child.command, stdin=PIPE, stdout=output, stderr=output, start_new_session=True, env=self._environ
             )
         finally:
             if output is not None:
                 os.close(output)
         self.running[child.name] = process
+        _tell(process, child.told)
         if self._stopping.is_set():
             _signal(process, signal.SIGTERM)
         status = await process.wait()
@@ -146,6 +151,12 @@ class Supervisor:
                     self._say(f"{name} did not end within its grace, and is killed")
                     _signal(process, signal.SIGKILL)
             await asyncio.wait(late)
+
+
+def _tell(process: Process, told: bytes) -> None:
+    assert process.stdin is not None, "it was asked for"  # noqa: S101 - for mypy
+    process.stdin.write(told)
+    process.stdin.close()
 
 
 def _signal(process: Process, number: signal.Signals) -> None:

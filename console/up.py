@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import FAILED, WrongUsage
-from .invocation import Invocation, invocation
+from .invocation import invocation
 
 if TYPE_CHECKING:
-    from forebay.console.settings import Settings
+    from forebay.console.settings import Loaded, Settings
     from forebay.console.status import StatusLine
     from forebay.console.supervisor import Supervisor
     from forebay.queues.contract import Inspector
@@ -32,26 +32,25 @@ def up(
     processes: Annotated[int | None, typer.Option(help="worker processes", min=1)] = None,
 ) -> None:
     """Run ingest and workers here, supervised. Without MODULE:OBJECT each event is printed."""
-    options: dict[str, object] = {"bind": bind, "processes": processes}
-    called = invocation(context)
-    settings = called.settings(**options)
-    if settings.queue_url.startswith("memory:"):
+    loaded = invocation(context).load(bind=bind, processes=processes)
+    if loaded.settings.queue_url.startswith("memory:"):
         raise WrongUsage("up runs several processes, and memory:// is seen by one alone; leave queue_url out")
-    raise typer.Exit(asyncio.run(_up(settings, target, called, options)))
+    raise typer.Exit(asyncio.run(_up(loaded, target)))
 
 
-async def _up(settings: "Settings", target: str, called: Invocation, options: dict[str, object]) -> int:
+async def _up(loaded: "Loaded", target: str) -> int:
     """Refuse what can't come to work before anything is started, which would try it for ever; then run everything."""
     from forebay.ingest.metric_files import metrics_folder
 
     from .binding import wait_until_all_free
 
+    settings = loaded.settings
     await wait_until_all_free(settings)
     # A broker may come up while the children wait for it; a folder that can't be written to stays as it is.
     if settings.queue_url.startswith("sqlite"):
         await _made(settings)
     with metrics_folder() as folder:
-        return await _run(settings, target, called, options, folder)
+        return await _run(loaded, target, folder)
 
 
 async def _made(settings: "Settings") -> None:
@@ -62,18 +61,15 @@ async def _made(settings: "Settings") -> None:
         await ensured(queue, settings)
 
 
-async def _run(settings: "Settings", target: str, called: Invocation, options: dict[str, object], folder: str) -> int:
+async def _run(loaded: "Loaded", target: str, folder: str) -> int:
     from .child import ingest, workers
     from .folder import METRICS_FOLDER, forget, groups_of, has_told
     from .relay import Relay
     from .status import StatusLine
     from .supervisor import Supervisor, stop_on_signals
 
-    line = StatusLine()
-    stages = [
-        [ingest(called, options, readable=line.live)],
-        workers(settings, called, options, target, readable=line.live),
-    ]
+    settings, line = loaded.settings, StatusLine()
+    stages = [[ingest(loaded, readable=line.live)], workers(loaded, target, readable=line.live)]
     relay = Relay(line.say) if line.live else None
     environ = os.environ | {METRICS_FOLDER: folder}
     supervisor = Supervisor(

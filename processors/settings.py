@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from forebay.queues.settings import QueueSettings
+from forebay.queues.settings import QueueSettings, from_here
 
 from .retry import End
 
@@ -13,7 +13,7 @@ def _dedup_url(given: str | None) -> str | None:
     """Quotes nothing of it: it may hold a password."""
     if given and not given.startswith(("sqlite:///", "postgresql://")):
         raise ValueError("must start with sqlite:/// or postgresql://")
-    return given or None
+    return from_here(given) if given else None
 
 
 class WorkerSettings(QueueSettings):

@@ -61,13 +61,26 @@ def _check_registry(address: str) -> None:
         raise ValueError("takes no ? and no #; Apicurio's ends with /apis/ccompat/v7, Confluent's has no path")
 
 
+def from_here(url: str) -> str:
+    """The URL, with an SQLite file's whole path: what changes the working directory later must not change the file."""
+    scheme, slashes, path = url.partition(":///")
+    is_file = scheme.partition("+")[0] == "sqlite" and path and path != ":memory:"
+    return f"{scheme}{slashes}{Path(path).absolute()}" if is_file else url
+
+
 class QueueSettings(BaseModel):
     """Which queue, and what is in it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data_dir: Annotated[Path, Field(description="embedded queue, spool, local stores")] = Path("forebay-data")
-    queue_url: Annotated[str, Field(description="which queue; by default SQLite in data_dir")] = ""
+    data_dir: Annotated[
+        Path,
+        AfterValidator(Path.absolute),
+        Field(description="embedded queue, spool, local stores", validate_default=True),
+    ] = Path("forebay-data")
+    queue_url: Annotated[
+        str, AfterValidator(from_here), Field(description="which queue; by default SQLite in data_dir")
+    ] = ""
     topic: Annotated[str, Field(description="name of the stream", pattern=TOPIC)] = "bitrix24.events"
     partitions: Annotated[int, Field(description="of a stream, when it is made", ge=1, le=10_000)] = 12
     group: Annotated[str, Field(description="consumer group", pattern=TOPIC)] = "forebay"

@@ -132,7 +132,7 @@ class SpoolFile:
         self.path, self.number = path, number
         self._since_checkpoint = 0
         mode = "ro" if only_read else "rw"
-        uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
+        uri = f"file://{quote(str(path.absolute()))}?mode={mode}"
         # Each is used by one thread at a time; which one that is may change.
         self._opened = sqlite3.connect(
             uri, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, factory=_Connection

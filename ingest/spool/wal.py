@@ -117,7 +117,7 @@ class _Log:
         """How many frames SQLite takes, up to one that is not as it was written."""
         with (
             suppress(sqlite3.Error),
-            closing(sqlite3.connect(f"file:{quote(str(self._of.absolute()))}?mode=ro", uri=True)) as opened,
+            closing(sqlite3.connect(f"file://{quote(str(self._of.absolute()))}?mode=ro", uri=True)) as opened,
         ):
             opened.execute("SELECT count(*) FROM sqlite_schema").fetchall()
             return _committed(self._of, self._salts)[0]

@@ -137,7 +137,7 @@ class SqliteDatabase:
 
     def _open(self) -> sqlite3.Connection:
         # mode=rw: a file that is missing is an error to tell, not an empty database to make.
-        uri = f"file:{quote(str(self._path.absolute()))}?mode=rw"
+        uri = f"file://{quote(str(self._path.absolute()))}?mode=rw"
         opened = sqlite3.connect(uri, uri=True, timeout=self._busy_s, isolation_level=None)
         try:
             self._prepare(opened)

@@ -102,7 +102,7 @@ def test_an_ingest_that_is_killed_comes_back(site: Any) -> None:
     up = site.start("up", "up")
     site.wait("ready", lambda: "ready after" in site.log("up"))
     children = Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split()
-    ingest = next(pid for pid in children if '"role": "ingest"' in Path(f"/proc/{pid}/cmdline").read_text())
+    ingest = next(pid for pid in children if Path(f"/proc/{pid}/cmdline").read_text().endswith("\0ingest\0"))
 
     os.kill(int(ingest), signal.SIGKILL)
 

@@ -39,7 +39,7 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(write
 
 
 def test_the_queue_is_sqlite_in_the_data_dir_unless_it_is_named() -> None:
-    assert load_settings(environ={}).settings.queue_url == "sqlite:///forebay-data/queue.db"
+    assert load_settings(environ={}).settings.queue_url == f"sqlite:///{Path.cwd()}/forebay-data/queue.db"
     assert load_settings(environ={"FOREBAY_DATA_DIR": "/d"}).settings.queue_url == "sqlite:////d/queue.db"
 
 

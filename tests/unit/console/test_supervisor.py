@@ -135,6 +135,38 @@ async def test_what_can_not_start_stops_everything(settled: bool, status: int, e
     assert any(f"bad ended with status {status}" in line for line in heard.lines)
 
 
+async def test_what_could_start_once_is_started_again_whatever_it_says() -> None:
+    """The user's files are being replaced, say: the ingest beside it must not end for that."""
+    heard = Heard()
+    supervisor = supervised(heard, [child("one")], [child("two", "print('hello from two'); raise SystemExit(3)")])
+    supervisor.settled = True
+    running = asyncio.create_task(supervisor.run())
+    await heard.wait("hello from two")
+    [[_], [two]] = supervisor._stages
+    two.command[2:3] = ["print('hello from two'); raise SystemExit(2)"]  # type: ignore[index]  # it is a list
+
+    async with asyncio.timeout(30):
+        await heard.wait("two ended with status 2; it is started again", times=2)
+    supervisor.stop()
+
+    assert await running == 0
+
+
+async def test_a_child_is_told_something_in_each_of_its_lives() -> None:
+    says = "import sys; print('heard', len(sys.stdin.read()), flush=True)"
+    heard = Heard()
+    # More than a pipe takes at once.
+    supervisor = supervised(heard, [Child(name="one", command=[sys.executable, "-c", says], told=b"x" * 1_000_000)])
+    supervisor.settled = True
+    running = asyncio.create_task(supervisor.run())
+
+    async with asyncio.timeout(30):
+        await heard.wait("heard 1000000", times=2)
+    supervisor.stop()
+
+    assert await running == 0
+
+
 async def test_a_child_that_does_not_end_in_its_grace_is_killed_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("forebay.console.supervisor._MORE_GRACE_S", 0.0)
     heard = Heard()

@@ -1,0 +1,72 @@
+"""What strangers do to the surroundings of a `forebay` process while it runs."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HANDLERS = """
+import os
+
+from forebay import Handlers
+
+handlers = Handlers()
+book = os.open("handled.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+
+
+@handlers.on("*")
+def handle(event):
+    os.write(book, f"{event.id}\\n".encode())
+"""
+
+
+def handled(folder: Path) -> list[str]:
+    book = folder / "handled.log"
+    return book.read_text().split() if book.exists() else []
+
+
+def children(parent: int, of: str) -> list[int]:
+    """Those whose command line ends so."""
+    found = map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+    return [pid for pid in found if Path(f"/proc/{pid}/cmdline").read_text().endswith(f"\0{of}\0")]
+
+
+def test_a_module_that_changes_the_working_directory_changes_no_queue(site: Any, tmp_path: Path) -> None:
+    site.settings["data_dir"] = "data"
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    (site.folder / "shop.py").write_text(f"{HANDLERS}\nos.chdir({str(elsewhere)!r})\n")
+    site.start("up", "up", "shop:handlers")
+    site.wait("ready", lambda: "ready after" in site.log("up"))
+
+    assert site.run("send", "--portals", "3", "--count", "10", "--json").returncode == 0
+
+    site.wait("every event", lambda: len(handled(site.folder)) == 10)
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("later", [None, "topic = ", 'data_dir = "other"\ntopic = "other"\nbind = "127.0.0.1:1"'])
+def test_who_is_started_again_has_the_settings_of_the_start(site: Any, later: str | None) -> None:
+    config = site.folder / "forebay.toml"
+    config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in site.settings.items()))
+    given, site.settings = site.settings, {}
+    (site.folder / "shop.py").write_text(HANDLERS)
+    up = site.start("up", "up", "shop:handlers")
+    site.settings = given
+    site.wait("ready", lambda: "ready after" in site.log("up"))
+
+    if later is None:
+        config.unlink()
+    else:
+        config.write_text(later)
+    for pid in [*children(up.pid, "ingest"), *children(up.pid, "worker 1")]:
+        os.kill(pid, signal.SIGKILL)
+    site.wait("their ends", lambda: site.log("up").count("is started again") == 2)
+    site.wait("another ingest", lambda: site.log("up").count("Listening at") == 2 and site.is_ready())
+
+    config.unlink(missing_ok=True)
+    assert site.run("send", "--portals", "3", "--count", "10").returncode == 0
+    site.wait("every event", lambda: len(handled(site.folder)) == 10)
+    assert site.stop("up") == 0
