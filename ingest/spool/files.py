@@ -29,7 +29,11 @@ def unavailable(error: Exception, root: Path, counts: Counts | None) -> SpoolUna
     if counts is not None:
         counts.state = FULL if full else BROKEN
     text = f"the spool in {root} can't be written to: {error}"
-    return SpoolFull(f"{text}; free some space") if full else SpoolBroken(f"{text}; look at the disk and its rights")
+    if full:
+        return SpoolFull(f"{text}; free some space")
+    is_gone = isinstance(error, FileNotFoundError) and not root.is_dir()
+    remedy = "put the folder back, or start the ingest again" if is_gone else "look at the disk and its rights"
+    return SpoolBroken(f"{text}; {remedy}")
 
 
 class Files:

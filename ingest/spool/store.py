@@ -2,8 +2,8 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 
 import structlog
 
@@ -109,26 +109,41 @@ class Store:
 
     def put(self, puts: Sequence[Put]) -> "list[int | SpoolUnavailable]":
         """For each its number, durable; or why it is not there."""
-        with self._folder.writing.held():
+        try:
+            return self._put(puts)
+        except SpoolUnavailable as error:
+            return [type(error)(*error.args) for _ in puts]
+
+    def _put(self, puts: Sequence[Put]) -> "list[int | SpoolUnavailable]":
+        with self._writing():
             fitting = self._fitting(puts)
             for put in fitting:
                 self.counts.add(put.record.key, put.size)
             try:
                 seqs = self._insert(fitting) if fitting else []
-            except SpoolUnavailable as error:
+            except SpoolUnavailable:
                 for put in fitting:
                     self.counts.remove(put.record.key, put.size)
-                return [type(error)(*error.args) for _ in puts]
+                raise
             self.counts.state = OK if len(fitting) == len(puts) else FULL
         numbers = dict(zip(map(id, fitting), seqs, strict=True))
         return [numbers.get(id(put)) or self._over_quota() for put in puts]
 
     def try_again(self) -> None:
         """Where nothing was taken, see whether it would be by now: by `/ready` nobody sends what would show it."""
-        with self._folder.writing.held(), suppress(SpoolUnavailable):
+        with suppress(SpoolUnavailable), self._writing():
             if self.counts.state != OK and self._max_bytes - self.counts.size >= _ROOM_BYTES:
                 self._insert([])
                 self.counts.state = OK
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Raises `SpoolUnavailable` where the folder itself is gone, as one that somebody has cleaned up."""
+        try:
+            with self._folder.writing.held():
+                yield
+        except OSError as error:
+            raise unavailable(error, self._folder.root, self.counts) from error
 
     def _fitting(self, puts: Sequence[Put]) -> list[Put]:
         free = self._max_bytes - self.counts.size

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from forebay.ingest.spool.counts import FULL, OK
-from forebay.ingest.spool.errors import MayPass, SpoolFull
+from forebay.ingest.spool.counts import BROKEN, FULL, OK
+from forebay.ingest.spool.errors import MayPass, SpoolBroken, SpoolFull
 from forebay.ingest.spool.file import SpoolFile
 from forebay.ingest.spool.kept import Head
 from forebay.ingest.spool.owners import Owners
@@ -38,6 +38,23 @@ def test_what_stands_in_the_spool_is_sent_and_goes_first_where_the_disk_was_full
     store = stores.open()
 
     assert (numbers(store), store.counts.holds("a.ru")) == ([b"1"], True)
+
+
+def test_a_spool_whose_folder_is_gone_is_broken_until_it_is_there_again(stores: Stores, tmp_path: Path) -> None:
+    store, root = stores.open(), stores.folder.root
+    store.put([put(1)])
+
+    away = root.rename(tmp_path / "away")
+    [refused] = store.put([put(2)])
+
+    assert isinstance(refused, SpoolBroken) and "put the folder back" in str(refused)
+    assert store.counts.state == BROKEN
+
+    away.rename(root)
+    store.try_again()
+
+    assert store.counts.state == OK
+    assert numbers(store) == [b"1"]
 
 
 def test_for_lack_of_space_beside_it_no_file_is_taken_for_a_damaged_one(
