@@ -4,10 +4,23 @@ import os
 import signal
 import sys
 
+#: prometheus-client's, by which a worker would leave its metrics in somebody else's folder, and not start without one;
+#: and gunicorn's, of which it takes numbers, addresses and files, and ends where they are none.
+_OF_LIBRARIES = (
+    "PROMETHEUS_MULTIPROC_DIR",
+    "prometheus_multiproc_dir",
+    "FORWARDED_ALLOW_IPS",
+    "GUNICORN_FD",
+    "GUNICORN_PID",
+    "WEB_CONCURRENCY",
+)
+
 
 def main() -> None:
     """Run the command of this process's arguments, and exit with its status."""
     _take_places()
+    _forget_variables()
+    _hear_signals()
     by_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if by_default:
         # Nothing has begun yet, and an import that is broken off shows where.
@@ -39,6 +52,22 @@ def _take_places() -> None:
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the process
     sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def _forget_variables() -> None:
+    """Who serves other things too may have set up the libraries that we use: what they do here is by our settings."""
+    for name in _OF_LIBRARIES:
+        os.environ.pop(name, None)
+
+
+def _hear_signals() -> None:
+    """What our parent has blocked or ignored, we would: no stop would be heard, or how a child ended."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if os.getpid() == 1:
+        # Of a container: without a handler it hears nothing, and would be waited for until it is killed.
+        signal.signal(signal.SIGTERM, lambda number, frame: os._exit(128 + number))
 
 
 if __name__ == "__main__":

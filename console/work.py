@@ -26,9 +26,11 @@ from forebay.queues.tracing.opening import open_tracer
 from forebay.schemas.names import METRICS_PREFIX
 
 from . import expiry
+from .errors import FAILED
 from .failures import tell
 from .folder import tell_regularly
 from .groups import groups_of
+from .leaving import leave_within
 from .loading import load_handlers
 from .operations import served, worker_routes
 from .portal_keys import stored_keys
@@ -51,13 +53,18 @@ def work(settings: Settings, target: str, *, only: str | None = None, folder: st
     let_handlers_print()
     # The user's modules come last: one that is called as one of the standard library's then hides it from nobody.
     queue, registry = open_queue(settings), open_registry(settings)
-    groups = groups_of(load_handlers(target), settings.group, only)
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
-    # After the handlers' module, which may have set up OpenTelemetry in its own way.
-    tracer = open_tracer(settings, "forebay-process")
-    run(_to_the_end(settings, groups, queue, registry, folder, tracer))
-    return 0
+    status = FAILED
+    try:
+        groups = groups_of(load_handlers(target), settings.group, only)
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
+        # After the handlers' module, which may have set up OpenTelemetry in its own way.
+        tracer = open_tracer(settings, "forebay-process")
+        run(_to_the_end(settings, groups, queue, registry, folder, tracer))
+        status = 0
+    finally:
+        leave_within(settings.drain_s, status)
+    return status
 
 
 async def _to_the_end(

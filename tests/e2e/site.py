@@ -51,7 +51,7 @@ class Site:
     def command(self, *arguments: str) -> list[str]:
         """The command line of `forebay` with these arguments."""
         # Like the installed script, and unlike -m alone, -P leaves the working directory off the path.
-        return [sys.executable, "-P", "-m", "forebay.console.cli", *arguments]
+        return [sys.executable, "-P", "-m", "forebay.console", *arguments]
 
     def start(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start `forebay` with these arguments, and don't wait for it."""

@@ -70,3 +70,50 @@ def test_who_is_started_again_has_the_settings_of_the_start(site: Any, later: st
     assert site.run("send", "--portals", "3", "--count", "10").returncode == 0
     site.wait("every event", lambda: len(handled(site.folder)) == 10)
     assert site.stop("up") == 0
+
+
+def test_what_somebody_has_set_up_of_our_libraries_for_himself_changes_nothing(site: Any) -> None:
+    (site.folder / "shop.py").write_text(HANDLERS)
+    site.variables |= {
+        "PROMETHEUS_MULTIPROC_DIR": "/nowhere",
+        "WEB_CONCURRENCY": "",
+        "GUNICORN_FD": "0",
+        "GUNICORN_PID": "none",
+        "FORWARDED_ALLOW_IPS": "proxy",
+    }
+    site.start("ingest", "ingest")
+    site.start("process", "process", "shop:handlers")
+    site.wait("the ingest", site.is_ready)
+
+    assert site.run("send", "--portals", "3", "--count", "10").returncode == 0
+
+    site.wait("every event", lambda: len(handled(site.folder)) == 10)
+
+
+@pytest.mark.parametrize(
+    ("leaves", "told"),
+    [
+        ("import threading\nthreading.Thread(target=threading.Event().wait, name='stays').start()", '["stays"]'),
+        ("import atexit, threading\natexit.register(threading.Event().wait)", "a function of atexit"),
+    ],
+)
+def test_nothing_that_a_module_leaves_behind_keeps_a_worker_from_ending(site: Any, leaves: str, told: str) -> None:
+    site.settings["drain_s"] = "0.2"
+    (site.folder / "shop.py").write_text(f"{HANDLERS}\n{leaves}\n")
+    site.start("process", "process", "shop:handlers")
+    site.wait("the worker", lambda: "partitions assigned" in site.log("process"))
+
+    assert site.stop("process") == 0
+
+    assert told in site.log("process") and "left behind" in site.log("process")
+
+
+def test_a_module_that_can_not_be_imported_ends_its_process_though_it_has_begun_a_thread(site: Any) -> None:
+    site.settings["drain_s"] = "0.2"
+    begun = "import threading\nthreading.Thread(target=threading.Event().wait).start()\nraise RuntimeError('no luck')\n"
+    (site.folder / "shop.py").write_text(begun)
+
+    process = site.start("process", "process", "shop:handlers")
+
+    assert process.wait(60) != 0
+    assert "no luck" in site.log("process")

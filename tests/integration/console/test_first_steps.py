@@ -60,6 +60,25 @@ def test_no_file_takes_the_number_of_a_closed_stream_in_whose_place_a_worker_put
     assert run(sys.executable, "-c", script, cwd=tmp_path, closed="<&- >&- 2>&-").returncode == 0
 
 
+def test_signals_are_heard_that_a_parent_has_blocked_or_ignored(tmp_path: Path) -> None:
+    script = (
+        "import signal, sys; from forebay.console.__main__ import _hear_signals;"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]);"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN);"
+        "_hear_signals();"
+        "sys.exit(bool(signal.pthread_sigmask(signal.SIG_BLOCK, ())) or bool(signal.getsignal(signal.SIGCHLD)))"
+    )
+
+    assert run(sys.executable, "-c", script, cwd=tmp_path).returncode == 0
+
+
+def test_the_first_process_of_a_container_hears_a_stop_from_its_first_steps_on(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import signal\nsignal.raise_signal(signal.SIGTERM)\n")
+    script = "import os; os.getpid = lambda: 1; from forebay.console.__main__ import main; main()"
+
+    assert run(sys.executable, "-c", script, cwd=tmp_path).returncode == 128 + signal.SIGTERM
+
+
 BREAKS_OFF = {
     "an import": ("typer.py", "import signal; signal.raise_signal(signal.SIGINT)"),
     "an import that lets no error through": (
