@@ -119,7 +119,7 @@ def _token(file: Path | None) -> str:
     if file is None:
         return str(typer.prompt("application token", hide_input=True, err=True)).strip()
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise WrongUsage(f"--token-file: {file} can't be read ({type(error).__name__})") from None
     if not text.strip():

@@ -143,6 +143,9 @@ def load_settings(
         settings = Settings(**{name: one.value for name, one in given.items()})
     except ValidationError as error:
         raise BadSettings(faults + _faults(error, sources)) from None
+    except FileNotFoundError:
+        gone = "data_dir: the working directory, which it is in, was deleted; go to its new one, or give a whole path"
+        raise BadSettings([*faults, gone]) from None
     if faults:
         raise BadSettings(faults)
     return Loaded(settings=settings, sources=sources, given={name: one.value for name, one in given.items()})
@@ -167,9 +170,9 @@ def _where(name: str, one: _Given) -> str:
 def _from_file(named: str | Path | None, faults: list[str]) -> dict[str, _Given]:
     path = Path(named or CONFIG_NAME)
     try:
-        if not named and not path.is_file():
+        if not named and not _is_there(path):
             return {}
-        found = tomllib.loads(path.read_text("utf-8"))
+        found = tomllib.loads(_text_of(path))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         faults.append(f"{path}: {error}")
         return {}
@@ -227,9 +230,24 @@ def _is_service(variable: str, value: str) -> bool:
     return bool(_SERVICE.fullmatch(variable) or (variable.endswith("_PORT") and _SERVICE_URL.fullmatch(value)))
 
 
+def _is_there(path: Path) -> bool:
+    # A link that leads nowhere is, and so is a folder, as Docker makes one for a file that it should mount and that is
+    # missing: somebody means settings by it, and not the defaults, as another queue.
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _text_of(path: Path) -> str:
+    # Editors of Windows put a mark before the text, which would be part of a secret.
+    return path.read_text("utf-8-sig")
+
+
 def _content(path: str, variable: str, faults: list[str]) -> str | None:
     try:
-        text = Path(path).read_text("utf-8").strip()
+        text = _text_of(Path(path)).strip()
     except (OSError, UnicodeDecodeError) as error:
         faults.append(f"{variable}: can't read {path}: {error}")
         return None

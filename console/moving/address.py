@@ -19,7 +19,7 @@ def url_of(given: str) -> str:
         return given
     path = Path(given.removeprefix(_FILE))
     try:
-        return path.read_text("utf-8").strip()
+        return path.read_text("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise WrongUsage(f"{path} can't be read: {error}") from error
 

@@ -50,7 +50,7 @@ def networks_in(text: str, source: str) -> Networks:
 def networks_of_file(path: Path) -> Networks:
     """The networks in a file. Raises `BadAllowList`."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             text = file.read(_LIST_BYTES + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise BadAllowList(f"{path} can't be read: {error}") from error

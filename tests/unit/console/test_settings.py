@@ -127,11 +127,46 @@ def test_a_config_file_that_is_broken_or_missing_is_a_fault(write: Write, tmp_pa
     assert "none.toml" in faults_of(tmp_path / "none.toml")[0]
 
 
+def test_what_stands_in_place_of_a_config_file_is_a_fault_and_no_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (config := tmp_path / "forebay.toml").mkdir()
+
+    assert faults_of() == ["forebay.toml: [Errno 21] Is a directory: 'forebay.toml'"]
+
+    config.rmdir()
+    config.symlink_to("/nowhere/forebay.toml")
+
+    assert faults_of() == ["forebay.toml: [Errno 2] No such file or directory: 'forebay.toml'"]
+
+
+def test_the_mark_that_editors_of_windows_begin_a_file_with_is_no_part_of_it(tmp_path: Path) -> None:
+    (config := tmp_path / "forebay.toml").write_text('topic = "here"\r\n', "utf-8-sig", newline="")
+    (secret := tmp_path / "secret").write_text("hunter2\r\n", "utf-8-sig", newline="")
+
+    loaded = load_settings(
+        config, environ={"FOREBAY_QUEUE_URL": "kafka://h", "FOREBAY_KAFKA__SASL_PASSWORD_FILE": str(secret)}
+    )
+
+    assert loaded.settings.topic == "here"
+    password = loaded.settings.kafka["sasl.password"]
+    assert isinstance(password, SecretStr) and password.get_secret_value() == "hunter2"
+
+
+def test_a_working_directory_that_is_gone_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (gone := tmp_path / "gone").mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    assert faults_of()[0].startswith("data_dir: the working directory, which it is in, was deleted")
+
+
 def test_a_folder_that_may_not_be_looked_into_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(path: Path) -> bool:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "is_file", refuses)
+    monkeypatch.setattr(Path, "lstat", refuses)
 
     assert faults_of() == ["forebay.toml: [Errno 13] Permission denied: 'forebay.toml'"]
 
