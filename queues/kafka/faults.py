@@ -82,8 +82,6 @@ _REFUSED = frozenset(
     {
         KafkaError.MSG_SIZE_TOO_LARGE,
         KafkaError.RECORD_LIST_TOO_LARGE,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
         KafkaError.INVALID_RECORD,
         KafkaError.INVALID_TIMESTAMP,
         KafkaError.POLICY_VIOLATION,
@@ -157,6 +155,12 @@ def of_record(error: KafkaError, stream: str, why: "Faults") -> QueueError:
 def of_request(error: KafkaError, stream: str) -> QueueError:
     """What it means for a question about the stream."""
     return unknown_stream(stream) if error.code() in _UNKNOWN else QueueUnavailable(sentence(error))
+
+
+def is_of_stream(error: KafkaError) -> bool:
+    """Whether it is about all records of the topic, until somebody has done something, and says that none is kept."""
+    # A right that was taken away, as by mistake, is given back: the record itself may be taken then.
+    return error.code() in _UNKNOWN or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
 
 
 def is_unknown_stream(error: KafkaError) -> bool:

@@ -11,10 +11,10 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from forebay.queues.contract import Delivery, Position, Record
-from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
 
 from .clients import Clients
-from .faults import cause, is_fatal, of_record, sentence
+from .faults import cause, is_fatal, is_of_stream, of_record, sentence
 from .outcomes import Outcomes
 from .producer_client import ProducerClient
 from .statistics import WARM
@@ -177,7 +177,7 @@ class KafkaProducer:
             self._fail(number, meaning)
         elif client.is_spent or is_fatal(error):
             client.is_spent = client.may_hold_followers = True
-        elif is_sent and not isinstance(meaning, UnknownStream):
+        elif is_sent and not is_of_stream(error):
             # Ended before it sends what is behind it, unless the loop hears of it too late.
             client.leave_out(error)
         else:

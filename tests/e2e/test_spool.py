@@ -9,6 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are public, but in no __all__
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from forebay.console.connection import Connection, target_of
 from forebay.console.reading import between, inspected, opened
@@ -128,6 +137,55 @@ async def test_while_the_broker_hangs_events_are_answered_and_afterwards_stand_i
     assert portals.answers == {"200": 20 * PORTALS}
     assert (held["records"], held["portals"], held["state"]) == (10 * PORTALS, PORTALS, "draining")
     assert ready
+    assert await in_queue(site) == portals.kept
+    assert site.stop("ingest") == 0
+
+
+#: A user who may do nothing without an ACL, and that for each of our topics.
+CAROL = {
+    "security.protocol": "SASL_PLAINTEXT",
+    "sasl.mechanism": "PLAIN",
+    "sasl.username": "carol",
+    "sasl.password": "carol-pw",
+}
+OURS = (ResourceType.TOPIC, "bitrix24.events", ResourcePatternType.PREFIXED, "User:carol", "*")
+
+
+def give(cluster: Cluster, right: AclOperation) -> None:
+    with AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0}) as admin:
+        admin.create_acls([made := AclBinding(*OURS, right, AclPermissionType.ALLOW)])[made].result(30)
+
+
+def take(cluster: Cluster, right: AclOperation) -> None:
+    with AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0}) as admin:
+        admin.delete_acls([gone := AclBindingFilter(*OURS, right, AclPermissionType.ALLOW)])[gone].result(30)
+
+
+async def test_a_right_to_write_that_is_taken_and_given_back_costs_no_event_and_no_order(
+    site: Site, cluster: Cluster
+) -> None:
+    for right in (AclOperation.CREATE, AclOperation.DESCRIBE, AclOperation.WRITE):
+        give(cluster, right)
+    site.settings |= {"queue_url": f"kafka://{cluster.sasl_bootstrap}", "kafka": json.dumps(CAROL)}
+    site.start("ingest", "ingest")
+    await asyncio.to_thread(site.wait, "the queue", site.has_its_queue)
+    portals = Portals(site)
+    await portals.send(3)
+
+    take(cluster, AclOperation.WRITE)
+    # Until the brokers heed it.
+    while site.has_its_queue() and portals.answers.keys() == {"200"}:
+        await portals.send(1)
+    await portals.send(5)
+    told = site.parts()["queue"]
+    give(cluster, AclOperation.WRITE)
+    await asyncio.to_thread(site.wait, "the queue again", site.has_its_queue)
+    await portals.send(3)
+
+    assert portals.answers.keys() == {"200"}
+    assert "kafka-acls" in told
+    site.settings |= {"queue_url": cluster.url, "kafka": "{}"}
+    await asyncio.to_thread(drained, site)
     assert await in_queue(site) == portals.kept
     assert site.stop("ingest") == 0
 

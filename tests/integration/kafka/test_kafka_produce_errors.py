@@ -233,7 +233,7 @@ async def test_a_right_that_is_taken_away_is_told_and_missed_no_longer_than_it_i
 ) -> None:
     mock.fail(Api.PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
-    with pytest.raises(RecordRefused, match="kafka-acls"):
+    with pytest.raises(QueueUnavailable, match="kafka-acls"):
         await producer.send(STREAM, record(1))
     while not await is_kept(producer, record(2)):
         pass
@@ -244,7 +244,7 @@ async def test_a_right_that_is_taken_away_is_told_and_missed_no_longer_than_it_i
 async def is_kept(producer: Producer, one: Record) -> bool:
     try:
         await producer.send(STREAM, one)
-    except RecordRefused:
+    except QueueUnavailable:
         return False
     return True
 

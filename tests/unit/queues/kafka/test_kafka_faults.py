@@ -11,7 +11,7 @@ from forebay.queues.kafka.faults import Faults, is_definite, is_fatal, of_record
     ("code", "kind"),
     [
         (KafkaError.MSG_SIZE_TOO_LARGE, RecordRefused),
-        (KafkaError.TOPIC_AUTHORIZATION_FAILED, RecordRefused),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, QueueUnavailable),
         (KafkaError.UNKNOWN_TOPIC_OR_PART, UnknownStream),
         (KafkaError._UNKNOWN_TOPIC, UnknownStream),
         (KafkaError._MSG_TIMED_OUT, QueueUnavailable),
