@@ -15,6 +15,21 @@ _OUR_CERTIFICATE = (
     "kafka"
 )
 
+#: Also for a name that another kind of group has, the brokers say that there is none.
+_OTHER_KIND = (
+    "a group of another kind has this name (kafka-groups --list; share, Streams or Connect): set group to another one"
+)
+
+_OTHER_PROTOCOL = (
+    "other programs are members of it (kafka-consumer-groups --describe --members --state): end them, or set group to "
+    "another one"
+)
+
+_FULL_GROUP = (
+    "look who else is in it (kafka-consumer-groups --describe --members), or raise group.consumer.max.size of the "
+    "brokers, group.max.size with the classic protocol"
+)
+
 _OUR_NAME = "another member runs under the same group_instance_id, or did a moment ago: give each its own"
 
 #: Code → what to do about it. Where a code isn't listed, librdkafka's own text has to do.
@@ -27,6 +42,9 @@ _REMEDIES = {
     KafkaError._ALL_BROKERS_DOWN: _NO_CONNECTION,
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "give our user Read, Write and Describe on the topic (kafka-acls)",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "give our user Read on the group (kafka-acls)",
+    KafkaError.GROUP_ID_NOT_FOUND: _OTHER_KIND,
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL: _OTHER_PROTOCOL,
+    KafkaError.GROUP_MAX_SIZE_REACHED: _FULL_GROUP,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "give our user the right on the cluster (kafka-acls)",
     KafkaError.MSG_SIZE_TOO_LARGE: "raise max.message.bytes of the topic, or lower max_body_bytes",
     KafkaError.NOT_ENOUGH_REPLICAS: "too few brokers have the partition (min.insync.replicas): look after the others",

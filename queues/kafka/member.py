@@ -28,6 +28,9 @@ _GRAVE = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, Ka
 #: What a client says whose brokers can't do KIP-848.
 _TOO_OLD = (KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE)
 
+#: What ends a client whose group just has no place for us, until somebody has done something.
+_SHUT_OUT = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.GROUP_MAX_SIZE_REACHED)
+
 #: Brokers that don't know of `session_s` keep the place of a member for so long.
 _BROKERS_SESSION_S = 45.0
 
@@ -161,7 +164,7 @@ class Member:
     def _hear_of(self, error: KafkaError, partition: int | None) -> None:
         if any(says(error, code) for code in _TOO_OLD) and self._clients.asked_protocol is None:
             self._is_too_old = True
-        elif says(error, KafkaError.UNRELEASED_INSTANCE_ID) and self._may_wait_for_our_name():
+        elif self._may_join_later(error):
             self._is_early = True
             self._complain(QueueUnavailable(sentence(error)))
         else:
@@ -169,6 +172,12 @@ class Member:
                 self._client.end()
             meaning, is_final = of_reading(error, self._group, self._stream, partition)
             self._complain(meaning, is_final=is_final)
+
+    def _may_join_later(self, error: KafkaError) -> bool:
+        """Whether another client may be let in that the group has no place for now."""
+        if is_fatal(error) and any(says(error, code) for code in _SHUT_OUT):
+            return True
+        return says(error, KafkaError.UNRELEASED_INSTANCE_ID) and self._may_wait_for_our_name()
 
     def _may_wait_for_our_name(self) -> bool:
         """Whether it may be that of a member which died: for a session the brokers (KIP-848) keep its place."""

@@ -33,6 +33,7 @@ _RESERVED = {
     "retries": _LEAVES_A_GAP,
     "message.send.max.retries": _LEAVES_A_GAP,
     "partitioner": _BREAKS_A_PROMISE,
+    "allow.auto.create.topics": "`forebay topics ensure` makes what is missing, as it must be",
     "enable.auto.commit": _BREAKS_A_PROMISE,
     "enable.auto.offset.store": _BREAKS_A_PROMISE,
     "auto.offset.reset": _BREAKS_A_PROMISE,
@@ -46,6 +47,9 @@ _EVERYWHERE: Properties = {
     "client.id": "forebay",
     # What librdkafka would write to stderr comes to us as errors too.
     "log_level": 2,
+    # Where brokers make any topic that somebody asks for, as they do by default, a producer that misses one would have
+    # it made by their settings: with another number of partitions, with one copy, and emptied after a week.
+    "allow.auto.create.topics": False,
     # Ten seconds by default: too long to notice that the brokers are back.
     "reconnect.backoff.max.ms": 1000,
 }

@@ -1,16 +1,17 @@
-"""Members that the brokers fence: what was theirs is lost at once, and their leaving has an end."""
+"""Members that the brokers fence or shut out: what was theirs is lost at once, and their leaving has an end."""
 
 import asyncio
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaError
 
-from forebay.queues.errors import QueueError
+from forebay.queues.errors import QueueError, QueueUnavailable
 from tests.integration.kafka.mocked import STREAM
-from tests.kafka.members import PARTITIONS, Owner
+from tests.kafka.members import PARTITIONS, Owner, fetch, send
 from tests.kafka.mock_cluster import Api, MockCluster
 from tests.kafka.opener import Opener
 
@@ -41,6 +42,41 @@ async def test_a_static_member_that_is_fenced_has_lost_its_partitions_before_it_
         await owner.is_told("lost", PARTITIONS)
     await consumer.close()
     assert owner.told == ["assigned"] * PARTITIONS + ["lost"] * PARTITIONS
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (KafkaError.GROUP_AUTHORIZATION_FAILED, "kafka-acls"),
+        (KafkaError.GROUP_MAX_SIZE_REACHED, r"group\.consumer\.max\.size"),
+    ],
+)
+async def test_a_member_that_is_shut_out_for_a_while_says_why_and_comes_back_by_itself(
+    mock: MockCluster, opened: Opener, protocol: str, code: int, remedy: str
+) -> None:
+    queue = opened(mock.bootstrap, kafka={"group.protocol": protocol})
+    consumer = queue.consumer(STREAM, STREAM, session_s=10)
+    await consumer.start(owner := Owner())
+    await owner.owns(PARTITIONS)
+
+    for api in (Api.CONSUMER_GROUP_HEARTBEAT, Api.HEARTBEAT, Api.JOIN_GROUP):
+        mock.fail(api, *[code] * 1000)
+    with pytest.raises(QueueUnavailable, match=remedy):
+        while True:
+            await consumer.fetch(1, 1.0)
+    for api in (Api.CONSUMER_GROUP_HEARTBEAT, Api.HEARTBEAT, Api.JOIN_GROUP):
+        mock.relent(api)
+    async with asyncio.timeout(60):
+        await owner.is_told("assigned", 2 * PARTITIONS)
+
+    assert owner.told == ["assigned"] * PARTITIONS + ["lost"] * PARTITIONS + ["assigned"] * PARTITIONS
+    await send(queue, STREAM, [7])
+    with suppress(QueueUnavailable):
+        # What was complained of before comes first.
+        assert await consumer.fetch(1, 0) == []
+    assert await fetch(consumer, 1) == [7]
+    await consumer.close()
 
 
 def test_a_client_that_never_closes_keeps_no_process() -> None:

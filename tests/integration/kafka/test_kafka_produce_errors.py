@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from forebay.queues.contract import Position, Producer, Queue, Record
-from forebay.queues.errors import QueueUnavailable, RecordRefused
+from forebay.queues.errors import QueueUnavailable, RecordRefused, UnknownStream
 from forebay.queues.kafka.wall_clock import WallClock
 from tests.integration.kafka.mocked import STREAM, kept
 from tests.kafka.mock_cluster import Api, MockCluster, break_for_good
@@ -247,6 +247,15 @@ async def is_kept(producer: Producer, one: Record) -> bool:
     except QueueUnavailable:
         return False
     return True
+
+
+async def test_brokers_that_make_any_topic_that_is_asked_for_make_none_for_a_record(
+    mock: MockCluster, producer: Any
+) -> None:
+    # As Kafka's own do by default: with another number of partitions than the stream has, and one copy of each.
+    for _ in range(2):
+        with pytest.raises(UnknownStream, match="topics ensure"):
+            await producer.send("deleted", record(1))
 
 
 async def test_records_wait_for_a_broker_that_is_away(mock: MockCluster, producer: Any) -> None:

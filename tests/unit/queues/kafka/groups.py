@@ -16,7 +16,12 @@ from .restless import At, Client
 Mood = tuple[int, int | None, bool]
 
 #: Fatal for a client, but not always for its member.
-_TRY_AGAIN = (KafkaError.UNSUPPORTED_VERSION, KafkaError.UNRELEASED_INSTANCE_ID)
+_TRY_AGAIN = (
+    KafkaError.UNSUPPORTED_VERSION,
+    KafkaError.UNRELEASED_INSTANCE_ID,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_MAX_SIZE_REACHED,
+)
 
 #: What tells a member that it has no place in the group any more.
 FENCED = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_MEMBER_EPOCH, KafkaError.FENCED_INSTANCE_ID)

@@ -41,6 +41,7 @@ REFUSALS = tuple(
         KafkaError.UNRELEASED_INSTANCE_ID,
         KafkaError.FENCED_INSTANCE_ID,
         KafkaError.GROUP_MAX_SIZE_REACHED,
+        KafkaError.GROUP_ID_NOT_FOUND,
     )
 )
 
