@@ -63,8 +63,9 @@ _PRODUCER: Properties = {
     # librdkafka batches by itself under load. Measured: waiting 5 ms for more cost a factor of 6 at 8 callers.
     "linger.ms": 0,
     "queue.buffering.max.kbytes": 65_536,
-    # A whole batch is refused when it is too large for the topic; so single records decide, and the broker.
-    "batch.size": 1_000_000,
+    # A whole batch is refused when it is too large for the topic: small records that come together, too, where an
+    # administrator lets a topic take no more than this. So single records decide, and the broker.
+    "batch.size": 60_000,
     "message.max.bytes": 16_000_000,
     # None is given up: what follows it could arrive then, and it would come behind that when it is sent again.
     "message.timeout.ms": 0,

@@ -35,10 +35,15 @@ _LARGEST_EVENT_BYTES = 2_097_152
 LETTER_ROOM_BYTES = 65_536
 _LARGEST_LETTER_BYTES = _LARGEST_EVENT_BYTES + LETTER_ROOM_BYTES
 
+#: Of a time in milliseconds, as the brokers say it.
+NO_LIMIT = "9223372036854775807"
+
 _ALWAYS = {
-    # The time of a record is that of its receipt, and a host whose clock is ahead must not lose events by it.
+    # The time of a record is that of its receipt. A host whose clock is ahead must not lose events by it, and what has
+    # waited long, in a spool or for an operator, must still be taken.
     "message.timestamp.type": "CreateTime",
-    "message.timestamp.after.max.ms": "9223372036854775807",
+    "message.timestamp.after.max.ms": NO_LIMIT,
+    "message.timestamp.before.max.ms": NO_LIMIT,
     "cleanup.policy": "delete",
 }
 

@@ -45,6 +45,14 @@ class Known:
     config: dict[str, str] | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownGroup:
+    """A group as the brokers describe it to us: what we may do with it, and the name and host of each client in it."""
+
+    rights: frozenset[Enum]
+    clients: tuple[tuple[str, str], ...]
+
+
 class Questions:
     """Asked with little patience."""
 
@@ -90,8 +98,8 @@ class Questions:
         found = await _settled(future)
         return found if isinstance(found, KafkaError) else None
 
-    async def group(self, name: str) -> frozenset[Enum] | KafkaError:
-        """What we may do with a group, whether it is there or not."""
+    async def group(self, name: str) -> KnownGroup | KafkaError:
+        """The group, whether it is there or not."""
         for _ in range(_TRIES):
             asked = self._admin.client.describe_consumer_groups(
                 [name], include_authorized_operations=True, request_timeout=_ANSWER_S
@@ -100,7 +108,10 @@ class Questions:
             if not isinstance(found, KafkaError) or found.code() not in _LOADING:
                 break
             await asyncio.sleep(_BETWEEN_S)
-        return found if isinstance(found, KafkaError) else _rights(found.authorized_operations)
+        if isinstance(found, KafkaError):
+            return found
+        clients = tuple((one.client_id, one.host.strip("/")) for one in found.members)
+        return KnownGroup(rights=_rights(found.authorized_operations), clients=clients)
 
 
 def _rights(told: Sequence[Enum] | None) -> frozenset[Enum]:

@@ -10,6 +10,8 @@ from forebay.queues.findings import Finding, Right
 from forebay.queues.kafka.faults import sentence
 from forebay.queues.kafka.properties import Properties
 
+from .questions import KnownGroup
+
 _OPERATIONS: dict[Right, AclOperation] = {"read": AclOperation.READ, "write": AclOperation.WRITE}
 
 
@@ -18,6 +20,7 @@ class Rights:
 
     def __init__(self, properties: Properties) -> None:
         self._servers = str(properties["bootstrap.servers"])
+        self._client = str(properties["client.id"])
         # A user by certificate or token has the name that the brokers make of these.
         self._user = str(properties.get("sasl.username", "<our user>"))
 
@@ -43,20 +46,29 @@ class Rights:
         elif error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
             yield Finding(check=f"topic {name}", state="fail", detail=f"can't be made. {sentence(error)}")
 
-    def of_group(self, name: str, has: frozenset[Enum] | KafkaError) -> Iterator[Finding]:
-        """What we lack of the group."""
-        if isinstance(has, KafkaError) and has.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
-            detail = f"the brokers don't tell about it ({has.name()}). {sentence(has)}"
+    def of_group(self, name: str, found: KnownGroup | KafkaError) -> Iterator[Finding]:
+        """What we lack of the group, and who else is in it."""
+        if isinstance(found, KafkaError) and found.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+            detail = f"the brokers don't tell about it ({found.name()}). {sentence(found)}"
             yield Finding(check=f"group {name}", state="fail", detail=detail)
-        elif isinstance(has, KafkaError) or AclOperation.READ not in has:
+        elif isinstance(found, KafkaError) or AclOperation.READ not in found.rights:
             remedy = self._giving(["Read"], f"--group {name}")
             yield Finding(check=f"group {name}", state="fail", detail="our user may not join it", remedy=remedy)
-        elif AclOperation.ALTER_CONFIGS not in has:
+        elif AclOperation.ALTER_CONFIGS not in found.rights:
             detail = "our user may not set its session, so the brokers' own holds instead of session_s"
             remedy = self._giving(["AlterConfigs"], f"--group {name}")
             yield Finding(check=f"group {name}", state="warn", detail=detail, remedy=remedy)
         else:
             yield Finding(check=f"group {name}", state="ok", detail="our user may join it")
+        if isinstance(found, KnownGroup):
+            yield from self._strangers(name, found.clients)
+
+    def _strangers(self, name: str, clients: Collection[tuple[str, str]]) -> Iterator[Finding]:
+        strangers = sorted({f"{client} on {host}" for client, host in clients if client != self._client})
+        if strangers:
+            detail = f"other programs are in it ({', '.join(strangers)}): no handler gets the events that they read"
+            remedy = "end them, or set group to one that is ours alone; replay what they have read (forebay replay)"
+            yield Finding(check=f"group {name}", state="warn", detail=detail, remedy=remedy)
 
     def _giving(self, operations: Collection[str], of: str) -> str:
         named = " ".join(f"--operation {one}" for one in operations)

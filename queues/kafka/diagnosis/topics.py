@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from forebay.queues.findings import Finding, Needs
-from forebay.queues.kafka.topics import COPIES, IN_SYNC, LETTER_ROOM_BYTES, copies_for
+from forebay.queues.kafka.topics import COPIES, IN_SYNC, LETTER_ROOM_BYTES, NO_LIMIT, copies_for
 
 from .questions import Known
 
@@ -104,6 +104,13 @@ def _rules(topic: Known, needs: Needs, *, takes_events: bool) -> Iterator[_Rule]
         follows="the time of receipt is lost, and lag and replays go by the brokers' clock",
         wants="CreateTime",
     )
+    for side, which in (("before", "what has waited longer, in a spool or parked,"), ("after", "what is so far ahead")):
+        yield _Rule(
+            setting=f"message.timestamp.{side}.max.ms",
+            is_well=lambda value: value == NO_LIMIT,
+            follows=f"{which} is refused",
+            wants=NO_LIMIT,
+        )
     yield _largest(needs, takes_events=takes_events)
     yield _retention(takes_events=takes_events)
 

@@ -1,6 +1,7 @@
 """`forebay doctor` names the rights that a user of Kafka lacks, one by one, each with its command."""
 
 import pytest
+from confluent_kafka import Consumer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are public, but in no __all__
     AclOperation,
     AdminClient,
@@ -77,3 +78,25 @@ def test_a_user_that_may_not_make_topics_is_told(secured: Secured, doctor: Docto
     assert f"--operation Create --topic {topic}" in report.told("fail")
     assert f"topic {topic}: our user may not make it" not in now.told("fail")
     assert "forebay topics ensure" in now.told("warn")
+
+
+def test_a_stranger_in_the_group_is_told(secured: Secured, doctor: Doctor, made: AdminClient, topic: str) -> None:
+    common = {"bootstrap.servers": secured.clear, "group.id": topic, "group.protocol": "consumer", "log_level": 0}
+    ours = Consumer({**common, "client.id": "forebay"})
+    stranger = Consumer({**common, "client.id": "analytics-copied-from-a-wiki"})
+    for member in (ours, stranger):
+        member.subscribe([topic])
+    while not (ours.assignment() and stranger.assignment()):
+        ours.poll(0.1)
+        stranger.poll(0.1)
+
+    with_both = doctor(ways_in(secured)["clear"])
+    stranger.close()
+    with_ours = doctor(ways_in(secured)["clear"])
+    ours.close()
+
+    assert (
+        f"group {topic}: other programs are in it (analytics-copied-from-a-wiki on 127.0.0.1): no handler gets"
+        in with_both.told("warn")
+    )
+    assert "other programs" not in with_ours.told("warn")

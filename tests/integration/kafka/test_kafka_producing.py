@@ -1,11 +1,19 @@
 """What only Kafka can do to a producer: refuse, hang, go away, and know users."""
 
 import asyncio
+import random
 import signal
 from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are public, but in no __all__
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from structlog.testing import capture_logs
 
 from forebay.queues.contract import Producer, Queue, Record
@@ -58,6 +66,46 @@ async def test_a_record_that_is_too_large_is_refused_and_its_neighbours_are_kept
     assert not isinstance(third, BaseException)
     assert await values(queue, stream) == [b"1", b"3"]
     await producer.close()
+
+
+async def test_small_records_that_come_together_are_kept_where_the_topic_takes_little_at_a_time(
+    kafka: Kafka, opened: Opener, queue: Queue, stream: str
+) -> None:
+    await altered(kafka, ResourceType.TOPIC, stream, "max.message.bytes", 65_536)
+    producer = opened(kafka.bootstrap).producer()
+    noise = [b"%d" % number + random.Random(number).randbytes(2000) for number in range(300)]
+
+    await asyncio.gather(*(producer.send(stream, record(value=one)) for one in noise))
+
+    assert await values(queue, stream) == noise
+    await producer.close()
+
+
+async def test_what_has_waited_for_long_is_taken_where_brokers_take_nothing_old_by_default(
+    clusters: Callable[..., Cluster], opened: Opener
+) -> None:
+    cluster = clusters()
+    await altered(cluster, ResourceType.BROKER, "1", "log.message.timestamp.before.max.ms", 60_000)
+    queue = opened(cluster.bootstrap)
+    await queue.ensure(["events"], PARTITIONS)
+    producer = queue.producer()
+
+    await producer.send("events", record(1))
+
+    assert await values(queue, "events") == [b"1"]
+    await producer.close()
+
+
+async def altered(of: Kafka | Cluster, kind: ResourceType, name: str, setting: str, value: object) -> None:
+    """Set what the brokers keep; it holds when this returns."""
+    entry = ConfigEntry(setting, str(value), incremental_operation=AlterConfigOpType.SET)
+    with AdminClient({"bootstrap.servers": of.bootstrap, "log_level": 0}) as admin:
+        [done] = admin.incremental_alter_configs([ConfigResource(kind, name, incremental_configs=[entry])]).values()
+        await asyncio.wrap_future(done)
+        found: dict[str, ConfigEntry] = {}
+        while setting not in found or found[setting].value != str(value):
+            [asked] = admin.describe_configs([ConfigResource(kind, name)]).values()
+            found = await asyncio.wrap_future(asked)
 
 
 async def test_a_body_of_a_megabyte_is_kept(kafka: Kafka, opened: Opener, stream: str) -> None:
