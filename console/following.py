@@ -79,7 +79,7 @@ class Following:
                 raise
 
     async def _look(self) -> None:
-        states = await self.inspector.groups(self.topic)
+        states = await self.inspector.groups(self.topic, {group for (group, _), orders in self._open.items() if orders})
         ends = await ends_of(self.inspector, self.topic)
         self._under_way = 0
         for group, partition in [of for of, orders in self._open.items() if orders]:

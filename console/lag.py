@@ -56,7 +56,7 @@ async def lags(inspector: "Inspector", settings: "QueueSettings", portal: str | 
 
     topic = settings.topic
     bounds = await inspector.bounds(topic)
-    states = (await inspector.groups(topic)).get(settings.group, {})
+    states = (await inspector.groups(topic, [settings.group])).get(settings.group, {})
     looked_at = partitions_of(portal, len(bounds))
     parked = await _parked(inspector, settings, portal, looked_at)
     rows: list[Row] = []

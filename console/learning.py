@@ -1,6 +1,6 @@
 """Looking into a queue whose records may need the schema registry to be decoded."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from time import monotonic
 
@@ -67,9 +67,9 @@ class LearningInspector:
         """As in the contract."""
         return await self._inspector.offset_at(stream, partition, timestamp_ms)
 
-    async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
+    async def groups(self, stream: str, only: Collection[str] | None = None) -> dict[str, dict[int, GroupState]]:
         """As in the contract."""
-        return await self._inspector.groups(stream)
+        return await self._inspector.groups(stream, only)
 
     async def close(self) -> None:
         """As in the contract."""

@@ -72,7 +72,7 @@ class Search:
     async def run(self) -> Found:
         """Read the topic from the span's beginning to its end: what waited in a spool stands behind later events."""
         partitions = partitions_of(self.span.portal, len(await self.inspector.bounds(self.topic)))
-        states = (await self.inspector.groups(self.topic)).get(self.group, {})
+        states = (await self.inspector.groups(self.topic, [self.group])).get(self.group, {})
         ends = await ends_of(self.inspector, self.topic)
         found, plan = Found(since=ends.audit), dict[tuple[int, str], Planned]()
         found.earlier = await marks(

@@ -186,7 +186,7 @@ async def standings(
     inspector: Inspector, settings: QueueSettings, group: str | None, partitions: Iterable[int]
 ) -> AsyncIterator[Standing]:
     """The group (None: the settings' own, and all others that there are) in each of the partitions, as it is now."""
-    states = await inspector.groups(settings.topic)
+    states = await inspector.groups(settings.topic, None if group is None else [group])
     numbers, ends = list(partitions), await ends_of(inspector, settings.topic)
     for name in sorted({settings.group, *states}) if group is None else [group]:
         for partition in numbers:

@@ -71,7 +71,7 @@ class Counts:
 
 async def counts(inspector: "Inspector", topic: str, groups: Sequence[str]) -> Counts:
     """How far the topic is now, and the group that is furthest behind."""
-    bounds, states = await inspector.bounds(topic), await inspector.groups(topic)
+    bounds, states = await inspector.bounds(topic), await inspector.groups(topic, groups)
 
     def handled(group: str) -> int:
         mine = states.get(group, {})
@@ -82,7 +82,7 @@ async def counts(inspector: "Inspector", topic: str, groups: Sequence[str]) -> C
 
 async def owners(inspector: "Inspector", topic: str, groups: Sequence[str]) -> list[str | None]:
     """Who owns each partition of the topic, in each of the groups."""
-    bounds, states = await inspector.bounds(topic), await inspector.groups(topic)
+    bounds, states = await inspector.bounds(topic), await inspector.groups(topic, groups)
     found = (states.get(group, {}).get(at) for group in groups for at in bounds)
     return [state.owner if state is not None else None for state in found]
 

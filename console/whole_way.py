@@ -156,7 +156,7 @@ class WholeWay:
 
     async def _finished(self, inspector: Inspector, record: StoredRecord) -> StoredRecord | None:
         """The event, if all groups have finished it by now."""
-        states = await inspector.groups(self.topic)
+        states = await inspector.groups(self.topic, self.groups)
         are_past = (_has_finished(states.get(group, {}).get(record.partition), record.offset) for group in self.groups)
         return record if all(are_past) else None
 

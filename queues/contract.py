@@ -5,7 +5,7 @@ Kafka's: a stream has partitions, a partition is a log of records with growing o
 has one committed offset a partition and each partition has at most one owner in a group.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -211,11 +211,20 @@ class Inspector(Protocol):
     async def offset_at(self, stream: str, partition: int, timestamp_ms: int) -> int:
         """The offset of the first record at or after the time; the partition's end when there is none."""
 
-    async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
-        """What each group has committed in the partitions that it has ever owned."""
+    async def groups(self, stream: str, only: Collection[str] | None = None) -> dict[str, dict[int, GroupState]]:
+        """What each group has committed in the partitions that it has ever owned.
+
+        With `only` these groups alone are asked about, whatever is the matter with others: a system that is shared may
+        have thousands.
+        """
 
     async def close(self) -> None:
         """Let go of the queue. Idempotent."""
+
+
+def among(groups: dict[str, dict[int, GroupState]], only: Collection[str] | None) -> dict[str, dict[int, GroupState]]:
+    """Those that `Inspector.groups` was asked about."""
+    return groups if only is None else {name: states for name, states in groups.items() if name in only}
 
 
 class Queue(Protocol):

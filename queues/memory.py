@@ -3,7 +3,7 @@
 import asyncio
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -23,6 +23,7 @@ from forebay.queues.contract import (
     Queue,
     Record,
     StoredRecord,
+    among,
 )
 from forebay.queues.errors import Fenced, QueueUnavailable, UnknownStream
 from forebay.queues.findings import Finding, Needs, streams_found
@@ -276,10 +277,11 @@ class MemoryInspector:
         end = log[-1].offset + 1 if log else 0
         return next((record.offset for record in log if record.timestamp_ms >= timestamp_ms), end)
 
-    async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
+    async def groups(self, stream: str, only: Collection[str] | None = None) -> dict[str, dict[int, GroupState]]:
         """As in the contract."""
         self._queue.partitions(stream)
-        return {group: _shown(state) for (of, group), state in self._queue.group_states.items() if of == stream}
+        states = {group: _shown(state) for (of, group), state in self._queue.group_states.items() if of == stream}
+        return among(states, only)
 
     async def close(self) -> None:
         """As in the contract."""

@@ -154,7 +154,7 @@ async def lacking(
     inspector: Inspector, topic: str, group: str, since: Mapping[int, int] | None = None
 ) -> list[Lacking]:
     """What the group lacks, a partition after the other. A group that was never there lacks everything."""
-    states = (await inspector.groups(topic)).get(group, {})
+    states = (await inspector.groups(topic, [group])).get(group, {})
     bounds, ends = await inspector.bounds(topic), await ends_of(inspector, topic)
     found = []
     for partition, kept in bounds.items():

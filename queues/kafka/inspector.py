@@ -1,7 +1,7 @@
 """Looking at topics from outside of any group."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 
 from confluent_kafka import TopicPartition
@@ -58,10 +58,11 @@ class KafkaInspector:
         found = await self._admin.at(stream, partition, timestamp_ms)
         return found if found >= 0 else end
 
-    async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
+    async def groups(self, stream: str, only: Collection[str] | None = None) -> dict[str, dict[int, GroupState]]:
         """As in the contract."""
         partitions = await self._topics.partitions(stream)
-        names = await self._admin.groups()
+        # For each of the groups the client of an own: no more of them than must be, and none that is in trouble.
+        names = await self._admin.groups() if only is None else list(only)
         # The commits first: their answers show that the coordinators are there, without which `members` is in danger.
         commits = await asyncio.gather(*(self._admin.commits(name, stream, partitions) for name in names))
         members = await self._admin.members(names)

@@ -1,8 +1,9 @@
 """Looking at the queue from outside of any group."""
 
+from collections.abc import Collection
 from functools import partial
 
-from forebay.queues.contract import Bounds, GroupState, StoredRecord
+from forebay.queues.contract import Bounds, GroupState, StoredRecord, among
 
 from .connection import MemcachedConnection, MemcachedStore
 from .group import groups_of, state_of
@@ -30,9 +31,9 @@ class MemcachedInspector:
         """As in the contract, of what is there."""
         return await self._thread.run(partial(_offset_at, name=stream, partition=partition, timestamp_ms=timestamp_ms))
 
-    async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
+    async def groups(self, stream: str, only: Collection[str] | None = None) -> dict[str, dict[int, GroupState]]:
         """As in the contract."""
-        return await self._thread.run(partial(_groups, name=stream))
+        return among(await self._thread.run(partial(_groups, name=stream)), only)
 
     async def close(self) -> None:
         """As in the contract."""

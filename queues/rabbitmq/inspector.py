@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 
 from forebay.queues.contract import Bounds, Commit, GroupState, PlacedRecord, StoredRecord
@@ -84,10 +84,12 @@ class RabbitmqInspector:
             offset = records[-1].offset + 1
         return max(end, offset)
 
-    async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
+    async def groups(self, stream: str, only: Collection[str] | None = None) -> dict[str, dict[int, GroupState]]:
         """As in the contract; of a group whose stream was deleted nothing is known."""
         shown = {}
         for name in await self._catalog.groups(stream):
+            if only is not None and name not in only:
+                continue
             with suppress(GroupGone):
                 shown[name] = self._shown(await self._group(group_log(stream, name)))
         return shown

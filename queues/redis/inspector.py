@@ -1,9 +1,10 @@
 """Looking at the queue from outside of any group."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from functools import partial
 
-from forebay.queues.contract import Bounds, GroupState, StoredRecord
+from forebay.queues.contract import Bounds, GroupState, StoredRecord, among
 
 from .connection import RedisConnection, RedisStore
 from .reading import read
@@ -34,9 +35,9 @@ class RedisInspector:
         looked_for = partial(_offset_at, name=stream, number=partition, timestamp_ms=timestamp_ms)
         return await self._thread.run(looked_for)
 
-    async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
+    async def groups(self, stream: str, only: Collection[str] | None = None) -> dict[str, dict[int, GroupState]]:
         """As in the contract."""
-        return await self._thread.run(partial(_groups, name=stream))
+        return among(await self._thread.run(partial(_groups, name=stream)), only)
 
     async def close(self) -> None:
         """As in the contract."""

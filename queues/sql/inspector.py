@@ -1,12 +1,12 @@
 """Looking at the queue from outside of any group."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 from sqlalchemy import Connection, and_, select
 
-from forebay.queues.contract import Bounds, GroupState, StoredRecord
+from forebay.queues.contract import Bounds, GroupState, StoredRecord, among
 
 from .connection_thread import ConnectionThread
 from .database import Database, Place
@@ -40,9 +40,9 @@ class SqlInspector:
             partial(_offset_at, database=self._database, stream=stream, number=partition, timestamp_ms=timestamp_ms)
         )
 
-    async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
+    async def groups(self, stream: str, only: Collection[str] | None = None) -> dict[str, dict[int, GroupState]]:
         """As in the contract."""
-        return await self._thread.run(partial(_groups, stream=stream, now_ms=self._database.now_ms))
+        return among(await self._thread.run(partial(_groups, stream=stream, now_ms=self._database.now_ms)), only)
 
     async def close(self) -> None:
         """As in the contract."""

@@ -1,15 +1,17 @@
 """`forebay lag` on a real Kafka: records and seconds, where offsets have gaps and records are gone."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from forebay.console.lag import lags
 from forebay.queues.contract import Commit, Inspector, Queue, Record
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.kafka.admin import Admin
 from forebay.queues.settings import QueueSettings
 from tests.kafka.members import Owner, joined
 from tests.kafka.opener import Opener
@@ -102,6 +104,26 @@ async def test_a_group_lags_by_what_it_has_not_finished(secured: Secured, opened
     assert all(str(row["owner"]).startswith("forebay/127.0.0.1 ") for row in rows.values())
     await inspector.close()
     await consumer.close()
+
+
+async def test_the_lag_is_told_whatever_is_the_matter_with_the_groups_of_others(
+    queue: Queue, inspector: Inspector, topic: str, secured: Secured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = Admin.commits
+
+    async def moody(admin: Admin, group: str, stream: str, partitions: Iterable[int]) -> list[TopicPartition]:
+        if group != topic:
+            raise QueueUnavailable("the coordinator of this group is away")
+        return await answered(admin, group, stream, partitions)
+
+    monkeypatch.setattr(Admin, "commits", moody)
+    await send(queue, topic, 3)
+    await commit(queue, topic, 1)
+    stranger = Consumer({"bootstrap.servers": secured.clear, "group.id": f"{topic}-of-others", "log_level": 0})
+    stranger.commit(offsets=[TopicPartition(topic, 0, 1)], asynchronous=False)
+    stranger.close()
+
+    assert await lag(inspector, topic) == (2, 59.0)
 
 
 async def test_a_group_that_never_came_lags_by_everything(queue: Queue, topic: str, inspector: Inspector) -> None:

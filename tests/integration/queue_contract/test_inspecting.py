@@ -67,6 +67,17 @@ async def test_groups_show_commits_and_owners(queue: Queue, inspector: Inspector
     assert (after[1].offset, after[1].note, after[1].owner) == (0, b"note", None)
 
 
+async def test_groups_that_nobody_asked_for_are_not_shown(queue: Queue, inspector: Inspector) -> None:
+    needs(queue, "groups")
+    for group in ("one", "another"):
+        async with member(queue, group=group) as consumer:
+            await consumer.commit({1: Commit(offset=0)})
+
+    assert (await inspector.groups(STREAM)).keys() == {"one", "another"}
+    assert (await inspector.groups(STREAM, ["one", "unheard-of"])).keys() == {"one"}
+    assert await inspector.groups(STREAM, []) == {}
+
+
 async def test_looking_makes_nobody_a_member(queue: Queue, producer: Producer, inspector: Inspector) -> None:
     await producer.send(STREAM, record("portal", 1))
     await read_all(inspector)

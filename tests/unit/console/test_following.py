@@ -1,6 +1,6 @@
 """A replay that was ordered is followed to its end, which is not always a good one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -24,7 +24,7 @@ class Groups:
         found: Callable[..., Any] = getattr(self._inspector, name)
         return found
 
-    async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
+    async def groups(self, stream: str, only: Collection[str] | None = None) -> dict[str, dict[int, GroupState]]:
         return {GROUP: {HERE: self._worker.committed}}
 
 

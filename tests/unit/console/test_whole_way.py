@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -46,7 +46,7 @@ class Looked:
     async def offset_at(self, stream: str, partition: int, timestamp_ms: int) -> int:
         raise NotImplementedError
 
-    async def groups(self, stream: str) -> dict[str, dict[int, GroupState]]:
+    async def groups(self, stream: str, only: Collection[str] | None = None) -> dict[str, dict[int, GroupState]]:
         self.hiccups -= 1
         if self.hiccups >= 0:
             raise QueueUnavailable("the coordinator moves")
