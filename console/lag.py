@@ -45,8 +45,9 @@ async def _lag(settings: "QueueSettings", portal: str | None) -> list["Row"]:
 
 async def read_by_others(inspector: "Inspector", settings: "QueueSettings") -> list[str]:
     """The groups that have read the topic, where the one of the settings never has; none where it has."""
-    states = await inspector.groups(settings.topic)
-    return [] if settings.group in states else sorted(states)
+    if await inspector.groups(settings.topic, [settings.group]):
+        return []
+    return sorted(await inspector.groups(settings.topic))
 
 
 async def lags(inspector: "Inspector", settings: "QueueSettings", portal: str | None, now_ms: int = 0) -> list["Row"]:
