@@ -1,6 +1,7 @@
 """A connection to a server that was looked at, and the store that makes them."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from hashlib import sha1
@@ -20,11 +21,19 @@ from .server import Server, server
 #: Milliseconds that one question takes at most whether the replicas have what was written.
 _WAIT_MS = 1_000
 
+#: Seconds after which a server is looked at again before something is entrusted to it: its settings are changed as it
+#: runs, and as much may be lost as with `appendfsync everysec`.
+_LOOK_EVERY_S = 1.0
+
+#: The settings that are looked at. What else is set may be secret.
+_SETTINGS = ("*append*", "proto-max-bulk-len", "client-*-limit")
+
 
 class RedisConnection:
     """One connection, and one more to hear of news where that is asked for. Used by one thread."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, clock: Callable[[], float]) -> None:
+        self._address, self._clock = address, clock
         # What fails is told, and not tried again behind our back: a write that is unknown must not be done twice.
         once = Retry(NoBackoff(), 0)
         self._client: Any = Redis(
@@ -32,8 +41,7 @@ class RedisConnection:
         )
         self._subscription: Subscription | None = None
         try:
-            self.server = self.look()
-            self.server.check(address)
+            self._check()
             if address.replicas:
                 # Whoever may not wait for them must not write first.
                 self.ask("WAIT", 0, 1)
@@ -41,11 +49,21 @@ class RedisConnection:
             self.close()
             raise
 
+    def _check(self) -> None:
+        self.server = self.look()
+        self.server.check(self._address)
+        self._checked_at = self._clock()
+
+    def check(self) -> None:
+        """Before something is entrusted to it: raise `QueueError` when the server keeps less by now."""
+        if self._clock() - self._checked_at >= _LOOK_EVERY_S:
+            self._check()
+
     def look(self) -> Server:
         """Ask the server what it is and what it is set to."""
         info = self.ask("INFO")
         try:
-            config = self.ask("CONFIG GET", "*append*")
+            config = {name: told for asked in _SETTINGS for name, told in self.ask("CONFIG GET", asked).items()}
         except ResponseError as error:
             # A hosted server has no such command, or our user may not say it.
             if not isinstance(error, NoPermissionError) and "unknown command" not in str(error).lower():
@@ -124,8 +142,8 @@ class RedisStore:
 
     errors: tuple[type[Exception], ...] = (RedisError, OSError)
 
-    def __init__(self, address: Address) -> None:
-        self.address = address
+    def __init__(self, address: Address, clock: Callable[[], float] = time.monotonic) -> None:
+        self.address, self._clock = address, clock
 
     @property
     def name(self) -> str:
@@ -134,7 +152,7 @@ class RedisStore:
 
     def connect(self) -> RedisConnection:
         """A server that keeps less than the URL says is refused with `QueueError`."""
-        return RedisConnection(self.address)
+        return RedisConnection(self.address, self._clock)
 
     def current(self, connection: RedisConnection) -> bool:
         """A server that went away while we did nothing has said so to the socket."""

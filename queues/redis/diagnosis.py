@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from forebay.queues.findings import Finding
+from forebay.queues.findings import Finding, Needs
 
 from .. import looks
 from .address import Address
@@ -15,12 +15,13 @@ _FREE = 0.2
 _MIB = 1024 * 1024
 
 
-def findings(connection: RedisConnection, address: Address) -> Iterable[Finding]:
+def findings(connection: RedisConnection, address: Address, needs: Needs) -> Iterable[Finding]:
     """One thing after the other."""
     server = connection.look()
     yield looks.version(f"Redis {server.version}", supported=server.supported, oldest="7.0")
     yield _durability(server, address)
     yield _memory(server)
+    yield _size(server, needs)
     yield _replicas(server, address)
     yield looks.connections(server.clients_left, "maxclients", "five")
 
@@ -54,6 +55,15 @@ def _memory(server: Server) -> Finding:
         remedy = "raise maxmemory, or lower retention_h"
         return Finding(check=check, state="warn", detail=f"{used} of {limit} MiB are used", remedy=remedy)
     return Finding(check=check, state="ok", detail=f"{used} of {limit} MiB are used, and nothing is evicted")
+
+
+def _size(server: Server, needs: Needs) -> Finding:
+    check, most = "queue size", server.limits.record
+    if needs.record_bytes > most:
+        detail = f"records of {needs.record_bytes} bytes may come; the server lets {most} through"
+        limits = "proto-max-bulk-len, client-query-buffer-limit and client-output-buffer-limit (normal)"
+        return Finding(check=check, state="fail", detail=detail, remedy=f"raise {limits}, or lower max_body_bytes")
+    return Finding(check=check, state="ok", detail=f"records of {needs.record_bytes} bytes may come, and pass")
 
 
 def _replicas(server: Server, address: Address) -> Finding:

@@ -55,6 +55,7 @@ class RedisPortalStore:
         return await self._writing.run(partial(self._put, facts=facts))
 
     def _put(self, connection: RedisConnection, facts: Sequence[Fact]) -> int:
+        connection.check()
         keys = find(connection, self._stream).keys
         values: list[str | bytes] = []
         for fact in facts:

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as NoAnswer
 
 from forebay.queues.contract import Position
-from forebay.queues.errors import QueueError, QueueUnavailable, UnknownStream
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
 
 from ..batches.producer import BatchProducer, partition_of
 from ..batches.sent import Outcome, Sent, by_stream, failed
@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 
 class RedisProducer(BatchProducer[RedisConnection]):
-    """A record has at most 64 MiB, headers included."""
+    """A record has at most 64 MiB, headers included, or what the server lets through."""
 
     def __init__(self, store: RedisStore) -> None:
         thread = store.thread("forebay-producer")
@@ -69,6 +69,7 @@ class _RedisWriter:
 
     def touch(self, connection: RedisConnection) -> None:
         """A counter that nobody reads."""
+        connection.check()
         connection.ask("INCR", "forebay:checks")
 
     def announce(self) -> None:
@@ -80,17 +81,24 @@ class _RedisWriter:
 
     def _of_stream(self, name: str, sent: Sequence[Sent], given_up: threading.Event) -> Sequence[Outcome]:
         try:
-            return self._write(self._numbered(name, sent), given_up)
+            stream, most = self._looked_up(name)
+            fitting = [one for one in sent if one.size <= most]
+            written = iter(self._write(self._numbered(stream, fitting), given_up) if fitting else [])
+            return [next(written) if one.size <= most else _too_large(one, most) for one in sent]
         except QueueError as error:
             return failed(sent, error)
 
-    def _numbered(self, name: str, sent: Sequence[Sent]) -> _Batch:
-        if (stream := self._streams.get(name)) is None:
-            with self._thread.connected() as connection:
-                stream = look_up(connection, name)
-            if stream is None:
-                raise UnknownStream(f"the queue has no stream {name!r}; `forebay topics ensure` makes it")
-            self._streams[name] = stream
+    def _looked_up(self, name: str) -> tuple[Stream, int]:
+        """The stream, and how large a record of it the server lets through just now."""
+        with self._thread.connected() as connection:
+            connection.check()
+            if name not in self._streams:
+                if (stream := look_up(connection, name)) is None:
+                    raise UnknownStream(f"the queue has no stream {name!r}; `forebay topics ensure` makes it")
+                self._streams[name] = stream
+            return self._streams[name], connection.server.limits.record
+
+    def _numbered(self, stream: Stream, sent: Sequence[Sent]) -> _Batch:
         partitions = [partition_of(one.record.key, stream.partitions) for one in sent]
         return _Batch(stream=stream, number=next(self._numbers), sent=sent, partitions=partitions)
 
@@ -166,6 +174,13 @@ class _Refused(Exception):
 
 class _NotCopied(QueueUnavailable):
     """Written, but not where the URL says yet."""
+
+
+def _too_large(sent: Sent, most: int) -> RecordRefused:
+    return RecordRefused(
+        f"the record has {sent.size} bytes; the server lets {most} through, by its proto-max-bulk-len, "
+        "client-query-buffer-limit and client-output-buffer-limit"
+    )
 
 
 def _is_unknown(error: QueueError) -> bool:

@@ -48,7 +48,7 @@ class RedisQueue:
     async def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
         """As in the contract."""
         yield await streams_found(self, needs)
-        for finding in await self._once(lambda connection: list(findings(connection, self._store.address))):
+        for finding in await self._once(lambda connection: list(findings(connection, self._store.address, needs))):
             yield finding
 
     async def _once(self, call: Callable[[RedisConnection], T]) -> T:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Collection, Iterable, Sequence
 
+import structlog
 from redis.exceptions import RedisError
 
 from forebay.queues.contract import PlacedRecord, StoredRecord
@@ -12,6 +13,7 @@ from ..groups.contract import Stretch, Wanted, up_to
 from ..headers import unpack
 from . import delivery, scripts
 from .connection import RedisConnection
+from .scripts import LEAP
 from .streams import ANOTHER, Stream
 
 #: Bytes of values that one read takes into memory at most, a single larger record aside.
@@ -20,6 +22,8 @@ _READ_BYTES = 8 * 1024 * 1024
 #: Seconds after which a reader looks without having heard of anything: an announcement is never sent twice.
 _LOOK_EVERY_S = 1.0
 
+log = structlog.get_logger(__name__)
+
 #: An entry of a Redis stream: its id, and names and values by turns.
 Entry = tuple[bytes, Sequence[bytes]]
 
@@ -27,8 +31,12 @@ Entry = tuple[bytes, Sequence[bytes]]
 def read(connection: RedisConnection, stream: Stream, partition: int, offset: int, most: int) -> list[StoredRecord]:
     """Records of the partition from the offset on: at most so many, and at most so many bytes as memory should hold."""
     log = stream.keys.log(partition)
-    entries = connection.run(scripts.READ, [log], f"{offset}-0", most, _READ_BYTES)
+    entries = connection.run(scripts.READ, [log], f"{offset}-0", most, _room(connection))
     return _stored(stream.name, partition, entries)
+
+
+def _room(connection: RedisConnection) -> int:
+    return min(_READ_BYTES, connection.server.limits.answer)
 
 
 def _stored(stream: str, partition: int, entries: Iterable[Entry]) -> list[StoredRecord]:
@@ -95,11 +103,16 @@ class RedisLog(News):
         names = [keys.about, keys.leases(self._group), *(keys.log(one.partition) for one in wanted)]
         places = [number for one in wanted for number in (one.partition, one.offset, one.most)]
         reader = (self._stream.id, self._group, self._me)
-        answer = connection.run(delivery.DELIVER, names, *reader, _READ_BYTES, *places)
+        answer = connection.run(delivery.DELIVER, names, *reader, _room(connection), *places)
         delivered = [None] * len(wanted) if answer[0] == ANOTHER else answer[1]
         return [self._stretch(one, entries) for one, entries in zip(wanted, delivered, strict=True)]
 
     def _stretch(self, one: Wanted, entries: Sequence[Entry] | None) -> Stretch:
         if entries is None:
             return Stretch([], one.offset)
-        return up_to(_stored(self._stream.name, one.partition, entries), one.end)
+        stretch = up_to(_stored(self._stream.name, one.partition, entries), one.end)
+        # Numbers that no server has given out are no records.
+        if gone := (stretch.following - one.offset - len(stretch.records)) % LEAP:
+            place = {"stream": self._stream.name, "partition": one.partition}
+            log.error("records_gone", **place, records=gone, start=one.offset, end=stretch.following)
+        return stretch

@@ -15,7 +15,7 @@ connection knows of it may be old, and two that know different ones would leap a
 from .script_parts import CHECKED, FREES, LIFE, NOW, READS, WRITES
 
 #: More than a server takes between its last write to the disk and its end.
-_LEAP = 1_000_000
+LEAP = 1_000_000
 
 #: Nobody's session is as long, unless ours is: what a member would have said for longer, it has said by another clock.
 _FARTHEST_MS = 600_000
@@ -43,7 +43,7 @@ APPEND = (
     WRITES
     + CHECKED
     + LIFE
-    + f"\nlocal leap = {_LEAP}\n"
+    + f"\nlocal leap = {LEAP}\n"
     + """
 local last = tonumber(redis.call('HGET', KEYS[3], 'number') or -1)
 if last >= tonumber(ARGV[2]) then

@@ -7,6 +7,7 @@ from typing import Any
 from forebay.queues.errors import QueueError, QueueUnavailable
 
 from .address import FSYNC, Address
+from .limits import Limits, limits
 
 #: Older ones don't look whether a script can be done before they begin with it.
 OLDEST = (7, 0)
@@ -31,6 +32,8 @@ class Server:
     memory_limit: int
     clients_left: int
     write_error: bool
+    #: As Redis comes, where the server hides its settings.
+    limits: Limits
 
     @property
     def supported(self) -> bool:
@@ -96,6 +99,7 @@ def server(info: Mapping[str, Any], config: Mapping[str, str] | None) -> Server:
         memory_limit=int(info.get("maxmemory", 0)),
         clients_left=int(info.get("maxclients", 0)) - int(info.get("connected_clients", 0)),
         write_error=info.get("aof_last_write_status", "ok") != "ok",
+        limits=limits(config or {}),
     )
 
 

@@ -170,6 +170,27 @@ async def test_the_lag_is_told_again_at_the_end_where_numbers_were_left_out(
     await consumer.close()
 
 
+@pytest.mark.parametrize(("take", "gone"), [(("XTRIM", "MAXLEN", 2), 3), (("UNLINK",), 5)])
+async def test_records_that_somebody_has_deleted_before_they_were_handled_are_told(
+    queue: Queue, producer: Producer, admin: Any, take: tuple[str | int, ...], gone: int
+) -> None:
+    partition = await send_all(producer, 5)
+    admin.execute_command(take[0], f"forebay:{{{STREAM}}}:log:{partition}", *take[1:])
+    # Numbers that a server that came back has left out are no records, and not told.
+    admin.hset(f"forebay:{{{STREAM}}}:ends", f"life:{partition}", "another")
+    last = await producer.send(STREAM, record(5))
+    consumer = await _member(queue)
+
+    with capture_logs() as logs:
+        found = await fetch(consumer, 6 - gone)
+
+    assert found == _numbers(*range(gone, 6))
+    assert last.offset > 1_000_000
+    [told] = [one for one in logs if one["event"] == "records_gone"]
+    assert (told["stream"], told["partition"], told["records"]) == (STREAM, partition, gone)
+    await consumer.close()
+
+
 async def test_a_commit_behind_the_last_record_says_that_all_was_read(
     queue: Queue, producer: Producer, admin: Any
 ) -> None:

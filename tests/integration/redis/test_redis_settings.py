@@ -2,24 +2,28 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from forebay.queues.contract import Commit, Queue, Record
-from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.contract import Commit, Position, Queue, Record
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
 from forebay.queues.opening import open_queue
 from forebay.queues.portals.contract import Fact
 from forebay.queues.redis import diagnosis
 from forebay.queues.redis.address import address
 from forebay.queues.redis.connection import RedisStore
 from forebay.queues.redis.consumer import RedisConsumer
+from forebay.queues.redis.portals import RedisPortalStore
+from forebay.queues.redis.producer import RedisProducer
 from forebay.queues.redis.retention import Retention
 from forebay.queues.settings import QueueSettings
 from tests.databases.console import Command
 from tests.databases.server import PASSWORD
-from tests.integration.queues.members import PARTITIONS, STREAM, Follower, record
+from tests.integration.queues.members import PARTITIONS, STREAM, Clock, Follower, fetch, record
+from tests.integration.queues.stage import read_all
 from tests.redis.server import RedisServer, direct
 
 #: What is told about the server, and its rights.
@@ -28,6 +32,20 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "redis.md"
 
 def _opened(url: str) -> Queue:
     return open_queue(QueueSettings(queue_url=url))
+
+
+@contextmanager
+def _set(url: str, settings: dict[str, str]) -> Iterator[None]:
+    """A server whose administrator changes its settings as it runs, and changes them back."""
+    with direct(url) as admin:
+        before = {name: admin.config_get(name)[name] for name in settings}
+        for name, value in settings.items():
+            admin.config_set(name, value)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                admin.config_set(name, value)
 
 
 @pytest.fixture
@@ -49,18 +67,76 @@ def forebay(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comman
 async def test_a_server_that_keeps_less_than_the_url_relies_on_is_refused(
     url: str, settings: dict[str, str], parameters: str, told: str
 ) -> None:
-    with direct(url) as admin:
-        before = {name: admin.config_get(name)[name] for name in settings}
-        for name, value in settings.items():
-            admin.config_set(name, value)
-        try:
-            with pytest.raises(QueueError, match=told) as refused:
-                await _opened(url + parameters).ensure([STREAM], PARTITIONS)
-        finally:
-            for name, value in before.items():
-                admin.config_set(name, value)
+    with _set(url, settings), pytest.raises(QueueError, match=told) as refused:
+        await _opened(url + parameters).ensure([STREAM], PARTITIONS)
 
     assert PASSWORD not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"appendonly": "no"}, "appendonly yes"),
+        ({"appendfsync": "no"}, "appendfsync always"),
+        ({"maxmemory-policy": "allkeys-lru"}, "noeviction"),
+    ],
+)
+async def test_nothing_more_is_entrusted_to_a_server_that_is_set_to_keep_less_as_it_runs(
+    url: str, queue: Queue, settings: dict[str, str], told: str
+) -> None:
+    store = RedisStore(address(url), clock := Clock())
+    producer, portals = RedisProducer(store), RedisPortalStore(store, "events.portals")
+    await portals.ensure()
+    await producer.send(STREAM, record(0))
+    await portals.put([Fact("portal", b"before")])
+
+    with _set(url, settings):
+        clock.now += 1
+        for call in (producer.send(STREAM, record(1)), producer.check(), portals.put([Fact("portal", b"not kept")])):
+            with pytest.raises(QueueError, match=told):
+                await call
+    await producer.send(STREAM, record(2))
+
+    assert [one.value for one in await read_all(queue)] == [b"0", b"2"]
+    assert [fact.value for fact in (await portals.read(0, 0)).facts] == [b"before"]
+    for part in (producer, portals):
+        await part.close()
+
+
+@pytest.mark.parametrize("setting", ["proto-max-bulk-len", "client-query-buffer-limit"])
+async def test_what_the_server_would_hang_up_for_is_refused_and_its_neighbours_are_kept(
+    url: str, queue: Queue, setting: str
+) -> None:
+    sizes = [10, 1_100_000, 900_000, 10]
+    records = [Record(key="portal", value=bytes(size), timestamp_ms=0) for size in sizes]
+    with _set(url, {setting: str(1024 * 1024)}):
+        producer = queue.producer()
+
+        outcomes = await asyncio.gather(*(producer.send(STREAM, one) for one in records), return_exceptions=True)
+        await producer.close()
+
+    assert [type(one) for one in outcomes] == [Position, RecordRefused, Position, Position]
+    assert setting in str(outcomes[1])
+    assert [len(one.value) for one in await read_all(queue)] == [10, 900_000, 10]
+
+
+async def test_no_more_is_asked_for_than_the_server_lets_into_an_answer(url: str, queue: Queue) -> None:
+    producer, inspector = queue.producer(), queue.inspector()
+    with _set(url, {"client-output-buffer-limit": "normal 1mb 1mb 60"}):
+        large = Record(key="portal", value=bytes(400_000), timestamp_ms=0)
+        for _ in range(8):
+            position = await producer.send(STREAM, large)
+        consumer = queue.consumer(STREAM, "group", session_s=60.0)
+        await consumer.start(follower := Follower())
+        await follower.owns(PARTITIONS)
+
+        found = await fetch(consumer, 8)
+        seen = await inspector.read(STREAM, position.partition, 0, 8)
+
+    assert found == [large.value] * 8
+    assert seen
+    for part in (consumer, producer, inspector):
+        await part.close()
 
 
 @pytest.mark.parametrize(("parameters", "durable"), [("", True), ("?fsync=everysec", False), ("?fsync=no", False)])
@@ -209,7 +285,10 @@ def test_a_healthy_server_is_found_so(forebay: Command) -> None:
 
     found = forebay.findings()
 
-    checks = ["queue", *(f"queue {name}" for name in ("version", "durability", "memory", "replicas", "connections"))]
+    checks = [
+        "queue",
+        *(f"queue {name}" for name in ("version", "durability", "memory", "size", "replicas", "connections")),
+    ]
     assert {check: found[check]["state"] for check in checks} == dict.fromkeys(checks, "ok")
 
 
@@ -222,6 +301,8 @@ def test_a_healthy_server_is_found_so(forebay: Command) -> None:
         (("maxmemory 0",), "", "queue memory", "warn", "set maxmemory"),
         ((), "?replicas=2", "queue replicas", "fail", "replicas=2"),
         (("maxclients 20",), "", "queue connections", "warn", "maxclients"),
+        (("proto-max-bulk-len 1mb",), "", "queue size", "fail", "proto-max-bulk-len"),
+        (("client-output-buffer-limit normal 2mb 0 0",), "", "queue size", "fail", "client-output-buffer-limit"),
     ],
 )
 def test_what_a_server_was_set_to_is_found(
