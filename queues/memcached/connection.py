@@ -5,7 +5,12 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from pymemcache.client.base import Client
-from pymemcache.exceptions import MemcacheError, MemcacheServerError, MemcacheUnexpectedCloseError
+from pymemcache.exceptions import (
+    MemcacheError,
+    MemcacheServerError,
+    MemcacheUnexpectedCloseError,
+    MemcacheUnknownCommandError,
+)
 
 from ..threads.connection_thread import ConnectionThread
 from .address import Address
@@ -23,7 +28,9 @@ _REMEDIES = {
     "Connection refused": "check that Memcached runs, host and port in queue_url, and -l",
     "Name or service not known": "check the host in queue_url",
     "UnexpectedClose": "it has ended, or hung up; what it held is gone if it ended",
-    "timed out": "it hangs, or something in between does; we connect again by ourselves",
+    "timed out": "it hangs, or something in between does, or it takes no more connections (-c); we connect again",
+    # So it answers whatever comes first. The client keeps nothing of its words.
+    "unknown to it": "it takes no more connections: raise -c; or it is no Memcached that answers there",
 }
 
 #: A value with what the server wants to see again to change it: None for neither.
@@ -132,6 +139,8 @@ class MemcachedStore:
         """The server's words, and what to do."""
         given = error.args[0] if error.args and isinstance(error.args[0], bytes) else None
         words = given.decode("ascii", "replace") if given else str(error) or type(error).__name__
+        if isinstance(error, MemcacheUnknownCommandError):
+            words = f"{words} is unknown to it"
         told = next((found for said, found in _REMEDIES.items() if said in words), None)
         return f"{self.name} says: {words}; {told or 'look at queue_url, and at the server'}"
 

@@ -2,7 +2,9 @@
 
 import base64
 import json
+import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,21 @@ def test_items_that_are_smaller_than_an_event_are_found(
 
     assert found["state"] == state
     assert ("max_body_bytes" in found["remedy"]) is (state == "warn")
+
+
+def test_a_server_that_takes_no_more_connections_is_found(
+    memcached_servers: Callable[..., MemcachedServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = memcached_servers("-c", "60")
+
+    with ExitStack() as strangers:
+        for _ in range(60):
+            strangers.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        found = Command(server.url()).findings(status=1)["queue"]
+
+    assert found["state"] == "fail"
+    assert "-c" in found["detail"] + found["remedy"]
 
 
 def test_a_registry_of_portals_is_refused(forebay: Command, monkeypatch: pytest.MonkeyPatch) -> None:
