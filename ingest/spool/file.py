@@ -44,7 +44,7 @@ _DELETED_BYTES = 512
 _INSERT_ROWS = 256
 
 # One step of a statement lets go of the GIL once, and while the event loop is busy the thread gets it back only after
-# the switch interval (5 ms). So what is read or written in bulk crosses in one step, as in queues/sql/sqlite.py.
+# the switch interval (5 ms). So what is read or written in bulk crosses in one step, as in queues/sql/sqlite/.
 _EACH = "json_each(?)"
 _GIVEN = f"(SELECT value FROM {_EACH})"  # noqa: S608 - our own constant
 _HEADS = f"""

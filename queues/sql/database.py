@@ -1,4 +1,4 @@
-"""What differs between the database systems: each has a module that keeps these protocols (sqlite.py, postgresql/)."""
+"""What differs between the database systems: each has a folder that keeps these protocols."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager

@@ -2,7 +2,7 @@
 
 from .address import path_of
 from .database import Database
-from .sqlite import SqliteDatabase
+from .sqlite.database import SqliteDatabase
 
 
 def open_database(url: str) -> Database:

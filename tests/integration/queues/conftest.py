@@ -9,7 +9,7 @@ from forebay.queues.sql.address import path_of
 from forebay.queues.sql.database import Database
 from forebay.queues.sql.mariadb.database import MariadbDatabase
 from forebay.queues.sql.postgresql.database import PostgresqlDatabase
-from forebay.queues.sql.sqlite import SqliteDatabase
+from forebay.queues.sql.sqlite.database import SqliteDatabase
 from tests.integration.sql_fixtures import producer as producer
 from tests.integration.sql_fixtures import queue as queue
 

@@ -8,18 +8,23 @@ import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from forebay.queues.contract import Producer, Queue
 from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.findings import Needs
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from forebay.queues.sql.consumer import SqlConsumer
-from forebay.queues.sql.database import Place
+from forebay.queues.sql.database import Place, Row
 from forebay.queues.sql.producer import SqlProducer
-from forebay.queues.sql.sqlite import SqliteDatabase
+from forebay.queues.sql.sqlite import database as sqlite
+from forebay.queues.sql.sqlite.database import SqliteDatabase
 from tests.integration.queues.members import KEEP_EVERYTHING, PARTITIONS, STREAM, Follower, fill, record
+
+NEEDS = Needs(streams={STREAM: frozenset()}, partitions=PARTITIONS, events=STREAM)
 
 
 @pytest.fixture
@@ -114,6 +119,46 @@ async def test_reading_takes_no_room_for_all_that_waits(producer: Producer, data
         found = database.read(connection, Place(1, 0), 0, 10, 1_800_001)
 
     assert [(row.offset, len(row.value)) for row in found] == [(0, 900_000), (1, 900_000), (2, 900_000)]
+
+
+async def test_the_log_gives_back_what_a_long_reader_made_it_take(
+    queue: Queue, database: SqliteDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_LOG_BYTES", 1_000_000)
+    producer, log = SqlProducer(database), tmp_path / "queue.db-wal"
+    with closing(sqlite3.connect(database.name, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM forebay_meta").fetchall()
+        await fill(producer, {0: [500_000] * 10})
+        held, found = log.stat().st_size, [one async for one in queue.diagnose(NEEDS)]
+        reader.execute("COMMIT")
+        for _ in range(3):
+            await producer.check()
+
+        assert held > 5_000_000
+        assert log.stat().st_size <= 1_000_000
+    await producer.close()
+    assert {one.check: one.state for one in found}["queue log"] == "warn"
+
+
+async def test_an_older_sqlite_takes_a_full_batch(producer: Producer, database: SqliteDatabase) -> None:
+    rows = [Row(1, 0, offset, 0, "portal", b"", b"") for offset in range(1024)]
+
+    with closing(database.connect()) as connection, database.writing(connection):
+        opened = cast("sqlite3.Connection", connection.connection.dbapi_connection)
+        opened.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+        database.append(connection, rows)
+
+    with closing(database.connect()) as connection:
+        assert database.read(connection, Place(1, 0), 0, 2000, 1) == rows
+
+
+async def test_an_sqlite_that_is_too_old_is_found(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {one.check: one.state async for one in queue.diagnose(NEEDS)}
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 22, 0))
+    in_old_one = {one.check: one.state async for one in queue.diagnose(NEEDS)}
+
+    assert (found["queue version"], in_old_one["queue version"]) == ("ok", "warn")
 
 
 async def test_a_queue_that_was_not_made_says_how_to_make_it(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from forebay.queues.contract import Producer, Queue
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.sql.consumer import SqlConsumer
-from forebay.queues.sql.sqlite import SqliteDatabase
+from forebay.queues.sql.sqlite.database import SqliteDatabase
 from tests.integration.queues.members import KEEP_EVERYTHING, PARTITIONS, STREAM, Follower, fetch, record
 
 PASSER_BY = """

@@ -16,7 +16,7 @@ from forebay.queues.sql.consumer import SqlConsumer
 from forebay.queues.sql.database import Database
 from forebay.queues.sql.group import SqlGroup
 from forebay.queues.sql.schema import find
-from forebay.queues.sql.sqlite import SqliteDatabase
+from forebay.queues.sql.sqlite.database import SqliteDatabase
 from forebay.queues.sql.tables import claim
 from tests.integration.queues.members import KEEP_EVERYTHING, PARTITIONS, STREAM, Follower, fetch, record, send_all
 

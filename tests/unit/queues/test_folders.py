@@ -12,7 +12,7 @@ from forebay.ingest.callers.published import Shelf
 from forebay.ingest.gaps.book import own_book
 from forebay.ingest.spool.folder import Folder
 from forebay.queues.folders import make_folder
-from forebay.queues.sql.sqlite import SqliteDatabase
+from forebay.queues.sql.sqlite.database import SqliteDatabase
 
 MAKERS: dict[str, Callable[[Path], object]] = {
     "queue": lambda data_dir: SqliteDatabase(data_dir / "queue.db").create(),

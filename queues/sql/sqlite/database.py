@@ -6,7 +6,6 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote
@@ -19,64 +18,26 @@ from forebay.queues.findings import Finding, Needs
 from forebay.queues.folders import make_folder
 from forebay.queues.portals.contract import PlacedFact
 
-from ..batches.records import MAX_RECORD_BYTES
-from ..groups.bell import Bell
-from .database import Place, Row, Watch
+from ...batches.records import MAX_RECORD_BYTES
+from ...groups.bell import Bell
+from ..database import Place, Row, Watch
+from . import diagnosis, statements
 
 #: Seconds that SQLite waits when a program that is not ours (a shell, a backup) holds its lock.
 _BUSY_S = 5.0
 
-#: Rows of one INSERT at most: far below SQLite's 32,766 variables, and few distinct statements to prepare.
-_INSERT_ROWS = 256
+#: Rows of one INSERT at most: below 999 variables, which are all that SQLite took before 3.32.
+_INSERT_ROWS = 128
+
+#: Bytes that the log (`-wal`) keeps of the disk. It needs more while somebody reads on and on, who keeps all that is
+#: written meanwhile from going into the file.
+_LOG_BYTES = 64 * 1024 * 1024
 
 #: Seconds between two looks for new records: half of it is what a record waits on average.
 _LOOK_EVERY_S = 0.01
 
 #: Where a connection keeps which file it has open.
 _FILE = "forebay_file"
-
-# One step of a statement lets go of the GIL once, and while the event loop is busy the thread gets it back only after
-# the switch interval (5 ms): a SELECT of 500 rows took 300 ms. So what is read or written in bulk crosses in one step:
-# as one JSON text, or as one INSERT of many rows. Hex, since JSON has no bytes. (1,700 → 39,000 rows/s, measured.)
-_WANTED = "json_extract(wanted.value, '$[0]') = p.stream AND json_extract(wanted.value, '$[1]') = p.\"partition\""
-_ENDS = f"""
-SELECT json_group_array(json_array(p.stream, p."partition", p.next_offset))
-FROM json_each(?) AS wanted CROSS JOIN forebay_partition AS p WHERE {_WANTED}
-"""  # noqa: S608 - our own constant
-_TAKE = f"""
-UPDATE forebay_partition AS p SET next_offset = p.next_offset + json_extract(wanted.value, '$[2]')
-FROM json_each(?) AS wanted WHERE {_WANTED}
-"""  # noqa: S608 - our own constant
-
-# How far one may read within so many bytes is asked of the sizes alone: together with the values, SQLite would copy all
-# of them into a temporary file, as large as what waits and not as what is wanted.
-_READ = """
-SELECT json_group_array(json_array("offset", timestamp_ms, hex("key"), hex(headers), hex(value))) FROM (
-    SELECT * FROM forebay_record
-    WHERE stream = :stream AND "partition" = :partition AND "offset" >= :offset AND "offset" <= (
-        SELECT max("offset") FROM (
-            SELECT "offset", sum(size) OVER (ORDER BY "offset") - size AS bytes_before FROM (
-                SELECT "offset", length(value) AS size FROM forebay_record
-                WHERE stream = :stream AND "partition" = :partition AND "offset" >= :offset
-                ORDER BY "offset" LIMIT :max_records
-            )
-        ) WHERE bytes_before < :max_bytes
-    ) ORDER BY "offset"
-)
-"""
-
-# hex(NULL) would be an empty text.
-_FACTS = """
-SELECT json_group_array(json_array("offset", "key", iif(value IS NULL, NULL, hex(value)))) FROM (
-    SELECT * FROM forebay_portal WHERE stream = ? AND "offset" >= ? ORDER BY "offset" LIMIT ?
-)
-"""
-
-
-@cache
-def _insert(rows: int) -> str:
-    columns = 'stream, "partition", "offset", timestamp_ms, "key", headers, value'
-    return f"INSERT INTO forebay_record ({columns}) VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * rows)  # noqa: S608
 
 
 class SqliteDatabase:
@@ -153,6 +114,7 @@ class SqliteDatabase:
             # Changing the mode does not wait for others: it fails when two try at once.
             with self._turn():
                 opened.execute("PRAGMA journal_mode = WAL")
+        opened.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
 
     @contextmanager
     def writing(self, connection: Connection, *, alone: str = "", beside: str = "") -> Iterator[None]:
@@ -214,24 +176,24 @@ class SqliteDatabase:
 
     def ends(self, connection: Connection, places: Sequence[Place]) -> dict[Place, int]:
         """As in the protocol."""
-        found = connection.exec_driver_sql(_ENDS, (_json(places),)).scalar_one()
+        found = connection.exec_driver_sql(statements.ENDS, (_json(places),)).scalar_one()
         return {Place(stream, partition): end for stream, partition, end in orjson.loads(found)}
 
     def take_offsets(self, connection: Connection, counts: Mapping[Place, int]) -> dict[Place, int]:
         """As in the protocol. The whole file is locked, so reading and then adding is one step."""
         first = self.ends(connection, list(counts))
         wanted = _json((*place, count) for place, count in counts.items())
-        connection.exec_driver_sql(_TAKE, (wanted,))
+        connection.exec_driver_sql(statements.TAKE, {"wanted": wanted})
         return first
 
     def append(self, connection: Connection, rows: Sequence[Row]) -> None:
         """As in the protocol."""
         done = 0
         while done < len(rows):
-            # Powers of two: nine statements serve every size, and stay prepared.
+            # Powers of two: eight statements serve every size, and stay prepared.
             size = min(_INSERT_ROWS, 1 << ((len(rows) - done).bit_length() - 1))
             values = tuple(value for row in rows[done : done + size] for value in row)
-            connection.exec_driver_sql(_insert(size), values)
+            connection.exec_driver_sql(statements.insert(size), values)
             done += size
 
     def kept(self, connection: Connection, rows: Sequence[Row]) -> bool:
@@ -241,7 +203,7 @@ class SqliteDatabase:
     def read(self, connection: Connection, place: Place, offset: int, max_records: int, max_bytes: int) -> list[Row]:
         """As in the protocol."""
         limits = {"offset": offset, "max_records": max_records, "max_bytes": max_bytes}
-        found = connection.exec_driver_sql(_READ, place._asdict() | limits).scalar_one()
+        found = connection.exec_driver_sql(statements.READ, place._asdict() | limits).scalar_one()
         octets = bytes.fromhex
         return [
             Row(*place, offset, timestamp_ms, octets(key).decode(), octets(headers), octets(value))
@@ -250,15 +212,16 @@ class SqliteDatabase:
 
     def facts(self, connection: Connection, stream: int, start: int, max_facts: int) -> list[PlacedFact]:
         """As in the protocol."""
-        found = connection.exec_driver_sql(_FACTS, (stream, start, max_facts)).scalar_one()
+        found = connection.exec_driver_sql(statements.FACTS, (stream, start, max_facts)).scalar_one()
         return [
             PlacedFact(offset, key, None if value is None else bytes.fromhex(value))
             for offset, key, value in orjson.loads(found)
         ]
 
     def findings(self, connection: Connection, needs: Needs) -> Iterable[Finding]:
-        """As in the protocol: nothing."""
-        return ()
+        """As in the protocol."""
+        with self._turn():
+            return [diagnosis.version(), diagnosis.log(connection, self.name, _LOG_BYTES)]
 
 
 class _FileWatch:
