@@ -4,7 +4,6 @@ import select
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any, LiteralString, cast
-from uuid import uuid4
 
 import psycopg
 from psycopg.errors import Diagnostic
@@ -19,7 +18,8 @@ from ..database import Place, Row, Undecided, Watch
 from . import diagnosis, statements
 from .address import name_of, parameters
 from .listening import Listening, announcements
-from .remedies import SHARED, remedy
+from .remedies import remedy
+from .session import Session, SharedSession, begin, open_session
 
 #: Milliseconds that a session may stand still within a transaction. Others wait for its locks, and a client that is
 #: frozen, or whose machine is gone, would hold them for ever. Far below a third of a session, in which heartbeats come.
@@ -27,16 +27,6 @@ _IDLE_MS = 2_000
 
 #: Milliseconds that we wait for a lock: longer than anybody of ours may keep one.
 _LOCK_MS = 5_000
-
-#: Where a connection keeps what its session is marked with.
-_MARK = "forebay_mark"
-
-
-class SharedSession(psycopg.InterfaceError):
-    """The transaction has begun in another session than ours: a pooler gives each to whichever is free.
-
-    It is not set as ours is, so that its COMMIT may return before anything is on the disk.
-    """
 
 
 class PostgresqlDatabase:
@@ -100,18 +90,10 @@ class PostgresqlDatabase:
 
     def connect(self) -> Connection:
         """As in the protocol."""
-        connection = self._engine.connect()
-        mark = uuid4().hex
-        try:
-            _opened(connection).execute(statements.SESSION, (mark, list(self._session), list(self._session.values())))
-        except BaseException:
-            connection.close()
-            raise
-        connection.info[_MARK] = mark
-        return connection
+        return self._engine.connect()
 
-    def _open(self) -> "psycopg.Connection[Any]":
-        return psycopg.connect(autocommit=True, **self._parameters)  # type: ignore[arg-type]  # libpq takes text for each
+    def _open(self) -> Session:
+        return open_session(self._parameters, self._session)
 
     def current(self, connection: Connection) -> bool:
         """As in the protocol. A server that went away while we did nothing has said so to the socket."""
@@ -122,7 +104,7 @@ class PostgresqlDatabase:
         """As in the protocol."""
         opened = _opened(connection)
         try:
-            self._begin(connection)
+            begin(opened)
             for statement, turn in ((statements.ALONE, alone), (statements.BESIDE, beside)):
                 if turn:
                     opened.execute(statement, (turn,))
@@ -134,14 +116,7 @@ class PostgresqlDatabase:
             raise
         self._commit(opened)
 
-    def _begin(self, connection: Connection) -> None:
-        # Never prepared, nor is what ends it: in a session that is not ours, another statement may have its name.
-        answers = _opened(connection).execute(statements.BEGIN, prepare=False)
-        answers.nextset()
-        if answers.fetchone() != (connection.info[_MARK],):
-            raise SharedSession(SHARED)
-
-    def _commit(self, opened: "psycopg.Connection[Any]") -> None:
+    def _commit(self, opened: Session) -> None:
         warnings: list[str] = []
 
         def hear(said: Diagnostic) -> None:
@@ -233,7 +208,7 @@ class PostgresqlDatabase:
                 return True
 
 
-def _lives(opened: "psycopg.Connection[Any]") -> bool:
+def _lives(opened: Session) -> bool:
     try:
         while not opened.closed and _has_come(opened):
             opened.pgconn.consume_input()
@@ -242,15 +217,15 @@ def _lives(opened: "psycopg.Connection[Any]") -> bool:
     return not opened.closed
 
 
-def _has_come(opened: "psycopg.Connection[Any]") -> bool:
+def _has_come(opened: Session) -> bool:
     # Not `select`, which takes no descriptor beyond 1,023: an ingest has one for each call.
     socket = select.poll()
     socket.register(opened.fileno(), select.POLLIN)
     return bool(socket.poll(0))
 
 
-def _opened(connection: Connection) -> "psycopg.Connection[Any]":
-    return cast("psycopg.Connection[Any]", connection.connection.dbapi_connection)
+def _opened(connection: Connection) -> Session:
+    return cast(Session, connection.connection.dbapi_connection)
 
 
 def _number(connection: Connection, statement: LiteralString, values: Sequence[object] = ()) -> int:

@@ -10,6 +10,11 @@ _POOLER = (
     "it pool whole sessions (PgBouncer: pool_mode = session)"
 )
 
+_FULL = (
+    "a pooler in between may have none left (PgBouncer: raise default_pool_size): an ingest takes one connection, "
+    "a worker four, each console command one or two"
+)
+
 _ENSURE = "`forebay topics ensure` makes them"
 
 #: SQLSTATE of a statement that was refused → what to do.
@@ -36,6 +41,8 @@ _BY_STATE = {
 #: Words of a server, or of libpq, that does not let us in → what to do. There is no SQLSTATE then.
 _BY_WORDS = {
     SHARED: _POOLER,
+    "gives no session": _FULL,
+    "query_wait_timeout": _FULL,
     "pooling mode": _POOLER,
     "prepared statement": _POOLER,
     "password authentication failed": "check user and password in queue_url, or PGPASSWORD and ~/.pgpass",

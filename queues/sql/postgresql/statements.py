@@ -87,9 +87,9 @@ BESIDE = "SELECT pg_advisory_xact_lock_shared(hashtextextended(current_schema() 
 # A server may have been set to answer a COMMIT before it is on the disk. Any other value waits for the disk at least.
 # That one is set for the session too: it would change with the server's files otherwise.
 SESSION = """
-SELECT set_config('forebay.session', %s, false),
+SELECT set_config('forebay.session', {}, false),
     set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)
-UNION ALL SELECT set_config(name, value, false), NULL FROM unnest(%s::text[], %s::text[]) AS s (name, value)
+UNION ALL SELECT set_config(name, value, false), NULL FROM unnest({}::text[], {}::text[]) AS s (name, value)
 WHERE current_setting(name, true) IS NOT NULL
 """
 

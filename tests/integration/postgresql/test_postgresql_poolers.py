@@ -1,14 +1,20 @@
 """A pooler in between: one that leaves a session to its connection is used, any other refused: it may lose events."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from forebay.queues.contract import Queue
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
+from forebay.queues.sql.postgresql.address import parameters
+from forebay.queues.sql.postgresql.database import PostgresqlDatabase
+from forebay.queues.sql.postgresql.remedies import remedy
+from forebay.queues.sql.postgresql.session import open_session
 from tests.databases.console import Command
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
 from tests.postgresql.pooler import pooled
@@ -62,6 +68,17 @@ def test_doctor_finds_a_pooler_of_transactions(
 
     assert found["queue sessions"]["state"] == "fail"
     assert "pool_mode = session" in found["queue sessions"]["remedy"]
+
+
+def test_a_pooler_that_has_no_session_left_is_not_waited_for(postgresql_url: str) -> None:
+    with (
+        pooled(postgresql_url, "session", 1) as through,
+        closing(PostgresqlDatabase(through).connect()),
+        pytest.raises(psycopg.OperationalError) as refused,
+    ):
+        open_session(parameters(through), {}, within_s=0.1)
+
+    assert "default_pool_size" in remedy("postgresql://", refused.value)
 
 
 async def test_a_pooler_of_statements_is_told(postgresql_url: str) -> None:
