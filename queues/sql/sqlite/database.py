@@ -220,8 +220,7 @@ class SqliteDatabase:
 
     def findings(self, connection: Connection, needs: Needs) -> Iterable[Finding]:
         """As in the protocol."""
-        with self._turn():
-            return [diagnosis.version(), diagnosis.log(connection, self.name, _LOG_BYTES)]
+        return [diagnosis.version(), diagnosis.log(self._path, _LOG_BYTES)]
 
 
 class _FileWatch:
