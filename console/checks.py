@@ -6,6 +6,7 @@ import platform
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from forebay.queues.opening import scheme_of
 from forebay.queues.sql.address import path_of
 
 from .caller_checks import caller_findings
+from .disks import MOUNTS, disk_found
 from .folder_checks import existing, writable
 from .needs import Side, needs
 from .reading import inspected, opened
@@ -42,12 +44,12 @@ _NOT_BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
 _LIBRARIES = ("falcon", "gunicorn", "fastavro", "sqlalchemy", "confluent-kafka", "uvloop", "pydantic")
 
 
-async def examined(loaded: "Loaded", side: Side = "all") -> list[Finding]:
+async def examined(loaded: "Loaded", side: Side = "all", mounts: Path = MOUNTS) -> list[Finding]:
     """Everything that was found, settings first."""
     settings = loaded.settings
-    found = [*_versions(), *_settings(loaded), *_keys(settings), *_auth(settings), *_disk(settings), *_clock()]
+    found = [*_versions(), *_settings(loaded), *_keys(settings), *_auth(settings), *_disk(settings, mounts), *_clock()]
     if side in ("all", "ingest"):
-        found += spool_findings(settings)
+        found += spool_findings(settings, mounts)
         found += [finding async for finding in caller_findings(settings)]
     found += [finding async for finding in _queue(settings, side)]
     return found + [finding async for finding in registry_findings(settings)]
@@ -92,7 +94,7 @@ def _auth(settings: "Settings") -> Iterator[Finding]:
         )
 
 
-def _disk(settings: "Settings") -> Iterator[Finding]:
+def _disk(settings: "Settings", mounts: Path) -> Iterator[Finding]:
     folder = existing(settings.data_dir.absolute())
     free = shutil.disk_usage(folder).free
     state: State = "fail" if free < _TOO_LOW_BYTES else "warn" if free < _LOW_BYTES else "ok"
@@ -107,6 +109,7 @@ def _disk(settings: "Settings") -> Iterator[Finding]:
         database = path_of(settings.queue_url).absolute()
         if (home := existing(database.parent)) != folder:
             yield from writable("queue_url", home)
+        yield from disk_found("queue disk", "data_dir, or queue_url,", home, mounts)
         if os.path.exists(database) and not os.access(database, os.R_OK | os.W_OK):
             remedy = f"give this user the right to read and write {database}, or set queue_url"
             yield Finding(check="queue_url", state="fail", detail=f"{database} can't be written to", remedy=remedy)

@@ -12,25 +12,13 @@ from typing import TYPE_CHECKING
 from forebay.ingest.spool.opening import has_spool
 from forebay.queues.findings import Finding, State
 
+from .disks import MOUNTS, disk_found
 from .errors import WrongUsage
 from .folder_checks import existing, writable
 from .spooled import Status, status
 
 if TYPE_CHECKING:
     from forebay.console.settings import Settings
-
-#: What the kernel knows of the mounts.
-_MOUNTS = Path("/proc/self/mountinfo")
-
-#: Kinds of file systems where locks, fsync or mapped memory don't mean what the spool needs.
-_NETWORK = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "ocfs2", "gfs2"}
-)
-_MEMORY = frozenset({"tmpfs", "ramfs"})
-_CONTAINER = frozenset({"overlay", "aufs"})
-
-#: As the kernel writes what would end a word in its list.
-_ESCAPES = {r"\040": " ", r"\011": "\t", r"\012": "\n", r"\134": "\\"}
 
 #: So many writes are measured; each is about what an event takes.
 _WRITES, _WRITE_BYTES = 9, 4096
@@ -41,7 +29,7 @@ _SLOW_S = 0.05
 _MS = 1000
 
 
-def spool_findings(settings: "Settings", mounts: Path = _MOUNTS) -> Iterator[Finding]:
+def spool_findings(settings: "Settings", mounts: Path = MOUNTS) -> Iterator[Finding]:
     """What was found; one line where there is no spool, or where this user may not look."""
     try:
         yield from _findings(settings, mounts)
@@ -62,51 +50,13 @@ def _findings(settings: "Settings", mounts: Path) -> Iterator[Finding]:
         return
     folder = settings.data_dir.absolute() / "spool"
     home = existing(folder)
-    yield from _kind(home, mounts)
+    yield from disk_found("spool disk", "data_dir", home, mounts)
     # Otherwise it has been said of data_dir already.
     faults = list(writable("data_dir", home, check="spool")) if home == folder else []
     yield from faults
     if os.access(home, os.W_OK | os.X_OK) and not faults:
         yield _fsync(home)
     yield from _content(settings, folder)
-
-
-def _kind(home: Path, mounts: Path) -> Iterator[Finding]:
-    kind = file_system(home, mounts)
-    remedy = f"set data_dir to a folder on a local disk that outlives the process; {home} is on {kind}"
-    if kind in _NETWORK or kind.startswith("fuse."):
-        detail = "is on a network file system: locks and fsync may not hold there, and it may hang with the queue"
-        yield Finding(check="spool disk", state="warn", detail=detail, remedy=remedy)
-    elif kind in _MEMORY:
-        detail = "is in memory: what it holds is lost when the machine restarts"
-        yield Finding(check="spool disk", state="warn", detail=detail, remedy=remedy)
-    elif kind in _CONTAINER:
-        detail = "is in a container's own layer: what it holds is lost with the container"
-        yield Finding(check="spool disk", state="warn", detail=detail, remedy=f"{remedy}; mount a volume there")
-    elif kind:
-        yield Finding(check="spool disk", state="ok", detail=f"{kind}, a local disk")
-
-
-def file_system(folder: Path, mounts: Path = _MOUNTS) -> str:
-    """The kind of the file system that the folder is on; empty where the kernel has no list of them."""
-    try:
-        lines = mounts.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return ""
-    path, found = folder.resolve(), (0, "")
-    for line in lines:
-        # proc_pid_mountinfo(5): the fifth word is where it is mounted, and the kind stands behind a lone dash.
-        before, _, behind = line.partition(" - ")
-        place = Path(_unescaped(before.split()[4]))
-        if path.is_relative_to(place) and len(place.parts) >= found[0]:
-            found = len(place.parts), behind.split()[0]
-    return found[1]
-
-
-def _unescaped(word: str) -> str:
-    for escape, char in _ESCAPES.items():
-        word = word.replace(escape, char)
-    return word
 
 
 def _fsync(home: Path, clock: Callable[[], float] = perf_counter) -> Finding:

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from forebay.console import spool_checks
+from forebay.console import disks, spool_checks
 from forebay.console.checks import examined
+from forebay.console.disks import file_system
 from forebay.console.needs import Side
 from forebay.console.settings import Settings, load_settings
-from forebay.console.spool_checks import file_system, spool_findings
+from forebay.console.spool_checks import spool_findings
 from forebay.ingest.spool.folder import Folder
 from forebay.ingest.spool.kept import Put
 from forebay.ingest.spool.store import Store
@@ -54,7 +55,7 @@ def keep(data_dir: Path, *sizes: int) -> Store:
     return store
 
 
-def found(settings: Settings, check: str, mounts: Path = spool_checks._MOUNTS) -> Finding:
+def found(settings: Settings, check: str, mounts: Path = disks.MOUNTS) -> Finding:
     [one] = [finding for finding in spool_findings(settings, mounts) if finding.check == check]
     return one
 
