@@ -1,5 +1,7 @@
 """`forebay handlers`: which function handles what."""
 
+import sys
+from contextlib import redirect_stdout
 from typing import Annotated
 
 import typer
@@ -16,7 +18,9 @@ def handlers(
     from .output import note, show
     from .registered import full_rows, short_rows, warnings
 
-    found = load_handlers(target)
+    # What the module prints is no row.
+    with redirect_stdout(sys.stderr):
+        found = load_handlers(target)
     rows = full_rows(found) if as_json else short_rows(found)
     show(rows, as_json=as_json, nothing=f"{target} has no handler yet")
     for warning in warnings(found):

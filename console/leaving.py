@@ -23,7 +23,7 @@ def _leave(grace_s: float, status: int) -> None:
     sleep(grace_s)
     keep = [one.name for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
     _log.warning(
-        f"what the handlers' modules have left behind did not end within {grace_s:g} s (drain_s)",
+        f"what the handlers' modules have left behind did not end within {grace_s:g} s",
         threads=keep or "none; a function of atexit",
     )
     sys.stdout.flush()

@@ -12,6 +12,15 @@ T = TypeVar("T")
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
+def stops() -> list[signal.Signals]:
+    """What stops a process that runs until it is told to: those, and the end of its terminal.
+
+    Unless it is to outlive that: `nohup` has the signal ignored, and so it stays.
+    """
+    is_to_stay = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [*ENDING] if is_to_stay else [*ENDING, signal.SIGHUP]
+
+
 def run(work: Coroutine[object, object, T]) -> T:
     """Run to the end on a new, fast loop. What was given up by Ctrl-C ends as that, and so does what SIGTERM ended."""
     import uvloop

@@ -13,6 +13,7 @@ from forebay.processors.cpu.ending import how_ended
 
 from .errors import FAILED, WRONG
 from .relay import Relay
+from .running import stops
 
 #: Waits before the first, second, … restart in a row; the last one goes on.
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -165,7 +166,7 @@ def _signal(process: Process, number: signal.Signals) -> None:
 
 
 def stop_on_signals(supervisor: Supervisor) -> None:
-    """SIGTERM and Ctrl-C stop; the second one kills."""
+    """SIGTERM, Ctrl-C and the end of the terminal stop; the second one kills."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stops():
         loop.add_signal_handler(number, supervisor.stop)

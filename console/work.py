@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -34,7 +33,7 @@ from .leaving import leave_within
 from .loading import load_handlers
 from .operations import served, worker_routes
 from .portal_keys import stored_keys
-from .running import run
+from .running import run, stops
 from .settings import Settings
 from .versions import version_of
 
@@ -106,7 +105,7 @@ async def _work(
 ) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stops():
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
         if tracer:

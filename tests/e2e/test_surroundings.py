@@ -117,3 +117,14 @@ def test_a_module_that_can_not_be_imported_ends_its_process_though_it_has_begun_
 
     assert process.wait(60) != 0
     assert "no luck" in site.log("process")
+
+
+def test_the_end_of_its_terminal_stops_a_worker_as_sigterm_does(site: Any) -> None:
+    (site.folder / "shop.py").write_text(HANDLERS)
+    worker = site.start("process", "process", "shop:handlers")
+    site.wait("the worker", lambda: "partitions assigned" in site.log("process"))
+
+    worker.send_signal(signal.SIGHUP)
+
+    assert worker.wait(60) == 0
+    assert "partitions revoked" in site.log("process")

@@ -209,7 +209,7 @@ def test_the_answer_to_a_file_is_one_object(forebay: Command, tmp_path: Path, un
 def test_handlers_are_listed(forebay: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.path", list(sys.path))
     (tmp_path / "listed_shop.py").write_text(
-        "from forebay import Handlers\nhandlers = Handlers()\n"
+        "print('the shop is open')\nfrom forebay import Handlers\nhandlers = Handlers()\n"
         "@handlers.on('ONCRM*', deadline_s=5)\nasync def deal(event): ...\n"
     )
 

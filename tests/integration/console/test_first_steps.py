@@ -79,6 +79,13 @@ def test_the_first_process_of_a_container_hears_a_stop_from_its_first_steps_on(t
     assert run(sys.executable, "-c", script, cwd=tmp_path).returncode == 128 + signal.SIGTERM
 
 
+def test_who_is_to_outlive_its_terminal_is_not_stopped_by_its_end(tmp_path: Path) -> None:
+    script = "import signal, sys; from forebay.console.running import stops; sys.exit(signal.SIGHUP in stops())"
+    asks = (sys.executable, "-c", script)
+
+    assert (run(*asks, cwd=tmp_path).returncode, run("nohup", *asks, cwd=tmp_path).returncode) == (1, 0)
+
+
 BREAKS_OFF = {
     "an import": ("typer.py", "import signal; signal.raise_signal(signal.SIGINT)"),
     "an import that lets no error through": (
