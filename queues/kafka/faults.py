@@ -47,6 +47,10 @@ _REMEDIES = {
     KafkaError.GROUP_MAX_SIZE_REACHED: _FULL_GROUP,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "give our user the right on the cluster (kafka-acls)",
     KafkaError.MSG_SIZE_TOO_LARGE: "raise max.message.bytes of the topic, or lower max_body_bytes",
+    KafkaError.INVALID_TIMESTAMP: (
+        "look at the clocks, and set message.timestamp.before.max.ms and .after.max.ms of the topic as "
+        "`forebay doctor` says"
+    ),
     KafkaError.NOT_ENOUGH_REPLICAS: "too few brokers have the partition (min.insync.replicas): look after the others",
     KafkaError.FENCED_INSTANCE_ID: _OUR_NAME,
     KafkaError.UNRELEASED_INSTANCE_ID: _OUR_NAME,

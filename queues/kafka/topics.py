@@ -148,8 +148,14 @@ def config_for(copies: int, *, takes_events: bool) -> dict[str, str]:
     config = {**_ALWAYS, "min.insync.replicas": str(min(IN_SYNC, copies))}
     if takes_events:
         return {**config, "max.message.bytes": str(_LARGEST_EVENT_BYTES)}
-    # What waits for an operator must not vanish because none came.
-    return {**config, "max.message.bytes": str(_LARGEST_LETTER_BYTES), "retention.ms": "-1"}
+    # What waits for an operator must not vanish because none came, nor because much does: a cluster that many share has
+    # a limit for both.
+    return {
+        **config,
+        "max.message.bytes": str(_LARGEST_LETTER_BYTES),
+        "retention.ms": "-1",
+        "retention.bytes": "-1",
+    }
 
 
 def config_for_facts(copies: int) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Whether a topic keeps events as they should be kept, and the command that makes it so."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ _HOUR_MS = 3_600_000
 
 #: What is shredded is expected to be gone by then.
 _SHREDDED_MS = 24 * _HOUR_MS
+
+#: With less, a partition may be full of what came within an hour.
+_SMALLEST_BYTES = 1 << 30
 
 #: With less, a weekend of trouble, or even a night, takes events that nobody has handled.
 _SHORTEST_MS = 24 * _HOUR_MS
@@ -113,6 +117,7 @@ def _rules(topic: Known, needs: Needs, *, takes_events: bool) -> Iterator[_Rule]
         )
     yield _largest(needs, takes_events=takes_events)
     yield _retention(takes_events=takes_events)
+    yield _room(takes_events=takes_events)
 
 
 def _rules_of_facts(topic: Known) -> Iterator[_Rule]:
@@ -178,6 +183,17 @@ def _retention(*, takes_events: bool) -> _Rule:
         setting="retention.ms",
         is_well=lambda value: int(value) == _FOREVER,
         follows="what waits for an operator vanishes after that",
+        wants=str(_FOREVER),
+    )
+
+
+def _room(*, takes_events: bool) -> _Rule:
+    which = "what no worker has handled" if takes_events else "what waits for an operator"
+    least = _SMALLEST_BYTES if takes_events else math.inf
+    return _Rule(
+        setting="retention.bytes",
+        is_well=lambda value: int(value) == _FOREVER or int(value) >= least,
+        follows=f"a partition that is larger loses its oldest records, also {which}",
         wants=str(_FOREVER),
     )
 

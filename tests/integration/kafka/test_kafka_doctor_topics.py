@@ -53,8 +53,10 @@ def test_settings_that_keep_events_badly_are_told_with_the_command(
     secured: Secured, doctor: Doctor, made: AdminClient, topic: str
 ) -> None:
     altered(made, topic, retention_ms=3_600_000, message_timestamp_type="LogAppendTime", max_message_bytes=100_000)
+    altered(made, topic, retention_bytes=1_000_000)
     altered(made, names.dead(topic), retention_ms=604_800_000, max_message_bytes=1_114_112)
-    altered(made, names.parked(topic), message_timestamp_before_max_ms=86_400_000)
+    altered(made, names.parked(topic), message_timestamp_before_max_ms=86_400_000, retention_bytes=100 << 30)
+    altered(made, names.audit(topic), retention_ms=-1, retention_bytes=-1)
 
     report = doctor(ways_in(secured)["clear"])
 
@@ -66,6 +68,9 @@ def test_settings_that_keep_events_badly_are_told_with_the_command(
     assert f"max_body_bytes may need 1114112 here, and larger ones are refused -> {command}" in warned
     assert "may need 1179648 here, and a portal with a larger one waits for ever" in warned
     assert f"topic {names.parked(topic)}: message.timestamp.before.max.ms is 86400000: what has waited longer" in warned
+    assert f"topic {topic}: retention.bytes is 1000000: a partition that is larger loses its oldest records" in warned
+    assert f"topic {names.parked(topic)}: retention.bytes is 107374182400: a partition that is larger" in warned
+    assert f"topic {names.audit(topic)}" not in warned
     assert f"topic {names.dead(topic)}: retention.ms is 604800000: what waits for an operator vanishes" in warned
 
 

@@ -81,6 +81,19 @@ async def test_small_records_that_come_together_are_kept_where_the_topic_takes_l
     await producer.close()
 
 
+async def test_letters_are_kept_for_ever_whatever_a_cluster_keeps_by_default(
+    clusters: Callable[..., Cluster], opened: Opener
+) -> None:
+    cluster = clusters()
+    await altered(cluster, ResourceType.BROKER, "1", "log.retention.bytes", 1_000_000)
+    await altered(cluster, ResourceType.BROKER, "1", "log.retention.ms", 3_600_000)
+
+    await opened(cluster.bootstrap, topic="events").ensure(["events", "events.dead"], PARTITIONS)
+
+    found = await settings_of(cluster, ResourceType.TOPIC, "events.dead")
+    assert (found["retention.bytes"].value, found["retention.ms"].value) == ("-1", "-1")
+
+
 async def test_what_has_waited_for_long_is_taken_where_brokers_take_nothing_old_by_default(
     clusters: Callable[..., Cluster], opened: Opener
 ) -> None:
@@ -102,10 +115,15 @@ async def altered(of: Kafka | Cluster, kind: ResourceType, name: str, setting: s
     with AdminClient({"bootstrap.servers": of.bootstrap, "log_level": 0}) as admin:
         [done] = admin.incremental_alter_configs([ConfigResource(kind, name, incremental_configs=[entry])]).values()
         await asyncio.wrap_future(done)
-        found: dict[str, ConfigEntry] = {}
-        while setting not in found or found[setting].value != str(value):
-            [asked] = admin.describe_configs([ConfigResource(kind, name)]).values()
-            found = await asyncio.wrap_future(asked)
+    while (await settings_of(of, kind, name))[setting].value != str(value):
+        pass
+
+
+async def settings_of(of: Kafka | Cluster, kind: ResourceType, name: str) -> dict[str, ConfigEntry]:
+    with AdminClient({"bootstrap.servers": of.bootstrap, "log_level": 0}) as admin:
+        [asked] = admin.describe_configs([ConfigResource(kind, name)]).values()
+        found: dict[str, ConfigEntry] = await asyncio.wrap_future(asked)
+        return found
 
 
 async def test_a_body_of_a_megabyte_is_kept(kafka: Kafka, opened: Opener, stream: str) -> None:

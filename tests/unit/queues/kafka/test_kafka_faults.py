@@ -56,6 +56,12 @@ def test_a_login_that_was_cut_off_is_no_wrong_password(text: str, is_reason: boo
     assert ("sasl.password" in sentence(error)) is is_reason
 
 
+def test_a_group_that_another_kind_of_program_has_is_not_told_as_missing_alone() -> None:
+    code = KafkaError.GROUP_ID_NOT_FOUND
+
+    assert "another kind" in sentence(KafkaError(KafkaError._FATAL, KafkaError(code).str(), True))
+
+
 def test_what_works_again_is_forgotten() -> None:
     faults = Faults()
     faults.note(KafkaError(KafkaError._AUTHENTICATION, "wrong"))
