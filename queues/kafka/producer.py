@@ -11,7 +11,8 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from forebay.queues.contract import Delivery, Position, Record
-from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
+from forebay.schemas.portal import partition_of
 
 from .clients import Clients
 from .faults import cause, is_fatal, is_of_stream, of_record, sentence
@@ -54,6 +55,9 @@ _NOTHING_SENT = "Failed to acquire idempotence PID"
 #: otherwise. But they do, where a partition was just made and is still empty (Apache Kafka's issue 15591).
 _NO_PLACE = KafkaError(KafkaError._NO_OFFSET, "a record is said to be kept, but not where: it may have been left out")
 
+#: librdkafka's partitioner says where (RD_KAFKA_PARTITION_UA).
+_ANY = -1
+
 _CLOSED = "this producer was closed"
 _TOO_MUCH = "too much waits for Kafka already (queue.buffering.max.kbytes)"
 
@@ -68,9 +72,15 @@ class KafkaProducer:
     """
 
     def __init__(
-        self, clients: Clients, topics: Topics, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self,
+        clients: Clients,
+        topics: Topics,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        counts: dict[str, int] | None = None,
     ) -> None:
         self._clients, self._topics, self._sleep = clients, topics, sleep
+        #: Streams of which the number of partitions is known, and holds whatever the brokers say later.
+        self._counts = {} if counts is None else counts
         self._numbers = count()
         #: What was sent and not reported yet, in the order of the calls.
         self._due: dict[int, tuple[str, Record, Delivery]] = {}
@@ -137,6 +147,7 @@ class KafkaProducer:
                 self.value_of(record),
                 record.key.encode(),
                 on_delivery=partial(self._report, number),
+                partition=self._place(stream, record.key),
                 timestamp=record.timestamp_ms,
                 headers=list(record.headers),
             )
@@ -151,6 +162,15 @@ class KafkaProducer:
             self._fail(number, RecordRefused(f"{stream} does not take this record. Kafka's client: {error!r}"))
         except Exception as error:  # whatever it is, the client has not got the record
             self._fail_with_followers(number, QueueUnavailable(f"{stream} did not take a record. {error!r}"))
+
+    def _place(self, stream: str, key: str) -> int:
+        """The partition; by librdkafka's partitioner, which does the same, where the number of all is not known.
+
+        Partitions that an administrator adds would move portals in the midst of their events, and part them from what
+        is parked.
+        """
+        count = self._counts.get(stream)
+        return _ANY if count is None else partition_of(key, count)
 
     def value_of(self, record: Record) -> bytes | None:
         """What the topic gets as the record's value."""
@@ -181,6 +201,9 @@ class KafkaProducer:
             # Ended before it sends what is behind it, unless the loop hears of it too late.
             client.leave_out(error)
         else:
+            if isinstance(meaning, UnknownStream):
+                # Made anew, it may have another number.
+                self._counts.pop(self._due[number][0], None)
             self._fail_with_followers(number, meaning)
 
     def _fail_with_followers(self, number: int, error: QueueError) -> None:

@@ -40,8 +40,12 @@ class KafkaQueue:
         return await self._topics.ensure(streams, partitions)
 
     async def grow(self, streams: Iterable[str], partitions: int, *, only_plan: bool) -> list[str]:
-        """As in the contract. What runs meanwhile learns of it within `topic.metadata.refresh.interval.ms`."""
-        return await grow(self._admin, streams, partitions, only_plan=only_plan)
+        """As in the contract. A process that runs meanwhile goes on by the old number until it is started again."""
+        streams = list(streams)
+        done = await grow(self._admin, streams, partitions, only_plan=only_plan)
+        if not only_plan:
+            self._topics.counts.update(dict.fromkeys(streams, partitions))
+        return done
 
     def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
         """As in the contract."""
@@ -53,7 +57,7 @@ class KafkaQueue:
 
     def producer(self) -> Producer:
         """As in the contract."""
-        return KafkaProducer(self._clients, self._topics)
+        return KafkaProducer(self._clients, self._topics, counts=self._topics.counts)
 
     def consumer(self, stream: str, group: str, *, session_s: float = 10.0) -> Consumer:
         """As in the contract."""

@@ -63,6 +63,8 @@ class Topics:
 
     def __init__(self, admin: Admin, topic: str) -> None:
         self._admin, self._topic = admin, topic
+        #: Of each stream that was ensured, how many partitions it has. An administrator may give it more, at any time.
+        self.counts: dict[str, int] = {}
 
     async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract."""
@@ -72,9 +74,13 @@ class Topics:
 
     async def ensure(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract."""
+        streams = list(streams)
         absent = await self._absent(streams, partitions)
-        if not absent:
-            return []
+        made = await self._make_all(absent, partitions) if absent else []
+        self.counts.update(dict.fromkeys(streams, partitions))
+        return made
+
+    async def _make_all(self, absent: list[str], partitions: int) -> list[str]:
         copies = copies_for(await self._admin.brokers())
         made = [name for name in absent if await self._make(name, partitions, copies, self._config(name, copies))]
         await self._appear(absent, partitions)

@@ -4,6 +4,8 @@ import asyncio
 import random
 import signal
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -12,13 +14,16 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are pu
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
+    NewTopic,
     ResourceType,
 )
 from structlog.testing import capture_logs
 
 from forebay.queues.contract import Producer, Queue, Record
-from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
 from forebay.queues.kafka import properties
+from forebay.schemas.portal import partition_of
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import Kafka
 from tests.kafka.members import PARTITIONS
@@ -78,6 +83,44 @@ async def test_small_records_that_come_together_are_kept_where_the_topic_takes_l
     await asyncio.gather(*(producer.send(stream, record(value=one)) for one in noise))
 
     assert await values(queue, stream) == noise
+    await producer.close()
+
+
+async def test_partitions_that_an_administrator_adds_move_no_portal(kafka: Kafka, queue: Queue, stream: str) -> None:
+    producer: Any = queue.producer()
+    portals = [f"portal-{number}.bitrix24.example" for number in range(20)]
+    await producer.send(stream, record())
+    with AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0}) as admin:
+        admin.create_partitions([NewPartitions(stream, 3 * PARTITIONS)])[stream].result(30)
+    # As it learns it by itself, within minutes.
+    while len(producer._client.own.list_topics(stream, 10).topics[stream].partitions) == PARTITIONS:
+        pass
+
+    sent = [producer.send(stream, Record(key=one, value=b"", timestamp_ms=1_700_000_000_000)) for one in portals]
+    places = await asyncio.gather(*sent)
+
+    assert [at.partition for at in places] == [partition_of(one, PARTITIONS) for one in portals]
+    await producer.close()
+
+
+async def test_a_stream_that_was_made_anew_has_the_partitions_that_it_has_now(
+    kafka: Kafka, queue: Queue, stream: str
+) -> None:
+    producer = queue.producer()
+    await producer.send(stream, record())
+    with AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0}) as admin:
+        admin.delete_topics([stream])[stream].result(30)
+        with pytest.raises(UnknownStream):
+            while True:
+                await producer.send(stream, record())
+        admin.create_topics([NewTopic(stream, 1)])[stream].result(30)
+
+    kept = None
+    while kept is None:
+        with suppress(UnknownStream):
+            kept = await producer.send(stream, record())
+
+    assert kept.partition == 0
     await producer.close()
 
 
