@@ -44,12 +44,11 @@ async def test_a_static_member_that_is_fenced_has_lost_its_partitions_before_it_
     assert owner.told == ["assigned"] * PARTITIONS + ["lost"] * PARTITIONS
 
 
-@pytest.mark.parametrize("protocol", ["classic", "consumer"])
 @pytest.mark.parametrize(
-    ("code", "remedy"),
+    ("protocol", "code", "remedy"),
     [
-        (KafkaError.GROUP_AUTHORIZATION_FAILED, "kafka-acls"),
-        (KafkaError.GROUP_MAX_SIZE_REACHED, r"group\.consumer\.max\.size"),
+        ("consumer", KafkaError.GROUP_AUTHORIZATION_FAILED, "kafka-acls"),
+        ("classic", KafkaError.GROUP_MAX_SIZE_REACHED, r"group\.max\.size"),
     ],
 )
 async def test_a_member_that_is_shut_out_for_a_while_says_why_and_comes_back_by_itself(
