@@ -3,16 +3,20 @@
 import asyncio
 from typing import Any
 
+import structlog
+
 from forebay.queues.errors import QueueUnavailable, RecordRefused
 
 from . import places
 from .connection import Channel, Connection
 from .finding import way_to
-from .lane import Lane
+from .lane import Lane, Written
 from .logs import intake
 
 #: Seconds for an entry's way through the intake, while nothing else is under way.
 _THROUGH_S = 30.0
+
+log = structlog.get_logger(__name__)
 
 
 class PartitionLane(Lane):
@@ -26,6 +30,25 @@ class PartitionLane(Lane):
         self._highest: int | None = None
         self._mark = b""
         self._passed = asyncio.Event()
+        self._watch: asyncio.TimerHandle | None = None
+
+    def add(self, payload: bytes, written: Written) -> None:
+        """As it is there; and see to it that it comes through."""
+        super().add(payload, written)
+        self._watch_oldest()
+
+    def _watch_oldest(self) -> None:
+        if self._watch is None and self._entries:
+            oldest = next(iter(self._entries))
+            self._watch = asyncio.get_running_loop().call_later(_THROUGH_S, self._look, oldest)
+
+    def _look(self, oldest: int) -> None:
+        """Find out what became of an entry that does not come: somebody may have taken it out of the intake."""
+        self._watch = None
+        if oldest in self._entries and self.is_ready:
+            log.warning("intake_silent", queue=self.target, written=len(self._entries), silent_s=_THROUGH_S)
+            self._break()
+        self._watch_oldest()
 
     def _body(self, number: int, payload: bytes) -> bytes:
         return places.entry(self._writer, number, self._attempt, payload)

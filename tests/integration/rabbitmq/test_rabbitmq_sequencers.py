@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from forebay.queues.contract import Commit, Producer, Queue, Record
 from forebay.queues.errors import RecordRefused
-from forebay.queues.rabbitmq import logs, places
+from forebay.queues.rabbitmq import logs, partition_lane, places
 from forebay.queues.rabbitmq.records import packed
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
 from tests.integration.queues.stage import Seen, Stage, by_key, read_all
@@ -71,6 +71,29 @@ async def test_sequencers_that_are_closed_at_work_hand_over_in_their_order(queue
     found = by_key(await read_all(queue))
     assert found == {f"portal{number}": list(range(count)) for number, count in enumerate(sent)}
     await producers[0].close()
+
+
+async def test_what_a_stranger_takes_out_of_an_intake_is_written_again(
+    queue: Queue, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition_lane, "_THROUGH_S", 1.0)
+    producer, taken = queue.producer(), list[bytes]()
+    with closing(direct(url)) as connection:
+        channel = connection.channel()
+        for number in range(PARTITIONS):
+            # Before there is a sequencer: the intake serves who comes first.
+            name = logs.intake(logs.partition_log(STREAM, number))
+            channel.basic_consume(name, lambda *told: taken.append(told[3]), auto_ack=True)
+        sending = asyncio.create_task(producer.send(STREAM, record(0)))
+        while not taken:
+            await asyncio.to_thread(connection.process_data_events, 0.05)
+
+    with capture_logs() as told:
+        await sending
+
+    assert [one.value for one in await read_all(queue)] == [b"0"]
+    assert "intake_silent" in {one["event"] for one in told}
+    await producer.close()
 
 
 @contextmanager
