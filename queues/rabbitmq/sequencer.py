@@ -37,13 +37,16 @@ _WINDOW = 1000
 #: since mostly it has all but a few, and a minute's events take much room.
 _WHOLE = 5000
 
+#: Is told that it stands in line no more, and the reason if one was given.
+Lost = Callable[[BaseException | None], None]
+
 log = structlog.get_logger(__name__)
 
 
 class Sequencer:
     """One partition's, in one process. It waits until the intake serves it."""
 
-    def __init__(self, stream: str, hold_s: float, lost: Callable[[], None], clock: Callable[[], float]) -> None:
+    def __init__(self, stream: str, hold_s: float, lost: Lost, clock: Callable[[], float]) -> None:
         self.stream, self._intake = stream, intake(stream)
         self._hold_s, self._lost, self._clock = hold_s, lost, clock
         self._largest: int | None = None
@@ -125,7 +128,7 @@ class Sequencer:
             if not isinstance(error, QueueError):
                 log.exception("sequencer_failed", queue=self.stream)
             self._looking = None
-            self._break(channel)
+            self._break(channel, error)
         else:
             self._looking, self._is_serving = None, True
             self._forward(channel)
@@ -207,12 +210,12 @@ class Sequencer:
     def _closed(self, channel: Channel, error: BaseException) -> None:
         if found := TOO_LARGE.search(str(error)):
             self._largest = int(found[1])
-        self._break(channel)
+        self._break(channel, error)
 
-    def _break(self, channel: Channel) -> None:
+    def _break(self, channel: Channel, error: BaseException | None = None) -> None:
         if channel is self._channel:
             self.close()
-            self._lost()
+            self._lost(error)
 
     def close(self) -> None:
         """Stand in line no more, until it is opened again. What was not acknowledged is another's."""

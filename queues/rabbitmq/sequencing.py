@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from contextlib import suppress
+from collections.abc import Callable
 
 import structlog
 
@@ -26,8 +26,8 @@ log = structlog.get_logger(__name__)
 class Sequencing:
     """Sequencers of the partitions that were asked for."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, address: Address, clock: Callable[[], float] = time.monotonic) -> None:
+        self._address, self._clock = address, clock
         self._sequencers: dict[str, Sequencer] = {}
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -39,12 +39,15 @@ class Sequencing:
         """Have a sequencer for this partition's stream."""
         if stream in self._sequencers or self._is_closed:
             return
-        self._sequencers[stream] = Sequencer(stream, HOLD_S, self._broken, time.monotonic)
+        self._sequencers[stream] = Sequencer(stream, HOLD_S, self._broken, self._clock)
         self._wake.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._live())
 
-    def _broken(self) -> None:
+    def _broken(self, error: BaseException | None = None) -> None:
+        if error is not None and self._connection is not None and self._connection.is_open:
+            # Of a connection that is lost it is told whether there is another.
+            self._tell(str(error))
         self._is_broken = True
         self._wake.set()
 
@@ -58,12 +61,18 @@ class Sequencing:
             if not await self._open():
                 self._is_broken = True
                 continue
-            with suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(_LOOK_EVERY_S):
                     await self._wake.wait()
+            except TimeoutError:
+                # All have stood in line for so long: what comes next is something new.
+                self._told = ""
 
     async def _open(self) -> bool:
         """Whether all stand in line."""
+        for one in self._sequencers.values():
+            # First: what keeps one from standing in line must not have the intakes of the others run full.
+            one.tick()
         try:
             wanted = [one for one in self._sequencers.values() if not one.is_open]
             if wanted:
@@ -71,15 +80,12 @@ class Sequencing:
                 opened = await asyncio.gather(*(self._stand(one, connection) for one in wanted), return_exceptions=True)
                 for error in filter(None, opened):
                     raise error
-            for one in self._sequencers.values():
-                one.tick()
         except Exception as error:
             if not isinstance(error, QueueError):
                 # A mistake of ours must not end the forwarding without a word.
                 log.exception("sequencers_failed", queue=self._address.name)
             self._tell(str(error))
             return False
-        self._told = ""
         return True
 
     def _tell(self, error: str) -> None:

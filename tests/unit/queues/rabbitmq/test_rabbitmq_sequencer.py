@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from forebay.queues.rabbitmq import places, sequencer
+from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.rabbitmq import places, sequencer, sequencing
+from forebay.queues.rabbitmq.address import address
 from forebay.queues.rabbitmq.finding import places as found_in
 from forebay.queues.rabbitmq.sequencer import Sequencer
+from forebay.queues.rabbitmq.sequencing import Sequencing
 from tests.unit.queues.rabbitmq.streams import Stream
 
 HOLD_S = 60.0
@@ -19,16 +22,19 @@ HOLD_S = 60.0
 class Channel:
     """As the real one, to a node with a stream and an intake, which the test serves."""
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, stream: Stream, away: str = "") -> None:
+        self._stream, self._away = stream, away
         self.rejected: list[int] = []
         self.acked: list[int] = []
         self.is_open = True
+        self.taken = ""
         self.turns: list[bytes] = []
         self._published = 0
         self.on_closed: Callable[[BaseException], None] = lambda error: None
 
     async def find(self, queue: str) -> int:
+        if queue == self._away:
+            raise QueueUnavailable("home node is down or inaccessible")
         return 0
 
     async def confirm_each(self, told: Callable[[int, bool, bool], None]) -> None:
@@ -38,7 +44,7 @@ class Channel:
         pass
 
     async def take(self, queue: str, delivered: Callable[[int, bool, bytes], None]) -> None:
-        self.deliver = delivered
+        self.deliver, self.taken = delivered, queue
 
     def on_cancelled(self, told: Callable[[], None]) -> None:
         pass
@@ -71,10 +77,12 @@ class World:
 
     def __init__(self, stream: Stream) -> None:
         self.stream, self.now, self.lost = stream, 1000.0, 0
+        self.why: BaseException | None = None
         self.one = Sequencer("forebay:events:0", HOLD_S, self._lost, lambda: self.now)
 
-    def _lost(self) -> None:
+    def _lost(self, error: BaseException | None) -> None:
         self.lost += 1
+        self.why = error
 
     async def channel(self) -> Any:
         self.latest = Channel(self.stream)
@@ -236,3 +244,52 @@ async def test_a_node_that_refuses_makes_it_begin_anew(world: World) -> None:
     channel._confirm(9, False, False)
 
     assert (world.lost, channel.is_open, world.one.is_open) == (1, False, False)
+
+
+async def test_why_the_node_has_ended_the_channel_is_told(world: World) -> None:
+    channel = await world.open()
+    reason = QueueError("delivery acknowledgement on channel 1 timed out")
+
+    channel.on_closed(reason)
+
+    assert (world.lost, world.why) == (1, reason)
+
+
+class Node:
+    """A connection to a node on which one partition is away."""
+
+    is_open = True
+
+    def __init__(self, stream: Stream, away: str) -> None:
+        self._stream, self._away = stream, away
+        self.channels: list[Channel] = []
+
+    async def open(self) -> "Node":
+        return self
+
+    async def channel(self) -> Any:
+        self.channels.append(Channel(self._stream, self._away))
+        return self.channels[-1]
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_partition_that_is_away_does_not_have_the_intakes_of_the_others_run_full(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Node(world.stream, "forebay:events:1")
+    monkeypatch.setattr(sequencing, "Connection", lambda *_: node)
+    several = Sequencing(address("amqp://host"), lambda: world.now)
+    for number in range(2):
+        several.attach(f"forebay:events:{number}")
+    while not (served := [one for one in node.channels if one.taken]):
+        await asyncio.sleep(0)
+
+    served[0].deliver(1, False, entry(0))
+    while not served[0].acked:
+        world.now += HOLD_S
+        await asyncio.sleep(0.01)
+
+    assert served[0].acked == [1]
+    await several.close()
