@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
@@ -39,6 +40,7 @@ class Connection:
         self._raw: Any = None
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ended = asyncio.Event()
+        self._channels = WeakSet[Channel]()
         #: Is told once when the connection is lost.
         self.on_lost: Lost = lambda error: None
         #: Is told when the node takes nothing any more.
@@ -47,6 +49,8 @@ class Connection:
         self.blocked: str | None = None
         #: The node's own properties, as its version.
         self.server: dict[str, Any] = {}
+        #: How many channels it may have at the same time.
+        self.most_channels = 0
 
     @property
     def is_open(self) -> bool:
@@ -99,6 +103,7 @@ class Connection:
     def _on_open(self, raw: Any) -> None:
         self._raw = raw
         self.server = dict(raw.server_properties or {})
+        self.most_channels = int(raw.params.channel_max)
         raw.add_on_connection_blocked_callback(self._on_blocked)
         raw.add_on_connection_unblocked_callback(self._on_unblocked)
         if not self._opened.done():
@@ -120,14 +125,27 @@ class Connection:
 
     def _on_blocked(self, _: Any, method: Any) -> None:
         self.blocked = str(method.method.reason)
+        for channel in list(self._channels):
+            channel.unanswered(self.refusal())
         self.on_blocked()
 
     def _on_unblocked(self, _: Any, method: Any) -> None:
         self.blocked = None
 
+    def refusal(self) -> QueueUnavailable:
+        """What is said while the node takes nothing: it hears nothing of us then, not even a question."""
+        return QueueUnavailable(f"{self._address.name} takes nothing just now, by its alarm: {self.blocked}")
+
+    def check(self) -> None:
+        """Raise `QueueUnavailable` while the node takes nothing."""
+        if self.blocked is not None:
+            raise self.refusal()
+
     async def channel(self) -> "Channel":
         """A new channel. Raises `QueueUnavailable`."""
-        channel = Channel(self._address.name)
+        self.check()
+        channel = Channel(self._address.name, self.check)
+        self._channels.add(channel)
         try:
             raw = self._raw.channel(on_open_callback=channel.opened)
         except AMQPError as error:
@@ -156,8 +174,8 @@ class Connection:
 class Channel:
     """One channel. Its calls raise `QueueUnavailable`, or `NotThere` when the broker closes it for that reason."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, check: Callable[[], None]) -> None:
+        self._name, self._check = name, check
         self._raw: Any = None
         self._waiting: set[asyncio.Future[Any]] = set()
         self._acked = 0
@@ -168,7 +186,10 @@ class Channel:
     def opened(self, raw: Any) -> None:
         """For the library: the node has opened it."""
         self._raw = raw
-        if not self._opened.done():
+        if self._opened.done():
+            # Nobody waits for it any more.
+            raw.close()
+        else:
             self._opened.set_result(None)
 
     async def begin(self, raw: Any) -> "Channel":
@@ -180,14 +201,19 @@ class Channel:
         self._waiting.discard(self._opened)
         return self
 
-    def _closed(self, _: Any, error: BaseException) -> None:
+    def unanswered(self, error: BaseException) -> None:
+        """Nothing that was asked is answered any more, or not for long."""
         for future in self._waiting:
             if not future.done():
-                future.set_exception(fault(self._name, error))
+                future.set_exception(error)
         self._waiting.clear()
+
+    def _closed(self, _: Any, error: BaseException) -> None:
+        self.unanswered(fault(self._name, error))
         self.on_closed(fault(self._name, error))
 
     async def _ask(self, method: str, *arguments: Any, **named: Any) -> Any:
+        self._check()
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.add(answer)
         try:

@@ -17,15 +17,21 @@ from .writer import Writer
 #: Streams are there since 3.9, and were made well again after crashes since 3.10.
 _OLDEST = (3, 10)
 
+#: Beside those of partitions: of the catalog, a group, and what is asked once.
+_SPARE_CHANNELS = 8
+
 _RIGHTS = "rabbitmqctl set_permissions -p VHOST USER '^forebay:' '^(forebay:|amq\\.default$)' '^forebay:'"
 
 
 async def findings(address: Address, needs: Needs) -> AsyncIterator[Finding]:
     """One thing after the other. Raises `QueueError`."""
-    writer = Writer(address, "doctor")
+    # While there is an alarm, who has written something is not heard any more; who only looks is.
+    writing, writer = Writer(address, "doctor"), Writer(address, "doctor")
     try:
-        yield _version(str((await writer.connection()).server.get("version", "")))
-        yield await _asked("queue alarms", "it takes messages: no alarm of its memory or disk", writer.check)
+        connection = await writer.connection()
+        yield _version(str(connection.server.get("version", "")))
+        yield _channels(connection.most_channels, needs)
+        yield await _asked("queue alarms", "it takes messages: no alarm of its memory or disk", writing.check)
         catalog = Catalog(writer)
         if needs.events not in needs.streams or await catalog.missing([needs.events], needs.partitions):
             return
@@ -37,7 +43,8 @@ async def findings(address: Address, needs: Needs) -> AsyncIterator[Finding]:
         yield await _dead_letters(writer)
         yield _size(needs)
     finally:
-        await writer.close(hurried=True)
+        for one in (writing, writer):
+            await one.close(hurried=True)
 
 
 async def _read(writer: Writer, queue: str) -> None:
@@ -59,7 +66,7 @@ async def _dead_letters(writer: Writer) -> Finding:
         return Finding(check="queue dead letters", state="fail", detail=detail, remedy="forebay topics ensure")
     if not count:
         return Finding(check="queue dead letters", state="ok", detail=f"nothing in {DEAD_LETTERS}")
-    detail = f"{count} in {DEAD_LETTERS}: they came into an intake, and can't go into its stream"
+    detail = f"{count} in {DEAD_LETTERS}: they can't go into their stream, or a policy took them out of an intake"
     remedy = "docs/rabbitmq.md, Dead letters: look at them, then move them back, or delete them"
     return Finding(check="queue dead letters", state="warn", detail=detail, remedy=remedy)
 
@@ -88,6 +95,15 @@ def _version(words: str) -> Finding:
         return Finding(check="queue version", state="ok", detail=f"RabbitMQ {words}")
     detail = f"RabbitMQ {words or 'of no version that it tells'}; Forebay is made for {oldest} and newer"
     return Finding(check="queue version", state="warn", detail=detail, remedy=f"upgrade to {oldest} or newer")
+
+
+def _channels(most: int, needs: Needs) -> Finding:
+    # One of each partition, and one more while it is looked where its stream ends.
+    wanted = 2 * needs.partitions + _SPARE_CHANNELS
+    if most < wanted:
+        detail = f"a connection has {most} at most, and may need {wanted}: some partitions would take nothing"
+        return Finding(check="queue channels", state="fail", detail=detail, remedy=f"channel_max = {wanted} or more")
+    return Finding(check="queue channels", state="ok", detail=f"a connection has {most} at most")
 
 
 def _size(needs: Needs) -> Finding:

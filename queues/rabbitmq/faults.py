@@ -24,6 +24,21 @@ TOO_LARGE = re.compile(r"message size \d+ is larger than configured max size (\d
 #: What the broker says → what to do.
 _REMEDIES = (
     ("not found", "rabbitmqctl add_vhost VHOST, or another virtual host in queue_url"),
+    (
+        "user connection limit",
+        "rabbitmqctl set_user_limits, max-connections: an ingest process has two, a worker four",
+    ),
+    ("connection limit", "rabbitmqctl set_vhost_limits, max-connections: an ingest process has two, a worker four"),
+    ("queue limit", "rabbitmqctl set_vhost_limits, max-queues: two for each partition of a stream, one for each group"),
+    ("allowed user limit", "rabbitmqctl set_user_limits, max-channels: two for each partition, on each connection"),
+    (
+        "NoFreeChannels",
+        "raise channel_max of the node above twice `partitions`: each has one on each connection",
+    ),
+    (
+        "delivery acknowledgement",
+        "raise consumer_timeout of the node to three minutes or more: an intake keeps what was forwarded for one",
+    ),
     ("access to vhost", "rabbitmqctl set_permissions -p VHOST USER '^forebay:' '^(forebay:|amq.default$)' '^forebay:'"),
     ("access to", "rabbitmqctl set_permissions, as docs/rabbitmq.md has it"),
     (_NO_COPY, "name a node in queue_url that holds a copy of each stream, or add one: rabbitmq-streams"),

@@ -50,8 +50,8 @@ class Writer:
         """Write it, by a lane of this kind. Raises `QueueUnavailable` where nothing is taken just now."""
         if self._is_closed:
             raise self._closed()
-        if self._connection is not None and self._connection.blocked is not None:
-            raise self._blocked(self._connection)
+        if self._connection is not None:
+            self._connection.check()
         lane = self._lane(queue, kind)
         lane.add(payload, written)
         if not lane.is_ready:
@@ -94,9 +94,6 @@ class Writer:
 
     def _new_lane(self, queue: str, listener: Listener | None, kind: type[Lane] = Lane) -> Lane:
         return kind(queue, self._id, listener, numbers=self._numbers, lost=self._open_soon, told=self._told.set)
-
-    def _blocked(self, connection: Connection) -> QueueUnavailable:
-        return QueueUnavailable(f"{self.address.name} takes nothing just now, by its alarm: {connection.blocked}")
 
     async def connection(self) -> Connection:
         """The connection, made anew if it was lost. Raises `QueueUnavailable`."""
@@ -191,10 +188,7 @@ class Writer:
 
     async def mark(self, queue: str, body: bytes) -> None:
         """Have this at the end of the queue, by itself: in no order with what was added. Raises `QueueUnavailable`."""
-        connection = await self.connection()
-        if connection.blocked is not None:
-            raise self._blocked(connection)
-        channel = await connection.channel()
+        channel = await (await self.connection()).channel()
         try:
             await self._confirmed(channel, queue, body)
         finally:
@@ -202,13 +196,11 @@ class Writer:
 
     async def check(self) -> None:
         """Raise `QueueUnavailable`, with the reason, unless the node would take an entry now."""
-        connection = await self.connection()
-        if connection.blocked is not None:
-            # It hears nothing of us, not even that a channel is wanted.
-            raise self._blocked(connection)
-        channel = await connection.channel()
+        channel = await (await self.connection()).channel()
         try:
             await self._confirmed(channel, _NOWHERE, b"", mandatory=False)
+            # What comes first after an alarm is still taken, and only then it is told.
+            await channel.prefetch(1)
         finally:
             channel.close()
 
@@ -221,9 +213,8 @@ class Writer:
             async with asyncio.timeout(_CONFIRM_S):
                 is_taken = await taken
         except TimeoutError as error:
-            connection = self._connection
-            if connection is not None and connection.blocked is not None:
-                raise self._blocked(connection) from error
+            if self._connection is not None:
+                self._connection.check()
             raise QueueUnavailable(f"{self.address.name} confirmed nothing for {_CONFIRM_S:.0f} s") from error
         if not is_taken:
             raise QueueUnavailable(f"{self.address.name} does not take what is written to {queue}")

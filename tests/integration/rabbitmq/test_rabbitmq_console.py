@@ -28,7 +28,7 @@ def test_a_healthy_server_is_found_so(forebay: Command) -> None:
 
     checks = [
         "queue",
-        *(f"queue {name}" for name in ("version", "alarms", "streams", "intakes", "dead letters", "size")),
+        *(f"queue {name}" for name in ("version", "channels", "alarms", "streams", "intakes", "dead letters", "size")),
     ]
     assert {check: found[check]["state"] for check in checks} == dict.fromkeys(checks, "ok")
 

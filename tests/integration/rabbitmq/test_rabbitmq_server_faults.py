@@ -1,17 +1,19 @@
 """A node that is killed, stopped, and refuses, with producers and consumers at work. It starts once for all of them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import pytest
 from structlog.testing import capture_logs
 
 from forebay.queues.contract import Queue
-from forebay.queues.errors import QueueUnavailable
+from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.findings import Needs
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
-from tests.databases.server import NoServer
+from tests.databases.server import ADMIN, NoServer
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
 from tests.integration.queues.stage import Seen, Stage, by_key, read_all
 from tests.missing import missing
@@ -46,6 +48,25 @@ async def _started(server: Server) -> None:
     # In this thread: the node dies with the one that has started it, and the others don't live as long.
     server.start()
     await asyncio.to_thread(server.wait_ready)
+
+
+#: What a node has unless it was told otherwise.
+USUAL = {"consumer_timeout": 1_800_000, "channel_tick_interval": 60_000, "channel_max": 2047}
+
+
+@asynccontextmanager
+async def _set(server: Server, settings: dict[str, int]) -> AsyncIterator[None]:
+    """A node whose settings are changed as it runs, and changed back."""
+
+    async def change(values: dict[str, int]) -> None:
+        changes = ", ".join(f"application:set_env(rabbit, {name}, {value})" for name, value in values.items())
+        await asyncio.to_thread(server.control, "eval", f"{changes}.")
+
+    await change(settings)
+    try:
+        yield
+    finally:
+        await change({name: USUAL[name] for name in settings})
 
 
 async def _available(call: Callable[[], Awaitable[T]]) -> T:
@@ -145,6 +166,75 @@ async def test_an_alarm_of_the_server_is_told_and_holds_nothing_back_afterwards(
 
     await _available(lambda: producer.send(STREAM, record(2)))
     await producer.close()
+
+
+async def test_whoever_wants_something_while_there_is_an_alarm_is_told_so_and_does_not_wait_for_its_end(
+    server: Server, queue: Queue
+) -> None:
+    await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "absolute", "1MB")
+    producer, consumer = queue.producer(), queue.consumer(STREAM, "group-of-the-alarm", session_s=2.0)
+    needs = Needs(streams={STREAM: frozenset()}, partitions=PARTITIONS, events=STREAM)
+    try:
+        for call in (producer.check(), queue.ensure(["stream-of-the-alarm"], 1), consumer.start(Follower())):
+            with pytest.raises(QueueUnavailable, match=r"alarm.*memory"):
+                await call
+        found = {one.check: one async for one in queue.diagnose(needs)}
+    finally:
+        await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "0.4")
+
+    assert found["queue alarms"].state == "fail"
+    assert "rabbitmq-diagnostics alarms" in found["queue alarms"].remedy
+    assert found["queue intakes"].state == "ok"
+    await _available(lambda: producer.send(STREAM, record(2)))
+    for part in (producer, consumer):
+        await part.close()
+
+
+async def test_a_node_that_waits_less_long_than_an_intake_keeps_is_told_and_loses_nothing(
+    server: Server, queue: Queue
+) -> None:
+    async with _set(server, {"consumer_timeout": 500, "channel_tick_interval": 100}):
+        producer, sent = queue.producer(), 0
+        with capture_logs() as logs:
+            while not any("raise consumer_timeout" in log.get("error", "") for log in logs):
+                await producer.send(STREAM, record(sent))
+                sent += 1
+
+    assert [int(one.value) for one in await read_all(queue)] == list(range(sent))
+    await producer.close()
+
+
+@pytest.mark.parametrize(
+    ("set_to", "back", "told"),
+    [
+        (("set_vhost_limits", '{"max-connections":1}'), ("clear_vhost_limits",), "set_vhost_limits, max-connections"),
+        (("set_vhost_limits", '{"max-queues":1}'), ("clear_vhost_limits",), "set_vhost_limits, max-queues"),
+        (("set_user_limits", ADMIN, '{"max-connections":1}'), ("clear_user_limits", ADMIN, "all"), "set_user_limits"),
+    ],
+)
+async def test_a_limit_of_the_server_is_told_with_what_to_do(
+    server: Server, queue: Queue, set_to: tuple[str, ...], back: tuple[str, ...], told: str
+) -> None:
+    producer = queue.producer()
+    await producer.check()
+
+    await asyncio.to_thread(server.control, *set_to)
+    try:
+        with pytest.raises(QueueError, match=told):
+            await queue.ensure(["stream-of-the-limit"], PARTITIONS)
+    finally:
+        await asyncio.to_thread(server.control, *back)
+
+    await producer.close()
+
+
+async def test_too_few_channels_for_all_partitions_are_found(server: Server, queue: Queue) -> None:
+    needs = Needs(streams={STREAM: frozenset()}, partitions=PARTITIONS, events=STREAM)
+    async with _set(server, {"channel_max": PARTITIONS + 8}):
+        found = {one.check: one async for one in queue.diagnose(needs)}
+
+    assert found["queue channels"].state == "fail"
+    assert "channel_max = " in found["queue channels"].remedy
 
 
 async def test_a_node_on_which_no_queue_gets_a_leader_is_told_with_what_to_do(server: Server, queue: Queue) -> None:

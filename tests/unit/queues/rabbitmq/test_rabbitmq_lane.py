@@ -35,6 +35,9 @@ class Node:
         #: Is called before each answer to a wish for more, with the channel.
         self.asked: Callable[[Channel], None] = lambda channel: None
 
+    def check(self) -> None:
+        """It has no alarm."""
+
     async def channel(self) -> Any:
         self.channels.append(Channel(self))
         return self.channels[-1]
