@@ -46,6 +46,7 @@ _REMEDIES = (
         "inequivalent",
         "somebody else made this queue: it has other arguments than ours; delete it, or set another topic",
     ),
+    ("feature flag is disabled", "rabbitmqctl enable_feature_flag all: it was left out when the node was upgraded"),
     ("INTERNAL_ERROR", "the node's log says why; where it stays, start the node anew (docs/rabbitmq.md)"),
     ("Connection refused", "check that RabbitMQ runs, host and port in queue_url, and listeners.tcp"),
     ("CERTIFICATE_VERIFY_FAILED", "cafile in queue_url; the host's name as in the certificate"),

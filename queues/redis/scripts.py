@@ -20,7 +20,9 @@ LEAP = 1_000_000
 #: Nobody's session is as long, unless ours is: what a member would have said for longer, it has said by another clock.
 _FARTHEST_MS = 600_000
 
-#: about ends → id partitions version, if it is not there. 1 when it was made.
+#: about ends log… → id partitions version, if it is not there. 1 when it was made.
+#: Where somebody has deleted no more than that it goes on behind what is there: an offset that was given to an entry
+#: would be refused to another for ever.
 MAKE = (
     WRITES
     + LIFE
@@ -28,7 +30,10 @@ MAKE = (
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'partitions', ARGV[2], 'version', ARGV[3], 'life', life)
 for partition = 0, ARGV[2] - 1 do
-    redis.call('HSET', KEYS[2], partition, 0, 'life:' .. partition, life)
+    local following = tonumber(redis.call('HGET', KEYS[2], partition) or 0)
+    local last = redis.call('XREVRANGE', KEYS[3 + partition], '+', '-', 'COUNT', 1)[1]
+    if last then following = math.max(following, string.match(last[1], '^%d+') + 1) end
+    redis.call('HSET', KEYS[2], partition, string.format('%d', following), 'life:' .. partition, life)
 end
 return 1
 """

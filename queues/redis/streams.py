@@ -74,7 +74,7 @@ def _new(connection: RedisConnection, names: Iterable[str], partitions: int) -> 
 def _make(connection: RedisConnection, name: str, partitions: int) -> bool:
     keys = Keys(name)
     made = (secrets.token_hex(8), partitions, VERSION)
-    return bool(connection.run(scripts.MAKE, [keys.about, keys.ends], *made))
+    return bool(connection.run(scripts.MAKE, [keys.about, keys.ends, *map(keys.log, range(partitions))], *made))
 
 
 def made_anew(connection: RedisConnection, stream: Stream) -> QueueError:

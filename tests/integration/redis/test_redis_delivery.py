@@ -170,6 +170,24 @@ async def test_the_lag_is_told_again_at_the_end_where_numbers_were_left_out(
     await consumer.close()
 
 
+@pytest.mark.parametrize("deleted", [["about"], ["about", "ends"]])
+async def test_a_stream_of_which_only_the_logs_are_left_goes_on_when_it_is_made_again(
+    queue: Queue, producer: Producer, admin: Any, deleted: list[str]
+) -> None:
+    await send_all(producer, 3)
+    admin.delete(*(f"forebay:{{{STREAM}}}:{key}" for key in deleted))
+    await queue.ensure([STREAM], PARTITIONS)
+    again = queue.producer()
+
+    position = await again.send(STREAM, record(3))
+    found = await fetch(consumer := await _member(queue), 4)
+
+    assert position.offset == 3
+    assert found == _numbers(*range(4))
+    for part in (again, consumer):
+        await part.close()
+
+
 @pytest.mark.parametrize(("take", "gone"), [(("XTRIM", "MAXLEN", 2), 3), (("UNLINK",), 5)])
 async def test_records_that_somebody_has_deleted_before_they_were_handled_are_told(
     queue: Queue, producer: Producer, admin: Any, take: tuple[str | int, ...], gone: int
