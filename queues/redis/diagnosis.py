@@ -30,6 +30,8 @@ def _durability(server: Server, address: Address) -> Finding:
     check = "queue durability"
     if fault := server.fsync_fault(address):
         return Finding(check=check, state="fail", detail=f"the server {fault}", remedy="docs/redis.md")
+    if fault := server.making_fault(address):
+        return Finding(check=check, state="fail", detail=f"the server {fault}", remedy="wait: INFO persistence tells")
     if server.write_error:
         remedy = "make room on its disk; look at its log"
         return Finding(check=check, state="fail", detail="the server's last write to its disk failed", remedy=remedy)

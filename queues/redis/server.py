@@ -26,6 +26,8 @@ class Server:
     fsync: str | None
     #: Whether it goes on without that while it writes its file anew.
     pauses: bool
+    #: Whether it still makes its file, as when it is told to as it runs: if it ends before, there is none.
+    is_making: bool
     #: What it deletes to make room; nothing as long as this is "noeviction" or there is no limit.
     eviction: str
     memory_bytes: int
@@ -60,6 +62,8 @@ class Server:
             )
         if fault := self.fsync_fault(address):
             raise QueueError(f"{address.name} {fault}")
+        if fault := self.making_fault(address):
+            raise QueueUnavailable(f"{address.name} {fault}; we connect again by ourselves")
 
     def fsync_fault(self, address: Address) -> str:
         """What it lacks to keep what the URL relies on, and what to do; empty when nothing."""
@@ -74,14 +78,20 @@ class Server:
             return "has no-appendfsync-on-rewrite yes, so that it keeps less now and then: set it to no"
         return ""
 
+    def making_fault(self, address: Address) -> str:
+        """Why nothing is kept just now, which passes; empty when it is."""
+        if not self.is_making or address.fsync == "no":
+            return ""
+        return "makes its append-only file, and nothing that it answers outlives a crash until that is done"
+
     def _lost(self) -> str:
         if self.fsync == "no":
             has = "it has appendonly no, or appendfsync no, and a crash loses events that were answered"
         else:
             has = "it has appendfsync everysec, and a power cut loses the last second of events that were answered"
         return (
-            f"{has}. Set appendonly yes and appendfsync always at the server, or say that this may be with "
-            f"fsync={self.fsync} in queue_url"
+            f"{has}. Set appendonly yes and appendfsync always at the server, in redis.conf too (CONFIG REWRITE), or "
+            f"say that this may be with fsync={self.fsync} in queue_url"
         )
 
 
@@ -94,6 +104,7 @@ def server(info: Mapping[str, Any], config: Mapping[str, str] | None) -> Server:
         replicas=int(info.get("connected_slaves", 0)),
         fsync=_fsync(info, config),
         pauses=config is not None and config.get("no-appendfsync-on-rewrite") == "yes",
+        is_making=_is_making(info),
         eviction=str(info.get("maxmemory_policy", "noeviction")),
         memory_bytes=int(info.get("used_memory", 0)),
         memory_limit=int(info.get("maxmemory", 0)),
@@ -101,6 +112,14 @@ def server(info: Mapping[str, Any], config: Mapping[str, str] | None) -> Server:
         write_error=info.get("aof_last_write_status", "ok") != "ok",
         limits=limits(config or {}),
     )
+
+
+def _is_making(info: Mapping[str, Any]) -> bool:
+    # Without a file that it has written whole before. One that was started with its file, and writes it anew for the
+    # first time, looks alike.
+    is_whole = int(info.get("aof_base_size", 0)) > 0
+    is_writing = int(info.get("aof_rewrite_in_progress", 0)) or int(info.get("aof_rewrite_scheduled", 0))
+    return bool(int(info.get("aof_enabled", 0)) and is_writing and not is_whole)
 
 
 def _fsync(info: Mapping[str, Any], config: Mapping[str, str] | None) -> str | None:

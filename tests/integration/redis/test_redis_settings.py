@@ -2,9 +2,11 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +48,13 @@ def _set(url: str, settings: dict[str, str]) -> Iterator[None]:
         finally:
             for name, value in before.items():
                 admin.config_set(name, value)
+            _wait_made(admin)
+
+
+def _wait_made(admin: Any) -> None:
+    """Return when its append-only file is there, which is made anew each time that it is told to have one."""
+    while admin.info("persistence")["aof_rewrite_in_progress"]:
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -101,6 +110,24 @@ async def test_nothing_more_is_entrusted_to_a_server_that_is_set_to_keep_less_as
     assert [fact.value for fact in (await portals.read(0, 0)).facts] == [b"before"]
     for part in (producer, portals):
         await part.close()
+
+
+async def test_a_server_that_is_told_to_write_as_it_runs_gets_nothing_before_its_file_is_made(
+    redis_servers: Callable[..., RedisServer],
+) -> None:
+    server = redis_servers("appendonly no")
+    with direct(server.url()) as admin:
+        admin.mset({f"another's-{number}": "" for number in range(300)})
+        # Its file takes a while, as with much that is in the memory.
+        admin.config_set("rdb-key-save-delay", 5000)
+        admin.config_set("appendonly", "yes")
+        with pytest.raises(QueueUnavailable, match="makes its append-only file"):
+            await _opened(server.url()).ensure([STREAM], PARTITIONS)
+        _wait_made(admin)
+
+        made = await _opened(server.url()).ensure([STREAM], PARTITIONS)
+
+    assert made
 
 
 @pytest.mark.parametrize("setting", ["proto-max-bulk-len", "client-query-buffer-limit"])
