@@ -7,8 +7,8 @@ import idna
 
 from forebay.schemas.errors import ForebayError
 
-#: Portals whose normal form is remembered; a call then costs a dictionary lookup. About 20 MB when full,
-#: and 120 MB where strangers fill it with the longest names that there can be.
+#: Portals whose normal form and partition are remembered; a call then costs a dictionary lookup. Each takes about 20 MB
+#: when full, and the first 120 MB where strangers fill it with the longest names that there can be.
 _REMEMBERED = 100_000
 
 #: What a box may add to a cloud portal's name: labels with underscores, and a port. RFC 1035: at most 253 characters.
@@ -61,6 +61,7 @@ def _shown(text: str) -> str:
     return ascii(text[:60])
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def partition_of(portal: str, partitions: int) -> int:
     """The partition, 0 … partitions-1, of a portal's records: the same that the Java client gives to its key."""
     return (murmur2(portal.encode()) & 0x7FFFFFFF) % partitions

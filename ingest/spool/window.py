@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from .kept import Head
 
@@ -16,8 +15,6 @@ _A_STEP = 512
 #: what a part of the queue keeps for long.
 _TRIES = 16
 _TRY_S = 1.0
-
-_REMEMBERED = 100_000
 
 
 @dataclass(slots=True)
@@ -33,8 +30,7 @@ class Window:
     """A part of the queue may have as much under way as is left then, so that something always is. Pure."""
 
     def __init__(self, part_of: Callable[[str], Hashable] = str) -> None:
-        # Hashing a key is pure Python, and keys come again and again.
-        self._part_of = lru_cache(_REMEMBERED)(part_of)
+        self._part_of = part_of
         self._parts: dict[Hashable, _Part] = {}
         self._under_way: dict[int, Head] = {}
         self._size = 0

@@ -4,12 +4,11 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from forebay.queues.contract import Delivery, Position, Record
 from forebay.queues.errors import QueueError, QueueUnavailable
-from forebay.schemas import portal
 
 from ..threads.connection_thread import Closable, ConnectionThread, tell
 from .records import packed_headers
@@ -24,9 +23,6 @@ _BATCH_BYTES = 8 * 1024 * 1024
 
 #: Seconds after which a queue that doesn't answer a check is called unavailable.
 _CHECK_S = 5.0
-
-#: Hashing a key is pure Python and takes longer than the rest of its way; keys come again and again.
-partition_of = lru_cache(maxsize=100_000)(portal.partition_of)
 
 
 class Writer(Protocol[C_contra]):

@@ -15,8 +15,9 @@ from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseEr
 
 from forebay.queues.contract import Position
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
+from forebay.schemas.portal import partition_of
 
-from ..batches.producer import BatchProducer, partition_of
+from ..batches.producer import BatchProducer
 from ..batches.sent import Outcome, Sent, by_stream, failed
 from ..groups.leases import since_boot
 from ..threads.connection_thread import ConnectionThread

@@ -1,7 +1,6 @@
 """The writing side."""
 
 import asyncio
-from functools import lru_cache
 
 from forebay.queues.contract import Delivery, Position, Record
 from forebay.queues.errors import QueueError, QueueUnavailable
@@ -15,9 +14,6 @@ from .partition_lane import PartitionLane
 from .records import packed
 from .sequencing import Sequencing
 from .writer import Writer
-
-#: Hashing a key is pure Python and takes long; keys come again and again.
-_partition_of = lru_cache(maxsize=100_000)(partition_of)
 
 
 class _Placing:
@@ -72,7 +68,7 @@ class RabbitmqProducer:
             task.add_done_callback(self._tasks.discard)
 
     def _add(self, stream: str, partitions: int, record: Record, payload: bytes, delivery: Delivery) -> None:
-        partition = _partition_of(record.key, partitions)
+        partition = partition_of(record.key, partitions)
         log = partition_log(stream, partition)
         self._sequencing.attach(log)
         self._writer.add(log, payload, _Placing(stream, partition, delivery), PartitionLane)

@@ -16,8 +16,9 @@ from redis.exceptions import TimeoutError as NoAnswer
 
 from forebay.queues.contract import Position
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
+from forebay.schemas.portal import partition_of
 
-from ..batches.producer import BatchProducer, partition_of
+from ..batches.producer import BatchProducer
 from ..batches.sent import Outcome, Sent, by_stream, failed
 from ..threads.connection_thread import ConnectionThread
 from . import scripts

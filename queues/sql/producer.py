@@ -12,8 +12,9 @@ from sqlalchemy import Connection, update
 
 from forebay.queues.contract import Position
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
+from forebay.schemas.portal import partition_of
 
-from ..batches.producer import BatchProducer, partition_of
+from ..batches.producer import BatchProducer
 from ..batches.sent import Outcome, Sent, failed
 from ..threads.undone import again
 from .connection_thread import ConnectionThread
