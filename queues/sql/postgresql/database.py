@@ -14,11 +14,12 @@ from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PlacedFact
 
 from ...batches.records import MAX_RECORD_BYTES
+from ...threads.undone import Undone
 from ..database import Place, Row, Undecided, Watch
 from . import diagnosis, statements
 from .address import name_of, parameters
 from .listening import Listening, announcements
-from .remedies import remedy
+from .remedies import DEADLOCK, remedy, state_of
 from .session import Session, SharedSession, begin, open_session
 
 #: Milliseconds that a session may stand still within a transaction. Others wait for its locks, and a client that is
@@ -109,10 +110,12 @@ class PostgresqlDatabase:
                 if turn:
                     opened.execute(statement, (turn,))
             yield
-        except BaseException:
+        except BaseException as error:
             # A connection that is lost has nothing to undo, and says so again.
             with suppress(psycopg.Error):
                 opened.execute("ROLLBACK", prepare=False)
+            if state_of(error) == DEADLOCK:
+                raise Undone(remedy(self.name, error)) from error
             raise
         self._commit(opened)
 
@@ -138,7 +141,7 @@ class PostgresqlDatabase:
 
     def remedy(self, error: Exception) -> str:
         """As in the protocol."""
-        return remedy(self.name, getattr(error, "orig", None) or error)
+        return remedy(self.name, error)
 
     def now_ms(self, connection: Connection) -> int:
         """As in the protocol."""

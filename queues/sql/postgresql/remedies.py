@@ -17,6 +17,9 @@ _FULL = (
 
 _ENSURE = "`forebay topics ensure` makes them"
 
+#: SQLSTATE of a transaction that waited for another one, which waited for it.
+DEADLOCK = "40P01"
+
 #: SQLSTATE of a statement that was refused → what to do.
 _BY_STATE = {
     "42P01": f"it has none of our tables yet, or they are in a schema that is not in search_path; {_ENSURE}",
@@ -29,6 +32,7 @@ _BY_STATE = {
         "it is a standby, or set to read only: name the primary in queue_url, or all hosts by commas and "
         "target_session_attrs=read-write"
     ),
+    DEADLOCK: "other programs lock the same rows in another order: look for them in the server's log",
     "53100": "its disk is full: make room; nothing that was answered is lost",
     "53200": "it is out of memory, or of locks for so many partitions: look at its log, at max_locks_per_transaction",
     "55P03": "another session holds the lock for longer than usual: look for it in pg_stat_activity and pg_locks",
@@ -82,9 +86,18 @@ _OTHERWISE = "look at queue_url, and at the server's log"
 
 def remedy(name: str, error: BaseException) -> str:
     """The server's words, which hold no password and nothing of a record, and what to do. `name` is the database's."""
-    words = " ".join(_words(error).split())
-    state = error.sqlstate if isinstance(error, Error) else None
-    return f"{name} says: {words}; {_BY_STATE.get(state or '') or _by_words(words)}"
+    words = " ".join(_words(_cause(error)).split())
+    return f"{name} says: {words}; {_BY_STATE.get(state_of(error) or '') or _by_words(words)}"
+
+
+def state_of(error: BaseException) -> str | None:
+    """The server's SQLSTATE, also where SQLAlchemy wrapped its error."""
+    cause = _cause(error)
+    return cause.sqlstate if isinstance(cause, Error) else None
+
+
+def _cause(error: BaseException) -> BaseException:
+    return getattr(error, "orig", None) or error
 
 
 def _words(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from forebay.queues.settings import QueueSettings
 from forebay.queues.sql.postgresql.database import PostgresqlDatabase
 from forebay.queues.sql.tables import metadata
 from tests.integration.queues.members import PARTITIONS, STREAM, record, send_all
+from tests.integration.queues.stage import read_all
 from tests.postgresql.server import Server
 
 
@@ -195,6 +196,29 @@ async def test_a_stream_is_made_behind_those_that_came_from_another_server(queue
         _restart(admin, "forebay_stream_id_seq")
 
     assert await queue.ensure(["later"], 1) == ["stream later with 1 partitions"]
+
+
+#: The first batch is undone as one that waits for somebody who waits for it: who of both is, depends on the clock.
+DEADLOCK_ONCE = """
+CREATE SEQUENCE tried;
+CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF nextval('tried') = 1 THEN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = 'deadlock_detected'; END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER undo AFTER INSERT ON forebay_record FOR EACH STATEMENT EXECUTE FUNCTION undo()
+"""
+
+
+async def test_a_batch_that_was_undone_by_a_deadlock_is_written_all_the_same(
+    queue: Queue, producer: Producer, postgresql_url: str
+) -> None:
+    with psycopg.connect(postgresql_url, autocommit=True) as admin:
+        admin.execute(DEADLOCK_ONCE)
+
+    await producer.send(STREAM, record(0))
+
+    assert [one.value for one in await read_all(queue)] == [b"0"]
 
 
 def _restart(admin: "psycopg.Connection[TupleRow]", sequence: str) -> None:
