@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from time import sleep
 from typing import TYPE_CHECKING
 
+from .errors import FAILED
 from .failures import told
 from .supervisor import Child
 
@@ -108,7 +109,11 @@ def _do(job: Job) -> int:
 
 def main(tie: Callable[[int], None] = end_with) -> int:
     """Do the job that standard input has, and return its exit status."""
-    job = Job(**json.loads(sys.stdin.buffer.read()))
+    try:
+        job = Job(**json.loads(sys.stdin.buffer.read()))
+    except ValueError:
+        # The parent was killed before it had told all of it.
+        return FAILED
     tie(job.parent)
     return told(lambda: _do(job))
 
