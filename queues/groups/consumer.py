@@ -102,8 +102,11 @@ class LeasedConsumer(Generic[C]):
         while not wait.over:
             chunks = await self._reading.run(partial(self._reader.fetch, max_records=max_records, wait=wait))
             records = self._give_out(chunks)
-            if records or not chunks:
+            if records:
                 return records
+            if not chunks:
+                self._check_member()
+                return []
         return []
 
     def _give_out(self, chunks: Sequence[Chunk]) -> list[StoredRecord]:
@@ -148,6 +151,11 @@ class LeasedConsumer(Generic[C]):
         await self._committing.close()
         if self._bell is not None:
             self._bell.close()
+
+    def _check_member(self) -> None:
+        """Who is no member any more would wait for records for ever, and be taken for well."""
+        if self._membership is not None and not self._closed:
+            self._membership.check()
 
     def _check_started(self) -> None:
         if self._membership is None:

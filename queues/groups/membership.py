@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 import structlog
 
-from forebay.queues.errors import QueueError
+from forebay.queues.errors import QueueError, QueueUnavailable, UnknownStream
 
 from ..threads.connection_thread import Closable, ConnectionThread, Loop, tell
 from ..threads.undone import again
@@ -67,6 +67,8 @@ class Membership(Generic[C]):
         self._returned: deque[tuple[int, int]] = deque()
         self._next_beat = self._next_sweep = 0.0
         self._told = ""
+        #: What keeps us from being a member, and does not pass by itself.
+        self._fault: QueueError | None = None
 
     def join(self, connection: C) -> None:
         """The first heartbeat, which takes what is free."""
@@ -94,11 +96,21 @@ class Membership(Generic[C]):
         try:
             step()
         except QueueError as error:
+            self._fault = None if isinstance(error, QueueUnavailable) else error
             self._tell_unreachable(str(error))
         except Exception:  # a thread that died would leave its partitions without a word
             log.exception("membership_failed", group=self._group.name, stream=self._group.stream)
         else:
-            self._told = ""
+            self._told, self._fault = "", None
+
+    def check(self) -> None:
+        """Raise `QueueError` for who owns nothing any more, and never will: `QueueUnavailable` until it is known."""
+        fault = self._fault
+        if fault is None or self._leases.held():
+            return
+        # A stream that is gone comes again as another one, which may be told then.
+        kind = QueueUnavailable if isinstance(fault, UnknownStream) else QueueError
+        raise kind(str(fault)) from fault
 
     def _tell_unreachable(self, error: str) -> None:
         """Once, and not twice a second for as long as it lasts."""

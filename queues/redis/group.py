@@ -157,7 +157,7 @@ class RedisGroup:
     def _run(self, connection: RedisConnection, script: str, keys: Sequence[str], *arguments: str | int) -> Any:
         answer = connection.run(script, keys, self.of.id, *arguments)
         if answer[0] == ANOTHER:
-            raise made_anew(connection, self.of)
+            raise made_anew(connection, self.of, QueueError)
         return answer
 
 

@@ -77,8 +77,8 @@ def _make(connection: RedisConnection, name: str, partitions: int) -> bool:
     return bool(connection.run(scripts.MAKE, [keys.about, keys.ends, *map(keys.log, range(partitions))], *made))
 
 
-def made_anew(connection: RedisConnection, stream: Stream) -> QueueError:
-    """What is to be said when a script found another stream than this one."""
+def made_anew(connection: RedisConnection, stream: Stream, kind: type[QueueError] = QueueUnavailable) -> QueueError:
+    """What is to be said when a script found another stream than this one; to who tries again it is of this kind."""
     if look_up(connection, stream.name) is None:
         return UnknownStream(f"the queue has no stream {stream.name!r} any more; `forebay topics ensure` makes it")
-    return QueueUnavailable(f"stream {stream.name} was made anew meanwhile, and is another one: restart this process")
+    return kind(f"stream {stream.name} was made anew meanwhile, and is another one: restart this process")
