@@ -85,6 +85,11 @@ class Supervisor:
         self._status = status
         self._stopping.set()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping.is_set()
+
     async def _keep(self, child: Child) -> None:
         ends, is_first = 0, True
         while not self._stopping.is_set():
@@ -167,6 +172,12 @@ def _signal(process: Process, number: signal.Signals) -> None:
 
 def stop_on_signals(supervisor: Supervisor) -> None:
     """SIGTERM, Ctrl-C and the end of the terminal stop; the second one kills."""
+
+    def hang_up() -> None:
+        # It comes from the shell, and once more from the kernel when the shell has ended: that is no second one.
+        if not supervisor.is_stopping:
+            supervisor.stop()
+
     loop = asyncio.get_running_loop()
     for number in stops():
-        loop.add_signal_handler(number, supervisor.stop)
+        loop.add_signal_handler(number, hang_up if number is signal.SIGHUP else supervisor.stop)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from forebay.console.relay import Relay
-from forebay.console.supervisor import Child, Supervisor
+from forebay.console.supervisor import Child, Supervisor, stop_on_signals
 
 #: Ends by itself at SIGTERM, and says when.
 WELL_BEHAVED = """
@@ -190,6 +190,25 @@ async def test_the_second_stop_kills() -> None:
     supervisor.stop()
 
     assert await running == 0
+
+
+async def test_the_end_of_a_terminal_stops_once_however_often_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forebay.console.supervisor._MORE_GRACE_S", 0.0)
+    heard, loop = Heard(), asyncio.get_running_loop()
+    supervisor = supervised(heard, [child("one", STUBBORN)], grace_s=0.5)
+    running = asyncio.create_task(supervisor.run())
+    await heard.wait("hello")
+    stop_on_signals(supervisor)
+
+    signal.raise_signal(signal.SIGHUP)
+    while not supervisor.is_stopping:
+        await asyncio.sleep(0)
+    signal.raise_signal(signal.SIGHUP)
+
+    assert await running == 1
+    assert "one did not end within its grace, and is killed" in heard.lines
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.remove_signal_handler(number)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
