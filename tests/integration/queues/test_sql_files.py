@@ -52,6 +52,14 @@ async def test_a_fresh_data_directory_is_private(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "deep" / "data").stat().st_mode) == 0o700
 
 
+async def test_a_path_with_a_slash_too_many_is_that_path(tmp_path: Path) -> None:
+    """As of a variable that begins with one, put behind another."""
+    queue = open_queue(QueueSettings(queue_url=f"sqlite:////{tmp_path}/queue.db"))
+
+    assert f"database /{tmp_path}/queue.db" in await queue.ensure([STREAM], PARTITIONS)
+    assert (tmp_path / "queue.db").exists()
+
+
 async def test_a_locked_file_refuses_the_batch_and_then_takes_the_next(queue: Queue, database: SqliteDatabase) -> None:
     producer = SqlProducer(database)
     await producer.send(STREAM, record(0))
