@@ -39,12 +39,21 @@ class ParkedStream:
 
     async def claim(self, partition: int, generation: int, order: int) -> int:
         """Put the claim of a partition's new owner; where it stands."""
-        key = key_in(partition, await self.partitions())
-        claim = entries.claim(key, (self.group, generation), order, self.now_ms())
+        partitions = await self.partitions()
+        if partition >= partitions:
+            # There is no key for it, however long one looks.
+            raise self._uneven()
+        claim = entries.claim(key_in(partition, partitions), (self.group, generation), order, self.now_ms())
         position = await self._producer.send(self.name, claim)
         if position.partition != partition:
-            raise QueueError(f"{self.name} has another number of partitions than {self.topic}; their order is broken")
+            raise self._uneven()
         return position.offset
+
+    def _uneven(self) -> QueueError:
+        return QueueError(
+            f"{self.name} has another number of partitions than {self.topic}, to which somebody may have added some; "
+            "nothing of those is handled: look at `forebay doctor`"
+        )
 
     async def read(self, stream: str, partition: int, position: int) -> list[StoredRecord]:
         """The next records of one of the streams."""
@@ -82,7 +91,7 @@ class ParkedStream:
 
 
 def key_in(partition: int, partitions: int) -> str:
-    """A key whose records stand in that partition."""
+    """A key whose records stand in that partition, which is one of so many."""
     number = 0
     while partition_of(f"forebay-{number}", partitions) != partition:
         number += 1

@@ -5,9 +5,9 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]  # they are public, but in no __all__
 
-from tests.e2e.crew import Crew, crew
+from tests.e2e.crew import PARTITIONS, Crew, crew
 from tests.e2e.site import Site
 from tests.kafka.fixtures import Kafka
 from tests.order import judge
@@ -70,6 +70,27 @@ async def check_rebalances(made: Crew, rounds: int) -> None:
 async def test_workers_that_come_go_and_die_cost_no_event_and_no_order(kafka: Kafka, site: Site) -> None:
     async with crew(site, kafka.url, session_s=5, kafka={"group.protocol": "consumer"}) as made:
         await check_rebalances(made, rounds=1)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_partitions_that_an_administrator_adds_stop_no_worker(kafka: Kafka, site: Site, protocol: str) -> None:
+    # The last one makes a classic member look soon.
+    often = {"group.protocol": protocol, "topic.metadata.refresh.interval.ms": 200}
+    async with crew(site, kafka.url, session_s=5, kafka=often) as made:
+        made.start("a")
+        await made.send(100)
+        await made.ended()
+
+        with AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0}) as admin:
+            admin.create_partitions([NewPartitions(made.topic, 2 * PARTITIONS)])[made.topic].result(30)
+        await made.until("the new ones", lambda: f'"{2 * PARTITIONS - 1}": 0' in site.log("a"))
+        await made.send(100)
+        await made.ended()
+        await made.stop("a")
+
+        check(made)
+        assert "look at `forebay doctor`" in site.log("a")
 
 
 @pytest.mark.faults
