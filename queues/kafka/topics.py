@@ -170,6 +170,12 @@ def config_for_facts(copies: int) -> dict[str, str]:
 
 
 def _check_partitions(found: dict[str, Topic | None], partitions: int) -> None:
+    numbers = {name: len(topic.partitions) for name, topic in found.items() if topic is not None}
+    if min(numbers.values(), default=0) == partitions < max(numbers.values(), default=0):
+        # A growth of ours that is complete gives all as many. What somebody has added to one is left empty.
+        more = {name: number for name, number in numbers.items() if number > partitions}
+        log.error("partitions were added to a topic, and are not used: look at forebay doctor", topics=more)
+        return
     for name, topic in found.items():
         has = len(topic.partitions) if topic is not None else partitions
         if has != partitions:

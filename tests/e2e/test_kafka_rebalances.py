@@ -87,7 +87,11 @@ async def test_partitions_that_an_administrator_adds_stop_no_worker(kafka: Kafka
         await made.until("the new ones", lambda: f'"{2 * PARTITIONS - 1}": 0' in site.log("a"))
         await made.send(100)
         await made.ended()
+        made.start("b")
         await made.stop("a")
+        await made.send(100)
+        await made.ended()
+        await made.stop("b")
 
         check(made)
         assert "look at `forebay doctor`" in site.log("a")
