@@ -69,6 +69,8 @@ def _partitions(name: str, has: int, wanted: int) -> Finding:
     remedy = f"set partitions to {has}"
     if wanted > has:
         remedy += f", or see forebay topics grow --partitions {wanted}"
+    else:
+        remedy += f"; where somebody has added them to this topic alone, forebay topics grow --partitions {has} first"
     return Finding(
         check=f"topic {name}",
         state="fail",
