@@ -1,19 +1,18 @@
 """Groups in Memcached, whose places may be evicted, and what they let be deleted."""
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from forebay.queues.contract import Commit, Producer, Queue
-from forebay.queues.errors import Fenced, QueueError, QueueUnavailable
+from forebay.queues.errors import Fenced
 from forebay.queues.memcached.address import address
 from forebay.queues.memcached.connection import MemcachedStore
 from forebay.queues.memcached.group import MemcachedGroup, _packed
 from forebay.queues.memcached.streams import Stream, short
-from tests.integration.queues.members import PARTITIONS, STREAM, Follower, send_all
+from tests.integration.queues.members import PARTITIONS, STREAM, Follower, hears_of_its_stream, send_all
 from tests.integration.queues.stage import read_all
 
 
@@ -101,19 +100,4 @@ async def test_a_group_whose_place_is_gone_keeps_everything(
 async def test_who_reads_a_stream_that_somebody_has_taken_away_is_told_so_and_ends_when_there_is_another(
     queue: Queue, client: Any
 ) -> None:
-    consumer = queue.consumer(STREAM, "group", session_s=1.0)
-    await consumer.start(follower := Follower())
-    await follower.owns(PARTITIONS)
-
-    client.flush_all()
-    await follower.owns(0)
-    with pytest.raises(QueueUnavailable, match="topics ensure"):
-        while True:
-            await consumer.fetch(1, 0.05)
-    await queue.ensure([STREAM], PARTITIONS)
-    with pytest.raises(QueueError, match=r"made anew.*restart"):
-        while True:
-            with suppress(QueueUnavailable):
-                await consumer.fetch(1, 0.05)
-
-    await consumer.close()
+    await hears_of_its_stream(queue, client.flush_all)

@@ -2,8 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+import pytest
 
 from forebay.queues.contract import Commit, Consumer, Producer, Queue, Record, StoredRecord
+from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.sql.retention import Retention
 from forebay.schemas.portal import partition_of
 
@@ -108,3 +112,23 @@ async def start_of(queue: Queue, partition: int, until: Callable[[int], bool]) -
         return start
     finally:
         await inspector.close()
+
+
+async def hears_of_its_stream(queue: Queue, empty: Callable[[], object]) -> None:
+    """Who reads a stream that somebody takes away is told so, and ends when there is another one of its name."""
+    consumer = queue.consumer(STREAM, "group", session_s=1.0)
+    await consumer.start(follower := Follower())
+    await follower.owns(PARTITIONS)
+
+    empty()
+    await follower.owns(0)
+    with pytest.raises(QueueUnavailable, match="topics ensure"):
+        while True:
+            await consumer.fetch(1, 0.05)
+    await queue.ensure([STREAM], PARTITIONS)
+    with pytest.raises(QueueError, match=r"made anew.*restart"):
+        while True:
+            with suppress(QueueUnavailable):
+                await consumer.fetch(1, 0.05)
+
+    await consumer.close()

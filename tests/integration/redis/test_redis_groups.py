@@ -3,21 +3,30 @@
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from forebay.queues.contract import Assignments, Commit, Consumer, Producer, Queue
-from forebay.queues.errors import Fenced, QueueError, QueueUnavailable
+from forebay.queues.errors import Fenced
 from forebay.queues.opening import open_queue
 from forebay.queues.redis.connection import RedisStore
 from forebay.queues.redis.consumer import RedisConsumer
 from forebay.queues.redis.retention import Retention
 from forebay.queues.settings import QueueSettings
 from tests.databases.server import PASSWORD
-from tests.integration.queues.members import PARTITIONS, STREAM, Clock, Follower, fetch, record, send_all, start_of
+from tests.integration.queues.members import (
+    PARTITIONS,
+    STREAM,
+    Clock,
+    Follower,
+    fetch,
+    hears_of_its_stream,
+    record,
+    send_all,
+    start_of,
+)
 from tests.redis.server import RedisServer, direct, empty
 
 KEEP_EVERYTHING = Retention(stream=STREAM, keep_ms=10**12)
@@ -282,19 +291,4 @@ async def test_a_partition_whose_lease_a_server_has_lost_is_nobodys_for_a_sessio
 async def test_who_reads_a_stream_that_somebody_has_taken_away_is_told_so_and_ends_when_there_is_another(
     queue: Queue, url: str
 ) -> None:
-    consumer = queue.consumer(STREAM, "group", session_s=1.0)
-    await consumer.start(follower := Follower())
-    await follower.owns(PARTITIONS)
-
-    empty(url)
-    await follower.owns(0)
-    with pytest.raises(QueueUnavailable, match="topics ensure"):
-        while True:
-            await consumer.fetch(1, 0.05)
-    await queue.ensure([STREAM], PARTITIONS)
-    with pytest.raises(QueueError, match=r"made anew.*restart"):
-        while True:
-            with suppress(QueueUnavailable):
-                await consumer.fetch(1, 0.05)
-
-    await consumer.close()
+    await hears_of_its_stream(queue, lambda: empty(url))
