@@ -9,14 +9,12 @@ from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit, urlunsplit
 
 from tests.ports import free_ports
+from tests.serving import serving
 
 from .reporting import Report
 from .unmade import unmade
 
 _CHUNK = 1 << 16
-
-#: Seconds in which what the loop has just accepted becomes a connection.
-_ACCEPT_S = 0.01
 
 
 class Namespace:
@@ -84,7 +82,7 @@ class Proxy:
         self.latency_s = 0.0
         self._target = port
         self._ends: set[asyncio.StreamWriter] = set()
-        self._serving: set[asyncio.Task[None]] = set()
+        self._listening = serving(self._serve, self.port)
         self._loop = asyncio.new_event_loop()
         self._flows = asyncio.Event()
         self._flows.set()
@@ -92,11 +90,12 @@ class Proxy:
 
     def __enter__(self) -> "Proxy":
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._listening.__aenter__(), self._loop).result()
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        ending = self._listening.__aexit__(None, None, None)
+        asyncio.run_coroutine_threadsafe(ending, self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -119,29 +118,8 @@ class Proxy:
         for end in list(self._ends):
             self._loop.call_soon_threadsafe(end.transport.abort)
 
-    async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-
-    async def _end(self) -> None:
-        # Of a server that is closed, asyncio lets go of none that was accepted and is not a connection yet.
-        await asyncio.sleep(_ACCEPT_S)
-        self._server.close()
-        # Closed, one that is not read from would wait for its bytes to leave.
-        for end in self._ends:
-            end.transport.abort()
-        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Known before its task first runs: one that is cancelled by then would not close it.
-        self._ends.add(writer)
-        serving = self._loop.create_task(self._serve(reader, writer))
-        self._serving.add(serving)
-        serving.add_done_callback(self._serving.discard)
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._ends.add(writer)
         try:
             await self._flows.wait()
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
@@ -152,6 +130,10 @@ class Proxy:
         self._ends.add(back)
         try:
             await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
+        except asyncio.CancelledError:
+            # Closed, one that is not read from would wait for its bytes to leave.
+            back.transport.abort()
+            raise
         finally:
             self._ends -= {back, writer}
             back.close()
@@ -159,12 +141,12 @@ class Proxy:
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        passing = asyncio.create_task(self._deliver(waiting, writer))
-        with suppress(OSError):
-            while data := await reader.read(_CHUNK):
-                waiting.put_nowait((self._loop.time() + self.latency_s, data))
-        waiting.put_nowait((self._loop.time() + self.latency_s, b""))
-        await passing
+        async with asyncio.TaskGroup() as passing:
+            passing.create_task(self._deliver(waiting, writer))
+            with suppress(OSError):
+                while data := await reader.read(_CHUNK):
+                    waiting.put_nowait((self._loop.time() + self.latency_s, data))
+            waiting.put_nowait((self._loop.time() + self.latency_s, b""))
 
     async def _deliver(self, waiting: "asyncio.Queue[tuple[float, bytes]]", writer: asyncio.StreamWriter) -> None:
         while True:

@@ -5,6 +5,8 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from tests.serving import serving
+
 from .mock_cluster import Api
 
 #: A request begins with its kind, its version and its number; an answer with the number.
@@ -28,20 +30,18 @@ class Relay:
         #: So many of the next answers with topics name no broker, as those of a broker that is fenced.
         self.hollow = 0
         self.connections = 0
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, from its beginning to its end."""
         self.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         theirs, ours = await asyncio.open_connection("127.0.0.1", self._port)
         asked: dict[int, tuple[int, int]] = {}
-        with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            await asyncio.gather(self._ask(reader, ours, asked), self._answer(theirs, writer, asked))
-        for end in (writer, ours):
-            end.transport.abort()
+        try:
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                await asyncio.gather(self._ask(reader, ours, asked), self._answer(theirs, writer, asked))
+        finally:
+            for end in (writer, ours):
+                end.transport.abort()
 
     async def _ask(
         self, reader: asyncio.StreamReader, ours: asyncio.StreamWriter, asked: dict[int, tuple[int, int]]
@@ -65,12 +65,6 @@ class Relay:
                 self.hollow -= 1
                 answer = hollow
             _write(writer, answer)
-
-    async def close(self) -> None:
-        """Break every connection."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks)
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:
@@ -119,9 +113,5 @@ def _length(answer: bytes, at: int) -> tuple[int, int]:
 async def relayed(port: int) -> AsyncIterator[tuple[Relay, int]]:
     """A relay to the broker at the port, and its own port."""
     relay = Relay(port)
-    server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
-    try:
-        yield relay, server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        await relay.close()
+    async with serving(relay.serve) as through:
+        yield relay, through

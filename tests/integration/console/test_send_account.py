@@ -18,6 +18,7 @@ from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 from forebay.schemas.codec import codec
 from forebay.schemas.event import Body, PortalEvent, Subscription
+from tests.serving import serving
 
 TOPIC = "bitrix24.events"
 Keep = Callable[[Producer, int, Record], Awaitable[object]]
@@ -65,9 +66,8 @@ async def ingest(queue: Queue, keep: Keep) -> AsyncIterator[str]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/bitrix24"
+    async with serving(serve) as port:
+        yield f"http://127.0.0.1:{port}/bitrix24"
     await producer.close()
 
 

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.serving import serving
+
 _CHUNK = 65_536
 
 
@@ -21,8 +23,6 @@ class Relay:
         self.leave_open = False
         #: Nobody new comes through.
         self.shut = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, from its beginning to its end."""
@@ -30,21 +30,24 @@ class Relay:
             writer.transport.abort()
             return
         theirs, ours = await asyncio.open_connection(self._host, self._port)
-        self._writers += [writer, ours]
         answers = asyncio.create_task(self._pass_on(theirs, writer))
-        self._tasks.add(answers)
-        while (sent := await _read(reader)) and not self._is_cut(sent):
-            ours.write(sent)
-        if sent and self.lose_answer:
-            # It comes, so the server has done it; but not to us.
+        try:
+            while (sent := await _read(reader)) and not self._is_cut(sent):
+                ours.write(sent)
+            if sent and self.lose_answer:
+                # It comes, so the server has done it; but not to us.
+                writer.transport.abort()
+                ours.write(sent)
+                await answers
             writer.transport.abort()
-            ours.write(sent)
-            await answers
-        writer.transport.abort()
-        if not (sent and self.leave_open):
+            is_left_open = sent and self.leave_open
+            if sent:
+                self.lose_answer = self.lose_commit = self.leave_open = False
+            if is_left_open:
+                await answers
+        finally:
             ours.close()
-        if sent:
-            self.lose_answer = self.lose_commit = self.leave_open = False
+            await answers
 
     def _is_cut(self, sent: bytes) -> bool:
         return self._word in sent and (self.lose_answer or self.lose_commit or self.leave_open)
@@ -53,12 +56,6 @@ class Relay:
         while (answer := await _read(theirs)) and not writer.is_closing():
             writer.write(answer)
         writer.close()
-
-    async def close(self) -> None:
-        """Break every connection."""
-        for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.gather(*self._tasks)
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:
@@ -75,13 +72,7 @@ async def relayed(url: str, plain: str, word: bytes = b"COMMIT") -> AsyncIterato
     assert parts.hostname is not None
     assert parts.port is not None
     relay = Relay(parts.hostname, parts.port, word)
-    server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
     user, at, _ = parts.netloc.rpartition("@")
-    netloc = f"{user}{at}127.0.0.1:{port}"
-    try:
+    async with serving(relay.serve) as port:
         # What is cut is found in what is sent, which TLS would hide.
-        yield relay, urlunsplit(parts._replace(netloc=netloc, query=plain))
-    finally:
-        server.close()
-        await relay.close()
+        yield relay, urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{port}", query=plain))

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+from tests.serving import serving
+
 
 class Relay:
     """Passes everything on, until it cuts all connections."""
@@ -12,7 +14,6 @@ class Relay:
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._writers: list[asyncio.StreamWriter] = []
-        self._tasks: list[asyncio.Task[None]] = []
         self.cuts = 0
         self.is_open = True
 
@@ -22,17 +23,16 @@ class Relay:
             return
         theirs, ours = await asyncio.open_connection(self._host, self._port)
         self._writers += [writer, ours]
-        self._tasks += [asyncio.create_task(_pass(reader, ours)), asyncio.create_task(_pass(theirs, writer))]
+        try:
+            await asyncio.gather(_pass(reader, ours), _pass(theirs, writer))
+        finally:
+            ours.transport.abort()
 
     def cut(self) -> None:
         self.cuts += 1
         writers, self._writers = self._writers, []
         for writer in writers:
             writer.transport.abort()
-
-    async def close(self) -> None:
-        self.cut()
-        await asyncio.gather(*self._tasks)
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -49,9 +49,5 @@ async def relayed(url: str) -> AsyncIterator[tuple[Relay, str]]:
     """A relay, and the URL that leads through it."""
     port = urlsplit(url).port or 0
     relay = Relay("127.0.0.1", port)
-    server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
-    try:
-        yield relay, url.replace(f":{port}/", f":{server.sockets[0].getsockname()[1]}/")
-    finally:
-        server.close()
-        await relay.close()
+    async with serving(relay.serve) as through:
+        yield relay, url.replace(f":{port}/", f":{through}/")

@@ -15,6 +15,7 @@ from forebay.console.errors import WrongUsage
 from forebay.console.load import Load, Plan, draws
 from forebay.console.report import Report, percentiles_ms
 from forebay.console.simulated import SEQUENCE_PATH, Bodies
+from tests.serving import serving
 
 Respond = Callable[[dict[str, str]], Awaitable[bytes | None]]
 ACCEPTED = b'{"status":"accepted","id":"%b"}'
@@ -37,9 +38,7 @@ async def server(respond: Respond) -> AsyncIterator[Target]:
         finally:
             writer.close()
 
-    started = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with started:
-        port = started.sockets[0].getsockname()[1]
+    async with serving(serve) as port:
         yield target_of(f"http://127.0.0.1:{port}/bitrix24")
 
 

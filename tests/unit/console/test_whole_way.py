@@ -18,6 +18,7 @@ from forebay.queues.contract import Bounds, GroupState, PlacedRecord, StoredReco
 from forebay.queues.errors import QueueUnavailable
 from forebay.schemas.names import CANARY_DOMAIN, CE_ID
 from tests.certificates import Authority
+from tests.serving import serving
 
 ACCEPTED = (200, b'{"status":"accepted","id":"event-1"}')
 PARTITION = 0
@@ -84,9 +85,8 @@ async def ingest(status: int, body: bytes, tls: ssl.SSLContext | None = None) ->
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls)
-    async with server:
-        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}/bitrix24"
+    async with serving(answer, tls=tls) as port:
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{port}/bitrix24"
 
 
 async def gone(looked: Looked, answered: tuple[int, bytes] = ACCEPTED, *, groups: tuple[str, ...] = ("a",)) -> Passage:
