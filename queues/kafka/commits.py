@@ -10,6 +10,7 @@ from forebay.queues.errors import Fenced, QueueError, QueueUnavailable
 
 from . import notes
 from .faults import cause, sentence
+from .leader_epochs import LeaderEpochs
 
 #: The group goes on without this member, or without this assignment of it.
 _FENCED = frozenset(
@@ -51,8 +52,8 @@ class _Sent:
 class Commits:
     """At most one commit is under way, as the brokers' reports don't say which one they are about."""
 
-    def __init__(self, stream: str) -> None:
-        self._stream = stream
+    def __init__(self, stream: str, leaders: LeaderEpochs) -> None:
+        self._stream, self._leaders = stream, leaders
         self._sent: _Sent | None = None
         # Reports that will still come for commits that were answered otherwise meanwhile.
         self._stale = 0
@@ -93,10 +94,14 @@ class Commits:
 
     def _offsets(self, request: Request, epochs: Mapping[int, int]) -> list[TopicPartition]:
         return [
-            TopicPartition(self._stream, number, commit.offset, notes.encode(commit.note))
+            self._offset(number, epochs[number], commit)
             for number, commit in request.commits.items()
             if number in request.epochs and epochs.get(number) == request.epochs[number]
         ]
+
+    def _offset(self, number: int, epoch: int, commit: Commit) -> TopicPartition:
+        leader = self._leaders.before(number, epoch, commit.offset)
+        return TopicPartition(self._stream, number, commit.offset, notes.encode(commit.note), leader)
 
 
 def _settle(client: Consumer, sent: _Sent) -> None:

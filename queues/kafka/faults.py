@@ -112,7 +112,7 @@ _REFUSED = frozenset(
 )
 
 #: What says that a partition has nothing at the place where a group stands.
-_NOWHERE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+_NOWHERE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION})
 
 #: These only say that nothing works, and come again and again: the reason, when there is one, came before.
 _EMPTY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._MSG_TIMED_OUT})
@@ -208,8 +208,8 @@ def _nowhere(group: str, stream: str, partition: int | None, error: KafkaError) 
     """The error for a group whose place in a partition is not there."""
     return QueueError(
         f"group {group} stands in partition {partition} of {stream} at a place that is not there: retention took it, "
-        f"or the topic was made anew ({error.str()}). Nothing is skipped in silence: look at `forebay lag`, move the "
-        "group with kafka-consumer-groups --reset-offsets, and start again"
+        f"the topic was made anew, or the cluster has lost the partition's end ({error.str()}). Nothing is skipped in "
+        "silence: look at `forebay lag`, move the group with kafka-consumer-groups --reset-offsets, and start again"
     )
 
 

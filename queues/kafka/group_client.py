@@ -15,6 +15,7 @@ from .commands import Commands
 from .commits import Commits, Request
 from .faults import Faults
 from .inbox import Inbox
+from .leader_epochs import LeaderEpochs
 from .ownership import Ownership
 from .pauses import Pauses
 from .rebalances import Rebalances
@@ -70,11 +71,13 @@ class GroupClient:
         self._stream, self._group, self._loop = stream, group, loop
         self._inbox, self._commands, self._clock = inbox, commands, clock
         self._wall_clock, self._is_set_back, self._has_ended = WallClock(), False, False
-        self._statistics, self._commits, self._pauses = Statistics(), Commits(stream), Pauses()
+        leaders = LeaderEpochs()
+        self._statistics, self._commits, self._pauses = Statistics(), Commits(stream, leaders), Pauses()
         self._waking = Waking(clock)
         self.rebalances = on = Rebalances(
             commands=commands,
             commits=self._commits,
+            leaders=leaders,
             pauses=self._pauses,
             waking=self._waking,
             ownership=ownership,

@@ -9,16 +9,16 @@ from itertools import count
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueUnavailable
 
 from .commands import Commands
 from .commits import Commits, Request
 from .faults import cause, reason
 from .inbox import Inbox
+from .leader_epochs import LeaderEpochs
 from .ownership import Holding, Ownership
 from .pauses import Pauses
-from .starts import committed
+from .starts import Start, starts
 from .waking import Waking
 
 log = structlog.get_logger(__name__)
@@ -42,6 +42,7 @@ class Rebalances:
         *,
         commands: Commands,
         commits: Commits,
+        leaders: LeaderEpochs,
         pauses: Pauses,
         waking: Waking,
         ownership: Ownership,
@@ -51,6 +52,7 @@ class Rebalances:
         numbers: Iterator[int],
     ) -> None:
         self._commands, self._commits, self._ownership, self._inbox = commands, commits, ownership, inbox
+        self.leaders = leaders
         self._pauses, self._waking, self._loop, self._max_wait_s = pauses, waking, loop, max_wait_s
         self.epochs: dict[int, int] = {}
         #: Behind the last record that was read, by partition and epoch.
@@ -77,21 +79,21 @@ class Rebalances:
         self._waking.note()
         if not partitions:
             return
-        commits = self._commits_of(client, partitions)
+        found = self._starts_of(client, partitions)
         stream = partitions[0].topic
-        starts = [TopicPartition(stream, number, commit.offset) for number, commit in commits.items()]
-        client.incremental_assign(starts)
-        self._loop.call_soon_threadsafe(self._ownership.take_over, self._held(commits))
+        client.incremental_assign([start.place(stream, number) for number, start in found.items()])
+        self._loop.call_soon_threadsafe(self._ownership.take_over, self._held(found))
 
-    def _held(self, commits: Mapping[int, Commit]) -> dict[int, Holding]:
+    def _held(self, found: Mapping[int, Start]) -> dict[int, Holding]:
         holdings = {}
-        for number, commit in commits.items():
+        for number, start in found.items():
             epoch = self.epochs[number] = next(self._numbers)
-            self.places[number, epoch] = commit.offset
-            holdings[number] = Holding(epoch=epoch, committed=commit)
+            self.places[number, epoch] = start.commit.offset
+            self.leaders.begin(number, epoch, start)
+            holdings[number] = Holding(epoch=epoch, committed=start.commit)
         return holdings
 
-    def _commits_of(self, client: Consumer, partitions: list[TopicPartition]) -> dict[int, Commit]:
+    def _starts_of(self, client: Consumer, partitions: list[TopicPartition]) -> dict[int, Start]:
         """Where the partitions begin; nothing when we are leaving, or another client should ask."""
         self.is_waiting = True
         until = time.monotonic() + _STRANDED_S
@@ -100,7 +102,7 @@ class Rebalances:
                 if self._commands.is_over or self.has_left or self.stranding is not None:
                     break
                 try:
-                    return committed(client, partitions)
+                    return starts(client, partitions)
                 except KafkaException as error:
                     self.stranding = cause(error) if time.monotonic() > until else None
                     self._complain(f"the group's offsets can't be read. {reason(error)}", tries)
@@ -157,7 +159,9 @@ class Rebalances:
         self._waking.note()
         numbers = self._ours(partitions)
         for number in numbers:
-            del self.places[number, self.epochs.pop(number)]
+            epoch = self.epochs.pop(number)
+            del self.places[number, epoch]
+            self.leaders.end(number, epoch)
         self.begun.difference_update(numbers)
         self._loop.call_soon_threadsafe(self._ownership.lose, numbers)
         self._pauses.lift(client, partitions)
@@ -171,6 +175,7 @@ class Rebalances:
         numbers = list(self.epochs)
         self.epochs.clear()
         self.places.clear()
+        self.leaders.clear()
         self.begun.clear()
         if numbers:
             self._loop.call_soon_threadsafe(self._ownership.lose, numbers)

@@ -7,6 +7,7 @@ from confluent_kafka import KafkaError, Message
 
 from forebay.queues.contract import StoredRecord
 
+from .leader_epochs import EndLost
 from .rebalances import Rebalances
 from .records import KafkaRecord
 
@@ -49,8 +50,15 @@ class Sorting:
 
     def _add(self, messages: Sequence[Message], partition: int | None, read: Read) -> None:
         # Only an error may have no partition.
-        if partition is not None and (epoch := self._rebalances.epochs.get(partition)) is not None:
-            read[partition, epoch] += [KafkaRecord(message, self._stream, partition) for message in messages]
+        if partition is None or (epoch := self._rebalances.epochs.get(partition)) is None:
+            return
+        try:
+            new = self._rebalances.leaders.new(partition, epoch, messages)
+        except EndLost as lost:
+            self._hear_of(lost.error, partition)
+        else:
+            if new:
+                read[partition, epoch] += [KafkaRecord(message, self._stream, partition) for message in new]
 
     def _come_to_the_end(self, end: int, number: int, read: Read) -> None:
         """Tell of markers of transactions, and of what compaction took, behind the last record."""

@@ -1,8 +1,9 @@
 """Where the reading of a partition begins."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from forebay.queues.contract import Commit
 
@@ -11,17 +12,53 @@ from . import notes
 #: The brokers' time to answer; the caller asks again.
 _ANSWER_S = 5.0
 
+#: The same for the beginnings: a partition whose leader is away must not hold up the others.
+_FIRSTS_S = 1.0
 
-def committed(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[int, Commit]:
+#: A leader that is not known, as in Kafka's protocol.
+UNKNOWN = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Where the group is, and the leader that has written the last record before."""
+
+    commit: Commit
+    leader: int = UNKNOWN
+    #: Whether that record is still there, to be read again.
+    is_read_again: bool = False
+
+    def place(self, stream: str, partition: int) -> TopicPartition:
+        """From where on to read."""
+        return TopicPartition(stream, partition, self.commit.offset - self.is_read_again, leader_epoch=self.leader)
+
+
+def starts(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[int, Start]:
     """The group's commits; a partition that has none begins at its first record. Raises `KafkaException`."""
-    return {at.partition: _commit(client, at) for at in client.committed(list(partitions), timeout=_ANSWER_S)}
+    committed = client.committed(list(partitions), timeout=_ANSWER_S)
+    firsts = _firsts(client, [at for at in committed if at.leader_epoch is not None])
+    return {at.partition: _start(client, at, firsts) for at in committed}
 
 
-def _commit(client: Consumer, at: TopicPartition) -> Commit:
+def _firsts(client: Consumer, places: Sequence[TopicPartition]) -> dict[int, int]:
+    """The first offset of each partition that is known just now."""
+    asked = [TopicPartition(at.topic, at.partition, OFFSET_BEGINNING) for at in places]
+    try:
+        found = client.offsets_for_times(asked, timeout=_FIRSTS_S) if asked else []
+    except KafkaException:
+        # Read on without: the client compares the leaders itself when it hears of a new one.
+        return {}
+    return {at.partition: at.offset for at in found if at.error is None}
+
+
+def _start(client: Consumer, at: TopicPartition, firsts: dict[int, int]) -> Start:
     if at.error is not None:
         raise KafkaException(at.error)
     if at.offset >= 0:
-        return Commit(offset=at.offset, note=notes.of(at))
+        leader = UNKNOWN if at.leader_epoch is None else at.leader_epoch
+        is_read_again = firsts.get(at.partition, at.offset) < at.offset
+        commit = Commit(offset=at.offset, note=notes.of(at))
+        return Start(commit=commit, leader=leader, is_read_again=is_read_again)
     # Its number and not "the beginning": from here on the group has a place, and never starts over by itself.
     first, end = client.get_watermark_offsets(TopicPartition(at.topic, at.partition), timeout=_ANSWER_S)
-    return Commit(offset=first, is_reset=first < end)
+    return Start(commit=Commit(offset=first, is_reset=first < end))

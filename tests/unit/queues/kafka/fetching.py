@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
 from .memberships import STREAM
 
@@ -79,8 +79,11 @@ class Fetching:
         return self._group.starts[at.partition], self._group.ends[at.partition]
 
     def offsets_for_times(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
-        self._group.meanwhile(timeout)
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        if self._group.silences or any(at.offset != OFFSET_BEGINNING for at in partitions):
+            self._group.meanwhile(timeout)
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        self._group.meanwhile(0)
+        return [TopicPartition(STREAM, at.partition, self._group.starts[at.partition]) for at in partitions]
 
     def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
         for at in partitions:
@@ -130,7 +133,9 @@ class Fetching:
             return
         found = [offset for offset in self._group.log[number] if offset >= reading.fetched][:most]
         for offset in found:
-            self._queue.append(Message(topic=STREAM, partition=number, offset=offset, key=b"k", value=b""))
+            leader = self._group.topics[-1].leader(number, offset)
+            made = Message(topic=STREAM, partition=number, offset=offset, key=b"k", value=b"", leader_epoch=leader)
+            self._queue.append(made)
             reading.fetched = offset + 1
         end = self._group.ends[number]
         if not any(offset >= reading.fetched for offset in self._group.log[number]) and reading.end != end:

@@ -34,10 +34,16 @@ class Topic:
         #: Also what retention has taken.
         self.log: dict[int, list[int]] = {number: [] for number in PARTITIONS}
         self.starts, self.ends = dict.fromkeys(PARTITIONS, 0), dict.fromkeys(PARTITIONS, 0)
+        #: Where each of its leaders begins to write.
+        self.terms = {number: [0] for number in PARTITIONS}
 
     def behind(self, number: int, place: int) -> int | None:
         """The first record from the place on."""
         return next((offset for offset in self.log[number] if offset >= place), None)
+
+    def leader(self, number: int, offset: int) -> int:
+        """Who has written what stands there."""
+        return sum(start <= offset for start in self.terms[number]) - 1
 
     def has_gap(self, number: int, start: int, end: int) -> bool:
         """Whether no record stands there."""
@@ -54,6 +60,8 @@ class Group:
         self.meanwhile = meanwhile
         self.topics = [Topic()]
         self.places: dict[int, int] = {}
+        #: Whose the last record before a place is, as a commit has said.
+        self.leaders: dict[int, int | None] = {}
         #: Whom the group says a partition belongs to.
         self.owners: dict[int, Client] = {}
         self.clients: list[Client] = []
@@ -115,15 +123,20 @@ class Group:
         """Let retention take all but the last record."""
         self.starts[number] = max(self.starts[number], self.ends[number] - 1)
 
+    def elect(self, number: int) -> None:
+        """Let the partition have another leader."""
+        self.topics[-1].terms[number].append(self.ends[number])
+
     def make_anew(self) -> None:
         """Let somebody delete the topic, and with it the group's places, and make it anew."""
         self.topics.append(Topic())
         self.places.clear()
+        self.leaders.clear()
 
     def work_elsewhere(self, number: int) -> None:
         """Let another member have it for a moment."""
         if number not in self.owners:
-            self.places[number] = self.ends[number]
+            self.places[number], self.leaders[number] = self.ends[number], None
 
     def tell_of_the_end(self, code: int) -> None:
         """What is no reason to try again in another way."""
@@ -141,7 +154,14 @@ class Group:
         self.fenced += code in FENCED
         error = KafkaError(code) if code else None
         answered = [
-            At(at.topic, at.partition, at.offset, error if of in (None, at.partition) else None) for at in offsets
+            At(
+                at.topic,
+                at.partition,
+                at.offset,
+                error if of in (None, at.partition) else None,
+                leader_epoch=at.leader_epoch,
+            )
+            for at in offsets
         ]
         for at in answered:
             if at.error is None or is_kept:
@@ -151,7 +171,9 @@ class Group:
     def _keep(self, client: Client, at: At) -> None:
         assert self.owners.get(at.partition) is client
         assert at.offset >= self.places.get(at.partition, 0)
-        self.places[at.partition] = at.offset
+        leader = self.topics[-1].leader(at.partition, at.offset - 1)
+        assert at.leader_epoch in (None, leader)
+        self.places[at.partition], self.leaders[at.partition] = at.offset, at.leader_epoch
         self.kept.append((at.partition, at.offset))
 
 

@@ -29,6 +29,7 @@ class At:
     offset: int
     error: KafkaError | None = None
     metadata: str | None = None
+    leader_epoch: int | None = None
 
 
 class Client(Fetching):
@@ -58,7 +59,11 @@ class Client(Fetching):
             self._group.meanwhile(timeout)
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         self._group.meanwhile(0)
-        return [At(STREAM, at.partition, self._group.places.get(at.partition, _NOWHERE)) for at in partitions]
+        places, leaders = self._group.places, self._group.leaders
+        return [
+            At(STREAM, at.partition, places.get(at.partition, _NOWHERE), leader_epoch=leaders.get(at.partition))
+            for at in partitions
+        ]
 
     def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[At]:
         for at in offsets:

@@ -13,6 +13,7 @@ from forebay.queues.kafka.commands import Commands
 from forebay.queues.kafka.commits import Request
 from forebay.queues.kafka.inbox import Inbox
 from forebay.queues.kafka.member import Member
+from forebay.queues.kafka.starts import Start
 
 from .memberships import Clock, membership
 
@@ -73,6 +74,12 @@ def message(partition: int, offset: int, error: int | None = None) -> Message:
     return Message(**made, **({"key": b"k", "value": b"v"} if error is None else {"error": KafkaError(error)}))
 
 
+def own(member: Any) -> None:
+    member._client.rebalances.epochs.update(OURS)
+    for partition, epoch in OURS.items():
+        member._client.rebalances.leaders.begin(partition, epoch, Start(commit=Commit(offset=0)))
+
+
 async def test_records_that_come_while_all_is_given_back_are_no_gap() -> None:
     gaps, end = Gaps(), KafkaError._PARTITION_EOF
     member: Any = Member(
@@ -84,7 +91,7 @@ async def test_records_that_come_while_all_is_given_back_are_no_gap() -> None:
         inbox=Inbox(lambda: None),
         commands=Commands(),
     )
-    member._client.rebalances.epochs.update(OURS)
+    own(member)
     member._client.rebalances.places[0, OURS[0]] = 5
 
     for _ in range(3):
@@ -109,7 +116,7 @@ async def test_who_waits_for_room_hears_of_its_commit_and_takes_no_more_than_it_
         # It never loses its patience.
         clock=lambda: 0.0,
     )
-    member._client.rebalances.epochs.update(OURS)
+    own(member)
     large = PlacedRecord(key="k", value=bytes(20_000_000), timestamp_ms=1, stream=STREAM, partition=0, offset=0)
     inbox.announce({0: [large]})
     inbox.put({0: [large]})
@@ -137,7 +144,7 @@ async def test_errors_among_records_are_heard_and_cost_none_of_them() -> None:
         inbox=inbox,
         commands=Commands(),
     )
-    member._client.rebalances.epochs.update(OURS)
+    own(member)
     read: Any = defaultdict(list)
 
     member._client._sorting.sort(

@@ -53,6 +53,7 @@ ERRORS = tuple(
 TROUBLES: tuple[Callable[[World, int], object], ...] = (
     lambda world, number: world.group.work_elsewhere(number),
     lambda world, number: world.group.take_what_is_old(number),
+    lambda world, number: world.group.elect(number),
     lambda world, number: world.group.make_anew(),
     lambda world, number: setattr(world, "topic_s", number / 2),
     lambda world, number: setattr(world, "topic_is_away", bool(number)),
