@@ -56,6 +56,10 @@ class Watermark:
         """Note that no record stands in between. It counts once all before it came, and until one behind it does."""
         self._gap = start, end
 
+    def forget(self, offset: int) -> None:
+        """What stands from the offset on was finished by no earlier owner."""
+        self._inherited = deque((first, min(end, offset)) for first, end in self._inherited if first < offset)
+
     @property
     def position(self) -> int:
         """Everything before this offset is finished: what may be committed."""

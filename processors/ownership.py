@@ -114,6 +114,12 @@ class Ownership:
             ours.watermark.gap(start, end)
             ours.has_news = True
 
+    def rewritten(self, partition: int, offset: int) -> None:
+        """As in the contract."""
+        ours = self._partitions.get(partition)
+        if ours is not None:
+            ours.watermark.forget(offset)
+
     def leave(self) -> None:
         """All had their grace, and the queue is about to be closed: from now on a partition is committed as it goes."""
         self._is_leaving = True

@@ -172,6 +172,13 @@ class Assignments(Protocol):
         Only told of a gap that ends the log. `fetch` may still give what stands before it, and later what comes behind.
         """
 
+    def rewritten(self, partition: int, offset: int) -> None:
+        """What stands from the offset on came after the commit: nothing of it is finished, whatever the note says.
+
+        Told before any of it is fetched, also where there is nothing to take back: a queue that has lost the end of a
+        partition writes it anew.
+        """
+
 
 class Consumer(Protocol):
     """One member of a group, reading one stream. Membership doesn't depend on how often `fetch` is called."""

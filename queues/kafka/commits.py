@@ -100,7 +100,7 @@ class Commits:
         ]
 
     def _offset(self, number: int, epoch: int, commit: Commit) -> TopicPartition:
-        leader = self._leaders.before(number, epoch, commit.offset)
+        leader = self._leaders.latest(number, epoch)
         return TopicPartition(self._stream, number, commit.offset, notes.encode(commit.note), leader)
 
 

@@ -64,6 +64,7 @@ class GroupClient:
         loop: asyncio.AbstractEventLoop,
         epochs: Iterator[int],
         on_gap: Callable[[int, int, int, int], None],
+        on_rewriting: Callable[[int, int, int], None],
         on_error: Callable[[KafkaError, int | None], None],
         on_complaint: Callable[[Rebalances, KafkaError], None],
         clock: Callable[[], float],
@@ -71,7 +72,7 @@ class GroupClient:
         self._stream, self._group, self._loop = stream, group, loop
         self._inbox, self._commands, self._clock = inbox, commands, clock
         self._wall_clock, self._is_set_back, self._has_ended = WallClock(), False, False
-        leaders = LeaderEpochs()
+        leaders = LeaderEpochs(on_rewriting)
         self._statistics, self._commits, self._pauses = Statistics(), Commits(stream, leaders), Pauses()
         self._waking = Waking(clock)
         self.rebalances = on = Rebalances(

@@ -2,11 +2,12 @@
 
 Kafka writes to the disk later than it acknowledges. A power cut, or the election of a copy that was behind, takes the
 end of a partition, and what comes next stands where the group was already: read on from there, and it is skipped. But
-a later leader has written it. So a commit says whose the last record before it was, and who goes on from there reads
-that record again. (librdkafka compares them too, but only when it hears of a new leader: its issue 5158.)
+a later leader has written it. So a commit says who has written the last record that was read, and who goes on from
+there reads the record before it again. (librdkafka compares them too, but only when it hears of a new leader: its issue
+5158.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaError, Message
 
@@ -24,56 +25,72 @@ class EndLost(Exception):
 class LeaderEpochs:
     """Of the partitions that a client has, by their assignment. Used in the member's thread."""
 
-    def __init__(self) -> None:
-        #: By partition and epoch of the assignment: from which offset on, and which leader.
-        self._terms: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        #: Assignments of which nothing was read yet.
+    def __init__(self, tell_of_rewriting: Callable[[int, int, int], None]) -> None:
+        #: Is told the partition, the assignment's epoch, and from which offset on it was written after the commit.
+        self._tell = tell_of_rewriting
+        #: By partition and epoch of the assignment: the latest leader of what was read, by the group or here.
+        self._latest: dict[tuple[int, int], int] = {}
+        #: Assignments of which nothing was read yet, and those where all is as the group left it.
         self._begun: dict[tuple[int, int], Start] = {}
+        self._as_left: set[tuple[int, int]] = set()
 
     def begin(self, partition: int, epoch: int, start: Start) -> None:
         """An assignment begins."""
         self._begun[partition, epoch] = start
-        self._terms[partition, epoch] = [(start.commit.offset - 1, start.leader)]
+        self._latest[partition, epoch] = start.leader
+        if start.leader != UNKNOWN:
+            self._as_left.add((partition, epoch))
 
     def new(self, partition: int, epoch: int, messages: Sequence[Message]) -> Sequence[Message]:
         """What of these, which were read next, the group has not finished before. Raises `EndLost`."""
-        terms = self._terms[partition, epoch]
-        if (start := self._begun.pop((partition, epoch), None)) is not None:
+        place = partition, epoch
+        if (start := self._begun.pop(place, None)) is not None:
             messages = _compared(start, messages)
         # Leaders change seldom, and no later record is an earlier leader's.
-        if messages and messages[-1].leader_epoch() not in (terms[-1][1], None):
-            for message in messages:
-                leader, offset = message.leader_epoch(), message.offset()
-                if leader not in (terms[-1][1], None) and offset is not None:
-                    terms.append((offset, leader))
+        latest = _leader(messages[-1]) if messages else UNKNOWN
+        if latest > self._latest[place]:
+            if place in self._as_left:
+                self._as_left.discard(place)
+                self._tell(*place, _first_of_later(self._latest[place], messages))
+            self._latest[place] = latest
         return messages
 
-    def before(self, partition: int, epoch: int, offset: int) -> int:
-        """Whose the last record before the offset is, of which no lower one will be asked."""
-        terms = self._terms.get((partition, epoch), [])
-        while len(terms) > 1 and terms[1][0] < offset:
-            del terms[0]
-        return terms[0][1] if terms and terms[0][0] < offset else UNKNOWN
+    def latest(self, partition: int, epoch: int) -> int:
+        """For a commit: who has written the last record that was read."""
+        return self._latest.get((partition, epoch), UNKNOWN)
 
     def end(self, partition: int, epoch: int) -> None:
         """The assignment is over."""
-        del self._terms[partition, epoch]
-        self._begun.pop((partition, epoch), None)
+        place = partition, epoch
+        del self._latest[place]
+        self._begun.pop(place, None)
+        self._as_left.discard(place)
 
     def clear(self) -> None:
         """Every assignment is over."""
-        self._terms.clear()
+        self._latest.clear()
         self._begun.clear()
+        self._as_left.clear()
+
+
+def _first_of_later(leader: int, messages: Sequence[Message]) -> int:
+    """The offset of the first that a later leader has written."""
+    return next(message.offset() or 0 for message in messages if _leader(message) > leader)
 
 
 def _compared(start: Start, messages: Sequence[Message]) -> Sequence[Message]:
     """Without the first one, if the group has finished it before."""
-    offset, leader = messages[0].offset(), messages[0].leader_epoch()
+    offset, leader = messages[0].offset(), _leader(messages[0])
     if offset is None or offset >= start.commit.offset:
         return messages
-    if leader is not None and leader > start.leader:
+    if leader > start.leader:
         raise EndLost(
-            f"offset {offset} was written under leader epoch {leader}, and what the group has finished there under "
-            f"{start.leader}"
+            f"offset {offset} was written under leader epoch {leader}, and the group has read no further than what was "
+            f"written under {start.leader}"
         )
     return messages[1:]
+
+
+def _leader(message: Message) -> int:
+    leader = message.leader_epoch()
+    return UNKNOWN if leader is None else leader

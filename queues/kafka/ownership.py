@@ -39,6 +39,11 @@ class Ownership:
         if self._epochs.get(partition) == epoch:
             self._assignments.gap(partition, start, end)
 
+    def rewritten(self, partition: int, epoch: int, offset: int) -> None:
+        """In this assignment, what comes from the offset on is none of what the group has read."""
+        if self._epochs.get(partition) == epoch:
+            self._assignments.rewritten(partition, offset)
+
     async def give_back(self, partitions: Collection[int]) -> None:
         """Return when the user has finished with these; they may be committed until then."""
         ours = [number for number in partitions if number in self._epochs]

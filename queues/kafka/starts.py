@@ -21,11 +21,11 @@ UNKNOWN = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Where the group is, and the leader that has written the last record before."""
+    """Where the group is, and who has written the last record that it read."""
 
     commit: Commit
     leader: int = UNKNOWN
-    #: Whether that record is still there, to be read again.
+    #: Whether the record before its place is still there, to be read again.
     is_read_again: bool = False
 
     def place(self, stream: str, partition: int) -> TopicPartition:

@@ -41,6 +41,9 @@ class Owner:
     def lost(self, partition: int) -> None:
         self.partitions.discard(partition)
 
+    def rewritten(self, partition: int, offset: int) -> None:
+        """As in the contract."""
+
     def gap(self, partition: int, start: int, end: int) -> None:
         """As in the contract."""
 

@@ -76,6 +76,9 @@ class Follower:
         self.owned.discard(partition)
         self._tell("lost", partition)
 
+    def rewritten(self, partition: int, offset: int) -> None:
+        """As in the contract."""
+
     def gap(self, partition: int, start: int, end: int) -> None:
         """As in the contract."""
 

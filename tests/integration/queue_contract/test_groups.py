@@ -248,6 +248,9 @@ class Worker:
     def lost(self, partition: int) -> None:
         pytest.fail("nobody was silent for so long")
 
+    def rewritten(self, partition: int, offset: int) -> None:
+        """As in the contract."""
+
     def gap(self, partition: int, start: int, end: int) -> None:
         """As in the contract."""
 

@@ -40,6 +40,9 @@ class Worker:
         self.printed.pop(partition, None)
         self.tell("lost", partition)
 
+    def rewritten(self, partition: int, offset: int) -> None:
+        """As in the contract."""
+
     def gap(self, partition: int, start: int, end: int) -> None:
         """As in the contract."""
 

@@ -49,6 +49,9 @@ class Follower:
         del self.owned[partition]
         self._tell("lost")
 
+    def rewritten(self, partition: int, offset: int) -> None:
+        """As in the contract."""
+
     def gap(self, partition: int, start: int, end: int) -> None:
         """As in the contract."""
 

@@ -211,3 +211,18 @@ def test_what_was_finished_before_a_restart_up_to_a_gap_is_passed_with_it() -> N
     watermark.gap(102, 105)
 
     assert (watermark.position, watermark.finished_beyond()) == (105, [])
+
+
+def test_what_came_after_a_commit_was_finished_by_nobody_before() -> None:
+    watermark = Watermark(100, [(101, 103), (104, 108)])
+
+    watermark.forget(105)
+
+    assert [watermark.receive(offset, 0) for offset in range(100, 109)] == [
+        *(True, False, False, True, False),
+        *(True, True, True, True),
+    ]
+    assert watermark.position == 100
+    watermark.finish(100)
+    watermark.finish(103)
+    assert (watermark.position, watermark.finished_beyond()) == (105, [])

@@ -24,6 +24,9 @@ class _Member:
     def lost(self, partition: int) -> None:
         raise AssertionError
 
+    def rewritten(self, partition: int, offset: int) -> None:
+        raise AssertionError
+
     def gap(self, partition: int, start: int, end: int) -> None:
         raise AssertionError
 

@@ -90,6 +90,9 @@ class User:
     def lost(self, partition: int) -> None:
         self.held.pop(partition).is_lost = True
 
+    def rewritten(self, partition: int, offset: int) -> None:
+        raise AssertionError
+
     def gap(self, partition: int, start: int, end: int) -> None:
         held = self.held[partition]
         assert not held.is_asked_back

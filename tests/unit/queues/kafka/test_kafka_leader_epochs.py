@@ -18,37 +18,61 @@ def _of(leader: int | None) -> dict[str, Any]:
     return {} if leader is None else {"leader_epoch": leader}
 
 
-def begun(offset: int, leader: int) -> LeaderEpochs:
-    leaders = LeaderEpochs()
+def begun(offset: int, leader: int) -> tuple[LeaderEpochs, list[int]]:
+    """And from which offsets on what comes was written after the commit."""
+    told: list[int] = []
+    leaders = LeaderEpochs(lambda partition, epoch, offset: told.append(offset))
     leaders.begin(0, 7, Start(commit=Commit(offset=offset), leader=leader))
-    return leaders
+    return leaders, told
 
 
-def test_a_commit_names_the_leader_of_the_last_record_before_it() -> None:
-    leaders = begun(5, UNKNOWN)
-    for some in (messages(2, 2, start=5), messages(2, 4, 4, start=7), messages(9, start=12)):
+def test_a_commit_names_the_latest_leader_of_what_was_read() -> None:
+    leaders, told = begun(5, UNKNOWN)
+    named = [leaders.latest(0, 7)]
+    for some in (messages(0, start=5), messages(2, 2, start=6), messages(2, 4, None, start=8)):
         assert leaders.new(0, 7, some) == some
+        named.append(leaders.latest(0, 7))
 
-    # Nothing stands at 10 and 11; of lower offsets than the last nobody asks.
-    named = {offset: leaders.before(0, 7, offset) for offset in (5, 6, 8, 9, 12, 13)}
+    assert named == [UNKNOWN, 0, 2, 2]
+    assert leaders.latest(0, 8) == UNKNOWN
+    # What the group has read is not known.
+    assert told == []
 
-    assert named == {5: UNKNOWN, 6: 2, 8: 2, 9: 4, 12: 4, 13: 9}
-    assert leaders.before(0, 8, 13) == UNKNOWN
+
+def test_a_commit_names_no_earlier_leader_than_that_before_it() -> None:
+    leaders, told = begun(5, 4)
+
+    leaders.new(0, 7, messages(2, 3, start=5))
+
+    assert (leaders.latest(0, 7), told) == (4, [])
 
 
 @pytest.mark.parametrize("leader", [3, 4, None])
 def test_the_last_finished_record_is_not_given_again(leader: int | None) -> None:
-    leaders = begun(5, 4)
+    leaders, told = begun(5, 4)
 
     assert leaders.new(0, 7, messages(leader, start=4)) == []
-    assert leaders.before(0, 7, 5) == 4
-    assert leaders.new(0, 7, after := messages(6, start=5)) == after
+    assert leaders.new(0, 7, after := messages(4, start=5)) == after
+    assert (leaders.latest(0, 7), told) == (4, [])
+
+
+def test_what_was_written_after_the_commit_is_told_once() -> None:
+    leaders, told = begun(5, 4)
+
+    for some in (messages(4, 4, 6, start=4), messages(6, 7, start=7)):
+        leaders.new(0, 7, some)
+
+    assert told == [6]
 
 
 def test_another_record_in_the_place_of_the_last_finished_one_is_a_lost_end() -> None:
+    leaders, _ = begun(5, 4)
+
     with pytest.raises(EndLost, match=r"offset 4 .* leader epoch 5, .* under 4"):
-        begun(5, 4).new(0, 7, messages(5, 5, start=4))
+        leaders.new(0, 7, messages(5, 5, start=4))
 
 
 def test_where_no_record_stands_before_the_place_nothing_is_compared() -> None:
-    assert begun(5, 4).new(0, 7, after := messages(6, start=7)) == after
+    leaders, _ = begun(5, 4)
+
+    assert leaders.new(0, 7, after := messages(6, start=7)) == after

@@ -19,6 +19,9 @@ class Slow:
     def lost(self, partition: int) -> None:
         """The same."""
 
+    def rewritten(self, partition: int, offset: int) -> None:
+        """Nor here."""
+
     def gap(self, partition: int, start: int, end: int) -> None:
         """And here."""
 

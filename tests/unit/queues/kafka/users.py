@@ -21,6 +21,7 @@ class Held:
     place: int
     is_asked_back: bool = False
     is_lost: bool = False
+    is_rewritten: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -82,6 +83,12 @@ class User:
 
     def lost(self, partition: int) -> None:
         self.held.pop(partition).is_lost = True
+
+    def rewritten(self, partition: int, offset: int) -> None:
+        held = self.held[partition]
+        assert held.place <= offset
+        assert not held.is_rewritten
+        held.is_rewritten = True
 
     def gap(self, partition: int, start: int, end: int) -> None:
         assert any(topic.has_gap(partition, start, end) for topic in self.group.topics)
