@@ -8,6 +8,8 @@ import structlog
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor
 
+from forebay.processors.printing import lossy
+
 from .hiding import hide_secrets
 from .output import on_terminal
 
@@ -16,7 +18,11 @@ _KAFKA_CLIENT = "forebay.queues.kafka.client"
 
 
 def set_up_logs(*, readable: bool | None = None) -> None:
-    """Set up structlog, and the standard library's logging for what others write. Idempotent."""
+    """Set up structlog, and the standard library's logging for what others write. Idempotent.
+
+    From here on standard error keeps nobody waiting.
+    """
+    sys.stderr = lossy(sys.stderr)
     pretty = on_terminal(sys.stderr) if readable is None else readable
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
@@ -62,13 +63,16 @@ async def _made(settings: "Settings") -> None:
 
 
 async def _run(loaded: "Loaded", target: str, folder: str) -> int:
+    from forebay.processors.printing import lossy
+
     from .child import ingest, workers
     from .folder import METRICS_FOLDER, forget, groups_of, has_told
     from .relay import Relay
     from .status import StatusLine
     from .supervisor import Supervisor, stop_on_signals
 
-    settings, line = loaded.settings, StatusLine()
+    # What nobody reads keeps neither the children waiting nor a stop.
+    settings, line = loaded.settings, StatusLine(lossy(sys.stdout))
     stages = [[ingest(loaded, readable=line.live)], workers(loaded, target, readable=line.live)]
     relay = Relay(line.say) if line.live else None
     environ = os.environ | {METRICS_FOLDER: folder}

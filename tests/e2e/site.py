@@ -53,8 +53,8 @@ class Site:
         # Like the installed script, and unlike -m alone, -P leaves the working directory off the path.
         return [sys.executable, "-P", "-m", "forebay.console", *arguments]
 
-    def start(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
-        """Start `forebay` with these arguments, and don't wait for it."""
+    def start(self, name: str, *arguments: str, output: int | None = None) -> "subprocess.Popen[bytes]":
+        """Start `forebay` with these arguments, and don't wait for it. What it writes may go elsewhere."""
         if name in self.running:
             self.earlier[name] += self.log(name)
         with (self.folder / f"{name}.log").open("wb") as log:
@@ -62,7 +62,7 @@ class Site:
                 [*dying_with_us(), *self.command(*arguments)],
                 cwd=self.folder,
                 env=self.environ,
-                stdout=log,
+                stdout=log if output is None else output,
                 stderr=subprocess.STDOUT,
             )
         self.running[name] = process

@@ -2,7 +2,10 @@
 
 import json
 import os
+import select
 import signal
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +131,23 @@ def test_the_end_of_its_terminal_stops_a_worker_as_sigterm_does(site: Any) -> No
 
     assert worker.wait(60) == 0
     assert "partitions revoked" in site.log("process")
+
+
+def test_a_log_that_nobody_reads_keeps_neither_a_call_nor_an_event_nor_a_stop_waiting(site: Any) -> None:
+    (site.folder / "shop.py").write_text(f"{HANDLERS}    print(event.id)\n")
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "wb"):
+        up = site.start("up", "up", "shop:handlers", output=writing)
+        site.wait("the worker", lambda: site.is_ready() and site.run("send", "--count", "1").returncode == 0)
+        site.wait("an event", lambda: len(handled(site.folder)) == 1)
+        while select.select([], [writing], [], 0)[1]:
+            os.write(writing, b"." * select.PIPE_BUF)
+
+        # Anybody can have the ingest say something.
+        with pytest.raises(urllib.error.HTTPError, match="431"):
+            urllib.request.urlopen(urllib.request.Request(site.url, b"", {"X-Long": "." * 9000}), timeout=30)  # noqa: S310
+        assert site.run("send", "--portals", "3", "--count", "10").returncode == 0
+
+        site.wait("every event", lambda: len(handled(site.folder)) == 11)
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(60) == 0

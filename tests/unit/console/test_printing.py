@@ -1,10 +1,17 @@
 """What becomes of a command whose standard output does not take everything."""
 
 import os
+import pty
+import re
 import sys
+import termios
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from socket import socketpair
 from typing import TextIO
 
 import pytest
@@ -13,6 +20,14 @@ from forebay.console.output import show_json
 from forebay.console.printing import printed
 from forebay.console.status import StatusLine
 from forebay.processors.printing import let_handlers_print
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """What is written to, and where it would be read."""
+
+    stream: TextIO
+    reading: int
 
 
 @pytest.fixture
@@ -82,32 +97,110 @@ def test_what_up_says_of_itself_costs_nothing_but_the_line(full: TextIO) -> None
     line.show("received 1")
 
 
-@pytest.fixture
-def unread() -> Iterator[TextIO]:
-    """A pipe that nobody reads, and that somebody has made one that nobody waits for, as `ssh` and others do."""
+def _pipe() -> tuple[int, int]:
+    """As of a pager, or of a collector of logs that hangs."""
+    return os.pipe()
+
+
+def _pipe_that_nobody_waits_for() -> tuple[int, int]:
+    """Somebody has made it so, as `ssh` and others do."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
+    return reading, writing
+
+
+def _wire() -> tuple[int, int]:
+    """As of systemd's journal."""
+    reading, writing = socketpair()
+    return reading.detach(), writing.detach()
+
+
+def _terminal() -> tuple[int, int]:
+    """As after Ctrl-S."""
+    person, process = pty.openpty()
+    termios.tcflow(process, termios.TCOOFF)
+    return person, process
+
+
+@pytest.fixture(
+    params=[_pipe, _pipe_that_nobody_waits_for, _wire, _terminal], ids=lambda made: made.__name__.strip("_")
+)
+def unread(request: pytest.FixtureRequest) -> Iterator[Unread]:
+    """What nobody reads."""
+    reading, writing = request.param()
     stream = open(writing, "w", encoding="utf-8")  # noqa: SIM115 - how it closes is no matter here
-    yield stream
+    yield Unread(stream=stream, reading=reading)
+    os.close(reading)
     with suppress(OSError):
         stream.close()
-    os.close(reading)
 
 
-@pytest.mark.parametrize("where", ["full", "unread"])
+def _print_much(to: TextIO) -> None:
+    """More than a pipe holds, or a wire."""
+    for number in range(3000):
+        print("example.bitrix24.com", "ONCRMDEALADD", number, "." * 80, file=to)
+
+
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
-def test_what_a_handler_prints_costs_nothing_but_the_line(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, where: str, name: str
+def test_what_nobody_reads_costs_nothing_but_the_line(
+    unread: Unread, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    stream: TextIO = request.getfixturevalue(where)
     for one in ("stdout", "stderr"):
-        monkeypatch.setattr(sys, one, stream if one == name else None)
+        monkeypatch.setattr(sys, one, unread.stream if one == name else None)
 
     let_handlers_print()
 
-    for number in range(2000):
-        # More than a pipe holds.
-        print("example.bitrix24.com", "ONCRMDEALADD", number, "." * 80, file=getattr(sys, name))
+    _print_much(getattr(sys, name))
+
+
+def test_whoever_reads_again_is_told_how_much_was_left_out(unread: Unread, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", unread.stream)
+    monkeypatch.setattr(sys, "stderr", None)
+    let_handlers_print()
+    _print_much(sys.stdout)
+
+    if os.isatty(unread.reading):
+        termios.tcflow(unread.stream.fileno(), termios.TCOON)
+    with ThreadPoolExecutor(1) as reader:
+        got = reader.submit(_all_up_to, b"the end", unread.reading)
+        while not got.done():
+            # Whether there is room is known when somebody has read.
+            print("the end")
+            time.sleep(0.01)
+        found = got.result().replace(b"\r", b"")
+
+    [told] = re.findall(rb'^{"event": "output was left out[^"]*", "bytes": (\d+), "level": "warning"}$', found, re.M)
+    assert 0 < int(told) <= sum(len(f"example.bitrix24.com ONCRMDEALADD {n} {'.' * 80}\n") for n in range(3000))
+
+
+def _all_up_to(end: bytes, reading: int) -> bytes:
+    got = b""
+    while end not in got:
+        got += os.read(reading, 65536)
+    return got
+
+
+def test_the_descriptor_is_waited_for_by_whoever_else_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(sys, "stderr", None)
+
+        let_handlers_print()
+
+        assert (sys.stdout.fileno(), os.get_blocking(writing)) == (writing, True)
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_what_a_handler_prints_to_a_full_disk_costs_nothing_but_the_line(
+    full: TextIO, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for one in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, one, full if one == name else None)
+
+    let_handlers_print()
+
+    _print_much(getattr(sys, name))
 
 
 @pytest.fixture
