@@ -2,6 +2,7 @@
 
 import gc
 import mimetypes
+import mmap
 import os
 import traceback
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from .app import create_app
 from .callers.opening import check_allow_file
 from .gaps import book as gaps
 from .health import Health
+from .master import Master
 from .metric_files import forget_dead, memory_folder, metrics_folder
 from .metrics import IngestMetrics
 from .open_files import allow_many
@@ -107,7 +109,13 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         self._health: Health | None = None
         self._metrics: IngestMetrics | None = None
         self._multiprocess_dir = multiprocess_dir
+        #: Shared with the workers: a byte that any of them sets when it serves.
+        self._served = mmap.mmap(-1, 1)
         super().__init__()
+
+    def run(self) -> None:
+        """Serve until the process is told to end, and exit."""
+        Master(self).run()
 
     def load_config(self) -> None:
         """gunicorn's settings, from ours."""
@@ -145,6 +153,15 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         """Called in a worker that was told to stop: it is not ready any more."""
         if self._health:
             self._health.stop()
+
+    def serves(self) -> None:
+        """Called in a worker that takes calls."""
+        self._served[0] = 1
+
+    @property
+    def has_served(self) -> bool:
+        """Whether any worker has taken calls so far."""
+        return bool(self._served[0])
 
     def not_http(self, status: int) -> None:
         """Count a request that never came to the application."""

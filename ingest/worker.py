@@ -50,6 +50,11 @@ class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no t
         is_crowded = files != resource.RLIM_INFINITY and len(self.connections) > files // 2
         return min(self._headers_s, _CROWDED_S) if is_crowded else self._headers_s
 
+    def notify(self) -> None:
+        """Called each second as it serves: the loop does not stand still."""
+        self.app.serves()
+        super().notify()
+
     def handle_exit_signal(self) -> None:
         """SIGTERM: not ready any more; what runs is finished, what stays idle is closed."""
         self.app.stop()

@@ -5,8 +5,11 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from .conftest import Served, Start
 
@@ -38,6 +41,33 @@ server.serve(IngestSettings(**json.loads(sys.argv[1])))
 """
 
 _TRACED = "import os\nos.environ['OTEL_EXPORTER_OTLP_ENDPOINT'] = 'http://127.0.0.1:9'\n" + _SERVE
+
+#: While there is a file `scarce`, what is named fails.
+_SCARCE = """
+import json, os, sys
+from pathlib import Path
+import uvloop
+from forebay.ingest.server import serve
+from forebay.ingest.settings import IngestSettings
+
+settings = json.loads(sys.argv[1])
+scarce = Path(settings["data_dir"]) / "scarce"
+module, name, error = {failing}
+there_is_room = getattr(module, name)
+
+def maybe():
+    if scarce.exists():
+        raise error
+    return there_is_room()
+
+setattr(module, name, maybe)
+serve(IngestSettings(**settings))
+"""
+
+_FAILING = {
+    "no-process": "os, 'fork', BlockingIOError(11, 'Resource temporarily unavailable')",
+    "no-memory": "uvloop, 'new_event_loop', MemoryError()",
+}
 
 _EVENT = b"event=ONCRMDEALADD&data[FIELDS][ID]=1&auth[domain]=a.bitrix24.ru"
 
@@ -87,3 +117,37 @@ def _told(served: Served, before: int = 0) -> dict[str, Any]:
                 return dict(told)
         time.sleep(0.02)
     raise AssertionError(f"it said nothing: {served.log.read_text()}")
+
+
+@pytest.mark.parametrize("failing", _FAILING.values(), ids=_FAILING)
+def test_a_worker_that_can_not_be_started_ends_none_that_serves_and_is_started_later(
+    start: Start, failing: str
+) -> None:
+    served = start(auth="none", ingest_processes=2, script=_SCARCE.format(failing=failing))
+    first, _ = served.workers()
+    scarce = Path(served.settings["data_dir"]) / "scarce"
+    scarce.touch()
+
+    os.kill(first, signal.SIGKILL)
+
+    _wait(lambda: "the others go on" in served.log.read_text(), served)
+    assert served.call("/bitrix24", _EVENT)[0] == 200
+    scarce.unlink()
+    began = served.log.read_text().count("ASGI server listening")
+    _wait(lambda: served.log.read_text().count("ASGI server listening") == began + 1, served)
+    assert len(served.workers()) == 2
+    assert served.stop() == 0
+
+
+def test_where_no_worker_has_served_yet_one_that_fails_at_its_start_ends_everything(start: Start) -> None:
+    always = _SCARCE.format(failing=_FAILING["no-memory"]).replace("if scarce.exists()", "if True")
+
+    with pytest.raises(AssertionError, match="Worker failed to boot"):
+        start(auth="none", script=always)
+
+
+def _wait(until: Callable[[], bool], served: Served) -> None:
+    deadline = time.monotonic() + _WAIT_S
+    while not until():
+        assert time.monotonic() < deadline and served.process.poll() is None, served.log.read_text()
+        time.sleep(0.05)

@@ -1,0 +1,57 @@
+"""gunicorn's master, for whom a worker that can't be started is no reason to end those that serve."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
+
+#: So long a worker that could not be started is left before the next one is tried. It may be as it is for hours.
+_AGAIN_S = 1.0
+
+
+class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
+    """Keeps the workers.
+
+    A system may have no room for a process just when a dead worker's place is to be taken: no more processes (`ulimit
+    -u`, a container's limit), files or memory. gunicorn would end everything then; here the others go on, and it is
+    tried again. Where no worker has served yet, one that fails at its start ends everything: its settings can't work.
+    """
+
+    def __init__(self, app: Any, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._again_at = clock, 0.0
+        self._is_told = False
+        super().__init__(app)
+
+    def spawn_worker(self) -> int | None:
+        """Fork a worker; its process id, or None where that could not be."""
+        try:
+            pid: int = super().spawn_worker()
+        except OSError as error:
+            self._try_later(f"a worker can't be started: {error.strerror}")
+            return None
+        self._is_told = False
+        return pid
+
+    def manage_workers(self) -> None:
+        """Start those that are missing, when it is time to."""
+        if self._clock() >= self._again_at:
+            super().manage_workers()
+
+    def reap_workers(self) -> None:
+        """Take note of all that have ended. Raises `HaltServer` when one could not start, and none ever has."""
+        try:
+            super().reap_workers()
+        except HaltServer:
+            if not self.app.has_served:
+                raise
+            self._try_later("a worker failed at its start")
+            self.cfg.child_exit(self, None)
+            self.reap_workers()
+
+    def _try_later(self, why: str) -> None:
+        self._again_at = self._clock() + _AGAIN_S
+        if not self._is_told:
+            self.log.error("%s; the others go on, and it is tried each second", why)
+        self._is_told = True
