@@ -10,6 +10,7 @@ from forebay.queues.contract import Commit
 from ..groups.contract import Claimed
 from ..groups.shares import GroupView
 from .confirmed import Confirmed
+from .group_clock import Moment
 from .schema import Stream
 from .tables import claim, member, partition, record
 
@@ -28,11 +29,17 @@ class Claims:
         """Under which the members of the group take turns."""
         return f"group {self.group} of stream {self.stream.id}"
 
-    def renew(self, connection: Connection, held: Mapping[int, int], now_ms: int) -> dict[int, int]:
-        """Say that we live, and prolong what we hold; returns what of it is still ours, and how far we are in it."""
-        until = now_ms + self.session_ms
+    def renew(self, connection: Connection, held: Mapping[int, int], at: Moment) -> dict[int, int]:
+        """Say that we live, and prolong what we hold; returns what of it is still ours, and how far we are in it.
+
+        What was said before the clock was set back holds for a session from now, as all else.
+        """
+        until = at.now_ms + self.session_ms
+        for table in (member, claim):
+            too_far = and_(self._in_group(table), table.c.expires_at > at.farthest_ms)
+            connection.execute(update(table).where(too_far).values(expires_at=until))
         self._renew_member(connection, until)
-        connection.execute(delete(member).where(self._in_group(member), member.c.expires_at <= now_ms))
+        connection.execute(delete(member).where(self._in_group(member), member.c.expires_at <= at.over_ms))
         if not held:
             return {}
         connection.execute(
@@ -48,11 +55,11 @@ class Claims:
             row = {"group": self.group, "stream": self.stream.id, "member": self.me, "expires_at": until}
             connection.execute(insert(member).values(row))
 
-    def view(self, connection: Connection, held: Collection[int], now_ms: int) -> GroupView:
+    def view(self, connection: Connection, held: Collection[int], at: Moment) -> GroupView:
         """The group as it is; what is in our name but not held (we lost it) is free."""
-        living = select(member.c.member).where(self._in_group(member), member.c.expires_at > now_ms)
+        living = select(member.c.member).where(self._in_group(member), member.c.expires_at > at.over_ms)
         taken = select(claim.c.partition).where(
-            self._in_group(claim), claim.c.owner.is_not(None), claim.c.owner != self.me, claim.c.expires_at > now_ms
+            self._in_group(claim), claim.c.owner.is_not(None), claim.c.owner != self.me, claim.c.expires_at > at.over_ms
         )
         members = set(connection.execute(living).scalars())
         others = set(connection.execute(taken).scalars())
@@ -67,14 +74,14 @@ class Claims:
         )
 
     def claim(
-        self, connection: Connection, partitions: Collection[int], confirmed: Confirmed, now_ms: int
+        self, connection: Connection, partitions: Collection[int], confirmed: Confirmed, at: Moment
     ) -> list[Claimed]:
         """Take partitions that the view of this transaction showed as free.
 
         None under an epoch under which we had it already, as a database that was set back would: what was asked to be
         committed then would count.
         """
-        until = now_ms + self.session_ms
+        until = at.now_ms + self.session_ms
         return [self._claim(connection, number, confirmed.last_epoch(number), until) for number in partitions]
 
     def _claim(self, connection: Connection, number: int, last: int, until: int) -> Claimed:

@@ -12,6 +12,7 @@ from .claims import Claims
 from .connection_thread import ConnectionThread
 from .database import Database
 from .group import SqlGroup
+from .group_clock import GroupClock
 from .reader import SqlLog
 from .retention import Retention
 from .schema import find
@@ -27,6 +28,7 @@ class _SqlStore:
     session_s: float
     retention: Retention
     now_ms: Callable[[Connection], int]
+    clock: Callable[[], float]
 
     def thread(self, name: str) -> ConnectionThread:
         return ConnectionThread(self.database, name)
@@ -34,7 +36,8 @@ class _SqlStore:
     def group(self, connection: Connection, me: str) -> SqlGroup:
         session_ms = round(self.session_s * 1000)
         claims = Claims(group=self.group_name, stream=find(connection, self.stream), me=me, session_ms=session_ms)
-        return SqlGroup(database=self.database, claims=claims, retention=self.retention, now_ms=self.now_ms)
+        clock = GroupClock(self.now_ms, session_ms, self.clock)
+        return SqlGroup(database=self.database, claims=claims, retention=self.retention, clock=clock)
 
     def log(self, group: Group[Connection]) -> SqlLog:
         assert isinstance(group, SqlGroup), "it is one of ours"  # noqa: S101 - for mypy
@@ -62,5 +65,6 @@ class SqlConsumer(LeasedConsumer[Connection]):
             session_s=session_s,
             retention=retention,
             now_ms=now_ms or database.now_ms,
+            clock=clock,
         )
         super().__init__(store, clock=clock)

@@ -1,6 +1,6 @@
 """A member of a group whose leases are rows: each step is a transaction."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -14,6 +14,7 @@ from ..groups.shares import GroupView, to_claim
 from .claims import Claims
 from .confirmed import Confirmed
 from .database import Database
+from .group_clock import GroupClock
 from .retention import Retention
 from .schema import find
 
@@ -33,7 +34,7 @@ class SqlGroup:
     database: Database
     claims: Claims
     retention: Retention
-    now_ms: Callable[[Connection], int]
+    clock: GroupClock
     confirmed: Confirmed = field(default_factory=Confirmed)
 
     @property
@@ -65,7 +66,7 @@ class SqlGroup:
 
     def view(self, connection: Connection, held: Collection[int]) -> GroupView:
         """Reads."""
-        return self.claims.view(connection, held, self.now_ms(connection))
+        return self.claims.view(connection, held, self.clock.look(connection))
 
     def beat(self, connection: Connection, held: Mapping[int, int], *, is_leaving: bool) -> Beat:
         """In the member's turn: what the view shows as free is free until the end.
@@ -73,12 +74,12 @@ class SqlGroup:
         What was set back is lost, and taken again: it begins where the group was then.
         """
         with self.database.writing(connection, alone=self.claims.name):
-            now_ms = self.now_ms(connection)
-            ours = self.claims.renew(connection, held, now_ms)
+            at = self.clock.look(connection)
+            ours = self.claims.renew(connection, held, at)
             set_back = self.confirmed.set_back(ours)
             still = ours.keys() - set_back
-            view = self.claims.view(connection, still, now_ms)
-            claimed = [] if is_leaving else self.claims.claim(connection, to_claim(view), self.confirmed, now_ms)
+            view = self.claims.view(connection, still, at)
+            claimed = [] if is_leaving else self.claims.claim(connection, to_claim(view), self.confirmed, at)
         for one in claimed:
             self.confirmed.add(one.partition, one.epoch, one.committed.offset)
         if set_back:
@@ -108,4 +109,4 @@ class SqlGroup:
     def sweep(self, connection: Connection, partition: int) -> bool:
         """In a transaction of its own."""
         with self.database.writing(connection):
-            return self.retention.sweep(connection, self.claims, partition, self.now_ms(connection))
+            return self.retention.sweep(connection, self.claims, partition, self.clock.now_ms(connection))

@@ -9,10 +9,17 @@ from sqlalchemy import func, select
 
 from forebay.queues.contract import Commit, Producer, Queue
 from forebay.queues.errors import Fenced
+from forebay.queues.sql.claims import Claims
 from forebay.queues.sql.consumer import SqlConsumer
 from forebay.queues.sql.database import Database
+from forebay.queues.sql.group import SqlGroup
+from forebay.queues.sql.group_clock import GroupClock
+from forebay.queues.sql.schema import find
 from forebay.queues.sql.tables import claim, member
 from tests.integration.queues.members import KEEP_EVERYTHING, PARTITIONS, STREAM, Clock, Follower, fetch, send_all
+
+SESSION_S = 30
+ALL = set(range(PARTITIONS))
 
 
 async def test_a_lease_that_ran_out_is_lost_before_anything_is_given_out(
@@ -97,6 +104,70 @@ async def test_a_member_that_is_silent_for_a_session_is_replaced_and_fenced(
     assert (await inspector.groups(STREAM))["group"][partition].note == b"right"
     await inspector.close()
     await first.close()
+
+
+class Member:
+    """One of a group, which looks and says what it does when the test has it."""
+
+    def __init__(self, database: Database, name: str, wall: Clock, steady: Clock) -> None:
+        self._connection = database.connect()
+        claims = Claims(group="group", stream=find(self._connection, STREAM), me=name, session_ms=SESSION_S * 1000)
+        clock = GroupClock(wall.ms, claims.session_ms, steady)
+        self._group = SqlGroup(database=database, claims=claims, retention=KEEP_EVERYTHING, clock=clock)
+        self.held: dict[int, int] = {}
+
+    def beat(self) -> set[int]:
+        """What it owns then."""
+        beat = self._group.beat(self._connection, self.held, is_leaving=False)
+        self.held = {one: self.held[one] for one in beat.still} | {one.partition: one.epoch for one in beat.claimed}
+        return set(self.held)
+
+    def free(self) -> set[int]:
+        """What nobody owns, as it sees it."""
+        return set(self._group.view(self._connection, self.held).free)
+
+    def close(self) -> None:
+        """Without a word to the others."""
+        self._connection.close()
+
+
+def pass_by(seconds: float, *clocks: Clock) -> None:
+    for clock in clocks:
+        clock.now += seconds
+
+
+def test_a_clock_that_leaps_forwards_takes_nothing_from_a_member_that_lives(queue: Queue, database: Database) -> None:
+    wall, steady = Clock(), Clock()
+    with closing(Member(database, "a", wall, steady)) as one, closing(Member(database, "b", wall, steady)) as other:
+        assert one.beat() == ALL
+        assert other.beat() == set()
+
+        wall.now += 3600
+        assert (other.free(), other.beat()) == (set(), set())
+        pass_by(SESSION_S / 3, wall, steady)
+        assert one.beat() == ALL
+        pass_by(SESSION_S * 0.9, wall, steady)
+        assert (other.free(), other.beat()) == (set(), set())
+
+        # Then it counts as before: who has said nothing for a session owns nothing.
+        pass_by(SESSION_S * 0.2, wall, steady)
+        assert other.free() == ALL and other.beat() == ALL
+
+
+def test_what_a_dead_member_had_is_free_after_a_session_though_the_clock_was_set_back(
+    queue: Queue, database: Database
+) -> None:
+    wall, steady = Clock(), Clock()
+    wall.now += 7200
+    with closing(Member(database, "a", wall, steady)) as dead:
+        assert dead.beat() == ALL
+
+    wall.now -= 7200
+    with closing(Member(database, "b", wall, steady)) as other:
+        assert other.beat() == set()
+        pass_by(SESSION_S, wall, steady)
+
+        assert other.beat() == ALL
 
 
 async def test_a_handler_that_blocks_the_event_loop_costs_no_membership(queue: Queue) -> None:

@@ -15,6 +15,7 @@ from forebay.queues.sql.claims import Claims
 from forebay.queues.sql.consumer import SqlConsumer
 from forebay.queues.sql.database import Database
 from forebay.queues.sql.group import SqlGroup
+from forebay.queues.sql.group_clock import GroupClock
 from forebay.queues.sql.schema import find
 from forebay.queues.sql.sqlite.database import SqliteDatabase
 from forebay.queues.sql.tables import claim
@@ -108,7 +109,8 @@ async def test_a_database_of_before_a_claim_gives_no_epoch_twice(
     partition = await send_all(producer, 5)
     with closing(database.connect()) as connection:
         claims = Claims(group="group", stream=find(connection, STREAM), me="me", session_ms=60_000)
-        group = SqlGroup(database=database, claims=claims, retention=KEEP_EVERYTHING, now_ms=database.now_ms)
+        clock = GroupClock(database.now_ms, claims.session_ms)
+        group = SqlGroup(database=database, claims=claims, retention=KEEP_EVERYTHING, clock=clock)
         held = {one.partition: one.epoch for one in group.beat(connection, {}, is_leaving=False).claimed}
         with database.writing(connection):
             connection.execute(delete(claim))
