@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -22,9 +23,19 @@ class _InUse(WrongUsage):
 
 async def wait_until_all_free(settings: "Settings") -> None:
     """Of every address of an ingest. Raises `WrongUsage` as `wait_until_free` does."""
+    _refuse_sockets_of_others()
     for name, address in (("bind", settings.bind), ("metrics_bind", settings.metrics_bind)):
         if address:
             await wait_until_free(name, address)
+
+
+def _refuse_sockets_of_others() -> None:
+    """gunicorn would listen on them alone, and nobody at the addresses of the settings, which `doctor` looks at."""
+    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS", "0") != "0":
+        raise WrongUsage(
+            "systemd hands over sockets to listen on (LISTEN_FDS, a .socket unit), which are not taken: "
+            "disable that unit; bind and metrics_bind say where to listen"
+        )
 
 
 async def wait_until_free(name: str, address: str, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
