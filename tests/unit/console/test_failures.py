@@ -39,6 +39,23 @@ def test_a_file_that_is_closed_to_this_user_is_told_without_a_traceback(
     assert capsys.readouterr().err == f"forebay: forebay-data/spool: {told_so}\n"
 
 
+@pytest.mark.parametrize(
+    ("error", "told_so"),
+    [
+        (OSError(errno.EFBIG, "File too large"), "File too large; raise the limit of a file's size (ulimit -f, "),
+        (OSError(errno.EMFILE, "Too many", "gaps/0"), "gaps/0: Too many; raise the limit of open files (ulimit -n, "),
+    ],
+)
+def test_a_limit_that_is_reached_is_told_with_what_raises_it(
+    error: OSError, told_so: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> int:
+        raise error
+
+    assert told(work) == FAILED
+    assert capsys.readouterr().err.startswith(f"forebay: {told_so}")
+
+
 def test_another_error_of_the_system_shows_its_traceback() -> None:
     def look() -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO), "forebay-data/spool")
