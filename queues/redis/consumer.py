@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ..groups.consumer import LeasedConsumer
 from ..groups.contract import Group
+from ..groups.leaps import Leaps
 from ..groups.leases import since_boot
 from ..threads.connection_thread import ConnectionThread
 from .connection import RedisConnection, RedisStore
@@ -23,6 +24,7 @@ class _GroupStore:
     group_name: str
     session_s: float
     retention: Retention
+    clock: Callable[[], float]
 
     def thread(self, name: str) -> ConnectionThread[RedisConnection]:
         return self.store.thread(name)
@@ -34,6 +36,7 @@ class _GroupStore:
             me=me,
             session_s=self.session_s,
             retention=self.retention,
+            leaps=Leaps(round(self.session_s * 1000), self.clock),
         )
 
     def log(self, group: Group[RedisConnection]) -> RedisLog:
@@ -54,5 +57,7 @@ class RedisConsumer(LeasedConsumer[RedisConnection]):
         retention: Retention,
         clock: Callable[[], float] = since_boot,
     ) -> None:
-        kept = _GroupStore(store=store, stream=stream, group_name=group, session_s=session_s, retention=retention)
+        kept = _GroupStore(
+            store=store, stream=stream, group_name=group, session_s=session_s, retention=retention, clock=clock
+        )
         super().__init__(kept, clock=clock)

@@ -11,6 +11,7 @@ from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueError
 
 from ..groups.contract import Beat, Claimed
+from ..groups.leaps import Leaps
 from ..groups.shares import GroupView, to_claim
 from . import delivery, scripts
 from .connection import RedisConnection
@@ -35,6 +36,7 @@ class RedisGroup:
     me: str
     session_s: float
     retention: Retention
+    leaps: Leaps
 
     @property
     def stream(self) -> str:
@@ -51,17 +53,19 @@ class RedisGroup:
 
     def view(self, connection: RedisConnection, held: Collection[int]) -> GroupView:
         """Reads."""
-        keys = self.of.keys
+        keys, asked_at = self.of.keys, self.leaps.steady()
         _, now, members, fields = self._run(
             connection, scripts.VIEW, [keys.about, keys.members(self.name), keys.leases(self.name)]
         )
         leases = dict(zip(fields[::2], fields[1::2], strict=True))
         others = {int(partition) for partition, lease in leases.items() if self._is_anothers(lease, now)}
         free = set(range(self.of.partitions)) - others - set(held)
+        # When the server's clock leaps, all leases seem to be over.
+        is_quiet = self.leaps.leapt_ms(now, asked_at) > 0 or now < int(leases.get(b"quiet", 0))
         return GroupView(
             me=self.me,
             members={member.decode() for member in members},
-            free=set() if now < int(leases.get(b"quiet", 0)) else free,
+            free=set() if is_quiet else free,
             held=held,
             taken=others.intersection(held),
             partitions=self.of.partitions,

@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 
 from forebay.queues.contract import Commit
 from forebay.queues.groups.contract import Claimed, Stretch, Wanted
+from forebay.queues.groups.leaps import Leaps
 from forebay.queues.redis import group, scripts
 from forebay.queues.redis.address import address
 from forebay.queues.redis.connection import RedisConnection, RedisStore
@@ -86,7 +87,8 @@ class Deliveries(RuleBasedStateMachine):
         self.stream = find(connection, STREAM)
         retention = Retention(stream=STREAM, keep_ms=0)
         self.members = [
-            RedisGroup(name=GROUP, of=self.stream, me=name, session_s=3600, retention=retention) for name in MEMBERS
+            RedisGroup(name=GROUP, of=self.stream, me=name, session_s=3600, retention=retention, leaps=Leaps(3_600_000))
+            for name in MEMBERS
         ]
         self.logs = [RedisLog(self.stream, GROUP, name) for name in MEMBERS]
         #: What is kept, in order; which of it was handed out and not committed, to whom, and how often.

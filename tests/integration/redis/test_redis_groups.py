@@ -10,10 +10,13 @@ import pytest
 
 from forebay.queues.contract import Assignments, Commit, Consumer, Producer, Queue
 from forebay.queues.errors import Fenced
+from forebay.queues.groups.leaps import Leaps
 from forebay.queues.opening import open_queue
 from forebay.queues.redis.connection import RedisStore
 from forebay.queues.redis.consumer import RedisConsumer
+from forebay.queues.redis.group import RedisGroup
 from forebay.queues.redis.retention import Retention
+from forebay.queues.redis.streams import find
 from forebay.queues.settings import QueueSettings
 from tests.databases.server import PASSWORD
 from tests.integration.queues.members import (
@@ -88,6 +91,41 @@ async def test_what_was_said_before_the_servers_clock_was_set_back_holds_for_a_s
     assert early == 0
     connection.close()
     await consumer.close()
+
+
+def test_a_servers_clock_that_leaps_forwards_takes_nothing_from_a_member_that_lives(
+    store: RedisStore, queue: Queue
+) -> None:
+    connection, steady, session_s, everything = store.connect(), Clock(), 30.0, set(range(PARTITIONS))
+    one, other = (
+        RedisGroup(
+            name="group",
+            of=find(connection, STREAM),
+            me=name,
+            session_s=session_s,
+            retention=KEEP_EVERYTHING,
+            leaps=Leaps(round(session_s * 1000), steady),
+        )
+        for name in ("a", "b")
+    )
+    held = {claimed.partition: claimed.epoch for claimed in one.beat(connection, {}, is_leaving=False).claimed}
+    assert held.keys() == everything
+    assert other.beat(connection, {}, is_leaving=False).claimed == []
+
+    # To whoever looks, the server's clock is so much further, and each lease as much over.
+    steady.now -= 3600
+    for partition, epoch in held.items():
+        connection.ask("HSET", "forebay:{events}:leases:group", partition, f"{epoch} 1000 a")
+    assert other.beat(connection, {}, is_leaving=False).claimed == []
+    assert set(one.beat(connection, held, is_leaving=False).still) == everything
+    assert other.view(connection, ()).free == set()
+
+    # Then it counts as before: who has said nothing for a session owns nothing.
+    steady.now += session_s
+    for partition, epoch in held.items():
+        connection.ask("HSET", "forebay:{events}:leases:group", partition, f"{epoch} 1000 a")
+    assert other.view(connection, ()).free == everything
+    connection.close()
 
 
 async def test_only_what_every_group_has_finished_is_deleted_when_it_is_old(
