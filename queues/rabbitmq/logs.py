@@ -15,16 +15,16 @@ DEAD_LETTERS = "forebay:dead-letters"
 
 _KIND = {"x-queue-type": "stream"}
 
-_QUORUM = {"x-queue-type": "quorum"}
-
 #: Each handover of an intake counts as a delivery of all that is held then, and may come four times a second while a
-#: node is in trouble: the limit is none in effect, and written since RabbitMQ 4 has one of 20.
+#: node is in trouble; each look at the dead letters counts as one. The limit is none in effect, and written since
+#: RabbitMQ 4 has one of 20, behind which a message is thrown away.
 _DELIVERIES = 1_000_000_000
+
+_QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": _DELIVERIES}
 
 _INTAKE = {
     **_QUORUM,
     "x-single-active-consumer": True,
-    "x-delivery-limit": _DELIVERIES,
     # The default exchange, which leads to the queue of that name.
     "x-dead-letter-exchange": "",
     "x-dead-letter-routing-key": DEAD_LETTERS,
