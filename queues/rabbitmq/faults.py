@@ -41,15 +41,27 @@ _REMEDIES = (
     ),
     ("access to vhost", "rabbitmqctl set_permissions -p VHOST USER '^forebay:' '^(forebay:|amq.default$)' '^forebay:'"),
     ("access to", "rabbitmqctl set_permissions, as docs/rabbitmq.md has it"),
-    (_NO_COPY, "name a node in queue_url that holds a copy of each stream, or add one: rabbitmq-streams"),
+    (
+        _NO_COPY,
+        "it passes while a node starts or a leader is chosen; else name nodes in queue_url that hold a copy of each "
+        "stream, or add one: rabbitmq-streams add_replica",
+    ),
+    (
+        "running local replica",
+        "it passes while a node starts or a leader is chosen; else rabbitmq-streams stream_status says where copies "
+        "are",
+    ),
     (
         "inequivalent",
         "somebody else made this queue: it has other arguments than ours; delete it, or set another topic",
     ),
+    ("of queue type", "somebody else made this queue, of another type than ours; delete it, or set another topic"),
     ("feature flag is disabled", "rabbitmqctl enable_feature_flag all: it was left out when the node was upgraded"),
     ("INTERNAL_ERROR", "the node's log says why; where it stays, start the node anew (docs/rabbitmq.md)"),
     ("Connection refused", "check that RabbitMQ runs, host and port in queue_url, and listeners.tcp"),
     ("CERTIFICATE_VERIFY_FAILED", "cafile in queue_url; the host's name as in the certificate"),
+    ("CERTIFICATE_REQUIRED", "certfile and keyfile in queue_url: the node lets in who shows a certificate"),
+    ("SSLV3_ALERT_HANDSHAKE_FAILURE", "certfile and keyfile in queue_url, if the node asks for a certificate"),
 )
 
 
@@ -71,7 +83,9 @@ def sentence(error: BaseException | None) -> str:
 def _said(error: BaseException | None) -> str:
     if isinstance(error, ChannelClosed | ConnectionClosed):
         return str(error.reply_text)
-    if isinstance(error, AuthenticationError | ProbableAuthenticationError):
+    if isinstance(error, AuthenticationError):
+        return "the node knows no login by user and password: auth_mechanisms of the node must have PLAIN"
+    if isinstance(error, ProbableAuthenticationError):
         return "the login was refused: check user and password in queue_url"
     if isinstance(error, AMQPHeartbeatTimeout):
         return "no heartbeat came any more"

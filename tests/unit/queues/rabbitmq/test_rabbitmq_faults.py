@@ -1,7 +1,13 @@
 """What a person reads when RabbitMQ refuses something: its own words, as real nodes said them, and what to do."""
 
 import pytest
-from pika.exceptions import ConnectionClosedByBroker, NoFreeChannels
+from pika.exceptions import (
+    AuthenticationError,
+    ChannelClosedByBroker,
+    ConnectionClosedByBroker,
+    NoFreeChannels,
+    StreamLostError,
+)
 
 from forebay.queues.rabbitmq.faults import sentence
 
@@ -26,6 +32,28 @@ from forebay.queues.rabbitmq.faults import sentence
             "set_user_limits, max-channels",
         ),
         (NoFreeChannels(), "raise channel_max"),
+        (AuthenticationError("PLAIN"), "auth_mechanisms"),
+        (
+            StreamLostError(
+                "Stream connection lost: SSLError(1, '[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert "
+                "certificate required (_ssl.c:2580)')"
+            ),
+            "certfile and keyfile",
+        ),
+        (
+            ChannelClosedByBroker(
+                406,
+                "PRECONDITION_FAILED - invalid arg 'x-stream-offset' for queue 'forebay:catalog' in vhost '/' of queue "
+                "type rabbit_classic_queue",
+            ),
+            "somebody else made this queue",
+        ),
+        (
+            ChannelClosedByBroker(
+                405, "RESOURCE_ERROR - queue 'forebay:events:2' in vhost '/' does not have a running local replica"
+            ),
+            "it passes while a node starts",
+        ),
     ],
 )
 def test_what_to_do_is_said(error: Exception, remedy: str) -> None:
