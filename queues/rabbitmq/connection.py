@@ -18,7 +18,7 @@ from .address import Address
 from .faults import fault, sentence
 
 #: Seconds until a node that doesn't let us in is called unavailable.
-_OPEN_S = 10.0
+OPEN_S = 10.0
 
 #: Seconds that a node has to answer our good-bye. One that takes nothing, by its alarm, does not hear it.
 _CLOSE_S = 1.0
@@ -33,10 +33,10 @@ Lost = Callable[[QueueUnavailable], None]
 
 
 class Connection:
-    """One connection. When it is lost it stays lost: make another."""
+    """One connection to the address's node, by that IP address. When it is lost it stays lost: make another."""
 
-    def __init__(self, address: Address, part: str, heartbeat_s: float = HEARTBEAT_S) -> None:
-        self._address, self._part, self._heartbeat_s = address, part, heartbeat_s
+    def __init__(self, address: Address, part: str, heartbeat_s: float = HEARTBEAT_S, ip: str | None = None) -> None:
+        self._address, self._part, self._heartbeat_s, self._ip = address, part, heartbeat_s, ip
         self._raw: Any = None
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ended = asyncio.Event()
@@ -57,8 +57,8 @@ class Connection:
         """Whether it was opened, and nothing has ended it."""
         return self._raw is not None and bool(self._raw.is_open)
 
-    async def open(self) -> "Connection":
-        """Connect. Raises `QueueUnavailable`."""
+    async def open(self, patience_s: float = OPEN_S) -> "Connection":
+        """Connect, within so many seconds. Raises `QueueUnavailable`."""
         try:
             parameters = self._parameters()
         except OSError as error:
@@ -67,25 +67,25 @@ class Connection:
             parameters, self._on_open, self._on_open_error, self._on_close, custom_ioloop=asyncio.get_running_loop()
         )
         try:
-            async with asyncio.timeout(_OPEN_S):
+            async with asyncio.timeout(patience_s):
                 await asyncio.shield(self._opened)
         except TimeoutError as error:
             await self._abandon()
-            raise QueueUnavailable(f"{self._address.name} did not answer within {_OPEN_S:.0f} s") from error
+            raise QueueUnavailable(f"{self._address.name} did not answer within {patience_s:.0f} s") from error
         except asyncio.CancelledError:
             await self._abandon()
             raise
         return self
 
     def _parameters(self) -> pika.ConnectionParameters:
-        context = self._address.context()
+        context, [node] = self._address.context(), self._address.nodes
         return pika.ConnectionParameters(
-            host=self._address.host,
-            port=self._address.port,
+            host=self._ip or node.host,
+            port=node.port,
             virtual_host=self._address.vhost,
             credentials=pika.PlainCredentials(self._address.user, self._address.password),
             heartbeat=max(1, round(self._heartbeat_s)),
-            ssl_options=pika.SSLOptions(context, self._address.host) if context else None,
+            ssl_options=pika.SSLOptions(context, node.host) if context else None,
             client_properties={"connection_name": f"forebay {self._part}", "product": "Forebay"},
         )
 

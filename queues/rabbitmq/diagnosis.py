@@ -1,13 +1,16 @@
 """What `forebay doctor` finds in a RabbitMQ, by AMQP alone: its management plugin need not be there."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from forebay.queues.errors import QueueError
-from forebay.queues.findings import Finding, Needs
+from forebay.queues.contract import Queue
+from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.findings import Finding, Needs, streams_found
 
 from .address import Address
 from .catalog import Catalog
+from .connection import Connection
 from .faults import NotThere
 from .logs import DEAD_LETTERS, intake, partition_log
 from .looking import end_of
@@ -20,35 +23,82 @@ _OLDEST = (3, 10)
 #: Beside those of partitions: of the catalog, a group, and what is asked once.
 _SPARE_CHANNELS = 8
 
+#: Seconds for one of several nodes to let us in, and for what there is to be told: `forebay doctor` waits 15 in all.
+_NODE_S, _ANSWER_S = 3.0, 8.0
+
+#: What stands around a record in its stream, and some more.
+_AROUND_BYTES = 4096
+
 _RIGHTS = "rabbitmqctl set_permissions -p VHOST USER '^forebay:' '^(forebay:|amq\\.default$)' '^forebay:'"
 
 
-async def findings(address: Address, needs: Needs) -> AsyncIterator[Finding]:
+async def findings(queue: Queue, address: Address, needs: Needs) -> AsyncIterator[Finding]:
     """One thing after the other. Raises `QueueError`."""
     # While there is an alarm, who has written something is not heard any more; who only looks is.
     writing, writer = Writer(address, "doctor"), Writer(address, "doctor")
     try:
         connection = await writer.connection()
+        yield await _streams(queue, address, needs)
         yield _version(str(connection.server.get("version", "")))
         yield _channels(connection.most_channels, needs)
         yield await _asked("queue alarms", "it takes messages: no alarm of its memory or disk", writing.check)
         catalog = Catalog(writer)
         if needs.events not in needs.streams or await catalog.missing([needs.events], needs.partitions):
             return
-        queue = partition_log(needs.events, secrets.randbelow(needs.partitions))
-        yield await _asked("queue streams", "each stream has a copy on this node", lambda: _read(writer, queue))
+        log = partition_log(needs.events, secrets.randbelow(needs.partitions))
+        async for finding in _nodes(address, log):
+            yield finding
         yield await _asked(
-            "queue intakes", "each has a leader, and takes messages", lambda: _count(writer, intake(queue))
+            "queue intakes", "each has a leader, and takes messages", lambda: _count(writer, intake(log))
         )
         yield await _dead_letters(writer)
-        yield _size(needs)
+        yield await _size(writing, needs)
     finally:
         for one in (writing, writer):
             await one.close(hurried=True)
 
 
-async def _read(writer: Writer, queue: str) -> None:
-    await end_of(await writer.connection(), queue)
+async def _streams(queue: Queue, address: Address, needs: Needs) -> Finding:
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            return await streams_found(queue, needs)
+    except TimeoutError as error:
+        raise QueueUnavailable(
+            f"{address.name} lets us in, and answers nothing: most nodes of its cluster are away, or out of its reach; "
+            "rabbitmqctl cluster_status"
+        ) from error
+
+
+async def _nodes(address: Address, log: str) -> AsyncIterator[Finding]:
+    """Each node that is named: whether it lets us in, and has a copy of what is read."""
+    found = await asyncio.gather(*(_node(one, log) for one in address.each()))
+    away, lacking = ([one for one in told if one] for told in zip(*found, strict=True))
+    if away:
+        remedy = "start it, or take it out of queue_url: meanwhile the others do its work"
+        yield Finding(check="queue nodes", state="warn", detail="; ".join(away), remedy=remedy)
+    elif len(address.nodes) > 1:
+        yield Finding(check="queue nodes", state="ok", detail=f"{len(address.nodes)} are named, and let us in")
+    if lacking:
+        detail = "; ".join(lacking)
+        yield Finding(check="queue streams", state="fail", detail=detail, remedy=_remedy(detail))
+    else:
+        yield Finding(check="queue streams", state="ok", detail="each stream has a copy where it is read")
+
+
+async def _node(address: Address, log: str) -> tuple[str, str]:
+    """Why it doesn't let us in, and why the stream can't be read there; nothing of what is well."""
+    connection = Connection(address, "doctor")
+    try:
+        await connection.open(_NODE_S)
+    except QueueUnavailable as error:
+        return str(error), ""
+    try:
+        await end_of(connection, log)
+    except QueueError as error:
+        return "", str(error)
+    finally:
+        await connection.close()
+    return "", ""
 
 
 async def _count(writer: Writer, queue: str) -> int:
@@ -106,9 +156,24 @@ def _channels(most: int, needs: Needs) -> Finding:
     return Finding(check="queue channels", state="ok", detail=f"a connection has {most} at most")
 
 
-def _size(needs: Needs) -> Finding:
+async def _size(writing: Writer, needs: Needs) -> Finding:
+    check, may, wanted = (
+        "queue size",
+        f"records of {needs.record_bytes} bytes may come",
+        needs.record_bytes + _AROUND_BYTES,
+    )
     if needs.record_bytes > MAX_RECORD_BYTES:
-        detail = f"records of {needs.record_bytes} bytes may come; the RabbitMQ queue takes {MAX_RECORD_BYTES}"
-        return Finding(check="queue size", state="fail", detail=detail, remedy="a smaller max_body_bytes")
-    detail = f"records of {needs.record_bytes} bytes may come, if the server's max_message_size lets them"
-    return Finding(check="queue size", state="ok", detail=detail)
+        detail = f"{may}; the RabbitMQ queue takes {MAX_RECORD_BYTES}"
+        return Finding(check=check, state="fail", detail=detail, remedy="a smaller max_body_bytes")
+    try:
+        await writing.check(wanted)
+    except QueueUnavailable as error:
+        detail = f"{may}; whether it takes them can't be seen: {error}"
+        return Finding(check=check, state="warn", detail=detail, remedy=_remedy(str(error)))
+    except QueueError as error:
+        detail, remedy = (
+            f"{may}, and are refused: {error}",
+            f"max_message_size = {wanted} or more, or a smaller max_body_bytes",
+        )
+        return Finding(check=check, state="fail", detail=detail, remedy=remedy)
+    return Finding(check=check, state="ok", detail=f"{may}, and it takes them")

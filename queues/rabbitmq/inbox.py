@@ -18,6 +18,7 @@ from .faults import NotThere
 from .finding import bounds, is_shorter, way_to
 from .logs import partition_log
 from .places import Placed, placed
+from .reaching import reach
 from .records import record
 
 #: Records of a partition that are here, or on their way, and were not fetched. A node may send some more at once.
@@ -111,9 +112,7 @@ class Inbox:
 
     async def _connected(self) -> Connection:
         if self._connection is None or not self._connection.is_open:
-            connection = Connection(self._address, "consumer", self._heartbeat_s)
-            connection.on_lost = self._lost
-            self._connection = await connection.open()
+            self._connection = await reach(self._address, "consumer", self._heartbeat_s, lost=self._lost)
         return self._connection
 
     def _lost(self, error: QueueError) -> None:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from forebay.queues.contract import Consumer, Inspector, Producer, Promises, Queue
 from forebay.queues.errors import Unsupported
-from forebay.queues.findings import Finding, Needs, streams_found
+from forebay.queues.findings import Finding, Needs
 from forebay.queues.making import told
 from forebay.queues.portals.contract import PortalStore
 from forebay.queues.settings import QueueSettings
@@ -44,8 +44,7 @@ class RabbitmqQueue:
 
     async def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
         """As in the contract."""
-        yield await streams_found(self, needs)
-        async for finding in findings(self._address, needs):
+        async for finding in findings(self, self._address, needs):
             yield finding
 
     def producer(self) -> Producer:

@@ -11,6 +11,7 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 from .address import Address
 from .connection import Connection
 from .faults import NotThere
+from .reaching import reach
 from .sequencer import Sequencer
 
 #: Seconds for which the intake keeps what its stream has confirmed. A Linux writes a file's changes when they are 30 s
@@ -104,9 +105,7 @@ class Sequencing:
 
     async def _connected(self) -> Connection:
         if self._connection is None or not self._connection.is_open:
-            connection = Connection(self._address, "sequencer")
-            connection.on_lost = self._lost
-            self._connection = await connection.open()
+            self._connection = await reach(self._address, "sequencer", lost=self._lost)
         return self._connection
 
     def _lost(self, error: QueueUnavailable) -> None:

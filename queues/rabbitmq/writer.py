@@ -15,6 +15,7 @@ from .address import Address
 from .connection import HEARTBEAT_S, Channel, Connection
 from .faults import NoCopy, NotThere
 from .lane import Lane, Listener, Written
+from .reaching import reach
 
 #: Seconds between two tries to reach a node that is away.
 _AGAIN_S = 0.25
@@ -100,10 +101,13 @@ class Writer:
         async with self._connecting:
             self._check_open()
             if self._connection is None or not self._connection.is_open:
-                connection = Connection(self.address, self._part, self._heartbeat_s)
-                connection.on_lost = lambda error: self._broken()
-                connection.on_blocked = self._told.set
-                await connection.open()
+                connection = await reach(
+                    self.address,
+                    self._part,
+                    self._heartbeat_s,
+                    lost=lambda error: self._broken(),
+                    blocked=self._told.set,
+                )
                 if self._is_over:
                     await connection.close()
                 self._check_open()
@@ -194,11 +198,14 @@ class Writer:
         finally:
             channel.close()
 
-    async def check(self) -> None:
-        """Raise `QueueUnavailable`, with the reason, unless the node would take an entry now."""
+    async def check(self, size: int = 0) -> None:
+        """Raise `QueueUnavailable`, with the reason, unless the node would take an entry now.
+
+        `QueueError` where it would never take one of so many bytes.
+        """
         channel = await (await self.connection()).channel()
         try:
-            await self._confirmed(channel, _NOWHERE, b"", mandatory=False)
+            await self._confirmed(channel, _NOWHERE, bytes(size), mandatory=False)
             # What comes first after an alarm is still taken, and only then it is told.
             await channel.prefetch(1)
         finally:

@@ -279,7 +279,11 @@ async def test_a_partition_that_is_away_does_not_have_the_intakes_of_the_others_
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = Node(world.stream, "forebay:events:1")
-    monkeypatch.setattr(sequencing, "Connection", lambda *_: node)
+
+    async def reached(*_: object, **named: object) -> Node:
+        return node
+
+    monkeypatch.setattr(sequencing, "reach", reached)
     several = Sequencing(address("amqp://host"), lambda: world.now)
     for number in range(2):
         several.attach(f"forebay:events:{number}")
