@@ -6,13 +6,14 @@ import socket
 from collections.abc import Mapping
 
 from forebay.queues.contract import Assignments, Commit, StoredRecord
-from forebay.queues.errors import Fenced, QueueError, Unsupported
+from forebay.queues.errors import Fenced, QueueError, UnknownStream, Unsupported
 
 from .address import Address
 from .catalog import Catalog
+from .chronicle import GroupGone
 from .connection import HEARTBEAT_S
 from .inbox import Inbox
-from .logs import intake
+from .logs import group_log, intake
 from .membership import Membership
 from .sequencing import Sequencing
 from .writer import Writer
@@ -33,6 +34,7 @@ class RabbitmqConsumer:
         self._address, self._stream, self._group, self._session_s = address, stream, group, session_s
         self._inbox: Inbox | None = None
         self._writer: Writer | None = None
+        self._catalog: Catalog | None = None
         self._sequencing = Sequencing(address)
         self._membership: Membership | None = None
         self._assignments: Assignments | None = None
@@ -51,9 +53,9 @@ class RabbitmqConsumer:
             shorter=self.shorter,
             put=self._put,
         )
-        catalog = Catalog(self._writer)
-        partitions = await catalog.partitions(self._stream)
-        queue = await catalog.add_group(self._stream, self._group)
+        self._catalog = Catalog(self._writer)
+        partitions = await self._catalog.partitions(self._stream)
+        queue = await self._catalog.add_group(self._stream, self._group)
         self._membership = Membership(
             self._writer, queue, partitions, name=member_name, session_s=self._session_s, owning=self
         )
@@ -94,9 +96,26 @@ class RabbitmqConsumer:
     async def fetch(self, max_records: int, timeout_s: float) -> list[StoredRecord]:
         """As in the contract; empty at once after `close`."""
         inbox, membership = self._started()
-        membership.check()
+        try:
+            membership.check()
+        except GroupGone as gone:
+            await self._check_made_anew(gone)
+            raise
         membership.drop_expired()
         return await inbox.fetch(max_records, timeout_s, membership.drop_expired)
+
+    async def _check_made_anew(self, gone: GroupGone) -> None:
+        """Raise `QueueError` where all was deleted, and is there again: who starts anew begins there."""
+        assert self._catalog is not None  # noqa: S101 - for mypy
+        assert self._writer is not None  # noqa: S101 - for mypy
+        try:
+            groups = await self._catalog.groups(self._stream)
+        except UnknownStream:
+            return
+        if self._group not in groups or await self._writer.has(group_log(self._stream, self._group)):
+            raise QueueError(
+                f"stream {self._stream} was made anew meanwhile, and is another one: restart this process"
+            ) from gone
 
     async def commit(self, commits: Mapping[int, Commit]) -> None:
         """As in the contract. A note that is too long is `Unsupported`, and nothing is stored."""

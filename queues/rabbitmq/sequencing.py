@@ -34,7 +34,7 @@ class Sequencing:
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._is_closed = self._is_broken = False
-        self._told = ""
+        self._told = set[str]()
 
     def attach(self, stream: str) -> None:
         """Have a sequencer for this partition's stream."""
@@ -46,8 +46,9 @@ class Sequencing:
             self._task = asyncio.get_running_loop().create_task(self._live())
 
     def _broken(self, error: BaseException | None = None) -> None:
-        if error is not None and self._connection is not None and self._connection.is_open:
-            # Of a connection that is lost it is told whether there is another.
+        is_told = error is None or isinstance(error, NotThere)
+        if not is_told and self._connection is not None and self._connection.is_open:
+            # Of a connection that is lost it is told whether there is another, and of what is not there to who writes.
             self._tell(str(error))
         self._is_broken = True
         self._wake.set()
@@ -67,7 +68,7 @@ class Sequencing:
                     await self._wake.wait()
             except TimeoutError:
                 # All have stood in line for so long: what comes next is something new.
-                self._told = ""
+                self._told.clear()
 
     async def _open(self) -> bool:
         """Whether all stand in line."""
@@ -91,8 +92,8 @@ class Sequencing:
 
     def _tell(self, error: str) -> None:
         """Once, and not at each try for as long as it lasts."""
-        if error != self._told:
-            self._told = error
+        if error not in self._told:
+            self._told.add(error)
             log.warning("intake_unreachable", queue=self._address.name, error=error)
 
     async def _stand(self, one: Sequencer, connection: Connection) -> None:

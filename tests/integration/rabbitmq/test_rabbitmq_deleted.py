@@ -7,11 +7,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from forebay.queues.contract import Commit, Consumer, Producer, Queue
-from forebay.queues.errors import QueueUnavailable, UnknownStream
+from forebay.queues.errors import QueueError, QueueUnavailable, UnknownStream
 from forebay.queues.rabbitmq import logs
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
 from tests.integration.queues.stage import read_all
-from tests.rabbitmq.server import direct
+from tests.rabbitmq.server import Server, direct
 
 
 def _delete(url: str, *queues: str) -> None:
@@ -100,4 +100,29 @@ async def test_a_group_whose_stream_was_deleted_is_told_and_does_not_begin_anew_
     assert [one["event"] for one in told] == ["group_unreachable"]
     assert list(await inspector.groups(STREAM)) == ["other"]
     for part in (late, consumer, other, inspector):
+        await part.close()
+
+
+async def test_who_reads_a_stream_that_was_deleted_with_all_others_ends_when_there_is_another(
+    queue: Queue, rabbitmq: Server
+) -> None:
+    consumer = queue.consumer(STREAM, "group", session_s=2.0)
+    await consumer.start(follower := Follower())
+    await follower.owns(PARTITIONS)
+
+    await asyncio.to_thread(rabbitmq.empty)
+    await follower.owns(0)
+    with pytest.raises(QueueUnavailable):
+        while True:
+            await consumer.fetch(1, 0.05)
+    await queue.ensure([STREAM], PARTITIONS)
+    with pytest.raises(QueueError, match=r"made anew.*restart"):
+        while True:
+            with suppress(QueueUnavailable):
+                await consumer.fetch(1, 0.05)
+    late = queue.consumer(STREAM, "group", session_s=2.0)
+    await late.start(again := Follower())
+    await again.owns(PARTITIONS)
+
+    for part in (consumer, late):
         await part.close()

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.rabbitmq import places, sequencer, sequencing
 from forebay.queues.rabbitmq.address import address
+from forebay.queues.rabbitmq.faults import NotThere
 from forebay.queues.rabbitmq.finding import places as found_in
 from forebay.queues.rabbitmq.sequencer import Sequencer
 from forebay.queues.rabbitmq.sequencing import Sequencing
@@ -275,10 +276,8 @@ class Node:
         pass
 
 
-async def test_a_partition_that_is_away_does_not_have_the_intakes_of_the_others_run_full(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node = Node(world.stream, "forebay:events:1")
+def two_partitions(world: World, monkeypatch: pytest.MonkeyPatch, away: str = "") -> tuple[Node, Sequencing]:
+    node = Node(world.stream, away)
 
     async def reached(*_: object, **named: object) -> Node:
         return node
@@ -287,6 +286,13 @@ async def test_a_partition_that_is_away_does_not_have_the_intakes_of_the_others_
     several = Sequencing(address("amqp://host"), lambda: world.now)
     for number in range(2):
         several.attach(f"forebay:events:{number}")
+    return node, several
+
+
+async def test_a_partition_that_is_away_does_not_have_the_intakes_of_the_others_run_full(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, several = two_partitions(world, monkeypatch, "forebay:events:1")
     while not (served := [one for one in node.channels if one.taken]):
         await asyncio.sleep(0)
 
@@ -296,4 +302,22 @@ async def test_a_partition_that_is_away_does_not_have_the_intakes_of_the_others_
         await asyncio.sleep(0.01)
 
     assert served[0].acked == [1]
+    await several.close()
+
+
+async def test_what_ends_several_again_and_again_is_told_once_of_each_and_what_is_not_there_to_who_writes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequencing, "_AGAIN_S", 0.0)
+    node, several = two_partitions(world, monkeypatch)
+
+    with capture_logs() as logs:
+        for turn in range(4):
+            while len([one for one in node.channels if one.taken]) < 2 * (turn + 1):
+                await asyncio.sleep(0)
+            for one in node.channels[-2:]:
+                gone = NotThere(f"NOT_FOUND - no queue '{one.taken}'")
+                one.on_closed(gone if turn == 3 else QueueUnavailable(f"no leader of {one.taken}"))
+
+    assert [log["error"] for log in logs] == [f"no leader of forebay:events:{number}:intake" for number in range(2)]
     await several.close()
