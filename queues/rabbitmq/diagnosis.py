@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import NamedTuple
 
 from forebay.queues.contract import Queue
 from forebay.queues.errors import QueueError, QueueUnavailable
@@ -69,15 +70,30 @@ async def _streams(queue: Queue, address: Address, needs: Needs) -> Finding:
         ) from error
 
 
+class _Node(NamedTuple):
+    """What there is to be told of a node that is named."""
+
+    #: Why it doesn't let us in, and why the stream can't be read there; nothing of what is well.
+    away: str = ""
+    lacking: str = ""
+    cluster: str = ""
+
+
 async def _nodes(address: Address, log: str) -> AsyncIterator[Finding]:
-    """Each node that is named: whether it lets us in, and has a copy of what is read."""
-    found = await asyncio.gather(*(_node(one, log) for one in address.each()))
-    away, lacking = ([one for one in told if one] for told in zip(*found, strict=True))
-    if away:
+    """Each node that is named: whether it lets us in, is of the same cluster, and has a copy of what is read."""
+    nodes = await asyncio.gather(*(_node(one, log) for one in address.each()))
+    away, lacking = [one.away for one in nodes if one.away], [one.lacking for one in nodes if one.lacking]
+    clusters = sorted({one.cluster for one in nodes if not one.away})
+    if len(clusters) > 1:
+        detail = f"they are of several clusters, {', '.join(clusters)}: what is written to one is in no other"
+        yield Finding(check="queue nodes", state="fail", detail=detail, remedy="name nodes of one cluster in queue_url")
+    elif away:
         remedy = "start it, or take it out of queue_url: meanwhile the others do its work"
         yield Finding(check="queue nodes", state="warn", detail="; ".join(away), remedy=remedy)
-    elif len(address.nodes) > 1:
-        yield Finding(check="queue nodes", state="ok", detail=f"{len(address.nodes)} are named, and let us in")
+    elif len(nodes) > 1:
+        yield Finding(
+            check="queue nodes", state="ok", detail=f"{len(nodes)} are named, let us in, and are of one cluster"
+        )
     if lacking:
         detail = "; ".join(lacking)
         yield Finding(check="queue streams", state="fail", detail=detail, remedy=_remedy(detail))
@@ -85,20 +101,20 @@ async def _nodes(address: Address, log: str) -> AsyncIterator[Finding]:
         yield Finding(check="queue streams", state="ok", detail="each stream has a copy where it is read")
 
 
-async def _node(address: Address, log: str) -> tuple[str, str]:
-    """Why it doesn't let us in, and why the stream can't be read there; nothing of what is well."""
+async def _node(address: Address, log: str) -> _Node:
     connection = Connection(address, "doctor")
     try:
         await connection.open(_NODE_S)
     except QueueUnavailable as error:
-        return str(error), ""
+        return _Node(away=str(error))
+    cluster = str(connection.server.get("cluster_name", ""))
     try:
         await end_of(connection, log)
     except QueueError as error:
-        return "", str(error)
+        return _Node(lacking=str(error), cluster=cluster)
     finally:
         await connection.close()
-    return "", ""
+    return _Node(cluster=cluster)
 
 
 async def _count(writer: Writer, queue: str) -> int:

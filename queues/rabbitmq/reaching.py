@@ -37,9 +37,11 @@ async def reach(
             return await connection.open(_NEXT_S if left else OPEN_S)
         except QueueUnavailable as error:
             failed[str(error)] = error
+    *_, last = failed.values()
+    if len(failed) == 1:
+        raise last
     # In the same order each time: what is told again and again is told once.
-    *_, cause = failed.values()
-    raise cause if len(failed) == 1 else QueueUnavailable("; ".join(sorted(failed))) from cause
+    raise QueueUnavailable("; ".join(sorted(failed))) from last
 
 
 async def _ips(node: Address) -> list[str]:
