@@ -10,6 +10,7 @@ from psycopg.errors import Diagnostic
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, NullPool, create_engine
 
+from forebay.queues.errors import QueueUnavailable
 from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PlacedFact
 
@@ -19,7 +20,7 @@ from ..database import Place, Row, Undecided, Watch
 from . import diagnosis, statements
 from .address import name_of, parameters
 from .listening import Listening, announcements
-from .remedies import DEADLOCK, remedy, state_of
+from .remedies import DEADLOCK, kept_back, remedy, state_of
 from .session import Session, SharedSession, begin, open_session
 
 #: Milliseconds that a session may stand still within a transaction. Others wait for its locks, and a client that is
@@ -46,6 +47,8 @@ class PostgresqlDatabase:
             "statement_timeout": "0",
             "transaction_timeout": "0",
             "idle_session_timeout": "0",
+            # Rows that a policy keeps from this user are an error, and not events that nobody ever sees.
+            "row_security": "off",
             # What an event holds is in no log of the server's, also where somebody looks for what went wrong.
             "log_parameter_max_length_on_error": "0",
             # Of a COMMIT, a warning is all that tells that it was not waited for.
@@ -161,8 +164,10 @@ class PostgresqlDatabase:
         return _by_place(connection, statements.TAKE, _columns(wanted, 3))
 
     def append(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """As in the protocol."""
-        _opened(connection).execute(statements.APPEND, _row_columns(rows))
+        """As in the protocol. Raises `QueueUnavailable` where a trigger or a rule of somebody leaves out rows."""
+        written = _opened(connection).execute(statements.APPEND, _row_columns(rows)).rowcount
+        if written != len(rows):
+            raise QueueUnavailable(kept_back(self.name, len(rows) - written))
 
     def kept(self, connection: Connection, rows: Sequence[Row]) -> bool:
         """As in the protocol.

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from forebay.queues.findings import Finding
 
 from ... import looks
+from .remedies import POLICY
 
 #: Older ones are not supported by their makers any more, and not tested.
 _OLDEST = 13
@@ -30,6 +31,14 @@ WHERE c.relkind IN ('r', 'S') AND starts_with(c.relname::text, 'forebay_') AND p
 END ORDER BY c.relname
 """
 
+#: Tables of which this user sees only what a policy lets through: for us, each look at them is an error.
+_POLICED = """
+SELECT relname FROM pg_class
+WHERE relkind IN ('r', 'p') AND starts_with(relname::text, 'forebay_') AND pg_table_is_visible(oid)
+    AND row_security_active(oid)
+ORDER BY relname
+"""
+
 _GRANTS = {"r": "GRANT SELECT, INSERT, UPDATE, DELETE ON {}", "S": "GRANT USAGE, UPDATE ON SEQUENCE {}"}
 
 _LONGEST = """
@@ -45,7 +54,14 @@ FROM pg_stat_activity WHERE backend_type = 'client backend'
 
 def findings(connection: Connection) -> Iterable[Finding]:
     """One thing after the other."""
-    each: tuple[Callable[[Connection], Finding], ...] = (_version, _durability, _rights, _connections, _transactions)
+    each: tuple[Callable[[Connection], Finding], ...] = (
+        _version,
+        _durability,
+        _writes,
+        _rights,
+        _connections,
+        _transactions,
+    )
     return (look(connection) for look in each)
 
 
@@ -80,7 +96,23 @@ def _durability(connection: Connection) -> Finding:
     return Finding(check="queue durability", state="ok", detail="a commit is on the server's disk")
 
 
+def _writes(connection: Connection) -> Finding:
+    if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "off":
+        return Finding(check="queue writes", state="ok", detail="the server takes them")
+    standby = connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one()
+    if standby:
+        detail = "the server is a standby: nothing can be written"
+        remedy = "name the primary in queue_url, or all hosts by commas and target_session_attrs=read-write"
+    else:
+        detail = "default_transaction_read_only = on: nothing can be written"
+        remedy = "set it off for this user (ALTER ROLE … RESET), for the database and the server"
+    return Finding(check="queue writes", state="fail", detail=detail, remedy=remedy)
+
+
 def _rights(connection: Connection) -> Finding:
+    if policed := ", ".join(connection.exec_driver_sql(_POLICED).scalars()):
+        detail = f"a policy keeps rows from this user: {policed}"
+        return Finding(check="queue rights", state="fail", detail=detail, remedy=POLICY)
     lacking: dict[str, list[str]] = {}
     for kind, name in connection.exec_driver_sql(_RIGHTS):
         lacking.setdefault(kind, []).append(name)

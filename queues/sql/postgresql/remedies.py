@@ -17,6 +17,9 @@ _FULL = (
 
 _ENSURE = "`forebay topics ensure` makes them"
 
+#: What lets a user see all rows.
+POLICY = "ALTER TABLE … DISABLE ROW LEVEL SECURITY for each of them, or ALTER ROLE … BYPASSRLS"
+
 #: SQLSTATE of a transaction that waited for another one, which waited for it.
 DEADLOCK = "40P01"
 
@@ -87,7 +90,15 @@ _OTHERWISE = "look at queue_url, and at the server's log"
 def remedy(name: str, error: BaseException) -> str:
     """The server's words, which hold no password and nothing of a record, and what to do. `name` is the database's."""
     words = " ".join(_words(_cause(error)).split())
-    return f"{name} says: {words}; {_BY_STATE.get(state_of(error) or '') or _by_words(words)}"
+    return f"{name} says: {words}; {_advice(error, words)}"
+
+
+def kept_back(name: str, records: int) -> str:
+    """Of an INSERT that succeeded, and has written less than it was given."""
+    return (
+        f"{name} has left out {records} of the records that were written, and nothing is kept of their batch: a "
+        "trigger or a rule of somebody stands on forebay_record, look at \\d+ forebay_record and drop it"
+    )
 
 
 def state_of(error: BaseException) -> str | None:
@@ -103,6 +114,13 @@ def _cause(error: BaseException) -> BaseException:
 def _words(error: BaseException) -> str:
     # The rest of what it says (its detail, its context) quotes rows and parameters.
     return (isinstance(error, Error) and error.diag.message_primary) or str(error)
+
+
+def _advice(error: BaseException, words: str) -> str:
+    # It has the state of any right that lacks.
+    if "row-level security" in words:
+        return POLICY
+    return _BY_STATE.get(state_of(error) or "") or _by_words(words)
 
 
 def _by_words(words: str) -> str:

@@ -79,8 +79,14 @@ ANNOUNCE = "SELECT pg_notify(channel, payload) FROM unnest(%s::text[], %s::text[
 #: Of the server, since the members of a group are on many machines.
 NOW_MS = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
-ALONE = "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' forebay ' || %s, 0))"
-BESIDE = "SELECT pg_advisory_xact_lock_shared(hashtextextended(current_schema() || ' forebay ' || %s, 0))"
+# By the schema of the tables, or where they would be made: a user may find them in another one than its first.
+_TURN = """hashtextextended(coalesce((
+    SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.oid = to_regclass('forebay_meta')
+), current_schema()) || ' forebay ' || %s, 0)"""
+
+ALONE = f"SELECT pg_advisory_xact_lock({_TURN})"
+BESIDE = f"SELECT pg_advisory_xact_lock_shared({_TURN})"
 
 # In one statement: behind a pooler the next may go to another session. What the server does not know yet is left out.
 #

@@ -23,7 +23,7 @@ def test_a_healthy_server_is_found_so(forebay: Command) -> None:
 
     found = forebay.findings()
 
-    kinds = ["version", "durability", "rights", "connections", "transactions", "sessions"]
+    kinds = ["version", "durability", "writes", "rights", "connections", "transactions", "sessions"]
     checks = ["queue", *(f"queue {kind}" for kind in kinds)]
     assert {check: found[check]["state"] for check in checks} == dict.fromkeys(checks, "ok")
 
@@ -99,3 +99,24 @@ def test_a_server_that_does_not_sync_is_found(
     found = forebay.findings(status=1)
 
     assert "fsync = off" in found["queue durability"]["detail"]
+
+
+def test_a_server_that_takes_no_writes_is_found(
+    servers: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = servers()
+    forebay = Command(server.url())
+    forebay.run("topics", "ensure")
+
+    with psycopg.connect(forebay.url, autocommit=True) as admin:
+        admin.execute("ALTER ROLE CURRENT_USER SET default_transaction_read_only = on")
+    limited = forebay.findings(status=1)
+    server.stop()
+    (server.data / "standby.signal").touch()
+    server.start()
+    server.wait_ready()
+    standing_by = forebay.findings(status=1)
+
+    assert "ALTER ROLE" in limited["queue writes"]["remedy"]
+    assert "a standby" in standing_by["queue writes"]["detail"]
