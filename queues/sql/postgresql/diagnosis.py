@@ -39,6 +39,18 @@ WHERE relkind IN ('r', 'p') AND starts_with(relname::text, 'forebay_') AND pg_ta
 ORDER BY relname
 """
 
+#: The standbys that each commit waits for, where none is there, or where one of our sessions waits already.
+_UNANSWERED = """
+SELECT current_setting('synchronous_standby_names')
+WHERE current_setting('synchronous_standby_names') <> '' AND current_setting('synchronous_commit') <> 'local' AND (
+    NOT EXISTS (SELECT FROM pg_stat_replication)
+    OR EXISTS (
+        SELECT FROM pg_stat_activity
+        WHERE wait_event = 'SyncRep' AND clock_timestamp() - state_change > interval '2 s'
+    )
+)
+"""
+
 _GRANTS = {"r": "GRANT SELECT, INSERT, UPDATE, DELETE ON {}", "S": "GRANT USAGE, UPDATE ON SEQUENCE {}"}
 
 _LONGEST = """
@@ -97,15 +109,28 @@ def _durability(connection: Connection) -> Finding:
 
 
 def _writes(connection: Connection) -> Finding:
+    stopped = _read_only(connection) or _unanswered(connection)
+    return stopped or Finding(check="queue writes", state="ok", detail="the server takes them")
+
+
+def _read_only(connection: Connection) -> Finding | None:
     if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "off":
-        return Finding(check="queue writes", state="ok", detail="the server takes them")
-    standby = connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one()
-    if standby:
+        return None
+    if connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one():
         detail = "the server is a standby: nothing can be written"
         remedy = "name the primary in queue_url, or all hosts by commas and target_session_attrs=read-write"
     else:
         detail = "default_transaction_read_only = on: nothing can be written"
         remedy = "set it off for this user (ALTER ROLE … RESET), for the database and the server"
+    return Finding(check="queue writes", state="fail", detail=detail, remedy=remedy)
+
+
+def _unanswered(connection: Connection) -> Finding | None:
+    names = connection.exec_driver_sql(_UNANSWERED).scalar()
+    if names is None:
+        return None
+    detail = f"commits wait for a standby that does not answer (synchronous_standby_names = {names})"
+    remedy = "start the standby, or take it out of synchronous_standby_names"
     return Finding(check="queue writes", state="fail", detail=detail, remedy=remedy)
 
 

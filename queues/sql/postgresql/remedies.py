@@ -38,7 +38,10 @@ _BY_STATE = {
     DEADLOCK: "other programs lock the same rows in another order: look for them in the server's log",
     "53100": "its disk is full: make room; nothing that was answered is lost",
     "53200": "it is out of memory, or of locks for so many partitions: look at its log, at max_locks_per_transaction",
-    "55P03": "another session holds the lock for longer than usual: look for it in pg_stat_activity and pg_locks",
+    "55P03": (
+        "another session holds the lock for longer than usual: look for it in pg_stat_activity and pg_locks; where its "
+        "wait_event is SyncRep, the standby that commits wait for is away"
+    ),
     "57014": "it was cancelled, by a person or a program of the server's administrators",
     "57P01": "it is being stopped; we connect again by ourselves",
     "57P02": "it has crashed and recovers; we connect again by ourselves",

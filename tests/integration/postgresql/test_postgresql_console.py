@@ -120,3 +120,21 @@ def test_a_server_that_takes_no_writes_is_found(
 
     assert "ALTER ROLE" in limited["queue writes"]["remedy"]
     assert "a standby" in standing_by["queue writes"]["detail"]
+
+
+def test_a_standby_that_commits_wait_for_and_is_away_is_found(
+    servers: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    forebay = Command(servers().url())
+    forebay.run("topics", "ensure")
+    with psycopg.connect(forebay.url, autocommit=True) as admin:
+        admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'away'")
+        admin.execute("SELECT pg_reload_conf()")
+        while admin.execute("SHOW synchronous_standby_names").fetchone() != ("away",):
+            pass
+
+    found = forebay.findings(status=1)
+
+    assert found["queue writes"]["state"] == "fail"
+    assert "synchronous_standby_names = away" in found["queue writes"]["detail"]
