@@ -157,6 +157,11 @@ class SqliteDatabase:
         words = str(getattr(error, "orig", None) or getattr(error, "strerror", None) or error)
         if "no such table" in words:
             return f"{self._path} has none of our tables yet; `forebay topics ensure` makes them"
+        if diagnosis.is_locked(error):
+            return (
+                f"SQLite says of {self._path}: {words}; another program keeps everybody from writing: end it, or its "
+                f"transaction (fuser {self._path} names it)"
+            )
         return f"SQLite says of {self._path}: {words}; look at free space, permissions, and who else uses the file"
 
     def now_ms(self, connection: Connection) -> int:
@@ -220,7 +225,11 @@ class SqliteDatabase:
 
     def findings(self, connection: Connection, needs: Needs) -> Iterable[Finding]:
         """As in the protocol."""
-        return [diagnosis.version(), diagnosis.log(self._path, _LOG_BYTES)]
+        return [
+            diagnosis.version(),
+            diagnosis.log(self._path, _LOG_BYTES),
+            diagnosis.lock(self._path, connection),
+        ]
 
 
 class _FileWatch:

@@ -3,6 +3,9 @@
 import sqlite3
 from pathlib import Path
 
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
 from forebay.queues.findings import Finding
 
 from ... import looks
@@ -15,6 +18,27 @@ def version() -> Finding:
     """Which SQLite Python has: mostly the system's."""
     supported = sqlite3.sqlite_version_info >= _OLDEST
     return looks.version(f"SQLite {sqlite3.sqlite_version}", supported=supported, oldest=".".join(map(str, _OLDEST)))
+
+
+def lock(path: Path, connection: Connection) -> Finding:
+    """Whether one may write; waits as long as an event would."""
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except OperationalError as error:
+        if not is_locked(error):
+            raise
+        detail = f"another program keeps everybody from writing to {path}: calls get 503"
+        remedy = f"end it, or its transaction (fuser {path} names it)"
+        return Finding(check="queue lock", state="fail", detail=detail, remedy=remedy)
+    connection.exec_driver_sql("ROLLBACK")
+    return Finding(check="queue lock", state="ok", detail="no other program keeps us from writing")
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether SQLite waited for another program in vain, also where SQLAlchemy wrapped its error."""
+    cause = getattr(error, "orig", None) or error
+    # The low byte is the kind; the rest says where.
+    return isinstance(cause, sqlite3.Error) and getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def log(path: Path, most: int) -> Finding:

@@ -66,7 +66,7 @@ async def test_a_locked_file_refuses_the_batch_and_then_takes_the_next(queue: Qu
 
     with closing(sqlite3.connect(database.name, isolation_level=None)) as foreign:
         foreign.execute("BEGIN IMMEDIATE")
-        with pytest.raises(QueueUnavailable, match="locked"):
+        with pytest.raises(QueueUnavailable, match="locked; another program"):
             await producer.check()
         refused = await asyncio.gather(*(producer.send(STREAM, record(n)) for n in (1, 2)), return_exceptions=True)
     position = await producer.send(STREAM, record(3))
@@ -74,6 +74,21 @@ async def test_a_locked_file_refuses_the_batch_and_then_takes_the_next(queue: Qu
 
     assert [type(outcome) for outcome in refused] == [QueueUnavailable] * 2
     assert position.offset == 1
+
+
+async def test_a_program_that_keeps_everybody_from_writing_is_found(queue: Queue, database: SqliteDatabase) -> None:
+    with (
+        closing(database.connect()) as connection,
+        closing(sqlite3.connect(database.name, isolation_level=None)) as foreign,
+    ):
+        free = {one.check: one for one in database.findings(connection, NEEDS)}
+        foreign.execute("BEGIN IMMEDIATE")
+        locked = {one.check: one for one in database.findings(connection, NEEDS)}
+        foreign.execute("ROLLBACK")
+        again = {one.check: one for one in database.findings(connection, NEEDS)}
+
+    assert [found["queue lock"].state for found in (free, locked, again)] == ["ok", "fail", "ok"]
+    assert f"fuser {database.name}" in locked["queue lock"].remedy
 
 
 async def test_a_consumer_can_be_closed_while_the_file_is_locked(database: SqliteDatabase) -> None:
