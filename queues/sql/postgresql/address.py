@@ -41,8 +41,13 @@ def parameters(url: str) -> Parameters:
 
 def name_of(found: Parameters) -> str:
     """The database as a person calls it, without user and password."""
+    where = ",".join(f"{one['host']}:{one['port']}" if one["port"] else one["host"] for one in hosts_of(found))
+    return f"postgresql://{where}/{found['dbname']}"
+
+
+def hosts_of(found: Parameters) -> list[Parameters]:
+    """What the parameters say of each host, in their order: those that go by hosts, and are lists otherwise."""
     hosts = found.get("host", "localhost").split(",")
     ports = found.get("port", "").split(",")
     ports = ports * len(hosts) if len(ports) == 1 else ports
-    where = ",".join(f"{host}:{port}" if port else host for host, port in zip(hosts, ports, strict=False))
-    return f"postgresql://{where}/{found['dbname']}"
+    return [{"host": host, "port": port} for host, port in zip(hosts, ports, strict=False)]

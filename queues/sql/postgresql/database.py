@@ -17,7 +17,7 @@ from forebay.queues.portals.contract import PlacedFact
 from ...batches.records import MAX_RECORD_BYTES
 from ...threads.undone import Undone
 from ..database import Place, Row, Undecided, Watch
-from . import diagnosis, statements
+from . import diagnosis, primaries, statements
 from .address import name_of, parameters
 from .listening import Listening, announcements
 from .remedies import DEADLOCK, kept_back, remedy, state_of
@@ -204,7 +204,11 @@ class PostgresqlDatabase:
 
     def findings(self, connection: Connection, needs: Needs) -> Iterable[Finding]:
         """As in the protocol."""
-        return [*diagnosis.findings(connection), diagnosis.sessions(shared=self._shares_sessions(connection))]
+        return [
+            *diagnosis.findings(connection),
+            diagnosis.sessions(shared=self._shares_sessions(connection)),
+            *primaries.findings(self._parameters),
+        ]
 
     def _shares_sessions(self, connection: Connection) -> bool:
         # Whoever comes last has marked the session that both have, if there is such a one.

@@ -74,6 +74,7 @@ _BY_WORDS = {
     "in recovery mode": "wait; it was killed and mends itself, and we connect again by ourselves",
     "not yet accepting connections": "wait; we connect again by ourselves",
     "shutting down": "we connect again by ourselves when it is back",
+    "session is read-only": "none of the hosts takes writes: a standby has to take over (pg_promote), or wait for it",
     "Connection refused": "check that PostgreSQL runs, host and port in queue_url, and listen_addresses",
     "timeout expired": "check host and port in queue_url, and the firewalls in between",
     "server closed the connection": "we connect again by ourselves; its log says why",

@@ -138,3 +138,24 @@ def test_a_standby_that_commits_wait_for_and_is_away_is_found(
 
     assert found["queue writes"]["state"] == "fail"
     assert "synchronous_standby_names = away" in found["queue writes"]["detail"]
+
+
+def test_a_primary_that_was_taken_over_from_and_came_back_is_found(
+    servers: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one, other = servers(), servers()
+    both = f"127.0.0.1:{one.port},127.0.0.1:{other.port}"
+    forebay = Command(one.url().replace(f"127.0.0.1:{one.port}", both) + "?target_session_attrs=read-write")
+    forebay.run("topics", "ensure")
+
+    each_for_itself = forebay.findings(status=1)
+    forebay.url = forebay.url.replace(f"127.0.0.1:{other.port}", f"localhost:{one.port}")
+    two_ways_to_one = forebay.findings()
+    forebay.url = forebay.url.replace(f"localhost:{one.port}", f"localhost:{other.port}")
+    other.stop()
+    one_is_down = forebay.findings()
+
+    assert f"127.0.0.1:{one.port} and 127.0.0.1:{other.port}" in each_for_itself["queue primaries"]["detail"]
+    assert each_for_itself["queue primaries"]["state"] == "fail"
+    assert [found["queue primaries"]["state"] for found in (two_ways_to_one, one_is_down)] == ["ok", "ok"]
