@@ -44,12 +44,28 @@ WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN %s AND ENGINE <> 'InnoDB' ORDE
 
 _LONGEST = "SELECT COALESCE(MAX(TIMESTAMPDIFF(SECOND, trx_started, NOW())), 0) / 60 FROM information_schema.INNODB_TRX"
 
+#: How many nodes a Galera cluster has, and how many transactions this one has undone for those of others. A server that
+#: is none of a cluster has no nodes.
+_NODES = """
+SELECT SUM(IF(VARIABLE_NAME = 'wsrep_cluster_size', VARIABLE_VALUE, 0)),
+    SUM(IF(VARIABLE_NAME <> 'wsrep_cluster_size', VARIABLE_VALUE, 0))
+FROM information_schema.GLOBAL_STATUS
+WHERE VARIABLE_NAME IN ('wsrep_cluster_size', 'wsrep_local_bf_aborts', 'wsrep_local_cert_failures')
+"""
+
 _USED = "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'THREADS_CONNECTED'"
 
 
 def findings(connection: Connection, needs: Needs) -> Iterable[Finding]:
     """One thing after the other."""
-    each: tuple[Callable[[Connection], Finding], ...] = (_version, _durability, _format, _rights, _connections)
+    each: tuple[Callable[[Connection], Finding], ...] = (
+        _version,
+        _durability,
+        _format,
+        _cluster,
+        _rights,
+        _connections,
+    )
     found = [look(connection) for look in each]
     return [*found, _transactions(connection), _packets(connection, needs)]
 
@@ -105,6 +121,18 @@ def _format(connection: Connection) -> Finding:
         detail = "binlog_format = STATEMENT can't express what we do, and nothing can be written"
         return Finding(check="queue binlog", state="fail", detail=detail, remedy=remedy)
     return Finding(check="queue binlog", state="ok", detail=kind if look(connection).binlog else "there is none")
+
+
+def _cluster(connection: Connection) -> Finding:
+    [(nodes, undone)] = run(connection, _NODES)
+    if not nodes:
+        return Finding(check="queue cluster", state="ok", detail="the server is no node of one")
+    detail = f"a Galera cluster of {nodes:.0f} nodes"
+    if not undone:
+        return Finding(check="queue cluster", state="ok", detail=f"{detail}; nobody wrote the same by another node")
+    detail += f"; this one has undone {undone:.0f} transactions, as others wrote the same by another node"
+    remedy = "lead every ingest and worker to one and the same node, and to another when it is gone (docs/mariadb.md)"
+    return Finding(check="queue cluster", state="warn", detail=detail, remedy=remedy)
 
 
 def _rights(connection: Connection) -> Finding:

@@ -25,6 +25,10 @@ _BY_CODE = {
     1040: _CONNECTIONS,
     1044: "let the user into the database: GRANT ALL ON … TO …, and check both names in queue_url",
     1045: "check user and password in queue_url, and from which hosts the user may come",
+    1047: (
+        "this node of a Galera cluster is cut off from the others, or has not joined yet: have the balancer lead to "
+        "one whose wsrep_ready is ON"
+    ),
     1049: "make it: CREATE DATABASE …",
     1053: _AGAIN,
     1114: "its disk or tablespace is full: make room; nothing that was answered is lost",
@@ -35,7 +39,10 @@ _BY_CODE = {
     1146: "it has none of our tables yet; `forebay topics ensure` makes them",
     1153: "raise max_allowed_packet at the server",
     LOCK_WAIT: "another session holds the lock for longer than usual: look for it in SHOW ENGINE INNODB STATUS",
-    DEADLOCK: "other programs lock the same rows in another order: look at SHOW ENGINE INNODB STATUS",
+    DEADLOCK: (
+        "other programs lock the same rows in another order: look at SHOW ENGINE INNODB STATUS; in a Galera cluster, "
+        "have all of us write to one node"
+    ),
     1203: "raise max_user_connections, or run fewer processes",
     1226: "raise the limit of connections of this user",
     1227: _RIGHT,

@@ -23,7 +23,7 @@ def test_a_healthy_server_is_found_so(forebay: Command) -> None:
 
     found = forebay.findings()
 
-    names = ("version", "durability", "binlog", "rights", "connections", "transactions", "packets")
+    names = ("version", "durability", "binlog", "cluster", "rights", "connections", "transactions", "packets")
     checks = ["queue", *(f"queue {name}" for name in names)]
     assert {check: found[check]["state"] for check in checks} == dict.fromkeys(checks, "ok")
 
@@ -81,6 +81,20 @@ def test_limits_for_people_keep_doctor_from_nothing(
     forebay.run("topics", "ensure")
 
     assert forebay.findings()["queue rights"]["state"] == "ok"
+
+
+@pytest.mark.parametrize(("undone", "state"), [(0, "ok"), (7, "warn")])
+def test_a_cluster_in_which_several_nodes_are_written_to_is_found(
+    forebay: Command, monkeypatch: pytest.MonkeyPatch, undone: int, state: str
+) -> None:
+    # As a node of three says it: no cluster is started here.
+    monkeypatch.setattr(diagnosis, "_NODES", f"SELECT 3e0, {undone}e0")
+    forebay.run("topics", "ensure")
+
+    found = forebay.findings()
+
+    assert found["queue cluster"]["state"] == state
+    assert "a Galera cluster of 3 nodes" in found["queue cluster"]["detail"]
 
 
 @pytest.mark.parametrize(
