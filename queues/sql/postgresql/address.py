@@ -19,6 +19,9 @@ _DEFAULTS = {
     "client_encoding": "UTF8",
 }
 
+#: The same where several hosts are named: the first that is there may be a standby, as one that was taken over from.
+_OF_SEVERAL = {"target_session_attrs": "read-write"}
+
 _SHAPE = shape("postgresql", 5432)
 
 Parameters = dict[str, str]
@@ -36,7 +39,7 @@ def parameters(url: str) -> Parameters:
     named = {name: str(value) for name, value in given.items() if value is not None}
     if not named.get("dbname"):
         raise QueueError(f"{_SHAPE}: it names no database")
-    return _DEFAULTS | named
+    return _DEFAULTS | (_OF_SEVERAL if len(hosts_of(named)) > 1 else {}) | named
 
 
 def name_of(found: Parameters) -> str:

@@ -118,7 +118,7 @@ def _read_only(connection: Connection) -> Finding | None:
         return None
     if connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one():
         detail = "the server is a standby: nothing can be written"
-        remedy = "name the primary in queue_url, or all hosts by commas and target_session_attrs=read-write"
+        remedy = "name the primary in queue_url, or all hosts by commas"
     else:
         detail = "default_transaction_read_only = on: nothing can be written"
         remedy = "set it off for this user (ALTER ROLE … RESET), for the database and the server"

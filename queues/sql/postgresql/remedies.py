@@ -31,10 +31,7 @@ _BY_STATE = {
         "INSERT, UPDATE, DELETE on the tables and USAGE, UPDATE on the sequences forebay_*"
     ),
     "3F000": "the user has no schema to make tables in: CREATE SCHEMA AUTHORIZATION for it, or set its search_path",
-    "25006": (
-        "it is a standby, or set to read only: name the primary in queue_url, or all hosts by commas and "
-        "target_session_attrs=read-write"
-    ),
+    "25006": "it is a standby, or set to read only: name the primary in queue_url, or all hosts by commas",
     DEADLOCK: "other programs lock the same rows in another order: look for them in the server's log",
     "53100": "its disk is full: make room; nothing that was answered is lost",
     "53200": "it is out of memory, or of locks for so many partitions: look at its log, at max_locks_per_transaction",
@@ -83,6 +80,7 @@ _BY_WORDS = {
     "synchronous replication": (
         "it is asked again; start the standby that synchronous_standby_names names, or take it out there"
     ),
+    "wraparound": "VACUUM the database as its superuser, and end the old transaction that keeps autovacuum from it",
     "terminating connection": "we connect again by ourselves; its log says why",
 }
 

@@ -146,7 +146,7 @@ def test_a_primary_that_was_taken_over_from_and_came_back_is_found(
     monkeypatch.chdir(tmp_path)
     one, other = servers(), servers()
     both = f"127.0.0.1:{one.port},127.0.0.1:{other.port}"
-    forebay = Command(one.url().replace(f"127.0.0.1:{one.port}", both) + "?target_session_attrs=read-write")
+    forebay = Command(one.url().replace(f"127.0.0.1:{one.port}", both))
     forebay.run("topics", "ensure")
 
     each_for_itself = forebay.findings(status=1)

@@ -133,7 +133,18 @@ async def test_a_server_that_is_read_only_is_told(postgresql_url: str, user: Use
 
     told = await refusal(ensured, user.url, "hush")
 
-    assert "target_session_attrs=read-write" in told
+    assert "all hosts by commas" in told
+
+
+async def test_of_several_hosts_the_one_that_takes_writes_is_found(servers: Callable[..., Server]) -> None:
+    primary, standby = servers(), servers()
+    standby.stop()
+    (standby.data / "standby.signal").touch()
+    standby.start()
+    standby.wait_ready()
+    hosts = f"127.0.0.1:{standby.port},127.0.0.1:{primary.port}"
+
+    assert await ensured(primary.url().replace(f"127.0.0.1:{primary.port}", hosts))
 
 
 async def test_what_a_record_has_is_in_no_error(postgresql_url: str) -> None:
