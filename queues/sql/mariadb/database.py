@@ -17,7 +17,7 @@ from .address import address
 from .asking import opened, run
 from .polling import Polling
 from .remedies import remedy
-from .server import Server, look
+from .server import Server, look, refuse_read_only
 from .turns import Turns
 
 #: Seconds that a session may stand still within a transaction. Others wait for its locks, and a client that is frozen,
@@ -142,7 +142,9 @@ class MariadbDatabase:
 
     def take_offsets(self, connection: Connection, counts: Mapping[Place, int]) -> dict[Place, int]:
         """As in the protocol. Raises `QueueError` as `connect` does: a server may be set otherwise at any time."""
-        look(connection).check(self.name)
+        server = look(connection)
+        server.check(self.name)
+        refuse_read_only(server.read_only)
         first = _places(connection, statements.LOCK, list(counts))
         for stream, places in _by_stream(first):
             cases = " ".join(f"WHEN {place.partition} THEN {counts[place]}" for place in places)
@@ -182,7 +184,7 @@ class MariadbDatabase:
 
     def watch(self, stream: int) -> Watch:
         """As in the protocol."""
-        return Polling(stream, lambda connection: dict(connection.info[_SEEN]), self.ends)
+        return Polling(stream, lambda connection: dict(connection.info[_SEEN]), self.ends, _check_read_only)
 
     def read(self, connection: Connection, place: Place, offset: int, max_records: int, max_bytes: int) -> list[Row]:
         """As in the protocol."""
@@ -225,6 +227,11 @@ class MariadbDatabase:
     def findings(self, connection: Connection, needs: Needs) -> Iterable[Finding]:
         """As in the protocol."""
         return diagnosis.findings(connection, needs)
+
+
+def _check_read_only(connection: Connection) -> None:
+    [(read_only,)] = run(connection, statements.READ_ONLY)
+    refuse_read_only(read_only)
 
 
 def _by_stream(places: Iterable[Place]) -> Iterator[tuple[int, list[Place]]]:

@@ -16,19 +16,24 @@ _LONGEST_S = 0.1
 
 
 class Polling:
-    """A watch over one stream, on the reader's own connection. `seen` is what its last look saw there."""
+    """A watch over one stream, on the reader's own connection. `seen` is what its last look saw there.
+
+    `check` raises where nothing comes any more, though one may go on looking.
+    """
 
     def __init__(
         self,
         stream: int,
         seen: Callable[[Connection], dict[Place, int]],
         look: Callable[[Connection, list[Place]], dict[Place, int]],
+        check: Callable[[Connection], None],
     ) -> None:
-        self._stream, self._seen, self._look = stream, seen, look
+        self._stream, self._seen, self._look, self._check = stream, seen, look, check
         self._pause_s = _SHORTEST_S
 
     def begin(self, connection: Connection) -> None:
         """As in the protocol: the look that follows leaves what it saw with the connection."""
+        self._check(connection)
         self._connection = connection
 
     def wait(self, partitions: Collection[int], bell: Bell, timeout_s: float) -> None:

@@ -10,6 +10,9 @@ LOCK_WAIT = 1205
 
 NO_TABLE = 1146
 
+#: The server is set otherwise than the statement needs, mostly to read only.
+READ_ONLY = 1290
+
 _AGAIN = "we connect again by ourselves; its log says why"
 _CONNECTIONS = (
     "raise max_connections: an ingest process takes one connection, a worker four, each console command one or two"
@@ -46,7 +49,7 @@ _BY_CODE = {
     1203: "raise max_user_connections, or run fewer processes",
     1226: "raise the limit of connections of this user",
     1227: _RIGHT,
-    1290: "it is set to read only (name the primary in queue_url), or another of its options is in the way, as it says",
+    READ_ONLY: "it is set to read only: name the primary in queue_url; or another option is in the way, as it says",
     1317: "it was cancelled, by a person or by a limit of the server",
     1665: "set binlog_format to MIXED or ROW at the server: STATEMENT can't express what we do",
     1698: "this user comes in by another way than a password: make a user IDENTIFIED BY a password",

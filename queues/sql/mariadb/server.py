@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+import pymysql
 from sqlalchemy import Connection
 
 from forebay.queues.errors import QueueError
 
 from ...batches.records import MAX_RECORD_BYTES
 from .asking import run
+from .remedies import READ_ONLY
 from .statements import SERVER
 
 #: Of a packet, what a statement's own words take.
@@ -26,6 +28,7 @@ class Server:
     syncs_binlog: bool
     syncs_commits: bool
     packet_bytes: int
+    read_only: object
 
     @property
     def statement_bytes(self) -> int:
@@ -55,7 +58,20 @@ def _refusal(name: str, variable: str) -> str:
 
 def look(connection: Connection) -> Server:
     """Ask the server."""
-    [(binlog, sync_binlog, flush, packet)] = run(connection, SERVER)
+    [(binlog, sync_binlog, flush, packet, read_only)] = run(connection, SERVER)
     return Server(
-        binlog=bool(binlog), syncs_binlog=sync_binlog == 1, syncs_commits=flush == 1, packet_bytes=int(packet)
+        binlog=bool(binlog),
+        syncs_binlog=sync_binlog == 1,
+        syncs_commits=flush == 1,
+        packet_bytes=int(packet),
+        read_only=read_only,
     )
+
+
+def refuse_read_only(read_only: object) -> None:
+    """Let go of a server that another has taken over from: it leaves sessions as they are, and lets some users write.
+
+    What is read or written there is not what others read and write. `read_only` is the variable's value.
+    """
+    if read_only not in (0, "OFF"):
+        raise pymysql.OperationalError(READ_ONLY, f"read_only = {read_only}")

@@ -49,8 +49,8 @@ NOW_MS = "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS INTEGER)"
 
 # Turns: a row for each name, locked alone or beside others. A lock of the session beside it, for turns that are taken
 # before there are tables, and outlast the COMMIT that comes with making one.
-TURN_ALONE = "SELECT 1 FROM forebay_meta WHERE name = %s FOR UPDATE"
-TURN_BESIDE = "SELECT 1 FROM forebay_meta WHERE name = %s LOCK IN SHARE MODE"
+TURN_ALONE = "SELECT @@read_only FROM forebay_meta WHERE name = %s FOR UPDATE"
+TURN_BESIDE = "SELECT @@read_only FROM forebay_meta WHERE name = %s LOCK IN SHARE MODE"
 MAKE_TURN = "INSERT IGNORE INTO forebay_meta (name, value) VALUES (%s, 0)"
 # Who has this one, and then says nothing for so long, is thrown out: a lock of a session has no other end.
 HURRY = "SET SESSION wait_timeout = %s"
@@ -59,4 +59,6 @@ ENTER = "SELECT GET_LOCK(CONCAT(LEFT(MD5(DATABASE()), 16), %s), %s)"
 LEAVE = "DO RELEASE_LOCK(CONCAT(LEFT(MD5(DATABASE()), 16), %s))"
 
 #: What the server is, and what it keeps.
-SERVER = "SELECT @@log_bin, @@sync_binlog, @@innodb_flush_log_at_trx_commit, @@max_allowed_packet"
+SERVER = "SELECT @@log_bin, @@sync_binlog, @@innodb_flush_log_at_trx_commit, @@max_allowed_packet, @@read_only"
+
+READ_ONLY = "SELECT @@read_only"

@@ -13,6 +13,7 @@ from ..database import TABLES, Undecided
 from . import statements
 from .asking import execute, opened
 from .remedies import DEADLOCK, LOCK_WAIT, NO_TABLE, code_of, remedy
+from .server import refuse_read_only
 
 
 class Turns:
@@ -70,12 +71,14 @@ def _begin(client: Any, alone: str, beside: str) -> None:
     execute(client, "BEGIN")
     name, statement = (alone, statements.TURN_ALONE) if alone else (beside, statements.TURN_BESIDE)
     try:
-        if name and not execute(client, statement, (_digest(name),)):
+        if name and not (found := execute(client, statement, (_digest(name),))):
             # Made for all others too, and so in a transaction of its own.
             execute(client, "ROLLBACK")
             execute(client, statements.MAKE_TURN, (_digest(name),))
             execute(client, "BEGIN")
-            execute(client, statement, (_digest(name),))
+            found = execute(client, statement, (_digest(name),))
+        if name:
+            refuse_read_only(found[0][0])
     except pymysql.Error as error:
         if code_of(error) != NO_TABLE:
             raise

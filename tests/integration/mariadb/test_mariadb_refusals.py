@@ -10,11 +10,12 @@ from uuid import uuid4
 
 import pytest
 
-from forebay.queues.errors import QueueError
+from forebay.queues.contract import Commit
+from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.opening import check_url, open_queue
 from forebay.queues.settings import QueueSettings
 from tests.certificates import Authority
-from tests.integration.queues.members import PARTITIONS, STREAM, record
+from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record, send_all
 from tests.mariadb.fixtures import Mariadb
 from tests.mariadb.server import Server, asked, direct
 from tests.ports import free_ports
@@ -124,6 +125,34 @@ async def test_a_server_that_is_set_to_answer_before_it_keeps_is_refused_from_th
         asked(admin, "SET GLOBAL innodb_flush_log_at_trx_commit = 1")
 
     assert (await producer.send(STREAM, record(1))).offset == 1
+    await producer.close()
+
+
+async def test_a_server_that_another_has_taken_over_from_is_let_go_of(mariadb_servers: Callable[..., Server]) -> None:
+    """It keeps its sessions, and a user who may do everything could even write to it."""
+    server = mariadb_servers()
+    queue = open_queue(QueueSettings(queue_url=server.url()))
+    await queue.ensure([STREAM], PARTITIONS)
+    producer, consumer = queue.producer(), queue.consumer(STREAM, "group", session_s=60)
+    partition = await send_all(producer, 1)
+    await consumer.start(Follower())
+    assert await fetch(consumer, 1) == [b"0"]
+
+    with closing(direct(server.url())) as admin:
+        asked(admin, "SET GLOBAL read_only = 1")
+        for call in (
+            producer.send(STREAM, record(1)),
+            consumer.fetch(1, 0.01),
+            consumer.commit({partition: Commit(offset=1)}),
+        ):
+            with pytest.raises(QueueUnavailable, match="name the primary"):
+                await call
+        asked(admin, "SET GLOBAL read_only = 0")
+    await producer.send(STREAM, record(2))
+
+    assert await fetch(consumer, 1) == [b"2"]
+    await consumer.commit({partition: Commit(offset=2)})
+    await consumer.close()
     await producer.close()
 
 
