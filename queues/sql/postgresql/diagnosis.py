@@ -39,6 +39,13 @@ WHERE relkind IN ('r', 'p') AND starts_with(relname::text, 'forebay_') AND pg_ta
 ORDER BY relname
 """
 
+#: Every schema that has tables of ours, and whether they are those that this user finds.
+_SCHEMAS = """
+SELECT n.nspname, coalesce(c.oid = to_regclass('forebay_record'), false)
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relname = 'forebay_record' AND c.relkind IN ('r', 'p') ORDER BY n.nspname
+"""
+
 #: The standbys that each commit waits for, where none is there, or where one of our sessions waits already.
 _UNANSWERED = """
 SELECT current_setting('synchronous_standby_names')
@@ -70,6 +77,7 @@ def findings(connection: Connection) -> Iterable[Finding]:
         _version,
         _durability,
         _writes,
+        _schema,
         _rights,
         _connections,
         _transactions,
@@ -132,6 +140,17 @@ def _unanswered(connection: Connection) -> Finding | None:
     detail = f"commits wait for a standby that does not answer (synchronous_standby_names = {names})"
     remedy = "start the standby, or take it out of synchronous_standby_names"
     return Finding(check="queue writes", state="fail", detail=detail, remedy=remedy)
+
+
+def _schema(connection: Connection) -> Finding:
+    schemas = connection.exec_driver_sql(_SCHEMAS).all()
+    ours = next((f"in {name}" for name, found in schemas if found), "in no schema of its search_path")
+    others = ", ".join(name for name, found in schemas if not found)
+    if not others:
+        return Finding(check="queue schema", state="ok", detail="no other one has tables of ours")
+    detail = f"this user's tables are {ours}, and there are others in {others}: who finds those never meets us"
+    remedy = "give all users the same search_path (ALTER ROLE … SET search_path = …), unless these are two Forebays"
+    return Finding(check="queue schema", state="warn", detail=detail, remedy=remedy)
 
 
 def _rights(connection: Connection) -> Finding:

@@ -30,7 +30,7 @@ _BY_STATE = {
         "give the user the right: CREATE ON SCHEMA to make the tables (or make them as another user), and then SELECT, "
         "INSERT, UPDATE, DELETE on the tables and USAGE, UPDATE on the sequences forebay_*"
     ),
-    "3F000": "the user has no schema to make tables in: CREATE SCHEMA AUTHORIZATION for it, or set its search_path",
+    "3F000": "the user has no schema to make tables in: set its search_path to that of our tables, or to a new one",
     "25006": "it is a standby, or set to read only: name the primary in queue_url, or all hosts by commas",
     DEADLOCK: "other programs lock the same rows in another order: look for them in the server's log",
     "53100": "its disk is full: make room; nothing that was answered is lost",

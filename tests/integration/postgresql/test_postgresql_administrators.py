@@ -78,6 +78,23 @@ def test_tables_with_a_policy_are_found(postgresql_url: str, tmp_path: Path, mon
     assert found["queue rights"]["detail"].endswith(": forebay_record")
 
 
+def test_tables_in_a_schema_that_others_find_first_are_found(
+    postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Command(postgresql_url).run("topics", "ensure")
+    _ask(postgresql_url, "CREATE SCHEMA theirs")
+    forebay = Command(f"{postgresql_url}?options=-csearch_path%3Dtheirs")
+
+    before = forebay.findings()
+    forebay.run("topics", "ensure")
+    apart = forebay.findings()
+
+    assert [found["queue schema"]["state"] for found in (before, apart)] == ["warn", "warn"]
+    assert "in no schema of its search_path, and there are others in public" in before["queue schema"]["detail"]
+    assert "in theirs, and there are others in public" in apart["queue schema"]["detail"]
+
+
 #: As an old way of partitioning does, or somebody who wants to be rid of some events.
 LEAVES_OUT = """
 CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;

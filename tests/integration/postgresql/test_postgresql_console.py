@@ -23,7 +23,7 @@ def test_a_healthy_server_is_found_so(forebay: Command) -> None:
 
     found = forebay.findings()
 
-    kinds = ["version", "durability", "writes", "rights", "connections", "transactions", "sessions"]
+    kinds = ["version", "durability", "writes", "schema", "rights", "connections", "transactions", "sessions"]
     checks = ["queue", *(f"queue {kind}" for kind in kinds)]
     assert {check: found[check]["state"] for check in checks} == dict.fromkeys(checks, "ok")
 
