@@ -46,6 +46,7 @@ _BY_CODE = {
         "other programs lock the same rows in another order: look at SHOW ENGINE INNODB STATUS; in a Galera cluster, "
         "have all of us write to one node"
     ),
+    1193: "it is older than MariaDB 10.5, or a MySQL, which is another system: use a MariaDB of 10.5 or newer",
     1203: "raise max_user_connections, or run fewer processes",
     1226: "raise the limit of connections of this user",
     1227: _RIGHT,

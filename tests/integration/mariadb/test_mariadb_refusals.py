@@ -14,6 +14,8 @@ from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.opening import check_url, open_queue
 from forebay.queues.settings import QueueSettings
+from forebay.queues.sql.mariadb.database import MariadbDatabase
+from forebay.queues.sql.producer import SqlProducer
 from tests.certificates import Authority
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record, send_all
 from tests.mariadb.fixtures import Mariadb
@@ -78,6 +80,17 @@ async def test_nobody_there_is_told(mariadb_url: str) -> None:
 
 async def test_tables_that_are_missing_are_told(mariadb_url: str) -> None:
     assert "forebay topics ensure" in await refusal(sent, mariadb_url)
+
+
+async def test_a_server_that_is_no_mariadb_is_told(database: MariadbDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A MySQL says it of the first setting that it does not have, before anybody asks what it is.
+    monkeypatch.setitem(database._session, "no_such_setting", 1)
+    producer = SqlProducer(database)
+
+    with pytest.raises(QueueUnavailable, match="or a MySQL, which is another system"):
+        await producer.check()
+
+    await producer.close()
 
 
 async def test_who_may_not_write_is_told(mariadb_url: str, stranger: str) -> None:
