@@ -36,6 +36,10 @@ _LOG_BYTES = 64 * 1024 * 1024
 #: Seconds between two looks for new records: half of it is what a record waits on average.
 _LOOK_EVERY_S = 0.01
 
+#: SQLite's codes for a file of which not every page can be read; the low byte.
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_CODE = 0xFF
+
 #: Where a connection keeps which file it has open.
 _FILE = "forebay_file"
 
@@ -162,6 +166,8 @@ class SqliteDatabase:
                 f"SQLite says of {self._path}: {words}; another program keeps everybody from writing: end it, or its "
                 f"transaction (fuser {self._path} names it)"
             )
+        if getattr(getattr(error, "orig", error), "sqlite_errorcode", 0) & _CODE in _DAMAGED:
+            return f"SQLite says of {self._path}: {words}; {diagnosis.MENDED}"
         return f"SQLite says of {self._path}: {words}; look at free space, permissions, and who else uses the file"
 
     def now_ms(self, connection: Connection) -> int:
@@ -229,6 +235,7 @@ class SqliteDatabase:
             diagnosis.version(),
             diagnosis.log(self._path, _LOG_BYTES),
             diagnosis.lock(self._path, connection),
+            diagnosis.file(_opened(connection), self._path),
         ]
 
 

@@ -1,6 +1,7 @@
 """What `doctor` looks at in an SQLite file."""
 
 import sqlite3
+import time
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -12,6 +13,15 @@ from ... import looks
 
 #: Older ones are not tested.
 _OLDEST = (3, 31)
+
+#: Seconds in which a file is looked through: some gigabytes from a usual disk.
+_LOOK_S = 5.0
+
+#: Steps of SQLite's machine between two looks at the time.
+_STEPS = 10_000
+
+#: What to do about a file that is damaged.
+MENDED = "docs/operations.md, A damaged file, says how to keep what can be read of it"
 
 
 def version() -> Finding:
@@ -50,3 +60,22 @@ def log(path: Path, most: int) -> Finding:
     detail = f"{file} has {size // 2**20} MiB and grows: another program reads the file, and has not ended"
     remedy = f"end that program, or its transaction (fuser {path} names it)"
     return Finding(check="queue log", state="warn", detail=detail, remedy=remedy)
+
+
+def file(opened: sqlite3.Connection, path: Path) -> Finding:
+    """Whether every page of the file can be read, as far as it is looked through in a few seconds."""
+    until = time.monotonic() + _LOOK_S
+    opened.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
+    try:
+        (fault,) = opened.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        detail = f"not looked through to its end within {_LOOK_S:g} s; `sqlite3 {path} 'PRAGMA quick_check'` does"
+        return Finding(check="queue file", state="ok", detail=detail)
+    finally:
+        opened.set_progress_handler(None, 0)
+    if fault == "ok":
+        return Finding(check="queue file", state="ok", detail="every page can be read")
+    detail = f"{path} is damaged: {' '.join(fault.split())}"
+    return Finding(check="queue file", state="fail", detail=detail, remedy=MENDED)
