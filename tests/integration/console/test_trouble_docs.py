@@ -13,12 +13,13 @@ from forebay.schemas import names
 
 from .night import Night
 
-PAGE = (Path(__file__).parents[3] / "docs" / "trouble.md").read_text("utf-8")
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE = (DOCS / "trouble.md").read_text("utf-8")
 PORTAL, OTHER = "example.bitrix24.com", "other.bitrix24.com"
 
 
-def commands() -> list[list[str]]:
-    blocks = re.findall(r"^```sh\n(.*?)^```", PAGE, re.M | re.S)
+def commands(page: str = PAGE) -> list[list[str]]:
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S)
     return [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
 
 
@@ -54,6 +55,19 @@ def test_every_command_of_the_page_works(night: Night) -> None:
     assert {given[0] for given in commands()} == {"forebay"}
     assert failed == {}
     assert night.rows("dead", "list") == night.rows("quarantine", "list") == []
+
+
+def test_what_the_runbook_of_dead_letters_looks_for_is_found(night: Night) -> None:
+    night.do(night.site.send(PORTAL, 1))
+    night.program.errors = {PORTAL: KeyError("FIELDS")}
+    night.start(tries=1)
+    night.until_rows(len, "dead", "list")
+
+    looks = [given[1:] for given in commands((DOCS / "runbooks" / "ForebayDeadLetters.md").read_text("utf-8"))]
+    lists = [command for command in looks if command[:2] == ["dead", "list"]]
+
+    assert len(lists) > 1
+    assert [len(night.rows(*command)) for command in lists] == [1] * len(lists)
 
 
 def test_the_page_has_the_defaults_of_the_settings() -> None:
