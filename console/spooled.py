@@ -8,7 +8,7 @@ from itertools import islice
 from time import time
 from typing import TYPE_CHECKING
 
-from forebay.ingest.spool.counts import Held
+from forebay.ingest.spool.counts import BROKEN, FULL, OK, Counts, Held
 from forebay.ingest.spool.file import RECORDS_A_FILE, SpoolFile
 from forebay.ingest.spool.folder import Folder, is_spool
 from forebay.ingest.spool.kept import Head
@@ -95,13 +95,24 @@ def _held_by(heads: Iterable[Head]) -> dict[str, Held]:
 
 
 def _state(folder: Folder, records: int, part: float, *, damaged: bool) -> str:
-    if damaged or len(folder.numbers()) > 1:
+    refuses = _refuses(folder)
+    if damaged or len(folder.numbers()) > 1 or refuses == BROKEN:
         return "broken"
-    if part >= 1:
+    # An ingest takes nothing that would be too much, so that there is always a little less.
+    if part >= 1 or refuses == FULL:
         return "full"
     if not records:
         return "empty"
     return "orphaned" if is_free(folder.draining.path) else "draining"
+
+
+def _refuses(folder: Folder) -> int:
+    """Why an ingest that runs takes nothing now: `FULL`, also where the disk is, or `BROKEN`; `OK` where it does."""
+    with suppress(OSError, ValueError):
+        if somebody_lives(folder):
+            with closing(Counts(folder.counts, only_read=True)) as counts:
+                return counts.state
+    return OK
 
 
 def faults(settings: "Settings") -> Iterator[Row]:

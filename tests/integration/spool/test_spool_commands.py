@@ -51,6 +51,32 @@ def test_a_spool_that_has_as_much_as_it_may_is_full(host: Host, monkeypatch: pyt
     assert host.row("status")["state"] == "full"
 
 
+def test_a_spool_is_full_while_its_ingest_refuses_events_for_the_rest_of_its_room(host: Host) -> None:
+    def state_after(size: int) -> str:
+        store.put([Put(stream=TOPIC, record=Record(key="a.ru", value=b"x" * size, timestamp_ms=1))])
+        return str(host.row("status")["state"])
+
+    store = Store(host.spool, SMALLEST)
+    store.open()
+
+    assert [state_after(size) for size in (SMALLEST // 2, SMALLEST // 2, 1)] == ["orphaned", "full", "orphaned"]
+    state_after(SMALLEST)
+    store.close()
+    assert host.row("status")["state"] == "orphaned"
+
+
+def test_a_spool_is_full_while_its_disk_is(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(host.spool, LARGE)
+    store.open()
+    disk_full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with monkeypatch.context() as full:
+        full.setattr(SpoolFile, "insert", lambda *_: (_ for _ in ()).throw(disk_full))
+        store.put([Put(stream=TOPIC, record=Record(key="a.ru", value=b"", timestamp_ms=1))])
+
+    assert host.row("status")["state"] == "full"
+    store.close()
+
+
 @pytest.mark.parametrize("how", ["a second file", "no SQLite file"])
 def test_a_spool_with_a_file_that_is_not_written_to_any_more_is_broken(host: Host, how: str) -> None:
     host.keep("a.ru")
