@@ -19,7 +19,7 @@ from . import files
 from .ports import Address, Trouble, addresses, bad_certificate, mechanisms, speaks_tls, unreachable
 from .questions import Known, Questions
 from .rights import Rights
-from .topics import too_few, weaknesses
+from .topics import kept, too_few, weaknesses
 
 #: So long we wait for a login, looking for the reason in between: a client that is refused only tries again.
 _LOGIN_S = (0.5, 1.0, 2.5)
@@ -155,6 +155,8 @@ class Diagnosis:
         if topic.rights:
             yield from rights.of_topic(name, needs.streams[name], topic.rights)
         yield from weaknesses(name, topic, needs, brokers, self._servers)
+        if name == needs.events:
+            yield from kept(name, topic)
 
     async def _absent(
         self, name: str, needs: Needs, brokers: int, questions: Questions, rights: Rights

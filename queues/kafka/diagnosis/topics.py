@@ -56,6 +56,15 @@ def weaknesses(name: str, topic: Known, needs: Needs, brokers: int, servers: str
             yield _finding(name, rule, topic.config[rule.setting], servers)
 
 
+def kept(name: str, topic: Known) -> Iterator[Finding]:
+    """For how long the topic keeps an event, where we may see that and it is long enough."""
+    for_ms = (topic.config or {}).get("retention.ms")
+    if for_ms is not None and _lasts(for_ms):
+        how_long = "for ever" if int(for_ms) == _FOREVER else f"for {int(for_ms) / _SHORTEST_MS:,.3g} days"
+        detail = f"retention.ms is {for_ms}: an event is kept {how_long}, handled or not"
+        yield Finding(check=f"topic {name}", state="ok", detail=detail)
+
+
 def _several(name: str, has: int) -> Finding:
     return Finding(
         check=f"topic {name}",
@@ -177,7 +186,7 @@ def _retention(*, takes_events: bool) -> _Rule:
     if takes_events:
         return _Rule(
             setting="retention.ms",
-            is_well=lambda value: int(value) == _FOREVER or int(value) >= _SHORTEST_MS,
+            is_well=_lasts,
             follows="events that no worker has handled are gone after less than a day",
             wants=str(7 * _SHORTEST_MS),
         )
@@ -187,6 +196,10 @@ def _retention(*, takes_events: bool) -> _Rule:
         follows="what waits for an operator vanishes after that",
         wants=str(_FOREVER),
     )
+
+
+def _lasts(retention_ms: str) -> bool:
+    return int(retention_ms) == _FOREVER or int(retention_ms) >= _SHORTEST_MS
 
 
 def _room(*, takes_events: bool) -> _Rule:

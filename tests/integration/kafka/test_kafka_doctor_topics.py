@@ -72,6 +72,19 @@ def test_settings_that_keep_events_badly_are_told_with_the_command(
     assert f"topic {names.parked(topic)}: retention.bytes is 107374182400: a partition that is larger" in warned
     assert f"topic {names.audit(topic)}" not in warned
     assert f"topic {names.dead(topic)}: retention.ms is 604800000: what waits for an operator vanishes" in warned
+    assert "retention.ms" not in report.told("ok")
+
+
+@pytest.mark.parametrize(("kept_ms", "told"), [(604_800_000, "for 7 days"), (-1, "for ever")])
+def test_how_long_events_are_kept_is_told(
+    secured: Secured, doctor: Doctor, made: AdminClient, topic: str, kept_ms: int, told: str
+) -> None:
+    altered(made, topic, retention_ms=kept_ms)
+
+    fine = doctor(ways_in(secured)["clear"]).told("ok")
+
+    assert f"topic {topic}: retention.ms is {kept_ms}: an event is kept {told}, handled or not" in fine
+    assert fine.count("retention.ms") == 1
 
 
 @pytest.mark.parametrize(
