@@ -16,6 +16,7 @@ from forebay.queues.opening import scheme_of
 from forebay.queues.sql.address import path_of
 
 from .caller_checks import caller_findings
+from .dedup_checks import dedup_findings
 from .disks import MOUNTS, disk_found
 from .folder_checks import existing, writable
 from .needs import Side, needs
@@ -52,6 +53,8 @@ async def examined(loaded: "Loaded", side: Side = "all", mounts: Path = MOUNTS) 
         found += spool_findings(settings, mounts)
         found += [finding async for finding in caller_findings(settings)]
     found += [finding async for finding in _queue(settings, side)]
+    if side in ("all", "process"):
+        found += [finding async for finding in dedup_findings(settings)]
     return found + [finding async for finding in registry_findings(settings)]
 
 

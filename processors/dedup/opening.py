@@ -22,17 +22,18 @@ def open_marks(settings: WorkerSettings) -> Marks:
 
     from .database import MarksInDatabase
 
-    return MarksInDatabase(open_database(_url(settings, scheme)))
-
-
-def _url(settings: WorkerSettings, scheme: str) -> str:
-    if settings.dedup_url is not None:
-        return settings.dedup_url
-    if scheme == "postgresql":
-        return settings.queue_url
-    if scheme != "sqlite":
+    if settings.dedup_url is None and scheme not in ("postgresql", "sqlite"):
         _log.warning(
             "handlers with dedup remember on this host only; with workers on several, set dedup_url to a database "
             "that all of them share"
         )
+    return MarksInDatabase(open_database(marks_url(settings)))
+
+
+def marks_url(settings: WorkerSettings) -> str:
+    """Where they are."""
+    if settings.dedup_url is not None:
+        return settings.dedup_url
+    if scheme_of(settings.queue_url) == "postgresql":
+        return settings.queue_url
     return f"sqlite:///{settings.data_dir}/{_FILE}"

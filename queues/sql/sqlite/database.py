@@ -235,8 +235,12 @@ class SqliteDatabase:
             diagnosis.version(),
             diagnosis.log(self._path, _LOG_BYTES),
             diagnosis.lock(self._path, connection),
-            diagnosis.file(_opened(connection), self._path),
+            self.whole(connection),
         ]
+
+    def whole(self, connection: Connection) -> Finding:
+        """Whether every page of the file can be read."""
+        return diagnosis.file(_opened(connection), self._path)
 
 
 class _FileWatch:
