@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from forebay.processors.dedup.opening import marks_url
 from forebay.queues.errors import QueueError
 from forebay.queues.findings import Finding
+from forebay.queues.opening import check_client
 from forebay.queues.sql.connection_thread import ConnectionThread
 from forebay.queues.sql.opening import open_database
 from forebay.queues.sql.sqlite.database import SqliteDatabase
@@ -31,6 +32,7 @@ async def dedup_findings(settings: "Settings") -> AsyncIterator[Finding]:
     if url == settings.queue_url:
         return
     try:
+        check_client(url, "dedup_url")
         database = open_database(url)
         if database.exists():
             thread = ConnectionThread(database, "forebay-doctor-dedup")

@@ -65,7 +65,7 @@ def check_url(queue_url: str) -> None:
     client = _SYSTEMS[scheme][1]
     if scheme in _ADDRESSES and client is not None and find_spec(client) is not None:
         module, read = _ADDRESSES[scheme]
-        getattr(_imported(module, scheme), read)(queue_url)
+        getattr(_imported(module, scheme, "queue_url"), read)(queue_url)
 
 
 def faults_of(queue_url: str, kafka: Mapping[str, Any]) -> list[str]:
@@ -83,15 +83,23 @@ def why_no_portals(queue_url: str) -> str | None:
 
 def open_queue(settings: QueueSettings) -> Queue:
     """The queue of the setting `queue_url`, not connected yet. Raises `QueueError`: no such system, or no client."""
+    check_client(settings.queue_url)
     scheme = scheme_of(settings.queue_url)
-    module, needs, extra = _SYSTEMS[scheme]
-    if needs and find_spec(needs) is None:
-        raise ClientMissing(f"queue_url: {scheme} needs a library that is missing: pip install 'forebay[{extra}]'")
-    opened: Queue = _imported(module, scheme).open_queue(settings)
+    opened: Queue = _imported(_SYSTEMS[scheme][0], scheme, "queue_url").open_queue(settings)
     return opened
 
 
-def _imported(module: str, scheme: str) -> ModuleType:
+def check_client(url: str, setting: str = "queue_url") -> None:
+    """Raise `ClientMissing` where the library is not there, or can't be used, that the URL of this setting needs."""
+    scheme = scheme_of(url)
+    _, client, extra = _SYSTEMS[scheme]
+    if client and find_spec(client) is None:
+        raise ClientMissing(f"{setting}: {scheme} needs a library that is missing: pip install 'forebay[{extra}]'")
+    if scheme in _ADDRESSES:
+        _imported(_ADDRESSES[scheme][0], scheme, setting)
+
+
+def _imported(module: str, scheme: str, setting: str) -> ModuleType:
     extra = _SYSTEMS[scheme][2]
     try:
         return import_module(module)
@@ -99,4 +107,4 @@ def _imported(module: str, scheme: str) -> ModuleType:
         if extra is None:
             raise
         # There, but without what it stands on, as psycopg without libpq.
-        raise ClientMissing(f"queue_url: {scheme} can't be used ({error}): pip install 'forebay[{extra}]'") from error
+        raise ClientMissing(f"{setting}: {scheme} can't be used ({error}): pip install 'forebay[{extra}]'") from error

@@ -3,7 +3,7 @@
 import structlog
 
 from forebay.processors.settings import WorkerSettings
-from forebay.queues.opening import scheme_of
+from forebay.queues.opening import check_client, scheme_of
 
 from .marks import Marks, MarksInMemory
 
@@ -13,10 +13,14 @@ _FILE = "dedup.db"
 
 
 def open_marks(settings: WorkerSettings) -> Marks:
-    """Those of `dedup_url`; without it of the queue's own server, or of a file that the workers of this host share."""
+    """Those of `dedup_url`; without it of the queue's own server, or of a file that the workers of this host share.
+
+    Raises `QueueError` where the library for it is missing.
+    """
     scheme = scheme_of(settings.queue_url)
     if scheme == "memory" and settings.dedup_url is None:
         return MarksInMemory()
+    check_client(marks_url(settings), "dedup_url")
     # SQLAlchemy takes a while to load, and most handlers remember nothing.
     from forebay.queues.sql.opening import open_database
 

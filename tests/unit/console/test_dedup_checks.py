@@ -9,6 +9,8 @@ from forebay.console.dedup_checks import dedup_findings
 from forebay.console.settings import Settings
 from forebay.processors.dedup.keys import Key
 from forebay.processors.dedup.opening import open_marks
+from forebay.queues import opening
+from forebay.queues.errors import ClientMissing
 from forebay.queues.findings import Finding
 from tests.ports import free_ports
 
@@ -65,3 +67,17 @@ def test_a_server_that_is_away_is_told_with_the_setting_that_names_it(tmp_path: 
     assert "host and port in dedup_url" in finding.detail
     assert "handlers with dedup wait" in finding.remedy
     assert "hidden" not in finding.text()
+
+
+def test_a_client_that_is_not_installed_is_told_with_what_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "find_spec", lambda name: None)
+    settings = {"data_dir": tmp_path, "dedup_url": "postgresql://127.0.0.1:1/marks"}
+
+    [finding] = found(**settings)
+    with pytest.raises(ClientMissing) as refused:
+        open_marks(Settings(**settings))  # type: ignore[arg-type]  # by name
+
+    told = "dedup_url: postgresql needs a library that is missing: pip install 'forebay[postgresql]'"
+    assert finding.detail == str(refused.value) == told
