@@ -20,6 +20,7 @@ from .dedup_checks import dedup_findings
 from .disks import MOUNTS, disk_found
 from .folder_checks import existing, writable
 from .needs import Side, needs
+from .oauth_checks import oauth_findings
 from .reading import inspected, opened
 from .registry import registry_findings
 from .spool_checks import spool_findings
@@ -52,6 +53,7 @@ async def examined(loaded: "Loaded", side: Side = "all", mounts: Path = MOUNTS) 
     if side in ("all", "ingest"):
         found += spool_findings(settings, mounts)
         found += [finding async for finding in caller_findings(settings)]
+        found += [finding async for finding in oauth_findings(settings)]
     found += [finding async for finding in _queue(settings, side)]
     if side in ("all", "process"):
         found += [finding async for finding in dedup_findings(settings)]
