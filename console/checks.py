@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import time
@@ -19,6 +20,7 @@ from .caller_checks import caller_findings
 from .dedup_checks import dedup_findings
 from .disks import MOUNTS, disk_found
 from .folder_checks import existing, writable
+from .lag import read_by_others
 from .needs import Side, needs
 from .oauth_checks import oauth_findings
 from .reading import inspected, opened
@@ -137,6 +139,8 @@ async def _queue(settings: "Settings", side: Side) -> AsyncIterator[Finding]:
             if "read" in wanted.streams[settings.topic] and _may_be_read(found):
                 async with inspected(queue) as inspector:
                     yield await _newest(inspector, settings.topic)
+                    if wanted.group is not None and (others := await _others(inspector, settings)):
+                        yield _never_read(settings, others)
     except (QueueError, TimeoutError) as error:
         detail = str(error) or f"did not answer within {_QUEUE_S:g} s"
         yield Finding(check="queue", state="fail", detail=detail, remedy="look at queue_url and data_dir")
@@ -144,6 +148,22 @@ async def _queue(settings: "Settings", side: Side) -> AsyncIterator[Finding]:
 
 def _may_be_read(found: list[Finding]) -> bool:
     return any((one.check, one.state) == ("queue", "ok") for one in found) and all(one.state != "fail" for one in found)
+
+
+async def _others(inspector: "Inspector", settings: "Settings") -> list[str]:
+    # Who may see his own group need not be allowed to see those of others.
+    with suppress(QueueError):
+        return await read_by_others(inspector, settings)
+    return []
+
+
+def _never_read(settings: "Settings", others: list[str]) -> Finding:
+    return Finding(
+        check=f"group {settings.group}",
+        state="warn",
+        detail=f"has never read {settings.topic}, and {', '.join(others)} did: it begins with the oldest event",
+        remedy="set group as it was, unless all that is kept is to be handled by this one too",
+    )
 
 
 async def _newest(inspector: "Inspector", topic: str) -> Finding:

@@ -287,3 +287,23 @@ def test_a_question_is_no_line_of_what_a_program_reads(night: Night, monkeypatch
     assert "discard them?" in done.stderr
     assert "discard them?" not in done.stdout
     assert len(night.rows("dead", "list")) == 1
+
+
+def test_doctor_tells_of_a_group_that_would_begin_anew_where_another_one_has_worked(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warned(*options: str) -> list[str]:
+        checks = {"group crm", "group forebay"}
+        return [row["detail"] for row in night.rows("doctor", *options) if row["check"] in checks]
+
+    night.do(night.site.send("one.bitrix24.example", 1))
+    before = warned()
+    night.start()
+    night.do(night.site.all_committed())
+    same = warned()
+    monkeypatch.setenv("FOREBAY_GROUP", "crm")
+
+    topic = night.settings.topic
+    assert (before, same) == ([], [])
+    told = f"has never read {topic}, and forebay did: it begins with the oldest event"
+    assert (warned(), warned("--side", "ingest")) == ([told], [])
