@@ -11,7 +11,6 @@ from typing import Any
 
 from pydantic import (
     ConfigDict,
-    SecretBytes,
     SecretStr,
     ValidationError,
     ValidationInfo,
@@ -23,6 +22,8 @@ from forebay.processors.settings import WorkerSettings
 from forebay.queues.errors import QueueError
 from forebay.queues.opening import check_url, faults_of, why_no_portals
 from forebay.schemas.errors import ForebayError
+
+from .masking import masked
 
 _PREFIX = "FOREBAY_"
 _FILE_SUFFIX = "_FILE"
@@ -39,13 +40,12 @@ _NOT_SETTINGS = ("FOREBAY_CONFIG", _TEST)
 _SERVICE = re.compile(r"FOREBAY_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)")
 _SERVICE_URL = re.compile(r"(?:tcp|udp|sctp)://.+")
 
-#: Where a URL has a password: before the host, and for PostgreSQL as a parameter too.
-_IN_URL = re.compile(r"(://[^:@/]*):.*@")
-_IN_QUERY = re.compile(r"([?&](?:ssl)?password=)[^&]*")
-
 #: Tables of which one property may come alone, since it alone is a secret: FOREBAY_KAFKA__SASL_PASSWORD_FILE.
 _TABLES = ("kafka", "schema_registry")
 _WITHIN = "__"
+
+#: Tables whose keys are none of the user's own choice, and none of our settings' names.
+_NAMED = (*_TABLES, "callers", "forebay")
 
 #: How a setting that is a list or a table is written, in JSON as in the environment.
 _SHAPES = {
@@ -110,7 +110,7 @@ class Loaded:
     def shown(self) -> dict[str, tuple[str, str]]:
         """Name → (value as text, secrets masked; where it came from)."""
         return {
-            name: (_masked(getattr(self.settings, name)), self.sources.get(name, "default"))
+            name: (masked(getattr(self.settings, name)), self.sources.get(name, "default"))
             for name in type(self.settings).model_fields
         }
 
@@ -176,7 +176,17 @@ def _from_file(named: str | Path | None, faults: list[str]) -> dict[str, _Given]
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         faults.append(f"{path}: {error}")
         return {}
-    return {name: _Given(value=value, source=str(path)) for name, value in found.items()}
+    return {name: _Given(value=_apart(name, value, path, faults), source=str(path)) for name, value in found.items()}
+
+
+def _apart(table: str, value: object, path: Path, faults: list[str]) -> object:
+    """Without settings of ours in it: what stands below `[kafka]` belongs to that in TOML, as few expect."""
+    if table not in _NAMED or not isinstance(value, dict):
+        return value
+    if not (ours := [name for name in value if name in Settings.model_fields]):
+        return value
+    faults.append(f"{path}: {', '.join(ours)} below [{table}] would be part of that; put it above, as all settings")
+    return {name: one for name, one in value.items() if name not in ours}
 
 
 def _from_environment(environ: Mapping[str, str], faults: list[str]) -> dict[str, _Given]:
@@ -287,20 +297,3 @@ def _near(name: str) -> str:
 
     near = get_close_matches(name, Settings.model_fields, n=1)
     return f"; did you mean {near[0]}?" if near else ""
-
-
-def _masked(value: object) -> str:
-    """The value as text, with `***` for each secret in it."""
-    if isinstance(value, SecretStr | SecretBytes):
-        return "***"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_masked(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_masked(item) for item in value) + "]"
-    if hasattr(value, "model_fields_set"):
-        return "{" + ", ".join(f"{key}: {_masked(item)}" for key, item in dict(value).items()) + "}"  # type: ignore[call-overload]  # a pydantic model iterates over its pairs
-    return _without_password(str(value)) if isinstance(value, str) else str(value)
-
-
-def _without_password(text: str) -> str:
-    return _IN_QUERY.sub(r"\1***", _IN_URL.sub(r"\1:***@", text))

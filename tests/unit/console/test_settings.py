@@ -1,5 +1,6 @@
 """Settings: three places, the later wins; every fault at once; no secret is shown."""
 
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 
@@ -379,3 +380,29 @@ def test_what_a_queue_can_not_keep_of_portals_is_refused_at_the_start_with_all_e
     assert [fault.partition(" (from")[0] for fault in faults] == ["partitions", "seal_keys"]
     assert f"{system} can't keep what is known of portals" in faults[1]
     assert "hush" not in "".join(faults)
+
+
+@pytest.mark.parametrize(
+    ("table", "below", "told"),
+    [
+        ("kafka", 'auth = "tokens"\ntokens = { "*" = "hidden-token" }', "auth, tokens below [kafka] would be part"),
+        ("callers", 'bind = "127.0.0.1:8081"', "bind below [callers] would be part"),
+        ("forebay", 'queue_url = "kafka://h1"', "queue_url below [forebay] would be part"),
+    ],
+)
+def test_what_stands_below_a_table_and_is_meant_for_itself_is_told(
+    write: Write, table: str, below: str, told: str
+) -> None:
+    config = write(f'topic = "events"\n[{table}]\n{below}\n')
+
+    faults = faults_of(config)
+
+    assert faults[0].startswith(f"{config}: {told}")
+    assert "put it above" in faults[0]
+    assert "hidden-token" not in "".join(faults)
+
+
+def test_a_key_of_ones_own_choice_may_have_the_name_of_a_setting(write: Write) -> None:
+    config = write(f'[seal_keys]\nkey = "{b64encode(bytes(32)).decode()}"\n')
+
+    assert list(load_settings(config, environ={}).settings.seal_keys) == ["key"]
