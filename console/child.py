@@ -23,6 +23,9 @@ _PR_SET_PDEATHSIG = 1
 
 _LOOK_EVERY_S = 1.0
 
+#: A worker has the events of many portals at work, and none of them is done when one of them ends it each time.
+_IF_KILLED = "where an event does that, docs/trouble.md, An event that ends its worker"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -45,7 +48,8 @@ class Job:
         The job has secrets in it, and a command line is seen by everybody.
         """
         command = [sys.executable, "-P", "-m", "forebay.console.child", name]
-        return Child(name=name, command=command, told=json.dumps(asdict(self)).encode())
+        hint = _IF_KILLED if self.role == "worker" else ""
+        return Child(name=name, command=command, told=json.dumps(asdict(self)).encode(), if_killed=hint)
 
 
 def ingest(loaded: "Loaded", *, readable: bool) -> Child:

@@ -18,6 +18,9 @@ from .running import stops
 #: Waits before the first, second, … restart in a row; the last one goes on.
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
+#: A child that a signal has ended so often in a row is ended by something that comes again with it.
+_KILLED = 3
+
 #: A child that ran for so long was well, and its next end counts as a first one.
 _WELL_S = 30.0
 
@@ -34,6 +37,8 @@ class Child:
     name: str
     command: Sequence[str]
     told: bytes = b""
+    #: What to say when signals end it again and again.
+    if_killed: str = ""
 
 
 class Supervisor:
@@ -103,8 +108,9 @@ class Supervisor:
             is_first = False
             ends = 0 if self._clock() - started > _WELL_S else ends
             delay_s = _BACKOFF_S[min(ends, len(_BACKOFF_S) - 1)]
-            self._say(f"{child.name} {how}; it is started again in {delay_s:g} s")
             ends += 1
+            hint = f"; {child.if_killed}" if child.if_killed and status < 0 and ends >= _KILLED else ""
+            self._say(f"{child.name} {how}; it is started again in {delay_s:g} s{hint}")
             await self._pause(delay_s)
 
     async def _one_life(self, child: Child) -> tuple[int, str]:

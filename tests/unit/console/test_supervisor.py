@@ -5,11 +5,13 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from forebay.console.child import Job
 from forebay.console.relay import Relay
 from forebay.console.supervisor import Child, Supervisor, stop_on_signals
 
@@ -97,6 +99,32 @@ async def test_a_killed_child_is_started_again_with_growing_delays() -> None:
     assert await running == 0
     assert delays == [0.2, 0.5, 1.0]
     assert "one was ended by SIGKILL; it is started again in 0.2 s" in heard.lines
+
+
+async def test_what_to_do_is_told_where_a_child_is_killed_again_and_again() -> None:
+    heard = Heard()
+    mortal = replace(child("one"), if_killed="look at the page")
+    supervisor = supervised(heard, [mortal], [child("two")])
+    running = asyncio.create_task(supervisor.run())
+    supervisor.settled = True
+    for life in range(1, 5):
+        for name in ("one", "two"):
+            await heard.wait(f"hello from {name}", times=life)
+            supervisor.running[name].kill()
+    await heard.wait("hello from one", times=5)
+    supervisor.stop()
+    await running
+
+    ends = {name: [line for line in heard.lines if line.startswith(f"{name} was ended")] for name in ("one", "two")}
+    assert [line.endswith(" s; look at the page") for line in ends["one"]] == [False, False, True, True]
+    assert not any("page" in line for line in ends["two"])
+
+
+def test_a_worker_that_is_killed_again_and_again_has_a_page() -> None:
+    heading = Job(role="worker").child("worker 1").if_killed.partition("docs/trouble.md, ")[2]
+
+    assert f"\n## {heading}\n" in (Path(__file__).parents[3] / "docs" / "trouble.md").read_text("utf-8")
+    assert Job(role="ingest").child("ingest").if_killed == ""
 
 
 async def test_a_child_for_which_the_system_has_no_room_is_started_when_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
