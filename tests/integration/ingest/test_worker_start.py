@@ -124,6 +124,7 @@ def test_a_worker_that_can_not_be_started_ends_none_that_serves_and_is_started_l
     start: Start, failing: str
 ) -> None:
     served = start(auth="none", ingest_processes=2, script=_SCARCE.format(failing=failing))
+    _wait(lambda: _begun(served) == 2, served)
     first, _ = served.workers()
     scarce = Path(served.settings["data_dir"]) / "scarce"
     scarce.touch()
@@ -133,8 +134,7 @@ def test_a_worker_that_can_not_be_started_ends_none_that_serves_and_is_started_l
     _wait(lambda: "the others go on" in served.log.read_text(), served)
     assert served.call("/bitrix24", _EVENT)[0] == 200
     scarce.unlink()
-    began = served.log.read_text().count("ASGI server listening")
-    _wait(lambda: served.log.read_text().count("ASGI server listening") == began + 1, served)
+    _wait(lambda: _begun(served) == 3, served)
     assert len(served.workers()) == 2
     assert served.stop() == 0
 
@@ -144,6 +144,11 @@ def test_where_no_worker_has_served_yet_one_that_fails_at_its_start_ends_everyth
 
     with pytest.raises(AssertionError, match="Worker failed to boot"):
         start(auth="none", script=always)
+
+
+def _begun(served: Served) -> int:
+    """How many workers have begun to listen so far."""
+    return served.log.read_text().count("ASGI server listening")
 
 
 def _wait(until: Callable[[], bool], served: Served) -> None:
