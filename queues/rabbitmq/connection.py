@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -15,13 +16,16 @@ from pika.exceptions import AMQPError
 from forebay.queues.errors import QueueUnavailable
 
 from .address import Address
-from .faults import fault, sentence
+from .faults import NoCopy, fault, sentence
 
 #: Seconds until a node that doesn't let us in is called unavailable.
 OPEN_S = 10.0
 
 #: Seconds that a node has to answer our good-bye. One that takes nothing, by its alarm, does not hear it.
 _CLOSE_S = 1.0
+
+#: Seconds for a node to find a copy of any stream. One that took the place of another has none, and another may.
+_COPY_S = 10.0
 
 #: Seconds without a sign of life from the node, where nothing else is asked for.
 HEARTBEAT_S = 10.0
@@ -35,12 +39,21 @@ Lost = Callable[[QueueUnavailable], None]
 class Connection:
     """One connection to the address's node, by that IP address. When it is lost it stays lost: make another."""
 
-    def __init__(self, address: Address, part: str, heartbeat_s: float = HEARTBEAT_S, ip: str | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        part: str,
+        heartbeat_s: float = HEARTBEAT_S,
+        ip: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._address, self._part, self._heartbeat_s, self._ip = address, part, heartbeat_s, ip
+        self._clock, self._opened_at = clock, 0.0
         self._raw: Any = None
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ended = asyncio.Event()
         self._channels = WeakSet[Channel]()
+        self._has_copy = False
         #: Is told once when the connection is lost.
         self.on_lost: Lost = lambda error: None
         #: Is told when the node takes nothing any more.
@@ -101,7 +114,7 @@ class Connection:
         await self.close()
 
     def _on_open(self, raw: Any) -> None:
-        self._raw = raw
+        self._raw, self._opened_at = raw, self._clock()
         self.server = dict(raw.server_properties or {})
         self.most_channels = int(raw.params.channel_max)
         raw.add_on_connection_blocked_callback(self._on_blocked)
@@ -144,13 +157,19 @@ class Connection:
     async def channel(self) -> "Channel":
         """A new channel. Raises `QueueUnavailable`."""
         self.check()
-        channel = Channel(self._address.name, self.check)
+        channel = Channel(self._address.name, self.check, self._looked)
         self._channels.add(channel)
         try:
             raw = self._raw.channel(on_open_callback=channel.opened)
         except AMQPError as error:
             raise self._unavailable(error) from error
         return await channel.begin(raw)
+
+    def _looked(self, has_copy: bool) -> None:
+        """End it where no stream can be read for long: who connects anew may come to another node."""
+        self._has_copy = self._has_copy or has_copy
+        if not self._has_copy and self._clock() - self._opened_at > _COPY_S and self.is_open:
+            self._raw._terminate_stream(ConnectionAbortedError("the node has no copy of any stream"))
 
     async def close(self) -> None:
         """Say good-bye, and wait until it is over. Idempotent."""
@@ -174,8 +193,8 @@ class Connection:
 class Channel:
     """One channel. Its calls raise `QueueUnavailable`, or `NotThere` when the broker closes it for that reason."""
 
-    def __init__(self, name: str, check: Callable[[], None]) -> None:
-        self._name, self._check = name, check
+    def __init__(self, name: str, check: Callable[[], None], looked: Callable[[bool], None]) -> None:
+        self._name, self._check, self._looked = name, check, looked
         self._raw: Any = None
         self._waiting: set[asyncio.Future[Any]] = set()
         self._acked = 0
@@ -263,7 +282,12 @@ class Channel:
         def told(_: Any, method: Any, properties: Any, body: bytes) -> None:
             delivered(method.delivery_tag, int(properties.headers["x-stream-offset"]), body)
 
-        await self._ask("basic_consume", queue, told, arguments={"x-stream-offset": offset})
+        try:
+            await self._ask("basic_consume", queue, told, arguments={"x-stream-offset": offset})
+        except NoCopy:
+            self._looked(False)
+            raise
+        self._looked(True)
 
     def on_cancelled(self, told: Callable[[], None]) -> None:
         """Be told when the node itself ends the reading: the stream is gone, or has moved."""
