@@ -172,16 +172,19 @@ class Connection:
             self._raw._terminate_stream(ConnectionAbortedError("the node has no copy of any stream"))
 
     async def close(self) -> None:
-        """Say good-bye, and wait until it is over. Idempotent."""
+        """Say good-bye, and wait until it is over; cancelled, hang up. Idempotent."""
         self.on_lost = lambda error: None
         if self._raw is None or self._ended.is_set():
             return
         if not (self._raw.is_closing or self._raw.is_closed):
             self._raw.close()
-        if not await self._has_ended():
-            # The library has no other word for it: the node doesn't answer our good-bye.
-            self._raw._terminate_stream(ConnectionAbortedError("no good-bye came back"))
+        try:
             await self._has_ended()
+        finally:
+            if not self._ended.is_set():
+                # The library has no other word for it: nobody answers our good-bye, or waits for that.
+                self._raw._terminate_stream(ConnectionAbortedError("no good-bye came back"))
+        await self._has_ended()
 
     async def _has_ended(self) -> bool:
         with suppress(TimeoutError):
