@@ -33,6 +33,8 @@ class LeaderEpochs:
         #: Assignments of which nothing was read yet, and those where all is as the group left it.
         self._begun: dict[tuple[int, int], Start] = {}
         self._as_left: set[tuple[int, int]] = set()
+        #: Assignments that nothing may come of.
+        self._lost: dict[tuple[int, int], EndLost] = {}
 
     def begin(self, partition: int, epoch: int, start: Start) -> None:
         """An assignment begins."""
@@ -42,10 +44,16 @@ class LeaderEpochs:
             self._as_left.add((partition, epoch))
 
     def new(self, partition: int, epoch: int, messages: Sequence[Message]) -> Sequence[Message]:
-        """What of these, which were read next, the group has not finished before. Raises `EndLost`."""
+        """What of these, which were read next, the group has not finished before.
+
+        Raises `EndLost`, from then on for the whole assignment: what is committed of it still names the leader that the
+        next one has to compare with.
+        """
         place = partition, epoch
         if (start := self._begun.pop(place, None)) is not None:
-            messages = _compared(start, messages)
+            messages = self._compared(place, start, messages)
+        elif (lost := self._lost.get(place)) is not None:
+            raise lost
         # Leaders change seldom, and no later record is an earlier leader's.
         latest = _leader(messages[-1]) if messages else UNKNOWN
         if latest > self._latest[place]:
@@ -64,31 +72,33 @@ class LeaderEpochs:
         place = partition, epoch
         del self._latest[place]
         self._begun.pop(place, None)
+        self._lost.pop(place, None)
         self._as_left.discard(place)
 
     def clear(self) -> None:
         """Every assignment is over."""
         self._latest.clear()
         self._begun.clear()
+        self._lost.clear()
         self._as_left.clear()
+
+    def _compared(self, place: tuple[int, int], start: Start, messages: Sequence[Message]) -> Sequence[Message]:
+        """Without the first one, if the group has finished it before."""
+        offset, leader = messages[0].offset(), _leader(messages[0])
+        if offset is None or offset >= start.commit.offset:
+            return messages
+        if leader > start.leader:
+            self._lost[place] = EndLost(
+                f"offset {offset} was written under leader epoch {leader}, and the group has read no further than what "
+                f"was written under {start.leader}"
+            )
+            raise self._lost[place]
+        return messages[1:]
 
 
 def _first_of_later(leader: int, messages: Sequence[Message]) -> int:
     """The offset of the first that a later leader has written."""
     return next(message.offset() or 0 for message in messages if _leader(message) > leader)
-
-
-def _compared(start: Start, messages: Sequence[Message]) -> Sequence[Message]:
-    """Without the first one, if the group has finished it before."""
-    offset, leader = messages[0].offset(), _leader(messages[0])
-    if offset is None or offset >= start.commit.offset:
-        return messages
-    if leader > start.leader:
-        raise EndLost(
-            f"offset {offset} was written under leader epoch {leader}, and the group has read no further than what was "
-            f"written under {start.leader}"
-        )
-    return messages[1:]
 
 
 def _leader(message: Message) -> int:

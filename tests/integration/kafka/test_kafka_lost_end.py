@@ -84,6 +84,11 @@ async def test_who_comes_afterwards_skips_nothing_that_stands_where_the_group_wa
 
     assert owner.owned[0] == Commit(offset=10)
     await hears_of_it(consumer, "offset 9 was written under leader epoch")
+    # As it leaves; and then it is started again.
+    await consumer.commit({0: Commit(offset=10)})
+    await consumer.close()
+    consumer = await joined(queue, STREAM, owns=1)
+    await hears_of_it(consumer, "offset 9 was written under leader epoch")
     await consumer.close()
 
 

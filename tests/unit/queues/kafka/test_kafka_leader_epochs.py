@@ -68,8 +68,12 @@ def test_what_was_written_after_the_commit_is_told_once() -> None:
 def test_another_record_in_the_place_of_the_last_finished_one_is_a_lost_end() -> None:
     leaders, _ = begun(5, 4)
 
-    with pytest.raises(EndLost, match=r"offset 4 .* leader epoch 5, .* under 4"):
-        leaders.new(0, 7, messages(5, 5, start=4))
+    # Nor is anything behind it the group's, and a commit that comes all the same hides nothing from the next start.
+    for some in (messages(5, 5, start=4), messages(5, 6, start=6)):
+        with pytest.raises(EndLost, match=r"offset 4 .* leader epoch 5, .* under 4"):
+            leaders.new(0, 7, some)
+
+    assert leaders.latest(0, 7) == 4
 
 
 def test_where_no_record_stands_before_the_place_nothing_is_compared() -> None:
