@@ -128,10 +128,15 @@ async def hears_of_its_stream(queue: Queue, empty: Callable[[], object]) -> None
     with pytest.raises(QueueUnavailable, match="topics ensure"):
         while True:
             await consumer.fetch(1, 0.05)
+    await ends_when_made_anew(queue, consumer)
+
+    await consumer.close()
+
+
+async def ends_when_made_anew(queue: Queue, consumer: Consumer) -> None:
+    """Whose stream was taken away is told to start again when there is another one of its name."""
     await queue.ensure([STREAM], PARTITIONS)
     with pytest.raises(QueueError, match=r"made anew.*restart"):
         while True:
             with suppress(QueueUnavailable):
                 await consumer.fetch(1, 0.05)
-
-    await consumer.close()

@@ -7,9 +7,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from forebay.queues.contract import Commit, Consumer, Producer, Queue
-from forebay.queues.errors import QueueError, QueueUnavailable, UnknownStream
+from forebay.queues.errors import QueueUnavailable, UnknownStream
 from forebay.queues.rabbitmq import logs
-from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
+from tests.integration.queues.members import PARTITIONS, STREAM, Follower, ends_when_made_anew, fetch, record
 from tests.integration.queues.stage import read_all
 from tests.rabbitmq.server import Server, direct
 
@@ -115,11 +115,7 @@ async def test_who_reads_a_stream_that_was_deleted_with_all_others_ends_when_the
     with pytest.raises(QueueUnavailable):
         while True:
             await consumer.fetch(1, 0.05)
-    await queue.ensure([STREAM], PARTITIONS)
-    with pytest.raises(QueueError, match=r"made anew.*restart"):
-        while True:
-            with suppress(QueueUnavailable):
-                await consumer.fetch(1, 0.05)
+    await ends_when_made_anew(queue, consumer)
     late = queue.consumer(STREAM, "group", session_s=2.0)
     await late.start(again := Follower())
     await again.owns(PARTITIONS)
