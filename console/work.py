@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 import structlog
 from prometheus_client import Gauge
 
+from forebay.processors.crashes.caution import Caution, open_caution
 from forebay.processors.handlers import Handlers
 from forebay.processors.health import health_of
 from forebay.processors.metrics import metrics_of
@@ -115,6 +116,7 @@ async def _work(
             stack.push_async_callback(registry.close)
         data_keys = await stack.enter_async_context(stored_keys(settings, queue))
         metrics = metrics_of(groups)
+        caution = _careful(settings, stack, stopping)
         for group, handlers in groups.items():
             workers[group] = Worker(
                 settings.model_copy(update={"group": group}),
@@ -124,6 +126,7 @@ async def _work(
                 data_keys=data_keys,
                 metrics=metrics[group],
                 tracer=tracer,
+                caution=caution,
             )
         _tell_version()
         _tell_handlers(settings.topic, groups)
@@ -136,6 +139,16 @@ async def _work(
         elif settings.metrics_bind:
             await stack.enter_async_context(served(settings.metrics_bind, worker_routes(health)))
         await _until(stopping, list(workers.values()))
+
+
+def _careful(settings: Settings, stack: AsyncExitStack, stopping: asyncio.Event) -> Caution | None:
+    """Where what is at work is noted once workers were ended; None where that can't be done."""
+    caution = open_caution(settings.data_dir)
+    if caution is not None:
+        stack.callback(lambda: caution.close(asked=stopping.is_set()))
+        looking = asyncio.create_task(caution.run())
+        stack.callback(looking.cancel)
+    return caution
 
 
 def _tell_version() -> None:

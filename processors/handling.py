@@ -11,11 +11,12 @@ from forebay.schemas.event import PortalEvent
 from .calls import Begun, Calls, ended
 from .consequences import DROPPED, Consequences
 from .dedup.once import Once
+from .errors import ProcessDied
 from .folding import Read
 from .handlers import Handler
 from .lanes import Lane, Turn
 from .metrics import Tally
-from .outcome import DONE, UNHANDLED, Done, Outcome, Unread, Unsure, faulty
+from .outcome import DONE, UNHANDLED, Done, Failed, Outcome, Unread, Unsure, faulty
 from .parking.restored import is_ordered
 from .reports import tell_fault, tell_outcome
 from .together import Together
@@ -47,6 +48,8 @@ class Handling:
         """
         if lane.burial is not None:
             return self._then.bury(lane, lane.burial)
+        if turn.care is not None and turn.care.given_up is not None and lane.records:
+            return self._give_up(lane, turn.care.given_up)
         finished, cancelling = 0, turn.cancelling
         if turn.alike is None and len(lane.records) > 1:
             turn.alike = Alike()
@@ -54,7 +57,7 @@ class Handling:
             for record in lane.records:
                 event, handler = self._read(record, turn.alike)
                 if handler is not None and handler.looks_ahead and isinstance(event, PortalEvent):
-                    return self._together.process(lane, record, event, handler)
+                    return self._together.process(lane, record, event, handler, turn.care)
                 begun = self._begin(handler, event, lane, record)
                 # What nearly every event comes to: told, decided and done without looking further.
                 if begun is DONE and handler is not None and not cancelling():
@@ -70,6 +73,18 @@ class Handling:
             if finished:
                 self._then.finish_first(lane, finished)
         return None
+
+    def _give_up(self, lane: Lane, why: ProcessDied) -> Coroutine[Any, Any, float | None]:
+        """The first record, without handling it."""
+        record, outcome = lane.records[0], Failed(error=why)
+        event, handler = self._read(record)
+        if not isinstance(event, PortalEvent):
+            return self._to_its_end(event, handler, event, lane, record)
+        # Its tries were those of other lives, but for the one that is counted now.
+        lane.attempts = why.deaths - 1
+        if handler is not None and handler.looks_ahead:
+            return self._together.give_up(lane, record, event, handler, outcome)
+        return self._to_its_end(outcome, handler, event, lane, record)
 
     def _begin(self, handler: Handler | None, event: PortalEvent | Unread, lane: Lane, record: StoredRecord) -> Begun:
         """The call of its handler, up to where that first waits."""

@@ -11,6 +11,7 @@ from forebay.schemas.alike import Alike
 from .dead_letters import Burial
 
 if TYPE_CHECKING:
+    from .crashes.caution import Care
     from .outlook import Outlook
     from .partitions import Partition
 
@@ -82,12 +83,15 @@ class Lane:
 class Turn:
     """What one lane may do before it gives way."""
 
-    __slots__ = ("_clock", "_left", "_until", "alike", "cancelling")
+    __slots__ = ("_clock", "_left", "_until", "alike", "cancelling", "care")
 
-    def __init__(self, clock: Callable[[], float], cancelling: Callable[[], int]) -> None:
+    def __init__(self, clock: Callable[[], float], cancelling: Callable[[], int], care: "Care | None" = None) -> None:
+        #: How its one record is to be handled, after a worker was ended in the middle of its work.
+        self.care = care
         #: Not 0 when a handler has cancelled its task, which is the slot's, and may not have met it yet.
         self.cancelling = cancelling
-        self._clock, self._left, self._until = clock, TURN_RECORDS, clock() + TURN_S
+        self._clock, self._until = clock, clock() + TURN_S
+        self._left = TURN_RECORDS if care is None else 1
         #: What was read of its last record, where there are several.
         self.alike: Alike | None = None
 

@@ -56,6 +56,12 @@ def tell_outcome(outcome: Outcome, handler: Handler, event: PortalEvent, attempt
             pass
 
 
+def tell_alone(record: StoredRecord, deaths: int) -> None:
+    """Say that it is tried with nothing else at work."""
+    text = "it was at work each time that a worker was ended, and is tried with nothing beside it now"
+    _log.warning(text, portal=record.key, **place(record), deaths=deaths)
+
+
 def tell_narrowed(handler: Handler, first: PortalEvent, events: int, limit: int) -> None:
     """Say that it is being looked for which event of a batch fails."""
     about = {"handler": handler.name, "portal": first.portal, "first": first.id}

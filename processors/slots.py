@@ -6,6 +6,7 @@ from types import coroutine
 from typing import Any
 
 from .cancelling import Task, current_task, take_back
+from .crashes.caution import Caution
 from .lanes import Lane, Lanes, Turn
 from .presence import Presence
 
@@ -19,12 +20,26 @@ _BREATH_S = 0.005
 #: One that waited gave everything else its chance already; but a thousand may go on at once, each with a turn.
 _LONG_BREATH_S = 0.05
 
+#: How often a portal whose record stands in line for caution's sake asks whether it may.
+_LINE_S = 0.05
+
 
 class Slots:
     """Runs lanes. Of a lane one slot at most is at work, so a portal has one event in work at most."""
 
-    def __init__(self, lanes: Lanes, process: Process, presence: Presence, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        lanes: Lanes,
+        process: Process,
+        presence: Presence,
+        *,
+        clock: Callable[[], float],
+        caution: Caution | None = None,
+        whose: int = 0,
+    ) -> None:
+        """`whose` is the group in what is noted for caution's sake."""
         self._lanes, self._process, self._presence, self._clock = lanes, process, presence, clock
+        self._caution, self._whose = caution, whose
         self._iteration = _Iteration(clock)
         self._is_closed = False
 
@@ -56,7 +71,9 @@ class Slots:
                 if not self._presence.is_certain():
                     await self._presence.certain()
                 began = self._iteration.number
-                if lane.partition.is_open:
+                if self._caution is not None and self._caution.is_needed:
+                    wait_s = await self._carefully(self._caution, lane, task)
+                elif lane.partition.is_open:
                     lane.is_at_work, turn = True, Turn(self._clock, task.cancelling)
                     # While nothing waits, nobody else runs who could ask who is at work in the partition.
                     if (rest := self._process(lane, turn)) is not None:
@@ -66,6 +83,21 @@ class Slots:
                 lane.is_at_work = False
                 if lane.partition.is_open:
                     self._put_back(lane, wait_s)
+
+    async def _carefully(self, caution: Caution, lane: Lane, task: Task) -> float | None:
+        """A turn of one record, if it may be handled now."""
+        care = await caution.enter(self._whose, lane)
+        if care is None:
+            return _LINE_S
+        try:
+            # The wait may have been long: after a gap nothing is begun, and the next turn sees to all that.
+            if not (self._presence.is_certain() and lane.partition.is_open):
+                return None
+            lane.is_at_work, turn = True, Turn(self._clock, task.cancelling, care)
+            rest = self._process(lane, turn)
+            return None if rest is None else await self._go_on(rest, lane, turn, task)
+        finally:
+            caution.leave(care)
 
     async def _breathe(self) -> None:
         # It comes back by itself: nobody has to take its place.

@@ -11,6 +11,7 @@ from forebay.schemas.event import PortalEvent
 
 from .calls import Begun, Calls, ended
 from .consequences import DROPPED, Consequences, Following, Records
+from .crashes.caution import Care
 from .dead_letters import Burial
 from .dedup.keys import Key
 from .dedup.once import Once
@@ -63,26 +64,46 @@ class Together:
         self._read, self._calls, self._then, self._once = read, calls, consequences, once
         self._held, self._tally, self._clock, self._traces = held, tally, clock, traces
 
-    async def process(self, lane: Lane, record: StoredRecord, event: PortalEvent, handler: Handler) -> float | None:
+    async def process(
+        self, lane: Lane, record: StoredRecord, event: PortalEvent, handler: Handler, care: Care | None = None
+    ) -> float | None:
         """Wait for the budget → gather → call → decide → act. None when it is finished, else the seconds to wait."""
         outlook = self._outlook(lane, handler)
         now, budget = self._clock(), handler.budget
         if budget is not None and (wait_s := lane.partition.buckets.wait_s(budget, lane.portal, now)) > 0:
             return wait_s
-        if self._waits_for_more(lane, outlook, handler):
+        is_single = care is not None and care.is_suspect
+        if not is_single and self._waits_for_more(lane, outlook, handler):
             return handler.options.batch_wait_s
-        most = outlook.limit or handler.options.batch or 1
-        if outlook.folding is None:
-            call = self._run(lane, handler, event, most)
-        else:
-            call = self._folded(lane, outlook.folding, handler, Piece(event, (record,)), most)
+        most = 1 if is_single else outlook.limit or handler.options.batch or 1
+        call = self._gathered(lane, outlook, handler, Piece(event, (record,)), most)
         if budget is not None:
             lane.partition.buckets.spend(budget, lane.portal, now)
         outlook.in_hand = list(chain.from_iterable(call.records))
+        if care is not None:
+            # What was folded into an event comes again behind the place of the first of them.
+            care.takes([records[0] for records in call.records])
         try:
             return await self._call(lane, outlook, handler, call)
         finally:
             outlook.in_hand = ()
+
+    async def give_up(
+        self, lane: Lane, record: StoredRecord, event: PortalEvent, handler: Handler, outcome: Outcome
+    ) -> float | None:
+        """What follows that outcome for the first event, and what is finished with it, without calling anybody."""
+        outlook = self._outlook(lane, handler)
+        lane.attempts += 1
+        call = self._gathered(lane, outlook, handler, Piece(event, (record,)), 1)
+        return await self._follow(lane, outlook, handler, call, outcome)
+
+    def _gathered(self, lane: Lane, outlook: Outlook, handler: Handler, first: Piece, most: int) -> Call:
+        if outlook.folding is None:
+            return self._run(lane, handler, first.event, most)
+        call = self._folded(lane, outlook.folding, handler, first, most)
+        for records in call.records:
+            outlook.folding.begin(records[0])
+        return call
 
     def _outlook(self, lane: Lane, handler: Handler) -> Outlook:
         outlook, options = lane.outlook, handler.options
@@ -144,9 +165,6 @@ class Together:
 
     async def _call(self, lane: Lane, outlook: Outlook, handler: Handler, call: Call) -> float | None:
         lane.attempts += 1
-        if outlook.folding is not None:
-            for records in call.records:
-                outlook.folding.begin(records[0])
         outcome, done = await self._outcome(lane, handler, call)
         if isinstance(outcome, Unsure | Duplicate) and handler.budget is not None:
             lane.partition.buckets.give_back(handler.budget, lane.portal)

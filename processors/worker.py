@@ -25,6 +25,7 @@ from .commits import Commits
 from .consequences import Consequences
 from .cpu.cores import cores
 from .cpu.pool import Pool, Processes
+from .crashes.caution import Caution, whose
 from .dead_letters import DeadLetters
 from .dedup.marks import Marks
 from .dedup.once import Once
@@ -74,6 +75,7 @@ class Worker:
         processes: Processes | None = None,
         marks: Marks | None = None,
         tracer: Tracer | None = None,
+        caution: Caution | None = None,
         looks_every_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
         present: Callable[[], float] = since_boot,
@@ -156,7 +158,14 @@ class Worker:
             reading.read, self._calls, then, self._held, self._tally, once=once, traces=traces, clock=clock
         )
         handling = Handling(reading.read, self._calls, then, together, self._tally, once=once, traces=traces)
-        self._slots = Slots(lanes, handling.process, self._presence, clock=present)
+        self._slots = Slots(
+            lanes,
+            handling.process,
+            self._presence,
+            clock=present,
+            caution=caution,
+            whose=whose(settings.topic, settings.group),
+        )
         self._intake = Intake(
             settings,
             queue,

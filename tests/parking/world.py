@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from forebay import Handlers, PortalEvent, Retry
+from forebay.processors.crashes.caution import Caution
 from forebay.processors.dedup.marks import Marks
 from forebay.processors.notes import Place, decode_note
 from forebay.processors.parking.orders import Order, Span, What, written
@@ -44,6 +45,8 @@ class World:
     workers: "dict[Worker, asyncio.Task[int]]" = field(default_factory=dict)
     #: Of handlers with dedup; None: each worker has its own.
     marks: Marks | None = None
+    #: Of the worker that is started next.
+    caution: Caution | None = None
     #: Portals whose events fail, and the seconds that a handler takes for those of a portal.
     failing: set[str] = field(default_factory=set)
     takes_s: dict[str, float] = field(default_factory=dict)
@@ -171,6 +174,7 @@ class World:
             self.handlers,
             self.queue,
             marks=self.marks,
+            caution=self.caution,
             clock=clock,
             present=clock,
             now=clock,
