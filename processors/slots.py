@@ -97,7 +97,7 @@ class Slots:
             rest = self._process(lane, turn)
             return None if rest is None else await self._go_on(rest, lane, turn, task)
         finally:
-            caution.leave(care)
+            caution.leave(care, is_cut_off=not lane.partition.is_open)
 
     async def _breathe(self) -> None:
         # It comes back by itself: nobody has to take its place.

@@ -316,6 +316,26 @@ async def test_while_one_is_alone_nobody_else_begins(tmp_path: Path) -> None:
     assert await waits_for_it
 
 
+async def test_what_was_cut_off_as_it_was_alone_is_alone_again_and_what_came_to_its_end_is_not(tmp_path: Path) -> None:
+    lives = Lives(tmp_path)
+    await suspected(lives, 1, suspect := lane_of("suspect", 1))
+    await suspected(lives, 0, suspect)
+    caution = lives.begin()
+    care = await caution.enter(WHOSE, suspect)
+    assert care
+    assert care.work.alone
+
+    caution.leave(care, is_cut_off=True)
+    again = await caution.enter(WHOSE, suspect)
+    assert again
+    assert again.work.alone
+    caution.leave(again)
+
+    last = await caution.enter(WHOSE, suspect)
+    assert last
+    assert not last.work.alone
+
+
 FORKS = """
 import os, sys, time
 from pathlib import Path
