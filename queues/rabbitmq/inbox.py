@@ -13,7 +13,8 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 
 from .address import Address
 from .catalog import unknown
-from .connection import Channel, Connection
+from .channel import Channel
+from .connection import Connection
 from .faults import NotThere
 from .finding import bounds, is_shorter, way_to
 from .logs import partition_log

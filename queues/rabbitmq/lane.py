@@ -12,7 +12,8 @@ from typing import Protocol
 
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
 
-from .connection import Channel, Connection
+from .channel import Channel
+from .connection import Connection
 from .faults import TOO_LARGE, NotThere
 from .logs import entry, identity
 

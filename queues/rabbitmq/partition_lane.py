@@ -8,7 +8,8 @@ import structlog
 from forebay.queues.errors import QueueUnavailable, RecordRefused
 
 from . import places
-from .connection import Channel, Connection
+from .channel import Channel
+from .connection import Connection
 from .finding import way_to
 from .lane import Lane, Written
 from .logs import intake

@@ -18,7 +18,8 @@ import structlog
 from forebay.queues.errors import QueueError, QueueUnavailable
 
 from . import places
-from .connection import Channel, Connection
+from .channel import Channel
+from .connection import Connection
 from .faults import TOO_LARGE
 from .finding import end, tail
 from .finding import places as found_in

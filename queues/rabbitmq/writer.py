@@ -12,7 +12,8 @@ import structlog
 from forebay.queues.errors import QueueError, QueueUnavailable
 
 from .address import Address
-from .connection import HEARTBEAT_S, Channel, Connection
+from .channel import Channel
+from .connection import HEARTBEAT_S, Connection
 from .faults import NoCopy, NotThere
 from .lane import Lane, Listener, Written
 from .reaching import reach
