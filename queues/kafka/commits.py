@@ -1,6 +1,6 @@
 """Commits, in the member's thread: asynchronous as a rule, at once while a rebalance waits for us."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -40,6 +40,8 @@ class Request:
 
     commits: Mapping[int, Commit]
     epochs: Mapping[int, int]
+    #: Of which of them it was known when that was asked that a later leader writes.
+    rewritten: Collection[int] = ()
     answer: Callable[[QueueError | None], None]
 
 
@@ -94,13 +96,13 @@ class Commits:
 
     def _offsets(self, request: Request, epochs: Mapping[int, int]) -> list[TopicPartition]:
         return [
-            self._offset(number, epochs[number], commit)
+            self._offset(number, epochs[number], commit, has_heard=number in request.rewritten)
             for number, commit in request.commits.items()
             if number in request.epochs and epochs.get(number) == request.epochs[number]
         ]
 
-    def _offset(self, number: int, epoch: int, commit: Commit) -> TopicPartition:
-        leader = self._leaders.latest(number, epoch)
+    def _offset(self, number: int, epoch: int, commit: Commit, *, has_heard: bool) -> TopicPartition:
+        leader = self._leaders.latest(number, epoch, has_heard=has_heard)
         return TopicPartition(self._stream, number, commit.offset, notes.encode(commit.note), leader)
 
 

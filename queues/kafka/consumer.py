@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Collection, Mapping
+from functools import partial
 
 from forebay.queues.contract import Assignments, Commit, StoredRecord
 from forebay.queues.errors import Fenced, QueueError, QueueUnavailable
@@ -73,6 +74,7 @@ class KafkaConsumer:
         """As in the contract. A note that is too long is `Unsupported`, and nothing is stored."""
         member = self._started()
         epochs = self._ownership.epochs_of(commits)
+        ask = partial(Request, commits=commits, epochs=epochs, rewritten=self._ownership.rewritten_of(epochs))
         for commit in commits.values():
             notes.encode(commit.note)
         if commits and not epochs:
@@ -81,7 +83,7 @@ class KafkaConsumer:
             return
         async with self._committing:
             await self._check_topic(commits)
-            await self._commit(member, commits, epochs)
+            await self._commit(member, ask)
 
     async def _check_topic(self, partitions: Collection[int]) -> None:
         """Raise when the topic was made anew: what was read of it began at a place of the old one.
@@ -97,12 +99,12 @@ class KafkaConsumer:
         if found != self._topic_id:
             raise QueueError(_made_anew(self._group, self._stream, partitions))
 
-    async def _commit(self, member: Member, commits: Mapping[int, Commit], epochs: Mapping[int, int]) -> None:
+    async def _commit(self, member: Member, ask: "partial[Request]") -> None:
         """Ask again during a rebalance: a member that keeps its partition is not told of the new generation."""
         until = time.monotonic() + _REGROUPING_S
         while True:
             try:
-                return await _answer(member, commits, epochs)
+                return await _answer(member, ask)
             except Regrouping:
                 if time.monotonic() > until:
                     raise
@@ -128,14 +130,14 @@ def _made_anew(group: str, stream: str, partitions: Collection[int]) -> str:
     )
 
 
-async def _answer(member: Member, commits: Mapping[int, Commit], epochs: Mapping[int, int]) -> None:
+async def _answer(member: Member, ask: "partial[Request]") -> None:
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[QueueError | None] = loop.create_future()
 
     def answer(error: QueueError | None) -> None:
         loop.call_soon_threadsafe(_set, answered, error)
 
-    member.commit(Request(commits=commits, epochs=epochs, answer=answer))
+    member.commit(ask(answer=answer))
     if (error := await answered) is not None:
         raise error
 

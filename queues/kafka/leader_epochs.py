@@ -33,6 +33,8 @@ class LeaderEpochs:
         #: Assignments of which nothing was read yet, and those where all is as the group left it.
         self._begun: dict[tuple[int, int], Start] = {}
         self._as_left: set[tuple[int, int]] = set()
+        #: Where a later leader has written: the one before.
+        self._before: dict[tuple[int, int], int] = {}
         #: Assignments that nothing may come of.
         self._lost: dict[tuple[int, int], EndLost] = {}
 
@@ -59,13 +61,21 @@ class LeaderEpochs:
         if latest > self._latest[place]:
             if place in self._as_left:
                 self._as_left.discard(place)
+                self._before[place] = self._latest[place]
                 self._tell(*place, _first_of_later(self._latest[place], messages))
             self._latest[place] = latest
         return messages
 
-    def latest(self, partition: int, epoch: int) -> int:
-        """For a commit: who has written the last record that was read."""
-        return self._latest.get((partition, epoch), UNKNOWN)
+    def latest(self, partition: int, epoch: int, *, has_heard: bool = True) -> int:
+        """For a commit: who has written the last record that was read.
+
+        Who asked before he `has_heard` of the rewriting has read nothing of the later leader's, and may still say of
+        what that has written that it is finished: under the later leader's name nobody would ever compare that.
+        """
+        place = partition, epoch
+        if not has_heard and place in self._before:
+            return self._before[place]
+        return self._latest.get(place, UNKNOWN)
 
     def end(self, partition: int, epoch: int) -> None:
         """The assignment is over."""
@@ -73,6 +83,7 @@ class LeaderEpochs:
         del self._latest[place]
         self._begun.pop(place, None)
         self._lost.pop(place, None)
+        self._before.pop(place, None)
         self._as_left.discard(place)
 
     def clear(self) -> None:
@@ -80,6 +91,7 @@ class LeaderEpochs:
         self._latest.clear()
         self._begun.clear()
         self._lost.clear()
+        self._before.clear()
         self._as_left.clear()
 
     def _compared(self, place: tuple[int, int], start: Start, messages: Sequence[Message]) -> Sequence[Message]:

@@ -23,15 +23,21 @@ class Ownership:
     def __init__(self, assignments: Assignments, inbox: Inbox, committing: asyncio.Lock) -> None:
         self._assignments, self._inbox, self._committing = assignments, inbox, committing
         self._epochs: dict[int, int] = {}
+        self._rewritten: set[int] = set()
 
     def epochs_of(self, partitions: Collection[int]) -> dict[int, int]:
         """The epochs of those that are ours."""
         return {number: self._epochs[number] for number in partitions if number in self._epochs}
 
+    def rewritten_of(self, epochs: Mapping[int, int]) -> frozenset[int]:
+        """Those that are known to be written on by a later leader."""
+        return frozenset(self._rewritten.intersection(epochs))
+
     def take_over(self, holdings: Mapping[int, Holding]) -> None:
         """These are ours from now on."""
         for number, holding in holdings.items():
             self._epochs[number] = holding.epoch
+            self._rewritten.discard(number)
             self._assignments.assigned(number, holding.committed)
 
     def gap(self, partition: int, epoch: int, start: int, end: int) -> None:
@@ -42,6 +48,7 @@ class Ownership:
     def rewritten(self, partition: int, epoch: int, offset: int) -> None:
         """In this assignment, what comes from the offset on is none of what the group has read."""
         if self._epochs.get(partition) == epoch:
+            self._rewritten.add(partition)
             self._assignments.rewritten(partition, offset)
 
     async def give_back(self, partitions: Collection[int]) -> None:

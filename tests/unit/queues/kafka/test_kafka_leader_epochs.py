@@ -1,11 +1,13 @@
 """A commit names the leader of the last record before it, and by that it is seen that another stands there."""
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from confluent_kafka import Message
 
 from forebay.queues.contract import Commit
+from forebay.queues.kafka.commits import Commits, Request
 from forebay.queues.kafka.leader_epochs import EndLost, LeaderEpochs
 from forebay.queues.kafka.starts import UNKNOWN, Start
 
@@ -63,6 +65,24 @@ def test_what_was_written_after_the_commit_is_told_once() -> None:
         leaders.new(0, 7, some)
 
     assert told == [6]
+
+
+def test_a_commit_that_was_asked_for_before_the_rewriting_was_heard_of_names_the_leader_before_it() -> None:
+    leaders, told = begun(5, 4)
+
+    leaders.new(0, 7, messages(4, 6, 7, start=5))
+
+    assert told == [6]
+    assert [asked(leaders, rewritten) for rewritten in ([], [0])] == [4, 7]
+
+
+def asked(leaders: LeaderEpochs, rewritten: list[int]) -> int:
+    """The leader that a commit names, asked for with that known."""
+    client, sent = Mock(), Commits("events", leaders)
+    request = Request(commits={0: Commit(offset=6)}, epochs={0: 7}, rewritten=rewritten, answer=lambda error: None)
+    sent.begin(client, request, {0: 7}, at_once=False)
+    [place] = client.commit.call_args.kwargs["offsets"]
+    return int(place.leader_epoch)
 
 
 def test_another_record_in_the_place_of_the_last_finished_one_is_a_lost_end() -> None:

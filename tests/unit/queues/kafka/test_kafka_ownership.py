@@ -43,3 +43,15 @@ async def test_who_gives_back_what_was_lost_meanwhile_keeps_it_when_it_is_its_ow
     await giving
 
     assert ownership.epochs_of([0]) == {0: 2}
+
+
+async def test_what_is_known_to_be_rewritten_is_so_for_one_assignment() -> None:
+    ownership = Ownership(Slow(), Inbox(lambda: None), asyncio.Lock())
+    ownership.take_over({number: Holding(epoch=1, committed=Commit(offset=5)) for number in (0, 1)})
+    ownership.rewritten(0, 1, 5)
+    ownership.rewritten(1, 0, 5)
+
+    assert ownership.rewritten_of({0: 1, 1: 1}) == {0}
+    ownership.lose([0])
+    ownership.take_over({0: Holding(epoch=2, committed=Commit(offset=5))})
+    assert ownership.rewritten_of({0: 2, 1: 1}) == frozenset()
