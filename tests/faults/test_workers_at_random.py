@@ -63,5 +63,10 @@ async def test_faults_that_come_together_cost_workers_no_event_and_no_order(
     )
     report.add(row)
     print(row)
+    for beside in verdict.at_once:
+        print(
+            *(line for line in lines if line.portal == beside.portal and abs(line.number - beside.number) < 50),
+            sep="\n",
+        )
     assert verdict.good, verdict
     assert uncommitted == {}
