@@ -13,7 +13,7 @@ from ..groups.contract import Stretch, Wanted, up_to
 from ..headers import unpack
 from . import delivery, scripts
 from .connection import RedisConnection
-from .scripts import LEAP
+from .scripts import LEAP, STEP
 from .streams import ANOTHER, Stream
 
 #: Bytes of values that one read takes into memory at most, a single larger record aside.

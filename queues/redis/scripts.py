@@ -5,8 +5,9 @@ change fail: no memory, a disk that is full, a replica. What frees memory in the
 commits, heartbeats and deleting.
 
 A life is what acknowledged writes survive in: when the server comes back as another life, its last writes may be gone.
-Then offsets go on a leap further, since nobody knows which ones were given out, and for the time of a session nobody
-gets a partition that is free, since nobody knows whose it was. The server's replication id is its life: a server gets
+Then offsets go on a leap further, since nobody knows which ones were given out: to where no life before can have been,
+by the server's clock, as one may have leapt from here before. And for the time of a session nobody gets a partition
+that is free, since nobody knows whose it was. The server's replication id is its life: a server gets
 one at random when it starts and when it takes over from another, and never one that it had. It gets one without a loss,
 too, while it runs, when its first replica comes and long after its last one went: so each script asks for it. What a
 connection knows of it may be old, and two that know different ones would leap at every step.
@@ -16,6 +17,10 @@ from .script_parts import CHECKED, FREES, LIFE, NOW, READS, WRITES
 
 #: More than a server takes between its last write to the disk and its end.
 LEAP = 1_000_000
+
+#: More than it takes in a millisecond: each life begins so many further for each one since the epoch.
+#: A leap is a multiple of it.
+STEP = 1_000
 
 #: Nobody's session is as long, unless ours is: what a member would have said for longer, it has said by another clock.
 _FARTHEST_MS = 600_000
@@ -47,8 +52,9 @@ return 1
 APPEND = (
     WRITES
     + CHECKED
+    + NOW
     + LIFE
-    + f"\nlocal leap = {LEAP}\n"
+    + f"\nlocal leap, step = {LEAP}, {STEP}\n"
     + """
 local last = tonumber(redis.call('HGET', KEYS[3], 'number') or -1)
 if last >= tonumber(ARGV[2]) then
@@ -61,7 +67,11 @@ redis.call('PUBLISH', ARGV[4], table.concat(told, ' '))
 local following, firsts, logs = {}, {}, {}
 for index, pair in ipairs(parts) do
     local partition, count = told[index], pair[2]
-    local skipped = redis.call('HGET', KEYS[2], 'life:' .. partition) ~= life and leap or 0
+    local skipped = 0
+    if redis.call('HGET', KEYS[2], 'life:' .. partition) ~= life then
+        local steps = math.floor((redis.call('HGET', KEYS[2], partition) or 0) / step)
+        skipped = math.max(leap, step * (now - steps))
+    end
     local ending = redis.call('HINCRBY', KEYS[2], partition, skipped + count)
     if skipped > 0 then redis.call('HSET', KEYS[2], 'life:' .. partition, life) end
     following[partition], logs[partition] = ending - count, KEYS[3 + index]

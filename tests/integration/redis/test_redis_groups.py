@@ -1,15 +1,18 @@
 """Groups in Redis: leases that run out, handlers that block, what a server loses, and what is deleted."""
 
 import asyncio
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from forebay.queues.contract import Assignments, Commit, Consumer, Producer, Queue
-from forebay.queues.errors import Fenced
+from forebay.queues.contract import Assignments, Commit, Consumer, Position, Producer, Queue
+from forebay.queues.errors import Fenced, QueueUnavailable
 from forebay.queues.groups.leaps import Leaps
 from forebay.queues.opening import open_queue
 from forebay.queues.redis.connection import RedisStore
@@ -234,6 +237,50 @@ async def test_an_offset_that_a_server_has_lost_is_not_given_to_another_record(f
     assert found == [b"2"]
     for part in (consumer, producer, queue):
         await part.close()
+
+
+async def test_what_a_server_gives_out_after_its_files_were_put_back_twice_is_passed_over_by_nobody(
+    forgetful: RedisServer, tmp_path: Path
+) -> None:
+    queue = open_queue(QueueSettings(queue_url=forgetful.url("?fsync=everysec")))
+    await queue.ensure([STREAM], PARTITIONS)
+    producer, follower = queue.producer(), Follower()
+    consumer = queue.consumer(STREAM, "group", session_s=60)
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    await asyncio.to_thread(forgetful.stop)
+    subprocess.run(["cp", "-a", str(forgetful.data), str(tmp_path / "backup")], check=True)
+    await _put_back(forgetful, tmp_path / "backup")
+    for number in range(6):
+        before = await _sent(producer, number)
+    found = await _fetched(consumer)
+    while found[-1:] != [b"5"]:
+        found += await _fetched(consumer)
+
+    await _put_back(forgetful, tmp_path / "backup")
+    after = await _sent(producer, 6)
+    while (found := await _fetched(consumer)) == []:
+        pass
+
+    assert after.offset > before.offset
+    assert found == [b"6"]
+    for part in (consumer, producer, queue):
+        await part.close()
+
+
+async def _put_back(server: RedisServer, backup: Path) -> None:
+    await asyncio.to_thread(server.kill)
+    shutil.rmtree(server.data)
+    subprocess.run(["cp", "-a", str(backup), str(server.data)], check=True)
+    server.start()
+    await asyncio.to_thread(server.wait_ready)
+
+
+async def _sent(producer: Producer, number: int) -> Position:
+    """The connection may be that of before, once."""
+    with suppress(QueueUnavailable):
+        return await producer.send(STREAM, record(number))
+    return await producer.send(STREAM, record(number))
 
 
 async def test_urls_that_rely_on_different_things_count_on_from_one_another(url: str, queue: Queue) -> None:
