@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
+import structlog
+
 from forebay.queues.contract import Assignments, Commit, StoredRecord
 from forebay.queues.errors import Fenced, QueueError, Unsupported
 
@@ -22,6 +24,15 @@ from .positions import Chunk, Positions
 from .reader import Reader, Wait
 
 C = TypeVar("C", bound=Closable)
+
+#: What to do about it.
+_SET_BACK = (
+    "what was read is not there any more, or something else stands there (a backup was restored, a copy that lacked "
+    "events took over, somebody deleted them): the group begins where it was then, and what it has handled since comes "
+    "again; what came since is not there any more"
+)
+
+log = structlog.get_logger(__name__)
 
 #: The longest note, in bytes: a sixteenth of what Memcached usually takes for an item.
 NOTE_BYTES = 65_536
@@ -65,7 +76,8 @@ class LeasedConsumer(Generic[C]):
         # One for all attempts: a start that fails is tried again, and each bell is two open files.
         self._bell = bell = self._bell or Bell()
         self._positions = Positions(bell)
-        self._reader = Reader(self._store.log(self._group), self._positions, bell)
+        self._log = self._store.log(self._group)
+        self._reader = Reader(self._log, self._positions, bell)
         self._ownership = Ownership(assignments, self._leases, self._positions, self._committing.post)
         self._membership = membership = self._new_membership()
         try:
@@ -113,10 +125,22 @@ class LeasedConsumer(Generic[C]):
         # Positions move here, on the loop, and not in the thread: a `fetch` that was cancelled then has taken nothing.
         self._ownership.drop_expired()
         given = [chunk for chunk in chunks if self._is_ours(chunk) and self._positions.pass_over(chunk)]
+        self._lose_set_back({chunk.partition: chunk.position.epoch for chunk in given if chunk.is_set_back})
         for chunk in given:
-            if not chunk.records:
+            if chunk.records:
+                self._ownership.read(chunk.records[-1])
+            elif not chunk.is_set_back:
                 self._ownership.gap(chunk.partition, chunk.position.offset, chunk.following)
         return [record for chunk in given for record in chunk.records]
+
+    def _lose_set_back(self, epochs: Mapping[int, int]) -> None:
+        """The membership takes them again: they begin where the group was then."""
+        if epochs:
+            place = {"stream": self._group.stream, "group": self._group.name}
+            log.error("set_back", **place, partitions=sorted(epochs), error=_SET_BACK)
+        for partition, epoch in epochs.items():
+            if self._leases.drop(partition, epoch):
+                self._ownership.lost(partition, epoch)
 
     def _is_ours(self, chunk: Chunk) -> bool:
         # The thread of the membership may know of an end that we are not told of yet.
@@ -133,10 +157,20 @@ class LeasedConsumer(Generic[C]):
         self._check_notes(commits)
         self._ownership.drop_expired()
         epochs = {number: epoch for number in commits if (epoch := self._ownership.epoch(number)) is not None}
-        store = partial(self._group.commit, epochs=epochs, commits=commits)
-        stored = await self._committing.run(store) if epochs else set()
+        read = {number: last for number in epochs if (last := self._ownership.last(number)) is not None}
+        store = partial(self._stored, epochs=epochs, commits=commits, read=read)
+        stored, set_back = await self._committing.run(store) if epochs else (set(), set())
+        self._lose_set_back({number: epochs[number] for number in set_back})
         if len(stored) < len(commits):
             raise Fenced(commits.keys() - stored)
+
+    def _stored(
+        self, connection: C, epochs: Mapping[int, int], commits: Mapping[int, Commit], read: Mapping[int, StoredRecord]
+    ) -> tuple[set[int], set[int]]:
+        """Which commits were stored, and which were of what was set back: others would never get what stands there."""
+        set_back = {number for number, last in read.items() if not self._log.still_has(connection, last)}
+        left = {number: epoch for number, epoch in epochs.items() if number not in set_back}
+        return self._group.commit(connection, left, commits) if left else set(), set_back
 
     async def close(self) -> None:
         """As in the contract."""

@@ -111,3 +111,9 @@ class Log(Protocol[C_contra]):
 
         When there is no room left, or it can't be told yet what stands at an offset: nothing, and the same offset.
         """
+
+    def still_has(self, connection: C_contra, record: StoredRecord) -> bool:
+        """Whether a record that was read still stands where it stood, or was deleted there when all had finished it.
+
+        Not so in a store that was set back. Any thread may ask, by a connection of its own.
+        """

@@ -6,7 +6,7 @@ from functools import partial
 
 import structlog
 
-from forebay.queues.contract import Assignments
+from forebay.queues.contract import Assignments, StoredRecord
 
 from .contract import Claimed
 from .leases import Leases
@@ -32,6 +32,8 @@ class Ownership:
         self._assignments, self._leases, self._positions = assignments, leases, positions
         self._after_commits = after_commits
         self._assigned: dict[int, int] = {}
+        #: Of these, the last record that was given out.
+        self._last: dict[int, StoredRecord] = {}
         self._watch: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -40,6 +42,7 @@ class Ownership:
         if self._leases.held().get(claimed.partition) != claimed.epoch:
             return
         self._assigned[claimed.partition] = claimed.epoch
+        self._last.pop(claimed.partition, None)
         position = Position(epoch=claimed.epoch, offset=claimed.committed.offset)
         self._assignments.assigned(claimed.partition, claimed.committed)
         self._positions.assign(claimed.partition, position)
@@ -76,6 +79,14 @@ class Ownership:
         """The epoch under which the user has it; None when that is over, even if the partition is ours again by now."""
         epoch = self._assigned.get(partition)
         return epoch if self._leases.epoch(partition) == epoch else None
+
+    def read(self, last: StoredRecord) -> None:
+        """All up to this record was given out."""
+        self._last[last.partition] = last
+
+    def last(self, partition: int) -> StoredRecord | None:
+        """The last record that was given out of what the user has; also while the partition is asked back."""
+        return self._last.get(partition)
 
     def gap(self, partition: int, start: int, end: int) -> None:
         """The log ends with a gap."""

@@ -10,10 +10,11 @@ from .bell import Bell
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """The next offset to read, in one assignment of the partition."""
+    """The next offset to read, in one assignment of the partition, and the last record that was read in it."""
 
     epoch: int
     offset: int
+    last: StoredRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,13 @@ class Chunk:
     position: Position
     following: int
     records: list[StoredRecord]
+    #: Nothing was read: what was read before is not there any more.
+    is_set_back: bool = False
+
+    @property
+    def last(self) -> StoredRecord | None:
+        """The last record up to here."""
+        return self.records[-1] if self.records else self.position.last
 
 
 class Positions:
@@ -55,5 +63,7 @@ class Positions:
         with self._lock:
             if self._positions.get(chunk.partition) != chunk.position:
                 return False
-            self._positions[chunk.partition] = Position(epoch=chunk.position.epoch, offset=chunk.following)
+            self._positions[chunk.partition] = Position(
+                epoch=chunk.position.epoch, offset=chunk.following, last=chunk.last
+            )
             return True

@@ -1,8 +1,8 @@
 """Reading what is owned, and waiting for more."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from ..threads.connection_thread import Closable
@@ -55,7 +55,7 @@ class Reader(Generic[C]):
             if most
         ]
         found = zip(wanted, self._log.read(connection, wanted) if wanted else [], strict=True)
-        return [
+        chunks = [
             Chunk(
                 partition=one.partition,
                 position=positions[one.partition],
@@ -63,11 +63,26 @@ class Reader(Generic[C]):
                 records=stretch.records,
             )
             for one, stretch in found
-            if stretch.following != one.offset
         ]
+        # Where the log ends before it was read to.
+        chunks += [_nothing(partition, positions[partition]) for partition, count in waiting.items() if count < 0]
+        return list(self._compared(connection, chunks))
+
+    def _compared(self, connection: C, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+        """Only when it was read: what was set back meanwhile looked like what goes on from there."""
+        for chunk in chunks:
+            last = chunk.position.last
+            if last is not None and not self._log.still_has(connection, last):
+                yield replace(_nothing(chunk.partition, chunk.position), is_set_back=True)
+            elif chunk.following != chunk.position.offset:
+                yield chunk
 
     def _turned(self, partitions: list[int]) -> list[int]:
         """In another order each time: with few records to give, each partition comes first in its turn."""
         self._turn += 1
         first = self._turn % len(partitions) if partitions else 0
         return partitions[first:] + partitions[:first]
+
+
+def _nothing(partition: int, position: Position) -> Chunk:
+    return Chunk(partition=partition, position=position, following=position.offset, records=[])

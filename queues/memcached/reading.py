@@ -98,6 +98,10 @@ class MemcachedLog:
             self._pause_s = _SHORTEST_S
         return Stretch(records, at)
 
+    def still_has(self, connection: MemcachedConnection, record: StoredRecord) -> bool:
+        """As in the protocol: memory is lost, and never put back. The streams that are made then are others."""
+        return True
+
     def _tell(self, partition: int, start: int, end: int, gone: int) -> None:
         if gone:
             log.error("records_gone", stream=self._stream.name, partition=partition, records=gone, start=start, end=end)

@@ -107,12 +107,18 @@ class RedisLog(News):
         delivered = [None] * len(wanted) if answer[0] == ANOTHER else answer[1]
         return [self._stretch(one, entries) for one, entries in zip(wanted, delivered, strict=True)]
 
+    def still_has(self, connection: RedisConnection, record: StoredRecord) -> bool:
+        """As in the protocol, but that what the server has lost counts as deleted: its number goes to no other."""
+        found = read(connection, self._stream, record.partition, record.offset, 1)
+        return not found or found[0].offset != record.offset or found[0] == record
+
     def _stretch(self, one: Wanted, entries: Sequence[Entry] | None) -> Stretch:
         if entries is None:
             return Stretch([], one.offset)
         stretch = up_to(_stored(self._stream.name, one.partition, entries), one.end)
+        gone = stretch.following - one.offset - len(stretch.records)
         # Numbers that no server has given out are no records.
-        if gone := (stretch.following - one.offset - len(stretch.records)) % LEAP:
+        if gone := gone % STEP if gone >= LEAP else gone:
             place = {"stream": self._stream.name, "partition": one.partition}
             log.error("records_gone", **place, records=gone, start=one.offset, end=stretch.following)
         return stretch

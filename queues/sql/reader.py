@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, and_, select
 
 from forebay.queues.contract import PlacedRecord, StoredRecord
 
@@ -13,6 +13,7 @@ from ..groups.parts import one_by_one
 from ..headers import unpack
 from .database import Database, Place, Row
 from .schema import Stream
+from .tables import partition
 
 #: Bytes of values that one read takes into memory at most, a single larger record aside.
 _READ_BYTES = 8 * 1024 * 1024
@@ -35,10 +36,10 @@ def stored(stream: str, rows: Iterable[Row]) -> list[StoredRecord]:
 
 
 def read(
-    database: Database, connection: Connection, stream: Stream, partition: int, offset: int, most: int
+    database: Database, connection: Connection, stream: Stream, number: int, offset: int, most: int
 ) -> list[StoredRecord]:
     """Records of the partition from the offset on: at most so many, and at most so many bytes as memory should hold."""
-    place = Place(stream.id, partition)
+    place = Place(stream.id, number)
     return stored(stream.name, database.read(connection, place, offset, most, _READ_BYTES))
 
 
@@ -59,7 +60,7 @@ class SqlLog:
 
     def ends(self, connection: Connection, partitions: Collection[int]) -> dict[int, int]:
         """In one question."""
-        places = [Place(self._stream.id, partition) for partition in partitions]
+        places = [Place(self._stream.id, number) for number in partitions]
         return {place.partition: end for place, end in self._database.ends(connection, places).items()}
 
     def read(self, connection: Connection, wanted: Sequence[Wanted]) -> list[Stretch]:
@@ -70,3 +71,12 @@ class SqlLog:
         place = Place(self._stream.id, one.partition)
         rows = self._database.read(connection, place, one.offset, one.most, max_bytes)
         return up_to(stored(self._stream.name, rows), one.end)
+
+    def still_has(self, connection: Connection, record: StoredRecord) -> bool:
+        """As in the protocol."""
+        found = read(self._database, connection, self._stream, record.partition, record.offset, 1)
+        if found and found[0].offset == record.offset:
+            return found[0] == record
+        here = and_(partition.c.stream == self._stream.id, partition.c.partition == record.partition)
+        first = connection.execute(select(partition.c.first_offset).where(here)).scalar()
+        return first is not None and record.offset < first

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, text, update
 from structlog.testing import capture_logs
 
 from forebay.queues.contract import Commit, Consumer, Producer, Queue
@@ -18,16 +18,46 @@ from forebay.queues.sql.group import SqlGroup
 from forebay.queues.sql.group_clock import GroupClock
 from forebay.queues.sql.schema import find
 from forebay.queues.sql.sqlite.database import SqliteDatabase
-from forebay.queues.sql.tables import claim
+from forebay.queues.sql.tables import claim, metadata
+from forebay.queues.threads.undone import again
 from tests.integration.queues.members import KEEP_EVERYTHING, PARTITIONS, STREAM, Follower, fetch, record, send_all
 
 #: Heartbeats come three times in it.
 SESSION_S = 0.6
 
+#: Who has such a session sees nothing by its heartbeats.
+HEARTBEATS_FAR_APART_S = 3600
 
-async def started(database: Database) -> tuple[Consumer, Follower]:
+#: What counts the offsets of a PostgreSQL.
+COUNTERS = "SELECT sequencename FROM pg_sequences WHERE sequencename LIKE 'forebay_offset_%'"
+
+
+class Backup:
+    """All that stands in the database, as a dump has it."""
+
+    def __init__(self, database: Database, partition: int) -> None:
+        self._database, self.partition = database, partition
+        with closing(database.connect()) as connection:
+            self._rows = {table: connection.execute(select(table)).mappings().all() for table in metadata.sorted_tables}
+
+    def put_back(self) -> None:
+        """In one step, as far as anybody else sees it."""
+        again(self._put_back)
+
+    def _put_back(self) -> None:
+        with closing(self._database.connect()) as connection, self._database.writing(connection):
+            for table, rows in self._rows.items():
+                connection.execute(delete(table))
+                if rows:
+                    connection.execute(table.insert(), [dict(row) for row in rows])
+            if connection.dialect.name == "postgresql":
+                for counter in connection.execute(text(COUNTERS)).scalars():
+                    connection.execute(text(f"SELECT setval('{counter}', 2, false)"))
+
+
+async def started(database: Database, session_s: float = SESSION_S) -> tuple[Consumer, Follower]:
     consumer, follower = (
-        SqlConsumer(database, STREAM, "group", session_s=SESSION_S, retention=KEEP_EVERYTHING),
+        SqlConsumer(database, STREAM, "group", session_s=session_s, retention=KEEP_EVERYTHING),
         Follower(),
     )
     await consumer.start(follower)
@@ -68,11 +98,7 @@ async def test_a_member_whose_group_was_set_back_begins_where_the_group_was_then
 async def test_what_was_read_before_the_group_was_set_back_is_not_committed_over_it(
     queue: Queue, database: Database, producer: Producer
 ) -> None:
-    # Its heartbeats are too far apart to see it first.
-    follower = Follower()
-    consumer = SqlConsumer(database, STREAM, "group", session_s=3600, retention=KEEP_EVERYTHING)
-    await consumer.start(follower)
-    await follower.owns(PARTITIONS)
+    consumer, _ = await started(database, HEARTBEATS_FAR_APART_S)
     partition = await send_all(producer, 5)
     await fetch(consumer, 5)
     await consumer.commit({partition: Commit(offset=4)})
@@ -121,6 +147,55 @@ async def test_a_database_of_before_a_claim_gives_no_epoch_twice(
         assert not beat.still
         assert {one.partition for one in beat.claimed} == set(held)
         assert not late, "it was asked for before, and would pass over what is to come again"
+
+
+async def read_further_than_a_backup(consumer: Consumer, producer: Producer, database: Database) -> Backup:
+    """Two events are finished, and three more are read, by one whose heartbeats and commits tell it nothing."""
+    partition = await send_all(producer, 2)
+    await fetch(consumer, 2)
+    await consumer.commit({partition: Commit(offset=2)})
+    kept = Backup(database, partition)
+    for number in (2, 3, 4):
+        await producer.send(STREAM, record(number))
+    await fetch(consumer, 3)
+    return kept
+
+
+async def test_new_events_are_not_passed_over_by_who_has_read_further_than_a_backup_goes(
+    database: Database, producer: Producer
+) -> None:
+    consumer, follower = await started(database, HEARTBEATS_FAR_APART_S)
+    kept = await read_further_than_a_backup(consumer, producer, database)
+
+    with capture_logs() as lines:
+        kept.put_back()
+        positions = [await producer.send(STREAM, record(number)) for number in range(5, 10)]
+        found = await fetch(consumer, 5)
+
+    assert [position.offset for position in positions] == [2, 3, 4, 5, 6]
+    assert found == [b"5", b"6", b"7", b"8", b"9"]
+    assert follower.told[PARTITIONS:] == ["lost", "assigned"]
+    assert [line["partitions"] for line in lines if line["event"] == "set_back"] == [[kept.partition]]
+    await consumer.close()
+
+
+@pytest.mark.parametrize("new", [2, 3], ids=["fewer", "as many"])
+async def test_what_was_read_before_the_database_was_set_back_is_not_committed_over_new_events(
+    database: Database, producer: Producer, new: int
+) -> None:
+    consumer, follower = await started(database, HEARTBEATS_FAR_APART_S)
+    kept = await read_further_than_a_backup(consumer, producer, database)
+
+    kept.put_back()
+    for number in range(new):
+        await producer.send(STREAM, record(5 + number))
+    with pytest.raises(Fenced):
+        await consumer.commit({kept.partition: Commit(offset=5)})
+    found = await fetch(consumer, new)
+
+    assert found == [b"5", b"6", b"7"][:new]
+    assert follower.told[PARTITIONS:] == ["lost", "assigned"]
+    await consumer.close()
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)

@@ -57,6 +57,9 @@ class Keeping:
         found = [offset for offset in self.log[one.partition] if one.offset <= offset < one.end][:most]
         return up_to([_record(one.partition, offset) for offset in found], one.end)
 
+    def still_has(self, number: int, offset: int) -> bool:
+        return offset in self.log[number] or offset < self.starts[number]
+
     def sweep(self, number: int) -> bool:
         """Delete one record that the group has finished."""
         log, claim = self.log[number], self.claims.get(number)

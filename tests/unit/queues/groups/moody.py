@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from forebay.queues.contract import Commit
+from forebay.queues.contract import Commit, StoredRecord
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.groups.bell import Bell
 from forebay.queues.groups.contract import Beat, Stretch, Wanted
@@ -20,7 +20,7 @@ from .turns import Calls, Turn, pause
 
 T = TypeVar("T")
 
-What = Literal["group", "check", "view", "beat", "commit", "release", "leave", "sweep", "ends", "read"]
+What = Literal["group", "check", "view", "beat", "commit", "release", "leave", "sweep", "ends", "read", "still_has"]
 
 
 #: Records of one byte that one read has room for.
@@ -206,3 +206,6 @@ class MemberStore:
             return self._keeping.read(one, min(one.most, room))
 
         return self._store.go(way, "read", lambda: one_by_one(wanted, stretch, _ROOM))
+
+    def still_has(self, way: Way, record: StoredRecord) -> bool:
+        return self._store.go(way, "still_has", lambda: self._keeping.still_has(record.partition, record.offset))

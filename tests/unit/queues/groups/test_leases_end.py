@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 
-from forebay.queues.contract import Commit
+from forebay.queues.contract import Commit, StoredRecord
 from forebay.queues.errors import Fenced, QueueUnavailable
 from forebay.queues.groups.bell import Bell
 from forebay.queues.groups.consumer import LeasedConsumer
@@ -89,6 +89,9 @@ class Hanging:
 
     def read(self, connection: object, wanted: Sequence[Wanted]) -> list[Stretch]:
         return [Stretch([], one.offset) for one in wanted]
+
+    def still_has(self, connection: object, record: StoredRecord) -> bool:
+        return True
 
 
 async def test_what_a_store_that_hangs_can_not_prolong_is_lost_while_it_still_hangs() -> None:
