@@ -8,6 +8,7 @@ from typing import Any
 
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.portals.contract import Chapter, Fact, PlacedFact
+from forebay.queues.portals.one_store import OneStore
 
 from ..groups.bell import Bell
 from ..groups.reader import Wait
@@ -31,7 +32,7 @@ class RedisPortalStore:
     """Writes in one thread, and reads in another, which hears of news."""
 
     def __init__(self, store: RedisStore, stream: str) -> None:
-        self._store, self._stream = store, stream
+        self._store, self._stream, self._one_store = store, stream, OneStore(store.name)
         self._writing = store.thread("forebay-portals")
         self._reading = store.thread("forebay-portals-read")
         self._bell = Bell()
@@ -97,8 +98,11 @@ class RedisPortalStore:
             news.wait([0], self._bell, left)
 
     def _facts(self, connection: RedisConnection, start: int) -> list[PlacedFact]:
+        self._one_store.check(connection, start)
         keys = find(connection, self._stream).keys
         found = self._run(connection, scripts.FACTS, [keys.about, keys.facts, keys.order], start, _CHAPTER_FACTS)
+        if start and not found:
+            self._one_store.check_end(start, self._end(connection))
         return [PlacedFact(int(place), key.decode(), _value(value)) for place, key, value in found]
 
     def _run(self, connection: RedisConnection, script: str, keys: Sequence[str], *arguments: str | bytes | int) -> Any:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, and_, delete, func, select, text
 
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.portals.contract import Chapter, Fact, PlacedFact
+from forebay.queues.portals.one_store import OneStore
 
 from .connection_thread import ConnectionThread
 from .database import TABLES, Database, Place
@@ -42,7 +43,7 @@ class SqlPortalStore:
     """Asks in a thread of its own, and looks for news a few times a second."""
 
     def __init__(self, database: Database, stream: str) -> None:
-        self._database, self._stream = database, stream
+        self._database, self._stream, self._one_store = database, stream, OneStore(database.name)
         self._thread = ConnectionThread(database, "forebay-portals")
 
     async def ensure(self, *, only_plan: bool = False) -> list[str]:
@@ -121,7 +122,11 @@ class SqlPortalStore:
         return Chapter(facts, following, len(facts) < _CHAPTER_FACTS)
 
     def _facts(self, connection: Connection, start: int) -> list[PlacedFact]:
-        return self._database.facts(connection, find(connection, self._stream).id, start, _CHAPTER_FACTS)
+        self._one_store.check(connection, start)
+        facts = self._database.facts(connection, find(connection, self._stream).id, start, _CHAPTER_FACTS)
+        if start and not facts:
+            self._one_store.check_end(start, self._end(connection))
+        return facts
 
     async def close(self) -> None:
         """As in the contract."""

@@ -1,16 +1,28 @@
 """The contract of the stores of facts about portals, in every system."""
 
 import asyncio
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
 
+import psycopg
 import pytest
 
-from forebay.queues.errors import QueueError
+from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.portals.contract import Fact, PlacedFact, PortalStore
 from forebay.queues.portals.following import Following
 from forebay.queues.settings import QueueSettings
 from tests.integration.portals.conftest import opened
+from tests.redis.server import direct
 
 PATIENCE_S = 20.0
+
+SESSIONS_END = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()
+"""
 
 
 async def read_all(store: PortalStore) -> list[PlacedFact]:
@@ -97,6 +109,69 @@ async def test_a_reader_who_waits_gets_what_another_host_writes(settings: QueueS
         await other.put([Fact("a", b"1")])
 
         assert told(await read_some(store, following)) == {"a": b"1"}
+
+
+@pytest.fixture
+def set_back(settings: QueueSettings, request: pytest.FixtureRequest) -> Callable[[], None]:
+    """Let the store be what it was at the first call, as when a copy that was behind takes over."""
+    if settings.queue_url.startswith("redis"):
+        return partial(_set_back_redis, settings.queue_url, dict[bytes, bytes]())
+    if settings.queue_url.startswith("postgresql"):
+        return partial(_set_back_postgresql, settings.queue_url, list[int]())
+    return partial(_set_back_sqlite, settings.data_dir)
+
+
+def _set_back_redis(url: str, kept: dict[bytes, bytes]) -> None:
+    with direct(url) as client:
+        if not kept:
+            kept.update({key: client.dump(key) for key in client.scan_iter("*.portals*")})
+            return
+        client.flushdb()
+        for key, dump in kept.items():
+            client.restore(key, 0, dump)
+        client.client_kill_filter(_type="normal", skipme=True)
+
+
+def _set_back_postgresql(url: str, kept: list[int]) -> None:
+    with psycopg.connect(url, autocommit=True) as admin:
+        [(end,)] = admin.execute('SELECT max("offset") FROM forebay_portal')
+        if not kept:
+            kept.append(end)
+            return
+        admin.execute('DELETE FROM forebay_portal WHERE "offset" > %s', kept)
+        [(counter,)] = admin.execute("SELECT sequencename FROM pg_sequences WHERE last_value IS NOT NULL")
+        admin.execute("SELECT setval(%s, %s)", (counter, kept[0]))
+        admin.execute(SESSIONS_END)
+
+
+def _set_back_sqlite(folder: Path) -> None:
+    backup = folder / "backup"
+    if not backup.exists():
+        with closing(sqlite3.connect(folder / "queue.db")) as source, closing(sqlite3.connect(backup)) as target:
+            source.backup(target)
+        return
+    for old in folder.glob("queue.db*"):
+        old.unlink()
+    shutil.copy(backup, folder / "queue.db")
+
+
+@pytest.mark.parametrize("settings", ["sqlite", "postgresql", "redis"], indirect=True)
+@pytest.mark.parametrize("new", [1, 2], ids=["fewer", "as many"])
+async def test_who_has_read_further_than_a_store_that_was_set_back_reads_it_anew(
+    settings: QueueSettings, store: PortalStore, set_back: Callable[[], None], new: int
+) -> None:
+    await store.put([Fact("a", b"1")])
+    set_back()
+    await store.put([Fact("b", b"2"), Fact("c", b"3")])
+    following = (await store.read(0, PATIENCE_S)).following
+
+    set_back()
+    async with opened(settings) as other:
+        await other.put([Fact(f"new {number}", b"4") for number in range(new)])
+    with pytest.raises(QueueUnavailable):
+        await store.read(following, 0.2)
+
+    assert told(await read_all(store)) == {"a": b"1"} | {f"new {number}": b"4" for number in range(new)}
 
 
 async def test_writers_of_many_hosts_leave_one_order(settings: QueueSettings, store: PortalStore) -> None:
