@@ -22,6 +22,10 @@ from .writer import Writer
 NOTE_BYTES = 4096
 
 
+#: Seconds that a commit waits until its partitions are read again after a connection was lost.
+_READ_AGAIN_S = 2.0
+
+
 def member_name() -> str:
     """A name that says where the member is, and that no other has had."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -51,6 +55,7 @@ class RabbitmqConsumer:
             heartbeat_s,
             gap=assignments.gap,
             shorter=self.shorter,
+            set_back=self.set_back,
             put=self._put,
         )
         self._catalog = Catalog(self._writer)
@@ -93,6 +98,11 @@ class RabbitmqConsumer:
         self.lost(partition)
         self.assigned(partition, Commit(offset=end, is_reset=True))
 
+    def set_back(self, partition: int) -> None:
+        """For the inbox: the group's stream was set back with the partition's."""
+        if self._membership is not None:
+            self._membership.begin_again(partition)
+
     async def fetch(self, max_records: int, timeout_s: float) -> list[StoredRecord]:
         """As in the contract; empty at once after `close`."""
         inbox, membership = self._started()
@@ -119,11 +129,13 @@ class RabbitmqConsumer:
 
     async def commit(self, commits: Mapping[int, Commit]) -> None:
         """As in the contract. A note that is too long is `Unsupported`, and nothing is stored."""
-        _, membership = self._started()
+        inbox, membership = self._started()
         longest = max((len(commit.note) for commit in commits.values()), default=0)
         if longest > NOTE_BYTES:
             raise Unsupported(f"a note of {longest} bytes; the RabbitMQ queue takes {NOTE_BYTES}, as its promises say")
         epochs = membership.epochs(commits)
+        # The connection that writes may be the first to be there again, and what was read may be something else by now.
+        await inbox.is_read(epochs, _READ_AGAIN_S)
         stored = await membership.commit(epochs, commits) if epochs else set()
         if len(stored) < len(commits):
             raise Fenced(commits.keys() - stored)

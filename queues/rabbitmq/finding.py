@@ -101,6 +101,17 @@ async def way_to(connection: Connection, log: str, place: int, last: Entries | N
     return 0
 
 
+async def at_place(connection: Connection, log: str, place: int) -> Placed | None:
+    """What stands at a place that is before the end: the first copy of it, as for every reader."""
+    at = await way_to(connection, log, place)
+    while True:
+        entries = await look(connection, log, at, MOST)
+        found = next(iter(fresh(places(entries), place)), None)
+        if found is not None:
+            return found if found.place == place else None
+        at = entries[-1][0] + 1
+
+
 async def is_shorter(connection: Connection, log: str, position: int, put: Callable[[bytes], Awaitable[None]]) -> bool:
     """Whether the partition itself ends before the place, and not only the copy that we read: that may be behind.
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from functools import partial
 
@@ -16,7 +16,7 @@ from .catalog import unknown
 from .channel import Channel
 from .connection import Connection
 from .faults import NotThere
-from .finding import bounds, is_shorter, way_to
+from .finding import at_place, bounds, is_shorter, way_to
 from .logs import partition_log
 from .places import Placed, placed
 from .reaching import reach
@@ -31,6 +31,15 @@ _TAKE_BYTES = 8 * 1024 * 1024
 #: Seconds between two tries to reach a node that is away.
 _AGAIN_S = 0.25
 
+#: Seconds between two looks whether partitions are read again.
+_LOOK_EVERY_S = 0.05
+
+#: What to do about it.
+_SET_BACK = (
+    "something else stands where it was read (a node's disk was put back): the group begins where it was then, and "
+    "what it has handled since comes again; what came since is not there any more"
+)
+
 log = structlog.get_logger(__name__)
 
 
@@ -42,6 +51,8 @@ class _Partition:
         self.number, self.position = number, position
         #: The offset behind the last record that came.
         self.behind = position
+        #: The last record that was fetched.
+        self.last: PlacedRecord | None = None
         self.records: deque[tuple[int, PlacedRecord]] = deque()
         self.channel: Channel | None = None
         #: Deliveries: what came last, and what was fetched last and is to be acknowledged.
@@ -59,6 +70,7 @@ class Inbox:
         *,
         gap: Callable[[int, int, int], None],
         shorter: Callable[[int, int], None],
+        set_back: Callable[[int], None],
         put: Callable[[str, bytes], Awaitable[None]],
     ) -> None:
         self._address, self._stream, self._heartbeat_s = address, stream, heartbeat_s
@@ -66,6 +78,8 @@ class Inbox:
         self._gap = gap
         #: Is told that a partition ends before what was read of it, and where: what comes now has offsets of before.
         self._shorter = shorter
+        #: Is told that something else stands where a partition was read.
+        self._set_back = set_back
         #: Puts something into a partition's intake, and sees to it that it comes through.
         self._put = put
         self._partitions: dict[int, _Partition] = {}
@@ -169,6 +183,10 @@ class Inbox:
                 self._shorter(one.number, kept.end)
         elif one.position < kept.start:
             log.error("records_expired", **place, start=kept.start)
+        elif (last := one.last) and last.offset >= kept.start and not await _still_has(connection, queue, last):
+            log.error("set_back", **place, end=kept.end, error=_SET_BACK)
+            if self._partitions.get(one.number) is one:
+                self._set_back(one.number)
 
     def _deliver(self, one: _Partition, channel: Channel, delivery: int, at: int, body: bytes) -> None:
         if one.channel is not channel or self._partitions.get(one.number) is not one:
@@ -206,6 +224,7 @@ class Inbox:
             one = self._partitions[number]
             while one.records and len(found) < most and size < _TAKE_BYTES:
                 one.fetched, record = one.records.popleft()
+                one.last = record
                 found.append(record)
                 size += len(record.value)
             if one.channel is not None:
@@ -227,6 +246,13 @@ class Inbox:
                     found = self.take(most)
         return found
 
+    async def is_read(self, numbers: Collection[int], timeout_s: float) -> None:
+        """Return when these partitions are read, if not before: what was read of them was looked at again then."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while any(one.channel is None for one in self._partitions.values() if one.number in numbers):
+                    await asyncio.sleep(_LOOK_EVERY_S)
+
     def stop(self) -> None:
         """Give nothing out any more, and let nobody wait. Idempotent."""
         self.is_closed = True
@@ -242,3 +268,9 @@ class Inbox:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+async def _still_has(connection: Connection, queue: str, last: PlacedRecord) -> bool:
+    """Whether a record that was read, and is not too old, stands where it stood."""
+    found = await at_place(connection, queue, last.offset)
+    return found is not None and record(last.stream, last.partition, last.offset, found.entry) == last

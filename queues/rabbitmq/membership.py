@@ -248,12 +248,23 @@ class Membership:
             log.exception("revoked_failed", partition=partition)
         if self._held.get(partition) == epoch:
             # What was committed before stands before this in the stream, and counts.
-            self._released[partition] = epoch
-            if not self._writer_takes(entries.release(self._me, {partition: epoch})):
-                self._unwritten[partition] = epoch
+            self._release(partition, epoch)
             del self._held[partition]
             self._asked_back.discard(partition)
         self._wake.set()
+
+    def _release(self, partition: int, epoch: int) -> None:
+        self._released[partition] = epoch
+        if not self._writer_takes(entries.release(self._me, {partition: epoch})):
+            self._unwritten[partition] = epoch
+
+    def begin_again(self, partition: int) -> None:
+        """Lose a partition, and let it be claimed anew: whoever has it then begins where the group is."""
+        epoch = self._held.get(partition)
+        if epoch is not None:
+            self._lose(partition)
+            self._release(partition, epoch)
+            self._wake.set()
 
     def epochs(self, partitions: Any) -> dict[int, int]:
         """The epochs of those of the partitions that are ours."""

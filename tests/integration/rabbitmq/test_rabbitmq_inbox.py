@@ -19,7 +19,9 @@ async def test_a_partition_that_is_let_go_of_while_its_reading_begins_costs_the_
     # Its reading begins with a look for the place.
     for number in range(3):
         await producer.send(STREAM, Record(key=key_of(1), value=b"%d" % number, timestamp_ms=0))
-    inbox = Inbox(address(url), STREAM, 30.0, gap=_unexpected, shorter=_unexpected, put=_unexpected)
+    inbox = Inbox(
+        address(url), STREAM, 30.0, gap=_unexpected, shorter=_unexpected, set_back=_unexpected, put=_unexpected
+    )
     for turns in range(TURNS):
         inbox.assign(1, 2)
         while inbox._partitions[1].channel is None:

@@ -6,9 +6,10 @@ from contextlib import closing
 import pytest
 from structlog.testing import capture_logs
 
-from forebay.queues.contract import Commit, Producer, Queue
+from forebay.queues.contract import Bounds, Commit, Producer, Queue
+from forebay.queues.errors import Fenced
 from forebay.queues.opening import open_queue
-from forebay.queues.rabbitmq import logs, places
+from forebay.queues.rabbitmq import inbox, logs, places
 from forebay.queues.rabbitmq.address import address
 from forebay.queues.rabbitmq.connection import Connection
 from forebay.queues.rabbitmq.finding import bounds
@@ -98,6 +99,54 @@ async def test_where_a_partition_ends_is_known_however_short_it_is(queue: Queue,
     await inspector.close()
 
 
+async def test_a_partition_in_which_something_else_stands_where_it_was_read_begins_anew_where_the_group_is(
+    queue: Queue, producer: Producer, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer, follower = queue.consumer(STREAM, "group"), Follower()
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    for number in range(9):
+        last = await producer.send(STREAM, record(number))
+    await fetch(consumer, 9)
+    await consumer.commit({last.partition: Commit(offset=3)})
+    await producer.close()
+    is_away = asyncio.Event()
+
+    async def late(connection: Connection, log: str) -> Bounds:
+        await is_away.wait()
+        return await bounds(connection, log)
+
+    # The worker comes back to a node whose disk was put back when others have written more than what is gone.
+    monkeypatch.setattr(inbox, "bounds", late)
+    await _made_anew(url, last.partition)
+    later = queue.producer()
+    for number in range(100, 112):
+        await later.send(STREAM, record(number))
+    committing = asyncio.create_task(consumer.commit({last.partition: Commit(offset=9)}))
+    with capture_logs() as told:
+        is_away.set()
+        found = await fetch(consumer, 9)
+
+    assert found == [b"%d" % number for number in range(103, 112)]
+    assert [one["event"] for one in told] == ["set_back"]
+    with pytest.raises(Fenced):
+        await committing
+    assert follower.told[PARTITIONS:] == ["lost", "assigned"]
+    for part in (consumer, later):
+        await part.close()
+
+
+async def _made_anew(url: str, partition: int) -> None:
+    """What was written is gone from the stream, and from its intake."""
+    name, maker = logs.partition_log(STREAM, partition), Writer(address(url), "test")
+    with closing(direct(url)) as connection:
+        connection.channel().queue_delete(name)
+        connection.channel().queue_delete(logs.intake(name))
+    await maker.make(name, logs.arguments(), places.birth())
+    await maker.make(logs.intake(name), logs.intake_arguments())
+    await maker.close()
+
+
 async def test_a_partition_that_is_shorter_than_what_was_finished_begins_anew_at_its_end(
     queue: Queue, producer: Producer, url: str
 ) -> None:
@@ -110,13 +159,8 @@ async def test_a_partition_that_is_shorter_than_what_was_finished_begins_anew_at
     await consumer.close()
 
     # As nothing but a person's hand does: the group was further than the stream is, and its intake has nothing of it.
-    name, maker = logs.partition_log(STREAM, last.partition), Writer(address(url), "test")
     await producer.close()
-    with closing(direct(url)) as connection:
-        connection.channel().queue_delete(name)
-        connection.channel().queue_delete(logs.intake(name))
-    await maker.make(name, logs.arguments(), places.birth())
-    await maker.make(logs.intake(name), logs.intake_arguments())
+    await _made_anew(url, last.partition)
     again, found = queue.consumer(STREAM, "group"), Follower()
     with capture_logs() as told:
         await again.start(found)
@@ -131,5 +175,5 @@ async def test_a_partition_that_is_shorter_than_what_was_finished_begins_anew_at
     assert found.owned[last.partition] == Commit(offset=0)
     assert first.offset < last.offset
     await again.commit({last.partition: Commit(offset=first.offset + 1)})
-    for part in (again, later, maker):
+    for part in (again, later):
         await part.close()

@@ -22,7 +22,15 @@ def _record(partition: int, offset: int) -> tuple[int, PlacedRecord]:
 
 
 def test_large_records_are_given_out_up_to_eight_megabytes_and_another_partition_s_first_each_time() -> None:
-    inbox = Inbox(address("amqp://nowhere"), "events", 30.0, gap=_unexpected, shorter=_unexpected, put=_unexpected)
+    inbox = Inbox(
+        address("amqp://nowhere"),
+        "events",
+        30.0,
+        gap=_unexpected,
+        shorter=_unexpected,
+        set_back=_unexpected,
+        put=_unexpected,
+    )
     for number in range(2):
         one = inbox._partitions[number] = _Partition(number, 0)
         one.records.extend(_record(number, offset) for offset in range(12))
