@@ -16,6 +16,7 @@ from forebay.queues.errors import Fenced, QueueError, Unsupported
 
 from ..threads.connection_thread import Closable, ConnectionThread
 from .bell import Bell
+from .confirmed import SET_BACK
 from .contract import Group, Log
 from .leases import Leases, since_boot
 from .membership import Membership
@@ -24,13 +25,6 @@ from .positions import Chunk, Positions
 from .reader import Reader, Wait
 
 C = TypeVar("C", bound=Closable)
-
-#: What to do about it.
-_SET_BACK = (
-    "what was read is not there any more, or something else stands there (a backup was restored, a copy that lacked "
-    "events took over, somebody deleted them): the group begins where it was then, and what it has handled since comes "
-    "again; what came since is not there any more"
-)
 
 log = structlog.get_logger(__name__)
 
@@ -137,7 +131,7 @@ class LeasedConsumer(Generic[C]):
         """The membership takes them again: they begin where the group was then."""
         if epochs:
             place = {"stream": self._group.stream, "group": self._group.name}
-            log.error("set_back", **place, partitions=sorted(epochs), error=_SET_BACK)
+            log.error("set_back", **place, partitions=sorted(epochs), error=SET_BACK)
         for partition, epoch in epochs.items():
             if self._leases.drop(partition, epoch):
                 self._ownership.lost(partition, epoch)

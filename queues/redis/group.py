@@ -1,7 +1,7 @@
 """A member of a group whose leases are fields of a hash: each step is a script, by the server's clock."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueError
 
+from ..groups.confirmed import SET_BACK, Confirmed
 from ..groups.contract import Beat, Claimed
 from ..groups.leaps import Leaps
 from ..groups.shares import GroupView, to_claim
@@ -37,6 +38,7 @@ class RedisGroup:
     session_s: float
     retention: Retention
     leaps: Leaps
+    confirmed: Confirmed = field(default_factory=Confirmed)
 
     @property
     def stream(self) -> str:
@@ -78,17 +80,24 @@ class RedisGroup:
         return owner not in (b"", self.me.encode()) and int(until) > now
 
     def beat(self, connection: RedisConnection, held: Mapping[int, int], *, is_leaving: bool) -> Beat:
-        """In steps: what another takes in between is not claimed twice, since each claim looks for itself."""
+        """In steps: what another takes in between is not claimed twice, since each claim looks for itself.
+
+        What was set back is lost, and taken again: it begins where the group was then.
+        """
         keys = self.of.keys
-        _, still = self._run(
+        _, found = self._run(
             connection,
             scripts.BEAT,
-            [keys.about, keys.members(self.name), keys.leases(self.name), keys.groups],
+            [keys.about, keys.members(self.name), keys.leases(self.name), keys.groups, keys.offsets],
             self.name,
             self.me,
             self._session_ms,
             *_pairs(held),
         )
+        ours = {int(number): int(offset) for number, offset in zip(found[::2], found[1::2], strict=True)}
+        if set_back := self.confirmed.set_back(ours):
+            log.error("set_back", group=self.name, stream=self.stream, partitions=sorted(set_back), error=SET_BACK)
+        still = ours.keys() - set_back
         wanted = [] if is_leaving else to_claim(self.view(connection, still))
         return Beat(still=still, claimed=self._claim(connection, wanted) if wanted else [])
 
@@ -101,10 +110,13 @@ class RedisGroup:
             self.name,
             self.me,
             self._session_ms,
-            *wanted,
+            *_pairs({number: self.confirmed.last_epoch(number) for number in wanted}),
         )
         self._settle(connection, [int(number) for number, *_ in claimed])
-        return [self._claimed(connection, *one) for one in claimed]
+        found = [self._claimed(connection, *one) for one in claimed]
+        for one in found:
+            self.confirmed.add(one.partition, one.epoch, one.committed.offset)
+        return found
 
     def _claimed(
         self, connection: RedisConnection, number: bytes, epoch: bytes, offset: bytes, note: bytes, is_new: int
@@ -117,10 +129,12 @@ class RedisGroup:
         """A stream that is another one has nothing of ours."""
         keys, values = self.of.keys, list[int | bytes]()
         for number, epoch in epochs.items():
-            values += (number, epoch, commits[number].offset, commits[number].note)
+            values += (number, epoch, commits[number].offset, commits[number].note, self.confirmed.least(number))
         names = [keys.about, keys.leases(self.name), keys.offsets, keys.notes]
         answer = connection.run(scripts.COMMIT, names, self.of.id, self.name, self.me, *values)
         stored = set() if answer[0] == ANOTHER else set(answer[1])
+        for number in stored:
+            self.confirmed.add(number, epochs[number], commits[number].offset)
         self._acknowledge(connection, stored)
         return stored
 

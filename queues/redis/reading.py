@@ -108,9 +108,12 @@ class RedisLog(News):
         return [self._stretch(one, entries) for one, entries in zip(wanted, delivered, strict=True)]
 
     def still_has(self, connection: RedisConnection, record: StoredRecord) -> bool:
-        """As in the protocol, but that what the server has lost counts as deleted: its number goes to no other."""
+        """As in the protocol."""
         found = read(connection, self._stream, record.partition, record.offset, 1)
-        return not found or found[0].offset != record.offset or found[0] == record
+        if found and found[0].offset == record.offset:
+            return found[0] == record
+        first = connection.ask("HGET", self._stream.keys.starts, record.partition)
+        return record.offset < int(first or 0)
 
     def _stretch(self, one: Wanted, entries: Sequence[Entry] | None) -> Stretch:
         if entries is None:

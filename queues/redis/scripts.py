@@ -136,9 +136,9 @@ return {'seen', now, redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now, '+inf'), r
 """
 )
 
-#: about members leases groups → id group me session_ms, then partition and epoch of each that is held.
-#: The partitions of these that are still ours. What lies too far ahead was written before the server's clock was set
-#: back: it holds for a session, as all else.
+#: about members leases groups offsets → id group me session_ms, then partition and epoch of each that is held.
+#: Of these that are still ours, partition and offset of each. What lies too far ahead was written before the server's
+#: clock was set back: it holds for a session, as all else.
 BEAT = (
     FREES
     + CHECKED
@@ -174,14 +174,16 @@ for at = 5, #ARGV, 2 do
     local epoch, owner = string.match(lease or '', '^(%d+) %d+ (.*)$')
     if epoch == ARGV[at + 1] and owner == ARGV[3] then
         redis.call('HSET', KEYS[3], ARGV[at], epoch .. ' ' .. ending .. ' ' .. owner)
-        still[#still + 1] = tonumber(ARGV[at])
+        still[#still + 1] = ARGV[at]
+        still[#still + 1] = redis.call('HGET', KEYS[5], ARGV[at] .. ':' .. ARGV[2]) or '0'
     end
 end
 return {'done', still}
 """
 )
 
-#: about leases starts offsets notes → id group me session_ms, then partitions.
+#: about leases starts offsets notes → id group me session_ms, then each partition, and the last epoch under which the
+#: member had it: none comes twice.
 #: Partition, epoch, offset, note and whether the group is new there, of each that became ours; what another was quicker
 #: to take is left out.
 CLAIM = (
@@ -192,12 +194,12 @@ CLAIM = (
 local ending = string.format('%d', now + ARGV[4])
 local claimed = {}
 if now < tonumber(redis.call('HGET', KEYS[2], 'quiet') or 0) then return {'done', claimed} end
-for at = 5, #ARGV do
+for at = 5, #ARGV, 2 do
     local partition, field = ARGV[at], ARGV[at] .. ':' .. ARGV[2]
     local lease = redis.call('HGET', KEYS[2], partition) or '0 0 '
     local epoch, till, owner = string.match(lease, '^(%d+) (%d+) (.*)$')
     if owner == ARGV[3] or tonumber(till) <= now then
-        epoch = string.format('%d', epoch + 1)
+        epoch = string.format('%d', math.max(epoch, ARGV[at + 1]) + 1)
         redis.call('HSET', KEYS[2], partition, epoch .. ' ' .. ending .. ' ' .. ARGV[3])
         local is_new = redis.call('HSETNX', KEYS[4], field, redis.call('HGET', KEYS[3], partition) or '0')
         claimed[#claimed + 1] = {partition, epoch, redis.call('HGET', KEYS[4], field),
@@ -208,15 +210,17 @@ return {'done', claimed}
 """
 )
 
-#: about leases offsets notes → id group me, then partition, epoch, offset and note of each. Those that were stored.
+#: about leases offsets notes → id group me, then partition, epoch, offset and note of each, and the least offset that
+#: is there unless it was set back. Those that were stored.
 COMMIT = (
     FREES
     + CHECKED
     + """
 local stored = {}
-for at = 4, #ARGV, 4 do
+for at = 4, #ARGV, 5 do
     local epoch, owner = string.match(redis.call('HGET', KEYS[2], ARGV[at]) or '', '^(%d+) %d+ (.*)$')
-    if epoch == ARGV[at + 1] and owner == ARGV[3] then stored[#stored + 1] = at end
+    local place = tonumber(redis.call('HGET', KEYS[3], ARGV[at] .. ':' .. ARGV[2]) or 0)
+    if epoch == ARGV[at + 1] and owner == ARGV[3] and place >= tonumber(ARGV[at + 4]) then stored[#stored + 1] = at end
 end
 for index, at in ipairs(stored) do
     local field = ARGV[at] .. ':' .. ARGV[2]

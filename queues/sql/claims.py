@@ -7,9 +7,9 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, ins
 
 from forebay.queues.contract import Commit
 
+from ..groups.confirmed import Confirmed
 from ..groups.contract import Claimed
 from ..groups.shares import GroupView
-from .confirmed import Confirmed
 from .group_clock import Moment
 from .schema import Stream
 from .tables import claim, member, partition, record

@@ -9,20 +9,14 @@ from sqlalchemy import Connection
 from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueError
 
+from ..groups.confirmed import SET_BACK, Confirmed
 from ..groups.contract import Beat
 from ..groups.shares import GroupView, to_claim
 from .claims import Claims
-from .confirmed import Confirmed
 from .database import Database
 from .group_clock import GroupClock
 from .retention import Retention
 from .schema import find
-
-#: What to do about it.
-_SET_BACK = (
-    "the database is an older one than it was (a backup was restored, or a standby that lacked events took over): the "
-    "group begins where it was then, and what it has handled since comes again; what came since is not there any more"
-)
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +78,7 @@ class SqlGroup:
             self.confirmed.add(one.partition, one.epoch, one.committed.offset)
         if set_back:
             log.error(
-                "set_back", queue=self.database.name, stream=self.stream, partitions=sorted(set_back), error=_SET_BACK
+                "set_back", queue=self.database.name, stream=self.stream, partitions=sorted(set_back), error=SET_BACK
             )
         return Beat(still=still, claimed=claimed)
 

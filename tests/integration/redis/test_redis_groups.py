@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from forebay.queues.contract import Assignments, Commit, Consumer, Position, Producer, Queue
 from forebay.queues.errors import Fenced, QueueUnavailable
@@ -219,13 +220,15 @@ async def test_an_offset_that_a_server_has_lost_is_not_given_to_another_record(f
     queue = open_queue(QueueSettings(queue_url=forgetful.url("?fsync=everysec")))
     await queue.ensure([STREAM], PARTITIONS)
     producer, follower = queue.producer(), Follower()
-    consumer = queue.consumer(STREAM, "group", session_s=60)
+    consumer = queue.consumer(STREAM, "group", session_s=1.5)
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
-    await producer.send(STREAM, record(0))
+    partition = (await producer.send(STREAM, record(0))).partition
+    assert await fetch(consumer, 1) == [b"0"]
+    await consumer.commit({partition: Commit(offset=1)})
     length = _written(forgetful).stat().st_size
     await producer.send(STREAM, record(1))
-    assert await fetch(consumer, 2) == [b"0", b"1"]
+    assert await fetch(consumer, 1) == [b"1"]
 
     await _lose(forgetful, length)
     await producer.check()
@@ -235,8 +238,63 @@ async def test_an_offset_that_a_server_has_lost_is_not_given_to_another_record(f
     while (found := await _fetched(consumer)) == []:
         pass
     assert found == [b"2"]
+    # What it had read is gone, and so may be what it has written: where the group is, it begins anew.
+    assert follower.told[PARTITIONS:] == ["lost", "assigned"]
     for part in (consumer, producer, queue):
         await part.close()
+
+
+async def _with_a_lost_commit(server: RedisServer, session_s: float) -> tuple[Queue, Consumer, Follower, int]:
+    """A member that has committed up to 4, of five that it has read, and a server that knows only of 2."""
+    queue = open_queue(QueueSettings(queue_url=server.url("?fsync=everysec")))
+    await queue.ensure([STREAM], PARTITIONS)
+    producer, follower = queue.producer(), Follower()
+    consumer = queue.consumer(STREAM, "group", session_s=session_s)
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    partition = await send_all(producer, 5)
+    await fetch(consumer, 5)
+    await consumer.commit({partition: Commit(offset=2)})
+    length = _written(server).stat().st_size
+    await consumer.commit({partition: Commit(offset=4)})
+    await producer.close()
+    await _lose(server, length)
+    return queue, consumer, follower, partition
+
+
+async def test_a_member_whose_commit_a_server_has_lost_begins_where_the_group_is(forgetful: RedisServer) -> None:
+    with capture_logs() as lines:
+        queue, consumer, follower, partition = await _with_a_lost_commit(forgetful, 1.5)
+        found: list[bytes] = []
+        while len(found) < 3:
+            found += await _fetched(consumer)
+
+    # What it had written elsewhere before it committed may be lost as well.
+    assert found == [b"2", b"3", b"4"]
+    assert follower.owned[partition].offset == 2
+    assert [partition] in [line["partitions"] for line in lines if line["event"] == "set_back"]
+    await consumer.close()
+    await queue.close()
+
+
+async def test_what_was_handled_before_a_server_lost_a_commit_is_not_committed_over_it(forgetful: RedisServer) -> None:
+    # Its heartbeats are too far apart to see it first.
+    queue, consumer, _, partition = await _with_a_lost_commit(forgetful, 3600)
+
+    with pytest.raises(Fenced):
+        await _committed(consumer, {partition: Commit(offset=5)})
+
+    inspector = queue.inspector()
+    assert (await inspector.groups(STREAM))["group"][partition].offset == 2
+    for part in (inspector, consumer, queue):
+        await part.close()
+
+
+async def _committed(consumer: Consumer, commits: dict[int, Commit]) -> None:
+    """The connection may be that of before, once."""
+    with suppress(QueueUnavailable):
+        return await consumer.commit(commits)
+    await consumer.commit(commits)
 
 
 async def test_what_a_server_gives_out_after_its_files_were_put_back_twice_is_passed_over_by_nobody(
@@ -245,7 +303,7 @@ async def test_what_a_server_gives_out_after_its_files_were_put_back_twice_is_pa
     queue = open_queue(QueueSettings(queue_url=forgetful.url("?fsync=everysec")))
     await queue.ensure([STREAM], PARTITIONS)
     producer, follower = queue.producer(), Follower()
-    consumer = queue.consumer(STREAM, "group", session_s=60)
+    consumer = queue.consumer(STREAM, "group", session_s=3.0)
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
     await asyncio.to_thread(forgetful.stop)

@@ -1,6 +1,6 @@
 """What a member knows of its places in a SQL queue."""
 
-from forebay.queues.sql.confirmed import Confirmed
+from forebay.queues.groups.confirmed import Confirmed
 
 
 def test_what_is_heard_late_of_a_former_assignment_changes_nothing() -> None:

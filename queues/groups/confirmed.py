@@ -1,6 +1,13 @@
-"""How far the database has said that a member is: under its epoch nobody else writes that, and it never sinks."""
+"""How far the store has said that a member is: under its epoch nobody else writes that, and it never sinks."""
 
 from collections.abc import Collection, Mapping
+
+#: What to do about a store that was set back.
+SET_BACK = (
+    "what was read or committed is not there any more, or something else stands there (a backup was restored, a copy "
+    "that lacked events took over, somebody deleted them): the group begins where it was then, and what it has handled "
+    "since comes again; what came since is not there any more"
+)
 
 
 class Confirmed:
@@ -14,7 +21,7 @@ class Confirmed:
         self._places: dict[int, tuple[int, int]] = {}
 
     def least(self, partition: int) -> int:
-        """The least that the database may say."""
+        """The least that the store may say."""
         return self._places.get(partition, (0, 0))[1]
 
     def add(self, partition: int, epoch: int, offset: int) -> None:
@@ -27,5 +34,5 @@ class Confirmed:
         return self._places.get(partition, (0, 0))[0]
 
     def set_back(self, offsets: Mapping[int, int]) -> Collection[int]:
-        """Of partitions that are ours, those of which the database says less by now."""
+        """Of partitions that are ours, those of which the store says less by now."""
         return {one for one, offset in offsets.items() if offset < self.least(one)}
