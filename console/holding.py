@@ -28,7 +28,7 @@ async def waiting(
 ) -> list[Waiting]:
     """The portals that wait, of one group or of all, those that are parked longest first."""
     found: list[Waiting] = []
-    numbers = partitions_of(portal, len(await inspector.bounds(settings.topic)))
+    numbers = partitions_of(portal, await inspector.partitions(settings.topic))
     async for standing in standings(inspector, settings, group, numbers):
         found += standing.waiting(portal, reason)
     return sorted(found, key=lambda one: (one.state.since_ms if one.state else 0, one.portal))
@@ -64,7 +64,7 @@ async def order(settings: QueueSettings, what: What, portals: Sequence[str], why
     async with opened(settings) as queue, inspected(queue) as inspector, orderer(queue, settings.topic, why) as given:
         following, stop = Following(inspector=inspector, topic=settings.topic), Stop()
         ordered = Ordered(portals=portals, following=following)
-        partitions = len(await inspector.bounds(settings.topic))
+        partitions = await inspector.partitions(settings.topic)
         try:
             with ended_by_ctrl_c(stop), progress(what, len(portals), sys.stderr) as told:
                 await put(given, what, settings.group, partitions, ordered, stop, told)

@@ -50,9 +50,13 @@ class LearningInspector:
         self._others: set[int] = set()
         self._silent_until = clock()
 
-    async def bounds(self, stream: str) -> dict[int, Bounds]:
+    async def partitions(self, stream: str) -> int:
         """As in the contract."""
-        return await self._inspector.bounds(stream)
+        return await self._inspector.partitions(stream)
+
+    async def bounds(self, stream: str, only: Collection[int] | None = None) -> dict[int, Bounds]:
+        """As in the contract."""
+        return await self._inspector.bounds(stream, only)
 
     async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
         """As in the contract."""

@@ -74,7 +74,7 @@ async def _found(settings: "Settings", span: "Span", again: bool) -> "Found":
             inspector=inspector, codec=codec, topic=settings.topic, group=settings.group, span=span, again=again
         )
         found = await search.run()
-        check_places(found.plan, len(await inspector.bounds(settings.topic)))
+        check_places(found.plan, await inspector.partitions(settings.topic))
     return found
 
 

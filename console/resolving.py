@@ -42,7 +42,7 @@ async def plan_of(settings: QueueSettings, codec: Codec, name: str, wanted: Filt
     async with opened(settings) as queue, decodable(settings, queue, codec) as inspector:
         found = letters(inspector, codec, BOXES[name], settings.topic, wanted)
         plan = await planned(found, settings.group if name == "dead" else "")
-        check_places(plan, len(await inspector.bounds(names.audit(settings.topic))))
+        check_places(plan, await inspector.partitions(names.audit(settings.topic)))
     return plan
 
 

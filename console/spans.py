@@ -71,7 +71,7 @@ class Search:
 
     async def run(self) -> Found:
         """Read the topic from the span's beginning to its end: what waited in a spool stands behind later events."""
-        partitions = partitions_of(self.span.portal, len(await self.inspector.bounds(self.topic)))
+        partitions = partitions_of(self.span.portal, await self.inspector.partitions(self.topic))
         states = (await self.inspector.groups(self.topic, [self.group])).get(self.group, {})
         ends = await ends_of(self.inspector, self.topic)
         found, plan = Found(since=ends.audit), dict[tuple[int, str], Planned]()
@@ -104,7 +104,7 @@ class Search:
 
     async def _meant(self, partition: int) -> AsyncIterator[StoredRecord]:
         start = await self.inspector.offset_at(self.topic, partition, to_ms(self.span.since))
-        end = (await self.inspector.bounds(self.topic))[partition].end
+        end = (await self.inspector.bounds(self.topic, [partition]))[partition].end
         async for record in between(self.inspector, self.topic, partition, start, end):
             if self.span.takes(record, self.codec):
                 yield record

@@ -2,12 +2,17 @@
 
 from collections.abc import Callable, Iterable
 
-from forebay.queues.contract import Bounds, Queue
+import structlog
+
+from forebay.queues.contract import Queue
 from forebay.queues.errors import QueueError
 
+from .health import Health
 from .metrics import WorkerMetrics
 from .parking.restored import Restored
 from .partitions import Partition
+
+_log = structlog.get_logger(__name__)
 
 
 class Lag:
@@ -19,11 +24,13 @@ class Lag:
         topic: str,
         partitions: Iterable[Partition],
         metrics: WorkerMetrics,
+        health: Health,
         *,
         now: Callable[[], float],
     ) -> None:
         self._inspector = queue.inspector()
         self._topic, self._partitions, self._metrics, self._now = topic, partitions, metrics, now
+        self._health, self._is_told = health, False
 
     def measure_age(self) -> None:
         """Set the ages from what is in memory: as records come in order, nothing that waits is older."""
@@ -40,14 +47,26 @@ class Lag:
         return max(0.0, self._now() - min(times_ms) / 1000) if times_ms else 0.0
 
     async def measure_records(self) -> None:
-        """Set `lag_records` from the queue's own bounds; when it doesn't answer, the last figure stands."""
+        """Set `lag_records` from the queue's own bounds; when it doesn't answer, the last figure stands.
+
+        That is told: who reads hears nothing of a part of the queue that is away, and waits for it.
+        """
+        ours = [one.number for one in self._partitions]
         try:
-            bounds = await self._inspector.bounds(self._topic)
-        except QueueError:
-            return
+            bounds = await self._inspector.bounds(self._topic, ours) if ours else {}
+        except QueueError as error:
+            return self._tell(error)
+        self._is_told = False
+        self._health.ok("lag")
         for one in self._partitions:
-            end = bounds.get(one.number, Bounds(start=0, end=0)).end
-            self._metrics.lag_records.labels(one.number).set(max(0, end - one.watermark.position))
+            if (found := bounds.get(one.number)) is not None:
+                self._metrics.lag_records.labels(one.number).set(max(0, found.end - one.watermark.position))
+
+    def _tell(self, error: QueueError) -> None:
+        self._health.degraded("lag", f"how much waits can't be told, and may not be read: {error}")
+        if not self._is_told:
+            _log.warning("how much waits can't be told, and may not be read; trying again", error=str(error))
+        self._is_told = True
 
     async def close(self) -> None:
         """Let go of the queue."""

@@ -177,7 +177,7 @@ class Worker:
             fetch_s=looks_every_s,
             clock=clock,
         )
-        self._lag = Lag(queue, settings.topic, self.ownership, self.metrics, now=now)
+        self._lag = Lag(queue, settings.topic, self.ownership, self.metrics, self.health, now=now)
         self._stopping = asyncio.Event()
         #: The handlers that would not end, as soon as `run` has ended, however it did.
         self.left = 0

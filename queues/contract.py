@@ -7,12 +7,15 @@ has one committed offset a partition and each partition has at most one owner in
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from forebay.queues.errors import QueueError
 from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PortalStore
 from forebay.schemas.quick_value import quick_value
+
+_Asked = TypeVar("_Asked")
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,8 +212,14 @@ class Consumer(Protocol):
 class Inspector(Protocol):
     """Looks at a queue without being a member of a group, and without changing it."""
 
-    async def bounds(self, stream: str) -> dict[int, Bounds]:
-        """The bounds of each partition. Raises `UnknownStream`, `QueueUnavailable`."""
+    async def partitions(self, stream: str) -> int:
+        """How many partitions the stream has, whatever is the matter with one. Raises as `bounds`."""
+
+    async def bounds(self, stream: str, only: Collection[int] | None = None) -> dict[int, Bounds]:
+        """The bounds of each partition, or of all that are asked about. Raises `UnknownStream`, `QueueUnavailable`.
+
+        With `only` these alone are asked about, whatever is the matter with others: they may be in other hands.
+        """
 
     async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
         """Records from the first at or after the offset on; empty at the end."""
@@ -229,9 +238,9 @@ class Inspector(Protocol):
         """Let go of the queue. Idempotent."""
 
 
-def among(groups: dict[str, dict[int, GroupState]], only: Collection[str] | None) -> dict[str, dict[int, GroupState]]:
-    """Those that `Inspector.groups` was asked about."""
-    return groups if only is None else {name: states for name, states in groups.items() if name in only}
+def among(found: dict[_Asked, _Found], only: Collection[_Asked] | None) -> dict[_Asked, _Found]:
+    """Those that an `Inspector` was asked about."""
+    return found if only is None else {one: what for one, what in found.items() if one in only}
 
 
 class Queue(Protocol):

@@ -259,13 +259,18 @@ class MemoryInspector:
     def __init__(self, queue: MemoryQueue) -> None:
         self._queue = queue
 
-    async def bounds(self, stream: str) -> dict[int, Bounds]:
+    async def partitions(self, stream: str) -> int:
+        """As in the contract."""
+        return len(self._queue.partitions(stream))
+
+    async def bounds(self, stream: str, only: Collection[int] | None = None) -> dict[int, Bounds]:
         """As in the contract."""
         logs = self._queue.partitions(stream)
-        return {
+        found = {
             number: Bounds(start=log[0].offset, end=log[-1].offset + 1) if log else Bounds(start=0, end=0)
             for number, log in enumerate(logs)
         }
+        return among(found, only)
 
     async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
         """As in the contract."""

@@ -88,7 +88,7 @@ class Attendant:
                 _log.warning("operators' orders can't be read; trying again", error=str(error))
 
     async def _follow(self, ours: list[tuple[Partition, Parking]]) -> None:
-        ends = await self._stream.ends(self._stream.audit) if ours else {}
+        ends = await self._stream.ends(self._stream.audit, [one.number for one, _ in ours]) if ours else {}
         for partition, parking in ours:
             end = ends.get(partition.number, 0)
             if not parking.is_ready or end <= parking.orders:

@@ -60,7 +60,7 @@ async def _read(stream: ParkedStream, number: int, place: Place, end: int) -> Le
 
 
 async def _with_orders(stream: ParkedStream, number: int, place: Place, claimed_at: int, ledger: Ledger) -> Opened:
-    start, end = max(place.orders, ledger.orders), (await stream.ends(stream.audit))[number]
+    start, end = max(place.orders, ledger.orders), (await stream.ends(stream.audit, [number]))[number]
     told = {one.order for known in ledger.portals.values() for one in known.state.replays}
     replays = [order for offset in sorted(told) if (order := await stream.order(number, offset)) is not None]
     found = await stream.orders(number, start, end)

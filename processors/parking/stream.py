@@ -1,6 +1,6 @@
 """The streams of parking, as the owners of partitions use them."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 
 from forebay.queues.contract import Inspector, Producer, Record, StoredRecord
 from forebay.queues.errors import QueueError
@@ -31,7 +31,7 @@ class ParkedStream:
 
     async def partitions(self) -> int:
         """How many partitions the streams have."""
-        return len(await self._inspector.bounds(self.name))
+        return await self._inspector.partitions(self.name)
 
     async def write(self, record: Record) -> int:
         """Where it is kept now. Raises `QueueError`."""
@@ -59,9 +59,9 @@ class ParkedStream:
         """The next records of one of the streams."""
         return await self._inspector.read(stream, partition, position, BATCH_RECORDS)
 
-    async def ends(self, stream: str) -> dict[int, int]:
-        """Partition → the next position of the stream."""
-        return {number: bounds.end for number, bounds in (await self._inspector.bounds(stream)).items()}
+    async def ends(self, stream: str, only: Collection[int]) -> dict[int, int]:
+        """Each of these partitions → the next position of the stream there."""
+        return {number: bounds.end for number, bounds in (await self._inspector.bounds(stream, only)).items()}
 
     async def read_into(self, ledger: Ledger, partition: int, start: int, end: int) -> None:
         """Let the ledger read the parked stream's entries between the positions."""

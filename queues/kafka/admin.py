@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    OFFSET_INVALID,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are public, but in no __all__
     AdminClient,
     AlterConfigOpType,
@@ -15,6 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are pu
     ConfigEntry,
     ConfigResource,
     ConsumerGroupDescription,
+    ListOffsetsResultInfo,
     NewPartitions,
     NewTopic,
     OffsetSpec,
@@ -152,6 +160,8 @@ class Admin:
             await asyncio.sleep(_ELECTION_S)
             # The client doesn't do it by itself: it would ask by the old leader's epoch for ever.
             await self._refresh(stream)
+        if silent := [at.partition for at, answer in zip(futures, answers, strict=True) if _is_none(answer)]:
+            raise self._silent(stream, silent)
         return {at.partition: (await self._answer(future)).offset for at, future in futures.items()}
 
     async def groups(self) -> list[str]:
@@ -224,6 +234,14 @@ class Admin:
         self._faults.clear()
         return answer
 
+    def _silent(self, stream: str, partitions: Iterable[int]) -> QueueUnavailable:
+        which = ", ".join(map(str, sorted(partitions)))
+        why = self._unavailable(KafkaException(KafkaError(KafkaError._TIMED_OUT)))
+        return QueueUnavailable(
+            f"who leads partitions {which} of {stream} does not answer ({why}); `forebay doctor` says which brokers "
+            "can't be reached from here"
+        )
+
     def _unavailable(self, error: KafkaException) -> QueueUnavailable:
         # What the client complains of is told to whoever polls, and to nobody else.
         self.client.poll(0)
@@ -236,6 +254,12 @@ def _topic(found: TopicDescription) -> Topic:
         partitions=tuple(one.id for one in found.partitions),
         leaderless=tuple(one.id for one in found.partitions if one.leader is None or one.leader.id < 0),
     )
+
+
+def _is_none(answer: object) -> bool:
+    # Of a broker that does not answer in time librdkafka makes no error, but an offset that is none. Taken for one, it
+    # would be the end of a partition that has nothing.
+    return isinstance(answer, ListOffsetsResultInfo) and answer.offset == OFFSET_INVALID
 
 
 def _is_election(answer: object) -> bool:

@@ -26,9 +26,13 @@ class KafkaInspector:
         self._reader = Reader(clients)
         self._reading: Threads | None = Threads(1, "forebay-inspector")
 
-    async def bounds(self, stream: str) -> dict[int, Bounds]:
+    async def partitions(self, stream: str) -> int:
         """As in the contract."""
-        partitions = await self._topics.partitions(stream)
+        return len(await self._topics.partitions(stream))
+
+    async def bounds(self, stream: str, only: Collection[int] | None = None) -> dict[int, Bounds]:
+        """As in the contract."""
+        partitions = [one for one in await self._topics.partitions(stream) if only is None or one in only]
         # The end last: it is never before the start then, whatever retention takes meanwhile.
         starts = await self._admin.starts(stream, partitions)
         ends = await self._admin.ends(stream, partitions)

@@ -39,7 +39,8 @@ _CHECK_S = 2.0
 #: Between two looks for the producer's id.
 _WARMING_S = 0.02
 
-#: While nothing is acknowledged for so many statistics, it is told, with the reason: half a minute.
+#: While a record is not acknowledged for so many statistics, it is told, with the reason: half a minute. Others may be,
+#: all the while: they go to other brokers.
 _SILENCES = 60
 
 #: Before a client follows one that never was ready: until somebody has done something it is refused like that one.
@@ -92,6 +93,8 @@ class KafkaProducer:
         self._next_look: asyncio.TimerHandle | None = None
         self._renewal: asyncio.TimerHandle | None = None
         self._is_closed = self._has_ended = self._was_warm = False
+        #: The record that waits for longest, when the statistics came last, and how often it was the same.
+        self._oldest: int | None = None
         self._silences = 0
         #: Why the client before this one could not go on, or no other could be made, until one is ready.
         self._why_not = ""
@@ -180,7 +183,7 @@ class KafkaProducer:
         if error is not None:
             return self._judge(number, error)
         # The statistics say it later; a client that has sent something is ready, whatever it meets next.
-        self._client.statistics.state, self._was_warm, self._silences = WARM, True, 0
+        self._client.statistics.state, self._was_warm = WARM, True
         # What raises here, as anything may under a client that can't go on, leaves the record due.
         offset = message.offset()
         if offset is None:
@@ -316,7 +319,8 @@ class KafkaProducer:
         if client.statistics.state == WARM:
             self._was_warm = True
             self._why_not = self._why_not if client.is_spent else ""
-        self._silences = self._silences + 1 if self._due else 0
+        former, self._oldest = self._oldest, next(iter(self._due), None)
+        self._silences = self._silences + 1 if self._oldest is not None and self._oldest == former else 0
         if self._silences == _SILENCES:
             self._silences = 0
             why = sentence(client.faults.last) if client.faults.last else "it does not answer"

@@ -17,9 +17,13 @@ class MemcachedInspector:
     def __init__(self, store: MemcachedStore) -> None:
         self._thread = store.thread("forebay-inspector")
 
-    async def bounds(self, stream: str) -> dict[int, Bounds]:
+    async def partitions(self, stream: str) -> int:
+        """As in the contract."""
+        return await self._thread.run(lambda connection: find(connection, stream).partitions)
+
+    async def bounds(self, stream: str, only: Collection[int] | None = None) -> dict[int, Bounds]:
         """As in the contract; what lies within may be gone."""
-        return await self._thread.run(partial(_bounds, name=stream))
+        return among(await self._thread.run(partial(_bounds, name=stream)), only)
 
     async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
         """As in the contract; what is gone, or is not written yet, is passed over."""

@@ -32,9 +32,13 @@ class RabbitmqInspector:
         self._met: dict[str, Placed] = {}
         self._now_ms = now_ms
 
-    async def bounds(self, stream: str) -> dict[int, Bounds]:
+    async def partitions(self, stream: str) -> int:
         """As in the contract."""
-        numbers = range(await self._catalog.partitions(stream))
+        return await self._catalog.partitions(stream)
+
+    async def bounds(self, stream: str, only: Collection[int] | None = None) -> dict[int, Bounds]:
+        """As in the contract."""
+        numbers = [one for one in range(await self._catalog.partitions(stream)) if only is None or one in only]
         connection = await self._writer.connection()
         with _told(stream):
             found = await asyncio.gather(*(bounds(connection, partition_log(stream, number)) for number in numbers))

@@ -22,9 +22,13 @@ class SqlInspector:
         self._database = database
         self._thread = ConnectionThread(database, "forebay-inspector")
 
-    async def bounds(self, stream: str) -> dict[int, Bounds]:
+    async def partitions(self, stream: str) -> int:
         """As in the contract."""
-        return await self._thread.run(partial(_bounds, database=self._database, stream=stream))
+        return len(await self.bounds(stream))
+
+    async def bounds(self, stream: str, only: Collection[int] | None = None) -> dict[int, Bounds]:
+        """As in the contract."""
+        return among(await self._thread.run(partial(_bounds, database=self._database, stream=stream)), only)
 
     async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
         """As in the contract; large records come in fewer than asked for, but one at least."""

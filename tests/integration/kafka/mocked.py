@@ -24,11 +24,11 @@ async def _set_of_group(self: Admin, group: str, properties: Mapping[str, int]) 
 
 
 @contextmanager
-def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[MockCluster]:
-    """A mock of one broker, with the streams of the topic."""
+def mocked(monkeypatch: pytest.MonkeyPatch, brokers: int = 1) -> Iterator[MockCluster]:
+    """A mock of so many brokers, with the streams of the topic."""
     monkeypatch.setattr(Admin, "topics", _topics)
     monkeypatch.setattr(Admin, "set_of_group", _set_of_group)
-    with mock_cluster() as made:
+    with mock_cluster(brokers) as made:
         for stream in names.streams(STREAM):
             made.make(stream, PARTITIONS)
         yield made

@@ -40,6 +40,24 @@ async def test_metrics_have_their_names_and_no_portal(station: Any, handlers: Ha
     assert "bitrix24.ru" not in text
 
 
+async def test_a_worker_says_that_a_part_of_the_queue_does_not_answer(station: Any, eventually: Any) -> None:
+    # Nothing comes of a partition whose broker is away, and who reads does not learn why.
+    worker = station.start()
+    await eventually(lambda: worker.health.status == "ok")
+    station.queue.down = True
+
+    with capture_logs() as logs:
+        await worker._lag.measure_records()
+        await worker._lag.measure_records()
+    told = worker.health.parts()["lag"]
+    station.queue.down = False
+    await worker._lag.measure_records()
+
+    assert (told["state"], "was put down" in told["why"]) == ("degraded", True)
+    assert [log["error"] for log in logs if "how much waits" in log["event"]] == ["the memory queue was put down"]
+    assert worker.health.parts()["lag"] == {"state": "ok", "why": ""}
+
+
 async def test_the_log_names_the_event_and_no_secret(station: Any, handlers: Handlers, eventually: Any) -> None:
     @handlers.on("*", tries=2)
     async def handle(event: PortalEvent) -> None:

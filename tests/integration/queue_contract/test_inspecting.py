@@ -23,6 +23,17 @@ async def test_the_bounds_enclose_what_is_kept(producer: Producer, inspector: In
     assert bounds == Bounds(start=positions[0].offset, end=positions[-1].offset + 1)
 
 
+async def test_of_some_partitions_the_bounds_are_told_alone(producer: Producer, inspector: Inspector) -> None:
+    await producer.send(STREAM, record("portal", 1))
+    every = await inspector.bounds(STREAM)
+
+    some = await inspector.bounds(STREAM, [1, 2])
+
+    assert some == {number: every[number] for number in (1, 2)}
+    assert await inspector.bounds(STREAM, []) == {}
+    assert await inspector.partitions(STREAM) == PARTITIONS
+
+
 async def test_reading_starts_at_the_offset_and_ends_at_the_limit(
     queue: Queue, producer: Producer, inspector: Inspector
 ) -> None:
@@ -89,6 +100,8 @@ async def test_looking_makes_nobody_a_member(queue: Queue, producer: Producer, i
 async def test_an_unknown_stream_can_not_be_inspected(inspector: Inspector) -> None:
     with pytest.raises(UnknownStream, match="unheard-of"):
         await inspector.bounds("unheard-of")
+    with pytest.raises(UnknownStream, match="unheard-of"):
+        await inspector.partitions("unheard-of")
     with pytest.raises(UnknownStream, match="unheard-of"):
         await inspector.read("unheard-of", 0, 0, 1)
 

@@ -35,7 +35,10 @@ class Looked:
     has_event: bool = True
     looks: int = 0
 
-    async def bounds(self, stream: str) -> dict[int, Bounds]:
+    async def partitions(self, stream: str) -> int:
+        raise NotImplementedError
+
+    async def bounds(self, stream: str, only: Collection[int] | None = None) -> dict[int, Bounds]:
         if self.is_down:
             raise QueueUnavailable("the brokers are gone")
         self.looks += 1

@@ -1,0 +1,103 @@
+"""A broker that can't be reached from here, as behind a firewall that nobody told of it, while the others can."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from forebay.processors.notes import Place
+from forebay.processors.parking.opening import opened as parking_opened
+from forebay.processors.parking.stream import ParkedStream, key_in
+from forebay.queues.contract import Queue, Record
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.kafka import admin, properties
+from tests.integration.kafka.mocked import STREAM, mocked
+from tests.kafka.members import PARTITIONS, send
+from tests.kafka.mock_cluster import MockCluster
+from tests.kafka.opener import Opener
+
+#: As the mock deals them out, beginning with the first broker.
+NEAR, FAR = (0, 2), (1, 3)
+FAR_BROKER = 2
+
+AN_HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+def mock(monkeypatch: pytest.MonkeyPatch) -> Iterator[MockCluster]:
+    """Two brokers, each with half of every stream's partitions."""
+    monkeypatch.setattr(admin, "_ANSWER_S", 1.0)
+    with mocked(monkeypatch, brokers=2) as made:
+        yield made
+
+
+@pytest.fixture
+async def queue(mock: MockCluster, opened: Opener) -> Queue:
+    """A queue of which one record stands in each partition; the second broker can be reached no more."""
+    queue = opened(mock.bootstrap)
+    for number in range(PARTITIONS):
+        await send(queue, STREAM, [number], key=key_in(number, PARTITIONS))
+    mock.slow(FAR_BROKER, AN_HOUR_MS)
+    return queue
+
+
+async def test_what_is_not_told_is_never_taken_for_a_partition_without_records(queue: Queue) -> None:
+    inspector = queue.inspector()
+
+    with pytest.raises(QueueUnavailable, match=f"partitions 1, 3 of {STREAM} does not answer .*forebay doctor"):
+        await inspector.bounds(STREAM)
+    for number in FAR:
+        with pytest.raises(QueueUnavailable, match=f"partitions {number} of {STREAM} does not answer"):
+            await inspector.read(STREAM, number, 0, 1)
+        with pytest.raises(QueueUnavailable, match=f"partitions {number} of {STREAM} does not answer"):
+            await inspector.offset_at(STREAM, number, 0)
+    await inspector.close()
+
+
+async def test_the_others_are_told_all_the_same(queue: Queue) -> None:
+    inspector = queue.inspector()
+
+    bounds = await inspector.bounds(STREAM, NEAR)
+    read = {number: await inspector.read(STREAM, number, 0, 1) for number in NEAR}
+
+    assert await inspector.partitions(STREAM) == PARTITIONS
+    assert bounds.keys() == set(NEAR)
+    assert all(one.end > one.start for one in bounds.values()), bounds
+    assert all(read.values())
+    await inspector.close()
+
+
+async def test_the_owner_of_another_partition_begins_all_the_same(queue: Queue) -> None:
+    producer, inspector = queue.producer(), queue.inspector()
+    stream = ParkedStream(producer, inspector, STREAM, "group", now=time.time)
+
+    async def commit(generation: int) -> None:
+        """Kept."""
+
+    known = await parking_opened(stream, NEAR[0], Place(), commit)
+
+    assert (known.generation, known.claimed_at, known.next_order) == (1, 0, 0)
+    await producer.close()
+    await inspector.close()
+
+
+async def test_a_record_that_waits_is_told_though_others_are_kept(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.queues.kafka.producer._SILENCES", 3)
+    monkeypatch.setitem(properties._PRODUCER, "statistics.interval.ms", 50)
+    producer = queue.producer()
+    near, far = (Record(key=key_in(one[0], PARTITIONS), value=b"1", timestamp_ms=1) for one in (NEAR, FAR))
+
+    await producer.send(STREAM, near)
+    with capture_logs() as logs:
+        waiting = asyncio.create_task(producer.send(STREAM, far))
+        while not any(log["event"] == "records wait for Kafka" for log in logs):
+            await producer.send(STREAM, near)
+
+    assert not waiting.done()
+    waiting.cancel()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(producer.close(), 0.1)
