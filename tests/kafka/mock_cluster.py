@@ -24,6 +24,11 @@ _API, _BROKER, _SIZE = ctypes.c_int16, ctypes.c_int32, ctypes.c_size_t
 _HEAD_BYTES = object.__basicsize__
 
 
+#: rd_kafka_producev's names of what follows, and the flag that has it keep a copy.
+_END, _TOPIC, _PARTITION, _VALUE, _FLAGS, _HEADER = 0, 1, 3, 4, 7, 9
+_COPY = 2
+
+
 class Api(IntEnum):
     """The requests of Kafka's protocol, by their keys."""
 
@@ -99,6 +104,20 @@ def mock_cluster(brokers: int = 1) -> Iterator[MockCluster]:
 def break_for_good(client: Producer, code: int) -> None:
     """Let the client meet a fatal error, after which it does nothing any more."""
     _library().rd_kafka_test_fatal_error(_handle(client), code, b"by a test")
+
+
+def produce_as_others(client: Producer, topic: str, partition: int, value: bytes, header: bytes) -> None:
+    """Produce a record whose header's name is these bytes, which need be no text: so other clients may."""
+    _library().rd_kafka_producev(
+        _POINTER(_handle(client)),
+        *(_INT(_TOPIC), _TEXT(topic.encode())),
+        *(_INT(_PARTITION), _BROKER(partition)),
+        *(_INT(_VALUE), _TEXT(value), _SIZE(len(value))),
+        *(_INT(_HEADER), _TEXT(header), _TEXT(b"1"), _SIZE(1)),
+        *(_INT(_FLAGS), _INT(_COPY)),
+        _INT(_END),
+    )
+    assert client.flush(30) == 0
 
 
 def _handle(client: Producer) -> int | None:

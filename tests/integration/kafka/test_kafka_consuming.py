@@ -11,16 +11,20 @@ from confluent_kafka import Consumer as Client
 from confluent_kafka import Producer as ClientProducer
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
+from structlog.testing import capture_logs
 
 from forebay.queues.contract import Commit, Consumer, Queue, StoredRecord
 from forebay.queues.errors import Fenced, QueueError
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import Kafka
 from tests.kafka.members import PARTITIONS, PATIENCE_S, Owner, fetch, joined, send
-from tests.kafka.mock_cluster import Api
+from tests.kafka.mock_cluster import Api, produce_as_others
 from tests.kafka.opener import Opener
 
 pytestmark = pytest.mark.kafka
+
+#: After so many calls of a method Python calls it by a shorter way, which takes what it is given.
+MANY = 100
 
 
 def delete_before(kafka: Kafka, stream: str, partition: int, offset: int) -> None:
@@ -155,6 +159,29 @@ async def test_records_of_other_clients_are_read(kafka: Kafka, queue: Queue, str
         ("", b"", (("nothing", b""), ("text", b"a"))),
         ("\\xff\\xfe", b"value", ()),
     }
+    await consumer.close()
+
+
+async def test_a_header_whose_name_is_no_text_costs_a_record_its_headers_and_no_process(
+    kafka: Kafka, queue: Queue, stream: str
+) -> None:
+    client = ClientProducer({"bootstrap.servers": kafka.bootstrap})
+    for _ in range(MANY):
+        produce_as_others(client, stream, 0, b"usual", header="имя".encode())
+    produce_as_others(client, stream, 0, b"strange", header=b"\xff\xfe")
+    consumer = await joined(queue, stream)
+
+    found: list[StoredRecord] = []
+    while len(found) <= MANY:
+        found += await consumer.fetch(10, PATIENCE_S)
+    with capture_logs() as logs:
+        # Again and again, as for a letter that is written a second time: who touches what the client gives the second
+        # time ends the process.
+        told = [[dict(one.headers) for one in found] for _ in range(3)]
+
+    assert told == [[{"имя": b"1"}] * MANY + [{}]] * 3
+    assert [one.value for one in found] == [b"usual"] * MANY + [b"strange"]
+    assert [(log["partition"], log["offset"]) for log in logs] == [(0, MANY)]
     await consumer.close()
 
 
