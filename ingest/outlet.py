@@ -73,9 +73,10 @@ class Outlet:
     async def open(self) -> None:
         """Make the producer, here in the worker since it may not cross a fork, and see to the streams meanwhile."""
         self._producer = self._queue.producer()
+        # First, so that a queue whose streams are not as they should be gets nothing of what is in the spool.
+        self._tasks.append(asyncio.create_task(self._make_streams()))
         if self.spool and not await self._opened(self.spool, self._producer):
             self._tasks.append(asyncio.create_task(self._open_again(self.spool, self._producer)))
-        self._tasks.append(asyncio.create_task(self._make_streams()))
 
     async def _opened(self, spool: Spool, producer: Producer) -> bool:
         try:

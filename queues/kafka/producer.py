@@ -17,6 +17,7 @@ from forebay.schemas.portal import partition_of
 from .clients import Clients
 from .faults import cause, is_fatal, is_of_stream, of_record, sentence
 from .outcomes import Outcomes
+from .placement import Placement
 from .producer_client import ProducerClient
 from .statistics import WARM
 from .topics import Topics
@@ -76,12 +77,12 @@ class KafkaProducer:
         self,
         clients: Clients,
         topics: Topics,
+        placement: Placement | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        counts: dict[str, int] | None = None,
     ) -> None:
         self._clients, self._topics, self._sleep = clients, topics, sleep
-        #: Streams of which the number of partitions is known, and holds whatever the brokers say later.
-        self._counts = {} if counts is None else counts
+        #: What is known of streams holds whatever the brokers say later.
+        self._placement = placement or Placement()
         self._numbers = count()
         #: What was sent and not reported yet, in the order of the calls.
         self._due: dict[int, tuple[str, Record, Delivery]] = {}
@@ -138,12 +139,14 @@ class KafkaProducer:
     def _produce_held(self) -> None:
         # First what failed since the last look: nothing that was submitted before that is told may be kept.
         self._poll()
-        while self._held and not self._client.is_spent:
+        while self._held and not (self._client.is_spent or self._placement.is_asking):
             self._produce(self._held.popleft())
 
     def _produce(self, number: int) -> None:
         """Give it to the client, or tell that it is not taken."""
         stream, record, _ = self._due[number]
+        if stream in self._placement.refused:
+            return self._fail_with_followers(number, QueueUnavailable(self._placement.refused[stream]))
         try:
             self._client.own.produce(
                 stream,
@@ -172,7 +175,7 @@ class KafkaProducer:
         Partitions that an administrator adds would move portals in the midst of their events, and part them from what
         is parked.
         """
-        count = self._counts.get(stream)
+        count = self._placement.counts.get(stream)
         return _ANY if count is None else partition_of(key, count)
 
     def value_of(self, record: Record) -> bytes | None:
@@ -206,7 +209,7 @@ class KafkaProducer:
         else:
             if isinstance(meaning, UnknownStream):
                 # Made anew, it may have another number.
-                self._counts.pop(self._due[number][0], None)
+                self._placement.counts.pop(self._due[number][0], None)
             self._fail_with_followers(number, meaning)
 
     def _fail_with_followers(self, number: int, error: QueueError) -> None:

@@ -44,7 +44,7 @@ class KafkaQueue:
         streams = list(streams)
         done = await grow(self._admin, streams, partitions, only_plan=only_plan)
         if not only_plan:
-            self._topics.counts.update(dict.fromkeys(streams, partitions))
+            self._topics.placement.counts.update(dict.fromkeys(streams, partitions))
         return done
 
     def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
@@ -57,7 +57,7 @@ class KafkaQueue:
 
     def producer(self) -> Producer:
         """As in the contract."""
-        return KafkaProducer(self._clients, self._topics, counts=self._topics.counts)
+        return KafkaProducer(self._clients, self._topics, self._topics.placement)
 
     def consumer(self, stream: str, group: str, *, session_s: float = 10.0) -> Consumer:
         """As in the contract."""

@@ -10,6 +10,7 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 
 from .admin import Admin, Topic
 from .faults import cause, sentence, unknown_stream
+from .placement import Placement
 
 log = structlog.get_logger(__name__)
 
@@ -58,13 +59,16 @@ _COMPACTED = {
 }
 
 
+class AnotherNumber(QueueError):
+    """A topic has another number of partitions than the setting `partitions` says: set that to the topic's."""
+
+
 class Topics:
     """Makes topics; `topic` is the one that takes the events, and keeps them as long as the cluster likes."""
 
     def __init__(self, admin: Admin, topic: str) -> None:
         self._admin, self._topic = admin, topic
-        #: Of each stream that was ensured, how many partitions it has. An administrator may give it more, at any time.
-        self.counts: dict[str, int] = {}
+        self.placement = Placement()
 
     async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract."""
@@ -75,9 +79,18 @@ class Topics:
     async def ensure(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract."""
         streams = list(streams)
-        absent = await self._absent(streams, partitions)
-        made = await self._make_all(absent, partitions) if absent else []
-        self.counts.update(dict.fromkeys(streams, partitions))
+        known = self.placement
+        known.is_asking = not known.counts.keys() >= set(streams)
+        try:
+            absent = await self._absent(streams, partitions)
+            made = await self._make_all(absent, partitions) if absent else []
+        except AnotherNumber as error:
+            known.refused = dict.fromkeys(streams, str(error))
+            raise
+        finally:
+            known.is_asking = False
+        known.refused = {}
+        known.counts.update(dict.fromkeys(streams, partitions))
         return made
 
     async def _make_all(self, absent: list[str], partitions: int) -> list[str]:
@@ -179,7 +192,7 @@ def _check_partitions(found: dict[str, Topic | None], partitions: int) -> None:
     for name, topic in found.items():
         has = len(topic.partitions) if topic is not None else partitions
         if has != partitions:
-            raise QueueError(
+            raise AnotherNumber(
                 f"topic {name} has {has} partitions, not {partitions}; another number would move portals to other "
                 f"partitions and break their order: set partitions to {has}"
             )

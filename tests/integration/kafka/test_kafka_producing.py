@@ -103,6 +103,36 @@ async def test_partitions_that_an_administrator_adds_move_no_portal(kafka: Kafka
     await producer.close()
 
 
+async def test_nothing_is_placed_by_another_number_of_partitions_than_the_settings_say(
+    kafka: Kafka, queue: Queue, opened: Opener, stream: str
+) -> None:
+    # Where an administrator has added some to every topic, and the ingest is started again.
+    with AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0}) as admin:
+        admin.create_partitions([NewPartitions(stream, 3 * PARTITIONS)])[stream].result(30)
+    while len(await queue.inspector().bounds(stream)) == PARTITIONS:
+        pass
+    started = opened(kafka.bootstrap)
+    producer, inspector = started.producer(), started.inspector()
+
+    # What was in the spool is tried at once, and what comes later when its number is known.
+    asking = asyncio.create_task(started.ensure([stream], PARTITIONS))
+    await asyncio.sleep(0)
+    trying = asyncio.create_task(producer.send(stream, record()))
+    with pytest.raises(QueueError, match=f"set partitions to {3 * PARTITIONS}"):
+        await asking
+    for one in (trying, producer.send(stream, record())):
+        with pytest.raises(QueueUnavailable, match=f"set partitions to {3 * PARTITIONS}"):
+            await one
+    ends = {bounds.end for bounds in (await inspector.bounds(stream)).values()}
+    await started.ensure([stream], 3 * PARTITIONS)
+    place = await producer.send(stream, record())
+
+    assert ends == {0}
+    assert place.partition == partition_of(record().key, 3 * PARTITIONS)
+    await producer.close()
+    await inspector.close()
+
+
 async def test_a_stream_that_was_made_anew_has_the_partitions_that_it_has_now(
     kafka: Kafka, queue: Queue, stream: str
 ) -> None:

@@ -32,7 +32,7 @@ async def no_time(seconds: float) -> None:
 
 
 def producer_of(made: object) -> KafkaProducer:
-    return KafkaProducer(cast(Clients, made), cast(Topics, NoTopics()), no_time)
+    return KafkaProducer(cast(Clients, made), cast(Topics, NoTopics()), sleep=no_time)
 
 
 async def test_a_producer_for_which_no_client_can_be_made_is_not_ready() -> None:

@@ -1,0 +1,16 @@
+"""By which number of partitions the records of a portal are placed."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True, kw_only=True)
+class Placement:
+    """What is known of streams since they were ensured. Used on one event loop."""
+
+    #: Stream → how many partitions it has. An administrator may give it more, at any time.
+    counts: dict[str, int] = field(default_factory=dict)
+    #: Streams into which nothing may be sent, and why: they have another number than the settings say, so that portals
+    #: would move in the midst of their events.
+    refused: dict[str, str] = field(default_factory=dict)
+    #: Whether that is just being asked, for the first time.
+    is_asking: bool = False
