@@ -139,6 +139,8 @@ async def _queue(settings: "Settings", side: Side) -> AsyncIterator[Finding]:
             if "read" in wanted.streams[settings.topic] and _may_be_read(found):
                 async with inspected(queue) as inspector:
                     yield await _newest(inspector, settings.topic)
+                    async for finding in _withheld(inspector, settings.topic):
+                        yield finding
                     if wanted.group is not None and (others := await _others(inspector, settings)):
                         yield _never_read(settings, others)
     except (QueueError, TimeoutError) as error:
@@ -164,6 +166,20 @@ def _never_read(settings: "Settings", others: list[str]) -> Finding:
         detail=f"has never read {settings.topic}, and {', '.join(others)} did: it begins with the oldest event",
         remedy="set group as it was, unless all that is kept is to be handled by this one too",
     )
+
+
+async def _withheld(inspector: "Inspector", topic: str) -> AsyncIterator[Finding]:
+    bounds = await inspector.bounds(topic)
+    if found := {number: one.withheld for number, one in bounds.items() if one.withheld}:
+        which, first = ", ".join(map(str, found)), min(found)
+        yield Finding(
+            check=f"topic {topic}",
+            state="warn",
+            detail=f"another program's transaction is open in partitions {which}: no worker gets the "
+            f"{sum(found.values()):,} records that came since, before it ends",
+            remedy=f"whose it is: kafka-transactions describe-producers --topic {topic} --partition {first}; end that "
+            "program's work, or the transaction by kafka-transactions abort",
+        )
 
 
 async def _newest(inspector: "Inspector", topic: str) -> Finding:

@@ -34,7 +34,13 @@ async def _lag(settings: "QueueSettings", portal: str | None) -> list["Row"]:
 
     async with opened(settings) as queue, inspected(queue) as inspector:
         rows = await lags(inspector, settings, portal)
+        withheld = sum(one.withheld for one in (await inspector.bounds(settings.topic)).values())
         others = [] if any(row["owner"] for row in rows) else await read_by_others(inspector, settings)
+    if withheld:
+        note(
+            f"{withheld:,} records more can't be read, and are not counted, before another program ends its "
+            "transaction: look at `forebay doctor`"
+        )
     if others:
         note(
             f"nobody ever read as group {settings.group}, so all that is kept counts as waiting; "

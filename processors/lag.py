@@ -1,10 +1,10 @@
 """How far the worker is behind, for the metrics."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
-from forebay.queues.contract import Queue
+from forebay.queues.contract import Bounds, Queue
 from forebay.queues.errors import QueueError
 
 from .health import Health
@@ -31,6 +31,8 @@ class Lag:
         self._inspector = queue.inspector()
         self._topic, self._partitions, self._metrics, self._now = topic, partitions, metrics, now
         self._health, self._is_told = health, False
+        #: The ends of partitions of which something was withheld when it was last asked.
+        self._withheld: dict[int, int] = {}
 
     def measure_age(self) -> None:
         """Set the ages from what is in memory: as records come in order, nothing that waits is older."""
@@ -55,17 +57,26 @@ class Lag:
         try:
             bounds = await self._inspector.bounds(self._topic, ours) if ours else {}
         except QueueError as error:
-            return self._tell(error)
-        self._is_told = False
-        self._health.ok("lag")
+            return self._tell(f"how much waits can't be told, and may not be read: {error}")
         for one in self._partitions:
             if (found := bounds.get(one.number)) is not None:
-                self._metrics.lag_records.labels(one.number).set(max(0, found.end - one.watermark.position))
+                behind = found.end + found.withheld - one.watermark.position
+                self._metrics.lag_records.labels(one.number).set(max(0, behind))
+        if stuck := self._stuck(bounds):
+            which = ", ".join(map(str, stuck))
+            return self._tell(f"nothing more of partitions {which} can be read: another program's transaction is open")
+        self._is_told = False
+        self._health.ok("lag")
 
-    def _tell(self, error: QueueError) -> None:
-        self._health.degraded("lag", f"how much waits can't be told, and may not be read: {error}")
+    def _stuck(self, bounds: Mapping[int, Bounds]) -> list[int]:
+        """The partitions of which something is withheld, and was already before their end."""
+        former, self._withheld = self._withheld, {number: one.end for number, one in bounds.items() if one.withheld}
+        return [number for number, end in self._withheld.items() if former.get(number) == end]
+
+    def _tell(self, why: str) -> None:
+        self._health.degraded("lag", f"{why}; look at `forebay doctor`")
         if not self._is_told:
-            _log.warning("how much waits can't be told, and may not be read; trying again", error=str(error))
+            _log.warning("some of what waits is not read", reason=why)
         self._is_told = True
 
     async def close(self) -> None:

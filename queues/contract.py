@@ -116,6 +116,8 @@ class Bounds:
 
     start: int
     end: int
+    #: So many behind the end are there, and nobody can read them before another program ends its transaction.
+    withheld: int = 0
 
 
 class Delivery(Protocol):

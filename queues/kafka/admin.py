@@ -144,16 +144,25 @@ class Admin:
         """The next offset of each partition; what is behind an open transaction can't be read, and isn't there yet."""
         return await self._offsets(stream, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
 
+    async def tops(self, stream: str, partitions: Iterable[int]) -> dict[int, int]:
+        """The same, with what is behind an open transaction."""
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        return await self._offsets(stream, partitions, latest, IsolationLevel.READ_UNCOMMITTED)
+
     async def at(self, stream: str, partition: int, timestamp_ms: int) -> int:
         """The offset of the first record of that time or later; negative when there is none."""
         return (await self._offsets(stream, [partition], OffsetSpec.for_timestamp(timestamp_ms)))[partition]
 
-    async def _offsets(self, stream: str, partitions: Iterable[int], at: OffsetSpec) -> dict[int, int]:
+    async def _offsets(
+        self,
+        stream: str,
+        partitions: Iterable[int],
+        at: OffsetSpec,
+        isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+    ) -> dict[int, int]:
         asked = {TopicPartition(stream, number): at for number in partitions}
         for _ in range(_TRIES):
-            futures = self.client.list_offsets(
-                asked, request_timeout=_ANSWER_S, isolation_level=IsolationLevel.READ_COMMITTED
-            )
+            futures = self.client.list_offsets(asked, request_timeout=_ANSWER_S, isolation_level=isolation)
             answers = await asyncio.gather(*map(asyncio.wrap_future, futures.values()), return_exceptions=True)
             if not any(_is_election(answer) for answer in answers):
                 break

@@ -35,8 +35,12 @@ class KafkaInspector:
         partitions = [one for one in await self._topics.partitions(stream) if only is None or one in only]
         # The end last: it is never before the start then, whatever retention takes meanwhile.
         starts = await self._admin.starts(stream, partitions)
+        tops = await self._admin.tops(stream, partitions)
         ends = await self._admin.ends(stream, partitions)
-        return {number: Bounds(start=starts[number], end=ends[number]) for number in partitions}
+        return {
+            number: Bounds(start=starts[number], end=ends[number], withheld=max(0, tops[number] - ends[number]))
+            for number in partitions
+        }
 
     async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
         """As in the contract."""

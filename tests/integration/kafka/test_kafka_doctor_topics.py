@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are public, but in no __all__
     AdminClient,
     AlterConfigOpType,
@@ -133,6 +134,27 @@ async def _send_from_the_future(secured: Secured, topic: str) -> None:
     await producer.send(topic, Record(key="p.example", value=b"x", timestamp_ms=round(time.time() * 1000) + 600_000))
     await producer.close()
     await queue.close()
+
+
+def test_a_transaction_that_nobody_ends_is_told(
+    secured: Secured, doctor: Doctor, made: AdminClient, topic: str
+) -> None:
+    client = Producer({"bootstrap.servers": secured.clear, "transactional.id": topic, "log_level": 0})
+    client.init_transactions(30)
+    client.begin_transaction()
+    for _ in range(2):
+        client.produce(topic, b"a stranger's", partition=1)
+    client.flush(30)
+
+    meanwhile = doctor(ways_in(secured)["clear"])
+    client.abort_transaction(30)
+    while "transaction" in (after := doctor(ways_in(secured)["clear"]).told("warn")):
+        pass
+
+    told = f"topic {topic}: another program's transaction is open in partitions 1: no worker gets the 2 records"
+    assert told in meanwhile.told("warn")
+    assert f"kafka-transactions describe-producers --topic {topic} --partition 1" in meanwhile.told("warn")
+    assert told not in after
 
 
 @pytest.fixture

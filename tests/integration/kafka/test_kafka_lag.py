@@ -166,10 +166,13 @@ async def test_what_an_open_transaction_holds_is_not_waited_for(
     with transaction(secured, topic, 3) as producer:
         meanwhile = await lag(inspector, topic)
         readable = await inspector.read(topic, 0, 0, 100)
+        withheld = (await inspector.bounds(topic))[0].withheld
         producer.commit_transaction(30)
 
     assert meanwhile == (1, 59.0)
     assert len(readable) == 2
+    assert withheld == 3
+    assert (await inspector.bounds(topic))[0].withheld == 0
     assert (await lag(inspector, topic))[1] == 59.0
 
 

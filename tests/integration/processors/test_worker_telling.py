@@ -1,5 +1,6 @@
 """What a worker tells of itself, on the memory queue."""
 
+from collections.abc import Collection
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -7,6 +8,7 @@ from structlog.testing import capture_logs
 
 from forebay import Handlers, PortalEvent, Reject
 from forebay.processors.metrics import build_metrics
+from forebay.queues.contract import Bounds
 from forebay.schemas import names
 from tests.integration.processors.reading import TOPIC
 
@@ -54,7 +56,8 @@ async def test_a_worker_says_that_a_part_of_the_queue_does_not_answer(station: A
     await worker._lag.measure_records()
 
     assert (told["state"], "was put down" in told["why"]) == ("degraded", True)
-    assert [log["error"] for log in logs if "how much waits" in log["event"]] == ["the memory queue was put down"]
+    [log] = [log for log in logs if log["event"] == "some of what waits is not read"]
+    assert "the memory queue was put down" in log["reason"]
     assert worker.health.parts()["lag"] == {"state": "ok", "why": ""}
 
 
@@ -91,3 +94,26 @@ async def test_a_group_without_a_place_where_events_are_says_when_it_began(stati
 
     assert began > 0
     assert second.metrics.offset_reset._value.get() == 0
+
+
+async def test_a_worker_says_that_another_program_withholds_what_waits(station: Any, eventually: Any) -> None:
+    # A transaction that lasts for a moment is no news; one before which nothing moves is.
+    worker = station.start()
+    await eventually(lambda: len(list(worker.ownership)) == 4)
+    ends = iter([0, 1, 1, 1])
+    inspector = worker._lag._inspector
+
+    async def bounds(stream: str, only: Collection[int] | None = None) -> dict[int, Bounds]:
+        end = next(ends)
+        return {0: Bounds(start=0, end=end, withheld=2 if end else 0), 1: Bounds(start=0, end=0)}
+
+    inspector.bounds = bounds
+    told = []
+    for _ in range(3):
+        await worker._lag.measure_records()
+        told.append(worker.health.parts()["lag"]["state"])
+    why = worker.health.parts()["lag"]["why"]
+
+    assert told == ["ok", "ok", "degraded"]
+    assert why.startswith("nothing more of partitions 0 can be read: another program's transaction is open")
+    assert worker.metrics.lag_records.labels(0)._value.get() == 3
