@@ -13,7 +13,7 @@ from forebay.schemas.errors import ForebayError
 
 from .letters import open_records
 from .standing import standings
-from .stillness import Ends, Sleep, at_work, ends, watch, written
+from .stillness import Ends, Sleep, at_work, ends, watch, withheld, written
 
 _STOP_INGEST = "stop the ingest on every host, let the workers finish, stop them too, and try again"
 
@@ -82,6 +82,8 @@ class Growth:
 async def _unfinished(inspector: Inspector, settings: QueueSettings) -> AsyncIterator[str]:
     """Every reason why an event may still be handled, or read, under the old number."""
     topic = settings.topic
+    async for reason in withheld(inspector, topic):
+        yield reason
     bounds = await inspector.bounds(topic)
     groups = await inspector.groups(topic)
     for group, owned in at_work(groups):

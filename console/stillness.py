@@ -1,7 +1,7 @@
 """Whether anybody writes to a topic's streams, or works on them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
 from forebay.queues.contract import GroupState, Inspector
 from forebay.schemas import names
@@ -26,6 +26,17 @@ async def ends(inspector: Inspector, topic: str) -> Ends:
         stream: {number: bounds.end for number, bounds in (await inspector.bounds(stream)).items()}
         for stream in names.streams(topic)
     }
+
+
+async def withheld(inspector: Inspector, topic: str) -> AsyncIterator[str]:
+    """Where something was written that nobody can read yet, and that no end tells of, in words."""
+    for stream in names.streams(topic):
+        bounds = await inspector.bounds(stream)
+        if found := {number: one.withheld for number, one in bounds.items() if one.withheld}:
+            yield (
+                f"{sum(found.values()):,} records of {stream} (partitions {', '.join(map(str, found))}) can't be read "
+                "before another program ends its transaction: end it first (forebay doctor says how)"
+            )
 
 
 def written(before: Ends, now: Ends) -> str:

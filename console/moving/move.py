@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from forebay.console.operators import who
 from forebay.console.ordering import Orderer, Stop
 from forebay.console.reading import producing
-from forebay.console.stillness import Ends, Sleep, watch, written
+from forebay.console.stillness import Ends, Sleep, watch, withheld, written
 from forebay.console.times import to_ms, utc_now
 from forebay.processors.parking.orders import What as Ordered
 from forebay.queues.contract import Producer
@@ -46,6 +46,8 @@ class Move:
     async def plan(self) -> Plan:
         """What is to be moved. Writes nothing. Raises `CantMove`, `NotNow` or `QueueError`."""
         self._check_can()
+        if reasons := [reason async for reason in withheld(self.source.inspector, self.topic)]:
+            raise NotNow(reasons)
         ends, places = await self.source.ends(), await self.source.places()
         marker = None if self.again else await last_marker(self.source.inspector, self.topic)
         begun, since = self._earlier(marker)

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import Producer
 from typer.testing import CliRunner
 
 from forebay.console.cli import build
@@ -175,6 +176,23 @@ async def test_it_is_refused_while_a_worker_runs(growth: Growth, queue: Queue, t
 async def still_owned(growth: Growth, topic: str) -> bool:
     groups = await growth.inspector.groups(topic)
     return any(state.owner for states in groups.values() for state in states.values())
+
+
+async def test_it_is_refused_while_a_transaction_of_another_program_withholds_records(
+    growth: Growth, secured: Secured, topic: str
+) -> None:
+    # Its end tells nothing of them, so that all would seem to be finished, and still.
+    client = Producer({"bootstrap.servers": secured.clear, "transactional.id": topic, "log_level": 0})
+    client.init_transactions(30)
+    client.begin_transaction()
+    client.produce(topic, b"a stranger's", partition=1)
+    client.flush(30)
+
+    meanwhile = await refused(growth)
+    client.abort_transaction(30)
+
+    told = f"1 records of {topic} (partitions 1) can't be read before another program ends its transaction"
+    assert told in meanwhile
 
 
 async def test_it_is_refused_while_letters_are_open(growth: Growth, queue: Queue, topic: str) -> None:

@@ -1,12 +1,14 @@
 """When a move is refused."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
 
 from forebay.console.moving.errors import CantMove, NotNow
 from forebay.console.moving.move import Move
-from forebay.queues.memory import MemoryConsumer, MemoryQueue
+from forebay.queues.contract import Bounds
+from forebay.queues.memory import MemoryConsumer, MemoryInspector, MemoryQueue
 from forebay.schemas import names
 from tests.moving.records import DAY_MS, GIVEN, TOPIC, A, B, a_record, commit, put, there, values
 from tests.moving.sides import a_move, carried, no_sleep
@@ -52,6 +54,19 @@ async def test_it_is_refused_while_something_waits_in_the_target(queue: MemoryQu
     await carried(a_move(queue, target, GIVEN))
 
     assert values(target, A) == [7, 1]
+
+
+async def test_it_is_refused_while_the_source_withholds_records(
+    queue: MemoryQueue, target: MemoryQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing can be read of it, and so there would be nothing to move.
+    async def bounds(self: MemoryInspector, stream: str, only: Collection[int] | None = None) -> dict[int, Bounds]:
+        return {2: Bounds(start=0, end=0, withheld=3 if stream == TOPIC else 0)}
+
+    monkeypatch.setattr(MemoryInspector, "bounds", bounds)
+
+    with pytest.raises(NotNow, match=rf"3 records of {TOPIC} \(partitions 2\) can't be read before another program"):
+        await a_move(queue, target, GIVEN).plan()
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
