@@ -25,7 +25,7 @@ class System:
     gone: str
     #: Take one of our sessions away from under its client.
     end_a_session: Callable[[DatabaseServer], None]
-    #: Offsets that are left out each time it was started again.
+    #: How many offsets are left out at least each time it was started again.
     leap: int = 0
 
 
