@@ -79,6 +79,8 @@ class Wanted:
     offset: int
     end: int
     most: int
+    #: What was read before, to be compared with what stands there.
+    last: StoredRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Stretch:
 
     records: list[StoredRecord]
     following: int
+    #: What was read before is not there any more: nothing of this goes on from it.
+    is_set_back: bool = False
 
 
 def up_to(records: list[StoredRecord], end: int) -> Stretch:
@@ -109,7 +113,9 @@ class Log(Protocol[C_contra]):
     def read(self, connection: C_contra, wanted: Sequence[Wanted]) -> list[Stretch]:
         """What is wanted, in its order; in all no more bytes than memory should hold, what was read last aside.
 
-        When there is no room left, or it can't be told yet what stands at an offset: nothing, and the same offset.
+        When there is no room left, or it can't be told yet what stands at an offset: nothing, and the same offset. What
+        was read before is looked for not earlier than that is read: a store that was set back in between would look as
+        if it went on from there.
         """
 
     def still_has(self, connection: C_contra, record: StoredRecord) -> bool:

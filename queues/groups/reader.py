@@ -1,8 +1,8 @@
 """Reading what is owned, and waiting for more."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ..threads.connection_thread import Closable
@@ -50,7 +50,13 @@ class Reader(Generic[C]):
         waiting = {partition: end - positions[partition].offset for partition, end in ends.items()}
         behind = self._turned([partition for partition, count in waiting.items() if count > 0])
         wanted = [
-            Wanted(partition=partition, offset=positions[partition].offset, end=ends[partition], most=most)
+            Wanted(
+                partition=partition,
+                offset=positions[partition].offset,
+                end=ends[partition],
+                most=most,
+                last=positions[partition].last,
+            )
             for partition, most in parts({partition: waiting[partition] for partition in behind}, max_records).items()
             if most
         ]
@@ -61,28 +67,21 @@ class Reader(Generic[C]):
                 position=positions[one.partition],
                 following=stretch.following,
                 records=stretch.records,
+                is_set_back=stretch.is_set_back,
             )
             for one, stretch in found
+            if stretch.is_set_back or stretch.following != one.offset
         ]
-        # Where the log ends before it was read to.
-        chunks += [_nothing(partition, positions[partition]) for partition, count in waiting.items() if count < 0]
-        return list(self._compared(connection, chunks))
+        shorter = [partition for partition, count in waiting.items() if count < 0]
+        return chunks + [chunk for number in shorter for chunk in self._set_back(connection, number, positions[number])]
 
-    def _compared(self, connection: C, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-        """Only when it was read: what was set back meanwhile looked like what goes on from there."""
-        for chunk in chunks:
-            last = chunk.position.last
-            if last is not None and not self._log.still_has(connection, last):
-                yield replace(_nothing(chunk.partition, chunk.position), is_set_back=True)
-            elif chunk.following != chunk.position.offset:
-                yield chunk
+    def _set_back(self, connection: C, partition: int, position: Position) -> Iterator[Chunk]:
+        """Of a log that ends before it was read to."""
+        if position.last is not None and not self._log.still_has(connection, position.last):
+            yield Chunk(partition=partition, position=position, following=position.offset, records=[], is_set_back=True)
 
     def _turned(self, partitions: list[int]) -> list[int]:
         """In another order each time: with few records to give, each partition comes first in its turn."""
         self._turn += 1
         first = self._turn % len(partitions) if partitions else 0
         return partitions[first:] + partitions[:first]
-
-
-def _nothing(partition: int, position: Position) -> Chunk:
-    return Chunk(partition=partition, position=position, following=position.offset, records=[])

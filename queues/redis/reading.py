@@ -105,7 +105,7 @@ class RedisLog(News):
         reader = (self._stream.id, self._group, self._me)
         answer = connection.run(delivery.DELIVER, names, *reader, _room(connection), *places)
         delivered = [None] * len(wanted) if answer[0] == ANOTHER else answer[1]
-        return [self._stretch(one, entries) for one, entries in zip(wanted, delivered, strict=True)]
+        return [self._compared(connection, one, entries) for one, entries in zip(wanted, delivered, strict=True)]
 
     def still_has(self, connection: RedisConnection, record: StoredRecord) -> bool:
         """As in the protocol."""
@@ -114,6 +114,11 @@ class RedisLog(News):
             return found[0] == record
         first = connection.ask("HGET", self._stream.keys.starts, record.partition)
         return record.offset < int(first or 0)
+
+    def _compared(self, connection: RedisConnection, one: Wanted, entries: Sequence[Entry] | None) -> Stretch:
+        if one.last is not None and not self.still_has(connection, one.last):
+            return Stretch([], one.offset, is_set_back=True)
+        return self._stretch(one, entries)
 
     def _stretch(self, one: Wanted, entries: Sequence[Entry] | None) -> Stretch:
         if entries is None:

@@ -68,9 +68,20 @@ class SqlLog:
         return one_by_one(wanted, partial(self._stretch, connection), _READ_BYTES)
 
     def _stretch(self, connection: Connection, one: Wanted, max_bytes: int) -> Stretch:
-        place = Place(self._stream.id, one.partition)
-        rows = self._database.read(connection, place, one.offset, one.most, max_bytes)
-        return up_to(stored(self._stream.name, rows), one.end)
+        if (last := one.last) is not None:
+            # What was read last is read again with the rest: as one row more it costs least.
+            found = self._read(connection, one.partition, last.offset, one.most + 1, max_bytes + len(last.value))
+            if len(found) > 1 and found[0] == last and found[1].offset >= one.offset:
+                return up_to(found[1:], one.end)
+        # Nothing was read yet; or what comes next is too large to stand beside it, or stands behind a gap, or is gone.
+        found = self._read(connection, one.partition, one.offset, one.most, max_bytes)
+        if last is not None and not self.still_has(connection, last):
+            return Stretch([], one.offset, is_set_back=True)
+        return up_to(found, one.end)
+
+    def _read(self, connection: Connection, number: int, offset: int, most: int, max_bytes: int) -> list[StoredRecord]:
+        place = Place(self._stream.id, number)
+        return stored(self._stream.name, self._database.read(connection, place, offset, most, max_bytes))
 
     def still_has(self, connection: Connection, record: StoredRecord) -> bool:
         """As in the protocol."""

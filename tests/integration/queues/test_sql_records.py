@@ -117,3 +117,21 @@ async def test_the_bytes_of_a_fetch_are_limited_in_all_and_a_full_partition_star
     assert sum(first.values()) <= 9000
     assert min(first[0], first[1]) >= 2000
     assert second == {0: 4000, 1: 4000}
+
+
+async def test_a_record_that_is_larger_than_a_fetch_should_be_comes_all_the_same(
+    queue: Queue, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = [5, 1000, 5, 2000, 2000]
+    monkeypatch.setattr(reader, "_READ_BYTES", 10)
+    await fill(producer, {0: sizes})
+    consumer = queue.consumer(STREAM, "group")
+    await consumer.start(follower := Follower())
+    await follower.owns(PARTITIONS)
+
+    found = list[int]()
+    while len(found) < len(sizes):
+        found += [len(one.value) for one in await consumer.fetch(100, 30.0)]
+    await consumer.close()
+
+    assert found == sizes

@@ -54,6 +54,8 @@ class Keeping:
         self.writes += 1
 
     def read(self, one: Wanted, most: int) -> Stretch:
+        if one.last is not None and not self.still_has(one.partition, one.last.offset):
+            return Stretch([], one.offset, is_set_back=True)
         found = [offset for offset in self.log[one.partition] if one.offset <= offset < one.end][:most]
         return up_to([_record(one.partition, offset) for offset in found], one.end)
 
