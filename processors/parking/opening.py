@@ -54,6 +54,14 @@ async def _read(stream: ParkedStream, number: int, place: Place, end: int) -> Le
     if place.position >= end:
         _log.error("the parked stream was made anew: who was parked is not known", partition=number)
         place = Place()
+    elif place != Place() and place.position < (start := await stream.start(number)):
+        # Nobody wrote them off: who waited, and has said nothing since, is only told here.
+        _log.error(
+            "the parked stream has lost its beginning, by retention or by hand: portals that waited may be forgotten. "
+            "What they missed is in the topic as long as that keeps it: forebay replay",
+            partition=number,
+            lost=start - place.position,
+        )
     ledger = Ledger(generation=place.in_force)
     await stream.read_into(ledger, number, place.position, end)
     return ledger

@@ -63,6 +63,10 @@ class ParkedStream:
         """Each of these partitions → the next position of the stream there."""
         return {number: bounds.end for number, bounds in (await self._inspector.bounds(stream, only)).items()}
 
+    async def start(self, partition: int) -> int:
+        """The first position of the parked stream that is still there."""
+        return (await self._inspector.bounds(self.name, [partition]))[partition].start
+
     async def read_into(self, ledger: Ledger, partition: int, start: int, end: int) -> None:
         """Let the ledger read the parked stream's entries between the positions."""
         async for record in self._between(self.name, partition, start, end):

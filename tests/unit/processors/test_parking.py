@@ -1,6 +1,7 @@
 """Parking in virtual time: hours of trouble in a moment."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,6 +14,7 @@ from forebay.processors.parking.orders import What
 from forebay.processors.parking.parking import Parking
 from forebay.processors.parking.stream import ParkedStream
 from forebay.processors.partitions import Partition
+from forebay.queues.contract import PlacedRecord
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
@@ -158,6 +160,28 @@ def test_records_of_a_parked_portal_that_are_gone_from_their_stream_are_told_and
     assert worker.health.status == "ok"
     assert world.done["a.example"][-2:] == [6, 7]
     assert not any(one.parking and one.parking.portals for one in worker.ownership)
+
+
+def test_who_is_forgotten_with_what_waited_is_told(world: World) -> None:
+    # As where an administrator lets the parked stream keep what is there for a day, or empties it.
+    worker = world.start()
+    world.failing.add("a.example")
+    world.send("a.example", 5)
+    world.let(5)
+    world.stop(worker)
+    number = world.partition("a.example")
+    log = world.queue.logs[names.parked(TOPIC)][number]
+    # What another group wrote then is all that is left.
+    last = log[-1]
+    assert isinstance(last, PlacedRecord)
+    log[:] = [replace(last, offset=last.offset + 1, headers=())]
+
+    with capture_logs() as logs:
+        world.start()
+        world.let(5)
+
+    told = [(one["partition"], one["log_level"]) for one in logs if "has lost its beginning" in one["event"]]
+    assert told == [(number, "error")]
 
 
 def test_what_waited_never_comes_again_behind_what_was_finished_after_it(world: World) -> None:
