@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,13 @@ def supervised(
     return Supervisor(stages, grace_s=grace_s, say=heard.say, relay=Relay(heard.say), sleep=sleep)
 
 
+async def process_of(supervisor: Supervisor, name: str) -> Process:
+    """The child's. What it says may be heard before it is known to run."""
+    while name not in supervisor.running:
+        await asyncio.sleep(0)
+    return supervisor.running[name]
+
+
 async def test_children_stop_a_stage_after_the_other() -> None:
     heard = Heard()
     supervisor = supervised(heard, [child("first")], [child("second"), child("third")])
@@ -92,7 +100,7 @@ async def test_a_killed_child_is_started_again_with_growing_delays() -> None:
     supervisor.settled = True
     for life in range(1, 4):
         await heard.wait("hello", times=life)
-        supervisor.running["one"].kill()
+        (await process_of(supervisor, "one")).kill()
     await heard.wait("hello", times=4)
     supervisor.stop()
 
@@ -110,7 +118,7 @@ async def test_what_to_do_is_told_where_a_child_is_killed_again_and_again() -> N
     for life in range(1, 5):
         for name in ("one", "two"):
             await heard.wait(f"hello from {name}", times=life)
-            supervisor.running[name].kill()
+            (await process_of(supervisor, name)).kill()
     await heard.wait("hello from one", times=5)
     supervisor.stop()
     await running
@@ -143,7 +151,7 @@ async def test_a_child_for_which_the_system_has_no_room_is_started_when_it_has(m
     supervisor.settled = True
     await heard.wait("hello")
     # A signal without a name, too.
-    supervisor.running["one"].send_signal(signal.SIGRTMIN + 1)
+    (await process_of(supervisor, "one")).send_signal(signal.SIGRTMIN + 1)
     async with asyncio.timeout(30):
         await heard.wait("hello", times=2)
     supervisor.stop()
