@@ -140,9 +140,7 @@ async def test_a_worker_whose_topic_was_made_anew_ends_and_says_so(kafka: Kafka,
         await made.send(300)
         made.start("a")
         await made.ended()
-        with AdminClient({"bootstrap.servers": kafka.bootstrap}) as client:
-            [deleted] = client.delete_topics([made.topic]).values()
-            deleted.result(10)
+        kafka.delete(made.topic)
         await made.make()
 
         status = await asyncio.to_thread(site.running["a"].wait, 60)

@@ -54,6 +54,14 @@ class Kafka:
             while any(not name.startswith("__") for name in client.list_topics(timeout=10).topics):
                 pass
 
+    def delete(self, topic: str) -> None:
+        """Delete one; it is gone for all who ask."""
+        with AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0}) as client:
+            client.delete_topics([topic])[topic].result(10)
+            # As above.
+            while topic in client.list_topics(timeout=10).topics:
+                pass
+
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:

@@ -98,9 +98,7 @@ async def test_nothing_is_committed_to_a_topic_that_was_made_anew(
     consumer = await joined(queue, stream)
     await fetch(consumer, 2)
 
-    with AdminClient({"bootstrap.servers": kafka.bootstrap}) as client:
-        [deleted] = client.delete_topics([stream]).values()
-        deleted.result(10)
+    kafka.delete(stream)
     await queue.ensure([stream], PARTITIONS)
     await send(queue, stream, range(2, 6))
 

@@ -172,6 +172,7 @@ async def test_what_an_open_transaction_holds_is_not_waited_for(
     assert meanwhile == (1, 59.0)
     assert len(readable) == 2
     assert withheld == 3
+    await ends_at(inspector, topic, 6)
     assert (await inspector.bounds(topic))[0].withheld == 0
     assert (await lag(inspector, topic))[1] == 59.0
 
