@@ -89,6 +89,7 @@ class Slots:
         care = await caution.enter(self._whose, lane)
         if care is None:
             return _LINE_S
+        first, attempts = lane.records[0], lane.attempts
         try:
             # The wait may have been long: after a gap nothing is begun, and the next turn sees to all that.
             if not (self._presence.is_certain() and lane.partition.is_open):
@@ -97,7 +98,8 @@ class Slots:
             rest = self._process(lane, turn)
             return None if rest is None else await self._go_on(rest, lane, turn, task)
         finally:
-            caution.leave(care, is_cut_off=not lane.partition.is_open)
+            is_as_before = lane.records and lane.records[0] is first and lane.attempts == attempts
+            caution.leave(care, was_tried=lane.partition.is_open and not is_as_before)
 
     async def _breathe(self) -> None:
         # It comes back by itself: nobody has to take its place.

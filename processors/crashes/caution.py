@@ -149,13 +149,13 @@ class Caution:
                 return await self._enter_alone(work, lane)
         return None
 
-    def leave(self, care: Care, *, is_cut_off: bool = False) -> None:
-        """Its turn is over, or it waits for the next try; or it was cut off, as its partition is to be another's."""
+    def leave(self, care: Care, *, was_tried: bool) -> None:
+        """Its turn is over, or it waits for the next one. It may have waited for a budget, or been cut off: no try."""
         self._let_others_go_on(care)
         if care.is_suspect:
             # Those of the others are written over, and name what will not come again.
             self._write(lambda: self._life.clear(care.number))
-            if not is_cut_off:
+            if was_tried:
                 self._survived.add(care.work._replace(alone=False))
         heapq.heappush(self._free, care.number)
         self._at_work -= 1

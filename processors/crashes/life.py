@@ -61,8 +61,14 @@ class Life:
         self._file = os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         # It has its name only with its lock, or it would be taken for one whose process was ended. This kind of lock is
         # not inherited by what a handler forks, which may live on. It is lost when its process closes the file again.
-        fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        new.rename(self._path)
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            new.rename(self._path)
+        except OSError:
+            # Not every file system has locks.
+            os.close(self._file)
+            new.unlink(missing_ok=True)
+            raise
 
     def note(self, number: int, work: AtWork) -> None:
         """Write down what a slot has at work, in place of what it had."""

@@ -98,7 +98,7 @@ class Model:
         lane.records.popleft()
         self.finished.add(offset)
         if care is not None:
-            caution.leave(care)
+            caution.leave(care, was_tried=True)
 
 
 @settings(deadline=None)
@@ -195,16 +195,16 @@ async def test_while_one_is_alone_nobody_else_begins(tmp_path: Path) -> None:
     await asyncio.sleep(0)
     assert not waits_to_be_alone.done()
 
-    caution.leave(clear)
+    caution.leave(clear, was_tried=True)
     alone = await waits_to_be_alone
     assert alone
     assert not waits_for_it.done()
-    caution.leave(alone)
+    caution.leave(alone, was_tried=True)
 
     assert await waits_for_it
 
 
-async def test_what_was_cut_off_as_it_was_alone_is_alone_again_and_what_came_to_its_end_is_not(tmp_path: Path) -> None:
+async def test_what_was_alone_and_not_tried_is_alone_again_and_what_was_tried_is_not(tmp_path: Path) -> None:
     lives = Lives(tmp_path)
     await suspected(lives, 1, suspect := lane_of("suspect", 1))
     await suspected(lives, 0, suspect)
@@ -213,11 +213,11 @@ async def test_what_was_cut_off_as_it_was_alone_is_alone_again_and_what_came_to_
     assert care
     assert care.work.alone
 
-    caution.leave(care, is_cut_off=True)
+    caution.leave(care, was_tried=False)
     again = await caution.enter(WHOSE, suspect)
     assert again
     assert again.work.alone
-    caution.leave(again)
+    caution.leave(again, was_tried=True)
 
     last = await caution.enter(WHOSE, suspect)
     assert last
@@ -253,3 +253,14 @@ def test_without_a_folder_to_note_in_a_worker_works_all_the_same_and_it_is_said(
         assert open_caution(tmp_path / "data") is None
 
     assert [line["log_level"] for line in logs] == ["warning"]
+
+
+def test_where_a_disk_has_no_locks_nothing_is_left_of_the_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError("No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", no_locks)
+
+    assert open_caution(tmp_path) is None
+
+    assert list((tmp_path / "workers").iterdir()) == []

@@ -98,3 +98,15 @@ def test_a_replay_of_a_dead_letter_tries_it_anew(shop: Shop, tmp_path: Path) -> 
 
     assert shop.calls[-1] == [1]
     assert shop.dead_ids() == [1]
+
+
+def test_an_event_that_first_waits_for_its_budget_is_given_up_as_soon(shop: Shop, tmp_path: Path) -> None:
+    deadly = Deadly(shop, tmp_path, 1)
+    shop.on("*", rate="2/s")(deadly.handle)
+    shop.send("ONTASKADD", 1, 2)
+    shop.send("ONTASKADD", 3, portal="other.example")
+
+    assert deadly.live() == 5
+
+    assert shop.dead_ids() == [1]
+    assert shop.committed() == 3
