@@ -26,6 +26,7 @@ class Lane:
 
     __slots__ = (
         "attempts",
+        "back_at",
         "burial",
         "is_at_work",
         "milestone",
@@ -41,7 +42,9 @@ class Lane:
         self.partition = partition
         self.portal = portal
         self.records: deque[StoredRecord] = deque()
+        #: Until it is put back, and when that is, by the loop's clock: not every loop's timer can say so.
         self.timer: asyncio.TimerHandle | None = None
+        self.back_at = 0.0
         #: A slot handles its first record.
         self.is_at_work = False
         #: The offset of a record that is to be finished soon, lest the lane counts as crowded.
@@ -58,6 +61,11 @@ class Lane:
         if not (self.is_at_work and self.records):
             return ()
         return (self.outlook and self.outlook.in_hand) or (self.records[0],)
+
+    @property
+    def waits_s(self) -> float | None:
+        """How long it still waits to be put back, if it does."""
+        return None if self.timer is None else max(0.0, self.back_at - asyncio.get_running_loop().time())
 
     def keep_only(self, records: Sequence[StoredRecord]) -> None:
         """Let go of all the others: they wait elsewhere."""
@@ -147,7 +155,9 @@ class Lanes:
 
     def put_back_after(self, lane: Lane, delay_s: float) -> None:
         """To the end of the line, but only when the time is over."""
-        lane.timer = asyncio.get_running_loop().call_later(delay_s, self._put, lane)
+        loop = asyncio.get_running_loop()
+        lane.back_at = loop.time() + delay_s
+        lane.timer = loop.call_at(lane.back_at, self._put, lane)
 
     def expect_one(self) -> None:
         """Somebody comes for a lane by himself."""

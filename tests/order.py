@@ -43,6 +43,8 @@ def named(event_id: str, sequence: int | str) -> str:
 class Line:
     """A line of the book: what a handler did with which event, in which place among all lines.
 
+    One of several events at once may say of each that it was `taken`, before it begins the first.
+
     Each is appended at once, whoever writes: their order is that in which things happened.
     """
 
@@ -140,12 +142,18 @@ class _Ends:
         #: Each portal's events in the order of their first ends.
         self.first: dict[str, list[str]] = defaultdict(list)
         self._under_way: dict[str, Line] = {}
+        #: Each process's events that a call has and hasn't begun: taken from now on, and before it was frozen.
+        self._taken: dict[int, set[str]] = defaultdict(set)
+        self._taken_before: dict[int, set[str]] = defaultdict(set)
 
     def see(self, line: Line) -> None:
-        if line.what == "began":
+        if line.what == "taken":
+            self._taken[line.pid].add(line.event)
+        elif line.what == "began":
             self._begin(line)
         elif line.what == "gone":
             self._under_way = {portal: other for portal, other in self._under_way.items() if other.pid != line.pid}
+            self._taken_before[line.pid] |= self._taken.pop(line.pid, set())
         else:
             self._leave(line)
         if line.what == "ended" and line.event not in self.seen:
@@ -153,10 +161,15 @@ class _Ends:
             self.first[line.portal].append(line.event)
 
     def _begin(self, line: Line) -> None:
-        if line.portal in self._under_way:
-            self.verdict.at_once.append(line)
+        self._taken[line.pid].discard(line.event)
         if line.event in self.seen:
             self.verdict.again.append(line)
+        # The call was under way when its process was frozen, and may be another's since: nobody can hold it up.
+        if line.event in self._taken_before[line.pid]:
+            self._taken_before[line.pid].discard(line.event)
+            return
+        if line.portal in self._under_way:
+            self.verdict.at_once.append(line)
         self._under_way[line.portal] = line
 
     def _leave(self, line: Line) -> None:

@@ -145,7 +145,6 @@ class Attendant:
 
 
 def _trouble(lane: Lane) -> Trouble:
-    if lane.timer is None:
+    if (waits_s := lane.waits_s) is None:
         return Trouble(reason=Reason.FLOODING)
-    delay_s = max(0.0, lane.timer.when() - asyncio.get_running_loop().time())
-    return Trouble(reason=Reason.FLOODING, attempts=lane.attempts, delay_s=delay_s)
+    return Trouble(reason=Reason.FLOODING, attempts=lane.attempts, delay_s=waits_s)

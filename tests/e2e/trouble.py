@@ -38,8 +38,12 @@ EVERY_KIND = (
     HANDLERS.replace('@handlers.on("*")', '@handlers.on("ONCRMDEALADD")')
     + """
 
+def line_of(event):
+    return f"{event.portal} {event.id}#{event.fields['data[FIELDS][ID]']} {os.getpid()}\\n".encode()
+
+
 def go_through(event):
-    line = f"{event.portal} {event.id}#{event.fields['data[FIELDS][ID]']} {os.getpid()}\\n".encode()
+    line = line_of(event)
     os.write(book, b"began " + line)
     time.sleep(0.002)
     is_down = os.path.exists(event.portal)
@@ -65,6 +69,8 @@ async def once(event):
 
 @handlers.on("ONTASKADD", batch=5, batch_wait_s=0.05)
 async def together(events):
+    for event in events:
+        os.write(book, b"taken " + line_of(event))
     for event in events:
         await asyncio.sleep(0.001)
         go_through(event)

@@ -1,7 +1,10 @@
 """A portal's records stay in order, and no portal waits for another's flood."""
 
 import asyncio
+from collections.abc import Callable
 
+import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,3 +84,20 @@ async def test_a_lane_that_waits_stands_in_no_line_until_its_time() -> None:
     async with asyncio.timeout(5):
         assert await lanes.take() is lane
     assert [one.offset for one in lane.records] == [0, 1]
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("delay_s", [0.0, 0.0001, 30.0])
+def test_a_lane_says_how_long_it_waits_also_where_that_is_no_time(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], delay_s: float
+) -> None:
+    async def waits_s() -> float | None:
+        lanes, partition = Lanes(), Partition(0, 0, Note())
+        lanes.add(partition, [record("a", 0)])
+        lane = lanes.first()
+        assert lane is not None
+        lanes.put_back_after(lane, delay_s)
+        return lane.waits_s
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(waits_s()) == pytest.approx(delay_s, abs=1.0)
