@@ -8,6 +8,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -76,12 +77,20 @@ def _leave(connection: socket.socket) -> None:
 
 
 def _receive(connection: socket.socket, messages: SimpleQueue[bytes]) -> None:
-    with connection.makefile("rb") as stream:
+    # What the parent had not read of our answers makes its end an error.
+    with suppress(OSError), connection.makefile("rb") as stream:
         while len(head := stream.read(LENGTH.size)) == LENGTH.size:
             messages.put(stream.read(*LENGTH.unpack(head)))
-    # The parent is gone, however it ended: nobody waits for what a handler still does.
-    os._exit(0)
+    _end()
 
 
 def _send(connection: socket.socket, message: bytes) -> None:
-    connection.sendall(LENGTH.pack(len(message)) + message)
+    try:
+        connection.sendall(LENGTH.pack(len(message)) + message)
+    except OSError:
+        _end()
+
+
+def _end() -> None:
+    """The parent is gone, however it ended: nobody waits for what a handler still does."""
+    os._exit(0)

@@ -2,6 +2,11 @@
 
 import asyncio
 import os
+import pickle
+import select
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +14,8 @@ from typing import Any
 import pytest
 
 from forebay import Handlers, PortalEvent, Reject, Retry
+from forebay.processors.cpu.child import LENGTH
+from forebay.processors.cpu.functions import packed_functions
 from forebay.processors.cpu.pool import Pool
 from forebay.processors.dead_letters import error_class, error_traceback
 from forebay.processors.errors import BadHandler, DeadlineExceeded, ProcessDied, RaisedElsewhere
@@ -204,6 +211,31 @@ async def test_a_process_that_died_while_it_had_nothing_to_do_is_nobody_s_fault(
         await asyncio.sleep(0)
 
     assert await called(pool, order("note", file=file)) == (None, None)
+
+
+@pytest.mark.parametrize("act", ["note", "hang"])
+def test_a_process_ends_with_its_parent_also_where_that_had_not_read_all_answers(tmp_path: Path, act: str) -> None:
+    functions, _ = packed_functions([HANDLER])
+    ours, theirs = socket.socketpair()
+    child = f"from forebay.processors.cpu.child import main; main({theirs.fileno()})"
+    calls = pickle.dumps([(0, pickle.dumps(order(what, file=tmp_path / what))) for what in ("note", act)])
+    with subprocess.Popen(
+        [sys.executable, "-c", child], pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True
+    ) as process:
+        theirs.close()
+        with ours, ours.makefile("rwb") as stream:
+            for message in (functions, calls):
+                stream.write(LENGTH.pack(len(message)) + message)
+            stream.flush()
+            assert stream.read1() == LENGTH.pack(0)
+            # The answer to the first call is there, and stays unread.
+            assert select.select([ours], [], [], 60)[0]
+
+        try:
+            assert process.communicate(timeout=60)[1] == ""
+            assert process.returncode == 0
+        finally:
+            process.kill()
 
 
 async def test_no_process_is_left_behind(tmp_path: Path, eventually: Any) -> None:
