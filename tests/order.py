@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -117,9 +117,9 @@ class Verdict:
         return not (self.lost or self.unasked or self.out_of_order or self.at_once)
 
 
-def judge(sent: Mapping[str, Sequence[str]], lines: Iterable[Line]) -> Verdict:
+def judge(sent: Mapping[str, Sequence[str]], lines: Sequence[Line]) -> Verdict:
     """`sent` has each portal's events that were answered as kept, in the order in which they were sent."""
-    ends = _Ends()
+    ends = _Ends(last={line.pid: line for line in lines if line.what != "gone"})
     for line in lines:
         ends.see(line)
     verdict = ends.verdict
@@ -134,10 +134,11 @@ def judge(sent: Mapping[str, Sequence[str]], lines: Iterable[Line]) -> Verdict:
 
 
 class _Ends:
-    """Goes through a book."""
+    """Goes through a book. `last` has each process's last line."""
 
-    def __init__(self) -> None:
+    def __init__(self, last: Mapping[int, Line]) -> None:
         self.verdict = Verdict()
+        self._last = last
         self.seen: set[str] = set()
         #: Each portal's events in the order of their first ends.
         self.first: dict[str, list[str]] = defaultdict(list)
@@ -168,7 +169,9 @@ class _Ends:
         if line.event in self._taken_before[line.pid]:
             self._taken_before[line.pid].discard(line.event)
             return
-        if line.portal in self._under_way:
+        other = self._under_way.get(line.portal)
+        # Who begins an event and never writes again was ended meanwhile, as a worker ends its processes itself.
+        if other is not None and self._last[other.pid] is not other:
             self.verdict.at_once.append(line)
         self._under_way[line.portal] = line
 

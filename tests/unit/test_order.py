@@ -63,6 +63,21 @@ def test_what_a_killed_process_had_under_way_is_no_overlap() -> None:
     assert verdict.good
 
 
+def test_what_a_process_had_under_way_that_never_writes_again_is_no_overlap() -> None:
+    verdict = judged("began a1, began a1 2, ended a1 2, began a2 2, ended a2 2, began b1 2, ended b1 2")
+
+    assert verdict.good
+
+
+TAKEN = "taken a1, taken a2, began a1, ended a1, {}began b1 2, began a2 3, began a2, ended a2 3, ended a2, ended b1 2"
+
+
+def test_what_a_call_begins_that_was_frozen_in_the_middle_is_no_overlap() -> None:
+    assert judged(TAKEN.format("gone - 1, ")).good
+    assert not judged(TAKEN.format("")).good
+    assert not judged(TAKEN.format("gone - 2, ")).good
+
+
 def test_what_another_process_has_under_way_is_one_all_the_same() -> None:
     verdict = judged("began a1, gone - 2, began a1 2, ended a1 2, began a2, ended a2, began b1, ended b1")
 
