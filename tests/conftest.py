@@ -17,6 +17,7 @@ from tests.postgresql.fixtures import servers as servers
 from tests.rabbitmq.fixtures import rabbitmq as rabbitmq
 from tests.rabbitmq.fixtures import rabbitmq_servers as rabbitmq_servers
 from tests.rabbitmq.fixtures import rabbitmq_url as rabbitmq_url
+from tests.redis.fixtures import redis_sentinel as redis_sentinel
 from tests.redis.fixtures import redis_server as redis_server
 from tests.redis.fixtures import redis_servers as redis_servers
 from tests.redis.fixtures import redis_url as redis_url

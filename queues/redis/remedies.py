@@ -1,5 +1,8 @@
 """What Redis refuses, and what to do about it."""
 
+#: What leads to the primary is the administrator's: a name, or a balancer that asks each server for its role.
+SENTINEL = "a Sentinel, which keeps nothing: queue_url must lead to the primary that it watches over (docs/redis.md)"
+
 _RIGHTS = "give the user what docs/redis.md lists: the keys, the channels and the commands"
 
 #: Words of the server, or of the client, or what the client calls the error → what to do.
@@ -20,6 +23,8 @@ _BY_WORDS = {
     "MovedError": "it is a Redis Cluster, which is not supported: name a single server",
     "ClusterDownError": "it is a Redis Cluster, which is not supported: name a single server",
     "CrossSlotError": "it is a Redis Cluster, which is not supported: name a single server",
+    # Of all servers it alone has no databases to choose from.
+    "unknown command 'SELECT'": f"it is {SENTINEL}",
     "DB index is out of range": "the number after the last / of queue_url is too high: see `databases` at the server",
     "max number of clients": "raise maxclients: an ingest process takes one connection, a worker five",
     "certificate verify failed": "check ssl_ca in queue_url against the server's certificate, and the host's name",

@@ -8,6 +8,7 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 
 from .address import FSYNC, Address
 from .limits import Limits, limits
+from .remedies import SENTINEL
 
 #: Older ones don't look whether a script can be done before they begin with it.
 OLDEST = (7, 0)
@@ -21,6 +22,8 @@ class Server:
     #: Whether it still reads its file after a start, and until then doesn't say rightly what it will do.
     is_loading: bool
     is_replica: bool
+    #: Whether it only watches over servers, and keeps nothing.
+    is_sentinel: bool
     replicas: int
     #: When it writes to the disk, of `FSYNC`; None when it doesn't say.
     fsync: str | None
@@ -49,6 +52,8 @@ class Server:
 
     def check(self, address: Address) -> None:
         """Refuse a server that keeps less than the URL says, or that is not the one to write to."""
+        if self.is_sentinel:
+            raise QueueError(f"{address.name} is {SENTINEL}")
         if self.is_loading:
             raise QueueUnavailable(f"{address.name} reads its file after a start; we connect again by ourselves")
         if self.is_replica:
@@ -101,6 +106,7 @@ def server(info: Mapping[str, Any], config: Mapping[str, str] | None) -> Server:
         version=str(info["redis_version"]),
         is_loading=bool(int(info.get("loading", 0))),
         is_replica=info.get("role") == "slave",
+        is_sentinel=info.get("redis_mode") == "sentinel",
         replicas=int(info.get("connected_slaves", 0)),
         fsync=_fsync(info, config),
         pauses=config is not None and config.get("no-appendfsync-on-rewrite") == "yes",

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
 from tests.databases.shared import Shared, System
 
 from .container import redis_container
-from .server import RedisServer, empty, enter
+from .server import RedisServer, Sentinel, empty, enter
 
 REDIS = System(
     name="Redis",
@@ -38,3 +39,10 @@ def redis_servers() -> Iterator[Callable[..., RedisServer]]:
     """Starts servers of the test's own, with these settings. They end with the test."""
     with ExitStack() as running:
         yield REDIS.starter(running)
+
+
+@pytest.fixture
+def redis_sentinel() -> Iterator[RedisServer]:
+    """A Sentinel that watches over nobody."""
+    with ExitStack() as running:
+        yield replace(REDIS, server=Sentinel).starter(running)()

@@ -1,5 +1,6 @@
 """A Redis server of the tests' own, from the system's package."""
 
+import os
 import shutil
 import signal
 from contextlib import closing
@@ -49,6 +50,17 @@ class RedisServer(DatabaseServer):
     def answers(self) -> None:
         """Come in as a client."""
         enter(self.url())
+
+
+class Sentinel(RedisServer):
+    """A Sentinel that watches over nobody yet."""
+
+    def command(self) -> list[str]:
+        """What starts it. It writes down in its settings whom it knows."""
+        command = super().command()
+        if os.getuid() == 0:
+            shutil.chown(command[-1], *self.account)
+        return [*command, "--sentinel"]
 
 
 def direct(url: str) -> Any:

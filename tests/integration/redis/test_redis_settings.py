@@ -307,6 +307,19 @@ async def test_what_is_sent_counts_as_kept_when_the_replicas_have_it(redis_serve
         await part.close()
 
 
+@pytest.mark.parametrize("parameters", ["", "?fsync=no"])
+@pytest.mark.parametrize("database", ["/0", "/1"])
+async def test_a_sentinel_is_told_from_a_server_that_keeps_less(
+    redis_sentinel: RedisServer, database: str, parameters: str
+) -> None:
+    url = redis_sentinel.url(parameters).replace("/0", database)
+
+    with pytest.raises(QueueError, match=r"a Sentinel, .* primary that it watches over") as refused:
+        await _opened(url).missing([STREAM], PARTITIONS)
+
+    assert "fsync" not in str(refused.value)
+
+
 def test_a_healthy_server_is_found_so(forebay: Command) -> None:
     forebay.run("topics", "ensure")
 
