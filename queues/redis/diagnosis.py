@@ -73,8 +73,10 @@ def _replicas(server: Server, address: Address) -> Finding:
     if server.replicas < wanted:
         detail = f"{server.replicas} are connected, replicas={wanted} is relied on: nothing is taken until they come"
         return Finding(check=check, state="fail", detail=detail, remedy="look at the replicas, or at queue_url")
-    if server.replicas and not wanted:
-        detail = f"{server.replicas} are connected, and not waited for: one that takes over may lack events"
-        return Finding(check=check, state="warn", detail=detail, remedy="replicas=1 in queue_url")
-    told = f"each event is on {wanted} of {server.replicas} before it counts as kept" if wanted else "there are none"
+    if server.replicas > wanted:
+        waited_for = f"{wanted} of them waited for" if wanted else "not waited for"
+        detail = f"{server.replicas} are connected, and {waited_for}: one that takes over may lack events"
+        remedy = f"replicas={server.replicas} in queue_url, unless the others never take over (replica-priority 0)"
+        return Finding(check=check, state="warn", detail=detail, remedy=remedy)
+    told = f"each event is on all {wanted} before it counts as kept" if wanted else "there are none"
     return Finding(check=check, state="ok", detail=told)

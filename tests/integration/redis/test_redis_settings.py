@@ -57,6 +57,13 @@ def _wait_made(admin: Any) -> None:
         time.sleep(0.01)
 
 
+def _wait_linked(replica: RedisServer) -> None:
+    """Return when it follows its primary."""
+    with direct(replica.url()) as admin:
+        while admin.info("replication")["master_link_status"] != "up":
+            time.sleep(0.01)
+
+
 @pytest.fixture
 def forebay(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     monkeypatch.chdir(tmp_path)
@@ -363,6 +370,21 @@ def test_what_a_server_was_set_to_is_found(
 
     assert found[check]["state"] == state
     assert told in found[check]["detail"] + found[check]["remedy"]
+
+
+def test_a_replica_that_may_take_over_and_is_not_waited_for_is_found(
+    redis_servers: Callable[..., RedisServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    primary = redis_servers("repl-diskless-sync-delay 0")
+    replicas = [redis_servers(f"replicaof 127.0.0.1 {primary.port}", f'masterauth "{PASSWORD}"') for _ in range(2)]
+    for replica in replicas:
+        _wait_linked(replica)
+
+    found = [Command(primary.url(f"?replicas={count}")).findings()["queue replicas"] for count in range(3)]
+
+    assert [one["state"] for one in found] == ["warn", "warn", "ok"]
+    assert all("replicas=2" in one["remedy"] for one in found[:2])
 
 
 def test_a_memory_that_is_nearly_full_is_found(forebay: Command, monkeypatch: pytest.MonkeyPatch) -> None:
