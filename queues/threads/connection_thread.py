@@ -43,11 +43,30 @@ class Store(Protocol[C]):
         """The store's own words for the error, and what to do about it. Never a part of a record."""
 
 
+class Lives:
+    """Of connections that are to lead to one server: where one is made in place of a lost one, a life begins for all.
+
+    The name may lead to another server by then, and the one that it has led to may answer for ever. Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.number = 0
+
+    def made(self, since: int, lost: int | None) -> int:
+        """The life of a connection that is made now, and was begun in that one; `lost` is the life of a lost one."""
+        with self._lock:
+            if lost == self.number:
+                self.number = since = lost + 1
+            return since
+
+
 class ConnectionThread(Generic[C]):
     """Does one call after the other, in their order. Starts and connects when first used.
 
     It connects anew after every error of the store: what a connection that failed still knows is not to be trusted;
-    and when the connection leads nowhere any more (the file was deleted or replaced, the server is gone).
+    when the connection leads nowhere any more (the file was deleted or replaced, the server is gone); and when one that
+    it is tied to has done so.
     """
 
     def __init__(
@@ -62,6 +81,9 @@ class ConnectionThread(Generic[C]):
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._connection: C | None = None
+        self._lives, self._life = Lives(), 0
+        #: The life of a connection that failed, until there is another.
+        self._lost: int | None = None
         self._closed = False
         self._ended = asyncio.Event()
 
@@ -108,7 +130,7 @@ class ConnectionThread(Generic[C]):
         try:
             yield self._current()
         except self._errors as error:
-            self._disconnect()
+            self._lose()
             raise QueueUnavailable(self._store.remedy(error)) from error
 
     async def close(self) -> None:
@@ -143,10 +165,20 @@ class ConnectionThread(Generic[C]):
 
     def _current(self) -> C:
         if self._connection is not None and not self._store.current(self._connection):
+            self._lose()
+        if self._life != self._lives.number:
             self._disconnect()
         if self._connection is None:
+            # Asked before: one that is made by another thread meanwhile may lead elsewhere.
+            since = self._lives.number
             self._connection = self._connect()
+            self._life, self._lost = self._lives.made(since, self._lost), None
         return self._connection
+
+    def _lose(self) -> None:
+        if self._connection is not None:
+            self._lost = self._life
+        self._disconnect()
 
     def _connect(self) -> C:
         connection = self._store.connect()
@@ -165,6 +197,13 @@ class ConnectionThread(Generic[C]):
     def _close(self, connection: C) -> None:
         with suppress(*self._errors):
             connection.close()
+
+
+def tie(*threads: ConnectionThread[C]) -> None:
+    """Have the connections of these lead to one server. None of the threads was used yet."""
+    lives = Lives()
+    for thread in threads:
+        thread._lives = lives
 
 
 def tell(loop: Loop, callback: Callable[..., object], *values: Any) -> None:

@@ -24,6 +24,10 @@ class Relay:
         #: Nobody new comes through.
         self.shut = False
 
+    def lead_to(self, port: int) -> None:
+        """Whoever comes from now on comes to the server at this port; those who are there stay where they are."""
+        self._port = port
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, from its beginning to its end."""
         if self.shut:

@@ -25,6 +25,10 @@ class System:
     gone: str
     #: Take one of our sessions away from under its client.
     end_a_session: Callable[[DatabaseServer], None]
+    #: Have it take no writes any more, as a server that another has taken over from; who is there may stay, and read.
+    take_no_writes: Callable[[DatabaseServer], None]
+    #: What makes a stream in one server that of another, where to make it by its name is not enough.
+    copy: Callable[[DatabaseServer, DatabaseServer], None] = lambda *_: None
     #: How many offsets are left out at least each time it was started again.
     leap: int = 0
 
@@ -51,24 +55,50 @@ def _end_of_redis(server: DatabaseServer) -> None:
             client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
 
 
+def _read_only_postgresql(server: DatabaseServer) -> None:
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        connection.execute("SELECT pg_reload_conf()")
+
+
+def _read_only_mariadb(server: DatabaseServer) -> None:
+    with closing(to_mariadb(server.url())) as connection:
+        asked(connection, "SET GLOBAL read_only = 1")
+
+
+def _cut_off_redis(server: DatabaseServer) -> None:
+    with closing(to_redis(server.url())) as client:
+        client.config_set("min-replicas-to-write", "1")
+
+
+def _copy_redis(server: DatabaseServer, other: DatabaseServer) -> None:
+    with closing(to_redis(server.url())) as here, closing(to_redis(other.url())) as there:
+        for key in here.scan_iter():
+            there.restore(key, 0, here.dump(key), replace=True)
+
+
 SYSTEMS = {
     "postgresql": System(
         servers="servers",
         url="postgresql_url",
         gone=r"terminating|closed|refused|lost",
         end_a_session=_end_of_postgresql,
+        take_no_writes=_read_only_postgresql,
     ),
     "mariadb": System(
         servers="mariadb_servers",
         url="mariadb_url",
         gone=r"closed|refused|Lost|lost|shutdown",
         end_a_session=_end_of_mariadb,
+        take_no_writes=_read_only_mariadb,
     ),
     "redis": System(
         servers="redis_servers",
         url="redis_url",
         gone=r"closed|refused|reset",
         end_a_session=_end_of_redis,
+        take_no_writes=_cut_off_redis,
+        copy=_copy_redis,
         leap=1_000_000,
     ),
 }

@@ -8,9 +8,12 @@ from contextlib import suppress
 import pytest
 from structlog.testing import capture_logs
 
-from forebay.queues.contract import Queue, Record
+from forebay.queues.contract import Consumer, Queue, Record
 from forebay.queues.errors import QueueUnavailable
+from forebay.queues.opening import open_queue
+from forebay.queues.settings import QueueSettings
 from tests.databases.server import DatabaseServer
+from tests.integration.queue_faults.relay import relayed
 from tests.integration.queue_faults.systems import System
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
 from tests.integration.queues.stage import Chronicle, Seen, Stage, by_key, follow, read_all
@@ -157,6 +160,42 @@ async def test_every_part_heals_after_the_server_was_away(server: DatabaseServer
     assert await _fetch(consumer, 2) == [b"0", b"2"]
     for part in (consumer, producer, inspector):
         await part.close()
+
+
+async def test_who_reads_goes_with_its_group_where_the_name_leads_by_now(
+    system: System, request: pytest.FixtureRequest
+) -> None:
+    """Of a server that takes no writes any more only who writes hears: who reads could wait there for ever."""
+    starts = request.getfixturevalue(system.servers)
+    left, taken = starts(), starts()
+    queues = [open_queue(QueueSettings(queue_url=server.url())) for server in (left, taken)]
+    for queue in queues:
+        await queue.ensure([STREAM], PARTITIONS)
+    system.copy(left, taken)
+    producer, follower = queues[1].producer(), Follower()
+    async with relayed(left.url(), "") as (relay, url):
+        consumer = open_queue(QueueSettings(queue_url=url)).consumer(STREAM, "group", session_s=1.0)
+        await consumer.start(follower)
+        await follower.owns(PARTITIONS)
+        fetching = asyncio.create_task(_fetched(consumer))
+
+        system.take_no_writes(left)
+        await follower.owns(0)
+        relay.lead_to(taken.port)
+        await producer.send(STREAM, record(0))
+
+        assert await fetching == b"0"
+        await consumer.close()
+    for part in (producer, *queues):
+        await part.close()
+
+
+async def _fetched(consumer: Consumer) -> bytes:
+    """The first record that comes, by calls that are as short as a worker's."""
+    while True:
+        with suppress(QueueUnavailable):
+            for found in await consumer.fetch(1, 0.1):
+                return found.value
 
 
 async def _fetch(consumer: object, count: int) -> list[bytes]:
