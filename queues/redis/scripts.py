@@ -305,8 +305,10 @@ return {'done', last - 1}
 )
 
 #: about facts order → id start most. Place, key and value of each fact.
+#: It writes nothing, and is let begin only where one may write: who follows a server that others have left, since it
+#: takes no writes any more, would wait there for ever.
 FACTS = (
-    READS
+    FREES
     + CHECKED
     + """
 local placed = redis.call('ZRANGEBYSCORE', KEYS[3], ARGV[2], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[3])

@@ -126,6 +126,12 @@ class Database(Protocol):
         would never see that one.
         """
 
+    def check_writes(self, connection: Connection) -> None:
+        """Raise an error of the client's where the server takes no writes any more.
+
+        Others have gone on to another by then, and who only reads would wait here for ever.
+        """
+
     def facts(self, connection: Connection, stream: int, start: int, max_facts: int) -> list[PlacedFact]:
         """Facts about portals at or after the place, in order. A crash takes none of them away, as above."""
 

@@ -124,7 +124,8 @@ class SqlPortalStore:
     def _facts(self, connection: Connection, start: int) -> list[PlacedFact]:
         self._one_store.check(connection, start)
         facts = self._database.facts(connection, find(connection, self._stream).id, start, _CHAPTER_FACTS)
-        if start and not facts:
+        if not facts:
+            self._database.check_writes(connection)
             self._one_store.check_end(start, self._end(connection))
         return facts
 

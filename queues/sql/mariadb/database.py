@@ -184,7 +184,7 @@ class MariadbDatabase:
 
     def watch(self, stream: int) -> Watch:
         """As in the protocol."""
-        return Polling(stream, lambda connection: dict(connection.info[_SEEN]), self.ends, _check_read_only)
+        return Polling(stream, lambda connection: dict(connection.info[_SEEN]), self.ends, self.check_writes)
 
     def read(self, connection: Connection, place: Place, offset: int, max_records: int, max_bytes: int) -> list[Row]:
         """As in the protocol."""
@@ -217,6 +217,11 @@ class MariadbDatabase:
             [(place,)] = run(connection, statements.LOGGED)
             connection.info[_IS_LOGGED] = bool(place)
 
+    def check_writes(self, connection: Connection) -> None:
+        """As in the protocol."""
+        [(read_only,)] = run(connection, statements.READ_ONLY)
+        refuse_read_only(read_only)
+
     def facts(self, connection: Connection, stream: int, start: int, max_facts: int) -> list[PlacedFact]:
         """As in the protocol."""
         found = list(map(PlacedFact._make, run(connection, statements.FACTS, (stream, start, max_facts))))
@@ -227,11 +232,6 @@ class MariadbDatabase:
     def findings(self, connection: Connection, needs: Needs) -> Iterable[Finding]:
         """As in the protocol."""
         return diagnosis.findings(connection, needs)
-
-
-def _check_read_only(connection: Connection) -> None:
-    [(read_only,)] = run(connection, statements.READ_ONLY)
-    refuse_read_only(read_only)
 
 
 def _by_stream(places: Iterable[Place]) -> Iterator[tuple[int, list[Place]]]:

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any, LiteralString, cast
 
 import psycopg
-from psycopg.errors import Diagnostic
+from psycopg.errors import Diagnostic, ReadOnlySqlTransaction
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, NullPool, create_engine
 
@@ -196,6 +196,12 @@ class PostgresqlDatabase:
             Row(*place, offset, timestamp_ms, key.decode(), headers, value)
             for offset, timestamp_ms, key, headers, value in found
         ]
+
+    def check_writes(self, connection: Connection) -> None:
+        """As in the protocol."""
+        [(read_only,)] = _opened(connection).execute(statements.READ_ONLY)
+        if read_only != "off":
+            raise ReadOnlySqlTransaction(f"transaction_read_only = {read_only}")
 
     def facts(self, connection: Connection, stream: int, start: int, max_facts: int) -> list[PlacedFact]:
         """As in the protocol."""

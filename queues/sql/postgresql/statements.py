@@ -117,3 +117,6 @@ TUNE = (
     "toast.autovacuum_vacuum_threshold = 5000, toast.autovacuum_vacuum_scale_factor = 0.02, "
     "toast.autovacuum_vacuum_cost_delay = 0)",
 )
+
+#: Also of a standby.
+READ_ONLY = "SHOW transaction_read_only"

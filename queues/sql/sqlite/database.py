@@ -221,6 +221,9 @@ class SqliteDatabase:
             for offset, timestamp_ms, key, headers, value in orjson.loads(found)
         ]
 
+    def check_writes(self, connection: Connection) -> None:
+        """As in the protocol: there is no other server."""
+
     def facts(self, connection: Connection, stream: int, start: int, max_facts: int) -> list[PlacedFact]:
         """As in the protocol."""
         found = connection.exec_driver_sql(statements.FACTS, (stream, start, max_facts)).scalar_one()

@@ -11,6 +11,8 @@ from structlog.testing import capture_logs
 from forebay.queues.contract import Consumer, Queue, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.opening import open_queue
+from forebay.queues.portals.contract import Fact
+from forebay.queues.portals.following import Following
 from forebay.queues.settings import QueueSettings
 from tests.databases.server import DatabaseServer
 from tests.integration.queue_faults.relay import relayed
@@ -186,8 +188,34 @@ async def test_who_reads_goes_with_its_group_where_the_name_leads_by_now(
 
         assert await fetching == b"0"
         await consumer.close()
-    for part in (producer, *queues):
-        await part.close()
+    await producer.close()
+    for queue in queues:
+        await queue.close()
+
+
+async def test_who_follows_portals_goes_where_the_name_leads_by_now(
+    system: System, request: pytest.FixtureRequest
+) -> None:
+    """An ingest that stays behind would refuse the calls of portals that others have come to know since."""
+    starts = request.getfixturevalue(system.servers)
+    left, taken = starts(), starts()
+    stores = [open_queue(QueueSettings(queue_url=server.url())).portals("portals") for server in (left, taken)]
+    for store in stores:
+        await store.ensure()
+    system.copy(left, taken)
+    async with relayed(left.url(), "") as (relay, url):
+        following = Following(open_queue(QueueSettings(queue_url=url)).portals("portals"))
+        following.open()
+        await following.refresh(60)
+
+        relay.lead_to(taken.port)
+        system.take_no_writes(left)
+        place = await stores[1].put([Fact("portal", b"known")])
+
+        await following.reached(place, 60)
+        await following.close()
+    for store in stores:
+        await store.close()
 
 
 async def _fetched(consumer: Consumer) -> bytes:
