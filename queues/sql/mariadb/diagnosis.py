@@ -53,6 +53,14 @@ FROM information_schema.GLOBAL_STATUS
 WHERE VARIABLE_NAME IN ('wsrep_cluster_size', 'wsrep_local_bf_aborts', 'wsrep_local_cert_failures')
 """
 
+#: How many replicas read its binary log, and whether a COMMIT waits for one of them: as it is set, and as it is.
+_REPLICAS = """
+SELECT VARIABLE_NAME, VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS
+WHERE VARIABLE_NAME IN ('SLAVES_CONNECTED', 'RPL_SEMI_SYNC_MASTER_STATUS')
+UNION SELECT VARIABLE_NAME, VARIABLE_VALUE FROM information_schema.GLOBAL_VARIABLES
+WHERE VARIABLE_NAME = 'RPL_SEMI_SYNC_MASTER_ENABLED'
+"""
+
 _USED = "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'THREADS_CONNECTED'"
 
 
@@ -63,6 +71,7 @@ def findings(connection: Connection, needs: Needs) -> Iterable[Finding]:
         _durability,
         _format,
         _cluster,
+        _replicas,
         _rights,
         _connections,
     )
@@ -133,6 +142,22 @@ def _cluster(connection: Connection) -> Finding:
     detail += f"; this one has undone {undone:.0f} transactions, as others wrote the same by another node"
     remedy = "lead every ingest and worker to one and the same node, and to another when it is gone (docs/mariadb.md)"
     return Finding(check="queue cluster", state="warn", detail=detail, remedy=remedy)
+
+
+def _replicas(connection: Connection) -> Finding:
+    check, found = "queue replicas", dict(run(connection, _REPLICAS))
+    connected = int(found.get("SLAVES_CONNECTED", 0))
+    if found.get("RPL_SEMI_SYNC_MASTER_STATUS") == "ON":
+        return Finding(check=check, state="ok", detail=f"{connected} are connected; a commit waits until one has it")
+    if found.get("RPL_SEMI_SYNC_MASTER_ENABLED") == "ON":
+        detail = "the server has given up waiting for a replica: one that takes over may lack events"
+        remedy = "look at the replicas; with a longer rpl_semi_sync_master_timeout events wait in the spool meanwhile"
+        return Finding(check=check, state="warn", detail=detail, remedy=remedy)
+    if connected:
+        detail = f"{connected} are connected, and not waited for: one that takes over may lack events"
+        remedy = "rpl_semi_sync_master_enabled = 1, and rpl_semi_sync_slave_enabled = 1 at those that may take over"
+        return Finding(check=check, state="warn", detail=detail, remedy=remedy)
+    return Finding(check=check, state="ok", detail="there are none")
 
 
 def _rights(connection: Connection) -> Finding:

@@ -1,14 +1,17 @@
 """`forebay doctor` and `forebay topics` over MariaDB."""
 
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from forebay.queues import looks
 from forebay.queues.sql.mariadb import diagnosis
 from tests.databases.console import Command
+from tests.databases.server import ADMIN, PASSWORD
 from tests.mariadb.server import Server, asked, direct
 
 
@@ -23,7 +26,17 @@ def test_a_healthy_server_is_found_so(forebay: Command) -> None:
 
     found = forebay.findings()
 
-    names = ("version", "durability", "binlog", "cluster", "rights", "connections", "transactions", "packets")
+    names = (
+        "version",
+        "durability",
+        "binlog",
+        "cluster",
+        "replicas",
+        "rights",
+        "connections",
+        "transactions",
+        "packets",
+    )
     checks = ["queue", *(f"queue {name}" for name in names)]
     assert {check: found[check]["state"] for check in checks} == dict.fromkeys(checks, "ok")
 
@@ -95,6 +108,41 @@ def test_a_cluster_in_which_several_nodes_are_written_to_is_found(
 
     assert found["queue cluster"]["state"] == state
     assert "a Galera cluster of 3 nodes" in found["queue cluster"]["detail"]
+
+
+def test_a_replica_that_may_take_over_and_is_not_waited_for_is_found(
+    mariadb_servers: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    primary = mariadb_servers("log-bin", "server-id=1", "sync-binlog=1", "rpl-semi-sync-master-timeout=1")
+    replica = mariadb_servers("server-id=2", "rpl-semi-sync-slave-enabled=1")
+    forebay = Command(primary.url())
+    with closing(direct(primary.url())) as here, closing(direct(replica.url())) as there:
+        asked(
+            there,
+            "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = %s, MASTER_USER = %s, MASTER_PASSWORD = %s",
+            (primary.port, ADMIN, PASSWORD),
+        )
+        asked(there, "START SLAVE")
+        _wait(here, "Slaves_connected", "1")
+        not_waited_for = forebay.findings()["queue replicas"]
+        asked(here, "SET GLOBAL rpl_semi_sync_master_enabled = 1")
+        _wait(here, "Rpl_semi_sync_master_clients", "1")
+        waited_for = forebay.findings()["queue replicas"]
+        asked(there, "STOP SLAVE")
+        # It is given up for with the next commit.
+        forebay.run("topics", "ensure")
+        given_up = forebay.findings()["queue replicas"]
+
+    assert [one["state"] for one in (not_waited_for, waited_for, given_up)] == ["warn", "ok", "warn"]
+    assert "rpl_semi_sync_slave_enabled" in not_waited_for["remedy"]
+    assert "rpl_semi_sync_master_timeout" in given_up["remedy"]
+
+
+def _wait(connection: Any, status: str, value: str) -> None:
+    """Return when the server says so."""
+    while asked(connection, "SHOW GLOBAL STATUS LIKE %s", (status,)) != [(status, value)]:
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
