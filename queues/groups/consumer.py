@@ -14,7 +14,7 @@ import structlog
 from forebay.queues.contract import Assignments, Commit, StoredRecord
 from forebay.queues.errors import Fenced, QueueError, Unsupported
 
-from ..threads.connection_thread import Closable, ConnectionThread, tie
+from ..threads.connection_thread import Closable, ConnectionThread, Lives, tie
 from .bell import Bell
 from .confirmed import SET_BACK
 from .contract import Group, Log
@@ -53,13 +53,13 @@ class Store(Protocol[C]):
 class LeasedConsumer(Generic[C]):
     """Three threads, a connection each: one reads, one commits, one keeps the membership."""
 
-    def __init__(self, store: Store[C], *, clock: Callable[[], float] = since_boot) -> None:
+    def __init__(self, store: Store[C], *, lives: Lives | None = None, clock: Callable[[], float] = since_boot) -> None:
         self._store, self._clock = store, clock
         self._reading = store.thread("forebay-consumer-read")
         self._committing = store.thread("forebay-consumer-commit")
         self._living = store.thread("forebay-consumer-membership")
         # Who reads writes nothing, and would not hear that a server takes no writes any more: others have gone on.
-        tie(self._reading, self._committing, self._living)
+        tie(lives or Lives(), self._reading, self._committing, self._living)
         self._leases = Leases(clock)
         self._waits: set[Wait] = set()
         self._bell: Bell | None = None

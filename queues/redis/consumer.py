@@ -7,7 +7,7 @@ from ..groups.consumer import LeasedConsumer
 from ..groups.contract import Group
 from ..groups.leaps import Leaps
 from ..groups.leases import since_boot
-from ..threads.connection_thread import ConnectionThread
+from ..threads.connection_thread import ConnectionThread, Lives
 from .connection import RedisConnection, RedisStore
 from .group import RedisGroup
 from .reading import RedisLog
@@ -55,9 +55,10 @@ class RedisConsumer(LeasedConsumer[RedisConnection]):
         *,
         session_s: float,
         retention: Retention,
+        lives: Lives | None = None,
         clock: Callable[[], float] = since_boot,
     ) -> None:
         kept = _GroupStore(
             store=store, stream=stream, group_name=group, session_s=session_s, retention=retention, clock=clock
         )
-        super().__init__(kept, clock=clock)
+        super().__init__(kept, lives=lives, clock=clock)

@@ -10,6 +10,7 @@ from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 
 from ..groups.consumer import NOTE_BYTES
+from ..threads.connection_thread import Lives
 from .address import address
 from .connection import RedisConnection, RedisStore
 from .consumer import RedisConsumer
@@ -30,6 +31,8 @@ class RedisQueue:
 
     def __init__(self, store: RedisStore, retention: Retention) -> None:
         self._store, self._retention = store, retention
+        # Of all that reads here and would not hear that others have gone on to another server.
+        self._lives = Lives()
         durable = store.address.fsync == "always"
         self.promises = Promises(
             durable=durable, ordered=True, groups=True, shared=True, replay=True, note_bytes=NOTE_BYTES
@@ -60,11 +63,13 @@ class RedisQueue:
 
     def consumer(self, stream: str, group: str, *, session_s: float = 10.0) -> Consumer:
         """As in the contract."""
-        return RedisConsumer(self._store, stream, group, session_s=session_s, retention=self._retention)
+        return RedisConsumer(
+            self._store, stream, group, session_s=session_s, retention=self._retention, lives=self._lives
+        )
 
     def inspector(self) -> Inspector:
         """As in the contract."""
-        return RedisInspector(self._store)
+        return RedisInspector(self._store, self._lives)
 
     def portals(self, topic: str) -> PortalStore:
         """As in the contract."""

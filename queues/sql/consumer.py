@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from ..groups.consumer import LeasedConsumer
 from ..groups.contract import Group
 from ..groups.leases import since_boot
+from ..threads.connection_thread import Lives
 from .claims import Claims
 from .connection_thread import ConnectionThread
 from .database import Database
@@ -55,6 +56,7 @@ class SqlConsumer(LeasedConsumer[Connection]):
         *,
         session_s: float,
         retention: Retention,
+        lives: Lives | None = None,
         clock: Callable[[], float] = since_boot,
         now_ms: Callable[[Connection], int] | None = None,
     ) -> None:
@@ -67,4 +69,4 @@ class SqlConsumer(LeasedConsumer[Connection]):
             now_ms=now_ms or database.now_ms,
             clock=clock,
         )
-        super().__init__(store, clock=clock)
+        super().__init__(store, lives=lives, clock=clock)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, and_, select
 
 from forebay.queues.contract import Bounds, GroupState, StoredRecord, among
 
+from ..threads.connection_thread import Lives, tie
 from .connection_thread import ConnectionThread
 from .database import Database, Place
 from .reader import read
@@ -18,9 +19,10 @@ from .tables import claim, partition, record
 class SqlInspector:
     """Reads in a thread of its own."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, lives: Lives) -> None:
         self._database = database
         self._thread = ConnectionThread(database, "forebay-inspector")
+        tie(lives, self._thread)
 
     async def partitions(self, stream: str) -> int:
         """As in the contract."""

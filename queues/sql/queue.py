@@ -13,6 +13,7 @@ from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 
 from ..groups.consumer import NOTE_BYTES
+from ..threads.connection_thread import Lives
 from .connection_thread import ConnectionThread
 from .consumer import SqlConsumer
 from .database import TABLES, Database
@@ -33,6 +34,8 @@ class SqlQueue:
 
     def __init__(self, database: Database, retention: Retention) -> None:
         self._database, self._retention = database, retention
+        # Of all that reads here and would not hear that others have gone on to another server.
+        self._lives = Lives()
 
     async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract; makes no file."""
@@ -80,11 +83,13 @@ class SqlQueue:
 
     def consumer(self, stream: str, group: str, *, session_s: float = 10.0) -> Consumer:
         """As in the contract."""
-        return SqlConsumer(self._database, stream, group, session_s=session_s, retention=self._retention)
+        return SqlConsumer(
+            self._database, stream, group, session_s=session_s, retention=self._retention, lives=self._lives
+        )
 
     def inspector(self) -> Inspector:
         """As in the contract."""
-        return SqlInspector(self._database)
+        return SqlInspector(self._database, self._lives)
 
     def portals(self, topic: str) -> PortalStore:
         """As in the contract."""

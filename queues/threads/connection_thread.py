@@ -199,9 +199,8 @@ class ConnectionThread(Generic[C]):
             connection.close()
 
 
-def tie(*threads: ConnectionThread[C]) -> None:
-    """Have the connections of these lead to one server. None of the threads was used yet."""
-    lives = Lives()
+def tie(lives: Lives, *threads: ConnectionThread[C]) -> None:
+    """Have the connections of these lead to one server, as all do of these lives. None of the threads was used yet."""
     for thread in threads:
         thread._lives = lives
 

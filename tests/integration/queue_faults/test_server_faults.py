@@ -176,18 +176,23 @@ async def test_who_reads_goes_with_its_group_where_the_name_leads_by_now(
     system.copy(left, taken)
     producer, follower = queues[1].producer(), Follower()
     async with relayed(left.url(), "") as (relay, url):
-        consumer = open_queue(QueueSettings(queue_url=url)).consumer(STREAM, "group", session_s=1.0)
+        queue = open_queue(QueueSettings(queue_url=url))
+        consumer, inspector = queue.consumer(STREAM, "group", session_s=1.0), queue.inspector()
         await consumer.start(follower)
         await follower.owns(PARTITIONS)
+        await inspector.bounds(STREAM)
         fetching = asyncio.create_task(_fetched(consumer))
 
         system.take_no_writes(left)
         await follower.owns(0)
         relay.lead_to(taken.port)
-        await producer.send(STREAM, record(0))
+        position = await producer.send(STREAM, record(0))
 
         assert await fetching == b"0"
-        await consumer.close()
+        # Whoever waits for what was parked looks from outside of the group, too.
+        assert (await inspector.bounds(STREAM))[position.partition].end == position.offset + 1
+        for part in (consumer, inspector):
+            await part.close()
     await producer.close()
     for queue in queues:
         await queue.close()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from forebay.queues.errors import QueueUnavailable
-from forebay.queues.threads.connection_thread import ConnectionThread, tie
+from forebay.queues.threads.connection_thread import ConnectionThread, Lives, tie
 
 
 class LostError(Exception):
@@ -51,7 +51,7 @@ class Store:
 
     def threads(self) -> tuple[ConnectionThread[Way], ConnectionThread[Way]]:
         reading, writing = (ConnectionThread(self, name, errors=(LostError,)) for name in ("read", "write"))
-        tie(reading, writing)
+        tie(Lives(), reading, writing)
         return reading, writing
 
 
