@@ -100,14 +100,15 @@ async def test_a_node_that_hangs_is_passed_over(queue: Queue, url: str) -> None:
 async def test_a_name_with_several_addresses_is_as_good_as_several_names(
     queue: Queue, rabbitmq: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look_up = asyncio.BaseEventLoop.getaddrinfo
+    kind = type(asyncio.get_running_loop())
+    look_up = kind.getaddrinfo
 
-    async def both(loop: asyncio.BaseEventLoop, host: str, port: int, **named: Any) -> Any:
+    async def both(loop: asyncio.AbstractEventLoop, host: str, port: int, **named: Any) -> Any:
         if host != "mq.example":
             return await look_up(loop, host, port, **named)
         return [*await look_up(loop, "127.0.0.2", port, **named), *await look_up(loop, "127.0.0.1", port, **named)]
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", both)
+    monkeypatch.setattr(kind, "getaddrinfo", both)
     url = rabbitmq.url().replace("127.0.0.1", "mq.example")
     with silent("127.0.0.2", rabbitmq.port):
         producer = open_queue(QueueSettings(queue_url=url)).producer()
