@@ -69,9 +69,12 @@ class Asking:
         if about not in self._refreshing:
             client = self.client
             ask = partial(client.list_topics, topic, timeout=answer_s)
-            asked = self._refreshing[about] = asyncio.get_running_loop().run_in_executor(self._threads, ask)
-            asked.add_done_callback(partial(self._judge, about, client))
-        return await asyncio.shield(self._refreshing[about])
+            answer = self._refreshing[about] = asyncio.get_running_loop().run_in_executor(self._threads, ask)
+            answer.add_done_callback(partial(self._judge, about, client))
+        answer = self._refreshing[about]
+        # Until it was judged, also where it is there at once. A `shield` would tell of errors that nobody waits for.
+        await asyncio.wait([answer])
+        return answer.result()
 
     def _judge(self, about: tuple[str, float], client: AdminClient, answer: _Answer) -> None:
         del self._refreshing[about]

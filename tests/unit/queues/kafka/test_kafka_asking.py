@@ -1,6 +1,7 @@
 """The client by which a cluster is asked, on clients of librdkafka that are made up."""
 
 import asyncio
+import gc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event
@@ -132,6 +133,24 @@ async def test_a_question_whose_askers_have_all_gone_is_judged_all_the_same() ->
     # The second had waited for the answer that the first did not wait for.
     assert silent.asked == 1
     await asked.close()
+
+
+async def test_an_error_that_nobody_waits_for_any_more_is_not_told_as_a_mistake() -> None:
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    silent = Client(KafkaException(KafkaError(KafkaError._TIMED_OUT)))
+    asked = asking(silent, answering(ONE_BROKER))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await answered(asked)
+
+    silent.may_answer.set()
+    await asked.close()
+    while asked._refreshing:
+        await asyncio.sleep(0)
+    gc.collect()
+
+    assert told == []
 
 
 async def test_however_many_ask_of_a_cluster_that_hangs_one_thread_waits() -> None:
