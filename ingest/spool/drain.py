@@ -244,7 +244,8 @@ class Drain:
             return
         deleting = asyncio.ensure_future(self._spool.delete(gone))
         try:
-            await asyncio.shield(deleting)
+            await asyncio.wait([deleting])
+            deleting.result()
         except BaseException:
             # Also who stops us waits for it: what stays in the spool is sent again.
             await asyncio.wait([deleting])

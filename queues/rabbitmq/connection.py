@@ -81,7 +81,9 @@ class Connection:
         )
         try:
             async with asyncio.timeout(patience_s):
-                await asyncio.shield(self._opened)
+                # Not shielded: an error that comes later would be told as a mistake of ours.
+                await asyncio.wait([self._opened])
+            self._opened.result()
         except TimeoutError as error:
             await self._abandon()
             raise QueueUnavailable(f"{self._address.name} did not answer within {patience_s:.0f} s") from error

@@ -1,6 +1,7 @@
 """What waits behind a batch that was not written."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -121,3 +122,27 @@ async def test_checks_that_were_given_up_while_the_store_hung_are_not_made_up_fo
     # The one that waited behind the record, and the last, which began when that had ended.
     assert writer.touched <= 3
     await producer.close()
+
+
+async def test_a_check_that_fails_when_nobody_waits_for_it_any_more_is_not_told_as_a_mistake() -> None:
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    hangs = threading.Event()
+
+    def connect() -> object:
+        hangs.wait(LONG_S)
+        raise OSError("the disk is away")
+
+    store: Any = SimpleNamespace(name="a store", connect=connect, remedy=str)
+    thread: ConnectionThread[Any] = ConnectionThread(store, "writer", errors=(OSError,))
+    producer: BatchProducer[Any] = BatchProducer(cast("Any", Writer({})), thread)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await producer.check()
+
+    hangs.set()
+    await producer.close()
+    del producer
+    gc.collect()
+
+    assert told == []

@@ -1,10 +1,13 @@
 """A connection to a node of which nothing can be read."""
 
+import asyncio
+import socket
 from typing import Any
 
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
+from forebay.queues.errors import QueueUnavailable
 from forebay.queues.rabbitmq.address import address
 from forebay.queues.rabbitmq.connection import Connection
 from forebay.queues.rabbitmq.faults import NoCopy
@@ -88,3 +91,18 @@ async def test_one_stream_without_a_copy_costs_the_others_no_connection() -> Non
         await _look(one, "forebay:events:0")
 
     assert node.ended == []
+
+
+async def test_a_node_that_never_answered_is_given_up_without_another_word() -> None:
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        one = Connection(address(f"amqp://127.0.0.1:{mute.getsockname()[1]}"), "test")
+
+        with pytest.raises(QueueUnavailable, match="did not answer"):
+            await one.open(patience_s=0.1)
+
+    # What is told of it comes in the loop's next turn.
+    await asyncio.sleep(0)
+    assert one._opened.done()
+    assert told == []
