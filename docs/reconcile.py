@@ -76,7 +76,8 @@ def call(portal, method, parameters):
         with urlopen(request, timeout=65) as answer:
             return json.load(answer)
     except HTTPError as error:
-        raise refusal(error) from None
+        with error:
+            raise refusal(error) from None
     except (URLError, TimeoutError) as error:
         raise Retry(after_s=60) from error
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from pathlib import Path
 from time import monotonic
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from forebay.queues.folders import make_folder
@@ -72,6 +72,10 @@ def fetched(url: str, clock: Callable[[], float] = monotonic) -> str:
     try:
         with build_opener(_StaysThere).open(request, timeout=_FETCH_S) as answer:
             return _whole(answer, clock).decode("utf-8", "replace")
+    except HTTPError as error:
+        # It holds the connection.
+        with error:
+            raise BadAllowList(f"the list can't be fetched: {error}") from error
     except (URLError, HTTPException, OSError, ValueError) as error:
         raise BadAllowList(f"the list can't be fetched: {error}") from error
 
