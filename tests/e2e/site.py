@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.answers import called
 from tests.kafka.cluster import dying_with_us
 from tests.ports import free_ports
 
@@ -102,8 +102,7 @@ class Site:
     def is_ready(self) -> bool:
         """Whether the ingest takes calls."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ready", timeout=5) as answer:
-                return bool(answer.status == 200)
+            return called(f"http://127.0.0.1:{self.port}/ready", timeout_s=5)[0] == 200
         except OSError:
             return False
 
@@ -114,10 +113,10 @@ class Site:
     def parts(self) -> dict[str, str]:
         """What the ingest says of its parts; nothing while it takes no calls."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ready", timeout=5) as answer:
-                return dict(json.loads(answer.read())["parts"])
+            status, told = called(f"http://127.0.0.1:{self.port}/ready", timeout_s=5)
         except OSError:
             return {}
+        return dict(json.loads(told)["parts"]) if status == 200 else {}
 
 
 @contextmanager

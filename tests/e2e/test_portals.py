@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from forebay.schemas.codec import codec
 from forebay.schemas.event import PortalEvent
+from tests.answers import called
 from tests.bitrix24.oauth import FakeOAuth, Installed
 from tests.e2e.site import Site, open_site
 
@@ -62,11 +62,7 @@ def body(event: str, number: int = 0, *, token: str = TOKEN, access: str = "", d
 
 
 def post(site: Site, sent: bytes) -> int:
-    try:
-        with urllib.request.urlopen(site.url, data=sent, timeout=20) as answer:  # noqa: S310 - our own ingest
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
+    return called(site.url, sent)[0]
 
 
 @pytest.fixture

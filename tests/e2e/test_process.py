@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import urllib.error
 import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from forebay.queues.contract import Record
 from forebay.queues.opening import open_queue
 from forebay.schemas.codec import codec
 from forebay.schemas.names import streams
+from tests.answers import called
 from tests.ports import free_ports
 
 HANDLERS = """
@@ -115,12 +115,7 @@ def handled_in_all(port: int) -> float:
 
 
 def readiness(port: int) -> str:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=10) as answer:
-            return str(answer.read().decode())
-    except urllib.error.HTTPError as error:
-        with error:
-            return str(error.read().decode())
+    return called(f"http://127.0.0.1:{port}/ready")[1].decode()
 
 
 def test_several_workers_share_the_work_and_their_metrics(site: Any) -> None:

@@ -2,13 +2,12 @@
 
 import json
 import sqlite3
-import urllib.error
-import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from tests.answers import called
 from tests.bitrix24.portal import FakePortal
 from tests.e2e.site import Site
 
@@ -31,12 +30,7 @@ deals = Written()
 
 def post(site: Site, number: int) -> int:
     body = f"event=ONCRMDEALUPDATE&data[FIELDS][ID]={number}&auth[domain]={PORTAL}".encode()
-    try:
-        with urllib.request.urlopen(site.url, body, timeout=30) as answer:  # noqa: S310 - our own site
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
+    return called(site.url, body, timeout_s=30)[0]
 
 
 def copied(site: Site) -> list[str]:

@@ -2,13 +2,13 @@
 
 import json
 import os
-import urllib.error
 import urllib.request
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 
 import pytest
 
+from tests.answers import called
 from tests.e2e.site import Site
 
 #: A dozen commands one after the other take their time on a busy machine.
@@ -49,11 +49,7 @@ def post(site: Site, path: str = "", **more: str | None) -> int:
     }
     given |= {name.replace("__", "[") + "]" * name.count("__"): value for name, value in more.items()}
     body = "&".join(f"{name}={value}" for name, value in given.items() if value is not None).encode()
-    try:
-        with urllib.request.urlopen(site.url + path, body, timeout=20) as answer:  # noqa: S310 - our own server
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
+    return called(site.url + path, body)[0]
 
 
 def portals_are_read(site: Site) -> bool:

@@ -37,6 +37,7 @@ def retry_after(url: str) -> str | None:
     try:
         urllib.request.urlopen(url, body, timeout=30).close()  # noqa: S310
     except urllib.error.HTTPError as error:
+        error.close()
         return error.headers["Retry-After"]
     return None
 

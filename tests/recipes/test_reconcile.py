@@ -2,8 +2,6 @@
 
 import json
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.util import module_from_spec, spec_from_file_location
@@ -15,6 +13,7 @@ import pytest
 from forebay import PortalEvent
 from forebay.processors.outcome import Done, Outcome, Rejected, RetryAsked
 from forebay.processors.testing import event, run_now
+from tests.answers import called
 from tests.bitrix24.portal import PAGE, FakePortal
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -188,13 +187,8 @@ def test_events_of_deals_keep_the_copy(recipe: Any, portal: FakePortal) -> None:
 
 
 def ask(portal: FakePortal, method: str, **given: Any) -> tuple[int, Any]:
-    request = urllib.request.Request(f"{portal.webhook}{method}.json", json.dumps(given).encode())  # noqa: S310 - as below
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - the fake's own
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
+    status, told = called(f"{portal.webhook}{method}.json", json.dumps(given).encode())
+    return status, json.loads(told)
 
 
 def test_the_portal_gives_a_list_of_fifty_a_page_and_says_where_the_next_begins(portal: FakePortal) -> None:

@@ -7,8 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ import pytest
 from forebay.ingest.settings import IngestSettings
 from forebay.queues.contract import StoredRecord
 from forebay.queues.opening import open_queue
+from tests.answers import called
 from tests.ports import free_ports
 from tests.spool.world import World
 
@@ -53,12 +52,7 @@ class Served:
 
     def call(self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
         """Status and body of the answer."""
-        request = urllib.request.Request(f"http://{self.host}:{self.port}{path}", body, headers or {})
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
-                return answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read()
+        return called(f"http://{self.host}:{self.port}{path}", body, headers)
 
     def raw(self, *pieces: bytes, timeout_s: float = 20.0) -> bytes:
         """Everything that the server sends back until it closes, or has sent what can be the end of an answer."""
