@@ -95,7 +95,7 @@ class Channel:
         def told(_: Any, method: Any, properties: Any, body: bytes) -> None:
             delivered(method.delivery_tag, method.redelivered, body)
 
-        await self._ask("basic_consume", queue, told)
+        await self._ask("basic_consume", queue, told, arguments=_PATIENT)
 
     async def consume(self, queue: str, offset: int | str, delivered: Callable[[int, int, bytes], None]) -> None:
         """Read the stream from there on; is told the delivery's number, its offset, and the body."""
@@ -147,6 +147,10 @@ class Channel:
             self._raw._consumers.clear()
             self._raw.close()
 
+
+#: How long the node is to wait for a reader's acknowledgements, in milliseconds. One of 4.3 or newer hears it; it would
+#: give all that he has back to the queue, again and again, without a word of the reason.
+_PATIENT = {"x-consumer-timeout": 24 * 3600 * 1000}
 
 _PERSISTENT = pika.BasicProperties(delivery_mode=2)
 

@@ -40,6 +40,9 @@ log.file = false
 #: leader. From then on no intake gets one (RabbitMQ's issue 16652, open).
 _CRIPPLED = re.compile(rb"\{local,rabbit_fifo_dlx_sup\}.*\n.*\n.*reached_max_restart_intensity")
 
+#: What it takes as it comes, and one of 4 an eighth of that.
+MAX_MESSAGE_BYTES = 128 * 1024 * 1024
+
 #: Small, and no busy waiting: other tests want the processors too.
 _ERLANG = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
 
@@ -205,6 +208,11 @@ class Server(DatabaseServer):
             **as_account(self.account),
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+    def take_at_most(self, size: int) -> None:
+        """Set `max_message_size` as it runs: one of 3 looks for it in its settings, one of 4 where it has put it."""
+        self.control("eval", f"application:set_env(rabbit, max_message_size, {size}).")
+        self.control("eval", f"persistent_term:put(max_message_size, {size}).")
 
     def empty(self) -> str:
         """Delete all of ours in the first virtual host, which takes less time than to make another; its URL."""

@@ -17,7 +17,7 @@ from forebay.queues.settings import QueueSettings
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
 from tests.integration.queues.stage import read_all
 from tests.integration.rabbitmq.relay import Relay, relayed
-from tests.rabbitmq.server import Server
+from tests.rabbitmq.server import MAX_MESSAGE_BYTES, Server
 
 NEEDS = Needs(streams={STREAM: frozenset()}, partitions=PARTITIONS, events=STREAM)
 
@@ -140,10 +140,10 @@ async def test_doctor_tells_that_the_server_takes_no_record_so_large(queue: Queu
     needs = Needs(streams=NEEDS.streams, partitions=PARTITIONS, events=STREAM, record_bytes=100_000)
     fine = {one.check: one async for one in queue.diagnose(needs)}
     try:
-        await asyncio.to_thread(rabbitmq.control, "eval", "application:set_env(rabbit, max_message_size, 65536).")
+        await asyncio.to_thread(rabbitmq.take_at_most, 65_536)
         found = {one.check: one async for one in queue.diagnose(needs)}
     finally:
-        await asyncio.to_thread(rabbitmq.control, "eval", "application:set_env(rabbit, max_message_size, 134217728).")
+        await asyncio.to_thread(rabbitmq.take_at_most, MAX_MESSAGE_BYTES)
 
     assert fine["queue size"].state == "ok"
     assert found["queue size"].state == "fail"

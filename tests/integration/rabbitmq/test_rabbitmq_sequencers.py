@@ -15,7 +15,7 @@ from forebay.queues.rabbitmq import logs, partition_lane, places
 from forebay.queues.rabbitmq.records import packed
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
 from tests.integration.queues.stage import Seen, Stage, by_key, read_all
-from tests.rabbitmq.server import Server, direct
+from tests.rabbitmq.server import MAX_MESSAGE_BYTES, Server, direct
 
 
 async def test_sequencers_that_are_killed_at_work_lose_nothing_and_keep_the_order(queue: Queue, stage: Stage) -> None:
@@ -166,11 +166,11 @@ async def test_what_is_no_entry_goes_to_the_dead_letters_and_holds_nothing_up(
 
 @contextmanager
 def _limited(rabbitmq: Server, size: int) -> Iterator[None]:
-    rabbitmq.control("eval", f"application:set_env(rabbit, max_message_size, {size}).")
+    rabbitmq.take_at_most(size)
     try:
         yield
     finally:
-        rabbitmq.control("eval", "application:set_env(rabbit, max_message_size, 134217728).")
+        rabbitmq.take_at_most(MAX_MESSAGE_BYTES)
 
 
 @pytest.mark.parametrize(("size", "is_taken"), [(3000, False), (3030, False), (3040, True)])
