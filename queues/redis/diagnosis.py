@@ -18,7 +18,7 @@ _MIB = 1024 * 1024
 def findings(connection: RedisConnection, address: Address, needs: Needs) -> Iterable[Finding]:
     """One thing after the other."""
     server = connection.look()
-    yield looks.version(f"Redis {server.version}", supported=server.supported, oldest="7.0")
+    yield looks.version(server.name, supported=server.supported, oldest="7.0")
     yield _durability(server, address)
     yield _memory(server)
     yield _size(server, needs)

@@ -18,7 +18,10 @@ OLDEST = (7, 0)
 class Server:
     """The settings that we depend on."""
 
+    #: The version of Redis that it is, or that it is as.
     version: str
+    #: What it calls itself.
+    name: str
     #: Whether it still reads its file after a start, and until then doesn't say rightly what it will do.
     is_loading: bool
     is_replica: bool
@@ -59,7 +62,7 @@ class Server:
         if self.is_replica:
             raise QueueUnavailable(f"{address.name} is a replica: name the primary in queue_url")
         if not self.supported:
-            raise QueueError(f"{address.name} is Redis {self.version}; Forebay needs 7.0 or newer")
+            raise QueueError(f"{address.name} is {self.name}; Forebay needs 7.0 or newer")
         if self.evicts:
             raise QueueError(
                 f"{address.name} deletes events when its memory is full (maxmemory-policy {self.eviction}): set "
@@ -104,6 +107,7 @@ def server(info: Mapping[str, Any], config: Mapping[str, str] | None) -> Server:
     """From the answers to INFO and CONFIG GET; the latter may be forbidden."""
     return Server(
         version=str(info["redis_version"]),
+        name=f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}",
         is_loading=bool(int(info.get("loading", 0))),
         is_replica=info.get("role") == "slave",
         is_sentinel=info.get("redis_mode") == "sentinel",
