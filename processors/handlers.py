@@ -1,14 +1,24 @@
 """What users write: functions, registered for the events they handle."""
 
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Never, TypeVar
 
 from .budgets import Budget
 from .errors import BadHandler
 from .options import CoalesceKey, DedupKey, Options
 from .retry import End
+
+if sys.version_info >= (3, 14):
+    from annotationlib import Format
+
+    # Annotations are looked at only when somebody asks, and may name what is there for type checkers alone.
+    _signature = partial(inspect.signature, annotation_format=Format.STRING)
+else:
+    _signature = inspect.signature
 
 #: Takes the event, or with `batch` a list of events; which of the two is an option's affair, not a type's.
 HandlerFunction = Callable[[Any], Awaitable[None] | None]
@@ -221,7 +231,7 @@ def _checked(function: object) -> tuple[bool, str, str]:
     if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
         raise BadHandler(f"{name} ({place}) has a `yield` in it: calling it would do nothing")
     try:
-        inspect.signature(function).bind(object())
+        _signature(function).bind(object())
     except TypeError as error:
         raise BadHandler(f"{name} ({place}) must take one argument, an event or a batch: {error}") from None
     return inspect.iscoroutinefunction(inner), name, place

@@ -1,6 +1,7 @@
 """Registering handlers, and finding the one for an event."""
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -121,6 +122,21 @@ async def async_generator(event: PortalEvent) -> Any:
 def test_what_can_t_handle_an_event_is_refused_when_it_is_registered(function: Any, says: str) -> None:
     with pytest.raises(BadHandler, match=says):
         Handlers().on("*")(function)
+
+
+def test_what_annotations_name_need_not_be_there() -> None:
+    # As Python takes it by itself from 3.14 on.
+    written = "from __future__ import annotations\n" if sys.version_info < (3, 14) else ""
+    written += "async def handle(event: OfTypeCheckersAlone) -> None: ...\n"
+    written += "class Handles:\n    async def __call__(self, event: OfTypeCheckersAlone) -> None: ..."
+    exec(compile(written, "handlers.py", "exec", dont_inherit=True), module := dict[str, Any]())  # noqa: S102 - ours
+
+    handlers = Handlers()
+    handlers.on("ONCRM*")(module["handle"])
+    handlers.on("*")(module["Handles"]())
+
+    assert found(handlers, "ONCRMDEALADD") == "ONCRM*"
+    assert found(handlers, "ONTASKADD") == "*"
 
 
 @pytest.mark.parametrize(
