@@ -12,6 +12,8 @@ from pika.exceptions import (
 
 from forebay.queues.errors import QueueError, QueueUnavailable
 
+from ..strictness import LACKING
+
 #: Reply codes of AMQP 0.9.1.
 REFUSED, NOT_FOUND, PRECONDITION, NOT_ALLOWED = 403, 404, 406, 530
 
@@ -59,6 +61,7 @@ _REMEDIES = (
     ("feature flag is disabled", "rabbitmqctl enable_feature_flag all: it was left out when the node was upgraded"),
     ("INTERNAL_ERROR", "the node's log says why; where it stays, start the node anew (docs/rabbitmq.md)"),
     ("Connection refused", "check that RabbitMQ runs, host and port in queue_url, and listeners.tcp"),
+    *LACKING.items(),
     ("CERTIFICATE_VERIFY_FAILED", "cafile in queue_url; the host's name as in the certificate"),
     ("CERTIFICATE_REQUIRED", "certfile and keyfile in queue_url: the node lets in who shows a certificate"),
     ("SSLV3_ALERT_HANDSHAKE_FAILURE", "certfile and keyfile in queue_url, if the node asks for a certificate"),

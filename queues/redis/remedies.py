@@ -1,5 +1,7 @@
 """What Redis refuses, and what to do about it."""
 
+from ..strictness import LACKING
+
 #: What leads to the primary is the administrator's: a name, or a balancer that asks each server for its role.
 SENTINEL = "a Sentinel, which keeps nothing: queue_url must lead to the primary that it watches over (docs/redis.md)"
 
@@ -27,6 +29,7 @@ _BY_WORDS = {
     "unknown command 'SELECT'": f"it is {SENTINEL}",
     "DB index is out of range": "the number after the last / of queue_url is too high: see `databases` at the server",
     "max number of clients": "raise maxclients: an ingest process takes one connection, a worker five",
+    **LACKING,
     "certificate verify failed": "check ssl_ca in queue_url against the server's certificate, and the host's name",
     "WRONG_VERSION_NUMBER": "the server speaks no TLS on this port: write redis://, or name its TLS port",
     "Connection refused": "check that Redis runs, host and port in queue_url, and bind",

@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 from confluent_kafka.schema_registry import SchemaRegistryError
 
+from ..strictness import LACKING
 from .errors import NotThere, RegistryError, RegistryRefused, RegistryUnavailable
 
 #: The registry's own codes for "there is no such subject", version or schema. Any other 404 is that of a wrong path.
@@ -32,6 +33,7 @@ _NO_CONNECTION = "check that it runs, the address in schema_registry_url, and wh
 
 #: A word in the text of an error of the connection → what to do. The first that is found counts.
 _OF_CONNECTIONS = {
+    **LACKING,
     "CERTIFICATE_VERIFY_FAILED": "check ssl.ca.location in the setting schema_registry, and the host in the address, "
     "against the registry's certificate",
     "ALERT": "the registry doesn't take our certificate: check ssl.certificate.location in the setting schema_registry",

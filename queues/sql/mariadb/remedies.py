@@ -2,6 +2,8 @@
 
 from pymysql import Error
 
+from ...strictness import LACKING
+
 #: Two transactions waited for each other, and ours was undone.
 DEADLOCK = 1213
 
@@ -67,6 +69,7 @@ _BY_CODE = {
 
 #: Words of those who have no number of their own → what to do.
 _BY_WORDS = {
+    **LACKING,
     "certificate verify failed": "check ssl_ca in queue_url against the server's certificate, and the host's name",
     "Name or service not known": "check the host in queue_url",
     "name resolution": "check the host in queue_url",
