@@ -83,10 +83,12 @@ class BatchProducer(Generic[C]):
             self._checking = asyncio.create_task(self._thread.run(self._writer.touch))
             # An error that nobody waits for any more would be told as a mistake of ours.
             self._checking.add_done_callback(lambda done: done.cancelled() or done.exception())
+        # Another may be under way by the time that this one has been answered.
+        checking = self._checking
         try:
             async with asyncio.timeout(_CHECK_S):
-                await asyncio.wait([self._checking])
-            self._checking.result()
+                await asyncio.wait([checking])
+            checking.result()
         except TimeoutError as error:
             raise QueueUnavailable(
                 f"{self._writer.name} took nothing for {_CHECK_S:.0f} s: the disk hangs, or another process that "

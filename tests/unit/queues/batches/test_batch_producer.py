@@ -146,3 +146,23 @@ async def test_a_check_that_fails_when_nobody_waits_for_it_any_more_is_not_told_
     gc.collect()
 
     assert told == []
+
+
+async def test_who_has_waited_for_a_check_gets_its_answer_though_another_was_begun_meanwhile() -> None:
+    writer, connection = Writer({}), SimpleNamespace(close=lambda: None)
+    store: Any = SimpleNamespace(name="a store", connect=lambda: connection, current=lambda _: True)
+    producer: BatchProducer[Any] = BatchProducer(cast("Any", writer), ConnectionThread(store, "writer", errors=()))
+
+    async def another_behind(checking: "asyncio.Task[None]") -> None:
+        # It hears of the end one turn before who asked.
+        await checking
+        await producer.check()
+
+    first = asyncio.create_task(producer.check())
+    await asyncio.sleep(0)
+    assert producer._checking is not None
+    async with asyncio.timeout(LONG_S):
+        await asyncio.gather(first, another_behind(producer._checking))
+
+    assert writer.touched == 2
+    await producer.close()
