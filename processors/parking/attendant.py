@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
-import structlog
-
 from forebay.processors.health import Health
 from forebay.processors.held import Held
 from forebay.processors.lanes import Lane, Lanes
@@ -13,13 +11,11 @@ from forebay.processors.notes import Place
 from forebay.processors.partitions import Partition
 from forebay.processors.settings import WorkerSettings
 from forebay.queues.contract import Producer, Queue
-from forebay.queues.errors import QueueError
 
+from .following import Following
 from .parking import Parking
 from .state import Reason, Trouble
 from .stream import ParkedStream
-
-_log = structlog.get_logger(__name__)
 
 #: The least that a commit's note must hold, to say where reading who is parked begins.
 _NOTE_BYTES = 64
@@ -66,6 +62,7 @@ class Attendant:
         self._can_park = can_park(queue)
         self._inspector = queue.inspector()
         self._stream = ParkedStream(producer, self._inspector, settings.topic, settings.group, now=now)
+        self._following = Following(self._stream)
 
     def parking(self, partition: Partition, place: Place) -> Parking | None:
         """The parking of a partition that became ours."""
@@ -74,32 +71,17 @@ class Attendant:
         return Parking(partition, self._stream, self._lanes, self._held, self.room, place)
 
     async def run(self, partitions: Iterable[Partition]) -> None:
-        """Look after the partitions, until cancelled."""
-        while True:
-            await asyncio.sleep(self._every_s)
-            ours = [(one, one.parking) for one in partitions if one.parking is not None and one.is_open]
-            for partition, parking in ours:
-                self._relieve(partition, parking)
-            self._count([parking for _, parking in ours])
-            self._tell_health([parking for _, parking in ours])
-            try:
-                await self._follow(ours)
-            except QueueError as error:
-                _log.warning("operators' orders can't be read; trying again", error=str(error))
-
-    async def _follow(self, ours: list[tuple[Partition, Parking]]) -> None:
-        ends = await self._stream.ends(self._stream.audit, [one.number for one, _ in ours]) if ours else {}
-        for partition, parking in ours:
-            end = ends.get(partition.number, 0)
-            if not parking.is_ready or end <= parking.orders:
-                continue
-            found = await self._stream.orders(partition.number, parking.orders, end)
-            if partition.is_open:
-                parking.orders = max(parking.orders, end)
-                # Also where there is nothing to do: who ordered sees by the commit that it was read.
-                partition.has_news = True
-                for order in found:
-                    parking.obey(order)
+        """Look after the partitions, until cancelled. What the queue keeps waiting, keeps nothing else waiting."""
+        async with asyncio.TaskGroup() as looks:
+            while True:
+                await asyncio.sleep(self._every_s)
+                ours = [(one, one.parking) for one in partitions if one.parking is not None and one.is_open]
+                for partition, parking in ours:
+                    self._relieve(partition, parking)
+                self._count([parking for _, parking in ours])
+                self._tell_health([parking for _, parking in ours])
+                for look in self._following.looks(ours):
+                    looks.create_task(look)
 
     def _relieve(self, partition: Partition, parking: Parking) -> None:
         limit = self._limit // _WHEN_FULL if self._held.is_full else self._limit
@@ -123,6 +105,7 @@ class Attendant:
 
     def _tell_health(self, ours: list[Parking]) -> None:
         troubles = [parking.trouble for parking in ours if parking.trouble]
+        troubles += [self._following.trouble] if self._following.trouble else []
         waiting = [parking.trouble for parking in ours if not parking.is_ready and parking.trouble]
         if waiting:
             self._health.failing("parking", waiting[0])

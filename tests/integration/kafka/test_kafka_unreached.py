@@ -10,14 +10,20 @@ from typing import TypeVar
 import pytest
 from structlog.testing import capture_logs
 
+from forebay import Handlers
 from forebay.processors.notes import Place
 from forebay.processors.parking.opening import opened as parking_opened
+from forebay.processors.parking.orders import Order, What, written
 from forebay.processors.parking.stream import ParkedStream, key_in
+from forebay.processors.settings import WorkerSettings
+from forebay.processors.worker import Worker
 from forebay.queues.contract import Queue, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.kafka import admin, properties
+from forebay.schemas import names
 from tests.integration.kafka.mocked import STREAM, mocked
-from tests.kafka.members import PARTITIONS, send
+from tests.integration.kafka.working import until
+from tests.kafka.members import PARTITIONS, SESSION_S, send
 from tests.kafka.mock_cluster import MockCluster
 from tests.kafka.opener import Opener
 
@@ -124,3 +130,24 @@ async def test_a_record_that_waits_is_told_though_others_are_kept(
     waiting.cancel()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(producer.close(), 0.1)
+
+
+async def test_what_is_ordered_about_the_others_is_obeyed(queue: Queue, mock: MockCluster) -> None:
+    mock.slow(FAR_BROKER, 0)
+    settings = WorkerSettings(topic=STREAM, group="group", partitions=PARTITIONS, session_s=SESSION_S)
+    worker = Worker(settings, Handlers(), queue, looks_every_s=0.05)
+    running = asyncio.create_task(worker.run())
+    await until(lambda: len([one for one in worker.ownership if one.parking and one.parking.is_ready]) == PARTITIONS)
+
+    mock.slow(FAR_BROKER, AN_HOUR_MS)
+    portal = key_in(NEAR[0], PARTITIONS)
+    hold = Order(
+        portal=portal, what=What.HOLD, stream=names.parked(STREAM), group="group", who="somebody", why="", at_ms=1
+    )
+    producer = queue.producer()
+    await producer.send(names.audit(STREAM), written(hold))
+    await until(lambda: [one for one in worker.ownership if one.parking and portal in one.parking.portals])
+
+    worker.stop()
+    await running
+    await producer.close()
