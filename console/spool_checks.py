@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from forebay.ingest.spool.opening import has_spool
 from forebay.queues.findings import Finding, State
+from forebay.queues.opening import scheme_of
 
 from .disks import MOUNTS, disk_found
 from .errors import WrongUsage
@@ -27,6 +28,9 @@ _WRITES, _WRITE_BYTES = 9, 4096
 _SLOW_S = 0.05
 
 _MS = 1000
+
+#: For so long librdkafka lets a record wait for others, under each of its two names.
+_LINGERS = ("linger.ms", "queue.buffering.max.ms")
 
 
 def spool_findings(settings: "Settings", mounts: Path = MOUNTS) -> Iterator[Finding]:
@@ -57,6 +61,7 @@ def _findings(settings: "Settings", mounts: Path) -> Iterator[Finding]:
     if os.access(home, os.W_OK | os.X_OK) and not faults:
         yield _fsync(home)
     yield from _content(settings, folder)
+    yield from _patience(settings)
 
 
 def _fsync(home: Path, clock: Callable[[], float] = perf_counter) -> Finding:
@@ -79,6 +84,22 @@ def _fsync(home: Path, clock: Callable[[], float] = perf_counter) -> Finding:
         detail=f"{usual * _MS:.1f} ms, the longest of {_WRITES} {max(taken) * _MS:.1f} ms",
         remedy="while the queue is away each answer waits for it: set data_dir to a faster disk" if slow else "",
     )
+
+
+def _patience(settings: "Settings") -> Iterator[Finding]:
+    """Whether what is set of Kafka's client lets an event be acknowledged before it goes to the spool."""
+    if scheme_of(settings.queue_url) != "kafka":
+        return
+    for name in _LINGERS:
+        wait_ms = float(str(settings.kafka.get(name, 0)))
+        if wait_ms >= settings.ack_deadline_ms:
+            yield Finding(
+                check=f"kafka {name}",
+                state="warn",
+                detail=f"{wait_ms:g}: no event is acknowledged within ack_deadline_ms ({settings.ack_deadline_ms}), "
+                "so all go through the spool",
+                remedy="leave it out, or set ack_deadline_ms to much more",
+            )
 
 
 def _content(settings: "Settings", folder: Path) -> Iterator[Finding]:

@@ -4,9 +4,10 @@ import logging
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from forebay.queues.errors import QueueError
@@ -23,8 +24,15 @@ from .properties import (
     of_the_classic_protocol,
     of_the_new_protocol,
 )
+from .throttling import Throttling
 
 _Client = TypeVar("_Client")
+
+#: console/logs.py takes all of it: how much the client says is its own property `log_level`.
+_LOG = "forebay.queues.kafka.client"
+
+#: librdkafka says so before each reason.
+_NOT_MADE = re.compile(r"Failed to create \w+(?: \w+)?: ")
 
 #: The client wants the name of a group also where it is in none.
 _INSPECTOR = "forebay-inspector"
@@ -45,6 +53,7 @@ class Clients:
         with suppress(KafkaException):
             Producer({"log_level": 0})
         self._instance = settings.group_instance_id
+        self._throttling = Throttling()
 
     @property
     def properties(self) -> Properties:
@@ -62,9 +71,14 @@ class Clients:
         """How long a rebalance may wait for us, with a tenth to spare."""
         return int(self._shared.get("max.poll.interval.ms", _MAX_POLL_MS)) / _MS * _TO_SPARE
 
-    def producer(self, faults: Faults, on_statistics: Callable[[str], None]) -> Producer:
-        """A producer that tells of its troubles."""
-        return _made(Producer, for_producer(self._shared), error_cb=faults.note, stats_cb=on_statistics)
+    @property
+    def held_back(self) -> KafkaError | None:
+        """What was told last of a quota by which the brokers hold any of them back."""
+        return self._throttling.last
+
+    def producer(self, faults: Faults, on_statistics: Callable[[str], None], *, singly: bool = False) -> Producer:
+        """A producer that tells of its troubles; `singly` it sends each record by itself."""
+        return self._made(Producer, for_producer(self._shared, singly=singly), faults, stats_cb=on_statistics)
 
     def member(
         self,
@@ -82,28 +96,27 @@ class Clients:
             properties = of_the_new_protocol(properties)
         else:
             properties = of_the_classic_protocol(properties, session_s)
-        return _made(Consumer, properties, error_cb=faults.note, on_commit=on_commit, stats_cb=on_statistics)
+        return self._made(Consumer, properties, faults, on_commit=on_commit, stats_cb=on_statistics)
 
     def outsider(self, faults: Faults, group: str = _INSPECTOR) -> Consumer:
         """A consumer that joins no group, and can ask what this one has committed."""
-        return _made(Consumer, for_outsider(self._shared, group), error_cb=faults.note)
+        return self._made(Consumer, for_outsider(self._shared, group), faults)
 
     def admin(self, faults: Faults) -> AdminClient:
         """A client for questions about the cluster, and for making topics."""
-        return _made(AdminClient, self._shared, error_cb=faults.note)
+        return self._made(AdminClient, self._shared, faults)
 
-
-#: console/logs.py takes all of it: how much the client says is its own property `log_level`.
-_LOG = "forebay.queues.kafka.client"
-
-#: librdkafka says so before each reason.
-_NOT_MADE = re.compile(r"Failed to create \w+(?: \w+)?: ")
-
-
-def _made(client: Callable[[Any], _Client], properties: Properties, **callbacks: Callable[..., None]) -> _Client:
-    try:
-        # What librdkafka says goes into our log, and not past it to standard error.
-        return client({**properties, **callbacks, "logger": logging.getLogger(_LOG)})
-    except (KafkaException, TypeError, ValueError) as error:
-        files = "; ".join(f"{name}: {why}" for name, why in unreadable(properties))
-        raise QueueError(f"the setting kafka can't be used: {files or _NOT_MADE.sub('', reason(error))}") from error
+    def _made(
+        self,
+        client: Callable[[Any], _Client],
+        properties: Properties,
+        faults: Faults,
+        **callbacks: Callable[..., None],
+    ) -> _Client:
+        callbacks |= {"error_cb": faults.note, "throttle_cb": partial(self._throttling.note, faults)}
+        try:
+            # What librdkafka says goes into our log, and not past it to standard error.
+            return client({**properties, **callbacks, "logger": logging.getLogger(_LOG)})
+        except (KafkaException, TypeError, ValueError) as error:
+            files = "; ".join(f"{name}: {why}" for name, why in unreadable(properties))
+            raise QueueError(f"the setting kafka can't be used: {files or _NOT_MADE.sub('', reason(error))}") from error

@@ -32,6 +32,16 @@ _FULL_GROUP = (
 
 _OUR_NAME = "another member runs under the same group_instance_id, or did a moment ago: give each its own"
 
+_OTHER_TIME = (
+    "look at the clocks, and set message.timestamp.before.max.ms and message.timestamp.after.max.ms of the topic as "
+    "`forebay doctor` says"
+)
+
+_QUOTA = (
+    "raise consumer_byte_rate (workers), producer_byte_rate (ingest) or request_percentage of our user or client.id "
+    "(kafka-configs --describe --entity-type users, and --entity-type clients)"
+)
+
 #: Code → what to do about it. Where a code isn't listed, librdkafka's own text has to do.
 _REMEDIES = {
     KafkaError._AUTHENTICATION: "check sasl.mechanism, sasl.username and sasl.password in the setting kafka",
@@ -47,13 +57,13 @@ _REMEDIES = {
     KafkaError.GROUP_MAX_SIZE_REACHED: _FULL_GROUP,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "give our user the right on the cluster (kafka-acls)",
     KafkaError.MSG_SIZE_TOO_LARGE: "raise max.message.bytes of the topic, or lower max_body_bytes",
-    KafkaError.INVALID_TIMESTAMP: (
-        "look at the clocks, and set message.timestamp.before.max.ms and .after.max.ms of the topic as "
-        "`forebay doctor` says"
-    ),
+    KafkaError.INVALID_TIMESTAMP: _OTHER_TIME,
+    # So librdkafka says it of each record, whatever the brokers had against it; ours have a key, and are whole.
+    KafkaError.INVALID_RECORD: _OTHER_TIME,
     KafkaError.NOT_ENOUGH_REPLICAS: "too few brokers have the partition (min.insync.replicas): look after the others",
     KafkaError.FENCED_INSTANCE_ID: _OUR_NAME,
     KafkaError.UNRELEASED_INSTANCE_ID: _OUR_NAME,
+    KafkaError.THROTTLING_QUOTA_EXCEEDED: _QUOTA,
     KafkaError.UNSUPPORTED_VERSION: "this broker is too old",
 }
 
@@ -77,6 +87,11 @@ _REMEDIES_BY_TEXT = (
         "PLAINTEXT broker listener",
         "this port speaks no TLS: set security.protocol in the setting kafka to PLAINTEXT or SASL_PLAINTEXT, or use "
         "another port",
+    ),
+    (
+        "Invalid response size",
+        "what answers there is no Kafka: check the address and its port in queue_url, and advertised.listeners of the "
+        "brokers",
     ),
     ("alert bad certificate", _OUR_CERTIFICATE),
     ("alert certificate required", _OUR_CERTIFICATE),
@@ -111,6 +126,9 @@ _REFUSED = frozenset(
     }
 )
 
+#: What brokers, or librdkafka, say of all records that came in one batch, though the reason may be another of them.
+_OF_BATCH = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_TIMESTAMP})
+
 #: What says that a partition has nothing at the place where a group stands.
 _NOWHERE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION})
 
@@ -118,7 +136,7 @@ _NOWHERE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RA
 _EMPTY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._MSG_TIMED_OUT})
 
 #: The same, and those that may only follow from the reason.
-_VAGUE = _EMPTY | {KafkaError._TRANSPORT}
+_VAGUE = _EMPTY | {KafkaError._TRANSPORT, KafkaError.THROTTLING_QUOTA_EXCEEDED}
 
 
 def sentence(error: KafkaError) -> str:
@@ -185,6 +203,11 @@ def is_of_stream(error: KafkaError) -> bool:
     return error.code() in _UNKNOWN or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
 
 
+def is_of_batch(error: KafkaError) -> bool:
+    """Whether a record may be refused with it for another's sake, which was sent in the same batch."""
+    return error.code() in _OF_BATCH
+
+
 def is_unknown_stream(error: KafkaError) -> bool:
     """Whether it says that there is no such topic."""
     return error.code() in _UNKNOWN
@@ -209,7 +232,7 @@ def _nowhere(group: str, stream: str, partition: int | None, error: KafkaError) 
     return QueueError(
         f"group {group} stands in partition {partition} of {stream} at a place that is not there: retention took it, "
         f"the topic was made anew, or the cluster has lost the partition's end ({error.str()}). Nothing is skipped in "
-        "silence: look at `forebay lag`, move the group with kafka-consumer-groups --reset-offsets, and start again"
+        "silence: look at `forebay doctor`, move the group with kafka-consumer-groups --reset-offsets, and start again"
     )
 
 

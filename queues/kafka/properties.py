@@ -161,9 +161,9 @@ def _protocol(properties: Mapping[str, str | int | bool]) -> str:
     return str(properties.get("security.protocol", "PLAINTEXT")).upper()
 
 
-def for_producer(shared: Mapping[str, str | int | bool]) -> Properties:
-    """The properties of a producer."""
-    return {**_PRODUCER, **shared}
+def for_producer(shared: Mapping[str, str | int | bool], *, singly: bool = False) -> Properties:
+    """The properties of a producer; `singly` it sends each record by itself."""
+    return {**_PRODUCER, **shared, **({"batch.num.messages": 1} if singly else {})}
 
 
 def for_outsider(shared: Mapping[str, str | int | bool], group: str) -> Properties:

@@ -16,8 +16,10 @@ from forebay.queues.kafka.properties import uses_sasl, uses_tls
 from forebay.queues.kafka.topics import config_for, config_for_facts, copies_for, planned
 
 from . import files
+from .places import places
 from .ports import Address, Trouble, addresses, bad_certificate, mechanisms, speaks_tls, unreachable
 from .questions import Known, Questions
+from .quotas import held_back
 from .rights import Rights
 from .topics import kept, too_few, weaknesses
 
@@ -37,7 +39,7 @@ class Diagnosis:
     """Looks at the setting `kafka`, the addresses, the login, the addresses that brokers advertise, topics, group."""
 
     def __init__(self, clients: Clients, admin: Admin) -> None:
-        self._properties, self._admin = clients.properties, admin
+        self._clients, self._properties, self._admin = clients, clients.properties, admin
         self._servers = str(self._properties["bootstrap.servers"])
 
     async def findings(self, needs: Needs) -> AsyncIterator[Finding]:
@@ -131,9 +133,32 @@ class Diagnosis:
         for finding in too_few(brokers):
             yield finding
         questions, rights = Questions(self._admin), Rights(self._properties)
+        topics = await questions.topics(needs.streams)
+        async for finding in self._streams(topics, needs, brokers, questions, rights):
+            yield finding
+        if needs.group is not None:
+            group = await questions.group(needs.group)
+            if isinstance(group, KafkaError):
+                group = self._reason(group)
+            for finding in rights.of_group(needs.group, group):
+                yield finding
+        if isinstance(events := topics[needs.events], Known):
+            async for finding in places(self._admin, events, needs, self._servers):
+                yield finding
+        async for finding in held_back(self._clients, needs):
+            yield finding
+
+    async def _streams(
+        self,
+        topics: Mapping[str, Known | KafkaError | None],
+        needs: Needs,
+        brokers: int,
+        questions: Questions,
+        rights: Rights,
+    ) -> AsyncIterator[Finding]:
         missing: list[str] = []
         is_hidden = False
-        for name, topic in (await questions.topics(needs.streams)).items():
+        for name, topic in topics.items():
             if isinstance(topic, Known):
                 for finding in self._topic(name, topic, needs, brokers, rights):
                     yield finding
@@ -143,12 +168,13 @@ class Diagnosis:
                     yield finding
             else:
                 is_hidden = True
-                yield _hidden(name, topic, needs, rights)
+                yield _hidden(name, self._reason(topic), needs, rights)
         if not is_hidden:
             yield presence(missing)
-        if needs.group is not None:
-            for finding in rights.of_group(needs.group, await questions.group(needs.group)):
-                yield finding
+
+    def _reason(self, error: KafkaError) -> KafkaError:
+        """What the client complains of meanwhile, where the error only says that nobody answers."""
+        return (self._admin.complaint or error) if is_empty(error) else error
 
     def _topic(self, name: str, topic: Known, needs: Needs, brokers: int, rights: Rights) -> Iterator[Finding]:
         # Without any right we would not see it: brokers that tell none are too old to.

@@ -1,7 +1,7 @@
 """Questions that only a diagnosis asks. None of them changes anything."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
@@ -41,6 +41,8 @@ class Known:
     partitions: int
     copies: int
     leaderless: tuple[int, ...]
+    #: Partitions of which copies are behind or away → how many are not.
+    behind: Mapping[int, int]
     rights: frozenset[Enum]
     config: dict[str, str] | None
 
@@ -74,6 +76,7 @@ class Questions:
             partitions=len(found.partitions),
             copies=min(len(one.replicas) for one in found.partitions),
             leaderless=tuple(one.id for one in found.partitions if one.leader is None or one.leader.id < 0),
+            behind={one.id: len(one.isr) for one in found.partitions if len(one.isr) < len(one.replicas)},
             rights=_rights(found.authorized_operations),
             config=await self._config(name),
         )

@@ -45,6 +45,7 @@ def weaknesses(name: str, topic: Known, needs: Needs, brokers: int, servers: str
         detail = f"partitions {which} have no leader: nothing of them can be written or read"
         yield Finding(check=f"topic {name}", state="fail", detail=detail, remedy="look after the brokers")
     yield from _copies(name, topic, brokers)
+    yield from _in_sync(name, topic)
     if topic.config is None:
         detail = "its settings can't be seen, so they were not checked"
         remedy = "give our user DescribeConfigs on it (kafka-acls)"
@@ -101,6 +102,23 @@ def _copies(name: str, topic: Known, brokers: int) -> Iterator[Finding]:
         copies = "1 copy" if topic.copies == 1 else f"{topic.copies} copies"
         detail = f"{copies} of each event, where {COPIES} are possible: a lost disk may lose events"
         remedy = f"give it {COPIES} copies with kafka-reassign-partitions"
+        yield Finding(check=f"topic {name}", state="warn", detail=detail, remedy=remedy)
+
+
+def _in_sync(name: str, topic: Known) -> Iterator[Finding]:
+    """Of partitions that have a leader."""
+    least = int((topic.config or {}).get("min.insync.replicas", 1))
+    behind = {number: count for number, count in topic.behind.items() if number not in topic.leaderless}
+    which = ", ".join(map(str, behind))
+    stuck = ", ".join(str(number) for number, count in behind.items() if count < least <= topic.copies)
+    remedy = "look after the brokers that are away, and don't stop another one before they are back"
+    if stuck:
+        detail = (
+            f"partitions {stuck} have fewer copies in sync than min.insync.replicas ({least}): nothing can be written"
+        )
+        yield Finding(check=f"topic {name}", state="fail", detail=detail, remedy=remedy)
+    elif behind:
+        detail = f"partitions {which} have copies that are away or behind"
         yield Finding(check=f"topic {name}", state="warn", detail=detail, remedy=remedy)
 
 

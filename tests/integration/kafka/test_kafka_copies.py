@@ -6,6 +6,8 @@ import pytest
 from confluent_kafka import TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are public, but in no __all__
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
     ConfigResource,
     NewTopic,
     ResourceType,
@@ -81,3 +83,26 @@ async def test_a_topic_that_keeps_less_is_told_and_not_changed(
     assert "min.insync.replicas is 1: an event counts as kept with one broker alone" in in_sync
     assert "--entity-name one-in-sync --add-config min.insync.replicas=2" in in_sync
     assert (kept(admin, "one-copy"), kept(admin, "one-in-sync")) == ((1, "1"), (3, "1"))
+
+
+async def test_copies_that_are_away_are_told(three: Cluster, opened: Opener, admin: AdminClient) -> None:
+    queue = opened(three.bootstrap, topic="two-in-sync")
+    await queue.ensure(["two-in-sync", "all-in-sync"], PARTITIONS)
+    entry = ConfigEntry("min.insync.replicas", "3", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, "all-in-sync", incremental_configs=[entry])
+    for done in admin.incremental_alter_configs([resource]).values():
+        done.result(30)
+    before = await told(queue, "two-in-sync")
+
+    three.nodes[2].stop()
+    try:
+        while "away or behind" not in (some := await told(queue, "two-in-sync")):
+            pass
+        few = await told(queue, "all-in-sync")
+    finally:
+        three.nodes[2].start()
+        three.wait_in_sync()
+
+    assert before == ""
+    assert "warn topic two-in-sync: partitions 0, 1 have copies that are away or behind" in some
+    assert "fail topic all-in-sync: partitions 0, 1 have fewer copies in sync than min.insync.replicas (3)" in few

@@ -3,6 +3,8 @@
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Thread
 
 import pytest
 from confluent_kafka.admin import (
@@ -179,6 +181,24 @@ def test_a_port_that_never_answers_is_given_up(secured: Secured, doctor: Doctor)
     assert report.status == 1
     # By its own limits, and not by that of the whole.
     assert "does not let us in within 4 s" in report.told("fail")
+
+
+class Web(BaseRequestHandler):
+    """Says what a web server says to what it can't read."""
+
+    def handle(self) -> None:
+        self.request.recv(4096)
+        self.request.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def test_a_port_that_is_another_servers_is_told(secured: Secured, doctor: Doctor) -> None:
+    with ThreadingTCPServer(("127.0.0.1", 0), Web) as web:
+        Thread(target=web.serve_forever, daemon=True).start()
+        report = doctor(ways_in(secured)["clear"].at(f"127.0.0.1:{web.server_address[1]}"))
+        web.shutdown()
+
+    assert report.status == 1
+    assert "what answers there is no Kafka" in report.told("fail")
 
 
 def test_one_address_of_several_that_is_wrong_is_a_warning(secured: Secured, doctor: Doctor, made: AdminClient) -> None:

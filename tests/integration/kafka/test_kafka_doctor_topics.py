@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are public, but in no __all__
     AdminClient,
     AlterConfigOpType,
@@ -28,6 +28,8 @@ from .doctoring import made as made
 from .doctoring import topic as topic
 
 pytestmark = pytest.mark.kafka
+
+DAY_S = 86_400
 
 
 def altered(admin: AdminClient, topic: str, **settings: object) -> None:
@@ -155,6 +157,60 @@ def test_a_transaction_that_nobody_ends_is_told(
     assert told in meanwhile.told("warn")
     assert f"kafka-transactions describe-producers --topic {topic} --partition 1" in meanwhile.told("warn")
     assert told not in after
+
+
+def fill(secured: Secured, topic: str, count: int, *, age_s: float = 0.0) -> None:
+    """Put records of that age into the first partition."""
+    with Producer({"bootstrap.servers": secured.clear, "log_level": 0}) as client:
+        for _ in range(count):
+            client.produce(topic, b"x", b"p.example", partition=0, timestamp=round((time.time() - age_s) * 1000))
+        assert not client.flush(30)
+
+
+def stand(secured: Secured, topic: str, offset: int) -> None:
+    """Let the group stand there in the first partition, as `kafka-consumer-groups` does."""
+    with Consumer({"bootstrap.servers": secured.clear, "group.id": topic, "log_level": 0}) as client:
+        client.commit(offsets=[TopicPartition(topic, 0, offset)], asynchronous=False)
+
+
+def test_a_group_whose_place_was_taken_is_told(secured: Secured, doctor: Doctor, made: AdminClient, topic: str) -> None:
+    fill(secured, topic, 5)
+    stand(secured, topic, 2)
+    well = doctor(ways_in(secured)["clear"])
+    for done in made.delete_records([TopicPartition(topic, 0, 5)]).values():
+        done.result(30)
+
+    taken = doctor(ways_in(secured)["clear"])
+    stand(secured, topic, 9)
+    beyond = doctor(ways_in(secured)["clear"])
+
+    assert f"group {topic}: our user may join it" in well.told("ok")
+    assert (well.status, taken.status, beyond.status) == (0, 1, 1)
+    [told] = taken.told("fail").splitlines()
+    assert f"group {topic}: in partitions 0 of {topic} 3 records were taken before it had handled them" in told
+    assert f"--group {topic} --topic {topic}:0 --reset-offsets --to-earliest --execute" in told
+    [told] = beyond.told("fail").splitlines()
+    assert f"group {topic}: in partitions 0 of {topic} it stands behind the end" in told
+
+
+@pytest.mark.parametrize(("stands_at", "is_told"), [(None, True), (1, True), (3, False), (4, False)])
+def test_events_that_wait_for_too_long_are_told(
+    secured: Secured, doctor: Doctor, made: AdminClient, topic: str, stands_at: int | None, is_told: bool
+) -> None:
+    altered(made, topic, retention_ms=8 * DAY_S * 1000)
+    fill(secured, topic, 3, age_s=5 * DAY_S)
+    if stands_at != 3:
+        fill(secured, topic, 1)
+    if stands_at is not None:
+        stand(secured, topic, stands_at)
+
+    report = doctor(ways_in(secured)["clear"])
+
+    told = (
+        f"topic {topic}: in partitions 0 events wait for workers that are older than half of retention.ms (691200000)"
+    )
+    assert (told in report.told("warn")) is is_told
+    assert report.status == 0
 
 
 @pytest.fixture

@@ -273,3 +273,16 @@ def test_a_spool_that_can_not_be_opened_is_told_with_what_to_do(settings: Settin
     assert one.state == "fail"
     assert "not write beside it" in one.detail
     assert "copy the whole folder" in one.remedy
+
+
+@pytest.mark.parametrize(("linger_ms", "is_told"), [("200", True), (500, True), (5, False)])
+def test_a_client_that_waits_until_the_event_is_in_the_spool_is_told(
+    tmp_path: Path, linger_ms: str | int, is_told: bool
+) -> None:
+    options = {"data_dir": str(tmp_path), "queue_url": "kafka://127.0.0.1:9092", "kafka": {"linger.ms": linger_ms}}
+    settings = load_settings(options=options, environ={}).settings
+
+    told = [one.detail for one in spool_findings(settings) if one.check == "kafka linger.ms"]
+
+    assert bool(told) is is_told
+    assert all("no event is acknowledged within ack_deadline_ms (200)" in one for one in told)

@@ -57,6 +57,6 @@ class Made:
     def __init__(self) -> None:
         self.clients: list[Client] = []
 
-    def producer(self, faults: object, statistics: Callable[[str], None]) -> Client:
+    def producer(self, faults: object, statistics: Callable[[str], None], *, singly: bool = False) -> Client:
         self.clients.append(Client(statistics, may_report=bool(self.clients)))
         return self.clients[-1]

@@ -71,7 +71,7 @@ class Broker:
     def client(self) -> "Client":
         return self.clients[-1]
 
-    def producer(self, faults: object, statistics: Callable[[str], None]) -> "Client":
+    def producer(self, faults: object, statistics: Callable[[str], None], *, singly: bool = False) -> "Client":
         if self._is_hindered:
             raise RuntimeError("no thread")
         self.clients.append(Client(self, statistics))

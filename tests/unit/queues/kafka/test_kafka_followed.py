@@ -37,10 +37,10 @@ def producer_of(made: object) -> KafkaProducer:
 
 async def test_a_producer_for_which_no_client_can_be_made_is_not_ready() -> None:
     class Once(Made):
-        def producer(self, faults: object, statistics: Callable[[str], None]) -> Client:
+        def producer(self, faults: object, statistics: Callable[[str], None], *, singly: bool = False) -> Client:
             if self.clients:
                 raise QueueError("ssl.ca.location: it can't be read")
-            return super().producer(faults, statistics)
+            return super().producer(faults, statistics, singly=singly)
 
     producer = producer_of(made := Once())
     made.clients[0].says = [WELL]
@@ -61,7 +61,7 @@ async def test_without_a_client_what_comes_is_refused_at_once_and_what_waited_is
     class Scarce(Made):
         refuses = True
 
-        def producer(self, faults: object, statistics: Callable[[str], None]) -> Client:
+        def producer(self, faults: object, statistics: Callable[[str], None], *, singly: bool = False) -> Client:
             if self.clients and self.refuses:
                 raise QueueError("ssl.ca.location: it can't be read")
             self.clients.append(Client(statistics, may_report=bool(self.clients)))
@@ -119,7 +119,7 @@ class Forgetful:
     def __init__(self) -> None:
         self.ended_in: list[asyncio.Future[int]] = []
 
-    def producer(self, faults: object, statistics: Callable[[str], None]) -> Client:
+    def producer(self, faults: object, statistics: Callable[[str], None], *, singly: bool = False) -> Client:
         self.ended_in.append(asyncio.get_running_loop().create_future())
         return Leaving(statistics, self.ended_in[-1])
 

@@ -62,14 +62,14 @@ async def test_a_client_that_cannot_be_made_just_now_is_made_later(
     class Scarce(Made):
         refusals = 2
 
-        def producer(self, faults: object, statistics: Callable[[str], None]) -> Client:
+        def producer(self, faults: object, statistics: Callable[[str], None], *, singly: bool = False) -> Client:
             if not self.clients:
                 self.clients.append(Spent(statistics, may_report=False))
                 return self.clients[-1]
             if self.refusals:
                 self.refusals -= 1
                 raise refusal
-            return super().producer(faults, statistics)
+            return super().producer(faults, statistics, singly=singly)
 
     monkeypatch.setattr(kafka_producer, "_RENEWAL_S", 0.01)
     made = Scarce()

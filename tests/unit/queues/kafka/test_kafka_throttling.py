@@ -1,0 +1,52 @@
+"""When it is told that the brokers hold us back."""
+
+import pytest
+from confluent_kafka import ThrottleEvent
+from structlog.testing import capture_logs
+
+from forebay.queues.kafka.faults import Faults
+from forebay.queues.kafka.throttling import Throttling
+
+
+class Clock:
+    """Stands, until it is set."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def held_back(seconds: float) -> ThrottleEvent:
+    return ThrottleEvent("127.0.0.1:9092", 1, seconds)
+
+
+def test_much_is_told_at_once_and_again_while_it_lasts() -> None:
+    clock, faults = Clock(), Faults()
+    throttling = Throttling(clock)
+    told = []
+
+    for second in range(700):
+        clock.now = float(second)
+        with capture_logs() as logs:
+            throttling.note(faults, held_back(1.5))
+        told += [(second, log["reason"]) for log in logs]
+
+    assert [second for second, _ in told] == [0, 600]
+    assert told[0][1].endswith("broker 1 for 1.5 s")
+    assert throttling.last is faults.last is not None
+    assert "consumer_byte_rate" in faults.text(otherwise=throttling.last)
+
+
+@pytest.mark.parametrize("every_s", [1.0, 11.0])
+def test_only_what_comes_together_is_much(every_s: float) -> None:
+    clock, faults = Clock(), Faults()
+    throttling = Throttling(clock)
+
+    for number in range(5):
+        clock.now = number * every_s
+        throttling.note(faults, held_back(0.3))
+
+    assert (throttling.last is None) == (every_s > 10)
+    assert faults.last is throttling.last
