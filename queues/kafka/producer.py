@@ -15,7 +15,7 @@ from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, U
 from forebay.schemas.portal import partition_of
 
 from .clients import Clients
-from .faults import cause, is_fatal, is_of_stream, of_record, sentence
+from .faults import cause, is_fatal, is_of_batch, is_of_stream, of_record, sentence
 from .outcomes import Outcomes
 from .placement import Placement
 from .producer_client import ProducerClient
@@ -46,6 +46,9 @@ _SILENCES = 60
 
 #: Before a client follows one that never was ready: until somebody has done something it is refused like that one.
 _RENEWAL_S = 1.0
+
+#: After batches were refused records are sent one by one, for so many statistics: ten minutes.
+_WARY = 1200
 
 #: So long a client that met a fatal error is waited for: what it has on its way is still answered.
 _LAST_WORDS_S = 1.0
@@ -97,6 +100,8 @@ class KafkaProducer:
         #: The record that waits for longest, when the statistics came last, and how often it was the same.
         self._oldest: int | None = None
         self._silences = 0
+        #: For how many statistics more records are sent one by one.
+        self._wary = 0
         #: Why the client before this one could not go on, or no other could be made, until one is ready.
         self._why_not = ""
         #: Why there is no client at all just now; empty while there is one.
@@ -108,7 +113,7 @@ class KafkaProducer:
             self._look_in(_IDLE_LOOK_S)
 
     def _made(self) -> ProducerClient:
-        return ProducerClient(self._clients, self._look_at_statistics)
+        return ProducerClient(self._clients, self._look_at_statistics, sends_singly=self._wary > 0)
 
     async def send(self, stream: str, record: Record) -> Position:
         """As in the contract."""
@@ -184,7 +189,7 @@ class KafkaProducer:
 
     def _report(self, number: int, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            return self._judge(number, error)
+            return self._judge(number, error, partition=message.partition())
         # The statistics say it later; a client that has sent something is ready, whatever it meets next.
         self._client.statistics.state, self._was_warm = WARM, True
         # What raises here, as anything may under a client that can't go on, leaves the record due.
@@ -193,14 +198,17 @@ class KafkaProducer:
             return self._client.leave_out(_NO_PLACE)
         self._outcomes.add(self._due.pop(number)[2], Position(message.partition() or 0, offset))
 
-    def _judge(self, number: int, error: KafkaError, *, is_sent: bool = True) -> None:
+    def _judge(self, number: int, error: KafkaError, *, is_sent: bool = True, partition: int | None = None) -> None:
         """Tell that the record is not kept, unless it stays due."""
         if number not in self._due:
             return  # told when its client got no id
         client = self._client
         meaning = of_record(error, self._due[number][0], client.faults)
         if isinstance(meaning, RecordRefused):
-            self._fail(number, meaning)
+            if partition is None or client.sends_singly or not is_of_batch(error):
+                self._fail(number, meaning)
+            else:
+                client.refused[self._due[number][0], partition].append((number, error))
         elif client.is_spent or is_fatal(error):
             client.is_spent = client.may_hold_followers = True
         elif is_sent and not is_of_stream(error):
@@ -226,9 +234,22 @@ class KafkaProducer:
 
     def _poll(self) -> None:
         why = self._client.poll()
+        while self._client.refused:
+            _, batch = self._client.refused.popitem()
+            why = self._judge_batch(batch) or why
         if why is not None and self._renewal is None:
             self._give_up(why)
         self._client.hold_followers_back()
+
+    def _judge_batch(self, batch: list[tuple[int, KafkaError]]) -> KafkaError | None:
+        """Tell who was refused alone. Of several, one may be the reason for all: sent one by one, it shows which."""
+        number, error = batch[0]
+        if len(batch) == 1:
+            self._fail(number, of_record(error, self._due[number][0], self._client.faults))
+            return None
+        self._wary = _WARY
+        self._client.leave_out(error)
+        return error
 
     def _give_up(self, why: KafkaError) -> None:
         """Hear what the client still knows, and let another one follow."""
@@ -322,6 +343,10 @@ class KafkaProducer:
         if client.statistics.state == WARM:
             self._was_warm = True
             self._why_not = self._why_not if client.is_spent else ""
+        if self._wary > 0:
+            self._wary -= 1
+            if self._wary == 0 and client.sends_singly and self._renewal is None:
+                self._let_another_follow(_LAST_WORDS_S)
         former, self._oldest = self._oldest, next(iter(self._due), None)
         self._silences = self._silences + 1 if self._oldest is not None and self._oldest == former else 0
         if self._silences == _SILENCES:

@@ -1,5 +1,6 @@
 """One client of a producer: what it says of itself, and whether it can go on."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -14,7 +15,11 @@ from .statistics import WARM, Statistics
 class ProducerClient:
     """From its making to its end. Used on one event loop."""
 
-    def __init__(self, clients: Clients, on_statistics: Callable[[], None]) -> None:
+    def __init__(self, clients: Clients, on_statistics: Callable[[], None], *, sends_singly: bool) -> None:
+        #: Each record by itself: what is refused is so for its own sake.
+        self.sends_singly = sends_singly
+        #: What was refused and is not judged yet, by stream and partition: it may have been one batch.
+        self.refused: dict[tuple[str, int], list[tuple[int, KafkaError]]] = defaultdict(list)
         self.faults, self.statistics, self._on_statistics = Faults(), Statistics(), on_statistics
         #: It can't go on, and is given nothing any more: another one follows.
         self.is_spent = False
@@ -23,7 +28,7 @@ class ProducerClient:
         #: Why a record was not taken that is sent again by the client that follows.
         self.not_taken: KafkaError | None = None
         #: librdkafka's.
-        self.own: Producer = clients.producer(self.faults, self._read_statistics)
+        self.own: Producer = clients.producer(self.faults, self._read_statistics, singly=sends_singly)
 
     @property
     def is_ready(self) -> bool:

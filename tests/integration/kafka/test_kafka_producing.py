@@ -3,8 +3,10 @@
 import asyncio
 import random
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from os import urandom
 from typing import Any
 from uuid import uuid4
 
@@ -22,7 +24,9 @@ from structlog.testing import capture_logs
 
 from forebay.queues.contract import Producer, Queue, Record
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
+from forebay.queues.kafka import producer as kafka_producer
 from forebay.queues.kafka import properties
+from forebay.queues.kafka.producer import KafkaProducer
 from forebay.schemas.portal import partition_of
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import Kafka
@@ -179,6 +183,51 @@ async def test_what_has_waited_for_long_is_taken_where_brokers_take_nothing_old_
     await producer.send("events", record(1))
 
     assert await values(queue, "events") == [b"1"]
+    await producer.close()
+
+
+async def test_what_an_administrator_finds_too_old_is_refused_with_the_remedy_and_its_neighbours_are_kept(
+    kafka: Kafka, opened: Opener, stream: str
+) -> None:
+    await altered(kafka, ResourceType.TOPIC, stream, "message.timestamp.before.max.ms", 3_600_000)
+    queue = opened(kafka.bootstrap)
+    producer = queue.producer()
+    now_ms = round(time.time() * 1000)
+    young = [Record(key="portal", value=value, timestamp_ms=now_ms) for value in (b"1", b"3")]
+
+    sent = [producer.send(stream, one) for one in (young[0], record(2), young[1])]
+    first, second, third = await asyncio.gather(*sent, return_exceptions=True)
+
+    assert isinstance(second, RecordRefused)
+    assert "message.timestamp.before.max.ms" in str(second)
+    assert not isinstance(first, BaseException)
+    assert not isinstance(third, BaseException)
+    assert await values(queue, stream) == [b"1", b"3"]
+    await producer.close()
+
+
+async def test_small_records_that_came_together_are_kept_in_their_order_where_the_topic_takes_no_batch_of_them(
+    kafka: Kafka, opened: Opener, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_producer, "_WARY", 4)
+    await altered(kafka, ResourceType.TOPIC, stream, "max.message.bytes", 2000)
+    queue = opened(kafka.bootstrap, kafka={"linger.ms": 100})
+    producer = queue.producer()
+    assert isinstance(producer, KafkaProducer)
+    sent = [b"%02d" % number + urandom(1000 if number != 7 else 3000) for number in range(20)]
+
+    told = await asyncio.gather(
+        *(producer.send(stream, record(number, value)) for number, value in enumerate(sent)), return_exceptions=True
+    )
+    one_by_one = producer._client.sends_singly
+    async with asyncio.timeout(60):
+        while producer._client.sends_singly:
+            await asyncio.sleep(0.01)
+    await producer.send(stream, record(20, b"20"))
+
+    assert one_by_one
+    assert [isinstance(one, RecordRefused) for one in told] == [number == 7 for number in range(20)]
+    assert await values(queue, stream) == [*sent[:7], *sent[8:], b"20"]
     await producer.close()
 
 
