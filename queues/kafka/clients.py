@@ -37,6 +37,10 @@ _NOT_MADE = re.compile(r"Failed to create \w+(?: \w+)?: ")
 #: The client wants the name of a group also where it is in none.
 _INSPECTOR = "forebay-inspector"
 
+#: librdkafka's default for queue.buffering.max.messages.
+_MAX_WAITING = 100_000
+_KB = 1024
+
 #: librdkafka's default for max.poll.interval.ms.
 _MAX_POLL_MS = 300_000
 _MS = 1000
@@ -70,6 +74,13 @@ class Clients:
     def max_poll_s(self) -> float:
         """How long a rebalance may wait for us, with a tenth to spare."""
         return int(self._shared.get("max.poll.interval.ms", _MAX_POLL_MS)) / _MS * _TO_SPARE
+
+    @property
+    def room(self) -> tuple[int, int]:
+        """How many records may wait in a producer, and of how many bytes."""
+        properties = for_producer(self._shared)
+        records = properties.get("queue.buffering.max.messages", _MAX_WAITING)
+        return int(records), int(properties["queue.buffering.max.kbytes"]) * _KB
 
     @property
     def held_back(self) -> KafkaError | None:

@@ -152,16 +152,20 @@ class KafkaProducer:
         stream, record, _ = self._due[number]
         if stream in self._placement.refused:
             return self._fail_with_followers(number, QueueUnavailable(self._placement.refused[stream]))
+        place, size = (stream, self._place(stream, record.key)), len(record.value)
         try:
+            if self._client.openings.must_wait(place, number, size):
+                return
             self._client.own.produce(
                 stream,
                 self.value_of(record),
                 record.key.encode(),
                 on_delivery=partial(self._report, number),
-                partition=self._place(stream, record.key),
+                partition=place[1],
                 timestamp=record.timestamp_ms,
                 headers=list(record.headers),
             )
+            self._client.openings.sent(place, number, size)
         except BufferError:
             # A smaller one might find room, and stand before it.
             self._fail_with_followers(number, QueueUnavailable(_TOO_MUCH))
@@ -196,6 +200,7 @@ class KafkaProducer:
         offset = message.offset()
         if offset is None:
             return self._client.leave_out(_NO_PLACE)
+        self._held.extendleft(self._client.openings.ended(number, is_kept=True))
         self._outcomes.add(self._due.pop(number)[2], Position(message.partition() or 0, offset))
 
     def _judge(self, number: int, error: KafkaError, *, is_sent: bool = True, partition: int | None = None) -> None:
@@ -212,6 +217,8 @@ class KafkaProducer:
         elif client.is_spent or is_fatal(error):
             client.is_spent = client.may_hold_followers = True
         elif is_sent and not is_of_stream(error):
+            if error.code() == KafkaError._INVALID_DIFFERENT_RECORD:
+                self._wary = _WARY
             # Ended before it sends what is behind it, unless the loop hears of it too late.
             client.leave_out(error)
         else:
@@ -224,12 +231,14 @@ class KafkaProducer:
         """The same for what is held behind it, and for what comes before this is told."""
         stream = self._due[number][0]
         self._outcomes.failing[stream] = error
+        self._held.extendleft(self._client.openings.leave(stream))
         followers = {one: None for one in self._held if one > number and self._due[one][0] == stream}
         self._held = deque(one for one in self._held if one not in followers)
         for one in (number, *followers):
             self._fail(one, error)
 
     def _fail(self, number: int, error: QueueError) -> None:
+        self._held.extendleft(self._client.openings.ended(number, is_kept=False))
         self._outcomes.add(self._due.pop(number)[2], type(error)(*error.args))
 
     def _poll(self) -> None:

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from .clients import Clients
 from .closing import let_go
 from .faults import Faults, cause
+from .openings import Openings
 from .statistics import WARM, Statistics
 
 
@@ -18,6 +19,7 @@ class ProducerClient:
     def __init__(self, clients: Clients, on_statistics: Callable[[], None], *, sends_singly: bool) -> None:
         #: Each record by itself: what is refused is so for its own sake.
         self.sends_singly = sends_singly
+        self.openings = Openings(clients.room)
         #: What was refused and is not judged yet, by stream and partition: it may have been one batch.
         self.refused: dict[tuple[str, int], list[tuple[int, KafkaError]]] = defaultdict(list)
         self.faults, self.statistics, self._on_statistics = Faults(), Statistics(), on_statistics
@@ -51,7 +53,8 @@ class ProducerClient:
 
     def hold_followers_back(self) -> None:
         """Let nothing be sent that waits in it, where that may be behind a record that came to nothing."""
-        if self.may_hold_followers:
+        # Behind one that was not taken, what was on its way comes back and waits, to be tried again a moment later.
+        if self.may_hold_followers or self.not_taken is not None:
             self.purge(in_flight=False)
             self.may_hold_followers = False
 

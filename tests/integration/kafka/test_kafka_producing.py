@@ -28,9 +28,11 @@ from forebay.queues.kafka import producer as kafka_producer
 from forebay.queues.kafka import properties
 from forebay.queues.kafka.producer import KafkaProducer
 from forebay.schemas.portal import partition_of
+from tests.integration.kafka.mocked import STREAM
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import Kafka
 from tests.kafka.members import PARTITIONS
+from tests.kafka.mock_cluster import MockCluster
 from tests.kafka.opener import Opener
 from tests.ports import free_ports
 
@@ -203,6 +205,23 @@ async def test_what_an_administrator_finds_too_old_is_refused_with_the_remedy_an
     assert not isinstance(first, BaseException)
     assert not isinstance(third, BaseException)
     assert await values(queue, stream) == [b"1", b"3"]
+    await producer.close()
+
+
+async def test_what_is_under_way_behind_the_first_record_of_a_client_stays_behind_it_when_that_is_refused(
+    kafka: Kafka, opened: Opener, stream: str
+) -> None:
+    await altered(kafka, ResourceType.TOPIC, stream, "message.timestamp.before.max.ms", 3_600_000)
+    queue = opened(kafka.bootstrap, kafka={"batch.num.messages": 3, "linger.ms": 20})
+    producer = queue.producer()
+    now_ms = round(time.time() * 1000)
+    young = [Record(key="portal", value=b"%02d" % number, timestamp_ms=now_ms) for number in range(30)]
+
+    sent = [producer.send(stream, one) for one in (record(99), *young)]
+    told = await asyncio.gather(*sent, return_exceptions=True)
+
+    assert [number for number, one in enumerate(told) if isinstance(one, BaseException)] == [0]
+    assert await values(queue, stream) == [one.value for one in young]
     await producer.close()
 
 
@@ -399,11 +418,28 @@ async def test_too_much_that_waits_is_told(opened: Opener) -> None:
         await asyncio.wait_for(producer.close(), 0.1)
 
 
-async def test_behind_a_record_that_finds_no_room_a_smaller_one_of_its_portal_finds_none_either(opened: Opener) -> None:
+async def test_behind_a_record_that_finds_no_room_a_smaller_one_of_its_portal_finds_none_either(
+    opened: Opener,
+) -> None:
+    # Nobody answers, so that all waits for the first record of its partition.
     [port] = free_ports(1)
     producer = opened(f"127.0.0.1:{port}", kafka={"queue.buffering.max.kbytes": 2}).producer()
 
     sent = [asyncio.create_task(producer.send("events", record(0, b"x" * size))) for size in (1500, 1500, 10)]
+    _, pending = await asyncio.wait(sent, timeout=0.1)
+
+    assert pending == {sent[0]}
+    assert all(isinstance(one.exception(), QueueUnavailable) for one in sent[1:])
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(producer.close(), 0.1)
+
+
+async def test_where_the_client_itself_has_no_room_it_is_the_same(opened: Opener, mock: MockCluster) -> None:
+    producer = opened(mock.bootstrap, kafka={"queue.buffering.max.kbytes": 2}).producer()
+    await producer.send(STREAM, record(0))
+    mock.slow(1, 3_600_000)
+
+    sent = [asyncio.create_task(producer.send(STREAM, record(0, b"x" * size))) for size in (1500, 1500, 10)]
     _, pending = await asyncio.wait(sent, timeout=0.1)
 
     assert pending == {sent[0]}

@@ -54,6 +54,8 @@ class Client:
 class Made:
     """Gives out a client that reports nothing until it may, and then well ones."""
 
+    room = 100_000, 1 << 20
+
     def __init__(self) -> None:
         self.clients: list[Client] = []
 

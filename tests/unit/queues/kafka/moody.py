@@ -53,6 +53,8 @@ class Sent:
 class Broker:
     """Its log, and who writes into it."""
 
+    room = 100_000, 1 << 20
+
     def __init__(self) -> None:
         self.log: dict[Line, list[bytes]] = defaultdict(list)
         self._has_new = False

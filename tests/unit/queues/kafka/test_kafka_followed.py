@@ -116,6 +116,8 @@ class Leaving(Client):
 class Forgetful:
     """Keeps none of the clients that it makes."""
 
+    room = 100_000, 1 << 20
+
     def __init__(self) -> None:
         self.ended_in: list[asyncio.Future[int]] = []
 

@@ -152,6 +152,9 @@ async def test_one_that_cannot_be_told_keeps_no_other_from_it(sends: Sends) -> N
 
     told: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+    sends.client.may_report = True
+    await ended(sends.submit(b"begun"))
+    sends.client.may_report = False
     sends.producer.submit("events", Record(key="a.ru", value=b"first", timestamp_ms=1), Broken(sends))
     second = sends.submit(b"second")
     sends.client.may_report = True
@@ -163,3 +166,39 @@ async def test_one_that_cannot_be_told_keeps_no_other_from_it(sends: Sends) -> N
     assert [type(one) for one in told] == [ZeroDivisionError]
     assert second.done()
     assert await ended(second, third) == [Position] * 2
+
+
+async def test_a_client_begins_with_a_partition_by_one_record_and_sends_what_waits_when_that_is_kept(
+    sends: Sends,
+) -> None:
+    sent = [sends.submit(b"%d" % number) for number in range(3)]
+    elsewhere = sends.submit(b"elsewhere", stream="others")
+    await looked(sends)
+    before = list(sends.client.taken)
+
+    sends.client.may_report = True
+
+    assert await ended(*sent, elsewhere) == [Position] * 4
+    assert before == [b"0", b"elsewhere"]
+    assert sends.client.taken == [b"0", b"elsewhere", b"1", b"2"]
+
+
+async def test_where_the_first_record_of_a_partition_is_refused_the_next_goes_alone(sends: Sends) -> None:
+    sent = [sends.submit(b"%d" % number) for number in range(3)]
+    sends.client.error, sends.client.may_report = KafkaError(KafkaError.INVALID_RECORD), True
+    assert await ended(sent[0]) == [RecordRefused]
+    sends.client.error, sends.client.may_report = None, False
+    await looked(sends)
+    before = list(sends.client.taken)
+
+    sends.client.may_report = True
+
+    assert await ended(*sent[1:]) == [Position] * 2
+    assert before == [b"0", b"1"]
+    assert sends.client.taken == [b"0", b"1", b"2"]
+
+
+async def looked(sends: Sends) -> None:
+    """Return when the producer has looked what it may send."""
+    sends.producer._look()
+    await asyncio.sleep(0)

@@ -35,7 +35,8 @@ def test_much_is_told_at_once_and_again_while_it_lasts() -> None:
 
     assert [second for second, _ in told] == [0, 600]
     assert told[0][1].endswith("broker 1 for 1.5 s")
-    assert throttling.last is faults.last is not None
+    assert throttling.last is not None
+    assert faults.last is throttling.last
     assert "consumer_byte_rate" in faults.text(otherwise=throttling.last)
 
 
