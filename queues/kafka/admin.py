@@ -57,6 +57,8 @@ _ELECTION = frozenset(
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.FENCED_LEADER_EPOCH,
+        # A leader that is just elected does not know yet how much is kept by all.
+        KafkaError.OFFSET_NOT_AVAILABLE,
     }
 )
 

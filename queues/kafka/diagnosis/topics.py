@@ -79,6 +79,11 @@ def _partitions(name: str, has: int, wanted: int) -> Finding:
     remedy = f"set partitions to {has}"
     if wanted > has:
         remedy += f", or see forebay topics grow --partitions {wanted}"
+        if has == 1:
+            remedy += (
+                "; one that brokers made by themselves (auto.create.topics.enable) and that is empty, delete, and "
+            )
+            remedy += "let forebay topics ensure make it"
     else:
         remedy += f"; where somebody has added them to this topic alone, forebay topics grow --partitions {has} first"
     return Finding(

@@ -9,13 +9,17 @@ from threading import Event
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 
-from forebay.queues.contract import Commit, GroupState, Inspector, Queue
+from forebay.queues.contract import Bounds, Commit, GroupState, Inspector, Queue
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.kafka import clients
+from tests.integration.kafka.mocked import STREAM
 from tests.kafka.fixtures import Kafka
 from tests.kafka.members import joined, send
+from tests.kafka.mock_cluster import Api, MockCluster
+from tests.kafka.opener import Opener
 
 pytestmark = pytest.mark.kafka
 
@@ -94,3 +98,17 @@ def test_a_process_whose_clients_never_close_ends_all_the_same(kafka: Kafka, str
     )
 
     assert (ended.returncode, ended.stdout.splitlines()[-1]) == (0, "closed"), ended.stderr
+
+
+@pytest.mark.parametrize("code", [KafkaError.OFFSET_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION])
+async def test_a_leader_that_was_just_elected_is_asked_again(mock: MockCluster, opened: Opener, code: int) -> None:
+    queue = opened(mock.bootstrap)
+    number = await send(queue, STREAM, range(3))
+    inspector = queue.inspector()
+    await inspector.bounds(STREAM)
+
+    mock.fail(Api.LIST_OFFSETS, code, code)
+    bounds = await inspector.bounds(STREAM, [number])
+
+    assert bounds == {number: Bounds(start=0, end=3)}
+    await inspector.close()
