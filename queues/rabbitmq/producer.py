@@ -19,10 +19,10 @@ from .writer import Writer
 class _Placing:
     """Makes a position of an offset."""
 
-    __slots__ = ("_delivery", "_partition", "_stream")
+    __slots__ = ("_delivery", "_partition", "_sequencing", "_stream")
 
-    def __init__(self, stream: str, partition: int, delivery: Delivery) -> None:
-        self._stream, self._partition, self._delivery = stream, partition, delivery
+    def __init__(self, stream: str, partition: int, delivery: Delivery, sequencing: Sequencing) -> None:
+        self._stream, self._partition, self._delivery, self._sequencing = stream, partition, delivery, sequencing
 
     def done(self) -> bool:
         return self._delivery.done()
@@ -31,7 +31,10 @@ class _Placing:
         self._delivery.set_result(Position(partition=self._partition, offset=offset))
 
     def set_exception(self, error: QueueError, /) -> None:
-        self._delivery.set_exception(unknown(self._stream, error) if isinstance(error, NotThere) else error)
+        if isinstance(error, NotThere):
+            self._sequencing.detach(partition_log(self._stream, self._partition))
+            error = unknown(self._stream, error)
+        self._delivery.set_exception(error)
 
 
 class RabbitmqProducer:
@@ -71,7 +74,7 @@ class RabbitmqProducer:
         partition = partition_of(record.key, partitions)
         log = partition_log(stream, partition)
         self._sequencing.attach(log)
-        self._writer.add(log, payload, _Placing(stream, partition, delivery), PartitionLane)
+        self._writer.add(log, payload, _Placing(stream, partition, delivery, self._sequencing), PartitionLane)
 
     async def _find(self, stream: str) -> None:
         try:

@@ -45,6 +45,11 @@ class Sequencing:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._live())
 
+    def detach(self, stream: str) -> None:
+        """It was deleted. Who forwards into it when it was made anew is to look first what it lacks."""
+        if one := self._sequencers.pop(stream, None):
+            one.close()
+
     def _broken(self, error: BaseException | None = None) -> None:
         is_told = error is None or isinstance(error, NotThere)
         if not is_told and self._connection is not None and self._connection.is_open:
@@ -101,8 +106,9 @@ class Sequencing:
             await one.open(connection)
         except NotThere:
             # Whoever writes to it is told so; and when it is there again, it is asked for again.
+            self.detach(one.stream)
+        if self._sequencers.get(one.stream) is not one:
             one.close()
-            self._sequencers.pop(one.stream, None)
 
     async def _connected(self) -> Connection:
         if self._connection is None or not self._connection.is_open:
