@@ -344,8 +344,9 @@ class KafkaProducer:
                 return
             self._poll()
             await self._sleep(_WARMING_S)
-        why = self._why_not or "look at __transaction_state, or restart"
-        raise QueueUnavailable(f"the producer is not ready: its state is {self._client.statistics.state}; {why}")
+        if not self._client.is_ready:
+            why = self._why_not or "look at __transaction_state, or restart"
+            raise QueueUnavailable(f"the producer is not ready: its state is {self._client.statistics.state}; {why}")
 
     def _look_at_statistics(self) -> None:
         client = self._client
