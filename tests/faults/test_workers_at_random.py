@@ -1,17 +1,14 @@
 """Workers and faults that come together, by chance: a server that hangs, a death, portals whose handlers fail, and what
 operators order meanwhile."""
 
-import asyncio
-
 import pytest
 
 from tests.e2e.crew import crew
 from tests.e2e.site import Site
 from tests.e2e.trouble import EVERY_KIND, KINDS, LADDER
-from tests.order import judge
 
+from .broken_crew import broken
 from .chance import Chance
-from .hands import OperatorOrders, PortalTroubles, WorkerFaults
 from .reporting import Report, Row
 from .under import Under, every_queue
 
@@ -31,28 +28,8 @@ async def test_faults_that_come_together_cost_workers_no_event_and_no_order(
     async with crew(site, under.url, **settings) as made:
         (site.folder / "shop.py").write_text(EVERY_KIND)
         made.names = KINDS
-        made.start(*_WORKERS)
-        hands = [*under.hands, *(WorkerFaults(chance, made, name).all for name in _WORKERS)]
-        orders = OperatorOrders(chance, made)
-        if made.can_park:
-            hands += [PortalTroubles(chance, site, made.portals).all, orders.all]
+        verdict = await broken(made, chance, site, _WORKERS, under.hands, rate=_RATE, seconds=_SECONDS)
 
-        async with made.loaded(_RATE):
-            for name in _WORKERS:
-                await made.works(name, 1)
-            async with chance.played(*hands):
-                await asyncio.sleep(_SECONDS)
-        await orders.end()
-        # One may have been started a moment ago, and does not know yet what SIGTERM is.
-        await made.until("workers", lambda: all("events are taken" in site.log(name) for name in _WORKERS))
-        for name in _WORKERS:
-            await made.stop(name)
-        uncommitted = await made.uncommitted()
-
-    lines = made.book.read().lines
-    verdict = judge(made.sent, lines)
-    if made.can_park:
-        verdict.out_of_order = [portal for portal in verdict.out_of_order if portal not in orders.given_up]
     row = Row.handled(
         f"everything: queue, network, workers, handlers and operators, by chance, several at a time ({under.system})",
         len(made.places),
@@ -63,10 +40,4 @@ async def test_faults_that_come_together_cost_workers_no_event_and_no_order(
     )
     report.add(row)
     print(row)
-    for beside in verdict.at_once:
-        print(
-            *(line for line in lines if line.portal == beside.portal and abs(line.number - beside.number) < 50),
-            sep="\n",
-        )
     assert verdict.good, verdict
-    assert uncommitted == {}
