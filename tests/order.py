@@ -43,7 +43,8 @@ def named(event_id: str, sequence: int | str) -> str:
 class Line:
     """A line of the book: what a handler did with which event, in which place among all lines.
 
-    One of several events at once may say of each that it was `taken`, before it begins the first.
+    A call of several events may say of each that it was `taken`, before it begins the first. A process that a worker
+    has for its calls, and may end in the middle of one, says that it is a `child`.
 
     Each is appended at once, whoever writes: their order is that in which things happened.
     """
@@ -139,6 +140,7 @@ class _Ends:
     def __init__(self, last: Mapping[int, Line]) -> None:
         self.verdict = Verdict()
         self._last = last
+        self._children: set[int] = set()
         self.seen: set[str] = set()
         #: Each portal's events in the order of their first ends.
         self.first: dict[str, list[str]] = defaultdict(list)
@@ -150,6 +152,8 @@ class _Ends:
     def see(self, line: Line) -> None:
         if line.what == "taken":
             self._taken[line.pid].add(line.event)
+        elif line.what == "child":
+            self._children.add(line.pid)
         elif line.what == "began":
             self._begin(line)
         elif line.what == "gone":
@@ -170,8 +174,9 @@ class _Ends:
             self._taken_before[line.pid].discard(line.event)
             return
         other = self._under_way.get(line.portal)
-        # Who begins an event and never writes again was ended meanwhile, as a worker ends its processes itself.
-        if other is not None and self._last[other.pid] is not other:
+        # A child that begins an event and never writes again was ended by its worker, or with it.
+        is_ended = other is not None and other.pid in self._children and self._last[other.pid] is other
+        if other is not None and not is_ended:
             self.verdict.at_once.append(line)
         self._under_way[line.portal] = line
 

@@ -59,6 +59,7 @@ def in_a_thread(event):
 
 @handlers.on("ONCRMCONTACTADD", cpu=True)
 def in_a_process(event):
+    os.write(book, f"child - - {os.getpid()}\\n".encode())
     go_through(event)
 
 

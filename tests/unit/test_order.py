@@ -63,10 +63,12 @@ def test_what_a_killed_process_had_under_way_is_no_overlap() -> None:
     assert verdict.good
 
 
-def test_what_a_process_had_under_way_that_never_writes_again_is_no_overlap() -> None:
-    verdict = judged("began a1, began a1 2, ended a1 2, began a2 2, ended a2 2, began b1 2, ended b1 2")
+def test_what_a_workers_own_process_had_under_way_that_never_writes_again_is_no_overlap() -> None:
+    ended = "began a1, began a1 2, ended a1 2, began a2 2, ended a2 2, began b1 2, ended b1 2"
 
-    assert verdict.good
+    assert judged(f"child - 1, {ended}").good
+    assert not judged(f"child - 1, {ended}, ended a1").good
+    assert not judged(ended).good
 
 
 TAKEN = "taken a1, taken a2, began a1, ended a1, {}began b1 2, began a2 3, began a2, ended a2 3, ended a2, ended b1 2"
