@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -79,8 +80,9 @@ class Clients:
     def room(self) -> tuple[int, int]:
         """How many records may wait in a producer, and of how many bytes."""
         properties = for_producer(self._shared)
-        records = properties.get("queue.buffering.max.messages", _MAX_WAITING)
-        return int(records), int(properties["queue.buffering.max.kbytes"]) * _KB
+        # With 0 librdkafka has no limit.
+        records = int(properties.get("queue.buffering.max.messages", _MAX_WAITING)) or sys.maxsize
+        return records, int(properties["queue.buffering.max.kbytes"]) * _KB
 
     @property
     def held_back(self) -> KafkaError | None:

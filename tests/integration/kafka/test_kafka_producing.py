@@ -303,6 +303,14 @@ async def test_where_the_client_itself_has_no_room_it_is_the_same(opened: Opener
         await asyncio.wait_for(producer.close(), 0.1)
 
 
+async def test_where_no_number_of_records_is_too_much_none_is(opened: Opener, mock: MockCluster) -> None:
+    producer = opened(mock.bootstrap, kafka={"queue.buffering.max.messages": 0}).producer()
+
+    await asyncio.gather(*(producer.send(STREAM, record(number)) for number in range(3)))
+
+    await producer.close()
+
+
 async def test_a_property_that_librdkafka_does_not_know_is_named(opened: Opener) -> None:
     with pytest.raises(QueueError, match=r"kafka: linger\.msec"):
         opened("127.0.0.1:9092", kafka={"linger.msec": 5}).producer()
