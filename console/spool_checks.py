@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from forebay.ingest.spool.opening import has_spool
+from forebay.queues.errors import QueueError
 from forebay.queues.findings import Finding, State
 from forebay.queues.opening import scheme_of
 
@@ -42,6 +43,9 @@ def spool_findings(settings: "Settings", mounts: Path = MOUNTS) -> Iterator[Find
         yield Finding(check="spool", state="fail", detail=f"{error.filename}: {error.strerror}", remedy=remedy)
     except WrongUsage as error:
         detail, _, remedy = str(error).partition("; ")
+        yield Finding(check="spool", state="fail", detail=detail, remedy=remedy)
+    except QueueError as error:
+        detail, _, remedy = str(error).partition(": ")
         yield Finding(check="spool", state="fail", detail=detail, remedy=remedy)
 
 

@@ -166,11 +166,14 @@ def _row(folder: Folder, number: int, record: int | None, fault: str) -> Row:
 
 
 def folder_of(settings: "Settings") -> Folder:
-    """The spool's folder, which need not be there. Raises `WrongUsage` where `data_dir` can't be what was meant."""
+    """The spool's folder, which need not be there. Raises `WrongUsage` where `data_dir` can't be what was meant, and
+    `QueueError` where a newer Forebay has made it.
+    """
     data_dir = settings.data_dir
     if not data_dir.is_dir():
         raise WrongUsage(f"data_dir: there is no folder {data_dir}")
     folder = Folder(data_dir)
     if not folder.root.is_dir() and is_spool(data_dir):
         raise WrongUsage(f"data_dir: {data_dir} is a spool itself; name the folder that it stands in")
+    folder.refuse_newer()
     return folder

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import orjson
 
 from .counts import Held
-from .folder import BESIDE
+from .folder import BESIDE, VERSION
 from .kept import Head, Kept, Put, columns_of, kept_of
 
 #: Numbers of records begin here in the file n with n times this, so that they grow over files too.
@@ -159,6 +159,7 @@ class SpoolFile:
         try:
             made._opened.execute("PRAGMA journal_mode = WAL")
             with made.writing():
+                made._opened.execute(f"PRAGMA user_version = {VERSION}")
                 made._opened.execute(_TABLE)
                 made._opened.execute(_INDEX)
                 made._opened.execute(_DELETED)

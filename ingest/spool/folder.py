@@ -3,11 +3,12 @@
 import os
 import re
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from struct import Struct
 
 from forebay.queues.folders import make_folder
+from forebay.queues.newer import refuse_newer
 
 from .locks import FileLock
 
@@ -18,6 +19,12 @@ _GONE = "-gone"
 BESIDE = ("", "-wal", "-shm", _GONE)
 
 _SEQ = Struct("<Q")
+
+#: Raised with every change of what stands in the files; a program refuses what is newer than it knows.
+VERSION = 1
+
+#: Where SQLite keeps a file's `user_version`, and no version of ours is higher: a damaged page has any number there.
+_VERSION_AT, _VERSIONS = slice(60, 64), range(256)
 
 #: As many as SQLite opens of one database.
 _FILES = 4
@@ -61,6 +68,11 @@ class Folder:
         """Where the file of that number is."""
         return self.root / f"spool-{number:06}.db"
 
+    def refuse_newer(self) -> None:
+        """Raise `QueueError` where a file is of a newer Forebay; what can't be read is not looked at."""
+        for path in map(self.file, self.numbers()):
+            refuse_newer(str(path), _version(path), VERSION)
+
     def remove(self, number: int) -> None:
         """Delete the file, and what SQLite has put beside it."""
         for suffix in BESIDE:
@@ -95,3 +107,11 @@ class Folder:
                 os.fsync(opened)
             finally:
                 os.close(opened)
+
+
+def _version(path: Path) -> int:
+    # By hand: SQLite would look at the log first, which may have to be mended before.
+    with suppress(OSError), open(path, "rb") as file:
+        found = int.from_bytes(file.read(_VERSION_AT.stop)[_VERSION_AT])
+        return found if found in _VERSIONS else VERSION
+    return VERSION

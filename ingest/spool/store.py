@@ -57,13 +57,15 @@ class Store:
         self._records: Records
 
     def open(self) -> None:
-        """Raises `SpoolUnavailable` where the disk has no room for the first file, or is not ours to write to.
+        """Raises `SpoolUnavailable` where the disk has no room for the first file, or is not ours to write to, and
+        `QueueError` for a spool of a newer Forebay, which is left as it is.
 
         On a disk that was full before, what stands in the spool is sent, and new events stay behind it.
         """
         try:
             self._folder.make()
             with self._folder.writing.held():
+                self._folder.refuse_newer()
                 self.counts = Counts(self._folder.counts)
                 self._files = Files(self._folder, self.counts, self._clock, self._patience)
                 self._records = Records(self._folder, self._files, self.counts)

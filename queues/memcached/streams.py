@@ -10,10 +10,14 @@ import structlog
 
 from forebay.queues.errors import QueueError, UnknownStream
 from forebay.queues.making import new_streams, told
+from forebay.queues.newer import refuse_newer
 
 from .connection import MemcachedConnection
 
 log = structlog.get_logger(__name__)
+
+#: Raised with every change of what is kept; a program refuses what is newer than it knows.
+VERSION = 1
 
 
 def short(name: str) -> str:
@@ -60,7 +64,11 @@ def look_up(connection: MemcachedConnection, name: str) -> Stream | None:
     """The stream of this name, if there is one."""
     key = _about(name)
     found = connection.get([key]).get(key)
-    return None if found is None else Stream(**orjson.loads(found))
+    if found is None:
+        return None
+    about = orjson.loads(found)
+    refuse_newer(f"stream {name}", about["version"], VERSION)
+    return Stream(id=about["id"], name=about["name"], partitions=about["partitions"])
 
 
 def check(connection: MemcachedConnection, stream: Stream) -> None:
@@ -101,7 +109,7 @@ def _make(connection: MemcachedConnection, name: str, partitions: int) -> bool:
     made = Stream(id=secrets.token_hex(6), name=name, partitions=partitions)
     # The counters first: whoever finds the stream finds them.
     connection.put({made.end(partition): b"0" for partition in range(partitions)})
-    about = {"id": made.id, "name": made.name, "partitions": made.partitions}
+    about = {"id": made.id, "name": made.name, "partitions": made.partitions, "version": VERSION}
     return connection.add(_about(name), orjson.dumps(about))
 
 

@@ -12,6 +12,7 @@ import orjson
 
 from forebay.queues.errors import QueueError, UnknownStream
 from forebay.queues.making import new_streams
+from forebay.queues.newer import refuse_newer
 
 from .faults import NotThere
 from .lane import Lane
@@ -31,6 +32,9 @@ from .logs import (
 from .places import birth as birth_of_partition
 from .writer import Writer
 
+#: Raised with every change of what a stream or a group's queue holds; a program refuses what is newer than it knows.
+VERSION = 1
+
 #: Queues that are made at the same time: each costs the node some 50 ms.
 _AT_ONCE = 8
 
@@ -49,12 +53,15 @@ class Catalog:
         #: Streams whose partitions have their intakes: those of before had none.
         self._taking: set[str] = set()
         self._groups: dict[str, list[str]] = defaultdict(list)
+        #: Streams that a newer Forebay made, or has a group in, and its version.
+        self._newer: dict[str, int] = {}
 
     def begin(self) -> None:
         """As a listener."""
         self._partitions.clear()
         self._taking.clear()
         self._groups.clear()
+        self._newer.clear()
 
     def read(self, offset: int, body: bytes) -> None:
         """As a listener."""
@@ -62,7 +69,12 @@ class Catalog:
         if found is None:
             return
         told: dict[str, Any] = orjson.loads(found)
-        if "partitions" in told:
+        if told.get("version", VERSION) > VERSION:
+            self._newer[told["stream"]] = told["version"]
+            self._partitions.pop(told["stream"], None)
+        elif told["stream"] in self._newer:
+            return
+        elif "partitions" in told:
             holds = self._partitions.setdefault(told["stream"], told["partitions"])
             if told.get("intakes") and told["partitions"] == holds:
                 self._taking.add(told["stream"])
@@ -86,9 +98,10 @@ class Catalog:
         return self._partitions.get(stream)
 
     async def partitions(self, stream: str) -> int:
-        """How many partitions the stream has. Raises `UnknownStream`, `QueueUnavailable`."""
+        """How many partitions the stream has. Raises `UnknownStream`, `QueueUnavailable`, and as `refuse_newer`."""
         if stream not in self._partitions:
             await self.refresh()
+        self._refuse_newer(stream)
         if stream not in self._partitions:
             raise unknown(stream)
         return self._partitions[stream]
@@ -105,8 +118,13 @@ class Catalog:
             raise QueueError(f"partitions: {partitions}; the RabbitMQ queue takes {_MOST_PARTITIONS} at most")
         await self.refresh()
         names = list(dict.fromkeys(streams))
+        for name in names:
+            self._refuse_newer(name)
         new = new_streams(names, partitions, self._partitions.get)
         return [name for name in names if name in new or name not in self._taking or await self._lacks(name)]
+
+    def _refuse_newer(self, stream: str) -> None:
+        refuse_newer(f"stream {stream}", self._newer.get(stream, VERSION), VERSION)
 
     async def _lacks(self, name: str) -> bool:
         """Whether a queue of the stream was deleted: by hand, or by a policy that lets queues expire."""
@@ -139,15 +157,18 @@ class Catalog:
                 await self._writer.make(intake(log), intake_arguments())
 
         await asyncio.gather(*map(make, _logs(name, partitions)))
-        await self._writer.put(CATALOG, orjson.dumps({"stream": name, "partitions": partitions, "intakes": True}))
+        await self._put(stream=name, partitions=partitions, intakes=True)
 
     async def add_group(self, stream: str, group: str) -> str:
         """Have the group in the catalog, and its queue made. Returns the queue."""
         queue = group_log(stream, group)
         if group not in await self.groups(stream):
             await self._writer.make(queue, group_arguments(self._partitions[stream]), birth())
-            await self._writer.put(CATALOG, orjson.dumps({"stream": stream, "group": group}))
+            await self._put(stream=stream, group=group)
         return queue
+
+    async def _put(self, **told: object) -> None:
+        await self._writer.put(CATALOG, orjson.dumps({**told, "version": VERSION}))
 
 
 def _logs(name: str, partitions: int) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from forebay.queues.errors import QueueError, QueueUnavailable, UnknownStream
 from forebay.queues.making import new_streams, told
+from forebay.queues.newer import refuse_newer
 
 from . import scripts
 from .connection import RedisConnection
@@ -44,11 +45,7 @@ def look_up(connection: RedisConnection, name: str) -> Stream | None:
     identity, partitions, version = connection.ask("HMGET", Keys(name).about, "id", "partitions", "version")
     if identity is None:
         return None
-    if int(version) > VERSION:
-        raise QueueError(
-            f"stream {name} was made by a newer Forebay (version {int(version)}, this one knows {VERSION}): upgrade "
-            "this one"
-        )
+    refuse_newer(f"stream {name}", int(version), VERSION)
     return Stream(id=identity.decode(), name=name, partitions=int(partitions))
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, inspect, select
 
-from forebay.queues.errors import QueueError, UnknownStream
+from forebay.queues.errors import UnknownStream
 from forebay.queues.making import new_streams, told
+from forebay.queues.newer import refuse_newer
 
 from .database import Database, Place
 from .tables import VERSION, claim, meta, metadata, partition, stream
@@ -37,14 +38,12 @@ def find(connection: Connection, name: str) -> Stream:
 
 
 def check_version(connection: Connection, database: str) -> None:
-    """Refuse tables that a newer Forebay made: we might damage what we don't know."""
+    """Refuse tables that a newer Forebay made."""
     if not inspect(connection).has_table(meta.name):
         return
     version = connection.execute(select(meta.c.value).where(meta.c.name == "version")).scalar()
-    if version is not None and version > VERSION:
-        raise QueueError(
-            f"{database} was made by a newer Forebay (tables {version}, this one knows {VERSION}): upgrade this one"
-        )
+    if version is not None:
+        refuse_newer(database, version, VERSION)
 
 
 def missing(database: Database, connection: Connection, names: Iterable[str], partitions: int) -> list[str]:

@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -74,6 +75,19 @@ def test_what_was_left_in_a_spool_in_front_of_such_a_file_is_told(tmp_path: Path
     keep(tmp_path, 1).close()
 
     assert found(settings, "spool").detail == "orphaned, holds 1 events"
+
+
+def test_a_spool_of_a_newer_forebay_is_told_as_one(tmp_path: Path) -> None:
+    settings = load_settings(options={"data_dir": str(tmp_path)}, environ={}).settings
+    keep(tmp_path, 1).close()
+    [file] = (tmp_path / "spool").glob("*.db")
+    with closing(sqlite3.connect(file)) as ours:
+        ours.execute("PRAGMA user_version = 2")
+
+    one = found(settings, "spool")
+
+    assert (one.state, one.remedy) == ("fail", "upgrade this one")
+    assert one.detail == f"{file} was made by a newer Forebay (version 2, this one knows 1)"
 
 
 def test_a_spool_that_is_well_is_all_ok_and_nothing_is_made(settings: Settings, mounts: Path) -> None:

@@ -3,17 +3,20 @@
 import errno
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 
 import pytest
 
 from forebay.ingest.spool.errors import SpoolBroken, SpoolFull
 from forebay.ingest.spool.file import SpoolFile
+from forebay.ingest.spool.folder import Folder
 from forebay.ingest.spool.kept import Put
 from forebay.ingest.spool.owners import Owners
+from forebay.ingest.spool.store import Store
 from forebay.queues.contract import Record
-from tests.spool.stores import FailingFile, Stores, kept, numbers, put
+from forebay.queues.errors import QueueError
+from tests.spool.stores import LARGE, FailingFile, Stores, kept, numbers, put
 
 
 def test_a_folder_that_somebody_empties_is_not_written_into_any_more(stores: Stores) -> None:
@@ -56,6 +59,30 @@ def test_a_record_comes_back_as_it_was(stores: Stores) -> None:
     (found,) = store.load([head.seq for head in store.heads(0, 10)])
 
     assert (found.stream, found.record, found.is_whole) == ("events.quarantine", record, True)
+
+
+@pytest.mark.parametrize(("version", "is_refused"), [(2, True), (255, True), (1 << 20, False)])
+def test_a_spool_of_a_newer_forebay_is_left_as_it_is_and_one_bit_makes_none(
+    stores: Stores, tmp_path: Path, version: int, is_refused: bool
+) -> None:
+    kept(stores.open().put([put(1)]))
+    stores.close()
+    [file] = stores.folder.root.glob("*.db")
+    with closing(sqlite3.connect(file)) as ours:
+        ours.execute(f"PRAGMA user_version = {version}")
+    before, store = file.read_bytes(), Store(Folder(tmp_path), LARGE)
+
+    with (
+        pytest.raises(QueueError, match=rf"newer Forebay \(version {version}, this one knows 1\): upgrade")
+        if is_refused
+        else nullcontext()
+    ):
+        store.open()
+
+    assert file.read_bytes() == before
+    if not is_refused:
+        assert numbers(store) == [b"1"]
+        store.close()
 
 
 def test_what_is_over_the_quota_is_refused_and_what_was_kept_stays(stores: Stores) -> None:
