@@ -26,10 +26,11 @@ from forebay.queues.contract import (
     among,
 )
 from forebay.queues.errors import Fenced, QueueUnavailable, UnknownStream
-from forebay.queues.findings import Finding, Needs, streams_found
+from forebay.queues.findings import Finding, Needs
 from forebay.queues.making import new_streams, told
 from forebay.queues.portals.contract import PortalStore
 from forebay.queues.portals.memory import FactLog, MemoryPortalStore
+from forebay.queues.presence import streams_found
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from forebay.queues.contract import Queue
 from forebay.queues.errors import QueueError, QueueUnavailable
-from forebay.queues.findings import Finding, Needs, streams_found
+from forebay.queues.findings import Finding, Needs
+from forebay.queues.presence import streams_found
 
 from .address import Address
 from .catalog import Catalog

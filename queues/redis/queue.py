@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TypeVar
 
 from forebay.queues.contract import Consumer, Inspector, Producer, Promises, Queue
-from forebay.queues.findings import Finding, Needs, streams_found
+from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PortalStore
+from forebay.queues.presence import streams_found
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 

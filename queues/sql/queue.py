@@ -7,8 +7,9 @@ from sqlalchemy import Connection
 
 from forebay.queues.contract import Consumer, Inspector, Producer, Promises, Queue
 from forebay.queues.errors import QueueUnavailable
-from forebay.queues.findings import Finding, Needs, streams_found
+from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PortalStore
+from forebay.queues.presence import streams_found
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 

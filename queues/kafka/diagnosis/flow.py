@@ -8,12 +8,13 @@ from contextlib import suppress
 from confluent_kafka import KafkaError
 
 from forebay.queues.errors import QueueError, QueueUnavailable
-from forebay.queues.findings import Finding, Needs, presence
+from forebay.queues.findings import Finding, Needs
 from forebay.queues.kafka.admin import Admin
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.faults import is_definite, is_empty, remedy
 from forebay.queues.kafka.properties import uses_sasl, uses_tls
 from forebay.queues.kafka.topics import config_for, config_for_facts, copies_for, planned
+from forebay.queues.presence import presence
 
 from . import files
 from .places import places
