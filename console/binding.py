@@ -24,27 +24,28 @@ class _InUse(WrongUsage):
     """Somebody listens there."""
 
 
-async def wait_until_all_free(settings: "Settings", *, takes_sockets: bool = False) -> None:
+async def wait_until_all_free(settings: "Settings") -> range:
     """Of every address of an ingest. Raises `WrongUsage` as `wait_until_free` does.
 
-    Where systemd hands over sockets, they must be those of the addresses, and of an ingest that takes them: gunicorn
-    listens on them alone.
+    Where systemd hands over sockets (a .socket unit), they must be those of the addresses, since gunicorn listens on
+    them alone, and their numbers are returned.
     """
     named = {"bind": settings.bind, "metrics_bind": settings.metrics_bind}
     addresses = {name: address for name, address in named.items() if address}
     if sockets := _handed_over():
-        if not takes_sockets:
-            raise WrongUsage(
-                "systemd hands over sockets to listen on (LISTEN_FDS, a .socket unit), which `forebay ingest` alone "
-                "takes: run it and `forebay process` as two services, or disable that unit"
-            )
-        return _check_handed_over(addresses, sockets)
-    for name, address in addresses.items():
-        await wait_until_free(name, address)
+        _check_handed_over(addresses, sockets)
+    else:
+        for name, address in addresses.items():
+            await wait_until_free(name, address)
+    return sockets
+
+
+def hand_over(sockets: int) -> None:
+    """To gunicorn in this process: so many, which a parent has from systemd, and which have the same numbers here."""
+    os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(sockets)}
 
 
 def _handed_over() -> range:
-    """The sockets that systemd has handed over to this process; gunicorn takes them from there."""
     is_ours = os.environ.get("LISTEN_PID") == str(os.getpid())
     count = int(os.environ.get("LISTEN_FDS") or 0) if is_ours else 0
     return range(_FIRST_HANDED_OVER, _FIRST_HANDED_OVER + count)

@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from time import sleep
 from typing import TYPE_CHECKING
 
+from .binding import hand_over
 from .errors import FAILED
 from .failures import told
 from .supervisor import Child
@@ -40,6 +41,8 @@ class Job:
     target: str = ""
     only: str | None = None
     readable: bool = False
+    #: Numbers of sockets that systemd has handed over to the parent.
+    sockets: Sequence[int] = ()
     parent: int = field(default_factory=os.getpid)
 
     def child(self, name: str) -> Child:
@@ -49,12 +52,13 @@ class Job:
         """
         command = [sys.executable, "-P", "-m", "forebay.console.child", name]
         hint = _IF_KILLED if self.role == "worker" else ""
-        return Child(name=name, command=command, told=json.dumps(asdict(self)).encode(), if_killed=hint)
+        told = json.dumps(asdict(self)).encode()
+        return Child(name=name, command=command, told=told, sockets=self.sockets, if_killed=hint)
 
 
-def ingest(loaded: "Loaded", *, readable: bool) -> Child:
-    """The ingest as a child of this process."""
-    return Job(role="ingest", settings=loaded.given, readable=readable).child("ingest")
+def ingest(loaded: "Loaded", sockets: Sequence[int], *, readable: bool) -> Child:
+    """The ingest as a child of this process, which listens on the sockets if there are any."""
+    return Job(role="ingest", settings=loaded.given, sockets=[*sockets], readable=readable).child("ingest")
 
 
 def workers(
@@ -104,6 +108,8 @@ def _do(job: Job) -> int:
     if job.role == "ingest":
         from forebay.ingest.server import serve
 
+        if job.sockets:
+            hand_over(len(job.sockets))
         serve(settings, folder, listening=lambda: tell(folder, {"status": "ok", "parts": {}}))
         return 0
     from .work import work

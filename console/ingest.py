@@ -18,7 +18,7 @@ def ingest(
     from .binding import wait_until_all_free
 
     # gunicorn would try for five seconds, and name no setting.
-    asyncio.run(wait_until_all_free(settings, takes_sockets=True))
+    asyncio.run(wait_until_all_free(settings))
     from forebay.ingest.server import serve
 
     serve(settings)

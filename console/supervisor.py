@@ -37,6 +37,8 @@ class Child:
     name: str
     command: Sequence[str]
     told: bytes = b""
+    #: Numbers of sockets that it gets from us, under the same numbers.
+    sockets: Sequence[int] = ()
     #: What to say when signals end it again and again.
     if_killed: str = ""
 
@@ -128,7 +130,13 @@ class Supervisor:
         try:
             # A session of its own: a terminal's Ctrl-C is for this process alone, which stops the others in order.
             process = await asyncio.create_subprocess_exec(
-                *child.command, stdin=PIPE, stdout=output, stderr=output, start_new_session=True, env=self._environ
+                *child.command,
+                stdin=PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env=self._environ,
+                pass_fds=child.sockets,
             )
         finally:
             if output is not None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -46,12 +46,12 @@ async def _up(loaded: "Loaded", target: str) -> int:
     from .binding import wait_until_all_free
 
     settings = loaded.settings
-    await wait_until_all_free(settings)
+    sockets = await wait_until_all_free(settings)
     # A broker may come up while the children wait for it; a folder that can't be written to stays as it is.
     if settings.queue_url.startswith("sqlite"):
         await _made(settings)
     with metrics_folder() as folder:
-        return await _run(loaded, target, folder)
+        return await _run(loaded, target, sockets, folder)
 
 
 async def _made(settings: "Settings") -> None:
@@ -62,7 +62,7 @@ async def _made(settings: "Settings") -> None:
         await ensured(queue, settings)
 
 
-async def _run(loaded: "Loaded", target: str, folder: str) -> int:
+async def _run(loaded: "Loaded", target: str, sockets: Sequence[int], folder: str) -> int:
     from forebay.processors.printing import lossy
 
     from .child import ingest, workers
@@ -73,7 +73,7 @@ async def _run(loaded: "Loaded", target: str, folder: str) -> int:
 
     # What nobody reads keeps neither the children waiting nor a stop.
     settings, line = loaded.settings, StatusLine(lossy(sys.stdout))
-    stages = [[ingest(loaded, readable=line.live)], workers(loaded, target, readable=line.live)]
+    stages = [[ingest(loaded, sockets, readable=line.live)], workers(loaded, target, readable=line.live)]
     relay = Relay(line.say) if line.live else None
     environ = os.environ | {METRICS_FOLDER: folder}
     supervisor = Supervisor(

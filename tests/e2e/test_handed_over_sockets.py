@@ -32,19 +32,19 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 class Systemd:
-    """Keeps the sockets, and hands them over to each ingest that it starts."""
+    """Keeps the sockets, and hands them over to each process that it starts."""
 
     def __init__(self, site: Site, sockets: list[socket.socket]) -> None:
         self._site = site
         # High enough that none is in the way of where they go.
         self._numbers = [_high(one) for one in sockets]
 
-    def start(self, name: str) -> None:
-        """Start an ingest."""
+    def start(self, name: str, command: str = "ingest") -> None:
+        """Start `forebay` with this command."""
         given = ",".join(map(str, self._numbers))
         with (self._site.folder / f"{name}.log").open("ab") as log:
             self._site.running[name] = subprocess.Popen(
-                [*dying_with_us(), sys.executable, "-c", _HAND_OVER, given, *self._site.command("ingest")],
+                [*dying_with_us(), sys.executable, "-c", _HAND_OVER, given, *self._site.command(command)],
                 cwd=self._site.folder,
                 env=self._site.environ,
                 stdout=log,
@@ -106,16 +106,17 @@ def systemd(site: Site) -> Iterator[Systemd]:
     yield Systemd(site, [socket.create_server(("127.0.0.1", site.port), backlog=4096)])
 
 
-async def test_a_restart_of_a_host_that_is_alone_costs_no_call(site: Site, systemd: Systemd) -> None:
-    systemd.start("ingest")
+@pytest.mark.parametrize("command", ["ingest", "up"])
+async def test_a_restart_of_a_host_that_is_alone_costs_no_call(site: Site, systemd: Systemd, command: str) -> None:
+    systemd.start("host", command)
     await asyncio.to_thread(site.wait, "the ingest", site.is_ready)
     portals = Portals(site)
 
     async with portals.sending():
         for _ in range(RESTARTS):
             await portals.answered(200)
-            assert await asyncio.to_thread(site.stop, "ingest") == 0, site.log("ingest")
-            systemd.start("ingest")
+            assert await asyncio.to_thread(site.stop, "host") == 0, site.log("host")
+            systemd.start("host", command)
             await portals.answered(200)
 
     assert portals.not_kept == []

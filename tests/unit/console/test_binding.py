@@ -61,8 +61,8 @@ async def test_sockets_that_systemd_hands_over_are_taken_where_they_are_at_the_s
 ) -> None:
     handed_over(listener)
 
-    await wait_until_all_free(Settings(bind=address(listener)), takes_sockets=True)
-    await wait_until_all_free(Settings(bind=f"localhost:{listener.getsockname()[1]}"), takes_sockets=True)
+    assert list(await wait_until_all_free(Settings(bind=address(listener)))) == [listener.fileno()]
+    assert await wait_until_all_free(Settings(bind=f"localhost:{listener.getsockname()[1]}"))
 
 
 async def test_sockets_for_another_process_are_none_of_ours(
@@ -72,7 +72,7 @@ async def test_sockets_for_another_process_are_none_of_ours(
     # Our parent's, say.
     monkeypatch.setenv("LISTEN_PID", "1")
 
-    await wait_until_all_free(Settings(bind="127.0.0.1:0"))
+    assert not await wait_until_all_free(Settings(bind="127.0.0.1:0"))
 
 
 async def test_a_socket_that_is_not_at_an_address_of_the_settings_is_refused(
@@ -84,7 +84,7 @@ async def test_a_socket_that_is_not_at_an_address_of_the_settings_is_refused(
     for elsewhere in (f"127.0.0.2:{port}", f"[::1]:{port}", f"127.0.0.1:{port - 1}"):
         told = rf"socket at 127\.0\.0\.1:{port}, which is not at bind {re.escape(elsewhere)}: make ListenStream"
         with pytest.raises(WrongUsage, match=told):
-            await wait_until_all_free(Settings(bind=elsewhere), takes_sockets=True)
+            await wait_until_all_free(Settings(bind=elsewhere))
 
 
 async def test_an_address_without_a_socket_beside_one_that_has_it_is_told(
@@ -94,25 +94,18 @@ async def test_an_address_without_a_socket_beside_one_that_has_it_is_told(
     settings = Settings(bind=address(listener), metrics_bind="127.0.0.1:9464")
 
     with pytest.raises(WrongUsage, match=r"none at metrics_bind 127\.0\.0\.1:9464: add ListenStream=127\.0\.0\.1:9464"):
-        await wait_until_all_free(settings, takes_sockets=True)
+        await wait_until_all_free(settings)
 
 
 async def test_what_is_no_socket_of_tcp_is_refused(handed_over: Callable[..., None]) -> None:
     with socket.socket(socket.AF_UNIX) as unix:
         handed_over(unix)
         with pytest.raises(WrongUsage, match="not TCP's"):
-            await wait_until_all_free(Settings(), takes_sockets=True)
+            await wait_until_all_free(Settings())
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         handed_over(udp)
         with pytest.raises(WrongUsage, match="not TCP's"):
-            await wait_until_all_free(Settings(), takes_sockets=True)
+            await wait_until_all_free(Settings())
         udp_number = udp.fileno()
     with pytest.raises(WrongUsage, match=rf"socket {udp_number}, which is none"):
-        await wait_until_all_free(Settings(), takes_sockets=True)
-
-
-async def test_up_takes_no_sockets_of_systemd(listener: socket.socket, handed_over: Callable[..., None]) -> None:
-    handed_over(listener)
-
-    with pytest.raises(WrongUsage, match=r"LISTEN_FDS.*`forebay ingest` alone takes"):
-        await wait_until_all_free(Settings(bind=address(listener)))
+        await wait_until_all_free(Settings())
