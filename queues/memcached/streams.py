@@ -67,7 +67,8 @@ def look_up(connection: MemcachedConnection, name: str) -> Stream | None:
     if found is None:
         return None
     about = orjson.loads(found)
-    refuse_newer(f"stream {name}", about["version"], VERSION)
+    # Those of before there were versions have none.
+    refuse_newer(f"stream {name}", about.get("version", VERSION), VERSION)
     return Stream(id=about["id"], name=about["name"], partitions=about["partitions"])
 
 
