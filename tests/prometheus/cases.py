@@ -52,6 +52,9 @@ def partitions(count: int) -> dict[str, str]:
     return {worker("lag_records", f',partition="{number}"'): "0x60" for number in range(count)}
 
 
+#: Of ten minutes each.
+_WEEK = 7 * 24 * 6
+
 BUSY = {requests("accepted"): "0+6000x400"}
 
 CASES = (
@@ -114,6 +117,39 @@ CASES = (
         "answer slowly.",
         labels=OF_INGEST,
         quiet=({answers("1.0"): "0+995x60", answers("2.5"): "0+1000x60", answers("+Inf"): "0+1000x60"},),
+    ),
+    Case(
+        alert="ForebayCallsRefused",
+        world={requests("accepted"): "0+90x120", requests("refused_auth"): "0x20 10+10x100"},
+        at="120m",
+        not_yet="40m",
+        says="10% of the calls of the last hour were refused with 403. If they are of portals of yours, as with another "
+        "token than the one that is listed, their events are lost.",
+        labels=OF_INGEST,
+        quiet=(
+            # A stranger's now and then.
+            {requests("accepted"): "0+90x120", requests("refused_auth"): "0x20 1+1x100"},
+            # Half of what came, which is next to nothing.
+            {requests("accepted"): "0x90 1x30", requests("refused_auth"): "0x100 1x20"},
+        ),
+    ),
+    Case(
+        alert="ForebayEventsStayAway",
+        every="10m",
+        world={requests("accepted"): f"0+1000x{_WEEK} {1000 * _WEEK}x12"},
+        at=f"{10 * _WEEK + 100}m",
+        not_yet=f"{10 * _WEEK + 70}m",
+        says="In the last hour came 0% of the events that came in the same hour a week ago. Bitrix24 may not reach the "
+        "ingest, and does not send an event again.",
+        labels=OF_INGEST,
+        quiet=(
+            # A third of them: a holiday.
+            {requests("accepted"): f"0+1000x{_WEEK} {1000 * _WEEK}+300x12"},
+            # Hours that are as quiet each week.
+            {requests("accepted"): f"0+10x{_WEEK} {10 * _WEEK}x12"},
+            # It is new: nobody knows what is usual.
+            {requests("accepted"): f"_x{_WEEK} 0x12"},
+        ),
     ),
     Case(
         alert="ForebaySpoolGrowing",

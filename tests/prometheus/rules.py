@@ -27,8 +27,9 @@ class Case:
     """An alert, a world in which it comes at a time, what it says then, and worlds in which it must not come."""
 
     alert: str
-    #: Series → values, as promtool writes them, a minute apart.
+    #: Series → values, as promtool writes them, so far apart.
     world: dict[str, str]
+    every: str = "1m"
     at: str
     says: str
     labels: dict[str, str] = field(default_factory=dict)
@@ -43,11 +44,11 @@ class Case:
         fires = [{"exp_labels": {**ALERTS[self.alert]["labels"], **self.labels}, "exp_annotations": annotations}]
         tests = [self._test(self.world, self.at, fires), *(self._test(world, self.at, []) for world in self.quiet)]
         tests += [self._test(self.world, self.not_yet, [])] if self.not_yet else []
-        return {"rule_files": [str(rules)], "tests": tests}
+        return {"rule_files": [str(rules)], "evaluation_interval": self.every, "tests": tests}
 
     def _test(self, world: dict[str, str], at: str, expected: list[dict[str, Any]]) -> dict[str, Any]:
         return {
-            "interval": "1m",
+            "interval": self.every,
             "input_series": [{"series": series, "values": values} for series, values in world.items()],
             "alert_rule_test": [{"eval_time": at, "alertname": self.alert, "exp_alerts": expected}],
         }
