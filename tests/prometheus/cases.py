@@ -123,8 +123,8 @@ CASES = (
         world={requests("accepted"): "0+90x120", requests("refused_auth"): "0x20 10+10x100"},
         at="120m",
         not_yet="40m",
-        says="10% of the calls of the last hour were refused with 403. If they are of portals of yours, as with another "
-        "token than the one that is listed, their events are lost.",
+        says="10% of the calls of the last hour were refused with 403. If they are of portals of yours, as with "
+        "another token than the one that is listed, their events are lost.",
         labels=OF_INGEST,
         quiet=(
             # A stranger's now and then.
