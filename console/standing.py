@@ -52,7 +52,7 @@ class Standing:
     ledger: Ledger = field(default_factory=Ledger)
     #: The group's orders that are not obeyed yet, and the replays that are under way, by their offsets.
     orders: dict[int, Order] = field(default_factory=dict)
-    #: There was no note: what was parked in an earlier life of the group comes again like all else.
+    #: What was parked in an earlier life of the group still waits, and comes again like all else.
     _begins_anew: bool = False
     _parked_at: int | None = None
     _audit_at: int = 0
@@ -64,7 +64,7 @@ class Standing:
         self.owner, self.committed, self.obeyed = state.owner, state.offset, max(self.obeyed, place.orders)
         if self._parked_at is None:
             self.ledger.generation, self._parked_at, self._audit_at = place.in_force, place.position, place.orders
-            self._begins_anew = place == Place()
+            self._begins_anew = place.begins_anew
         self._parked_at = await self._read_parked(inspector, self._parked_at, ends.parked.get(self.partition, 0))
         self._audit_at = await self._read_orders(inspector, self._audit_at, ends.audit.get(self.partition, 0))
         await self._read_replays(inspector)
@@ -95,10 +95,12 @@ class Standing:
         return order.offset < max(self.obeyed, self.ledger.obeyed.get(order.portal, 0))
 
     def settled(self, portal: str) -> int:
-        """The offset of the portal's last record that was parked, as a new owner takes it; `FIRST` when none was."""
+        """Up to where the portal's records were parked, as a new owner takes it; `FIRST` when none was."""
+        if self._begins_anew:
+            return FIRST
         state = self.state(portal)
-        before = FIRST if self._begins_anew else self.ledger.settled.get(portal, FIRST)
-        return max(before, state.last if state is not None else FIRST)
+        before = self.ledger.settled.get(portal, FIRST)
+        return max(before, state.settled if state is not None else FIRST)
 
     def state(self, portal: str) -> PortalState | None:
         """That of a parked portal; None when it is not parked."""

@@ -38,6 +38,15 @@ class Place:
     #: In the audit stream.
     orders: int = 0
 
+    @property
+    def begins_anew(self) -> bool:
+        """Whether no owner has said of all who were parked how it stands with them, since the group is where it is.
+
+        A new group is so, and one that was moved, or has lost its place: what the parked stream tells of its earlier
+        life still waits, but all that the topic has comes again.
+        """
+        return not self.in_force
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:

@@ -119,6 +119,8 @@ class Ownership:
         ours = self._partitions.get(partition)
         if ours is not None:
             ours.watermark.forget(offset)
+            if ours.parking is not None:
+                ours.parking.come_again(offset)
 
     def leave(self) -> None:
         """All had their grace, and the queue is about to be closed: from now on a partition is committed as it goes."""

@@ -41,6 +41,11 @@ class Front:
         """What is there will be read from the state's beginning on; what is done is done."""
         self._known.clear()
 
+    def forget(self, offset: int) -> None:
+        """Of what was not read, nothing from the offset on is done: others may come that have such offsets, too."""
+        known = {one for _, one in self._known}
+        self.done = {one for one in self.done if one < offset or one in known}
+
     def told(self) -> list[int]:
         """What is done, for the state."""
         # The lowest: who reads it goes on from there, and none comes again behind a newer one that doesn't.

@@ -24,7 +24,7 @@ class Ledger:
     portals: dict[str, Known] = field(default_factory=dict)
     #: Portal → its own orders before this offset were obeyed; also of portals that are free again.
     obeyed: dict[str, int] = field(default_factory=dict)
-    #: Portal → the offset of its last spilled record, as it was told last; also of portals that are free again.
+    #: Portal → up to where its records were spilled, as it was told last; also of portals that are free again.
     settled: dict[str, int] = field(default_factory=dict)
 
     def read(self, entry: Entry) -> None:
@@ -47,19 +47,18 @@ class Ledger:
             if known is None:
                 known = self.portals[entry.portal] = _begun(entry)
             state = known.state
-            state.next, state.after, state.records = entry.position, FIRST, 1
+            state.next, state.after, state.records = entry.position, FIRST, 0
         elif known is not None and entry.after == known.state.last:
             state = known.state
-            state.records += 1
         else:
             # A copy, or behind one that was not kept: the owner wrote it again.
             return
-        state.last = entry.offset
+        state.spill(entry.offset)
 
     def _stated(self, portal: str, state: PortalState, position: int) -> None:
         self.obeyed[portal] = max(self.obeyed.get(portal, 0), state.orders)
         if state.last != FIRST:
-            self.settled[portal] = state.last
+            self.settled[portal] = state.settled
         if state.is_free:
             self.portals.pop(portal, None)
         else:

@@ -52,7 +52,7 @@ def _hold(parking: "Parking", order: Order) -> ParkedPortal:
 def _discard(parking: "Parking", portal: ParkedPortal, order: Order) -> None:
     parking.clear(portal)
     state = portal.state
-    state.discard_to, state.discard_orders = portal.handed_over, order.offset
+    state.discard_to, state.discard_orders = max(portal.handed_over, state.last), order.offset
     state.discarded = f"discarded by {order.who}: {order.why}"
 
 

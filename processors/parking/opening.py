@@ -54,7 +54,7 @@ async def _read(stream: ParkedStream, number: int, place: Place, end: int) -> Le
     if place.position >= end:
         _log.error("the parked stream was made anew: who was parked is not known", partition=number)
         place = Place()
-    elif place != Place() and place.position < (start := await stream.start(number)):
+    elif not place.begins_anew and place.position < (start := await stream.start(number)):
         # Nobody wrote them off: who waited, and has said nothing since, is only told here.
         _log.error(
             "the parked stream has lost its beginning, by retention or by hand: portals that waited may be forgotten. "

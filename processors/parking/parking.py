@@ -51,6 +51,8 @@ class Parking:
         self.portals: dict[str, ParkedPortal] = {}
         #: Portal → offset up to which its records were spilled by one who could not commit it any more.
         self._settled: dict[str, int] = {}
+        #: From where on the topic's records come again, if they do; for when it is known who is parked.
+        self._again_from = partition.watermark.position if place.begins_anew else None
         #: From where we had to read, and what we know of ourselves.
         self._place = place
         self._claimed_at = place.position
@@ -90,6 +92,9 @@ class Parking:
             try:
                 self._partitions = await self._stream.partitions()
                 self._take_over(await opened(self._stream, self._partition.number, self._place, commit))
+                if self._place.begins_anew:
+                    # Until that is committed, what is parked from now on would come again for whoever is next.
+                    await confirm()
             except Exception as error:
                 # A fault must not leave a partition standing still, and nobody told.
                 if not self._cannot_begin:
@@ -104,11 +109,12 @@ class Parking:
         self._writing.tail = known.claimed_at + 1
         self.orders = known.next_order
         early, self._early = self._early or [], None
-        if self._place != Place():
-            # Without a note the group begins anew, and what was parked in its earlier life comes again like all else.
+        if not self._place.begins_anew:
             self._settled = dict(known.ledger.settled)
         for name, told in known.ledger.portals.items():
             self._inherit(ParkedPortal(name, told.state, told.anchor), known.replays)
+        if self._again_from is not None:
+            self.come_again(self._again_from)
         for order in known.orders:
             self.obey(order)
         self._lanes.add(self._partition, self.route(early))
@@ -118,11 +124,30 @@ class Parking:
     def _inherit(self, portal: ParkedPortal, orders: Mapping[int, Order]) -> None:
         self.portals[portal.portal] = portal
         portal.replays.extend(replays_of(portal.state.replays, orders))
-        if portal.state.last >= self._partition.watermark.position:
-            self._settled[portal.portal] = portal.state.last
+        if portal.state.settled >= self._partition.watermark.position:
+            self._settled[portal.portal] = portal.state.settled
         # Said again by us it stands behind our claim, and nobody after us has to read what is before it.
         portal.tell_replays()
         self.changed(portal)
+
+    def come_again(self, offset: int) -> None:
+        """What the topic has from the offset on is to be handled, whatever was spilled of it before.
+
+        So where the group was moved back, and where the queue has lost what stood there. What waits is handled first,
+        as it may be all that is left of that.
+        """
+        if self._early is not None:
+            self._again_from = offset if self._again_from is None else min(self._again_from, offset)
+            return
+        for name, settled in list(self._settled.items()):
+            if settled >= offset:
+                self._settled[name] = offset - 1
+                self.portals.setdefault(name, ParkedPortal(name, PortalState(last=settled)))
+        for portal in list(self.portals.values()):
+            if portal.state.settled >= offset:
+                portal.come_again(offset)
+                # Said before anybody else may begin with what it has said until now.
+                self.changed(portal)
 
     async def settle(self) -> None:
         """Before the last commit: what is on its way is kept, and what happened is told."""

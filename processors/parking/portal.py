@@ -119,7 +119,8 @@ class ParkedPortal:
     @property
     def is_loaded(self) -> bool:
         """Whether its lane has every spilled record that waits."""
-        return not self.state.records or self.load_after == self.state.last
+        # Not by offsets: what comes again has those of what waited before.
+        return len(self.front) >= self.state.records
 
     @property
     def _replay(self) -> Replay | None:
@@ -221,14 +222,19 @@ class ParkedPortal:
             self.anchor = position
         is_about_to_end = record.offset in self.front.done or self.has_in_hand(record)
         is_known = is_about_to_end and len(self.front) == state.records
-        state.last = record.offset
-        state.records += 1
+        state.spill(record.offset)
         self.to_spill.popleft()
         # That it is done could not be told before.
         self.is_dirty = self.is_dirty or record.offset in self.front.done
         if is_known:
             self._knows(position, record.offset)
             self._advance()
+
+    def come_again(self, offset: int) -> None:
+        """What the topic has from the offset on is to be handled behind what waits, whatever was spilled of it."""
+        self.state.again_from = offset
+        self.handed_over = min(self.handed_over, offset - 1)
+        self.front.forget(offset)
 
     def has_in_hand(self, record: StoredRecord) -> bool:
         """Whether a handler has it."""

@@ -70,6 +70,14 @@ class PortalState:
     done: list[int] = field(default_factory=list)
     #: Orders before this offset of the audit stream are in here.
     orders: int = 0
+    #: What the topic has from this offset on is none of what was spilled, though that may have such offsets: the group
+    #: was moved back, or others stand there now. None until then, and once the next one is spilled.
+    again_from: int | None = None
+
+    @property
+    def settled(self) -> int:
+        """What the topic has up to this offset was spilled, or is done."""
+        return self.last if self.again_from is None else min(self.last, self.again_from - 1)
 
     @property
     def is_free(self) -> bool:
@@ -81,6 +89,11 @@ class PortalState:
         self.next, self.after = position + 1, offset
         self.records -= 1
         self.start_anew()
+
+    def spill(self, offset: int) -> None:
+        """One more waits, behind all others."""
+        self.last, self.again_from = offset, None
+        self.records += 1
 
     def start_anew(self) -> None:
         """Another record comes first now."""

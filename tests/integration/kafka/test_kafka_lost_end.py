@@ -1,8 +1,6 @@
 """A cluster that has lost the end of a partition, as after a power cut: others stand where the group was already."""
 
 import asyncio
-import shutil
-import signal
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -10,6 +8,7 @@ import pytest
 
 from forebay.queues.contract import Commit, Consumer, Queue
 from forebay.queues.errors import QueueError, QueueUnavailable
+from tests.integration.kafka.power import Power
 from tests.kafka.cluster import Cluster
 from tests.kafka.members import PATIENCE_S, Owner, fetch, joined, send
 from tests.kafka.opener import Opener
@@ -19,51 +18,21 @@ STREAM = "events"
 pytestmark = pytest.mark.kafka
 
 
-class Site:
-    """A cluster of one broker, with what it had written to its disk when five records were in the stream."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster, self._node = cluster, cluster.nodes[0]
-        self._partition, self._kept = self._node.folder / "log" / f"{STREAM}-0", cluster.folder / "kept"
-
-    async def keep(self) -> None:
-        """Restart it."""
-        self._node.stop(signal.SIGKILL)
-        shutil.copytree(self._partition, self._kept)
-        await self._start()
-
-    async def lose(self) -> None:
-        """Restart it after a power cut: what was acknowledged since is gone."""
-        self._node.stop(signal.SIGKILL)
-        shutil.rmtree(self._partition)
-        shutil.copytree(self._kept, self._partition)
-        await self._start()
-
-    async def restart(self) -> None:
-        """Nothing is lost: only its leader is another."""
-        self._node.stop(signal.SIGKILL)
-        await self._start()
-
-    async def _start(self) -> None:
-        self._node.start()
-        await asyncio.to_thread(self.cluster.wait_ready)
-
-
 @pytest.fixture(params=["consumer", "classic"])
 async def site(
     clusters: Callable[..., Cluster], opened: Opener, request: pytest.FixtureRequest
-) -> tuple[Site, Queue, Consumer]:
+) -> tuple[Power, Queue, Consumer]:
     """With a queue, and a member that has finished ten records."""
     cluster = await asyncio.to_thread(clusters)
     queue = opened(cluster.bootstrap, kafka={"group.protocol": request.param})
     await queue.ensure([STREAM], 1)
     await send(queue, STREAM, range(5))
-    await (site := Site(cluster)).keep()
+    await (power := Power(cluster, STREAM)).keep()
     await send(queue, STREAM, range(5, 10))
     consumer = await joined(queue, STREAM, owns=1)
     assert await fetch(consumer, 10) == [*range(10)]
     await consumer.commit({0: Commit(offset=10)})
-    return site, queue, consumer
+    return power, queue, consumer
 
 
 async def hears_of_it(consumer: Consumer, why: str = "") -> None:
@@ -76,7 +45,7 @@ async def hears_of_it(consumer: Consumer, why: str = "") -> None:
 
 
 async def test_who_comes_afterwards_skips_nothing_that_stands_where_the_group_was_already(
-    site: tuple[Site, Queue, Consumer],
+    site: tuple[Power, Queue, Consumer],
 ) -> None:
     power, queue, consumer = site
     await consumer.close()
@@ -95,7 +64,7 @@ async def test_who_comes_afterwards_skips_nothing_that_stands_where_the_group_wa
     await consumer.close()
 
 
-async def test_who_was_there_all_the_time_skips_nothing_either(site: tuple[Site, Queue, Consumer]) -> None:
+async def test_who_was_there_all_the_time_skips_nothing_either(site: tuple[Power, Queue, Consumer]) -> None:
     power, queue, consumer = site
 
     await power.lose()
@@ -117,7 +86,7 @@ class Told(Owner):
 
 
 async def test_what_a_commit_says_of_later_records_does_not_hold_for_those_in_their_place(
-    site: tuple[Site, Queue, Consumer],
+    site: tuple[Power, Queue, Consumer],
 ) -> None:
     power, queue, consumer = site
     await consumer.commit({0: Commit(offset=4, note=b"5 to 9 are finished")})
@@ -133,7 +102,7 @@ async def test_what_a_commit_says_of_later_records_does_not_hold_for_those_in_th
     await consumer.close()
 
 
-async def test_what_the_group_has_finished_is_given_to_nobody_again(site: tuple[Site, Queue, Consumer]) -> None:
+async def test_what_the_group_has_finished_is_given_to_nobody_again(site: tuple[Power, Queue, Consumer]) -> None:
     power, queue, consumer = site
     await consumer.commit({0: Commit(offset=7)})
     await consumer.close()

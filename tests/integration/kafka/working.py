@@ -40,19 +40,24 @@ class Site:
         """What the handler does; a test may put another in its place."""
         self.handled.append(number)
 
-    @asynccontextmanager
-    async def working(self) -> AsyncIterator[Worker]:
-        """A worker that runs, until it is stopped as by SIGTERM."""
+    def worker(self) -> Worker:
+        """A worker that does not run yet."""
         settings = WorkerSettings(
             topic=self.topic,
             group=self.topic,
             partitions=self.partitions,
             session_s=SESSION_S,
             retry_first_s=0.001,
+            park_first_s=0.5,
             commit_interval_s=0.02,
             drain_s=5.0,
         )
-        worker = Worker(settings, self.handlers, self.queue)
+        return Worker(settings, self.handlers, self.queue)
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[Worker]:
+        """A worker that runs, until it is stopped as by SIGTERM."""
+        worker = self.worker()
         running = asyncio.create_task(worker.run())
         try:
             yield worker

@@ -119,7 +119,7 @@ async def test_what_was_parked_and_is_done_stays_also_when_nobody_could_commit_i
     told = entries.statement(A, PortalState(last=3), ("forebay", 1), 5)
     claimed = entries.claim(A, ("forebay", 2), 0, 5)
     await put(queue, names.parked(TOPIC), *spilled, told, claimed)
-    commit(queue, "forebay", A, 2, [], Place(generation=2))
+    commit(queue, "forebay", A, 2, [], Place(generation=2, in_force=1))
 
     await carried(a_move(queue, target, GIVEN))
 
