@@ -20,6 +20,12 @@ _OTHER_KIND = (
     "a group of another kind has this name (kafka-groups --list; share, Streams or Connect): set group to another one"
 )
 
+_CLASSIC_MEMBERS = (
+    "its members use the classic protocol, and must all have stopped before the first one joins by KIP-848 (leave out "
+    "group.protocol in the setting kafka, and who comes goes by theirs); or a group of another kind has this name "
+    "(kafka-groups --list; share, Streams or Connect)"
+)
+
 _OTHER_PROTOCOL = (
     "other programs are members of it (kafka-consumer-groups --describe --members --state): end them, or set group to "
     "another one"
@@ -93,6 +99,7 @@ _REMEDIES_BY_TEXT = (
         "what answers there is no Kafka: check the address and its port in queue_url, and advertised.listeners of the "
         "brokers",
     ),
+    ("ConsumerGroupHeartbeat fatal error: Broker: The group id does not exist", _CLASSIC_MEMBERS),
     ("alert bad certificate", _OUR_CERTIFICATE),
     ("alert certificate required", _OUR_CERTIFICATE),
     (

@@ -28,8 +28,14 @@ _GRAVE = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, Ka
 #: What a client says whose brokers can't do KIP-848.
 _TOO_OLD = (KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE)
 
-#: What ends a client whose group just has no place for us, until somebody has done something.
-_SHUT_OUT = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.GROUP_MAX_SIZE_REACHED)
+#: What ends a client whose group just has no place for us, until somebody has done something. The last one says that
+#: others use the classic protocol: what librdkafka's assignor tells its members, brokers don't take over (Apache
+#: Kafka's issue 18134).
+_SHUT_OUT = (
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_MAX_SIZE_REACHED,
+    KafkaError.GROUP_ID_NOT_FOUND,
+)
 
 #: Brokers that don't know of `session_s` keep the place of a member for so long.
 _BROKERS_SESSION_S = 45.0
@@ -59,7 +65,9 @@ class Member:
         self._loop = asyncio.get_running_loop()
         #: None is used twice, by whatever client.
         self._epochs = count(1)
-        self._is_too_old = self._is_early = self._has_left = False
+        self._is_early = self._has_left = False
+        #: Why the classic protocol is to be used from now on; empty while nothing says so.
+        self._too_new = ""
         #: Until then a member of our name that died without a goodbye may still have its place.
         self._is_late_at: float | None = None
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -135,7 +143,7 @@ class Member:
 
     def _turn(self) -> None:
         self._commands.obey()
-        if self._is_too_old:
+        if self._too_new:
             self._fall_back()
         elif self._is_early:
             self._come_later()
@@ -166,8 +174,8 @@ class Member:
             self._complain(QueueUnavailable(self._client.faults.text(otherwise=error)))
 
     def _hear_of(self, error: KafkaError, partition: int | None) -> None:
-        if any(says(error, code) for code in _TOO_OLD) and self._clients.asked_protocol is None:
-            self._is_too_old = True
+        if too_new := self._is_too_new(error):
+            self._too_new = too_new
         elif self._may_join_later(error):
             self._is_early = True
             self._complain(QueueUnavailable(sentence(error)))
@@ -176,6 +184,16 @@ class Member:
                 self._client.end()
             meaning, is_final = of_reading(error, self._group, self._stream, partition)
             self._complain(meaning, is_final=is_final)
+
+    def _is_too_new(self, error: KafkaError) -> str:
+        """Why KIP-848 can't be used; empty where the error doesn't say that, or somebody insists on a protocol."""
+        if self._clients.asked_protocol is not None or self._protocol == "classic":
+            return ""
+        if any(says(error, code) for code in _TOO_OLD):
+            return "the brokers can't do KIP-848"
+        # Who was a member is none of a group that is gone.
+        is_refused = says(error, KafkaError.GROUP_ID_NOT_FOUND) and not self._client.rebalances.epochs
+        return "there are members who can't be taken over to KIP-848" if is_refused and is_fatal(error) else ""
 
     def _may_join_later(self, error: KafkaError) -> bool:
         """Whether another client may be let in that the group has no place for now."""
@@ -194,8 +212,8 @@ class Member:
         self._loop.call_soon_threadsafe(lambda: self._inbox.complain(error, is_final=is_final))
 
     def _fall_back(self) -> None:
-        log.info("the brokers can't do KIP-848; the classic protocol is used", group=self._group)
-        self._is_too_old = False
+        log.info("the classic protocol is used", group=self._group, reason=self._too_new)
+        self._too_new = ""
         self._let_go()
         self._protocol = "classic"
         self._join_again()

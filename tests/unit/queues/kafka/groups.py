@@ -21,6 +21,7 @@ _TRY_AGAIN = (
     KafkaError.UNRELEASED_INSTANCE_ID,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.GROUP_MAX_SIZE_REACHED,
+    KafkaError.GROUP_ID_NOT_FOUND,
 )
 
 #: What tells a member that it has no place in the group any more.

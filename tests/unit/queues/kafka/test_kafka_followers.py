@@ -77,7 +77,7 @@ async def test_a_client_that_cannot_be_made_just_now_is_made_later(
     with membership() as (member, clients, _, inbox):
         clients.in_the_way = 2
         if is_too_old:
-            member._is_too_old = True
+            member._too_new = "the brokers can't do KIP-848"
         else:
             clients.made[0].strand()
 
