@@ -135,6 +135,9 @@ class MarksInDatabase:
         if marks:
             with self._database.writing(connection):
                 self._write(connection, marks)
+        else:
+            # What was marked since at another server, this one does not know.
+            self._database.check_writes(connection)
         wanted = [ask for ask in asks if not ask.is_mark]
         received: dict[bytes, int] = {}
         for keys in self._some([key for ask in wanted for key in ask.keys]):

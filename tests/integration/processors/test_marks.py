@@ -1,7 +1,7 @@
 """Marks in a database: SQLite and PostgreSQL keep the same."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from threading import Event, current_thread, main_thread
 from typing import Any
@@ -17,6 +17,9 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.sql.database import Database
 from forebay.queues.sql.opening import open_database
 from forebay.schemas.portal import normal_form
+from tests.databases.server import DatabaseServer
+from tests.integration.queue_faults.relay import relayed
+from tests.integration.queue_faults.systems import SYSTEMS
 
 NOW_S = 1_700_000_000.0
 NOW_MS = int(NOW_S * 1000)
@@ -250,6 +253,24 @@ async def test_a_database_that_has_much_to_do_and_goes_on_is_waited_for(
 
     assert await marks.seen(key("1499"))
     await marks.close()
+
+
+async def test_who_looks_goes_where_the_name_leads_by_now(servers: Callable[..., DatabaseServer]) -> None:
+    """A server that another has taken over from knows nothing of what was handled since, and may stay to be read."""
+    left, taken = servers(), servers()
+    async with relayed(left.url(), "") as (relay, url):
+        staying = MarksInDatabase(open_database(url))
+        await staying.mark(key("before"))
+
+        relay.lead_to(taken.port)
+        SYSTEMS["postgresql"].take_no_writes(left)
+        other = MarksInDatabase(open_database(taken.url()))
+        await other.mark(key())
+
+        # It stays with the other server, too, once it has come there.
+        assert [await answer(staying) for _ in range(3)][1:] == [True, True]
+        for marks in (staying, other):
+            await marks.close()
 
 
 async def test_who_goes_away_takes_along_what_it_asked_for(hanging: tuple[Database, Event]) -> None:
