@@ -64,6 +64,9 @@ class Connection:
         self.server: dict[str, Any] = {}
         #: How many channels it may have at the same time.
         self.most_channels = 0
+        #: How large a message may be, in bytes, once the node has said so: its administrator may set it otherwise, and
+        #: start it anew.
+        self.largest: int | None = None
 
     @property
     def is_open(self) -> bool:

@@ -74,6 +74,7 @@ class Lane:
         self.queue = self.target = queue
         self._writer, self._listener, self._numbers, self._lost, self._told = writer, listener, numbers, lost, told
         self._entries: dict[int, _Entry] = {}
+        self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._received = self._delivery = 0
         #: The offset behind all that was read.
@@ -82,7 +83,6 @@ class Lane:
         #: Whether nothing has come since it was opened.
         self._is_new = True
         self._arrived = asyncio.Event()
-        self._largest: int | None = None
         self._gone: NotThere | None = None
         #: Why the broker has closed the channel, where it passes: a right that lacks, as a rule.
         self._why: QueueUnavailable | None = None
@@ -105,10 +105,10 @@ class Lane:
             self._publish(number, one)
 
     def _publish(self, number: int, one: _Entry) -> None:
-        assert self._channel is not None  # noqa: S101 - for mypy
-        body = self._body(number, one.payload)
-        if self._largest is not None and len(body) > self._largest:
-            refusal = RecordRefused(f"{len(body)} bytes; the server takes {self._largest}, by its max_message_size")
+        assert self._channel is not None and self._connection is not None  # noqa: S101 - for mypy
+        body, largest = self._body(number, one.payload), self._connection.largest
+        if largest is not None and len(body) > largest:
+            refusal = RecordRefused(f"{len(body)} bytes; the server takes {largest}, by its max_message_size")
             self._tell(number, refusal)
             return
         try:
@@ -124,6 +124,7 @@ class Lane:
     async def open(self, connection: Connection) -> None:
         """Read on where we were, then write what is not there. Raises `QueueUnavailable`, `NotThere`."""
         self.close()
+        self._connection = connection
         channel = self._channel = await connection.channel()
         self._delivery, self._is_broken, self._is_new, self._why = 0, False, True, None
         self._arrived.clear()
@@ -246,8 +247,8 @@ class Lane:
             self._break()
 
     def _closed(self, error: BaseException) -> None:
-        if found := TOO_LARGE.search(str(error)):
-            self._largest = int(found[1])
+        if self._connection is not None and (found := TOO_LARGE.search(str(error))):
+            self._connection.largest = int(found[1])
         if isinstance(error, QueueUnavailable):
             self._why = error
         self._break()

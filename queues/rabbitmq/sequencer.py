@@ -50,8 +50,8 @@ class Sequencer:
     def __init__(self, stream: str, hold_s: float, lost: Lost, clock: Callable[[], float]) -> None:
         self.stream, self._intake = stream, intake(stream)
         self._hold_s, self._lost, self._clock = hold_s, lost, clock
-        self._largest: int | None = None
         self._keeps_whole = False
+        self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._looking: asyncio.Task[None] | None = None
         self._begin()
@@ -78,6 +78,7 @@ class Sequencer:
     async def open(self, connection: Connection) -> None:
         """Stand in line. Raises `QueueUnavailable`, `NotThere`."""
         self._begin()
+        self._connection = connection
         channel = await connection.channel()
         channel.on_closed = partial(self._closed, channel)
         channel.on_cancelled(partial(self._break, channel))
@@ -167,8 +168,9 @@ class Sequencer:
                 self._reject(channel, delivery)
             return
         whole = places.at_place(self._next, self._ahead, body)
-        if self._largest is not None and len(whole) > self._largest:
-            reason = f"larger than the server's max_message_size of {self._largest}"
+        largest = self._connection.largest if self._connection is not None else None
+        if largest is not None and len(whole) > largest:
+            reason = f"larger than the server's max_message_size of {largest}"
             log.error("intake_refused", queue=self._intake, reason=reason, bytes=len(body))
             whole = places.at_place(self._next, self._ahead, places.refusal(body))
             self._refused[self._published + 1] = delivery
@@ -209,8 +211,8 @@ class Sequencer:
             log.warning("intake_waits", queue=self._intake, held=PREFETCH, hold_s=self._hold_s)
 
     def _closed(self, channel: Channel, error: BaseException) -> None:
-        if found := TOO_LARGE.search(str(error)):
-            self._largest = int(found[1])
+        if self._connection is not None and (found := TOO_LARGE.search(str(error))):
+            self._connection.largest = int(found[1])
         self._break(channel, error)
 
     def _break(self, channel: Channel, error: BaseException | None = None) -> None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from forebay.queues.contract import Commit, Consumer, Producer, Queue, Record, StoredRecord
+from forebay.queues.contract import Commit, Consumer, Position, Producer, Queue, Record, StoredRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.sql.retention import Retention
 from forebay.schemas.portal import partition_of
@@ -131,6 +131,14 @@ async def hears_of_its_stream(queue: Queue, empty: Callable[[], object]) -> None
     await ends_when_made_anew(queue, consumer)
 
     await consumer.close()
+
+
+async def kept(producer: Producer, record: Record) -> Position:
+    """Send it until it is kept."""
+    while True:
+        with suppress(QueueUnavailable):
+            return await producer.send(STREAM, record)
+        await asyncio.sleep(0.05)
 
 
 async def ends_when_made_anew(queue: Queue, consumer: Consumer) -> None:

@@ -3,19 +3,23 @@
 import asyncio
 import random
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from forebay.queues.contract import Commit, Producer, Queue, Record
-from forebay.queues.errors import RecordRefused
+from forebay.queues.errors import QueueUnavailable, RecordRefused
 from forebay.queues.rabbitmq import logs, partition_lane, places
 from forebay.queues.rabbitmq.records import packed
-from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
+from tests.databases.server import ADMIN
+from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, kept, record
 from tests.integration.queues.stage import Seen, Stage, by_key, read_all
 from tests.rabbitmq.server import MAX_MESSAGE_BYTES, Server, direct
+
+#: Each word to the node is an Erlang of its own, which takes long to start on a machine that is busy.
+pytestmark = pytest.mark.timeout(400)
 
 
 async def test_sequencers_that_are_killed_at_work_lose_nothing_and_keep_the_order(queue: Queue, stage: Stage) -> None:
@@ -164,6 +168,12 @@ async def test_what_is_no_entry_goes_to_the_dead_letters_and_holds_nothing_up(
     assert [(one["event"], one["log_level"]) for one in told] == [("intake_refused", "error")]
 
 
+def _large() -> Record:
+    """It has 3021 bytes for the intake, and 3038 for the stream."""
+    empty = Record(key="portal", value=b"", timestamp_ms=0)
+    return Record(key="portal", value=bytes(3000 - len(packed(empty))), timestamp_ms=0)
+
+
 @contextmanager
 def _limited(rabbitmq: Server, size: int) -> Iterator[None]:
     rabbitmq.take_at_most(size)
@@ -177,10 +187,7 @@ def _limited(rabbitmq: Server, size: int) -> Iterator[None]:
 async def test_what_is_too_large_for_the_server_is_told_also_when_the_intake_has_taken_it(
     queue: Queue, rabbitmq: Server, size: int, is_taken: bool
 ) -> None:
-    producer, fits = queue.producer(), record(1)
-    empty = Record(key="portal", value=b"", timestamp_ms=0)
-    # 3021 bytes for the intake, and 3038 for the stream.
-    large = Record(key="portal", value=bytes(3000 - len(packed(empty))), timestamp_ms=0)
+    producer, fits, large = queue.producer(), record(1), _large()
     with _limited(rabbitmq, size):
         sent = await asyncio.gather(
             *(producer.send(STREAM, one) for one in (fits, large, fits)), return_exceptions=True
@@ -191,6 +198,31 @@ async def test_what_is_too_large_for_the_server_is_told_also_when_the_intake_has
     assert offsets == sorted(set(offsets))
     assert len(offsets) == 2 + is_taken
     await producer.close()
+
+
+@pytest.mark.parametrize("size", [3000, 3030])
+async def test_a_server_that_takes_more_again_gets_it(queue: Queue, rabbitmq: Server, url: str, size: int) -> None:
+    """Who has learned how much a node takes asks the next one anew, or the same when it was started anew."""
+    producer, large = queue.producer(), _large()
+    with _limited(rabbitmq, size), pytest.raises(RecordRefused, match="max_message_size"):
+        await producer.send(STREAM, large)
+
+    await asyncio.to_thread(rabbitmq.control, "close_all_user_connections", ADMIN, "as one that is started anew")
+    await _connected_anew(producer)
+    sent = await kept(producer, large)
+
+    assert [one.offset for one in await read_all(queue)] == [sent.offset]
+    with _channel(url) as channel:
+        # What came into the intake before, by the one of both limits.
+        assert channel.queue_declare(logs.DEAD_LETTERS, passive=True).method.message_count == (size == 3030)
+    await producer.close()
+
+
+async def _connected_anew(producer: Producer) -> None:
+    """Return when it has heard that its connection was closed, and has another."""
+    while True:
+        with suppress(QueueUnavailable):
+            return await producer.check()
 
 
 async def test_what_became_too_large_in_the_intake_keeps_its_place_and_holds_nothing_up(
