@@ -34,6 +34,7 @@ _STATE = PortalState(
     replays=[Replaying(order=3, done=1)],
     done=[33, 34],
     orders=5,
+    again_from=95,
 )
 _ORDER = orders.Order(
     portal=PORTAL,
