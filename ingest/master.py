@@ -7,7 +7,8 @@ from typing import Any
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
-#: So long a worker that could not be started is left before the next one is tried. It may be as it is for hours.
+#: So long a worker that could not be started, or has ended by then, is left before the next one is tried. It may be as
+#: it is for hours.
 _AGAIN_S = 1.0
 
 
@@ -16,12 +17,14 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
     A system may have no room for a process just when a dead worker's place is to be taken: no more processes (`ulimit
     -u`, a container's limit), files or memory. gunicorn would end everything then; here the others go on, and it is
-    tried again. Where no worker has served yet, one that fails at its start ends everything: its settings can't work.
+    tried again, as where one after the other crashes at its start. Where no worker has served yet, one that fails at
+    its start ends everything: its settings can't work.
     """
 
     def __init__(self, app: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._again_at = clock, 0.0
         self._is_told = False
+        self._has_ended_early = False
         super().__init__(app)
 
     def spawn_worker(self) -> int | None:
@@ -32,6 +35,7 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             self._try_later(f"a worker can't be started: {error.strerror}")
             return None
         self._is_told = False
+        self.WORKERS[pid].begun = self._clock()
         return pid
 
     def manage_workers(self) -> None:
@@ -47,8 +51,15 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             if not self.app.has_served:
                 raise
             self._try_later("a worker failed at its start")
-            self.cfg.child_exit(self, None)
+            self.app.forget_dead()
             self.reap_workers()
+
+    def ended(self, worker: Any) -> None:
+        """Called of each that has ended. The first of those that ended early may have been killed by somebody."""
+        before = self._has_ended_early
+        self._has_ended_early = self._clock() - worker.begun < _AGAIN_S
+        if before and self._has_ended_early:
+            self._try_later("workers end right after their start")
 
     def _try_later(self, why: str) -> None:
         self._again_at = self._clock() + _AGAIN_S

@@ -122,12 +122,20 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         hooks = {
             "on_starting": lambda arbiter: _prepare_forks(),
             "when_ready": lambda arbiter: self._ready(),
-            "child_exit": lambda arbiter, worker: forget_dead(self._multiprocess_dir),
+            "child_exit": self._ended,
         }
         for name, value in {**_config(self.settings), **hooks}.items():
             # Releases before 25.1 have no control socket, and so no setting to switch it off.
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
+
+    def _ended(self, master: Master, worker: Any) -> None:
+        master.ended(worker)
+        self.forget_dead()
+
+    def forget_dead(self) -> None:
+        """Let go of the metrics of workers that have ended."""
+        forget_dead(self._multiprocess_dir)
 
     def _ready(self) -> None:
         # From here on gunicorn has its own handlers, and no worker is there yet.

@@ -57,6 +57,8 @@ there_is_room = getattr(module, name)
 
 def maybe():
     if scarce.exists():
+        if error is None:
+            os.abort()
         raise error
     return there_is_room()
 
@@ -67,6 +69,7 @@ serve(IngestSettings(**settings))
 _FAILING = {
     "no-process": "os, 'fork', BlockingIOError(11, 'Resource temporarily unavailable')",
     "no-memory": "uvloop, 'new_event_loop', MemoryError()",
+    "crash": "uvloop, 'new_event_loop', None",
 }
 
 _EVENT = b"event=ONCRMDEALADD&data[FIELDS][ID]=1&auth[domain]=a.bitrix24.ru"
