@@ -1,6 +1,6 @@
 """The note of a commit: what is finished beyond the committed offset, and where to read who is parked.
 
-Layout: `FN`, a version byte, then zlib of unsigned varints: the committed offset it belongs to, the four numbers of the
+Layout: `FN`, a version byte, then zlib of unsigned varints: the committed offset it belongs to, the five numbers of the
 `Place`, and for each run the distance from the end of the one before (the first: from the committed offset) and the
 length.
 """
@@ -14,7 +14,7 @@ from forebay.schemas.errors import ForebayError
 #: Offsets from the first on, up to and without the second.
 Run = tuple[int, int]
 
-_PREFIX = b"FN\x02"
+_PREFIX = b"FN\x03"
 
 #: Beyond this many runs a note isn't worth its time; the rest would be handled again after a crash.
 _MAX_RUNS = 16_384
@@ -37,6 +37,8 @@ class Place:
     in_force: int = 0
     #: In the audit stream.
     orders: int = 0
+    #: Behind all that the owner knows to be kept in the parked stream.
+    end: int = 0
 
     @property
     def begins_anew(self) -> bool:
@@ -57,7 +59,7 @@ class Note:
 
 
 #: The committed offset, and the numbers of the place.
-_HEAD_NUMBERS = 5
+_HEAD_NUMBERS = 6
 
 
 class UnreadableNote(ForebayError):
@@ -89,8 +91,8 @@ def decode_note(committed: int, note: bytes) -> Note:
         raise UnreadableNote(f"the note is broken: {error}") from error
     if len(numbers) < _HEAD_NUMBERS or (len(numbers) - _HEAD_NUMBERS) % 2 or numbers[0] != committed:
         raise UnreadableNote(f"the note belongs to another offset than {committed}; was the group moved by hand?")
-    generation, position, in_force, orders = numbers[1:_HEAD_NUMBERS]
-    place = Place(generation=generation, position=position, in_force=in_force, orders=orders)
+    generation, position, in_force, orders, end = numbers[1:_HEAD_NUMBERS]
+    place = Place(generation=generation, position=position, in_force=in_force, orders=orders, end=end)
     return Note(runs=_runs(committed, numbers[_HEAD_NUMBERS:]), place=place)
 
 

@@ -54,6 +54,14 @@ async def _read(stream: ParkedStream, number: int, place: Place, end: int) -> Le
     if place.position >= end:
         _log.error("the parked stream was made anew: who was parked is not known", partition=number)
         place = Place()
+    elif place.end >= end:
+        # Our claim stands where there was something already. The topic may be whole, and its commit says it is parked.
+        _log.error(
+            "the parked stream has lost its end, as by a power cut: portals that waited may be forgotten. "
+            "What they missed is in the topic as long as that keeps it: forebay replay",
+            partition=number,
+            lost=place.end - end + 1,
+        )
     elif not place.begins_anew and place.position < (start := await stream.start(number)):
         # Nobody wrote them off: who waited, and has said nothing since, is only told here.
         _log.error(

@@ -357,4 +357,5 @@ class Parking:
             position=position if is_ours else self._place.position,
             in_force=self._writing.generation if is_ours else self._place.in_force,
             orders=min(unsaved, default=self.orders),
+            end=self._writing.tail,
         )

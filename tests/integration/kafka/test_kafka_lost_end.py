@@ -5,10 +5,15 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
+from structlog.testing import capture_logs
 
-from forebay.queues.contract import Commit, Consumer, Queue
+from forebay import Retry
+from forebay.processors.worker import Worker
+from forebay.queues.contract import Commit, Consumer, Queue, Record
 from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.schemas import names
 from tests.integration.kafka.power import Power
+from tests.integration.kafka.working import Site, encoded, until
 from tests.kafka.cluster import Cluster
 from tests.kafka.members import PATIENCE_S, Owner, fetch, joined, send
 from tests.kafka.opener import Opener
@@ -72,6 +77,45 @@ async def test_who_was_there_all_the_time_skips_nothing_either(site: tuple[Power
 
     await hears_of_it(consumer)
     await consumer.close()
+
+
+async def test_portals_that_are_forgotten_with_the_end_of_the_parked_stream_are_told_once(
+    clusters: Callable[..., Cluster], opened: Opener
+) -> None:
+    cluster = await asyncio.to_thread(clusters)
+    site = Site(opened(cluster.bootstrap), "parking")
+    await site.queue.ensure(names.streams(site.topic), 1)
+
+    async def handle(number: int) -> None:
+        raise Retry("tomorrow", after_s=86_400)
+
+    site.handle = handle  # type: ignore[method-assign]  # what the test's handler does
+    async with site.working() as worker:
+        await send_event(site, "remembered.example")
+        await until(lambda: parked(worker) == {"remembered.example"})
+        await site.commits(1)
+        await (power := Power(cluster, names.parked(site.topic))).keep()
+        await send_event(site, "forgotten.example")
+        await site.commits(2)
+
+    await power.lose()
+    with capture_logs() as logs:
+        for _ in range(2):
+            async with site.working() as worker:
+                await until(lambda: parked(worker) == {"remembered.example"})
+
+    told = [(one["partition"], one["log_level"]) for one in logs if "has lost its end" in one["event"]]
+    assert told == [(0, "error")]
+
+
+async def send_event(site: Site, portal: str) -> None:
+    producer = site.queue.producer()
+    await producer.send(site.topic, Record(key=portal, value=encoded(1, portal), timestamp_ms=1_700_000_000_000))
+    await producer.close()
+
+
+def parked(worker: Worker) -> set[str]:
+    return {portal for ours in worker.ownership if ours.parking is not None for portal in ours.parking.portals}
 
 
 class Told(Owner):

@@ -130,11 +130,11 @@ def test_a_record_that_comes_a_second_time_is_not_handled_again() -> None:
     ("committed", "note"),
     [
         (5, b"somebody else's"),
-        (5, b"FN\x01xxxx"),
-        (5, b"FN\x02not zlib"),
+        (5, b"FN\x02xxxx"),
+        (5, b"FN\x03not zlib"),
         (5, encode_note(5, [(7, 9)], 100)[:-2]),
         (6, encode_note(5, [(7, 9)], 100)),
-        (5, b"FN\x02"),
+        (5, b"FN\x03"),
     ],
 )
 def test_a_foreign_broken_or_misplaced_note_is_refused(committed: int, note: bytes) -> None:
@@ -144,7 +144,7 @@ def test_a_foreign_broken_or_misplaced_note_is_refused(committed: int, note: byt
 
 @given(st.binary(max_size=100), st.booleans())
 def test_nothing_but_unreadable_note_comes_of_any_bytes(noise: bytes, with_prefix: bool) -> None:
-    note = b"FN\x02" + noise if with_prefix else noise
+    note = b"FN\x03" + noise if with_prefix else noise
 
     try:
         runs: list[Run] = decode_note(5, note).runs
