@@ -65,14 +65,19 @@ async def _once(settings: "Settings", way: "WholeWay", as_json: bool) -> bool:
 async def _until_stopped(settings: "Settings", way: "WholeWay", every_s: float, as_json: bool) -> None:
     import asyncio
     import signal
+    import sys
     from contextlib import AsyncExitStack
 
     from prometheus_client import CollectorRegistry
+
+    from forebay.processors.printing import lossy
 
     from .canary_metrics import CanaryMetrics
     from .operations import metrics_routes, served
     from .reading import inspected, opened
 
+    # What nobody reads keeps neither the next event waiting, nor a scrape, nor a stop.
+    sys.stdout = lossy(sys.stdout)
     metrics = CanaryMetrics(registry := CollectorRegistry())
     async with AsyncExitStack() as stack:
         inspector = await stack.enter_async_context(inspected(await stack.enter_async_context(opened(settings))))

@@ -1,7 +1,9 @@
 """The canary beside real processes: its events go the whole way, and are nobody's."""
 
 import json
+import os
 import re
+import select
 import urllib.request
 from collections.abc import Iterator
 
@@ -41,6 +43,30 @@ def seen(metrics: int) -> dict[str, float]:
     with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=5) as answer:
         lines = answer.read().decode().splitlines()
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+def sent(metrics: int) -> float:
+    """How many events, as far as it answers."""
+    try:
+        return seen(metrics)["forebay_canary_sent_total"]
+    except OSError:
+        return 0.0
+
+
+def test_a_log_that_nobody_reads_keeps_the_canary_from_nothing(site: Site) -> None:
+    (site.folder / "shop.py").write_text(HANDLERS)
+    [metrics] = free_ports(1)
+    site.start("up", "up", "shop:handlers")
+    site.wait("the ingest", site.is_ready)
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "wb"):
+        while select.select([], [writing], [], 0)[1]:
+            os.write(writing, b"." * select.PIPE_BUF)
+
+        site.start("canary", "canary", "--every", "0.1", "--metrics-bind", f"127.0.0.1:{metrics}", output=writing)
+        site.wait("more than one event of the canary", lambda: sent(metrics) > 1)
+
+        assert site.stop("canary") == 0
 
 
 def test_the_canary_sees_its_events_finished_and_no_handler_does(site: Site) -> None:
