@@ -1,7 +1,9 @@
 """One keep-alive connection to the ingest, as thin as it can be: it shares the processors with the server it loads."""
 
 import asyncio
+import socket
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
@@ -74,7 +76,19 @@ class Connection:
     async def _connected(self) -> "_Wire":
         target, loop = self._target, asyncio.get_running_loop()
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            _, wire = await loop.create_connection(_Wire, target.host, target.port, ssl=self._tls)
+            # By itself: the loop's end would wait for a name that `create_connection` looks up.
+            found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+            *others, last = dict.fromkeys(str(one[4][0]) for one in found)
+            for ip in others:
+                with suppress(OSError):
+                    return await self._connected_to(ip)
+            return await self._connected_to(last)
+
+    async def _connected_to(self, ip: str) -> "_Wire":
+        port, name = self._target.port, self._target.host if self._tls else None
+        _, wire = await asyncio.get_running_loop().create_connection(
+            _Wire, ip, port, ssl=self._tls, server_hostname=name
+        )
         return wire
 
     @property

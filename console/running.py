@@ -23,9 +23,9 @@ def stops() -> list[signal.Signals]:
 
 def run(work: Coroutine[object, object, T]) -> T:
     """Run to the end on a new, fast loop. What was given up by Ctrl-C ends as that, and so does what SIGTERM ended."""
-    import uvloop
+    from forebay.queues.threads.loop import new_event_loop
 
-    factory: Callable[[], AbstractEventLoop] = uvloop.new_event_loop
+    factory: Callable[[], AbstractEventLoop] = new_event_loop
     with Runner(loop_factory=factory) as runner:
         try:
             return runner.run(_ended_by_sigterm(work))

@@ -184,7 +184,6 @@ def _config(settings: IngestSettings) -> dict[str, Any]:
         "worker_class": PortalWorker,
         # Workers touch a file there each second, and a slow disk would stop them.
         "worker_tmp_dir": str(memory_folder() or "") or None,
-        "asgi_loop": "uvloop",
         "asgi_lifespan": "on",
         "asgi_disconnect_grace_period": _AFTER_DISCONNECT_S,
         "timeout": _STUCK_S,

@@ -4,9 +4,10 @@ import asyncio
 import random
 import resource
 
-import uvloop  # noqa: F401 - otherwise gunicorn imports it in each worker anew
 from gunicorn.instrument import statsd  # noqa: F401 - the same, at its first connection
 from gunicorn.workers import gasgi
+
+from forebay.queues.threads.loop import new_event_loop
 
 from .open_files import make_room
 from .protocol import PortalProtocol, find_parser
@@ -43,6 +44,11 @@ class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no t
         find_parser()
         make_room(self.tmp.fileno())
         super().init_process()
+
+    def _setup_event_loop(self) -> None:
+        # gunicorn has no setting for it.
+        self.loop = new_event_loop()
+        asyncio.set_event_loop(self.loop)
 
     def patience_s(self) -> float:
         """How long a new connection may take to its first request."""

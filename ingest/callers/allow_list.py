@@ -8,6 +8,8 @@ from pathlib import Path
 
 import structlog
 
+from forebay.queues.threads.daemons import Threads
+
 from .networks import Address, Networks
 from .published import BadAllowList, Kept, Shelf, fetched, networks_in, networks_of_file
 
@@ -46,6 +48,7 @@ class AllowList:
         self._read_at = 0.0
         self._file_fault = self._url_fault = ""
         self._task: asyncio.Task[None] | None = None
+        self._fetching = Threads(1, "forebay-allow-list")
 
     def __contains__(self, address: Address | None) -> bool:
         return address in self._fixed or address in self._of_file or address in self._of_url
@@ -113,7 +116,7 @@ class AllowList:
 
     async def _fetch_again(self, url: str) -> None:
         try:
-            networks = networks_in(await asyncio.to_thread(self._fetch, url), "the list that was fetched")
+            networks = networks_in(await self._fetched(url), "the list that was fetched")
         except BadAllowList as error:
             if str(error) != self._url_fault:
                 log.error("the allow list can't be read; the last good one counts", error=str(error), url=url)
@@ -126,6 +129,10 @@ class AllowList:
                 await asyncio.to_thread(self._shelf.put, networks)
         except OSError as error:
             log.error("the allow list can't be kept for the next start", error=str(error))
+
+    async def _fetched(self, url: str) -> str:
+        # A stop does not wait for it, nor for the resolver, which may hang.
+        return await asyncio.get_running_loop().run_in_executor(self._fetching, self._fetch, url)
 
     async def close(self) -> None:
         """Follow it no more. Idempotent."""

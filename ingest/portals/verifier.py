@@ -16,6 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 import orjson
 
+from forebay.queues.threads.daemons import Threads
 from forebay.schemas.portal import BadPortal, normal_form
 
 #: An OAuth server that needs longer is asked again later.
@@ -23,6 +24,9 @@ _ANSWER_S = 10.0
 
 #: Its answers are under 2 KB.
 _ANSWER_BYTES = 65_536
+
+#: So many are asked at once. Who waits for the resolver waits on when nobody wants the answer any more.
+_QUESTIONS = 32
 
 #: What it says of a token that is none any more, or never was one.
 _NO_TOKEN = frozenset({"expired_token", "invalid_token", "NO_AUTH_FOUND", "invalid_grant"})
@@ -81,6 +85,7 @@ class AppInfo:
 
     def __init__(self, urls: Sequence[str], *, answer_s: float = _ANSWER_S) -> None:
         self._urls, self._answer_s = urls, answer_s
+        self._threads = Threads(_QUESTIONS, "forebay-oauth")
 
     async def verdict(self, claim: Claim) -> Verdict:
         """As in the protocol."""
@@ -98,7 +103,9 @@ class AppInfo:
         try:
             # The connection's own timeout would let an answer that comes byte by byte go on for ever.
             async with asyncio.timeout(self._answer_s):
-                status, answer = await asyncio.to_thread(question.answer, claim.access_token)
+                status, answer = await asyncio.get_running_loop().run_in_executor(
+                    self._threads, question.answer, claim.access_token
+                )
         except (OSError, http.client.HTTPException) as error:
             return Unavailable(reason=f"{url} does not answer: {type(error).__name__}")
         finally:

@@ -32,11 +32,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are pu
 
 from forebay.queues.errors import QueueUnavailable
 
+from ..threads.daemons import Threads
 from . import closing
 from .asking import Asking, end
 from .clients import Clients
 from .faults import Faults, cause, is_unknown_stream
-from .threads import Threads
 
 #: A question that isn't answered by then is given up.
 _ANSWER_S = 10.0

@@ -6,10 +6,10 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]  # public, but in no __all__
 
+from ..threads.daemons import Threads
 from .clients import Clients
 from .closing import in_time, let_end
 from .faults import Faults, cause
-from .threads import Threads
 
 #: A client that another follows is kept until what it was asked before has ended.
 _LAST_WORDS_S = 11.0

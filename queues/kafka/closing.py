@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from confluent_kafka import Producer
 
-from .threads import begun
+from ..threads.daemons import begun
 
 #: A goodbye takes far less, also to a broker that hangs. One that takes longer is not to keep the process.
 _CLOSE_S = 3.0

@@ -10,11 +10,11 @@ from confluent_kafka.admin import ConsumerGroupDescription  # type: ignore[attr-
 from forebay.queues.contract import Bounds, GroupState, StoredRecord
 from forebay.queues.errors import QueueUnavailable
 
+from ..threads.daemons import Threads
 from . import closing, notes
 from .admin import Admin
 from .clients import Clients
 from .reader import Reader
-from .threads import Threads
 from .topics import Topics
 
 

@@ -11,13 +11,13 @@ from forebay.queues.contract import Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.portals.contract import Chapter, Fact, PlacedFact
 
+from ..threads.daemons import Threads
 from . import closing
 from .admin import Admin
 from .clients import Clients
 from .faults import Faults, cause, of_request
 from .producer import KafkaProducer
 from .reader import is_about_the_group
-from .threads import Threads
 from .topics import Topics
 
 #: Facts of one chapter.

@@ -1,4 +1,4 @@
-"""Threads for calls of librdkafka, which may never come back: none keeps the process from ending, as a pool's would."""
+"""Threads for calls that may never come back: none keeps the process from ending, as a pool's would."""
 
 from collections.abc import Callable
 from concurrent.futures import Executor, Future

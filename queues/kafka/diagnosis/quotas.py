@@ -10,7 +10,7 @@ from forebay.queues.findings import Finding, Needs
 from forebay.queues.kafka import closing
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.faults import Faults, remedy
-from forebay.queues.kafka.threads import Threads
+from forebay.queues.threads.daemons import Threads
 
 #: So many before the end, as librdkafka says it (RD_KAFKA_OFFSET_TAIL): who gets nothing is not held back.
 _LAST_RECORDS = -2000 - 50

@@ -46,7 +46,7 @@ _TRACED = "import os\nos.environ['OTEL_EXPORTER_OTLP_ENDPOINT'] = 'http://127.0.
 _SCARCE = """
 import json, os, sys
 from pathlib import Path
-import uvloop
+from forebay.ingest import worker
 from forebay.ingest.server import serve
 from forebay.ingest.settings import IngestSettings
 
@@ -68,8 +68,8 @@ serve(IngestSettings(**settings))
 
 _FAILING = {
     "no-process": "os, 'fork', BlockingIOError(11, 'Resource temporarily unavailable')",
-    "no-memory": "uvloop, 'new_event_loop', MemoryError()",
-    "crash": "uvloop, 'new_event_loop', None",
+    "no-memory": "worker, 'new_event_loop', MemoryError()",
+    "crash": "worker, 'new_event_loop', None",
 }
 
 _EVENT = b"event=ONCRMDEALADD&data[FIELDS][ID]=1&auth[domain]=a.bitrix24.ru"

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from forebay.queues.kafka import threads
-from forebay.queues.kafka.threads import Threads
+from forebay.queues.threads import daemons
+from forebay.queues.threads.daemons import Threads
 
 ENDLESS = """
 import asyncio
 from threading import Event
-from forebay.queues.kafka.threads import Threads
+from forebay.queues.threads.daemons import Threads
 
 async def main():
     with_pool = asyncio.get_running_loop().run_in_executor(Threads(1, "endless"), Event().wait)
@@ -72,7 +72,7 @@ def test_where_the_system_has_no_thread_those_that_are_there_do_it(monkeypatch: 
 
     made, may_go = Threads(2, "test"), Event()
     first: Future[Any] = made.submit(may_go.wait)
-    monkeypatch.setattr(threads, "Thread", Unborn)
+    monkeypatch.setattr(daemons, "Thread", Unborn)
 
     second = made.submit(lambda: 2)
     with pytest.raises(RuntimeError):
