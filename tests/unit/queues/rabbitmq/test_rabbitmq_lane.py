@@ -25,6 +25,7 @@ class Node:
 
     blocked = None
     is_open = True
+    largest: int | None = None
 
     def __init__(self) -> None:
         self.entries = [(0, birth())]

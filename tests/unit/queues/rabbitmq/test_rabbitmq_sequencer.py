@@ -76,6 +76,8 @@ class Channel:
 class World:
     """One sequencer, whose channels the test serves."""
 
+    largest: int | None = None
+
     def __init__(self, stream: Stream) -> None:
         self.stream, self.now, self.lost = stream, 1000.0, 0
         self.why: BaseException | None = None
@@ -260,6 +262,7 @@ class Node:
     """A connection to a node on which one partition is away."""
 
     is_open = True
+    largest: int | None = None
 
     def __init__(self, stream: Stream, away: str) -> None:
         self._stream, self._away = stream, away
