@@ -90,16 +90,21 @@ class Catalog:
                 else:
                     await self._lane.catch_up()
             except NotThere:
-                self._lane = None
-                self.begin()
+                self._forget()
+
+    def _forget(self) -> None:
+        self._lane = None
+        self.begin()
 
     def known(self, stream: str) -> int | None:
-        """How many partitions the stream has, if we know it."""
+        """How many partitions the stream has, if we know it: of a catalog that was deleted nothing holds any more."""
+        if self._lane is not None and self._lane.is_gone:
+            self._forget()
         return self._partitions.get(stream)
 
     async def partitions(self, stream: str) -> int:
         """How many partitions the stream has. Raises `UnknownStream`, `QueueUnavailable`, and as `refuse_newer`."""
-        if stream not in self._partitions:
+        if self.known(stream) is None:
             await self.refresh()
         self._refuse_newer(stream)
         if stream not in self._partitions:

@@ -77,8 +77,9 @@ class Lane:
         self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._received = self._delivery = 0
-        #: The offset behind all that was read.
+        #: The offset behind all that was read, and what stood before it.
         self.position: int | None = None
+        self._last = b""
         self.is_ready = self._is_acking = self._is_broken = False
         #: Whether nothing has come since it was opened.
         self._is_new = True
@@ -91,6 +92,11 @@ class Lane:
     def is_wanted(self) -> bool:
         """Whether somebody waits for it to be open."""
         return self._listener is not None or bool(self._entries)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the stream was deleted."""
+        return self._gone is not None
 
     @property
     def is_idle(self) -> bool:
@@ -140,7 +146,7 @@ class Lane:
         await self._catch_up()
         await self._know(channel)
         if self._is_broken:
-            raise _copy(self._why) if self._why else QueueUnavailable(f"{self.queue} is out of reach just now")
+            raise self._out_of_reach()
         self.is_ready = True
         for number, one in list(self._entries.items()):
             self._publish(number, one)
@@ -179,12 +185,15 @@ class Lane:
         if self._gone is not None:
             raise _copy(self._gone)
 
+    def _out_of_reach(self) -> QueueError:
+        return _copy(self._why or QueueUnavailable(f"{self.queue} is out of reach just now"))
+
     async def catch_up(self) -> None:
         """Return when all was read that stood there at the call. Raises `QueueUnavailable`, `NotThere`."""
         self.check()
         if not self.is_ready:
             # Its channel may be a new one, on which nothing is read yet.
-            raise QueueUnavailable(f"{self.queue} is out of reach just now")
+            raise self._out_of_reach()
         await self._catch_up()
 
     async def _catch_up(self) -> None:
@@ -192,7 +201,7 @@ class Lane:
         while received != self._received:
             received = self._received
             if self._channel is None:
-                raise QueueUnavailable(f"{self.queue} is out of reach just now")
+                raise self._out_of_reach()
             # Acknowledged, it lets more come; and what goes before an answer has arrived before it.
             self._channel.ack(self._delivery)
             await self._channel.prefetch(_PREFETCH)
@@ -209,12 +218,22 @@ class Lane:
             self._is_acking = True
             asyncio.get_running_loop().call_soon(self._ack)
         if self.position is not None and offset < self.position:
+            if offset == self.position - 1 and body != self._last:
+                # Others have written there since it lost its end, or was made anew.
+                self._begin_anew()
             return
         if is_first and self.position is not None and self._listener is not None:
             # What was read last did not come again: it was cut off meanwhile, and perhaps more behind it.
             self._listener.begin()
-        self.position = offset + 1
+        self.position, self._last = offset + 1, body
         self._read(offset, body)
+
+    def _begin_anew(self) -> None:
+        # What else comes on this channel is none of what was read.
+        self.close()
+        self.position = None
+        self._why = QueueUnavailable(f"{self.queue} has something else where it was read; reading it anew")
+        self._break()
 
     def _read(self, offset: int, body: bytes) -> None:
         if self._listener is not None:

@@ -6,11 +6,14 @@ from contextlib import closing, suppress
 import pytest
 from structlog.testing import capture_logs
 
-from forebay.queues.contract import Commit, Consumer, Producer, Queue
+from forebay.queues.contract import Commit, Consumer, Producer, Queue, Record
 from forebay.queues.errors import QueueUnavailable, UnknownStream
+from forebay.queues.opening import open_queue
 from forebay.queues.rabbitmq import logs
-from tests.integration.queues.members import PARTITIONS, STREAM, Follower, ends_when_made_anew, fetch, record
+from forebay.queues.settings import QueueSettings
+from tests.integration.queues.members import PARTITIONS, STREAM, Follower, ends_when_made_anew, fetch, kept, record
 from tests.integration.queues.stage import read_all
+from tests.integration.rabbitmq.relay import relayed
 from tests.rabbitmq.server import Server, direct
 
 
@@ -37,6 +40,39 @@ async def test_a_part_of_a_stream_that_was_deleted_is_told_and_made_anew(
     # What the stream has lost comes once more from the intake, which keeps it for a minute.
     assert list(dict.fromkeys(one.value for one in await read_all(queue))) == [b"0", b"1"]
     assert await queue.missing([STREAM], PARTITIONS) == []
+
+
+@pytest.mark.parametrize("is_seen", [True, False], ids=["seen", "unseen"])
+async def test_streams_that_were_made_anew_with_more_partitions_are_written_by_those(
+    url: str, rabbitmq: Server, is_seen: bool
+) -> None:
+    """Who was there before sends a portal's events where all others do, whether it saw them deleted or was away."""
+    async with relayed(url) as (relay, through):
+        queue, anew = (open_queue(QueueSettings(queue_url=one)) for one in (through, url))
+        await queue.ensure([STREAM], PARTITIONS)
+        staying = queue.producer()
+        await staying.send(STREAM, record(0))
+
+        relay.is_open = is_seen
+        if not is_seen:
+            relay.cut()
+        await asyncio.to_thread(rabbitmq.empty)
+        if is_seen:
+            with pytest.raises(UnknownStream, match="topics ensure"):
+                await asyncio.wait_for(staying.send(STREAM, record(0)), 30.0)
+        await anew.ensure([STREAM], 2 * PARTITIONS)
+        relay.is_open = True
+
+        joined = anew.producer()
+        keys = [f"portal{number}" for number in range(4 * PARTITIONS)]
+        expected = [(await joined.send(STREAM, _of(key))).partition for key in keys]
+        assert [(await kept(staying, _of(key))).partition for key in keys] == expected
+        for part in (staying, joined, queue, anew):
+            await part.close()
+
+
+def _of(key: str) -> Record:
+    return Record(key=key, value=b"", timestamp_ms=0)
 
 
 async def test_who_reads_what_was_deleted_is_told_so(queue: Queue, producer: Producer, url: str) -> None:

@@ -3,13 +3,14 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from struct import Struct
 
 import pytest
 from structlog.testing import capture_logs
 
 from forebay.queues.contract import Commit, Consumer, Producer, Queue, Record
-from forebay.queues.errors import QueueUnavailable
+from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.opening import open_queue
 from forebay.queues.rabbitmq import lane
 from forebay.queues.rabbitmq.logs import group_log, partition_log
@@ -24,6 +25,12 @@ from tests.rabbitmq.server import Server
 pytestmark = pytest.mark.timeout(400)
 
 KEYS, EACH = 12, 60
+
+#: Of a group's stream, which loses some of them.
+_ENTRIES = 60
+
+#: Seconds in which a group has surely come to rest: it takes a session, and one that waits for a lost end does for 30.
+_SETTLED_S = 120.0
 
 #: The head of a segment, and that of a chunk: how long its data are, and what stands behind them.
 _SEGMENT_BYTES = 8
@@ -230,3 +237,33 @@ async def test_a_group_whose_stream_has_lost_its_end_gets_records_again_and_none
     assert sorted(await _fetched(other, len(missing_))) == sorted(missing_.values())
     for part in (other, producer):
         await part.close()
+
+
+async def test_who_waits_for_the_lost_end_of_its_group_s_stream_does_not_take_what_others_write_there_for_it(
+    server: Server, queue: Queue
+) -> None:
+    """With another idea of the group than all others it would have their partitions, and they its own."""
+    waiting, follower = queue.consumer(STREAM, "group", session_s=3.0), Follower()
+    await waiting.start(follower)
+    await follower.owns(PARTITIONS)
+    for _ in range(_ENTRIES):
+        await waiting.commit({0: Commit(offset=0)})
+
+    await _power_cut(server, {group_log(STREAM, "group"): 0.6})
+    other = await _started(queue, found := Follower())
+    for _ in range(_ENTRIES):
+        # Whether they count or not, they stand there.
+        with suppress(QueueError):
+            await other.commit({0: Commit(offset=0)})
+        await asyncio.sleep(0)
+
+    async with asyncio.timeout(_SETTLED_S):
+        while not _is_shared(follower, found):
+            await asyncio.sleep(0.05)
+    for part in (waiting, other):
+        await part.close()
+
+
+def _is_shared(one: Follower, other: Follower) -> bool:
+    """Whether both have partitions, and each partition is had by one of them."""
+    return bool(one.owned and other.owned) and sorted([*one.owned, *other.owned]) == list(range(PARTITIONS))

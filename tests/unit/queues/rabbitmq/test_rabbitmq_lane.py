@@ -155,6 +155,22 @@ async def test_a_follower_whose_place_is_there_goes_on() -> None:
     assert listener.heard == ["begin", 0, 1]
 
 
+async def test_a_follower_at_whose_place_stands_something_else_begins_anew() -> None:
+    node, listener = Node(), Listening()
+    lane = _lane(listener)
+    node.add(OTHER)
+    await _open(lane, node)
+    del node.entries[1:]
+    for _ in range(2):
+        node.add(entry(b"later...", 1, b""))
+
+    with pytest.raises(QueueUnavailable, match="something else where it was read"):
+        await _open(lane, node)
+    await _open(lane, node)
+
+    assert listener.heard == ["begin", 0, 1, "begin", 0, 1, 2]
+
+
 async def test_who_waits_for_the_first_entry_hears_of_a_lost_connection_at_once() -> None:
     node = Node()
     lane = _lane(Listening())
