@@ -55,6 +55,9 @@ async def test_whatever_is_set_costs_workers_no_event_and_no_order(
 ) -> None:
     for _ in range(draw + 1):
         settings = {name: chance.rng.choice(values) for name, values in _DRAWN.items()}
+    if under.system == "memcached":
+        # It can't be read again, and so a worker that is to hold portals is refused there.
+        settings["give_up"] = "dead"
     partitions, handlers = chance.rng.choice((2, 6)), EVERY_KIND
     for what, values in _IN_HANDLERS.items():
         handlers, found = re.subn(what, chance.rng.choice(values), handlers)
