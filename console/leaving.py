@@ -7,16 +7,19 @@ from time import sleep
 
 import structlog
 
+#: Seconds in which Python ends by itself where nothing keeps it, on a machine that is busy.
+_LEAST_S = 2.0
+
 _log = structlog.get_logger(__name__)
 
 
 def leave_within(grace_s: float, status: int) -> None:
-    """Have the process end with the status after so long at the latest, whatever keeps it.
+    """Have the process end with the status after so long at the latest, or two seconds, whatever keeps it.
 
     Python waits for threads and functions of `atexit` that the modules have left behind, for ever if need be: whoever
     waits for the end of a worker, to start another, would wait too.
     """
-    threading.Thread(target=_leave, args=(grace_s, status), name="forebay-leaving", daemon=True).start()
+    threading.Thread(target=_leave, args=(max(grace_s, _LEAST_S), status), name="forebay-leaving", daemon=True).start()
 
 
 def _leave(grace_s: float, status: int) -> None:

@@ -27,7 +27,7 @@ from forebay.schemas.names import METRICS_PREFIX
 
 from . import expiry
 from .errors import FAILED
-from .failures import tell
+from .failures import tell, told
 from .folder import tell_regularly
 from .groups import groups_of
 from .leaving import leave_within
@@ -54,14 +54,19 @@ def work(settings: Settings, target: str, *, only: str | None = None, folder: st
     # The user's modules come last: one that is called as one of the standard library's then hides it from nobody.
     queue, registry = open_queue(settings), open_registry(settings)
     status = FAILED
-    try:
+
+    def handle() -> int:
         groups = groups_of(load_handlers(target), settings.group, only)
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
         # After the handlers' module, which may have set up OpenTelemetry in its own way.
         tracer = open_tracer(settings, "forebay-process")
         run(_to_the_end(settings, groups, queue, registry, folder, tracer))
-        status = 0
+        return 0
+
+    try:
+        # Here, and not by who has called us: the process may be left before.
+        status = told(handle)
     finally:
         leave_within(settings.drain_s, status)
     return status

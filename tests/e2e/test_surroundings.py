@@ -122,6 +122,20 @@ def test_a_module_that_can_not_be_imported_ends_its_process_though_it_has_begun_
     assert "no luck" in site.log("process")
 
 
+def test_a_worker_without_grace_ends_by_itself_and_says_why_where_it_could_not_start(site: Any) -> None:
+    site.settings["drain_s"] = "0"
+    (site.folder / "shop.py").write_text(HANDLERS)
+    site.start("process", "process", "shop:handlers")
+    site.wait("the worker", lambda: "partitions assigned" in site.log("process"))
+
+    assert site.stop("process") == 0
+    refused = site.run("process", "shop:nobody")
+
+    assert refused.returncode == 2
+    assert "nobody" in refused.stderr
+    assert "left behind" not in site.log("process") + refused.stderr
+
+
 def test_the_end_of_its_terminal_stops_a_worker_as_sigterm_does(site: Any) -> None:
     (site.folder / "shop.py").write_text(HANDLERS)
     worker = site.start("process", "process", "shop:handlers")
