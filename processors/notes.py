@@ -7,7 +7,7 @@ length.
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 
 from forebay.schemas.errors import ForebayError
 
@@ -15,6 +15,9 @@ from forebay.schemas.errors import ForebayError
 Run = tuple[int, int]
 
 _PREFIX = b"FN\x03"
+
+#: How a note begins → how many numbers its `Place` has. There was one without an `end`.
+_PLACE_NUMBERS = {b"FN\x02": 4, _PREFIX: 5}
 
 #: Beyond this many runs a note isn't worth its time; the rest would be handled again after a crash.
 _MAX_RUNS = 16_384
@@ -50,16 +53,15 @@ class Place:
         return not self.in_force
 
 
+_PLACE = [one.name for one in fields(Place)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
     """What a commit's note says."""
 
     runs: list[Run] = field(default_factory=list)
     place: Place = Place()
-
-
-#: The committed offset, and the numbers of the place.
-_HEAD_NUMBERS = 6
 
 
 class UnreadableNote(ForebayError):
@@ -83,17 +85,18 @@ def decode_note(committed: int, note: bytes) -> Note:
     """What a note says that came with this committed offset. Raises `UnreadableNote`."""
     if not note:
         return Note()
-    if not note.startswith(_PREFIX):
+    place_numbers = _PLACE_NUMBERS.get(note[: len(_PREFIX)])
+    if place_numbers is None:
         raise UnreadableNote(f"a note that starts with {note[:3].hex()} is not ours")
     try:
         numbers = list(_numbers(_unpacked(note[len(_PREFIX) :])))
     except (zlib.error, ValueError) as error:
         raise UnreadableNote(f"the note is broken: {error}") from error
-    if len(numbers) < _HEAD_NUMBERS or (len(numbers) - _HEAD_NUMBERS) % 2 or numbers[0] != committed:
+    runs_at = 1 + place_numbers
+    if len(numbers) < runs_at or (len(numbers) - runs_at) % 2 or numbers[0] != committed:
         raise UnreadableNote(f"the note belongs to another offset than {committed}; was the group moved by hand?")
-    generation, position, in_force, orders, end = numbers[1:_HEAD_NUMBERS]
-    place = Place(generation=generation, position=position, in_force=in_force, orders=orders, end=end)
-    return Note(runs=_runs(committed, numbers[_HEAD_NUMBERS:]), place=place)
+    place = dict(zip(_PLACE, numbers[1:runs_at], strict=False))
+    return Note(runs=_runs(committed, numbers[runs_at:]), place=Place(**place))
 
 
 def _packed(committed: int, place: Place, runs: Sequence[Run]) -> bytes:

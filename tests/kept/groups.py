@@ -62,7 +62,7 @@ _DIED = Circumstances(group="billing", handler="shop.deal", attempts=5, error=Va
 
 _COMMITTED, _NOTE = (
     1000,
-    Note(runs=[(1003, 1010), (1200, 1201)], place=Place(generation=3, position=9, in_force=2, orders=4)),
+    Note(runs=[(1003, 1010), (1200, 1201)], place=Place(generation=3, position=9, in_force=2, orders=4, end=30)),
 )
 
 

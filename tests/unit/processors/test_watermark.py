@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay.processors.notes import Run, UnreadableNote, decode_note, encode_note
+from forebay.processors.notes import Note, Place, Run, UnreadableNote, decode_note, encode_note
 from forebay.processors.offsets import Watermark
 from forebay.queues.contract import PlacedRecord, StoredRecord
 
@@ -130,7 +130,8 @@ def test_a_record_that_comes_a_second_time_is_not_handled_again() -> None:
     ("committed", "note"),
     [
         (5, b"somebody else's"),
-        (5, b"FN\x02xxxx"),
+        (5, b"FN\x01xxxx"),
+        (5, b"FN\x04xxxx"),
         (5, b"FN\x03not zlib"),
         (5, encode_note(5, [(7, 9)], 100)[:-2]),
         (6, encode_note(5, [(7, 9)], 100)),
@@ -140,6 +141,14 @@ def test_a_record_that_comes_a_second_time_is_not_handled_again() -> None:
 def test_a_foreign_broken_or_misplaced_note_is_refused(committed: int, note: bytes) -> None:
     with pytest.raises(UnreadableNote):
         decode_note(committed, note)
+
+
+def test_a_note_that_says_nothing_of_the_end_of_the_parked_stream_is_read() -> None:
+    note = bytes.fromhex("464e02789c7bc1ceccc9c4c2ccbe8f9111000d3a01cc")
+
+    assert decode_note(1000, note) == Note(
+        runs=[(1003, 1010), (1200, 1201)], place=Place(generation=3, position=9, in_force=2, orders=4)
+    )
 
 
 @given(st.binary(max_size=100), st.booleans())
