@@ -17,8 +17,12 @@ class Power:
     async def keep(self) -> None:
         """Restart it."""
         self._node.stop(signal.SIGKILL)
-        shutil.copytree(self._partition, self._kept)
+        self.copy()
         await self._start()
+
+    def copy(self) -> None:
+        """Keep what it has written, while nothing comes."""
+        shutil.copytree(self._partition, self._kept)
 
     async def lose(self) -> None:
         """Restart it after a power cut: what was acknowledged since is gone."""

@@ -94,7 +94,7 @@ async def test_portals_that_are_forgotten_with_the_end_of_the_parked_stream_are_
         await send_event(site, "remembered.example")
         await until(lambda: parked(worker) == {"remembered.example"})
         await site.commits(1)
-        await (power := Power(cluster, names.parked(site.topic))).keep()
+        (power := Power(cluster, names.parked(site.topic))).copy()
         await send_event(site, "forgotten.example")
         await site.commits(2)
 
@@ -115,7 +115,10 @@ async def send_event(site: Site, portal: str) -> None:
 
 
 def parked(worker: Worker) -> set[str]:
-    return {portal for ours in worker.ownership if ours.parking is not None for portal in ours.parking.portals}
+    """The portals of which the parked stream says all that is known."""
+    parkings = [ours.parking for ours in worker.ownership if ours.parking is not None]
+    portals = [portal for parking in parkings for portal in parking.portals.values()]
+    return {one.portal for one in portals if one.writer is None and not one.is_dirty}
 
 
 class Told(Owner):
