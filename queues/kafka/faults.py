@@ -28,7 +28,7 @@ _CLASSIC_MEMBERS = (
 
 _OTHER_PROTOCOL = (
     "other programs are members of it (kafka-consumer-groups --describe --members --state): end them, or set group to "
-    "another one, also where a group of another kind has its name (kafka-groups --list)"
+    "another one"
 )
 
 _FULL_GROUP = (

@@ -11,7 +11,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from forebay.queues.contract import Delivery, Position, Record
-from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
 from forebay.schemas.portal import partition_of
 
 from .clients import Clients
@@ -222,6 +222,9 @@ class KafkaProducer:
             # Ended before it sends what is behind it, unless the loop hears of it too late.
             client.leave_out(error)
         else:
+            if isinstance(meaning, UnknownStream):
+                # Made anew, it may have another number.
+                self._placement.counts.pop(self._due[number][0], None)
             self._fail_with_followers(number, meaning)
 
     def _fail_with_followers(self, number: int, error: QueueError) -> None:

@@ -58,37 +58,6 @@ async def test_partitions_that_an_administrator_adds_move_no_portal(kafka: Kafka
     await producer.close()
 
 
-async def test_a_topic_that_was_missed_for_a_while_has_each_portal_where_it_was(
-    kafka: Kafka, queue: Queue, stream: str
-) -> None:
-    producer = queue.producer()
-    portals = [f"portal-{number}.bitrix24.example" for number in range(20)]
-    await producer.send(stream, record())
-    kafka.delete(stream)
-    with pytest.raises(UnknownStream):
-        while True:
-            await producer.send(stream, record())
-    # By another one's settings; whoever reads goes by ours.
-    with AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0}) as admin:
-        admin.create_topics([NewTopic(stream, 3 * PARTITIONS, 1)])[stream].result(30)
-    while not await is_taken(producer, stream):
-        pass
-
-    sent = [producer.send(stream, Record(key=one, value=b"", timestamp_ms=1_700_000_000_000)) for one in portals]
-    places = await asyncio.gather(*sent)
-
-    assert [at.partition for at in places] == [partition_of(one, PARTITIONS) for one in portals]
-    await producer.close()
-
-
-async def is_taken(producer: Producer, stream: str) -> bool:
-    try:
-        await producer.send(stream, record())
-    except UnknownStream:
-        return False
-    return True
-
-
 async def test_nothing_is_placed_by_another_number_of_partitions_than_the_settings_say(
     kafka: Kafka, queue: Queue, opened: Opener, stream: str
 ) -> None:
