@@ -45,7 +45,8 @@ def spool_findings(settings: "Settings", mounts: Path = MOUNTS) -> Iterator[Find
         detail, _, remedy = str(error).partition("; ")
         yield Finding(check="spool", state="fail", detail=detail, remedy=remedy)
     except QueueError as error:
-        detail, _, remedy = str(error).partition(": ")
+        # The last one: a path may have any character.
+        detail, _, remedy = str(error).rpartition(": ")
         yield Finding(check="spool", state="fail", detail=detail, remedy=remedy)
 
 

@@ -18,11 +18,9 @@ from time import time
 import pytest
 
 from forebay.console.connection import Connection, target_of
-from forebay.console.reading import between, inspected, opened
-from forebay.console.settings import load_settings
 from forebay.console.simulated import Bodies, SimulatedPortal
-from forebay.schemas.codec import codec
 from tests.e2e.site import Site, open_site
+from tests.e2e.standing import standing
 from tests.kafka.cluster import Cluster, dying_with_us
 from tests.missing import missing
 from tests.ports import free_ports
@@ -147,13 +145,9 @@ class Senders:
 
 async def kept(host: Site) -> dict[str, list[int]]:
     """The numbers of each portal's events, in the order in which they stand in the host's queue."""
-    own: dict[str, object] = {name: host.settings[name] for name in ("data_dir", "queue_url") if name in host.settings}
-    settings = load_settings(options=own, environ={}).settings
     found: dict[str, list[int]] = defaultdict(list)
-    async with opened(settings) as queue, inspected(queue) as inspector:
-        for number, bounds in (await inspector.bounds(settings.topic)).items():
-            async for record in between(inspector, settings.topic, number, bounds.start, bounds.end):
-                found[record.key].append(int(codec().decode(record.value).fields["data[FIELDS][ID]"]))
+    for portal, events in (await standing(host)).items():
+        found[portal] += (int(event.fields["data[FIELDS][ID]"]) for event in events)
     return found
 
 

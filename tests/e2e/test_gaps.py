@@ -12,12 +12,9 @@ from pathlib import Path
 import pytest
 
 from forebay.console.connection import Connection, target_of
-from forebay.console.reading import between, inspected, opened
-from forebay.console.settings import load_settings
-from forebay.schemas.codec import codec
-from forebay.schemas.event import PortalEvent
 from forebay.schemas.names import GAP
 from tests.e2e.site import Site, open_site
+from tests.e2e.standing import standing
 from tests.kafka.cluster import Cluster
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
@@ -77,17 +74,6 @@ def metric(site: Site, name: str) -> float:
     return float(next(line.split()[-1] for line in lines if line.startswith(f"forebay_{name} ")))
 
 
-async def events(site: Site) -> dict[str, list[PortalEvent]]:
-    """Each portal's events as they stand in the queue."""
-    settings = load_settings(options={"queue_url": site.settings["queue_url"]}, environ={}).settings
-    found: dict[str, list[PortalEvent]] = defaultdict(list)
-    async with opened(settings) as queue, inspected(queue) as inspector:
-        for partition, bounds in (await inspector.bounds(settings.topic)).items():
-            async for record in between(inspector, settings.topic, partition, bounds.start, bounds.end):
-                found[record.key].append(codec().decode(record.value))
-    return found
-
-
 async def test_what_was_refused_while_queue_and_spool_took_nothing_is_told_also_after_a_kill(
     site: Site, cluster: Cluster
 ) -> None:
@@ -108,10 +94,10 @@ async def test_what_was_refused_while_queue_and_spool_took_nothing_is_told_also_
     await asyncio.to_thread(site.wait, "the end of the drain", lambda: not metric(site, "spool_records"))
     await sender.send(1)
 
-    standing = await events(site)
+    events = await standing(site)
     assert sender.refused.total() >= 2 * len(PORTALS)
     for portal in PORTALS:
-        of_portal = standing[portal]
+        of_portal = events[portal]
         markers = [event for event in of_portal if event.name == GAP]
         assert sum(int(event.fields["data[COUNT]"]) for event in markers) == sender.refused[portal]
         assert list(dict.fromkeys(event.id for event in of_portal if event.name != GAP)) == sender.kept[portal]

@@ -13,10 +13,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from forebay.console.connection import Connection, target_of
-from forebay.console.reading import between, inspected, opened
-from forebay.console.settings import load_settings
-from forebay.schemas.codec import codec
 from tests.e2e.site import Site
+from tests.e2e.standing import ids
 from tests.kafka.cluster import dying_with_us
 
 PORTALS, RESTARTS = 24, 3
@@ -120,7 +118,7 @@ async def test_a_restart_of_a_host_that_is_alone_costs_no_call(site: Site, syste
             await portals.answered(200)
 
     assert portals.not_kept == []
-    assert await _standing(site) == portals.kept
+    assert await ids(site) == portals.kept
 
 
 async def test_a_new_ingest_may_begin_before_the_old_one_ends(site: Site, systemd: Systemd) -> None:
@@ -137,14 +135,4 @@ async def test_a_new_ingest_may_begin_before_the_old_one_ends(site: Site, system
             await portals.answered(200)
 
     assert portals.not_kept == []
-    assert await _standing(site) == portals.kept
-
-
-async def _standing(site: Site) -> dict[str, list[str]]:
-    loaded = load_settings(options={"data_dir": site.settings["data_dir"]}, environ={}).settings
-    found: dict[str, list[str]] = defaultdict(list)
-    async with opened(loaded) as queue, inspected(queue) as inspector:
-        for number, bounds in (await inspector.bounds(loaded.topic)).items():
-            async for record in between(inspector, loaded.topic, number, bounds.start, bounds.end):
-                found[record.key].append(codec().decode(record.value).id)
-    return found
+    assert await ids(site) == portals.kept

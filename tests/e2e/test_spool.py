@@ -20,11 +20,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are pu
 )
 
 from forebay.console.connection import Connection, target_of
-from forebay.console.reading import between, inspected, opened
-from forebay.console.settings import load_settings
 from forebay.queues.errors import QueueUnavailable
-from forebay.schemas.codec import codec
 from tests.e2e.site import Site, open_site
+from tests.e2e.standing import ids
 from tests.kafka.cluster import Cluster
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
@@ -81,22 +79,10 @@ def drained(site: Site) -> None:
     site.wait("the end of the drain", lambda: state(site)["records"] == 0)
 
 
-async def standing(site: Site) -> dict[str, list[str]]:
-    """The ids of each portal's events as they stand in the queue."""
-    settings = load_settings(options={"queue_url": site.settings["queue_url"]}, environ={}).settings
-    order: dict[str, list[str]] = defaultdict(list)
-    async with opened(settings) as queue, inspected(queue) as inspector:
-        for partition, bounds in (await inspector.bounds(settings.topic)).items():
-            async for record in between(inspector, settings.topic, partition, bounds.start, bounds.end):
-                event = codec().decode(record.value)
-                order[event.portal].append(event.id)
-    return order
-
-
 async def in_queue(site: Site) -> dict[str, list[str]]:
     while True:
         try:
-            return await standing(site)
+            return await ids(site)
         except QueueUnavailable:
             await asyncio.sleep(0.1)
 

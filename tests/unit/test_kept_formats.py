@@ -11,7 +11,10 @@ import pytest
 
 from tests.kept.formats import FORMATS
 
-FILES = sorted(Path(__file__).parents[1].joinpath("data", "kept").glob("*.json"))
+FILES = sorted(
+    Path(__file__).parents[1].joinpath("data", "kept").glob("*.json"),
+    key=lambda file: [int(part) for part in file.stem.split(".")],
+)
 #: Each byte is a character, so that what is text can be read there.
 KEPT = {
     (file.stem, name): octets.encode("latin-1")
