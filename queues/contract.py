@@ -5,13 +5,14 @@ Kafka's: a stream has partitions, a partition is a log of records with growing o
 has one committed offset a partition and each partition has at most one owner in a group.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Protocol, TypeVar, runtime_checkable
 
-from forebay.queues.errors import QueueError
 from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PortalStore
+from forebay.queues.telling import Told
 from forebay.schemas.quick_value import quick_value
 
 _Asked = TypeVar("_Asked")
@@ -120,17 +121,8 @@ class Bounds:
     withheld: int = 0
 
 
-class Delivery(Protocol):
-    """Is told once, on the event loop, what became of a record. A future is one."""
-
-    def done(self) -> bool:
-        """Whether nobody wants to know any more; then it is not told."""
-
-    def set_result(self, position: Position, /) -> None:
-        """The record is kept."""
-
-    def set_exception(self, error: QueueError, /) -> None:
-        """The record is surely not kept, for one of the reasons of `Producer.send`."""
+#: Is told what became of a record: where it is kept, or one of the reasons of `Producer.send` why it is not.
+Delivery = Told[Position]
 
 
 class Producer(Protocol):
@@ -143,6 +135,9 @@ class Producer(Protocol):
         this record can never be taken, `QueueUnavailable` when it was surely not kept, `UnknownStream`. While it may
         still be kept, it does not return: cancelling the call does not take the record back.
         """
+        delivered: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self.submit(stream, record, delivered)
+        return await delivered
 
     def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
         """Begin what `send` does, in the order of the calls, for one who does not always wait until its end.

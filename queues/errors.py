@@ -1,8 +1,11 @@
 """What can go wrong between us and a queue; the type says who acts."""
 
 from collections.abc import Collection
+from typing import TypeVar
 
 from forebay.schemas.errors import ForebayError
+
+_Error = TypeVar("_Error", bound="QueueError")
 
 
 class QueueError(ForebayError):
@@ -35,3 +38,10 @@ class Fenced(QueueError):
     def __init__(self, partitions: Collection[int]) -> None:
         super().__init__(f"partitions {sorted(partitions)} belong to another member of the group by now")
         self.partitions = frozenset(partitions)
+
+
+def anew(error: _Error) -> _Error:
+    """The same error: one exception that many callers raise would gather all of their tracebacks."""
+    same = type(error)(*error.args)
+    same.__cause__ = error.__cause__
+    return same

@@ -113,17 +113,11 @@ class MemoryQueue:
         """As in the contract."""
 
 
-class MemoryProducer:
+class MemoryProducer(Producer):
     """Appends."""
 
     def __init__(self, queue: MemoryQueue) -> None:
         self._queue = queue
-
-    async def send(self, stream: str, record: Record) -> Position:
-        """As in the contract."""
-        delivered: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
-        self.submit(stream, record, delivered)
-        return await delivered
 
     def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
         """As in the contract."""

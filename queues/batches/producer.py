@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from forebay.queues.contract import Delivery, Position, Record
+from forebay.queues.contract import Delivery, Producer, Record
 from forebay.queues.errors import QueueError, QueueUnavailable
 
 from ..threads.connection_thread import Closable, ConnectionThread, tell
@@ -44,7 +44,7 @@ class Writer(Protocol[C_contra]):
         """Wake those who wait for what was written last. It may get lost, and raises nothing."""
 
 
-class BatchProducer(Generic[C]):
+class BatchProducer(Producer, Generic[C]):
     """Hands records to a thread that writes all that waits at once, in the order of the calls."""
 
     def __init__(self, writer: Writer[C], thread: ConnectionThread[C]) -> None:
@@ -57,12 +57,6 @@ class BatchProducer(Generic[C]):
         #: Set unless the thread was told to write and has not answered yet.
         self._idle = asyncio.Event()
         self._idle.set()
-
-    async def send(self, stream: str, record: Record) -> Position:
-        """As in the contract."""
-        answer: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
-        self.submit(stream, record, answer)
-        return await answer
 
     def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
         """As in the contract."""

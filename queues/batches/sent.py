@@ -1,13 +1,12 @@
 """A call of `send` on its way, and how it is told what became of it."""
 
-import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeGuard
 
 from forebay.queues.contract import Delivery, Position, Record
-from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, anew
+from forebay.queues.telling import settle
 
 Outcome = Position | QueueError
 
@@ -30,12 +29,7 @@ class Sent:
 def answer(batch: Sequence[Sent], outcomes: Sequence[Outcome]) -> None:
     """Tell each call its outcome."""
     for sent, outcome in zip(batch, outcomes, strict=True):
-        # Whoever was cancelled has stopped waiting, and left us an answer that is done.
-        with suppress(asyncio.InvalidStateError):
-            if isinstance(outcome, QueueError):
-                sent.delivery.set_exception(outcome)
-            else:
-                sent.delivery.set_result(outcome)
+        settle(sent.delivery, outcome)
 
 
 def by_stream(batch: Sequence[Sent], write: Callable[[str, Sequence[Sent]], Sequence[Outcome]]) -> Sequence[Outcome]:
@@ -56,13 +50,5 @@ def leaves_a_gap(outcome: Outcome) -> TypeGuard[QueueError]:
 
 def failed(batch: Sequence[Sent], error: Exception) -> list[Outcome]:
     """The error for each of them."""
-    return [_copy(error) for _ in batch]
-
-
-def _copy(error: Exception) -> QueueError:
-    """The error anew: one exception that many callers raise would gather all of their tracebacks."""
-    if not isinstance(error, QueueError):
-        return QueueUnavailable(f"the batch could not be written: {error!r}")
-    copy = type(error)(*error.args)
-    copy.__cause__ = error.__cause__
-    return copy
+    told = error if isinstance(error, QueueError) else QueueUnavailable(f"the batch could not be written: {error!r}")
+    return [anew(told) for _ in batch]

@@ -7,6 +7,7 @@ from functools import partial
 
 from forebay.queues.contract import Assignments, Commit, StoredRecord
 from forebay.queues.errors import Fenced, QueueError, QueueUnavailable
+from forebay.queues.telling import settle
 
 from . import notes
 from .admin import Admin
@@ -132,16 +133,10 @@ def _made_anew(group: str, stream: str, partitions: Collection[int]) -> str:
 
 async def _answer(member: Member, ask: "partial[Request]") -> None:
     loop = asyncio.get_running_loop()
-    answered: asyncio.Future[QueueError | None] = loop.create_future()
+    answered: asyncio.Future[None] = loop.create_future()
 
     def answer(error: QueueError | None) -> None:
-        loop.call_soon_threadsafe(_set, answered, error)
+        loop.call_soon_threadsafe(settle, answered, error)
 
     member.commit(ask(answer=answer))
-    if (error := await answered) is not None:
-        raise error
-
-
-def _set(answered: "asyncio.Future[QueueError | None]", error: QueueError | None) -> None:
-    if not answered.done():
-        answered.set_result(error)
+    await answered

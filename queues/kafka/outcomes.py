@@ -5,6 +5,7 @@ from collections import deque
 
 from forebay.queues.contract import Delivery, Position
 from forebay.queues.errors import QueueError
+from forebay.queues.telling import settle
 
 
 class Outcomes:
@@ -29,17 +30,7 @@ class Outcomes:
         self.failing.clear()
         try:
             for _ in range(len(self._untold)):
-                _tell(*self._untold.popleft())
+                settle(*self._untold.popleft())
         finally:
             if self._untold:
                 asyncio.get_running_loop().call_soon(self.tell)
-
-
-def _tell(delivery: Delivery, outcome: Position | QueueError) -> None:
-    # It may be done already: a call that was cancelled doesn't take its record back.
-    if delivery.done():
-        return
-    if isinstance(outcome, Position):
-        delivery.set_result(outcome)
-    else:
-        delivery.set_exception(outcome)

@@ -10,8 +10,8 @@ from itertools import count
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from forebay.queues.contract import Delivery, Position, Record
-from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
+from forebay.queues.contract import Delivery, Position, Producer, Record
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream, anew
 from forebay.schemas.portal import partition_of
 
 from .clients import Clients
@@ -67,7 +67,7 @@ _CLOSED = "this producer was closed"
 _TOO_MUCH = "too much waits for Kafka already (queue.buffering.max.kbytes)"
 
 
-class KafkaProducer:
+class KafkaProducer(Producer):
     """A client of librdkafka, polled on the loop: no thread of ours, and no hop for a record.
 
     A client that met a fatal error, or has lost every broker, can't say what became of the records that were under way.
@@ -114,12 +114,6 @@ class KafkaProducer:
 
     def _made(self) -> ProducerClient:
         return ProducerClient(self._clients, self._look_at_statistics, sends_singly=self._wary > 0)
-
-    async def send(self, stream: str, record: Record) -> Position:
-        """As in the contract."""
-        delivered: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
-        self.submit(stream, record, delivered)
-        return await delivered
 
     def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
         """As in the contract. Whatever comes to its end meanwhile is told in the loop's next turn."""
@@ -239,7 +233,7 @@ class KafkaProducer:
 
     def _fail(self, number: int, error: QueueError) -> None:
         self._held.extendleft(self._client.openings.ended(number, is_kept=False))
-        self._outcomes.add(self._due.pop(number)[2], type(error)(*error.args))
+        self._outcomes.add(self._due.pop(number)[2], anew(error))
 
     def _poll(self) -> None:
         why = self._client.poll()

@@ -8,6 +8,8 @@ from typing import Any
 import pika
 from pika.exceptions import AMQPError
 
+from forebay.queues.errors import QueueError
+
 from .faults import NoCopy, fault
 
 
@@ -20,7 +22,7 @@ class Channel:
         self._waiting: set[asyncio.Future[Any]] = set()
         self._acked = 0
         #: Is told once when it was closed by anybody but us.
-        self.on_closed: Callable[[BaseException], None] = lambda error: None
+        self.on_closed: Callable[[QueueError], None] = lambda error: None
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def opened(self, raw: Any) -> None:

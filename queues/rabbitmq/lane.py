@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, anew
+from forebay.queues.telling import Told, settle
 
 from .channel import Channel
 from .connection import Connection
@@ -27,17 +28,8 @@ _FIRST_S = 5.0
 _KNOWN_S = 30.0
 
 
-class Written(Protocol):
-    """Is told once what became of an entry. A future is one."""
-
-    def done(self) -> bool:
-        """Whether nobody wants to know any more."""
-
-    def set_result(self, offset: int, /) -> None:
-        """It is kept, there."""
-
-    def set_exception(self, error: QueueError, /) -> None:
-        """It is surely not kept."""
+#: Is told what became of an entry: the offset at which it is kept, or why it is not.
+Written = Told[int]
 
 
 class Listener(Protocol):
@@ -183,10 +175,10 @@ class Lane:
     def check(self) -> None:
         """Raise `NotThere` when the stream was deleted."""
         if self._gone is not None:
-            raise _copy(self._gone)
+            raise anew(self._gone)
 
     def _out_of_reach(self) -> QueueError:
-        return _copy(self._why or QueueUnavailable(f"{self.queue} is out of reach just now"))
+        return anew(self._why or QueueUnavailable(f"{self.queue} is out of reach just now"))
 
     async def catch_up(self) -> None:
         """Return when all was read that stood there at the call. Raises `QueueUnavailable`, `NotThere`."""
@@ -249,11 +241,8 @@ class Lane:
 
     def _tell(self, number: int, outcome: int | QueueError) -> None:
         one = self._entries.pop(number, None)
-        if one is not None and not one.written.done():
-            if isinstance(outcome, QueueError):
-                one.written.set_exception(outcome)
-            else:
-                one.written.set_result(outcome)
+        if one is not None:
+            settle(one.written, outcome)
         self._told()
 
     def _confirmed(self, channel: Channel, is_taken: bool) -> None:
@@ -282,14 +271,14 @@ class Lane:
     def refuse(self, error: QueueError) -> None:
         """What was never on its way is surely not kept."""
         for number in [number for number, one in self._entries.items() if not one.is_published]:
-            self._tell(number, _copy(error))
+            self._tell(number, anew(error))
 
     def fail(self, error: QueueError) -> None:
         """Nothing is kept, or nobody waits to hear it."""
         self.is_ready = False
         self._gone = error if isinstance(error, NotThere) else None
         for number in list(self._entries):
-            self._tell(number, _copy(error))
+            self._tell(number, anew(error))
 
     def close(self) -> None:
         """Read no more, until it is opened again."""
@@ -297,10 +286,3 @@ class Lane:
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.close()
-
-
-def _copy(error: QueueError) -> QueueError:
-    """The error anew: one exception that many callers raise would gather all of their tracebacks."""
-    copy = type(error)(*error.args)
-    copy.__cause__ = error.__cause__
-    return copy

@@ -2,8 +2,9 @@
 
 import asyncio
 
-from forebay.queues.contract import Delivery, Position, Record
-from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.contract import Delivery, Position, Producer, Record
+from forebay.queues.errors import QueueError, QueueUnavailable, anew
+from forebay.queues.telling import settle
 from forebay.schemas.portal import partition_of
 
 from .address import Address
@@ -37,8 +38,11 @@ class _Placing:
         self._delivery.set_exception(error)
 
 
-class RabbitmqProducer:
-    """Records of a stream whose partitions are not known yet wait for them, in their order."""
+class RabbitmqProducer(Producer):
+    """Records of a stream whose partitions are not known yet wait for them, in their order.
+
+    A record has at most 16 MiB, or what the server's `max_message_size` says.
+    """
 
     def __init__(self, address: Address) -> None:
         self._writer = Writer(address, "producer")
@@ -47,12 +51,6 @@ class RabbitmqProducer:
         self._waiting: dict[str, list[tuple[Record, bytes, Delivery]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
-
-    async def send(self, stream: str, record: Record) -> Position:
-        """As in the contract; a record has at most 16 MiB, or what the server's `max_message_size` says."""
-        delivered: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
-        self.submit(stream, record, delivered)
-        return await delivered
 
     def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
         """As in the contract."""
@@ -82,13 +80,13 @@ class RabbitmqProducer:
         except Exception as error:  # whatever it is: who waits for it would wait for ever, and so would all that follow
             refusal = error if isinstance(error, QueueError) else QueueUnavailable(repr(error))
             for _, _, delivery in self._waiting.pop(stream):
-                _refuse(delivery, refusal)
+                settle(delivery, anew(refusal))
             return
         for record, payload, delivery in self._waiting.pop(stream):
             try:
                 self._add(stream, partitions, record, payload, delivery)
             except QueueError as error:
-                _refuse(delivery, error)
+                settle(delivery, error)
 
     async def check(self) -> None:
         """As in the contract: the node confirms a message that goes nowhere."""
@@ -104,8 +102,3 @@ class RabbitmqProducer:
             await self._writer.close()
         finally:
             await self._sequencing.close()
-
-
-def _refuse(delivery: Delivery, error: QueueError) -> None:
-    if not delivery.done():
-        delivery.set_exception(type(error)(*error.args))

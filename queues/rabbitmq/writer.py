@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.telling import settle
 
 from .address import Address
 from .channel import Channel
@@ -214,8 +215,8 @@ class Writer:
 
     async def _confirmed(self, channel: Channel, queue: str, body: bytes, *, mandatory: bool = True) -> None:
         taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        await channel.confirm(partial(_settle, taken))
-        channel.on_closed = partial(_settle, taken)
+        await channel.confirm(partial(settle, taken))
+        channel.on_closed = partial(settle, taken)
         channel.publish(queue, body, mandatory=mandatory)
         try:
             async with asyncio.timeout(_CONFIRM_S):
@@ -248,12 +249,3 @@ class Writer:
             if connection is not None:
                 with suppress(QueueError):
                     await connection.close()
-
-
-def _settle(answer: asyncio.Future[bool], outcome: bool | BaseException) -> None:
-    if answer.done():
-        return
-    if isinstance(outcome, BaseException):
-        answer.set_exception(outcome)
-    else:
-        answer.set_result(outcome)

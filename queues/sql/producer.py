@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import Connection, update
 
 from forebay.queues.contract import Position
-from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream, anew
 from forebay.schemas.portal import partition_of
 
 from ..batches.producer import BatchProducer
@@ -131,7 +131,7 @@ class _SqlWriter:
     def _place_of(self, connection: Connection, sent: Sent, missing: dict[str, UnknownStream]) -> Place | UnknownStream:
         if sent.stream in missing:
             # Somebody may just be making it: what follows must not be kept before what found none.
-            return UnknownStream(*missing[sent.stream].args)
+            return anew(missing[sent.stream])
         # Known as long as the connection lasts: the next may lead to a file that was made anew, with other streams.
         streams: dict[str, Stream] = connection.info.setdefault(_STREAMS, {})
         if sent.stream not in streams:
