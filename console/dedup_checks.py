@@ -10,7 +10,7 @@ from forebay.processors.dedup.opening import marks_url
 from forebay.queues.errors import QueueError
 from forebay.queues.findings import Finding
 from forebay.queues.opening import check_client
-from forebay.queues.sql.connection_thread import ConnectionThread
+from forebay.queues.sql.connection_thread import connection_thread
 from forebay.queues.sql.opening import open_database
 from forebay.queues.sql.sqlite.database import SqliteDatabase
 
@@ -35,7 +35,7 @@ async def dedup_findings(settings: "Settings") -> AsyncIterator[Finding]:
         check_client(url, "dedup_url")
         database = open_database(url)
         if database.exists():
-            thread = ConnectionThread(database, "forebay-doctor-dedup")
+            thread = connection_thread(database, "forebay-doctor-dedup")
             async with asyncio.timeout(_ANSWER_S):
                 yield await thread.run_and_close(partial(_looked_at, database))
     except (QueueError, TimeoutError) as error:

@@ -10,7 +10,7 @@ from itertools import islice
 from sqlalchemy import Connection
 
 from forebay.queues.errors import QueueUnavailable
-from forebay.queues.sql.connection_thread import ConnectionThread
+from forebay.queues.sql.connection_thread import connection_thread
 from forebay.queues.sql.database import Database
 
 from . import table
@@ -43,7 +43,7 @@ class MarksInDatabase:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database, self._patience_s, self._now, self._clock = database, patience_s, now, clock
-        self._thread = ConnectionThread(database, "forebay-dedup")
+        self._thread = connection_thread(database, "forebay-dedup")
         #: In their order, those that wait for their turn.
         self._asks: dict[_Ask, None] = {}
         self._work: asyncio.Task[None] | None = None

@@ -7,14 +7,14 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import structlog
 
 from forebay.queues.contract import Assignments, Commit, StoredRecord
 from forebay.queues.errors import Fenced, QueueError, Unsupported
 
-from ..threads.connection_thread import Closable, ConnectionThread, Lives, tie
+from ..threads.connection_thread import Closable, ConnectionThread, Lives
 from .bell import Bell
 from .confirmed import SET_BACK
 from .contract import Group, Log
@@ -37,29 +37,27 @@ def member_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
-class Store(Protocol[C]):
-    """Where a group's leases and a stream's records are kept."""
-
-    def thread(self, name: str) -> ConnectionThread[C]:
-        """A thread with a connection of its own."""
-
-    def group(self, connection: C, me: str) -> Group[C]:
-        """The member of this name, which has not joined yet. Raises `UnknownStream`."""
-
-    def log(self, group: Group[C]) -> Log[C]:
-        """The records of the stream that the member reads."""
-
-
 class LeasedConsumer(Generic[C]):
-    """Three threads, a connection each: one reads, one commits, one keeps the membership."""
+    """Three threads, a connection each: one reads, one commits, one keeps the membership.
 
-    def __init__(self, store: Store[C], *, lives: Lives | None = None, clock: Callable[[], float] = since_boot) -> None:
-        self._store, self._clock = store, clock
-        self._reading = store.thread("forebay-consumer-read")
-        self._committing = store.thread("forebay-consumer-commit")
-        self._living = store.thread("forebay-consumer-membership")
+    `thread` makes each. `member` finds the member of a name, which has not joined yet, and the records that it reads;
+    it raises `UnknownStream`.
+    """
+
+    def __init__(
+        self,
+        thread: Callable[[str, Lives], ConnectionThread[C]],
+        member: Callable[[C, str], tuple[Group[C], Log[C]]],
+        *,
+        lives: Lives | None = None,
+        clock: Callable[[], float] = since_boot,
+    ) -> None:
+        self._member, self._clock = member, clock
         # Who reads writes nothing, and would not hear that a server takes no writes any more: others have gone on.
-        tie(lives or Lives(), self._reading, self._committing, self._living)
+        lives = lives or Lives()
+        self._reading = thread("forebay-consumer-read", lives)
+        self._committing = thread("forebay-consumer-commit", lives)
+        self._living = thread("forebay-consumer-membership", lives)
         self._leases = Leases(clock)
         self._waits: set[Wait] = set()
         self._bell: Bell | None = None
@@ -68,11 +66,10 @@ class LeasedConsumer(Generic[C]):
 
     async def start(self, assignments: Assignments) -> None:
         """As in the contract. Raises `UnknownStream` and `QueueUnavailable`."""
-        self._group = await self._living.run(partial(self._store.group, me=member_name()))
+        self._group, self._log = await self._living.run(lambda connection: self._member(connection, member_name()))
         # One for all attempts: a start that fails is tried again, and each bell is two open files.
         self._bell = bell = self._bell or Bell()
         self._positions = Positions(bell)
-        self._log = self._store.log(self._group)
         self._reader = Reader(self._log, self._positions, bell)
         self._ownership = Ownership(assignments, self._leases, self._positions, self._committing.post)
         self._membership = membership = self._new_membership()

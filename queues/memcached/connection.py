@@ -12,7 +12,7 @@ from pymemcache.exceptions import (
     MemcacheUnknownCommandError,
 )
 
-from ..threads.connection_thread import ConnectionThread
+from ..threads.connection_thread import ConnectionThread, Lives
 from .address import Address
 
 #: Seconds within which a server must answer the connection, and each question.
@@ -144,6 +144,6 @@ class MemcachedStore:
         told = next((found for said, found in _REMEDIES.items() if said in words), None)
         return f"{self.name} says: {words}; {told or 'look at queue_url, and at the server'}"
 
-    def thread(self, name: str) -> ConnectionThread[MemcachedConnection]:
+    def thread(self, name: str, lives: Lives | None = None) -> ConnectionThread[MemcachedConnection]:
         """A thread with a connection of its own."""
-        return ConnectionThread(self, name, errors=self.errors)
+        return ConnectionThread(self, name, errors=self.errors, lives=lives)

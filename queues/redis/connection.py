@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
-from ..threads.connection_thread import ConnectionThread
+from ..threads.connection_thread import ConnectionThread, Lives
 from .address import Address
 from .remedies import remedy
 from .server import Server, server
@@ -162,9 +162,9 @@ class RedisStore:
         """The server's words, and what to do."""
         return remedy(self.name, error)
 
-    def thread(self, name: str) -> ConnectionThread[RedisConnection]:
+    def thread(self, name: str, lives: Lives | None = None) -> ConnectionThread[RedisConnection]:
         """A thread with a connection of its own."""
-        return ConnectionThread(self, name, errors=self.errors)
+        return ConnectionThread(self, name, errors=self.errors, lives=lives)
 
 
 @cache

@@ -13,10 +13,10 @@ from forebay.queues.errors import QueueError
 from ..groups.confirmed import SET_BACK, Confirmed
 from ..groups.contract import Beat, Claimed
 from ..groups.leaps import Leaps
+from ..groups.retention import Retention
 from ..groups.shares import GroupView, to_claim
 from . import delivery, scripts
 from .connection import RedisConnection
-from .retention import Retention
 from .streams import ANOTHER, Stream, made_anew
 
 #: Entries that one sweep deletes at most: everybody else waits meanwhile.
@@ -47,8 +47,8 @@ class RedisGroup:
 
     @property
     def sweep_every_s(self) -> float | None:
-        """Only the stream of the events is swept: the others keep what waits for a person."""
-        return self.retention.every_s if self.retention.stream == self.stream else None
+        """By the retention."""
+        return self.retention.sweep_every_s(self.stream)
 
     def check(self, connection: RedisConnection) -> None:
         """Each script looks by itself."""

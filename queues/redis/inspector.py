@@ -6,7 +6,7 @@ from functools import partial
 
 from forebay.queues.contract import Bounds, GroupState, StoredRecord, among
 
-from ..threads.connection_thread import Lives, tie
+from ..threads.connection_thread import Lives
 from .connection import RedisConnection, RedisStore
 from .reading import read
 from .streams import Stream, find
@@ -19,8 +19,7 @@ class RedisInspector:
     """Reads in a thread of its own."""
 
     def __init__(self, store: RedisStore, lives: Lives) -> None:
-        self._thread = store.thread("forebay-inspector")
-        tie(lives, self._thread)
+        self._thread = store.thread("forebay-inspector", lives)
 
     async def partitions(self, stream: str) -> int:
         """As in the contract."""

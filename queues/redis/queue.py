@@ -11,6 +11,7 @@ from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 
 from ..groups.consumer import NOTE_BYTES
+from ..groups.retention import Retention
 from ..threads.connection_thread import Lives
 from .address import address
 from .connection import RedisConnection, RedisStore
@@ -19,12 +20,9 @@ from .diagnosis import findings
 from .inspector import RedisInspector
 from .portals import RedisPortalStore
 from .producer import RedisProducer
-from .retention import Retention
 from .streams import make, missing
 
 T = TypeVar("T")
-
-_MS_AN_HOUR = 3_600_000
 
 
 class RedisQueue:
@@ -82,5 +80,4 @@ class RedisQueue:
 
 def open_queue(settings: QueueSettings) -> Queue:
     """The queue that the setting `queue_url` names. Raises `QueueError` when the URL can't be read."""
-    retention = Retention(stream=settings.topic, keep_ms=round(settings.retention_h * _MS_AN_HOUR))
-    return RedisQueue(RedisStore(address(settings.queue_url)), retention)
+    return RedisQueue(RedisStore(address(settings.queue_url)), Retention.of(settings))

@@ -11,11 +11,12 @@ from forebay.queues.errors import QueueError
 
 from ..groups.confirmed import SET_BACK, Confirmed
 from ..groups.contract import Beat
+from ..groups.retention import Retention
 from ..groups.shares import GroupView, to_claim
 from .claims import Claims
 from .database import Database
 from .group_clock import GroupClock
-from .retention import Retention
+from .retention import sweep
 from .schema import find
 
 log = structlog.get_logger(__name__)
@@ -48,8 +49,8 @@ class SqlGroup:
 
     @property
     def sweep_every_s(self) -> float | None:
-        """Only the stream of the events is swept: the others keep what waits for a person."""
-        return self.retention.every_s if self.retention.stream == self.stream else None
+        """By the retention."""
+        return self.retention.sweep_every_s(self.stream)
 
     def check(self, connection: Connection) -> None:
         """By the stream's number."""
@@ -103,4 +104,5 @@ class SqlGroup:
     def sweep(self, connection: Connection, partition: int) -> bool:
         """In a transaction of its own."""
         with self.database.writing(connection):
-            return self.retention.sweep(connection, self.claims, partition, self.clock.now_ms(connection))
+            until_ms = self.clock.now_ms(connection) - self.retention.keep_ms
+            return sweep(connection, self.claims, partition, until_ms)

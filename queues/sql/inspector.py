@@ -8,8 +8,8 @@ from sqlalchemy import Connection, and_, select
 
 from forebay.queues.contract import Bounds, GroupState, StoredRecord, among
 
-from ..threads.connection_thread import Lives, tie
-from .connection_thread import ConnectionThread
+from ..threads.connection_thread import Lives
+from .connection_thread import connection_thread
 from .database import Database, Place
 from .reader import read
 from .schema import find
@@ -21,8 +21,7 @@ class SqlInspector:
 
     def __init__(self, database: Database, lives: Lives) -> None:
         self._database = database
-        self._thread = ConnectionThread(database, "forebay-inspector")
-        tie(lives, self._thread)
+        self._thread = connection_thread(database, "forebay-inspector", lives)
 
     async def partitions(self, stream: str) -> int:
         """As in the contract."""

@@ -10,7 +10,7 @@ from forebay.queues.errors import QueueUnavailable
 from forebay.queues.portals.contract import Chapter, Fact, PlacedFact
 from forebay.queues.portals.one_store import OneStore
 
-from .connection_thread import ConnectionThread
+from .connection_thread import connection_thread
 from .database import TABLES, Database, Place
 from .schema import find, make, missing, missing_all
 from .tables import portal
@@ -44,7 +44,7 @@ class SqlPortalStore:
 
     def __init__(self, database: Database, stream: str) -> None:
         self._database, self._stream, self._one_store = database, stream, OneStore(database.name)
-        self._thread = ConnectionThread(database, "forebay-portals")
+        self._thread = connection_thread(database, "forebay-portals")
 
     async def ensure(self, *, only_plan: bool = False) -> list[str]:
         """As in the contract."""

@@ -16,8 +16,9 @@ from forebay.schemas.portal import partition_of
 
 from ..batches.producer import BatchProducer
 from ..batches.sent import Outcome, Sent, failed
+from ..threads.connection_thread import ConnectionThread
 from ..threads.undone import again
-from .connection_thread import ConnectionThread
+from .connection_thread import connection_thread
 from .database import Database, Place, Row, Undecided
 from .schema import Stream, find
 from .tables import meta
@@ -43,14 +44,14 @@ class SqlProducer(BatchProducer[Connection]):
     """A record has at most 64 MiB, headers included."""
 
     def __init__(self, database: Database) -> None:
-        thread = ConnectionThread(database, "forebay-producer")
+        thread = connection_thread(database, "forebay-producer")
         super().__init__(_SqlWriter(database, thread), thread)
 
 
 class _SqlWriter:
     """Writes a batch in one transaction."""
 
-    def __init__(self, database: Database, thread: ConnectionThread) -> None:
+    def __init__(self, database: Database, thread: ConnectionThread[Connection]) -> None:
         self.name = database.name
         self._database, self._thread = database, thread
         self._written: list[Row] = []

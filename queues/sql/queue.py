@@ -14,18 +14,16 @@ from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 
 from ..groups.consumer import NOTE_BYTES
+from ..groups.retention import Retention
 from ..threads.connection_thread import Lives
-from .connection_thread import ConnectionThread
+from .connection_thread import connection_thread
 from .consumer import SqlConsumer
 from .database import TABLES, Database
 from .inspector import SqlInspector
 from .opening import open_database
 from .portals import SqlPortalStore
 from .producer import SqlProducer
-from .retention import Retention
 from .schema import make, missing, missing_all
-
-_MS_AN_HOUR = 3_600_000
 
 
 class SqlQueue:
@@ -43,7 +41,7 @@ class SqlQueue:
         names = list(streams)
         if not self._database.exists():
             return [f"database {self._database.name}", *missing_all(names, partitions)]
-        thread = ConnectionThread(self._database, "forebay-schema")
+        thread = connection_thread(self._database, "forebay-schema")
         return await thread.run_and_close(lambda connection: missing(self._database, connection, names, partitions))
 
     async def ensure(self, streams: Iterable[str], partitions: int) -> list[str]:
@@ -51,7 +49,7 @@ class SqlQueue:
         names = list(streams)
         made = [] if self._database.exists() else [f"database {self._database.name}"]
         self._create()
-        thread = ConnectionThread(self._database, "forebay-schema")
+        thread = connection_thread(self._database, "forebay-schema")
         return made + await thread.run_and_close(lambda connection: self._make(connection, names, partitions))
 
     def _create(self) -> None:
@@ -71,7 +69,7 @@ class SqlQueue:
         yield await streams_found(self, needs)
         if not self._database.exists():
             return
-        thread = ConnectionThread(self._database, "forebay-doctor")
+        thread = connection_thread(self._database, "forebay-doctor")
         for finding in await thread.run_and_close(partial(self._findings, needs)):
             yield finding
 
@@ -102,5 +100,4 @@ class SqlQueue:
 
 def open_queue(settings: QueueSettings) -> Queue:
     """The queue that the setting `queue_url` names."""
-    retention = Retention(stream=settings.topic, keep_ms=round(settings.retention_h * _MS_AN_HOUR))
-    return SqlQueue(open_database(settings.queue_url), retention)
+    return SqlQueue(open_database(settings.queue_url), Retention.of(settings))

@@ -1,7 +1,5 @@
 """Deleting what every group has finished and nobody may want back any more."""
 
-from dataclasses import dataclass
-
 from sqlalchemy import Connection, and_, delete, func, select, update
 
 from .claims import Claims
@@ -11,32 +9,24 @@ from .tables import partition, record
 _BATCH = 1_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retention:
-    """Of which stream records are deleted, how old they must be, and how often a consumer looks."""
-
-    stream: str
-    keep_ms: int
-    every_s: float = 60.0
-
-    def sweep(self, connection: Connection, claims: Claims, number: int, now_ms: int) -> bool:
-        """Delete one batch of the partition, oldest first, in the caller's transaction. False when none is due."""
-        here = and_(partition.c.stream == claims.stream.id, partition.c.partition == number)
-        first = connection.execute(select(partition.c.first_offset).where(here)).scalar_one()
-        end = min(claims.finished(connection, number), first + _BATCH)
-        # From the first one on: before it stands nothing, but what is left of deleted rows would be gone through.
-        rows = and_(
-            record.c.stream == claims.stream.id,
-            record.c.partition == number,
-            record.c.offset >= first,
-            record.c.offset < end,
-        )
-        # Only a prefix goes: a late clock may have left a younger record among older ones.
-        young = and_(rows, record.c.timestamp_ms > now_ms - self.keep_ms)
-        end = connection.execute(select(func.coalesce(func.min(record.c.offset), end)).where(young)).scalar_one()
-        if end <= first:
-            return False
-        connection.execute(delete(record).where(rows, record.c.offset < end))
-        # Last, and never back: who writes to the partition waits for this row, and its former owner may be late.
-        connection.execute(update(partition).where(here, partition.c.first_offset < end).values(first_offset=end))
-        return True
+def sweep(connection: Connection, claims: Claims, number: int, until_ms: int) -> bool:
+    """Delete one batch of the partition, oldest first, in the caller's transaction. False when none is of that time."""
+    here = and_(partition.c.stream == claims.stream.id, partition.c.partition == number)
+    first = connection.execute(select(partition.c.first_offset).where(here)).scalar_one()
+    end = min(claims.finished(connection, number), first + _BATCH)
+    # From the first one on: before it stands nothing, but what is left of deleted rows would be gone through.
+    rows = and_(
+        record.c.stream == claims.stream.id,
+        record.c.partition == number,
+        record.c.offset >= first,
+        record.c.offset < end,
+    )
+    # Only a prefix goes: a late clock may have left a younger record among older ones.
+    young = and_(rows, record.c.timestamp_ms > until_ms)
+    end = connection.execute(select(func.coalesce(func.min(record.c.offset), end)).where(young)).scalar_one()
+    if end <= first:
+        return False
+    connection.execute(delete(record).where(rows, record.c.offset < end))
+    # Last, and never back: who writes to the partition waits for this row, and its former owner may be late.
+    connection.execute(update(partition).where(here, partition.c.first_offset < end).values(first_offset=end))
+    return True

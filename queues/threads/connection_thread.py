@@ -65,8 +65,8 @@ class ConnectionThread(Generic[C]):
     """Does one call after the other, in their order. Starts and connects when first used.
 
     It connects anew after every error of the store: what a connection that failed still knows is not to be trusted;
-    when the connection leads nowhere any more (the file was deleted or replaced, the server is gone); and when one that
-    it is tied to has done so.
+    when the connection leads nowhere any more (the file was deleted or replaced, the server is gone); and when one of
+    the same lives has done so.
     """
 
     def __init__(
@@ -76,12 +76,13 @@ class ConnectionThread(Generic[C]):
         *,
         errors: tuple[type[Exception], ...],
         check: Callable[[C], None] = lambda _: None,
+        lives: Lives | None = None,
     ) -> None:
         self._store, self._name, self._errors, self._check = store, name, errors, check
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._connection: C | None = None
-        self._lives, self._life = Lives(), 0
+        self._lives, self._life = lives or Lives(), 0
         #: The life of a connection that failed, until there is another.
         self._lost: int | None = None
         self._closed = False
@@ -197,12 +198,6 @@ class ConnectionThread(Generic[C]):
     def _close(self, connection: C) -> None:
         with suppress(*self._errors):
             connection.close()
-
-
-def tie(lives: Lives, *threads: ConnectionThread[C]) -> None:
-    """Have the connections of these lead to one server, as all do of these lives. None of the threads was used yet."""
-    for thread in threads:
-        thread._lives = lives
 
 
 def tell(loop: Loop, callback: Callable[..., object], *values: Any) -> None:

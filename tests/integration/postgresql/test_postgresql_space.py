@@ -5,9 +5,9 @@ import asyncio
 import psycopg
 
 from forebay.queues.contract import Commit, Consumer, Producer, Queue
+from forebay.queues.groups.retention import Retention
 from forebay.queues.sql.consumer import SqlConsumer
 from forebay.queues.sql.postgresql.database import PostgresqlDatabase
-from forebay.queues.sql.retention import Retention
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, record, send_all
 
 SIZE = "SELECT pg_total_relation_size(%s::regclass)"

@@ -8,7 +8,7 @@ import pytest
 
 from forebay.queues.contract import Commit, Consumer, Position, Producer, Queue, Record, StoredRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
-from forebay.queues.sql.retention import Retention
+from forebay.queues.groups.retention import Retention
 from forebay.schemas.portal import partition_of
 
 STREAM = "events"

@@ -6,9 +6,9 @@ from contextlib import closing
 from sqlalchemy import delete
 
 from forebay.queues.contract import Commit, Producer, Queue
+from forebay.queues.groups.retention import Retention
 from forebay.queues.sql.consumer import SqlConsumer
 from forebay.queues.sql.database import Database
-from forebay.queues.sql.retention import Retention
 from forebay.queues.sql.tables import record as table
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record, send_all, start_of
 

@@ -18,12 +18,12 @@ from hypothesis.stateful import (
 from forebay.queues.contract import Commit
 from forebay.queues.groups.contract import Claimed, Stretch, Wanted
 from forebay.queues.groups.leaps import Leaps
+from forebay.queues.groups.retention import Retention
 from forebay.queues.redis import group, scripts
 from forebay.queues.redis.address import address
 from forebay.queues.redis.connection import RedisConnection, RedisStore
 from forebay.queues.redis.group import RedisGroup
 from forebay.queues.redis.reading import RedisLog
-from forebay.queues.redis.retention import Retention
 from forebay.queues.redis.streams import find, make
 from tests.integration.queues.members import STREAM
 from tests.redis.server import RedisServer, direct

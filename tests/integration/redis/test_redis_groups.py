@@ -8,10 +8,10 @@ import pytest
 from forebay.queues.contract import Commit, Producer, Queue
 from forebay.queues.errors import Fenced
 from forebay.queues.groups.leaps import Leaps
+from forebay.queues.groups.retention import Retention
 from forebay.queues.redis.connection import RedisStore
 from forebay.queues.redis.consumer import RedisConsumer
 from forebay.queues.redis.group import RedisGroup
-from forebay.queues.redis.retention import Retention
 from forebay.queues.redis.streams import find
 from tests.integration.queues.members import (
     PARTITIONS,

@@ -12,6 +12,7 @@ import pytest
 
 from forebay.queues.contract import Commit, Position, Queue, Record
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
+from forebay.queues.groups.retention import Retention
 from forebay.queues.opening import open_queue
 from forebay.queues.portals.contract import Fact
 from forebay.queues.redis import diagnosis
@@ -20,7 +21,6 @@ from forebay.queues.redis.connection import RedisStore
 from forebay.queues.redis.consumer import RedisConsumer
 from forebay.queues.redis.portals import RedisPortalStore
 from forebay.queues.redis.producer import RedisProducer
-from forebay.queues.redis.retention import Retention
 from forebay.queues.settings import QueueSettings
 from tests.databases.console import Command
 from tests.databases.server import PASSWORD

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from forebay.queues.errors import QueueUnavailable
-from forebay.queues.threads.connection_thread import ConnectionThread, Lives, tie
+from forebay.queues.threads.connection_thread import ConnectionThread, Lives
 
 
 class LostError(Exception):
@@ -50,8 +50,10 @@ class Store:
         return way.server
 
     def threads(self) -> tuple[ConnectionThread[Way], ConnectionThread[Way]]:
-        reading, writing = (ConnectionThread(self, name, errors=(LostError,)) for name in ("read", "write"))
-        tie(Lives(), reading, writing)
+        lives = Lives()
+        reading, writing = (
+            ConnectionThread(self, name, errors=(LostError,), lives=lives) for name in ("read", "write")
+        )
         return reading, writing
 
 

@@ -12,7 +12,7 @@ from forebay.queues.groups.bell import Bell
 from forebay.queues.groups.contract import Beat, Stretch, Wanted
 from forebay.queues.groups.parts import one_by_one
 from forebay.queues.groups.shares import GroupView
-from forebay.queues.threads.connection_thread import ConnectionThread
+from forebay.queues.threads.connection_thread import ConnectionThread, Lives
 from forebay.queues.threads.undone import Undone
 
 from .keeping import GROUP, SESSION_S, STREAM, Keeping
@@ -135,8 +135,8 @@ class Store:
 class MemberThread(ConnectionThread[Way]):
     """As in the product, but that it takes turns."""
 
-    def __init__(self, store: Store, name: str, begin: Callable[[Callable[[], None]], Turn]) -> None:
-        super().__init__(store, name, errors=(BrokenError,))
+    def __init__(self, store: Store, name: str, begin: Callable[[Callable[[], None]], Turn], lives: Lives) -> None:
+        super().__init__(store, name, errors=(BrokenError,), lives=lives)
         self._calls: Any = Calls()
         self._begin = begin
 
@@ -153,17 +153,13 @@ class MemberStore:
         self._store, self._keeping, self._begin = store, store.keeping, begin
         self.me, self._writes = "", 0
 
-    def thread(self, name: str) -> MemberThread:
-        return MemberThread(self._store, name, self._begin)
+    def thread(self, name: str, lives: Lives) -> MemberThread:
+        return MemberThread(self._store, name, self._begin, lives)
 
-    def group(self, way: Way, me: str) -> "MemberStore":
+    def member(self, way: Way, me: str) -> tuple["MemberStore", "MemberStore"]:
         member = MemberStore(self._store, self._begin)
         member.me = me
-        return self._store.go(way, "group", lambda: member)
-
-    def log(self, group: object) -> "MemberStore":
-        assert isinstance(group, MemberStore)
-        return group
+        return self._store.go(way, "group", lambda: (member, member))
 
     # The group.
 

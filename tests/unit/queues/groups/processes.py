@@ -73,7 +73,7 @@ class Member(LeasedConsumer[Way]):
     """The real one, which waits as `turns` do."""
 
     def __init__(self, store: MemberStore, clock: Callable[[], float]) -> None:
-        super().__init__(store, clock=clock)
+        super().__init__(store.thread, store.member, clock=clock)
         self._leases = InterruptedLeases(clock)
 
     @property

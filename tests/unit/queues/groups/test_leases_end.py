@@ -13,7 +13,7 @@ from forebay.queues.groups.bell import Bell
 from forebay.queues.groups.consumer import LeasedConsumer
 from forebay.queues.groups.contract import Beat, Claimed, Stretch, Wanted
 from forebay.queues.groups.shares import GroupView
-from forebay.queues.threads.connection_thread import ConnectionThread
+from forebay.queues.threads.connection_thread import ConnectionThread, Lives
 from tests.integration.queues.members import PARTITIONS, Follower
 
 SESSION_S = 0.2
@@ -32,8 +32,8 @@ class Hanging:
         self.answers.set()
         self.has_left = threading.Event()
 
-    def thread(self, name: str) -> ConnectionThread["Hanging"]:
-        return ConnectionThread(self, name, errors=())
+    def thread(self, name: str, lives: Lives) -> ConnectionThread["Hanging"]:
+        return ConnectionThread(self, name, errors=(), lives=lives)
 
     def connect(self) -> "Hanging":
         return self
@@ -47,11 +47,8 @@ class Hanging:
     def close(self) -> None:
         """Nothing was opened."""
 
-    def group(self, connection: object, me: str) -> "Hanging":
-        return self
-
-    def log(self, group: object) -> "Hanging":
-        return self
+    def member(self, connection: object, me: str) -> tuple["Hanging", "Hanging"]:
+        return self, self
 
     def check(self, connection: object) -> None:
         self.answers.wait()
@@ -96,7 +93,7 @@ class Hanging:
 
 async def test_what_a_store_that_hangs_can_not_prolong_is_lost_while_it_still_hangs() -> None:
     store, follower = Hanging(), Follower()
-    consumer = LeasedConsumer(store)
+    consumer = LeasedConsumer(store.thread, store.member)
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
 
@@ -127,7 +124,7 @@ class Slow(Follower):
 
 async def test_what_was_asked_back_and_lost_can_be_given_back_when_it_is_ours_again() -> None:
     store, follower = Hanging(), Slow()
-    consumer = LeasedConsumer(store)
+    consumer = LeasedConsumer(store.thread, store.member)
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
 
@@ -172,7 +169,7 @@ class Fleeting(Hanging):
 
 async def test_a_commit_from_before_a_partition_was_lost_is_fenced_although_it_is_ours_again() -> None:
     store, follower = Fleeting(), Follower()
-    consumer = LeasedConsumer(store)
+    consumer = LeasedConsumer(store.thread, store.member)
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
 
@@ -198,7 +195,8 @@ class Full(Hanging):
 
 
 async def test_a_start_that_fails_again_and_again_leaves_no_file_open() -> None:
-    consumer = LeasedConsumer(Full())
+    store = Full()
+    consumer = LeasedConsumer(store.thread, store.member)
 
     open_files = []
     for _ in range(4):
@@ -212,7 +210,7 @@ async def test_a_start_that_fails_again_and_again_leaves_no_file_open() -> None:
 
 async def test_a_close_that_was_given_up_can_be_called_again_and_gives_everything_back() -> None:
     store, follower = Hanging(), Slow()
-    consumer = LeasedConsumer(store)
+    consumer = LeasedConsumer(store.thread, store.member)
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
     closing = asyncio.create_task(consumer.close())
@@ -234,7 +232,7 @@ async def test_a_close_that_was_given_up_can_be_called_again_and_gives_everythin
 
 async def test_what_was_lost_while_it_was_given_back_may_be_let_go_after_the_end() -> None:
     store, follower = Hanging(), Slow()
-    consumer = LeasedConsumer(store)
+    consumer = LeasedConsumer(store.thread, store.member)
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
     store.members.add("you")
