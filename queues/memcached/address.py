@@ -1,9 +1,10 @@
 """From the setting `queue_url` to what the client connects with."""
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from forebay.queues.errors import QueueError
+
+from ..urls import split
 
 _PORT = 11211
 
@@ -25,11 +26,7 @@ class Address:
 
 def address(url: str) -> Address:
     """What the URL says. Raises `QueueError`, which quotes nothing of the URL."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or _PORT
-    except ValueError:
-        raise QueueError(_SHAPE) from None
+    parts, port = split(url, _SHAPE, _PORT)
     if not parts.hostname or "@" in parts.netloc or parts.path not in ("", "/") or parts.query:
         raise QueueError(_SHAPE)
     return Address(parts.hostname, port)

@@ -4,10 +4,10 @@ import re
 import ssl
 from dataclasses import dataclass, replace
 from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from forebay.queues.errors import QueueError
-from forebay.queues.urls import is_misleading
+from forebay.queues.urls import is_misleading, parameters
 
 #: Scheme → the port that is meant when none is written.
 _PORTS = {"amqp": 5672, "amqps": 5671}
@@ -97,9 +97,7 @@ def _node(text: str, usual: int) -> Node:
 
 
 def _files(query: str, scheme: str) -> dict[str, str]:
-    given = dict(parse_qsl(query, keep_blank_values=True))
-    if unknown := sorted(given.keys() - set(_PARAMETERS)):
-        raise QueueError(f"queue_url: {scheme} has no parameter {unknown[0]!r}; there are {', '.join(_PARAMETERS)}")
+    given = parameters(query, scheme, _PARAMETERS)
     if given and scheme != "amqps":
         raise QueueError(f"queue_url: {', '.join(sorted(given))}: only amqps:// has TLS")
     return given

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote
 
 from forebay.queues.errors import QueueError
 
-from ..urls import is_misleading
+from ..urls import parameters, split
 
 _PORT = 6379
 
@@ -66,19 +66,9 @@ class Address:
 
 def address(url: str) -> Address:
     """What the URL says. Raises `QueueError`, which quotes nothing of the URL but names of parameters."""
-    if is_misleading(url):
-        raise QueueError(_SHAPE)
-    try:
-        parts = urlsplit(url)
-        port = parts.port or _PORT
-        database = int(unquote(parts.path).strip("/") or 0)
-    except ValueError:
-        # Its words may be a part of the password.
-        raise QueueError(_SHAPE) from None
-    return _address(parts, port, database, _parameters(parts))
-
-
-def _address(parts: SplitResult, port: int, database: int, given: dict[str, str]) -> Address:
+    parts, port = split(url, _SHAPE, _PORT)
+    # Before the parameters, whose names are quoted: where this is no number, they may be a part of the password.
+    database, given = _database(parts), _parameters(parts)
     return Address(
         host=parts.hostname or "localhost",
         port=port,
@@ -95,10 +85,15 @@ def _address(parts: SplitResult, port: int, database: int, given: dict[str, str]
     )
 
 
+def _database(parts: SplitResult) -> int:
+    try:
+        return int(unquote(parts.path).strip("/") or 0)
+    except ValueError:
+        raise QueueError(_SHAPE) from None
+
+
 def _parameters(parts: SplitResult) -> dict[str, str]:
-    given = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if unknown := sorted(given.keys() - set(_PARAMETERS)):
-        raise QueueError(f"queue_url: redis has no parameter {unknown[0]!r}; there are {', '.join(_PARAMETERS)}")
+    given = parameters(parts.query, "redis", _PARAMETERS)
     if given.get("fsync", "always") not in FSYNC:
         raise QueueError(f"queue_url: fsync is one of {', '.join(FSYNC)}")
     if not given.get("replicas", "0").isdecimal():

@@ -2,11 +2,11 @@
 
 import ssl
 from dataclasses import dataclass
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import unquote
 
 from forebay.queues.errors import QueueError
 
-from ...urls import is_misleading, shape
+from ...urls import parameters, shape, split
 
 _PORT = 3306
 
@@ -52,21 +52,11 @@ class Address:
 
 def address(url: str) -> Address:
     """What the URL says. Raises `QueueError`, which quotes nothing of the URL but names of parameters."""
-    if is_misleading(url):
-        raise QueueError(_SHAPE)
-    try:
-        parts = urlsplit(url)
-        port = parts.port or _PORT
-    except ValueError:
-        # Its words may be a part of the password.
-        raise QueueError(_SHAPE) from None
+    parts, port = split(url, _SHAPE, _PORT)
     database = unquote(parts.path.removeprefix("/"))
     if not database or "/" in database:
         raise QueueError(f"{_SHAPE}: it names no database")
-    return _address(parts, port, database, _parameters(parts.query))
-
-
-def _address(parts: SplitResult, port: int, database: str, given: dict[str, str]) -> Address:
+    given = _parameters(parts.query)
     return Address(
         host=parts.hostname or "localhost",
         port=port,
@@ -82,9 +72,7 @@ def _address(parts: SplitResult, port: int, database: str, given: dict[str, str]
 
 
 def _parameters(query: str) -> dict[str, str]:
-    given = dict(parse_qsl(query, keep_blank_values=True))
-    if unknown := sorted(given.keys() - set(_PARAMETERS)):
-        raise QueueError(f"queue_url: mariadb has no parameter {unknown[0]!r}; there are {', '.join(_PARAMETERS)}")
+    given = parameters(query, "mariadb", _PARAMETERS)
     if given.get("ssl", "prefer") not in _TLS:
         raise QueueError(f"queue_url: ssl is one of {', '.join(_TLS)}")
     if given.get("ssl", "verify") != "verify" and {"ssl_ca", "ssl_cert", "ssl_key"} & given.keys():

@@ -42,6 +42,7 @@ def test_a_socket_takes_the_place_of_host_and_port() -> None:
         ("redis://me:hunter2@host/0?fsync=sometimes", "always, everysec, no"),
         ("redis://me:hunter2@host/0?replicas=many", "replicas"),
         ("redis://me:hunter2@host/0?ssl_ca=/ca.pem", "rediss://"),
+        ("redis://me:1234/a?hunter2=x@host/0", "%40"),
     ],
 )
 def test_a_url_that_can_not_be_read_is_told_without_its_password(url: str, told: str) -> None:
