@@ -8,6 +8,7 @@ there reads the record before it again. (librdkafka compares them too, but only 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, Message
 
@@ -22,28 +23,34 @@ class EndLost(Exception):
         self.error = KafkaError(KafkaError._LOG_TRUNCATION, text)
 
 
+@dataclass(slots=True)
+class _Reading:
+    """What is known of one assignment."""
+
+    #: The latest leader of what was read, by the group or here.
+    latest: int
+    #: Where it begins, until something of it was read.
+    start: Start | None
+    #: Whether all is as the group left it: a later leader that writes there is to be told of.
+    is_as_left: bool
+    #: Where a later leader has written: the one before.
+    before: int | None = None
+    #: Why nothing may come of it.
+    lost: EndLost | None = None
+
+
 class LeaderEpochs:
     """Of the partitions that a client has, by their assignment. Used in the member's thread."""
 
     def __init__(self, tell_of_rewriting: Callable[[int, int, int], None]) -> None:
         #: Is told the partition, the assignment's epoch, and from which offset on it was written after the commit.
         self._tell = tell_of_rewriting
-        #: By partition and epoch of the assignment: the latest leader of what was read, by the group or here.
-        self._latest: dict[tuple[int, int], int] = {}
-        #: Assignments of which nothing was read yet, and those where all is as the group left it.
-        self._begun: dict[tuple[int, int], Start] = {}
-        self._as_left: set[tuple[int, int]] = set()
-        #: Where a later leader has written: the one before.
-        self._before: dict[tuple[int, int], int] = {}
-        #: Assignments that nothing may come of.
-        self._lost: dict[tuple[int, int], EndLost] = {}
+        #: By partition and epoch of the assignment.
+        self._readings: dict[tuple[int, int], _Reading] = {}
 
     def begin(self, partition: int, epoch: int, start: Start) -> None:
         """An assignment begins."""
-        self._begun[partition, epoch] = start
-        self._latest[partition, epoch] = start.leader
-        if start.leader != UNKNOWN:
-            self._as_left.add((partition, epoch))
+        self._readings[partition, epoch] = _Reading(start.leader, start, is_as_left=start.leader != UNKNOWN)
 
     def new(self, partition: int, epoch: int, messages: Sequence[Message]) -> Sequence[Message]:
         """What of these, which were read next, the group has not finished before.
@@ -51,19 +58,21 @@ class LeaderEpochs:
         Raises `EndLost`, from then on for the whole assignment: what is committed of it still names the leader that the
         next one has to compare with.
         """
-        place = partition, epoch
-        if (start := self._begun.pop(place, None)) is not None:
-            messages = self._compared(place, start, messages)
-        elif (lost := self._lost.get(place)) is not None:
-            raise lost
+        reading = self._readings[partition, epoch]
+        if (start := reading.start) is not None:
+            reading.start = None
+            if _is_finished(start, messages[0]):
+                reading.lost = _lost(start, messages[0])
+                messages = messages[1:]
+        if reading.lost is not None:
+            raise reading.lost
         # Leaders change seldom, and no later record is an earlier leader's.
         latest = _leader(messages[-1]) if messages else UNKNOWN
-        if latest > self._latest[place]:
-            if place in self._as_left:
-                self._as_left.discard(place)
-                self._before[place] = self._latest[place]
-                self._tell(*place, _first_of_later(self._latest[place], messages))
-            self._latest[place] = latest
+        if latest > reading.latest:
+            if reading.is_as_left:
+                reading.is_as_left, reading.before = False, reading.latest
+                self._tell(partition, epoch, _first_of_later(reading.latest, messages))
+            reading.latest = latest
         return messages
 
     def latest(self, partition: int, epoch: int, *, has_heard: bool = True) -> int:
@@ -72,40 +81,33 @@ class LeaderEpochs:
         Who asked before he `has_heard` of the rewriting has read nothing of the later leader's, and may still say of
         what that has written that it is finished: under the later leader's name nobody would ever compare that.
         """
-        place = partition, epoch
-        if not has_heard and place in self._before:
-            return self._before[place]
-        return self._latest.get(place, UNKNOWN)
+        reading = self._readings.get((partition, epoch))
+        if reading is None:
+            return UNKNOWN
+        return reading.latest if has_heard or reading.before is None else reading.before
 
     def end(self, partition: int, epoch: int) -> None:
         """The assignment is over."""
-        place = partition, epoch
-        del self._latest[place]
-        self._begun.pop(place, None)
-        self._lost.pop(place, None)
-        self._before.pop(place, None)
-        self._as_left.discard(place)
+        del self._readings[partition, epoch]
 
     def clear(self) -> None:
         """Every assignment is over."""
-        self._latest.clear()
-        self._begun.clear()
-        self._lost.clear()
-        self._before.clear()
-        self._as_left.clear()
+        self._readings.clear()
 
-    def _compared(self, place: tuple[int, int], start: Start, messages: Sequence[Message]) -> Sequence[Message]:
-        """Without the first one, if the group has finished it before."""
-        offset, leader = messages[0].offset(), _leader(messages[0])
-        if offset is None or offset >= start.commit.offset:
-            return messages
-        if leader > start.leader:
-            self._lost[place] = EndLost(
-                f"offset {offset} was written under leader epoch {leader}, and the group has read no further than what "
-                f"was written under {start.leader}"
-            )
-            raise self._lost[place]
-        return messages[1:]
+
+def _is_finished(start: Start, first: Message) -> bool:
+    """Whether the group has finished the first record that was read."""
+    offset = first.offset()
+    return offset is not None and offset < start.commit.offset
+
+
+def _lost(start: Start, first: Message) -> EndLost | None:
+    if _leader(first) <= start.leader:
+        return None
+    return EndLost(
+        f"offset {first.offset()} was written under leader epoch {_leader(first)}, and the group has read no further "
+        f"than what was written under {start.leader}"
+    )
 
 
 def _first_of_later(leader: int, messages: Sequence[Message]) -> int:
