@@ -1,10 +1,9 @@
 """From a URL to a queue. A system's client library is imported only when its scheme is asked for."""
 
-from collections.abc import Mapping
-from importlib import import_module
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from types import ModuleType
-from typing import Any
+from pkgutil import resolve_name
+from typing import Any, NamedTuple
 
 from forebay.queues.contract import Queue
 from forebay.queues.errors import ClientMissing, QueueError
@@ -15,36 +14,50 @@ _REFUSED = {
     "mysql": "mysql is not supported: MySQL differs from MariaDB in what we rest on; for a MariaDB write mariadb://"
 }
 
-#: Schemes whose URL can be wrong by itself → the module that reads it, and what that module is called there.
-_ADDRESSES = {
-    "sqlite": ("forebay.queues.sql.address", "path_of"),
-    "kafka": ("forebay.queues.kafka.address", "bootstrap_servers"),
-    "postgresql": ("forebay.queues.sql.postgresql.address", "parameters"),
-    "mariadb": ("forebay.queues.sql.mariadb.address", "address"),
-    "redis": ("forebay.queues.redis.address", "address"),
-    "rediss": ("forebay.queues.redis.address", "address"),
-    "memcached": ("forebay.queues.memcached.address", "address"),
-    "amqp": ("forebay.queues.rabbitmq.address", "address"),
-    "amqps": ("forebay.queues.rabbitmq.address", "address"),
-}
 
-#: Scheme → why nothing about portals can be kept there.
-_KEEP_NO_PORTALS = dict.fromkeys(
-    ("amqp", "amqps"), "RabbitMQ can't keep what is known of portals, since nothing of a stream can be erased"
-) | {"memcached": "Memcached can't keep what is known of portals, since it may lose it at any time"}
+class _System(NamedTuple):
+    """What opens a system's queue, and what that needs. Names are those of modules here."""
 
-#: Scheme → our module, what it imports, and the extra that brings it.
+    queue: str
+    #: What reads its URL, where that can be wrong by itself.
+    address: str | None = None
+    #: The library that both stand on, and the extra that brings it; None where it comes with Forebay.
+    client: str | None = None
+    extra: str | None = None
+    #: Why nothing about portals can be kept there.
+    keeps_no_portals: str | None = None
+
+
+_REDIS = _System("redis.queue", "redis.address:address", "redis", "redis")
+
+_RABBITMQ = _System(
+    "rabbitmq.queue",
+    "rabbitmq.address:address",
+    "pika",
+    "rabbitmq",
+    keeps_no_portals="RabbitMQ can't keep what is known of portals, since nothing of a stream can be erased",
+)
+
+_MEMCACHED = _System(
+    "memcached.queue",
+    "memcached.address:address",
+    "pymemcache",
+    "memcached",
+    keeps_no_portals="Memcached can't keep what is known of portals, since it may lose it at any time",
+)
+
+#: By the scheme of the URL.
 _SYSTEMS = {
-    "sqlite": ("forebay.queues.sql.queue", "sqlalchemy", None),
-    "postgresql": ("forebay.queues.sql.queue", "psycopg", "postgresql"),
-    "mariadb": ("forebay.queues.sql.queue", "pymysql", "mariadb"),
-    "redis": ("forebay.queues.redis.queue", "redis", "redis"),
-    "rediss": ("forebay.queues.redis.queue", "redis", "redis"),
-    "memcached": ("forebay.queues.memcached.queue", "pymemcache", "memcached"),
-    "memory": ("forebay.queues.memory", None, None),
-    "amqp": ("forebay.queues.rabbitmq.queue", "pika", "rabbitmq"),
-    "amqps": ("forebay.queues.rabbitmq.queue", "pika", "rabbitmq"),
-    "kafka": ("forebay.queues.kafka.queue", "confluent_kafka", None),
+    "sqlite": _System("sql.queue", "sql.address:path_of", "sqlalchemy"),
+    "postgresql": _System("sql.queue", "sql.postgresql.address:parameters", "psycopg", "postgresql"),
+    "mariadb": _System("sql.queue", "sql.mariadb.address:address", "pymysql", "mariadb"),
+    "redis": _REDIS,
+    "rediss": _REDIS,
+    "memcached": _MEMCACHED,
+    "memory": _System("memory"),
+    "amqp": _RABBITMQ,
+    "amqps": _RABBITMQ,
+    "kafka": _System("kafka.queue", "kafka.address:bootstrap_servers", "confluent_kafka"),
 }
 
 
@@ -62,47 +75,49 @@ def scheme_of(queue_url: str) -> str:
 def check_url(queue_url: str) -> None:
     """Raise `QueueError` when no queue could ever be opened by the URL; it quotes nothing of it but the scheme."""
     scheme = scheme_of(queue_url)
-    client = _SYSTEMS[scheme][1]
-    if scheme in _ADDRESSES and client is not None and find_spec(client) is not None:
-        module, read = _ADDRESSES[scheme]
-        getattr(_imported(module, scheme, "queue_url"), read)(queue_url)
+    system = _SYSTEMS[scheme]
+    if system.address and system.client and find_spec(system.client) is not None:
+        _resolved(system.address, scheme, "queue_url")(queue_url)
 
 
 def faults_of(queue_url: str, kafka: Mapping[str, Any]) -> list[str]:
     """What the setting `kafka` can't contain, where it is used. Raises `QueueError` when there is no such system."""
     if scheme_of(queue_url) != "kafka" or not kafka or find_spec("confluent_kafka") is None:
         return []
-    faults: list[str] = import_module("forebay.queues.kafka.properties").faults_of(kafka)
+    faults: list[str] = resolve_name("forebay.queues.kafka.properties:faults_of")(kafka)
     return faults
 
 
 def why_no_portals(queue_url: str) -> str | None:
     """Why facts about portals can't be kept there; None where they can. Raises `QueueError` as `scheme_of` does."""
-    return _KEEP_NO_PORTALS.get(scheme_of(queue_url))
+    return _SYSTEMS[scheme_of(queue_url)].keeps_no_portals
 
 
 def open_queue(settings: QueueSettings) -> Queue:
     """The queue of the setting `queue_url`, not connected yet. Raises `QueueError`: no such system, or no client."""
     check_client(settings.queue_url)
     scheme = scheme_of(settings.queue_url)
-    opened: Queue = _imported(_SYSTEMS[scheme][0], scheme, "queue_url").open_queue(settings)
+    opened: Queue = _resolved(f"{_SYSTEMS[scheme].queue}:open_queue", scheme, "queue_url")(settings)
     return opened
 
 
 def check_client(url: str, setting: str = "queue_url") -> None:
     """Raise `ClientMissing` where the library is not there, or can't be used, that the URL of this setting needs."""
     scheme = scheme_of(url)
-    _, client, extra = _SYSTEMS[scheme]
-    if client and find_spec(client) is None:
-        raise ClientMissing(f"{setting}: {scheme} needs a library that is missing: pip install 'forebay[{extra}]'")
-    if scheme in _ADDRESSES:
-        _imported(_ADDRESSES[scheme][0], scheme, setting)
+    system = _SYSTEMS[scheme]
+    if system.client and find_spec(system.client) is None:
+        raise ClientMissing(
+            f"{setting}: {scheme} needs a library that is missing: pip install 'forebay[{system.extra}]'"
+        )
+    if system.address:
+        _resolved(system.address, scheme, setting)
 
 
-def _imported(module: str, scheme: str, setting: str) -> ModuleType:
-    extra = _SYSTEMS[scheme][2]
+def _resolved(name: str, scheme: str, setting: str) -> Callable[..., Any]:
+    extra = _SYSTEMS[scheme].extra
     try:
-        return import_module(module)
+        found: Callable[..., Any] = resolve_name(f"forebay.queues.{name}")
+        return found
     except ImportError as error:
         if extra is None:
             raise
