@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, and_, delete, func, select, text
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select
 
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.portals.contract import Chapter, Fact, PlacedFact
@@ -24,19 +24,7 @@ _LOOK_EVERY_S = 0.25
 #: What was taken back is told for so long to who was away meanwhile.
 _KEEP_TAKEN_BACK_MS = 7 * 24 * 3_600_000
 
-_PUT = text("""
-INSERT INTO forebay_portal (stream, "key", "offset", timestamp_ms, value)
-VALUES (:stream, :key, :offset, :timestamp_ms, :value)
-ON CONFLICT (stream, "key") DO UPDATE
-SET "offset" = excluded."offset", timestamp_ms = excluded.timestamp_ms, value = excluded.value
-""")
-
-#: The same, as MariaDB has it.
-_PUT_MARIADB = text("""
-INSERT INTO forebay_portal (stream, `key`, `offset`, timestamp_ms, value)
-VALUES (:stream, :key, :offset, :timestamp_ms, :value)
-ON DUPLICATE KEY UPDATE `offset` = VALUES(`offset`), timestamp_ms = VALUES(timestamp_ms), value = VALUES(value)
-""")
+_REPLACED = delete(portal).where(portal.c.stream == bindparam("in_stream"), portal.c.key == bindparam("of_key"))
 
 
 class SqlPortalStore:
@@ -90,8 +78,10 @@ class SqlPortalStore:
             taken = self._database.take_offsets(connection, {place: len(facts)})[place]
             # What counts the offsets may have been left behind where the facts came from.
             first = max(taken, self._end(connection))
-            upsert = _PUT_MARIADB if connection.dialect.name == "mariadb" else _PUT
-            connection.execute(upsert, [self._row(place, first + at, fact) for at, fact in enumerate(facts)])
+            # The last one of each key.
+            rows = {fact.key: self._row(place, first + at, fact) for at, fact in enumerate(facts)}
+            connection.execute(_REPLACED, [{"in_stream": place.stream, "of_key": key} for key in rows])
+            connection.execute(insert(portal), list(rows.values()))
         return first + len(facts) - 1
 
     def _row(self, place: Place, offset: int, fact: Fact) -> dict[str, object]:
