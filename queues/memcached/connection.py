@@ -1,6 +1,5 @@
 """A connection to a server, and the store that makes them."""
 
-import select
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from pymemcache.exceptions import (
 )
 
 from ..threads.connection_thread import ConnectionThread, Lives
+from ..threads.sockets import has_come
 from .address import Address
 
 #: Seconds within which a server must answer the connection, and each question.
@@ -98,12 +98,7 @@ class MemcachedConnection:
 
     def lives(self) -> bool:
         """Whether the server has not hung up: it says nothing unless it was asked."""
-        if self._client.sock is None:
-            return False
-        # Not `select`, which takes no descriptor beyond 1,023: an ingest has one for each call.
-        waiting = select.poll()
-        waiting.register(self._client.sock, select.POLLIN)
-        return not waiting.poll(0)
+        return self._client.sock is not None and not has_come(self._client.sock.fileno())
 
     def close(self) -> None:
         """Let go of it."""

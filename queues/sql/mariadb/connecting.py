@@ -1,12 +1,12 @@
 """A connection to MariaDB as ours are: dead ones are noticed, and what a session rests on is set."""
 
-import select
 import socket
 from typing import Any
 
 import pymysql
 from pymysql.constants import CLIENT
 
+from ...threads.sockets import has_come
 from .address import Address
 
 #: Seconds for the whole of connecting; a server that hangs in the middle of it is one that is away.
@@ -65,9 +65,4 @@ def _prepare(opened: Any, session: dict[str, object]) -> None:
 
 def lives(opened: Any) -> bool:
     """Whether the server has not gone away while we did nothing: what it says unasked is its farewell."""
-    if not opened.open:
-        return False
-    # Not `select`, which takes no descriptor beyond 1,023: an ingest has one for each call.
-    waiting = select.poll()
-    waiting.register(opened._sock.fileno(), select.POLLIN)
-    return not waiting.poll(0)
+    return opened.open and not has_come(opened._sock.fileno())

@@ -1,6 +1,5 @@
 """PostgreSQL: a server, many writers at once, and readers that are told of news."""
 
-import select
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any, LiteralString, cast
@@ -15,6 +14,7 @@ from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PlacedFact
 
 from ...batches.records import MAX_RECORD_BYTES
+from ...threads.sockets import has_come
 from ...threads.undone import Undone
 from ..database import Place, Row, Undecided, Watch
 from . import diagnosis, primaries, statements
@@ -228,18 +228,11 @@ class PostgresqlDatabase:
 
 def _lives(opened: Session) -> bool:
     try:
-        while not opened.closed and _has_come(opened):
+        while not opened.closed and has_come(opened.fileno()):
             opened.pgconn.consume_input()
     except psycopg.Error:
         return False
     return not opened.closed
-
-
-def _has_come(opened: Session) -> bool:
-    # Not `select`, which takes no descriptor beyond 1,023: an ingest has one for each call.
-    socket = select.poll()
-    socket.register(opened.fileno(), select.POLLIN)
-    return bool(socket.poll(0))
 
 
 def _opened(connection: Connection) -> Session:

@@ -1,6 +1,5 @@
 """A session of a PostgreSQL server: set as ours are, and known again when a transaction begins."""
 
-import select
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from psycopg import pq
 from psycopg.errors import error_from_result
 from psycopg.sql import SQL
 
+from ...threads.sockets import has_come
 from . import statements
 from .address import Parameters
 from .remedies import SHARED
@@ -61,16 +61,9 @@ def _ask(opened: Session, statement: bytes, until: float) -> None:
     connection = opened.pgconn
     connection.send_query(statement)
     while connection.flush() or connection.is_busy():
-        _wait(opened, until)
+        if not has_come(opened.fileno(), max(0.0, until - time.monotonic())):
+            raise psycopg.OperationalError("it has let us in, and gives no session: timeout expired")
         connection.consume_input()
     while result := connection.get_result():
         if result.status == pq.ExecStatus.FATAL_ERROR:
             raise error_from_result(result)
-
-
-def _wait(opened: Session, until: float) -> None:
-    # Not `select`, which takes no descriptor beyond 1,023: an ingest has one for each call.
-    socket = select.poll()
-    socket.register(opened.fileno(), select.POLLIN)
-    if not socket.poll(max(0.0, until - time.monotonic()) * 1000):
-        raise psycopg.OperationalError("it has let us in, and gives no session: timeout expired")
