@@ -17,7 +17,6 @@ from collections.abc import Collection
 from forebay.queues.errors import QueueUnavailable
 
 from . import facts
-from .contract import Fact
 from .following import Following
 from .members import DataKey, Member
 
@@ -36,13 +35,11 @@ class DataKeys:
 
     def current(self, member_id: str) -> DataKey | None:
         """The key to seal with."""
-        member = self._following.book.members.get(member_id)
-        return member.data_key if member else None
+        return self._known(member_id).data_key
 
     def find(self, member_id: str, key_id: str) -> DataKey | None:
         """The key of that id; None when there never was one, or when it was shredded."""
-        member = self._following.book.members.get(member_id)
-        return next((key for key in member.data_keys if key.id == key_id), None) if member else None
+        return next((key for key in self._known(member_id).data_keys if key.id == key_id), None)
 
     async def propose(self, member_id: str, key: DataKey) -> DataKey:
         """The key that all hosts seal with from now on: this one, unless another was first. It is kept durably.
@@ -59,21 +56,20 @@ class DataKeys:
 
     def ids(self, member_id: str) -> frozenset[str]:
         """The keys of the portal, also those that nobody seals with."""
-        member = self._following.book.members.get(member_id)
-        return frozenset(key.id for key in member.data_keys) if member else frozenset()
+        return frozenset(key.id for key in self._known(member_id).data_keys)
 
     async def shred(self, member_id: str, key_ids: Collection[str]) -> int:
         """Take back these keys of the portal, and say how many: what they sealed can't be opened any more.
 
         The rest of what is known of it stays, and a key that it has got since. Raises `QueueUnavailable`.
         """
-        book = await self._following.refresh(_PATIENCE_S)
-        member = book.members.get(member_id)
-        doomed = [key.id for key in member.data_keys if key.id in key_ids] if member else []
-        if member and doomed:
+        await self._following.refresh(_PATIENCE_S)
+        member = self._known(member_id)
+        doomed = [key.id for key in member.data_keys if key.id in key_ids]
+        if doomed:
             # Who wraps one anew at this moment writes it once more, and that must be void.
             said = [facts.fact(member.key(facts.SHREDDED, key_id), {}) for key_id in doomed]
-            taken = [Fact(member.key(facts.DATA_KEY, key_id).text(), None) for key_id in doomed]
+            taken = [facts.taken_back(member.key(facts.DATA_KEY, key_id)) for key_id in doomed]
             await self._following.put([*said, *taken], _PATIENCE_S)
         return len(doomed)
 
@@ -82,13 +78,16 @@ class DataKeys:
         if self.find(member_id, key.id) is not None:
             await self._put(member_id, key)
 
+    def _known(self, member_id: str) -> Member:
+        """What is known of the portal, which may be nothing."""
+        return self._following.book.members.get(member_id) or Member(member_id)
+
     async def _put(self, member_id: str, key: DataKey) -> Member | None:
-        member = self._following.book.members.get(member_id) or Member(member_id)
-        place = member.key(facts.DATA_KEY, key.id)
+        place = self._known(member_id).key(facts.DATA_KEY, key.id)
         said = {"wrapped": facts.as_text(key.wrapped)}
         book = await self._following.put([facts.fact(place, said)], _PATIENCE_S)
         known = book.members.get(member_id)
         if place.text() in book.void or (known and key.id in known.shredded):
             # It was forgotten or shredded in between, and that must hold for this key too.
-            await self._following.put([Fact(place.text(), None)], _PATIENCE_S)
+            await self._following.put([facts.taken_back(place)], _PATIENCE_S)
         return known

@@ -47,6 +47,11 @@ def fact(key: Key, said: Mapping[str, object]) -> Fact:
     return Fact(key.text(), orjson.dumps(said))
 
 
+def taken_back(key: Key) -> Fact:
+    """That what was said under the key holds no more."""
+    return Fact(key.text(), None)
+
+
 def new_era(member_id: str, era: str) -> Fact:
     """From here on all that was said of the member before is void."""
     return Fact(member_id, orjson.dumps({"era": era}))

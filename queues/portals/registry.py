@@ -156,8 +156,8 @@ class PortalRegistry:
                 # First: who has read the proof alone would take the domain for a new one, and so if we die in between.
                 *self._home(member, domain),
                 facts.fact(member.key(facts.PROOF, digest.hex()), said),
-                Fact(member.key(facts.PIN, digest.hex()).text(), None),
-                *(Fact(member.key(facts.PROOF, one.hex()).text(), None) for one in gone),
+                facts.taken_back(member.key(facts.PIN, digest.hex())),
+                *(facts.taken_back(member.key(facts.PROOF, one.hex())) for one in gone),
             ]
         )
 
@@ -190,12 +190,12 @@ class PortalRegistry:
 
     async def come_back(self, member: Member, application: str) -> None:
         """Note that it has installed it again."""
-        await self._put([Fact(member.key(facts.LEFT, facts.part_of(application)).text(), None)])
+        await self._put([facts.taken_back(member.key(facts.LEFT, facts.part_of(application)))])
 
     async def drop(self, pins: Sequence[Pin]) -> None:
         """Forget tokens that waited for too long."""
         if pins:
-            await self._put([Fact(pin.member.key(facts.PIN, pin.digest.hex()).text(), None) for pin in pins])
+            await self._put([facts.taken_back(pin.member.key(facts.PIN, pin.digest.hex())) for pin in pins])
 
     async def sweep(self, most: int) -> None:
         """Take back what is void, so that the store can let go of it."""
@@ -210,13 +210,12 @@ class PortalRegistry:
         """
         book = await self.following.refresh(_PATIENCE_S)
         known = book.members.get(member_id)
-        keys = [key.text() for key in known.fact_keys()] if known else []
-        era = facts.new_era(member_id, token_hex(_ID_BYTES))
-        book = await self._put([era, *(Fact(key, None) for key in keys)])
+        gone = [facts.taken_back(key) for key in known.fact_keys()] if known else []
+        book = await self._put([facts.new_era(member_id, token_hex(_ID_BYTES)), *gone])
         late = [key for key in book.void if key.startswith(f"{member_id}/")]
         if late:
             await self._put([Fact(key, None) for key in late])
-        return bool(keys)
+        return bool(gone)
 
     async def _put(self, said: Sequence[Fact]) -> Book:
         return await self.following.put(said, _PATIENCE_S)
