@@ -50,7 +50,6 @@ class Membership:
         self,
         writer: Writer,
         queue: str,
-        partitions: int,
         *,
         name: Callable[[], str],
         session_s: float,
@@ -58,7 +57,7 @@ class Membership:
         clock: Callable[[], float] = since_boot,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        self._writer, self._queue, self._partitions, self._owning = writer, queue, partitions, owning
+        self._writer, self._queue, self._owning = writer, queue, owning
         self._name, self._session_s, self._clock = name, session_s, clock
         self._chronicle, self._counting = Chronicle(self._applied), Counting()
         self._signs = Signs(self._write, session_s, now_ms)
@@ -78,8 +77,9 @@ class Membership:
         self._task: asyncio.Task[None] | None = None
         self._told = ""
 
-    async def join(self) -> None:
-        """Be a member. Raises `QueueUnavailable`."""
+    async def join(self, partitions: int) -> None:
+        """Be a member, of a stream of so many partitions. Raises `QueueUnavailable`."""
+        self._partitions = partitions
         with gone(self._queue):
             self._lane = await self._writer.follow(self._queue, self._chronicle)
         await self._know()

@@ -14,7 +14,7 @@ class Relay:
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._writers: list[asyncio.StreamWriter] = []
-        self.cuts = 0
+        self.cuts = self.connections = 0
         self.is_open = True
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -23,9 +23,11 @@ class Relay:
             return
         theirs, ours = await asyncio.open_connection(self._host, self._port)
         self._writers += [writer, ours]
+        self.connections += 1
         try:
             await asyncio.gather(_pass(reader, ours), _pass(theirs, writer))
         finally:
+            self.connections -= 1
             ours.transport.abort()
 
     def cut(self) -> None:

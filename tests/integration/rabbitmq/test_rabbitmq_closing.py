@@ -4,8 +4,17 @@ import asyncio
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+import pytest
+
+from forebay.queues.contract import Queue
+from forebay.queues.errors import QueueUnavailable
+from forebay.queues.opening import open_queue
+from forebay.queues.rabbitmq import membership
 from forebay.queues.rabbitmq.address import address
 from forebay.queues.rabbitmq.connection import Connection
+from forebay.queues.settings import QueueSettings
+from tests.integration.queues.members import PARTITIONS, STREAM, Follower
+from tests.integration.rabbitmq.relay import relayed
 from tests.serving import serving
 
 _CHUNK = 65_536
@@ -42,3 +51,29 @@ async def test_a_close_that_is_cancelled_hangs_up(url: str) -> None:
 
         async with asyncio.timeout(10):
             await hung_up.wait()
+
+
+async def test_starts_that_fail_one_after_the_other_leave_no_connection_open(
+    queue: Queue, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with relayed(url) as (relay, through):
+        consumer = open_queue(QueueSettings(queue_url=through)).consumer(STREAM, "group")
+        with monkeypatch.context() as patched:
+            patched.setattr(membership.Membership, "_know", _unknown)
+            for _ in range(3):
+                with pytest.raises(QueueUnavailable, match="nobody knows the group"):
+                    await consumer.start(Follower())
+        left = relay.connections
+        await consumer.start(follower := Follower())
+        await follower.owns(PARTITIONS)
+        await consumer.close()
+        async with asyncio.timeout(10):
+            while relay.connections:
+                await asyncio.sleep(0.01)
+
+    # That of the last, which the next start or the close lets go of.
+    assert left <= 1
+
+
+async def _unknown(member: membership.Membership) -> None:
+    raise QueueUnavailable("nobody knows the group")

@@ -7,8 +7,8 @@ import pytest
 from forebay.queues.contract import Commit, Queue
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.opening import open_queue
-from forebay.queues.rabbitmq import consumer as consumers
 from forebay.queues.rabbitmq import logs, states
+from forebay.queues.rabbitmq import member as members
 from forebay.queues.rabbitmq.address import address
 from forebay.queues.rabbitmq.connection import Connection
 from forebay.queues.rabbitmq.looking import end_of, look
@@ -63,7 +63,7 @@ async def test_a_group_whose_beginning_was_cut_off_does_not_begin_anew_in_silenc
 
 def _name(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
     """Have members that start from now on called so."""
-    monkeypatch.setattr(consumers, "member_name", map(f"{prefix}{{}}".format, count()).__next__)
+    monkeypatch.setattr(members, "member_name", map(f"{prefix}{{}}".format, count()).__next__)
 
 
 @pytest.mark.parametrize("state_every", [4_000, 10**9])

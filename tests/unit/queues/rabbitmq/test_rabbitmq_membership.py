@@ -80,14 +80,14 @@ def member(stream: Stream, name: str, owned: Owned, session_s: float = 30.0, **g
     writer: Any = stream
     names = map(f"{name}{{}}".format, count())
     return Membership(
-        writer, "queue", PARTITIONS, name=names.__next__, session_s=session_s, owning=owned, now_ms=lambda: 0, **given
+        writer, "queue", name=names.__next__, session_s=session_s, owning=owned, now_ms=lambda: 0, **given
     )
 
 
 @asynccontextmanager
 async def joined(stream: Stream, name: str) -> AsyncIterator[tuple[Membership, Owned]]:
     made = member(stream, name, owned := Owned())
-    await made.join()
+    await made.join(PARTITIONS)
     yield made, owned
     await made.leave()
 
@@ -117,7 +117,7 @@ async def test_where_nobody_answers_the_joiner_says_so_and_is_no_member() -> Non
     stream.first = len(stream.bodies) - 1
 
     with pytest.raises(QueueUnavailable, match="lacks its beginning"):
-        await member(stream, "a", Owned(), session_s=0.01).join()
+        await member(stream, "a", Owned(), session_s=0.01).join(PARTITIONS)
 
     assert stream.told[stream.first :] == [orjson.loads(entries.ask("a0"))]
 
@@ -125,7 +125,7 @@ async def test_where_nobody_answers_the_joiner_says_so_and_is_no_member() -> Non
 async def test_a_commit_that_is_not_heard_of_any_more_is_waited_for_no_longer_than_the_session() -> None:
     stream, now = Stream(), 0.0
     made = member(stream, "a", owned := Owned(), clock=lambda: now)
-    await made.join()
+    await made.join(PARTITIONS)
     await owned.are(PARTITIONS)
     stream.is_silent = True
     commit = asyncio.create_task(made.commit(made.epochs([0]), {0: Commit(offset=1)}))
@@ -146,7 +146,7 @@ async def test_what_is_lost_is_told_when_the_session_ends_and_not_at_the_next_lo
     monkeypatch.setattr(membership, "_LOOKS_A_SESSION", 1 / 3600)
     stream, owned = Stream(), Owned()
     made = member(stream, "a", owned, session_s=0.5)
-    await made.join()
+    await made.join(PARTITIONS)
     await owned.are(PARTITIONS)
 
     stream.is_silent = True
