@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from typing import NamedTuple
 
 from forebay.queues.contract import Queue
@@ -119,10 +120,8 @@ async def _node(address: Address, log: str) -> _Node:
 
 
 async def _count(writer: Writer, queue: str) -> int:
-    channel = await (await writer.connection()).channel()
-    count = await channel.find(queue)
-    channel.close()
-    return count
+    with closing(await (await writer.connection()).channel()) as channel:
+        return await channel.find(queue)
 
 
 async def _dead_letters(writer: Writer) -> Finding:

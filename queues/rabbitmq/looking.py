@@ -1,6 +1,7 @@
 """Looking into a stream without following it."""
 
 import asyncio
+from contextlib import closing
 
 from forebay.queues.errors import QueueUnavailable
 
@@ -28,20 +29,18 @@ async def look(connection: Connection, queue: str, offset: int | str, count: int
             found.append((at, body))
             arrived.set()
 
-    channel = await connection.channel()
-    try:
-        await channel.prefetch(min(count, MOST))
-        await channel.consume(queue, offset, deliver)
-        async with asyncio.timeout(_PATIENCE_S):
-            await arrived.wait()
-            # What goes before an answer has arrived before it.
-            await channel.prefetch(1)
-    except TimeoutError as error:
-        raise QueueUnavailable(
-            f"{queue} gave nothing for {_PATIENCE_S:.0f} s, although something stands there"
-        ) from error
-    finally:
-        channel.close()
+    with closing(await connection.channel()) as channel:
+        try:
+            await channel.prefetch(min(count, MOST))
+            await channel.consume(queue, offset, deliver)
+            async with asyncio.timeout(_PATIENCE_S):
+                await arrived.wait()
+                # What goes before an answer has arrived before it.
+                await channel.prefetch(1)
+        except TimeoutError as error:
+            raise QueueUnavailable(
+                f"{queue} gave nothing for {_PATIENCE_S:.0f} s, although something stands there"
+            ) from error
     return found
 
 

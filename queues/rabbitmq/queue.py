@@ -1,6 +1,7 @@
 """The RabbitMQ queue: its promises, its streams, and its parts."""
 
 from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 
 from forebay.queues.contract import Consumer, Inspector, Producer, Promises, Queue
 from forebay.queues.errors import Unsupported
@@ -28,24 +29,25 @@ class RabbitmqQueue:
 
     async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract."""
-        writer = Writer(self._address, "streams")
-        try:
-            return [told(name, partitions) for name in await Catalog(writer).missing(streams, partitions)]
-        finally:
-            await writer.close()
+        async with self._catalog() as catalog:
+            return [told(name, partitions) for name in await catalog.missing(streams, partitions)]
 
     async def ensure(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract."""
+        async with self._catalog() as catalog:
+            return [told(name, partitions) for name in await catalog.make(streams, partitions)]
+
+    @asynccontextmanager
+    async def _catalog(self) -> AsyncIterator[Catalog]:
         writer = Writer(self._address, "streams")
         try:
-            return [told(name, partitions) for name in await Catalog(writer).make(streams, partitions)]
+            yield Catalog(writer)
         finally:
             await writer.close()
 
-    async def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
+    def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
         """As in the contract."""
-        async for finding in findings(self, self._address, needs):
-            yield finding
+        return findings(self, self._address, needs)
 
     def producer(self) -> Producer:
         """As in the contract."""

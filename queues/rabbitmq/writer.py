@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from itertools import count
 from typing import Any
@@ -175,43 +175,34 @@ class Writer:
                 return
 
     async def _make(self, connection: Connection, queue: str, arguments: dict[str, Any], first: bytes | None) -> None:
-        channel = await connection.channel()
-        await channel.declare(queue, arguments)
-        if first is not None:
-            await self._confirmed(channel, queue, first)
-        channel.close()
+        with closing(await connection.channel()) as channel:
+            await channel.declare(queue, arguments)
+            if first is not None:
+                await self._confirmed(channel, queue, first)
 
     async def has(self, queue: str) -> bool:
         """Whether the queue is there. Raises `QueueUnavailable`."""
-        channel = await (await self.connection()).channel()
-        try:
-            await channel.find(queue)
-        except NotThere:
-            return False
-        finally:
-            channel.close()
+        with closing(await (await self.connection()).channel()) as channel:
+            try:
+                await channel.find(queue)
+            except NotThere:
+                return False
         return True
 
     async def mark(self, queue: str, body: bytes) -> None:
         """Have this at the end of the queue, by itself: in no order with what was added. Raises `QueueUnavailable`."""
-        channel = await (await self.connection()).channel()
-        try:
+        with closing(await (await self.connection()).channel()) as channel:
             await self._confirmed(channel, queue, body)
-        finally:
-            channel.close()
 
     async def check(self, size: int = 0) -> None:
         """Raise `QueueUnavailable`, with the reason, unless the node would take an entry now.
 
         `QueueError` where it would never take one of so many bytes.
         """
-        channel = await (await self.connection()).channel()
-        try:
+        with closing(await (await self.connection()).channel()) as channel:
             await self._confirmed(channel, _NOWHERE, bytes(size), mandatory=False)
             # What comes first after an alarm is still taken, and only then it is told.
             await channel.prefetch(1)
-        finally:
-            channel.close()
 
     async def _confirmed(self, channel: Channel, queue: str, body: bytes, *, mandatory: bool = True) -> None:
         taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
