@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from . import group as entries
 from .chronicle import Chronicle, gone
 from .counting import Counting
 from .lane import Lane
+from .releases import Releases
 from .signs import Signs
 from .states import States
 from .writer import Writer
@@ -69,9 +70,7 @@ class Membership:
         self._claimed: set[int] = set()
         self._returning: set[asyncio.Task[None]] = set()
         self._asked_back: set[int] = set()
-        #: What we have let go, for us; whether it is written, and read again, is another thing.
-        self._released: dict[int, int] = {}
-        self._unwritten: dict[int, int] = {}
+        self._releases = Releases(self._write)
         self._wake = asyncio.Event()
         self._is_leaving = False
         self._task: asyncio.Task[None] | None = None
@@ -159,7 +158,7 @@ class Membership:
         """Something was not written: say all of it again that is still right."""
         self._claimed.clear()
         self._signs.refused()
-        self._unwritten |= self._released
+        self._releases.refused()
         self._states.refused()
 
     def drop_expired(self) -> None:
@@ -175,8 +174,7 @@ class Membership:
         old, self._me = self._me, self._name()
         self._signs.begin()
         self._claimed.clear()
-        self._released.clear()
-        self._unwritten.clear()
+        self._releases.begin()
         if self._writer_takes(entries.leave(old)):
             self._wake.set()
 
@@ -203,13 +201,8 @@ class Membership:
         self._signs.miss(self._me, state, now)
         if self._me not in state.members or now >= self._signs.until:
             return
-        self._released = {
-            partition: epoch for partition, epoch in self._released.items() if ours.get(partition) == epoch
-        }
-        if again := {partition: epoch for partition, epoch in self._unwritten.items() if partition in self._released}:
-            self._write(entries.release(self._me, again))
-        self._unwritten.clear()
-        for partition in sorted(ours.keys() - self._held.keys() - self._released.keys()):
+        self._releases.read(self._me, ours)
+        for partition in sorted(ours.keys() - self._held.keys() - self._releases.partitions):
             self._held[partition] = ours[partition]
             self._owning.assigned(partition, state.commits.get(partition, Commit(offset=0)))
         self._share()
@@ -234,8 +227,8 @@ class Membership:
         elif not self._claimed:
             self._give_back(to_give_back(view, self._asked_back))
 
-    def _give_back(self, partitions: Any) -> None:
-        for partition in list(partitions):
+    def _give_back(self, partitions: Collection[int]) -> None:
+        for partition in partitions:
             self._asked_back.add(partition)
             task = asyncio.get_running_loop().create_task(self._return(partition, self._held[partition]))
             self._returning.add(task)
@@ -248,25 +241,20 @@ class Membership:
             log.exception("revoked_failed", partition=partition)
         if self._held.get(partition) == epoch:
             # What was committed before stands before this in the stream, and counts.
-            self._release(partition, epoch)
+            self._releases.add(self._me, partition, epoch)
             del self._held[partition]
             self._asked_back.discard(partition)
         self._wake.set()
-
-    def _release(self, partition: int, epoch: int) -> None:
-        self._released[partition] = epoch
-        if not self._writer_takes(entries.release(self._me, {partition: epoch})):
-            self._unwritten[partition] = epoch
 
     def begin_again(self, partition: int) -> None:
         """Lose a partition, and let it be claimed anew: whoever has it then begins where the group is."""
         epoch = self._held.get(partition)
         if epoch is not None:
             self._lose(partition)
-            self._release(partition, epoch)
+            self._releases.add(self._me, partition, epoch)
             self._wake.set()
 
-    def epochs(self, partitions: Any) -> dict[int, int]:
+    def epochs(self, partitions: Iterable[int]) -> dict[int, int]:
         """The epochs of those of the partitions that are ours."""
         self.drop_expired()
         return {partition: self._held[partition] for partition in partitions if partition in self._held}
