@@ -27,6 +27,7 @@ from forebay.queues.contract import (
 )
 from forebay.queues.errors import Fenced, QueueUnavailable, UnknownStream
 from forebay.queues.findings import Finding, Needs
+from forebay.queues.groups.parts import turned
 from forebay.queues.making import new_streams, told
 from forebay.queues.portals.contract import PortalStore
 from forebay.queues.portals.memory import FactLog, MemoryPortalStore
@@ -158,7 +159,7 @@ class MemoryConsumer:
         self._group = queue.group_states[stream, group]
         self.positions: dict[int, int] = {}
         self.assignments: Assignments | None = None
-        self._first = 0
+        self._turn = 0
         self._is_closed = False
 
     async def start(self, assignments: Assignments) -> None:
@@ -182,10 +183,8 @@ class MemoryConsumer:
     def _take(self, max_records: int) -> list[StoredRecord]:
         logs = self._queue.partitions(self._stream)
         found: list[StoredRecord] = []
-        owned = sorted(self.positions)
-        # Another partition is first each time, so that a full one starves none.
-        self._first += 1
-        for partition in owned[self._first % (len(owned) or 1) :] + owned[: self._first % (len(owned) or 1)]:
+        self._turn += 1
+        for partition in turned(sorted(self.positions), self._turn):
             records = _from(logs[partition], self.positions[partition], max_records - len(found))
             if records:
                 self.positions[partition] = records[-1].offset + 1

@@ -1,8 +1,17 @@
 """What one fetch takes of each partition, so that a full one starves none."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from .contract import Stretch, Wanted
+
+T = TypeVar("T")
+
+
+def turned(ones: list[T], turn: int) -> list[T]:
+    """In another order each turn: with few records to give, each partition comes first in its own."""
+    first = turn % (len(ones) or 1)
+    return ones[first:] + ones[:first]
 
 
 def parts(waiting: Mapping[int, int], room: int) -> dict[int, int]:

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from ..threads.connection_thread import Closable
 from .bell import Bell
 from .contract import Log, Wanted
-from .parts import parts
+from .parts import parts, turned
 from .positions import Chunk, Position, Positions
 
 C = TypeVar("C", bound=Closable)
@@ -48,7 +48,8 @@ class Reader(Generic[C]):
     def _read(self, connection: C, positions: Mapping[int, Position], max_records: int) -> list[Chunk]:
         ends = self._log.ends(connection, positions)
         waiting = {partition: end - positions[partition].offset for partition, end in ends.items()}
-        behind = self._turned([partition for partition, count in waiting.items() if count > 0])
+        self._turn += 1
+        behind = turned([partition for partition, count in waiting.items() if count > 0], self._turn)
         wanted = [
             Wanted(
                 partition=partition,
@@ -79,9 +80,3 @@ class Reader(Generic[C]):
         """Of a log that ends before it was read to."""
         if position.last is not None and not self._log.still_has(connection, position.last):
             yield Chunk(partition=partition, position=position, following=position.offset, records=[], is_set_back=True)
-
-    def _turned(self, partitions: list[int]) -> list[int]:
-        """In another order each time: with few records to give, each partition comes first in its turn."""
-        self._turn += 1
-        first = self._turn % len(partitions) if partitions else 0
-        return partitions[first:] + partitions[:first]

@@ -10,6 +10,7 @@ import structlog
 
 from forebay.queues.contract import PlacedRecord, StoredRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.groups.parts import turned
 
 from .address import Address
 from .catalog import unknown
@@ -217,10 +218,8 @@ class Inbox:
             return []
         found: list[StoredRecord] = []
         size = 0
-        numbers = sorted(number for number, one in self._partitions.items() if one.records)
         self._turn += 1
-        start = self._turn % (len(numbers) or 1)
-        for number in numbers[start:] + numbers[:start]:
+        for number in turned(sorted(number for number, one in self._partitions.items() if one.records), self._turn):
             one = self._partitions[number]
             while one.records and len(found) < most and size < _TAKE_BYTES:
                 one.fetched, record = one.records.popleft()
