@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from forebay.queues.findings import Finding
+from forebay.queues.findings import Finding, State
 from forebay.queues.kafka.named_files import unreadable
 from forebay.queues.kafka.properties import Properties, uses_sasl, uses_tls
 
@@ -74,5 +74,5 @@ def _validity(properties: Properties, now: datetime) -> Iterator[Finding]:
         yield _finding("ssl.certificate.location", "warn", f"{path} expires on {ends:%Y-%m-%d}", remedy)
 
 
-def _finding(name: str, state: str, detail: str, remedy: str) -> Finding:
-    return Finding(check=f"kafka {name}", state="fail" if state == "fail" else "warn", detail=detail, remedy=remedy)
+def _finding(name: str, state: State, detail: str, remedy: str) -> Finding:
+    return Finding(check=f"kafka {name}", state=state, detail=detail, remedy=remedy)

@@ -1,6 +1,7 @@
 """What answers at an address: nobody, a port with or without TLS, one that wants a login."""
 
 import asyncio
+import re
 import socket
 import ssl
 import struct
@@ -9,6 +10,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from confluent_kafka import KafkaError
+
+from forebay.queues.kafka.faults import remedy
 from forebay.queues.kafka.properties import Properties
 
 #: A broker that needs longer for a connection can't be worked with.
@@ -28,6 +32,9 @@ _WRONG = {
     62: ("{told}", "use a name in queue_url that is in the certificate, or have a certificate made for this one"),
     64: ("{told}", "use a name in queue_url that is in the certificate, or have a certificate made for this one"),
 }
+#: What librdkafka says of the state that a connection was in helps nobody here.
+_ASIDE = re.compile(r" \(after \d+ms in state \w+\)")
+
 _UNKNOWN_AUTHORITY = (
     "the broker's certificate is signed by an authority that is not known here",
     "set ssl.ca.location in the setting kafka to the certificate of the authority that signed the brokers'",
@@ -51,6 +58,11 @@ class Trouble:
 
     detail: str
     remedy: str
+
+
+def told(complaint: KafkaError) -> Trouble:
+    """What the client complains of."""
+    return Trouble(detail=_ASIDE.sub("", complaint.str()), remedy=remedy(complaint))
 
 
 def addresses(servers: str) -> list[Address]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from forebay.queues.findings import Finding, Needs
+from forebay.queues.findings import Finding, Needs, State
 from forebay.queues.kafka.topics import COPIES, IN_SYNC, LETTER_ROOM_BYTES, NO_LIMIT, copies_for
 
 from .questions import Known
@@ -30,7 +30,7 @@ class _Rule:
     is_well: Callable[[str], bool]
     follows: str
     wants: str
-    state: str = "warn"
+    state: State = "warn"
 
 
 def weaknesses(name: str, topic: Known, needs: Needs, brokers: int, servers: str) -> Iterator[Finding]:
@@ -239,7 +239,7 @@ def _room(*, takes_events: bool) -> _Rule:
 def _finding(name: str, rule: _Rule, value: str, servers: str) -> Finding:
     return Finding(
         check=f"topic {name}",
-        state="fail" if rule.state == "fail" else "warn",
+        state=rule.state,
         detail=f"{rule.setting} is {value}: {rule.follows}",
         remedy=f"kafka-configs --bootstrap-server {servers} --alter --entity-type topics --entity-name {name} "
         f"--add-config {rule.setting}={rule.wants}",
