@@ -15,9 +15,9 @@ from ..threads.daemons import Threads
 from . import closing
 from .admin import Admin
 from .clients import Clients
-from .faults import Faults, cause, of_request
+from .faults import cause, of_request
+from .outsider import Outsider, is_about_the_group
 from .producer import KafkaProducer
-from .reader import is_about_the_group
 from .topics import Topics
 
 #: Facts of one chapter.
@@ -93,15 +93,11 @@ class _FactReader:
     """Keeps its client and its place. Used in one thread only."""
 
     def __init__(self, clients: Clients, topic: str) -> None:
-        self._clients, self._topic = clients, topic
-        self._faults = Faults()
-        self._client: Consumer | None = None
-        self._place: int | None = None
+        self._outsider, self._topic = Outsider(clients), topic
 
     def read(self, start: int, timeout_s: float) -> Chapter:
         """As in the contract."""
-        client = self._at(start)
-        self._place = None
+        client = self._outsider.at(self._topic, _PARTITION, _place(start))
         first = client.poll(timeout_s)
         found = [first, *client.consume(_CHAPTER_FACTS - 1, 0)] if first is not None else []
         facts = [fact for message in found if (fact := self._fact(message))]
@@ -110,17 +106,8 @@ class _FactReader:
         is_end = any(_ends_at(message, following) for message in found) or (
             not found and following >= self._end(client)
         )
-        self._place = following
+        self._outsider.reached(self._topic, _PARTITION, _place(following))
         return Chapter(facts, following, is_end)
-
-    def _at(self, start: int) -> Consumer:
-        if self._client is None:
-            self._client = self._clients.outsider(self._faults)
-        if self._place != start:
-            # What stood at the very beginning may be gone, and then there is no such offset any more.
-            offset = start or OFFSET_BEGINNING
-            self._client.assign([TopicPartition(self._topic, _PARTITION, offset)])
-        return self._client
 
     def _fact(self, message: Message) -> PlacedFact | None:
         error = message.error()
@@ -139,21 +126,20 @@ class _FactReader:
                 TopicPartition(self._topic, _PARTITION), timeout=_ANSWER_S
             )
         except KafkaException as error:
-            # The next read begins with a fresh client: this may be one that can't go on (see `Statistics`).
-            self.close()
-            raise QueueUnavailable(self._faults.text(otherwise=cause(error))) from error
+            raise self._outsider.unavailable(cause(error)) from error
         if found is None:
-            self.close()
             silence = KafkaError(KafkaError._TIMED_OUT, f"no answer came within {_ANSWER_S:.0f} s")
-            raise QueueUnavailable(self._faults.text(otherwise=silence))
-        self._faults.clear()
+            raise self._outsider.unavailable(silence)
         return found[1]
 
     def close(self) -> None:
         """Let go of the cluster. Idempotent."""
-        if self._client is not None:
-            client, self._client = self._client, None
-            closing.end(client.close)
+        self._outsider.close()
+
+
+def _place(start: int) -> int:
+    # What stood at the very beginning may be gone, and then there is no such offset any more.
+    return start or OFFSET_BEGINNING
 
 
 def _ends_at(message: Message, following: int) -> bool:

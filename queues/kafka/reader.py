@@ -1,36 +1,30 @@
-"""Reads one partition at a time, from any offset. Used in one thread only: the client takes no more."""
+"""Reads one partition at a time, from any offset. Used in one thread only."""
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message
 
 from forebay.queues.contract import StoredRecord
-from forebay.queues.errors import QueueUnavailable
 
-from . import closing
 from .clients import Clients
-from .faults import Faults, of_request
+from .faults import of_request
+from .outsider import Outsider, is_about_the_group
 from .records import KafkaRecord
 
 #: One wait for records; a broker that gives none for so long is in trouble.
 _WAIT_S = 10.0
-
 
 #: Bytes of values that one read takes into memory at most, and what the client had at hand with the last of them.
 _READ_BYTES = 8 * 1024 * 1024
 
 
 class Reader:
-    """Keeps its client, and its place: reading on costs no new request."""
+    """Of one inspector."""
 
     def __init__(self, clients: Clients) -> None:
-        self._clients = clients
-        self._faults = Faults()
-        self._client: Consumer | None = None
-        self._place: tuple[str, int, int] | None = None
+        self._outsider = Outsider(clients)
 
     def read(self, stream: str, partition: int, offset: int, end: int, max_records: int) -> list[StoredRecord]:
         """Records from the offset on, at most up to the end, which the caller knows to exist."""
-        client = self._at(stream, partition, offset)
-        self._place = None
+        client = self._outsider.at(stream, partition, offset)
         found: list[StoredRecord] = []
         offset -= 1
         room = _READ_BYTES
@@ -39,7 +33,7 @@ class Reader:
             for message in self._next(client, max_records - len(found)):
                 offset = self._take(message, stream, partition, found)
             room -= sum(len(record.value) for record in found[held:])
-        self._place = (stream, partition, offset + 1)
+        self._outsider.reached(stream, partition, offset + 1)
         return found
 
     def _next(self, client: Consumer, count: int) -> list[Message]:
@@ -47,9 +41,7 @@ class Reader:
         first = client.poll(_WAIT_S)
         if first is None:
             silence = KafkaError(KafkaError._TIMED_OUT, f"no record came within {_WAIT_S:.0f} s")
-            # The next read begins with a fresh client: this may be one that can't go on (see `Statistics`).
-            self.close()
-            raise QueueUnavailable(self._faults.text(otherwise=silence))
+            raise self._outsider.unavailable(silence)
         found = [first, *client.consume(count - 1, 0)] if count > 1 else [first]
         return [message for message in found if not is_about_the_group(message)]
 
@@ -64,21 +56,6 @@ class Reader:
         # Behind the last record there may be markers of transactions. (It may also be the end of an earlier read.)
         return (message.offset() or 0) - 1
 
-    def _at(self, stream: str, partition: int, offset: int) -> Consumer:
-        if self._client is None:
-            self._client = self._clients.outsider(self._faults)
-        if self._place != (stream, partition, offset):
-            self._client.assign([TopicPartition(stream, partition, offset)])
-        return self._client
-
     def close(self) -> None:
         """Let go of the cluster. Idempotent; it takes a second at most, whatever hangs."""
-        if self._client is not None:
-            client, self._client = self._client, None
-            closing.end(client.close)
-
-
-def is_about_the_group(message: Message) -> bool:
-    """The client looks for the coordinator of a group that it will never join, and may not be allowed to."""
-    error = message.error()
-    return error is not None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+        self._outsider.close()

@@ -1,0 +1,53 @@
+"""A client that reads outside of any group, and keeps its place: to read on costs no new request."""
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from forebay.queues.errors import QueueUnavailable
+
+from . import closing
+from .clients import Clients
+from .faults import Faults
+
+
+class Outsider:
+    """One client after the other. Used in one thread only: librdkafka's takes no more."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._faults = Faults()
+        self._client: Consumer | None = None
+        self._place: tuple[str, int, int] | None = None
+
+    def at(self, stream: str, partition: int, offset: int) -> Consumer:
+        """The client, which reads from there on. Say how far it has `reached`, or the next read goes there anew."""
+        if self._client is None:
+            self._client = self._clients.outsider(self._faults)
+        if self._place != (stream, partition, offset):
+            self._client.assign([TopicPartition(stream, partition, offset)])
+        self._place = None
+        return self._client
+
+    def reached(self, stream: str, partition: int, offset: int) -> None:
+        """It was read up to there."""
+        self._place = stream, partition, offset
+        self._faults.clear()
+
+    def unavailable(self, error: KafkaError) -> QueueUnavailable:
+        """The error for a client that got no answer. The next place is read by a fresh one.
+
+        It may be one that can't go on (see `Statistics`).
+        """
+        self.close()
+        return QueueUnavailable(self._faults.text(otherwise=error))
+
+    def close(self) -> None:
+        """Let go of the cluster. Idempotent; it takes a second at most, whatever hangs."""
+        if self._client is not None:
+            client, self._client, self._place = self._client, None, None
+            closing.end(client.close)
+
+
+def is_about_the_group(message: Message) -> bool:
+    """The client looks for the coordinator of a group that it will never join, and may not be allowed to."""
+    error = message.error()
+    return error is not None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
