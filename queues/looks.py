@@ -9,12 +9,20 @@ LONG_MIN = 10
 SPARE = 8
 
 
-def version(detail: str, *, supported: bool, oldest: str) -> Finding:
-    """What the server is."""
-    if not supported:
-        remedy = f"upgrade: Forebay is made for {oldest} and newer"
-        return Finding(check="queue version", state="warn", detail=detail, remedy=remedy)
-    return Finding(check="queue version", state="ok", detail=detail)
+Version = tuple[int, ...]
+
+
+def is_at_least(version: str, oldest: Version) -> bool:
+    """Whether a version such as 10.5.4 is this one, or newer."""
+    return tuple(int(part) for part in version.split(".")[: len(oldest)]) >= oldest
+
+
+def version(server: str, version: str, oldest: Version) -> Finding:
+    """What the server is, by its name with its version, and by the version alone."""
+    if not is_at_least(version, oldest):
+        remedy = f"upgrade: Forebay is made for {'.'.join(map(str, oldest))} and newer"
+        return Finding(check="queue version", state="warn", detail=server, remedy=remedy)
+    return Finding(check="queue version", state="ok", detail=server)
 
 
 def connections(left: int, limit: str = "max_connections", of_a_worker: str = "four") -> Finding:

@@ -15,8 +15,7 @@ _MIB = 1024 * 1024
 
 def findings(connection: MemcachedConnection, needs: Needs) -> Iterable[Finding]:
     """One thing after the other."""
-    version = tuple(int(part) for part in connection.version.split(".")[:2])
-    yield looks.version(f"Memcached {connection.version}", supported=version >= _OLDEST, oldest="1.6")
+    yield looks.version(f"Memcached {connection.version}", connection.version, _OLDEST)
     yield Finding(
         check="queue durability",
         state="warn",

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from forebay.queues.contract import Queue
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.findings import Finding, Needs
+from forebay.queues.looks import is_at_least
 from forebay.queues.presence import streams_found
 
 from .address import Address
@@ -154,7 +155,7 @@ def _remedy(error: str) -> str:
 def _version(words: str) -> Finding:
     oldest = ".".join(map(str, _OLDEST))
     try:
-        is_supported = tuple(int(part) for part in words.split(".")[:2]) >= _OLDEST
+        is_supported = is_at_least(words, _OLDEST)
     except ValueError:
         is_supported = False
     if is_supported:

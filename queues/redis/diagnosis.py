@@ -7,7 +7,7 @@ from forebay.queues.findings import Finding, Needs
 from .. import looks
 from .address import Address
 from .connection import RedisConnection
-from .server import Server
+from .server import OLDEST, Server
 
 #: Of the memory that the server may take, what should be free at least.
 _FREE = 0.2
@@ -18,7 +18,7 @@ _MIB = 1024 * 1024
 def findings(connection: RedisConnection, address: Address, needs: Needs) -> Iterable[Finding]:
     """One thing after the other."""
     server = connection.look()
-    yield looks.version(server.name, supported=server.supported, oldest="7.0")
+    yield looks.version(server.name, server.version, OLDEST)
     yield _durability(server, address)
     yield _memory(server)
     yield _size(server, needs)

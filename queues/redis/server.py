@@ -6,6 +6,7 @@ from typing import Any
 
 from forebay.queues.errors import QueueError, QueueUnavailable
 
+from ..looks import is_at_least
 from .address import FSYNC, Address
 from .limits import Limits, limits
 from .remedies import SENTINEL
@@ -46,7 +47,7 @@ class Server:
     @property
     def supported(self) -> bool:
         """Whether it has all that we use."""
-        return tuple(int(part) for part in self.version.split(".")[:2]) >= OLDEST
+        return is_at_least(self.version, OLDEST)
 
     @property
     def evicts(self) -> bool:

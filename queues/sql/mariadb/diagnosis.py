@@ -85,8 +85,7 @@ def _one(connection: Connection, query: str) -> str:
 
 def _version(connection: Connection) -> Finding:
     words = _one(connection, "SELECT VERSION()").split("-")[0]
-    supported = tuple(int(part) for part in words.split(".")[:2]) >= _OLDEST
-    return looks.version(f"MariaDB {words}", supported=supported, oldest=".".join(map(str, _OLDEST)))
+    return looks.version(f"MariaDB {words}", words, _OLDEST)
 
 
 def _durability(connection: Connection) -> Finding:

@@ -10,7 +10,7 @@ from ... import looks
 from .remedies import POLICY
 
 #: Older ones are not supported by their makers any more, and not tested.
-_OLDEST = 13
+_OLDEST = (13,)
 
 _SETTINGS = "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'server_version_num')"
 
@@ -100,8 +100,8 @@ def _settings(connection: Connection) -> dict[str, str]:
 
 def _version(connection: Connection) -> Finding:
     number = int(_settings(connection)["server_version_num"])
-    major = number // 10_000
-    return looks.version(f"PostgreSQL {major}.{number % 10_000}", supported=major >= _OLDEST, oldest=str(_OLDEST))
+    words = f"{number // 10_000}.{number % 10_000}"
+    return looks.version(f"PostgreSQL {words}", words, _OLDEST)
 
 
 def _durability(connection: Connection) -> Finding:

@@ -26,8 +26,7 @@ MENDED = "docs/operations.md, A damaged file, says how to keep what can be read 
 
 def version() -> Finding:
     """Which SQLite Python has: mostly the system's."""
-    supported = sqlite3.sqlite_version_info >= _OLDEST
-    return looks.version(f"SQLite {sqlite3.sqlite_version}", supported=supported, oldest=".".join(map(str, _OLDEST)))
+    return looks.version(f"SQLite {sqlite3.sqlite_version}", sqlite3.sqlite_version, _OLDEST)
 
 
 def lock(path: Path, connection: Connection) -> Finding:

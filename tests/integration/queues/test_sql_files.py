@@ -178,7 +178,7 @@ async def test_an_older_sqlite_takes_a_full_batch(producer: Producer, database: 
 
 async def test_an_sqlite_that_is_too_old_is_found(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {one.check: one.state async for one in queue.diagnose(NEEDS)}
-    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 22, 0))
+    monkeypatch.setattr(sqlite3, "sqlite_version", "3.22.0")
     in_old_one = {one.check: one.state async for one in queue.diagnose(NEEDS)}
 
     assert (found["queue version"], in_old_one["queue version"]) == ("ok", "warn")
