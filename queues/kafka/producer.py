@@ -20,8 +20,8 @@ from .outcomes import Outcomes
 from .placement import Placement
 from .producer_client import ProducerClient
 from .statistics import WARM
+from .succession import Succession
 from .topics import Topics
-from .wall_clock import SET_BACK_S, WallClock
 
 log = structlog.get_logger(__name__)
 
@@ -44,15 +44,6 @@ _WARMING_S = 0.02
 #: all the while: they go to other brokers.
 _SILENCES = 60
 
-#: Before a client follows one that never was ready: until somebody has done something it is refused like that one.
-_RENEWAL_S = 1.0
-
-#: After batches were refused records are sent one by one, for so many statistics: ten minutes.
-_WARY = 1200
-
-#: So long a client that met a fatal error is waited for: what it has on its way is still answered.
-_LAST_WORDS_S = 1.0
-
 #: A client that got no producer's id, as librdkafka says it, has sent nothing.
 _NOTHING_SENT = "Failed to acquire idempotence PID"
 
@@ -70,10 +61,9 @@ _TOO_MUCH = "too much waits for Kafka already (queue.buffering.max.kbytes)"
 class KafkaProducer(Producer):
     """A client of librdkafka, polled on the loop: no thread of ours, and no hop for a record.
 
-    A client that met a fatal error, or has lost every broker, can't say what became of the records that were under way.
-    Another client sends all of them again, in their order, before any later one: they are kept at least once, and no
-    call ends before. What the former client had on its way may arrive as a second copy, also behind later records. The
-    same follows when the wall clock is set back, since the threads of the client wait by it, and would so much longer.
+    Where a client can't go on another one sends all that is due again, in its order, before anything later: it is kept
+    at least once, and no call ends before. What the former client had on its way may arrive as a second copy, also
+    behind later records.
     """
 
     def __init__(
@@ -83,7 +73,7 @@ class KafkaProducer(Producer):
         placement: Placement | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._clients, self._topics, self._sleep = clients, topics, sleep
+        self._topics, self._sleep = topics, sleep
         #: What is known of streams holds whatever the brokers say later.
         self._placement = placement or Placement()
         self._numbers = count()
@@ -95,25 +85,17 @@ class KafkaProducer(Producer):
         self._idle = asyncio.Event()
         self._idle.set()
         self._next_look: asyncio.TimerHandle | None = None
-        self._renewal: asyncio.TimerHandle | None = None
-        self._is_closed = self._has_ended = self._was_warm = False
+        self._is_closed = self._has_ended = False
         #: The record that waits for longest, when the statistics came last, and how often it was the same.
         self._oldest: int | None = None
         self._silences = 0
-        #: For how many statistics more records are sent one by one.
-        self._wary = 0
-        #: Why the client before this one could not go on, or no other could be made, until one is ready.
-        self._why_not = ""
-        #: Why there is no client at all just now; empty while there is one.
-        self._cannot_be_made = ""
-        self._wall_clock = WallClock()
-        self._client = self._made()
+        self._succession = Succession(
+            clients, self._due, hear=self._poll, go_on=self._go_on, on_statistics=self._watch_oldest
+        )
+        self._client = self._succession.client
         with suppress(RuntimeError):
             # Statistics and complaints pile up while nobody looks. Outside of a loop, the first call begins.
             self._look_in(_IDLE_LOOK_S)
-
-    def _made(self) -> ProducerClient:
-        return ProducerClient(self._clients, self._look_at_statistics, sends_singly=self._wary > 0)
 
     def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
         """As in the contract. Whatever comes to its end meanwhile is told in the loop's next turn."""
@@ -124,9 +106,9 @@ class KafkaProducer(Producer):
         if len(self._due) == 1:
             self._idle.clear()
             self._look_in(_LOOK_S)
-        if self._cannot_be_made:
+        if self._succession.cannot_be_made:
             # Nobody knows for how long, and nothing bounds what waits without a client.
-            self._outcomes.failing[stream] = QueueUnavailable(self._cannot_be_made)
+            self._outcomes.failing[stream] = QueueUnavailable(self._succession.cannot_be_made)
         if stream in self._outcomes.failing:
             return self._fail(number, self._outcomes.failing[stream])
         self._held.append(number)
@@ -189,7 +171,7 @@ class KafkaProducer(Producer):
         if error is not None:
             return self._judge(number, error, partition=message.partition())
         # The statistics say it later; a client that has sent something is ready, whatever it meets next.
-        self._client.statistics.state, self._was_warm = WARM, True
+        self._client.statistics.state, self._succession.was_warm = WARM, True
         # What raises here, as anything may under a client that can't go on, leaves the record due.
         offset = message.offset()
         if offset is None:
@@ -212,7 +194,7 @@ class KafkaProducer(Producer):
             client.is_spent = client.may_hold_followers = True
         elif is_sent and not is_of_stream(error):
             if error.code() == KafkaError._INVALID_DIFFERENT_RECORD:
-                self._wary = _WARY
+                self._succession.be_wary()
             # Ended before it sends what is behind it, unless the loop hears of it too late.
             client.leave_out(error)
         else:
@@ -240,8 +222,10 @@ class KafkaProducer(Producer):
         while self._client.refused:
             _, batch = self._client.refused.popitem()
             why = self._judge_batch(batch) or why
-        if why is not None and self._renewal is None:
-            self._give_up(why)
+        if why is not None and not self._succession.is_changing:
+            self._succession.give_up(why)
+            if _NOTHING_SENT in why.str() and not self._succession.was_warm:
+                self._fail_all(f"no record is taken. {sentence(why)}")
         self._client.hold_followers_back()
 
     def _judge_batch(self, batch: list[tuple[int, KafkaError]]) -> KafkaError | None:
@@ -250,54 +234,13 @@ class KafkaProducer(Producer):
         if len(batch) == 1:
             self._fail(number, of_record(error, self._due[number][0], self._client.faults))
             return None
-        self._wary = _WARY
+        self._succession.be_wary()
         self._client.leave_out(error)
         return error
 
-    def _give_up(self, why: KafkaError) -> None:
-        """Hear what the client still knows, and let another one follow."""
-        log.error("the client of a producer can't go on; another one follows", error=why.str(), due=len(self._due))
-        self._why_not = sentence(why)
-        # What is on its way is waited for: sent again at once, it would be kept twice.
-        self._client.purge(in_flight=False)
-        self._let_another_follow(_LAST_WORDS_S)
-        if _NOTHING_SENT in why.str() and not self._was_warm:
-            self._fail_all(f"no record is taken. {sentence(why)}")
-
-    def _let_another_follow(self, patience_s: float = 0) -> None:
-        client, loop = self._client, asyncio.get_running_loop()
-        client.is_spent = True
-        wait_s = 0 if client.statistics.state == WARM and client.not_taken is None else _RENEWAL_S
-        self._renewal = loop.call_later(wait_s, self._renew, loop.time() + patience_s)
-
-    def _start_over(self, back_s: float) -> None:
-        log.warning(
-            "the clock was set back, and a producer's client may wait as much longer; another one follows",
-            seconds=round(back_s, 1),
-            due=len(self._due),
-        )
-        self._let_another_follow()
-
-    def _renew(self, at_latest: float) -> None:
-        former, loop = self._client, asyncio.get_running_loop()
-        if len(former.own) and loop.time() < at_latest:
-            # What was on its way behind a record that was not taken comes back into the client's queue.
-            former.purge(in_flight=False)
-            self._renewal = loop.call_later(_LOOK_S, self._renew, at_latest)
-            return
-        former.purge()
-        self._poll()
-        try:
-            self._client = self._made()
-        except Exception as error:  # whatever it is, as files that are just replaced: without a client nothing is sent
-            log.error("another client of a producer can't be made just now", error=str(error), due=len(self._due))
-            self._cannot_be_made = self._why_not = f"another client can't be made: {error}"
-            self._renewal = loop.call_later(_RENEWAL_S, self._renew, at_latest)
-            return
-        self._renewal, self._cannot_be_made = None, ""
-        self._held = deque(self._due)
+    def _go_on(self, client: ProducerClient) -> None:
+        self._client, self._held = client, deque(self._due)
         self._produce_held()
-        former.end()
 
     def _fail_all(self, text: str) -> None:
         while self._due:
@@ -307,9 +250,7 @@ class KafkaProducer(Producer):
     def _look(self) -> None:
         try:
             self._produce_held()
-            back_s = self._wall_clock.set_back_s()
-            if back_s > SET_BACK_S and self._renewal is None:
-                self._start_over(back_s)
+            self._succession.look()
         finally:
             # Whatever one record does to the client, the others are looked after.
             self._look_in(_LOOK_S if self._due else _IDLE_LOOK_S)
@@ -339,23 +280,16 @@ class KafkaProducer(Producer):
             self._poll()
             await self._sleep(_WARMING_S)
         if not self._client.is_ready:
-            why = self._why_not or "look at __transaction_state, or restart"
+            why = self._succession.why_not or "look at __transaction_state, or restart"
             raise QueueUnavailable(f"the producer is not ready: its state is {self._client.statistics.state}; {why}")
 
-    def _look_at_statistics(self) -> None:
-        client = self._client
-        if client.statistics.state == WARM:
-            self._was_warm = True
-            self._why_not = self._why_not if client.is_spent else ""
-        if self._wary > 0:
-            self._wary -= 1
-            if self._wary == 0 and client.sends_singly and self._renewal is None:
-                self._let_another_follow(_LAST_WORDS_S)
+    def _watch_oldest(self) -> None:
         former, self._oldest = self._oldest, next(iter(self._due), None)
         self._silences = self._silences + 1 if self._oldest is not None and self._oldest == former else 0
         if self._silences == _SILENCES:
             self._silences = 0
-            why = sentence(client.faults.last) if client.faults.last else "it does not answer"
+            last = self._client.faults.last
+            why = sentence(last) if last else "it does not answer"
             log.warning("records wait for Kafka", due=len(self._due), reason=why)
 
     async def close(self) -> None:
@@ -370,9 +304,9 @@ class KafkaProducer(Producer):
         if self._has_ended:
             return
         self._has_ended = True
-        for timer in (self._next_look, self._renewal):
-            if timer is not None:
-                timer.cancel()
+        if self._next_look is not None:
+            self._next_look.cancel()
+        self._succession.stop()
         self._client.purge()
         self._client.poll()
         self._fail_all("the producer was closed before Kafka had answered")

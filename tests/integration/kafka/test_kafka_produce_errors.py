@@ -101,7 +101,7 @@ async def test_a_clock_that_is_set_back_far_lets_another_client_follow_at_no_cos
     mock: MockCluster, producer: Any, back_s: int, is_followed: bool
 ) -> None:
     wall = [0.0]
-    producer._wall_clock = WallClock(wall=lambda: wall[0], steady=lambda: 0.0)
+    producer._succession._wall_clock = WallClock(wall=lambda: wall[0], steady=lambda: 0.0)
     client = producer._client.own
     mock.slow(1, SLOW_MS)
     under_way = sending(producer, range(1, 10))

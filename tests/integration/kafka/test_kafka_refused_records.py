@@ -12,7 +12,7 @@ from confluent_kafka.admin import ResourceType  # type: ignore[attr-defined]  # 
 
 from forebay.queues.contract import Queue, Record
 from forebay.queues.errors import RecordRefused
-from forebay.queues.kafka import producer as kafka_producer
+from forebay.queues.kafka import succession
 from forebay.queues.kafka.producer import KafkaProducer
 from tests.integration.kafka.sent import altered, record, values
 from tests.kafka.cluster import Cluster
@@ -109,7 +109,7 @@ async def test_what_is_under_way_behind_the_first_record_of_a_client_stays_behin
 async def test_small_records_that_came_together_are_kept_in_their_order_where_the_topic_takes_no_batch_of_them(
     kafka: Kafka, opened: Opener, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_producer, "_WARY", 4)
+    monkeypatch.setattr(succession, "_WARY", 4)
     await altered(kafka, ResourceType.TOPIC, stream, "max.message.bytes", 2000)
     queue = opened(kafka.bootstrap, kafka={"linger.ms": 100})
     producer = queue.producer()

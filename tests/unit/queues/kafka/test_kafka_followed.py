@@ -9,7 +9,7 @@ import pytest
 
 from forebay.queues.contract import Record
 from forebay.queues.errors import QueueError, QueueUnavailable
-from forebay.queues.kafka import producer as kafka_producer
+from forebay.queues.kafka import succession
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.producer import KafkaProducer
 from forebay.queues.kafka.topics import Topics
@@ -46,7 +46,7 @@ async def test_a_producer_for_which_no_client_can_be_made_is_not_ready() -> None
     made.clients[0].says = [WELL]
     await producer.check()
     made.clients[0].says = [STRANDED, STRANDED]
-    while producer._renewal is None:
+    while not producer._succession.is_changing:
         await asyncio.sleep(0.01)
 
     with pytest.raises(QueueUnavailable, match=r"ssl\.ca\.location"):
@@ -67,14 +67,14 @@ async def test_without_a_client_what_comes_is_refused_at_once_and_what_waited_is
             self.clients.append(Client(statistics, may_report=bool(self.clients)))
             return self.clients[-1]
 
-    monkeypatch.setattr(kafka_producer, "_RENEWAL_S", 0.01)
+    monkeypatch.setattr(succession, "_RENEWAL_S", 0.01)
     producer, loop = producer_of(made := Scarce()), asyncio.get_running_loop()
     made.clients[0].says = [WELL]
     await producer.check()
     first = loop.create_task(producer.send("events", Record(key="a.ru", value=b"0", timestamp_ms=1)))
     await asyncio.sleep(0)
     made.clients[0].says = [STRANDED, STRANDED]
-    while not producer._why_not.startswith("another client can't be made"):
+    while not producer._succession.why_not.startswith("another client can't be made"):
         await asyncio.sleep(0.01)
 
     sending = [producer.send("events", Record(key="a.ru", value=b"%d" % number, timestamp_ms=1)) for number in range(9)]

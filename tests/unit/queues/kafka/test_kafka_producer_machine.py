@@ -16,6 +16,7 @@ from forebay.processors.virtual_time import VirtualLoop
 from forebay.queues.contract import Position, Record
 from forebay.queues.errors import QueueError, RecordRefused
 from forebay.queues.kafka import producer as kafka_producer
+from forebay.queues.kafka import succession
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.producer import KafkaProducer
 from forebay.queues.kafka.topics import Topics
@@ -79,9 +80,10 @@ class Producing(RuleBasedStateMachine):
         self._acts: list[Callable[[], object]] = []
         Clock.back_s = 0.0
         self._patch = pytest.MonkeyPatch()
-        self._patch.setattr(kafka_producer, "WallClock", Clock)
-        self._patch.setattr(kafka_producer.log, "error", lambda *_, **__: None)
-        self._patch.setattr(kafka_producer.log, "warning", lambda *_, **__: None)
+        self._patch.setattr(succession, "WallClock", Clock)
+        for module in (kafka_producer, succession):
+            self._patch.setattr(module.log, "warning", lambda *_, **__: None)
+        self._patch.setattr(succession.log, "error", lambda *_, **__: None)
         self.loop.set_exception_handler(self._note)
         self.errors: list[Any] = []
         self.producer = self.loop.run_until_complete(self._made())

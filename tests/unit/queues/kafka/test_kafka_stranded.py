@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from forebay.queues.contract import Record
 from forebay.queues.errors import QueueError
-from forebay.queues.kafka import producer as kafka_producer
+from forebay.queues.kafka import succession
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.producer import KafkaProducer
 from forebay.queues.kafka.statistics import Statistics
@@ -71,7 +71,7 @@ async def test_a_client_that_cannot_be_made_just_now_is_made_later(
                 raise refusal
             return super().producer(faults, statistics, singly=singly)
 
-    monkeypatch.setattr(kafka_producer, "_RENEWAL_S", 0.01)
+    monkeypatch.setattr(succession, "_RENEWAL_S", 0.01)
     made = Scarce()
     producer = KafkaProducer(cast(Clients, made), cast(Topics, None))
     producer.submit(
