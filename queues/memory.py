@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, cycle, islice
 
 from forebay.queues.contract import (
     Assignments,
@@ -47,6 +47,24 @@ class _Group:
     owners: "dict[int, MemoryConsumer]" = field(default_factory=dict)
     commits: dict[int, Commit] = field(default_factory=dict)
     rebalancing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def share(self, logs: list[_Log]) -> None:
+        """Let each member own its part of these."""
+        # Others move because of it, whether or not it waits for them: half asked back, a partition would be nobody's.
+        await asyncio.shield(asyncio.ensure_future(self._share(logs)))
+
+    async def _share(self, logs: list[_Log]) -> None:
+        async with self.rebalancing:
+            wanted = dict(enumerate(islice(cycle(self.members), len(logs))))
+            for partition, owner in list(self.owners.items()):
+                if wanted.get(partition) is not owner:
+                    await owner.give_back(partition)
+                    del self.owners[partition]
+            for partition, owner in wanted.items():
+                if partition not in self.owners:
+                    self.owners[partition] = owner
+                    first = Commit(offset=0, is_reset=bool(logs[partition]))
+                    owner.take_over(partition, self.commits.get(partition) or first)
 
 
 class MemoryQueue:
@@ -158,16 +176,16 @@ class MemoryConsumer:
         self._queue, self._stream = queue, stream
         self._group = queue.group_states[stream, group]
         self.positions: dict[int, int] = {}
-        self.assignments: Assignments | None = None
+        self._assignments: Assignments
         self._turn = 0
         self._is_closed = False
 
     async def start(self, assignments: Assignments) -> None:
         """As in the contract."""
-        self._queue.partitions(self._stream)
-        self.assignments = assignments
+        logs = self._queue.partitions(self._stream)
+        self._assignments = assignments
         self._group.members.append(self)
-        await self._move_partitions()
+        await self._group.share(logs)
 
     async def fetch(self, max_records: int, timeout_s: float) -> list[StoredRecord]:
         """As in the contract."""
@@ -203,47 +221,20 @@ class MemoryConsumer:
         """As in the contract."""
         if self in self._group.members:
             self._group.members.remove(self)
-            await self._move_partitions()
+            await self._group.share(self._queue.logs[self._stream])
             # A fetch that waits has nothing to wait for any more.
             self._is_closed = True
             self._queue.written.set()
 
-    async def _move_partitions(self) -> None:
-        # Others move because of it, whether or not it waits for them: half asked back, a partition would be nobody's.
-        await asyncio.shield(asyncio.ensure_future(self._rebalance()))
-
-    async def _rebalance(self) -> None:
-        group = self._group
-        async with group.rebalancing:
-            wanted = self._wanted()
-            for partition, owner in list(group.owners.items()):
-                if wanted.get(partition) is not owner:
-                    await owner.give_back(partition)
-                    del group.owners[partition]
-            for partition, owner in wanted.items():
-                if partition not in group.owners:
-                    group.owners[partition] = owner
-                    owner.take_over(partition, group.commits.get(partition) or self._beginning(partition))
-
-    def _beginning(self, partition: int) -> Commit:
-        return Commit(offset=0, is_reset=bool(self._queue.logs[self._stream][partition]))
-
-    def _wanted(self) -> "dict[int, MemoryConsumer]":
-        members = self._group.members
-        partitions = range(len(self._queue.logs[self._stream]))
-        return {partition: members[partition % len(members)] for partition in partitions} if members else {}
-
     async def give_back(self, partition: int) -> None:
         """Let the user finish with the partition; it may still commit it meanwhile."""
-        assert self.assignments is not None, "only a started consumer owns partitions"  # noqa: S101 - for mypy
         self.positions.pop(partition, None)
-        await self.assignments.revoked(partition)
+        await self._assignments.revoked(partition)
 
     def take_over(self, partition: int, committed: Commit) -> None:
         """Own the partition from its commit on."""
-        assert self.assignments is not None, "only a started consumer owns partitions"  # noqa: S101 - for mypy
         self.positions[partition] = committed.offset
-        self.assignments.assigned(partition, committed)
+        self._assignments.assigned(partition, committed)
         self._queue.written.set()
 
 
