@@ -5,7 +5,7 @@ handed out is pending in it, in the name of who has it, until a commit has passe
 hand, or by a Forebay that knew nothing of it, what comes out are the records of the log, from the reader's place on.
 """
 
-from .script_parts import CHECKED, FREES, NOW
+from .script_parts import CHECKED, FREES, LEASES, NOW
 
 _GROUPS = """
 local function id(offset) return string.format('%d-0', offset) end
@@ -57,13 +57,14 @@ DELIVER = (
     FREES
     + CHECKED
     + NOW
+    + LEASES
     + _GROUPS
     + """
 local group, me, room = ARGV[2], ARGV[3], tonumber(ARGV[4])
 
 local function is_ours(partition)
-    local till, owner = string.match(redis.call('HGET', KEYS[2], partition) or '', '^%d+ (%d+) (.*)$')
-    return owner == me and tonumber(till) > now
+    local _, till, owner = lease_of(KEYS[2], partition)
+    return owner == me and till > now
 end
 
 local function taken_over(log, at, wanted)
@@ -136,6 +137,7 @@ return {'done', answer}
 SETTLE = (
     FREES
     + CHECKED
+    + LEASES
     + _GROUPS
     + """
 local group, left = ARGV[2], tonumber(ARGV[3])
@@ -176,7 +178,8 @@ for index = 4, #ARGV do
     local offset = tonumber(redis.call('HGET', KEYS[3], partition .. ':' .. group) or 0)
     reach(log, offset)
     acknowledge(log, offset)
-    forget(log, string.match(redis.call('HGET', KEYS[2], partition) or '', '^%d+ %d+ (.*)$'))
+    local _, _, owner = lease_of(KEYS[2], partition)
+    forget(log, owner)
 end
 return {'done', left}
 """

@@ -12,9 +12,9 @@ from forebay.queues.portals.one_store import OneStore
 
 from ..groups.bell import Bell
 from ..groups.reader import Wait
-from . import scripts
 from .connection import RedisConnection, RedisStore
 from .reading import News
+from .script_parts import CHECKED, FREES, NOW, WRITES
 from .streams import ANOTHER, find, made_anew, make, missing
 
 #: Facts of one chapter; with the usual 200 bytes each, half a megabyte.
@@ -26,6 +26,56 @@ _FORGOTTEN = 10_000
 
 #: How a value that there is begins, and what stands for none.
 _THERE, _TAKEN_BACK = b"+", b"-"
+
+#: about ends facts order gone → id channel, then key and value of each; a value begins with `+`, and is `-` for none.
+#: The place of the last one.
+_PUT = (
+    WRITES
+    + CHECKED
+    + NOW
+    + """
+redis.call('PUBLISH', ARGV[2], '0')
+local last = redis.call('HINCRBY', KEYS[2], '0', (#ARGV - 2) / 2)
+local place = last - (#ARGV - 2) / 2
+for at = 3, #ARGV, 2 do
+    redis.call('HSET', KEYS[3], ARGV[at], ARGV[at + 1])
+    redis.call('ZADD', KEYS[4], place, ARGV[at])
+    redis.call('ZREM', KEYS[5], ARGV[at])
+    if ARGV[at + 1] == '-' then redis.call('ZADD', KEYS[5], now, ARGV[at]) end
+    place = place + 1
+end
+return {'done', last - 1}
+"""
+)
+
+#: about facts order → id start most. Place, key and value of each fact.
+#: It writes nothing, and is let begin only where one may write: who follows a server that others have left, since it
+#: takes no writes any more, would wait there for ever.
+_FACTS = (
+    FREES
+    + CHECKED
+    + """
+local placed = redis.call('ZRANGEBYSCORE', KEYS[3], ARGV[2], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[3])
+local found = {}
+for at = 1, #placed, 2 do
+    found[#found + 1] = {placed[at + 1], placed[at], redis.call('HGET', KEYS[2], placed[at])}
+end
+return {'done', found}
+"""
+)
+
+#: facts order gone → keep_ms most. Facts that were taken back so long ago are forgotten.
+_FORGET = (
+    FREES
+    + NOW
+    + """
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now - ARGV[1], 'LIMIT', 0, ARGV[2])) do
+    redis.call('HDEL', KEYS[1], key)
+    redis.call('ZREM', KEYS[2], key)
+    redis.call('ZREM', KEYS[3], key)
+end
+"""
+)
 
 
 class RedisPortalStore:
@@ -48,7 +98,7 @@ class RedisPortalStore:
     def _made(self, connection: RedisConnection) -> list[str]:
         made = make(connection, [self._stream], 1)
         keys = find(connection, self._stream).keys
-        connection.run(scripts.FORGET, [keys.facts, keys.order, keys.gone], _KEEP_TAKEN_BACK_MS, _FORGOTTEN)
+        connection.run(_FORGET, [keys.facts, keys.order, keys.gone], _KEEP_TAKEN_BACK_MS, _FORGOTTEN)
         return made
 
     async def put(self, facts: Sequence[Fact]) -> int:
@@ -62,7 +112,7 @@ class RedisPortalStore:
         for fact in facts:
             values += (fact.key, _TAKEN_BACK if fact.value is None else _THERE + fact.value)
         names = [keys.about, keys.ends, keys.facts, keys.order, keys.gone]
-        place = int(self._run(connection, scripts.PUT, names, keys.news, *values))
+        place = int(self._run(connection, _PUT, names, keys.news, *values))
         if not connection.is_copied(self._store.address.replicas):
             raise QueueUnavailable(f"{self._store.name}: fewer replicas than queue_url says have what was written")
         return place
@@ -100,7 +150,7 @@ class RedisPortalStore:
     def _facts(self, connection: RedisConnection, start: int) -> list[PlacedFact]:
         self._one_store.check(connection, start)
         keys = find(connection, self._stream).keys
-        found = self._run(connection, scripts.FACTS, [keys.about, keys.facts, keys.order], start, _CHAPTER_FACTS)
+        found = self._run(connection, _FACTS, [keys.about, keys.facts, keys.order], start, _CHAPTER_FACTS)
         if start and not found:
             self._one_store.check_end(start, self._end(connection))
         return [PlacedFact(int(place), key.decode(), _value(value)) for place, key, value in found]

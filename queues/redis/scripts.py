@@ -13,7 +13,7 @@ too, while it runs, when its first replica comes and long after its last one wen
 connection knows of it may be old, and two that know different ones would leap at every step.
 """
 
-from .script_parts import CHECKED, FREES, LIFE, NOW, READS, WRITES
+from .script_parts import CHECKED, FREES, LEASES, LIFE, NOW, READS, WRITES
 
 #: More than a server takes between its last write to the disk and its end.
 LEAP = 1_000_000
@@ -144,15 +144,16 @@ BEAT = (
     + CHECKED
     + NOW
     + LIFE
+    + LEASES
     + f"\nlocal farthest_ms = {_FARTHEST_MS}\n"
     + """
 local ending = string.format('%d', now + ARGV[4])
 local farthest = string.format('%d', now + math.max(farthest_ms, 2 * ARGV[4]))
 local known = redis.call('HGETALL', KEYS[3])
 for at = 1, #known, 2 do
-    local epoch, till, owner = string.match(known[at + 1], '^(%d+) (%d+) (.*)$')
-    if till and tonumber(till) > tonumber(farthest) then
-        redis.call('HSET', KEYS[3], known[at], epoch .. ' ' .. ending .. ' ' .. owner)
+    local epoch, till, owner = parsed(known[at + 1])
+    if till and till > tonumber(farthest) then
+        lease(KEYS[3], known[at], epoch, ending, owner)
     elseif known[at] == 'quiet' and tonumber(known[at + 1]) > tonumber(farthest) then
         redis.call('HSET', KEYS[3], 'quiet', ending)
     end
@@ -170,10 +171,9 @@ if before ~= life then
 end
 local still = {}
 for at = 5, #ARGV, 2 do
-    local lease = redis.call('HGET', KEYS[3], ARGV[at])
-    local epoch, owner = string.match(lease or '', '^(%d+) %d+ (.*)$')
+    local epoch, _, owner = lease_of(KEYS[3], ARGV[at])
     if epoch == ARGV[at + 1] and owner == ARGV[3] then
-        redis.call('HSET', KEYS[3], ARGV[at], epoch .. ' ' .. ending .. ' ' .. owner)
+        lease(KEYS[3], ARGV[at], epoch, ending, owner)
         still[#still + 1] = ARGV[at]
         still[#still + 1] = redis.call('HGET', KEYS[5], ARGV[at] .. ':' .. ARGV[2]) or '0'
     end
@@ -190,17 +190,17 @@ CLAIM = (
     FREES
     + CHECKED
     + NOW
+    + LEASES
     + """
 local ending = string.format('%d', now + ARGV[4])
 local claimed = {}
 if now < tonumber(redis.call('HGET', KEYS[2], 'quiet') or 0) then return {'done', claimed} end
 for at = 5, #ARGV, 2 do
     local partition, field = ARGV[at], ARGV[at] .. ':' .. ARGV[2]
-    local lease = redis.call('HGET', KEYS[2], partition) or '0 0 '
-    local epoch, till, owner = string.match(lease, '^(%d+) (%d+) (.*)$')
-    if owner == ARGV[3] or tonumber(till) <= now then
+    local epoch, till, owner = lease_of(KEYS[2], partition)
+    if owner == ARGV[3] or till <= now then
         epoch = string.format('%d', math.max(epoch, ARGV[at + 1]) + 1)
-        redis.call('HSET', KEYS[2], partition, epoch .. ' ' .. ending .. ' ' .. ARGV[3])
+        lease(KEYS[2], partition, epoch, ending, ARGV[3])
         local is_new = redis.call('HSETNX', KEYS[4], field, redis.call('HGET', KEYS[3], partition) or '0')
         claimed[#claimed + 1] = {partition, epoch, redis.call('HGET', KEYS[4], field),
             redis.call('HGET', KEYS[5], field) or '', is_new}
@@ -215,10 +215,11 @@ return {'done', claimed}
 COMMIT = (
     FREES
     + CHECKED
+    + LEASES
     + """
 local stored = {}
 for at = 4, #ARGV, 5 do
-    local epoch, owner = string.match(redis.call('HGET', KEYS[2], ARGV[at]) or '', '^(%d+) %d+ (.*)$')
+    local epoch, _, owner = lease_of(KEYS[2], ARGV[at])
     local place = tonumber(redis.call('HGET', KEYS[3], ARGV[at] .. ':' .. ARGV[2]) or 0)
     if epoch == ARGV[at + 1] and owner == ARGV[3] and place >= tonumber(ARGV[at + 4]) then stored[#stored + 1] = at end
 end
@@ -235,10 +236,11 @@ return {'done', stored}
 #: leases → me, then partition and epoch of each. They are nobody's now.
 RELEASE = (
     FREES
+    + LEASES
     + """
 for at = 2, #ARGV, 2 do
-    local epoch, owner = string.match(redis.call('HGET', KEYS[1], ARGV[at]) or '', '^(%d+) %d+ (.*)$')
-    if epoch == ARGV[at + 1] and owner == ARGV[1] then redis.call('HSET', KEYS[1], ARGV[at], epoch .. ' 0 ') end
+    local epoch, _, owner = lease_of(KEYS[1], ARGV[at])
+    if epoch == ARGV[at + 1] and owner == ARGV[1] then lease(KEYS[1], ARGV[at], epoch, 0, '') end
 end
 """
 )
@@ -246,12 +248,13 @@ end
 #: members leases → me.
 LEAVE = (
     FREES
+    + LEASES
     + """
 redis.call('ZREM', KEYS[1], ARGV[1])
-local leases = redis.call('HGETALL', KEYS[2])
-for at = 1, #leases, 2 do
-    local epoch, owner = string.match(leases[at + 1], '^(%d+) %d+ (.*)$')
-    if owner == ARGV[1] then redis.call('HSET', KEYS[2], leases[at], epoch .. ' 0 ') end
+local known = redis.call('HGETALL', KEYS[2])
+for at = 1, #known, 2 do
+    local epoch, _, owner = parsed(known[at + 1])
+    if owner == ARGV[1] then lease(KEYS[2], known[at], epoch, 0, '') end
 end
 """
 )
@@ -280,55 +283,5 @@ if not first then return {'done', 0} end
 redis.call('XTRIM', KEYS[5], 'MINID', '=', string.format('%d-0', first))
 redis.call('HSET', KEYS[4], ARGV[2], string.format('%d', first))
 return {'done', 1}
-"""
-)
-
-#: about ends facts order gone → id channel, then key and value of each; a value begins with `+`, and is `-` for none.
-#: The place of the last one.
-PUT = (
-    WRITES
-    + CHECKED
-    + NOW
-    + """
-redis.call('PUBLISH', ARGV[2], '0')
-local last = redis.call('HINCRBY', KEYS[2], '0', (#ARGV - 2) / 2)
-local place = last - (#ARGV - 2) / 2
-for at = 3, #ARGV, 2 do
-    redis.call('HSET', KEYS[3], ARGV[at], ARGV[at + 1])
-    redis.call('ZADD', KEYS[4], place, ARGV[at])
-    redis.call('ZREM', KEYS[5], ARGV[at])
-    if ARGV[at + 1] == '-' then redis.call('ZADD', KEYS[5], now, ARGV[at]) end
-    place = place + 1
-end
-return {'done', last - 1}
-"""
-)
-
-#: about facts order → id start most. Place, key and value of each fact.
-#: It writes nothing, and is let begin only where one may write: who follows a server that others have left, since it
-#: takes no writes any more, would wait there for ever.
-FACTS = (
-    FREES
-    + CHECKED
-    + """
-local placed = redis.call('ZRANGEBYSCORE', KEYS[3], ARGV[2], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[3])
-local found = {}
-for at = 1, #placed, 2 do
-    found[#found + 1] = {placed[at + 1], placed[at], redis.call('HGET', KEYS[2], placed[at])}
-end
-return {'done', found}
-"""
-)
-
-#: facts order gone → keep_ms most. Facts that were taken back so long ago are forgotten.
-FORGET = (
-    FREES
-    + NOW
-    + """
-for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now - ARGV[1], 'LIMIT', 0, ARGV[2])) do
-    redis.call('HDEL', KEYS[1], key)
-    redis.call('ZREM', KEYS[2], key)
-    redis.call('ZREM', KEYS[3], key)
-end
 """
 )
