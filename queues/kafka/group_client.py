@@ -63,8 +63,6 @@ class GroupClient:
         commands: Commands,
         loop: asyncio.AbstractEventLoop,
         epochs: Iterator[int],
-        on_gap: Callable[[int, int, int, int], None],
-        on_rewriting: Callable[[int, int, int], None],
         on_error: Callable[[KafkaError, int | None], None],
         on_complaint: Callable[[Rebalances, KafkaError], None],
         clock: Callable[[], float],
@@ -72,7 +70,7 @@ class GroupClient:
         self._stream, self._group, self._loop = stream, group, loop
         self._inbox, self._commands, self._clock = inbox, commands, clock
         self._wall_clock, self._is_set_back, self._has_ended = WallClock(), False, False
-        leaders = LeaderEpochs(on_rewriting)
+        leaders = LeaderEpochs(lambda *place: loop.call_soon_threadsafe(ownership.rewritten, *place))
         self._statistics, self._commits, self._pauses = Statistics(), Commits(stream, leaders), Pauses()
         self._waking = Waking(clock)
         self.rebalances = on = Rebalances(
@@ -87,7 +85,7 @@ class GroupClient:
             max_wait_s=clients.max_poll_s,
             numbers=epochs,
         )
-        self._sorting = Sorting(stream, on, on_gap, on_error)
+        self._sorting = Sorting(stream, on, lambda *gap: loop.call_soon_threadsafe(ownership.gap, *gap), on_error)
         self.faults = Faults(partial(on_complaint, on))
         self._client = clients.member(
             group,

@@ -42,7 +42,7 @@ class _Reading:
 class LeaderEpochs:
     """Of the partitions that a client has, by their assignment. Used in the member's thread."""
 
-    def __init__(self, tell_of_rewriting: Callable[[int, int, int], None]) -> None:
+    def __init__(self, tell_of_rewriting: Callable[[int, int, int], object]) -> None:
         #: Is told the partition, the assignment's epoch, and from which offset on it was written after the commit.
         self._tell = tell_of_rewriting
         #: By partition and epoch of the assignment.

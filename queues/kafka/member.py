@@ -102,8 +102,6 @@ class Member:
             commands=self._commands,
             loop=self._loop,
             epochs=self._epochs,
-            on_gap=self._tell_of_gap,
-            on_rewriting=self._tell_of_rewriting,
             on_error=self._hear_of,
             on_complaint=self._hear,
             clock=self._clock,
@@ -157,12 +155,6 @@ class Member:
             request.answer(QueueUnavailable("the consumer has left the group already"))
         else:
             self._client.commit(request)
-
-    def _tell_of_gap(self, partition: int, epoch: int, start: int, end: int) -> None:
-        self._loop.call_soon_threadsafe(self._ownership.gap, partition, epoch, start, end)
-
-    def _tell_of_rewriting(self, partition: int, epoch: int, offset: int) -> None:
-        self._loop.call_soon_threadsafe(self._ownership.rewritten, partition, epoch, offset)
 
     def _hear(self, on: Rebalances, error: KafkaError) -> None:
         """A complaint that belongs to no call."""

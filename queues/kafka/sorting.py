@@ -22,7 +22,7 @@ class Sorting:
         self,
         stream: str,
         rebalances: Rebalances,
-        tell_of_gap: Callable[[int, int, int, int], None],
+        tell_of_gap: Callable[[int, int, int, int], object],
         hear_of: Callable[[KafkaError, int | None], None],
     ) -> None:
         self._stream, self._rebalances = stream, rebalances
