@@ -126,6 +126,16 @@ class Admin:
         asked = self.client.describe_cluster(request_timeout=_ANSWER_S)
         return len((await self._answer(asked)).nodes)
 
+    async def config(self, topic: str, answer_s: float) -> dict[str, str] | None:
+        """The settings of the topic; None where we may not see them, or nobody tells."""
+        asked = [ConfigResource(ResourceType.TOPIC, topic)]
+        [future] = self.client.describe_configs(asked, request_timeout=answer_s).values()
+        try:
+            found = await asyncio.wrap_future(future)
+        except KafkaException:
+            return None
+        return {name: entry.value for name, entry in found.items()}
+
     async def make(self, name: str, partitions: int, copies: int, config: dict[str, str]) -> None:
         """Make a topic. Raises `KafkaException`, since what it means depends on the topic."""
         topic = NewTopic(name, num_partitions=partitions, replication_factor=copies, config=config)
@@ -263,8 +273,13 @@ def _topic(found: TopicDescription) -> Topic:
     return Topic(
         id=str(found.topic_id),
         partitions=tuple(one.id for one in found.partitions),
-        leaderless=tuple(one.id for one in found.partitions if one.leader is None or one.leader.id < 0),
+        leaderless=leaderless(found),
     )
+
+
+def leaderless(found: TopicDescription) -> tuple[int, ...]:
+    """The partitions that no broker leads just now."""
+    return tuple(one.id for one in found.partitions if one.leader is None or one.leader.id < 0)
 
 
 def _is_none(answer: object) -> bool:

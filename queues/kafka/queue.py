@@ -12,7 +12,6 @@ from .admin import Admin
 from .clients import Clients
 from .consumer import KafkaConsumer
 from .diagnosis.flow import Diagnosis
-from .diagnosis.questions import Questions
 from .growth import grow
 from .inspector import KafkaInspector
 from .notes import NOTE_BYTES
@@ -53,7 +52,7 @@ class KafkaQueue:
 
     async def keeps_ms(self, stream: str) -> int | None:
         """As in `TakesByAge`."""
-        return await Questions(self._admin).keeps_ms(stream)
+        return await self._topics.keeps_ms(stream)
 
     def producer(self) -> Producer:
         """As in the contract."""

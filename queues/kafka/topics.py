@@ -25,6 +25,12 @@ _BETWEEN_S = 0.05
 #: How long a question about one topic may take.
 _ANSWER_S = 10.0
 
+#: The same for its settings, without which one goes on.
+_SETTINGS_S = 4.0
+
+#: As `retention.ms`.
+_FOREVER = -1
+
 #: What passes by itself: so many brokers were there a moment ago, and one of them is away.
 _PASSING = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.INVALID_REPLICATION_FACTOR)
 
@@ -132,6 +138,13 @@ class Topics:
         if found is not None and found.leaderless:
             which = ", ".join(map(str, found.leaderless))
             raise QueueUnavailable(f"partitions {which} of {self._topic} have no leader: look after the brokers")
+
+    async def keeps_ms(self, stream: str) -> int | None:
+        """As in `TakesByAge`."""
+        config = await self._admin.config(stream, _SETTINGS_S) or {}
+        is_taken = "delete" in config.get("cleanup.policy", "")
+        kept_ms = int(config.get("retention.ms", _FOREVER))
+        return kept_ms if is_taken and kept_ms != _FOREVER else None
 
     async def _absent(self, streams: Iterable[str], partitions: int) -> list[str]:
         found = await self._admin.topics(list(streams))

@@ -3,6 +3,7 @@
 import asyncio
 
 from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.telling import settle
 
 
 class Counted:
@@ -17,16 +18,14 @@ class Counted:
 
     def counts(self, partitions: set[int]) -> None:
         """It was the owner's in these."""
-        if not self.found.done():
-            self.found.set_result(partitions)
+        settle(self.found, partitions)
 
     def set_result(self, offset: int, /) -> None:
         """It is kept; whether it counts, who reads it says."""
 
     def set_exception(self, error: QueueError, /) -> None:
         """It is not kept."""
-        if not self.found.done():
-            self.found.set_exception(error)
+        settle(self.found, error)
 
 
 class Counting:

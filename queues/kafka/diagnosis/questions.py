@@ -9,13 +9,11 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are public, but in no __all__
-    ConfigResource,
     NewTopic,
-    ResourceType,
     TopicDescription,
 )
 
-from forebay.queues.kafka.admin import Admin
+from forebay.queues.kafka.admin import Admin, leaderless
 from forebay.queues.kafka.faults import cause, is_unknown_stream
 
 #: A broker that needs longer is in trouble; somebody waits for the answer.
@@ -28,10 +26,6 @@ _BETWEEN_S = 0.1
 _LOADING = frozenset(
     {KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR}
 )
-
-
-#: As `retention.ms`.
-_FOREVER = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,24 +69,11 @@ class Questions:
         return Known(
             partitions=len(found.partitions),
             copies=min(len(one.replicas) for one in found.partitions),
-            leaderless=tuple(one.id for one in found.partitions if one.leader is None or one.leader.id < 0),
+            leaderless=leaderless(found),
             behind={one.id: len(one.isr) for one in found.partitions if len(one.isr) < len(one.replicas)},
             rights=_rights(found.authorized_operations),
-            config=await self._config(name),
+            config=await self._admin.config(name, _ANSWER_S),
         )
-
-    async def _config(self, name: str) -> dict[str, str] | None:
-        asked = [ConfigResource(ResourceType.TOPIC, name)]
-        [future] = self._admin.client.describe_configs(asked, request_timeout=_ANSWER_S).values()
-        found = await _settled(future)
-        return None if isinstance(found, KafkaError) else {key: entry.value for key, entry in found.items()}
-
-    async def keeps_ms(self, topic: str) -> int | None:
-        """How old a record of the topic may become before it is taken; None: as old as it likes, or we can't see it."""
-        config = await self._config(topic) or {}
-        is_taken = "delete" in config.get("cleanup.policy", "")
-        kept_ms = int(config.get("retention.ms", _FOREVER))
-        return kept_ms if is_taken and kept_ms != _FOREVER else None
 
     async def making(self, name: str, partitions: int, copies: int, config: dict[str, str]) -> KafkaError | None:
         """What the brokers would say if the topic were to be made now."""
