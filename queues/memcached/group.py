@@ -132,12 +132,12 @@ class MemcachedGroup:
         start, end = bounds(connection, self.of, [partition]).get(partition, (0, 0))
         if self._is_known(connection, partition):
             log.error("commit_gone", stream=self.stream, group=self.name, partition=partition)
-        connection.put({self.of.key(short(self.name), "known", partition): b"1"})
+        connection.put({self.of.of_group(self.name, "known", partition): b"1"})
         # Where a place was evicted, no epoch of before may come again: somebody may still have it.
         return secrets.randbits(_EPOCH_BITS), Commit(offset=start, is_reset=start < end)
 
     def _is_known(self, connection: MemcachedConnection, partition: int) -> bool:
-        return bool(connection.get([self.of.key(short(self.name), "known", partition)]))
+        return bool(connection.get([self.of.of_group(self.name, "known", partition)]))
 
     def commit(
         self, connection: MemcachedConnection, epochs: Mapping[int, int], commits: Mapping[int, Commit]
@@ -168,7 +168,7 @@ class MemcachedGroup:
 
     def sweep(self, connection: MemcachedConnection, partition: int) -> bool:
         """What every group has finished; a group of which that is not known keeps all."""
-        places = [self.of.key(short(group), "place", partition) for group in groups_of(connection, self.of)]
+        places = [self.of.of_group(group, "place", partition) for group in groups_of(connection, self.of)]
         found = connection.get(places)
         known = [committed[1].offset for place in places if (committed := _committed(found.get(place)))]
         start, _ = bounds(connection, self.of, [partition]).get(partition, (0, 0))
@@ -186,16 +186,16 @@ class MemcachedGroup:
 
     @property
     def _members(self) -> str:
-        return self.of.key(short(self.name), "members")
+        return self.of.of_group(self.name, "members")
 
     def _member(self, name: str) -> str:
-        return self.of.key(short(self.name), "member", short(name))
+        return self.of.of_group(self.name, "member", short(name))
 
     def _lease(self, partition: int) -> str:
-        return self.of.key(short(self.name), "lease", partition)
+        return self.of.of_group(self.name, "lease", partition)
 
     def _place(self, partition: int) -> str:
-        return self.of.key(short(self.name), "place", partition)
+        return self.of.of_group(self.name, "place", partition)
 
 
 def _change(connection: MemcachedConnection, key: str, change: Callable[[list[str]], list[str]]) -> None:
@@ -227,7 +227,7 @@ def _committed(item: bytes | None) -> tuple[int, Commit] | None:
 
 def state_of(connection: MemcachedConnection, stream: Stream, group: str, partition: int) -> tuple[Commit, str] | None:
     """What a group has committed in the partition, and whose it is, or ""; None when it was never anybody's."""
-    place, lease = stream.key(short(group), "place", partition), stream.key(short(group), "lease", partition)
+    place, lease = stream.of_group(group, "place", partition), stream.of_group(group, "lease", partition)
     found = connection.get([place, lease])
     committed = _committed(found.get(place))
     return committed and (committed[1], found.get(lease, b"").decode())

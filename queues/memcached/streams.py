@@ -37,6 +37,10 @@ class Stream:
         """Where something of it is kept."""
         return ":".join(("forebay", self.id, *map(str, words)))
 
+    def of_group(self, group: str, *words: str | int) -> str:
+        """Where something of a group is kept."""
+        return self.key(short(group), *words)
+
     def end(self, partition: int) -> str:
         """The counter of the partition's next offset."""
         return self.key("end", partition)

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as NoAnswer
 
 from forebay.queues.contract import Position
-from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
 from forebay.schemas.portal import partition_of
 
 from ..batches.producer import BatchProducer
@@ -23,7 +23,7 @@ from ..batches.sent import Outcome, Sent, by_stream, failed
 from ..threads.connection_thread import ConnectionThread
 from . import scripts
 from .connection import RedisConnection, RedisStore
-from .streams import ANOTHER, Stream, look_up, made_anew
+from .streams import ANOTHER, Stream, find, made_anew
 
 #: For so long after its last batch it is known what a producer has written: longer than a server is ever away.
 _KNOWN_MS = 7 * 24 * 3_600_000
@@ -94,9 +94,7 @@ class _RedisWriter:
         with self._thread.connected() as connection:
             connection.check()
             if name not in self._streams:
-                if (stream := look_up(connection, name)) is None:
-                    raise UnknownStream(f"the queue has no stream {name!r}; `forebay topics ensure` makes it")
-                self._streams[name] = stream
+                self._streams[name] = find(connection, name)
             return self._streams[name], connection.server.limits.record
 
     def _numbered(self, stream: Stream, sent: Sequence[Sent]) -> _Batch:

@@ -1,6 +1,6 @@
 """Reading records of a stream in a database."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from sqlalchemy import Connection, and_, select
@@ -11,7 +11,7 @@ from ..groups.bell import Bell
 from ..groups.contract import Stretch, Wanted, up_to
 from ..groups.parts import one_by_one
 from ..headers import unpack
-from .database import Database, Place, Row
+from .database import Database, Place
 from .schema import Stream
 from .tables import partition
 
@@ -19,11 +19,19 @@ from .tables import partition
 _READ_BYTES = 8 * 1024 * 1024
 
 
-def stored(stream: str, rows: Iterable[Row]) -> list[StoredRecord]:
-    """The rows as records."""
+def read(
+    database: Database,
+    connection: Connection,
+    stream: Stream,
+    number: int,
+    offset: int,
+    most: int,
+    max_bytes: int = _READ_BYTES,
+) -> list[StoredRecord]:
+    """Records of the partition from the offset on: at most so many, and at most so many bytes as memory should hold."""
     return [
         PlacedRecord(
-            stream=stream,
+            stream=stream.name,
             partition=row.partition,
             offset=row.offset,
             key=row.key,
@@ -31,16 +39,8 @@ def stored(stream: str, rows: Iterable[Row]) -> list[StoredRecord]:
             timestamp_ms=row.timestamp_ms,
             headers=unpack(row.headers),
         )
-        for row in rows
+        for row in database.read(connection, Place(stream.id, number), offset, most, max_bytes)
     ]
-
-
-def read(
-    database: Database, connection: Connection, stream: Stream, number: int, offset: int, most: int
-) -> list[StoredRecord]:
-    """Records of the partition from the offset on: at most so many, and at most so many bytes as memory should hold."""
-    place = Place(stream.id, number)
-    return stored(stream.name, database.read(connection, place, offset, most, _READ_BYTES))
 
 
 class SqlLog:
@@ -68,20 +68,17 @@ class SqlLog:
         return one_by_one(wanted, partial(self._stretch, connection), _READ_BYTES)
 
     def _stretch(self, connection: Connection, one: Wanted, max_bytes: int) -> Stretch:
+        read_from = partial(read, self._database, connection, self._stream, one.partition)
         if (last := one.last) is not None:
             # What was read last is read again with the rest: as one row more it costs least.
-            found = self._read(connection, one.partition, last.offset, one.most + 1, max_bytes + len(last.value))
+            found = read_from(last.offset, one.most + 1, max_bytes + len(last.value))
             if len(found) > 1 and found[0] == last and found[1].offset >= one.offset:
                 return up_to(found[1:], one.end)
         # Nothing was read yet; or what comes next is too large to stand beside it, or stands behind a gap, or is gone.
-        found = self._read(connection, one.partition, one.offset, one.most, max_bytes)
+        found = read_from(one.offset, one.most, max_bytes)
         if last is not None and not self.still_has(connection, last):
             return Stretch([], one.offset, is_set_back=True)
         return up_to(found, one.end)
-
-    def _read(self, connection: Connection, number: int, offset: int, most: int, max_bytes: int) -> list[StoredRecord]:
-        place = Place(self._stream.id, number)
-        return stored(self._stream.name, self._database.read(connection, place, offset, most, max_bytes))
 
     def still_has(self, connection: Connection, record: StoredRecord) -> bool:
         """As in the protocol."""
