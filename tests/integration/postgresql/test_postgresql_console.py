@@ -51,7 +51,7 @@ def test_a_transaction_that_is_open_for_long_is_found(forebay: Command, monkeypa
 
 def test_few_connections_and_an_old_server_are_found(forebay: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looks, "SPARE", 1_000_000)
-    monkeypatch.setattr(diagnosis, "_OLDEST", 1_000)
+    monkeypatch.setattr(diagnosis, "_OLDEST", (1_000,))
     forebay.run("topics", "ensure")
 
     found = forebay.findings()

@@ -231,7 +231,7 @@ def test_a_client_without_what_it_stands_on_is_told(monkeypatch: pytest.MonkeyPa
     def imported(name: str) -> None:
         raise ImportError("no pq wrapper available")
 
-    monkeypatch.setattr(opening, "import_module", imported)
+    monkeypatch.setattr(opening, "resolve_name", imported)
 
     with pytest.raises(QueueError, match=r"no pq wrapper available.*pip install 'forebay\[postgresql\]'"):
         opening.check_url("postgresql://db.example/events")
