@@ -9,8 +9,8 @@ from forebay.queues.contract import Commit
 from forebay.queues.errors import Fenced, QueueError, QueueUnavailable
 
 from . import notes
+from .assignments import Assignment
 from .faults import cause, sentence
-from .leader_epochs import LeaderEpochs
 
 #: The group goes on without this member, or without this assignment of it.
 _FENCED = frozenset(
@@ -54,31 +54,31 @@ class _Sent:
 class Commits:
     """At most one commit is under way, as the brokers' reports don't say which one they are about."""
 
-    def __init__(self, stream: str, leaders: LeaderEpochs) -> None:
-        self._stream, self._leaders = stream, leaders
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
         self._sent: _Sent | None = None
         # Reports that will still come for commits that were answered otherwise meanwhile.
         self._stale = 0
 
-    def begin(self, client: Consumer, request: Request, epochs: Mapping[int, int], *, at_once: bool) -> None:
+    def begin(self, client: Consumer, request: Request, ours: Mapping[int, Assignment], *, at_once: bool) -> None:
         """Commit what is still ours; `at_once` waits for the brokers' answer here."""
         # There is one only if its caller was cancelled: otherwise they wait for each other.
-        self.finish(client, epochs)
-        sent = _Sent(request=request, offsets=self._offsets(request, epochs))
+        self.finish(client, ours)
+        sent = _Sent(request=request, offsets=self._offsets(request, ours))
         if at_once or not sent.offsets:
             _settle(client, sent)
         else:
             self._sent = sent
             client.commit(offsets=sent.offsets, asynchronous=True)
 
-    def finish(self, client: Consumer, epochs: Mapping[int, int]) -> None:
+    def finish(self, client: Consumer, ours: Mapping[int, Assignment]) -> None:
         """Answer the commit under way now: in a rebalance its report can't come, as nobody polls."""
         if self._sent is not None:
             request, self._sent = self._sent.request, None
             self._stale += 1
             # The same again, behind the first one: what the brokers have of it doesn't matter then. But not what was
             # lost since: the brokers ask who commits, and not whose the partition is.
-            _settle(client, _Sent(request=request, offsets=self._offsets(request, epochs)))
+            _settle(client, _Sent(request=request, offsets=self._offsets(request, ours)))
 
     def report(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
         """For the client's `on_commit`."""
@@ -94,16 +94,14 @@ class Commits:
             sent, self._sent = self._sent, None
             sent.request.answer(QueueUnavailable("the consumer was closed before its commit was answered"))
 
-    def _offsets(self, request: Request, epochs: Mapping[int, int]) -> list[TopicPartition]:
-        return [
-            self._offset(number, epochs[number], commit, has_heard=number in request.rewritten)
-            for number, commit in request.commits.items()
-            if number in request.epochs and epochs.get(number) == request.epochs[number]
-        ]
-
-    def _offset(self, number: int, epoch: int, commit: Commit, *, has_heard: bool) -> TopicPartition:
-        leader = self._leaders.latest(number, epoch, has_heard=has_heard)
-        return TopicPartition(self._stream, number, commit.offset, notes.encode(commit.note), leader)
+    def _offsets(self, request: Request, ours: Mapping[int, Assignment]) -> list[TopicPartition]:
+        offsets = []
+        for number, commit in request.commits.items():
+            mine = ours.get(number)
+            if mine is not None and mine.epoch == request.epochs.get(number):
+                leader = mine.leaders.latest(has_heard=number in request.rewritten)
+                offsets.append(TopicPartition(self._stream, number, commit.offset, notes.encode(commit.note), leader))
+        return offsets
 
 
 def _settle(client: Consumer, sent: _Sent) -> None:

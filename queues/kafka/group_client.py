@@ -15,7 +15,6 @@ from .commands import Commands
 from .commits import Commits, Request
 from .faults import Faults
 from .inbox import Inbox
-from .leader_epochs import LeaderEpochs
 from .ownership import Ownership
 from .pauses import Pauses
 from .rebalances import Rebalances
@@ -70,13 +69,11 @@ class GroupClient:
         self._stream, self._group, self._loop = stream, group, loop
         self._inbox, self._commands, self._clock = inbox, commands, clock
         self._wall_clock, self._is_set_back, self._has_ended = WallClock(), False, False
-        leaders = LeaderEpochs(lambda *place: loop.call_soon_threadsafe(ownership.rewritten, *place))
-        self._statistics, self._commits, self._pauses = Statistics(), Commits(stream, leaders), Pauses()
+        self._statistics, self._commits, self._pauses = Statistics(), Commits(stream), Pauses()
         self._waking = Waking(clock)
         self.rebalances = on = Rebalances(
             commands=commands,
             commits=self._commits,
-            leaders=leaders,
             pauses=self._pauses,
             waking=self._waking,
             ownership=ownership,
@@ -140,7 +137,7 @@ class GroupClient:
     def _pause(self) -> None:
         """Read nothing, but keep polling: rebalances go on."""
         # Not its whole assignment: what became ours in the last poll is not yet begun (see `Pauses`).
-        self._pauses.pause(self._client, [TopicPartition(self._stream, number) for number in self.rebalances.begun])
+        self._pauses.pause(self._client, self.rebalances.begun(self._stream))
         while self._must_wait:
             self._commands.obey()
             message = self._client.poll(_POLL_S)
@@ -161,12 +158,13 @@ class GroupClient:
 
     def _hand_over(self, read: Read) -> None:
         # A partition can go while the next are read, and what waited of it is forgotten then: this must not come after.
-        epochs, places = self.rebalances.epochs, self.rebalances.places
-        batches = {number: batch for (number, epoch), batch in read.items() if epochs.get(number) == epoch}
+        batches = {}
+        for (number, epoch), batch in read.items():
+            mine = self.rebalances.ours.get(number)
+            if mine is not None and mine.epoch == epoch:
+                batches[number], mine.place, mine.is_begun = batch, batch[-1].offset + 1, True
         if batches:
             self.faults.clear()
-            places.update(((number, epochs[number]), batch[-1].offset + 1) for number, batch in batches.items())
-            self.rebalances.begun |= batches.keys()
             self._inbox.announce(batches)
             self._loop.call_soon_threadsafe(self._inbox.put, batches)
 
@@ -176,7 +174,7 @@ class GroupClient:
 
     def give_all_back(self) -> None:
         """Wait until the user has finished with everything, as long as the group would wait for us."""
-        if self.rebalances.epochs:
+        if self.rebalances.ours:
             self.rebalances.give_all_back(self._go_on)
         self._commands.obey()
         # Of a commit that is still on its way nobody waits for the answer: with brokers that hang it takes a minute.

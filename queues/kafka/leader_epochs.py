@@ -8,7 +8,6 @@ there reads the record before it again. (librdkafka compares them too, but only 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, Message
 
@@ -23,76 +22,51 @@ class EndLost(Exception):
         self.error = KafkaError(KafkaError._LOG_TRUNCATION, text)
 
 
-@dataclass(slots=True)
-class _Reading:
-    """What is known of one assignment."""
-
-    #: The latest leader of what was read, by the group or here.
-    latest: int
-    #: Where it begins, until something of it was read.
-    start: Start | None
-    #: Whether all is as the group left it: a later leader that writes there is to be told of.
-    is_as_left: bool
-    #: Where a later leader has written: the one before.
-    before: int | None = None
-    #: Why nothing may come of it.
-    lost: EndLost | None = None
-
-
 class LeaderEpochs:
-    """Of the partitions that a client has, by their assignment. Used in the member's thread."""
+    """Of one assignment of a partition. Used in the member's thread."""
 
-    def __init__(self, tell_of_rewriting: Callable[[int, int, int], object]) -> None:
-        #: Is told the partition, the assignment's epoch, and from which offset on it was written after the commit.
+    def __init__(self, start: Start, tell_of_rewriting: Callable[[int], object]) -> None:
+        #: Is told from which offset on the partition was written after the commit.
         self._tell = tell_of_rewriting
-        #: By partition and epoch of the assignment.
-        self._readings: dict[tuple[int, int], _Reading] = {}
+        #: Where it begins, until something of it was read.
+        self._start: Start | None = start
+        #: The latest leader of what was read, by the group or here.
+        self._latest = start.leader
+        #: Whether all is as the group left it: a later leader that writes there is to be told of.
+        self._is_as_left = start.leader != UNKNOWN
+        #: Where a later leader has written: the one before.
+        self._before: int | None = None
+        #: Why nothing may come of it.
+        self._lost: EndLost | None = None
 
-    def begin(self, partition: int, epoch: int, start: Start) -> None:
-        """An assignment begins."""
-        self._readings[partition, epoch] = _Reading(start.leader, start, is_as_left=start.leader != UNKNOWN)
-
-    def new(self, partition: int, epoch: int, messages: Sequence[Message]) -> Sequence[Message]:
+    def new(self, messages: Sequence[Message]) -> Sequence[Message]:
         """What of these, which were read next, the group has not finished before.
 
-        Raises `EndLost`, from then on for the whole assignment: what is committed of it still names the leader that the
-        next one has to compare with.
+        Raises `EndLost`, from then on: what is committed still names the leader that the next one has to compare with.
         """
-        reading = self._readings[partition, epoch]
-        if (start := reading.start) is not None:
-            reading.start = None
+        if self._start is not None:
+            start, self._start = self._start, None
             if _is_finished(start, messages[0]):
-                reading.lost = _lost(start, messages[0])
+                self._lost = _lost(start, messages[0])
                 messages = messages[1:]
-        if reading.lost is not None:
-            raise reading.lost
+        if self._lost is not None:
+            raise self._lost
         # Leaders change seldom, and no later record is an earlier leader's.
         latest = _leader(messages[-1]) if messages else UNKNOWN
-        if latest > reading.latest:
-            if reading.is_as_left:
-                reading.is_as_left, reading.before = False, reading.latest
-                self._tell(partition, epoch, _first_of_later(reading.latest, messages))
-            reading.latest = latest
+        if latest > self._latest:
+            if self._is_as_left:
+                self._is_as_left, self._before = False, self._latest
+                self._tell(_first_of_later(self._latest, messages))
+            self._latest = latest
         return messages
 
-    def latest(self, partition: int, epoch: int, *, has_heard: bool = True) -> int:
+    def latest(self, *, has_heard: bool = True) -> int:
         """For a commit: who has written the last record that was read.
 
         Who asked before he `has_heard` of the rewriting has read nothing of the later leader's, and may still say of
         what that has written that it is finished: under the later leader's name nobody would ever compare that.
         """
-        reading = self._readings.get((partition, epoch))
-        if reading is None:
-            return UNKNOWN
-        return reading.latest if has_heard or reading.before is None else reading.before
-
-    def end(self, partition: int, epoch: int) -> None:
-        """The assignment is over."""
-        del self._readings[partition, epoch]
-
-    def clear(self) -> None:
-        """Every assignment is over."""
-        self._readings.clear()
+        return self._latest if has_heard or self._before is None else self._before
 
 
 def _is_finished(start: Start, first: Message) -> bool:

@@ -184,7 +184,7 @@ class Member:
         if any(says(error, code) for code in _TOO_OLD):
             return "the brokers can't do KIP-848"
         # Who was a member is none of a group that is gone.
-        is_refused = says(error, KafkaError.GROUP_ID_NOT_FOUND) and not self._client.rebalances.epochs
+        is_refused = says(error, KafkaError.GROUP_ID_NOT_FOUND) and not self._client.rebalances.ours
         return "there are members who can't be taken over to KIP-848" if is_refused and is_fatal(error) else ""
 
     def _may_join_later(self, error: KafkaError) -> bool:
@@ -198,7 +198,7 @@ class Member:
         # Who was a member already hears the same of a second one under its name.
         if self._is_late_at is None:
             self._is_late_at = self._clock() + max(self._session_s, _BROKERS_SESSION_S)
-        return not self._client.rebalances.epochs and self._clock() < self._is_late_at
+        return not self._client.rebalances.ours and self._clock() < self._is_late_at
 
     def _complain(self, error: QueueError, *, is_final: bool = False) -> None:
         self._loop.call_soon_threadsafe(lambda: self._inbox.complain(error, is_final=is_final))

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from functools import partial
 from itertools import count
 
 import structlog
@@ -11,6 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from forebay.queues.errors import QueueUnavailable
 
+from .assignments import Assignment
 from .commands import Commands
 from .commits import Commits, Request
 from .faults import cause, reason
@@ -42,7 +44,6 @@ class Rebalances:
         *,
         commands: Commands,
         commits: Commits,
-        leaders: LeaderEpochs,
         pauses: Pauses,
         waking: Waking,
         ownership: Ownership,
@@ -52,13 +53,8 @@ class Rebalances:
         numbers: Iterator[int],
     ) -> None:
         self._commands, self._commits, self._ownership, self._inbox = commands, commits, ownership, inbox
-        self.leaders = leaders
         self._pauses, self._waking, self._loop, self._max_wait_s = pauses, waking, loop, max_wait_s
-        self.epochs: dict[int, int] = {}
-        #: Behind the last record that was read, by partition and epoch.
-        self.places: dict[tuple[int, int], int] = {}
-        #: Partitions of ours of which a record came, so that the client has surely begun with them.
-        self.begun: set[int] = set()
+        self.ours: dict[int, Assignment] = {}
         #: Whether the group waits for us.
         self.is_waiting = False
         #: Whether the client says goodbye, or has: what it complains of is nothing to the member any more.
@@ -70,9 +66,13 @@ class Rebalances:
         #: Of epochs: none is used twice, by whatever client.
         self._numbers = numbers
 
+    def begun(self, stream: str) -> list[TopicPartition]:
+        """Those of ours with which the client has surely begun."""
+        return [TopicPartition(stream, number) for number, mine in self.ours.items() if mine.is_begun]
+
     def commit(self, client: Consumer, request: Request) -> None:
         """Commit what is ours; while the group waits for us, at once, since nobody polls for the report."""
-        self._commits.begin(client, request, self.epochs, at_once=self.is_waiting)
+        self._commits.begin(client, request, self.ours, at_once=self.is_waiting)
 
     def on_assign(self, client: Consumer, partitions: list[TopicPartition]) -> None:
         """For `subscribe`: begin where the group is."""
@@ -87,11 +87,14 @@ class Rebalances:
     def _held(self, found: Mapping[int, Start]) -> dict[int, Holding]:
         holdings = {}
         for number, start in found.items():
-            epoch = self.epochs[number] = next(self._numbers)
-            self.places[number, epoch] = start.commit.offset
-            self.leaders.begin(number, epoch, start)
+            epoch = next(self._numbers)
+            leaders = LeaderEpochs(start, partial(self._tell_of_rewriting, number, epoch))
+            self.ours[number] = Assignment(epoch=epoch, place=start.commit.offset, leaders=leaders)
             holdings[number] = Holding(epoch=epoch, committed=start.commit)
         return holdings
+
+    def _tell_of_rewriting(self, partition: int, epoch: int, offset: int) -> None:
+        self._loop.call_soon_threadsafe(self._ownership.rewritten, partition, epoch, offset)
 
     def _starts_of(self, client: Consumer, partitions: list[TopicPartition]) -> dict[int, Start]:
         """Where the partitions begin; nothing when we are leaving, or another client should ask."""
@@ -121,8 +124,8 @@ class Rebalances:
             return
         self.is_waiting = True
         try:
-            self._commits.finish(client, self.epochs)
-            self._wait_for(self._leaving or self._asked_back(self._ours(partitions)), self._commands.obey)
+            self._commits.finish(client, self.ours)
+            self._wait_for(self._leaving or self._asked_back(self._among_ours(partitions)), self._commands.obey)
         finally:
             self.is_waiting = False
         # What was not given back in time is lost; the others are no longer owned by then.
@@ -135,7 +138,7 @@ class Rebalances:
         classic client that closes while the group is put together anew hears no more of it. It could commit nothing
         that it gives back then, and the others would wait for it.
         """
-        self._leaving = self._asked_back(self.epochs)
+        self._leaving = self._asked_back(self.ours)
         self._wait_for(self._leaving, go_on)
 
     def _asked_back(self, numbers: Iterable[int]) -> "Future[None]":
@@ -157,26 +160,20 @@ class Rebalances:
     def on_lost(self, client: Consumer, partitions: list[TopicPartition]) -> None:
         """For `subscribe`: they may be another's already."""
         self._waking.note()
-        numbers = self._ours(partitions)
+        numbers = self._among_ours(partitions)
         for number in numbers:
-            epoch = self.epochs.pop(number)
-            del self.places[number, epoch]
-            self.leaders.end(number, epoch)
-        self.begun.difference_update(numbers)
+            del self.ours[number]
         self._loop.call_soon_threadsafe(self._ownership.lose, numbers)
         self._pauses.lift(client, partitions)
         client.incremental_unassign(partitions)
 
-    def _ours(self, partitions: Iterable[TopicPartition]) -> list[int]:
-        return [at.partition for at in partitions if at.partition in self.epochs]
+    def _among_ours(self, partitions: Iterable[TopicPartition]) -> list[int]:
+        return [at.partition for at in partitions if at.partition in self.ours]
 
     def lose_all(self) -> None:
         """Whatever we still have may be another's: a client that is fenced, or hangs, calls none of the above."""
-        numbers = list(self.epochs)
-        self.epochs.clear()
-        self.places.clear()
-        self.leaders.clear()
-        self.begun.clear()
+        numbers = list(self.ours)
+        self.ours.clear()
         if numbers:
             self._loop.call_soon_threadsafe(self._ownership.lose, numbers)
 

@@ -50,22 +50,22 @@ class Sorting:
 
     def _add(self, messages: Sequence[Message], partition: int | None, read: Read) -> None:
         # Only an error may have no partition.
-        if partition is None or (epoch := self._rebalances.epochs.get(partition)) is None:
+        if partition is None or (mine := self._rebalances.ours.get(partition)) is None:
             return
         try:
-            new = self._rebalances.leaders.new(partition, epoch, messages)
+            new = mine.leaders.new(messages)
         except EndLost as lost:
             self._hear_of(lost.error, partition)
         else:
             if new:
-                read[partition, epoch] += [KafkaRecord(message, self._stream, partition) for message in new]
+                read[partition, mine.epoch] += [KafkaRecord(message, self._stream, partition) for message in new]
 
     def _come_to_the_end(self, end: int, number: int, read: Read) -> None:
         """Tell of markers of transactions, and of what compaction took, behind the last record."""
-        epoch = self._rebalances.epochs.get(number)
-        if epoch is None:
+        mine = self._rebalances.ours.get(number)
+        if mine is None:
             return
-        batch = read.get((number, epoch))
-        start = batch[-1].offset + 1 if batch else self._rebalances.places.get((number, epoch), end)
+        batch = read.get((number, mine.epoch))
+        start = batch[-1].offset + 1 if batch else mine.place
         if start < end:
-            self._tell_of_gap(number, epoch, start, end)
+            self._tell_of_gap(number, mine.epoch, start, end)

@@ -11,6 +11,7 @@ from confluent_kafka import TopicPartition
 from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueError
 from forebay.queues.kafka.commands import Commands
+from forebay.queues.kafka.commits import Request
 from forebay.queues.kafka.faults import Faults
 from forebay.queues.kafka.inbox import Inbox
 from forebay.queues.kafka.member import Member
@@ -118,3 +119,9 @@ def membership(clock: Callable[[], float] = time.monotonic) -> Iterator[tuple[An
         user,
         inbox,
     )
+
+
+def commit_first(member: Any, answer: Callable[[object], None]) -> None:
+    """Have the first partition committed."""
+    epochs = {number: mine.epoch for number, mine in member._client.rebalances.ours.items()}
+    member._commit(Request(commits={0: Commit(offset=1)}, epochs=epochs, answer=answer))

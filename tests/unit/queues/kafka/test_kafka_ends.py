@@ -5,12 +5,10 @@ import asyncio
 import pytest
 from confluent_kafka import KafkaError
 
-from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.kafka import member as kafka_member
-from forebay.queues.kafka.commits import Request
 
-from .memberships import OURS, Client, membership
+from .memberships import OURS, Client, commit_first, membership
 
 
 def fatal(code: int) -> KafkaError:
@@ -42,8 +40,7 @@ async def test_a_commit_is_answered_though_another_client_follows_before_its_rep
         clients.asked_protocol = None
         [client], answers = clients.made, list[object]()
         client.on["on_assign"](client, OURS)
-        epochs = dict(member._client.rebalances.epochs)
-        member._commit(Request(commits={0: Commit(offset=1)}, epochs=epochs, answer=answers.append))
+        commit_first(member, answers.append)
         client.on["on_lost"](client, OURS)
 
         client.complain(fatal(code))

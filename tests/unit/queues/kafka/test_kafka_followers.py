@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from forebay.queues.contract import Commit, PlacedRecord
+from forebay.queues.contract import PlacedRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.kafka import group_client as kafka_group_client
 from forebay.queues.kafka import member as kafka_member
 from forebay.queues.kafka import rebalances as kafka_rebalances
-from forebay.queues.kafka.commits import Request
 
-from .memberships import OURS, STREAM, Client, Clock, membership
+from .memberships import OURS, STREAM, Client, Clock, commit_first, membership
 
 #: More than an inbox takes.
 FULL: Any = {"key": "", "value": bytes(16_000_000), "timestamp_ms": 1, "stream": STREAM, "partition": 0, "offset": 0}
@@ -32,7 +31,7 @@ async def test_a_client_that_closes_by_itself_takes_nothing_from_the_one_that_fo
         await asyncio.sleep(0)
 
         assert user == ["assigned", "lost", "assigned"]
-        assert set(member._client.rebalances.epochs) == {0}
+        assert set(member._client.rebalances.ours) == {0}
 
 
 async def test_a_client_that_was_left_takes_over_nothing_of_what_the_group_gave_it_before() -> None:
@@ -56,11 +55,10 @@ async def test_a_report_that_a_client_still_owed_is_not_missed_of_the_one_that_f
         answers: list[object] = []
         for at in range(2):
             clients.made[at].on["on_assign"](clients.made[at], OURS)
-            epochs = dict(member._client.rebalances.epochs)
-            member._commit(Request(commits={0: Commit(offset=1)}, epochs=epochs, answer=answers.append))
+            commit_first(member, answers.append)
             if at == 0:
                 # A rebalance answers it otherwise, and its report would come later.
-                member._client._commits.finish(clients.made[0], epochs)
+                member._client._commits.finish(clients.made[0], member._client.rebalances.ours)
                 clients.made[0].strand()
                 member._turn()
 

@@ -7,6 +7,7 @@ import pytest
 from confluent_kafka import Message
 
 from forebay.queues.contract import Commit
+from forebay.queues.kafka.assignments import Assignment
 from forebay.queues.kafka.commits import Commits, Request
 from forebay.queues.kafka.leader_epochs import EndLost, LeaderEpochs
 from forebay.queues.kafka.starts import UNKNOWN, Start
@@ -23,20 +24,17 @@ def _of(leader: int | None) -> dict[str, Any]:
 def begun(offset: int, leader: int) -> tuple[LeaderEpochs, list[int]]:
     """And from which offsets on what comes was written after the commit."""
     told: list[int] = []
-    leaders = LeaderEpochs(lambda partition, epoch, offset: told.append(offset))
-    leaders.begin(0, 7, Start(commit=Commit(offset=offset), leader=leader))
-    return leaders, told
+    return LeaderEpochs(Start(commit=Commit(offset=offset), leader=leader), told.append), told
 
 
 def test_a_commit_names_the_latest_leader_of_what_was_read() -> None:
     leaders, told = begun(5, UNKNOWN)
-    named = [leaders.latest(0, 7)]
+    named = [leaders.latest()]
     for some in (messages(0, start=5), messages(2, 2, start=6), messages(2, 4, None, start=8)):
-        assert leaders.new(0, 7, some) == some
-        named.append(leaders.latest(0, 7))
+        assert leaders.new(some) == some
+        named.append(leaders.latest())
 
     assert named == [UNKNOWN, 0, 2, 2]
-    assert leaders.latest(0, 8) == UNKNOWN
     # What the group has read is not known.
     assert told == []
 
@@ -44,25 +42,25 @@ def test_a_commit_names_the_latest_leader_of_what_was_read() -> None:
 def test_a_commit_names_no_earlier_leader_than_that_before_it() -> None:
     leaders, told = begun(5, 4)
 
-    leaders.new(0, 7, messages(2, 3, start=5))
+    leaders.new(messages(2, 3, start=5))
 
-    assert (leaders.latest(0, 7), told) == (4, [])
+    assert (leaders.latest(), told) == (4, [])
 
 
 @pytest.mark.parametrize("leader", [3, 4, None])
 def test_the_last_finished_record_is_not_given_again(leader: int | None) -> None:
     leaders, told = begun(5, 4)
 
-    assert leaders.new(0, 7, messages(leader, start=4)) == []
-    assert leaders.new(0, 7, after := messages(4, start=5)) == after
-    assert (leaders.latest(0, 7), told) == (4, [])
+    assert leaders.new(messages(leader, start=4)) == []
+    assert leaders.new(after := messages(4, start=5)) == after
+    assert (leaders.latest(), told) == (4, [])
 
 
 def test_what_was_written_after_the_commit_is_told_once() -> None:
     leaders, told = begun(5, 4)
 
     for some in (messages(4, 4, 6, start=4), messages(6, 7, start=7)):
-        leaders.new(0, 7, some)
+        leaders.new(some)
 
     assert told == [6]
 
@@ -70,7 +68,7 @@ def test_what_was_written_after_the_commit_is_told_once() -> None:
 def test_a_commit_that_was_asked_for_before_the_rewriting_was_heard_of_names_the_leader_before_it() -> None:
     leaders, told = begun(5, 4)
 
-    leaders.new(0, 7, messages(4, 6, 7, start=5))
+    leaders.new(messages(4, 6, 7, start=5))
 
     assert told == [6]
     assert [asked(leaders, rewritten) for rewritten in ([], [0])] == [4, 7]
@@ -78,9 +76,10 @@ def test_a_commit_that_was_asked_for_before_the_rewriting_was_heard_of_names_the
 
 def asked(leaders: LeaderEpochs, rewritten: list[int]) -> int:
     """The leader that a commit names, asked for with that known."""
-    client, sent = Mock(), Commits("events", leaders)
+    client, sent = Mock(), Commits("events")
+    mine = Assignment(epoch=7, place=8, leaders=leaders)
     request = Request(commits={0: Commit(offset=6)}, epochs={0: 7}, rewritten=rewritten, answer=lambda error: None)
-    sent.begin(client, request, {0: 7}, at_once=False)
+    sent.begin(client, request, {0: mine}, at_once=False)
     [place] = client.commit.call_args.kwargs["offsets"]
     return int(place.leader_epoch)
 
@@ -91,12 +90,12 @@ def test_another_record_in_the_place_of_the_last_finished_one_is_a_lost_end() ->
     # Nor is anything behind it the group's, and a commit that comes all the same hides nothing from the next start.
     for some in (messages(5, 5, start=4), messages(5, 6, start=6)):
         with pytest.raises(EndLost, match=r"offset 4 .* leader epoch 5, .* under 4"):
-            leaders.new(0, 7, some)
+            leaders.new(some)
 
-    assert leaders.latest(0, 7) == 4
+    assert leaders.latest() == 4
 
 
 def test_where_no_record_stands_before_the_place_nothing_is_compared() -> None:
     leaders, _ = begun(5, 4)
 
-    assert leaders.new(0, 7, after := messages(6, start=7)) == after
+    assert leaders.new(after := messages(6, start=7)) == after

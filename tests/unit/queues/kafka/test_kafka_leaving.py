@@ -3,15 +3,13 @@
 import asyncio
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
 
-from forebay.queues.contract import Commit
 from forebay.queues.errors import Fenced, QueueError
 from forebay.queues.kafka import member as kafka_member
-from forebay.queues.kafka.commits import Request
 
-from .memberships import OURS, Client, Clients, User, membership
+from .memberships import OURS, STREAM, Client, Clients, User, commit_first, membership
 
 
 @pytest.mark.parametrize("code", [KafkaError.UNSUPPORTED_VERSION, KafkaError.UNRELEASED_INSTANCE_ID])
@@ -82,12 +80,12 @@ async def test_a_commit_whose_partition_was_lost_before_its_report_came_is_not_s
         [client] = clients.made
         monkeypatch.setattr(client, "commit", lambda offsets, asynchronous: sent.append(asynchronous))
         client.on["on_assign"](client, OURS)
-        epochs = dict(member._client.rebalances.epochs)
-        member._commit(Request(commits={0: Commit(offset=1)}, epochs=epochs, answer=answers.append))
+        commit_first(member, answers.append)
         client.on["on_lost"](client, OURS)
 
         # Of another partition, which came since.
-        member._client._commits.finish(client, {1: 2})
+        client.on["on_assign"](client, [TopicPartition(STREAM, 1)])
+        member._client._commits.finish(client, member._client.rebalances.ours)
 
     assert sent == [True]
     assert [type(one) for one in answers] == [Fenced]

@@ -9,9 +9,11 @@ from confluent_kafka import KafkaError, Message, TopicPartition
 
 from forebay.queues.contract import Commit, PlacedRecord
 from forebay.queues.errors import QueueUnavailable
+from forebay.queues.kafka.assignments import Assignment
 from forebay.queues.kafka.commands import Commands
 from forebay.queues.kafka.commits import Request
 from forebay.queues.kafka.inbox import Inbox
+from forebay.queues.kafka.leader_epochs import LeaderEpochs
 from forebay.queues.kafka.member import Member
 from forebay.queues.kafka.starts import Start
 
@@ -75,9 +77,9 @@ def message(partition: int, offset: int, error: int | None = None) -> Message:
 
 
 def own(member: Any) -> None:
-    member._client.rebalances.epochs.update(OURS)
     for partition, epoch in OURS.items():
-        member._client.rebalances.leaders.begin(partition, epoch, Start(commit=Commit(offset=0)))
+        leaders = LeaderEpochs(Start(commit=Commit(offset=0)), lambda offset: None)
+        member._client.rebalances.ours[partition] = Assignment(epoch=epoch, place=0, leaders=leaders)
 
 
 async def test_records_that_come_while_all_is_given_back_are_no_gap() -> None:
@@ -92,7 +94,7 @@ async def test_records_that_come_while_all_is_given_back_are_no_gap() -> None:
         commands=Commands(),
     )
     own(member)
-    member._client.rebalances.places[0, OURS[0]] = 5
+    member._client.rebalances.ours[0].place = 5
 
     for _ in range(3):
         member._client._go_on(0)
@@ -175,7 +177,7 @@ async def test_what_becomes_ours_as_the_patience_ends_is_paused_no_sooner_than_w
         inbox.put({9: [large]})
 
         def poll(timeout: float) -> Message | None:
-            if not member._client.rebalances.epochs:
+            if not member._client.rebalances.ours:
                 client.on["on_assign"](client, [TopicPartition(STREAM, 0)])
                 clock.now += 60
                 return None
@@ -207,8 +209,7 @@ async def test_what_was_read_is_not_taken_for_what_the_partition_gives_after_it_
         monkeypatch.setattr(member._ownership, "gap", gaps.gap)
         monkeypatch.setattr(client, "consume", consume, raising=False)
         client.on["on_assign"](client, partition)
-        [epoch] = member._client.rebalances.epochs.values()
-        member._client.rebalances.places[0, epoch] = 8
+        member._client.rebalances.ours[0].place = 8
 
         monkeypatch.setattr(client, "poll", lambda timeout: message(0, 8, error))
 
