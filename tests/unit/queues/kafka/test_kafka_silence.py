@@ -3,10 +3,11 @@
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.kafka.clients import Clients
+from forebay.queues.kafka.faults import Faults
 from forebay.queues.kafka.portals import _FactReader
 from forebay.queues.kafka.reader import Reader
 
@@ -38,8 +39,11 @@ class Made:
 
     def __init__(self, *clients: Client) -> None:
         self.left = list(clients)
+        #: Those of the last one.
+        self.faults = Faults()
 
-    def outsider(self, faults: object) -> Client:
+    def outsider(self, faults: Faults) -> Client:
+        self.faults = faults
         return self.left.pop(0)
 
 
@@ -52,6 +56,24 @@ def test_a_reader_that_hears_nothing_begins_again_with_a_fresh_client() -> None:
             reader.read("events", 0, 0, 10, 10)
 
     assert [client.is_closed for client in clients] == [True, True]
+
+
+def test_what_was_complained_of_before_a_record_came_is_not_the_reason_for_a_later_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = Made(client := Client())
+    reader = Reader(cast(Clients, made))
+
+    def come(timeout: float) -> Message:
+        made.faults.note(KafkaError(KafkaError._TRANSPORT, "a trouble of long ago"))
+        return Message(topic="events", partition=0, offset=0, key=b"k", value=b"v")
+
+    monkeypatch.setattr(client, "poll", come)
+    assert len(reader.read("events", 0, 0, 1, 1)) == 1
+    monkeypatch.undo()
+
+    with pytest.raises(QueueUnavailable, match="no record came"):
+        reader.read("events", 0, 1, 2, 1)
 
 
 @pytest.mark.parametrize("answer", [None, KafkaException(KafkaError(KafkaError._TRANSPORT))], ids=["none", "error"])
