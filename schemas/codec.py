@@ -8,13 +8,13 @@ endian), then the record.
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 
-from forebay.schemas.alike import Alike
-from forebay.schemas.binary import ABSENT, FALSE, PRESENT, TRUE, Names, array, long, octets, text, text_or_null, word
-from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
-from forebay.schemas.event import Pair, PortalEvent, Sealed, partly_read
-from forebay.schemas.reading import EPOCH, MS, US, Reading
-from forebay.schemas.scan import head_of
-from forebay.schemas.versions import Version, fingerprint_of_text, known_versions
+from .alike import Alike
+from .binary import ABSENT, FALSE, PRESENT, TRUE, Names, array, long, octets, text, text_or_null, word
+from .errors import UndecodableEvent, UnknownSchemaId
+from .event import Pair, PortalEvent, Sealed, partly_read
+from .reading import EPOCH, MS, US, Reading
+from .scan import head_of
+from .versions import Version, fingerprint_of_text, known_versions
 
 _MARKER = b"\xc3\x01"
 _HEADER_BYTES = 10

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from forebay.schemas.data_keys import CannotUnwrap, KnownKey, WrappedKeys, named, raw, unwrap
-from forebay.schemas.errors import ForebayError
-from forebay.schemas.lazy import lazy
-from forebay.schemas.quick_value import quick_value
-from forebay.schemas.tree import Node, nest
+from .data_keys import CannotUnwrap, KnownKey, WrappedKeys, named, raw, unwrap
+from .errors import ForebayError
+from .lazy import lazy
+from .quick_value import quick_value
+from .tree import Node, nest
 
 KINDS = ("event", "robot", "automation", "sms", "other")
 

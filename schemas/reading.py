@@ -7,10 +7,10 @@ from typing import Any
 
 from fastavro import schemaless_reader
 
-from forebay.schemas.errors import UndecodableEvent
-from forebay.schemas.event import Body, Sealed, Subscription
-from forebay.schemas.scan import fields_of
-from forebay.schemas.versions import Version, known_versions
+from .errors import UndecodableEvent
+from .event import Body, Sealed, Subscription
+from .scan import fields_of
+from .versions import Version, known_versions
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MS = timedelta(milliseconds=1)

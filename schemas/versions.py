@@ -10,7 +10,7 @@ from typing import Any
 from fastavro import parse_schema
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from forebay.schemas.scan import FINGERPRINT
+from .scan import FINGERPRINT
 
 #: The first field that is not of the head; from here on a record is decoded only when somebody looks.
 _BODY_STARTS_AT = "as_sent"
