@@ -14,13 +14,14 @@ from .dedup.once import Once
 from .errors import ProcessDied
 from .folding import Read
 from .handlers import Handler
-from .lanes import Lane, Turn
 from .metrics import Tally
 from .outcome import DONE, UNHANDLED, Done, Failed, Outcome, Unread, Unsure, faulty
 from .parking.restored import is_ordered
+from .partitions import Lane
 from .reports import tell_fault, tell_outcome
 from .together import Together
 from .traces import Traces
+from .turn import Turn
 
 
 class Handling:

@@ -18,11 +18,11 @@ from .dedup.once import Once
 from .folding import Folding, Read
 from .handlers import Handler
 from .held import Held
-from .lanes import Lane
 from .metrics import Tally
 from .outcome import DONE, Done, Duplicate, Outcome, Rejected, RetryAsked, Unsure, faulty
 from .outlook import Outlook
 from .parking.restored import is_ordered
+from .partitions import Lane
 from .reports import tell_fault, tell_narrowed, tell_outcome
 from .retry import Park, WaitThenAgain
 from .traces import Traces
@@ -111,9 +111,8 @@ class Together:
             outlook = lane.outlook = Outlook()
         if options.coalesce is not None and outlook.folding is None:
             key = self._once.key if self._once is not None else None
-            outlook.folding = Folding(lane, self._read, self._held, key)
-        if outlook.folding is not None:
-            outlook.folding.look()
+            outlook.folding = Folding(lane.partition.fold, self._read, self._held, key)
+        lane.fold()
         outlook.per_s = handler.budget.per_s * (options.batch or 1) if handler.budget is not None else None
         return outlook
 

@@ -2,20 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import structlog
 
 from forebay.processors.held import Held
+from forebay.processors.partitions import Partition
 from forebay.queues.errors import QueueError
 
 from . import entries
 from .portal import ParkedPortal, Spill
 from .state import FIRST
 from .stream import ParkedStream
-
-if TYPE_CHECKING:
-    from forebay.processors.partitions import Partition
 
 _log = structlog.get_logger(__name__)
 
@@ -32,7 +29,7 @@ class Writing:
 
     def __init__(
         self,
-        partition: "Partition",
+        partition: Partition,
         stream: ParkedStream,
         held: Held,
         written: Callable[[ParkedPortal], None],
