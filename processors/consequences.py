@@ -8,7 +8,8 @@ from forebay.queues.contract import StoredRecord
 from forebay.queues.tracing.contract import Tracer
 from forebay.schemas import names
 
-from .dead_letters import Burial, Circumstances, DeadLetters, dead_letter, error_class, error_text
+from .dead_letters import Burial, Circumstances, DeadLetters, dead_letter
+from .error_texts import error_class, error_text
 from .handlers import Handler
 from .held import Held
 from .metrics import Tally

@@ -17,9 +17,9 @@ from forebay.schemas.alike import Alike
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent
 
-from .dead_letters import error_text
 from .dedup.keys import Key
 from .entities import Role, subject
+from .error_texts import error_text
 from .errors import BadReturn
 from .handlers import Handler
 from .held import Held

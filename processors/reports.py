@@ -7,7 +7,8 @@ from forebay.schemas import names
 from forebay.schemas.event import PortalEvent
 from forebay.schemas.trace_context import trace_words
 
-from .dead_letters import Burial, error_class, error_text, error_traceback
+from .dead_letters import Burial
+from .error_texts import error_class, error_text, error_traceback
 from .handlers import Handler
 from .outcome import (
     DONE,

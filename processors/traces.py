@@ -6,7 +6,7 @@ from forebay.queues.contract import StoredRecord
 from forebay.queues.tracing.contract import Tracer, Tried
 
 from .calls import Begun, ended
-from .dead_letters import error_class
+from .error_texts import error_class
 from .handlers import Handler
 from .outcome import Failed, Outcome, Rejected, Undecodable
 from .parking.restored import is_ordered
