@@ -16,7 +16,7 @@ _MAX_READ_CHARS = 65_536
 _SECRET_WORDS = 3
 
 #: Frames of ours stand first in a traceback and tell a handler's author nothing.
-_OUR_FRAMES = {str(Path(__file__).with_name(name)) for name in ("calls.py", "runners.py")}
+_OUR_FRAMES = {str(Path(__file__).with_name(name)) for name in ("calls.py", "runners.py", "threads.py")}
 
 
 def error_text(error: BaseException) -> str:
