@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 from forebay.ingest.telling import Teller
 from forebay.queues.contract import Producer, Record
@@ -59,7 +60,7 @@ class Passage:
         self._look_due = 0.0
         self._asking: asyncio.Task[None] | None = None
         #: Whether the producer is closed without having told all: what it tells from then on may be wrong.
-        self.has_given_up = False
+        self._has_given_up = False
 
     def send(self, stream: str, record: Record) -> Awaitable[bool]:
         """To be awaited at once, until the record is kept: False by the queue, True by the spool.
@@ -118,18 +119,23 @@ class Passage:
         if isinstance(error, RecordRefused):
             # Where the spool has it already, its drain is refused like this, and sees to the quarantine.
             if crossing.seq is None:
-                crossing.fail(error)
+                self._fail(crossing, error)
             return
         if crossing.seq is None:
-            self._spool.put(crossing.stream, crossing.record, lambda outcome: self._kept(crossing, outcome, error))
+            self._spool.put(crossing.stream, crossing.record, partial(self._kept, crossing, error))
         if not isinstance(error, Tripped):
             self.detour(str(error))
 
-    def _kept(self, crossing: Crossing, outcome: "int | SpoolUnavailable", error: QueueError) -> None:
+    def _kept(self, crossing: Crossing, error: QueueError, outcome: "int | SpoolUnavailable") -> None:
         if isinstance(outcome, int):
             crossing.tell(True)
         else:
             self._ask()
+            self._fail(crossing, error)
+
+    def _fail(self, crossing: Crossing, error: Exception) -> None:
+        # Of one that was given up nobody knows: its call has no answer.
+        if not self._has_given_up:
             crossing.fail(error)
 
     def _decide(self, crossing: Crossing, *, is_gone: bool) -> None:
@@ -168,9 +174,9 @@ class Passage:
         crossings, self._in_flight = list(self._in_flight), {}
         for crossing in crossings:
             crossing.seq = 0
-            self._spool.put(crossing.stream, crossing.record, crossing.spooled, undecided=True)
+            self._spool.put(crossing.stream, crossing.record, partial(self._taken_over, crossing), undecided=True)
 
-    def taken_over(self, crossing: Crossing, outcome: "int | SpoolUnavailable") -> None:
+    def _taken_over(self, crossing: Crossing, outcome: "int | SpoolUnavailable") -> None:
         """An undecided record is in the spool; or it is not, and then only the queue can still decide."""
         if isinstance(outcome, int):
             crossing.seq = outcome
@@ -182,7 +188,7 @@ class Passage:
         if crossing.fate is None:
             self._wait_on(crossing)
         elif not crossing.fate:
-            crossing.fail(outcome)
+            self._fail(crossing, outcome)
 
     def _wait_on(self, crossing: Crossing) -> None:
         # Told as failed, it might be delivered all the same. The spool is asked again when it is due again.
@@ -247,7 +253,7 @@ class Passage:
 
     def give_up(self) -> None:
         """The producer is closed in a hurry: what it still has may be delivered, though it says otherwise."""
-        self.has_given_up = True
+        self._has_given_up = True
 
     def close(self) -> None:
         """Give the spool what the queue has not decided about. Reports are still taken. Idempotent."""
