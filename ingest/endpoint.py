@@ -23,8 +23,8 @@ from .form import Form, auth_of, only_auth, parse
 from .gaps.gaps import Gaps
 from .metrics import Counters
 from .outlet import Outlet
-from .portal_keys import PortalKeys
 from .portals.doorway import Doorway
+from .portals.keys import PortalKeys
 from .quarantine import quarantine_record
 from .reader import FormLimits, Reader
 from .record import Receipt, received

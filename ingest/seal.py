@@ -13,7 +13,7 @@ from forebay.schemas.event import Pair, Sealed
 from forebay.schemas.secrecy import Secrecy, secrecy_of
 
 from .form import Form, pairs_of
-from .portal_keys import PortalKeys
+from .portals.keys import PortalKeys
 
 #: AES-GCM's own size; drawn at random, one key is good for 2³² events (NIST SP 800-38D, 8.3).
 _NONCE_BYTES = 12
