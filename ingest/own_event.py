@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from forebay.queues.contract import Record
-from forebay.schemas.binary import Names
-from forebay.schemas.codec import Codec, packed
+from forebay.schemas.codec import Codec, packed_body
+from forebay.schemas.event import Body
 from forebay.schemas.names import BY_FOREBAY
 
 from .authenticate import Sender
@@ -24,5 +24,5 @@ def own_record(
     fields = {"event": name, **{f"data[{key}]": value for key, value in data.items()}, "ts": str(at_s)}
     about = {"auth[domain]": domain, "auth[member_id]": sender.member_id or ""}
     fields |= {path: value for path, value in about.items() if value}
-    body = packed(Names(fields), tuple(fields.values()))
+    body = packed_body(Body(fields))
     return record_of(receipt, sender, sender.portal or domain, call, body, None, codec, source=BY_FOREBAY)

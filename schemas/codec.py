@@ -11,7 +11,8 @@ from functools import cache, lru_cache
 from .alike import Alike
 from .binary import ABSENT, FALSE, PRESENT, TRUE, Names, array, long, octets, text, text_or_null, word
 from .errors import UndecodableEvent, UnknownSchemaId
-from .event import Pair, PortalEvent, Sealed, partly_read
+from .event import Body, PortalEvent, Sealed, partly_read
+from .form import Pair
 from .reading import EPOCH, MS, US, Reading
 from .scan import head_of
 from .versions import Version, fingerprint_of_text, known_versions
@@ -73,7 +74,6 @@ class Codec:
 
     def encode(self, event: PortalEvent) -> bytes:
         """The event as a record's value. The same event gives the same bytes."""
-        body = event._body
         return self.pack(
             event.id,
             event.portal,
@@ -90,7 +90,7 @@ class Codec:
             event.query,
             event.traceparent,
             event.sealed,
-            packed(Names(body.fields), tuple(body.fields.values()), body.as_sent),
+            packed_body(event._body),
         )
 
     def pack(
@@ -169,6 +169,11 @@ def packed(names: Names, values: Sequence[str], as_sent: tuple[Pair, ...] | None
     """A body as it stands in the record: the fields with these names, and what `Body` has as sent."""
     pairs = PRESENT + array(octets(path) + octets(value) for path, value in as_sent) if as_sent else ABSENT
     return pairs + names.texts(values)
+
+
+def packed_body(body: Body) -> bytes:
+    """The same of a body that is there."""
+    return packed(Names(body.fields), tuple(body.fields.values()), body.as_sent)
 
 
 def _registry_prefix(schema_id: int) -> bytes:
