@@ -30,7 +30,7 @@ from .operations import Live, Metrics, OpenApi, Ready
 from .outlet import Outlet
 from .portals.desk import Desk
 from .portals.verifier import Verifier
-from .reader import FormLimits
+from .reader import FormLimits, Reader
 from .registration import Registration
 from .seal import Sealer
 from .settings import IngestSettings
@@ -125,6 +125,7 @@ def _endpoints(
     sealer = Sealer(settings.seal_key_bytes(), portal_keys)
     body_limits = BodyLimits(max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
     form_limits = FormLimits(max_fields=settings.max_fields, max_depth=settings.max_depth)
+    reader = Reader(form_limits, sealer, codec)
     for given in settings.served:
         gate = Gate(given.proofs(), key_is_member_id=settings.key == "member_id")
         yield Endpoint(
@@ -138,15 +139,14 @@ def _endpoints(
             ),
             gate=gate,
             doorway=desk.doorway(given, gate, outlet, codec) if desk else None,
+            reader=reader,
             sealer=sealer,
             portal_keys=portal_keys,
             application=given.client_id,
             outlet=outlet,
             gaps=gaps,
-            codec=codec,
             counters=Counters(metrics, given.path),
             body_limits=body_limits,
-            form_limits=form_limits,
         )
 
 

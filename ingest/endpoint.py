@@ -9,7 +9,6 @@ from falcon.asgi import Response
 
 from forebay.queues.contract import Record
 from forebay.queues.errors import RecordRefused
-from forebay.schemas.codec import Codec
 from forebay.schemas.trace_context import trace_words
 
 from .address import address_of
@@ -26,7 +25,7 @@ from .outlet import Outlet
 from .portals.doorway import Doorway
 from .portals.keys import PortalKeys
 from .quarantine import quarantine_record
-from .reader import FormLimits, Reader
+from .reader import Reader
 from .record import Receipt, received
 from .refusals import refusal_of
 from .request import PortalRequest, Told
@@ -49,13 +48,12 @@ class Endpoint:
         *,
         door: Door,
         gate: Gate,
+        reader: Reader,
         sealer: Sealer,
         outlet: Outlet,
         gaps: Gaps,
-        codec: Codec,
         counters: Counters,
         body_limits: BodyLimits,
-        form_limits: FormLimits,
         doorway: Doorway | None,
         portal_keys: PortalKeys | None,
         application: str,
@@ -65,8 +63,7 @@ class Endpoint:
         self._counters = counters
         self._door, self._gate, self._sealer, self._outlet, self._gaps = door, gate, sealer, outlet, gaps
         self._doorway, self._application = doorway, application
-        self._body_limits, self._max_fields = body_limits, form_limits.max_fields
-        self._reader = Reader(form_limits, sealer, codec)
+        self._body_limits, self._reader, self._max_fields = body_limits, reader, reader.limits.max_fields
         self._portal_keys, self._clock_ns = portal_keys, clock_ns
         #: What the queue refuses of calls that were begun.
         self._quarantining: set[asyncio.Task[None]] = set()

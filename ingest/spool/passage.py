@@ -208,7 +208,8 @@ class Passage:
                 try:
                     raise refusal
                 finally:
-                    del refusal  # as above
+                    # Its traceback knows this frame: it would wait for a garbage collection.
+                    del refusal
             # The queue takes events, and the portal's backlog is on its way: never around it.
             await self._sleep(BACKLOG_LOOK_S)
             if not self._holds(record.key):
