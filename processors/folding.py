@@ -8,12 +8,11 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import structlog
 
 from forebay.queues.contract import StoredRecord
-from forebay.schemas.alike import Alike
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent
 
@@ -23,19 +22,11 @@ from .error_texts import error_text
 from .errors import BadReturn
 from .handlers import Handler
 from .held import Held
-from .outcome import Unread
 from .parking.entries import folded_into
 from .parking.restored import Restored, is_ordered
+from .reading import Reading
 
 _log = structlog.get_logger(__name__)
-
-
-class Read(Protocol):
-    """Says what a record is, and who handles it; of several of a portal sooner with `alike`."""
-
-    def __call__(self, record: StoredRecord, alike: Alike | None = None) -> tuple[PortalEvent | Unread, Handler | None]:
-        """As `Reading.read`."""
-
 
 #: As what an event is marked when its handler has `dedup`; raises what the author's function raises.
 KeyOf: TypeAlias = Callable[[Handler, PortalEvent], Key | None]
@@ -84,8 +75,8 @@ class Chain:
 class Folding:
     """Of one lane."""
 
-    def __init__(self, fold: Fold, read: Read, held: Held, key: KeyOf | None) -> None:
-        self._fold, self._read, self._held, self._key = fold, read, held, key
+    def __init__(self, fold: Fold, reading: Reading, held: Held, key: KeyOf | None) -> None:
+        self._fold, self._reading, self._held, self._key = fold, reading, held, key
         #: What was looked at, by identity: to compare records costs more, and the same may be there twice.
         self._seen: dict[int, tuple[StoredRecord, Chain | None]] = {}
         #: What it is about → the chain that may still grow.
@@ -125,7 +116,7 @@ class Folding:
 
     def _take(self, record: StoredRecord, dropped: set[int]) -> None:
         self._seen[id(record)] = record, None
-        event, handler = self._read(record)
+        event, handler = self._reading.read(record)
         if not isinstance(event, PortalEvent):
             # Nobody knows what it is about, and it may be read when its turn comes: nothing passes it.
             self._open.clear()

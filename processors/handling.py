@@ -12,12 +12,12 @@ from .calls import Begun, Calls, ended
 from .consequences import DROPPED, Consequences
 from .dedup.once import Once
 from .errors import ProcessDied
-from .folding import Read
 from .handlers import Handler
 from .metrics import Tally
 from .outcome import DONE, UNHANDLED, Done, Failed, Outcome, Unread, Unsure, faulty
 from .parking.restored import is_ordered
 from .partitions import Lane
+from .reading import Reading
 from .reports import tell_fault, tell_outcome
 from .together import Together
 from .traces import Traces
@@ -29,16 +29,17 @@ class Handling:
 
     def __init__(
         self,
-        read: Read,
+        reading: Reading,
         calls: Calls,
         consequences: Consequences,
         together: Together,
         tally: Tally,
         *,
-        once: Once | None = None,
-        traces: Traces | None = None,
+        once: Once | None,
+        traces: Traces | None,
     ) -> None:
-        self._read, self._calls, self._then, self._together, self._tally = read, calls, consequences, together, tally
+        self._read, self._calls, self._then = reading.read, calls, consequences
+        self._together, self._tally = together, tally
         self._once, self._traces = once, traces
 
     def process(self, lane: Lane, turn: Turn) -> Coroutine[Any, Any, float | None] | None:

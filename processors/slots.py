@@ -36,8 +36,8 @@ class Slots:
         presence: Presence,
         *,
         clock: Callable[[], float],
-        caution: Caution | None = None,
-        whose: int = 0,
+        caution: Caution | None,
+        whose: int,
     ) -> None:
         """`whose` is the group in what is noted for caution's sake."""
         self._lanes, self._process, self._presence, self._clock = lanes, process, presence, clock

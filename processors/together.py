@@ -15,7 +15,7 @@ from .crashes.caution import Care
 from .dead_letters import Burial
 from .dedup.keys import Key
 from .dedup.once import Once
-from .folding import Folding, Read
+from .folding import Folding
 from .handlers import Handler
 from .held import Held
 from .metrics import Tally
@@ -23,6 +23,7 @@ from .outcome import DONE, Done, Duplicate, Outcome, Rejected, RetryAsked, Unsur
 from .outlook import Outlook
 from .parking.restored import is_ordered
 from .partitions import Lane
+from .reading import Reading
 from .reports import tell_fault, tell_narrowed, tell_outcome
 from .retry import Park, WaitThenAgain
 from .traces import Traces
@@ -51,7 +52,7 @@ class Together:
 
     def __init__(
         self,
-        read: Read,
+        reading: Reading,
         calls: Calls,
         consequences: Consequences,
         held: Held,
@@ -61,7 +62,7 @@ class Together:
         traces: Traces | None,
         clock: Callable[[], float],
     ) -> None:
-        self._read, self._calls, self._then, self._once = read, calls, consequences, once
+        self._reading, self._calls, self._then, self._once = reading, calls, consequences, once
         self._held, self._tally, self._clock, self._traces = held, tally, clock, traces
 
     async def process(
@@ -111,7 +112,7 @@ class Together:
             outlook = lane.outlook = Outlook()
         if options.coalesce is not None and outlook.folding is None:
             key = self._once.key if self._once is not None else None
-            outlook.folding = Folding(lane.partition.fold, self._read, self._held, key)
+            outlook.folding = Folding(lane.partition.fold, self._reading, self._held, key)
         lane.fold()
         outlook.per_s = handler.budget.per_s * (options.batch or 1) if handler.budget is not None else None
         return outlook
@@ -129,7 +130,7 @@ class Together:
         """The events of the next call: of one registration, in their order, up to the first of another."""
         events, alike = [first], Alike()
         for record in islice(lane.records, 1, most):
-            event, its = self._read(record, alike)
+            event, its = self._reading.read(record, alike)
             if not isinstance(event, PortalEvent) or not (its is handler or handler.is_as(its)):
                 break
             events.append(event)
@@ -159,7 +160,7 @@ class Together:
             return Piece(event, tuple(folded.records), folded.marked_with_it()) if its_own else None
         if record is first.records[0]:
             return first
-        found, its = self._read(record)
+        found, its = self._reading.read(record)
         return Piece(found, (record,)) if isinstance(found, PortalEvent) and handler.is_as(its) else None
 
     async def _call(self, lane: Lane, outlook: Outlook, handler: Handler, call: Call) -> float | None:

@@ -154,10 +154,8 @@ class Worker:
         dead_letters = DeadLetters(self._producer, settings.topic, self.health, tracer)
         then = Consequences(settings, dead_letters, self._held, self._tally, now=now, draw=draw, tracer=tracer)
         reading = Reading(handlers, codec, self._learning, data_keys=data_keys, proving=self._proving)
-        together = Together(
-            reading.read, self._calls, then, self._held, self._tally, once=once, traces=traces, clock=clock
-        )
-        handling = Handling(reading.read, self._calls, then, together, self._tally, once=once, traces=traces)
+        together = Together(reading, self._calls, then, self._held, self._tally, once=once, traces=traces, clock=clock)
+        handling = Handling(reading, self._calls, then, together, self._tally, once=once, traces=traces)
         self._slots = Slots(
             lanes,
             handling.process,
