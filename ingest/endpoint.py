@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import structlog
 from falcon.asgi import Response
@@ -57,14 +56,13 @@ class Endpoint:
         doorway: Doorway | None,
         portal_keys: PortalKeys | None,
         application: str,
-        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.path = path
         self._counters = counters
         self._door, self._gate, self._sealer, self._outlet, self._gaps = door, gate, sealer, outlet, gaps
         self._doorway, self._application = doorway, application
         self._body_limits, self._reader, self._max_fields = body_limits, reader, reader.limits.max_fields
-        self._portal_keys, self._clock_ns = portal_keys, clock_ns
+        self._portal_keys = portal_keys
         #: What the queue refuses of calls that were begun.
         self._quarantining: set[asyncio.Task[None]] = set()
 
@@ -188,7 +186,7 @@ class Endpoint:
 
     def _receive(self, request: PortalRequest) -> Receipt:
         traceparent = request.traceparent if request.trace is None else request.trace.sends()
-        return received(self._clock_ns(), self.path, traceparent)
+        return received(time.time_ns(), self.path, traceparent)
 
     async def _see_to_key(self, portal_keys: PortalKeys, member_id: str, form: Form) -> None:
         """Let a portal that brings its first secret have a key for it."""

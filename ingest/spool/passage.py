@@ -1,7 +1,7 @@
 """The way of a record when there is a spool: the queue if it acknowledges in time, the spool otherwise."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
 
@@ -45,11 +45,10 @@ class Passage:
         deadline_s: float,
         *,
         pace: Pace | None = None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._producer, self._spool, self._breaker = producer, spool, breaker
         #: A record that has waited for the queue for so long is given up to the spool.
-        self._deadline_s, self._pace, self._sleep = deadline_s, pace, sleep
+        self._deadline_s, self._pace = deadline_s, pace
         self._teller = Teller()
         self._holds = spool.counts.holds
         self._loop = asyncio.get_running_loop()
@@ -211,7 +210,7 @@ class Passage:
                     # Its traceback knows this frame: it would wait for a garbage collection.
                     del refusal
             # The queue takes events, and the portal's backlog is on its way: never around it.
-            await self._sleep(BACKLOG_LOOK_S)
+            await asyncio.sleep(BACKLOG_LOOK_S)
             if not self._holds(record.key):
                 return await self._sent(stream, record)
         return True
@@ -223,7 +222,7 @@ class Passage:
         """
         until = self._loop.time() + self._deadline_s
         while self._is_nearly_empty and self._loop.time() < until:
-            await self._sleep(_NEARLY_LOOK_S)
+            await asyncio.sleep(_NEARLY_LOOK_S)
             if not self._holds(key):
                 return not self._breaker.why
         return False
@@ -250,7 +249,7 @@ class Passage:
             with suppress(Exception):
                 await self._producer.check()
                 self._breaker.close()
-            await self._sleep(_ASK_S)
+            await asyncio.sleep(_ASK_S)
 
     def give_up(self) -> None:
         """The producer is closed in a hurry: what it still has may be delivered, though it says otherwise."""
