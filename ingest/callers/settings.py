@@ -6,14 +6,11 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from forebay.ingest.endpoint_settings import as_list
+
 from .networks import Networks, is_loopback, network_of
 
-
-def _as_list(given: object) -> object:
-    return (given,) if isinstance(given, str) else given
-
-
-Cidrs = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+Cidrs = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 
 
 class CallerSettings(BaseModel):
