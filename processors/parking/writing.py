@@ -1,16 +1,19 @@
 """Writes what is to be spilled of a portal, and what is told of it: in one order, so by one task a portal."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import NamedTuple
 
 import structlog
 
 from forebay.processors.held import Held
 from forebay.processors.partitions import Partition
+from forebay.queues.contract import Record, StoredRecord
 from forebay.queues.errors import QueueError
 
 from . import entries
-from .portal import ParkedPortal, Spill
+from .portal import ParkedPortal
 from .state import FIRST
 from .stream import ParkedStream
 
@@ -22,6 +25,14 @@ _SPILL_RECORDS = 50
 
 #: Between two attempts at what the parked stream did not take.
 _AGAIN_S = 1.0
+
+
+class Spill(NamedTuple):
+    """A record of the topic, which spilled record it says to stand behind, and as what it is kept."""
+
+    record: StoredRecord
+    after: int
+    kept: Record
 
 
 class Writing:
@@ -98,7 +109,7 @@ class Writing:
             self._finish_behind(portal)
 
     async def _spill(self, portal: ParkedPortal) -> None:
-        batch = portal.spills(self._whose, _SPILL_RECORDS, self._stream.now_ms(), self._partition.folded_into)
+        batch = list(self._batch(portal))
         # Tasks made in order keep a key's order, and share the queue's group commit.
         sent = [asyncio.ensure_future(self._stream.write(spill.kept)) for spill in batch]
         results = await asyncio.gather(*sent, return_exceptions=True)
@@ -108,9 +119,17 @@ class Writing:
             self._spilled(portal, spill, result)
         self._written(portal)
 
+    def _batch(self, portal: ParkedPortal) -> Iterator[Spill]:
+        """The next records to be spilled, each with the number of those that are finished with it."""
+        after, at_ms = portal.state.last if portal.state.records else FIRST, self._stream.now_ms()
+        for record in islice(portal.to_spill, _SPILL_RECORDS):
+            folded = self._partition.folded_into(record)
+            yield Spill(record, after, entries.spill(record, self._whose, after, at_ms, folded))
+            after = record.offset
+
     def _spilled(self, portal: ParkedPortal, spill: Spill, position: int) -> None:
         self._kept(position)
-        portal.spilled(spill, position)
+        portal.spilled(spill.record, spill.after, position)
         if self._partition.is_gone:
             return
         if spill.after == FIRST:
