@@ -31,11 +31,6 @@ _log = structlog.get_logger(__name__)
 #: Between two attempts to begin.
 _AGAIN_S = 1.0
 
-#: A new owner reads no more than about so many records to know who is parked…
-_LONGEST_READ = 10_000
-#: …or so many for each portal: what is said again of one must not make it time for all the others.
-_READ_PER_PORTAL = 4
-
 
 class Parking:
     """One assignment's part of the parked stream. All of it runs on the event loop."""
@@ -331,12 +326,7 @@ class Parking:
 
     def tell(self) -> None:
         """Put what changed into the parked stream, and what was said there too long ago."""
-        oldest = self._writing.tail - max(_LONGEST_READ, _READ_PER_PORTAL * len(self.portals))
-        for portal in list(self.portals.values()):
-            if portal.anchor is not None and portal.anchor < oldest:
-                portal.is_dirty = True
-            if portal.is_dirty or portal.to_spill:
-                self._writing.begin(portal)
+        self._writing.begin_all(list(self.portals.values()))
         received = self._partition.watermark.received
         self._settled = {name: offset for name, offset in self._settled.items() if offset >= received}
 

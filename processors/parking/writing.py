@@ -1,7 +1,7 @@
 """Writes what is to be spilled of a portal, and what is told of it: in one order, so by one task a portal."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -22,6 +22,11 @@ _log = structlog.get_logger(__name__)
 #: Records of a portal on their way at once; one that is not kept lets those behind it be sent again. More of them would
 #: hold up the loop for longer than others should wait.
 _SPILL_RECORDS = 50
+
+#: A new owner reads no more than about so many records to know who is parked…
+_LONGEST_READ = 10_000
+#: …or so many for each portal: what is said again of one must not make it time for all the others.
+_READ_PER_PORTAL = 4
 
 #: Between two attempts at what the parked stream did not take.
 _AGAIN_S = 1.0
@@ -62,6 +67,15 @@ class Writing:
         """See to it that what is to be written of the portal is written."""
         if portal.writer is None:
             portal.writer = asyncio.ensure_future(self._write(portal))
+
+    def begin_all(self, portals: Collection[ParkedPortal]) -> None:
+        """The same of all that are parked; what was said of one too long ago is said again."""
+        oldest = self.tail - max(_LONGEST_READ, _READ_PER_PORTAL * len(portals))
+        for portal in portals:
+            if portal.anchor is not None and portal.anchor < oldest:
+                portal.is_dirty = True
+            if portal.is_dirty or portal.to_spill:
+                self.begin(portal)
 
     async def _write(self, portal: ParkedPortal) -> None:
         try:
