@@ -46,7 +46,7 @@ class Passage:
         *,
         pace: Pace | None = None,
     ) -> None:
-        self._producer, self._spool, self._breaker = producer, spool, breaker
+        self._producer, self._spool, self.breaker = producer, spool, breaker
         #: A record that has waited for the queue for so long is given up to the spool.
         self._deadline_s, self._pace = deadline_s, pace
         self._teller = Teller()
@@ -66,7 +66,7 @@ class Passage:
 
         Raises `RecordRefused` when the queue never takes it, `QueueUnavailable` when it is surely kept nowhere.
         """
-        if self._breaker.why and self._breaker.is_open:
+        if self.breaker.why and self.breaker.is_open:
             return self._spooled(stream, record)
         if self._holds(record.key):
             return self._spooled(stream, record)
@@ -79,7 +79,7 @@ class Passage:
 
         False where it may have to wait: then nothing was done.
         """
-        if self._breaker.why or self._holds(record.key) or not (self._pace is None or self._pace.takes(record.key)):
+        if self.breaker.why or self._holds(record.key) or not (self._pace is None or self._pace.takes(record.key)):
             return False
         self._give(stream, record, answer)
         return True
@@ -105,8 +105,8 @@ class Passage:
 
     def delivered(self, crossing: Crossing) -> None:
         """The queue has the record."""
-        if self._breaker.why:
-            self._breaker.acknowledged(crossing.since)
+        if self.breaker.why:
+            self.breaker.acknowledged(crossing.since)
         self._in_flight.pop(crossing, None)
         self._decide(crossing, is_gone=True)
         crossing.tell(False)
@@ -165,7 +165,7 @@ class Passage:
 
     def detour(self, why: str, *, is_late: bool = False) -> None:
         """From now on the spool takes the events; those on their way too, which may still be delivered."""
-        self._breaker.open(why, is_late=is_late)
+        self.breaker.open(why, is_late=is_late)
         self.take_over()
 
     def take_over(self) -> None:
@@ -202,7 +202,7 @@ class Passage:
         patience = BACKLOG_LOOKS
         while refusal := await self._put(stream, record):
             patience -= 1
-            if self._breaker.is_trying or not patience:
+            if self.breaker.is_trying or not patience:
                 self._ask()
                 try:
                     raise refusal
@@ -224,13 +224,13 @@ class Passage:
         while self._is_nearly_empty and self._loop.time() < until:
             await asyncio.sleep(_NEARLY_LOOK_S)
             if not self._holds(key):
-                return not self._breaker.why
+                return not self.breaker.why
         return False
 
     @property
     def _is_nearly_empty(self) -> bool:
         """Of a spool whose records go to the queue, and at no portal's pace."""
-        return self._pace is None and not self._breaker.why and self._spool.counts.records <= _FEW_RECORDS
+        return self._pace is None and not self.breaker.why and self._spool.counts.records <= _FEW_RECORDS
 
     async def _put(self, stream: str, record: Record) -> SpoolUnavailable | None:
         outcome: asyncio.Future[int | SpoolUnavailable] = self._loop.create_future()
@@ -244,11 +244,11 @@ class Passage:
             self._asking = self._loop.create_task(self._ask_until_it_is_back())
 
     async def _ask_until_it_is_back(self) -> None:
-        while self._breaker.is_open:
+        while self.breaker.is_open:
             # Whatever the client fails by, the queue is not known to be back.
             with suppress(Exception):
                 await self._producer.check()
-                self._breaker.close()
+                self.breaker.close()
             await asyncio.sleep(_ASK_S)
 
     def give_up(self) -> None:
