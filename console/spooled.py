@@ -8,11 +8,11 @@ from itertools import islice
 from time import time
 from typing import TYPE_CHECKING
 
+from forebay.ingest.locks import is_free
 from forebay.ingest.spool.counts import BROKEN, FULL, OK, Counts, Held
 from forebay.ingest.spool.file import RECORDS_A_FILE, SpoolFile
 from forebay.ingest.spool.folder import Folder, is_spool
 from forebay.ingest.spool.kept import Head
-from forebay.ingest.spool.locks import is_free
 from forebay.ingest.spool.owners import somebody_lives
 from forebay.ingest.spool.salvage import lacking
 from forebay.ingest.spool.wal import mend

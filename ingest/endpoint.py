@@ -2,14 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import structlog
 from falcon.asgi import Response
 
 from forebay.queues.contract import Record
 from forebay.queues.errors import RecordRefused
-from forebay.schemas.codec import Codec
 from forebay.schemas.trace_context import trace_words
 
 from .address import address_of
@@ -23,10 +21,10 @@ from .form import Form, auth_of, only_auth, parse
 from .gaps.gaps import Gaps
 from .metrics import Counters
 from .outlet import Outlet
-from .portal_keys import PortalKeys
 from .portals.doorway import Doorway
+from .portals.keys import PortalKeys
 from .quarantine import quarantine_record
-from .reader import FormLimits, Reader
+from .reader import Reader
 from .record import Receipt, received
 from .refusals import refusal_of
 from .request import PortalRequest, Told
@@ -49,25 +47,22 @@ class Endpoint:
         *,
         door: Door,
         gate: Gate,
+        reader: Reader,
         sealer: Sealer,
         outlet: Outlet,
         gaps: Gaps,
-        codec: Codec,
         counters: Counters,
         body_limits: BodyLimits,
-        form_limits: FormLimits,
         doorway: Doorway | None,
         portal_keys: PortalKeys | None,
         application: str,
-        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.path = path
         self._counters = counters
         self._door, self._gate, self._sealer, self._outlet, self._gaps = door, gate, sealer, outlet, gaps
         self._doorway, self._application = doorway, application
-        self._body_limits, self._max_fields = body_limits, form_limits.max_fields
-        self._reader = Reader(form_limits, sealer, codec)
-        self._portal_keys, self._clock_ns = portal_keys, clock_ns
+        self._body_limits, self._reader, self._max_fields = body_limits, reader, reader.limits.max_fields
+        self._portal_keys = portal_keys
         #: What the queue refuses of calls that were begun.
         self._quarantining: set[asyncio.Task[None]] = set()
 
@@ -191,7 +186,7 @@ class Endpoint:
 
     def _receive(self, request: PortalRequest) -> Receipt:
         traceparent = request.traceparent if request.trace is None else request.trace.sends()
-        return received(self._clock_ns(), self.path, traceparent)
+        return received(time.time_ns(), self.path, traceparent)
 
     async def _see_to_key(self, portal_keys: PortalKeys, member_id: str, form: Form) -> None:
         """Let a portal that brings its first secret have a key for it."""

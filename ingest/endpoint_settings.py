@@ -20,17 +20,17 @@ _MIN_SECRET_CHARS = 16
 _SECRET = re.compile(r"[A-Za-z0-9._~-]+")
 
 
-def _as_list(given: object) -> object:
-    """One policy, token or secret may stand without brackets."""
+def as_list(given: object) -> object:
+    """One policy, token, secret or network may stand without brackets."""
     return (given,) if isinstance(given, str | SecretStr) else given
 
 
 def _secrets(given: object) -> object:
-    return () if given is None else _as_list(given)
+    return () if given is None else as_list(given)
 
 
 def _policies(given: object) -> object:
-    given = _as_list(given)
+    given = as_list(given)
     if isinstance(given, list | tuple):
         for policy in given:
             if policy not in _POLICIES:
@@ -42,7 +42,7 @@ Policies = Annotated[tuple[Policy, ...], BeforeValidator(_policies)]
 ClientId = Annotated[
     str, Field(description="of the application whose portals call, for registry", pattern=r"^[A-Za-z0-9._-]{0,128}$")
 ]
-Tokens = dict[str, Annotated[tuple[SecretStr, ...], BeforeValidator(_as_list)]]
+Tokens = dict[str, Annotated[tuple[SecretStr, ...], BeforeValidator(as_list)]]
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_secrets)]
 
 

@@ -6,11 +6,9 @@
 import re
 from collections.abc import Mapping
 from itertools import islice
-from urllib.parse import unquote_to_bytes
 
 from falcon.uri import parse_query_string
 
-from forebay.schemas.event import Pair
 from forebay.schemas.quick_value import quick_value
 
 from .shape import REPLACEMENT, Auth, Shape, remembered_shape_of, shape_of
@@ -63,16 +61,6 @@ def only_auth(body: bytes, max_fields: int) -> Form:
         return Form(body=body, fields={}, shape=shape_of(()), regular=False, whole=False)
     known = parse(b"&".join(found), max_fields)
     return Form(body=body, fields=known.fields, shape=known.shape, regular=False, whole=False)
-
-
-def pairs_of(body: bytes) -> list[Pair]:
-    """Every pair as sent, percent-decoded, in order and with repeats. Slow: for forms that are not regular."""
-    return [_pair(part) for part in body.replace(b"+", b" ").split(b"&") if part]
-
-
-def _pair(part: bytes) -> Pair:
-    name, _, value = part.partition(b"=")
-    return unquote_to_bytes(name), unquote_to_bytes(value)
 
 
 def is_deeper(form: Form, levels: int) -> bool:

@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from .spool.locks import FileLock, is_free
+from .locks import FileLock, is_free
 
 log = structlog.get_logger(__name__)
 

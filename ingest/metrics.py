@@ -1,6 +1,7 @@
 """What the ingest counts. No label ever names a portal: there may be 100,000, and anybody can make up more."""
 
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from time import time
 
@@ -90,6 +91,8 @@ class IngestMetrics:
 
     def __init__(self, *, multiprocess_dir: str | None = None, clock: Callable[[], float] = time) -> None:
         self._multiprocess_dir, self._clock = multiprocess_dir, clock
+        #: Set what is found out only when somebody asks.
+        self._looks: list[Callable[[], None]] = []
         registry = self.registry = CollectorRegistry()
         prefix = METRICS_PREFIX
         self.requests = Counter(
@@ -120,19 +123,16 @@ class IngestMetrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self._allow_list: AllowList | None = None
         self._allow_list_age = Gauge(
             f"{prefix}_ingest_allow_list_age_seconds",
             "Since the published allow list was read; 0 without one",
             registry=registry,
             multiprocess_mode="mostrecent",
         )
-        self._spool: Spool | None = None
         self._spool_gauges = {
             name: Gauge(f"{prefix}_spool_{name}", text, registry=registry, multiprocess_mode="mostrecent")
             for name, text in _SPOOL.items()
         }
-        self._certificates: Certificates | None = None
         expiry, meaning = CERTIFICATE_EXPIRY
         self._certificate_expiry = Gauge(
             expiry, meaning, ["certificate"], registry=registry, multiprocess_mode="mostrecent"
@@ -148,35 +148,31 @@ class IngestMetrics:
 
     def watch(self, spool: Spool) -> None:
         """Show the spool of this host: it is the same for all workers."""
-        self._spool = spool
         spool.fsynced = self.spool_fsync_seconds.took
+        self._looks.append(partial(self._look_at_spool, spool))
 
     def watch_allow_list(self, allow_list: AllowList) -> None:
         """Show how old it is."""
-        self._allow_list = allow_list
+        self._looks.append(lambda: self._allow_list_age.set(allow_list.age_s))
 
     def watch_certificates(self, certificates: Certificates) -> None:
         """Show when they end."""
-        self._certificates = certificates
+        self._looks.append(partial(self._look_at_certificates, certificates))
 
-    def _look_at_certificates(self) -> None:
-        for whose, at in self._certificates.expiries().items() if self._certificates else ():
+    def _look_at_certificates(self, certificates: Certificates) -> None:
+        for whose, at in certificates.expiries().items():
             self._certificate_expiry.labels(whose).set(at)
 
-    def _look_at_allow_list(self) -> None:
-        if self._allow_list:
-            self._allow_list_age.set(self._allow_list.age_s)
-
-    def _look_at_spool(self) -> None:
-        if self._spool is None or not self._spool.is_open:
+    def _look_at_spool(self, spool: Spool) -> None:
+        if not spool.is_open:
             return
-        counts = self._spool.counts
+        counts = spool.counts
         since = max(0.0, self._clock() - counts.oldest_ms / _MS) if counts.oldest_ms else 0.0
         shown = {
             "records": counts.records,
             "bytes": counts.size,
             "oldest_seconds": since,
-            "max_bytes": self._spool.max_bytes,
+            "max_bytes": spool.max_bytes,
         }
         for name, value in shown.items():
             self._spool_gauges[name].set(value)
@@ -184,9 +180,8 @@ class IngestMetrics:
     def exposition(self) -> bytes:
         """The metrics of all workers in Prometheus' text format."""
         self.flush()
-        self._look_at_spool()
-        self._look_at_allow_list()
-        self._look_at_certificates()
+        for look in self._looks:
+            look()
         if self._multiprocess_dir is None:
             return generate_latest(self.registry)
         return exposition_of(self._multiprocess_dir)

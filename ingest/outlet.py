@@ -66,7 +66,6 @@ class Outlet:
         self._spool_why_not = "not open yet"
         #: What others have in the spool, while we can't open it.
         self._seen: Counts | None = None
-        self._breaker: Breaker | None = None
         self._passage: Passage | None = None
         self._drain: Drain | None = None
 
@@ -89,7 +88,7 @@ class Outlet:
             return False
         self._spool_why_not = ""
         clock = asyncio.get_running_loop().time
-        breaker = self._breaker = Breaker(lambda: spool.counts.acknowledged, self._deadline_s, clock)
+        breaker = Breaker(lambda: spool.counts.acknowledged, self._deadline_s, clock)
         if self._why_not:
             breaker.open(self._why_not)
         self._passage = Passage(producer, spool, breaker, self._deadline_s, pace=self._pace(_BURST_S))
@@ -124,8 +123,8 @@ class Outlet:
                 await self._sleep(_RETRY_S)
             else:
                 self._why_not = ""
-                if self._breaker:
-                    self._breaker.close()
+                if self._passage:
+                    self._passage.breaker.close()
                 log.info("the queue is open", topic=self.topic, made=made)
                 return
 
@@ -142,7 +141,7 @@ class Outlet:
     @property
     def is_straight(self) -> bool:
         """Whether records go to the queue, as far as it is known."""
-        return self._passage is not None and self._breaker is not None and not self._breaker.why
+        return self._passage is not None and not self._passage.breaker.why
 
     def begin(self, stream: str, record: Record, answer: Answer) -> bool:
         """`send` without anybody who awaits it; `answer` is told what `send` gives. False where the record may have to
@@ -166,8 +165,8 @@ class Outlet:
         """Raise `QueueUnavailable`, with the reason, unless the queue would take a record now."""
         if self._producer is None or self._why_not:
             raise QueueUnavailable(self._why_not)
-        if self._breaker and self._breaker.is_open:
-            raise QueueUnavailable(self._breaker.why)
+        if self._passage and self._passage.breaker.is_open:
+            raise QueueUnavailable(self._passage.breaker.why)
         await self._producer.check()
 
     @property

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from .app import Ingest, IngestApp
+from .app import Ingest
+from .asgi import IngestApp
 from .request import Events, Kept, Told
 
 

@@ -25,7 +25,7 @@ class Reader:
     """Makes records of authentic calls. Holds no state."""
 
     def __init__(self, limits: FormLimits, sealer: Sealer, codec: Codec) -> None:
-        self._limits, self._sealer, self._codec = limits, sealer, codec
+        self.limits, self._sealer, self._codec = limits, sealer, codec
 
     def record(self, form: Form, sender: Sender, receipt: Receipt) -> Record:
         """The record of the event, its secrets sealed. Raises `Unreadable`."""
@@ -37,7 +37,7 @@ class Reader:
         return record_of(receipt, sender, sender.portal, recognise(form.fields), body, sealed, self._codec)
 
     def _check_readable(self, form: Form) -> None:
-        limits = self._limits
+        limits = self.limits
         if not form.whole:
             raise Unreadable("max_fields", f"the form has more than {limits.max_fields} fields (setting max_fields)")
         if is_deeper(form, limits.max_depth):

@@ -16,7 +16,7 @@ from .metrics import Counters
 
 Events = Callable[[], Awaitable[dict[str, Any]]]
 
-#: Where app.py puts the request in the scope, for Falcon and for itself.
+#: Where asgi.py puts the request in the scope, for Falcon and for itself.
 REQUEST = "forebay.request"
 
 #: Where protocol.py notes that the whole body has come already.

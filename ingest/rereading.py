@@ -38,7 +38,6 @@ class Rereader:
 
     def __init__(self, settings: IngestSettings, codec: Codec) -> None:
         limits = FormLimits(max_fields=settings.max_fields, max_depth=settings.max_depth)
-        self._max_fields = settings.max_fields
         self._reader = Reader(limits, Sealer(settings.seal_key_bytes()), codec)
         # It was authentic when it came: that is why it was kept.
         self._gate = Gate(Proofs(anyone=True, tokens={}, secrets=()), key_is_member_id=settings.key == "member_id")
@@ -52,7 +51,7 @@ class Rereader:
             own = tuple(header for header in call.headers if header[0] not in _ADDED)
             return Record(call.key, call.value, now_ms, own)
         address = Address(path=headers.get(names.QUARANTINE_PATH, ""), query=headers.get(names.QUARANTINE_QUERY, ""))
-        form = parse(body, self._max_fields)
+        form = parse(body, self._reader.limits.max_fields)
         sender = self._gate.admit(auth_of(form), address)
         # It stands under what was its portal's key when it came: of a renamed one that is another domain than it sends.
         portal = call.key if sender.portal and not call.key.startswith("/") else sender.portal

@@ -7,13 +7,13 @@ from urllib.parse import unquote_plus
 import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from forebay.schemas.binary import Names
-from forebay.schemas.codec import packed
-from forebay.schemas.event import Pair, Sealed
+from forebay.schemas.codec import packed, packed_body
+from forebay.schemas.event import Body, Sealed
+from forebay.schemas.form import Pair, as_text, pairs_of
 from forebay.schemas.secrecy import Secrecy, secrecy_of
 
-from .form import Form, pairs_of
-from .portal_keys import PortalKeys
+from .form import Form
+from .portals.keys import PortalKeys
 
 #: AES-GCM's own size; drawn at random, one key is good for 2³² events (NIST SP 800-38D, 8.3).
 _NONCE_BYTES = 12
@@ -67,21 +67,13 @@ def _divide_regular(form: Form) -> tuple[bytes, Secrets]:
 def _divide_exactly(form: Form) -> tuple[bytes, Secrets]:
     kept: list[Pair] = []
     secrets: Secrets = []
-    for pair in pairs_of(form.body):
-        path, value = _text(pair)
-        match secrecy_of(path):
+    for path, value in pairs_of(form.body):
+        match secrecy_of(as_text(path)):
             case Secrecy.OPEN:
-                kept.append(pair)
+                kept.append((path, value))
             case Secrecy.SEALED:
-                secrets.append((path, value))
-    fields = dict(map(_text, kept))
-    given_back = [(path.encode(), value.encode()) for path, value in fields.items()]
-    as_sent = None if given_back == kept else tuple(kept)
-    return packed(Names(fields), tuple(fields.values()), as_sent), secrets
-
-
-def _text(pair: Pair) -> tuple[str, str]:
-    return pair[0].decode("utf-8", "replace"), pair[1].decode("utf-8", "replace")
+                secrets.append((as_text(path), as_text(value)))
+    return packed_body(Body.of(tuple(kept))), secrets
 
 
 def cut(body: bytes) -> bytes:
@@ -91,5 +83,5 @@ def cut(body: bytes) -> bytes:
 
 def _cut_pair(part: bytes) -> bytes:
     name, equals, _ = part.partition(b"=")
-    path = unquote_plus(name.decode("utf-8", "replace"))
+    path = unquote_plus(as_text(name))
     return part if secrecy_of(path) is Secrecy.OPEN else name + equals

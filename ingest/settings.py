@@ -1,6 +1,5 @@
 """The ingest's settings. They are read in console/settings.py, and only there."""
 
-import ipaddress
 import re
 from base64 import b64decode
 from binascii import Error as NotBase64
@@ -12,6 +11,7 @@ from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validat
 from forebay.queues.settings import QueueSettings
 from forebay.schemas.data_keys import PREFIX
 
+from .callers.networks import is_loopback
 from .callers.settings import CallerSettings
 from .endpoint_settings import (
     ClientId,
@@ -106,7 +106,7 @@ class IngestSettings(QueueSettings):
     ) -> tuple[EndpointSettings, ...]:
         paths = [endpoint.path for endpoint in endpoints]
         faults = [f"{path} is there twice" for path in sorted(set(paths)) if paths.count(path) > 1]
-        if not _is_loopback(info.data.get("bind")):
+        if not _is_on_loopback(info.data.get("bind")):
             faults += [f"{endpoint.path}: {_WRITE_AUTH}" for endpoint in endpoints if not endpoint.auth]
         if faults:
             raise ValueError("; ".join(faults))
@@ -125,7 +125,7 @@ class IngestSettings(QueueSettings):
         auth = checked_auth(auth, given, "url_secret")
         if auth or not {"tokens", "url_secret", "endpoints"} <= given.keys():
             return auth
-        if not _is_loopback(given.get("bind")):
+        if not _is_on_loopback(given.get("bind")):
             raise ValueError(_WRITE_AUTH)
         return ("none",)
 
@@ -190,27 +190,21 @@ _WRITE_AUTH = (
 )
 
 
-def _is_loopback(bind: str | None) -> bool:
+def _is_on_loopback(bind: str | None) -> bool:
     # No bind here means that it has a fault of its own, and one fault is enough for it.
-    found = _ADDRESS.fullmatch(bind or "127.0.0.1:0")
-    host = (found["v6"] or found["host"]) if found else "localhost"
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    found = _ADDRESS.fullmatch(bind or "")
+    return found is None or is_loopback(found["v6"] or found["host"])
 
 
 def _is_private(url: str) -> bool:
     """Whether nobody in between reads what is sent there."""
     try:
         parts = urlsplit(url)
-        is_local = parts.scheme == "http" and _is_loopback(f"{parts.hostname}:{parts.port or 80}")
+        is_plain = parts.port != 0 and not (parts.query or parts.fragment or "@" in parts.netloc)
     except ValueError:
         return False
-    is_plain = bool(parts.hostname) and not (parts.query or parts.fragment or "@" in parts.netloc)
-    return is_plain and (parts.scheme == "https" or is_local)
+    is_local = parts.scheme == "http" and is_loopback(parts.hostname)
+    return is_plain and bool(parts.hostname) and (parts.scheme == "https" or is_local)
 
 
 def _is_key(key: object) -> bool:

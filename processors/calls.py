@@ -3,9 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import partial
 from inspect import isawaitable, iscoroutine
 from typing import Any, TypeAlias
 
@@ -15,13 +13,13 @@ from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent, SecretsShredded
 
 from .cancelling import current_task, settle, take_back
-from .cpu.answers import Ended
 from .cpu.pool import Processes
 from .deadlines import Deadlines
 from .errors import BadReturn, DeadlineExceeded, HandlerCancelled, Reject, Retry
-from .handlers import Handler
+from .handlers import Given, Handler
 from .outcome import DONE, Done, Failed, Outcome, Rejected, RetryAsked, Undecodable
 from .runners import NOTHING, Returned, new_runner, rest
+from .threads import Threads
 
 _log = structlog.get_logger(__name__)
 
@@ -30,9 +28,6 @@ _BLOCKED_S = 0.25
 
 #: How a try ended, or when it waits for something, what to await to know.
 Begun: TypeAlias = Outcome | Coroutine[Any, Any, Outcome]
-
-#: What a handler gets: an event, or with `batch` a list of them.
-Given: TypeAlias = PortalEvent | list[PortalEvent]
 
 
 def ended(begun: Begun) -> Coroutine[Any, Any, Outcome]:
@@ -63,16 +58,11 @@ class Calls:
         is_still_certain: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`may_begin` is awaited before a handler is begun in a thread, and `is_still_certain` asked in there."""
-        self._deadline_s, self._took, self._may_begin, self._clock = deadline_s, took, may_begin, clock
-        self._is_still_certain = is_still_certain
-        self._processes = processes
-        self._pool = _Threads(threads, thread_name_prefix="forebay-handler")
-        # A thread is waited for here and not in the pool's own queue, so that a deadline starts with the call.
-        self._free = asyncio.Semaphore(threads)
+        """`may_begin` and `is_still_certain` as in `Threads`."""
+        self._deadline_s, self._took, self._clock, self._processes = deadline_s, took, clock, processes
+        self._threads = Threads(threads, may_begin=may_begin, is_still_certain=is_still_certain, clock=clock)
         self._deadlines = Deadlines()
         self._runner = new_runner()
-        self._in_threads = 0
         self._told: set[tuple[str, str]] = set()
 
     async def call(self, handler: Handler, event: Given) -> Outcome:
@@ -114,9 +104,8 @@ class Calls:
         return outcome
 
     def close(self) -> int:
-        """Take no more calls; gives the number of threads that still run a handler, and can't be stopped."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        return self._in_threads
+        """As in `Threads`."""
+        return self._threads.close()
 
     async def _to_its_end(self, handler: Handler, rest: Awaitable[object], began: float) -> Outcome:
         deadline_s = handler.options.deadline_s or self._deadline_s
@@ -147,57 +136,15 @@ class Calls:
 
     async def _in_thread(self, handler: Handler, event: Given, deadline_s: float) -> Outcome:
         waits_from = self._clock()
-        while True:
-            try:
-                await self._thread()
-            except asyncio.CancelledError as error:
-                return _cancelled(error)
-            outcome = await self._try_in_thread(handler, event, deadline_s, waits_from)
-            if outcome is not None:
-                return outcome
-
-    async def _try_in_thread(
-        self, handler: Handler, event: Given, deadline_s: float, waits_from: float
-    ) -> Outcome | None:
-        """None where the process stood still before the thread had begun."""
-        loop = asyncio.get_running_loop()
-        began = self._clock()
         try:
-            run = partial(copy_context().run, _in_context, self._is_still_certain, handler, event)
-            future = loop.run_in_executor(self._pool, run)
-        except RuntimeError as error:
-            self._free.release()
-            return Failed(error=error)
-        self._in_threads += 1
-        future.add_done_callback(self._thread_ended)
-        watch = loop.call_later(deadline_s, self._tell_late, handler, event)
-        try:
-            ended = await _to_the_end_of(future)
+            (returned, raised), is_late = await self._threads.call(handler, event, deadline_s)
         except asyncio.CancelledError as error:
             return _cancelled(error)
-        finally:
-            watch.cancel()
-        if ended is None:
-            return None
+        except RuntimeError as error:
+            return Failed(error=error)
         self._took(handler.name, self._clock() - waits_from)
-        returned, raised = ended
         outcome = self._returned(handler, returned) if raised is None else _raised(raised)
-        return Done(late=True) if outcome is DONE and self._clock() - began > deadline_s else outcome
-
-    async def _thread(self) -> None:
-        await self._free.acquire()
-        try:
-            await self._may_begin()
-        except asyncio.CancelledError:
-            self._free.release()
-            raise
-
-    def _thread_ended(self, _: object) -> None:
-        self._in_threads -= 1
-        self._free.release()
-
-    def _tell_late(self, handler: Handler, event: Given) -> None:
-        _log.warning("handler over its deadline", **_about(handler, event), advice="its portal waits until it returns")
+        return Done(late=True) if outcome is DONE and is_late else outcome
 
     def _returned(self, handler: Handler, value: object) -> Outcome:
         if value is None:
@@ -217,43 +164,6 @@ class Calls:
         if (what, handler.name) not in self._told:
             self._told.add((what, handler.name))
             _log.warning(text, handler=handler.name, **more)
-
-
-class _Threads(ThreadPoolExecutor):
-    """What the system has no thread for stands in line all the same, for those that are there."""
-
-    def _adjust_thread_count(self) -> None:
-        try:
-            super()._adjust_thread_count()
-        except RuntimeError:
-            if not self._threads:
-                # It is told as not called, and must not be when a later one has a thread.
-                self._work_queue.get_nowait()
-                raise
-
-
-def _in_context(is_still_certain: Callable[[], bool], handler: Handler, event: Given) -> Ended | None:
-    # A thread may begin late, and the process may have stood still meanwhile.
-    if not is_still_certain():
-        return None
-    # Errors are carried as values: a future can't take a StopIteration, and SystemExit must not end the thread.
-    try:
-        return handler.function(event), None
-    except BaseException as error:
-        return None, error
-
-
-async def _to_the_end_of(thread: "asyncio.Future[Ended | None]") -> Ended | None:
-    # It can't be stopped, and until it returns its event is in work: only who asks twice leaves it behind.
-    try:
-        return await asyncio.shield(thread)
-    except asyncio.CancelledError:
-        take_back(current_task())
-        ended = await asyncio.shield(thread)
-        if ended is None:
-            # Nothing was begun, and nothing is to be.
-            raise
-        return ended
 
 
 def _raised(error: BaseException) -> Outcome:
@@ -293,15 +203,3 @@ def _too_late(deadline_s: float, error: BaseException | None) -> Outcome:
 def _key(event: Given) -> str:
     """The same at each try."""
     return event.id if isinstance(event, PortalEvent) else " ".join(one.id for one in event)
-
-
-def _about(handler: Handler, given: Given) -> dict[str, object]:
-    events = given if isinstance(given, list) else [given]
-    first = events[0]
-    return {
-        "handler": handler.name,
-        "portal": first.portal,
-        "name": first.name,
-        "id": first.id,
-        "events": len(events),
-    }

@@ -8,13 +8,14 @@ from forebay.queues.contract import StoredRecord
 from forebay.queues.tracing.contract import Tracer
 from forebay.schemas import names
 
-from .dead_letters import Burial, Circumstances, DeadLetters, dead_letter, error_class, error_text
+from .dead_letters import Burial, Circumstances, DeadLetters, dead_letter
+from .error_texts import error_class, error_text
 from .handlers import Handler
 from .held import Held
-from .lanes import Lane
 from .metrics import Tally
 from .outcome import Outcome, Unprovable
 from .parking.state import Reason, Trouble
+from .partitions import Lane
 from .quarantine import quarantined
 from .reports import tell_dead, tell_parked, tell_quarantined
 from .retry import Draw, Finish, GiveUp, Park, RetryLimits, Try, WaitThenAgain, backoff_s, decide
@@ -95,7 +96,7 @@ class Consequences:
             error=error_text(following.error),
             error_class=error_class(following.error),
         )
-        tell_parked(lane, trouble, records[-1])
+        tell_parked(trouble, records[-1])
         if self._tracer is not None:
             stream = names.parked(self._settings.topic)
             self._tracer.parks(stream, records[-1], lane.attempts, following.delay_s)
@@ -150,10 +151,7 @@ class Consequences:
         """Records of the lane are finished together, the first of it among them."""
         if lane.partition.is_gone:
             return
-        if lane.outlook is not None:
-            lane.outlook.leave(lane, records)
-        else:
-            lane.records.popleft()
+        lane.leave(records)
         self._finished_together(lane, records)
 
     def _finished_together(self, lane: Lane, records: Sequence[StoredRecord]) -> None:

@@ -8,40 +8,31 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TypeAlias
 
 import structlog
 
 from forebay.queues.contract import StoredRecord
-from forebay.schemas.alike import Alike
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent
 
-from .dead_letters import error_text
 from .dedup.keys import Key
 from .entities import Role, subject
+from .error_texts import error_text
 from .errors import BadReturn
 from .handlers import Handler
 from .held import Held
-from .outcome import Unread
 from .parking.entries import folded_into
-from .parking.restored import Restored
-
-if TYPE_CHECKING:
-    from .lanes import Lane
+from .parking.restored import Restored, is_ordered
+from .reading import Reading
 
 _log = structlog.get_logger(__name__)
 
-
-class Read(Protocol):
-    """Says what a record is, and who handles it; of several of a portal sooner with `alike`."""
-
-    def __call__(self, record: StoredRecord, alike: Alike | None = None) -> tuple[PortalEvent | Unread, Handler | None]:
-        """As `Reading.read`."""
-
-
 #: As what an event is marked when its handler has `dedup`; raises what the author's function raises.
 KeyOf: TypeAlias = Callable[[Handler, PortalEvent], Key | None]
+
+#: Lets a record be finished with another of its lane, and not be kept until then; False when it can't be.
+Fold: TypeAlias = Callable[[StoredRecord, StoredRecord], bool]
 
 #: Records that left the lane are forgotten when they are so many more than those in it.
 _FORGET_FROM = 64
@@ -84,8 +75,8 @@ class Chain:
 class Folding:
     """Of one lane."""
 
-    def __init__(self, lane: "Lane", read: Read, held: Held, key: KeyOf | None) -> None:
-        self._lane, self._read, self._held, self._key = lane, read, held, key
+    def __init__(self, fold: Fold, reading: Reading, held: Held, key: KeyOf | None) -> None:
+        self._fold, self._reading, self._held, self._key = fold, reading, held, key
         #: What was looked at, by identity: to compare records costs more, and the same may be there twice.
         self._seen: dict[int, tuple[StoredRecord, Chain | None]] = {}
         #: What it is about → the chain that may still grow.
@@ -93,17 +84,17 @@ class Folding:
         #: Some handler of the portal's events folds by what they are about.
         self._has_entities = False
 
-    def look(self) -> None:
-        """Look at what came since the last time, and let go of what another stands for."""
-        lane = self._lane
-        fresh = list(takewhile(lambda record: id(record) not in self._seen, reversed(lane.records)))
+    def stay(self, records: deque[StoredRecord]) -> deque[StoredRecord]:
+        """The lane's records, after a look at what came since the last time, without those that another stands for."""
+        fresh = list(takewhile(lambda record: id(record) not in self._seen, reversed(records)))
         dropped: set[int] = set()
         for record in reversed(fresh):
             self._take(record, dropped)
         if dropped:
-            lane.records = deque(record for record in lane.records if id(record) not in dropped)
-        if len(self._seen) > 2 * len(lane.records) + _FORGET_FROM:
-            self._seen = {id(record): self._seen[id(record)] for record in lane.records}
+            records = deque(record for record in records if id(record) not in dropped)
+        if len(self._seen) > 2 * len(records) + _FORGET_FROM:
+            self._seen = {id(record): self._seen[id(record)] for record in records}
+        return records
 
     def chain(self, record: StoredRecord) -> Chain | None:
         """The records that are finished with this one, if it is about anything."""
@@ -125,7 +116,7 @@ class Folding:
 
     def _take(self, record: StoredRecord, dropped: set[int]) -> None:
         self._seen[id(record)] = record, None
-        event, handler = self._read(record)
+        event, handler = self._reading.read(record)
         if not isinstance(event, PortalEvent):
             # Nobody knows what it is about, and it may be read when its turn comes: nothing passes it.
             self._open.clear()
@@ -161,7 +152,7 @@ class Folding:
 
     def _let_go(self, chain: Chain, dropped: set[int]) -> None:
         record, newest = chain.records[-2:]
-        if not self._lane.partition.fold(record, newest):
+        if not self._fold(record, newest):
             return
         if not isinstance(record, Restored):
             self._held.remove(record)
@@ -171,7 +162,7 @@ class Folding:
     def _about(self, event: PortalEvent, handler: Handler, record: StoredRecord) -> tuple[Hashable, Role] | None:
         """What it is about, if it may fold. Where not, and it is about an object all the same, nothing passes it."""
         coalesce = handler.options.coalesce
-        is_replayed = isinstance(record, Restored) and record.replay is not None
+        is_replayed = is_ordered(record)
         self._has_entities = self._has_entities or coalesce == "entity"
         try:
             entity = subject(event) if self._has_entities else None

@@ -5,7 +5,9 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Never, TypeVar
+from typing import Any, Literal, Never, TypeAlias, TypeVar
+
+from forebay.schemas.event import PortalEvent
 
 from .budgets import Budget
 from .errors import BadHandler
@@ -19,6 +21,9 @@ if sys.version_info >= (3, 14):
     _signature = partial(inspect.signature, annotation_format=Format.STRING)
 else:
     _signature = inspect.signature
+
+#: What a handler gets: an event, or with `batch` a list of them.
+Given: TypeAlias = PortalEvent | list[PortalEvent]
 
 #: Takes the event, or with `batch` a list of events; which of the two is an option's affair, not a type's.
 HandlerFunction = Callable[[Any], Awaitable[None] | None]

@@ -1,26 +1,24 @@
 """One try at a portal's first event, step by step: what it is, who handles it, how that ended, what follows."""
 
 from collections.abc import Coroutine
-from functools import partial
 from typing import Any
 
 from forebay.queues.contract import StoredRecord
 from forebay.schemas.alike import Alike
 from forebay.schemas.event import PortalEvent
 
-from .calls import Begun, Calls, ended
+from .calls import Begun, ended
 from .consequences import DROPPED, Consequences
-from .dedup.once import Once
 from .errors import ProcessDied
-from .folding import Read
 from .handlers import Handler
-from .lanes import Lane, Turn
 from .metrics import Tally
 from .outcome import DONE, UNHANDLED, Done, Failed, Outcome, Unread, Unsure, faulty
-from .parking.restored import is_ordered
+from .partitions import Lane
+from .reading import Reading
 from .reports import tell_fault, tell_outcome
 from .together import Together
-from .traces import Traces
+from .tries import Tries
+from .turn import Turn
 
 
 class Handling:
@@ -28,17 +26,14 @@ class Handling:
 
     def __init__(
         self,
-        read: Read,
-        calls: Calls,
+        reading: Reading,
+        tries: Tries,
         consequences: Consequences,
         together: Together,
         tally: Tally,
-        *,
-        once: Once | None = None,
-        traces: Traces | None = None,
     ) -> None:
-        self._read, self._calls, self._then, self._together, self._tally = read, calls, consequences, together, tally
-        self._once, self._traces = once, traces
+        self._read, self._try, self._then = reading.read, tries.begin, consequences
+        self._together, self._tally = together, tally
 
     def process(self, lane: Lane, turn: Turn) -> Coroutine[Any, Any, float | None] | None:
         """Decode → find its handler → call it → decide → act: for one event after the other, as long as each is done at
@@ -93,11 +88,7 @@ class Handling:
         if handler is None:
             return UNHANDLED
         try:
-            if self._traces is not None:
-                return self._traces.follow(
-                    handler, (record,), lane.attempts + 1, partial(self._call, handler, event, lane, record)
-                )
-            return self._call(handler, event, lane, record)
+            return self._try(handler, event, (record,), lane.attempts + 1)
         except Exception as error:
             # One record must not end the worker.
             tell_fault(error, record)
@@ -110,6 +101,9 @@ class Handling:
             lane.attempts += 1
         try:
             outcome = await ended(begun)
+            if isinstance(outcome, Unsure):
+                # Nobody was called.
+                lane.attempts -= 1
             if outcome is DONE and handler is not None:
                 self._tally.done(handler.name)
                 self._then.finish_first(lane, 1)
@@ -123,21 +117,6 @@ class Handling:
             tell_fault(error, record)
             following = self._then.decide(faulty(error), handler, lane, (record,))
         return await self._then.act(following, lane, (record,))
-
-    def _call(self, handler: Handler, event: PortalEvent, lane: Lane, record: StoredRecord) -> Begun:
-        if handler.options.dedup is not None and self._once is not None:
-            return self._call_once(self._once, handler, event, lane, record)
-        return self._calls.begin(handler, event)
-
-    async def _call_once(
-        self, once: Once, handler: Handler, event: PortalEvent, lane: Lane, record: StoredRecord
-    ) -> Outcome:
-        ordered = is_ordered(record)
-        outcome = await once.call(handler, event, self._calls.begin, ordered=ordered)
-        if isinstance(outcome, Unsure):
-            # Nobody was called.
-            lane.attempts -= 1
-        return outcome
 
     def _tell(
         self, outcome: Outcome, handler: Handler | None, event: PortalEvent | Unread, lane: Lane, record: StoredRecord

@@ -1,112 +1,12 @@
-"""A queue for each portal, and a fair order between those that are ready."""
+"""A fair order between the portals whose records wait."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from forebay.queues.contract import StoredRecord
-from forebay.schemas.alike import Alike
 
-from .dead_letters import Burial
-
-if TYPE_CHECKING:
-    from .crashes.caution import Care
-    from .outlook import Outlook
-    from .partitions import Partition
-
-#: A lane gives way after so many records, so that a flood of one portal starves nobody…
-TURN_RECORDS = 64
-#: …or after so many seconds.
-TURN_S = 0.02
-
-
-class Lane:
-    """The records of one portal that wait, and how it stands with the first of them. It exists while it has any."""
-
-    __slots__ = (
-        "attempts",
-        "back_at",
-        "burial",
-        "is_at_work",
-        "milestone",
-        "outlook",
-        "partition",
-        "portal",
-        "records",
-        "timer",
-        "waited_s",
-    )
-
-    def __init__(self, partition: "Partition", portal: str) -> None:
-        self.partition = partition
-        self.portal = portal
-        self.records: deque[StoredRecord] = deque()
-        #: Until it is put back, and when that is, by the loop's clock: not every loop's timer can say so.
-        self.timer: asyncio.TimerHandle | None = None
-        self.back_at = 0.0
-        #: A slot handles its first record.
-        self.is_at_work = False
-        #: The offset of a record that is to be finished soon, lest the lane counts as crowded.
-        self.milestone: int | None = None
-        #: Of those whose handlers look further than at the first record.
-        self.outlook: Outlook | None = None
-        self.start_anew()
-
-    @property
-    def in_hand(self) -> Sequence[StoredRecord]:
-        """What a handler has of it, or what is given up and waits for its dead letter to be kept."""
-        if self.burial is not None:
-            return self.burial.records
-        if not (self.is_at_work and self.records):
-            return ()
-        return (self.outlook and self.outlook.in_hand) or (self.records[0],)
-
-    @property
-    def waits_s(self) -> float | None:
-        """How long it still waits to be put back, if it does."""
-        return None if self.timer is None else max(0.0, self.back_at - asyncio.get_running_loop().time())
-
-    def keep_only(self, records: Sequence[StoredRecord]) -> None:
-        """Let go of all the others: they wait elsewhere."""
-        self.records = deque(records)
-        self.milestone = None
-        if records:
-            return
-        self.outlook = None
-        self.start_anew()
-        if self.timer is not None:
-            # It stands in no line, so nobody else would clear it away.
-            self.timer.cancel()
-            del self.partition.lanes[self.portal]
-
-    def start_anew(self) -> None:
-        """Forget the tries of a record: the next one is first now."""
-        self.attempts = 0
-        self.waited_s = 0.0
-        #: Set when the first record is given up, and only its dead letter is still to be written.
-        self.burial: Burial | None = None
-
-
-class Turn:
-    """What one lane may do before it gives way."""
-
-    __slots__ = ("_clock", "_left", "_until", "alike", "cancelling", "care")
-
-    def __init__(self, clock: Callable[[], float], cancelling: Callable[[], int], care: "Care | None" = None) -> None:
-        #: How its one record is to be handled, after a worker was ended in the middle of its work.
-        self.care = care
-        #: Not 0 when a handler has cancelled its task, which is the slot's, and may not have met it yet.
-        self.cancelling = cancelling
-        self._clock, self._until = clock, clock() + TURN_S
-        self._left = TURN_RECORDS if care is None else 1
-        #: What was read of its last record, where there are several.
-        self.alike: Alike | None = None
-
-    def goes_on(self) -> bool:
-        """Count a record; False when the turn is over."""
-        self._left -= 1
-        return self._left > 0 and self._clock() < self._until
+from .partitions import Lane, Partition
 
 
 class Lanes:
@@ -122,7 +22,7 @@ class Lanes:
         #: So many are going to look at the line without being woken.
         self._coming = 0
 
-    def add(self, partition: "Partition", records: Iterable[StoredRecord]) -> None:
+    def add(self, partition: Partition, records: Iterable[StoredRecord]) -> None:
         """Put each record behind those of its portal; a portal that had none gets to the end of the line."""
         lanes = partition.lanes
         for record in records:

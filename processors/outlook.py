@@ -1,15 +1,10 @@
 """What is known of a lane's records beyond the first, where handlers look further than that."""
 
-from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from forebay.queues.contract import StoredRecord
 
 from .folding import Folding
-
-if TYPE_CHECKING:
-    from .lanes import Lane
 
 #: A batch of which nobody knows which event is to blame is given again with so much fewer at once.
 _NARROWER = 4
@@ -34,19 +29,6 @@ class Outlook:
         self.per_s: float | None = None
         #: None while no handler of it folds.
         self.folding: Folding | None = None
-
-    def leave(self, lane: "Lane", records: Sequence[StoredRecord]) -> None:
-        """Records leave the lane: its first ones, unless something folds."""
-        if self.folding is None:
-            for _ in records:
-                lane.records.popleft()
-            return
-        leaving = {id(record) for record in records}
-        while lane.records and id(lane.records[0]) in leaving:
-            leaving.discard(id(lane.records.popleft()))
-        if leaving:
-            lane.records = deque(record for record in lane.records if id(record) not in leaving)
-        self.folding.forget(records)
 
     def narrow(self, events: int) -> None:
         """A call with so many events failed, and which is to blame is not known."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 import structlog
@@ -25,13 +25,11 @@ _CANCEL_S = 1.0
 #: The last commit of a partition may take so long; then it goes without, and some of its events come again.
 _LAST_COMMIT_S = 5.0
 
+#: So long the parked stream may take what is still to be told; then the last commit goes without it.
+_SETTLE_S = 2.0
 
 #: Makes the parking of a partition, where that can be.
 MakeParking = Callable[[Partition, Place], Parking | None]
-
-
-#: So long the parked stream may take what is still to be told; then the last commit goes without it.
-_SETTLE_S = 2.0
 
 
 class Ownership:
@@ -138,9 +136,7 @@ class Ownership:
         for one in self:
             if one.parking is not None:
                 one.parking.tell()
-        for fenced in await self._commits.store(self):
-            if not fenced.is_gone:
-                self.lost(fenced.number)
+        await self._store(self)
 
     async def confirm(self) -> bool:
         """Commit all of them, news or not, and let go of what is another's. Whether the queue has taken it."""
@@ -153,10 +149,13 @@ class Ownership:
     async def _confirm(self, partition: Partition) -> bool:
         partition.has_news = True
         # Partitions come together: those that wait for a commit under way are all in the next one, and need no other.
-        for fenced in await self._commits.store(one for one in self if partition.has_news):
+        await self._store(one for one in self if partition.has_news)
+        return not (partition.has_news or partition.is_gone)
+
+    async def _store(self, partitions: Iterable[Partition]) -> None:
+        for fenced in await self._commits.store(partitions):
             if not fenced.is_gone:
                 self.lost(fenced.number)
-        return not (partition.has_news or partition.is_gone)
 
     async def _commit_last(self, partition: Partition) -> None:
         if partition.parking is not None:

@@ -1,19 +1,107 @@
-"""The partitions that are ours, each with its lanes and its watermark."""
+"""The partitions that are ours: each with a lane for each portal whose records wait, and its watermark."""
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from forebay.queues.contract import Commit, StoredRecord
 
 from .buckets import Buckets
-from .lanes import Lane
+from .dead_letters import Burial
 from .notes import Note, Place, encode_note
 from .offsets import Watermark
+from .outlook import Outlook
 from .parking.restored import Restored
 
 if TYPE_CHECKING:
     from .parking.parking import Parking
+
+
+class Lane:
+    """The records of one portal that wait, and how it stands with the first of them. It exists while it has any."""
+
+    __slots__ = (
+        "attempts",
+        "back_at",
+        "burial",
+        "is_at_work",
+        "milestone",
+        "outlook",
+        "partition",
+        "portal",
+        "records",
+        "timer",
+        "waited_s",
+    )
+
+    def __init__(self, partition: "Partition", portal: str) -> None:
+        self.partition = partition
+        self.portal = portal
+        self.records: deque[StoredRecord] = deque()
+        #: Until it is put back, and when that is, by the loop's clock: not every loop's timer can say so.
+        self.timer: asyncio.TimerHandle | None = None
+        self.back_at = 0.0
+        #: A slot handles its first record.
+        self.is_at_work = False
+        #: The offset of a record that is to be finished soon, lest the lane counts as crowded.
+        self.milestone: int | None = None
+        #: Of those whose handlers look further than at the first record.
+        self.outlook: Outlook | None = None
+        self.start_anew()
+
+    @property
+    def in_hand(self) -> Sequence[StoredRecord]:
+        """What a handler has of it, or what is given up and waits for its dead letter to be kept."""
+        if self.burial is not None:
+            return self.burial.records
+        if not (self.is_at_work and self.records):
+            return ()
+        return (self.outlook and self.outlook.in_hand) or (self.records[0],)
+
+    @property
+    def waits_s(self) -> float | None:
+        """How long it still waits to be put back, if it does."""
+        return None if self.timer is None else max(0.0, self.back_at - asyncio.get_running_loop().time())
+
+    def keep_only(self, records: Sequence[StoredRecord]) -> None:
+        """Let go of all the others: they wait elsewhere."""
+        self.records = deque(records)
+        self.milestone = None
+        if records:
+            return
+        self.outlook = None
+        self.start_anew()
+        if self.timer is not None:
+            # It stands in no line, so nobody else would clear it away.
+            self.timer.cancel()
+            del self.partition.lanes[self.portal]
+
+    def fold(self) -> None:
+        """Let go of what another of its records stands for, where its handlers fold."""
+        if self.outlook is not None and self.outlook.folding is not None:
+            self.records = self.outlook.folding.stay(self.records)
+
+    def leave(self, records: Sequence[StoredRecord]) -> None:
+        """These are finished: its first ones, unless something folds."""
+        folding = self.outlook.folding if self.outlook is not None else None
+        if folding is None:
+            for _ in records:
+                self.records.popleft()
+            return
+        leaving = {id(record) for record in records}
+        while self.records and id(self.records[0]) in leaving:
+            leaving.discard(id(self.records.popleft()))
+        if leaving:
+            self.records = deque(record for record in self.records if id(record) not in leaving)
+        folding.forget(records)
+
+    def start_anew(self) -> None:
+        """Forget the tries of a record: the next one is first now."""
+        self.attempts = 0
+        self.waited_s = 0.0
+        #: Set when the first record is given up, and only its dead letter is still to be written.
+        self.burial: Burial | None = None
 
 
 class Partition:

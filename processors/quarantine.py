@@ -9,7 +9,7 @@ from forebay.queues.contract import Record, StoredRecord
 from forebay.schemas import names
 from forebay.schemas.event import PortalEvent
 
-from .dead_letters import error_text
+from .error_texts import error_text
 
 _FORM = b"application/x-www-form-urlencoded"
 

@@ -7,9 +7,9 @@ from forebay.schemas import names
 from forebay.schemas.event import PortalEvent
 from forebay.schemas.trace_context import trace_words
 
-from .dead_letters import Burial, error_class, error_text, error_traceback
+from .dead_letters import Burial
+from .error_texts import error_class, error_text, error_traceback
 from .handlers import Handler
-from .lanes import Lane
 from .outcome import (
     DONE,
     Done,
@@ -68,11 +68,11 @@ def tell_narrowed(handler: Handler, first: PortalEvent, events: int, limit: int)
     _log.warning("a batch was not handled; fewer at once", events=events, next=limit, **about)
 
 
-def tell_parked(lane: Lane, trouble: Trouble, record: StoredRecord) -> None:
+def tell_parked(trouble: Trouble, record: StoredRecord) -> None:
     """Say that a portal waits in the parked stream from now on, or still does."""
     _log.warning(
         "portal parked" if trouble.reason is not Reason.HELD else "portal parked until an operator acts",
-        portal=lane.portal,
+        portal=record.key,
         **place(record),
         attempt=trouble.attempts,
         error_class=trouble.error_class,

@@ -7,8 +7,10 @@ from typing import Any
 
 from .cancelling import Task, current_task, take_back
 from .crashes.caution import Caution
-from .lanes import Lane, Lanes, Turn
+from .lanes import Lanes
+from .partitions import Lane
 from .presence import Presence
+from .turn import Turn
 
 #: Tries a lane's first records, one after the other, as long as each is finished at once. Gives None when none is left,
 #: or the turn is over, else what to await for the first other one. That gives None when it is finished and no longer in
@@ -34,8 +36,8 @@ class Slots:
         presence: Presence,
         *,
         clock: Callable[[], float],
-        caution: Caution | None = None,
-        whose: int = 0,
+        caution: Caution | None,
+        whose: int,
     ) -> None:
         """`whose` is the group in what is noted for caution's sake."""
         self._lanes, self._process, self._presence, self._clock = lanes, process, presence, clock

@@ -15,11 +15,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import md5
-from urllib.parse import unquote_to_bytes
 from uuid import uuid4
 
 from forebay.schemas.codec import codec
-from forebay.schemas.event import Body, Pair, PortalEvent, Subscription
+from forebay.schemas.event import Body, PortalEvent, Subscription
+from forebay.schemas.form import as_text, pairs_of
 from forebay.schemas.secrecy import Secrecy, secrecy_of
 
 from .calls import Calls
@@ -77,9 +77,9 @@ def event_of(
 
     A call that has no `event` (a robot's, an SMS) needs its kind and name. When no `received_at` is given it came now.
     """
-    pairs = tuple(pair for pair in _sent(body) if secrecy_of(_text(pair[0])) is Secrecy.OPEN)
-    fields = {_text(path): _text(value) for path, value in pairs}
-    is_regular = pairs == tuple((path.encode(), value.encode()) for path, value in fields.items())
+    sent = pairs_of((body.encode() if isinstance(body, str) else body).strip())
+    kept = Body.of(tuple(pair for pair in sent if secrecy_of(as_text(pair[0])) is Secrecy.OPEN))
+    fields = kept.fields
     at, ts = received_at or datetime.now(UTC), fields.get("ts", "")
     made = PortalEvent(
         id=str(uuid4()),
@@ -90,7 +90,7 @@ def event_of(
         occurred_at=datetime.fromtimestamp(int(ts), UTC) if ts.isdecimal() else None,
         received_at=at,
         subscription=Subscription(id=fields.get("event_handler_id"), endpoint="/bitrix24"),
-        body=lambda: Body(fields=fields, as_sent=None if is_regular else pairs),
+        body=lambda: kept,
     )
     return codec().decode(codec().encode(made))
 
@@ -129,18 +129,6 @@ def _pairs(
     yield "auth[client_endpoint]", f"https://{portal}/rest/"
     yield "auth[server_endpoint]", "https://oauth.bitrix.info/rest/"
     yield "auth[member_id]", member_id
-
-
-def _sent(body: str | bytes) -> Iterator[Pair]:
-    """The pairs of a form, with those that come twice."""
-    octets = body.encode() if isinstance(body, str) else body
-    for part in filter(None, octets.strip().replace(b"+", b" ").split(b"&")):
-        path, _, value = part.partition(b"=")
-        yield unquote_to_bytes(path), unquote_to_bytes(value)
-
-
-def _text(octets: bytes) -> str:
-    return octets.decode("utf-8", "replace")
 
 
 def _flat(path: str, node: Tree) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,6 @@
 """Calls of handlers that want several events at once, the last about each object, or no more than so many a second."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -9,23 +8,22 @@ from forebay.queues.contract import StoredRecord
 from forebay.schemas.alike import Alike
 from forebay.schemas.event import PortalEvent
 
-from .calls import Begun, Calls, ended
+from .calls import ended
 from .consequences import DROPPED, Consequences, Following, Records
 from .crashes.caution import Care
 from .dead_letters import Burial
 from .dedup.keys import Key
-from .dedup.once import Once
-from .folding import Folding, Read
+from .folding import Folding
 from .handlers import Handler
 from .held import Held
-from .lanes import Lane
 from .metrics import Tally
 from .outcome import DONE, Done, Duplicate, Outcome, Rejected, RetryAsked, Unsure, faulty
 from .outlook import Outlook
-from .parking.restored import is_ordered
+from .partitions import Lane
+from .reading import Reading
 from .reports import tell_fault, tell_narrowed, tell_outcome
 from .retry import Park, WaitThenAgain
-from .traces import Traces
+from .tries import Tries
 
 
 class Piece(NamedTuple):
@@ -51,18 +49,16 @@ class Together:
 
     def __init__(
         self,
-        read: Read,
-        calls: Calls,
+        reading: Reading,
+        tries: Tries,
         consequences: Consequences,
         held: Held,
         tally: Tally,
         *,
-        once: Once | None,
-        traces: Traces | None,
         clock: Callable[[], float],
     ) -> None:
-        self._read, self._calls, self._then, self._once = read, calls, consequences, once
-        self._held, self._tally, self._clock, self._traces = held, tally, clock, traces
+        self._reading, self._tries, self._then = reading, tries, consequences
+        self._held, self._tally, self._clock = held, tally, clock
 
     async def process(
         self, lane: Lane, record: StoredRecord, event: PortalEvent, handler: Handler, care: Care | None = None
@@ -110,10 +106,8 @@ class Together:
         if outlook is None:
             outlook = lane.outlook = Outlook()
         if options.coalesce is not None and outlook.folding is None:
-            key = self._once.key if self._once is not None else None
-            outlook.folding = Folding(lane, self._read, self._held, key)
-        if outlook.folding is not None:
-            outlook.folding.look()
+            outlook.folding = Folding(lane.partition.fold, self._reading, self._held, self._tries.key)
+        lane.fold()
         outlook.per_s = handler.budget.per_s * (options.batch or 1) if handler.budget is not None else None
         return outlook
 
@@ -130,7 +124,7 @@ class Together:
         """The events of the next call: of one registration, in their order, up to the first of another."""
         events, alike = [first], Alike()
         for record in islice(lane.records, 1, most):
-            event, its = self._read(record, alike)
+            event, its = self._reading.read(record, alike)
             if not isinstance(event, PortalEvent) or not (its is handler or handler.is_as(its)):
                 break
             events.append(event)
@@ -160,12 +154,12 @@ class Together:
             return Piece(event, tuple(folded.records), folded.marked_with_it()) if its_own else None
         if record is first.records[0]:
             return first
-        found, its = self._read(record)
+        found, its = self._reading.read(record)
         return Piece(found, (record,)) if isinstance(found, PortalEvent) and handler.is_as(its) else None
 
     async def _call(self, lane: Lane, outlook: Outlook, handler: Handler, call: Call) -> float | None:
         lane.attempts += 1
-        outcome, done = await self._outcome(lane, handler, call)
+        outcome, done = await self._outcome(lane, outlook, handler, call)
         if isinstance(outcome, Unsure | Duplicate) and handler.budget is not None:
             lane.partition.buckets.give_back(handler.budget, lane.portal)
         if isinstance(outcome, Unsure):
@@ -179,30 +173,17 @@ class Together:
         rest = Call(call.events[done:], call.records[done:])
         return await self._follow(lane, outlook, handler, rest, outcome)
 
-    async def _outcome(self, lane: Lane, handler: Handler, call: Call) -> tuple[Outcome, int]:
+    async def _outcome(self, lane: Lane, outlook: Outlook, handler: Handler, call: Call) -> tuple[Outcome, int]:
         """How it ended, and how many events are done."""
         try:
-            outcome = await self._tried(lane, handler, call)
+            # The list is the handler's own: it may do with it what it likes.
+            given = list(call.events) if handler.options.batch else call.events[0]
+            outcome = await ended(self._tries.begin(handler, given, outlook.in_hand, lane.attempts, call.keys))
             return outcome, _done(outcome, len(call.events))
         except Exception as error:
             # As for a single event: a fault must not end the worker.
             tell_fault(error, call.records[0][-1])
             return faulty(error), 0
-
-    async def _tried(self, lane: Lane, handler: Handler, call: Call) -> Outcome:
-        if self._traces is not None:
-            records = list(chain.from_iterable(call.records))
-            begin = partial(self._begin, handler, call)
-            return await self._traces.follow(handler, records, lane.attempts, begin, events=len(call.events))
-        return await ended(self._begin(handler, call))
-
-    def _begin(self, handler: Handler, call: Call) -> Begun:
-        first = call.events[0]
-        if handler.options.dedup is not None and self._once is not None:
-            ordered = is_ordered(call.records[0][-1])
-            return self._once.call(handler, first, self._calls.begin, ordered=ordered, folded=call.keys)
-        # The list is the handler's own: it may do with it what it likes.
-        return self._calls.begin(handler, list(call.events) if handler.options.batch else first)
 
     def _finish_done(
         self, lane: Lane, outlook: Outlook, handler: Handler, call: Call, outcome: Outcome, done: int

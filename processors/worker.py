@@ -49,7 +49,7 @@ from .retry import Draw
 from .settings import WorkerSettings
 from .slots import Slots
 from .together import Together
-from .traces import Traces
+from .tries import Tries
 
 _log = structlog.get_logger(__name__)
 
@@ -150,14 +150,12 @@ class Worker:
             if self._marks
             else None
         )
-        traces = Traces(tracer, settings.group) if tracer else None
         dead_letters = DeadLetters(self._producer, settings.topic, self.health, tracer)
         then = Consequences(settings, dead_letters, self._held, self._tally, now=now, draw=draw, tracer=tracer)
         reading = Reading(handlers, codec, self._learning, data_keys=data_keys, proving=self._proving)
-        together = Together(
-            reading.read, self._calls, then, self._held, self._tally, once=once, traces=traces, clock=clock
-        )
-        handling = Handling(reading.read, self._calls, then, together, self._tally, once=once, traces=traces)
+        tries = Tries(self._calls, once, tracer, settings.group)
+        together = Together(reading, tries, then, self._held, self._tally, clock=clock)
+        handling = Handling(reading, tries, then, together, self._tally)
         self._slots = Slots(
             lanes,
             handling.process,

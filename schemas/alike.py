@@ -1,9 +1,9 @@
 """The events of records that come behind each other and are alike, as those are that a portal sends in bulk."""
 
-from forebay.schemas.event import PortalEvent, partly_read
-from forebay.schemas.reading import Reading
-from forebay.schemas.scan import END, Head
-from forebay.schemas.versions import Version
+from .event import PortalEvent, partly_read
+from .reading import Reading
+from .scan import END, Head
+from .versions import Version
 
 #: Our ids are UUIDs, and so nearly every record begins with this, and as much.
 _UUID_CHARS = 36

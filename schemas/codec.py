@@ -5,17 +5,17 @@ endian), then the record; and Confluent's "Wire format": `00`, the id that a sch
 endian), then the record.
 """
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 
-from forebay.schemas.alike import Alike
-from forebay.schemas.binary import ABSENT, FALSE, PRESENT, TRUE, Names, array, long, octets, text, text_or_null, word
-from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
-from forebay.schemas.event import Pair, PortalEvent, Sealed, partly_read
-from forebay.schemas.reading import EPOCH, MS, US, Reading
-from forebay.schemas.scan import head_of
-from forebay.schemas.versions import Schema, Version, fingerprint_of, fingerprint_of_text, schema_texts, version_of
+from .alike import Alike
+from .binary import ABSENT, FALSE, PRESENT, TRUE, Names, array, long, octets, text, text_or_null, word
+from .errors import UndecodableEvent, UnknownSchemaId
+from .event import Body, PortalEvent, Sealed, partly_read
+from .form import Pair
+from .reading import EPOCH, MS, US, Reading
+from .scan import head_of
+from .versions import Version, fingerprint_of_text, known_versions
 
 _MARKER = b"\xc3\x01"
 _HEADER_BYTES = 10
@@ -37,14 +37,13 @@ MAX_SCHEMA_ID = 2**31 - 1
 class Codec:
     """Encodes with one schema, and decodes what was written with it or with an earlier one of its line.
 
-    Thread-safe. `schemas` goes from the oldest to the newest. A later version may add fields that have a default, and
+    Thread-safe. `versions` goes from the oldest to the newest. A later version may add fields that have a default, and
     must leave the order of the head and the body as it is.
     """
 
-    def __init__(self, schemas: list[Schema]) -> None:
-        newest = schemas[-1]
-        self._prefix = _MARKER + fingerprint_of(newest)
-        self._versions = {_MARKER + fingerprint_of(schema): version_of(schema, newest) for schema in schemas}
+    def __init__(self, versions: Mapping[bytes, Version]) -> None:
+        self._versions = {_MARKER + fingerprint: version for fingerprint, version in versions.items()}
+        self._prefix = next(reversed(self._versions))
         #: The same by what stands before a record that was written with a schema registry.
         self._registered: dict[bytes, Version] = {}
 
@@ -75,7 +74,6 @@ class Codec:
 
     def encode(self, event: PortalEvent) -> bytes:
         """The event as a record's value. The same event gives the same bytes."""
-        body = event._body
         return self.pack(
             event.id,
             event.portal,
@@ -92,7 +90,7 @@ class Codec:
             event.query,
             event.traceparent,
             event.sealed,
-            packed(Names(body.fields), tuple(body.fields.values()), body.as_sent),
+            packed_body(event._body),
         )
 
     def pack(
@@ -173,6 +171,11 @@ def packed(names: Names, values: Sequence[str], as_sent: tuple[Pair, ...] | None
     return pairs + names.texts(values)
 
 
+def packed_body(body: Body) -> bytes:
+    """The same of a body that is there."""
+    return packed(Names(body.fields), tuple(body.fields.values()), body.as_sent)
+
+
 def _registry_prefix(schema_id: int) -> bytes:
     return _REGISTRY_MARKER + schema_id.to_bytes(_REGISTRY_HEADER_BYTES - 1)
 
@@ -208,14 +211,7 @@ def _sealed(sealed: Sealed) -> bytes:
 
 def new_codec() -> Codec:
     """A codec for every version of the record, for one who may teach it the ids of a schema registry."""
-    return Codec([json.loads(text) for text in schema_texts()])
-
-
-def reread(fingerprint: bytes, record: bytes, rest: int | None) -> Reading:
-    """What a pickled `Reading` is in the process that unpickles it."""
-    value = _MARKER + fingerprint + record
-    version, start = codec()._written_with(value)
-    return Reading(value, start, version, None if rest is None else start + rest)
+    return Codec(known_versions())
 
 
 @cache

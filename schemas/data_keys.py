@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from forebay.schemas.errors import ForebayError
+from .errors import ForebayError
 
 #: How the name of a data key begins. No id of a seal key may begin so.
 PREFIX = "portal/"

@@ -6,16 +6,14 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from forebay.schemas.data_keys import CannotUnwrap, KnownKey, WrappedKeys, named, raw, unwrap
-from forebay.schemas.errors import ForebayError
-from forebay.schemas.lazy import lazy
-from forebay.schemas.quick_value import quick_value
-from forebay.schemas.tree import Node, nest
+from .data_keys import CannotUnwrap, KnownKey, WrappedKeys, named, raw, unwrap
+from .errors import ForebayError
+from .form import Pair, as_text
+from .lazy import lazy
+from .quick_value import quick_value
+from .tree import Node, nest
 
 KINDS = ("event", "robot", "automation", "sms", "other")
-
-#: One pair of a form, percent-decoded: its bracket path and its value.
-Pair = tuple[bytes, bytes]
 
 
 class CannotOpenSecrets(ForebayError):
@@ -57,6 +55,18 @@ class Body:
 
     fields: Mapping[str, str]
     as_sent: tuple[Pair, ...] | None = None
+
+    @classmethod
+    def of(cls, pairs: tuple[Pair, ...]) -> Self:
+        """The body with these pairs."""
+        fields = {as_text(path): as_text(value) for path, value in pairs}
+        regular = cls(fields)
+        return regular if regular.pairs == pairs else cls(fields, pairs)
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Every pair, in order and with repeats."""
+        return self.as_sent or tuple((path.encode(), value.encode()) for path, value in self.fields.items())
 
 
 class BodySource(Protocol):
@@ -129,7 +139,7 @@ class PortalEvent:
     @lazy
     def pairs(self) -> tuple[Pair, ...]:
         """Every pair as sent, percent-decoded to bytes, in order and with repeats, without secrets."""
-        return self._body.as_sent or tuple((path.encode(), value.encode()) for path, value in self.fields.items())
+        return self._body.pairs
 
     def _tree(self, top: str | None = None) -> dict[str, Node]:
         """The nested view of the whole body, or of what is under one name."""
@@ -140,7 +150,7 @@ class PortalEvent:
         if not body.as_sent:
             return nest(tuple(body.fields), tuple(body.fields.values()), top)
         paths, values = zip(*body.as_sent, strict=True)
-        return nest(tuple(map(_text, paths)), tuple(map(_text, values)), top)
+        return nest(tuple(map(as_text, paths)), tuple(map(as_text, values)), top)
 
     @lazy
     def data(self) -> Any:
@@ -228,10 +238,6 @@ def partly_read(reading: Reading, event_id: str, portal: str, kind: str, name: s
     known["id"], known["portal"], known["kind"], known["name"] = event_id, portal, kind, name
     known["_reading"] = reading
     return event
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode(errors="replace")
 
 
 _READABLE = frozenset(one.name for one in fields(PortalEvent))

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import idna
 
-from forebay.schemas.errors import ForebayError
+from .errors import ForebayError
 
 #: Portals whose normal form and partition are remembered; a call then costs a dictionary lookup. Each takes about 20 MB
 #: when full, and the first 120 MB where strangers fill it with the longest names that there can be.

@@ -7,10 +7,10 @@ from typing import Any
 
 from fastavro import schemaless_reader
 
-from forebay.schemas.errors import UndecodableEvent
-from forebay.schemas.event import Body, Sealed, Subscription
-from forebay.schemas.scan import fields_of
-from forebay.schemas.versions import Version
+from .errors import UndecodableEvent
+from .event import Body, Sealed, Subscription
+from .scan import fields_of
+from .versions import Version, known_versions
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MS = timedelta(milliseconds=1)
@@ -29,10 +29,8 @@ class Reading:
 
     def __reduce__(self) -> tuple[object, ...]:
         # For another process, which knows the versions by their fingerprints, and nothing of a registry's ids.
-        from forebay.schemas.codec import reread
-
         rest = None if self._rest is None else self._rest - self._start
-        return reread, (self._version.fingerprint, self._value[self._start :], rest)
+        return _unpickled, (self._version.fingerprint, self._value[self._start :], rest)
 
     def head(self) -> dict[str, Any]:
         """The attributes that stand in the head."""
@@ -75,6 +73,10 @@ class Reading:
         # Hostile bytes make fastavro raise whatever its parts raise: EOFError, IndexError, UnicodeDecodeError…
         except Exception as error:
             raise UndecodableEvent(f"the record is broken: {type(error).__name__}: {error}") from error
+
+
+def _unpickled(fingerprint: bytes, record: bytes, rest: int | None) -> Reading:
+    return Reading(record, 0, known_versions()[fingerprint], rest)
 
 
 def _from_avro(head: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ stays the judge: whatever is unusual, or wrong, is left to it.
 
 import re
 
-from forebay.schemas.binary import ABSENT
-from forebay.schemas.errors import ForebayError
+from .binary import ABSENT
+from .errors import ForebayError
 
 #: The fingerprint of the schema that this is written for, as it stands in records; a test holds it to the newest one.
 FINGERPRINT = bytes.fromhex("3b2062786813984d")

@@ -1,6 +1,7 @@
 """The versions of the record's schema: each whole and cut in two, and the fingerprint by which records name it."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -9,7 +10,7 @@ from typing import Any
 from fastavro import parse_schema
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from forebay.schemas.scan import FINGERPRINT
+from .scan import FINGERPRINT
 
 #: The first field that is not of the head; from here on a record is decoded only when somebody looks.
 _BODY_STARTS_AT = "as_sent"
@@ -47,6 +48,12 @@ def version_of(writer: Schema, reader: Schema) -> Version:
         reader_body=reader_body,
         is_scanned=fingerprint_of(writer) == FINGERPRINT,
     )
+
+
+def versions_of(schemas: Sequence[Schema]) -> dict[bytes, Version]:
+    """Fingerprint → what is needed to read its records as those of the newest schema, which is the last."""
+    versions = [version_of(schema, schemas[-1]) for schema in schemas]
+    return {one.fingerprint: one for one in versions}
 
 
 def _cut(schema: Schema) -> tuple[Any, Any]:
@@ -88,6 +95,12 @@ def schema_texts() -> tuple[str, ...]:
     folder = files("forebay.schemas") / "avro"
     found = sorted((file for file in folder.iterdir() if file.name.endswith(".avsc")), key=_number)
     return tuple(file.read_text("utf-8").strip() for file in found)
+
+
+@cache
+def known_versions() -> Mapping[bytes, Version]:
+    """The same of every schema that this Forebay knows."""
+    return versions_of([json.loads(text) for text in schema_texts()])
 
 
 def _number(file: Any) -> int:

@@ -11,7 +11,7 @@ from .client import client_of
 from .failures import MANY, Failures, by_address, by_portal
 from .networks import Address, Networks, address_of
 
-#: Where app.py puts the lines of X-Forwarded-For in the scope, when there are proxies whose word counts.
+#: Where asgi.py puts the lines of X-Forwarded-For in the scope, when there are proxies whose word counts.
 FORWARDED = "forebay.forwarded"
 
 #: Where the connection's other end is kept, once it was looked up.

@@ -36,6 +36,14 @@ def _address(text: str) -> Address | None:
     return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
 
 
+def is_loopback(host: str | None) -> bool:
+    """Whether what is sent to this host stays on this machine."""
+    try:
+        return ip_address(host or "").is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def network_of(text: str, *, strict: bool = True) -> Network:
     """The network of a CIDR, or of one address. Raises `ValueError`; where strict, for 203.0.113.7/24 too."""
     try:

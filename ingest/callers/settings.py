@@ -1,20 +1,16 @@
 """The settings of who may call from where."""
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-from .networks import Networks, network_of
+from forebay.ingest.endpoint_settings import as_list
 
+from .networks import Networks, is_loopback, network_of
 
-def _as_list(given: object) -> object:
-    return (given,) if isinstance(given, str) else given
-
-
-Cidrs = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+Cidrs = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 
 
 class CallerSettings(BaseModel):
@@ -52,7 +48,7 @@ class CallerSettings(BaseModel):
     @classmethod
     def _check_url(cls, given: str | None) -> str | None:
         parts = urlsplit(given or "https://none")
-        if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
             raise ValueError("must start with https://: who can change the list on its way lets himself in")
         if not parts.hostname or "@" in parts.netloc:
             raise ValueError("must name a host, and no password")
@@ -67,10 +63,3 @@ class CallerSettings(BaseModel):
 def networks(cidrs: tuple[str, ...]) -> Networks:
     """The networks of a setting that was checked."""
     return Networks(map(network_of, cidrs))
-
-
-def _is_loopback(host: str | None) -> bool:
-    try:
-        return ip_address(host or "").is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -13,7 +13,7 @@ from zlib import crc32
 
 import structlog
 
-from forebay.ingest.spool.locks import FileLock
+from forebay.ingest.locks import FileLock
 from forebay.queues.folders import make_folder
 
 from .gap import Gap

@@ -1,1 +1,1 @@
-"""`auth = "registry"`: tokens that are learned from calls, and verified by asking Bitrix24."""
+"""What is known of portals: tokens, learned from calls and verified by asking Bitrix24, and keys for their secrets."""

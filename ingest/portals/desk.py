@@ -6,7 +6,6 @@ from forebay.ingest.authenticate import Gate
 from forebay.ingest.endpoint_settings import EndpointSettings
 from forebay.ingest.metrics import IngestMetrics, PortalCounts
 from forebay.ingest.outlet import Outlet
-from forebay.ingest.portal_keys import PortalKeys
 from forebay.ingest.settings import IngestSettings
 from forebay.queues.contract import Queue
 from forebay.queues.portals.registry import PortalRegistry
@@ -14,6 +13,7 @@ from forebay.queues.portals.tokens import TokenKeys
 from forebay.schemas.codec import Codec
 
 from .doorway import Doorway
+from .keys import PortalKeys
 from .naming import Naming
 from .verification import Verification
 from .verifier import AppInfo, Verifier

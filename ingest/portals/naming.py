@@ -2,20 +2,25 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import structlog
 
+from forebay.ingest.address import NOTHING
 from forebay.ingest.authenticate import Sender
 from forebay.ingest.metrics import PortalCounts
 from forebay.ingest.outlet import Outlet
+from forebay.ingest.own_event import own_record
+from forebay.ingest.record import received
 from forebay.queues.errors import QueueError
 from forebay.queues.portals.members import Member
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.schemas.codec import Codec
-
-from .rename import rename_record
+from forebay.schemas.names import RENAMED
 
 log = structlog.get_logger(__name__)
+
+_MS = 1000
 
 #: A portal is renamed a few times; a box has a few names. One that goes on has another reason.
 _DOMAINS = 16
@@ -78,7 +83,9 @@ class Naming:
 
     async def _send(self, sender: Sender, member: Member, domain: str) -> None:
         old = member.domains[-1] if member.domains else member.portal or domain
-        record = rename_record(sender, old, domain, self._endpoint, self._codec, time.time_ns())
+        receipt, anywhere = received(time.time_ns(), self._endpoint), replace(sender, address=NOTHING)
+        data = {"FROM": old, "TO": domain}
+        record = own_record(RENAMED, data, receipt.at_ms // _MS, anywhere, domain, receipt, self._codec)
         await self._outlet.send(self._outlet.topic, record)
         log.info("a portal has another domain", portal=sender.portal, old=old, new=domain)
         self._counts.renamed()

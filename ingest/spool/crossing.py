@@ -1,14 +1,9 @@
 """A record on its way to the queue, and who waits for what becomes of it."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from forebay.queues.contract import Position, Record
 from forebay.queues.errors import QueueError
-
-from .errors import SpoolUnavailable
-
-if TYPE_CHECKING:
-    from .passage import Passage
 
 
 class Answer(Protocol):
@@ -24,13 +19,23 @@ class Answer(Protocol):
         """The record is kept nowhere."""
 
 
+class Origin(Protocol):
+    """Who gave the record to the queue: hears once what became of it."""
+
+    def delivered(self, crossing: "Crossing", /) -> None:
+        """The queue has the record."""
+
+    def failed(self, crossing: "Crossing", error: QueueError, /) -> None:
+        """The queue surely has not got the record."""
+
+
 class Crossing:
     """One record that was given to the queue: the producer tells it what became of the record."""
 
-    __slots__ = ("answer", "fate", "passage", "record", "seq", "since", "stream")
+    __slots__ = ("answer", "fate", "origin", "record", "seq", "since", "stream")
 
-    def __init__(self, passage: "Passage", stream: str, record: Record, answer: Answer, since: float) -> None:
-        self.passage, self.stream, self.record, self.answer, self.since = passage, stream, record, answer, since
+    def __init__(self, origin: Origin, stream: str, record: Record, answer: Answer, since: float) -> None:
+        self.origin, self.stream, self.record, self.answer, self.since = origin, stream, record, answer, since
         #: Its number in the spool: None before it is there, 0 while it is on its way there.
         self.seq: int | None = None
         #: Whether it was delivered, once that is known.
@@ -43,16 +48,12 @@ class Crossing:
     def set_result(self, position: Position, /) -> None:
         """As in the contract."""
         if self.fate is None:
-            self.passage.delivered(self)
+            self.origin.delivered(self)
 
     def set_exception(self, error: QueueError, /) -> None:
         """As in the contract."""
         if self.fate is None:
-            self.passage.failed(self, error)
-
-    def spooled(self, outcome: "int | SpoolUnavailable") -> None:
-        """The spool's word, for a record that the queue has not decided about."""
-        self.passage.taken_over(self, outcome)
+            self.origin.failed(self, error)
 
     def tell(self, is_spooled: bool) -> None:
         """Answer the call, unless it was answered or has ended."""
@@ -60,6 +61,6 @@ class Crossing:
             self.answer.set_result(is_spooled)
 
     def fail(self, error: Exception) -> None:
-        """The same, when the record is nowhere. Of one that was given up nobody knows: its call has no answer."""
-        if not self.answer.done() and not self.passage.has_given_up:
+        """The same, when the record is nowhere."""
+        if not self.answer.done():
             self.answer.set_exception(error)

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from itertools import islice
 
@@ -54,14 +54,13 @@ class Drain:
         breaker: Breaker,
         *,
         quarantine: str,
-        part_of: Callable[[str], Hashable] = str,
+        part_of: Callable[[str], Hashable],
         pace: Pace | None = None,
         tracer: Tracer | None = None,
         look_s: float = _LOOK_S,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._spool, self._producer, self._breaker = spool, producer, breaker
-        self._quarantine, self._pace, self._look_s, self._sleep = quarantine, pace, look_s, sleep
+        self._quarantine, self._pace, self._look_s = quarantine, pace, look_s
         self._tracer, self._teller = tracer, Teller()
         self._owners, self._lanes = Owners(spool.folder), Lanes()
         self._ahead, self._has_begun = Ahead(spool, self._lanes, breaker, self._left), False
@@ -88,14 +87,14 @@ class Drain:
             try:
                 while not self._spool.folder.draining.take():
                     await self._spool.run(self._spool.store.let_go)
-                    await self._sleep(_ELECT_S)
+                    await asyncio.sleep(_ELECT_S)
                 if not self._has_begun:
                     await self.begin()
                 while True:
                     await self.step()
             except Exception as error:  # whatever it is: events wait here, and are to go on when it has passed
                 log.error("the spool can't be drained just now", error=repr(error))
-                await self._sleep(_AGAIN_S)
+                await asyncio.sleep(_AGAIN_S)
 
     async def begin(self) -> None:
         """We have our turn, perhaps after another. Once, before the first step."""
@@ -259,7 +258,7 @@ class Drain:
             await self._spool.run(self._spool.store.tidy)
 
     async def _try_disk(self) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         if self._spool.why_not and now >= self._next_try:
             self._next_try = now + _TRY_S
             await self._spool.run(self._spool.store.try_again)

@@ -77,39 +77,11 @@ SELECT CAST(came.seq - gone.seq - ? AS INTEGER)
 FROM sqlite_sequence AS came, sqlite_sequence AS gone WHERE came.name = 'record' AND gone.name = 'deleted'
 """
 
-#: SQLite's words for a file that must not be written to any more; the low byte of its error codes. A failed fsync is
-#: an IOERR: the kernel forgets what it could not write, so that a second fsync would succeed and mean nothing. ERROR is
-#: said of our own statements only where the file has another table than the one that we have made.
-_BREAKING = frozenset(
-    {
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_ERROR,
-    }
-)
-_CODE = 0xFF
-
-#: SQLite's memory beside the file can't be had, as on a full disk. Nothing is wrong with the file.
-_BESIDE = frozenset({sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP})
-
 
 @cache
 def _insert(rows: int) -> str:
     columns = "owner, stream, key, timestamp_ms, headers, value, checksum"
     return f"INSERT INTO record ({columns}) VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * rows)  # noqa: S608
-
-
-def breaks(error: sqlite3.Error) -> bool:
-    """Whether the file that gave this error may not be written to again."""
-    code = getattr(error, "sqlite_errorcode", 0)
-    return code & _CODE in _BREAKING and code not in _BESIDE
-
-
-def is_damage(error: sqlite3.Error) -> bool:
-    """Whether something is wrong with the file, rather than that it could not be opened just now."""
-    return breaks(error) and error.sqlite_errorcode & _CODE != sqlite3.SQLITE_CANTOPEN
 
 
 class _Connection(sqlite3.Connection):

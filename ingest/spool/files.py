@@ -1,6 +1,5 @@
 """The files of the spool that a process has open, and which of them is written to."""
 
-import errno
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +7,8 @@ from pathlib import Path
 import structlog
 
 from .counts import BROKEN, FULL, Counts
-from .errors import MayPass, SpoolBroken, SpoolFull, SpoolUnavailable
-from .file import SpoolFile, breaks, is_damage
+from .errors import MayPass, SpoolBroken, SpoolFull, SpoolUnavailable, breaks, is_damage, is_full
+from .file import SpoolFile
 from .folder import Folder, check_files_are_left
 from .patience import Patience
 
@@ -18,14 +17,10 @@ log = structlog.get_logger(__name__)
 #: Between two attempts to begin a file on a disk that does not take one.
 _AGAIN_S = 1.0
 
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NO_SPACE_BY_SQLITE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
-
 
 def unavailable(error: Exception, root: Path, counts: Counts | None) -> SpoolUnavailable:
     """What it means for who wanted to write; by the counts, where there are any, all processes see it."""
-    by_sqlite = getattr(error, "sqlite_errorcode", 0)
-    full = getattr(error, "errno", None) in _NO_SPACE or by_sqlite in _NO_SPACE_BY_SQLITE
+    full = is_full(error)
     if counts is not None:
         counts.state = FULL if full else BROKEN
     text = f"the spool in {root} can't be written to: {error}"

@@ -7,10 +7,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from struct import Struct
 
+from forebay.ingest.locks import FileLock
 from forebay.queues.folders import make_folder
 from forebay.queues.newer import refuse_newer
-
-from .locks import FileLock
 
 _FILE = re.compile(r"spool-(\d{6,})\.db")
 _GONE = "-gone"

@@ -11,9 +11,10 @@ from pathlib import Path
 from struct import Struct
 from uuid import uuid4
 
+from forebay.ingest.locks import FileLock, is_free
+
 from .folder import Folder
 from .kept import Head
-from .locks import FileLock, is_free
 
 _TOLD = Struct("<Q")
 

@@ -1,8 +1,9 @@
 """The way of a record when there is a spool: the queue if it acknowledges in time, the spool otherwise."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
+from functools import partial
 
 from forebay.ingest.telling import Teller
 from forebay.queues.contract import Producer, Record
@@ -44,11 +45,10 @@ class Passage:
         deadline_s: float,
         *,
         pace: Pace | None = None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._producer, self._spool, self._breaker = producer, spool, breaker
+        self._producer, self._spool, self.breaker = producer, spool, breaker
         #: A record that has waited for the queue for so long is given up to the spool.
-        self._deadline_s, self._pace, self._sleep = deadline_s, pace, sleep
+        self._deadline_s, self._pace = deadline_s, pace
         self._teller = Teller()
         self._holds = spool.counts.holds
         self._loop = asyncio.get_running_loop()
@@ -59,14 +59,14 @@ class Passage:
         self._look_due = 0.0
         self._asking: asyncio.Task[None] | None = None
         #: Whether the producer is closed without having told all: what it tells from then on may be wrong.
-        self.has_given_up = False
+        self._has_given_up = False
 
     def send(self, stream: str, record: Record) -> Awaitable[bool]:
         """To be awaited at once, until the record is kept: False by the queue, True by the spool.
 
         Raises `RecordRefused` when the queue never takes it, `QueueUnavailable` when it is surely kept nowhere.
         """
-        if self._breaker.why and self._breaker.is_open:
+        if self.breaker.why and self.breaker.is_open:
             return self._spooled(stream, record)
         if self._holds(record.key):
             return self._spooled(stream, record)
@@ -79,7 +79,7 @@ class Passage:
 
         False where it may have to wait: then nothing was done.
         """
-        if self._breaker.why or self._holds(record.key) or not (self._pace is None or self._pace.takes(record.key)):
+        if self.breaker.why or self._holds(record.key) or not (self._pace is None or self._pace.takes(record.key)):
             return False
         self._give(stream, record, answer)
         return True
@@ -105,8 +105,8 @@ class Passage:
 
     def delivered(self, crossing: Crossing) -> None:
         """The queue has the record."""
-        if self._breaker.why:
-            self._breaker.acknowledged(crossing.since)
+        if self.breaker.why:
+            self.breaker.acknowledged(crossing.since)
         self._in_flight.pop(crossing, None)
         self._decide(crossing, is_gone=True)
         crossing.tell(False)
@@ -118,18 +118,23 @@ class Passage:
         if isinstance(error, RecordRefused):
             # Where the spool has it already, its drain is refused like this, and sees to the quarantine.
             if crossing.seq is None:
-                crossing.fail(error)
+                self._fail(crossing, error)
             return
         if crossing.seq is None:
-            self._spool.put(crossing.stream, crossing.record, lambda outcome: self._kept(crossing, outcome, error))
+            self._spool.put(crossing.stream, crossing.record, partial(self._kept, crossing, error))
         if not isinstance(error, Tripped):
             self.detour(str(error))
 
-    def _kept(self, crossing: Crossing, outcome: "int | SpoolUnavailable", error: QueueError) -> None:
+    def _kept(self, crossing: Crossing, error: QueueError, outcome: "int | SpoolUnavailable") -> None:
         if isinstance(outcome, int):
             crossing.tell(True)
         else:
             self._ask()
+            self._fail(crossing, error)
+
+    def _fail(self, crossing: Crossing, error: Exception) -> None:
+        # Of one that was given up nobody knows: its call has no answer.
+        if not self._has_given_up:
             crossing.fail(error)
 
     def _decide(self, crossing: Crossing, *, is_gone: bool) -> None:
@@ -160,7 +165,7 @@ class Passage:
 
     def detour(self, why: str, *, is_late: bool = False) -> None:
         """From now on the spool takes the events; those on their way too, which may still be delivered."""
-        self._breaker.open(why, is_late=is_late)
+        self.breaker.open(why, is_late=is_late)
         self.take_over()
 
     def take_over(self) -> None:
@@ -168,9 +173,9 @@ class Passage:
         crossings, self._in_flight = list(self._in_flight), {}
         for crossing in crossings:
             crossing.seq = 0
-            self._spool.put(crossing.stream, crossing.record, crossing.spooled, undecided=True)
+            self._spool.put(crossing.stream, crossing.record, partial(self._taken_over, crossing), undecided=True)
 
-    def taken_over(self, crossing: Crossing, outcome: "int | SpoolUnavailable") -> None:
+    def _taken_over(self, crossing: Crossing, outcome: "int | SpoolUnavailable") -> None:
         """An undecided record is in the spool; or it is not, and then only the queue can still decide."""
         if isinstance(outcome, int):
             crossing.seq = outcome
@@ -182,7 +187,7 @@ class Passage:
         if crossing.fate is None:
             self._wait_on(crossing)
         elif not crossing.fate:
-            crossing.fail(outcome)
+            self._fail(crossing, outcome)
 
     def _wait_on(self, crossing: Crossing) -> None:
         # Told as failed, it might be delivered all the same. The spool is asked again when it is due again.
@@ -197,14 +202,15 @@ class Passage:
         patience = BACKLOG_LOOKS
         while refusal := await self._put(stream, record):
             patience -= 1
-            if self._breaker.is_trying or not patience:
+            if self.breaker.is_trying or not patience:
                 self._ask()
                 try:
                     raise refusal
                 finally:
-                    del refusal  # as above
+                    # Its traceback knows this frame: it would wait for a garbage collection.
+                    del refusal
             # The queue takes events, and the portal's backlog is on its way: never around it.
-            await self._sleep(BACKLOG_LOOK_S)
+            await asyncio.sleep(BACKLOG_LOOK_S)
             if not self._holds(record.key):
                 return await self._sent(stream, record)
         return True
@@ -216,15 +222,15 @@ class Passage:
         """
         until = self._loop.time() + self._deadline_s
         while self._is_nearly_empty and self._loop.time() < until:
-            await self._sleep(_NEARLY_LOOK_S)
+            await asyncio.sleep(_NEARLY_LOOK_S)
             if not self._holds(key):
-                return not self._breaker.why
+                return not self.breaker.why
         return False
 
     @property
     def _is_nearly_empty(self) -> bool:
         """Of a spool whose records go to the queue, and at no portal's pace."""
-        return self._pace is None and not self._breaker.why and self._spool.counts.records <= _FEW_RECORDS
+        return self._pace is None and not self.breaker.why and self._spool.counts.records <= _FEW_RECORDS
 
     async def _put(self, stream: str, record: Record) -> SpoolUnavailable | None:
         outcome: asyncio.Future[int | SpoolUnavailable] = self._loop.create_future()
@@ -238,16 +244,16 @@ class Passage:
             self._asking = self._loop.create_task(self._ask_until_it_is_back())
 
     async def _ask_until_it_is_back(self) -> None:
-        while self._breaker.is_open:
+        while self.breaker.is_open:
             # Whatever the client fails by, the queue is not known to be back.
             with suppress(Exception):
                 await self._producer.check()
-                self._breaker.close()
-            await self._sleep(_ASK_S)
+                self.breaker.close()
+            await asyncio.sleep(_ASK_S)
 
     def give_up(self) -> None:
         """The producer is closed in a hurry: what it still has may be delivered, though it says otherwise."""
-        self.has_given_up = True
+        self._has_given_up = True
 
     def close(self) -> None:
         """Give the spool what the queue has not decided about. Reports are still taken. Idempotent."""

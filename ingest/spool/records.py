@@ -8,7 +8,8 @@ from itertools import islice
 
 from . import salvage
 from .counts import Counts, Held
-from .file import RECORDS_A_FILE, is_damage
+from .errors import is_damage
+from .file import RECORDS_A_FILE
 from .files import Files
 from .folder import Folder
 from .kept import Head, Kept

@@ -35,19 +35,12 @@ _AGAIN_S = 0.5
 class Spool:
     """The spool of this host, opened by this process. Used on one event loop."""
 
-    def __init__(
-        self,
-        data_dir: Path,
-        max_bytes: int,
-        *,
-        clock: Callable[[], float] = time.perf_counter,
-        patience_s: float = PATIENCE_S,
-    ) -> None:
+    def __init__(self, data_dir: Path, max_bytes: int, *, patience_s: float = PATIENCE_S) -> None:
         self.folder = Folder(data_dir)
         self.store = Store(self.folder, max_bytes, patience_s=patience_s)
         #: Is told how long each write took, with its fsync.
         self.fsynced: Callable[[float], None] = lambda seconds: None
-        self.max_bytes, self._clock = max_bytes, clock
+        self.max_bytes = max_bytes
         self._thread = ThreadPoolExecutor(1, "forebay-spool")
         self._waiting: deque[tuple[Put, Done]] = deque()
         self._is_writing = False
@@ -99,7 +92,7 @@ class Spool:
 
     def _write(self) -> None:
         batch = self._take_batch()
-        loop, began = asyncio.get_running_loop(), self._clock()
+        loop, began = asyncio.get_running_loop(), time.perf_counter()
         writing = self._thread.submit(self.store.put, [put for put, _ in batch])
         writing.add_done_callback(lambda done: loop.call_soon_threadsafe(self._written, batch, began, done))
 
@@ -114,7 +107,7 @@ class Spool:
     def _written(
         self, batch: Sequence[tuple[Put, Done]], began: float, writing: "Future[list[int | SpoolUnavailable]]"
     ) -> None:
-        self.fsynced(self._clock() - began)
+        self.fsynced(time.perf_counter() - began)
         error = writing.exception()
         # Whatever went wrong, each of them waits for an answer.
         outcomes = [SpoolUnavailable(repr(error)) for _ in batch] if error else writing.result()

@@ -8,8 +8,8 @@ from contextlib import contextmanager, nullcontext, suppress
 import structlog
 
 from .counts import FULL, OK, Counts, Held
-from .errors import MayPass, SpoolFull, SpoolUnavailable
-from .file import RECORDS_A_FILE, SpoolFile, breaks
+from .errors import MayPass, SpoolFull, SpoolUnavailable, breaks
+from .file import RECORDS_A_FILE, SpoolFile
 from .files import Files, unavailable
 from .folder import Folder
 from .kept import Head, Kept, Put

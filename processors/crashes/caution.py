@@ -16,8 +16,8 @@ from zlib import crc32
 import structlog
 
 from forebay.processors.errors import ProcessDied
-from forebay.processors.lanes import Lane
 from forebay.processors.parking.restored import Restored
+from forebay.processors.partitions import Lane
 from forebay.processors.reports import tell_alone
 from forebay.queues.contract import StoredRecord
 

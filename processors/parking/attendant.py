@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 
 from forebay.processors.health import Health
 from forebay.processors.held import Held
-from forebay.processors.lanes import Lane, Lanes
+from forebay.processors.lanes import Lanes
 from forebay.processors.metrics import WorkerMetrics
 from forebay.processors.notes import Place
-from forebay.processors.partitions import Partition
+from forebay.processors.partitions import Lane, Partition
 from forebay.processors.settings import WorkerSettings
 from forebay.queues.contract import Producer, Queue
 
@@ -86,8 +86,7 @@ class Attendant:
     def _relieve(self, partition: Partition, parking: Parking) -> None:
         limit = self._limit // _WHEN_FULL if self._held.is_full else self._limit
         for lane in list(partition.lanes.values()):
-            if lane.outlook is not None and lane.outlook.folding is not None:
-                lane.outlook.folding.look()
+            lane.fold()
             if self._is_crowded(lane, limit) and parking.can_park(lane.portal):
                 parking.park(lane, _trouble(lane), lane.in_hand)
 

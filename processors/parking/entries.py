@@ -17,8 +17,6 @@ from forebay.schemas.quick_value import quick_value
 
 from .state import PortalState
 
-_PREFIX = "forebay_parked_"
-
 _SPILL, _STATE, _CLAIM = b"spill", b"state", b"claim"
 
 #: Several groups share the stream; a generation counts the owners that a group's partition has had.

@@ -1,7 +1,6 @@
 """Up to where the spilled records of a portal are finished, which they may be in any order."""
 
 from collections import deque
-from collections.abc import Iterable
 
 from .state import PortalState
 
@@ -13,13 +12,15 @@ _TOLD_DONE = 500
 class Front:
     """The first spilled records that are not all finished, as far as they were read, and which of all are done."""
 
-    __slots__ = ("_known", "done")
+    __slots__ = ("_known", "after", "done", "position")
 
-    def __init__(self, done: Iterable[int]) -> None:
+    def __init__(self, state: PortalState) -> None:
         #: Position and offset.
         self._known: deque[tuple[int, int]] = deque()
         #: Offsets of records that are finished although one before them is not, or they are not spilled yet.
-        self.done = set(done)
+        self.done = set(state.done)
+        #: From where on the next one is looked for, and the offset of the spilled record before it.
+        self.position, self.after = state.next, state.after
 
     def __len__(self) -> int:
         return len(self._known)
@@ -27,6 +28,7 @@ class Front:
     def reach(self, position: int, offset: int) -> None:
         """The next one was read, or is known to stand there."""
         self._known.append((position, offset))
+        self.position, self.after = position + 1, offset
 
     def advance(self, state: PortalState) -> bool:
         """Let the state begin where the first record stands that is not finished. Whether it moved."""
@@ -37,9 +39,10 @@ class Front:
             state.advance(position, offset)
         return len(self._known) < before
 
-    def read_again(self) -> None:
+    def read_again(self, state: PortalState) -> None:
         """What is there will be read from the state's beginning on; what is done is done."""
         self._known.clear()
+        self.position, self.after = state.next, state.after
 
     def forget(self, offset: int) -> None:
         """Of what was not read, nothing from the offset on is done: others may come that have such offsets, too."""

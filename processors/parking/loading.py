@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from forebay.processors.held import Held
-from forebay.processors.lanes import Lane
+from forebay.processors.partitions import Lane
 from forebay.queues.contract import StoredRecord
 
 from .portal import ParkedPortal

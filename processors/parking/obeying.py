@@ -1,6 +1,7 @@
 """What an owner of a partition does when an operator orders something."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Protocol
 
 import structlog
 
@@ -9,58 +10,72 @@ from .portal import ParkedPortal
 from .restored import Replay
 from .state import Reason
 
-if TYPE_CHECKING:
-    from .parking import Parking
-
 _log = structlog.get_logger(__name__)
 
 
-def obey(parking: "Parking", order: Order, parked_stream: str) -> None:
+class Owner(Protocol):
+    """Has the parked portals of a partition, and does with them what is to be done."""
+
+    @property
+    def portals(self) -> Mapping[str, ParkedPortal]:
+        """By their names."""
+
+    def parked(self, name: str, reason: Reason) -> ParkedPortal:
+        """The portal, parked from now on unless it is already."""
+
+    def clear(self, portal: ParkedPortal) -> None:
+        """Let all that waits be loaded again; the portal's lane may be in any state."""
+
+    def changed(self, portal: ParkedPortal) -> None:
+        """What is known of it changed: tell it, and see what comes next."""
+
+
+def obey(owner: Owner, order: Order, parked_stream: str) -> None:
     """Do it, unless it was done; an order about another stream than the parked one can only be a replay."""
-    portal = parking.portals.get(order.portal)
+    portal = owner.portals.get(order.portal)
     if portal is not None and order.offset < portal.state.orders:
         return
-    obeyed = _parked(parking, portal, order) if order.stream == parked_stream else _replayed(parking, order)
+    obeyed = _parked(owner, portal, order) if order.stream == parked_stream else _replayed(owner, order)
     if obeyed is None:
         return
     _log.info("an order is obeyed", what=order.what, portal=order.portal, who=order.who, why=order.why)
     obeyed.state.orders = order.offset + 1
     obeyed.order = order.offset if obeyed.order is None else obeyed.order
-    parking.changed(obeyed)
+    owner.changed(obeyed)
 
 
-def _parked(parking: "Parking", portal: ParkedPortal | None, order: Order) -> ParkedPortal | None:
+def _parked(owner: Owner, portal: ParkedPortal | None, order: Order) -> ParkedPortal | None:
     if order.what is What.HOLD:
-        return _hold(parking, order)
+        return _hold(owner, order)
     if portal is None:
         return None
     if order.what is What.DISCARD:
-        _discard(parking, portal, order)
+        _discard(owner, portal, order)
     # Somebody looked after it: it begins with all its tries, and now.
     portal.state.is_held = False
     portal.state.start_anew()
     return portal
 
 
-def _hold(parking: "Parking", order: Order) -> ParkedPortal:
-    portal = parking.parked(order.portal, Reason.HELD)
+def _hold(owner: Owner, order: Order) -> ParkedPortal:
+    portal = owner.parked(order.portal, Reason.HELD)
     portal.state.is_held = True
-    parking.clear(portal)
+    owner.clear(portal)
     return portal
 
 
-def _discard(parking: "Parking", portal: ParkedPortal, order: Order) -> None:
-    parking.clear(portal)
+def _discard(owner: Owner, portal: ParkedPortal, order: Order) -> None:
+    owner.clear(portal)
     state = portal.state
     state.discard_to, state.discard_orders = max(portal.handed_over, state.last), order.offset
     state.discarded = f"discarded by {order.who}: {order.why}"
 
 
-def _replayed(parking: "Parking", order: Order) -> ParkedPortal | None:
+def _replayed(owner: Owner, order: Order) -> ParkedPortal | None:
     if order.what is not What.REPLAY or not order.spans:
         return None
-    portal = parking.parked(order.portal, Reason.REPLAY)
-    parking.clear(portal)
+    portal = owner.parked(order.portal, Reason.REPLAY)
+    owner.clear(portal)
     portal.replays.append(Replay(order=order.offset, stream=order.stream, offsets=order.offsets()))
     portal.tell_replays()
     portal.state.start_anew()

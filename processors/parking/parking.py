@@ -6,13 +6,13 @@ A partition's new owner first claims its part of the parked stream, then reads w
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import structlog
 
 from forebay.processors.held import Held
-from forebay.processors.lanes import Lane, Lanes
+from forebay.processors.lanes import Lanes
 from forebay.processors.notes import Place
+from forebay.processors.partitions import Lane, Partition
 from forebay.queues.contract import StoredRecord
 from forebay.schemas.portal import partition_of
 
@@ -21,30 +21,22 @@ from .obeying import obey
 from .opening import Opened, opened
 from .orders import Order
 from .portal import ParkedPortal
-from .restored import Restored, replays_of
+from .restored import Restored, is_ordered, replays_of
 from .state import FIRST, PortalState, Reason, Trouble
 from .stream import ParkedStream
 from .writing import Writing
-
-if TYPE_CHECKING:
-    from forebay.processors.partitions import Partition
 
 _log = structlog.get_logger(__name__)
 
 #: Between two attempts to begin.
 _AGAIN_S = 1.0
 
-#: A new owner reads no more than about so many records to know who is parked…
-_LONGEST_READ = 10_000
-#: …or so many for each portal: what is said again of one must not make it time for all the others.
-_READ_PER_PORTAL = 4
-
 
 class Parking:
     """One assignment's part of the parked stream. All of it runs on the event loop."""
 
     def __init__(
-        self, partition: "Partition", stream: ParkedStream, lanes: Lanes, held: Held, room: Held, place: Place
+        self, partition: Partition, stream: ParkedStream, lanes: Lanes, held: Held, room: Held, place: Place
     ) -> None:
         """Records of the topic count in `held`, those that were loaded again in `room`: neither waits for the other."""
         self._partition, self._stream, self._lanes, self._held, self._room = partition, stream, lanes, held, room
@@ -270,7 +262,7 @@ class Parking:
     def fold(self, record: Restored, into: StoredRecord) -> bool:
         """Let a record that was loaded be finished with another in its lane, and not be kept until then."""
         portal = self.portals.get(record.key)
-        if portal is None or record.replay is not None or (isinstance(into, Restored) and into.replay is not None):
+        if portal is None or is_ordered(record) or is_ordered(into):
             return False
         portal.fold(record, into, record.offset)
         self._room.remove(record)
@@ -334,12 +326,7 @@ class Parking:
 
     def tell(self) -> None:
         """Put what changed into the parked stream, and what was said there too long ago."""
-        oldest = self._writing.tail - max(_LONGEST_READ, _READ_PER_PORTAL * len(self.portals))
-        for portal in list(self.portals.values()):
-            if portal.anchor is not None and portal.anchor < oldest:
-                portal.is_dirty = True
-            if portal.is_dirty or portal.to_spill:
-                self._writing.begin(portal)
+        self._writing.begin_all(list(self.portals.values()))
         received = self._partition.watermark.received
         self._settled = {name: offset for name, offset in self._settled.items() if offset >= received}
 

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
-from forebay.queues.contract import Record, StoredRecord
+from forebay.queues.contract import StoredRecord
 
 from . import entries
 from .front import Front
@@ -15,15 +14,6 @@ from .restored import Replay, Restored, from_parked, from_replay
 from .state import FIRST, PortalState, Replaying
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spill:
-    """A record of the topic, which spilled record it says to stand behind, and as what it is kept."""
-
-    record: StoredRecord
-    after: int
-    kept: Record
 
 
 class ParkedPortal:
@@ -44,8 +34,6 @@ class ParkedPortal:
         "is_dirty",
         "is_new",
         "is_through",
-        "load",
-        "load_after",
         "looks",
         "order",
         "per_s",
@@ -70,7 +58,7 @@ class ParkedPortal:
         self.handed_over = state.last
         #: The records that a handler has, when what it has was handed over meanwhile. Nothing is loaded until then.
         self.in_hand: list[StoredRecord] = []
-        self.front = Front(state.done)
+        self.front = Front(state)
         #: Offset of a record in its lane → those of spilled ones that are finished with it.
         self.folded: dict[int, list[int]] = {}
         #: The offsets of those that came behind what waited and are done. They count as finished when that is known to
@@ -81,7 +69,6 @@ class ParkedPortal:
         self.replays: deque[Replay] = deque()
         self.timer: asyncio.TimerHandle | None = None
         self.writer: asyncio.Task[None] | None = None
-        self.load, self.load_after = state.next, state.after
         #: Nothing that was loaded is finished yet, and nobody knows how fast that will go.
         self.is_new = True
         #: Its budget lets it get through so many events a second, if it has one.
@@ -127,6 +114,11 @@ class ParkedPortal:
         replay = self.replays[0] if self.replays else None
         return replay if replay is not None and replay.loaded < len(replay.offsets) else None
 
+    @property
+    def load(self) -> int:
+        """From where on in the parked stream its next record is looked for."""
+        return self.front.position
+
     def source(self, parked: str) -> tuple[str, int]:
         """From which stream, and from where on, to load; `parked` is the parked stream."""
         replay = self._replay
@@ -138,10 +130,10 @@ class ParkedPortal:
         if replay is not None:
             return self._take_replay(replay, record)
         entry = entries.read(record, group)
-        self.load = record.offset + 1
+        self.front.position = record.offset + 1
         if not isinstance(entry, entries.Spilled) or not self._comes_next(entry):
             return None
-        self._knows(record.offset, entry.offset)
+        self.front.reach(record.offset, entry.offset)
         if self.is_broken and self.is_loaded:
             self._forget_lost()
         if entry.offset in self.front.done:
@@ -150,12 +142,8 @@ class ParkedPortal:
         discarded = self.state.discarded if entry.offset <= self.state.discard_to else ""
         return from_parked(record, entry.offset, topic, discarded)
 
-    def _knows(self, position: int, offset: int) -> None:
-        self.front.reach(position, offset)
-        self.load, self.load_after = position + 1, offset
-
     def _comes_next(self, entry: entries.Spilled) -> bool:
-        return entry.after == self.load_after or (self.is_broken and entry.offset > self.load_after)
+        return entry.after == self.front.after or (self.is_broken and entry.offset > self.front.after)
 
     def _take_replay(self, replay: Replay, record: StoredRecord) -> Restored | None:
         self._pass_over(replay, record.offset)
@@ -168,7 +156,7 @@ class ParkedPortal:
         """All that stands before the end in the stream of its source was seen."""
         replay = self._replay
         if replay is None:
-            self.load = max(self.load, end)
+            self.front.position = max(self.front.position, end)
         else:
             self._pass_over(replay, end)
 
@@ -188,33 +176,21 @@ class ParkedPortal:
         elif self.is_broken:
             self._forget_lost()
         else:
-            self.is_broken, self.load = True, self.state.next
+            self.is_broken, self.front.position = True, self.state.next
 
     def _forget_lost(self) -> None:
         self._tell_lost("the parked stream", self.state.records - len(self.front))
-        self.state.records, self.state.last = len(self.front), self.load_after
+        self.state.records, self.state.last = len(self.front), self.front.after
         self.is_dirty = True
 
     def _tell_lost(self, stream: str, records: int) -> None:
         if records:
             _log.error("records of a parked portal are gone", portal=self.portal, stream=stream, records=records)
 
-    def spills(
-        self, whose: entries.Whose, count: int, at_ms: int, folded_into: Callable[[StoredRecord], int]
-    ) -> list["Spill"]:
-        """The next records to be spilled, each with the number of those that are finished with it."""
-        after = self.state.last if self.state.records else FIRST
-        found = []
-        for record in list(self.to_spill)[:count]:
-            kept = entries.spill(record, whose, after, at_ms, folded_into(record))
-            found.append(Spill(record=record, after=after, kept=kept))
-            after = record.offset
-        return found
-
-    def spilled(self, spill: "Spill", position: int) -> None:
-        """The first of those to be spilled is kept there."""
-        state, record = self.state, spill.record
-        if spill.after == FIRST:
+    def spilled(self, record: StoredRecord, after: int, position: int) -> None:
+        """The first of those to be spilled is kept there, and says behind which spilled one it stands."""
+        state = self.state
+        if after == FIRST:
             state.next, state.after, state.records = position, FIRST, 0
             # Not what is replayed: that may be in the lane.
             self._load_spilled_again()
@@ -227,7 +203,7 @@ class ParkedPortal:
         # That it is done could not be told before.
         self.is_dirty = self.is_dirty or record.offset in self.front.done
         if is_known:
-            self._knows(position, record.offset)
+            self.front.reach(position, record.offset)
             self._advance()
 
     def come_again(self, offset: int) -> None:
@@ -293,8 +269,7 @@ class ParkedPortal:
 
     def _load_spilled_again(self) -> None:
         self.is_through = False
-        self.front.read_again()
-        self.load, self.load_after = self.state.next, self.state.after
+        self.front.read_again(self.state)
 
     def told(self) -> PortalState:
         """The state as it is to be told."""
@@ -320,5 +295,5 @@ class ParkedPortal:
         self.is_broken = False
         self.state = replace(PortalState(), reason=reason, since_ms=since_ms, orders=self.state.orders)
         self.is_new = True
-        self.front = Front(())
+        self.front = Front(self.state)
         self.load_again()

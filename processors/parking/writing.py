@@ -1,21 +1,21 @@
 """Writes what is to be spilled of a portal, and what is told of it: in one order, so by one task a portal."""
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterator
+from itertools import islice
+from typing import NamedTuple
 
 import structlog
 
 from forebay.processors.held import Held
+from forebay.processors.partitions import Partition
+from forebay.queues.contract import Record, StoredRecord
 from forebay.queues.errors import QueueError
 
 from . import entries
-from .portal import ParkedPortal, Spill
+from .portal import ParkedPortal
 from .state import FIRST
 from .stream import ParkedStream
-
-if TYPE_CHECKING:
-    from forebay.processors.partitions import Partition
 
 _log = structlog.get_logger(__name__)
 
@@ -23,8 +23,21 @@ _log = structlog.get_logger(__name__)
 #: hold up the loop for longer than others should wait.
 _SPILL_RECORDS = 50
 
+#: A new owner reads no more than about so many records to know who is parked…
+_LONGEST_READ = 10_000
+#: …or so many for each portal: what is said again of one must not make it time for all the others.
+_READ_PER_PORTAL = 4
+
 #: Between two attempts at what the parked stream did not take.
 _AGAIN_S = 1.0
+
+
+class Spill(NamedTuple):
+    """A record of the topic, which spilled record it says to stand behind, and as what it is kept."""
+
+    record: StoredRecord
+    after: int
+    kept: Record
 
 
 class Writing:
@@ -32,7 +45,7 @@ class Writing:
 
     def __init__(
         self,
-        partition: "Partition",
+        partition: Partition,
         stream: ParkedStream,
         held: Held,
         written: Callable[[ParkedPortal], None],
@@ -54,6 +67,15 @@ class Writing:
         """See to it that what is to be written of the portal is written."""
         if portal.writer is None:
             portal.writer = asyncio.ensure_future(self._write(portal))
+
+    def begin_all(self, portals: Collection[ParkedPortal]) -> None:
+        """The same of all that are parked; what was said of one too long ago is said again."""
+        oldest = self.tail - max(_LONGEST_READ, _READ_PER_PORTAL * len(portals))
+        for portal in portals:
+            if portal.anchor is not None and portal.anchor < oldest:
+                portal.is_dirty = True
+            if portal.is_dirty or portal.to_spill:
+                self.begin(portal)
 
     async def _write(self, portal: ParkedPortal) -> None:
         try:
@@ -101,7 +123,7 @@ class Writing:
             self._finish_behind(portal)
 
     async def _spill(self, portal: ParkedPortal) -> None:
-        batch = portal.spills(self._whose, _SPILL_RECORDS, self._stream.now_ms(), self._partition.folded_into)
+        batch = list(self._batch(portal))
         # Tasks made in order keep a key's order, and share the queue's group commit.
         sent = [asyncio.ensure_future(self._stream.write(spill.kept)) for spill in batch]
         results = await asyncio.gather(*sent, return_exceptions=True)
@@ -111,9 +133,17 @@ class Writing:
             self._spilled(portal, spill, result)
         self._written(portal)
 
+    def _batch(self, portal: ParkedPortal) -> Iterator[Spill]:
+        """The next records to be spilled, each with the number of those that are finished with it."""
+        after, at_ms = portal.state.last if portal.state.records else FIRST, self._stream.now_ms()
+        for record in islice(portal.to_spill, _SPILL_RECORDS):
+            folded = self._partition.folded_into(record)
+            yield Spill(record, after, entries.spill(record, self._whose, after, at_ms, folded))
+            after = record.offset
+
     def _spilled(self, portal: ParkedPortal, spill: Spill, position: int) -> None:
         self._kept(position)
-        portal.spilled(spill, position)
+        portal.spilled(spill.record, spill.after, position)
         if self._partition.is_gone:
             return
         if spill.after == FIRST:

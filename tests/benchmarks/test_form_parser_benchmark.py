@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl, unquote_plus
 import pytest
 from falcon.uri import parse_query_string
 
-from forebay.ingest.form import pairs_of, parse
+from forebay.ingest.form import parse
+from forebay.schemas.form import pairs_of
 
 BODIES = Path(__file__).parents[1] / "data" / "bitrix24"
 RUNS, REPEATS = 2_000, 5

@@ -58,15 +58,12 @@ def begin_without_layer(self: Any, handler: Any, event: Any, lane: Any, record: 
         return event
     if handler is None:
         return UNHANDLED
-    lane.attempts += 1
-    if handler.options.dedup is not None and self._once is not None:
-        return self._call_once(self._once, handler, event, lane, record)
-    return self._calls.begin(handler, event)
+    return self._try.__self__._calls.begin(handler, event)
 
 
 def receive_without_layer(self: Any, request: Any) -> Receipt:
     """As the ingest was."""
-    return received(self._clock_ns(), self.path, request.traceparent)
+    return received(time.time_ns(), self.path, request.traceparent)
 
 
 Measure = Callable[[Tracer | None], float]

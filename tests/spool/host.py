@@ -15,9 +15,9 @@ from typer.testing import CliRunner, Result
 from forebay.console.cli import build
 from forebay.ingest.gaps.book import FOLDER, own_book
 from forebay.ingest.gaps.gap import Gap
+from forebay.ingest.locks import FileLock
 from forebay.ingest.spool.folder import Folder
 from forebay.ingest.spool.kept import Put
-from forebay.ingest.spool.locks import FileLock
 from forebay.ingest.spool.store import Store
 from forebay.queues.contract import Record, StoredRecord
 from forebay.queues.memory import MemoryQueue

@@ -5,10 +5,12 @@ import subprocess
 import sys
 import zipfile
 from contextlib import ExitStack
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from grimp import build_graph
 from sqlalchemy import Engine
 
 from forebay.console.settings import load_settings
@@ -36,6 +38,14 @@ def test_the_code_is_typed() -> None:
 
 def test_no_room_imports_what_is_above_it() -> None:
     run(BIN / "lint-imports")
+
+
+def test_no_file_needs_one_that_needs_it() -> None:
+    graph = build_graph("forebay", cache_dir=None)
+    # The one pair of which each has the other: a partition and its parking.
+    graph.remove_import(importer="forebay.processors.partitions", imported="forebay.processors.parking.parking")
+
+    TopologicalSorter({file: graph.find_modules_directly_imported_by(file) for file in graph.modules}).prepare()
 
 
 def test_what_we_set_for_tests_is_no_setting_that_a_command_would_refuse() -> None:

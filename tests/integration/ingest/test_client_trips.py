@@ -102,7 +102,7 @@ async def test_a_client_that_trips_over_being_asked_is_asked_again(
     full_world.broker.mode = "up"
 
     async with asyncio.timeout(LONG_S):
-        while worker.passage._breaker.is_open:
+        while worker.passage.breaker.is_open:
             await asyncio.sleep(0)
 
     assert not faults

@@ -17,7 +17,7 @@ from forebay import Handlers, PortalEvent, Reject, Retry
 from forebay.processors.cpu.child import LENGTH
 from forebay.processors.cpu.functions import packed_functions
 from forebay.processors.cpu.pool import Pool
-from forebay.processors.dead_letters import error_class, error_traceback
+from forebay.processors.error_texts import error_class, error_traceback
 from forebay.processors.errors import BadHandler, DeadlineExceeded, ProcessDied, RaisedElsewhere
 from forebay.processors.handlers import Handler
 from forebay.processors.testing import event

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from forebay import Handlers, PortalEvent
-from forebay.processors.lanes import TURN_RECORDS
+from forebay.processors.turn import TURN_RECORDS
 from forebay.queues.contract import Commit
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of

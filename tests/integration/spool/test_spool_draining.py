@@ -11,7 +11,7 @@ import pytest
 
 from forebay.console.errors import WrongUsage
 from forebay.console.progress import _lines
-from forebay.ingest.spool.locks import FileLock
+from forebay.ingest.locks import FileLock
 from forebay.queues.contract import Delivery, Record
 from forebay.queues.errors import QueueUnavailable, RecordRefused
 from forebay.queues.memory import MemoryProducer, MemoryQueue

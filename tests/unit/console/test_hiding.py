@@ -9,7 +9,8 @@ import pytest
 import structlog
 
 from forebay.console.hiding import hide_secrets
-from forebay.ingest.form import pairs_of, parse
+from forebay.ingest.form import parse
+from forebay.schemas.form import pairs_of
 from forebay.schemas.redaction import without_secrets
 from forebay.schemas.secrecy import SECRET_NAMES, Secrecy, secrecy_of
 from forebay.schemas.tree import nest

@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from forebay.ingest.app import IngestApp
+from forebay.ingest.asgi import IngestApp
 from forebay.ingest.request import Kept, PortalRequest
 
 from .conftest import EVENT, Running

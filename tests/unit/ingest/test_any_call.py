@@ -5,8 +5,8 @@ import asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forebay.ingest.form import pairs_of
 from forebay.schemas.codec import codec
+from forebay.schemas.form import pairs_of
 from forebay.schemas.secrecy import Secrecy, secrecy_of
 
 from .conftest import TOKEN, running

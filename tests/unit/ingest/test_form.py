@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay.ingest.form import auth_of, is_deeper, pairs_of, parse
+from forebay.ingest.form import auth_of, is_deeper, parse
 from forebay.ingest.shape import Auth
+from forebay.schemas.form import pairs_of
 from forebay.schemas.tree import Node, nest
 
 MAX_FIELDS = 5000

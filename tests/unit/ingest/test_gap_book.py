@@ -7,7 +7,7 @@ import pytest
 
 from forebay.ingest.gaps.book import Book, _entry, left_books, own_book
 from forebay.ingest.gaps.gap import Gap
-from forebay.ingest.spool.locks import FileLock
+from forebay.ingest.locks import FileLock
 
 SMALL, LARGE = 1000, 8 << 20
 

@@ -13,7 +13,7 @@ from forebay.console.portal_keys import keyring
 from forebay.console.unsealing import CannotOpen, opened_body
 from forebay.ingest.address import Address
 from forebay.ingest.authenticate import Sender
-from forebay.ingest.portal_keys import PortalKeys
+from forebay.ingest.portals.keys import PortalKeys
 from forebay.ingest.portals.waits import Waits
 from forebay.ingest.settings import IngestSettings
 from forebay.queues.memory import MemoryQueue

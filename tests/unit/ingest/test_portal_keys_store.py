@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from forebay.ingest.portal_keys import PortalKeys
+from forebay.ingest.portals.keys import PortalKeys
 from forebay.ingest.portals.waits import Waits
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryQueue

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from forebay.ingest.address import Address
 from forebay.ingest.authenticate import Sender
-from forebay.ingest.portal_keys import PortalKeys
+from forebay.ingest.portals.keys import PortalKeys
 from forebay.ingest.portals.waits import Waits
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryQueue
@@ -64,7 +64,7 @@ async def host(store: Any) -> AsyncIterator[PortalRegistry]:
 async def test_what_is_sealed_after_a_new_installation_is_not_shredded_by_a_shredding_that_comes_late(
     oauth: FakeOAuth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forebay.ingest.portal_keys._AGAIN_S", 0.001)
+    monkeypatch.setattr("forebay.ingest.portals.keys._AGAIN_S", 0.001)
     async with learning(oauth) as ingest:
         await ingest.post(install())
         await ingest.proved()
@@ -85,7 +85,7 @@ async def test_what_is_sealed_after_a_new_installation_is_not_shredded_by_a_shre
 
 
 async def test_a_key_that_a_portal_gets_on_another_host_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forebay.ingest.portal_keys._AGAIN_S", 0.001)
+    monkeypatch.setattr("forebay.ingest.portals.keys._AGAIN_S", 0.001)
     queue = MemoryQueue()
     store = StoreAway(queue)
     async with host(store) as one, host(queue.portals("t")) as other:

@@ -16,9 +16,8 @@ from structlog.testing import capture_logs
 
 from forebay.processors.crashes.caution import Care, Caution, open_caution
 from forebay.processors.crashes.life import Life
-from forebay.processors.lanes import Lane
 from forebay.processors.notes import Note
-from forebay.processors.partitions import Partition
+from forebay.processors.partitions import Lane, Partition
 from forebay.queues.contract import PlacedRecord
 from tests.lives import Lives
 

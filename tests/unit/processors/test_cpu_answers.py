@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from forebay.processors.cpu.answers import packed, unpacked
-from forebay.processors.dead_letters import error_text
+from forebay.processors.error_texts import error_text
 from forebay.processors.errors import RaisedElsewhere
 
 

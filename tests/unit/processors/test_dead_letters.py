@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from forebay.processors.dead_letters import Circumstances, dead_letter, error_text, error_traceback, without_traceback
+from forebay.processors.dead_letters import Circumstances, dead_letter, without_traceback
+from forebay.processors.error_texts import error_text, error_traceback
 from forebay.queues.contract import PlacedRecord
 from forebay.schemas import names
 from forebay.schemas.redaction import without_secrets

@@ -8,9 +8,10 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay.processors.lanes import TURN_RECORDS, Lanes, Turn
+from forebay.processors.lanes import Lanes
 from forebay.processors.notes import Note
 from forebay.processors.partitions import Partition
+from forebay.processors.turn import TURN_RECORDS, Turn
 from forebay.queues.contract import PlacedRecord, StoredRecord
 
 

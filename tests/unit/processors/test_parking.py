@@ -85,7 +85,7 @@ def test_a_portal_that_fails_for_hours_is_tried_ever_less_often_and_nobody_after
 def test_more_portals_than_a_new_owner_reads_records_are_not_told_of_over_and_over(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forebay.processors.parking.parking._LONGEST_READ", 20)
+    monkeypatch.setattr("forebay.processors.parking.writing._LONGEST_READ", 20)
     troubled = [f"p{number}.example" for number in range(100)]
     world.failing.update(troubled)
     world.start(park_first_s=900.0, park_longest_s=900.0)

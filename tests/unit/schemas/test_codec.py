@@ -17,7 +17,7 @@ import forebay.schemas
 from forebay.schemas.codec import Codec, codec, new_codec
 from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
 from forebay.schemas.event import Body, PortalEvent, Sealed, Subscription
-from forebay.schemas.versions import schema_texts
+from forebay.schemas.versions import schema_texts, versions_of
 
 TAUGHT = new_codec()
 TAUGHT.learn(7, schema_texts()[-1])
@@ -133,7 +133,7 @@ def test_records_of_an_earlier_version_stay_readable() -> None:
     new_in_head = {"name": "tenant", "type": "string", "default": "none"}
     v2["fields"].insert(1, new_in_head)
     v2["fields"].append({"name": "size", "type": "int", "default": 0})
-    both = Codec([V1, v2])
+    both = Codec(versions_of([V1, v2]))
 
     back = both.decode(codec().encode(an_event()))
 
@@ -222,7 +222,7 @@ def test_a_renamed_or_reordered_field_makes_it_another_schema() -> None:
 def test_an_id_of_an_earlier_version_is_read_as_that_version() -> None:
     v2 = deepcopy(V1)
     v2["fields"].insert(1, {"name": "tenant", "type": "string", "default": "none"})
-    both = Codec([V1, v2])
+    both = Codec(versions_of([V1, v2]))
 
     both.learn(7, json.dumps(V1))
 

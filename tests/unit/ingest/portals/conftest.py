@@ -49,8 +49,9 @@ class Learning(Running):
 
     @property
     def desk(self) -> Desk:
-        assert self.health._desk
-        return self.health._desk
+        desk = self.health._others["portals"]
+        assert isinstance(desk, Desk)
+        return desk
 
     @property
     def facts(self) -> FactLog:

@@ -15,12 +15,13 @@ import structlog
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from forebay.ingest.authenticate import Sender
-from forebay.ingest.portals.waits import Waits
 from forebay.ingest.telling import Teller
 from forebay.queues.errors import QueueError
 from forebay.queues.portals.members import DataKey
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.schemas.data_keys import CannotUnwrap, Named, unwrap, wrap
+
+from .waits import Waits
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,33 @@
+"""What one lane may do before it gives way to the next."""
+
+from collections.abc import Callable
+
+from forebay.schemas.alike import Alike
+
+from .crashes.caution import Care
+
+#: A lane gives way after so many records, so that a flood of one portal starves nobody…
+TURN_RECORDS = 64
+#: …or after so many seconds.
+TURN_S = 0.02
+
+
+class Turn:
+    """Of one lane."""
+
+    __slots__ = ("_clock", "_left", "_until", "alike", "cancelling", "care")
+
+    def __init__(self, clock: Callable[[], float], cancelling: Callable[[], int], care: Care | None = None) -> None:
+        #: How its one record is to be handled, after a worker was ended in the middle of its work.
+        self.care = care
+        #: Not 0 when a handler has cancelled its task, which is the slot's, and may not have met it yet.
+        self.cancelling = cancelling
+        self._clock, self._until = clock, clock() + TURN_S
+        self._left = TURN_RECORDS if care is None else 1
+        #: What was read of its last record, where there are several.
+        self.alike: Alike | None = None
+
+    def goes_on(self) -> bool:
+        """Count a record; False when the turn is over."""
+        self._left -= 1
+        return self._left > 0 and self._clock() < self._until
