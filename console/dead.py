@@ -9,7 +9,7 @@ import typer
 from .asking import agreed
 from .errors import FAILED, WrongUsage
 from .invocation import invocation
-from .options import AsJson, DryRun, Event, Portal, Rate, Since, Until, Why, Yes
+from .options import AsJson, DryRun, Error, Event, Portal, Rate, Since, Until, Why, Yes
 
 if TYPE_CHECKING:
     from forebay.console.letters import Filter
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from forebay.console.settings import Settings
 
 Ids = Annotated[list[str] | None, typer.Argument(help="only these", metavar="[ID]...", show_default=False)]
-Error = Annotated[str | None, typer.Option(help="only where the error or its class holds this text")]
 All = Annotated[bool, typer.Option("--all", help="without any filter")]
 
 
@@ -159,18 +158,10 @@ def _filter(
     until: str | None,
 ) -> "Filter":
     from .letters import Filter
-    from .reading import portal_key
     from .times import parse_span, utc_now
 
     first, last = parse_span(since, until, utc_now())
-    return Filter(
-        ids=tuple(ids),
-        portal=portal_key(portal) if portal else None,
-        event=event and event.upper(),
-        error=error,
-        since=first,
-        until=last,
-    )
+    return Filter(ids=tuple(ids), portal=portal, event=event, error=error, since=first, until=last)
 
 
 def _chosen(doing: str, wanted: "Filter", everything: bool) -> "Filter":

@@ -7,7 +7,7 @@ import typer
 from .asking import agreed
 from .errors import FAILED, WrongUsage
 from .invocation import invocation
-from .options import AsJson, Why, Yes
+from .options import AsJson, Why, Yes, of_portal
 
 if TYPE_CHECKING:
     from forebay.console.following import Following
@@ -31,7 +31,7 @@ def commands() -> typer.Typer:
     @group.command("list")
     def _list(
         context: typer.Context,
-        portal: Annotated[str | None, typer.Option(help="only this portal")] = None,
+        portal: Annotated[str | None, of_portal("only this portal")] = None,
         group: Annotated[str | None, typer.Option(help="only of this consumer group; by default of all")] = None,
         reason: Annotated[str | None, typer.Option(help="only those: failing, flooding, held or replay")] = None,
         as_json: AsJson = False,
@@ -39,13 +39,11 @@ def commands() -> typer.Typer:
         """List the portals that wait, the longest first: why, for how long, and when they are tried again."""
         from .holding import list_waiting
         from .output import show
-        from .reading import portal_key
         from .running import run
 
         if reason is not None and reason not in _REASONS:
             raise WrongUsage(f"--reason: {reason!r} is none; there are {', '.join(_REASONS)}")
-        key = portal_key(portal) if portal else None
-        found = run(list_waiting(invocation(context).settings(), group, key, reason))
+        found = run(list_waiting(invocation(context).settings(), group, portal, reason))
         show([one.row() for one in found], as_json=as_json, nothing="no portal waits")
 
     @group.command("resume")

@@ -50,14 +50,11 @@ def replay(
 
 
 def _span(since: str, until: str, portal: str | None, event: str | None) -> "Span":
-    from .reading import portal_key
     from .spans import Span
     from .times import parse_span, utc_now
 
     first, last = parse_span(since, until, utc_now(), begin="--from")
-    return Span(
-        since=first, until=last, portal=portal_key(portal) if portal else None, event=event.upper() if event else None
-    )
+    return Span(since=first, until=last, portal=portal, event=event)
 
 
 async def _found(settings: "Settings", span: "Span", again: bool) -> "Found":

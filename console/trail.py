@@ -5,12 +5,12 @@ from typing import Annotated
 import typer
 
 from .invocation import invocation
-from .options import AsJson, Since, Until
+from .options import AsJson, Since, Until, of_portal
 
 
 def audit(
     context: typer.Context,
-    portal: Annotated[str | None, typer.Option(help="only about this portal")] = None,
+    portal: Annotated[str | None, of_portal("only about this portal")] = None,
     since: Since = None,
     until: Until = None,
     as_json: AsJson = False,
@@ -18,15 +18,14 @@ def audit(
     """What operators did with parked portals, dead letters, quarantined calls and whole queues: who, when and why."""
     from .orders import trail
     from .output import show
-    from .reading import inspected, opened, portal_key
+    from .reading import inspected, opened
     from .running import run
     from .times import parse_span, utc_now
 
     settings, span = invocation(context).settings(), parse_span(since, until, utc_now())
-    key = portal_key(portal) if portal else None
 
     async def _rows() -> list[dict[str, object]]:
         async with opened(settings) as queue, inspected(queue) as inspector:
-            return await trail(inspector, settings.topic, key, *span)
+            return await trail(inspector, settings.topic, portal, *span)
 
     show(run(_rows()), as_json=as_json, nothing="nobody did anything")
