@@ -26,9 +26,9 @@ from forebay.console.moving.errors import NotNow
 from forebay.console.moving.facts import known_by
 from forebay.console.moving.move import Move
 from forebay.console.moving.sides import Side
-from forebay.console.ordering import Stop
 from forebay.console.reading import inspected
 from forebay.console.settings import Settings
+from forebay.console.stopping import Stop
 from forebay.queues.contract import TakesByAge
 from forebay.queues.opening import open_queue
 from forebay.queues.portals.contract import Fact

@@ -13,7 +13,7 @@ from forebay.queues.contract import GroupState
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 
-from .by_hand import GROUP, HERE, TOPIC, A, B, Worker, order, orderer, replay
+from .by_hand import GROUP, HERE, TOPIC, A, B, Worker, order, order_writer, replay
 
 
 async def look(standing: Standing, worker: Worker, state: GroupState | None = None) -> None:
@@ -154,7 +154,7 @@ async def test_what_is_replayed_counts_as_waiting(worker: Worker) -> None:
 async def test_what_only_marks_letters_is_nothing_that_waits(worker: Worker) -> None:
     planned = Planned(portal=A, partition=HERE, group=GROUP, stream=names.dead(TOPIC))
     planned.add(1, 1)
-    await orderer(worker.queue).put_all(planned, What.DISCARD)
+    await order_writer(worker.queue).put_all(planned, What.DISCARD)
     await order(worker.queue, What.HOLD, group="another")
 
     assert await rows(worker) == {}
@@ -173,7 +173,7 @@ async def test_portals_are_chosen_by_name_and_reason(worker: Worker) -> None:
 
 async def test_the_trail_tells_who_did_what_when_and_why(worker: Worker) -> None:
     other = next(f"c{number}.example" for number in range(99) if partition_of(f"c{number}.example", 4) != HERE)
-    await orderer(worker.queue, "boris@host", at_ms=3000).put(other, What.HOLD, GROUP, partition_of(other, 4))
+    await order_writer(worker.queue, "boris@host", at_ms=3000).put(other, What.HOLD, GROUP, partition_of(other, 4))
     await order(worker.queue, What.RESUME)
     await replay(worker.queue, 1, 2, 5)
 
