@@ -12,7 +12,7 @@ from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
 from forebay.schemas.event import PortalEvent
 from forebay.schemas.names import BY_FOREBAY
 
-from .reading import between
+from .reading import between, stream_ends
 from .simulated import SEQUENCE_PATH
 
 #: How long the queue may bring nothing new before what is missing counts as lost: an outage may be on its way in.
@@ -74,17 +74,12 @@ class Audit:
         self.highest[number] = max(sequence, self.highest.get(number, 0))
 
 
-async def positions(inspector: Inspector, topic: str) -> dict[int, int]:
-    """Where each partition ends now."""
-    return {partition: bounds.end for partition, bounds in (await inspector.bounds(topic)).items()}
-
-
 async def noted(queue: Queue, inspector: Inspector, topic: str) -> tuple[dict[int, int] | None, str | None]:
     """Where each partition ends now; without it the reason why the queue can't be read from here."""
     if not queue.promises.shared:
         return None, "this queue is in the memory of one process, and not of this one"
     try:
-        return await positions(inspector, topic), None
+        return await stream_ends(inspector, topic), None
     except QueueError as error:
         return None, f"the queue can't be read from here: {error}"
 
@@ -102,7 +97,7 @@ async def check(
     """Show the audit what came since, until nothing is missing or nothing more comes."""
     at, last_news = dict(since), clock()
     while True:
-        before, ends = len(audit.seen), await positions(inspector, topic)
+        before, ends = len(audit.seen), await stream_ends(inspector, topic)
         for partition, end in ends.items():
             async for record in between(inspector, topic, partition, at.get(partition, 0), end):
                 audit.see(record)

@@ -12,10 +12,10 @@ from forebay.schemas.portal import partition_of
 from .following import Following
 from .order_writer import OrderWriter, order_writer
 from .output import note
+from .parking_view import Waiting, parking_views
 from .planning import counted
 from .progress import Told, progress
 from .reading import inspected, opened, partitions_of
-from .standing import Waiting, standings
 from .stopping import Stop, ended_by_ctrl_c
 
 #: A worker obeys within about two seconds; one that has not after so long has another trouble.
@@ -29,8 +29,9 @@ async def waiting(
     """The portals that wait, of one group or of all, those that are parked longest first."""
     found: list[Waiting] = []
     numbers = partitions_of(portal, await inspector.partitions(settings.topic))
-    async for standing in standings(inspector, settings, group, numbers):
-        found += standing.waiting(portal, reason)
+    groups = [group] if group is not None else sorted({settings.group, *await inspector.groups(settings.topic)})
+    async for view in parking_views(inspector, settings.topic, groups, numbers):
+        found += view.waiting(portal, reason)
     return sorted(found, key=lambda one: (one.state.since_ms if one.state else 0, one.portal))
 
 

@@ -85,9 +85,9 @@ async def _parked(
     """
     from forebay.queues.errors import QueueError
 
-    from .standing import standings
+    from .parking_view import parking_views
 
-    found = standings(inspector, settings, settings.group, partitions)
+    found = parking_views(inspector, settings.topic, [settings.group], partitions)
     try:
         return {one.partition: sum(waiting.records for waiting in one.waiting(portal)) async for one in found}
     except QueueError:

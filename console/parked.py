@@ -13,8 +13,8 @@ from .options import AsJson, Why, Yes, of_portal
 
 if TYPE_CHECKING:
     from forebay.console.following import Following
+    from forebay.console.parking_view import Waiting
     from forebay.console.settings import Settings
-    from forebay.console.standing import Waiting
 
 Portals = Annotated[list[str] | None, typer.Option("--portal", help="this portal; may be said several times")]
 Group = Annotated[str | None, typer.Option(help="of this consumer group; by default the one in the settings")]

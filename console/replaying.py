@@ -16,7 +16,7 @@ from .order_writer import Meanwhile, OrderWriter, Pace, order_all, order_writer
 from .output import clean, note
 from .planning import Plan, Planned, count_in, counted
 from .progress import Told, progress
-from .reading import between
+from .reading import between, stream_ends
 from .stopping import Stop, ended_by_ctrl_c
 
 #: How often it is looked how far the workers are: as often as they tell it.
@@ -93,7 +93,7 @@ async def follow(
     """
     following = result.following
     meanwhile = Meanwhile(inspector=following.inspector, topic=writer.topic, since=dict(since or {}))
-    letters = await _ends(following.inspector, names.dead(writer.topic))
+    letters = await stream_ends(following.inspector, names.dead(writer.topic))
     ordering = asyncio.create_task(order_all(result.plan, What.REPLAY, writer, pace, meanwhile, result.take))
     try:
         while not await _is_over(result, ordering, pace.stop):
@@ -149,13 +149,9 @@ async def carry_out(
     return result.is_clean
 
 
-async def _ends(inspector: Inspector, stream: str) -> dict[int, int]:
-    return {partition: bounds.end for partition, bounds in (await inspector.bounds(stream)).items()}
-
-
 async def _died(inspector: Inspector, topic: str, since: dict[int, int], ordered: list[Planned]) -> int:
     """How many of the records were given up again."""
-    died, ends = set(), await _ends(inspector, names.dead(topic))
+    died, ends = set(), await stream_ends(inspector, names.dead(topic))
     for partition in {planned.partition for planned in ordered}:
         async for record in between(inspector, names.dead(topic), partition, since[partition], ends[partition]):
             died.add((partition, record.key, place_of(record)[2]))
