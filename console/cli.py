@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from . import dead, keys, parked, portals, spool, topics
+from .audit import audit
 from .canary import canary
 from .doctor import doctor
 from .failures import told
@@ -20,7 +21,6 @@ from .process import process
 from .replay import replay
 from .send import send
 from .tail import tail
-from .trail import audit
 from .up import up
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from forebay.console.orders import trail
+from forebay.console.trail import trail
 from forebay.console.parking_view import ParkingView, ends_of
 from forebay.console.planning import Planned
 from forebay.console.times import from_ms
