@@ -21,7 +21,7 @@ def process(
     ] = None,
 ) -> None:
     """Call the handlers with the events of the queue. Runs until SIGTERM or Ctrl-C."""
-    from .work import work
+    from .worker_process import run_worker
 
     called = invocation(context)
     # A name that can't be a group's is refused as the setting is; but the setting goes on saying whose the handlers
@@ -29,7 +29,7 @@ def process(
     called.settings(processes=processes, group=group)
     loaded = called.load(processes=processes)
     if loaded.settings.processes == 1:
-        raise typer.Exit(work(loaded.settings, target, only=group))
+        raise typer.Exit(run_worker(loaded.settings, target, only=group))
     import asyncio
 
     raise typer.Exit(asyncio.run(_supervise(loaded, target, only=group)))
