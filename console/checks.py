@@ -24,7 +24,7 @@ from .lag import read_by_others
 from .needs import Side, needs
 from .oauth_checks import oauth_findings
 from .reading import inspected, opened
-from .registry import registry_findings
+from .registry_checks import registry_findings
 from .spool_checks import spool_findings
 from .versions import version_of
 

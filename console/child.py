@@ -98,9 +98,9 @@ def _watch(parent: int) -> None:
 
 
 def _do(job: Job) -> int:
-    from .folder import METRICS_FOLDER, tell
     from .logs import set_up_logs
     from .settings import Settings
+    from .shared_folder import METRICS_FOLDER, tell
 
     folder = os.environ[METRICS_FOLDER]
     set_up_logs(readable=job.readable)

@@ -39,8 +39,8 @@ def commands() -> typer.Typer:
         as_json: AsJson = False,
     ) -> None:
         """List the portals that wait, the longest first: why, for how long, and when they are tried again."""
-        from .holding import list_waiting
         from .output import show
+        from .parked_orders import list_waiting
         from .running import run
 
         if reason is not None and reason not in _REASONS:
@@ -113,7 +113,7 @@ def _order(what: str, settings: "Settings", portals: Sequence[str], how: _How, *
     """Order it for the portals, or for every one that is parked, after they were shown and agreed to."""
     from forebay.processors.parking.orders import What
 
-    from .holding import order
+    from .parked_orders import order
     from .running import run
 
     if bool(portals) is everything:
@@ -130,8 +130,8 @@ def _order(what: str, settings: "Settings", portals: Sequence[str], how: _How, *
 
 def _meant(what: str, settings: "Settings", portals: Sequence[str], *, as_json: bool) -> list[str]:
     """The keys of the portals that are meant, none of them named: all that wait. Those that wait are shown."""
-    from .holding import list_waiting
     from .output import note, show
+    from .parked_orders import list_waiting
     from .reading import portal_key
     from .running import run
 

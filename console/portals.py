@@ -29,7 +29,7 @@ def commands() -> typer.Typer:
     @group.command("list")
     def _list(context: typer.Context, state: State = None, as_json: AsJson = False) -> None:
         """Show every portal that the registry knows."""
-        from .knowing import STATES, summaries
+        from .known_portals import STATES, summaries
         from .output import show
         from .running import run
 
@@ -41,7 +41,7 @@ def commands() -> typer.Typer:
     @group.command("show")
     def _show(context: typer.Context, portal: Portal, as_json: AsJson = False) -> None:
         """Show what is known of a portal, a row for each of its tokens. No token is shown: none is kept."""
-        from .knowing import details
+        from .known_portals import details
         from .output import show
         from .running import run
 
@@ -56,7 +56,7 @@ def commands() -> typer.Typer:
         token_file: TokenFile = None,
     ) -> None:
         """Let a portal in by an application token that was learned another way, as from a webhook's page."""
-        from .knowing import add
+        from .known_portals import add
         from .output import note
         from .running import run
 
@@ -72,7 +72,7 @@ def commands() -> typer.Typer:
         yes: Yes = False,
     ) -> None:
         """Take back everything that is known of a portal: its tokens, its domains, and the keys of its secrets."""
-        from .knowing import forget
+        from .known_portals import forget
         from .output import note
         from .running import run
 
@@ -88,7 +88,7 @@ def commands() -> typer.Typer:
         as_json: AsJson = False,
     ) -> None:
         """Ask the OAuth servers now about tokens that wait. Exit status 1 when some still do."""
-        from .knowing import verify
+        from .known_portals import verify
         from .output import show
         from .running import run
 

@@ -39,8 +39,8 @@ async def _supervise(loaded: "Loaded", target: str, *, only: str | None) -> int:
     from forebay.ingest.metric_files import metrics_folder
 
     from .child import workers
-    from .folder import METRICS_FOLDER, forget
-    from .operations import served, supervised_routes
+    from .health_server import served, supervised_routes
+    from .shared_folder import METRICS_FOLDER, forget
     from .supervisor import Supervisor, stop_on_signals
 
     settings, children = loaded.settings, workers(loaded, target, only=only)

@@ -12,7 +12,7 @@ from forebay.schemas import names
 from forebay.schemas.codec import Codec
 from forebay.schemas.portal import partition_of
 
-from .learning import decodable
+from .decoding import decodable
 from .letters import BOXES, Filter, Letter, headers_of, letters
 from .order_writer import Meanwhile, Pace, order_all, order_writer
 from .output import Row, note

@@ -15,7 +15,7 @@ from forebay.schemas.codec import Codec, new_codec
 from forebay.schemas.data_keys import CannotUnwrap, Named, named, unwrap, wrap, wrapped_with
 from forebay.schemas.errors import UndecodableEvent
 
-from .learning import decodable
+from .decoding import decodable
 from .output import Row, note
 from .portal_keys import portals_of
 from .progress import progress

@@ -106,7 +106,7 @@ async def _send(
     from forebay.schemas.codec import new_codec
 
     from .connection import target_of
-    from .learning import decodable
+    from .decoding import decodable
     from .load import Load, portal_numbers
     from .progress import watched
     from .reading import opened

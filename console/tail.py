@@ -57,7 +57,7 @@ def tail(
 async def _tail(settings: "QueueSettings", start: str | int, wanted: Wanted, as_json: bool) -> None:
     from forebay.schemas.codec import new_codec
 
-    from .learning import decodable
+    from .decoding import decodable
     from .output import line, show_json
     from .reading import opened
 

@@ -99,13 +99,13 @@ async def _grown(settings: "Settings", partitions: int, *, yes: bool, as_json: b
 
 
 async def _plan_of(settings: "Settings") -> "tuple[list[str], list[Finding]]":
-    from .making import missing
+    from .provisioning import missing
 
     return await _seen(settings, missing)
 
 
 async def _made(settings: "Settings") -> "tuple[list[str], list[Finding]]":
-    from .making import ensured
+    from .provisioning import ensured
 
     return await _seen(settings, ensured)
 

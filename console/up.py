@@ -55,7 +55,7 @@ async def _up(loaded: "Loaded", target: str) -> int:
 
 
 async def _made(settings: "Settings") -> None:
-    from .making import ensured
+    from .provisioning import ensured
     from .reading import opened
 
     async with opened(settings) as queue:
@@ -66,8 +66,8 @@ async def _run(loaded: "Loaded", target: str, sockets: Sequence[int], folder: st
     from forebay.processors.printing import lossy
 
     from .child import ingest, workers
-    from .folder import METRICS_FOLDER, forget, groups_of, has_told
     from .relay import Relay
+    from .shared_folder import METRICS_FOLDER, forget, groups_of, has_told
     from .status import StatusLine
     from .supervisor import Supervisor, stop_on_signals
 

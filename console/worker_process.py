@@ -26,17 +26,17 @@ from forebay.queues.tracing.contract import Tracer
 from forebay.queues.tracing.opening import open_tracer
 from forebay.schemas.names import METRICS_PREFIX
 
-from . import expiry
+from . import certificate_metrics
 from .errors import FAILED
 from .failures import tell, told
-from .folder import tell_regularly
+from .forced_exit import leave_within
 from .groups import groups_of
-from .leaving import leave_within
+from .health_server import served, worker_routes
 from .loading import load_handlers
-from .operations import served, worker_routes
 from .portal_keys import stored_keys
 from .running import run, stops
 from .settings import Settings
+from .shared_folder import tell_regularly
 from .versions import version_of
 
 _log = structlog.get_logger(__name__)
@@ -146,7 +146,7 @@ class _Work:
 
     async def _tell_regularly(self, stack: AsyncExitStack) -> None:
         """How the process is: to a supervisor, or to whoever asks; and when its certificates end."""
-        _beside(stack, expiry.tell_regularly(Certificates(self.settings)))
+        _beside(stack, certificate_metrics.tell_regularly(Certificates(self.settings)))
         health = health_of({group: worker.health for group, worker in self.workers.items()})
         if self.folder:
             _beside(stack, tell_regularly(self.folder, health, list(self.groups)))

@@ -19,10 +19,10 @@ from .carrying import Carrier, Sending
 from .choosing import ALL, chosen
 from .errors import CantMove, NotNow
 from .facts import Learned, carry_facts, check_keeps, known_by, lacking_facts, learned_since
-from .keeping import too_old
 from .lacking import Waits
 from .marker import Marker, first_since, last_marker, put
 from .plan import Plan, counted, parts_of, stream_of
+from .retention import too_old
 from .sides import Side, is_there, unfinished
 
 

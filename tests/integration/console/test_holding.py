@@ -8,8 +8,8 @@ import pytest
 
 from forebay import Reject
 from forebay.console.following import Following
-from forebay.console.holding import list_waiting, order
 from forebay.console.letters import Filter
+from forebay.console.parked_orders import list_waiting, order
 from forebay.console.resolving import plan_of, replay_letters
 from forebay.processors.parking.orders import What
 from forebay.schemas.codec import new_codec

@@ -9,9 +9,9 @@ import pytest
 
 from forebay import Reject
 from forebay.console.growing import Growth, NotQuiet
-from forebay.console.holding import list_waiting, order
 from forebay.console.lag import lags
 from forebay.console.letters import Filter
+from forebay.console.parked_orders import list_waiting, order
 from forebay.console.reading import inspected
 from forebay.console.resolving import plan_of, replay_letters
 from forebay.console.settings import Settings

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from forebay.console.hiding import hide_secrets
+from forebay.console.log_redaction import hide_secrets
 from forebay.ingest.form import pairs_of, parse
 from forebay.schemas.redaction import without_secrets
 from forebay.schemas.secrecy import SECRET_NAMES, Secrecy, secrecy_of

@@ -71,7 +71,7 @@ class _Missed(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WholeWay:
+class Probe:
     """Sends one event at a time, and follows it up to the last stage that is asked for."""
 
     url: str
