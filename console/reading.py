@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from forebay.processors.notes import Note, UnreadableNote, decode_note
 from forebay.queues.contract import GroupState, Inspector, Producer, Queue, StoredRecord
 from forebay.queues.opening import open_queue
+from forebay.queues.portals.contract import PortalStore
 from forebay.queues.settings import QueueSettings
 from forebay.schemas.portal import BadPortal, member_key, normal_form, partition_of
 
@@ -49,6 +50,16 @@ async def producing(queue: Queue) -> AsyncIterator[Producer]:
         with suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_S):
                 await producer.close()
+
+
+@asynccontextmanager
+async def portal_store(queue: Queue, topic: str) -> AsyncIterator[PortalStore]:
+    """Where facts about portals are kept, closed afterwards."""
+    store = queue.portals(topic)
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 async def stream_ends(inspector: Inspector, stream: str) -> dict[int, int]:

@@ -201,7 +201,7 @@ def test_a_store_that_is_away_is_told_at_once(desk: Desk, monkeypatch: pytest.Mo
     queue.fact_logs[names.portals(TOPIC)] = log = FactLog(names.portals(TOPIC))
     log.down = True
     monkeypatch.setattr("forebay.console.reading.open_queue", lambda settings: queue)
-    monkeypatch.setattr("forebay.console.known_portals._READ_S", 3600.0)
+    monkeypatch.setattr("forebay.console.portal_keys._READ_S", 3600.0)
 
     with pytest.raises(QueueUnavailable, match="put down"):
         desk.command("portals", "list")
