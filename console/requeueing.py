@@ -2,14 +2,15 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from forebay.ingest.errors import Unreadable
 from forebay.ingest.rereading import Rereader
 from forebay.ingest.settings import IngestSettings
 from forebay.processors.parking.orders import Order, What
-from forebay.queues.contract import Inspector, Record, StoredRecord
+from forebay.queues.contract import Inspector, Queue, Record, StoredRecord
 from forebay.queues.errors import RecordRefused
 from forebay.schemas.codec import Codec, new_codec
 
@@ -97,24 +98,30 @@ class Requeue:
         return {**quarantined(call, self.codec).row(), "error": detail, "error_class": reason}
 
 
+@asynccontextmanager
+async def _requeue(settings: IngestSettings, queue: Queue) -> AsyncIterator[Requeue]:
+    codec = new_codec()
+    async with inspected(queue) as inspector:
+        rereader, keys = Rereader(settings, codec), await keyring(settings, queue)
+        yield Requeue(inspector=inspector, rereader=rereader, keys=keys, codec=codec)
+
+
+def _parts(plan: Plan) -> Iterator[Planned]:
+    return (part for planned in plan for part in planned.parts(_AT_ONCE))
+
+
 async def requeue(settings: IngestSettings, plan: Plan, why: str, result: Reread, told: Callable[[int], None]) -> None:
     """Send the calls of the plan as events, until Ctrl-C; `told` hears how many were looked at by then.
 
     Also after an error the result says how far it came. Raises `Overtaken` when another does the same.
     """
-    codec, stop = new_codec(), Stop()
+    stop = Stop()
     with ended_by_ctrl_c(stop):
         async with (
             opened(settings) as queue,
-            inspected(queue) as inspector,
+            _requeue(settings, queue) as work,
             order_writer(queue, settings.topic, why) as writer,
         ):
-            work = Requeue(
-                inspector=inspector,
-                rereader=Rereader(settings, codec),
-                keys=await keyring(settings, queue),
-                codec=codec,
-            )
             await send_all(work, plan, writer, stop, result, told)
 
 
@@ -123,7 +130,7 @@ async def send_all(
 ) -> None:
     """Send some calls after the others, each but what another operator has sent meanwhile."""
     meanwhile = Meanwhile(inspector=work.inspector, topic=writer.topic, since={})
-    for some in (part for planned in plan for part in planned.parts(_AT_ONCE)):
+    for some in _parts(plan):
         if stop.is_asked:
             return
         (left,) = await meanwhile.left([some])
@@ -135,11 +142,8 @@ async def send_all(
 
 async def look_at(settings: IngestSettings, plan: Plan) -> Reread:
     """Which calls of the plan would stay, and how many would be sent."""
-    result, codec = Reread(), new_codec()
-    async with opened(settings) as queue, inspected(queue) as inspector:
-        work = Requeue(
-            inspector=inspector, rereader=Rereader(settings, codec), keys=await keyring(settings, queue), codec=codec
-        )
-        for some in (part for planned in plan for part in planned.parts(_AT_ONCE)):
+    result = Reread()
+    async with opened(settings) as queue, _requeue(settings, queue) as work:
+        for some in _parts(plan):
             result.sent += len(await work.read(some, result))
     return result
