@@ -11,17 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from tests.kafka.cluster import dying_with_us
+from tests.missing import NotHere
 from tests.ports import free_ports
+from tests.processes import dying_with_us
 
 READY_S = 60.0
 
 #: Who owns everything, by password; its special characters must come through.
 ADMIN, PASSWORD = "forebay", "p@ss/w:rd?%"
-
-
-class NoServer(Exception):
-    """There is no such server to be started, or it does not start."""
 
 
 class DatabaseServer:
@@ -136,7 +133,7 @@ class DatabaseServer:
 
     def _check(self) -> None:
         if self._process is not None and self._process.poll() is not None:
-            raise NoServer(f"{self.system} ended: {(self.folder / 'log').read_text('utf-8', 'replace')[-3000:]}")
+            raise NotHere(f"{self.system} ended: {(self.folder / 'log').read_text('utf-8', 'replace')[-3000:]}")
 
 
 def _wait_still(pid: int) -> None:
@@ -171,7 +168,7 @@ def made_template(system: str, account: tuple[str, str], make: Callable[[Path], 
     done = subprocess.run(make(made), capture_output=True, text=True, check=False, cwd=made, **as_account(account))
     if done.returncode or not (made / "data").exists():
         shutil.rmtree(made, ignore_errors=True)
-        raise NoServer(f"{system}'s files can't be made: {done.stdout}{done.stderr}")
+        raise NotHere(f"{system}'s files can't be made: {done.stdout}{done.stderr}")
     return made
 
 
@@ -191,7 +188,7 @@ def wait_until(
             answers()
         except Exception as error:  # each system has its own
             if clock() > until:
-                raise NoServer(f"no {system} answered within {ready_s:.0f} s: {error!r}") from error
+                raise NotHere(f"no {system} answered within {ready_s:.0f} s: {error!r}") from error
             time.sleep(0.02)
         else:
             return

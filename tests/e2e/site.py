@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.answers import called
-from tests.kafka.cluster import dying_with_us
 from tests.ports import free_ports
+from tests.processes import dying_with_us
 
 _STOP_S = 60
 _WAIT_S = 110

@@ -136,8 +136,8 @@ async def test_a_server_that_is_read_only_is_told(postgresql_url: str, user: Use
     assert "all hosts by commas" in told
 
 
-async def test_of_several_hosts_the_one_that_takes_writes_is_found(servers: Callable[..., Server]) -> None:
-    primary, standby = servers(), servers()
+async def test_of_several_hosts_the_one_that_takes_writes_is_found(postgresql_servers: Callable[..., Server]) -> None:
+    primary, standby = postgresql_servers(), postgresql_servers()
     standby.stop()
     (standby.data / "standby.signal").touch()
     standby.start()
@@ -191,8 +191,8 @@ def with_tls(server: Server, folder: Path) -> Iterator[Path]:
     yield authority.certificate
 
 
-async def test_a_certificate_is_verified(servers: Callable[..., Server], tmp_path: Path) -> None:
-    server = servers()
+async def test_a_certificate_is_verified(postgresql_servers: Callable[..., Server], tmp_path: Path) -> None:
+    server = postgresql_servers()
     with with_tls(server, tmp_path) as trusted:
         named = server.url("postgres").replace("127.0.0.1", "localhost") + "?sslmode=verify-full&sslrootcert="
         stranger = Authority(tmp_path, "a stranger").certificate
