@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit, urlunsplit
 
 from tests.missing import NotHere
 from tests.ports import free_ports
@@ -155,6 +156,12 @@ def as_account(account: tuple[str, str]) -> dict[str, Any]:
     """For subprocess: servers refuse to run as root."""
     user, group = account
     return {"user": user, "group": group, "extra_groups": []} if os.getuid() == 0 else {}
+
+
+def with_user(url: str, user: str, password: str) -> str:
+    """The URL, for somebody else to come in."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{user}:{password}@{parts.hostname}:{parts.port}"))
 
 
 def made_template(system: str, account: tuple[str, str], make: Callable[[Path], list[str]]) -> Path:

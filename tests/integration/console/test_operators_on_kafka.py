@@ -20,8 +20,9 @@ from forebay.queues.opening import open_queue
 from forebay.schemas import names
 from forebay.schemas.codec import new_codec
 from tests.kafka.fixtures import Kafka
+from tests.waiting import until
 
-from .site import PARTITIONS, Program, Site, until
+from .site import PARTITIONS, Program, Site
 
 pytestmark = pytest.mark.kafka
 

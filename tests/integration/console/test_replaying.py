@@ -20,8 +20,9 @@ from forebay.processors.testing import event
 from forebay.queues.contract import Record
 from forebay.schemas import names
 from forebay.schemas.codec import codec, new_codec
+from tests.waiting import until
 
-from .site import YESTERDAY_MS, Program, Site, until
+from .site import YESTERDAY_MS, Program, Site
 
 A, B, C, WELL = (f"{name}.bitrix24.example" for name in ("a", "b", "c", "well"))
 YESTERDAY = datetime.fromtimestamp(YESTERDAY_MS / 1000, UTC)

@@ -34,9 +34,10 @@ from forebay.queues.opening import open_queue
 from forebay.queues.portals.contract import Fact
 from forebay.schemas import names
 from tests.integration.console.night import Night
-from tests.integration.console.site import PARTITIONS, Program, Site, until
+from tests.integration.console.site import PARTITIONS, Program, Site
 from tests.kafka.fixtures import Kafka
 from tests.moving.sides import no_sleep
+from tests.waiting import until
 
 A, B, WELL = "a.bitrix24.example", "b.bitrix24.example", "well.bitrix24.example"
 DOWN = ConnectionError("the portal's API is down")

@@ -19,7 +19,7 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from tests.certificates import Authority
-from tests.databases.server import PASSWORD
+from tests.databases.server import PASSWORD, with_user
 from tests.integration.queues.members import PARTITIONS, STREAM, record
 from tests.ports import free_ports
 from tests.postgresql.fixtures import Postgresql
@@ -49,11 +49,6 @@ async def refusal(called: Called, url: str, secret: str = PASSWORD) -> str:
     assert secret not in told
     assert not parts.password or parts.password not in told
     return str(refused.value)
-
-
-def with_user(url: str, user: str, password: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=f"{user}:{password}@{parts.hostname}:{parts.port}"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,9 @@ from forebay.queues.findings import Needs
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from tests.databases.server import ADMIN
+from tests.integration.queue_contract.parts import by_key
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
-from tests.integration.queues.stage import Seen, Stage, by_key, read_all
+from tests.integration.queues.stage import Seen, Stage, read_all
 from tests.missing import entered
 from tests.rabbitmq.server import Server, direct
 

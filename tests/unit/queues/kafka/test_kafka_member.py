@@ -14,8 +14,9 @@ from forebay.queues.kafka.commits import Request
 from forebay.queues.kafka.inbox import Inbox
 from forebay.queues.kafka.member import Member
 from forebay.queues.kafka.starts import Start
+from tests.clock import Clock
 
-from .memberships import Clock, membership
+from .memberships import membership
 
 STREAM = "events"
 #: Partition → its epoch.
