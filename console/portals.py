@@ -35,7 +35,7 @@ def commands() -> typer.Typer:
 
         if state is not None and state not in STATES:
             raise WrongUsage(f"--state: there are {', '.join(STATES)}")
-        rows = run(summaries(_settings(context)))
+        rows = run(summaries(invocation(context).settings()))
         show([row for row in rows if state in (None, row["state"])], as_json=as_json, nothing="no portal is known")
 
     @group.command("show")
@@ -45,7 +45,7 @@ def commands() -> typer.Typer:
         from .output import show
         from .running import run
 
-        show(run(details(_settings(context), portal)), as_json=as_json, nothing="it has no token")
+        show(run(details(invocation(context).settings(), portal)), as_json=as_json, nothing="it has no token")
 
     @group.command("add")
     def _add(
@@ -60,7 +60,7 @@ def commands() -> typer.Typer:
         from .output import note
         from .running import run
 
-        settings = _settings(context)
+        settings = invocation(context).settings()
         given = _application(settings, client_id)
         run(add(settings, given, member_id, domain, _token(token_file)))
         note(f"portal {member_id} may call with this token; ingests that run know it within two seconds")
@@ -76,7 +76,7 @@ def commands() -> typer.Typer:
         from .output import note
         from .running import run
 
-        settings = _settings(context)
+        settings = invocation(context).settings()
         if not agreed(f"forget {portal}? Secrets that were sealed for it can't be opened any more", yes=yes):
             return
         note(f"portal {run(forget(settings, portal))} is forgotten; its next call is that of a new one")
@@ -92,16 +92,12 @@ def commands() -> typer.Typer:
         from .output import show
         from .running import run
 
-        rows = run(verify(_settings(context), portal))
+        rows = run(verify(invocation(context).settings(), portal))
         show(rows, as_json=as_json, nothing="no token waits")
         if any(row["outcome"] != "confirmed" for row in rows):
             raise typer.Exit(FAILED)
 
     return group
-
-
-def _settings(context: typer.Context) -> "Settings":
-    return invocation(context).settings()
 
 
 def _application(settings: "Settings", client_id: str | None) -> str:

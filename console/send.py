@@ -107,8 +107,7 @@ async def _send(
 
     from .connection import target_of
     from .decoding import decodable
-    from .load import Load, portal_numbers
-    from .progress import watched
+    from .load import Load, portal_numbers, watched
     from .reading import opened
     from .report import Report
     from .send_audit import Audit, check, noted
