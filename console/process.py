@@ -1,6 +1,5 @@
 """`forebay process`: the side that calls handlers."""
 
-import os
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,15 +39,11 @@ async def _supervise(loaded: "Loaded", target: str, *, only: str | None) -> int:
 
     from .child import workers
     from .health_server import served, supervised_routes
-    from .shared_folder import METRICS_FOLDER, forget
     from .supervisor import Supervisor, stop_on_signals
 
     settings, children = loaded.settings, workers(loaded, target, only=only)
     with metrics_folder() as folder:
-        environ = os.environ | {METRICS_FOLDER: folder}
-        supervisor = Supervisor(
-            [children], grace_s=settings.drain_s, say=_warn, environ=environ, ended=lambda pid: forget(folder, pid)
-        )
+        supervisor = Supervisor([children], grace_s=settings.drain_s, say=_warn, folder=folder)
         # There is no moment at which workers are known to be well; a wrong target ends them with a status of its own.
         supervisor.settled = True
         stop_on_signals(supervisor)
