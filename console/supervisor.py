@@ -61,7 +61,6 @@ class Supervisor:
         say: Say,
         relay: Relay | None = None,
         folder: str | None = None,
-        clock: Callable[[], float] = monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.settled = False
@@ -69,7 +68,7 @@ class Supervisor:
         self._stages, self._grace_s, self._say, self._relay = stages, grace_s, say, relay
         self._folder = folder
         self._environ = None if folder is None else os.environ | {METRICS_FOLDER: folder}
-        self._clock, self._sleep = clock, sleep
+        self._sleep = sleep
         self._stopping = asyncio.Event()
         self._status = 0
 
@@ -101,7 +100,7 @@ class Supervisor:
     async def _keep(self, child: Child) -> None:
         ends, is_first = 0, True
         while not self._stopping.is_set():
-            started = self._clock()
+            started = monotonic()
             status, how = await self._one_life(child)
             if self._stopping.is_set():
                 return
@@ -109,7 +108,7 @@ class Supervisor:
                 self._say(f"{child.name} {how}; nothing is started again before this is mended")
                 return self.stop(status if status == WRONG else FAILED)
             is_first = False
-            ends = 0 if self._clock() - started > _WELL_S else ends
+            ends = 0 if monotonic() - started > _WELL_S else ends
             delay_s = _BACKOFF_S[min(ends, len(_BACKOFF_S) - 1)]
             ends += 1
             hint = f"; {child.if_killed}" if child.if_killed and status < 0 and ends >= _KILLED else ""

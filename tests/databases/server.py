@@ -128,9 +128,9 @@ class DatabaseServer:
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         return [int(pid) for pid in children.read_text("ascii").split()] if children.exists() else []
 
-    def wait_ready(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def wait_ready(self) -> None:
         """Return when it lets clients in."""
-        wait_until(self.system, self.answers, self._check, clock, self.ready_s)
+        wait_until(self.system, self.answers, self._check, self.ready_s)
 
     def _check(self) -> None:
         if self._process is not None and self._process.poll() is not None:
@@ -183,18 +183,17 @@ def wait_until(
     system: str,
     answers: Callable[[], None],
     check: Callable[[], None] = lambda: None,
-    clock: Callable[[], float] = time.monotonic,
     ready_s: float | None = None,
 ) -> None:
     """Return when a client comes in; `check` may give up earlier by raising."""
     ready_s = READY_S if ready_s is None else ready_s
-    until = clock() + ready_s
+    until = time.monotonic() + ready_s
     while True:
         check()
         try:
             answers()
         except Exception as error:  # each system has its own
-            if clock() > until:
+            if time.monotonic() > until:
                 raise NotHere(f"no {system} answered within {ready_s:.0f} s: {error!r}") from error
             time.sleep(0.02)
         else:

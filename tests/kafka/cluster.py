@@ -169,14 +169,14 @@ class Cluster:
         """Return when every node is in the cluster."""
         wait_until(self.bootstrap, len(self.nodes), self._check)
 
-    def wait_in_sync(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def wait_in_sync(self) -> None:
         """Return when every node is in the cluster, and has caught up with each partition that it holds a copy of."""
         self.wait_ready()
-        until = clock() + _READY_S
+        until = time.monotonic() + _READY_S
         with AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0}) as client:
             while not _are_in_sync(client):
                 self._check()
-                if clock() > until:
+                if time.monotonic() > until:
                     raise NotHere(f"the copies are not in sync after {_READY_S:.0f} s")
 
     def _check(self) -> None:
@@ -188,12 +188,11 @@ def wait_until(
     bootstrap: str,
     nodes: int,
     check: Callable[[], None] = lambda: None,
-    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Return when a client sees so many brokers; `check` may give up earlier by raising."""
-    until = clock() + _READY_S
+    until = time.monotonic() + _READY_S
     with AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 200}) as client:
-        while clock() < until:
+        while time.monotonic() < until:
             check()
             try:
                 if len(client.list_topics(timeout=1).brokers) >= nodes:

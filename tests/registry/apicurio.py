@@ -6,7 +6,6 @@ import subprocess
 import tarfile
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from urllib.error import URLError
 
@@ -94,10 +93,10 @@ class Apicurio:
         assert self._process is not None
         self._process.send_signal(which)
 
-    def _wait_ready(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def _wait_ready(self) -> None:
         assert self._process is not None
-        until = clock() + _READY_S
-        while clock() < until:
+        until = time.monotonic() + _READY_S
+        while time.monotonic() < until:
             if self._process.poll() is not None:
                 break
             try:
