@@ -10,8 +10,8 @@ from .options import AsJson
 
 if TYPE_CHECKING:
     from forebay.console.canary_metrics import CanaryMetrics
+    from forebay.console.canary_probe import Passage, Probe
     from forebay.console.settings import Settings
-    from forebay.console.whole_way import Passage, WholeWay
     from forebay.queues.contract import Inspector
 
 
@@ -33,14 +33,14 @@ def canary(
     """
     from forebay.schemas.names import CANARY_DOMAIN
 
+    from .canary_probe import Probe
     from .running import run
     from .send import address, token_of
-    from .whole_way import WholeWay
 
     settings = invocation(context).settings(metrics_bind=metrics_bind)
     if settings.queue_url.startswith("memory:"):
         raise WrongUsage("memory:// is seen by one process alone; the canary has to see the queue of the ingest")
-    way = WholeWay(
+    probe = Probe(
         url=url or address(settings),
         token=token or token_of(settings, CANARY_DOMAIN),
         topic=settings.topic,
@@ -49,20 +49,20 @@ def canary(
         patience_s=timeout,
     )
     if once:
-        raise typer.Exit(0 if run(_once(settings, way, as_json)) else FAILED)
-    run(_until_stopped(settings, way, every, as_json))
+        raise typer.Exit(0 if run(_once(settings, probe, as_json)) else FAILED)
+    run(_until_stopped(settings, probe, every, as_json))
 
 
-async def _once(settings: "Settings", way: "WholeWay", as_json: bool) -> bool:
+async def _once(settings: "Settings", probe: "Probe", as_json: bool) -> bool:
     from .reading import inspected, opened
 
     async with opened(settings) as queue, inspected(queue) as inspector:
-        passage = await way.go(inspector)
+        passage = await probe.go(inspector)
     _tell(passage, as_json)
     return passage.came_through
 
 
-async def _until_stopped(settings: "Settings", way: "WholeWay", every_s: float, as_json: bool) -> None:
+async def _until_stopped(settings: "Settings", probe: "Probe", every_s: float, as_json: bool) -> None:
     import asyncio
     import signal
     import sys
@@ -73,7 +73,7 @@ async def _until_stopped(settings: "Settings", way: "WholeWay", every_s: float, 
     from forebay.processors.printing import lossy
 
     from .canary_metrics import CanaryMetrics
-    from .operations import metrics_routes, served
+    from .health_server import metrics_routes, served
     from .reading import inspected, opened
 
     # What nobody reads keeps neither the next event waiting, nor a scrape, nor a stop.
@@ -83,7 +83,7 @@ async def _until_stopped(settings: "Settings", way: "WholeWay", every_s: float, 
         inspector = await stack.enter_async_context(inspected(await stack.enter_async_context(opened(settings))))
         if settings.metrics_bind:
             await stack.enter_async_context(served(settings.metrics_bind, metrics_routes(registry)))
-        flying = asyncio.create_task(_fly(way, inspector, every_s, metrics, as_json))
+        flying = asyncio.create_task(_fly(probe, inspector, every_s, metrics, as_json))
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, flying.cancel)
         await asyncio.wait([flying])
@@ -91,16 +91,14 @@ async def _until_stopped(settings: "Settings", way: "WholeWay", every_s: float, 
             flying.result()
 
 
-async def _fly(
-    way: "WholeWay", inspector: "Inspector", every_s: float, metrics: "CanaryMetrics", as_json: bool
-) -> None:
+async def _fly(probe: "Probe", inspector: "Inspector", every_s: float, metrics: "CanaryMetrics", as_json: bool) -> None:
     import asyncio
     from time import monotonic, time
 
     while True:
         due = monotonic() + every_s
         metrics.sent()
-        passage = await way.go(inspector)
+        passage = await probe.go(inspector)
         metrics.passed(passage, time())
         _tell(passage, as_json)
         await asyncio.sleep(due - monotonic())

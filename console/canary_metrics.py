@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from forebay.schemas.names import CERTIFICATE_EXPIRY, METRICS_PREFIX
 
-from .whole_way import STAGES, Passage
+from .canary_probe import STAGES, Passage
 
 #: From an answer on the same machine to an event that waits behind others.
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)

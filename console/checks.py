@@ -1,17 +1,13 @@
-"""What `forebay doctor` looks at, one function a subject."""
+"""What `forebay doctor` looks at, one function a subject; larger ones have a file."""
 
-import asyncio
 import os
 import platform
 import shutil
-from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from time import time
 from typing import TYPE_CHECKING
 
-from forebay.queues.errors import QueueError
 from forebay.queues.findings import Finding, State
 from forebay.queues.opening import scheme_of
 from forebay.queues.sql.address import path_of
@@ -20,27 +16,19 @@ from .caller_checks import caller_findings
 from .dedup_checks import dedup_findings
 from .disks import MOUNTS, disk_found
 from .folder_checks import existing, writable
-from .lag import read_by_others
-from .needs import Side, needs
+from .needs import Side
 from .oauth_checks import oauth_findings
-from .reading import inspected, opened
-from .registry import registry_findings
+from .queue_checks import queue_findings
+from .registry_checks import registry_findings
 from .spool_checks import spool_findings
 from .versions import version_of
 
 if TYPE_CHECKING:
     from forebay.console.settings import Loaded, Settings
-    from forebay.queues.contract import Inspector
-
-#: A queue that needs longer to answer is not there.
-_QUEUE_S = 15.0
 
 #: Below this a disk counts as nearly full: some minutes of a heavy load.
 _LOW_BYTES = 1 << 30
 _TOO_LOW_BYTES = 100 << 20
-
-#: A record may be so far ahead of this machine's clock.
-_AHEAD_S = 5.0
 
 #: Before this no Forebay existed, so a clock that shows it is not set.
 _NOT_BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -56,7 +44,7 @@ async def examined(loaded: "Loaded", side: Side = "all", mounts: Path = MOUNTS) 
         found += spool_findings(settings, mounts)
         found += [finding async for finding in caller_findings(settings)]
         found += [finding async for finding in oauth_findings(settings)]
-    found += [finding async for finding in _queue(settings, side)]
+    found += [finding async for finding in queue_findings(settings, side)]
     if side in ("all", "process"):
         found += [finding async for finding in dedup_findings(settings)]
     return found + [finding async for finding in registry_findings(settings)]
@@ -127,71 +115,3 @@ def _clock() -> Iterator[Finding]:
     sane = now > _NOT_BEFORE
     remedy = "" if sane else "set the clock; ids and times of events are made from it"
     yield Finding(check="clock", state="ok" if sane else "fail", detail=f"{now:%Y-%m-%d %H:%M:%S} UTC", remedy=remedy)
-
-
-async def _queue(settings: "Settings", side: Side) -> AsyncIterator[Finding]:
-    try:
-        async with asyncio.timeout(_QUEUE_S), opened(settings) as queue:
-            wanted, found = needs(settings, side), []
-            async for finding in queue.diagnose(wanted):
-                found.append(finding)
-                yield finding
-            if "read" in wanted.streams[settings.topic] and _may_be_read(found):
-                async with inspected(queue) as inspector:
-                    yield await _newest(inspector, settings.topic)
-                    async for finding in _withheld(inspector, settings.topic):
-                        yield finding
-                    if wanted.group is not None and (others := await _others(inspector, settings)):
-                        yield _never_read(settings, others)
-    except (QueueError, TimeoutError) as error:
-        detail = str(error) or f"did not answer within {_QUEUE_S:g} s"
-        yield Finding(check="queue", state="fail", detail=detail, remedy="look at queue_url and data_dir")
-
-
-def _may_be_read(found: list[Finding]) -> bool:
-    return any((one.check, one.state) == ("queue", "ok") for one in found) and all(one.state != "fail" for one in found)
-
-
-async def _others(inspector: "Inspector", settings: "Settings") -> list[str]:
-    # Who may see his own group need not be allowed to see those of others.
-    with suppress(QueueError):
-        return await read_by_others(inspector, settings)
-    return []
-
-
-def _never_read(settings: "Settings", others: list[str]) -> Finding:
-    return Finding(
-        check=f"group {settings.group}",
-        state="warn",
-        detail=f"has never read {settings.topic}, and {', '.join(others)} did: it begins with the oldest event",
-        remedy="set group as it was, unless all that is kept is to be handled by this one too",
-    )
-
-
-async def _withheld(inspector: "Inspector", topic: str) -> AsyncIterator[Finding]:
-    bounds = await inspector.bounds(topic)
-    if found := {number: one.withheld for number, one in bounds.items() if one.withheld}:
-        which, first = ", ".join(map(str, found)), min(found)
-        yield Finding(
-            check=f"topic {topic}",
-            state="warn",
-            detail=f"another program's transaction is open in partitions {which}: no worker gets the "
-            f"{sum(found.values()):,} records that came since, before it ends",
-            remedy=f"whose it is: kafka-transactions describe-producers --topic {topic} --partition {first}; end that "
-            "program's work, or the transaction by kafka-transactions abort",
-        )
-
-
-async def _newest(inspector: "Inspector", topic: str) -> Finding:
-    newest_ms = 0
-    for partition, bounds in (await inspector.bounds(topic)).items():
-        if bounds.end > bounds.start:
-            last = await inspector.read(topic, partition, bounds.end - 1, 1)
-            newest_ms = max([newest_ms, *(record.timestamp_ms for record in last)])
-    ahead_s = newest_ms / 1000 - time()
-    if not newest_ms:
-        return Finding(check="newest record", state="ok", detail="the queue is empty")
-    if ahead_s > _AHEAD_S:
-        remedy = "set the clocks of the machines by NTP"
-        return Finding(check="newest record", state="warn", detail=f"is {ahead_s:.0f} s in the future", remedy=remedy)
-    return Finding(check="newest record", state="ok", detail=f"{max(0.0, -ahead_s):,.0f} s old")

@@ -98,9 +98,9 @@ def _watch(parent: int) -> None:
 
 
 def _do(job: Job) -> int:
-    from .folder import METRICS_FOLDER, tell
     from .logs import set_up_logs
     from .settings import Settings
+    from .shared_folder import METRICS_FOLDER, tell
 
     folder = os.environ[METRICS_FOLDER]
     set_up_logs(readable=job.readable)
@@ -112,9 +112,9 @@ def _do(job: Job) -> int:
             hand_over(len(job.sockets))
         serve(settings, folder, listening=lambda: tell(folder, {"status": "ok", "parts": {}}))
         return 0
-    from .work import work
+    from .worker_process import run_worker
 
-    return work(settings, job.target, only=job.only, folder=folder)
+    return run_worker(settings, job.target, only=job.only, folder=folder)
 
 
 def main(tie: Callable[[int], None] = end_with) -> int:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from . import dead, keys, parked, portals, spool, topics
+from . import dead, keys, parked, portals, quarantine, spool, topics
+from .audit import audit
 from .canary import canary
 from .doctor import doctor
 from .failures import told
@@ -20,7 +21,6 @@ from .process import process
 from .replay import replay
 from .send import send
 from .tail import tail
-from .trail import audit
 from .up import up
 
 
@@ -51,8 +51,8 @@ def build() -> typer.Typer:
     app.callback()(_forebay)
     for command in (up, ingest, process, send, canary, tail, lag, replay, move, audit, handlers, doctor):
         app.command()(command)
-    app.add_typer(dead.commands("dead"), name="dead", help="What was given up: list, show, replay, discard.")
-    app.add_typer(dead.commands("quarantine"), name="quarantine", help="Calls that could not be read.")
+    app.add_typer(dead.commands(), name="dead", help="What was given up: list, show, replay, discard.")
+    app.add_typer(quarantine.commands(), name="quarantine", help="Calls that could not be read.")
     app.add_typer(parked.commands(), name="parked", help="Portals that wait: list, resume, hold, discard.")
     app.add_typer(portals.commands(), name="portals", help="Who may call: list, show, add, forget, verify.")
     app.add_typer(topics.commands(), name="topics", help="What the queue needs: plan, ensure, grow.")

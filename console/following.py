@@ -8,7 +8,7 @@ from forebay.queues.contract import Inspector
 from forebay.queues.errors import QueueUnavailable
 
 from .orders import count_of
-from .standing import Standing, ends_of
+from .parking_view import ParkingView, ends_of
 
 #: So many looks in a row without an owner, and it is no rebalance any more.
 _LOOKS_UNOWNED = 15
@@ -28,7 +28,7 @@ class Following:
     #: Records of orders that are through.
     _through: int = 0
     _under_way: int = 0
-    _standings: dict[tuple[str, int], Standing] = field(default_factory=dict)
+    _views: dict[tuple[str, int], ParkingView] = field(default_factory=dict)
     #: Portals whose record failed again, or that are held: nobody waits for them here.
     stuck: set[str] = field(default_factory=set)
     #: For how many looks no worker had the partition, of a group; and which were owned at one look at least.
@@ -83,26 +83,26 @@ class Following:
         ends = await ends_of(self.inspector, self.topic)
         self._under_way = 0
         for group, partition in [of for of, orders in self._open.items() if orders]:
-            standing = self._standings.setdefault(
-                (group, partition), Standing(topic=self.topic, group=group, partition=partition)
+            view = self._views.setdefault(
+                (group, partition), ParkingView(topic=self.topic, group=group, partition=partition)
             )
-            await standing.look(self.inspector, states.get(group, {}).get(partition), ends)
-            self._see(standing)
+            await view.look(self.inspector, states.get(group, {}).get(partition), ends)
+            self._see(view)
 
-    def _see(self, standing: Standing) -> None:
-        of = standing.group, standing.partition
-        self._unowned[of] = 0 if standing.owner is not None else self._unowned.get(of, 0) + 1
-        if standing.owner is not None:
+    def _see(self, view: ParkingView) -> None:
+        of = view.group, view.partition
+        self._unowned[of] = 0 if view.owner is not None else self._unowned.get(of, 0) + 1
+        if view.owner is not None:
             self._were_owned.add(of)
         for order in list(self._open[of].values()):
-            if not standing.has_seen(order):
+            if not view.has_seen(order):
                 continue
-            replaying = standing.replaying(order) if order.what is What.REPLAY else None
+            replaying = view.replaying(order) if order.what is What.REPLAY else None
             if replaying is None:
                 del self._open[of][order.offset]
                 self._through += count_of(order)
                 continue
             self._under_way += replaying.done
-            state = standing.state(order.portal)
+            state = view.state(order.portal)
             if state is not None and (state.is_held or state.due_ms is not None):
                 self.stuck.add(order.portal)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 
 from forebay.queues.contract import Bounds, GroupState, Grows, Inspector, Queue
@@ -12,7 +12,7 @@ from forebay.schemas import names
 from forebay.schemas.errors import ForebayError
 
 from .letters import open_records
-from .standing import standings
+from .parking_view import parking_views
 from .stillness import Ends, Sleep, at_work, ends, watch, withheld, written
 
 _STOP_INGEST = "stop the ingest on every host, let the workers finish, stop them too, and try again"
@@ -92,7 +92,7 @@ async def _unfinished(inspector: Inspector, settings: QueueSettings) -> AsyncIte
     for group, states in {settings.group: {}, **groups}.items():
         if left := [number for number in bounds if await _waits(inspector, topic, number, bounds[number], states)]:
             yield f"group {group} has not finished partitions {_listed(left)}: stop the ingest, and let it finish"
-    for group, waiting in (await _parked(inspector, settings)).items():
+    for group, waiting in (await _parked(inspector, topic, sorted({settings.group, *groups}))).items():
         yield (
             f"{waiting} parked portals or orders wait in group {group}: let the workers finish them, or resume or "
             f"discard them (forebay parked list --group {group})"
@@ -103,11 +103,11 @@ async def _unfinished(inspector: Inspector, settings: QueueSettings) -> AsyncIte
             yield f"{count} open in {stream}: replay or discard them first (forebay {command} list)"
 
 
-async def _parked(inspector: Inspector, settings: QueueSettings) -> Counter[str]:
+async def _parked(inspector: Inspector, topic: str, groups: Collection[str]) -> Counter[str]:
     """Group → how many of its portals wait; their records, and orders for them, stand by the old number."""
     found: Counter[str] = Counter()
-    async for standing in standings(inspector, settings, None, await inspector.bounds(settings.topic)):
-        found[standing.group] += len(standing.waiting())
+    async for view in parking_views(inspector, topic, groups, await inspector.bounds(topic)):
+        found[view.group] += len(view.waiting())
     return +found
 
 

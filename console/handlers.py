@@ -16,7 +16,7 @@ def handlers(
     """List the handlers of MODULE:OBJECT with their events and options, and say what looks odd."""
     from .loading import load_handlers
     from .output import note, show
-    from .registered import full_rows, short_rows, warnings
+    from .registered_handlers import full_rows, short_rows, warnings
 
     # What the module prints is no row.
     with redirect_stdout(sys.stderr):

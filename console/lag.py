@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .invocation import invocation
-from .options import AsJson
+from .options import AsJson, of_portal
 
 if TYPE_CHECKING:
     from forebay.console.output import Row
@@ -15,17 +15,15 @@ if TYPE_CHECKING:
 
 def lag(
     context: typer.Context,
-    portal: Annotated[str | None, typer.Option(help="only what waits of this portal")] = None,
+    portal: Annotated[str | None, of_portal("only what waits of this portal")] = None,
     group: Annotated[str | None, typer.Option(help="the consumer group")] = None,
     as_json: AsJson = False,
 ) -> None:
     """A row a partition: records that are not finished, the age of the oldest, who owns it, and what is parked."""
     from .output import show
-    from .reading import portal_key
     from .running import run
 
-    key = portal_key(portal) if portal else None
-    show(run(_lag(invocation(context).settings(group=group), key)), as_json=as_json)
+    show(run(_lag(invocation(context).settings(group=group), portal)), as_json=as_json)
 
 
 async def _lag(settings: "QueueSettings", portal: str | None) -> list["Row"]:
@@ -87,9 +85,9 @@ async def _parked(
     """
     from forebay.queues.errors import QueueError
 
-    from .standing import standings
+    from .parking_view import parking_views
 
-    found = standings(inspector, settings, settings.group, partitions)
+    found = parking_views(inspector, settings.topic, [settings.group], partitions)
     try:
         return {one.partition: sum(waiting.records for waiting in one.waiting(portal)) async for one in found}
     except QueueError:

@@ -4,18 +4,25 @@ import asyncio
 from array import array
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate, cycle, islice
 from random import Random
 from time import monotonic, time
+from typing import TextIO
 
 from orjson import loads
 
 from .connection import Answer, Connection, Target
+from .progress import progress
+from .running import ENDING
 from .simulated import Bodies, SimulatedPortal
 
 #: Portals drawn at once.
 _DRAWN = 1000
+
+#: How often it is told how far a load is.
+_TOLD_EVERY_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +107,20 @@ class Load:
         self.outcome.answers[status] += 1
         if event_id is not None:
             self.outcome.accepted[event_id] = (portal, sequence)
+
+
+async def watched(load: Load, count: int, stream: TextIO) -> None:
+    """Run the load to its end, or until Ctrl-C or SIGTERM, and tell how far it is."""
+    with progress("sending", count, stream) as told:
+        work = asyncio.create_task(load.run())
+        # The account of what was sent until then is still to come.
+        for number in ENDING:
+            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+        while not work.done():
+            await asyncio.wait([work], timeout=_TOLD_EVERY_S)
+            told(load.outcome.sent)
+        with suppress(asyncio.CancelledError):
+            await work
 
 
 def draws(portals: int, zipf: float | None, rng: Random) -> Iterator[int]:

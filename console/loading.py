@@ -2,14 +2,13 @@
 
 import os
 import sys
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from .errors import WrongUsage
+from .errors import WrongUsage, did_you_mean
 
 if TYPE_CHECKING:
     from forebay.processors.handlers import Handlers
@@ -49,7 +48,9 @@ def _imported(module: str, folder: Path) -> ModuleType:
         return import_module(module)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
-            raise WrongUsage(f"there is no module {module} in {folder}{_near(module, _modules(folder))}") from None
+            raise WrongUsage(
+                f"there is no module {module} in {folder}{did_you_mean(module, _modules(folder))}"
+            ) from None
         raise WrongUsage(_fault(module, error)) from error
     # The module is the user's and may raise anything; whatever it is, it is told in one line.
     except (Exception, SystemExit) as error:
@@ -69,7 +70,7 @@ def _attribute(module: ModuleType, name: str) -> object:
         return getattr(module, name)
     except AttributeError:
         public = [found for found in vars(module) if not found.startswith("_")]
-        raise WrongUsage(f"{module.__name__} has no {name}{_near(name, _handlers(module) or public)}") from None
+        raise WrongUsage(f"{module.__name__} has no {name}{did_you_mean(name, _handlers(module) or public)}") from None
 
 
 def _handlers(module: ModuleType) -> list[str]:
@@ -81,8 +82,3 @@ def _handlers(module: ModuleType) -> list[str]:
 def _modules(folder: Path) -> list[str]:
     files = [path.stem for path in folder.glob("*.py")]
     return files + [path.parent.name for path in folder.glob("*/__init__.py")]
-
-
-def _near(name: str, names: list[str]) -> str:
-    near = get_close_matches(name, names, n=1) or (names if len(names) == 1 else [])
-    return f"; did you mean {near[0]}?" if near else ""

@@ -10,7 +10,7 @@ from structlog.typing import EventDict, Processor
 
 from forebay.processors.printing import lossy
 
-from .hiding import hide_secrets
+from .log_redaction import hide_secrets
 from .output import on_terminal
 
 #: librdkafka's own words. How much it says is its property `log_level`.

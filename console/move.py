@@ -118,11 +118,10 @@ async def _carry_out(given: "Move", plan: "Plan", *, as_json: bool) -> None:
 
     from .moving.errors import CantMove
     from .moving.telling import told_after
-    from .ordering import Stop
     from .output import note, show_json
     from .progress import progress
-    from .replaying import ended_by_ctrl_c
     from .stillness import QUIET_S
+    from .stopping import Stop, ended_by_ctrl_c
 
     note(f"watching for {QUIET_S} s that nothing is written on either side, and nobody works …")
     stop, moved, is_done, goes_on = Stop(), 0, False, True

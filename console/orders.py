@@ -1,18 +1,15 @@
-"""Operators' orders as they stand in the audit stream, read by commands."""
+"""Operators' orders as they stand in the audit stream, and what they name."""
 
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from forebay.processors.parking import orders
 from forebay.processors.parking.orders import Order, Span, What
-from forebay.queues.contract import Inspector, StoredRecord
+from forebay.queues.contract import Inspector
 from forebay.schemas import names
 
-from .moving.marker import Marker, read_marker
-from .reading import between, partitions_of
-from .times import from_ms, iso, to_ms
+from .reading import between
 
 #: After one of these, a letter that it names is dealt with.
 _DEALS = (What.REPLAY, What.DISCARD)
@@ -85,59 +82,3 @@ async def marks(inspector: Inspector, topic: str, partitions: Iterable[int], tak
 async def dealt_with(inspector: Inspector, topic: str, stream: str, partitions: Iterable[int]) -> Marks:
     """The letters of the stream that were replayed or discarded."""
     return await marks(inspector, topic, partitions, lambda order: order.stream == stream and order.what in _DEALS)
-
-
-async def trail(
-    inspector: Inspector, topic: str, portal: str | None, since: datetime | None, until: datetime | None
-) -> list[dict[str, object]]:
-    """What operators did, the oldest first, as rows."""
-    stream = names.audit(topic)
-    bounds = await inspector.bounds(stream)
-    rows: list[tuple[int, dict[str, object]]] = []
-    for partition in partitions_of(portal, len(bounds)):
-        start = bounds[partition].start
-        if since is not None:
-            start = await inspector.offset_at(stream, partition, to_ms(since))
-        async for record in between(inspector, stream, partition, start, bounds[partition].end):
-            is_meant = portal in (None, record.key) and (until is None or record.timestamp_ms < to_ms(until))
-            row = _row_of(record) if is_meant and (since is None or record.timestamp_ms >= to_ms(since)) else None
-            if row is not None:
-                rows.append((record.timestamp_ms, row))
-    return [row for _, row in sorted(rows, key=lambda one: one[0])]
-
-
-def _row_of(record: StoredRecord) -> dict[str, object] | None:
-    if (order := orders.read(record)) is not None:
-        return _row(order, record.partition)
-    marker = read_marker(record)
-    return _row_of_move(marker, record) if marker is not None else None
-
-
-def _row_of_move(marker: Marker, record: StoredRecord) -> dict[str, object]:
-    return {
-        "at": iso(from_ms(marker.at_ms)),
-        "who": marker.who,
-        "what": "move",
-        "portal": None,
-        "group": marker.group,
-        "stream": marker.target,
-        "records": None,
-        "why": "done" if marker.is_done else "begun",
-        "partition": record.partition,
-        "offset": record.offset,
-    }
-
-
-def _row(order: Order, partition: int) -> dict[str, object]:
-    return {
-        "at": iso(from_ms(order.at_ms)),
-        "who": order.who,
-        "what": str(order.what),
-        "portal": order.portal,
-        "group": order.group or None,
-        "stream": order.stream,
-        "records": count_of(order) if order.spans else None,
-        "why": order.why or None,
-        "partition": partition,
-        "offset": order.offset,
-    }

@@ -1,5 +1,7 @@
 """`forebay parked`: portals that wait, and what to do with them."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,12 +9,12 @@ import typer
 from .asking import agreed
 from .errors import FAILED, WrongUsage
 from .invocation import invocation
-from .options import AsJson, Why, Yes
+from .options import AsJson, Why, Yes, of_portal
 
 if TYPE_CHECKING:
     from forebay.console.following import Following
+    from forebay.console.parking_view import Waiting
     from forebay.console.settings import Settings
-    from forebay.console.standing import Waiting
 
 Portals = Annotated[list[str] | None, typer.Option("--portal", help="this portal; may be said several times")]
 Group = Annotated[str | None, typer.Option(help="of this consumer group; by default the one in the settings")]
@@ -31,21 +33,19 @@ def commands() -> typer.Typer:
     @group.command("list")
     def _list(
         context: typer.Context,
-        portal: Annotated[str | None, typer.Option(help="only this portal")] = None,
+        portal: Annotated[str | None, of_portal("only this portal")] = None,
         group: Annotated[str | None, typer.Option(help="only of this consumer group; by default of all")] = None,
         reason: Annotated[str | None, typer.Option(help="only those: failing, flooding, held or replay")] = None,
         as_json: AsJson = False,
     ) -> None:
         """List the portals that wait, the longest first: why, for how long, and when they are tried again."""
-        from .holding import list_waiting
         from .output import show
-        from .reading import portal_key
+        from .parked_orders import list_waiting
         from .running import run
 
         if reason is not None and reason not in _REASONS:
             raise WrongUsage(f"--reason: {reason!r} is none; there are {', '.join(_REASONS)}")
-        key = portal_key(portal) if portal else None
-        found = run(list_waiting(invocation(context).settings(), group, key, reason))
+        found = run(list_waiting(invocation(context).settings(), group, portal, reason))
         show([one.row() for one in found], as_json=as_json, nothing="no portal waits")
 
     @group.command("resume")
@@ -61,8 +61,8 @@ def commands() -> typer.Typer:
         as_json: AsJson = False,
     ) -> None:
         """Try them again now, with all their tries, whether they are held or wait for their time."""
-        chosen = _chosen(context, "resume", portal or [], everything, group, (as_json, dry_run, yes))
-        _order(context, "resume", chosen, group, why, wait=wait)
+        how = _How(why=why, wait=wait, yes=yes, dry_run=dry_run, as_json=as_json)
+        _order("resume", invocation(context).settings(group=group), portal or (), how, everything=everything)
 
     @group.command("hold")
     def _hold(
@@ -76,8 +76,8 @@ def commands() -> typer.Typer:
         as_json: AsJson = False,
     ) -> None:
         """Let their events wait until you say `resume`, whether or not they are parked now."""
-        chosen = _chosen(context, "hold", portal or [], False, group, (as_json, dry_run, yes))
-        _order(context, "hold", chosen, group, why, wait=wait)
+        how = _How(why=why, wait=wait, yes=yes, dry_run=dry_run, as_json=as_json)
+        _order("hold", invocation(context).settings(group=group), portal or (), how)
 
     @group.command("discard")
     def _discard(
@@ -92,41 +92,57 @@ def commands() -> typer.Typer:
         as_json: AsJson = False,
     ) -> None:
         """Make dead letters of all that waits now, untried; they can be replayed. What comes later is handled."""
-        chosen = _chosen(context, "discard", portal or [], everything, group, (as_json, dry_run, yes))
-        _order(context, "discard", chosen, group, why, wait=wait)
+        how = _How(why=why, wait=wait, yes=yes, dry_run=dry_run, as_json=as_json)
+        _order("discard", invocation(context).settings(group=group), portal or (), how, everything=everything)
 
     return group
 
 
-def _chosen(
-    context: typer.Context,
-    what: str,
-    portals: list[str],
-    everything: bool,
-    group: str | None,
-    flags: tuple[bool, bool, bool],
-) -> list[str]:
-    """The keys of the portals that are meant, after they were shown and agreed to; empty when nothing is to be done."""
-    from .holding import list_waiting
-    from .output import note, show
-    from .reading import portal_key
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _How:
+    """The options that say how to go about it."""
+
+    why: str
+    wait: bool
+    yes: bool
+    dry_run: bool
+    as_json: bool
+
+
+def _order(what: str, settings: "Settings", portals: Sequence[str], how: _How, *, everything: bool = False) -> None:
+    """Order it for the portals, or for every one that is parked, after they were shown and agreed to."""
+    from forebay.processors.parking.orders import What
+
+    from .parked_orders import order
     from .running import run
 
     if bool(portals) is everything:
         also = "" if what == "hold" else ", or --all"
         raise WrongUsage(f"say which portals to {what}: --portal, as often as you like{also}")
-    settings = _settings(context, group)
+    keys = _meant(what, settings, portals, as_json=how.as_json)
+    if not keys or how.dry_run or not agreed(f"{what} {len(keys)} of group {settings.group}?", yes=how.yes):
+        return
+    ordered = run(order(settings, What(what), keys, how.why, wait=how.wait))
+    _tell(what, ordered.written, ordered.following, wait=how.wait)
+    if ordered.left:
+        raise typer.Exit(FAILED)
+
+
+def _meant(what: str, settings: "Settings", portals: Sequence[str], *, as_json: bool) -> list[str]:
+    """The keys of the portals that are meant, none of them named: all that wait. Those that wait are shown."""
+    from .output import note, show
+    from .parked_orders import list_waiting
+    from .reading import portal_key
+    from .running import run
+
     found = run(list_waiting(settings, settings.group))
     keys = list(dict.fromkeys(map(portal_key, portals))) or [one.portal for one in found]
     meant = [one for one in found if one.portal in keys]
-    as_json, dry_run, yes = flags
     show([one.row() for one in meant], as_json=as_json, nothing=f"none of them waits in group {settings.group}")
     if what != "hold":
-        keys = _only_waiting(keys, meant, settings.group)
-    elif absent := [key for key in keys if key not in {one.portal for one in meant}]:
+        return _only_waiting(keys, meant, settings.group)
+    if absent := [key for key in keys if key not in {one.portal for one in meant}]:
         note(f"not parked now, so what comes next will wait: {', '.join(absent)}")
-    if not keys or dry_run or not agreed(f"{what} {len(keys)} of group {settings.group}?", yes=yes):
-        return []
     return keys
 
 
@@ -141,20 +157,6 @@ def _only_waiting(keys: list[str], meant: "list[Waiting]", group: str) -> list[s
     return [key for key in keys if key in waiting]
 
 
-def _order(context: typer.Context, what: str, portals: list[str], group: str | None, why: str, *, wait: bool) -> None:
-    from forebay.processors.parking.orders import What
-
-    from .holding import order
-    from .running import run
-
-    if not portals:
-        return
-    ordered = run(order(_settings(context, group), What(what), portals, why, wait=wait))
-    _tell(what, ordered.written, ordered.following, wait=wait)
-    if ordered.left:
-        raise typer.Exit(FAILED)
-
-
 def _tell(what: str, count: int, following: "Following", *, wait: bool) -> None:
     from .output import note
     from .planning import counted
@@ -166,7 +168,3 @@ def _tell(what: str, count: int, following: "Following", *, wait: bool) -> None:
     elif following.open and wait:
         note("no worker has said yet that it obeyed; forebay parked list shows it: look at the workers' log")
         raise typer.Exit(FAILED)
-
-
-def _settings(context: typer.Context, group: str | None) -> "Settings":
-    return invocation(context).settings(group=group)

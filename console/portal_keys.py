@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from forebay.ingest.settings import IngestSettings
 from forebay.queues.errors import QueueError
+from forebay.queues.portals.book import Book
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.stored_keys import Keyring, StoredKeys
 from forebay.queues.portals.tokens import TokenKeys
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 #: A worker begins without the portals' keys when they can't be read by then; handlers that need one are tried again.
 _START_S = 10.0
 
+#: A hundred thousand portals are read in a few seconds.
+_READ_S = 60.0
+
 
 @asynccontextmanager
 async def portals_of(queue: "Queue", settings: IngestSettings) -> AsyncIterator[PortalRegistry]:
@@ -28,6 +32,13 @@ async def portals_of(queue: "Queue", settings: IngestSettings) -> AsyncIterator[
         yield registry
     finally:
         await registry.close()
+
+
+async def all_portals(registry: PortalRegistry) -> Book:
+    """What is known of them, once all was read that was kept before. Raises `QueueError`."""
+    # The first look makes the store where it isn't there.
+    await registry.following.reached(-1, _READ_S)
+    return await registry.following.refresh(_READ_S)
 
 
 @asynccontextmanager

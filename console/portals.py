@@ -29,23 +29,23 @@ def commands() -> typer.Typer:
     @group.command("list")
     def _list(context: typer.Context, state: State = None, as_json: AsJson = False) -> None:
         """Show every portal that the registry knows."""
-        from .knowing import STATES, summaries
+        from .known_portals import STATES, summaries
         from .output import show
         from .running import run
 
         if state is not None and state not in STATES:
             raise WrongUsage(f"--state: there are {', '.join(STATES)}")
-        rows = run(summaries(_settings(context)))
+        rows = run(summaries(invocation(context).settings()))
         show([row for row in rows if state in (None, row["state"])], as_json=as_json, nothing="no portal is known")
 
     @group.command("show")
     def _show(context: typer.Context, portal: Portal, as_json: AsJson = False) -> None:
         """Show what is known of a portal, a row for each of its tokens. No token is shown: none is kept."""
-        from .knowing import details
+        from .known_portals import details
         from .output import show
         from .running import run
 
-        show(run(details(_settings(context), portal)), as_json=as_json, nothing="it has no token")
+        show(run(details(invocation(context).settings(), portal)), as_json=as_json, nothing="it has no token")
 
     @group.command("add")
     def _add(
@@ -56,11 +56,11 @@ def commands() -> typer.Typer:
         token_file: TokenFile = None,
     ) -> None:
         """Let a portal in by an application token that was learned another way, as from a webhook's page."""
-        from .knowing import add
+        from .known_portals import add
         from .output import note
         from .running import run
 
-        settings = _settings(context)
+        settings = invocation(context).settings()
         given = _application(settings, client_id)
         run(add(settings, given, member_id, domain, _token(token_file)))
         note(f"portal {member_id} may call with this token; ingests that run know it within two seconds")
@@ -72,11 +72,11 @@ def commands() -> typer.Typer:
         yes: Yes = False,
     ) -> None:
         """Take back everything that is known of a portal: its tokens, its domains, and the keys of its secrets."""
-        from .knowing import forget
+        from .known_portals import forget
         from .output import note
         from .running import run
 
-        settings = _settings(context)
+        settings = invocation(context).settings()
         if not agreed(f"forget {portal}? Secrets that were sealed for it can't be opened any more", yes=yes):
             return
         note(f"portal {run(forget(settings, portal))} is forgotten; its next call is that of a new one")
@@ -88,20 +88,16 @@ def commands() -> typer.Typer:
         as_json: AsJson = False,
     ) -> None:
         """Ask the OAuth servers now about tokens that wait. Exit status 1 when some still do."""
-        from .knowing import verify
+        from .known_portals import verify
         from .output import show
         from .running import run
 
-        rows = run(verify(_settings(context), portal))
+        rows = run(verify(invocation(context).settings(), portal))
         show(rows, as_json=as_json, nothing="no token waits")
         if any(row["outcome"] != "confirmed" for row in rows):
             raise typer.Exit(FAILED)
 
     return group
-
-
-def _settings(context: typer.Context) -> "Settings":
-    return invocation(context).settings()
 
 
 def _application(settings: "Settings", client_id: str | None) -> str:

@@ -1,6 +1,5 @@
 """`forebay process`: the side that calls handlers."""
 
-import os
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +20,7 @@ def process(
     ] = None,
 ) -> None:
     """Call the handlers with the events of the queue. Runs until SIGTERM or Ctrl-C."""
-    from .work import work
+    from .worker_process import run_worker
 
     called = invocation(context)
     # A name that can't be a group's is refused as the setting is; but the setting goes on saying whose the handlers
@@ -29,7 +28,7 @@ def process(
     called.settings(processes=processes, group=group)
     loaded = called.load(processes=processes)
     if loaded.settings.processes == 1:
-        raise typer.Exit(work(loaded.settings, target, only=group))
+        raise typer.Exit(run_worker(loaded.settings, target, only=group))
     import asyncio
 
     raise typer.Exit(asyncio.run(_supervise(loaded, target, only=group)))
@@ -39,16 +38,12 @@ async def _supervise(loaded: "Loaded", target: str, *, only: str | None) -> int:
     from forebay.ingest.metric_files import metrics_folder
 
     from .child import workers
-    from .folder import METRICS_FOLDER, forget
-    from .operations import served, supervised_routes
+    from .health_server import served, supervised_routes
     from .supervisor import Supervisor, stop_on_signals
 
     settings, children = loaded.settings, workers(loaded, target, only=only)
     with metrics_folder() as folder:
-        environ = os.environ | {METRICS_FOLDER: folder}
-        supervisor = Supervisor(
-            [children], grace_s=settings.drain_s, say=_warn, environ=environ, ended=lambda pid: forget(folder, pid)
-        )
+        supervisor = Supervisor([children], grace_s=settings.drain_s, say=_warn, folder=folder)
         # There is no moment at which workers are known to be well; a wrong target ends them with a status of its own.
         supervisor.settled = True
         stop_on_signals(supervisor)

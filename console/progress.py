@@ -1,18 +1,12 @@
 """How far long work is: a bar for a person, a plain line now and then for a file."""
 
-import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from .output import on_terminal
-from .running import ENDING
 
-if TYPE_CHECKING:
-    from forebay.console.load import Load
-
-_LOOK_EVERY_S = 0.2
 _LINE_EVERY_S = 5.0
 
 Told = Callable[[int], None]
@@ -21,20 +15,6 @@ Told = Callable[[int], None]
 def progress(doing: str, total: int, stream: TextIO) -> AbstractContextManager[Told]:
     """Call what it gives with how much is done, as often as you like."""
     return _bar(doing, total) if on_terminal(stream) else _lines(doing, total, stream, monotonic)
-
-
-async def watched(load: "Load", count: int, stream: TextIO) -> None:
-    """Run the load to its end, or until Ctrl-C or SIGTERM, and tell how far it is."""
-    with progress("sending", count, stream) as told:
-        work = asyncio.create_task(load.run())
-        # The account of what was sent until then is still to come.
-        for number in ENDING:
-            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
-        while not work.done():
-            await asyncio.wait([work], timeout=_LOOK_EVERY_S)
-            told(load.outcome.sent)
-        with suppress(asyncio.CancelledError):
-            await work
 
 
 @contextmanager

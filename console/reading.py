@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from forebay.queues.contract import Inspector, Producer, Queue, StoredRecord
+from forebay.processors.notes import Note, UnreadableNote, decode_note
+from forebay.queues.contract import GroupState, Inspector, Producer, Queue, StoredRecord
 from forebay.queues.opening import open_queue
+from forebay.queues.portals.contract import PortalStore
 from forebay.queues.settings import QueueSettings
 from forebay.schemas.portal import BadPortal, member_key, normal_form, partition_of
 
@@ -48,6 +50,29 @@ async def producing(queue: Queue) -> AsyncIterator[Producer]:
         with suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_S):
                 await producer.close()
+
+
+@asynccontextmanager
+async def portal_store(queue: Queue, topic: str) -> AsyncIterator[PortalStore]:
+    """Where facts about portals are kept, closed afterwards."""
+    store = queue.portals(topic)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def stream_ends(inspector: Inspector, stream: str) -> dict[int, int]:
+    """Where each partition of the stream ends now."""
+    return {partition: bounds.end for partition, bounds in (await inspector.bounds(stream)).items()}
+
+
+def note_of(state: GroupState) -> Note:
+    """What the group has noted with its commit; nothing where that can't be read, as a new owner takes it."""
+    try:
+        return decode_note(state.offset, state.note)
+    except UnreadableNote:
+        return Note()
 
 
 async def between(

@@ -10,8 +10,8 @@ from .invocation import invocation
 from .options import AsJson, DryRun, Event, Portal, Rate, Why, Yes
 
 if TYPE_CHECKING:
+    from forebay.console.replay_search import Found, Span
     from forebay.console.settings import Settings
-    from forebay.console.spans import Found, Span
 
 
 def replay(
@@ -50,23 +50,20 @@ def replay(
 
 
 def _span(since: str, until: str, portal: str | None, event: str | None) -> "Span":
-    from .reading import portal_key
-    from .spans import Span
+    from .replay_search import Span
     from .times import parse_span, utc_now
 
     first, last = parse_span(since, until, utc_now(), begin="--from")
-    return Span(
-        since=first, until=last, portal=portal_key(portal) if portal else None, event=event.upper() if event else None
-    )
+    return Span(since=first, until=last, portal=portal, event=event)
 
 
 async def _found(settings: "Settings", span: "Span", again: bool) -> "Found":
     from forebay.schemas.codec import new_codec
 
-    from .learning import decodable
+    from .decoding import decodable
     from .reading import opened
+    from .replay_search import Search
     from .resolving import check_places
-    from .spans import Search
 
     codec = new_codec()
     async with opened(settings) as queue, decodable(settings, queue, codec) as inspector:

@@ -2,8 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from forebay.processors.dead_letters import place_of
@@ -13,13 +12,12 @@ from forebay.queues.errors import QueueUnavailable
 from forebay.schemas import names
 
 from .following import Following
-from .operators import who
-from .ordering import Meanwhile, Orderer, Pace, Stop, order_all
+from .order_writer import Meanwhile, OrderWriter, Pace, order_all, order_writer
 from .output import clean, note
 from .planning import Plan, Planned, count_in, counted
 from .progress import Told, progress
-from .reading import between, producing
-from .running import ENDING
+from .reading import between, stream_ends
+from .stopping import Stop, ended_by_ctrl_c
 
 #: How often it is looked how far the workers are: as often as they tell it.
 _LOOK_S = 1.0
@@ -86,24 +84,17 @@ def _by_group(places: list[tuple[str, int]]) -> dict[str, str]:
     return {group: ", ".join(numbers) for group, numbers in found.items()}
 
 
-@asynccontextmanager
-async def orderer(queue: Queue, topic: str, why: str) -> AsyncIterator[Orderer]:
-    """One who orders in the name of whoever runs this."""
-    async with producing(queue) as producer:
-        yield Orderer(producer=producer, topic=topic, who=who(), why=why)
-
-
 async def follow(
-    result: Replay, given: Orderer, pace: Pace, told: Told, since: Mapping[int, int] | None = None
+    result: Replay, writer: OrderWriter, pace: Pace, told: Told, since: Mapping[int, int] | None = None
 ) -> None:
     """Order what is planned and follow it until it is done, or nothing comes of waiting, or it is to stop.
 
     What orders name that stand in the audit stream since these offsets (None: since ever) is left out.
     """
     following = result.following
-    meanwhile = Meanwhile(inspector=following.inspector, topic=given.topic, since=dict(since or {}))
-    letters = await _ends(following.inspector, names.dead(given.topic))
-    ordering = asyncio.create_task(order_all(result.plan, What.REPLAY, given, pace, meanwhile, result.take))
+    meanwhile = Meanwhile(inspector=following.inspector, topic=writer.topic, since=dict(since or {}))
+    letters = await stream_ends(following.inspector, names.dead(writer.topic))
+    ordering = asyncio.create_task(order_all(result.plan, What.REPLAY, writer, pace, meanwhile, result.take))
     try:
         while not await _is_over(result, ordering, pace.stop):
             told(following.done)
@@ -115,7 +106,7 @@ async def follow(
         # Whatever ended it, a portal that is being ordered is ordered whole.
         pace.stop.ask()
         await _ended(ordering)
-    result.died = await _died(following.inspector, given.topic, letters, result.ordered)
+    result.died = await _died(following.inspector, writer.topic, letters, result.ordered)
 
 
 async def _ended(ordering: "asyncio.Task[None]") -> None:
@@ -149,8 +140,8 @@ async def carry_out(
     stop, result = Stop(), Replay(plan=plan, following=Following(inspector=inspector, topic=topic))
     try:
         with ended_by_ctrl_c(stop), progress("replay", count_in(plan), sys.stderr) as told:
-            async with orderer(queue, topic, why) as given:
-                await follow(result, given, Pace(rate=rate, stop=stop), told, since)
+            async with order_writer(queue, topic, why) as writer:
+                await follow(result, writer, Pace(rate=rate, stop=stop), told, since)
     finally:
         # Also after an error a person wants to know how far it came.
         for sentence in result.told():
@@ -158,34 +149,9 @@ async def carry_out(
     return result.is_clean
 
 
-@contextmanager
-def ended_by_ctrl_c(stop: Stop) -> Iterator[None]:
-    """Ctrl-C, or SIGTERM, asks for the end meanwhile; once more, it gives up what a gone queue never takes."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-    def ask() -> None:
-        if stop.is_asked and task is not None:
-            task.cancel()
-        elif not stop.is_asked:
-            note("it ends when the queue has what is under way; Ctrl-C again gives that up")
-        stop.ask()
-
-    for number in ENDING:
-        loop.add_signal_handler(number, ask)
-    try:
-        yield
-    finally:
-        for number in ENDING:
-            loop.remove_signal_handler(number)
-
-
-async def _ends(inspector: Inspector, stream: str) -> dict[int, int]:
-    return {partition: bounds.end for partition, bounds in (await inspector.bounds(stream)).items()}
-
-
 async def _died(inspector: Inspector, topic: str, since: dict[int, int], ordered: list[Planned]) -> int:
     """How many of the records were given up again."""
-    died, ends = set(), await _ends(inspector, names.dead(topic))
+    died, ends = set(), await stream_ends(inspector, names.dead(topic))
     for partition in {planned.partition for planned in ordered}:
         async for record in between(inspector, names.dead(topic), partition, since[partition], ends[partition]):
             died.add((partition, record.key, place_of(record)[2]))

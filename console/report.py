@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .audit import Audit
 from .load import Outcome
+from .send_audit import Audit
 
 #: Answers that are as they should be.
 _GOOD = "200 accepted"

@@ -2,24 +2,25 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from forebay.ingest.errors import Unreadable
 from forebay.ingest.rereading import Rereader
 from forebay.ingest.settings import IngestSettings
 from forebay.processors.parking.orders import Order, What
-from forebay.queues.contract import Inspector, Producer, Record, StoredRecord
+from forebay.queues.contract import Inspector, Queue, Record, StoredRecord
 from forebay.queues.errors import RecordRefused
 from forebay.schemas.codec import Codec, new_codec
 
 from .letters import quarantined
-from .ordering import Meanwhile, Orderer, Stop
+from .order_writer import Meanwhile, OrderWriter, order_writer
 from .output import Row
 from .planning import Plan, Planned
 from .portal_keys import keyring
 from .reading import inspected, opened
-from .replaying import ended_by_ctrl_c, orderer
+from .stopping import Stop, ended_by_ctrl_c
 from .times import to_ms, utc_now
 from .unsealing import CannotOpen, opened_body
 
@@ -77,11 +78,11 @@ class Requeue:
                 if (call := there.get(wanted.popleft())) is not None:
                     yield call
 
-    async def send(self, planned: Planned, producer: Producer, orderer: Orderer, result: Reread) -> list[Order]:
+    async def send(self, planned: Planned, writer: OrderWriter, result: Reread) -> list[Order]:
         """Send the events of a portal's calls; then write down that it was done. A crash in between repeats them."""
         readable = await self.read(planned, result)
         # Tasks made in order keep a key's order.
-        sent = [asyncio.create_task(producer.send(orderer.topic, event)) for _, event in readable]
+        sent = [asyncio.create_task(writer.producer.send(writer.topic, event)) for _, event in readable]
         kept = Planned(portal=planned.portal, partition=planned.partition, group="", stream=planned.stream)
         for (call, _), answer in zip(readable, await asyncio.gather(*sent, return_exceptions=True), strict=True):
             if isinstance(answer, RecordRefused):
@@ -91,10 +92,22 @@ class Requeue:
             else:
                 kept.add(call.offset, call.offset)
         result.sent += len(kept.offsets)
-        return await orderer.put_all(kept, What.REPLAY)
+        return await writer.put_all(kept, What.REPLAY)
 
     def _row(self, call: StoredRecord, reason: str, detail: str) -> Row:
         return {**quarantined(call, self.codec).row(), "error": detail, "error_class": reason}
+
+
+@asynccontextmanager
+async def _requeue(settings: IngestSettings, queue: Queue) -> AsyncIterator[Requeue]:
+    codec = new_codec()
+    async with inspected(queue) as inspector:
+        rereader, keys = Rereader(settings, codec), await keyring(settings, queue)
+        yield Requeue(inspector=inspector, rereader=rereader, keys=keys, codec=codec)
+
+
+def _parts(plan: Plan) -> Iterator[Planned]:
+    return (part for planned in plan for part in planned.parts(_AT_ONCE))
 
 
 async def requeue(settings: IngestSettings, plan: Plan, why: str, result: Reread, told: Callable[[int], None]) -> None:
@@ -102,32 +115,26 @@ async def requeue(settings: IngestSettings, plan: Plan, why: str, result: Reread
 
     Also after an error the result says how far it came. Raises `Overtaken` when another does the same.
     """
-    codec, stop = new_codec(), Stop()
+    stop = Stop()
     with ended_by_ctrl_c(stop):
         async with (
             opened(settings) as queue,
-            inspected(queue) as inspector,
-            orderer(queue, settings.topic, why) as given,
+            _requeue(settings, queue) as work,
+            order_writer(queue, settings.topic, why) as writer,
         ):
-            work = Requeue(
-                inspector=inspector,
-                rereader=Rereader(settings, codec),
-                keys=await keyring(settings, queue),
-                codec=codec,
-            )
-            await send_all(work, plan, given, stop, result, told)
+            await send_all(work, plan, writer, stop, result, told)
 
 
 async def send_all(
-    work: Requeue, plan: Plan, given: Orderer, stop: Stop, result: Reread, told: Callable[[int], None]
+    work: Requeue, plan: Plan, writer: OrderWriter, stop: Stop, result: Reread, told: Callable[[int], None]
 ) -> None:
     """Send some calls after the others, each but what another operator has sent meanwhile."""
-    meanwhile = Meanwhile(inspector=work.inspector, topic=given.topic, since={})
-    for some in (part for planned in plan for part in planned.parts(_AT_ONCE)):
+    meanwhile = Meanwhile(inspector=work.inspector, topic=writer.topic, since={})
+    for some in _parts(plan):
         if stop.is_asked:
             return
         (left,) = await meanwhile.left([some])
-        written = await work.send(left, given.producer, given, result)
+        written = await work.send(left, writer, result)
         result.seen += len(some.offsets)
         told(result.seen)
         await meanwhile.check([left], [written])
@@ -135,11 +142,8 @@ async def send_all(
 
 async def look_at(settings: IngestSettings, plan: Plan) -> Reread:
     """Which calls of the plan would stay, and how many would be sent."""
-    result, codec = Reread(), new_codec()
-    async with opened(settings) as queue, inspected(queue) as inspector:
-        work = Requeue(
-            inspector=inspector, rereader=Rereader(settings, codec), keys=await keyring(settings, queue), codec=codec
-        )
-        for some in (part for planned in plan for part in planned.parts(_AT_ONCE)):
+    result = Reread()
+    async with opened(settings) as queue, _requeue(settings, queue) as work:
+        for some in _parts(plan):
             result.sent += len(await work.read(some, result))
     return result

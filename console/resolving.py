@@ -12,14 +12,15 @@ from forebay.schemas import names
 from forebay.schemas.codec import Codec
 from forebay.schemas.portal import partition_of
 
-from .learning import decodable
+from .decoding import decodable
 from .letters import BOXES, Filter, Letter, headers_of, letters
-from .ordering import Meanwhile, Pace, Stop, order_all
+from .order_writer import Meanwhile, Pace, order_all, order_writer
 from .output import Row, note
 from .planning import Plan, Planned, count_in, counted
 from .progress import progress
 from .reading import inspected, opened
-from .replaying import carry_out, ended_by_ctrl_c, orderer
+from .replaying import carry_out
+from .stopping import Stop, ended_by_ctrl_c
 
 
 async def open_letters(settings: QueueSettings, codec: Codec, name: str, wanted: Filter) -> list[Letter]:
@@ -103,10 +104,10 @@ async def discard_letters(settings: QueueSettings, plan: Plan, why: str) -> "Dis
             async with (
                 opened(settings) as queue,
                 inspected(queue) as inspector,
-                orderer(queue, settings.topic, why) as given,
+                order_writer(queue, settings.topic, why) as writer,
             ):
                 meanwhile = Meanwhile(inspector=inspector, topic=settings.topic, since={})
-                await order_all(plan, What.DISCARD, given, Pace(rate=None, stop=stop), meanwhile, taken)
+                await order_all(plan, What.DISCARD, writer, Pace(rate=None, stop=stop), meanwhile, taken)
     finally:
         if done.left:
             of = f"{counted(count_in(done.left), 'record')} of {counted(len(done.left), 'portal')}"

@@ -9,24 +9,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forebay.queues.contract import Inspector, StoredRecord
-from forebay.queues.portals.members import DataKey, Member
+from forebay.queues.portals.members import DataKey
 from forebay.schemas import names
 from forebay.schemas.codec import Codec, new_codec
 from forebay.schemas.data_keys import CannotUnwrap, Named, named, unwrap, wrap, wrapped_with
 from forebay.schemas.errors import UndecodableEvent
 
-from .learning import decodable
+from .decoding import decodable
 from .output import Row, note
-from .portal_keys import portals_of
+from .portal_keys import all_portals, portals_of
 from .progress import progress
 from .reading import between, opened
 
 if TYPE_CHECKING:
     from forebay.console.settings import Settings
     from forebay.queues.portals.registry import PortalRegistry
-
-#: To read what is known of 100,000 portals.
-_READ_S = 60.0
 
 _NONCE_BYTES = 12
 
@@ -83,8 +80,8 @@ async def rotated(settings: "Settings") -> Rotated:
     seal_keys = settings.seal_key_bytes()
     done = Rotated(key=next(iter(seal_keys)))
     async with opened(settings) as queue, portals_of(queue, settings) as registry:
-        members = await _members(registry)
-        todo = [(member, key) for member in members for key in member.data_keys if not _is_wrapped(key, done.key)]
+        members = (await all_portals(registry)).members.values()
+        todo = [(member, key) for member in members for key in member.data_keys if _wrapper(key) != done.key]
         done.portals = sum(bool(member.data_keys) for member in members)
         with progress("keys", len(todo), sys.stderr) as told:
             for first in range(0, len(todo), _AT_ONCE):
@@ -108,28 +105,18 @@ async def _wrap_anew(
     done.wrapped += 1
 
 
-def _is_wrapped(key: DataKey, seal_key_id: str) -> bool:
-    return _wrapper(key) == seal_key_id
-
-
 def _wrapper(key: DataKey) -> str:
     try:
         return wrapped_with(key.wrapped)
     except CannotUnwrap:
-        return "?"
-
-
-async def _members(registry: "PortalRegistry") -> list[Member]:
-    await registry.following.reached(-1, _READ_S)
-    book = await registry.following.refresh(_READ_S)
-    return list(book.members.values())
+        return _UNREAD
 
 
 async def usage(settings: "Settings", *, looks_at_records: bool) -> list[Usage]:
     """Of each key of the settings, first the one that seals; then of those that are needed and missing."""
     codec = new_codec()
     async with opened(settings) as queue, portals_of(queue, settings) as registry:
-        members = await _members(registry)
+        members = (await all_portals(registry)).members.values()
         async with decodable(settings, queue, codec) as inspector:
             sealed = await _sealed(inspector, settings.topic, codec) if looks_at_records else None
     portals = Counter(_wrapper(key) for member in members for key in member.data_keys)

@@ -105,13 +105,12 @@ async def _send(
 
     from forebay.schemas.codec import new_codec
 
-    from .audit import Audit, check, noted
     from .connection import target_of
-    from .learning import decodable
-    from .load import Load, portal_numbers
-    from .progress import watched
+    from .decoding import decodable
+    from .load import Load, portal_numbers, watched
     from .reading import opened
     from .report import Report
+    from .send_audit import Audit, check, noted
     from .simulated import Bodies
 
     rng = Random(SystemRandom().getrandbits(64) if seed is None else seed)  # noqa: S311 - simulates, keeps no secret

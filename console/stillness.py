@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from forebay.queues.contract import GroupState, Inspector
 from forebay.schemas import names
 
+from .reading import stream_ends
+
 #: So long nothing may be written, looking so often. Portals that send hardly anything may be silent for longer: that
 #: no ingest runs is for a person to know.
 QUIET_S = 10
@@ -22,10 +24,7 @@ Sleep = Callable[[float], Awaitable[object]]
 
 async def ends(inspector: Inspector, topic: str) -> Ends:
     """Where the topic's streams end now."""
-    return {
-        stream: {number: bounds.end for number, bounds in (await inspector.bounds(stream)).items()}
-        for stream in names.streams(topic)
-    }
+    return {stream: await stream_ends(inspector, stream) for stream in names.streams(topic)}
 
 
 async def withheld(inspector: Inspector, topic: str) -> AsyncIterator[str]:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -14,6 +14,7 @@ from forebay.processors.cpu.ending import how_ended
 from .errors import FAILED, WRONG
 from .relay import Relay
 from .running import stops
+from .shared_folder import METRICS_FOLDER, forget
 
 #: Waits before the first, second, … restart in a row; the last one goes on.
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -49,7 +50,7 @@ class Supervisor:
     Until `settled` an ending child stops everything: what can't start would not start the next time either. So does
     one whose first life ends by wrong usage or settings. Later that is an end like any other: handlers that are being
     replaced can't be imported for a moment, and the others go on. With `relay` the children's output goes through it;
-    otherwise they write where this process does.
+    otherwise they write where this process does. With `folder` they leave their metrics there, and how they are.
     """
 
     def __init__(
@@ -59,16 +60,15 @@ class Supervisor:
         grace_s: float,
         say: Say,
         relay: Relay | None = None,
-        environ: Mapping[str, str] | None = None,
-        ended: Callable[[int], None] = lambda pid: None,
-        clock: Callable[[], float] = monotonic,
+        folder: str | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.settled = False
         self.running: dict[str, Process] = {}
         self._stages, self._grace_s, self._say, self._relay = stages, grace_s, say, relay
-        self._environ, self._ended = environ, ended
-        self._clock, self._sleep = clock, sleep
+        self._folder = folder
+        self._environ = None if folder is None else os.environ | {METRICS_FOLDER: folder}
+        self._sleep = sleep
         self._stopping = asyncio.Event()
         self._status = 0
 
@@ -100,7 +100,7 @@ class Supervisor:
     async def _keep(self, child: Child) -> None:
         ends, is_first = 0, True
         while not self._stopping.is_set():
-            started = self._clock()
+            started = monotonic()
             status, how = await self._one_life(child)
             if self._stopping.is_set():
                 return
@@ -108,7 +108,7 @@ class Supervisor:
                 self._say(f"{child.name} {how}; nothing is started again before this is mended")
                 return self.stop(status if status == WRONG else FAILED)
             is_first = False
-            ends = 0 if self._clock() - started > _WELL_S else ends
+            ends = 0 if monotonic() - started > _WELL_S else ends
             delay_s = _BACKOFF_S[min(ends, len(_BACKOFF_S) - 1)]
             ends += 1
             hint = f"; {child.if_killed}" if child.if_killed and status < 0 and ends >= _KILLED else ""
@@ -147,7 +147,8 @@ class Supervisor:
             _signal(process, signal.SIGTERM)
         status = await process.wait()
         del self.running[child.name]
-        self._ended(process.pid)
+        if self._folder is not None:
+            forget(self._folder, process.pid)
         return status
 
     async def _pause(self, delay_s: float) -> None:

@@ -45,13 +45,11 @@ def tail(
     as_json: AsJson = False,
 ) -> None:
     """Show events as they stand in the queue, and follow it until Ctrl-C."""
-    from .reading import portal_key
     from .running import run
     from .times import parse_time, to_ms, utc_now
 
     since_ms = None if start in ENDS else to_ms(parse_time(start, utc_now()))
-    key = portal_key(portal) if portal else None
-    wanted = Wanted(portal=key, event=event and event.upper(), count=count)
+    wanted = Wanted(portal=portal, event=event, count=count)
     with suppress(KeyboardInterrupt):
         run(_tail(invocation(context).settings(), start if since_ms is None else since_ms, wanted, as_json))
 
@@ -59,7 +57,7 @@ def tail(
 async def _tail(settings: "QueueSettings", start: str | int, wanted: Wanted, as_json: bool) -> None:
     from forebay.schemas.codec import new_codec
 
-    from .learning import decodable
+    from .decoding import decodable
     from .output import line, show_json
     from .reading import opened
 

@@ -27,21 +27,23 @@ def commands() -> typer.Typer:
         What is there and keeps events worse than it could is told on standard error, with the command that mends it.
         """
         from .output import show
+        from .provisioning import missing
         from .running import run
 
-        missing, weak = run(_plan_of(invocation(context).settings()))
-        show([{"missing": what} for what in missing], as_json=as_json, nothing="all is there")
+        lacking, weak = run(_seen(invocation(context).settings(), missing))
+        show([{"missing": what} for what in lacking], as_json=as_json, nothing="all is there")
         _tell(weak)
-        if missing:
+        if lacking:
             raise typer.Exit(FAILED)
 
     @group.command("ensure")
     def _ensure(context: typer.Context, as_json: AsJson = False) -> None:
         """Make what is missing. Safe to run again, and at once from many machines. What is there is not changed."""
         from .output import show
+        from .provisioning import ensured
         from .running import run
 
-        made, weak = run(_made(invocation(context).settings()))
+        made, weak = run(_seen(invocation(context).settings(), ensured))
         show([{"made": what} for what in made], as_json=as_json, nothing="all was there")
         _tell(weak)
 
@@ -53,19 +55,14 @@ def commands() -> typer.Typer:
         as_json: AsJson = False,
     ) -> None:
         """Give the streams more partitions: only while nothing runs and everything is finished."""
+        from .output import on_terminal
         from .running import run
 
-        if not yes and not _is_asked():
+        if not yes and not on_terminal(sys.stdin):
             raise WrongUsage("it can't be undone: say --yes, or run it on a terminal")
         run(_grown(invocation(context).settings(), partitions, yes=yes, as_json=as_json))
 
     return group
-
-
-def _is_asked() -> bool:
-    from .output import on_terminal
-
-    return on_terminal(sys.stdin)
 
 
 def _tell(weak: "list[Finding]") -> None:
@@ -96,18 +93,6 @@ async def _grown(settings: "Settings", partitions: int, *, yes: bool, as_json: b
         await growth.check(ends)
         await growth.carry_out(ends)
         note(f"done; set partitions to {partitions} on every host (FOREBAY_PARTITIONS) before anything starts again")
-
-
-async def _plan_of(settings: "Settings") -> "tuple[list[str], list[Finding]]":
-    from .making import missing
-
-    return await _seen(settings, missing)
-
-
-async def _made(settings: "Settings") -> "tuple[list[str], list[Finding]]":
-    from .making import ensured
-
-    return await _seen(settings, ensured)
 
 
 async def _seen(

@@ -1,10 +1,10 @@
 """`forebay up`: the whole of Forebay on this machine, from one command."""
 
 import asyncio
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,7 +55,7 @@ async def _up(loaded: "Loaded", target: str) -> int:
 
 
 async def _made(settings: "Settings") -> None:
-    from .making import ensured
+    from .provisioning import ensured
     from .reading import opened
 
     async with opened(settings) as queue:
@@ -66,7 +66,6 @@ async def _run(loaded: "Loaded", target: str, sockets: Sequence[int], folder: st
     from forebay.processors.printing import lossy
 
     from .child import ingest, workers
-    from .folder import METRICS_FOLDER, forget, groups_of, has_told
     from .relay import Relay
     from .status import StatusLine
     from .supervisor import Supervisor, stop_on_signals
@@ -75,27 +74,9 @@ async def _run(loaded: "Loaded", target: str, sockets: Sequence[int], folder: st
     settings, line = loaded.settings, StatusLine(lossy(sys.stdout))
     stages = [[ingest(loaded, sockets, readable=line.live)], workers(loaded, target, readable=line.live)]
     relay = Relay(line.say) if line.live else None
-    environ = os.environ | {METRICS_FOLDER: folder}
-    supervisor = Supervisor(
-        stages,
-        grace_s=settings.drain_s,
-        say=line.say,
-        relay=relay,
-        environ=environ,
-        ended=lambda pid: forget(folder, pid),
-    )
+    supervisor = Supervisor(stages, grace_s=settings.drain_s, say=line.say, relay=relay, folder=folder)
     stop_on_signals(supervisor)
-
-    def listens() -> bool:
-        ingest = supervisor.running.get("ingest")
-        return ingest is not None and has_told(folder, ingest.pid)
-
-    def groups() -> list[str]:
-        # The handlers say which, and only the workers know them. Each worker has all of them.
-        told = (groups_of(folder, process.pid) for name, process in supervisor.running.items() if name != "ingest")
-        return next((found for found in told if found), [])
-
-    watching = asyncio.create_task(_watch(settings, supervisor, line, listens, groups))
+    watching = asyncio.create_task(_Watch(settings=settings, supervisor=supervisor, line=line, folder=folder).run())
     # What keeps us from watching (a queue's library that is missing) is told at the end; until then nothing would be.
     watching.add_done_callback(lambda done: supervisor.stop(FAILED) if not done.cancelled() else None)
     status = await supervisor.run()
@@ -107,52 +88,62 @@ async def _run(loaded: "Loaded", target: str, sockets: Sequence[int], folder: st
     return status
 
 
-async def _watch(
-    settings: "Settings",
-    supervisor: "Supervisor",
-    line: "StatusLine",
-    listens: Callable[[], bool],
-    groups: Callable[[], list[str]],
-) -> None:
-    """Tell when everything is ready, and from then on what happens. The queue is opened while the children start."""
-    from .reading import inspected, opened
-    from .status import report
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Watch:
+    """Tells when everything is ready, and from then on what happens."""
 
-    began = monotonic()
-    async with opened(settings) as queue, inspected(queue) as inspector:
-        await _ready(settings, inspector, listens, groups)
-        supervisor.settled = True
-        line.say(_welcome(settings, monotonic() - began))
-        await report(inspector, settings.topic, groups() or [settings.group], line)
+    settings: "Settings"
+    supervisor: "Supervisor"
+    line: "StatusLine"
+    folder: str
 
+    async def run(self) -> None:
+        """The queue is opened while the children start."""
+        from .reading import inspected, opened
+        from .status import report
 
-async def _ready(
-    settings: "Settings", inspector: "Inspector", listens: Callable[[], bool], groups: Callable[[], list[str]]
-) -> None:
-    """Return when our ingest takes calls and every partition has a worker that lives, in each group of the handlers.
+        settings, began = self.settings, monotonic()
+        async with opened(settings) as queue, inspected(queue) as inspector:
+            await self._ready(inspector)
+            self.supervisor.settled = True
+            self.line.say(_welcome(settings, monotonic() - began))
+            await report(inspector, settings.topic, self._groups() or [settings.group], self.line)
 
-    Who owned a partition before our workers came may have been killed. He keeps it for a session, and then is gone.
-    """
-    from forebay.queues.errors import QueueError
+    async def _ready(self, inspector: "Inspector") -> None:
+        """Return when our ingest takes calls, and each group of the handlers has a living worker for every partition.
 
-    from .status import owners
+        Who owned a partition before our workers came may have been killed. He keeps it for a session, and then is gone.
+        """
+        from forebay.queues.errors import QueueError
 
-    before: set[str] | None = None
-    began = monotonic()
-    while True:
-        with suppress(QueueError, OSError):
-            owned = set(await owners(inspector, settings.topic, groups() or [settings.group]))
-            before = {owner for owner in owned if owner} if before is None else before
-            doubtful = before if monotonic() - began < settings.session_s else set()
-            if (
-                listens()
-                and groups()
-                and None not in owned
-                and not owned & doubtful
-                and await _takes_calls(settings.bind)
-            ):
-                return
-        await asyncio.sleep(_LOOK_EVERY_S)
+        from .status import owners
+
+        settings, began = self.settings, monotonic()
+        before: set[str] | None = None
+        while True:
+            with suppress(QueueError, OSError):
+                groups = self._groups()
+                owned = set(await owners(inspector, settings.topic, groups or [settings.group]))
+                before = {owner for owner in owned if owner} if before is None else before
+                doubtful = before if monotonic() - began < settings.session_s else set()
+                are_at_work = groups and None not in owned and not owned & doubtful
+                if are_at_work and self._listens() and await _takes_calls(settings.bind):
+                    return
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    def _listens(self) -> bool:
+        from .shared_folder import has_told
+
+        ingest = self.supervisor.running.get("ingest")
+        return ingest is not None and has_told(self.folder, ingest.pid)
+
+    def _groups(self) -> list[str]:
+        """The handlers say which, and only the workers know them. Each worker has all of them."""
+        from .shared_folder import groups_of
+
+        workers = (process for name, process in self.supervisor.running.items() if name != "ingest")
+        told = (groups_of(self.folder, process.pid) for process in workers)
+        return next((found for found in told if found), [])
 
 
 async def _takes_calls(bind: str) -> bool:

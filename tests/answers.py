@@ -17,3 +17,8 @@ def called(
         # It is the answer, and holds the connection.
         with error:
             return error.code, error.read()
+
+
+def metrics_of(port: int) -> str:
+    """What a process of this machine shows at /metrics. Raises `OSError` where there is no answer."""
+    return called(f"http://127.0.0.1:{port}/metrics")[1].decode()

@@ -12,8 +12,8 @@ from tests.memcached.fixtures import memcached_server as memcached_server
 from tests.memcached.fixtures import memcached_servers as memcached_servers
 from tests.memcached.fixtures import memcached_url as memcached_url
 from tests.postgresql.fixtures import postgresql as postgresql
+from tests.postgresql.fixtures import postgresql_servers as postgresql_servers
 from tests.postgresql.fixtures import postgresql_url as postgresql_url
-from tests.postgresql.fixtures import servers as servers
 from tests.rabbitmq.fixtures import rabbitmq as rabbitmq
 from tests.rabbitmq.fixtures import rabbitmq_servers as rabbitmq_servers
 from tests.rabbitmq.fixtures import rabbitmq_url as rabbitmq_url

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from forebay.console.ordering import Stop
+from forebay.console.stopping import Stop
 from forebay.queues.contract import Producer, Record
 from forebay.queues.errors import RecordRefused
 

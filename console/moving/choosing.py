@@ -86,7 +86,7 @@ async def _lack(group: str, parts: list[Lacking]) -> Lack:
             records += 1
             # A replay is one group's own, wherever its event stood.
             place = one.place if one.place >= 0 else hash((group, one.record.value))
-            total = (total + hash((part.standing.partition, place))) % (1 << _SUM_BITS)
+            total = (total + hash((part.view.partition, place))) % (1 << _SUM_BITS)
     return Lack(group=group, records=records, sum=total)
 
 

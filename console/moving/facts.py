@@ -1,9 +1,10 @@
 """What is known of the portals, carried from one store to the other."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from forebay.console.reading import portal_store
 from forebay.queues.contract import Queue
 from forebay.queues.errors import QueueError, Unsupported
 from forebay.queues.portals.contract import Fact, PlacedFact, PortalStore
@@ -14,15 +15,6 @@ _AT_ONCE = 500
 
 #: A store that has more says so within that.
 _READ_S = 5.0
-
-
-@asynccontextmanager
-async def _store(queue: Queue, topic: str) -> AsyncIterator[PortalStore]:
-    store = queue.portals(topic)
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +37,7 @@ class Learned:
 async def known_by(queue: Queue, topic: str) -> Known:
     """What was taken back is left out; nothing where nothing is kept, or can be."""
     try:
-        async with _store(queue, topic) as store:
+        async with portal_store(queue, topic) as store:
             return Known() if await store.ensure(only_plan=True) else await _read(store)
     except Unsupported:
         return Known()
@@ -113,13 +105,13 @@ def _eras(known: Known) -> Iterator[tuple[str, str]]:
 
 async def check_keeps(queue: Queue, topic: str) -> None:
     """Raise `Unsupported`, with the reason, when the queue can't keep anything of portals."""
-    async with _store(queue, topic):
+    async with portal_store(queue, topic):
         return
 
 
 async def carry_facts(queue: Queue, topic: str, facts: list[Fact]) -> None:
     """Keep them in the target, in their order: of two homes of a portal the first counts."""
-    async with _store(queue, topic) as store:
+    async with portal_store(queue, topic) as store:
         await store.ensure()
         for start in range(0, len(facts), _AT_ONCE):
             await store.put(facts[start : start + _AT_ONCE])

@@ -4,14 +4,13 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from forebay.console.parking_view import ParkingView, parking_views
 from forebay.console.reading import between
-from forebay.console.standing import Standing, ends_of
-from forebay.processors.notes import Run, UnreadableNote, decode_note
 from forebay.processors.offsets import Watermark
 from forebay.processors.parking.portal import ParkedPortal
 from forebay.processors.parking.restored import Replay, from_replay, replays_of
 from forebay.processors.parking.state import PortalState
-from forebay.queues.contract import Bounds, GroupState, Inspector, Record, StoredRecord
+from forebay.queues.contract import Bounds, Inspector, Record, StoredRecord
 from forebay.schemas import names
 
 
@@ -46,28 +45,26 @@ class Lacking:
     """
 
     inspector: Inspector
-    standing: Standing
-    runs: list[Run]
+    view: ParkingView
     bounds: Bounds
-    parked_end: int
     since: int = 0
 
     @property
     def lost(self) -> int:
         """How many offsets retention took before the group had finished them."""
-        return max(0, self.bounds.start - self.standing.committed) if self.standing.committed else 0
+        return max(0, self.bounds.start - self.view.committed) if self.view.committed else 0
 
     @property
     def held(self) -> list[tuple[str, str]]:
         """The portals that an operator, or a handler's `give_up`, holds, each with the group."""
-        return [(self.standing.group, name) for name, state in self._states() if state.is_held]
+        return [(self.view.group, name) for name, state in self._states() if state.is_held]
 
     @property
     def ordered(self) -> set[tuple[str, str]]:
         """Group and portal of what was ordered and no worker has done yet; a replay that is begun is moved."""
-        unseen = {order.portal for order in self.standing.orders.values() if not self.standing.has_seen(order)}
+        unseen = {order.portal for order in self.view.orders.values() if not self.view.has_seen(order)}
         discarding = {name for name, state in self._states() if self._discards(state)}
-        return {(self.standing.group, name) for name in unseen | discarding}
+        return {(self.view.group, name) for name in unseen | discarding}
 
     @staticmethod
     def _discards(state: PortalState) -> bool:
@@ -75,7 +72,7 @@ class Lacking:
         return is_parked or any(one.order < state.discard_orders for one in state.replays)
 
     def _states(self) -> Iterator[tuple[str, PortalState]]:
-        return ((name, known.state) for name, known in self.standing.ledger.portals.items())
+        return ((name, known.state) for name, known in self.view.ledger.portals.items())
 
     async def all(self) -> AsyncIterator[Waits]:
         """All of it, in the order of each portal."""
@@ -89,7 +86,7 @@ class Lacking:
 
     async def _replayed(self) -> AsyncIterator[Waits]:
         for name, state in self._states():
-            for replay in replays_of(state.replays, self.standing.orders):
+            for replay in replays_of(state.replays, self.view.orders):
                 async for record in self._left(name, replay):
                     restored = from_replay(record, replay, "")
                     yield Waits(what=What.REPLAYED, record=plain(restored))
@@ -99,7 +96,7 @@ class Lacking:
         left = replay.offsets[replay.done :]
         wanted = set(left)
         start, end = (left[0], left[-1] + 1) if left else (0, 0)
-        async for record in between(self.inspector, replay.stream, self.standing.partition, start, end):
+        async for record in between(self.inspector, replay.stream, self.view.partition, start, end):
             if record.offset in wanted and record.key == portal:
                 yield record
 
@@ -115,9 +112,9 @@ class Lacking:
             yield one
 
     async def _loaded(self, portals: Mapping[str, ParkedPortal]) -> AsyncIterator[Waits]:
-        topic, group = self.standing.topic, self.standing.group
-        start = min((one.load for one in portals.values() if not one.is_loaded), default=self.parked_end)
-        parked = between(self.inspector, names.parked(topic), self.standing.partition, start, self.parked_end)
+        topic, group = self.view.topic, self.view.group
+        start = min((one.load for one in portals.values() if not one.is_loaded), default=self.view.parked_end)
+        parked = between(self.inspector, names.parked(topic), self.view.partition, start, self.view.parked_end)
         async for record in parked:
             portal = portals.get(record.key)
             if portal is None or portal.is_loaded or record.offset < portal.load:
@@ -127,16 +124,16 @@ class Lacking:
                 yield Waits(what=What.PARKED, record=plain(restored), place=restored.offset)
 
     async def _behind(self) -> AsyncIterator[Waits]:
-        standing = self.standing
-        watermark = Watermark(standing.committed, list(self.runs))
-        start = max(self.bounds.start, standing.committed, self.since)
-        topic = between(self.inspector, standing.topic, standing.partition, start, self.bounds.end)
+        view = self.view
+        watermark = Watermark(view.committed, list(self.view.runs))
+        start = max(self.bounds.start, view.committed, self.since)
+        topic = between(self.inspector, view.topic, view.partition, start, self.bounds.end)
         async for record in topic:
             if not watermark.receive(record.offset, record.timestamp_ms):
                 continue
             watermark.finish(record.offset)
             # What was parked by one who could not commit it any more stands in both streams, or is done already.
-            if record.offset > standing.settled(record.key):
+            if record.offset > view.settled(record.key):
                 yield Waits(what=What.EVENTS, record=plain(record), place=record.offset)
 
 
@@ -154,28 +151,10 @@ async def lacking(
     inspector: Inspector, topic: str, group: str, since: Mapping[int, int] | None = None
 ) -> list[Lacking]:
     """What the group lacks, a partition after the other. A group that was never there lacks everything."""
-    states = (await inspector.groups(topic, [group])).get(group, {})
-    bounds, ends = await inspector.bounds(topic), await ends_of(inspector, topic)
-    found = []
-    for partition, kept in bounds.items():
-        standing = Standing(topic=topic, group=group, partition=partition)
-        await standing.look(inspector, states.get(partition), ends)
-        found.append(
-            Lacking(
-                inspector=inspector,
-                standing=standing,
-                runs=_runs(states.get(partition)),
-                bounds=kept,
-                parked_end=ends.parked.get(partition, 0),
-                since=(since or {}).get(partition, 0),
-            )
-        )
-    return found
-
-
-def _runs(state: GroupState | None) -> list[Run]:
-    try:
-        return decode_note(state.offset, state.note).runs if state is not None else []
-    except UnreadableNote:
-        # As a new owner does: they come again.
-        return []
+    numbers = range(await inspector.partitions(topic))
+    views = [view async for view in parking_views(inspector, topic, [group], numbers)]
+    bounds, moved = await inspector.bounds(topic), since or {}
+    return [
+        Lacking(inspector=inspector, view=view, bounds=bounds[view.partition], since=moved.get(view.partition, 0))
+        for view in views
+    ]

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
 from forebay.console.operators import who
-from forebay.console.ordering import Orderer, Stop
+from forebay.console.order_writer import OrderWriter
 from forebay.console.reading import producing
 from forebay.console.stillness import Ends, Sleep, watch, withheld, written
+from forebay.console.stopping import Stop
 from forebay.console.times import to_ms, utc_now
 from forebay.processors.parking.orders import What as Ordered
 from forebay.queues.contract import Producer
@@ -18,10 +19,10 @@ from .carrying import Carrier, Sending
 from .choosing import ALL, chosen
 from .errors import CantMove, NotNow
 from .facts import Learned, carry_facts, check_keeps, known_by, lacking_facts, learned_since
-from .keeping import too_old
 from .lacking import Waits
 from .marker import Marker, first_since, last_marker, put
 from .plan import Plan, counted, parts_of, stream_of
+from .retention import too_old
 from .sides import Side, is_there, unfinished
 
 
@@ -197,10 +198,10 @@ class Move:
 
     async def _hold(self, producer: Producer, plan: Plan) -> None:
         why = f"was held in {self.source.name}, from which it was moved"
-        orderer = Orderer(producer=producer, topic=self.topic, who=who(), why=why, now_ms=self.now_ms)
+        writer = OrderWriter(producer=producer, topic=self.topic, who=who(), why=why, now_ms=self.now_ms)
         partitions = self.target.settings.partitions
         for group, portal in plan.held:
-            await orderer.put(portal, Ordered.HOLD, group, partition_of(portal, partitions))
+            await writer.put(portal, Ordered.HOLD, group, partition_of(portal, partitions))
 
     async def _check_all_is_there(self, plan: Plan, begun: Marker, moved: int) -> None:
         """Raise `CantMove` when the target has not what was planned: less, or more."""

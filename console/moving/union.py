@@ -55,6 +55,6 @@ class Union:
     def _topic(self, place: int | None) -> AsyncIterator[StoredRecord]:
         """What the topic has from the place on."""
         first = self.parts[0]
-        kept, standing = first.bounds, first.standing
+        kept, view = first.bounds, first.view
         start = kept.end if place is None else max(place, kept.start)
-        return between(first.inspector, standing.topic, standing.partition, start, kept.end)
+        return between(first.inspector, view.topic, view.partition, start, kept.end)

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from time import monotonic
 import pytest
 
 from forebay.console.report import percentiles_ms
+from tests.answers import metrics_of
 from tests.e2e.sending import Portals
 from tests.e2e.site import Site, open_site
 from tests.kafka.cluster import PRODUCTION_JVM, Cluster, Node
@@ -66,7 +66,6 @@ async def sending(site: Site, rate: float) -> AsyncIterator[Portals]:
 
 def held(site: Site) -> float:
     """How many events the spool has."""
-    with urllib.request.urlopen(site.url.replace("/bitrix24", "/metrics"), timeout=5) as answer:  # noqa: S310
-        lines = answer.read().decode().splitlines()
+    lines = metrics_of(site.port).splitlines()
     (records,) = (float(line.rpartition(" ")[2]) for line in lines if line.startswith("forebay_spool_records"))
     return records

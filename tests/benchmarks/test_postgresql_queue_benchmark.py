@@ -87,8 +87,8 @@ async def _measure(url: str) -> list[Measured]:
     return found
 
 
-async def test_postgresql_beside_sqlite(servers: Callable[..., Server], tmp_path: Path) -> None:
-    server = servers()
+async def test_postgresql_beside_sqlite(postgresql_servers: Callable[..., Server], tmp_path: Path) -> None:
+    server = postgresql_servers()
     await _beside_sqlite(tmp_path, "PostgreSQL", lambda: fresh_database(server.url()))
 
 
@@ -155,16 +155,16 @@ async def _load(producer: Producer, consumer: Consumer, rounds: int, url: str, w
         print(f"{what}, {20_000 * (number + 1):,} records: {rate:,.0f}/s, {sizes}")
 
 
-async def test_the_tables_under_steady_load(servers: Callable[..., Server]) -> None:
-    url = servers().url()
+async def test_the_tables_under_steady_load(postgresql_servers: Callable[..., Server]) -> None:
+    url = postgresql_servers().url()
     print()
     async with parts(url) as (_, producer, consumer):
         # Retention comes once a minute, and autovacuum after it: it takes a few minutes until both are under way.
         await _load(producer, consumer, 60, url, "steady load")
 
 
-async def test_the_tables_beside_a_long_transaction(servers: Callable[..., Server]) -> None:
-    url = servers().url()
+async def test_the_tables_beside_a_long_transaction(postgresql_servers: Callable[..., Server]) -> None:
+    url = postgresql_servers().url()
     print()
     async with parts(url) as (_, producer, consumer):
         await _load(producer, consumer, 2, url, "without")

@@ -10,18 +10,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit, urlunsplit
 
-from tests.kafka.cluster import dying_with_us
+from tests.missing import NotHere
 from tests.ports import free_ports
+from tests.processes import dying_with_us
 
 READY_S = 60.0
 
 #: Who owns everything, by password; its special characters must come through.
 ADMIN, PASSWORD = "forebay", "p@ss/w:rd?%"
-
-
-class NoServer(Exception):
-    """There is no such server to be started, or it does not start."""
 
 
 class DatabaseServer:
@@ -130,13 +128,13 @@ class DatabaseServer:
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         return [int(pid) for pid in children.read_text("ascii").split()] if children.exists() else []
 
-    def wait_ready(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def wait_ready(self) -> None:
         """Return when it lets clients in."""
-        wait_until(self.system, self.answers, self._check, clock, self.ready_s)
+        wait_until(self.system, self.answers, self._check, self.ready_s)
 
     def _check(self) -> None:
         if self._process is not None and self._process.poll() is not None:
-            raise NoServer(f"{self.system} ended: {(self.folder / 'log').read_text('utf-8', 'replace')[-3000:]}")
+            raise NotHere(f"{self.system} ended: {(self.folder / 'log').read_text('utf-8', 'replace')[-3000:]}")
 
 
 def _wait_still(pid: int) -> None:
@@ -160,6 +158,12 @@ def as_account(account: tuple[str, str]) -> dict[str, Any]:
     return {"user": user, "group": group, "extra_groups": []} if os.getuid() == 0 else {}
 
 
+def with_user(url: str, user: str, password: str) -> str:
+    """The URL, for somebody else to come in."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{user}:{password}@{parts.hostname}:{parts.port}"))
+
+
 def made_template(system: str, account: tuple[str, str], make: Callable[[Path], list[str]]) -> Path:
     """A folder that the command of `make` has filled; it gets the path of a file with the admin's password."""
     made = Path(tempfile.mkdtemp(prefix=f"forebay-{system}-"))
@@ -171,7 +175,7 @@ def made_template(system: str, account: tuple[str, str], make: Callable[[Path], 
     done = subprocess.run(make(made), capture_output=True, text=True, check=False, cwd=made, **as_account(account))
     if done.returncode or not (made / "data").exists():
         shutil.rmtree(made, ignore_errors=True)
-        raise NoServer(f"{system}'s files can't be made: {done.stdout}{done.stderr}")
+        raise NotHere(f"{system}'s files can't be made: {done.stdout}{done.stderr}")
     return made
 
 
@@ -179,19 +183,18 @@ def wait_until(
     system: str,
     answers: Callable[[], None],
     check: Callable[[], None] = lambda: None,
-    clock: Callable[[], float] = time.monotonic,
     ready_s: float | None = None,
 ) -> None:
     """Return when a client comes in; `check` may give up earlier by raising."""
     ready_s = READY_S if ready_s is None else ready_s
-    until = clock() + ready_s
+    until = time.monotonic() + ready_s
     while True:
         check()
         try:
             answers()
         except Exception as error:  # each system has its own
-            if clock() > until:
-                raise NoServer(f"no {system} answered within {ready_s:.0f} s: {error!r}") from error
+            if time.monotonic() > until:
+                raise NotHere(f"no {system} answered within {ready_s:.0f} s: {error!r}") from error
             time.sleep(0.02)
         else:
             return

@@ -9,9 +9,9 @@ from typing import Generic, TypeVar
 import pytest
 
 from tests.kafka.container import docker_answers
-from tests.missing import missing
+from tests.missing import NotHere, entered, missing
 
-from .server import DatabaseServer, NoServer, wait_until
+from .server import DatabaseServer, wait_until
 
 S = TypeVar("S", bound=DatabaseServer)
 
@@ -48,7 +48,7 @@ class System(Generic[S]):
             return self._named(named)
         try:
             server = running.enter_context(self.server(()))
-        except NoServer as reason:
+        except NotHere as reason:
             if not docker_answers():
                 missing(f"{reason}; no Docker engine answers either; or name a {self.name} in {self.variable}")
             return Shared(url=running.enter_context(self.container()))
@@ -57,7 +57,7 @@ class System(Generic[S]):
     def _named(self, url: str) -> Shared[S]:
         try:
             wait_until(self.name, lambda: self.enter(url))
-        except NoServer as error:
+        except NotHere as error:
             pytest.fail(f"{self.variable} is set, and {error}")
         return Shared(url=url)
 
@@ -65,9 +65,6 @@ class System(Generic[S]):
         """Starts servers of the test's own, with the settings that it gives."""
 
         def started(*options: str) -> S:
-            try:
-                return running.enter_context(self.server(options))
-            except NoServer as reason:
-                missing(str(reason))
+            return entered(running, lambda: self.server(options))
 
         return started

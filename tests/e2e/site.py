@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.answers import called
-from tests.kafka.cluster import dying_with_us
 from tests.ports import free_ports
+from tests.processes import dying_with_us
 
 _STOP_S = 60
 _WAIT_S = 110
@@ -88,6 +88,16 @@ class Site:
     def log(self, name: str) -> str:
         """What the process wrote so far."""
         return (self.folder / f"{name}.log").read_text("utf-8", errors="replace")
+
+    def handled(self) -> list[str]:
+        """What its handlers have written into `handled.log`, a line each."""
+        book = self.folder / "handled.log"
+        return book.read_text().splitlines() if book.exists() else []
+
+    def workers(self) -> list[int]:
+        """The processes of the ingest that take calls."""
+        pid = self.running["ingest"].pid
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def wait(self, what: str, until: Callable[[], bool]) -> None:
         """Look again and again until it is so; fail with the logs when it never is."""

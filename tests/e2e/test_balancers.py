@@ -21,9 +21,10 @@ from forebay.console.connection import Connection, target_of
 from forebay.console.simulated import Bodies, SimulatedPortal
 from tests.e2e.site import Site, open_site
 from tests.e2e.standing import standing
-from tests.kafka.cluster import Cluster, dying_with_us
+from tests.kafka.cluster import Cluster
 from tests.missing import missing
 from tests.ports import free_ports
+from tests.processes import dying_with_us
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text("utf-8")
 PORTALS, CALLS = 64, 10

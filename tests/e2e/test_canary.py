@@ -4,11 +4,11 @@ import json
 import os
 import re
 import select
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
 
+from tests.answers import metrics_of
 from tests.bitrix24.oauth import FakeOAuth
 from tests.ports import free_ports
 
@@ -40,8 +40,7 @@ def oauth() -> Iterator[FakeOAuth]:
 
 
 def seen(metrics: int) -> dict[str, float]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=5) as answer:
-        lines = answer.read().decode().splitlines()
+    lines = metrics_of(metrics).splitlines()
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
 

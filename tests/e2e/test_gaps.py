@@ -13,6 +13,7 @@ import pytest
 
 from forebay.console.connection import Connection, target_of
 from forebay.schemas.names import GAP
+from tests.answers import metrics_of
 from tests.e2e.site import Site, open_site
 from tests.e2e.standing import standing
 from tests.kafka.cluster import Cluster
@@ -69,8 +70,7 @@ def kill(site: Site) -> None:
 
 
 def metric(site: Site, name: str) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/metrics", timeout=5) as answer:
-        lines = answer.read().decode().splitlines()
+    lines = metrics_of(site.port).splitlines()
     return float(next(line.split()[-1] for line in lines if line.startswith(f"forebay_{name} ")))
 
 

@@ -3,12 +3,12 @@
 import asyncio
 import json
 import re
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.answers import metrics_of
 from tests.e2e.test_process import put, readiness
 from tests.ports import free_ports
 
@@ -90,9 +90,7 @@ def test_one_process_runs_every_group_and_says_how_each_is(site: Any) -> None:
     assert '"audit/group":{"state":"ok"' in readiness(port)
 
     def counted(group: str) -> float:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
-        found = re.findall(rf'^forebay_events_handled_total\{{group="{group}".* (.*)$', text, re.MULTILINE)
+        found = re.findall(rf'^forebay_events_handled_total\{{group="{group}".* (.*)$', metrics_of(port), re.MULTILINE)
         return sum(map(float, found))
 
     site.wait("the counts", lambda: (counted("forebay"), counted("audit"), counted("mail")) == (30, 30, 30))

@@ -15,7 +15,7 @@ import pytest
 from forebay.console.connection import Connection, target_of
 from tests.e2e.site import Site
 from tests.e2e.standing import ids
-from tests.kafka.cluster import dying_with_us
+from tests.processes import dying_with_us
 
 PORTALS, RESTARTS = 24, 3
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,7 +15,7 @@ from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from forebay.schemas.codec import codec
 from forebay.schemas.event import PortalEvent
-from tests.answers import called
+from tests.answers import called, metrics_of
 from tests.bitrix24.oauth import FakeOAuth, Installed
 from tests.e2e.site import Site, open_site
 
@@ -106,11 +105,6 @@ def refuses_strangers(site: Site) -> bool:
     return post(site, body("ONTASKADD", token=STRANGER)) == 403
 
 
-def handled(site: Site) -> list[str]:
-    book = site.folder / "handled.log"
-    return book.read_text().splitlines() if book.exists() else []
-
-
 def rows(site: Site, *arguments: str) -> list[dict[str, Any]]:
     done = site.run("portals", *arguments, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -142,19 +136,19 @@ def test_two_hosts_learn_a_portal_and_leave_no_secret_anywhere(hosts: list[Site]
     assert post(one, body("ONCRMDEALADD", 4, token=FORGED[0])) in (200, 403)
     added = one.run("portals", "add", "added", "--domain", "added.bitrix24.example", "--token-file", token_file(one))
     assert added.returncode == 0, added.stderr
-    one.wait("the events", lambda: {"1 True", "2 True", "3 True"} <= set(handled(one)))
+    one.wait("the events", lambda: {"1 True", "2 True", "3 True"} <= set(one.handled()))
 
     [row] = [row for row in rows(two, "list") if row["member_id"] == MEMBER]
     assert (row["portal"], row["domains"], row["verified"]) == (DOMAIN, f"{DOMAIN} {RENAMED}", 1)
-    assert "ONPORTALRENAMED True" in handled(one)
-    assert handled(one).count("ONAPPINSTALL False") == 50
-    assert "4 True" not in handled(one)
+    assert "ONPORTALRENAMED True" in one.handled()
+    assert one.handled().count("ONAPPINSTALL False") == 50
+    assert "4 True" not in one.handled()
     shown = [
         one.run("doctor"),
         two.run("portals", "show", DOMAIN),
         one.run("tail", "--from", "earliest", "--count", "50"),
     ]
-    metrics = [metrics_of(site) for site in hosts]
+    metrics = [metrics_of(site.port) for site in hosts]
     worker.send_signal(signal.SIGTERM)
     worker.wait(60)
     assert [site.stop("ingest") for site in hosts] == [0, 0]
@@ -164,11 +158,6 @@ def test_two_hosts_learn_a_portal_and_leave_no_secret_anywhere(hosts: list[Site]
     assert not [secret for secret in SECRETS if secret in told]
     assert_no_secret_below(one.folder.parent)
     assert_no_secret_in_the_queue(one)
-
-
-def metrics_of(site: Site) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/metrics", timeout=10) as answer:
-        return str(answer.read().decode())
 
 
 def answered(hosts: list[Site]) -> list[str]:

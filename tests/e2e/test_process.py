@@ -3,9 +3,7 @@
 import asyncio
 import json
 import re
-import urllib.request
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +14,7 @@ from forebay.queues.contract import Record
 from forebay.queues.opening import open_queue
 from forebay.schemas.codec import codec
 from forebay.schemas.names import streams
-from tests.answers import called
+from tests.answers import called, metrics_of
 from tests.ports import free_ports
 
 HANDLERS = """
@@ -103,14 +101,8 @@ async def put(site: Any, *codes: str) -> None:
     await queue.close()
 
 
-def lines(folder: Path) -> list[str]:
-    book = folder / "handled.log"
-    return book.read_text().split() if book.exists() else []
-
-
 def handled_in_all(port: int) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        found = re.findall(r"^forebay_events_handled_total\{.*\} (.*)$", answer.read().decode(), re.MULTILINE)
+    found = re.findall(r"^forebay_events_handled_total\{.*\} (.*)$", metrics_of(port), re.MULTILINE)
     return sum(float(value) for value in found)
 
 
@@ -125,13 +117,12 @@ def test_several_workers_share_the_work_and_their_metrics(site: Any) -> None:
     asyncio.run(put(site, *["ONCRMDEALADD"] * 100))
     site.start("process", "process", "shop:handlers", "--processes", "2")
 
-    site.wait("every event", lambda: len(lines(site.folder)) == 100)
+    site.wait("every event", lambda: len(site.handled()) == 100)
 
     site.wait("the metrics", lambda: handled_in_all(port) == 100)
     site.wait("both workers", lambda: '"status":"ok"' in readiness(port))
     assert '"worker 2":{"state":"ok"' in readiness(port)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        assert answer.read().count(b"\nforebay_build_info{") == 1
+    assert metrics_of(port).count("\nforebay_build_info{") == 1
     assert site.stop("process") == 0
 
 
@@ -140,7 +131,7 @@ def test_a_handler_that_never_ends_keeps_no_process_from_stopping(site: Any) -> 
     (site.folder / "shop.py").write_text(HANDLERS)
     asyncio.run(put(site, "ONTASKADD"))
     site.start("process", "process", "shop:handlers")
-    site.wait("the handler", lambda: lines(site.folder) == ["hangs"])
+    site.wait("the handler", lambda: site.handled() == ["hangs"])
 
     assert site.stop("process") == 0
     assert "1 handlers did not end" in log_of(site)[-1]["event"]

@@ -3,7 +3,6 @@
 import json
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,11 +28,6 @@ async def handle(event):
 def registry() -> Iterator[FakeRegistry]:
     with FakeRegistry() as fake:
         yield fake
-
-
-def handled(folder: Path) -> list[str]:
-    book = folder / "handled.log"
-    return book.read_text().split() if book.exists() else []
 
 
 def readiness(site: Any) -> Any:
@@ -70,7 +64,7 @@ def test_events_pass_before_the_registry_comes_while_it_is_there_and_after_it_we
     with_registry = send(site, 200)
     registry.down()
     without = send(site, 100)
-    site.wait("the last event", lambda: len(handled(site.folder)) >= 320)
+    site.wait("the last event", lambda: len(site.handled()) >= 320)
     registry.up()
     shown = site.run("tail", "--from", "earliest", "--count", "320", "--json").stdout.splitlines()
     stopped = site.stop("up")
@@ -84,7 +78,7 @@ def test_events_pass_before_the_registry_comes_while_it_is_there_and_after_it_we
     assert "schema_registry_url" in without["not_checked_because"]
     assert not [line for line in shown if "undecodable" in json.loads(line)]
     assert stopped == 0
-    assert len(set(handled(site.folder))) == len(handled(site.folder)) == 320
+    assert len(set(site.handled())) == len(site.handled()) == 320
 
 
 def test_a_table_that_can_not_work_stops_the_start(site: Any, registry: FakeRegistry) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.answers import called
+from tests.answers import called, metrics_of
 from tests.e2e.site import Site
 
 #: A dozen commands one after the other take their time on a busy machine.
@@ -58,11 +58,6 @@ def portals_are_read(site: Site) -> bool:
         return bool(json.load(answer)["parts"]["portals"] == "ok")
 
 
-def handled(site: Site) -> list[str]:
-    book = site.folder / "handled.log"
-    return book.read_text().splitlines() if book.exists() else []
-
-
 def written(site: Site, outputs: str) -> Iterator[tuple[str, bytes]]:
     """Everything that anybody wrote, but for the settings that the test itself gave."""
     yield "outputs", outputs.encode()
@@ -99,10 +94,10 @@ def test_no_secret_is_in_any_file_log_metric_or_screen_after_a_full_run(site: Si
         post(site, data__a__b__c__d__e__f__g="deep"),
         *(post(site, auth__application_token=WRONG) for _ in range(30)),
     ]
-    site.wait("four events", lambda: len(handled(site)) == 4)
+    site.wait("four events", lambda: len(site.handled()) == 4)
 
     assert statuses == [200] * 4 + [403, 200] + [403] * 30
-    assert {line.split()[2] for line in handled(site)} == {str(len(ACCESS))}
+    assert {line.split()[2] for line in site.handled()} == {str(len(ACCESS))}
     outputs = "".join(
         done.stdout + done.stderr
         for done in (
@@ -116,8 +111,7 @@ def test_no_secret_is_in_any_file_log_metric_or_screen_after_a_full_run(site: Si
             site.run("spool", "status"),
         )
     )
-    with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/metrics", timeout=10) as answer:
-        outputs += answer.read().decode()
+    outputs += metrics_of(site.port)
     assert site.stop("up") == 0
     found = list(written(site, outputs))
     assert '"can_go":true' in outputs and "it failed with" in b"".join(text for _, text in found).decode("latin-1")
@@ -142,11 +136,11 @@ def test_after_an_uninstall_with_its_data_nobody_opens_what_the_portal_had_seale
     site.wait("the keys are gone", lambda: "secrets are shredded" in site.log("ingest"))
     # What came within the last moments may still be told to others; the worker waits until it must know.
     site.start("worker", "process", "shop:handlers")
-    site.wait("the letter", lambda: "m2" in "".join(handled(site)) and dead(site) != [])
+    site.wait("the letter", lambda: "m2" in "".join(site.handled()) and dead(site) != [])
 
     assert [letter["error_class"] for letter in dead(site)] == ["forebay.processors.errors.Reject"]
     assert "the key of portal m1 is gone" in str(dead(site)[0]["error"])
-    assert not any(line.split()[1:] == ["m1", str(len(ACCESS))] for line in handled(site))
+    assert not any(line.split()[1:] == ["m1", str(len(ACCESS))] for line in site.handled())
 
 
 def dead(site: Site) -> list[dict[str, object]]:

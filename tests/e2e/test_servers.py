@@ -18,7 +18,7 @@ BETWEEN = 500
 
 
 @pytest.fixture(
-    params=["servers", "mariadb_servers", "redis_servers", "rabbitmq_servers"],
+    params=["postgresql_servers", "mariadb_servers", "redis_servers", "rabbitmq_servers"],
     ids=["postgresql", "mariadb", "redis", "rabbitmq"],
 )
 def server(site: Site, request: pytest.FixtureRequest) -> DatabaseServer:

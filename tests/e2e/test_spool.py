@@ -87,11 +87,6 @@ async def in_queue(site: Site) -> dict[str, list[str]]:
             await asyncio.sleep(0.1)
 
 
-def workers(site: Site) -> list[int]:
-    pid = site.running["ingest"].pid
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def drainer(site: Site) -> int:
     """The worker that has the lock."""
     inode = (Path(site.settings["data_dir"]) / "spool" / "draining.lock").stat().st_ino
@@ -187,7 +182,7 @@ async def test_a_killed_broker_and_then_the_killed_drainer_cost_no_event_and_no_
     await asyncio.to_thread(cluster.nodes[0].stop, signal.SIGKILL)
     await portals.send(5)
     os.kill(drainer(site), signal.SIGKILL)
-    await asyncio.to_thread(site.wait, "another worker", lambda: len(workers(site)) == 2 and site.is_ready())
+    await asyncio.to_thread(site.wait, "another worker", lambda: len(site.workers()) == 2 and site.is_ready())
     await portals.send(5)
     cluster.nodes[0].start()
     await asyncio.to_thread(cluster.wait_ready)

@@ -26,11 +26,6 @@ def handle(event):
 """
 
 
-def handled(folder: Path) -> list[str]:
-    book = folder / "handled.log"
-    return book.read_text().split() if book.exists() else []
-
-
 def children(parent: int, of: str) -> list[int]:
     """Those whose command line ends so."""
     found = map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
@@ -46,7 +41,7 @@ def test_a_module_that_changes_the_working_directory_changes_no_queue(site: Any,
 
     assert site.run("send", "--portals", "3", "--count", "10", "--json").returncode == 0
 
-    site.wait("every event", lambda: len(handled(site.folder)) == 10)
+    site.wait("every event", lambda: len(site.handled()) == 10)
     assert list(elsewhere.iterdir()) == []
 
 
@@ -71,7 +66,7 @@ def test_who_is_started_again_has_the_settings_of_the_start(site: Any, later: st
 
     config.unlink(missing_ok=True)
     assert site.run("send", "--portals", "3", "--count", "10").returncode == 0
-    site.wait("every event", lambda: len(handled(site.folder)) == 10)
+    site.wait("every event", lambda: len(site.handled()) == 10)
     assert site.stop("up") == 0
 
 
@@ -90,7 +85,7 @@ def test_what_somebody_has_set_up_of_our_libraries_for_himself_changes_nothing(s
 
     assert site.run("send", "--portals", "3", "--count", "10").returncode == 0
 
-    site.wait("every event", lambda: len(handled(site.folder)) == 10)
+    site.wait("every event", lambda: len(site.handled()) == 10)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +148,7 @@ def test_a_log_that_nobody_reads_keeps_neither_a_call_nor_an_event_nor_a_stop_wa
     with open(reading, "rb"), open(writing, "wb"):
         up = site.start("up", "up", "shop:handlers", output=writing)
         site.wait("the worker", lambda: site.is_ready() and site.run("send", "--count", "1").returncode == 0)
-        site.wait("an event", lambda: len(handled(site.folder)) == 1)
+        site.wait("an event", lambda: len(site.handled()) == 1)
         while select.select([], [writing], [], 0)[1]:
             os.write(writing, b"." * select.PIPE_BUF)
 
@@ -161,6 +156,6 @@ def test_a_log_that_nobody_reads_keeps_neither_a_call_nor_an_event_nor_a_stop_wa
         assert called(site.url, b"", {"X-Long": "." * 9000}, timeout_s=30)[0] == 431
         assert site.run("send", "--portals", "3", "--count", "10").returncode == 0
 
-        site.wait("every event", lambda: len(handled(site.folder)) == 11)
+        site.wait("every event", lambda: len(site.handled()) == 11)
         up.send_signal(signal.SIGTERM)
         assert up.wait(60) == 0

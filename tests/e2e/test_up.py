@@ -4,11 +4,12 @@ import json
 import os
 import signal
 import socket
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.answers import metrics_of
 
 HANDLERS = """
 import os
@@ -28,16 +29,6 @@ async def handle(event):
 HANDLED = 'forebay_events_handled_total{handler="shop:handle",outcome="done"}'
 
 
-def metrics_of(site: Any) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/metrics", timeout=10) as answer:
-        return str(answer.read().decode())
-
-
-def handled(folder: Path) -> list[str]:
-    book = folder / "handled.log"
-    return book.read_text().split() if book.exists() else []
-
-
 def test_up_takes_sends_handles_and_stops(site: Any) -> None:
     (site.folder / "shop.py").write_text(HANDLERS)
     # A user's file may be called as one of the standard library's: it is not in our way.
@@ -51,14 +42,14 @@ def test_up_takes_sends_handles_and_stops(site: Any) -> None:
     assert sent.returncode == 0, sent.stdout + sent.stderr
     assert report["answers"] == {"200 accepted": 2000}
     assert (report["checked"], report["lost"], report["out_of_order"]) == (True, 0, 0)
-    site.wait("the last event", lambda: len(handled(site.folder)) >= 2000)
+    site.wait("the last event", lambda: len(site.handled()) >= 2000)
     # A worker tells what it did a moment later.
-    site.wait("the worker's metrics", lambda: HANDLED in metrics_of(site))
-    metrics = metrics_of(site)
+    site.wait("the worker's metrics", lambda: HANDLED in metrics_of(site.port))
+    metrics = metrics_of(site.port)
     assert "forebay_ingest_requests_total" in metrics
     assert metrics.count("\nforebay_build_info{") == 1
     assert site.stop("up") == 0
-    assert len(set(handled(site.folder))) == len(handled(site.folder)) == 2000
+    assert len(set(site.handled())) == len(site.handled()) == 2000
     lag = [json.loads(line) for line in site.run("lag", "--json").stdout.splitlines()]
     assert {(row["records"], row["owner"]) for row in lag} == {(0, None)}
 

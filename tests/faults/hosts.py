@@ -4,11 +4,11 @@ import json
 import os
 import signal
 import time
-import urllib.request
 from datetime import datetime
 from pathlib import Path
 
 from forebay.ingest.spool.counts import Counts
+from tests.answers import metrics_of
 from tests.e2e.site import Site
 
 _LOOK_S = 0.05
@@ -63,9 +63,7 @@ def counted(site: Site, outcome: str) -> int:
 
 def metered(site: Site, metric: str, label: str = "") -> int:
     """The sum of a metric's samples that have the label."""
-    with urllib.request.urlopen(site.url.replace("/bitrix24", "/metrics"), timeout=5) as answer:  # noqa: S310
-        lines = answer.read().decode().splitlines()
-    found = [line for line in lines if line.startswith(metric) and label in line]
+    found = [line for line in metrics_of(site.port).splitlines() if line.startswith(metric) and label in line]
     return round(sum(float(line.rpartition(" ")[2]) for line in found))
 
 
@@ -74,15 +72,9 @@ def folder_of(site: Site) -> Path:
     return Path(site.settings["data_dir"]) / "spool"
 
 
-def workers(site: Site) -> list[int]:
-    """The processes of the ingest that take calls."""
-    pid = site.running["ingest"].pid
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def kill_all(site: Site) -> None:
     """Every process of the ingest at once, the master first: it must not start others."""
-    serving = workers(site)
+    serving = site.workers()
     site.running["ingest"].send_signal(signal.SIGKILL)
     for pid in serving:
         os.kill(pid, signal.SIGKILL)

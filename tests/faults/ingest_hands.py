@@ -12,7 +12,7 @@ from tests.e2e.site import Site
 
 from .chance import Chance
 from .failing import End, Failing
-from .hosts import kill_all, workers
+from .hosts import kill_all
 from .stand import LONG, UNDECIDED, Stand
 from .under import Under
 
@@ -44,7 +44,7 @@ class IngestFaults:
 
     async def kill_worker(self) -> None:
         """A process of the ingest dies, whichever it is."""
-        if serving := workers(self._stand.site):
+        if serving := self._stand.site.workers():
             os.kill(self._chance.rng.choice(serving), signal.SIGKILL)
 
     async def die_in_commit(self) -> None:

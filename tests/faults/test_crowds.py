@@ -15,7 +15,6 @@ import pytest
 
 from tests.kafka.cluster import Cluster
 
-from .hosts import workers
 from .stand import ELSEWHERE, LONG, SHORT, Size, Stand
 from .strangers import strangers
 
@@ -144,7 +143,7 @@ async def test_an_ingest_that_can_open_no_file_more_loses_nothing_that_was_ackno
     await stand.start()
 
     async with stand.loaded(), stand.fault():
-        limits = leave_few(workers(stand.site))
+        limits = leave_few(stand.site.workers())
         with strangers(stand.site.port, _STRANGERS, ELSEWHERE):
             await asyncio.gather(*(asyncio.to_thread(wait_until_full, *one) for one in limits.items()))
             await asyncio.to_thread(cluster.nodes[0].stop, signal.SIGKILL)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.kafka.cluster import Cluster
 
-from .hosts import drainer, workers
+from .hosts import drainer
 from .stand import LONG, SHORT, Size, Stand
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
@@ -31,7 +31,7 @@ async def test_two_ingests_with_one_spool_keep_the_order_of_portals_that_call_bo
         await asyncio.to_thread(cluster.nodes[0].stop, signal.SIGKILL)
         await stand.portals.answered(size.meanwhile // 2)
         os.kill(drainer(first), signal.SIGKILL)
-        await asyncio.to_thread(first.wait, "a new worker", lambda: all(workers(site) for site in stand.sites))
+        await asyncio.to_thread(first.wait, "a new worker", lambda: all(site.workers() for site in stand.sites))
         await stand.portals.answered(size.meanwhile // 2)
         cluster.nodes[0].start()
 

@@ -26,7 +26,7 @@ class Under:
 
 #: Fixtures that start servers of the systems.
 _SERVERS = {
-    "postgresql": "servers",
+    "postgresql": "postgresql_servers",
     "mariadb": "mariadb_servers",
     "redis": "redis_servers",
     "rabbitmq": "rabbitmq_servers",

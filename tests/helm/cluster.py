@@ -14,8 +14,8 @@ from uuid import uuid4
 import httpx
 import yaml
 
-from tests.kafka.cluster import dying_with_us
 from tests.ports import free_ports
+from tests.processes import dying_with_us
 
 from .toolbox import tool
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.kafka.cluster import dying_with_us
 from tests.missing import missing
+from tests.processes import dying_with_us
 
 from .chart import ROOT, Object
 

@@ -10,8 +10,7 @@ import yaml
 
 from forebay.console.settings import load_settings
 from tests.kafka.cluster import Cluster, Node
-from tests.kafka.jars import NoKafka
-from tests.missing import missing
+from tests.missing import NotHere, missing
 from tests.ports import free_ports
 
 from .chart import ROOT, Object
@@ -174,7 +173,7 @@ async def test_what_the_dockerfile_builds_runs_what_compose_starts(tmp_path: Pat
             finally:
                 for pod in (topics, ingest, processors):
                     pod.kill()
-    except NoKafka as reason:
+    except NotHere as reason:
         missing(str(reason))
 
     assert "50" in said

@@ -13,11 +13,11 @@ from uuid import uuid4
 import pytest
 
 from tests.e2e.test_balancers import NGINX, is_open
-from tests.kafka.cluster import dying_with_us
 from tests.kafka.fixtures import Kafka
 from tests.missing import missing
 from tests.order import HANDLERS, Book, judge
 from tests.ports import free_ports
+from tests.processes import dying_with_us
 
 from .calling import Callers
 from .chart import Object, named, objects, pod_of, rendered

@@ -17,7 +17,7 @@ _PINS = ("build.sh", "go.mod", "go.sum", "score/go.mod", "score/go.sum", "wheels
 @cache
 def folder() -> Path:
     """Where the tools of these pins are, whether they are there or not."""
-    named = os.environ.get("FOREBAY_TOOLS_CACHE")
+    named = os.environ.get("FOREBAY_TEST_TOOLS_CACHE")
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     pins = b"".join((_TOOLS / name).read_bytes() for name in _PINS)
     return Path(named or caches / "forebay") / "helm-tools" / hashlib.sha256(pins).hexdigest()[:16]

@@ -13,20 +13,20 @@ from tests.kafka.fixtures import Kafka
 #: Takes a folder and the test's request, and gives the settings of a queue that is fresh and empty.
 Fresh = Callable[[Path, pytest.FixtureRequest], QueueSettings]
 
+
+def _at(url: str) -> Fresh:
+    """By the fixture that gives such a URL."""
+    return lambda folder, request: QueueSettings(data_dir=folder, queue_url=request.getfixturevalue(url))
+
+
 SYSTEMS: dict[str, Fresh] = {
     "memory": lambda folder, _: QueueSettings(data_dir=folder, queue_url=f"memory://{uuid4()}"),
     "sqlite": lambda folder, _: QueueSettings(data_dir=folder),
-    "postgresql": lambda folder, request: QueueSettings(
-        data_dir=folder, queue_url=request.getfixturevalue("postgresql_url")
-    ),
-    "mariadb": lambda folder, request: QueueSettings(data_dir=folder, queue_url=request.getfixturevalue("mariadb_url")),
-    "redis": lambda folder, request: QueueSettings(data_dir=folder, queue_url=request.getfixturevalue("redis_url")),
-    "memcached": lambda folder, request: QueueSettings(
-        data_dir=folder, queue_url=request.getfixturevalue("memcached_url")
-    ),
-    "rabbitmq": lambda folder, request: QueueSettings(
-        data_dir=folder, queue_url=request.getfixturevalue("rabbitmq_url")
-    ),
+    "postgresql": _at("postgresql_url"),
+    "mariadb": _at("mariadb_url"),
+    "redis": _at("redis_url"),
+    "memcached": _at("memcached_url"),
+    "rabbitmq": _at("rabbitmq_url"),
     "kafka": lambda folder, request: QueueSettings(data_dir=folder, queue_url=_empty_kafka(request)),
     "kafka-classic": lambda folder, request: QueueSettings(
         data_dir=folder, queue_url=_empty_kafka(request), kafka={"group.protocol": "classic"}
@@ -46,4 +46,4 @@ def of_every_system(*but: str) -> list[ParameterSet]:
 def _empty_kafka(request: pytest.FixtureRequest) -> str:
     kafka: Kafka = request.getfixturevalue("kafka")
     kafka.empty()
-    return f"kafka://{kafka.bootstrap}"
+    return kafka.url

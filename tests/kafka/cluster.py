@@ -14,9 +14,11 @@ from string import Template
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from tests.missing import NotHere
 from tests.ports import free_ports
+from tests.processes import dying_with_us
 
-from .jars import NoKafka, jars
+from .jars import jars
 
 _HERE = Path(__file__).parent
 
@@ -59,10 +61,10 @@ class Node:
         self.tool("kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, *named, *config)
 
     def tool(self, name: str, *arguments: str) -> str:
-        """What a tool of Kafka prints, by its class. Raises `NoKafka` when it fails."""
+        """What a tool of Kafka prints, by its class. Raises `NotHere` when it fails."""
         done = subprocess.run([*self._java(), name, *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise NoKafka(f"{name} failed: {done.stdout}{done.stderr}")
+            raise NotHere(f"{name} failed: {done.stdout}{done.stderr}")
         return done.stdout
 
     def properties(self, values: Mapping[str, object]) -> str:
@@ -100,7 +102,7 @@ class Node:
     def check(self) -> None:
         """Raise when the process has ended by itself."""
         if self.has_ended():
-            raise NoKafka(f"Kafka ended: {(self.folder / 'out.log').read_text('utf-8', 'replace')[-3000:]}")
+            raise NotHere(f"Kafka ended: {(self.folder / 'out.log').read_text('utf-8', 'replace')[-3000:]}")
 
     def _java(self) -> list[str]:
         home = os.environ.get("JAVA_HOME")
@@ -114,7 +116,7 @@ class Cluster:
 
     def __init__(self, folder: Path, nodes: int | Sequence[Node] = 1, features: Sequence[str] = ()) -> None:
         if not shutil.which("java") and "JAVA_HOME" not in os.environ:
-            raise NoKafka("there is no java on the PATH; install Java 17 or newer")
+            raise NotHere("there is no java on the PATH; install Java 17 or newer")
         self.folder, self._features = folder, features
         if isinstance(nodes, int):
             nodes = [Node(number, folder / f"node-{number}") for number in range(1, nodes + 1)]
@@ -167,15 +169,15 @@ class Cluster:
         """Return when every node is in the cluster."""
         wait_until(self.bootstrap, len(self.nodes), self._check)
 
-    def wait_in_sync(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def wait_in_sync(self) -> None:
         """Return when every node is in the cluster, and has caught up with each partition that it holds a copy of."""
         self.wait_ready()
-        until = clock() + _READY_S
+        until = time.monotonic() + _READY_S
         with AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0}) as client:
             while not _are_in_sync(client):
                 self._check()
-                if clock() > until:
-                    raise NoKafka(f"the copies are not in sync after {_READY_S:.0f} s")
+                if time.monotonic() > until:
+                    raise NotHere(f"the copies are not in sync after {_READY_S:.0f} s")
 
     def _check(self) -> None:
         for node in self.nodes:
@@ -186,19 +188,18 @@ def wait_until(
     bootstrap: str,
     nodes: int,
     check: Callable[[], None] = lambda: None,
-    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Return when a client sees so many brokers; `check` may give up earlier by raising."""
-    until = clock() + _READY_S
+    until = time.monotonic() + _READY_S
     with AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 200}) as client:
-        while clock() < until:
+        while time.monotonic() < until:
             check()
             try:
                 if len(client.list_topics(timeout=1).brokers) >= nodes:
                     return
             except KafkaException:
                 continue
-    raise NoKafka(f"no Kafka answered at {bootstrap} within {_READY_S:.0f} s")
+    raise NotHere(f"no Kafka answered at {bootstrap} within {_READY_S:.0f} s")
 
 
 def _are_in_sync(client: AdminClient) -> bool:
@@ -208,9 +209,3 @@ def _are_in_sync(client: AdminClient) -> bool:
         return False
     partitions = [partition for topic in topics for partition in topic.partitions.values()]
     return all(len(partition.isrs) == len(partition.replicas) for partition in partitions)
-
-
-def dying_with_us() -> list[str]:
-    """A test run that is killed can't stop its servers: the kernel does it then, where util-linux is there."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []

@@ -11,11 +11,10 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.missing import missing
+from tests.missing import NotHere, entered, missing
 
 from .cluster import TEST_JVM, Cluster, Node, wait_until
 from .container import docker_answers, kafka_container
-from .jars import NoKafka
 from .secured import Secured, secured_kafka
 
 #: Set by those who run a Kafka of their own; the tests then make topics and groups in it, and leave them.
@@ -74,11 +73,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """A Kafka with a listener for each way in. Use topics, groups and users' rights of fresh names."""
     with ExitStack() as running:
-        try:
-            secured = running.enter_context(secured_kafka(tmp_path_factory.mktemp("secured")))
-        except NoKafka as reason:
-            missing(str(reason))
-        yield secured
+        yield entered(running, lambda: secured_kafka(tmp_path_factory.mktemp("secured")))
 
 
 @pytest.fixture
@@ -87,10 +82,7 @@ def clusters(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
     with ExitStack() as running:
 
         def started(nodes: int | Sequence[Node] = 1, features: Sequence[str] = ()) -> Cluster:
-            try:
-                return running.enter_context(Cluster(tmp_path / f"kafka-{uuid4()}", nodes, features))
-            except NoKafka as reason:
-                missing(str(reason))
+            return entered(running, lambda: Cluster(tmp_path / f"kafka-{uuid4()}", nodes, features))
 
         yield started
 
@@ -104,7 +96,7 @@ def named_or_started(running: ExitStack, folder: Path, jvm: Sequence[str] = TEST
 def _started(running: ExitStack, folder: Path, jvm: Sequence[str]) -> Kafka:
     try:
         cluster = running.enter_context(Cluster(folder, [Node(1, folder / "node-1", jvm)]))
-    except NoKafka as reason:
+    except NotHere as reason:
         if not docker_answers():
             missing(f"{reason}; no Docker engine answers either; or name a Kafka in {BOOTSTRAP}")
         return Kafka(bootstrap=running.enter_context(kafka_container()))
@@ -114,6 +106,6 @@ def _started(running: ExitStack, folder: Path, jvm: Sequence[str]) -> Kafka:
 def _named(bootstrap: str) -> Kafka:
     try:
         wait_until(bootstrap, 1)
-    except (NoKafka, KafkaException) as error:
+    except (NotHere, KafkaException) as error:
         pytest.fail(f"{BOOTSTRAP} is set, and {error}")
     return Kafka(bootstrap=bootstrap)

@@ -3,7 +3,7 @@
 import base64
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -20,8 +20,7 @@ _KEY_ID = "test-key"
 class IdentityProvider:
     """Issues tokens that live for `token_s` seconds, and counts them."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._key = generate_private_key(public_exponent=65537, key_size=2048)
         self.token_s = 3600
         self.issued = 0
@@ -36,7 +35,7 @@ class IdentityProvider:
     def token(self) -> dict[str, object]:
         """The answer to a client that proved itself."""
         self.issued += 1
-        now = int(self._clock())
+        now = int(time.time())
         head = {"alg": "RS256", "typ": "JWT", "kid": _KEY_ID}
         claims = {"iss": self.url, "sub": CLIENT, "aud": "kafka", "iat": now, "exp": now + self.token_s}
         signed = f"{_text(head)}.{_text(claims)}"

@@ -87,7 +87,7 @@ class Secured:
 
 @contextmanager
 def secured_kafka(folder: Path) -> Iterator[Secured]:
-    """One broker with every listener. Raises `NoKafka`."""
+    """One broker with every listener. Raises `NotHere`."""
     authority, other = Authority(folder), Authority(folder, "another authority")
     yesterday = datetime.now(UTC) - timedelta(days=1)
     hosts = ("localhost", "127.0.0.1")

@@ -15,7 +15,8 @@ from uuid import uuid4
 
 import pymysql
 
-from tests.databases.server import ADMIN, PASSWORD, DatabaseServer, NoServer, made_template
+from tests.databases.server import ADMIN, PASSWORD, DatabaseServer, made_template
+from tests.missing import NotHere
 
 #: Debian keeps the server off a user's PATH.
 _PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin"
@@ -34,7 +35,7 @@ _FIRST = (
 def _program(name: str) -> str:
     found = shutil.which(name, path=_PATH)
     if found is None:
-        raise NoServer("there is no MariaDB server on this machine; install Debian's package mariadb-server")
+        raise NotHere("there is no MariaDB server on this machine; install Debian's package mariadb-server")
     return found
 
 

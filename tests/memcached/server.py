@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from pymemcache.client.base import Client
 
-from tests.databases.server import DatabaseServer, NoServer
+from tests.databases.server import DatabaseServer
+from tests.missing import NotHere
 
 
 class MemcachedServer(DatabaseServer):
@@ -23,7 +24,7 @@ class MemcachedServer(DatabaseServer):
     def __init__(self, options: tuple[str, ...] = ()) -> None:
         found = shutil.which("memcached")
         if found is None:
-            raise NoServer("there is no Memcached server on this machine; install Debian's package memcached")
+            raise NotHere("there is no Memcached server on this machine; install Debian's package memcached")
         self._program = found
         super().__init__(options or ("-m", "64"))
 

@@ -4,8 +4,8 @@ import asyncio
 
 from forebay.console.moving.move import Move
 from forebay.console.moving.sides import Side
-from forebay.console.ordering import Stop
 from forebay.console.settings import Settings
+from forebay.console.stopping import Stop
 from forebay.queues.contract import Delivery, Producer, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryProducer, MemoryQueue

@@ -36,7 +36,7 @@ def postgresql_url(postgresql: Postgresql) -> Iterator[str]:
 
 
 @pytest.fixture
-def servers() -> Iterator[Callable[..., Server]]:
+def postgresql_servers() -> Iterator[Callable[..., Server]]:
     """Starts servers of the test's own, with these settings. They end with the test."""
     with ExitStack() as running:
         yield POSTGRESQL.starter(running)

@@ -10,9 +10,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from tests.databases.server import as_account, wait_until
-from tests.kafka.cluster import dying_with_us
 from tests.missing import missing
 from tests.ports import free_ports
+from tests.processes import dying_with_us
 
 from .server import enter
 

@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import psycopg
 
-from tests.databases.server import ADMIN, PASSWORD, DatabaseServer, NoServer, made_template
+from tests.databases.server import ADMIN, PASSWORD, DatabaseServer, made_template
+from tests.missing import NotHere
 
 #: Where Debian keeps the programs of each version, off the PATH.
 _DEBIAN = Path("/usr/lib/postgresql")
@@ -31,7 +32,7 @@ def programs() -> Path:
     for folder in folders:
         if (folder / "initdb").exists():
             return folder
-    raise NoServer("there is no PostgreSQL server on this machine; install Debian's package postgresql")
+    raise NotHere("there is no PostgreSQL server on this machine; install Debian's package postgresql")
 
 
 class Server(DatabaseServer):

@@ -14,7 +14,7 @@ _SCRIPT = Path(__file__).with_name("promtool.sh")
 @cache
 def _found() -> Path:
     """Where it is, whether it is there or not."""
-    named = os.environ.get("FOREBAY_TOOLS_CACHE")
+    named = os.environ.get("FOREBAY_TEST_TOOLS_CACHE")
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     script = hashlib.sha256(_SCRIPT.read_bytes()).hexdigest()[:16]
     return Path(named or caches / "forebay") / "promtool" / script / "bin" / "promtool"

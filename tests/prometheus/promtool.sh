@@ -6,7 +6,7 @@ set -euo pipefail
 version=0.316.0
 cd "$(dirname "$0")"
 
-cache=${FOREBAY_TOOLS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/forebay}/promtool
+cache=${FOREBAY_TEST_TOOLS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/forebay}/promtool
 folder=$cache/$(sha256sum <promtool.sh | cut -c1-16)
 mkdir -p "$cache"
 # Whoever comes second waits, and finds it done.

@@ -5,18 +5,14 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.databases.server import NoServer
-from tests.missing import missing
+from tests.missing import entered
 
 from .server import Server
 
 
 def _starter(running: ExitStack) -> Callable[..., Server]:
     def started(*options: str) -> Server:
-        try:
-            return running.enter_context(Server(options))
-        except NoServer as reason:
-            missing(str(reason))
+        return entered(running, lambda: Server(options))
 
     return started
 

@@ -20,9 +20,10 @@ from pika.exceptions import ChannelClosedByBroker
 
 from forebay.queues.rabbitmq.logs import CATALOG, DEAD_LETTERS, group_log, intake, partition_log, payload
 from tests.certificates import Authority
-from tests.databases.server import ADMIN, PASSWORD, READY_S, DatabaseServer, NoServer, as_account
-from tests.kafka.cluster import dying_with_us
+from tests.databases.server import ADMIN, PASSWORD, READY_S, DatabaseServer, as_account
+from tests.missing import NotHere
 from tests.ports import free_ports
+from tests.processes import dying_with_us
 
 #: Debian's wrapper on the PATH is for the service: it changes the user and the folder.
 _PROGRAMS = Path("/usr/lib/rabbitmq/bin")
@@ -76,7 +77,7 @@ class Server(DatabaseServer):
 
     def __init__(self, options: tuple[str, ...] = (), *, secured: bool = False) -> None:
         if not (_PROGRAMS / "rabbitmq-server").exists() or shutil.which("epmd") is None:
-            raise NoServer("there is no RabbitMQ on this machine; install Debian's package rabbitmq-server")
+            raise NotHere("there is no RabbitMQ on this machine; install Debian's package rabbitmq-server")
         super().__init__(options)
         self.port = _quiet_port()
         self._secure_port = _quiet_port()
@@ -194,7 +195,7 @@ class Server(DatabaseServer):
 
     def _check(self) -> None:
         if self._process is not None and self._process.poll() is not None:
-            raise NoServer(f"RabbitMQ ended: {(self.folder / 'output').read_text('utf-8', 'replace')[-3000:]}")
+            raise NotHere(f"RabbitMQ ended: {(self.folder / 'output').read_text('utf-8', 'replace')[-3000:]}")
 
     def control(self, *arguments: str) -> None:
         """Have `rabbitmqctl` do this."""

@@ -15,20 +15,11 @@ from forebay.processors.outcome import Done, Outcome, Rejected, RetryAsked
 from forebay.processors.testing import event, run_now
 from tests.answers import called
 from tests.bitrix24.portal import PAGE, FakePortal
+from tests.clock import Clock
 
 DOCS = Path(__file__).parents[2] / "docs"
 PORTAL = "example.bitrix24.com"
 FROM = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-class Clock:
-    """Stands still until the test moves it."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

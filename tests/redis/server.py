@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 import redis
 
-from tests.databases.server import PASSWORD, DatabaseServer, NoServer
+from tests.databases.server import PASSWORD, DatabaseServer
+from tests.missing import NotHere
 
 #: One that keeps what our promise rests on.
 _SETTINGS = ("bind 127.0.0.1", 'save ""', "appendonly yes", "appendfsync always", "maxmemory 256mb")
@@ -26,7 +27,7 @@ class RedisServer(DatabaseServer):
     def __init__(self, options: tuple[str, ...] = ()) -> None:
         found = shutil.which("redis-server")
         if found is None:
-            raise NoServer("there is no Redis server on this machine; install Debian's package redis-server")
+            raise NotHere("there is no Redis server on this machine; install Debian's package redis-server")
         self._program = found
         super().__init__((*_SETTINGS, *options))
 

@@ -1,20 +1,20 @@
 """A real schema registry, Apicurio's, in a process of its own and with its storage in memory."""
 
-import os
 import shutil
 import signal
 import subprocess
 import tarfile
-import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from urllib.error import URLError
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
+from tests.maven import fetched
+from tests.missing import NotHere
 from tests.ports import free_ports
+from tests.processes import dying_with_us
 
 #: The last line of versions that is content with Java 17.
 VERSION = "2.6.13.Final"
@@ -22,14 +22,8 @@ VERSION = "2.6.13.Final"
 #: Serial collector and the first compiler only: half the start time, and enough for tests of correctness.
 _JVM = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
-#: Maven fetches 142 MB.
-_FETCH_S = 600
 #: A start takes 3 s; on a busy machine several times that.
 _READY_S = 60.0
-
-
-class NoApicurio(Exception):
-    """Apicurio can't be started here; the text says what is missing."""
 
 
 class Apicurio:
@@ -46,12 +40,12 @@ class Apicurio:
         return f"http://127.0.0.1:{self._port}/apis/ccompat/v7"
 
     def __enter__(self) -> "Apicurio":
-        home = _unpacked()
+        home = _home()
         address = ("-Dquarkus.http.host=127.0.0.1", f"-Dquarkus.http.port={self._port}")
         jar = home / f"apicurio-registry-app-{VERSION}-runner.jar"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*_dying_with_us(), "java", *_JVM, *address, "-jar", str(jar)],
+                [*dying_with_us(), "java", *_JVM, *address, "-jar", str(jar)],
                 cwd=home,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -99,10 +93,10 @@ class Apicurio:
         assert self._process is not None
         self._process.send_signal(which)
 
-    def _wait_ready(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def _wait_ready(self) -> None:
         assert self._process is not None
-        until = clock() + _READY_S
-        while clock() < until:
+        until = time.monotonic() + _READY_S
+        while time.monotonic() < until:
             if self._process.poll() is not None:
                 break
             try:
@@ -112,49 +106,21 @@ class Apicurio:
                 time.sleep(0.05)
             else:
                 return
-        raise NoApicurio(f"Apicurio did not start: {self._log.read_text('utf-8', 'replace')[-2000:]}")
+        raise NotHere(f"Apicurio did not start: {self._log.read_text('utf-8', 'replace')[-2000:]}")
 
 
-def _unpacked() -> Path:
-    """The folder of its jars, fetched once. Raises `NoApicurio`."""
+def _home() -> Path:
+    """The folder of its jars. Raises `NotHere`."""
     if not shutil.which("java"):
-        raise NoApicurio("there is no java on the PATH; install Java 17 or newer")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forebay" / "apicurio"
-    folder = cache / VERSION
-    if not folder.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        _fetch(folder)
-    return folder
-
-
-def _fetch(folder: Path) -> None:
-    # Beside the folder and then renamed: what was cut off must never be taken for the whole.
-    beside = Path(tempfile.mkdtemp(prefix=".fetching-", dir=folder.parent))
-    try:
-        archive = _copied(beside)
-        with tarfile.open(archive) as packed:
-            # Python 3.11 has the filter from its fourth release on.
-            packed.extraction_filter = getattr(tarfile, "data_filter", None)
-            packed.extractall(beside)  # noqa: S202 - Apicurio's own release, by Maven
-        archive.unlink()
-        if not folder.is_dir():
-            beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _copied(folder: Path) -> Path:
+        raise NotHere("there is no java on the PATH; install Java 17 or newer")
     artifact = f"io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all"
-    command = ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_FETCH_S, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise NoApicurio(f"mvn can't fetch Apicurio ({error}); install Maven and Java 17 or newer") from error
-    if done.returncode:
-        raise NoApicurio(f"mvn could not fetch Apicurio: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return next(folder.glob("*.tar.gz"))
+    return fetched("Apicurio", VERSION, ["dependency:copy", f"-Dartifact={artifact}"], _unpack)
 
 
-def _dying_with_us() -> list[str]:
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
+def _unpack(folder: Path) -> None:
+    archive = next(folder.glob("*.tar.gz"))
+    with tarfile.open(archive) as packed:
+        # Python 3.11 has the filter from its fourth release on.
+        packed.extraction_filter = getattr(tarfile, "data_filter", None)
+        packed.extractall(folder)  # noqa: S202 - Apicurio's own release, by Maven
+    archive.unlink()

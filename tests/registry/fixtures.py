@@ -5,9 +5,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.missing import missing
+from tests.missing import entered
 
-from .apicurio import Apicurio, NoApicurio
+from .apicurio import Apicurio
 from .fake import FakeRegistry
 
 AnyRegistry = FakeRegistry | Apicurio
@@ -17,11 +17,7 @@ AnyRegistry = FakeRegistry | Apicurio
 def apicurio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apicurio]:
     """A real registry, shared by the tests. Empty it before use."""
     with ExitStack() as running:
-        try:
-            server = running.enter_context(Apicurio(tmp_path_factory.mktemp("apicurio")))
-        except NoApicurio as reason:
-            missing(str(reason))
-        yield server
+        yield entered(running, lambda: Apicurio(tmp_path_factory.mktemp("apicurio")))
 
 
 @pytest.fixture(params=["fake", pytest.param("apicurio", marks=pytest.mark.faults)])

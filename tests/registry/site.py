@@ -49,13 +49,6 @@ async def asking(registry: AnyRegistry, timeout_s: float = LONG_S, **settings: A
     await opened.close()
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Return when it holds."""
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.002)
-
-
 async def until_said(condition: Callable[[], Awaitable[object]]) -> None:
     """Return when it is said."""
     async with asyncio.timeout(60):

@@ -5,13 +5,13 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 import pytest
 
 from tests.databases import shared
-from tests.databases.server import DatabaseServer, NoServer
+from tests.databases.server import DatabaseServer
 from tests.databases.shared import System
-from tests.missing import STRICT
+from tests.missing import STRICT, NotHere
 
 
 def missing_server(options: tuple[str, ...]) -> AbstractContextManager[DatabaseServer]:
-    raise NoServer("there is no such server on this machine; install Debian's package")
+    raise NotHere("there is no such server on this machine; install Debian's package")
 
 
 def let_nobody_in(url: str) -> None:

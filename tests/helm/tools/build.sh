@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-cache=${FOREBAY_TOOLS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/forebay}/helm-tools
+cache=${FOREBAY_TEST_TOOLS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/forebay}/helm-tools
 folder=$cache/$(cat build.sh go.mod go.sum score/go.mod score/go.sum wheels.txt schemas.py | sha256sum | cut -c1-16)
 mkdir -p "$cache"
 # Whoever comes second waits, and finds it done.

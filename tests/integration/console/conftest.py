@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 import structlog
 
-from forebay.console import holding, replaying
+from forebay.console import parked_orders, replaying
 from forebay.console.settings import Settings
 from forebay.queues.opening import open_queue
 from forebay.schemas import names
@@ -18,7 +18,7 @@ from .site import PARTITIONS, Site
 
 @pytest.fixture(params=["memory", "sqlite"])
 async def site(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    for module, name in ((holding, "_LOOK_S"), (replaying, "_LOOK_S")):
+    for module, name in ((parked_orders, "_LOOK_S"), (replaying, "_LOOK_S")):
         # Operators are told by the second, which is what most of these tests would wait for.
         monkeypatch.setattr(module, name, 0.05)
     url = f"memory://{uuid4().hex}" if request.param == "memory" else f"sqlite:///{tmp_path}/queue.db"

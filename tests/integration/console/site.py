@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -130,10 +129,3 @@ class Site:
                     if await self.committed(group or self.settings.group) >= sent:
                         return
                 await asyncio.sleep(0.02)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Return when it holds."""
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.005)

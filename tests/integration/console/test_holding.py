@@ -8,13 +8,14 @@ import pytest
 
 from forebay import Reject
 from forebay.console.following import Following
-from forebay.console.holding import list_waiting, order
 from forebay.console.letters import Filter
+from forebay.console.parked_orders import list_waiting, order
 from forebay.console.resolving import plan_of, replay_letters
 from forebay.processors.parking.orders import What
 from forebay.schemas.codec import new_codec
+from tests.waiting import until
 
-from .site import Program, Site, until
+from .site import Program, Site
 
 A, B, WELL = (f"{name}.bitrix24.example" for name in ("a", "b", "well"))
 DOWN = ConnectionError("the shop is down")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from forebay import Reject
-from forebay.console.ordering import Orderer
+from forebay.console.order_writer import OrderWriter
 from forebay.console.planning import counted
 from forebay.queues.contract import Record
 from forebay.schemas import names
@@ -208,16 +208,16 @@ def test_the_quarantine_is_replayed_by_the_command(night: Night) -> None:
 
 def interrupted_at(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C, when so many orders were written."""
-    written, write = [0], Orderer._write
+    written, write = [0], OrderWriter._write
 
-    async def _write(self: Orderer, given: Any, partition: int) -> Any:
+    async def _write(self: OrderWriter, given: Any, partition: int) -> Any:
         done = await write(self, given, partition)
         written[0] += 1
         if written[0] == number:
             os.kill(os.getpid(), signal.SIGINT)
         return done
 
-    monkeypatch.setattr(Orderer, "_write", _write)
+    monkeypatch.setattr(OrderWriter, "_write", _write)
 
 
 def test_ctrl_c_ends_orders_between_two_portals_and_the_rest_is_told(

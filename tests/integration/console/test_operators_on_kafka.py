@@ -9,9 +9,9 @@ import pytest
 
 from forebay import Reject
 from forebay.console.growing import Growth, NotQuiet
-from forebay.console.holding import list_waiting, order
 from forebay.console.lag import lags
 from forebay.console.letters import Filter
+from forebay.console.parked_orders import list_waiting, order
 from forebay.console.reading import inspected
 from forebay.console.resolving import plan_of, replay_letters
 from forebay.console.settings import Settings
@@ -20,8 +20,9 @@ from forebay.queues.opening import open_queue
 from forebay.schemas import names
 from forebay.schemas.codec import new_codec
 from tests.kafka.fixtures import Kafka
+from tests.waiting import until
 
-from .site import PARTITIONS, Program, Site, until
+from .site import PARTITIONS, Program, Site
 
 pytestmark = pytest.mark.kafka
 

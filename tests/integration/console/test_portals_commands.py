@@ -11,7 +11,7 @@ import structlog
 from typer.testing import CliRunner, Result
 
 from forebay.console.cli import build
-from forebay.console.knowing import known
+from forebay.console.known_portals import known
 from forebay.console.settings import load_settings
 from forebay.queues.errors import QueueUnavailable, UnknownStream
 from forebay.queues.memory import MemoryQueue
@@ -201,7 +201,7 @@ def test_a_store_that_is_away_is_told_at_once(desk: Desk, monkeypatch: pytest.Mo
     queue.fact_logs[names.portals(TOPIC)] = log = FactLog(names.portals(TOPIC))
     log.down = True
     monkeypatch.setattr("forebay.console.reading.open_queue", lambda settings: queue)
-    monkeypatch.setattr("forebay.console.knowing._READ_S", 3600.0)
+    monkeypatch.setattr("forebay.console.portal_keys._READ_S", 3600.0)
 
     with pytest.raises(QueueUnavailable, match="put down"):
         desk.command("portals", "list")

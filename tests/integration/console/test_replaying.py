@@ -10,17 +10,19 @@ from forebay import Reject
 from forebay.console import reading
 from forebay.console.following import Following
 from forebay.console.letters import Filter
-from forebay.console.ordering import Pace, Stop
+from forebay.console.order_writer import Pace, order_writer
 from forebay.console.reading import inspected
-from forebay.console.replaying import Replay, follow, orderer
+from forebay.console.replay_search import Found, Search, Span
+from forebay.console.replaying import Replay, follow
 from forebay.console.resolving import open_rows, plan_of, replay_letters
-from forebay.console.spans import Found, Search, Span
+from forebay.console.stopping import Stop
 from forebay.processors.testing import event
 from forebay.queues.contract import Record
 from forebay.schemas import names
 from forebay.schemas.codec import codec, new_codec
+from tests.waiting import until
 
-from .site import YESTERDAY_MS, Program, Site, until
+from .site import YESTERDAY_MS, Program, Site
 
 A, B, C, WELL = (f"{name}.bitrix24.example" for name in ("a", "b", "c", "well"))
 YESTERDAY = datetime.fromtimestamp(YESTERDAY_MS / 1000, UTC)
@@ -141,7 +143,7 @@ async def test_a_replay_that_was_stopped_goes_on_with_the_rest(site: Site) -> No
     stop = Stop()
     result = Replay(plan=plan, following=Following(inspector=site.queue.inspector(), topic=site.settings.topic))
 
-    async with orderer(site.queue, site.settings.topic, "first half") as given:
+    async with order_writer(site.queue, site.settings.topic, "first half") as given:
         # A portal has three letters, so the second one's turn would come in an hour: it is stopped before.
         pace = Pace(rate=3 / 3600, stop=stop)
         await follow(result, given, pace, lambda done: stop.ask() if done >= 3 else None)
@@ -199,7 +201,7 @@ async def found(site: Site, group: str, again: bool = False, **span: object) -> 
 
 
 async def replay_span(site: Site, given: Found) -> Replay:
-    async with inspected(site.queue) as inspector, orderer(site.queue, site.settings.topic, "again") as ordering:
+    async with inspected(site.queue) as inspector, order_writer(site.queue, site.settings.topic, "again") as ordering:
         result = Replay(plan=given.plan, following=Following(inspector=inspector, topic=site.settings.topic))
         await follow(result, ordering, Pace(rate=None, stop=Stop()), lambda done: None, given.since)
     return result

@@ -12,15 +12,9 @@ from forebay.ingest.spool import ahead
 from forebay.ingest.spool.opening import has_spool
 from forebay.ingest.spool.pace import Pace
 from forebay.ingest.spool.spool import Spool
+from tests.clock import Clock
 from tests.spool.world import Worker, World, per_portal
 from tests.unit.ingest.conftest import EVENT, running
-
-
-class Time:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @asynccontextmanager
@@ -40,7 +34,7 @@ async def drained_a_while(worker: Worker) -> None:
 
 
 async def test_what_is_above_the_rate_waits_in_its_order_and_nobody_else_does(tmp_path: Path) -> None:
-    time = Time()
+    time = Clock(1000.0)
     async with paced(tmp_path, time) as world:
         worker = await world.start()
         flood = [await world.send("a.ru", worker) for _ in range(12)]
@@ -60,7 +54,7 @@ async def test_what_is_above_the_rate_waits_in_its_order_and_nobody_else_does(tm
 
 
 async def test_a_portal_that_keeps_to_the_rate_never_meets_the_spool(tmp_path: Path) -> None:
-    time = Time()
+    time = Clock(1000.0)
     async with paced(tmp_path, time) as world:
         worker = await world.start()
         for _ in range(30):
@@ -72,7 +66,7 @@ async def test_a_portal_that_keeps_to_the_rate_never_meets_the_spool(tmp_path: P
 
 
 async def test_when_the_spool_takes_nothing_the_rate_is_forgotten_and_not_the_event(tmp_path: Path) -> None:
-    async with paced(tmp_path, Time(), max_bytes=10) as world:
+    async with paced(tmp_path, Clock(1000.0), max_bytes=10) as world:
         worker = await world.start()
         flood = [await world.send("a.ru", worker) for _ in range(12)]
         worker.producer.deliver_all()
@@ -83,7 +77,7 @@ async def test_when_the_spool_takes_nothing_the_rate_is_forgotten_and_not_the_ev
 
 
 async def test_a_slow_lane_that_takes_half_of_the_spool_is_emptied_as_fast_as_it_goes(tmp_path: Path) -> None:
-    async with paced(tmp_path, Time(), max_bytes=1000) as world:
+    async with paced(tmp_path, Clock(1000.0), max_bytes=1000) as world:
         worker = await world.start()
         for _ in range(12):
             await world.send("a.ru", worker)
@@ -99,7 +93,7 @@ async def test_a_slow_lane_with_very_many_events_is_emptied_as_fast_as_it_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ahead, "_KNOWN", 8)
-    async with paced(tmp_path, Time()) as world:
+    async with paced(tmp_path, Clock(1000.0)) as world:
         worker = await world.start()
         for _ in range(15):
             await world.send("a.ru", worker)

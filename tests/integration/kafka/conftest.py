@@ -8,6 +8,7 @@ import pytest
 
 from forebay.queues.contract import Queue
 from tests.integration.kafka.mocked import mocked
+from tests.integration.queue_fixtures import inspector as inspector
 from tests.kafka.fixtures import Kafka
 from tests.kafka.members import PARTITIONS
 from tests.kafka.mock_cluster import MockCluster

@@ -9,10 +9,11 @@ from confluent_kafka import KafkaError, TopicPartition
 from forebay.queues.contract import Commit, Queue, Record
 from forebay.queues.errors import Fenced, QueueUnavailable
 from tests.integration.kafka.mocked import STREAM
-from tests.integration.kafka.working import Site, encoded, until
+from tests.integration.kafka.working import Site, encoded
 from tests.kafka.members import PARTITIONS, Owner, fetch, joined, send
 from tests.kafka.mock_cluster import Api, MockCluster
 from tests.kafka.opener import Opener
+from tests.waiting import until
 
 #: The client, or we, ask again after these, and nobody hears of it.
 PASSING = (

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
 
@@ -45,13 +45,6 @@ async def queue(secured: Secured, opened: Opener, topic: str) -> KafkaQueue:
     assert isinstance(queue, KafkaQueue)
     await queue.ensure(names.streams(topic), BEFORE)
     return queue
-
-
-@pytest.fixture
-async def inspector(queue: Queue) -> AsyncIterator[Inspector]:
-    inspector = queue.inspector()
-    yield inspector
-    await inspector.close()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """`forebay lag` on a real Kafka: records and seconds, where offsets have gaps and records are gone."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from uuid import uuid4
 
@@ -35,13 +35,6 @@ async def topic(queue: Queue) -> str:
     name = f"events-{uuid4().hex[:12]}"
     await queue.ensure([name], 1)
     return name
-
-
-@pytest.fixture
-async def inspector(queue: Queue) -> AsyncIterator[Inspector]:
-    inspector = queue.inspector()
-    yield inspector
-    await inspector.close()
 
 
 async def send(queue: Queue, topic: str, count: int) -> None:

@@ -13,10 +13,11 @@ from forebay.queues.contract import Commit, Consumer, Queue, Record
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.schemas import names
 from tests.integration.kafka.power import Power
-from tests.integration.kafka.working import Site, encoded, until
+from tests.integration.kafka.working import Site, encoded
 from tests.kafka.cluster import Cluster
 from tests.kafka.members import PATIENCE_S, Owner, fetch, joined, send
 from tests.kafka.opener import Opener
+from tests.waiting import until
 
 STREAM = "events"
 

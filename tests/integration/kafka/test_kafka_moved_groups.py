@@ -12,10 +12,11 @@ from forebay.processors.worker import Worker
 from forebay.queues.errors import QueueError
 from forebay.schemas import names
 from tests.integration.kafka.power import Power
-from tests.integration.kafka.working import Site, encoded, until
+from tests.integration.kafka.working import Site, encoded
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import Kafka
 from tests.kafka.opener import Opener
+from tests.waiting import until
 
 pytestmark = pytest.mark.kafka
 

@@ -10,10 +10,10 @@ from structlog.testing import capture_logs
 
 from forebay.queues.contract import Queue, Record
 from forebay.queues.findings import Needs
-from tests.integration.kafka.working import until
 from tests.kafka.fixtures import Kafka
 from tests.kafka.members import PARTITIONS, joined
 from tests.kafka.opener import Opener
+from tests.waiting import until
 
 pytestmark = pytest.mark.kafka
 

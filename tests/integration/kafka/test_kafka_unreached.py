@@ -22,10 +22,10 @@ from forebay.queues.errors import QueueUnavailable
 from forebay.queues.kafka import admin, properties
 from forebay.schemas import names
 from tests.integration.kafka.mocked import STREAM, mocked
-from tests.integration.kafka.working import until
 from tests.kafka.members import PARTITIONS, SESSION_S, send
 from tests.kafka.mock_cluster import MockCluster
 from tests.kafka.opener import Opener
+from tests.waiting import until
 
 #: As the mock deals them out, beginning with the first broker.
 NEAR, FAR = (0, 2), (1, 3)

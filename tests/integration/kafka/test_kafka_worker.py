@@ -13,9 +13,10 @@ from forebay.console.lag import lags
 from forebay.queues.contract import StoredRecord
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
-from tests.integration.kafka.working import Site, encoded, until
+from tests.integration.kafka.working import Site, encoded
 from tests.kafka.fixtures import Kafka
 from tests.kafka.opener import Opener
+from tests.waiting import until
 
 pytestmark = pytest.mark.kafka
 

@@ -1,7 +1,7 @@
 """A worker on a Kafka, with waits that are short, and a look at how far its group is."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,10 +84,3 @@ class Site:
             return (await self.state()).offset
         except QueueUnavailable:
             return None
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Return when it holds."""
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.005)

@@ -17,6 +17,7 @@ from forebay.queues.settings import QueueSettings
 from forebay.queues.sql.mariadb.database import MariadbDatabase
 from forebay.queues.sql.producer import SqlProducer
 from tests.certificates import Authority
+from tests.databases.server import with_user
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record, send_all
 from tests.mariadb.server import Server, asked, direct
 from tests.ports import free_ports
@@ -41,11 +42,6 @@ async def refusal(called: Callable[[str], object], url: str) -> str:
     told = "".join(traceback.format_exception(refused.value))
     assert urlsplit(url).password not in told  # type: ignore[operator]  # each URL has one
     return str(refused.value)
-
-
-def with_user(url: str, user: str, password: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=f"{user}:{password}@{parts.hostname}:{parts.port}"))
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from forebay.queues.contract import Queue
 from forebay.queues.memcached import reading
 from forebay.queues.memcached.streams import Stream, find
+from tests.integration.queue_fixtures import producer as producer
+from tests.integration.queue_fixtures import queue as queue
 from tests.integration.queues.members import STREAM
-from tests.integration.sql_fixtures import producer as producer
-from tests.integration.sql_fixtures import queue as queue
 from tests.memcached.server import direct
 
 

@@ -5,9 +5,9 @@ import sys
 
 from forebay.console.moving.move import Move
 from forebay.console.moving.sides import Side
-from forebay.console.ordering import Stop
 from forebay.console.reading import inspected, opened
 from forebay.console.settings import Settings
+from forebay.console.stopping import Stop
 
 
 async def no_sleep(seconds: float) -> None:

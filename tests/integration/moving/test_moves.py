@@ -26,17 +26,18 @@ from forebay.console.moving.errors import NotNow
 from forebay.console.moving.facts import known_by
 from forebay.console.moving.move import Move
 from forebay.console.moving.sides import Side
-from forebay.console.ordering import Stop
 from forebay.console.reading import inspected
 from forebay.console.settings import Settings
+from forebay.console.stopping import Stop
 from forebay.queues.contract import TakesByAge
 from forebay.queues.opening import open_queue
 from forebay.queues.portals.contract import Fact
 from forebay.schemas import names
 from tests.integration.console.night import Night
-from tests.integration.console.site import PARTITIONS, Program, Site, until
+from tests.integration.console.site import PARTITIONS, Program, Site
 from tests.kafka.fixtures import Kafka
 from tests.moving.sides import no_sleep
+from tests.waiting import until
 
 A, B, WELL = "a.bitrix24.example", "b.bitrix24.example", "well.bitrix24.example"
 DOWN = ConnectionError("the portal's API is down")

@@ -1,9 +1,8 @@
 """Stores of facts about portals in every system that has them."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -12,36 +11,16 @@ from forebay.queues.portals.contract import PortalStore
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.tokens import TokenKeys
 from forebay.queues.settings import QueueSettings
-from tests.kafka.fixtures import Kafka
+from tests.integration.systems import Fresh, of_every_system
 
 TOPIC = "events"
 KEYS = {"2026": b"k" * 32}
 
-SYSTEMS: dict[str, Callable[[Path, pytest.FixtureRequest], QueueSettings]] = {
-    "memory": lambda folder, _: QueueSettings(data_dir=folder, topic=TOPIC, queue_url=f"memory://{uuid4()}"),
-    "sqlite": lambda folder, _: QueueSettings(data_dir=folder, topic=TOPIC),
-    "postgresql": lambda folder, request: QueueSettings(
-        data_dir=folder, topic=TOPIC, queue_url=request.getfixturevalue("postgresql_url")
-    ),
-    "mariadb": lambda folder, request: QueueSettings(
-        data_dir=folder, topic=TOPIC, queue_url=request.getfixturevalue("mariadb_url")
-    ),
-    "redis": lambda folder, request: QueueSettings(
-        data_dir=folder, topic=TOPIC, queue_url=request.getfixturevalue("redis_url")
-    ),
-    "kafka": lambda folder, request: QueueSettings(data_dir=folder, topic=TOPIC, queue_url=_empty_kafka(request)),
-}
 
-
-def _empty_kafka(request: pytest.FixtureRequest) -> str:
-    kafka: Kafka = request.getfixturevalue("kafka")
-    kafka.empty()
-    return f"kafka://{kafka.bootstrap}"
-
-
-@pytest.fixture(params=[pytest.param(one, marks=pytest.mark.kafka if one == "kafka" else ()) for one in SYSTEMS])
+@pytest.fixture(params=of_every_system("memcached", "rabbitmq", "kafka-classic"))
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> QueueSettings:
-    return SYSTEMS[request.param](tmp_path, request)
+    fresh: Fresh = request.param
+    return fresh(tmp_path, request).model_copy(update={"topic": TOPIC})
 
 
 @asynccontextmanager

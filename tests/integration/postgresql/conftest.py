@@ -4,8 +4,8 @@ import pytest
 
 from forebay.queues.contract import Queue
 from forebay.queues.sql.postgresql.database import PostgresqlDatabase
-from tests.integration.sql_fixtures import producer as producer
-from tests.integration.sql_fixtures import queue as queue
+from tests.integration.queue_fixtures import producer as producer
+from tests.integration.queue_fixtures import queue as queue
 
 
 @pytest.fixture

@@ -90,10 +90,10 @@ def test_a_table_that_a_crash_empties_is_found(forebay: Command) -> None:
 
 
 def test_a_server_that_does_not_sync_is_found(
-    servers: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgresql_servers: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    forebay = Command(servers("fsync=off").url())
+    forebay = Command(postgresql_servers("fsync=off").url())
     forebay.run("topics", "ensure")
 
     found = forebay.findings(status=1)
@@ -102,10 +102,10 @@ def test_a_server_that_does_not_sync_is_found(
 
 
 def test_a_server_that_takes_no_writes_is_found(
-    servers: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgresql_servers: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    server = servers()
+    server = postgresql_servers()
     forebay = Command(server.url())
     forebay.run("topics", "ensure")
 
@@ -123,10 +123,10 @@ def test_a_server_that_takes_no_writes_is_found(
 
 
 def test_a_standby_that_commits_wait_for_and_is_away_is_found(
-    servers: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgresql_servers: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    forebay = Command(servers().url())
+    forebay = Command(postgresql_servers().url())
     forebay.run("topics", "ensure")
     with psycopg.connect(forebay.url, autocommit=True) as admin:
         admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'away'")
@@ -141,10 +141,10 @@ def test_a_standby_that_commits_wait_for_and_is_away_is_found(
 
 
 def test_a_primary_that_was_taken_over_from_and_came_back_is_found(
-    servers: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgresql_servers: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    one, other = servers(), servers()
+    one, other = postgresql_servers(), postgresql_servers()
     both = f"127.0.0.1:{one.port},127.0.0.1:{other.port}"
     forebay = Command(one.url().replace(f"127.0.0.1:{one.port}", both))
     forebay.run("topics", "ensure")

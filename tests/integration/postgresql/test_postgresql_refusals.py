@@ -19,7 +19,7 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from tests.certificates import Authority
-from tests.databases.server import PASSWORD
+from tests.databases.server import PASSWORD, with_user
 from tests.integration.queues.members import PARTITIONS, STREAM, record
 from tests.ports import free_ports
 from tests.postgresql.fixtures import Postgresql
@@ -49,11 +49,6 @@ async def refusal(called: Called, url: str, secret: str = PASSWORD) -> str:
     assert secret not in told
     assert not parts.password or parts.password not in told
     return str(refused.value)
-
-
-def with_user(url: str, user: str, password: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=f"{user}:{password}@{parts.hostname}:{parts.port}"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +131,8 @@ async def test_a_server_that_is_read_only_is_told(postgresql_url: str, user: Use
     assert "all hosts by commas" in told
 
 
-async def test_of_several_hosts_the_one_that_takes_writes_is_found(servers: Callable[..., Server]) -> None:
-    primary, standby = servers(), servers()
+async def test_of_several_hosts_the_one_that_takes_writes_is_found(postgresql_servers: Callable[..., Server]) -> None:
+    primary, standby = postgresql_servers(), postgresql_servers()
     standby.stop()
     (standby.data / "standby.signal").touch()
     standby.start()
@@ -191,8 +186,8 @@ def with_tls(server: Server, folder: Path) -> Iterator[Path]:
     yield authority.certificate
 
 
-async def test_a_certificate_is_verified(servers: Callable[..., Server], tmp_path: Path) -> None:
-    server = servers()
+async def test_a_certificate_is_verified(postgresql_servers: Callable[..., Server], tmp_path: Path) -> None:
+    server = postgresql_servers()
     with with_tls(server, tmp_path) as trusted:
         named = server.url("postgres").replace("127.0.0.1", "localhost") + "?sslmode=verify-full&sslrootcert="
         stranger = Authority(tmp_path, "a stranger").certificate

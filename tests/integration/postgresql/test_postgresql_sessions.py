@@ -43,8 +43,8 @@ def test_a_commit_waits_for_the_disk_at_least(
     assert _shown(database, "synchronous_commit") == used
 
 
-def test_a_server_that_is_set_otherwise_meanwhile_changes_no_commit(servers: Callable[..., Server]) -> None:
-    server = servers()
+def test_a_server_that_is_set_otherwise_meanwhile_changes_no_commit(postgresql_servers: Callable[..., Server]) -> None:
+    server = postgresql_servers()
     database = PostgresqlDatabase(server.url())
     with closing(database.connect()) as connection:
         _set_server(server, "synchronous_commit = off")
@@ -53,9 +53,9 @@ def test_a_server_that_is_set_otherwise_meanwhile_changes_no_commit(servers: Cal
 
 
 async def test_a_commit_is_kept_when_the_standby_has_it_although_somebody_cut_off_the_wait(
-    servers: Callable[..., Server],
+    postgresql_servers: Callable[..., Server],
 ) -> None:
-    server = servers()
+    server = postgresql_servers()
     queue = open_queue(QueueSettings(queue_url=server.url()))
     await queue.ensure([STREAM], PARTITIONS)
     producer = queue.producer()

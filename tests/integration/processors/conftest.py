@@ -86,13 +86,6 @@ class Station:
         return sum(commit.offset for commit in self.queue.group_states[TOPIC, "forebay"].commits.values())
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Return when it holds."""
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
 @pytest.fixture
 async def station() -> AsyncIterator[Station]:
     made = Station()
@@ -106,8 +99,3 @@ async def station() -> AsyncIterator[Station]:
 @pytest.fixture
 def handlers(station: Station) -> Handlers:
     return station.handlers
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], object]], Any]:
-    return until

@@ -22,6 +22,7 @@ from forebay.processors.errors import BadHandler, DeadlineExceeded, ProcessDied,
 from forebay.processors.handlers import Handler
 from forebay.processors.testing import event
 from tests.cpu import work
+from tests.waiting import until
 
 
 async def at_once() -> None:
@@ -181,12 +182,10 @@ async def test_a_deadline_ends_the_process_and_only_its_own_call(pool: Pool, tmp
         os.kill(pid, 0)
 
 
-async def test_a_call_that_is_cancelled_runs_no_more_when_that_returns(
-    pool: Pool, tmp_path: Path, eventually: Any
-) -> None:
+async def test_a_call_that_is_cancelled_runs_no_more_when_that_returns(pool: Pool, tmp_path: Path) -> None:
     file = tmp_path / "hangs"
     running = asyncio.create_task(called(pool, order("hang", file=file)))
-    await eventually(lambda: notes(file))
+    await until(lambda: notes(file))
 
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -198,14 +197,12 @@ async def test_a_call_that_is_cancelled_runs_no_more_when_that_returns(
     assert await called(pool, order("note", file=tmp_path / "notes")) == (None, None)
 
 
-async def test_a_process_that_died_while_it_had_nothing_to_do_is_nobody_s_fault(
-    pool: Pool, tmp_path: Path, eventually: Any
-) -> None:
+async def test_a_process_that_died_while_it_had_nothing_to_do_is_nobody_s_fault(pool: Pool, tmp_path: Path) -> None:
     file = tmp_path / "notes"
     await called(pool, order("note", file=file))
     ((_, pid),) = notes(file)
     os.kill(pid, 9)
-    await eventually(lambda: not Path(f"/proc/{pid}").exists())
+    await until(lambda: not Path(f"/proc/{pid}").exists())
     # The end of its connection is there by now; the loop hears of it in its next turns.
     for _ in range(3):
         await asyncio.sleep(0)
@@ -238,11 +235,11 @@ def test_a_process_ends_with_its_parent_also_where_that_had_not_read_all_answers
             process.kill()
 
 
-async def test_no_process_is_left_behind(tmp_path: Path, eventually: Any) -> None:
+async def test_no_process_is_left_behind(tmp_path: Path) -> None:
     pool = Pool([HANDLER], processes=2, may_begin=at_once)
     await pool.start()
     calls = [asyncio.create_task(called(pool, order("hang", file=tmp_path / "hangs"))) for _ in range(2)]
-    await eventually(lambda: len(notes(tmp_path / "hangs")) == 2)
+    await until(lambda: len(notes(tmp_path / "hangs")) == 2)
 
     await pool.close()
 

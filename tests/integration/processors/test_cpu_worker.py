@@ -15,6 +15,7 @@ from forebay.schemas import names
 from forebay.schemas.codec import codec
 from forebay.schemas.portal import partition_of
 from tests.cpu import work
+from tests.waiting import until
 
 
 async def order(station: Any, portal: str, what: str, file: Path) -> None:
@@ -27,14 +28,14 @@ def notes(file: Path) -> list[str]:
 
 
 async def test_an_event_that_ends_its_process_three_times_is_given_up_and_no_other(
-    station: Any, handlers: Handlers, eventually: Any, tmp_path: Path
+    station: Any, handlers: Handlers, tmp_path: Path
 ) -> None:
     handlers.on("*", cpu=True)(work.do)
     for number in range(100):
         await order(station, f"p{number % 10}", "die" if number == 50 else "note", tmp_path / f"{number == 50}")
     worker = station.start(cpu_processes=2, retry_first_s=0.001, retry_longest_s=0.001)
 
-    await eventually(lambda: station.committed() == 100)
+    await until(lambda: station.committed() == 100)
 
     (letter,) = station.dead()
     assert letter.key == "p0"
@@ -46,28 +47,26 @@ async def test_an_event_that_ends_its_process_three_times_is_given_up_and_no_oth
     )
 
 
-async def test_a_portal_keeps_its_order_in_processes(
-    station: Any, handlers: Handlers, eventually: Any, tmp_path: Path
-) -> None:
+async def test_a_portal_keeps_its_order_in_processes(station: Any, handlers: Handlers, tmp_path: Path) -> None:
     handlers.on("*", cpu=True)(work.number)
     for number in range(200):
         made = event("ONAPPTEST", data={"N": number, "FILE": str(tmp_path / f"p{number % 4}")})
         await station.send(f"p{number % 4}", value=codec().encode(made))
     station.start(cpu_processes=2)
 
-    await eventually(lambda: station.committed() == 200)
+    await until(lambda: station.committed() == 200)
 
     for portal in range(4):
         assert notes(tmp_path / f"p{portal}") == [str(number) for number in range(portal, 200, 4)]
 
 
 async def test_a_stop_ends_what_computes_after_its_grace_and_it_comes_again(
-    station: Any, handlers: Handlers, eventually: Any, tmp_path: Path
+    station: Any, handlers: Handlers, tmp_path: Path
 ) -> None:
     handlers.on("*", cpu=True)(work.do)
     await order(station, "p", "hang", tmp_path / "hangs")
     worker = station.start(cpu_processes=1, drain_s=0.2)
-    await eventually(lambda: notes(tmp_path / "hangs"))
+    await until(lambda: notes(tmp_path / "hangs"))
 
     began = monotonic()
     left = await station.stop(worker)
@@ -98,7 +97,7 @@ async def test_a_worker_does_not_begin_with_a_handler_that_its_processes_can_t_i
 
 
 async def test_a_stop_is_heard_while_the_first_process_imports_the_handlers(
-    station: Any, eventually: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    station: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "slow_there.py").write_text("def handle(event): ...\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -109,7 +108,7 @@ async def test_a_stop_is_heard_while_the_first_process_imports_the_handlers(
     )
     station.handlers.on("*", cpu=True)(module.handle)
     worker = station.start()
-    await eventually(lambda: notes(pid))
+    await until(lambda: notes(pid))
 
     left = await station.stop(worker)
 
@@ -131,14 +130,14 @@ def test_what_can_t_run_in_a_process_is_refused_when_it_is_registered() -> None:
 
 
 async def test_a_batch_in_a_process_is_narrowed_down_to_the_event_that_ends_it(
-    station: Any, handlers: Handlers, eventually: Any, tmp_path: Path
+    station: Any, handlers: Handlers, tmp_path: Path
 ) -> None:
     handlers.on("*", cpu=True, batch=10)(work.do_all)
     for number in range(20):
         await order(station, "p", "die" if number == 7 else "note", tmp_path / f"{number}")
     station.start(cpu_processes=1, retry_first_s=0.001, retry_longest_s=0.001)
 
-    await eventually(lambda: station.committed() == 20)
+    await until(lambda: station.committed() == 20)
 
     (letter,) = station.dead()
     assert dict(letter.headers)[names.DEAD_ERROR_CLASS] == b"forebay.processors.errors.ProcessDied"

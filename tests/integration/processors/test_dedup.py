@@ -21,6 +21,7 @@ from forebay.processors.testing import event
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.sql.opening import open_database
 from forebay.schemas.codec import codec
+from tests.waiting import until
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -65,9 +66,7 @@ def order_of(event: PortalEvent) -> str | None:
     return None if number == "0" else str(number)
 
 
-async def test_an_event_that_comes_twice_is_handled_once_and_counted(
-    station: Any, handlers: Handlers, eventually: Any
-) -> None:
+async def test_an_event_that_comes_twice_is_handled_once_and_counted(station: Any, handlers: Handlers) -> None:
     handled: list[tuple[str, str]] = []
 
     @handlers.on("*", dedup="id")
@@ -78,7 +77,7 @@ async def test_an_event_that_comes_twice_is_handled_once_and_counted(
         await send(station, "p", id)
     await send(station, "q", "one")
     worker = station.start()
-    await eventually(lambda: station.committed() == 5)
+    await until(lambda: station.committed() == 5)
 
     assert sorted(handled) == [("p", "one"), ("p", "two"), ("q", "one")]
     handler = next(iter(handlers)).name
@@ -86,7 +85,7 @@ async def test_an_event_that_comes_twice_is_handled_once_and_counted(
 
 
 async def test_a_key_of_one_s_own_counts_within_its_window_and_none_counts_never(
-    station: Any, handlers: Handlers, eventually: Any
+    station: Any, handlers: Handlers
 ) -> None:
     handled: list[str] = []
 
@@ -102,12 +101,12 @@ async def test_a_key_of_one_s_own_counts_within_its_window_and_none_counts_never
     await send(station, "p", "none", 0)
     await send(station, "p", "none again", 0)
     station.start()
-    await eventually(lambda: station.committed() == 7)
+    await until(lambda: station.committed() == 7)
 
     assert handled == ["first", "after", "another", "none", "none again"]
 
 
-async def test_what_was_not_done_is_no_duplicate(station: Any, handlers: Handlers, eventually: Any) -> None:
+async def test_what_was_not_done_is_no_duplicate(station: Any, handlers: Handlers) -> None:
     tries: list[str] = []
 
     @handlers.on("*", dedup="id")
@@ -119,28 +118,26 @@ async def test_what_was_not_done_is_no_duplicate(station: Any, handlers: Handler
     await send(station, "p")
     await send(station, "p")
     station.start()
-    await eventually(lambda: station.committed() == 2)
+    await until(lambda: station.committed() == 2)
 
     assert tries == ["one"] * 3
     assert station.dead() == []
 
 
-async def test_a_function_that_fails_is_the_handler_s_failure(
-    station: Any, handlers: Handlers, eventually: Any
-) -> None:
+async def test_a_function_that_fails_is_the_handler_s_failure(station: Any, handlers: Handlers) -> None:
     @handlers.on("*", dedup=lambda event: 7, tries=1)  # type: ignore[arg-type, return-value]
     async def handle(event: PortalEvent) -> None: ...
 
     await send(station, "p")
     station.start()
-    await eventually(lambda: station.committed() == 1)
+    await until(lambda: station.committed() == 1)
 
     (letter,) = station.dead()
     assert b"must give a text, or None" in dict(letter.headers)["forebay_dead_error"]
 
 
 async def test_who_dies_before_its_commit_repeats_nothing_that_is_marked(
-    station: Any, handlers: Handlers, eventually: Any, tmp_path: Path
+    station: Any, handlers: Handlers, tmp_path: Path
 ) -> None:
     handled: list[str] = []
     url = f"sqlite:///{tmp_path}/dedup.db"
@@ -155,19 +152,19 @@ async def test_who_dies_before_its_commit_repeats_nothing_that_is_marked(
     for number in range(8):
         await send(station, "p", str(number))
     first = station.start(marks=MarksInDatabase(open_database(url)), commit_interval_s=3600)
-    await eventually(lambda: "4" in handled)
+    await until(lambda: "4" in handled)
     for partition in list(first.ownership):
         first.ownership.lost(partition.number)
     assert station.committed() == 0
     await station.stop(first)
     station.start(marks=MarksInDatabase(open_database(url)))
-    await eventually(lambda: station.committed() == 8)
+    await until(lambda: station.committed() == 8)
 
     assert handled == [*map(str, range(5)), *map(str, range(4, 8))]
 
 
 async def test_while_nobody_can_say_what_was_handled_events_wait_and_lose_no_try(
-    station: Any, handlers: Handlers, eventually: Any
+    station: Any, handlers: Handlers
 ) -> None:
     marks, handled = Moody(), []
 
@@ -180,20 +177,18 @@ async def test_while_nobody_can_say_what_was_handled_events_wait_and_lose_no_try
     marks.down = {"seen"}
     await send(station, "p")
     worker = station.start(marks=marks)
-    await eventually(lambda: marks.asked >= 2)
+    await until(lambda: marks.asked >= 2)
     assert handled == []
     assert worker.health.report()["parts"]["dedup"]["state"] == "degraded"
     marks.down = set()
-    await eventually(lambda: station.committed() == 1)
+    await until(lambda: station.committed() == 1)
 
     assert handled == ["one", "one"]
     assert station.dead() == []
     assert worker.health.report()["parts"]["dedup"]["state"] == "ok"
 
 
-async def test_what_is_done_but_not_marked_waits_and_is_not_called_again(
-    station: Any, handlers: Handlers, eventually: Any
-) -> None:
+async def test_what_is_done_but_not_marked_waits_and_is_not_called_again(station: Any, handlers: Handlers) -> None:
     marks, handled = Moody(), []
 
     @handlers.on("*", dedup="id")
@@ -203,16 +198,16 @@ async def test_what_is_done_but_not_marked_waits_and_is_not_called_again(
     marks.down = {"mark"}
     await send(station, "p")
     station.start(marks=marks)
-    await eventually(lambda: marks.asked >= 3)
+    await until(lambda: marks.asked >= 3)
     assert station.committed() == 0
     marks.down = set()
-    await eventually(lambda: station.committed() == 1)
+    await until(lambda: station.committed() == 1)
 
     assert handled == ["one"]
 
 
 async def test_a_database_that_hangs_keeps_no_other_event_from_being_handled(
-    station: Any, handlers: Handlers, eventually: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    station: Any, handlers: Handlers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database, goes_on = open_database(f"sqlite:///{tmp_path}/dedup.db"), threading.Event()
     usual = database.connect
@@ -232,10 +227,10 @@ async def test_a_database_that_hangs_keeps_no_other_event_from_being_handled(
         await send(station, portal)
     worker = station.start(marks=MarksInDatabase(database, patience_s=0.2), concurrency=2)
     await send(station, "other", name="ONCRMLEADADD")
-    await eventually(lambda: handled == ["other"])
+    await until(lambda: handled == ["other"])
     assert "does not answer" in worker.health.report()["parts"]["dedup"]["why"]
     goes_on.set()
-    await eventually(lambda: station.committed() == 9)
+    await until(lambda: station.committed() == 9)
 
     assert sorted(handled) == ["other", *portals]
 
@@ -315,9 +310,7 @@ def handler_with(dedup: Any, name: str) -> Any:
     return next(iter(handlers))
 
 
-async def test_dedup_goes_together_with_a_limit_and_with_coalescing(
-    station: Any, handlers: Handlers, eventually: Any
-) -> None:
+async def test_dedup_goes_together_with_a_limit_and_with_coalescing(station: Any, handlers: Handlers) -> None:
     handled: list[tuple[str, str]] = []
 
     @handlers.on("ONCRMDEALADD", dedup="id", rate="1000/s", coalesce="entity")
@@ -328,9 +321,9 @@ async def test_dedup_goes_together_with_a_limit_and_with_coalescing(
         for id in ("one", "one", "two", "two"):
             await send(station, portal, id, order=1 if id == "one" else 2)
     worker = station.start()
-    await eventually(lambda: station.committed() == 8)
+    await until(lambda: station.committed() == 8)
     await send(station, "p", "two", order=2)
-    await eventually(lambda: station.committed() == 9)
+    await until(lambda: station.committed() == 9)
 
     assert sorted(handled) == [("p", "one"), ("p", "two"), ("q", "one"), ("q", "two")]
     handler = next(iter(handlers)).name

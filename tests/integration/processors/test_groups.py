@@ -7,11 +7,12 @@ from prometheus_client import CollectorRegistry
 from forebay import Handlers, PortalEvent
 from forebay.processors.metrics import metrics_of
 from forebay.schemas import names
+from tests.waiting import until
 
 TOPIC = "bitrix24.events"
 
 
-async def test_what_fails_in_one_group_is_done_in_the_other(station: Any, handlers: Handlers, eventually: Any) -> None:
+async def test_what_fails_in_one_group_is_done_in_the_other(station: Any, handlers: Handlers) -> None:
     done: list[str] = []
 
     @handlers.on("*", tries=2)
@@ -34,7 +35,7 @@ async def test_what_fails_in_one_group_is_done_in_the_other(station: Any, handle
     station.start(metrics=metrics["forebay"])
     station.handlers = both.of("audit")
     station.start(metrics=metrics["audit"], group="audit")
-    await eventually(lambda: committed("forebay") == committed("audit") == 3)
+    await until(lambda: committed("forebay") == committed("audit") == 3)
 
     assert sorted(done) == ["ill", "ill", "well"]
     letters = [dict(letter.headers) for letter in station.dead()]

@@ -255,9 +255,9 @@ async def test_a_database_that_has_much_to_do_and_goes_on_is_waited_for(
     await marks.close()
 
 
-async def test_who_looks_goes_where_the_name_leads_by_now(servers: Callable[..., DatabaseServer]) -> None:
+async def test_who_looks_goes_where_the_name_leads_by_now(postgresql_servers: Callable[..., DatabaseServer]) -> None:
     """A server that another has taken over from knows nothing of what was handled since, and may stay to be read."""
-    left, taken = servers(), servers()
+    left, taken = postgresql_servers(), postgresql_servers()
     async with relayed(left.url(), "") as (relay, url):
         staying = MarksInDatabase(open_database(url))
         await staying.mark(key("before"))

@@ -1,7 +1,7 @@
 """What can't be handled, in the middle of a portal's events, on real queues; and dead letters that nobody takes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 from forebay.schemas.codec import codec
+from tests.waiting import until
 
 #: As large as a body may be, nearly.
 LARGE = "x" * 1_000_000
@@ -86,13 +87,6 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await queue.ensure(names.streams(topic), 1)
     yield Place(queue, settings, topic)
     await queue.close()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Return when it holds."""
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_poison_goes_to_the_dead_letters_as_it_was_and_what_is_large_is_parked(

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from forebay import Handlers, PortalEvent, Reject, Retry
 from forebay.schemas import names
 from tests.tracing.spans import SAMPLED, TRACE_ID, UNSAMPLED, Spans, id_of, parent_of, trace_of
+from tests.waiting import until
 
 TOPIC = "bitrix24.events"
 PROCESS = f"process {TOPIC}"
@@ -31,7 +32,7 @@ def links_of(span: ReadableSpan) -> list[str]:
     return [trace.format_span_id(link.context.span_id) for link in span.links]
 
 
-async def test_a_try_is_in_the_trace_of_its_event(station: Any, handlers: Handlers, eventually: Any) -> None:
+async def test_a_try_is_in_the_trace_of_its_event(station: Any, handlers: Handlers) -> None:
     spans = Spans(system="kafka")
 
     @handlers.on("*")
@@ -39,7 +40,7 @@ async def test_a_try_is_in_the_trace_of_its_event(station: Any, handlers: Handle
 
     station.start(tracer=spans.tracer)
     await station.send("a.example", **headers())
-    await eventually(lambda: spans.named(PROCESS))
+    await until(lambda: spans.named(PROCESS))
 
     span = spans.one(PROCESS)
     assert (trace_of(span), parent_of(span), links_of(span), span.kind) == (
@@ -68,7 +69,7 @@ async def test_a_try_is_in_the_trace_of_its_event(station: Any, handlers: Handle
 
 
 @pytest.mark.parametrize("how", ["at once", "after a wait", "in a thread"])
-async def test_a_handler_is_inside_of_its_span(station: Any, handlers: Handlers, eventually: Any, how: str) -> None:
+async def test_a_handler_is_inside_of_its_span(station: Any, handlers: Handlers, how: str) -> None:
     spans, seen = Spans(), []
 
     def look() -> None:
@@ -88,15 +89,13 @@ async def test_a_handler_is_inside_of_its_span(station: Any, handlers: Handlers,
     station.start(tracer=spans.tracer)
     await station.send("a.example", **headers())
     await station.send("b.example", **headers())
-    await eventually(lambda: len(spans.named(PROCESS)) == 2)
+    await until(lambda: len(spans.named(PROCESS)) == 2)
 
     assert [trace.format_span_id(one) for one in seen] == [id_of(span) for span in spans.named(PROCESS)]
     assert not trace.get_current_span().get_span_context().is_valid
 
 
-async def test_every_try_is_a_span_and_the_letter_keeps_the_context(
-    station: Any, handlers: Handlers, eventually: Any
-) -> None:
+async def test_every_try_is_a_span_and_the_letter_keeps_the_context(station: Any, handlers: Handlers) -> None:
     spans = Spans()
 
     @handlers.on("*", tries=3)
@@ -105,8 +104,8 @@ async def test_every_try_is_a_span_and_the_letter_keeps_the_context(
 
     station.start(tracer=spans.tracer)
     await station.send("a.example", **headers())
-    await eventually(station.dead)
-    await eventually(lambda: spans.named(f"send {TOPIC}.dead"))
+    await until(station.dead)
+    await until(lambda: spans.named(f"send {TOPIC}.dead"))
 
     tries, dead = spans.named(PROCESS), spans.one(f"send {TOPIC}.dead")
     assert [(span.attributes or {})["forebay.attempt"] for span in tries] == [1, 2, 3]
@@ -124,7 +123,7 @@ async def test_every_try_is_a_span_and_the_letter_keeps_the_context(
     [(Retry(after_s=0.001), "retry", StatusCode.UNSET), (Reject("no such deal"), "rejected", StatusCode.ERROR)],
 )
 async def test_how_a_try_ended(
-    station: Any, handlers: Handlers, eventually: Any, error: Exception, outcome: str, status: StatusCode
+    station: Any, handlers: Handlers, error: Exception, outcome: str, status: StatusCode
 ) -> None:
     spans, left = Spans(), [error]
 
@@ -135,14 +134,14 @@ async def test_how_a_try_ended(
 
     station.start(tracer=spans.tracer)
     await station.send("a.example", **headers())
-    await eventually(lambda: spans.named(PROCESS))
+    await until(lambda: spans.named(PROCESS))
 
     first = spans.named(PROCESS)[0]
     assert (first.attributes or {})["forebay.outcome"] == outcome
     assert first.status.status_code is status
 
 
-async def test_a_parked_event_comes_back_in_its_trace(station: Any, handlers: Handlers, eventually: Any) -> None:
+async def test_a_parked_event_comes_back_in_its_trace(station: Any, handlers: Handlers) -> None:
     spans, left = Spans(), [ConnectionError()]
 
     @handlers.on("*")
@@ -152,7 +151,7 @@ async def test_a_parked_event_comes_back_in_its_trace(station: Any, handlers: Ha
 
     station.start(tracer=spans.tracer, memory_tries=1, park_first_s=0.01)
     await station.send("a.example", **headers())
-    await eventually(lambda: len(spans.named(PROCESS)) == 2)
+    await until(lambda: len(spans.named(PROCESS)) == 2)
 
     park = spans.one(f"park {TOPIC}.parked")
     assert {(trace_of(span), parent_of(span)) for span in [*spans.named(PROCESS), park]} == {(TRACE_ID, SENDER)}
@@ -160,7 +159,7 @@ async def test_a_parked_event_comes_back_in_its_trace(station: Any, handlers: Ha
     assert [(span.attributes or {})["forebay.attempt"] for span in spans.named(PROCESS)] == [1, 2]
 
 
-async def test_a_batch_is_linked_to_each_of_its_events(station: Any, handlers: Handlers, eventually: Any) -> None:
+async def test_a_batch_is_linked_to_each_of_its_events(station: Any, handlers: Handlers) -> None:
     spans = Spans()
 
     @handlers.on("*", batch=10, batch_wait_s=0.5)
@@ -170,7 +169,7 @@ async def test_a_batch_is_linked_to_each_of_its_events(station: Any, handlers: H
     for context in contexts:
         await station.send("a.example", **headers(context))
     station.start(tracer=spans.tracer)
-    await eventually(lambda: spans.named(PROCESS))
+    await until(lambda: spans.named(PROCESS))
 
     span = spans.one(PROCESS)
     assert (span.attributes or {})["messaging.batch.message_count"] == 3
@@ -179,7 +178,7 @@ async def test_a_batch_is_linked_to_each_of_its_events(station: Any, handlers: H
     assert (trace_of(span), parent_of(span)) == (f"{1:032x}", f"{1:016x}")
 
 
-async def test_what_is_not_sampled_stays_so(station: Any, handlers: Handlers, eventually: Any) -> None:
+async def test_what_is_not_sampled_stays_so(station: Any, handlers: Handlers) -> None:
     spans, seen = Spans(), []
 
     @handlers.on("*")
@@ -189,12 +188,12 @@ async def test_what_is_not_sampled_stays_so(station: Any, handlers: Handlers, ev
 
     station.start(tracer=spans.tracer)
     await station.send("a.example", **headers(UNSAMPLED))
-    await eventually(lambda: seen)
+    await until(lambda: seen)
 
     assert (seen, spans.all()) == ([(TRACE_ID, False)], ())
 
 
-async def test_an_event_without_a_context_begins_a_trace(station: Any, handlers: Handlers, eventually: Any) -> None:
+async def test_an_event_without_a_context_begins_a_trace(station: Any, handlers: Handlers) -> None:
     spans = Spans()
 
     @handlers.on("*")
@@ -203,12 +202,12 @@ async def test_an_event_without_a_context_begins_a_trace(station: Any, handlers:
     station.start(tracer=spans.tracer)
     await station.send("a.example")
     await station.send("b.example", headers=((names.TRACEPARENT, b"\xff nonsense"),))
-    await eventually(lambda: len(spans.named(PROCESS)) == 2)
+    await until(lambda: len(spans.named(PROCESS)) == 2)
 
     assert [(parent_of(span), links_of(span)) for span in spans.named(PROCESS)] == [("", [])] * 2
 
 
-async def test_lines_of_the_log_say_where_and_in_which_trace(station: Any, handlers: Handlers, eventually: Any) -> None:
+async def test_lines_of_the_log_say_where_and_in_which_trace(station: Any, handlers: Handlers) -> None:
     @handlers.on("*", tries=1)
     async def shop(event: PortalEvent) -> None:
         raise ConnectionError("no")
@@ -216,7 +215,7 @@ async def test_lines_of_the_log_say_where_and_in_which_trace(station: Any, handl
     with capture_logs([merge_contextvars]) as lines:
         station.start(group="crm")
         await station.send("a.example", name="ONCRMDEALADD", **headers())
-        await eventually(station.dead)
+        await until(station.dead)
 
     for said in ("not handled", "given up: dead letter written"):
         (line,) = [line for line in lines if line["event"] == said]
@@ -224,7 +223,7 @@ async def test_lines_of_the_log_say_where_and_in_which_trace(station: Any, handl
         assert (line["trace_id"], line["group"]) == (TRACE_ID, "crm")
 
 
-async def test_a_worker_that_is_stopped_ends_its_spans(station: Any, handlers: Handlers, eventually: Any) -> None:
+async def test_a_worker_that_is_stopped_ends_its_spans(station: Any, handlers: Handlers) -> None:
     spans, begun = Spans(), asyncio.Event()
 
     @handlers.on("*")
@@ -240,9 +239,7 @@ async def test_a_worker_that_is_stopped_ends_its_spans(station: Any, handlers: H
     assert spans.named(PROCESS)
 
 
-async def test_where_events_fold_the_first_and_the_last_are_linked(
-    station: Any, handlers: Handlers, eventually: Any
-) -> None:
+async def test_where_events_fold_the_first_and_the_last_are_linked(station: Any, handlers: Handlers) -> None:
     spans = Spans()
 
     @handlers.on("*", coalesce=lambda event: "one")
@@ -251,7 +248,7 @@ async def test_where_events_fold_the_first_and_the_last_are_linked(
     for number in (1, 2, 3):
         await station.send("a.example", **headers(f"00-{number:032x}-{number:016x}-01"))
     station.start(tracer=spans.tracer)
-    await eventually(lambda: spans.named(PROCESS))
+    await until(lambda: spans.named(PROCESS))
 
     # Those in between are let go of before anybody is called.
     assert links_of(spans.one(PROCESS)) == [f"{number:016x}" for number in (1, 3)]
@@ -276,7 +273,7 @@ class Raising(SpanProcessor):
 
 @pytest.mark.parametrize("when", ["start", "end"])
 async def test_what_a_span_processor_raises_is_no_failure_of_an_event(
-    station: Any, handlers: Handlers, eventually: Any, when: str
+    station: Any, handlers: Handlers, when: str
 ) -> None:
     spans, seen = Spans(), list[str]()
     spans.provider.add_span_processor(Raising(when))
@@ -290,8 +287,8 @@ async def test_what_a_span_processor_raises_is_no_failure_of_an_event(
     worker = station.start(tracer=spans.tracer, tries=3, memory_tries=1, park_first_s=0.001, park_longest_s=0.001)
     for portal in ("ill.example", "well.example"):
         await station.send(portal, **headers())
-    await eventually(lambda: station.dead())
-    await eventually(lambda: station.committed() == 2)
+    await until(lambda: station.dead())
+    await until(lambda: station.committed() == 2)
     await station.stop(worker)
 
     assert sorted(seen) == ["ill.example"] * 3 + ["well.example"]

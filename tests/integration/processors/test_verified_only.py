@@ -19,7 +19,8 @@ from forebay.queues.portals.tokens import TokenKeys
 from forebay.schemas import names
 from forebay.schemas.codec import codec
 from forebay.schemas.event import PortalEvent
-from tests.integration.processors.conftest import TOPIC, Station, until
+from tests.integration.processors.conftest import TOPIC, Station
+from tests.waiting import until
 
 APPLICATION, TOKEN, PORTAL = "app.1", "token-of-the-portal", "a.bitrix24.com"
 MEMBER = str(event("A", portal=PORTAL).member_id)

@@ -9,11 +9,10 @@ from forebay.queues.contract import Commit
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 from tests.integration.processors.reading import TOPIC, id_of
+from tests.waiting import until
 
 
-async def test_events_are_handled_in_the_order_of_their_portal_and_committed(
-    station: Any, handlers: Handlers, eventually: Any
-) -> None:
+async def test_events_are_handled_in_the_order_of_their_portal_and_committed(station: Any, handlers: Handlers) -> None:
     handled: list[tuple[str, int]] = []
 
     @handlers.on("ONCRM*")
@@ -24,14 +23,14 @@ async def test_events_are_handled_in_the_order_of_their_portal_and_committed(
     for number in range(100):
         await station.send(f"p{number % 7}", id=number)
     station.start()
-    await eventually(lambda: station.committed() == 100)
+    await until(lambda: station.committed() == 100)
 
     for portal in range(7):
         mine = [number for name, number in handled if name == f"p{portal}"]
         assert mine == list(range(portal, 100, 7))
 
 
-async def test_threads_keep_the_order_too(station: Any, handlers: Handlers, eventually: Any) -> None:
+async def test_threads_keep_the_order_too(station: Any, handlers: Handlers) -> None:
     handled: list[int] = []
 
     @handlers.on("*")
@@ -41,24 +40,22 @@ async def test_threads_keep_the_order_too(station: Any, handlers: Handlers, even
     for number in range(50):
         await station.send("p", id=number)
     station.start()
-    await eventually(lambda: station.committed() == 50)
+    await until(lambda: station.committed() == 50)
 
     assert handled == list(range(50))
 
 
-async def test_an_event_nobody_handles_is_committed_and_counted(station: Any, eventually: Any) -> None:
+async def test_an_event_nobody_handles_is_committed_and_counted(station: Any) -> None:
     await station.send("p", "ONTASKADD")
     worker = station.start()
 
-    await eventually(lambda: station.committed() == 1)
+    await until(lambda: station.committed() == 1)
 
     assert worker.metrics.events_handled.labels("", "unhandled")._value.get() == 1
     assert station.dead() == []
 
 
-async def test_a_queue_that_is_gone_for_a_while_costs_nothing(
-    station: Any, handlers: Handlers, eventually: Any
-) -> None:
+async def test_a_queue_that_is_gone_for_a_while_costs_nothing(station: Any, handlers: Handlers) -> None:
     handled: list[int] = []
 
     @handlers.on("*")
@@ -68,15 +65,15 @@ async def test_a_queue_that_is_gone_for_a_while_costs_nothing(
     await station.send("p", id=1)
     station.queue.down = True
     worker = station.start()
-    await eventually(lambda: "queue" in worker.health._parts)
+    await until(lambda: "queue" in worker.health._parts)
     assert not worker.health.is_ready
     station.queue.down = False
-    await eventually(lambda: station.committed() == 1)
+    await until(lambda: station.committed() == 1)
 
     assert worker.health.status == "ok"
 
 
-async def test_a_commit_that_fails_is_made_with_the_next(station: Any, handlers: Handlers, eventually: Any) -> None:
+async def test_a_commit_that_fails_is_made_with_the_next(station: Any, handlers: Handlers) -> None:
     gate = asyncio.Event()
 
     @handlers.on("*")
@@ -85,18 +82,16 @@ async def test_a_commit_that_fails_is_made_with_the_next(station: Any, handlers:
 
     await station.send("p")
     worker = station.start()
-    await eventually(lambda: worker._held.records == 1)
+    await until(lambda: worker._held.records == 1)
     station.queue.down = True
     gate.set()
-    await eventually(lambda: worker.health._parts.get("commits", ("",))[0] == "degraded")
+    await until(lambda: worker.health._parts.get("commits", ("",))[0] == "degraded")
     station.queue.down = False
 
-    await eventually(lambda: station.committed() == 1)
+    await until(lambda: station.committed() == 1)
 
 
-async def test_a_flood_of_one_portal_doesn_t_delay_the_others(
-    station: Any, handlers: Handlers, eventually: Any
-) -> None:
+async def test_a_flood_of_one_portal_doesn_t_delay_the_others(station: Any, handlers: Handlers) -> None:
     handled: list[str] = []
     gate = asyncio.Event()
 
@@ -111,17 +106,15 @@ async def test_a_flood_of_one_portal_doesn_t_delay_the_others(
     for name in quiet:
         await station.send(name)
     worker = station.start(concurrency=1)
-    await eventually(lambda: worker._held.records == 3000 + len(quiet))
+    await until(lambda: worker._held.records == 3000 + len(quiet))
     gate.set()
-    await eventually(lambda: len(handled) == 3000 + len(quiet))
+    await until(lambda: len(handled) == 3000 + len(quiet))
 
     last = max(at for at, name in enumerate(handled) if name != "flood")
     assert last < TURN_RECORDS + len(quiet)
 
 
-async def test_memory_is_bounded_and_fetching_goes_on_when_there_is_room(
-    station: Any, handlers: Handlers, eventually: Any
-) -> None:
+async def test_memory_is_bounded_and_fetching_goes_on_when_there_is_room(station: Any, handlers: Handlers) -> None:
     gate, handled = asyncio.Event(), []
 
     @handlers.on("*")
@@ -132,21 +125,19 @@ async def test_memory_is_bounded_and_fetching_goes_on_when_there_is_room(
     for number in range(5000):
         await station.send(f"p{number % 10}")
     worker = station.start(max_held_records=1000)
-    await eventually(lambda: worker._held.records >= 1000)
+    await until(lambda: worker._held.records >= 1000)
     for _ in range(100):
         await asyncio.sleep(0)
     most = worker._held.records
     gate.set()
-    await eventually(lambda: station.committed() == 5000)
+    await until(lambda: station.committed() == 5000)
 
     assert most < 1500
     assert (worker._held.records, worker._held.bytes) == (0, 0)
     assert all(not partition.lanes for partition in worker.ownership)
 
 
-async def test_what_was_finished_beyond_the_offset_is_not_handled_again(
-    station: Any, handlers: Handlers, eventually: Any
-) -> None:
+async def test_what_was_finished_beyond_the_offset_is_not_handled_again(station: Any, handlers: Handlers) -> None:
     handled: list[int] = []
     stuck = asyncio.Event()
 
@@ -162,20 +153,20 @@ async def test_what_was_finished_beyond_the_offset_is_not_handled_again(
         await station.send(f"p{number % 20}", id=number)
     first = station.start()
     group = station.queue.group_states[TOPIC, "forebay"]
-    await eventually(lambda: len(handled) == 200 and all(not one.has_news for one in first.ownership))
+    await until(lambda: len(handled) == 200 and all(not one.has_news for one in first.ownership))
     # As after kill -9: nothing is given back, and the next owner has the commits alone.
     for partition in list(group.commits):
         first.ownership.lost(partition)
     await station.stop(first)
 
     station.start()
-    await eventually(lambda: station.committed() == 200)
+    await until(lambda: station.committed() == 200)
 
     assert len(handled) == 201
     assert handled[-1] == 0
 
 
-async def test_a_foreign_note_is_ignored(station: Any, handlers: Handlers, eventually: Any) -> None:
+async def test_a_foreign_note_is_ignored(station: Any, handlers: Handlers) -> None:
     handled: list[int] = []
 
     @handlers.on("*")
@@ -187,12 +178,10 @@ async def test_a_foreign_note_is_ignored(station: Any, handlers: Handlers, event
         station.queue.group_states[TOPIC, "forebay"].commits[partition] = Commit(offset=0, note=b"somebody else's")
     station.start()
 
-    await eventually(lambda: handled == [1])
+    await until(lambda: handled == [1])
 
 
-async def test_the_canary_s_events_are_finished_and_given_to_nobody(
-    station: Any, handlers: Handlers, eventually: Any
-) -> None:
+async def test_the_canary_s_events_are_finished_and_given_to_nobody(station: Any, handlers: Handlers) -> None:
     handled: list[str] = []
 
     @handlers.on("*")
@@ -203,7 +192,7 @@ async def test_the_canary_s_events_are_finished_and_given_to_nobody(
         await station.send(key, names.CANARY)
         await station.send(key, names.GAP)
     worker = station.start()
-    await eventually(lambda: station.committed() == 6)
+    await until(lambda: station.committed() == 6)
 
     assert handled == ["example.bitrix24.com"] * 2
     worker._tally.flush()

@@ -12,11 +12,10 @@ from forebay.queues.memory import MemoryProducer
 from forebay.schemas import names
 from forebay.schemas.codec import codec
 from tests.integration.processors.reading import TOPIC, id_of, said
+from tests.waiting import until
 
 
-async def test_a_failure_is_tried_again_and_holds_only_its_portal(
-    station: Any, handlers: Handlers, eventually: Any
-) -> None:
+async def test_a_failure_is_tried_again_and_holds_only_its_portal(station: Any, handlers: Handlers) -> None:
     handled: list[tuple[str, int]] = []
     healed = asyncio.Event()
 
@@ -31,15 +30,15 @@ async def test_a_failure_is_tried_again_and_holds_only_its_portal(
         await station.send("well", id=number)
     station.start(retry_longest_s=0.001)
 
-    await eventually(lambda: len(handled) == 20)
+    await until(lambda: len(handled) == 20)
     assert {portal for portal, _ in handled} == {"well"}
     healed.set()
-    await eventually(lambda: station.committed() == 40)
+    await until(lambda: station.committed() == 40)
 
     assert [number for portal, number in handled if portal == "ill"] == list(range(20))
 
 
-async def test_retries_hold_no_slot(station: Any, handlers: Handlers, eventually: Any) -> None:
+async def test_retries_hold_no_slot(station: Any, handlers: Handlers) -> None:
     handled: list[str] = []
 
     @handlers.on("*")
@@ -54,11 +53,11 @@ async def test_retries_hold_no_slot(station: Any, handlers: Handlers, eventually
         await station.send(f"well{number}")
     station.start(concurrency=2)
 
-    await eventually(lambda: len(handled) == 30)
+    await until(lambda: len(handled) == 30)
 
 
 async def test_what_fails_every_time_becomes_a_dead_letter_and_the_portal_goes_on(
-    station: Any, handlers: Handlers, eventually: Any
+    station: Any, handlers: Handlers
 ) -> None:
     handled: list[int] = []
 
@@ -71,7 +70,7 @@ async def test_what_fails_every_time_becomes_a_dead_letter_and_the_portal_goes_o
     for number in range(3):
         await station.send("p", id=number)
     worker = station.start()
-    await eventually(lambda: station.committed() == 3)
+    await until(lambda: station.committed() == 3)
 
     (letter,) = station.dead()
     assert handled == [0, 2]
@@ -83,14 +82,14 @@ async def test_what_fails_every_time_becomes_a_dead_letter_and_the_portal_goes_o
     assert worker.metrics.dead.labels("failed")._value.get() == 1
 
 
-async def test_rejected_goes_to_the_dead_letters_at_once(station: Any, handlers: Handlers, eventually: Any) -> None:
+async def test_rejected_goes_to_the_dead_letters_at_once(station: Any, handlers: Handlers) -> None:
     @handlers.on("*")
     async def handle(event: PortalEvent) -> None:
         raise Reject("deals of this kind are not ours")
 
     await station.send("p")
     station.start()
-    await eventually(lambda: station.committed() == 1)
+    await until(lambda: station.committed() == 1)
 
     assert [(said(one, names.DEAD_ATTEMPTS), said(one, names.DEAD_ERROR)) for one in station.dead()] == [
         ("1", "deals of this kind are not ours")
@@ -98,7 +97,7 @@ async def test_rejected_goes_to_the_dead_letters_at_once(station: Any, handlers:
 
 
 async def test_an_undecodable_record_is_dead_at_once_and_the_partition_goes_on(
-    station: Any, handlers: Handlers, eventually: Any
+    station: Any, handlers: Handlers
 ) -> None:
     handled: list[str] = []
 
@@ -112,7 +111,7 @@ async def test_an_undecodable_record_is_dead_at_once_and_the_partition_goes_on(
     await station.send("p", value=whole[:-20])
     await station.send("p")
     station.start()
-    await eventually(lambda: station.committed() == 4)
+    await until(lambda: station.committed() == 4)
 
     assert [said(one, names.DEAD_ATTEMPTS) for one in station.dead()] == ["0", "1"]
     assert [one.value for one in station.dead()] == [b"noise", whole[:-20]]
@@ -124,7 +123,7 @@ async def _sent(station: Any) -> list[bytes]:
 
 
 async def test_while_dead_letters_can_t_be_written_the_offset_stays_and_it_heals(
-    station: Any, handlers: Handlers, eventually: Any
+    station: Any, handlers: Handlers
 ) -> None:
     handled: list[str] = []
 
@@ -135,14 +134,14 @@ async def test_while_dead_letters_can_t_be_written_the_offset_stays_and_it_heals
             raise Reject("no")
 
     worker = station.start()
-    await eventually(lambda: worker.health.status == "ok")
+    await until(lambda: worker.health.status == "ok")
     log = station.queue.logs.pop(names.dead(TOPIC))
     await station.send("ill")
     await station.send("well")
-    await eventually(lambda: worker.health.status == "degraded" and "well" in handled)
+    await until(lambda: worker.health.status == "degraded" and "well" in handled)
     before = station.committed()
     station.queue.logs[names.dead(TOPIC)] = log
-    await eventually(lambda: station.committed() == 2)
+    await until(lambda: station.committed() == 2)
 
     assert before < 2
     assert handled.count("ill") == 1
@@ -150,7 +149,7 @@ async def test_while_dead_letters_can_t_be_written_the_offset_stays_and_it_heals
 
 
 async def test_a_letter_that_the_queue_refuses_is_written_without_its_traceback(
-    station: Any, handlers: Handlers, eventually: Any, monkeypatch: pytest.MonkeyPatch
+    station: Any, handlers: Handlers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit = MemoryProducer.submit
 
@@ -166,6 +165,6 @@ async def test_a_letter_that_the_queue_refuses_is_written_without_its_traceback(
     monkeypatch.setattr(MemoryProducer, "submit", picky)
     await station.send("p")
     station.start()
-    await eventually(lambda: station.committed() == 1)
+    await until(lambda: station.committed() == 1)
 
     assert said(station.dead()[0], names.DEAD_ERROR) == "no"

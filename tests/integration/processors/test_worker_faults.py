@@ -9,6 +9,7 @@ from forebay import Handlers, PortalEvent, Retry
 from forebay.queues.contract import Delivery, Record
 from forebay.queues.memory import MemoryProducer
 from forebay.schemas import names
+from tests.waiting import until
 
 
 class Speechless(Exception):
@@ -41,7 +42,7 @@ class Masked(Exception):
 @pytest.mark.parametrize("error", [Speechless, NoTime, Masked, GeneratorExit])
 @pytest.mark.parametrize("kind", ["async", "thread", "batch"])
 async def test_whatever_a_handler_raises_its_record_dies_and_the_rest_goes_on(
-    station: Any, handlers: Handlers, eventually: Any, error: type[BaseException], kind: str
+    station: Any, handlers: Handlers, error: type[BaseException], kind: str
 ) -> None:
     handled: list[str] = []
 
@@ -62,16 +63,14 @@ async def test_whatever_a_handler_raises_its_record_dies_and_the_rest_goes_on(
     await station.send("p", "ONBAD")
     await station.send("p", "ONGOOD")
     worker = station.start(concurrency=1)
-    await eventually(lambda: station.committed() == 2 or station.running[worker].done())
+    await until(lambda: station.committed() == 2 or station.running[worker].done())
 
     (letter,) = station.dead()
     assert handled == ["p"]
     assert dict(letter.headers)[names.DEAD_ATTEMPTS] == b"2"
 
 
-async def test_a_fault_after_a_try_is_told_with_its_traceback(
-    station: Any, handlers: Handlers, eventually: Any
-) -> None:
+async def test_a_fault_after_a_try_is_told_with_its_traceback(station: Any, handlers: Handlers) -> None:
     @handlers.on("*", tries=1)
     async def handle(event: PortalEvent) -> None:
         raise NoTime
@@ -79,7 +78,7 @@ async def test_a_fault_after_a_try_is_told_with_its_traceback(
     await station.send("p")
     with capture_logs() as logs:
         station.start()
-        await eventually(lambda: station.committed() == 1)
+        await until(lambda: station.committed() == 1)
 
     (fault,) = (log for log in logs if log["event"].startswith("a fault after a try"))
     assert fault["log_level"] == "error"
@@ -87,7 +86,7 @@ async def test_a_fault_after_a_try_is_told_with_its_traceback(
 
 
 async def test_a_letter_that_breaks_the_queue_s_client_waits_degraded_and_holds_only_its_portal(
-    station: Any, handlers: Handlers, eventually: Any, monkeypatch: pytest.MonkeyPatch
+    station: Any, handlers: Handlers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handled: list[str] = []
     submit = MemoryProducer.submit
@@ -107,10 +106,10 @@ async def test_a_letter_that_breaks_the_queue_s_client_waits_degraded_and_holds_
     with monkeypatch.context() as patch:
         patch.setattr(MemoryProducer, "submit", broken)
         worker = station.start(concurrency=1)
-        await eventually(lambda: worker.health.status == "degraded" or station.running[worker].done())
+        await until(lambda: worker.health.status == "degraded" or station.running[worker].done())
         await station.send("well")
-        await eventually(lambda: "well" in handled or station.running[worker].done())
-    await eventually(lambda: station.committed() == 2 or station.running[worker].done())
+        await until(lambda: "well" in handled or station.running[worker].done())
+    await until(lambda: station.committed() == 2 or station.running[worker].done())
 
     assert handled == ["ill", "well"]
     assert len(station.dead()) == 1

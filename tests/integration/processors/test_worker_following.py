@@ -17,6 +17,7 @@ from forebay.queues.errors import QueueUnavailable
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 from tests.integration.processors.conftest import PARTITIONS, TOPIC
+from tests.waiting import until
 
 #: The partition of which nothing is told.
 AWAY = 1
@@ -27,8 +28,6 @@ NEAR, FAR = (
 
 TOLD = {"state": "degraded", "why": f"operators' orders about partitions {AWAY} can't be read; trying again"}
 
-Eventually = Callable[[Callable[[], object]], Awaitable[None]]
-
 
 @pytest.fixture
 async def back() -> asyncio.Event:
@@ -37,7 +36,7 @@ async def back() -> asyncio.Event:
 
 
 @pytest.fixture
-async def worker(station: Any, handlers: Handlers, eventually: Eventually, back: asyncio.Event) -> Worker:
+async def worker(station: Any, handlers: Handlers, back: asyncio.Event) -> Worker:
     """A worker that began with all partitions before that; nobody answers a question about one partition alone."""
 
     @handlers.on("*")
@@ -46,7 +45,7 @@ async def worker(station: Any, handlers: Handlers, eventually: Eventually, back:
 
     made: Worker = station.start()
     made._attendant._every_s = 0.01
-    await eventually(lambda: len(parkings(made)) == PARTITIONS)
+    await until(lambda: len(parkings(made)) == PARTITIONS)
     made._attendant._inspector.bounds = partial(  # type: ignore[method-assign]  # a part that is away
         bounds, made._attendant._inspector.bounds, back
     )
@@ -89,27 +88,23 @@ async def hold(station: Any, portal: str) -> None:
     await station.queue.producer().send(names.audit(TOPIC), written(made))
 
 
-async def test_orders_about_the_others_are_obeyed(
-    station: Any, worker: Worker, eventually: Eventually, back: asyncio.Event
-) -> None:
+async def test_orders_about_the_others_are_obeyed(station: Any, worker: Worker, back: asyncio.Event) -> None:
     with capture_logs() as logs:
         await hold(station, NEAR)
         await hold(station, FAR)
-        await eventually(lambda: is_held(worker, NEAR))
-        await eventually(lambda: worker.health.parts()["parking"] == TOLD)
+        await until(lambda: is_held(worker, NEAR))
+        await until(lambda: worker.health.parts()["parking"] == TOLD)
         was_held = is_held(worker, FAR)
         back.set()
-        await eventually(lambda: is_held(worker, FAR))
-        await eventually(lambda: worker.health.parts()["parking"] == {"state": "ok", "why": ""})
+        await until(lambda: is_held(worker, FAR))
+        await until(lambda: worker.health.parts()["parking"] == {"state": "ok", "why": ""})
 
     assert not was_held
     [log] = [log for log in logs if "orders can't be read" in log["event"]]
     assert log["error"] == "who keeps one of them does not answer"
 
 
-async def test_a_worker_that_stops_meanwhile_waits_for_no_answer(
-    station: Any, worker: Worker, eventually: Eventually
-) -> None:
-    await eventually(lambda: AWAY in worker._attendant._following._asked and worker._attendant._following.trouble)
+async def test_a_worker_that_stops_meanwhile_waits_for_no_answer(station: Any, worker: Worker) -> None:
+    await until(lambda: AWAY in worker._attendant._following._asked and worker._attendant._following.trouble)
 
     assert await station.stop(worker) == 0

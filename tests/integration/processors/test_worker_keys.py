@@ -13,8 +13,9 @@ from forebay.schemas.codec import codec
 from forebay.schemas.data_keys import Named, wrap
 from forebay.schemas.event import PortalEvent, Sealed
 from tests.cpu import work
+from tests.waiting import until
 
-from .conftest import Station, until
+from .conftest import Station
 
 SEAL_KEY, DATA_KEY, NONCE = bytes(32), b"d" * 32, b"1" * 12
 KEYS = {"k1": b64encode(SEAL_KEY).decode()}

@@ -11,10 +11,11 @@ from forebay.processors.ownership import end
 from forebay.processors.partitions import Partition
 from forebay.queues.memory import MemoryConsumer
 from tests.integration.processors.reading import id_of
+from tests.waiting import until
 
 
 async def test_at_a_stop_running_handlers_come_to_their_end_and_waiting_ones_stay_undone(
-    station: Any, handlers: Handlers, eventually: Any
+    station: Any, handlers: Handlers
 ) -> None:
     started, gate, handled = asyncio.Event(), asyncio.Event(), []
 
@@ -29,16 +30,14 @@ async def test_at_a_stop_running_handlers_come_to_their_end_and_waiting_ones_sta
     worker = station.start()
     await started.wait()
     worker.stop()
-    await eventually(lambda: not any(one.is_open for one in worker.ownership))
+    await until(lambda: not any(one.is_open for one in worker.ownership))
     gate.set()
     left_over = await station.stop(worker)
 
     assert (handled, left_over, station.committed()) == ([0], 0, 1)
 
 
-async def test_at_a_stop_a_handler_that_goes_on_is_cancelled_after_the_grace(
-    station: Any, handlers: Handlers, eventually: Any
-) -> None:
+async def test_at_a_stop_a_handler_that_goes_on_is_cancelled_after_the_grace(station: Any, handlers: Handlers) -> None:
     started, cancelled = asyncio.Event(), asyncio.Event()
 
     @handlers.on("*")
@@ -77,13 +76,13 @@ async def test_a_thread_that_hangs_is_left_behind_and_reported(station: Any, han
     assert station.committed() == 0
 
 
-async def test_stopping_works_with_the_queue_gone(station: Any, handlers: Handlers, eventually: Any) -> None:
+async def test_stopping_works_with_the_queue_gone(station: Any, handlers: Handlers) -> None:
     @handlers.on("*")
     async def handle(event: PortalEvent) -> None: ...
 
     await station.send("p")
     worker = station.start()
-    await eventually(lambda: station.committed() == 1)
+    await until(lambda: station.committed() == 1)
     station.queue.down = True
 
     assert await station.stop(worker) == 0
@@ -104,7 +103,7 @@ async def test_a_fault_in_the_queue_s_module_stops_the_worker_loudly(
 
 
 async def test_a_rebalance_waits_for_running_handlers_and_nothing_is_handled_twice(
-    station: Any, handlers: Handlers, eventually: Any
+    station: Any, handlers: Handlers
 ) -> None:
     started, gate, handled = asyncio.Event(), asyncio.Event(), []
 
@@ -119,16 +118,16 @@ async def test_a_rebalance_waits_for_running_handlers_and_nothing_is_handled_twi
     first = station.start()
     await started.wait()
     second = station.start()
-    await eventually(lambda: any(not one.is_open for one in first.ownership))
+    await until(lambda: any(not one.is_open for one in first.ownership))
     gate.set()
-    await eventually(lambda: station.committed() == 40)
+    await until(lambda: station.committed() == 40)
 
     assert sorted(handled) == list(range(40))
     assert len(list(first.ownership)) == len(list(second.ownership)) == 2
 
 
 async def test_a_rebalance_waits_for_a_thread_that_outlives_its_grace(
-    station: Any, handlers: Handlers, eventually: Any, monkeypatch: pytest.MonkeyPatch
+    station: Any, handlers: Handlers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started, gate, begun, grace_over = threading.Event(), threading.Event(), [], asyncio.Event()
 
@@ -154,7 +153,7 @@ async def test_a_rebalance_waits_for_a_thread_that_outlives_its_grace(
     # What is given back now is another's before the loop comes round.
     await asyncio.sleep(0)
     gate.set()
-    await eventually(lambda: station.committed() == 8)
+    await until(lambda: station.committed() == 8)
 
     assert sorted(begun) == list(range(8))
 

@@ -12,6 +12,7 @@ from forebay import Handlers, PortalEvent, Retry
 from forebay.processors.notes import decode_note
 from forebay.queues.contract import Commit
 from forebay.queues.memory import MemoryConsumer, MemoryQueue
+from tests.waiting import until
 
 TOPIC = "bitrix24.events"
 PORTALS = 25
@@ -71,7 +72,7 @@ class Ledger:
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_nothing_is_lost_doubled_or_out_of_order(
-    station: Any, handlers: Handlers, eventually: Any, seed: int, monkeypatch: pytest.MonkeyPatch
+    station: Any, handlers: Handlers, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = random.Random(seed)
     for number in range(EVENTS):
@@ -108,7 +109,7 @@ async def test_nothing_is_lost_doubled_or_out_of_order(
     while sum(map(len, ledger.first_done.values())) < EVENTS:
         await asyncio.sleep(source.uniform(0, 0.03))
         await disturb(station, ledger, source, settings)
-    await eventually(lambda: station.committed() == EVENTS)
+    await until(lambda: station.committed() == EVENTS)
 
     assert ledger.early == []
     assert ledger.overlaps == 0

@@ -11,9 +11,10 @@ from forebay.processors.metrics import build_metrics
 from forebay.queues.contract import Bounds
 from forebay.schemas import names
 from tests.integration.processors.reading import TOPIC
+from tests.waiting import until
 
 
-async def test_metrics_have_their_names_and_no_portal(station: Any, handlers: Handlers, eventually: Any) -> None:
+async def test_metrics_have_their_names_and_no_portal(station: Any, handlers: Handlers) -> None:
     registry = CollectorRegistry()
 
     @handlers.on("*")
@@ -24,7 +25,7 @@ async def test_metrics_have_their_names_and_no_portal(station: Any, handlers: Ha
     await station.send("ill.bitrix24.ru")
     await station.send("well.bitrix24.ru")
     worker = station.start(metrics=build_metrics(registry))
-    await eventually(lambda: station.committed() == 2)
+    await until(lambda: station.committed() == 2)
     await worker._lag.measure_records()
 
     text = generate_latest(registry).decode()
@@ -42,10 +43,10 @@ async def test_metrics_have_their_names_and_no_portal(station: Any, handlers: Ha
     assert "bitrix24.ru" not in text
 
 
-async def test_a_worker_says_that_a_part_of_the_queue_does_not_answer(station: Any, eventually: Any) -> None:
+async def test_a_worker_says_that_a_part_of_the_queue_does_not_answer(station: Any) -> None:
     # Nothing comes of a partition whose broker is away, and who reads does not learn why.
     worker = station.start()
-    await eventually(lambda: worker.health.status == "ok")
+    await until(lambda: worker.health.status == "ok")
     station.queue.down = True
 
     with capture_logs() as logs:
@@ -61,7 +62,7 @@ async def test_a_worker_says_that_a_part_of_the_queue_does_not_answer(station: A
     assert worker.health.parts()["lag"] == {"state": "ok", "why": ""}
 
 
-async def test_the_log_names_the_event_and_no_secret(station: Any, handlers: Handlers, eventually: Any) -> None:
+async def test_the_log_names_the_event_and_no_secret(station: Any, handlers: Handlers) -> None:
     @handlers.on("*", tries=2)
     async def handle(event: PortalEvent) -> None:
         raise ConnectionError("GET /rest/deal?auth=S3CRET0000 failed")
@@ -69,7 +70,7 @@ async def test_the_log_names_the_event_and_no_secret(station: Any, handlers: Han
     with capture_logs() as logs:
         await station.send("p", id=7, headers=((names.CE_TYPE, b"com.bitrix24.event.ONCRMDEALADD"),))
         station.start()
-        await eventually(lambda: station.committed() == 1)
+        await until(lambda: station.committed() == 1)
 
     tries = [log for log in logs if log["event"] == "not handled"]
     assert [(log["portal"], log["name"], log["attempt"]) for log in tries] == [
@@ -81,25 +82,25 @@ async def test_the_log_names_the_event_and_no_secret(station: Any, handlers: Han
     assert "S3CRET" not in repr(logs)
 
 
-async def test_a_group_without_a_place_where_events_are_says_when_it_began(station: Any, eventually: Any) -> None:
+async def test_a_group_without_a_place_where_events_are_says_when_it_began(station: Any) -> None:
     await station.send("example.bitrix24.com")
     first = station.start(group="new")
-    await eventually(lambda: len(list(first.ownership)) == 4)
+    await until(lambda: len(list(first.ownership)) == 4)
     began = first.metrics.offset_reset._value.get()
-    await eventually(lambda: bool(station.queue.group_states[TOPIC, "new"].commits))
+    await until(lambda: bool(station.queue.group_states[TOPIC, "new"].commits))
     await station.stop(first)
 
     second = station.start(group="new")
-    await eventually(lambda: len(list(second.ownership)) == 4)
+    await until(lambda: len(list(second.ownership)) == 4)
 
     assert began > 0
     assert second.metrics.offset_reset._value.get() == 0
 
 
-async def test_a_worker_says_that_another_program_withholds_what_waits(station: Any, eventually: Any) -> None:
+async def test_a_worker_says_that_another_program_withholds_what_waits(station: Any) -> None:
     # A transaction that lasts for a moment is no news; one before which nothing moves is.
     worker = station.start()
-    await eventually(lambda: len(list(worker.ownership)) == 4)
+    await until(lambda: len(list(worker.ownership)) == 4)
     ends = iter([0, 1, 1, 1])
     inspector = worker._lag._inspector
 

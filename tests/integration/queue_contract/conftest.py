@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from forebay.queues.contract import Consumer, Inspector, Queue
+from forebay.queues.contract import Consumer, Queue
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from tests.integration.queue_contract.parts import PARTITIONS, STREAM
-from tests.integration.sql_fixtures import producer as producer
+from tests.integration.queue_fixtures import inspector as inspector
+from tests.integration.queue_fixtures import producer as producer
 from tests.integration.systems import Fresh, of_every_system
 
 
@@ -35,10 +36,3 @@ async def queue(settings: QueueSettings, monkeypatch: pytest.MonkeyPatch) -> Asy
     for one in consumers:
         await one.close()
     await queue.close()
-
-
-@pytest.fixture
-async def inspector(queue: Queue) -> AsyncIterator[Inspector]:
-    inspector = queue.inspector()
-    yield inspector
-    await inspector.close()

@@ -7,9 +7,9 @@ import pytest
 
 from tests.databases.server import DatabaseServer
 from tests.integration.queue_faults.systems import SYSTEMS, System
-from tests.integration.sql_fixtures import producer as producer
-from tests.integration.sql_fixtures import queue as queue
-from tests.integration.sql_fixtures import stage as stage
+from tests.integration.queue_fixtures import producer as producer
+from tests.integration.queue_fixtures import queue as queue
+from tests.integration.queue_fixtures import stage as stage
 
 
 @pytest.fixture(params=["sqlite", *SYSTEMS, "memcached", "rabbitmq"])

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
+from forebay.queues.contract import Position, Producer
+from tests.integration.queues.members import STREAM, record
 from tests.serving import serving
 
 _CHUNK = 65_536
@@ -80,3 +82,11 @@ async def relayed(url: str, plain: str, word: bytes = b"COMMIT") -> AsyncIterato
     async with serving(relay.serve) as port:
         # What is cut is found in what is sent, which TLS would hide.
         yield relay, urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{port}", query=plain))
+
+
+async def sent_through(relay: Relay, producer: Producer, how: str) -> list[Position | BaseException]:
+    """What became of records 0 to 5, of which 1 to 4 are in the batch that meets the broken connection."""
+    outcomes: list[Position | BaseException] = [await producer.send(STREAM, record(0))]
+    setattr(relay, how, True)
+    outcomes += await asyncio.gather(*(producer.send(STREAM, record(n)) for n in range(1, 5)), return_exceptions=True)
+    return [*outcomes, await producer.send(STREAM, record(5))]

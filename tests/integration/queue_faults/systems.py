@@ -79,7 +79,7 @@ def _copy_redis(server: DatabaseServer, other: DatabaseServer) -> None:
 
 SYSTEMS = {
     "postgresql": System(
-        servers="servers",
+        servers="postgresql_servers",
         url="postgresql_url",
         gone=r"terminating|closed|refused|lost",
         end_a_session=_end_of_postgresql,

@@ -12,8 +12,9 @@ import pytest
 from forebay.queues.contract import Producer, Queue
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
+from tests.integration.queue_contract.parts import by_key
 from tests.integration.queues.members import PARTITIONS
-from tests.integration.queues.stage import HERE, Chronicle, Stage, by_key, follow, read_all, send_all
+from tests.integration.queues.stage import HERE, Chronicle, Stage, follow, read_all, send_all
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ from forebay.queues.portals.contract import Fact
 from forebay.queues.portals.following import Following
 from forebay.queues.settings import QueueSettings
 from tests.databases.server import DatabaseServer
+from tests.integration.queue_contract.parts import by_key
 from tests.integration.queue_faults.relay import relayed
 from tests.integration.queue_faults.systems import System
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
-from tests.integration.queues.stage import Chronicle, Seen, Stage, by_key, follow, read_all
+from tests.integration.queues.stage import Chronicle, Seen, Stage, follow, read_all
 
 SESSION_S = "1.0"
 

@@ -10,8 +10,8 @@ from forebay.queues.sql.database import Database
 from forebay.queues.sql.mariadb.database import MariadbDatabase
 from forebay.queues.sql.postgresql.database import PostgresqlDatabase
 from forebay.queues.sql.sqlite.database import SqliteDatabase
-from tests.integration.sql_fixtures import producer as producer
-from tests.integration.sql_fixtures import queue as queue
+from tests.integration.queue_fixtures import producer as producer
+from tests.integration.queue_fixtures import queue as queue
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])

@@ -10,20 +10,18 @@ from forebay.queues.contract import Commit, Consumer, Position, Producer, Queue,
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.groups.retention import Retention
 from forebay.schemas.portal import partition_of
+from tests import clock
 
 STREAM = "events"
 PARTITIONS = 4
 KEEP_EVERYTHING = Retention(stream=STREAM, keep_ms=10**12)
 
 
-class Clock:
-    """A time that stands still until it is moved."""
+class Clock(clock.Clock):
+    """In milliseconds, too, as a server has it."""
 
     def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
+        super().__init__(1_000.0)
 
     def ms(self, _: object = None) -> int:
         return int(self.now * 1000)

@@ -66,13 +66,6 @@ async def read_all(queue: Queue) -> list[StoredRecord]:
     return found
 
 
-def by_key(records: list[StoredRecord]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = defaultdict(list)
-    for one in records:
-        found[one.key].append(int(one.value))
-    return found
-
-
 class Chronicle:
     """What all consumers printed: the first time that each record was seen must be in its key's order."""
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.integration.sql_fixtures import producer as producer
-from tests.integration.sql_fixtures import queue as queue
-from tests.integration.sql_fixtures import stage as stage
+from tests.integration.queue_fixtures import producer as producer
+from tests.integration.queue_fixtures import queue as queue
+from tests.integration.queue_fixtures import stage as stage
 
 
 @pytest.fixture

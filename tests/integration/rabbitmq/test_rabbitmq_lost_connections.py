@@ -6,8 +6,9 @@ from forebay.queues.contract import Commit, Producer, Queue, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
+from tests.integration.queue_contract.parts import by_key
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
-from tests.integration.queues.stage import by_key, read_all
+from tests.integration.queues.stage import read_all
 from tests.integration.rabbitmq.relay import Relay, relayed
 
 KEYS, EACH, DEPTH = 8, 150, 10

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from struct import Struct
 
 import pytest
@@ -15,10 +15,9 @@ from forebay.queues.opening import open_queue
 from forebay.queues.rabbitmq import lane
 from forebay.queues.rabbitmq.logs import group_log, partition_log
 from forebay.queues.settings import QueueSettings
-from tests.databases.server import NoServer
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower
 from tests.integration.rabbitmq.test_rabbitmq_server_faults import DECLARED_S
-from tests.missing import missing
+from tests.missing import entered
 from tests.rabbitmq.server import Server
 
 #: Its node starts twice in the first, which takes long on a machine that is busy.
@@ -41,11 +40,8 @@ Kept = dict[tuple[int, int], tuple[str, bytes]]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    try:
-        with Server() as server:
-            yield server
-    except NoServer as reason:
-        missing(str(reason))
+    with ExitStack() as running:
+        yield entered(running, Server)
 
 
 @pytest.fixture

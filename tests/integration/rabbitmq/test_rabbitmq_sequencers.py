@@ -14,8 +14,9 @@ from forebay.queues.errors import QueueUnavailable, RecordRefused
 from forebay.queues.rabbitmq import logs, partition_lane, places
 from forebay.queues.rabbitmq.records import packed
 from tests.databases.server import ADMIN
+from tests.integration.queue_contract.parts import by_key
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, kept, record
-from tests.integration.queues.stage import Seen, Stage, by_key, read_all
+from tests.integration.queues.stage import Seen, Stage, read_all
 from tests.rabbitmq.server import MAX_MESSAGE_BYTES, Server, direct
 
 #: Each word to the node is an Erlang of its own, which takes long to start on a machine that is busy.

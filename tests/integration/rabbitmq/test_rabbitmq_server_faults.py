@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from typing import TypeVar
 
 import pytest
@@ -14,10 +14,11 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.findings import Needs
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
-from tests.databases.server import ADMIN, NoServer
+from tests.databases.server import ADMIN
+from tests.integration.queue_contract.parts import by_key
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
-from tests.integration.queues.stage import Seen, Stage, by_key, read_all
-from tests.missing import missing
+from tests.integration.queues.stage import Seen, Stage, read_all
+from tests.missing import entered
 from tests.rabbitmq.server import Server, direct
 
 #: It starts again several times, which on a busy machine takes it most of a minute each time.
@@ -36,11 +37,8 @@ DECLARED_S = 3.0
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    try:
-        with Server(secured=True) as server:
-            yield server
-    except NoServer as reason:
-        missing(str(reason))
+    with ExitStack() as running:
+        yield entered(running, lambda: Server(secured=True))
 
 
 @pytest.fixture

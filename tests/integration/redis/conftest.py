@@ -5,9 +5,9 @@ import pytest
 from forebay.queues.contract import Queue
 from forebay.queues.redis.address import address
 from forebay.queues.redis.connection import RedisStore
-from tests.integration.sql_fixtures import producer as producer
-from tests.integration.sql_fixtures import queue as queue
-from tests.integration.sql_fixtures import stage as stage
+from tests.integration.queue_fixtures import producer as producer
+from tests.integration.queue_fixtures import queue as queue
+from tests.integration.queue_fixtures import stage as stage
 
 
 @pytest.fixture

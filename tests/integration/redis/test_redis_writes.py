@@ -8,7 +8,7 @@ from redis.exceptions import ConnectionError as LostConnection
 from structlog.testing import capture_logs
 
 from forebay.queues.batches.producer import BatchProducer
-from forebay.queues.contract import Position, Producer, Queue
+from forebay.queues.contract import Position, Queue
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.opening import open_queue
 from forebay.queues.redis import scripts
@@ -18,7 +18,7 @@ from forebay.queues.redis.reading import News
 from forebay.queues.redis.streams import find
 from forebay.queues.settings import QueueSettings
 from tests.databases.server import PASSWORD
-from tests.integration.queue_faults.relay import Relay, relayed
+from tests.integration.queue_faults.relay import relayed, sent_through
 from tests.integration.queues.members import STREAM, record
 from tests.integration.queues.stage import read_all
 from tests.redis.server import RedisServer, direct
@@ -27,20 +27,12 @@ from tests.redis.server import RedisServer, direct
 BATCH = _digest(scripts.APPEND).encode()
 
 
-async def _sent(relay: Relay, producer: Producer, how: str) -> list[Position | BaseException]:
-    """What became of records 0 to 5, of which 1 to 4 are in the batch that meets the broken connection."""
-    outcomes: list[Position | BaseException] = [await producer.send(STREAM, record(0))]
-    setattr(relay, how, True)
-    outcomes += await asyncio.gather(*(producer.send(STREAM, record(n)) for n in range(1, 5)), return_exceptions=True)
-    return [*outcomes, await producer.send(STREAM, record(5))]
-
-
 @pytest.mark.parametrize("how", ["lose_answer", "lose_commit", "leave_open"])
 async def test_a_batch_whose_answer_is_lost_stands_there_once(url: str, queue: Queue, how: str) -> None:
     async with relayed(url, "", BATCH) as (relay, through):
         producer = open_queue(QueueSettings(queue_url=through)).producer()
 
-        outcomes = await _sent(relay, producer, how)
+        outcomes = await sent_through(relay, producer, how)
         await producer.close()
 
     assert [one.offset for one in outcomes if isinstance(one, Position)] == list(range(6))

@@ -9,9 +9,9 @@ import pytest
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from typer.testing import CliRunner
 
-from forebay.console.audit import Audit, check
 from forebay.console.cli import build
-from forebay.console.learning import LearningInspector, decodable
+from forebay.console.decoding import LearningInspector, decodable
+from forebay.console.send_audit import Audit, check
 from forebay.processors.testing import event
 from forebay.queues.contract import Record
 from forebay.queues.memory import MemoryQueue

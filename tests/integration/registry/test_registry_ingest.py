@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 from forebay.queues.registry.opening import open_registry
 from forebay.queues.settings import QueueSettings
 from tests.registry.fake import FakeRegistry
-from tests.registry.site import PORTAL, TOPIC, Site, until, until_said
+from tests.registry.site import PORTAL, TOPIC, Site, until_said
+from tests.waiting import until
 
 SUBJECT = f"{TOPIC}-value"
 MAGIC = b"\x00"

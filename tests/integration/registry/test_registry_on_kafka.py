@@ -18,7 +18,8 @@ from forebay.schemas.versions import schema_texts
 from tests.kafka.fixtures import Kafka
 from tests.kafka.opener import opening
 from tests.registry.fake import FakeRegistry
-from tests.registry.site import PARTITIONS, PORTAL, Site, plain, until, until_said
+from tests.registry.site import PARTITIONS, PORTAL, Site, plain, until_said
+from tests.waiting import until
 
 pytestmark = pytest.mark.kafka
 

@@ -12,7 +12,8 @@ from forebay.schemas import names
 from forebay.schemas.versions import schema_texts
 from tests.registry.fake import FakeRegistry
 from tests.registry.fixtures import AnyRegistry
-from tests.registry.site import PORTAL, TOPIC, Site, numbered, plain, until
+from tests.registry.site import PORTAL, TOPIC, Site, numbered, plain
+from tests.waiting import until
 
 SUBJECT = f"{TOPIC}-value"
 OURS = schema_texts()[-1]

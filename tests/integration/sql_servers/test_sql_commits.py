@@ -8,18 +8,10 @@ from structlog.testing import capture_logs
 from forebay.queues.contract import Position, Queue
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.sql.producer import SqlProducer
-from tests.integration.queue_faults.relay import Relay, relayed
+from tests.integration.queue_faults.relay import relayed, sent_through
 from tests.integration.queues.members import STREAM, record
 from tests.integration.queues.stage import read_all
 from tests.integration.sql_servers.systems import System
-
-
-async def _sent(relay: Relay, producer: SqlProducer, how: str) -> list[Position | BaseException]:
-    """What became of records 0 to 5, of which 1 to 4 are in the batch at whose COMMIT the connection breaks."""
-    outcomes: list[Position | BaseException] = [await producer.send(STREAM, record(0))]
-    setattr(relay, how, True)
-    outcomes += await asyncio.gather(*(producer.send(STREAM, record(n)) for n in range(1, 5)), return_exceptions=True)
-    return [*outcomes, await producer.send(STREAM, record(5))]
 
 
 async def test_what_was_committed_is_told_as_kept_although_the_answer_was_lost(
@@ -28,7 +20,7 @@ async def test_what_was_committed_is_told_as_kept_although_the_answer_was_lost(
     async with relayed(url, system.plain) as (relay, through):
         producer = SqlProducer(system.database(through))
 
-        outcomes = await _sent(relay, producer, "lose_answer")
+        outcomes = await sent_through(relay, producer, "lose_answer")
         await producer.close()
 
     assert [one.offset for one in outcomes if isinstance(one, Position)] == list(range(6))
@@ -40,7 +32,7 @@ async def test_what_was_not_committed_is_told_as_not_kept(system: System, url: s
     async with relayed(url, system.plain) as (relay, through):
         producer = SqlProducer(system.database(through, idle_s=1))
 
-        outcomes = await _sent(relay, producer, how)
+        outcomes = await sent_through(relay, producer, how)
         await producer.close()
 
     assert [type(one) for one in outcomes] == [Position, *[QueueUnavailable] * 4, Position]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from forebay.console.ordering import Orderer
+from forebay.console.order_writer import OrderWriter
 from forebay.console.planning import Planned
 from forebay.processors.notes import Place, encode_note
 from forebay.processors.parking import entries
@@ -53,17 +53,18 @@ class Worker:
         return GroupState(offset=10, note=encode_note(10, [], 1000, self.place), owner=self.owner)
 
 
-def orderer(queue: MemoryQueue, who: str = "anna@host", at_ms: int = 7) -> Orderer:
-    return Orderer(producer=queue.producer(), topic=TOPIC, who=who, why="a test", now_ms=lambda: at_ms)
+def order_writer(queue: MemoryQueue, who: str = "anna@host", at_ms: int = 7) -> OrderWriter:
+    """The writer of an operator's orders."""
+    return OrderWriter(producer=queue.producer(), topic=TOPIC, who=who, why="a test", now_ms=lambda: at_ms)
 
 
 async def order(queue: MemoryQueue, what: What, portal: str = A, group: str = GROUP) -> Order:
-    return await orderer(queue).put(portal, what, group, HERE)
+    return await order_writer(queue).put(portal, what, group, HERE)
 
 
 async def replay(queue: MemoryQueue, *offsets: int, portal: str = A) -> Order:
     planned = Planned(portal=portal, partition=HERE, group=GROUP, stream=names.dead(TOPIC))
     for offset in offsets:
         planned.add(offset, offset)
-    (written,) = await orderer(queue).put_all(planned, What.REPLAY)
+    (written,) = await order_writer(queue).put_all(planned, What.REPLAY)
     return written

@@ -8,7 +8,7 @@ import pytest
 
 from forebay.console.following import Following
 from forebay.console.letters import BOXES, Filter, Letter, letters
-from forebay.console.ordering import Meanwhile, Orderer
+from forebay.console.order_writer import Meanwhile
 from forebay.console.orders import count_of, dealt_with
 from forebay.console.planning import Plan
 from forebay.console.replaying import Replay
@@ -22,8 +22,9 @@ from forebay.schemas import names
 from forebay.schemas.codec import codec
 from forebay.schemas.event import PortalEvent
 
+from .by_hand import order_writer
+
 TOPIC = "bitrix24.events"
-NOW = datetime(2026, 3, 2, tzinfo=UTC)
 Event = Callable[..., PortalEvent]
 Dead = Callable[..., Record]
 
@@ -37,11 +38,6 @@ async def bury(queue: MemoryQueue, *records: Record) -> None:
         await queue.producer().send(names.dead(TOPIC), record)
 
 
-def orderer(queue: MemoryQueue) -> Orderer:
-    now_ms = round(NOW.timestamp() * 1000)
-    return Orderer(producer=queue.producer(), topic=TOPIC, who="anna@host", why="a test", now_ms=lambda: now_ms)
-
-
 async def planned_of(shown: list[Letter], group: str = "forebay") -> Plan:
     async def _given() -> AsyncIterator[Letter]:
         for letter in shown:
@@ -52,7 +48,7 @@ async def planned_of(shown: list[Letter], group: str = "forebay") -> Plan:
 
 async def order(queue: MemoryQueue, what: What, shown: list[Letter]) -> list[Order]:
     """Order it for the letters that were shown."""
-    return [one for portal in await planned_of(shown) for one in await orderer(queue).put_all(portal, what)]
+    return [one for portal in await planned_of(shown) for one in await order_writer(queue).put_all(portal, what)]
 
 
 async def test_a_dead_letter_is_listed_with_all_its_keys(queue: MemoryQueue, event: Event, dead_record: Dead) -> None:
@@ -125,7 +121,7 @@ async def test_an_order_about_another_stream_names_no_letter(
     (one,) = await planned_of(await found(queue))
 
     for stream in (TOPIC, names.quarantine(TOPIC)):
-        await orderer(queue).put_all(replace(one, stream=stream), What.REPLAY)
+        await order_writer(queue).put_all(replace(one, stream=stream), What.REPLAY)
 
     assert [letter.id for letter in await found(queue)] == ["id-1"]
 
@@ -139,7 +135,7 @@ async def test_an_order_says_who_why_and_for_which_group(queue: MemoryQueue, eve
     assert kept is not None
     assert (kept.portal, kept.what, kept.stream) == ("one.bitrix24.example", What.REPLAY, names.dead(TOPIC))
     assert (kept.group, kept.who, kept.why) == ("forebay", "anna@host", "a test")
-    assert kept.at_ms == NOW.timestamp() * 1000
+    assert kept.at_ms == 7
 
 
 async def test_one_order_names_all_letters_of_a_portal_that_a_group_gave_up(

@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 from forebay import Handlers, PortalEvent
 from forebay.console.errors import WrongUsage
 from forebay.console.groups import groups_of
-from forebay.console.work import _tell_handlers
+from forebay.console.worker_process import _tell_handlers
 
 
 async def handle(event: PortalEvent) -> None: ...

@@ -3,7 +3,6 @@
 import pytest
 
 from forebay.console.growing import Growth, NotQuiet
-from forebay.console.ordering import Orderer
 from forebay.processors.parking import entries
 from forebay.processors.parking.orders import What
 from forebay.processors.parking.state import PortalState
@@ -13,6 +12,8 @@ from forebay.queues.memory import MemoryQueue
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
+
+from .by_hand import order_writer
 
 TOPIC = "bitrix24.events"
 A = "a.example"
@@ -61,8 +62,7 @@ async def test_it_is_refused_while_a_portal_is_parked_in_any_group(queue: Memory
 
 
 async def test_it_is_refused_while_an_order_waits_for_a_worker(queue: MemoryQueue) -> None:
-    orderer = Orderer(producer=queue.producer(), topic=TOPIC, who="", why="")
-    await orderer.put(A, What.HOLD, "forebay", HERE)
+    await order_writer(queue).put(A, What.HOLD, "forebay", HERE)
 
     assert "parked portals or orders wait in group forebay" in await reasons(queue)
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from forebay.console.moving.lacking import What
-from forebay.console.ordering import Orderer
 from forebay.console.planning import Planned
 from forebay.processors.notes import Place
 from forebay.processors.parking import entries
@@ -16,6 +15,8 @@ from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 from tests.moving.records import GIVEN, TOPIC, A, B, a_record, commit, put, there, values
 from tests.moving.sides import a_move, carried
+
+from .by_hand import order_writer
 
 
 async def test_what_a_group_has_finished_stays_and_the_rest_goes_as_it_is(
@@ -55,8 +56,7 @@ async def test_open_letters_go_to_their_streams_and_what_was_dealt_with_stays(
     await put(queue, names.quarantine(TOPIC), a_record(B, 1))
     named = Planned(portal=A, partition=here, group="forebay", stream=names.dead(TOPIC))
     named.add(placed[0].offset, 0)
-    orderer = Orderer(producer=queue.producer(), topic=TOPIC, who="", why="")
-    await orderer.put_all(named, Ordered.DISCARD)
+    await order_writer(queue).put_all(named, Ordered.DISCARD)
 
     await carried(a_move(queue, target, GIVEN))
 
@@ -74,11 +74,10 @@ async def test_a_replay_that_is_under_way_goes_ahead_of_what_is_parked_and_of_wh
     queue: MemoryQueue, target: MemoryQueue
 ) -> None:
     await put(queue, TOPIC, *(a_record(A, number) for number in range(6)))
-    orderer = Orderer(producer=queue.producer(), topic=TOPIC, who="", why="")
     named = Planned(portal=A, partition=partition_of(A, 4), group="forebay", stream=TOPIC)
     for offset in (0, 1, 2):
         named.add(offset, offset)
-    (order,) = await orderer.put_all(named, Ordered.REPLAY)
+    (order,) = await order_writer(queue).put_all(named, Ordered.REPLAY)
     spilled = entries.spill(there(queue)[4], ("forebay", 1), -1, 5)
     state = PortalState(
         records=1, next=0, last=4, replays=[Replaying(order=order.offset, done=1)], orders=order.offset + 1

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from forebay.console.moving.errors import CantMove, NotNow
-from forebay.console.ordering import Stop
+from forebay.console.stopping import Stop
 from forebay.queues.contract import Position, Producer, Record
 from forebay.queues.errors import QueueUnavailable, RecordRefused
 from forebay.queues.memory import MemoryProducer, MemoryQueue

@@ -8,7 +8,7 @@ import pytest
 from forebay.console.moving.choosing import ALL
 from forebay.console.moving.errors import CantMove
 from forebay.console.moving.telling import told_after
-from forebay.console.ordering import Stop
+from forebay.console.stopping import Stop
 from forebay.queues.contract import Position, Producer, Record
 from forebay.queues.memory import MemoryProducer, MemoryQueue
 from forebay.schemas import names

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from forebay.console.moving.choosing import ALL
 from forebay.console.moving.errors import NotNow
 from forebay.console.moving.telling import told_before
-from forebay.console.ordering import Orderer
 from forebay.console.planning import Planned
 from forebay.processors.parking import entries
 from forebay.processors.parking.orders import What as Ordered
@@ -18,6 +17,8 @@ from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 from tests.moving.records import GIVEN, TOPIC, A, B, a_record, commit, put, there, values
 from tests.moving.sides import BreakingQueue, a_move, carried
+
+from .by_hand import order_writer
 
 RECORDS = 12
 
@@ -118,13 +119,12 @@ async def test_an_order_that_no_worker_of_another_group_has_obeyed_is_refused(
     await put(queue, TOPIC, *(a_record(A, number) for number in range(3)))
     for name in ("forebay", "audit"):
         commit(queue, name, A, 3, [])
-    orderer = Orderer(producer=queue.producer(), topic=TOPIC, who="", why="")
     named = Planned(portal=A, partition=partition_of(A, 4), group="audit", stream=TOPIC)
     named.add(1, 1)
     if what is Ordered.REPLAY:
-        await orderer.put_all(named, what)
+        await order_writer(queue).put_all(named, what)
     else:
-        await orderer.put(A, what, "audit", partition_of(A, 4))
+        await order_writer(queue).put(A, what, "audit", partition_of(A, 4))
 
     with pytest.raises(NotNow, match=r"orders for 1 portals wait for a worker of group audit \(a\.example\)"):
         await carried(a_move(queue, target, GIVEN, group=group))

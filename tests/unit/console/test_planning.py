@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from forebay.console.ordering import Meanwhile, Orderer, Overtaken, Pace, Stop, order_all
+from forebay.console.order_writer import Meanwhile, OrderWriter, Overtaken, Pace, order_all
 from forebay.console.orders import Marks
 from forebay.console.planning import Planned, count_in, show_plan
+from forebay.console.stopping import Stop
 from forebay.processors.parking import orders
 from forebay.processors.parking.orders import Order, What
 from forebay.queues.contract import Record
@@ -15,6 +16,8 @@ from forebay.queues.errors import QueueError
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
+
+from .by_hand import order_writer
 
 TOPIC = "bitrix24.events"
 
@@ -131,10 +134,6 @@ class Impatient(Stop):
         return self.is_asked
 
 
-def orderer(queue: MemoryQueue) -> Orderer:
-    return Orderer(producer=queue.producer(), topic=TOPIC, who="anna@host", why="", now_ms=lambda: 7)
-
-
 def nobody_else(queue: MemoryQueue) -> Meanwhile:
     return Meanwhile(inspector=queue.inspector(), topic=TOPIC, since={})
 
@@ -144,7 +143,7 @@ async def test_what_another_operator_orders_meanwhile_is_left_out(queue: MemoryQ
     pace = Pace(rate=10.0, stop=stop, clock=lambda: stop.now)
     plan = [planned("a.example", *range(20)), planned("b.example", 1, 2, 3), planned("c.example", 1)]
     meanwhile = nobody_else(queue)
-    other = orderer(queue)
+    other = order_writer(queue)
     await other.put_all(replace(planned("b.example", 1), group="another"), What.REPLAY)
     await other.put_all(replace(planned("b.example", 2), stream=names.dead(TOPIC)), What.REPLAY)
 
@@ -157,7 +156,7 @@ async def test_what_another_operator_orders_meanwhile_is_left_out(queue: MemoryQ
     await order_all(
         plan,
         What.REPLAY,
-        orderer(queue),
+        order_writer(queue),
         pace,
         meanwhile,
         lambda one, orders: done.update({one.portal: list(one.offsets)}),
@@ -170,7 +169,7 @@ async def test_what_another_ordered_a_moment_ago_is_left_out_of_whatever_group_i
     stop, done = Impatient(), list[tuple[str, str, list[int]]]()
     pace = Pace(rate=1000.0, stop=stop, clock=lambda: stop.now)
     dead = [replace(planned(f"{name}.example", 1), stream=names.dead(TOPIC), group=name) for name in "abc"]
-    other = orderer(queue)
+    other = order_writer(queue)
 
     async def rival(seconds: float) -> bool:
         if not stop.waited:
@@ -181,7 +180,7 @@ async def test_what_another_ordered_a_moment_ago_is_left_out_of_whatever_group_i
     await order_all(
         dead,
         What.REPLAY,
-        orderer(queue),
+        order_writer(queue),
         pace,
         nobody_else(queue),
         lambda one, orders: done.append((one.portal, one.group, list(one.offsets))),
@@ -193,12 +192,12 @@ async def test_what_another_ordered_a_moment_ago_is_left_out_of_whatever_group_i
 
 async def test_of_two_who_order_the_same_side_by_side_one_ends_and_tells_of_the_other(queue: MemoryQueue) -> None:
     plan, done = [planned(f"p{number}.example", 1, 2) for number in range(300)], list[str]()
-    anna = orderer(queue)
+    anna = order_writer(queue)
 
-    class Slower(Orderer):
+    class Slower(OrderWriter):
         async def put_all(self, planned: Planned, what: What) -> list[Order]:
             await anna.put_all(planned, what)
-            return await Orderer.put_all(self, planned, what)
+            return await OrderWriter.put_all(self, planned, what)
 
     with pytest.raises(Overtaken, match=r"anna@host does the same just now, and was first: p0\.example"):
         await order_all(
@@ -216,13 +215,13 @@ async def test_of_two_who_order_the_same_side_by_side_one_ends_and_tells_of_the_
 async def test_what_was_ordered_before_the_plan_was_made_may_be_ordered_again(queue: MemoryQueue) -> None:
     done: list[list[int]] = []
     given = planned("a.example", 1, 2)
-    await orderer(queue).put_all(given, What.REPLAY)
+    await order_writer(queue).put_all(given, What.REPLAY)
     meanwhile = Meanwhile(inspector=queue.inspector(), topic=TOPIC, since={given.partition: 1})
 
     await order_all(
         [given],
         What.REPLAY,
-        orderer(queue),
+        order_writer(queue),
         Pace(rate=None, stop=Stop()),
         meanwhile,
         lambda one, orders: done.append(list(one.offsets)),
@@ -237,7 +236,7 @@ async def test_a_portal_waits_until_those_before_it_had_their_time(queue: Memory
     plan = [planned("a.example", *range(20)), planned("b.example", *range(50)), planned("c.example", 1)]
 
     await order_all(
-        plan, What.REPLAY, orderer(queue), pace, nobody_else(queue), lambda one, orders: done.append(one.portal)
+        plan, What.REPLAY, order_writer(queue), pace, nobody_else(queue), lambda one, orders: done.append(one.portal)
     )
 
     assert stop.waited == [2.0, 5.0]
@@ -250,7 +249,7 @@ async def test_it_ends_between_two_portals(queue: MemoryQueue) -> None:
     plan = [planned("a.example", *range(20)), planned("b.example", 1)]
 
     await order_all(
-        plan, What.REPLAY, orderer(queue), pace, nobody_else(queue), lambda one, orders: done.append(one.portal)
+        plan, What.REPLAY, order_writer(queue), pace, nobody_else(queue), lambda one, orders: done.append(one.portal)
     )
 
     assert done == ["a.example"]
@@ -263,7 +262,7 @@ async def test_without_a_rate_nothing_waits(queue: MemoryQueue) -> None:
     await order_all(
         [planned(f"p{number}.example", 1) for number in range(5)],
         What.REPLAY,
-        orderer(queue),
+        order_writer(queue),
         Pace(rate=None, stop=stop),
         nobody_else(queue),
         lambda one, orders: None,
@@ -278,7 +277,7 @@ async def test_an_order_that_went_to_another_partition_is_an_error(queue: Memory
     astray.partition = (astray.partition + 1) % 4
 
     with pytest.raises(QueueError, match=r"was bitrix24\.events\.audit made with another number of partitions"):
-        await orderer(queue).put_all(astray, What.REPLAY)
+        await order_writer(queue).put_all(astray, What.REPLAY)
 
 
 async def test_a_record_of_somebody_else_is_no_order(queue: MemoryQueue) -> None:

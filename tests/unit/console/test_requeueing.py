@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from forebay.console.letters import BOXES, Filter, letters
-from forebay.console.ordering import Orderer, Overtaken, Stop
+from forebay.console.order_writer import Overtaken
 from forebay.console.requeueing import Requeue, Reread, send_all
 from forebay.console.resolving import planned
+from forebay.console.stopping import Stop
 from forebay.ingest.address import Address
 from forebay.ingest.authenticate import Sender
 from forebay.ingest.quarantine import quarantine_record
@@ -26,6 +28,8 @@ from forebay.queues.memory import MemoryInspector, MemoryProducer, MemoryQueue
 from forebay.schemas import names
 from forebay.schemas.codec import codec, new_codec
 from forebay.schemas.event import PortalEvent
+
+from .by_hand import order_writer
 
 TOPIC = "bitrix24.events"
 PORTAL = "one.bitrix24.example"
@@ -59,7 +63,9 @@ async def requeued(
     queue: MemoryQueue, settings: IngestSettings, keys: dict[str, bytes] | None = None, producer: Any = None
 ) -> Reread:
     result, inspector = Reread(), queue.inspector()
-    orderer = Orderer(producer=queue.producer(), topic=TOPIC, who="anna@host", why="", now_ms=lambda: NOW_MS)
+    writer = order_writer(queue, at_ms=NOW_MS)
+    if producer is not None:
+        writer = replace(writer, producer=producer)
     work = Requeue(
         inspector=inspector,
         rereader=Rereader(settings, new_codec()),
@@ -69,7 +75,7 @@ async def requeued(
     )
     plan = await planned(letters(inspector, codec(), BOXES["quarantine"], TOPIC, Filter()), "")
     for one in plan:
-        await work.send(one, producer or queue.producer(), orderer, result)
+        await work.send(one, writer, result)
     return result
 
 
@@ -154,7 +160,7 @@ async def test_what_still_can_not_be_read_stays_and_the_others_go(queue: MemoryQ
 async def test_what_the_queue_refuses_stays_too(queue: MemoryQueue) -> None:
     class Refusing(MemoryProducer):
         def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
-            if codec().decode(record.value).id == "large":
+            if stream == TOPIC and codec().decode(record.value).id == "large":
                 raise RecordRefused("it is larger than the queue takes")
             super().submit(stream, record, delivery)
 
@@ -187,8 +193,7 @@ async def test_two_who_replay_the_same_calls_at_once_send_few_of_them_twice(queu
     async def replayed(result: Reread) -> None:
         rereader = Rereader(IngestSettings(), new_codec())
         work = Requeue(inspector=queue.inspector(), rereader=rereader, keys={}, codec=codec(), now_ms=lambda: NOW_MS)
-        given = Orderer(producer=queue.producer(), topic=TOPIC, who="anna@host", why="", now_ms=lambda: NOW_MS)
-        await send_all(work, plan, given, Stop(), result, lambda seen: None)
+        await send_all(work, plan, order_writer(queue, at_ms=NOW_MS), Stop(), result, lambda seen: None)
 
     ended = await asyncio.gather(*map(replayed, results), return_exceptions=True)
 

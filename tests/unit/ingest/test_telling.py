@@ -1,17 +1,11 @@
 import structlog.testing
 
 from forebay.ingest.telling import Teller
-
-
-class Time:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def test_a_flood_of_refusals_is_some_lines_and_then_one_a_second_with_the_number_of_the_others() -> None:
-    time = Time()
+    time = Clock(1000.0)
     teller = Teller(clock=time)
 
     with structlog.testing.capture_logs() as lines:
@@ -26,7 +20,7 @@ def test_a_flood_of_refusals_is_some_lines_and_then_one_a_second_with_the_number
 
 
 def test_refusals_with_some_time_between_them_are_all_told() -> None:
-    time = Time()
+    time = Clock(1000.0)
     teller = Teller(clock=time)
 
     with structlog.testing.capture_logs() as lines:

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from forebay import PortalEvent
-from forebay.console.standing import Standing, ends_of
+from forebay.console.parking_view import ParkingView, ends_of
 from forebay.processors.parking.orders import What
 from forebay.processors.worker import Worker
 from forebay.queues.contract import Commit
@@ -54,9 +54,9 @@ class Life(World):
 
     async def _settled(self) -> int:
         inspector, number = self.queue.inspector(), self.partition(PORTAL)
-        standing = Standing(topic=TOPIC, group=GROUP, partition=number)
-        await standing.look(inspector, (await inspector.groups(TOPIC))[GROUP][number], await ends_of(inspector, TOPIC))
-        return standing.settled(PORTAL)
+        view = ParkingView(topic=TOPIC, group=GROUP, partition=number)
+        await view.look(inspector, (await inspector.groups(TOPIC))[GROUP][number], await ends_of(inspector, TOPIC))
+        return view.settled(PORTAL)
 
 
 @pytest.fixture

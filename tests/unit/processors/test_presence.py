@@ -4,28 +4,19 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from forebay.processors.presence import Presence
+from tests.clock import Clock
 
 SESSION_S = 0.3
 GAP_S = 10.0
 
 
-class Hand:
-    """A clock that stands still but when it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-async def asked(confirm: Callable[[], Awaitable[bool]], hand: Hand) -> tuple[Presence, "asyncio.Task[None]"]:
+async def asked(confirm: Callable[[], Awaitable[bool]], hand: Clock) -> tuple[Presence, "asyncio.Task[None]"]:
     presence = Presence(SESSION_S, confirm, clock=hand)
     return presence, asyncio.create_task(presence.run())
 
 
 async def test_who_runs_all_the_time_is_certain_and_asks_nobody() -> None:
-    hand = Hand()
+    hand = Clock()
     presence = Presence(SESSION_S, lambda: 1 / 0, clock=hand)  # type: ignore[arg-type,return-value]
 
     for _ in range(10):
@@ -35,7 +26,7 @@ async def test_who_runs_all_the_time_is_certain_and_asks_nobody() -> None:
 
 
 async def test_after_a_gap_nobody_is_certain_until_the_queue_has_answered() -> None:
-    hand, answer = Hand(), asyncio.Event()
+    hand, answer = Clock(), asyncio.Event()
 
     async def confirm() -> bool:
         return await answer.wait()
@@ -55,7 +46,7 @@ async def test_after_a_gap_nobody_is_certain_until_the_queue_has_answered() -> N
 
 
 async def test_a_queue_that_does_not_answer_is_asked_again() -> None:
-    hand, answers = Hand(), [False, False, True]
+    hand, answers = Clock(), [False, False, True]
 
     async def confirm() -> bool:
         return answers.pop(0)
@@ -70,7 +61,7 @@ async def test_a_queue_that_does_not_answer_is_asked_again() -> None:
 
 
 async def test_an_answer_to_a_question_before_the_last_gap_counts_for_nothing() -> None:
-    hand, questions = Hand(), 0
+    hand, questions = Clock(), 0
 
     async def confirm() -> bool:
         nonlocal questions

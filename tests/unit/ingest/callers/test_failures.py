@@ -2,17 +2,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.ingest.callers.failures import MANY, Failures, by_address, by_portal
-
-
-class Time:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def test_who_fails_again_and_again_is_known_for_it_until_he_pauses() -> None:
-    time = Time()
+    time = Clock(1000.0)
     failures = Failures(clock=time)
 
     for _ in range(MANY - 1):
@@ -27,7 +21,7 @@ def test_who_fails_again_and_again_is_known_for_it_until_he_pauses() -> None:
 
 
 def test_failures_with_pauses_between_them_are_never_many() -> None:
-    time = Time()
+    time = Clock(1000.0)
     failures = Failures(clock=time)
 
     for _ in range(MANY * 3):
@@ -39,7 +33,7 @@ def test_failures_with_pauses_between_them_are_never_many() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 90)), max_size=400))
 def test_however_many_fail_only_so_many_are_counted(steps: list[tuple[int, int]]) -> None:
-    time = Time()
+    time = Clock(1000.0)
     failures = Failures(most=4, clock=time)
 
     for name, pause_s in steps:
@@ -61,7 +55,7 @@ def test_a_portal_can_not_call_itself_by_an_address() -> None:
 
 
 def test_who_was_known_and_fails_once_after_a_pause_is_known_no_more() -> None:
-    time = Time()
+    time = Clock(1000.0)
     failures = Failures(clock=time)
     for _ in range(MANY):
         failures.note("a")

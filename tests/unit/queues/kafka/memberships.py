@@ -92,15 +92,6 @@ class User(list[str]):
         self.append("lost")
 
 
-class Clock:
-    """Is set by hand."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @contextmanager
 def membership(clock: Callable[[], float] = time.monotonic) -> Iterator[tuple[Any, Clients, User, Inbox]]:
     clients, user, inbox = Clients(), User(), Inbox(lambda: None)

@@ -12,8 +12,9 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.kafka import group_client as kafka_group_client
 from forebay.queues.kafka import member as kafka_member
 from forebay.queues.kafka import rebalances as kafka_rebalances
+from tests.clock import Clock
 
-from .memberships import OURS, STREAM, Client, Clock, commit_first, membership
+from .memberships import OURS, STREAM, Client, commit_first, membership
 
 #: More than an inbox takes.
 FULL: Any = {"key": "", "value": bytes(16_000_000), "timestamp_ms": 1, "stream": STREAM, "partition": 0, "offset": 0}

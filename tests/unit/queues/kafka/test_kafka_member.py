@@ -16,8 +16,9 @@ from forebay.queues.kafka.inbox import Inbox
 from forebay.queues.kafka.leader_epochs import LeaderEpochs
 from forebay.queues.kafka.member import Member
 from forebay.queues.kafka.starts import Start
+from tests.clock import Clock
 
-from .memberships import Clock, membership
+from .memberships import membership
 
 STREAM = "events"
 #: Partition → its epoch.

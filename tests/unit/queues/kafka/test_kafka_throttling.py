@@ -6,16 +6,7 @@ from structlog.testing import capture_logs
 
 from forebay.queues.kafka.faults import Faults
 from forebay.queues.kafka.throttling import Throttling
-
-
-class Clock:
-    """Stands, until it is set."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def held_back(seconds: float) -> ThrottleEvent:

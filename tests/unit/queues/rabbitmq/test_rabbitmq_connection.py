@@ -11,6 +11,7 @@ from forebay.queues.errors import QueueUnavailable
 from forebay.queues.rabbitmq.address import address
 from forebay.queues.rabbitmq.connection import Connection
 from forebay.queues.rabbitmq.faults import NoCopy
+from tests.clock import Clock
 
 #: As a node says it.
 NO_COPY = (
@@ -53,15 +54,6 @@ async def _look(one: Connection, stream: str) -> None:
     await (await one.channel()).consume(stream, "first", lambda *_: None)
 
 
-class Clock:
-    """Says what the test says."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def _opened(node: Node, clock: Clock) -> Connection:
     one = Connection(address("amqp://mq"), "test", clock=clock)
     one._on_open(node)
@@ -69,7 +61,7 @@ def _opened(node: Node, clock: Clock) -> Connection:
 
 
 async def test_a_node_without_a_copy_of_any_stream_is_left_for_another() -> None:
-    node, clock = Node(), Clock()
+    node, clock = Node(), Clock(1000.0)
     one = _opened(node, clock)
 
     for passed_s in (1.0, 9.0, 0.5):
@@ -82,7 +74,7 @@ async def test_a_node_without_a_copy_of_any_stream_is_left_for_another() -> None
 
 
 async def test_one_stream_without_a_copy_costs_the_others_no_connection() -> None:
-    node, clock = Node("forebay:events:1"), Clock()
+    node, clock = Node("forebay:events:1"), Clock(1000.0)
     one = _opened(node, clock)
 
     await _look(one, "forebay:events:1")

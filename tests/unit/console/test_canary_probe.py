@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from forebay.console.canary_metrics import CanaryMetrics
-from forebay.console.whole_way import Passage, WholeWay
+from forebay.console.canary_probe import Passage, Probe
 from forebay.processors.notes import encode_note
 from forebay.queues.contract import Bounds, GroupState, PlacedRecord, StoredRecord
 from forebay.queues.errors import QueueUnavailable
@@ -94,7 +94,7 @@ async def ingest(status: int, body: bytes, tls: ssl.SSLContext | None = None) ->
 
 async def gone(looked: Looked, answered: tuple[int, bytes] = ACCEPTED, *, groups: tuple[str, ...] = ("a",)) -> Passage:
     async with ingest(*answered) as url:
-        way = WholeWay(url=url, token="secret-token", topic="events", groups=groups, patience_s=0.5)
+        way = Probe(url=url, token="secret-token", topic="events", groups=groups, patience_s=0.5)
         return await way.go(looked)
 
 
@@ -175,7 +175,7 @@ async def test_the_end_of_the_certificate_that_the_address_shows_is_told(
     tls.load_cert_chain(shown.both)
 
     async with ingest(*ACCEPTED, tls) as url:
-        way = WholeWay(url=url, token="secret-token", topic="events", groups=("a",), until="queued")
+        way = Probe(url=url, token="secret-token", topic="events", groups=("a",), until="queued")
         passage = await way.go(Looked())
 
     assert passage.came_through
@@ -183,7 +183,7 @@ async def test_the_end_of_the_certificate_that_the_address_shows_is_told(
 
 
 def test_the_token_is_shown_nowhere() -> None:
-    assert "secret-token" not in repr(WholeWay(url="http://h", token="secret-token", topic="t", groups=()))
+    assert "secret-token" not in repr(Probe(url="http://h", token="secret-token", topic="t", groups=()))
 
 
 def test_metrics_tell_how_far_events_came() -> None:

@@ -1,19 +1,18 @@
 """How it stands with a group: which portals are parked, and which orders no worker has seen yet."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass, field
 
-from forebay.processors.notes import Place, UnreadableNote, decode_note
+from forebay.processors.notes import Run
 from forebay.processors.parking import entries
 from forebay.processors.parking.ledger import Ledger
 from forebay.processors.parking.orders import Order, What
 from forebay.processors.parking.state import FIRST, PortalState, Replaying
 from forebay.queues.contract import GroupState, Inspector
-from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 
 from .orders import count_of, is_for_workers, orders_between
-from .reading import between
+from .reading import between, note_of, stream_ends
 from .times import from_ms, iso
 
 #: Of a group that has committed nothing yet.
@@ -30,15 +29,12 @@ class Ends:
 
 async def ends_of(inspector: Inspector, topic: str) -> Ends:
     """As they are now."""
-    parked, audit = await inspector.bounds(names.parked(topic)), await inspector.bounds(names.audit(topic))
-    return Ends(
-        parked={number: bounds.end for number, bounds in parked.items()},
-        audit={number: bounds.end for number, bounds in audit.items()},
-    )
+    parked = await stream_ends(inspector, names.parked(topic))
+    return Ends(parked=parked, audit=await stream_ends(inspector, names.audit(topic)))
 
 
 @dataclass(slots=True, kw_only=True)
-class Standing:
+class ParkingView:
     """A group in one partition, followed: each look reads what is new."""
 
     topic: str
@@ -47,26 +43,32 @@ class Standing:
     owner: str | None = None
     #: Every record of the topic before it is finished, or parked.
     committed: int = 0
+    #: What is finished behind it.
+    runs: list[Run] = field(default_factory=list)
     #: Orders before it were obeyed, and what came of them can be read.
     obeyed: int = 0
     ledger: Ledger = field(default_factory=Ledger)
     #: The group's orders that are not obeyed yet, and the replays that are under way, by their offsets.
     orders: dict[int, Order] = field(default_factory=dict)
+    #: Up to where the parked stream, and that of the orders, was read.
+    parked_end: int = 0
+    _audit_end: int = 0
     #: What was parked in an earlier life of the group still waits, and comes again like all else.
     _begins_anew: bool = False
-    _parked_at: int | None = None
-    _audit_at: int = 0
+    _has_looked: bool = False
 
     async def look(self, inspector: Inspector, state: GroupState | None, ends: Ends) -> None:
         """Read how it stands now; the state is the group's in this partition, and older than the ends."""
         state = state or _NEVER
-        place = _place(state)
-        self.owner, self.committed, self.obeyed = state.owner, state.offset, max(self.obeyed, place.orders)
-        if self._parked_at is None:
-            self.ledger.generation, self._parked_at, self._audit_at = place.in_force, place.position, place.orders
-            self._begins_anew = place.begins_anew
-        self._parked_at = await self._read_parked(inspector, self._parked_at, ends.parked.get(self.partition, 0))
-        self._audit_at = await self._read_orders(inspector, self._audit_at, ends.audit.get(self.partition, 0))
+        note = note_of(state)
+        place = note.place
+        self.owner, self.committed, self.runs = state.owner, state.offset, note.runs
+        self.obeyed = max(self.obeyed, place.orders)
+        if not self._has_looked:
+            self.ledger.generation, self.parked_end, self._audit_end = place.in_force, place.position, place.orders
+            self._begins_anew, self._has_looked = place.begins_anew, True
+        self.parked_end = await self._read_parked(inspector, self.parked_end, ends.parked.get(self.partition, 0))
+        self._audit_end = await self._read_orders(inspector, self._audit_end, ends.audit.get(self.partition, 0))
         await self._read_replays(inspector)
 
     async def _read_parked(self, inspector: Inspector, start: int, end: int) -> int:
@@ -176,22 +178,14 @@ class Waiting:
         }
 
 
-def _place(state: GroupState) -> Place:
-    try:
-        return decode_note(state.offset, state.note).place
-    except UnreadableNote:
-        # As a new owner does: read all.
-        return Place()
-
-
-async def standings(
-    inspector: Inspector, settings: QueueSettings, group: str | None, partitions: Iterable[int]
-) -> AsyncIterator[Standing]:
-    """The group (None: the settings' own, and all others that there are) in each of the partitions, as it is now."""
-    states = await inspector.groups(settings.topic, None if group is None else [group])
-    numbers, ends = list(partitions), await ends_of(inspector, settings.topic)
-    for name in sorted({settings.group, *states}) if group is None else [group]:
+async def parking_views(
+    inspector: Inspector, topic: str, groups: Collection[str], partitions: Iterable[int]
+) -> AsyncIterator[ParkingView]:
+    """Each of the groups in each of the partitions, as it is now."""
+    states = await inspector.groups(topic, groups)
+    numbers, ends = list(partitions), await ends_of(inspector, topic)
+    for group in groups:
         for partition in numbers:
-            standing = Standing(topic=settings.topic, group=name, partition=partition)
-            await standing.look(inspector, states.get(name, {}).get(partition), ends)
-            yield standing
+            view = ParkingView(topic=topic, group=group, partition=partition)
+            await view.look(inspector, states.get(group, {}).get(partition), ends)
+            yield view

@@ -14,9 +14,9 @@ from forebay.schemas.codec import Codec
 from forebay.schemas.errors import UndecodableEvent
 
 from .orders import Marks, marks
+from .parking_view import ParkingView, parking_views
 from .planning import Plan, Planned
-from .reading import between, partitions_of
-from .standing import Standing, ends_of
+from .reading import between, partitions_of, stream_ends
 from .times import to_ms
 
 
@@ -72,24 +72,21 @@ class Search:
     async def run(self) -> Found:
         """Read the topic from the span's beginning to its end: what waited in a spool stands behind later events."""
         partitions = partitions_of(self.span.portal, await self.inspector.partitions(self.topic))
-        states = (await self.inspector.groups(self.topic, [self.group])).get(self.group, {})
-        ends = await ends_of(self.inspector, self.topic)
-        found, plan = Found(since=ends.audit), dict[tuple[int, str], Planned]()
+        since = await stream_ends(self.inspector, names.audit(self.topic))
+        found, plan = Found(since=since), dict[tuple[int, str], Planned]()
         found.earlier = await marks(
             self.inspector,
             self.topic,
             partitions,
             lambda order: (order.stream, order.group, order.what) == (self.topic, self.group, What.REPLAY),
         )
-        for partition in partitions:
-            standing = Standing(topic=self.topic, group=self.group, partition=partition)
-            await standing.look(self.inspector, states.get(partition), ends)
-            await self._search(standing, found, plan)
+        async for view in parking_views(self.inspector, self.topic, [self.group], partitions):
+            await self._search(view, found, plan)
         found.plan = list(plan.values())
         return found
 
-    async def _search(self, standing: Standing, found: Found, plan: dict[tuple[int, str], Planned]) -> None:
-        partition, finished = standing.partition, await self._finished(standing)
+    async def _search(self, view: ParkingView, found: Found, plan: dict[tuple[int, str], Planned]) -> None:
+        partition, finished = view.partition, await self._finished(view)
         async for record in self._meant(partition):
             if not finished.has(record):
                 found.to_come += 1
@@ -109,13 +106,13 @@ class Search:
             if self.span.takes(record, self.codec):
                 yield record
 
-    async def _finished(self, standing: Standing) -> "_Finished":
+    async def _finished(self, view: ParkingView) -> "_Finished":
         """What the group has finished, of the partition."""
         waits_from: dict[str, int] = {}
-        for portal, known in standing.ledger.portals.items():
+        for portal, known in view.ledger.portals.items():
             if known.state.records:
-                waits_from[portal] = await self._first_waiting(standing.partition, known.state)
-        return _Finished(before=standing.committed, waits_from=waits_from)
+                waits_from[portal] = await self._first_waiting(view.partition, known.state)
+        return _Finished(before=view.committed, waits_from=waits_from)
 
     async def _first_waiting(self, partition: int, state: PortalState) -> int:
         """The topic's offset from which on the portal's records wait in the parked stream."""

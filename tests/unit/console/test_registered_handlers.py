@@ -1,7 +1,7 @@
 """What `forebay handlers` shows, and warns of."""
 
 from forebay import Handlers, PortalEvent
-from forebay.console.registered import full_rows, short_rows, warnings
+from forebay.console.registered_handlers import full_rows, short_rows, warnings
 from forebay.processors.budgets import Budget
 
 
@@ -22,7 +22,7 @@ def test_a_row_has_every_option_and_for_people_those_that_were_given() -> None:
 
     assert (full["pattern"], full["kind"], full["group"]) == ("ONCRMDEALADD", "event", "audit")
     assert (full["rate"], full["dedup"], full["tries"], full["cpu"]) == ("2/s of rest", "by_deal", None, False)
-    assert str(full["place"]).endswith("test_registered.py:8")
+    assert str(full["place"]).endswith("test_registered_handlers.py:8")
     assert short["options"] == "rate=2/s of rest dedup=by_deal dedup_s=60"
 
 
@@ -49,5 +49,5 @@ def test_two_handlers_that_one_event_fits_are_warned_of_unless_each_has_its_grou
 
     (warning,) = warnings(handlers)
 
-    assert "ONCRM*: tests.unit.console.test_registered:rest doesn't get ONCRMDEALADD, ONCRMDEAL*" in warning
+    assert "ONCRM*: tests.unit.console.test_registered_handlers:rest doesn't get ONCRMDEALADD, ONCRMDEAL*" in warning
     assert "give one a group" in warning

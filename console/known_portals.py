@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from forebay.ingest.portals.verifier import AppInfo, Claim, Confirmed, Denied, Unavailable, Unknown, Verdict
@@ -10,19 +9,17 @@ from forebay.queues.errors import UnknownStream
 from forebay.queues.portals.facts import SHREDDED
 from forebay.queues.portals.members import Member, Pin, Proof, Seen
 from forebay.queues.portals.registry import PortalRegistry
-from forebay.queues.portals.tokens import TokenKeys
 from forebay.schemas import names
 from forebay.schemas.portal import BadPortal, member_key, normal_form
 
 from .errors import WrongUsage
 from .output import Row
-from .reading import opened
+from .portal_keys import all_portals, portals_of
+from .reading import opened, portal_store
 from .settings import Settings
+from .times import from_ms
 
 STATES = ("verified", "waiting", "refused", "left")
-
-#: A hundred thousand portals are read in a few seconds.
-_READ_S = 60.0
 
 
 @asynccontextmanager
@@ -32,17 +29,12 @@ async def known(settings: Settings) -> AsyncIterator[PortalRegistry]:
     What follows it would make it, and then wait for a queue that is away as an ingest does.
     """
     async with opened(settings) as queue:
-        store = queue.portals(settings.topic)
-        registry = PortalRegistry(store, TokenKeys(settings.seal_key_bytes()))
-        try:
+        async with portal_store(queue, settings.topic) as store:
             if await store.ensure(only_plan=True):
                 raise _unknown(settings.topic)
-            registry.open()
-            await registry.following.reached(-1, _READ_S)
-            await registry.following.refresh(_READ_S)
+        async with portals_of(queue, settings) as registry:
+            await all_portals(registry)
             yield registry
-        finally:
-            await registry.close()
 
 
 def _unknown(topic: str) -> UnknownStream:
@@ -200,4 +192,4 @@ def _told(verdict: Verdict) -> dict[str, Any]:
 
 
 def _time(at_ms: int | None) -> str | None:
-    return None if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds")
+    return None if at_ms is None else from_ms(at_ms).isoformat(timespec="seconds")

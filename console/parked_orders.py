@@ -10,13 +10,13 @@ from forebay.queues.settings import QueueSettings
 from forebay.schemas.portal import partition_of
 
 from .following import Following
-from .ordering import Orderer, Stop
+from .order_writer import OrderWriter, order_writer
 from .output import note
+from .parking_view import Waiting, parking_views
 from .planning import counted
 from .progress import Told, progress
 from .reading import inspected, opened, partitions_of
-from .replaying import ended_by_ctrl_c, orderer
-from .standing import Waiting, standings
+from .stopping import Stop, ended_by_ctrl_c
 
 #: A worker obeys within about two seconds; one that has not after so long has another trouble.
 PATIENCE_LOOKS = 30
@@ -29,8 +29,9 @@ async def waiting(
     """The portals that wait, of one group or of all, those that are parked longest first."""
     found: list[Waiting] = []
     numbers = partitions_of(portal, await inspector.partitions(settings.topic))
-    async for standing in standings(inspector, settings, group, numbers):
-        found += standing.waiting(portal, reason)
+    groups = [group] if group is not None else sorted({settings.group, *await inspector.groups(settings.topic)})
+    async for view in parking_views(inspector, settings.topic, groups, numbers):
+        found += view.waiting(portal, reason)
     return sorted(found, key=lambda one: (one.state.since_ms if one.state else 0, one.portal))
 
 
@@ -61,13 +62,17 @@ async def order(settings: QueueSettings, what: What, portals: Sequence[str], why
 
     Ctrl-C ends it between two portals. For how many it is not ordered then, or after an error, is told.
     """
-    async with opened(settings) as queue, inspected(queue) as inspector, orderer(queue, settings.topic, why) as given:
+    async with (
+        opened(settings) as queue,
+        inspected(queue) as inspector,
+        order_writer(queue, settings.topic, why) as writer,
+    ):
         following, stop = Following(inspector=inspector, topic=settings.topic), Stop()
         ordered = Ordered(portals=portals, following=following)
         partitions = await inspector.partitions(settings.topic)
         try:
             with ended_by_ctrl_c(stop), progress(what, len(portals), sys.stderr) as told:
-                await put(given, what, settings.group, partitions, ordered, stop, told)
+                await put(writer, what, settings.group, partitions, ordered, stop, told)
                 await (obeyed(following, stop) if wait and not ordered.left else following.look())
         finally:
             if ordered.left:
@@ -76,14 +81,14 @@ async def order(settings: QueueSettings, what: What, portals: Sequence[str], why
 
 
 async def put(
-    given: Orderer, what: What, group: str, partitions: int, ordered: Ordered, stop: Stop, told: Told
+    writer: OrderWriter, what: What, group: str, partitions: int, ordered: Ordered, stop: Stop, told: Told
 ) -> None:
     """Write the orders, until it is to stop."""
     for portal in ordered.portals:
         if stop.is_asked:
             return
         partition = partition_of(portal, partitions)
-        ordered.following.add([await given.put(portal, what, group, partition)], partition)
+        ordered.following.add([await writer.put(portal, what, group, partition)], partition)
         ordered.written += 1
         told(ordered.written)
 

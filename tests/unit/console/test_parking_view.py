@@ -2,10 +2,10 @@
 
 import pytest
 
-from forebay.console.orders import trail
+from forebay.console.parking_view import ParkingView, ends_of
 from forebay.console.planning import Planned
-from forebay.console.standing import Standing, ends_of
 from forebay.console.times import from_ms
+from forebay.console.trail import trail
 from forebay.processors.notes import Place
 from forebay.processors.parking.orders import What
 from forebay.processors.parking.state import Reason, Replaying
@@ -13,22 +13,22 @@ from forebay.queues.contract import GroupState
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 
-from .by_hand import GROUP, HERE, TOPIC, A, B, Worker, order, orderer, replay
+from .by_hand import GROUP, HERE, TOPIC, A, B, Worker, order, order_writer, replay
 
 
-async def look(standing: Standing, worker: Worker, state: GroupState | None = None) -> None:
+async def look(view: ParkingView, worker: Worker, state: GroupState | None = None) -> None:
     inspector = worker.queue.inspector()
-    await standing.look(inspector, state or worker.committed, await ends_of(inspector, TOPIC))
+    await view.look(inspector, state or worker.committed, await ends_of(inspector, TOPIC))
 
 
-async def standing(worker: Worker, group: str = GROUP) -> Standing:
-    made = Standing(topic=TOPIC, group=group, partition=HERE)
+async def view(worker: Worker, group: str = GROUP) -> ParkingView:
+    made = ParkingView(topic=TOPIC, group=group, partition=HERE)
     await look(made, worker)
     return made
 
 
 async def rows(worker: Worker) -> dict[str, dict[str, object]]:
-    return {str(row["portal"]): row for row in [one.row() for one in (await standing(worker)).waiting()]}
+    return {str(row["portal"]): row for row in [one.row() for one in (await view(worker)).waiting()]}
 
 
 async def test_a_row_has_all_that_is_known(worker: Worker) -> None:
@@ -79,7 +79,7 @@ async def test_it_reads_from_where_the_note_says(worker: Worker) -> None:
 
 async def test_a_note_that_can_not_be_read_lets_everything_be_read(worker: Worker) -> None:
     await worker.tell(A, records=3, last=9)
-    made = Standing(topic=TOPIC, group=GROUP, partition=HERE)
+    made = ParkingView(topic=TOPIC, group=GROUP, partition=HERE)
 
     await look(made, worker, GroupState(offset=10, note=b"junk", owner=None))
 
@@ -88,7 +88,7 @@ async def test_a_note_that_can_not_be_read_lets_everything_be_read(worker: Worke
 
 async def test_a_later_look_goes_on_from_there(worker: Worker) -> None:
     await worker.spill(A, 4)
-    made = await standing(worker)
+    made = await view(worker)
     before = [one.records for one in made.waiting()]
     await worker.spill(A, 5)
     await worker.spill(B, 6)
@@ -119,7 +119,7 @@ async def test_an_order_is_listed_until_a_worker_says_that_it_obeyed(worker: Wor
 
 
 async def test_an_order_for_which_there_was_nothing_to_do_is_obeyed_when_the_commit_says_so(worker: Worker) -> None:
-    made = await standing(worker)
+    made = await view(worker)
     resumed = await order(worker.queue, What.RESUME)
     await look(made, worker)
     before = [one.portal for one in made.waiting()]
@@ -154,7 +154,7 @@ async def test_what_is_replayed_counts_as_waiting(worker: Worker) -> None:
 async def test_what_only_marks_letters_is_nothing_that_waits(worker: Worker) -> None:
     planned = Planned(portal=A, partition=HERE, group=GROUP, stream=names.dead(TOPIC))
     planned.add(1, 1)
-    await orderer(worker.queue).put_all(planned, What.DISCARD)
+    await order_writer(worker.queue).put_all(planned, What.DISCARD)
     await order(worker.queue, What.HOLD, group="another")
 
     assert await rows(worker) == {}
@@ -163,17 +163,17 @@ async def test_what_only_marks_letters_is_nothing_that_waits(worker: Worker) -> 
 async def test_portals_are_chosen_by_name_and_reason(worker: Worker) -> None:
     await worker.tell(A, records=1, last=9, reason=Reason.FLOODING)
     await worker.tell(B, records=1, last=9)
-    made = await standing(worker)
+    made = await view(worker)
 
     assert [one.portal for one in made.waiting(portal=B)] == [B]
     assert [one.portal for one in made.waiting(reason="flooding")] == [A]
     assert made.waiting(portal="nobody.example") == []
-    assert (await standing(worker, group="another")).waiting() == []
+    assert (await view(worker, group="another")).waiting() == []
 
 
 async def test_the_trail_tells_who_did_what_when_and_why(worker: Worker) -> None:
     other = next(f"c{number}.example" for number in range(99) if partition_of(f"c{number}.example", 4) != HERE)
-    await orderer(worker.queue, "boris@host", at_ms=3000).put(other, What.HOLD, GROUP, partition_of(other, 4))
+    await order_writer(worker.queue, "boris@host", at_ms=3000).put(other, What.HOLD, GROUP, partition_of(other, 4))
     await order(worker.queue, What.RESUME)
     await replay(worker.queue, 1, 2, 5)
 

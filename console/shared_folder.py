@@ -69,10 +69,10 @@ def state_of(folder: str, pid: int, clock: Callable[[], float] = monotonic) -> t
     return report["status"], "; ".join(why)
 
 
-def stands_still(folder: str, pid: int, clock: Callable[[], float] = monotonic) -> bool:
+def stands_still(folder: str, pid: int) -> bool:
     """Whether the process has said something once, and for some seconds nothing."""
     said = _read(folder, pid)
-    return said is not None and _is_stale(said[0], clock)
+    return said is not None and _is_stale(said[0], monotonic)
 
 
 def _is_stale(at: float, clock: Callable[[], float]) -> bool:

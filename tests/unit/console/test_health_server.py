@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 
 from forebay.console.errors import WrongUsage
-from forebay.console.folder import forget, state_of, tell, tell_regularly
-from forebay.console.operations import served, supervised_routes, worker_routes
+from forebay.console.health_server import served, supervised_routes, worker_routes
+from forebay.console.shared_folder import forget, state_of, tell, tell_regularly
 from forebay.processors.health import Health
 
 
@@ -104,7 +104,7 @@ def test_supervised_workers_live_until_one_of_them_stands_still(tmp_path: Path) 
 async def test_a_worker_that_could_not_say_how_it_is_says_so_when_there_is_room_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forebay.console.folder._TELL_EVERY_S", 0.001)
+    monkeypatch.setattr("forebay.console.shared_folder._TELL_EVERY_S", 0.001)
     folder, health = tmp_path / "not there yet", Health()
     telling = asyncio.create_task(tell_regularly(str(folder), health, []))
     await asyncio.sleep(0.01)

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from forebay.schemas import names
 
+from .reading import portal_store
+
 if TYPE_CHECKING:
     from forebay.console.settings import Settings
     from forebay.queues.contract import Queue
@@ -24,8 +26,5 @@ async def ensured(queue: "Queue", settings: "Settings") -> list[str]:
 async def _facts(queue: "Queue", settings: "Settings", *, only_plan: bool) -> list[str]:
     if not settings.keeps_portals:
         return []
-    store = queue.portals(settings.topic)
-    try:
+    async with portal_store(queue, settings.topic) as store:
         return await store.ensure(only_plan=only_plan)
-    finally:
-        await store.close()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from .errors import WrongUsage
-from .folder import stands_still, state_of
+from .shared_folder import stands_still, state_of
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

@@ -8,7 +8,6 @@ from time import monotonic, time
 from typing import Literal
 from urllib.parse import quote_plus
 
-from forebay.processors.notes import UnreadableNote, decode_note
 from forebay.queues.contract import GroupState, Inspector, StoredRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.schemas.names import CANARY, CANARY_DOMAIN, CANARY_KEYS, CANARY_MEMBER, CE_ID
@@ -16,7 +15,7 @@ from forebay.schemas.portal import partition_of
 
 from .connection import Connection, target_of
 from .load import read
-from .reading import between
+from .reading import between, note_of
 
 Stage = Literal["answered", "queued", "finished"]
 
@@ -72,7 +71,7 @@ class _Missed(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WholeWay:
+class Probe:
     """Sends one event at a time, and follows it up to the last stage that is asked for."""
 
     url: str
@@ -165,12 +164,7 @@ def _has_finished(state: GroupState | None, offset: int) -> bool:
     """Whether the group is past it, or has noted that it is finished while one before it is not."""
     if state is None:
         return False
-    if offset < state.offset:
-        return True
-    try:
-        return any(start <= offset < end for start, end in decode_note(state.offset, state.note).runs)
-    except UnreadableNote:
-        return False
+    return offset < state.offset or any(start <= offset < end for start, end in note_of(state).runs)
 
 
 def _body(token: str, now: float) -> bytes:

@@ -2,19 +2,23 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from forebay.processors.parking import orders
 from forebay.processors.parking.orders import Order, What
-from forebay.queues.contract import Inspector, Producer
+from forebay.queues.contract import Inspector, Producer, Queue
 from forebay.queues.errors import QueueError
 from forebay.schemas import names
 from forebay.schemas.errors import ForebayError
 
+from .operators import who
 from .orders import Marks, orders_between
 from .planning import Plan, Planned, count_in
+from .reading import producing
+from .stopping import Stop
 from .times import to_ms, utc_now
 
 #: Where no rate holds them back: enough for a group commit of the queue.
@@ -25,33 +29,8 @@ class Overtaken(ForebayError):
     """Another operator orders the same at the same time."""
 
 
-class Stop:
-    """That a person wants it to end: Ctrl-C."""
-
-    def __init__(self) -> None:
-        self._asked = asyncio.Event()
-
-    @property
-    def is_asked(self) -> bool:
-        """Whether it was said."""
-        return self._asked.is_set()
-
-    def ask(self) -> None:
-        """Say it."""
-        self._asked.set()
-
-    async def within(self, seconds: float) -> bool:
-        """Wait so long, or until it is said. Whether it was."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._asked.wait()
-        except TimeoutError:
-            return False
-        return True
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Orderer:
+class OrderWriter:
     """Writes orders of one operator."""
 
     producer: Producer
@@ -90,6 +69,13 @@ class Orderer:
                     f"{partition}: was {stream} made with another number of partitions?"
                 )
         return [replace(order, offset=place.offset) for order, place in zip(given, places, strict=True)]
+
+
+@asynccontextmanager
+async def order_writer(queue: Queue, topic: str, why: str) -> AsyncIterator[OrderWriter]:
+    """The writer of orders in the name of whoever runs this."""
+    async with producing(queue) as producer:
+        yield OrderWriter(producer=producer, topic=topic, who=who(), why=why)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -177,7 +163,7 @@ def _came_first(order: Order, planned: Planned, ours: Order) -> bool:
 async def order_all(
     plan: Plan,
     what: What,
-    orderer: Orderer,
+    writer: OrderWriter,
     pace: Pace,
     meanwhile: Meanwhile,
     ordered: Callable[[Planned, list[Order]], None],
@@ -189,7 +175,7 @@ async def order_all(
         if not await pace.next(count_in(some)):
             return
         left = await meanwhile.left(some)
-        results = await asyncio.gather(*(orderer.put_all(one, what) for one in left), return_exceptions=True)
+        results = await asyncio.gather(*(writer.put_all(one, what) for one in left), return_exceptions=True)
         written = []
         for planned, result in zip(left, results, strict=True):
             if isinstance(result, BaseException):

@@ -1,10 +1,10 @@
-"""A queue of its own for each test. Whoever takes these says in `url` where."""
+"""A queue of its own for each test, and its parts. Whoever takes these says in `url` where, or has a queue."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
-from forebay.queues.contract import Producer, Queue
+from forebay.queues.contract import Inspector, Producer, Queue
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from tests.integration.queues.members import PARTITIONS, STREAM
@@ -24,6 +24,13 @@ async def producer(queue: Queue) -> AsyncIterator[Producer]:
     producer = queue.producer()
     yield producer
     await producer.close()
+
+
+@pytest.fixture
+async def inspector(queue: Queue) -> AsyncIterator[Inspector]:
+    inspector = queue.inspector()
+    yield inspector
+    await inspector.close()
 
 
 @pytest.fixture
