@@ -227,6 +227,7 @@ def test_a_password_that_is_not_escaped_is_told_without_quoting_it(password: str
         ("mariadb://me:hush@db.example/events?sslmode=require", "no parameter 'sslmode'"),
         ("mariadb://me:hush@db.example/events?ssl=yes", "ssl is one of"),
         ("mariadb://me:hush@db.example/events?ssl=off&ssl_ca=ca.pem", "ssl=verify only"),
+        ("mariadb://me:hush@db.example/events?password_file=/run/password", "one of them must go"),
         ("mysql://me:hush@db.example/events", "write mariadb://"),
         ("mysql+pymysql://me:hush@db.example/events", "write mariadb://"),
     ],
