@@ -26,6 +26,7 @@ _SPOOL = {
     "bytes": "Their bytes",
     "oldest_seconds": "The age of the oldest",
     "max_bytes": "The setting spool_max_bytes: with more, calls are refused while the queue is gone",
+    "unavailable": "1 while the spool would take nothing",
 }
 _MS = 1000
 
@@ -168,7 +169,10 @@ class IngestMetrics:
             self._allow_list_age.set(self._allow_list.age_s)
 
     def _look_at_spool(self) -> None:
-        if self._spool is None or not self._spool.is_open:
+        if self._spool is None:
+            return
+        self._spool_gauges["unavailable"].set(not self._spool.is_open or bool(self._spool.why_not))
+        if not self._spool.is_open:
             return
         counts = self._spool.counts
         since = max(0.0, self._clock() - counts.oldest_ms / _MS) if counts.oldest_ms else 0.0
