@@ -112,6 +112,18 @@ def test_a_disk_that_takes_something_again_is_found_to_do_so(stores: Stores, dis
     assert (was, store.counts.state, store.counts.records) == (FULL, OK, 0)
 
 
+def test_trying_the_disk_writes_to_it(stores: Stores) -> None:
+    store = stores.open()
+    store.put([put(1)])
+    log = Path(f"{stores.folder.file(1)}-wal")
+    before = log.stat().st_size
+
+    assert store.try_disk() == ""
+
+    assert log.stat().st_size > before
+    assert numbers(store) == [b"1"]
+
+
 @pytest.mark.parametrize(
     ("code", "state"),
     [(sqlite3.SQLITE_FULL, FULL), (sqlite3.SQLITE_IOERR_FSYNC, BROKEN), (sqlite3.SQLITE_READONLY, BROKEN)],
