@@ -30,6 +30,9 @@ _SERVICE_URL = re.compile(r"(?:tcp|udp|sctp)://.+")
 _TABLES = ("kafka", "schema_registry")
 _WITHIN = "__"
 
+#: Of these the client takes the file itself, under this name, since what stands in it may be renewed.
+_READ_BY_THE_CLIENT = {("kafka", "sasl.password"): "sasl.password.file"}
+
 #: Tables whose keys are none of the user's own choice, and none of our settings' names.
 _NAMED = (*_TABLES, "callers", "forebay")
 
@@ -139,11 +142,14 @@ class Sources:
         if not isinstance(before.value, dict) or value is None:
             # That has a fault of its own.
             return
-        if name in before.value and before.source.startswith(_PREFIX):
+        in_file = _READ_BY_THE_CLIENT.get((table, name), name)
+        others = {one: found for one, found in before.value.items() if one not in (name, in_file)}
+        if len(others) < len(before.value) and before.source.startswith(_PREFIX):
             self.faults.append(f"{variable}: {name} is set by {before.source} too; one of them must go")
             return
         source = ", ".join(filter(None, (before.source, variable)))
-        self.given[table] = Given(value={**before.value, name: value}, source=source)
+        own = {in_file: text} if variable.endswith(_FILE_SUFFIX) and in_file != name else {name: value}
+        self.given[table] = Given(value={**others, **own}, source=source)
 
     def _content(self, path: str, variable: str) -> str | None:
         try:

@@ -27,6 +27,7 @@ _SPOOL = {
     "bytes": "Their bytes",
     "oldest_seconds": "The age of the oldest",
     "max_bytes": "The setting spool_max_bytes: with more, calls are refused while the queue is gone",
+    "unavailable": "1 while the spool would take nothing",
 }
 _MS = 1000
 
@@ -164,6 +165,7 @@ class IngestMetrics:
             self._certificate_expiry.labels(whose).set(at)
 
     def _look_at_spool(self, spool: Spool) -> None:
+        self._spool_gauges["unavailable"].set(not spool.is_open or bool(spool.why_not))
         if not spool.is_open:
             return
         counts = spool.counts

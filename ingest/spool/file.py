@@ -176,7 +176,8 @@ class SpoolFile:
 
     def touch(self) -> list[int]:
         """Write, and change nothing: it shows whether the disk takes something. No number of a record."""
-        self._opened.execute("UPDATE sqlite_sequence SET seq = seq")
+        # Of a row that stays as it is SQLite would write no page.
+        self._opened.execute(f"PRAGMA user_version = {VERSION}")
         return []
 
     def delete(self, seqs: Collection[int]) -> None:

@@ -131,12 +131,20 @@ class Store:
         numbers = dict(zip(map(id, fitting), seqs, strict=True))
         return [numbers.get(id(put)) or self._over_quota() for put in puts]
 
-    def try_again(self) -> None:
-        """Where nothing was taken, see whether it would be by now: by `/ready` nobody sends what would show it."""
-        with suppress(SpoolUnavailable), self._writing():
-            if self.counts.state != OK and self._max_bytes - self.counts.size >= _ROOM_BYTES:
-                self._insert([])
-                self.counts.state = OK
+    def try_disk(self) -> str:
+        """Write what changes nothing, and let all processes see whether it was taken. Gives why not, or nothing.
+
+        Where nothing was taken nobody sends what would show that it is by now, because of `/ready`; and while the queue
+        takes everything, nobody would learn that the disk takes nothing.
+        """
+        try:
+            with self._writing():
+                if self._max_bytes - self.counts.size >= _ROOM_BYTES:
+                    self._insert([])
+                    self.counts.state = OK
+        except SpoolUnavailable as error:
+            return str(error)
+        return ""
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

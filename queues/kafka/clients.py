@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 from forebay.queues.errors import QueueError
 from forebay.queues.settings import QueueSettings
 
+from .credentials import Credentials
 from .faults import Faults, reason
 from .named_files import unreadable
 from .properties import (
@@ -24,6 +25,7 @@ from .properties import (
     for_producer,
     of_the_classic_protocol,
     of_the_new_protocol,
+    with_password,
 )
 from .throttling import Throttling
 
@@ -126,10 +128,11 @@ class Clients:
         faults: Faults,
         **callbacks: Callable[..., None],
     ) -> _Client:
+        faults.are_renewed = Credentials(properties).are_renewed
         callbacks |= {"error_cb": faults.note, "throttle_cb": partial(self._throttling.note, faults)}
         try:
             # What librdkafka says goes into our log, and not past it to standard error.
-            return client({**properties, **callbacks, "logger": logging.getLogger(_LOG)})
-        except (KafkaException, TypeError, ValueError) as error:
+            return client({**with_password(properties), **callbacks, "logger": logging.getLogger(_LOG)})
+        except (KafkaException, TypeError, ValueError, OSError) as error:
             files = "; ".join(f"{name}: {why}" for name, why in unreadable(properties))
             raise QueueError(f"the setting kafka can't be used: {files or _NOT_MADE.sub('', reason(error))}") from error

@@ -142,6 +142,12 @@ _NOWHERE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RA
 #: These only say that nothing works, and come again and again: the reason, when there is one, came before.
 _EMPTY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._MSG_TIMED_OUT})
 
+#: A connection that came to nothing by what either side shows of itself: certificates, or a login.
+_REFUSALS = frozenset({KafkaError._SSL, KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
+
+#: What a broker has against our certificate comes when the connection stands for us, and ends it as anything would.
+_ALERT = "SSL alert"
+
 #: The same, and those that may only follow from the reason.
 _VAGUE = _EMPTY | {KafkaError._TRANSPORT, KafkaError.THROTTLING_QUOTA_EXCEEDED}
 
@@ -248,17 +254,34 @@ class Faults:
 
     def __init__(self, hear: Callable[[KafkaError], None] = lambda error: None) -> None:
         self._last: KafkaError | None = None
+        #: The last that tells of a connection refused, by either side; others may be well.
+        self._refusal: KafkaError | None = None
         self._hear = hear
+        #: Whether what the client was made with is not what stands in its files now.
+        self.are_renewed: Callable[[], bool] = lambda: False
 
     def note(self, error: KafkaError) -> None:
         """For the client's `error_cb`; called in whichever thread polls."""
         if self._last is None or _weight(error) >= _weight(self._last):
             self._last = error
+        if error.code() in _REFUSALS or _ALERT in error.str():
+            self._refusal = error
         self._hear(error)
 
     def clear(self) -> None:
         """Something worked."""
         self._last = None
+
+    @property
+    def stranding(self) -> KafkaError | None:
+        """Why the client can't go on and another one could; None while that isn't so.
+
+        A connection that stands is no worse for a certificate that ends, an authority that is replaced, or another
+        password; the next one is refused. By then whoever looks after them has renewed the files.
+        """
+        if self._refusal is None or not self.are_renewed():
+            return None
+        return KafkaError(self._refusal.code(), f"{self._refusal.str()}; what it logs in with was renewed since")
 
     @property
     def last(self) -> KafkaError | None:

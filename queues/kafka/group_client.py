@@ -102,7 +102,7 @@ class GroupClient:
         self._is_set_back = self._is_set_back or self._wall_clock.set_back_s() > SET_BACK_S
         if self._is_set_back:
             return KafkaError(KafkaError._FAIL, "the clock was set back, and the client may wait as much longer")
-        return self._statistics.stranding or self.rebalances.stranding
+        return self._statistics.stranding or self.rebalances.stranding or self.faults.stranding
 
     def read(self) -> None:
         """Read on; while there is no room in the inbox, wait for it."""

@@ -10,11 +10,18 @@ _NAMES_A_FILE = (".location", ".file", ".keytab")
 _NO_FILE = "probe"
 
 
+def named_files(properties: Properties) -> Iterator[tuple[str, Path]]:
+    """Each property that names a file, or a folder of them, and which."""
+    for name, value in properties.items():
+        if name.endswith(_NAMES_A_FILE) and value != _NO_FILE:
+            yield name, Path(str(value))
+
+
 def unreadable(properties: Properties) -> Iterator[tuple[str, str]]:
     """Each property whose file this user can't read, and why."""
-    for name, value in properties.items():
-        if name.endswith(_NAMES_A_FILE) and value != _NO_FILE and (why := _why_not(Path(str(value)))):
-            yield name, f"{value} can't be read: {why}"
+    for name, path in named_files(properties):
+        if why := _why_not(path):
+            yield name, f"{path} can't be read: {why}"
 
 
 def _why_not(path: Path) -> str:

@@ -45,7 +45,7 @@ class ProducerClient:
             # A fatal error is told like this. What Python calls while it is, fails with a SystemError.
             self.is_spent = True
             return cause(error)
-        return self.not_taken or self.statistics.stranding
+        return self.not_taken or self.statistics.stranding or self.faults.stranding
 
     def leave_out(self, why: KafkaError) -> None:
         """A record was not taken, and is sent again by the client that follows."""

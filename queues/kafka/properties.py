@@ -1,12 +1,14 @@
 """The properties of librdkafka's clients: what we need, and what the setting `kafka` passes through."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 
 from forebay.queues.errors import QueueError
+from forebay.queues.passwords import read
 from forebay.queues.settings import QueueSettings
 
 from .address import bootstrap_servers
@@ -102,6 +104,10 @@ _OUTSIDER: Properties = {
 
 _UNKNOWN_PROPERTY = "forebay.is.unknown"
 
+#: A property of ours in place of librdkafka's: a file of the password, which is read for each client that is made.
+_LOGIN_FILE = "sasl.password.file"
+_LOGIN = "sasl.password"
+
 _MS = 1000
 
 #: Members beat so often in a session, and at least every second: only with its next beat does one learn that another is
@@ -123,7 +129,9 @@ def everywhere(settings: QueueSettings) -> Properties:
 def faults_of(kafka: Mapping[str, str | int | bool | SecretStr]) -> list[str]:
     """What can't stand in the setting `kafka`: properties that are ours, that nobody knows, or of a wrong type."""
     reserved = [f"{name} can't be set here; {_RESERVED[name]}" for name in kafka if name in _RESERVED]
-    others = {name: value for name, value in kafka.items() if name not in _RESERVED}
+    if {_LOGIN, _LOGIN_FILE} <= kafka.keys():
+        reserved.append(f"{_LOGIN} and {_LOGIN_FILE} are both set; one of them must go")
+    others = {name: value for name, value in kafka.items() if name not in _RESERVED and name != _LOGIN_FILE}
     return reserved + [fault for name, value in others.items() if (fault := _refusal(name, value))]
 
 
@@ -145,6 +153,14 @@ def _refusal(name: str, value: str | int | bool | SecretStr) -> str:
     except (TypeError, ValueError, AttributeError):
         return f"{name} can't be set here; it is no text, number or switch"
     return ""
+
+
+def with_password(properties: Properties) -> Properties:
+    """What librdkafka takes, with the password as its file has it now. Raises `OSError` when that can't be read."""
+    if _LOGIN_FILE not in properties:
+        return properties
+    others = {name: value for name, value in properties.items() if name != _LOGIN_FILE}
+    return {**others, _LOGIN: read(Path(str(properties[_LOGIN_FILE])))}
 
 
 def uses_tls(properties: Mapping[str, str | int | bool]) -> bool:

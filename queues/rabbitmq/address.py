@@ -7,6 +7,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from forebay.queues.errors import QueueError
+from forebay.queues.passwords import FILE_PARAMETER, Password, password
 from forebay.queues.urls import is_misleading, parameters
 
 #: Scheme → the port that is meant when none is written.
@@ -25,8 +26,11 @@ _URL = re.compile(
 
 _NODE = re.compile(r"(?P<host>[^\[\]:]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?")
 
-#: What may follow the `?`: files that say whom to trust and who we are.
-_PARAMETERS = ("cafile", "certfile", "keyfile")
+#: What may follow the `?`: files that say whom to trust, who we are, and how we prove it.
+_PARAMETERS = ("cafile", "certfile", "keyfile", FILE_PARAMETER)
+
+#: The user that every node has, and its password.
+_GUEST = "guest"
 
 
 class Node(NamedTuple):
@@ -43,7 +47,7 @@ class Address:
     scheme: str
     nodes: tuple[Node, ...]
     user: str
-    password: str
+    password: Password
     vhost: str
     files: dict[str, str]
 
@@ -78,13 +82,15 @@ def address(url: str) -> Address:
     if found is None or found["scheme"] not in _PORTS:
         raise QueueError(_SHAPE)
     scheme = found["scheme"]
+    files = _files(found["query"] or "", scheme)
+    secret = password(unquote(found["password"] or ""), files.pop(FILE_PARAMETER, None))
     return Address(
         scheme=scheme,
         nodes=tuple(_node(one, _PORTS[scheme]) for one in (found["nodes"] or "localhost").split(",")),
-        user=unquote(found["user"] or "guest"),
-        password=unquote(found["password"] or "guest"),
+        user=unquote(found["user"] or _GUEST),
+        password=secret if secret.written or secret.file else Password(_GUEST),
         vhost=unquote(found["vhost"] or "/"),
-        files=_files(found["query"] or "", scheme),
+        files=files,
     )
 
 
@@ -98,6 +104,6 @@ def _node(text: str, usual: int) -> Node:
 
 def _files(query: str, scheme: str) -> dict[str, str]:
     given = parameters(query, scheme, _PARAMETERS)
-    if given and scheme != "amqps":
-        raise QueueError(f"queue_url: {', '.join(sorted(given))}: only amqps:// has TLS")
+    if scheme != "amqps" and (idle := sorted(given.keys() - {FILE_PARAMETER})):
+        raise QueueError(f"queue_url: {', '.join(idle)}: only amqps:// has TLS")
     return given

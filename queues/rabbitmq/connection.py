@@ -101,7 +101,7 @@ class Connection:
             host=self._ip or node.host,
             port=node.port,
             virtual_host=self._address.vhost,
-            credentials=pika.PlainCredentials(self._address.user, self._address.password),
+            credentials=pika.PlainCredentials(self._address.user, self._address.password.now()),
             heartbeat=max(1, round(self._heartbeat_s)),
             ssl_options=pika.SSLOptions(context, node.host) if context else None,
             client_properties={"connection_name": f"forebay {self._part}", "product": "Forebay"},

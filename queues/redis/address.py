@@ -6,6 +6,7 @@ from urllib.parse import SplitResult, unquote
 
 from forebay.queues.errors import QueueError
 
+from ..passwords import FILE_PARAMETER, Password, password
 from ..urls import parameters, split
 
 _PORT = 6379
@@ -16,7 +17,7 @@ _SHAPE = (
 )
 
 #: What may follow the `?`.
-_PARAMETERS = ("fsync", "replicas", "ssl_ca", "ssl_cert", "ssl_key", "unix_socket")
+_PARAMETERS = ("fsync", FILE_PARAMETER, "replicas", "ssl_ca", "ssl_cert", "ssl_key", "unix_socket")
 
 #: What the server must at least do before it answers: write to the disk; write once a second; nothing.
 FSYNC = ("always", "everysec", "no")
@@ -33,7 +34,7 @@ class Address:
     host: str
     port: int
     user: str
-    password: str
+    password: Password
     database: int
     tls: bool
     fsync: str
@@ -50,8 +51,8 @@ class Address:
         return f"{'rediss' if self.tls else 'redis'}://{where}/{self.database}"
 
     def options(self) -> dict[str, Any]:
-        """For the client."""
-        who = {"username": self.user or None, "password": self.password or None, "db": self.database}
+        """For the client of one connection. Raises `OSError` when the password's file can't be read."""
+        who = {"username": self.user or None, "password": self.password.now() or None, "db": self.database}
         limits = {"socket_connect_timeout": _CONNECT_S, "socket_timeout": _ANSWER_S}
         where = {"unix_socket_path": self.socket} if self.socket else self._network()
         return {**who, **limits, **where}
@@ -73,7 +74,7 @@ def address(url: str) -> Address:
         host=parts.hostname or "localhost",
         port=port,
         user=unquote(parts.username or ""),
-        password=unquote(parts.password or ""),
+        password=password(unquote(parts.password or ""), given.get(FILE_PARAMETER)),
         database=database,
         tls=parts.scheme == "rediss",
         fsync=given.get("fsync", "always"),

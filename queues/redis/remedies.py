@@ -32,6 +32,7 @@ _BY_WORDS = {
     **LACKING,
     "certificate verify failed": "check ssl_ca in queue_url against the server's certificate, and the host's name",
     "WRONG_VERSION_NUMBER": "the server speaks no TLS on this port: write redis://, or name its TLS port",
+    "No such file": "check the files that queue_url names",
     "Connection refused": "check that Redis runs, host and port in queue_url, and bind",
     "Name or service not known": "check the host in queue_url",
     "Timeout connecting": "check host and port in queue_url, and the firewalls in between",

@@ -186,6 +186,16 @@ CASES = (
         quiet=({spool("bytes"): "790x5", spool("max_bytes"): "1000x5"},),
     ),
     Case(
+        alert="ForebaySpoolUnavailable",
+        world={spool("unavailable"): "0x5 1x10"},
+        at="9m",
+        not_yet="7m",
+        says="The spool of i-0 takes nothing: its disk is full, broken or read-only, or the spool is full. As soon as "
+        "the queue takes nothing either, calls are refused and their events are lost.",
+        labels={**OF_INGEST, "pod": "i-0"},
+        quiet=({spool("unavailable"): "0x5 1x1 0x10"},),
+    ),
+    Case(
         alert="ForebaySpoolLeft",
         world={of_pod("i-1", "10.0.0.2"): "500x10 stale", of_pod("i-0", "10.0.0.1"): "0x60"},
         at="40m",

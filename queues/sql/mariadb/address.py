@@ -6,6 +6,7 @@ from urllib.parse import unquote
 
 from forebay.queues.errors import QueueError
 
+from ...passwords import FILE_PARAMETER, Password, password
 from ...urls import parameters, shape, split
 
 _PORT = 3306
@@ -13,7 +14,7 @@ _PORT = 3306
 _SHAPE = shape("mariadb", _PORT)
 
 #: What may follow the `?`.
-_PARAMETERS = ("ssl", "ssl_ca", "ssl_cert", "ssl_key", "unix_socket")
+_PARAMETERS = (FILE_PARAMETER, "ssl", "ssl_ca", "ssl_cert", "ssl_key", "unix_socket")
 
 #: TLS: never; where the server has it, whoever it is; or only with the server that the certificate names.
 _TLS = ("off", "prefer", "verify")
@@ -26,7 +27,7 @@ class Address:
     host: str
     port: int
     user: str
-    password: str
+    password: Password
     database: str
     tls: str
     ca: str | None = None
@@ -61,7 +62,7 @@ def address(url: str) -> Address:
         host=parts.hostname or "localhost",
         port=port,
         user=unquote(parts.username or ""),
-        password=unquote(parts.password or ""),
+        password=password(unquote(parts.password or ""), given.get(FILE_PARAMETER)),
         database=database,
         tls=given.get("ssl", "verify" if {"ssl_ca", "ssl_cert"} & given.keys() else "prefer"),
         ca=given.get("ssl_ca"),

@@ -29,7 +29,7 @@ def connect(address: Address, session: dict[str, object]) -> Any:
         unix_socket=address.socket,
         user=address.user,
         # As bytes: the client would encode it as Latin 1.
-        password=address.password.encode(),
+        password=address.password.now().encode(),
         database=address.database,
         charset="utf8mb4",
         autocommit=True,

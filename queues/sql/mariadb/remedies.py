@@ -78,7 +78,7 @@ _BY_WORDS = {
     "connection is closed": _AGAIN,
     "NO_ENGINE_SUBSTITUTION": "set enforce_storage_engine to InnoDB at the server: our tables need transactions",
     "is not a MariaDB": "it is another system: use a MariaDB",
-    "No such file": "check the files that ssl_ca, ssl_cert, ssl_key and unix_socket name in queue_url",
+    "No such file": "check the files that ssl_ca, ssl_cert, ssl_key, password_file and unix_socket name in queue_url",
 }
 
 _OTHERWISE = "look at queue_url, and at the server's log"

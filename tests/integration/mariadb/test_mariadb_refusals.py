@@ -198,6 +198,30 @@ async def test_a_certificate_is_verified(mariadb_servers: Callable[..., Server],
         assert "check the files" in await refusal(ensured, f"{named}?ssl_ca={tmp_path}/missing.pem")
 
 
+async def test_the_authority_s_file_is_read_at_each_connection(
+    mariadb_servers: Callable[..., Server], tmp_path: Path
+) -> None:
+    with with_tls(mariadb_servers, tmp_path) as (server, trusted):
+        url = f"{server.url().replace('127.0.0.1', 'localhost')}?ssl_ca={trusted}"
+        await ensured(url)
+        producer = open_queue(QueueSettings(queue_url=url)).producer()
+        await producer.send(STREAM, record(0))
+        good, stranger = trusted.read_bytes(), Authority(tmp_path, "a stranger").certificate.read_bytes()
+
+        with closing(direct(server.url())) as admin:
+            for content, is_known in ((stranger, False), (good, True)):
+                trusted.write_bytes(content)
+                ours = asked(admin, "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID()")
+                for (number,) in ours:
+                    asked(admin, f"KILL {number}")
+                if is_known:
+                    await producer.check()
+                else:
+                    with pytest.raises(QueueUnavailable, match="check ssl_ca"):
+                        await producer.check()
+        await producer.close()
+
+
 async def test_a_server_without_tls_is_told_when_tls_is_wanted(mariadb_servers: Callable[..., Server]) -> None:
     # From 11.4 on a server has TLS as it comes.
     server = mariadb_servers("skip-ssl")
@@ -223,6 +247,7 @@ def test_a_password_that_is_not_escaped_is_told_without_quoting_it(password: str
         ("mariadb://me:hush@db.example/events?sslmode=require", "no parameter 'sslmode'"),
         ("mariadb://me:hush@db.example/events?ssl=yes", "ssl is one of"),
         ("mariadb://me:hush@db.example/events?ssl=off&ssl_ca=ca.pem", "ssl=verify only"),
+        ("mariadb://me:hush@db.example/events?password_file=/run/password", "one of them must go"),
         ("mysql://me:hush@db.example/events", "write mariadb://"),
         ("mysql+pymysql://me:hush@db.example/events", "write mariadb://"),
     ],

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from forebay.console.settings import BadSettings, Loaded, load_settings
+from forebay.queues.kafka.properties import everywhere, with_password
 
 Write = Callable[[str], Path]
 
@@ -151,8 +151,7 @@ def test_the_mark_that_editors_of_windows_begin_a_file_with_is_no_part_of_it(tmp
     )
 
     assert loaded.settings.topic == "here"
-    password = loaded.settings.kafka["sasl.password"]
-    assert isinstance(password, SecretStr) and password.get_secret_value() == "hunter2"
+    assert with_password(everywhere(loaded.settings))["sasl.password"] == "hunter2"
 
 
 def test_a_working_directory_that_is_gone_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,9 +330,8 @@ def test_one_property_of_a_table_may_come_alone_from_a_file_beside_the_table(tmp
     )
 
     assert loaded.settings.kafka["sasl.username"] == "forebay"
-    hidden = loaded.settings.kafka["sasl.password"]
-    assert isinstance(hidden, SecretStr)
-    assert hidden.get_secret_value() == "guess"
+    assert set(loaded.settings.kafka) == {"sasl.username", "sasl.password.file"}
+    assert with_password(everywhere(loaded.settings))["sasl.password"] == "guess"
     assert loaded.sources["kafka"] == "FOREBAY_KAFKA, FOREBAY_KAFKA__SASL_PASSWORD_FILE"
     assert list(loaded.settings.schema_registry) == ["basic.auth.user.info"]
     assert "guess" not in str(loaded.shown())
@@ -346,6 +344,18 @@ def test_a_property_from_the_environment_wins_over_the_file_s_and_leaves_the_oth
 
     assert kafka["sasl.username"] == "c"
     assert set(kafka) == {"sasl.username", "sasl.password"}
+
+
+def test_a_file_of_the_password_takes_the_place_of_one_that_is_written_and_the_other_way_round(
+    write: Write, tmp_path: Path
+) -> None:
+    (file := tmp_path / "password").write_text("from a file", "utf-8")
+    written = write('queue_url = "kafka://k:9092"\nkafka = { "sasl.password" = "b" }')
+    from_file = load_settings(written, environ={"FOREBAY_KAFKA__SASL_PASSWORD_FILE": str(file)}).settings.kafka
+    named = write(f'queue_url = "kafka://k:9092"\nkafka = {{ "sasl.password.file" = "{file}" }}')
+    from_text = load_settings(named, environ={"FOREBAY_KAFKA__SASL_PASSWORD": "c"}).settings.kafka
+
+    assert (set(from_file), set(from_text)) == ({"sasl.password.file"}, {"sasl.password"})
 
 
 def test_a_property_that_stands_twice_in_the_environment_or_in_no_table_is_a_fault() -> None:

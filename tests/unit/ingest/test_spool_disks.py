@@ -51,7 +51,7 @@ def test_a_spool_whose_folder_is_gone_is_broken_until_it_is_there_again(stores: 
     assert store.counts.state == BROKEN
 
     away.rename(root)
-    store.try_again()
+    store.try_disk()
 
     assert store.counts.state == OK
     assert numbers(store) == [b"1"]
@@ -94,7 +94,7 @@ def test_a_spool_that_was_full_says_so_until_it_has_room(stores: Stores, has_roo
     store.delete(store.heads(0, 1 if has_room else 0))
     was = store.counts.state
 
-    store.try_again()
+    store.try_disk()
 
     assert (was, store.counts.state) == (FULL, OK if has_room else FULL)
 
@@ -103,13 +103,42 @@ def test_a_disk_that_takes_something_again_is_found_to_do_so(stores: Stores, dis
     store = stores.open()
     disk.fails = ("insert", sqlite3.SQLITE_FULL)
     store.put([put(1)])
-    store.try_again()
+    store.try_disk()
     was = store.counts.state
     disk.fails = None
 
-    store.try_again()
+    store.try_disk()
 
     assert (was, store.counts.state, store.counts.records) == (FULL, OK, 0)
+
+
+def test_trying_the_disk_writes_to_it(stores: Stores) -> None:
+    store = stores.open()
+    store.put([put(1)])
+    log = Path(f"{stores.folder.file(1)}-wal")
+    before = log.stat().st_size
+
+    assert store.try_disk() == ""
+
+    assert log.stat().st_size > before
+    assert numbers(store) == [b"1"]
+
+
+@pytest.mark.parametrize(
+    ("code", "state"),
+    [(sqlite3.SQLITE_FULL, FULL), (sqlite3.SQLITE_IOERR_FSYNC, BROKEN), (sqlite3.SQLITE_READONLY, BROKEN)],
+)
+def test_a_disk_that_takes_nothing_is_found_before_an_event_needs_it(
+    stores: Stores, disk: type[FailingFile], code: int, state: int
+) -> None:
+    store = stores.open()
+    well = store.try_disk()
+    disk.fails = ("commit", code)
+
+    why_not = store.try_disk()
+
+    assert (well, store.counts.state, store.counts.records) == ("", state, 0)
+    assert str(stores.folder.root) in why_not
 
 
 def damage_page(path: Path) -> None:

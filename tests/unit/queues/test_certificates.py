@@ -26,7 +26,7 @@ IN_URLS = {
 
 #: Schemes without TLS, and parameters that name no certificate.
 WITHOUT = {"sqlite", "memory", "memcached", "redis", "amqp"}
-NO_CERTIFICATES = {"ssl", "ssl_key", "keyfile", "unix_socket", "fsync", "replicas"}
+NO_CERTIFICATES = {"password_file", "ssl", "ssl_key", "keyfile", "unix_socket", "fsync", "replicas"}
 
 
 @pytest.fixture

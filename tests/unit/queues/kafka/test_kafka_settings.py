@@ -91,6 +91,26 @@ def test_what_librdkafka_does_not_take_is_told_with_all_faults_at_once_and_no_se
     assert "p4ss" not in told
 
 
+def test_a_password_stands_in_one_place_only() -> None:
+    assert faults_of({"sasl.password.file": "/run/password"}) == []
+    assert faults_of({"sasl.password.file": "/run/password", "sasl.password": "hush"}) == [
+        "sasl.password and sasl.password.file are both set; one of them must go"
+    ]
+
+
+@pytest.mark.parametrize(("content", "told"), [(None, "No such file"), ("\n", "is empty")])
+def test_a_client_whose_password_is_not_there_is_not_made(tmp_path: Path, content: str | None, told: str) -> None:
+    file = tmp_path / "password"
+    if content is not None:
+        file.write_text(content, "utf-8")
+    clients = Clients(settings(security_protocol="SASL_SSL", sasl_password_file=str(file)))
+
+    with pytest.raises(QueueError, match=told) as refused:
+        clients.admin(Faults())
+
+    assert str(file) in str(refused.value)
+
+
 def test_what_is_a_function_in_librdkafka_is_no_setting() -> None:
     assert faults_of({"error_cb": "x", "oauth_cb": "x"}) == [
         "error_cb can't be set here; it is no text, number or switch",

@@ -10,7 +10,7 @@ from forebay.queues.redis.address import address
 def test_a_url_says_where_the_server_is_and_what_is_relied_on() -> None:
     found = address("rediss://me:p%40ss@db.example.com:6390/2?fsync=everysec&replicas=1&ssl_ca=/ca.pem")
 
-    assert (found.host, found.port, found.user, found.password, found.database) == (
+    assert (found.host, found.port, found.user, found.password.now(), found.database) == (
         "db.example.com",
         6390,
         "me",
@@ -41,6 +41,7 @@ def test_a_socket_takes_the_place_of_host_and_port() -> None:
         ("redis://me:hunter2@host/0?appendfsync=always", "'appendfsync'"),
         ("redis://me:hunter2@host/0?fsync=sometimes", "always, everysec, no"),
         ("redis://me:hunter2@host/0?replicas=many", "replicas"),
+        ("redis://me:hunter2@host/0?password_file=/run/password", "one of them must go"),
         ("redis://me:hunter2@host/0?ssl_ca=/ca.pem", "rediss://"),
         ("redis://me:1234/a?hunter2=x@host/0", "%40"),
     ],
