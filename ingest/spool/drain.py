@@ -1,7 +1,6 @@
 """From the spool into the queue: one process of the host does it, in the order of each portal."""
 
 import asyncio
-import math
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -40,7 +39,7 @@ _PIECE = 128
 
 #: Between two attempts to write where the spool took nothing, and where nothing is known to be wrong.
 _TRY_S = 1.0
-_TRY_ANYWAY_S = 60.0
+_LOOK_AT_DISK_S = 60.0
 
 #: After an error of our own, or of the disk.
 _AGAIN_S = 2.0
@@ -74,7 +73,8 @@ class Drain:
         self._stuck: dict[int, Head] = {}
         self._clock = asyncio.get_running_loop().time
         self._pauses = Pauses(self._clock)
-        self._moved, self._tried_at = asyncio.Event(), -math.inf
+        self._moved = asyncio.Event()
+        self._next_try, self._next_look = 0.0, self._clock() + _LOOK_AT_DISK_S
         self._running: asyncio.Task[None] | None = None
         self._is_stopping = False
         #: Records that have left the spool through this process.
@@ -261,8 +261,8 @@ class Drain:
 
     async def _try_disk(self) -> None:
         now, was_well = self._clock(), not self._spool.why_not
-        if now - self._tried_at >= (_TRY_ANYWAY_S if was_well else _TRY_S):
-            self._tried_at = now
+        if now >= (self._next_look if was_well else self._next_try):
+            self._next_try, self._next_look = now + _TRY_S, now + _LOOK_AT_DISK_S
             why_not = await self._spool.run(self._spool.store.try_disk)
             if why_not and was_well:
                 log.error("the spool takes nothing: if the queue doesn't either, calls get 503", error=why_not)

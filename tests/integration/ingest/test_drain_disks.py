@@ -13,7 +13,7 @@ async def test_a_disk_that_fails_while_nothing_needs_it_is_told_once_and_its_rec
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("forebay.ingest.spool.files.SpoolFile", FailingFile)
-    monkeypatch.setattr("forebay.ingest.spool.drain._TRY_ANYWAY_S", 0.0)
+    monkeypatch.setattr("forebay.ingest.spool.drain._LOOK_AT_DISK_S", 0.0)
     monkeypatch.setattr("forebay.ingest.spool.drain._TRY_S", 0.0)
     worker, other = await world.start(), await world.start()
     await worker.step()
