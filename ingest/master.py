@@ -27,6 +27,12 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._has_ended_early = False
         super().__init__(app)
 
+    def handle_int(self) -> None:
+        """SIGINT ends as SIGTERM does: gunicorn would cut off calls that are on their way."""
+        self.handle_term()
+
+    handle_quit = handle_int
+
     def spawn_worker(self) -> int | None:
         """Fork a worker; its process id, or None where that could not be."""
         try:

@@ -67,6 +67,13 @@ class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no t
         super().handle_exit_signal()
         self.loop.call_later(min(_LINGER_S, self.cfg.graceful_timeout / 2), self._close_idle)
 
+    def handle_quit_signal(self) -> None:
+        """SIGINT, which a terminal sends to every process, and SIGQUIT: the same, and the second one ends at once."""
+        if self.alive:
+            self.handle_exit_signal()
+        else:
+            super().handle_quit_signal()
+
     def _close_idle(self) -> None:
         for connection in list(self.connections):
             connection.close_if_idle()

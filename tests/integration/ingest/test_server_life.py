@@ -6,6 +6,7 @@ import signal
 import socket
 import sqlite3
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -104,7 +105,27 @@ async def test_what_waits_in_the_spool_goes_first_also_under_settings_that_need_
     assert [one["data[FIELDS][ID]"] for one in fields] == ["0", "1", "2", "3"]
 
 
-async def test_a_call_that_runs_when_the_stop_comes_is_kept_and_answered(start: Start) -> None:
+def _at_the_terminal(served: Served) -> None:
+    """Ctrl-C, which every process there hears."""
+    for pid in (*served.workers(), served.process.pid):
+        os.kill(pid, signal.SIGINT)
+
+
+stops = pytest.mark.parametrize(
+    "stop",
+    [
+        lambda served: served.process.send_signal(signal.SIGTERM),
+        lambda served: served.process.send_signal(signal.SIGQUIT),
+        _at_the_terminal,
+    ],
+    ids=["SIGTERM", "SIGQUIT", "Ctrl-C"],
+)
+
+
+@stops
+async def test_a_call_that_runs_when_the_stop_comes_is_kept_and_answered(
+    start: Start, stop: Callable[[Served], None]
+) -> None:
     served = start(auth="none")
     body, later = event(7), request(event(8))
     with served.connection() as running, served.connection() as idle, served.connection() as coming:
@@ -115,7 +136,7 @@ async def test_a_call_that_runs_when_the_stop_comes_is_kept_and_answered(start: 
         idle.sendall(request(event(6)))
         read_answer(idle)
 
-        served.process.send_signal(signal.SIGTERM)
+        stop(served)
         of_idle = idle.recv(1)
         running.sendall(body[-5:])
         answers = [read_answer(running)]
@@ -130,7 +151,8 @@ async def test_a_call_that_runs_when_the_stop_comes_is_kept_and_answered(start: 
     assert ids == ["5", "6", "7", "8"]
 
 
-async def test_a_stop_loses_no_call_of_a_connection_that_is_kept(start: Start) -> None:
+@stops
+async def test_a_stop_loses_no_call_of_a_connection_that_is_kept(start: Start, stop: Callable[[Served], None]) -> None:
     served = start(auth="none")
     connections = [await asyncio.open_connection(served.host, served.port) for _ in range(64)]
     answered = asyncio.Event()
@@ -148,7 +170,7 @@ async def test_a_stop_loses_no_call_of_a_connection_that_is_kept(start: Start) -
     async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as calling:
         last = [calling.create_task(last_answer(*connection)) for connection in connections]
         await answered.wait()
-        served.process.send_signal(signal.SIGTERM)
+        stop(served)
 
     assert {task.result().split()[1] for task in last} == {b"200"}
     assert served.process.wait(DEADLINE_S) == 0
