@@ -6,9 +6,9 @@ from forebay.schemas import names
 from forebay.schemas.codec import Codec
 from forebay.schemas.errors import UndecodableEvent
 
+from .event_rows import event_row
 from .letters import Letter, headers_of
 from .output import clean, line, show_json
-from .tail import event_row
 from .unsealing import CannotOpen, body_text
 
 

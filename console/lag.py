@@ -1,16 +1,11 @@
 """`forebay lag`: how far a group is behind."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from .invocation import invocation
 from .options import AsJson, of_portal
-
-if TYPE_CHECKING:
-    from forebay.console.output import Row
-    from forebay.queues.contract import Inspector
-    from forebay.queues.settings import QueueSettings
 
 
 def lag(
@@ -20,91 +15,8 @@ def lag(
     as_json: AsJson = False,
 ) -> None:
     """A row a partition: records that are not finished, the age of the oldest, who owns it, and what is parked."""
+    from .group_lag import told_lags
     from .output import show
     from .running import run
 
-    show(run(_lag(invocation(context).settings(group=group), portal)), as_json=as_json)
-
-
-async def _lag(settings: "QueueSettings", portal: str | None) -> list["Row"]:
-    from .output import note
-    from .reading import inspected, opened
-
-    async with opened(settings) as queue, inspected(queue) as inspector:
-        rows = await lags(inspector, settings, portal)
-        withheld = sum(one.withheld for one in (await inspector.bounds(settings.topic)).values())
-        others = [] if any(row["owner"] for row in rows) else await read_by_others(inspector, settings)
-    if withheld:
-        note(
-            f"{withheld:,} records more can't be read, and are not counted, before another program ends its "
-            "transaction: look at `forebay doctor`"
-        )
-    if others:
-        note(
-            f"nobody ever read as group {settings.group}, so all that is kept counts as waiting; "
-            f"{', '.join(others)} did: say --group"
-        )
-    return rows
-
-
-async def read_by_others(inspector: "Inspector", settings: "QueueSettings") -> list[str]:
-    """The groups that have read the topic, where the one of the settings never has; none where it has."""
-    if await inspector.groups(settings.topic, [settings.group]):
-        return []
-    return sorted(await inspector.groups(settings.topic))
-
-
-async def lags(inspector: "Inspector", settings: "QueueSettings", portal: str | None, now_ms: int = 0) -> list["Row"]:
-    """The rows. Where offsets have gaps, the number of records of a partition is the highest that it can be."""
-    from .reading import partitions_of
-    from .times import to_ms, utc_now
-
-    topic = settings.topic
-    bounds = await inspector.bounds(topic)
-    states = (await inspector.groups(topic, [settings.group])).get(settings.group, {})
-    looked_at = partitions_of(portal, len(bounds))
-    parked = await _parked(inspector, settings, portal, looked_at)
-    rows: list[Row] = []
-    for partition in looked_at:
-        state, (start, end) = states.get(partition), (bounds[partition].start, bounds[partition].end)
-        start = max(start, state.offset) if state else start
-        waiting, oldest_ms = await _waiting(inspector, topic, partition, (start, end), portal)
-        seconds = max(0.0, ((now_ms or to_ms(utc_now())) - oldest_ms) / 1000) if waiting else 0.0
-        row = {"partition": partition, "records": waiting, "seconds": seconds, "owner": state.owner if state else None}
-        row["parked"] = parked.get(partition)
-        rows.append(row if portal is None else {"portal": portal, **row})
-    return rows
-
-
-async def _parked(
-    inspector: "Inspector", settings: "QueueSettings", portal: str | None, partitions: list[int]
-) -> dict[int, int]:
-    """Partition → how many records of parked portals wait, beside those of the topic; nothing where that can't be read.
-
-    The rest is worth knowing also to one who may not read the parked stream, or when nobody has made it yet.
-    """
-    from forebay.queues.errors import QueueError
-
-    from .parking_view import parking_views
-
-    found = parking_views(inspector, settings.topic, [settings.group], partitions)
-    try:
-        return {one.partition: sum(waiting.records for waiting in one.waiting(portal)) async for one in found}
-    except QueueError:
-        return {}
-
-
-async def _waiting(
-    inspector: "Inspector", topic: str, partition: int, span: tuple[int, int], portal: str | None
-) -> tuple[int, int]:
-    """How many records wait in the span, and the timestamp of the first."""
-    from .reading import between
-
-    if portal is None:
-        first = await inspector.read(topic, partition, span[0], 1)
-        waits = bool(first) and first[0].offset < span[1]
-        return (span[1] - first[0].offset, first[0].timestamp_ms) if waits else (0, 0)
-    found = [
-        record.timestamp_ms async for record in between(inspector, topic, partition, *span) if record.key == portal
-    ]
-    return len(found), found[0] if found else 0
+    show(run(told_lags(invocation(context).settings(group=group), portal)), as_json=as_json)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from forebay.queues.errors import QueueError
 from forebay.queues.findings import Finding
 
-from .lag import read_by_others
+from .group_lag import read_by_others
 from .needs import Side, needs
 from .reading import inspected, opened
 

@@ -1,11 +1,6 @@
 """`forebay tail`: the events as they stand in the queue."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from heapq import merge
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,26 +9,11 @@ from .invocation import invocation
 from .options import AsJson, Event, Portal
 
 if TYPE_CHECKING:
-    from forebay.console.output import Row
-    from forebay.queues.contract import Inspector, StoredRecord
+    from forebay.console.event_rows import Wanted
     from forebay.queues.settings import QueueSettings
-    from forebay.schemas.codec import Codec
-    from forebay.schemas.event import PortalEvent
-
-#: How often the queue is asked for more when it had nothing.
-_POLL_S = 0.2
 
 #: The ends of the log, as places to start from.
-ENDS = ("earliest", "latest")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Which records are shown; None takes all."""
-
-    portal: str | None = None
-    event: str | None = None
-    count: int | None = None
+_ENDS = ("earliest", "latest")
 
 
 def tail(
@@ -45,19 +25,21 @@ def tail(
     as_json: AsJson = False,
 ) -> None:
     """Show events as they stand in the queue, and follow it until Ctrl-C."""
+    from .event_rows import Wanted
     from .running import run
     from .times import parse_time, to_ms, utc_now
 
-    since_ms = None if start in ENDS else to_ms(parse_time(start, utc_now()))
+    since_ms = None if start in _ENDS else to_ms(parse_time(start, utc_now()))
     wanted = Wanted(portal=portal, event=event, count=count)
     with suppress(KeyboardInterrupt):
         run(_tail(invocation(context).settings(), start if since_ms is None else since_ms, wanted, as_json))
 
 
-async def _tail(settings: "QueueSettings", start: str | int, wanted: Wanted, as_json: bool) -> None:
+async def _tail(settings: "QueueSettings", start: str | int, wanted: "Wanted", as_json: bool) -> None:
     from forebay.schemas.codec import new_codec
 
     from .decoding import decodable
+    from .event_rows import follow, readable
     from .output import line, show_json
     from .reading import opened
 
@@ -68,94 +50,3 @@ async def _tail(settings: "QueueSettings", start: str | int, wanted: Wanted, as_
                 show_json([row])
             else:
                 line(readable(row))
-
-
-async def follow(
-    inspector: "Inspector",
-    codec: "Codec",
-    topic: str,
-    start: str | int,
-    wanted: Wanted,
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-) -> AsyncIterator["Row"]:
-    """The wanted events as rows, from an end of the log or a time in milliseconds on; ends only at the wanted count."""
-    left = wanted.count
-    async for record in _records(inspector, topic, await _positions(inspector, topic, start, wanted), sleep):
-        row = _row(record, codec)
-        if not _takes(wanted, row):
-            continue
-        yield row
-        left = left and left - 1
-        if left == 0:
-            return
-
-
-async def _positions(inspector: "Inspector", topic: str, start: str | int, wanted: Wanted) -> dict[int, int]:
-    from .reading import partitions_of
-
-    bounds = await inspector.bounds(topic)
-    looked_at = partitions_of(wanted.portal, len(bounds))
-    if isinstance(start, int):
-        return {at: await inspector.offset_at(topic, at, start) for at in looked_at}
-    return {at: bounds[at].start if start == "earliest" else bounds[at].end for at in looked_at}
-
-
-async def _records(
-    inspector: "Inspector", topic: str, positions: dict[int, int], sleep: Callable[[float], Awaitable[object]]
-) -> AsyncIterator["StoredRecord"]:
-    from .reading import BATCH_RECORDS
-
-    while True:
-        logs = [await inspector.read(topic, at, offset, BATCH_RECORDS) for at, offset in positions.items()]
-        for record in merge(*logs, key=lambda record: record.timestamp_ms):
-            positions[record.partition] = record.offset + 1
-            yield record
-        if not any(logs):
-            await sleep(_POLL_S)
-
-
-def _takes(wanted: Wanted, row: "Row") -> bool:
-    if wanted.portal is not None and row["portal"] != wanted.portal:
-        return False
-    return wanted.event is None or fnmatchcase(str(row["name"]), wanted.event)
-
-
-def _row(record: "StoredRecord", codec: "Codec") -> dict[str, object]:
-    from forebay.schemas.errors import UndecodableEvent
-
-    place = {"partition": record.partition, "offset": record.offset}
-    try:
-        return event_row(codec.decode(record.value)) | place
-    except UndecodableEvent as error:
-        empty = dict.fromkeys(("id", "portal", "member_id", "kind", "name", "data", "fields", "occurred_at"))
-        return {**empty, "portal": record.key, "received_at": None, **place, "undecodable": str(error)}
-
-
-def event_row(event: "PortalEvent") -> dict[str, object]:
-    """What is shown of an event; its secrets are not."""
-    from .times import iso
-
-    return {
-        "id": event.id,
-        "portal": event.portal,
-        "member_id": event.member_id,
-        "kind": event.kind,
-        "name": event.name,
-        "data": event.data,
-        "fields": dict(event.fields),
-        "occurred_at": iso(event.occurred_at),
-        "received_at": iso(event.received_at),
-    }
-
-
-def readable(row: "Row") -> str:
-    """The row as one line for a person."""
-    import orjson
-
-    from .output import clean
-
-    place = f"{row['partition']}:{row['offset']}"
-    if "undecodable" in row:
-        return clean(f"{place}  {row['portal']}  (not an event: {row['undecodable']})")
-    name = row["name"] or row["kind"]
-    return clean(f"{row['received_at']}  {place}  {row['portal']}  {name}  {orjson.dumps(row['data']).decode()}")

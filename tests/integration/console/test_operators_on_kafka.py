@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 
 from forebay import Reject
+from forebay.console.group_lag import lags
 from forebay.console.growing import Growth, NotQuiet
-from forebay.console.lag import lags
 from forebay.console.letters import Filter
 from forebay.console.parked_orders import list_waiting, order
 from forebay.console.reading import inspected

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # public, but in no __all__
 
-from forebay.console.lag import lags
+from forebay.console.group_lag import lags
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 from tests.integration.kafka.working import Site, encoded

@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from forebay.console.lag import lags
+from forebay.console.group_lag import lags
 from forebay.queues.contract import Commit, Inspector, Queue, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.kafka.admin import Admin

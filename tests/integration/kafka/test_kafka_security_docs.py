@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from forebay.console.cli import build
-from forebay.console.lag import lags
+from forebay.console.group_lag import lags
 from forebay.queues.contract import Commit, Grows, Queue, Record
 from forebay.queues.errors import QueueError
 from forebay.queues.settings import QueueSettings

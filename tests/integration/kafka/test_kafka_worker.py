@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Producer
 
-from forebay.console.lag import lags
+from forebay.console.group_lag import lags
 from forebay.queues.contract import StoredRecord
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names

@@ -1,6 +1,6 @@
 from collections.abc import Callable, Mapping
 
-from forebay.console.lag import lags, read_by_others
+from forebay.console.group_lag import lags, read_by_others
 from forebay.processors.parking import entries
 from forebay.processors.parking.state import PortalState
 from forebay.queues.contract import Commit, Record

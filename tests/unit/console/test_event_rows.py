@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from forebay.console.tail import Wanted, follow, readable
+from forebay.console.event_rows import Wanted, follow, readable
 from forebay.queues.contract import Record
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas.codec import codec
