@@ -37,8 +37,9 @@ def split(url: str, shape: str, usual_port: int) -> tuple[SplitResult, int]:
 
 
 def parameters(query: str, scheme: str, known: Iterable[str]) -> dict[str, str]:
-    """What follows the `?`. Raises `QueueError`, which names one that is not known."""
+    """What follows the `?`. Raises `QueueError`, which names one that is not known, unless it may be of a password."""
     given = dict(parse_qsl(query, keep_blank_values=True))
     if unknown := sorted(given.keys() - set(known)):
-        raise QueueError(f"queue_url: {scheme} has no parameter {unknown[0]!r}; there are {', '.join(known)}")
+        which = f"parameter {unknown[0]!r}" if "@" not in query else "such parameter (in a password write %3F for ?)"
+        raise QueueError(f"queue_url: {scheme} has no {which}; there are {', '.join(known)}")
     return given

@@ -39,6 +39,7 @@ def test_a_socket_takes_the_place_of_host_and_port() -> None:
         ("redis://me:hunter2@host:port/0", "%40"),
         ("redis://me:hunter2@host/events", "database's number"),
         ("redis://me:hunter2@host/0?appendfsync=always", "'appendfsync'"),
+        ("redis://me:1234/5?hunter2=x@host/0", "%3F"),
         ("redis://me:hunter2@host/0?fsync=sometimes", "always, everysec, no"),
         ("redis://me:hunter2@host/0?replicas=many", "replicas"),
         ("redis://me:hunter2@host/0?password_file=/run/password", "one of them must go"),
