@@ -11,7 +11,7 @@ from forebay.queues.portals.contract import PortalStore
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.tokens import TokenKeys
 from forebay.queues.settings import QueueSettings
-from tests.integration.systems import Fresh, of_every_system
+from tests.integration.systems import SYSTEMS, of_every_system
 
 TOPIC = "events"
 KEYS = {"2026": b"k" * 32}
@@ -19,8 +19,7 @@ KEYS = {"2026": b"k" * 32}
 
 @pytest.fixture(params=of_every_system("memcached", "rabbitmq", "kafka-classic"))
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> QueueSettings:
-    fresh: Fresh = request.param
-    return fresh(tmp_path, request).model_copy(update={"topic": TOPIC})
+    return SYSTEMS[request.param](tmp_path, request).model_copy(update={"topic": TOPIC})
 
 
 @asynccontextmanager

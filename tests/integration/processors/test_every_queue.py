@@ -21,7 +21,7 @@ from forebay.queues.opening import open_queue
 from forebay.schemas import names
 from forebay.schemas.codec import codec
 from tests.cpu import work
-from tests.integration.systems import of_every_system
+from tests.integration.systems import SYSTEMS, of_every_system
 
 PARTITIONS = 2
 PORTALS = ("a.example", "b.example", "c.example")
@@ -123,7 +123,7 @@ def for_all(numbers: list[int]) -> dict[str, list[int]]:
 @pytest.fixture(params=of_every_system("memory", "kafka-classic"))
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     topic = f"events-{uuid4().hex[:12]}"
-    base = request.param(tmp_path, request)
+    base = SYSTEMS[request.param](tmp_path, request)
     queue = open_queue(base)
     await queue.ensure(names.streams(topic), PARTITIONS)
     yield Place(queue, {**base.model_dump(exclude_unset=True), **QUICK, "topic": topic})

@@ -11,13 +11,12 @@ from forebay.queues.settings import QueueSettings
 from tests.integration.queue_contract.parts import PARTITIONS, STREAM
 from tests.integration.queue_fixtures import inspector as inspector
 from tests.integration.queue_fixtures import producer as producer
-from tests.integration.systems import Fresh, of_every_system
+from tests.integration.systems import SYSTEMS, of_every_system
 
 
 @pytest.fixture(params=of_every_system())
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> QueueSettings:
-    fresh: Fresh = request.param
-    return fresh(tmp_path, request)
+    return SYSTEMS[request.param](tmp_path, request)
 
 
 @pytest.fixture
