@@ -176,8 +176,9 @@ class SpoolFile:
 
     def touch(self) -> list[int]:
         """Write, and change nothing: it shows whether the disk takes something. No number of a record."""
-        # Of a row that stays as it is SQLite would write no page.
-        self._opened.execute(f"PRAGMA user_version = {VERSION}")
+        # Of a row that stays as it is SQLite would write no page. Nobody has a use for this number, and whatever version
+        # the file is of, it stays.
+        self._opened.execute("PRAGMA application_id = 0")
         return []
 
     def delete(self, seqs: Collection[int]) -> None:
