@@ -148,7 +148,9 @@ class Sources:
             self.faults.append(f"{variable}: {name} is set by {before.source} too; one of them must go")
             return
         source = ", ".join(filter(None, (before.source, variable)))
-        own = {in_file: text} if variable.endswith(_FILE_SUFFIX) and in_file != name else {name: value}
+        is_read_later = variable.endswith(_FILE_SUFFIX) and in_file != name
+        # As a whole path: by then a handler may have gone to another folder.
+        own = {in_file: str(Path(text).absolute())} if is_read_later else {name: value}
         self.given[table] = Given(value={**others, **own}, source=source)
 
     def _content(self, path: str, variable: str) -> str | None:

@@ -316,19 +316,23 @@ def test_what_kubernetes_tells_of_a_service_called_forebay_is_no_setting() -> No
     assert "FOREBAY_PORT: there is no such setting" in faults_of(FOREBAY_PORT="8080")[0]
 
 
-def test_one_property_of_a_table_may_come_alone_from_a_file_beside_the_table(tmp_path: Path) -> None:
-    password = tmp_path / "password"
-    password.write_text("guess\n")
+def test_one_property_of_a_table_may_come_alone_from_a_file_beside_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "password").write_text("guess\n")
+    monkeypatch.chdir(tmp_path)
 
     loaded = load_settings(
         environ={
             "FOREBAY_QUEUE_URL": "kafka://kafka1:9092",
             "FOREBAY_KAFKA": '{"sasl.username": "forebay"}',
-            "FOREBAY_KAFKA__SASL_PASSWORD_FILE": str(password),
+            "FOREBAY_KAFKA__SASL_PASSWORD_FILE": "password",
             "FOREBAY_SCHEMA_REGISTRY__BASIC_AUTH_USER_INFO": "forebay:guess",
         }
     )
 
+    # Wherever a handler goes.
+    monkeypatch.chdir("/")
     assert loaded.settings.kafka["sasl.username"] == "forebay"
     assert set(loaded.settings.kafka) == {"sasl.username", "sasl.password.file"}
     assert with_password(everywhere(loaded.settings))["sasl.password"] == "guess"
