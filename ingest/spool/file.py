@@ -176,8 +176,8 @@ class SpoolFile:
 
     def touch(self) -> list[int]:
         """Write, and change nothing: it shows whether the disk takes something. No number of a record."""
-        # Of a row that stays as it is SQLite would write no page. Nobody has a use for this number, and whatever version
-        # the file is of, it stays.
+        # Of a row that stays as it is SQLite would write no page. This number is nobody's; the version stays, whatever
+        # it is.
         self._opened.execute("PRAGMA application_id = 0")
         return []
 

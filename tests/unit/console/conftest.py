@@ -1,7 +1,8 @@
-"""A queue in memory with events in it, and ways to put more there."""
+"""A queue in memory with events in it, ways to put more there, and a file of settings."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from forebay.schemas.event import Body, PortalEvent, Subscription
 from tests.moving.sides import BreakingQueue
 
 from .by_hand import Worker
+from .written import Write
 
 TOPIC = "bitrix24.events"
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -89,3 +91,15 @@ def worker(queue: MemoryQueue) -> Worker:
 def target() -> BreakingQueue:
     """Another queue, in which nothing is made yet."""
     return BreakingQueue()
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """A file of settings with this text."""
+
+    def written(text: str) -> Path:
+        path = tmp_path / "forebay.toml"
+        path.write_text(text)
+        return path
+
+    return written
