@@ -29,6 +29,7 @@ def canary(
 ) -> None:
     """Send a marked event as a portal does, and see it answered, in the queue, and finished. No handler gets it.
 
+    Without --once the queue is also looked at every ten minutes, as `forebay doctor` does.
     Its portal is canary.forebay.invalid: with tokens, list one for it or for `*`.
     """
     from forebay.schemas.names import CANARY_DOMAIN
@@ -74,6 +75,8 @@ async def _until_stopped(settings: "Settings", probe: "Probe", every_s: float, a
 
     from .canary_metrics import CanaryMetrics
     from .health_server import metrics_routes, served
+    from .queue_checks import queue_findings
+    from .queue_watch import watch_queue
     from .reading import inspected, opened
 
     # What nobody reads keeps neither the next event waiting, nor a scrape, nor a stop.
@@ -83,6 +86,8 @@ async def _until_stopped(settings: "Settings", probe: "Probe", every_s: float, a
         inspector = await stack.enter_async_context(inspected(await stack.enter_async_context(opened(settings))))
         if settings.metrics_bind:
             await stack.enter_async_context(served(settings.metrics_bind, metrics_routes(registry)))
+        watching = asyncio.create_task(watch_queue(lambda: queue_findings(settings, "canary"), metrics.looked))
+        stack.callback(watching.cancel)
         flying = asyncio.create_task(_fly(probe, inspector, every_s, metrics, as_json))
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, flying.cancel)

@@ -1,13 +1,19 @@
 """What the canary shows of its events. Every series exists from the start."""
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from forebay.queues.findings import Finding, State
 from forebay.schemas.names import CERTIFICATE_EXPIRY, METRICS_PREFIX
 
 from .canary_probe import STAGES, Passage
 
 #: From an answer on the same machine to an event that waits behind others.
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+#: Of findings, what one may have to do something about.
+_STATES: tuple[State, ...] = ("warn", "fail")
 
 
 class CanaryMetrics:
@@ -28,11 +34,18 @@ class CanaryMetrics:
             "When an event last came through; 0 for never",
             registry=registry,
         )
+        self._findings = Gauge(
+            f"{prefix}_queue_findings",
+            "What forebay doctor would find in the queue, by its state",
+            ["state"],
+            registry=registry,
+        )
         name, text = CERTIFICATE_EXPIRY
         self._certificate_expiry = Gauge(name, text, ["certificate"], registry=registry)
         for stage in STAGES:
             self._missed.labels(stage)
             self._seconds.labels(stage)
+        self.looked([])
 
     def sent(self) -> None:
         """An event is on its way."""
@@ -49,3 +62,9 @@ class CanaryMetrics:
         else:
             self._seen.inc()
             self._last_success.set(now)
+
+    def looked(self, found: Iterable[Finding]) -> None:
+        """The queue was looked at."""
+        states = [finding.state for finding in found]
+        for state in _STATES:
+            self._findings.labels(state).set(states.count(state))

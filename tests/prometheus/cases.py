@@ -44,6 +44,10 @@ def canary(pod: str) -> str:
     return f'forebay_canary_last_success_timestamp_seconds{{namespace="events",job="canary",pod="{pod}"}}'
 
 
+def queue_findings(state: str) -> str:
+    return f'forebay_canary_queue_findings{{namespace="events",job="canary",pod="c-0",state="{state}"}}'
+
+
 def certificate(whose: str) -> str:
     return worker("certificate_expiry_timestamp_seconds", f',certificate="{whose}"')
 
@@ -317,6 +321,16 @@ CASES = (
             # It was started anew a minute ago, and those before it had come through.
             {canary("c-0"): "0+60x18 stale", canary("c-1"): "_x19 0x5"},
         ),
+    ),
+    Case(
+        alert="ForebayQueueAtRisk",
+        world={queue_findings("fail"): "0x10 2x20"},
+        at="27m",
+        not_yet="24m",
+        says="The canary has found 2 things in the queue that must be mended, twice in a row: settings by which it may "
+        "lose events, or something that is missing. `forebay doctor` says what.",
+        labels={"namespace": "events", "job": "canary", "pod": "c-0", "state": "fail"},
+        quiet=({queue_findings("warn"): "3x60"}, {queue_findings("fail"): "0x5 2x10 0x20"}),
     ),
     Case(
         alert="ForebayCertificateExpiring",

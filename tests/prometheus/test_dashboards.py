@@ -141,5 +141,5 @@ def test_no_metric_has_a_label_for_a_portal() -> None:
 
     assert every <= {
         *("endpoint", "outcome", "status", "version", "group", "handler", "reason", "change", "partition", "le"),
-        *("stage", "certificate"),
+        *("stage", "certificate", "state"),
     }

@@ -52,9 +52,13 @@ def test_a_user_that_may_do_what_its_side_needs_is_well(
         secured.allow("carol", ResourceType.TOPIC, stream, *seen)
     for stream in (topic, names.quarantine(topic)):
         secured.allow("carol", ResourceType.TOPIC, stream, AclOperation.WRITE)
+    secured.allow("carol", ResourceType.GROUP, topic, AclOperation.DESCRIBE)
     as_ingest = doctor(carol(secured), "--side", "ingest")
     as_worker = doctor(carol(secured), "--side", "process")
-    for stream in (topic, names.audit(topic), names.parked(topic), names.dead(topic)):
+    as_canary = doctor(carol(secured), "--side", "canary")
+    secured.allow("carol", ResourceType.TOPIC, topic, AclOperation.READ)
+    as_canary_now = doctor(carol(secured), "--side", "canary")
+    for stream in (names.audit(topic), names.parked(topic), names.dead(topic)):
         secured.allow("carol", ResourceType.TOPIC, stream, AclOperation.READ)
     for stream in (names.parked(topic), names.dead(topic)):
         secured.allow("carol", ResourceType.TOPIC, stream, AclOperation.WRITE)
@@ -62,7 +66,8 @@ def test_a_user_that_may_do_what_its_side_needs_is_well(
     as_worker_now = doctor(carol(secured), "--side", "process")
 
     assert as_ingest.status == 0, as_ingest.told("fail")
-    assert as_worker.status == 1
+    assert as_worker.status == as_canary.status == 1
+    assert as_canary_now.status == 0, as_canary_now.told("fail")
     assert as_worker_now.status == 0, as_worker_now.told("fail")
     assert "session_s" in as_worker_now.told("warn")
 

@@ -111,7 +111,7 @@ class Users:
 @pytest.fixture(scope="module")
 def granted(secured: Secured) -> Secured:
     """The users of the sides have the rights that the page gives them. Each command starts a Java of its own."""
-    for user in ("forebay-operator", "forebay-ingest", "forebay-worker"):
+    for user in ("forebay-operator", "forebay-ingest", "forebay-worker", "forebay-canary"):
         run_acls(secured, user)
     return secured
 
@@ -177,6 +177,7 @@ def test_doctor_finds_the_rights_of_the_page_enough(users: Users) -> None:
     users.run("forebay-operator", "topics", "ensure")
     assert users.failures("forebay-ingest", "ingest") == ""
     assert users.failures("forebay-worker", "process") == ""
+    assert users.failures("forebay-canary", "canary") == ""
     assert "may not read it" in users.failures("forebay-ingest", "process")
     assert "may not write it" in users.failures("forebay-worker", "ingest")
     told = users.failures("forebay-operator", "all").splitlines()
