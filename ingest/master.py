@@ -33,6 +33,14 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
     handle_quit = handle_int
 
+    def handle_hup(self) -> None:
+        """New workers take the places of the old ones, which finish their calls: by what the settings are by now.
+
+        Where those can't be used, nothing happens.
+        """
+        if self.app.take_over_settings():
+            super().handle_hup()
+
     def spawn_worker(self) -> int | None:
         """Fork a worker; its process id, or None where that could not be."""
         try:

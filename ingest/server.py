@@ -4,18 +4,17 @@ import gc
 import mimetypes
 import mmap
 import os
-import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 from gunicorn.app.base import BaseApplication
-from gunicorn.glogging import Logger
 
 from forebay.queues.opening import open_queue
 from forebay.queues.registry.opening import open_registry
 from forebay.queues.tracing.opening import is_traced, open_tracer
+from forebay.schemas.errors import ForebayError
 
 from .app import create_app
 from .callers.opening import check_allow_file
@@ -27,6 +26,7 @@ from .metrics import IngestMetrics
 from .open_files import allow_many
 from .ports import by_port
 from .protocol import find_parser
+from .server_log import ServerLog
 from .settings import IngestSettings
 from .spool.opening import open_spool
 from .stopping import EarlyStop, let_forked_workers_stop
@@ -49,63 +49,32 @@ _OBJECTS_A_COLLECTION = 50_000
 _METRICS_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
-class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's words in our log."""
+#: Sockets, and what is kept on this host, are those of the start.
+_FIXED = ("bind", "metrics_bind", "data_dir")
 
-    #: gunicorn asks for each request, and looks through its settings each time.
-    access_log_enabled = False
+_log = structlog.get_logger(__name__)
 
-    def setup(self, cfg: Any) -> None:
-        """Take no handler of gunicorn's: structlog is set up already."""
-        self._log = structlog.get_logger("forebay.ingest.server")
-
-    def critical(self, msg: str, *args: Any, **kwargs: Any) -> None:
-        """As in `logging`."""
-        self._log.critical(_filled(msg, args), **_error_of(kwargs))
-
-    def error(self, msg: str, *args: Any, **kwargs: Any) -> None:
-        """As in `logging`."""
-        self._log.error(_filled(msg, args), **_error_of(kwargs))
-
-    def warning(self, msg: str, *args: Any, **kwargs: Any) -> None:
-        """As in `logging`."""
-        self._log.warning(_filled(msg, args), **_error_of(kwargs))
-
-    def info(self, msg: str, *args: Any, **kwargs: Any) -> None:
-        """As in `logging`."""
-        self._log.info(_filled(msg, args))
-
-    def debug(self, msg: str, *args: Any, **kwargs: Any) -> None:
-        """Says something for each request: left out."""
-
-    def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
-        """As in `logging`."""
-        self.error(msg, *args, exc_info=True)
-
-    def reopen_files(self) -> None:
-        """There are none."""
-
-    def close_on_exec(self) -> None:
-        """There are no files."""
+#: Gives the settings as they are written by now, or raises what is wrong with them.
+Reread: TypeAlias = Callable[[], IngestSettings]
 
 
-def _filled(msg: str, args: tuple[Any, ...]) -> str:
-    return str(msg) % args if args else str(msg)
-
-
-def _error_of(kwargs: dict[str, Any]) -> dict[str, Any]:
-    # As text: a log that shows a traceback's variables would show a call's tokens.
-    return {"traceback": traceback.format_exc()} if kwargs.get("exc_info") else {}
+class NeedsRestart(ForebayError):
+    """A setting has another value that can't be taken over by a process that serves."""
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn with our application and our settings; it looks at no file, variable or argument of its own."""
 
     def __init__(
-        self, settings: IngestSettings, multiprocess_dir: str, listening: Callable[[], None], early_stop: EarlyStop
+        self,
+        settings: IngestSettings,
+        multiprocess_dir: str,
+        listening: Callable[[], None],
+        early_stop: EarlyStop,
+        reread: Reread | None = None,
     ) -> None:
         self.settings = settings
-        self._listening, self._early_stop = listening, early_stop
+        self._listening, self._early_stop, self._reread = listening, early_stop, reread
         self._health: Health | None = None
         self._metrics: IngestMetrics | None = None
         self._multiprocess_dir = multiprocess_dir
@@ -123,6 +92,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "on_starting": lambda arbiter: _prepare_forks(),
             "when_ready": lambda arbiter: self._ready(),
             "child_exit": self._ended,
+            "on_reload": lambda arbiter: _freeze(),
         }
         for name, value in {**_config(self.settings), **hooks}.items():
             # Releases before 25.1 have no control socket, and so no setting to switch it off.
@@ -141,6 +111,22 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         # From here on gunicorn has its own handlers, and no worker is there yet.
         self._early_stop.heed()
         self._listening()
+
+    def take_over_settings(self) -> bool:
+        """Go by what the settings are by now, from the next worker on; False, which is told, where that can't be."""
+        if self._reread is None:
+            return False
+        try:
+            settings = self._reread()
+            changed = _changes(self.settings, settings)
+            _check(settings)
+        # Whatever it is: those who serve go on as they are.
+        except Exception as error:
+            _log.error("the settings stay as they were", why=str(error) or repr(error))
+            return False
+        _log.info("the settings were read again", changed=changed)
+        self.settings, self.callable = settings, None
+        return True
 
     def load(self) -> Any:
         """The application, made once for all workers: until it is opened it connects to nothing and has no thread."""
@@ -209,29 +195,52 @@ def _prepare_forks() -> None:
     let_forked_workers_stop()
     find_parser()
     mimetypes.init()
+    gc.set_threshold(_OBJECTS_A_COLLECTION)
+    _freeze()
+
+
+def _freeze() -> None:
     # What lives as long as a worker is looked through no more, nor copied by that, and a burst of calls passes without
     # a collection: only what refers to itself waits for one, and no call that is answered leaves such a thing behind.
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_OBJECTS_A_COLLECTION)
 
 
-def serve(settings: IngestSettings, folder: str | None = None, listening: Callable[[], None] = lambda: None) -> None:
+def serve(
+    settings: IngestSettings,
+    folder: str | None = None,
+    listening: Callable[[], None] = lambda: None,
+    reread: Reread | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT; then take no new connection, finish what runs, and exit the process with 0.
 
     Metrics stand in a folder of its own, or in that of a supervisor, whose other children are then served with them.
-    `listening` is called once, when the addresses are ours.
+    `listening` is called once, when the addresses are ours. At SIGHUP new workers take the places of the old ones, by
+    the settings that `reread` gives then.
     Raises `QueueError`, `BadRegistrySettings` or `BadAllowList` before anything is started when settings can't work.
     """
     early_stop = EarlyStop()
-    # Each worker opens its own, and would only say that it failed to boot.
-    open_queue(settings)
-    open_registry(settings)
-    check_allow_file(settings)
+    _check(settings)
     allow_many()
     with nullcontext(folder) if folder else metrics_folder() as metrics:
         _share_metrics(metrics)
-        Server(settings, metrics, listening, early_stop).run()
+        Server(settings, metrics, listening, early_stop, reread).run()
+
+
+def _check(settings: IngestSettings) -> None:
+    """Raise what each worker would, which opens its own, and of which only would be told that it failed to boot."""
+    open_queue(settings)
+    open_registry(settings)
+    check_allow_file(settings)
+
+
+def _changes(before: IngestSettings, now: IngestSettings) -> list[str]:
+    """The names of what is other than before. Raises `NeedsRestart`."""
+    changed = [name for name in type(now).model_fields if getattr(before, name) != getattr(now, name)]
+    if fixed := ", ".join(name for name in changed if name in _FIXED):
+        raise NeedsRestart(f"{fixed}: another value needs a stop and a start")
+    return changed
 
 
 def _share_metrics(folder: str) -> None:

@@ -2,22 +2,19 @@
 
 import asyncio
 import fcntl
-import json
 import socket
 import subprocess
 import sys
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
 import pytest
 
-from forebay.console.connection import Connection, target_of
+from tests.e2e.newcomers import Newcomers
 from tests.e2e.site import Site
 from tests.e2e.standing import ids
 from tests.processes import dying_with_us
 
-PORTALS, RESTARTS = 24, 3
+RESTARTS = 3
 
 #: What systemd does (sd_listen_fds(3)): the sockets from number 3 on, how many, and for which process they are.
 _HAND_OVER = """
@@ -57,48 +54,6 @@ def _high(one: socket.socket) -> int:
     return number
 
 
-class Portals:
-    """Each sends one event after the other, every one over a connection of its own, as Bitrix24 does."""
-
-    def __init__(self, site: Site) -> None:
-        self._target = target_of(site.url)
-        self.kept: dict[str, list[str]] = defaultdict(list)
-        self.not_kept: list[object] = []
-        self._any = asyncio.Condition()
-
-    @asynccontextmanager
-    async def sending(self) -> AsyncIterator[None]:
-        """Meanwhile."""
-        enough = asyncio.Event()
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(PORTALS):
-                tasks.create_task(self._send(f"p{number}.bitrix24.ru", enough))
-            yield
-            enough.set()
-
-    async def _send(self, portal: str, enough: asyncio.Event) -> None:
-        while not enough.is_set():
-            way = Connection(self._target)
-            body = f"event=ONCRMDEALADD&data[FIELDS][ID]={len(self.kept[portal])}&auth[domain]={portal}"
-            answer = await way.post(body.encode())
-            way.close()
-            if answer.status == 200:
-                self.kept[portal].append(json.loads(answer.body)["id"])
-            else:
-                self.not_kept.append(answer)
-            async with self._any:
-                self._any.notify_all()
-
-    async def answered(self, more: int) -> None:
-        """Return when so many more calls were answered."""
-        aim = self._count() + more
-        async with self._any:
-            await self._any.wait_for(lambda: self._count() >= aim)
-
-    def _count(self) -> int:
-        return len(self.not_kept) + sum(map(len, self.kept.values()))
-
-
 @pytest.fixture
 def systemd(site: Site) -> Iterator[Systemd]:
     yield Systemd(site, [socket.create_server(("127.0.0.1", site.port), backlog=4096)])
@@ -108,7 +63,7 @@ def systemd(site: Site) -> Iterator[Systemd]:
 async def test_a_restart_of_a_host_that_is_alone_costs_no_call(site: Site, systemd: Systemd, command: str) -> None:
     systemd.start("host", command)
     await asyncio.to_thread(site.wait, "the ingest", site.is_ready)
-    portals = Portals(site)
+    portals = Newcomers(site.url)
 
     async with portals.sending():
         for _ in range(RESTARTS):
@@ -124,7 +79,7 @@ async def test_a_restart_of_a_host_that_is_alone_costs_no_call(site: Site, syste
 async def test_a_new_ingest_may_begin_before_the_old_one_ends(site: Site, systemd: Systemd) -> None:
     systemd.start("old")
     await asyncio.to_thread(site.wait, "the ingest", site.is_ready)
-    portals = Portals(site)
+    portals = Newcomers(site.url)
 
     async with portals.sending():
         for old, new in (("old", "new"), ("new", "newer")):

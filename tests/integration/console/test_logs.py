@@ -70,7 +70,7 @@ def test_gunicorn_s_line_is_like_ours() -> None:
     line = line_of(
         "from types import SimpleNamespace\n"
         "from gunicorn.config import Config\n"
-        "from forebay.ingest.server import ServerLog\n"
+        "from forebay.ingest.server_log import ServerLog\n"
         "ServerLog(Config()).error('Worker (pid:%s) was sent %s!', 7, 'SIGKILL')"
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 from gunicorn.config import Config
 
 from forebay.ingest.protocol import PortalProtocol
-from forebay.ingest.server import ServerLog
+from forebay.ingest.server_log import ServerLog
 
 #: So often the loop may turn until a request is answered; nothing in these tests waits for anything else.
 TURNS = 20

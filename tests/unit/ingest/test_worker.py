@@ -8,7 +8,7 @@ import pytest
 from gunicorn.config import Config
 
 from forebay.ingest.protocol import PortalProtocol
-from forebay.ingest.server import ServerLog
+from forebay.ingest.server_log import ServerLog
 
 from .connections import Connection, Seen, protocol_of, turns
 
