@@ -40,7 +40,7 @@ class IngestFaults:
     def __init__(self, chance: Chance, stand: Stand, failing: Failing) -> None:
         self._chance, self._stand, self._failing = chance, stand, failing
         #: One hand's: ends of processes.
-        self.ends = (self.kill_worker, self.die_in_commit, self.restart, self.kill_all)
+        self.ends = (self.kill_worker, self.die_in_commit, self.restart, self.kill_all, self.reload)
 
     async def kill_worker(self) -> None:
         """A process of the ingest dies, whichever it is."""
@@ -61,6 +61,13 @@ class IngestFaults:
         """Its processes die all at once, and another ingest is started."""
         await asyncio.to_thread(kill_all, self._stand.site)
         await self._start()
+
+    async def reload(self) -> None:
+        """SIGHUP: other processes take the places of those that serve, and these finish what they have."""
+        site = self._stand.site
+        old = {*site.workers()}
+        site.running["ingest"].send_signal(signal.SIGHUP)
+        await asyncio.to_thread(site.wait, "new workers", lambda: not old & {*site.workers()})
 
     async def _start(self) -> None:
         site = self._stand.site
