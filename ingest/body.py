@@ -13,6 +13,9 @@ _FORM = b"application/x-www-form-urlencoded"
 #: No body's length has more. Python refuses to convert thousands of digits, and the answer would be the same.
 _LENGTH_DIGITS = 18
 
+#: Times to spare in a body's time.
+_SPARES = 10
+
 #: What is still taken of a refused body, so that its sender comes to read the answer. A connection closed with
 #: unread bytes is reset, and with it the answer is lost (RFC 9112, section 9.6).
 _LINGER_BYTES = 4 << 20
@@ -25,6 +28,11 @@ class BodyLimits:
 
     max_bytes: int
     timeout_s: float
+
+    @property
+    def to_spare_s(self) -> float:
+        """So long the rest is read when the time is over: while this process stood still, all of it may have come."""
+        return self.timeout_s / _SPARES
 
 
 def read(request: PortalRequest, limits: BodyLimits) -> Awaitable[bytes]:
@@ -58,9 +66,14 @@ def _check_declared(request: PortalRequest, limits: BodyLimits) -> None:
 
 
 async def _pieces_in_time(request: PortalRequest, limits: BodyLimits) -> bytes:
+    loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(limits.timeout_s) as limit:
-            return await _pieces(request, limits, limit.expired)
+        async with asyncio.timeout(None) as limit:
+            over = loop.call_later(limits.timeout_s, lambda: limit.reschedule(loop.time() + limits.to_spare_s))
+            try:
+                return await _pieces(request, limits, limit.expired)
+            finally:
+                over.cancel()
     except TimeoutError as error:
         raise BodyTooSlow(f"the body was not complete after {limits.timeout_s:g} s") from error
 

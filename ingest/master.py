@@ -11,6 +11,10 @@ from gunicorn.errors import HaltServer
 #: it is for hours.
 _AGAIN_S = 1.0
 
+#: The master looks each second whether its workers' loops go on. One that comes to it so late, as a part of the time
+#: after which a worker is ended, stood still itself.
+_LATE = 0.5
+
 
 class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     """Keeps the workers.
@@ -25,6 +29,7 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._clock, self._again_at = clock, 0.0
         self._is_told = False
         self._has_ended_early = False
+        self._looked_at = self._judges_at = clock()
         super().__init__(app)
 
     def handle_int(self) -> None:
@@ -51,6 +56,19 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._is_told = False
         self.WORKERS[pid].begun = self._clock()
         return pid
+
+    def murder_workers(self) -> None:
+        """End those whose loops stand still.
+
+        Where all of us stood still, as in a container that was paused, each worker would be taken for such a one before
+        it has said that it goes on, and the calls that came meanwhile would end with it: they begin anew.
+        """
+        now = self._clock()
+        if now - self._looked_at > self.timeout * _LATE:
+            self._judges_at = now + self.timeout
+        self._looked_at = now
+        if now >= self._judges_at:
+            super().murder_workers()
 
     def manage_workers(self) -> None:
         """Start those that are missing, when it is time to."""

@@ -37,6 +37,8 @@ class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no t
         #: Of connections that are gone.
         self.unfinished: set[asyncio.Task[None]] = set()
         self.teller = Teller()
+        #: To end, by somebody else than the master.
+        self._is_asked = False
         self._headers_s: float = self.app.settings.body_timeout_s
         # The master ends a worker when the grace is over; so waiting for connections must leave time to flush.
         self.cfg.set("graceful_timeout", max(1, self.cfg.graceful_timeout - _FLUSH_S))
@@ -68,11 +70,16 @@ class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no t
         self.loop.call_later(min(_LINGER_S, self.cfg.graceful_timeout / 2), self._close_idle)
 
     def handle_quit_signal(self) -> None:
-        """SIGINT, which a terminal sends to every process, and SIGQUIT: the same, and the second one ends at once."""
-        if self.alive:
-            self.handle_exit_signal()
-        else:
+        """SIGINT, which a terminal sends to every process, and SIGQUIT: the same, and the second one ends at once.
+
+        The first may come behind the SIGTERM of the master, who has heard it, too, as on a busy machine: of signals
+        that wait together the last one is handled first.
+        """
+        if self._is_asked:
             super().handle_quit_signal()
+        elif self.alive:
+            self.handle_exit_signal()
+        self._is_asked = True
 
     def _close_idle(self) -> None:
         for connection in list(self.connections):

@@ -33,6 +33,15 @@ class Confirmed:
         """The last under which it has said anything; 0 when it never has."""
         return self._places.get(partition, (0, 0))[0]
 
-    def set_back(self, offsets: Mapping[int, int]) -> Collection[int]:
-        """Of partitions that are ours, those of which the store says less by now."""
-        return {one for one, offset in offsets.items() if offset < self.least(one)}
+    def leasts(self) -> dict[int, int]:
+        """The least that the store may say of each partition to who asks it from now on."""
+        return {partition: offset for partition, (_, offset) in dict(self._places).items()}
+
+
+def set_back(said: Mapping[int, int], leasts: Mapping[int, int]) -> Collection[int]:
+    """Of partitions that are ours, those of which the store says less than it may.
+
+    What is the least was asked before the store was: a commit of another thread may be stored, and confirmed, while the
+    answer of the store is on its way.
+    """
+    return {partition for partition, offset in said.items() if offset < leasts.get(partition, 0)}

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueError
 
-from ..groups.confirmed import SET_BACK, Confirmed
+from ..groups.confirmed import SET_BACK, Confirmed, set_back
 from ..groups.contract import Beat, Claimed
 from ..groups.leaps import Leaps
 from ..groups.retention import Retention
@@ -84,7 +84,7 @@ class RedisGroup:
 
         What was set back is lost, and taken again: it begins where the group was then.
         """
-        keys = self.of.keys
+        keys, leasts = self.of.keys, self.confirmed.leasts()
         _, found = self._run(
             connection,
             scripts.BEAT,
@@ -95,9 +95,9 @@ class RedisGroup:
             *_pairs(held),
         )
         ours = {int(number): int(offset) for number, offset in zip(found[::2], found[1::2], strict=True)}
-        if set_back := self.confirmed.set_back(ours):
-            log.error("set_back", group=self.name, stream=self.stream, partitions=sorted(set_back), error=SET_BACK)
-        still = ours.keys() - set_back
+        if lost := set_back(ours, leasts):
+            log.error("set_back", group=self.name, stream=self.stream, partitions=sorted(lost), error=SET_BACK)
+        still = ours.keys() - lost
         wanted = [] if is_leaving else to_claim(self.view(connection, still))
         return Beat(still=still, claimed=self._claim(connection, wanted) if wanted else [])
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueError
 
-from ..groups.confirmed import SET_BACK, Confirmed
+from ..groups.confirmed import SET_BACK, Confirmed, set_back
 from ..groups.contract import Beat
 from ..groups.retention import Retention
 from ..groups.shares import GroupView, to_claim
@@ -68,19 +68,18 @@ class SqlGroup:
 
         What was set back is lost, and taken again: it begins where the group was then.
         """
+        leasts = self.confirmed.leasts()
         with self.database.writing(connection, alone=self.claims.name):
             at = self.clock.look(connection)
             ours = self.claims.renew(connection, held, at)
-            set_back = self.confirmed.set_back(ours)
-            still = ours.keys() - set_back
+            lost = set_back(ours, leasts)
+            still = ours.keys() - lost
             view = self.claims.view(connection, still, at)
             claimed = [] if is_leaving else self.claims.claim(connection, to_claim(view), self.confirmed, at)
         for one in claimed:
             self.confirmed.add(one.partition, one.epoch, one.committed.offset)
-        if set_back:
-            log.error(
-                "set_back", queue=self.database.name, stream=self.stream, partitions=sorted(set_back), error=SET_BACK
-            )
+        if lost:
+            log.error("set_back", queue=self.database.name, stream=self.stream, partitions=sorted(lost), error=SET_BACK)
         return Beat(still=still, claimed=claimed)
 
     def commit(self, connection: Connection, epochs: Mapping[int, int], commits: Mapping[int, Commit]) -> set[int]:

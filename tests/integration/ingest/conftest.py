@@ -27,7 +27,8 @@ TOKEN = "51856fefc120afa4b628cc82d3935cce"
 C_PARSER = "gunicorn_h1c"
 PARSERS: dict[str, tuple[str, ...]] = {"c": (), "python": (C_PARSER,)}
 
-_SERVE = """
+#: What its process runs.
+SERVE = """
 import json, sys
 for name in sys.argv[2:]:
     sys.modules[name] = None
@@ -140,7 +141,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     running: list[Served] = []
 
     def _start(
-        *, without: tuple[str, ...] = (), host: str = "127.0.0.1", script: str = _SERVE, **settings: Any
+        *, without: tuple[str, ...] = (), host: str = "127.0.0.1", script: str = SERVE, **settings: Any
     ) -> Served:
         folder = tmp_path_factory.mktemp("ingest")
         port = free_port()

@@ -111,14 +111,24 @@ def _at_the_terminal(served: Served) -> None:
         os.kill(pid, signal.SIGINT)
 
 
+def _at_the_terminal_of_a_busy_machine(served: Served) -> None:
+    """The same, where a worker hears of it from the master first."""
+    [worker] = served.workers()
+    served.process.send_signal(signal.SIGINT)
+    while served.call("/ready")[0] == 200:
+        time.sleep(0.01)
+    os.kill(worker, signal.SIGINT)
+
+
 stops = pytest.mark.parametrize(
     "stop",
     [
         lambda served: served.process.send_signal(signal.SIGTERM),
         lambda served: served.process.send_signal(signal.SIGQUIT),
         _at_the_terminal,
+        _at_the_terminal_of_a_busy_machine,
     ],
-    ids=["SIGTERM", "SIGQUIT", "Ctrl-C"],
+    ids=["SIGTERM", "SIGQUIT", "Ctrl-C", "Ctrl-C on a busy machine"],
 )
 
 

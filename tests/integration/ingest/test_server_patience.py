@@ -2,9 +2,15 @@
 
 import os
 import resource
+import signal
+import time
 from contextlib import ExitStack
+from pathlib import Path
 
-from .conftest import Start, event, read_answer, request
+from .conftest import SERVE, Start, event, read_answer, request
+
+#: A loop that stands still for more than these seconds is that of a worker that is stuck.
+_STUCK_S = 4
 
 
 def test_a_connection_that_never_sends_a_request_is_closed(start: Start) -> None:
@@ -78,3 +84,62 @@ def test_a_body_that_is_too_slow_is_answered_with_408(start: Start) -> None:
     answer = served.raw(request(event(1))[:-5])
 
     assert answer.startswith(b"HTTP/1.1 408") and b"body_too_slow" in answer
+
+
+def test_calls_that_came_while_the_process_stood_still_are_kept(start: Start) -> None:
+    served = start(auth="none", body_timeout_s=1, keep_alive_s=1)
+    call, [worker] = request(event(1)), served.workers()
+    with ExitStack() as stack:
+        new, begun, half, kept, going_on = [stack.enter_context(served.connection()) for _ in range(5)]
+        for connection in (kept, going_on):
+            connection.sendall(call)
+            read_answer(connection)
+        sent = {new: 0, begun: 20, half: len(call) - 10, kept: 0, going_on: 20}
+        for connection, count in sent.items():
+            connection.sendall(call[:count])
+        for _ in range(2):
+            # Answered behind those, so that these are accepted, and read as far as they have come.
+            served.call("/ready")
+
+        os.kill(worker, signal.SIGSTOP)
+        for connection, count in sent.items():
+            connection.sendall(call[count:])
+        time.sleep(2.5)
+        os.kill(worker, signal.SIGCONT)
+
+        answers = [read_answer(connection).partition(b"\r\n")[0] for connection in sent]
+    assert answers == [b"HTTP/1.1 200 OK"] * len(sent)
+
+
+def test_workers_that_stood_still_together_with_the_master_serve_on(start: Start) -> None:
+    script = f"import forebay.ingest.server\nforebay.ingest.server._STUCK_S = {_STUCK_S}\n{SERVE}"
+    served = start(auth="none", script=script)
+    [worker], master = served.workers(), served.process.pid
+    with served.connection() as kept:
+        kept.sendall(request(event(1)))
+        read_answer(kept)
+
+        for pid in (worker, master):
+            os.kill(pid, signal.SIGSTOP)
+        kept.sendall(request(event(2)))
+        time.sleep(_STUCK_S + 1)
+        os.kill(master, signal.SIGCONT)
+        # It has the processor first, and looks after its workers meanwhile.
+        _turn(master)
+        os.kill(worker, signal.SIGCONT)
+
+        answer = read_answer(kept)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert served.workers() == [worker]
+
+
+def _turn(pid: int) -> None:
+    """Return when the process has come back to waiting a few times."""
+
+    def waits() -> int:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
+
+    until = waits() + 2
+    while waits() < until:
+        time.sleep(0.01)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from forebay.queues.contract import Commit, Producer, Queue
 from forebay.queues.errors import Fenced
 from forebay.queues.groups.leaps import Leaps
 from forebay.queues.groups.retention import Retention
+from forebay.queues.redis import scripts
 from forebay.queues.redis.connection import RedisStore
 from forebay.queues.redis.consumer import RedisConsumer
 from forebay.queues.redis.group import RedisGroup
@@ -45,6 +47,28 @@ async def test_a_lease_that_ran_out_is_lost_before_anything_is_given_out(store: 
     assert follower.owned[partition].offset == 0
     assert len(await fetch(consumer, 5)) == 5
     await consumer.close()
+
+
+async def test_a_commit_that_is_stored_while_a_heartbeat_is_answered_shows_no_server_that_was_set_back(
+    store: RedisStore, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beating, committing = store.connect(), store.connect()
+    stream, leaps = find(beating, STREAM), Leaps(3_600_000)
+    group = RedisGroup(name="group", of=stream, me="me", session_s=3600, retention=KEEP_EVERYTHING, leaps=leaps)
+    epochs = {one.partition: one.epoch for one in group.beat(beating, {}, is_leaving=False).claimed}
+    run = beating.run
+
+    def late(script: str, *arguments: Any) -> Any:
+        answer = run(script, *arguments)
+        if script == scripts.BEAT:
+            # In the thread of commits, before that of the heartbeats has come to look at the answer.
+            assert group.commit(committing, epochs, {number: Commit(offset=5) for number in epochs}) == set(epochs)
+        return answer
+
+    monkeypatch.setattr(beating, "run", late)
+    beat = group.beat(beating, epochs, is_leaving=False)
+
+    assert (set(beat.still), list(beat.claimed)) == (set(range(PARTITIONS)), [])
 
 
 async def test_a_commit_under_an_epoch_of_before_is_not_stored(store: RedisStore, queue: Queue) -> None:
