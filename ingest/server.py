@@ -9,13 +9,13 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-import structlog
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 from forebay.queues.opening import open_queue
 from forebay.queues.registry.opening import open_registry
 from forebay.queues.tracing.opening import is_traced, open_tracer
+from forebay.schemas.logger import get_logger
 
 from .app import create_app
 from .callers.opening import check_allow_file
@@ -57,7 +57,7 @@ class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
 
     def setup(self, cfg: Any) -> None:
         """Take no handler of gunicorn's: structlog is set up already."""
-        self._log = structlog.get_logger("forebay.ingest.server")
+        self._log = get_logger("forebay.ingest.server")
 
     def critical(self, msg: str, *args: Any, **kwargs: Any) -> None:
         """As in `logging`."""
