@@ -104,6 +104,17 @@ async def test_what_it_raises_comes_back_with_its_traceback(pool: Pool) -> None:
     assert "work.py" in error_traceback(failure)
 
 
+async def test_a_default_that_a_module_has_set_for_its_own_sockets_is_none_for_ours(pool: Pool, tmp_path: Path) -> None:
+    socket.setdefaulttimeout(5)
+    try:
+        async with asyncio.timeout(50):
+            ended = await called(pool, order("note", file=tmp_path / "notes"))
+    finally:
+        socket.setdefaulttimeout(None)
+
+    assert ended == (None, None)
+
+
 async def test_an_error_that_takes_other_arguments_than_it_keeps_comes_as_it_was(pool: Pool) -> None:
     _, raised = await called(pool, order("two"))
 
