@@ -5,12 +5,12 @@ import sys
 import threading
 from time import sleep
 
-import structlog
+from forebay.schemas.logger import get_logger
 
 #: Seconds in which Python ends by itself where nothing keeps it, on a machine that is busy.
 _LEAST_S = 2.0
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 def leave_within(grace_s: float, status: int) -> None:

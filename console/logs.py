@@ -9,6 +9,7 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor
 
 from forebay.processors.printing import lossy
+from forebay.schemas.logger import write_by
 
 from .log_redaction import hide_secrets
 from .output import on_terminal
@@ -18,7 +19,7 @@ _KAFKA_CLIENT = "forebay.queues.kafka.client"
 
 
 def set_up_logs(*, readable: bool | None = None) -> None:
-    """Set up structlog, and the standard library's logging for what others write. Idempotent.
+    """Set up our own lines, and structlog and the standard library's logging for what others write. Idempotent.
 
     From here on standard error keeps nobody waiting.
     """
@@ -37,9 +38,12 @@ def set_up_logs(*, readable: bool | None = None) -> None:
     ]
     # As a text before it is looked through: an error may quote whatever it was about.
     last: list[Processor] = [structlog.processors.format_exc_info, hide_secrets, renderer]
+    wrapper_class = structlog.make_filtering_bound_logger(logging.INFO)
+    write_by(_StandardError(sys.stderr), [*shared, *last], wrapper_class)
+    # What a handlers' module says by structlog has the same form, until it says otherwise.
     structlog.configure(
         processors=[*shared, *last],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=wrapper_class,
         logger_factory=lambda *_: _StandardError(sys.stderr),
         cache_logger_on_first_use=True,
     )

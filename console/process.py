@@ -56,6 +56,6 @@ async def _supervise(loaded: "Loaded", target: str, *, only: str | None) -> int:
 
 def _warn(text: str) -> None:
     """What becomes of the workers stands among their own lines."""
-    import structlog
+    from forebay.schemas.logger import get_logger
 
-    structlog.get_logger("forebay.console.supervisor").warning(text)
+    get_logger("forebay.console.supervisor").warning(text)

@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-import structlog
-
 from forebay.queues.findings import Finding
+from forebay.schemas.logger import get_logger
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: Whoever has to mend it needs longer, and each look costs the queue some connections.
 _EVERY_S = 600.0

@@ -8,11 +8,11 @@ from time import monotonic
 from typing import Any
 
 import orjson
-import structlog
 
 from forebay.processors.health import Told
+from forebay.schemas.logger import get_logger
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: Where prometheus-client's processes leave their values for each other, and so where our folder is.
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"

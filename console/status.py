@@ -13,7 +13,9 @@ from forebay.queues.errors import QueueError
 from .output import on_terminal
 
 if TYPE_CHECKING:
-    from forebay.queues.contract import Inspector
+    from forebay.queues.contract import GroupState, Inspector
+
+    from .parking_view import Ends, ParkingView
 
 _LINE_EVERY_S = 1.0
 _PLAIN_EVERY_S = 10.0
@@ -58,10 +60,12 @@ class StatusLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Sums over the topic's partitions: offsets that were given, and those that the group has finished."""
+    """Sums over the topic's partitions: offsets that were given, and what the group has handled or given up."""
 
     received: int
     handled: int
+    #: Of those that wait. Nothing of the topic holds them any more, but nobody has handled them.
+    parked: int
 
     @property
     def waiting(self) -> int:
@@ -69,15 +73,37 @@ class Counts:
         return self.received - self.handled
 
 
-async def counts(inspector: "Inspector", topic: str, groups: Sequence[str]) -> Counts:
-    """How far the topic is now, and the group that is furthest behind."""
-    bounds, states = await inspector.bounds(topic), await inspector.groups(topic, groups)
+class Counting:
+    """Looks again and again how far the topic is, and the group that is furthest behind."""
 
-    def handled(group: str) -> int:
-        mine = states.get(group, {})
-        return sum(max(mine[at].offset if at in mine else 0, bound.start) for at, bound in bounds.items())
+    def __init__(self, inspector: "Inspector", topic: str, groups: Sequence[str]) -> None:
+        self._inspector, self._topic, self._groups = inspector, topic, groups
+        #: By group and partition. Each look reads what is new.
+        self._views: dict[tuple[str, int], ParkingView] = {}
 
-    return Counts(received=sum(bound.end for bound in bounds.values()), handled=min(map(handled, groups)))
+    async def look(self) -> Counts:
+        """How it stands now."""
+        # Imported here: nobody else who shows a line needs all that it knows.
+        from .parking_view import ends_of
+
+        bounds = await self._inspector.bounds(self._topic)
+        states = await self._inspector.groups(self._topic, self._groups)
+        ends, behind = await ends_of(self._inspector, self._topic), []
+        for group in self._groups:
+            mine = states.get(group, {})
+            committed = sum(max(mine[at].offset if at in mine else 0, bound.start) for at, bound in bounds.items())
+            parked = sum([await self._parked(group, at, mine.get(at), ends) for at in bounds])
+            behind.append((committed - parked, parked))
+        handled, parked = min(behind)
+        return Counts(received=sum(bound.end for bound in bounds.values()), handled=handled, parked=parked)
+
+    async def _parked(self, group: str, partition: int, state: "GroupState | None", ends: "Ends") -> int:
+        from .parking_view import ParkingView
+
+        new = ParkingView(topic=self._topic, group=group, partition=partition)
+        view = self._views.setdefault((group, partition), new)
+        await view.look(self._inspector, state, ends)
+        return sum(one.records for one in view.waiting())
 
 
 async def owners(inspector: "Inspector", topic: str, groups: Sequence[str]) -> list[str | None]:
@@ -90,11 +116,12 @@ async def owners(inspector: "Inspector", topic: str, groups: Sequence[str]) -> l
 async def report(inspector: "Inspector", topic: str, groups: Sequence[str], line: StatusLine) -> None:
     """Show the counts since now and their rates, without end. A queue that can't be asked just now is told."""
     every_s = _LINE_EVERY_S if line.live else _PLAIN_EVERY_S
-    first = last = await counts(inspector, topic, groups)
+    counting = Counting(inspector, topic, groups)
+    first = last = await counting.look()
     while True:
         await asyncio.sleep(every_s)
         try:
-            now = await counts(inspector, topic, groups)
+            now = await counting.look()
         except QueueError as error:
             line.show(f"the queue can't be asked: {error}")
             continue
@@ -105,7 +132,10 @@ async def report(inspector: "Inspector", topic: str, groups: Sequence[str], line
 
 def _status(first: Counts, last: Counts, now: Counts, every_s: float) -> str:
     received, handled = now.received - first.received, now.handled - first.handled
-    rates = (now.received - last.received) / every_s, (now.handled - last.handled) / every_s
+    # What is ordered again, or parked before that is committed, was handled a moment ago.
+    rates = (now.received - last.received) / every_s, max(0, now.handled - last.handled) / every_s
+    parked = f", {now.parked:,} of them parked" if now.parked else ""
     return (
-        f"received {received:,} ({rates[0]:,.0f}/s)  handled {handled:,} ({rates[1]:,.0f}/s)  waiting {now.waiting:,}"
+        f"received {received:,} ({rates[0]:,.0f}/s)  handled {handled:,} ({rates[1]:,.0f}/s)  "
+        f"waiting {now.waiting:,}{parked}"
     )

@@ -8,7 +8,6 @@ from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-import structlog
 from prometheus_client import Gauge
 
 from forebay.processors.crashes.caution import Caution, open_caution
@@ -24,6 +23,7 @@ from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.opening import open_registry
 from forebay.queues.tracing.contract import Tracer
 from forebay.queues.tracing.opening import open_tracer
+from forebay.schemas.logger import get_logger
 from forebay.schemas.names import METRICS_PREFIX
 
 from . import certificate_metrics
@@ -39,7 +39,7 @@ from .settings import Settings
 from .shared_folder import tell_regularly
 from .versions import version_of
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: What is alive in a worker are mostly records that wait; looking through them often costs a fifth of its time.
 _GC_THRESHOLDS = (20_000, 50, 50)

@@ -5,9 +5,9 @@ import traceback
 import falcon
 import falcon.asgi
 import orjson
-import structlog
 from falcon.asgi import Response
 
+from forebay.schemas.logger import get_logger
 from forebay.schemas.trace_context import trace_words
 
 from .errors import FailsAgain
@@ -15,7 +15,7 @@ from .refusals import INTERNAL, REFUSALS, Refusal, refusal_of
 from .request import PortalRequest
 from .telling import Teller
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 JSON = "application/json"
 

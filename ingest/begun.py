@@ -3,8 +3,7 @@
 import traceback
 from collections.abc import Callable
 
-import structlog
-
+from forebay.schemas.logger import get_logger
 from forebay.schemas.quick_value import quick_value
 
 from .authenticate import Sender
@@ -12,7 +11,7 @@ from .form import Form
 from .record import Receipt
 from .request import PortalRequest, Told
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @quick_value

@@ -3,11 +3,11 @@
 import asyncio
 import time
 
-import structlog
 from falcon.asgi import Response
 
 from forebay.queues.contract import Record
 from forebay.queues.errors import RecordRefused
+from forebay.schemas.logger import get_logger
 from forebay.schemas.trace_context import trace_words
 
 from .address import address_of
@@ -30,7 +30,7 @@ from .refusals import refusal_of
 from .request import PortalRequest, Told
 from .seal import Sealer
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: How it ended → what its sender is told.
 _STATUSES = {"accepted": b"accepted", "spooled": b"accepted", "quarantined": b"quarantined"}

@@ -12,15 +12,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
-import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from forebay.schemas.logger import get_logger
+
 from .locks import FileLock, is_free
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: How a folder begins: before its lock is taken, and after. Who finds the second one's lock free knows that it is left.
 _NEW, _FOLDER = "forebay-new-", "forebay-metrics-"

@@ -5,12 +5,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
-import structlog
-
 from forebay.queues.contract import Producer, Queue, Record
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.tracing.contract import Tracer
 from forebay.schemas import names
+from forebay.schemas.logger import get_logger
 from forebay.schemas.portal import partition_of
 
 from .spool.breaker import Breaker
@@ -21,7 +20,7 @@ from .spool.pace import Pace
 from .spool.passage import BACKLOG_LOOK_S, BACKLOG_LOOKS, Passage
 from .spool.spool import Spool
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Between two attempts to make the streams, or to open the spool.
 _RETRY_S = 1.0

@@ -5,13 +5,12 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 
-import structlog
-
 from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.errors import RegistryError, RegistryRefused
 from forebay.queues.registry.teacher import Teacher
+from forebay.schemas.logger import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Between two attempts; it doubles from the first to the longest.
 _FIRST_S = 0.5

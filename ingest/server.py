@@ -8,13 +8,13 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, TypeAlias
 
-import structlog
 from gunicorn.app.base import BaseApplication
 
 from forebay.queues.opening import open_queue
 from forebay.queues.registry.opening import open_registry
 from forebay.queues.tracing.opening import is_traced, open_tracer
 from forebay.schemas.errors import ForebayError
+from forebay.schemas.logger import get_logger
 
 from .app import create_app
 from .callers.opening import check_allow_file
@@ -52,7 +52,7 @@ _METRICS_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 #: Sockets, and what is kept on this host, are those of the start.
 _FIXED = ("bind", "metrics_bind", "data_dir")
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: Gives the settings as they are written by now, or raises what is wrong with them.
 Reread: TypeAlias = Callable[[], IngestSettings]

@@ -3,8 +3,9 @@
 import traceback
 from typing import Any
 
-import structlog
 from gunicorn.glogging import Logger
+
+from forebay.schemas.logger import get_logger
 
 
 class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
@@ -15,7 +16,7 @@ class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
 
     def setup(self, cfg: Any) -> None:
         """Take no handler of gunicorn's: structlog is set up already."""
-        self._log = structlog.get_logger("forebay.ingest.server")
+        self._log = get_logger("forebay.ingest.server")
 
     def critical(self, msg: str, *args: Any, **kwargs: Any) -> None:
         """As in `logging`."""

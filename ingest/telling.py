@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable
 
-import structlog
+from forebay.schemas.logger import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: So many lines at once, and then one a second: enough to see what is wrong, and 90,000 a day at the most.
 _AT_ONCE = 50

@@ -7,10 +7,9 @@ from contextvars import copy_context
 from inspect import isawaitable, iscoroutine
 from typing import Any, TypeAlias
 
-import structlog
-
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent, SecretsShredded
+from forebay.schemas.logger import get_logger
 
 from .cancelling import current_task, settle, take_back
 from .cpu.pool import Processes
@@ -21,7 +20,7 @@ from .outcome import DONE, Done, Failed, Outcome, Rejected, RetryAsked, Undecoda
 from .runners import NOTHING, Returned, new_runner, rest
 from .threads import Threads
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: An `async def` that computes for so long without an await holds up every other portal of the process.
 _BLOCKED_S = 0.25

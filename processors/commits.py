@@ -3,15 +3,14 @@
 import asyncio
 from collections.abc import Iterable
 
-import structlog
-
 from forebay.queues.contract import Consumer
 from forebay.queues.errors import Fenced, QueueUnavailable
+from forebay.schemas.logger import get_logger
 
 from .health import Health
 from .partitions import Partition
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class Commits:

@@ -7,17 +7,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-import structlog
-
 from forebay.queues.contract import Position, Producer, Record, StoredRecord
 from forebay.queues.errors import QueueError, RecordRefused
 from forebay.queues.tracing.contract import Tracer
 from forebay.schemas import names
+from forebay.schemas.logger import get_logger
 
 from .error_texts import error_class, error_text, error_traceback
 from .health import Health
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: The part of the worker's health.
 _PART = "dead_letters"

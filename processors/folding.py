@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TypeAlias
 
-import structlog
-
 from forebay.queues.contract import StoredRecord
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent
+from forebay.schemas.logger import get_logger
 
 from .dedup.keys import Key
 from .entities import Role, subject
@@ -26,7 +25,7 @@ from .parking.entries import folded_into
 from .parking.restored import Restored, is_ordered
 from .reading import Reading
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: As what an event is marked when its handler has `dedup`; raises what the author's function raises.
 KeyOf: TypeAlias = Callable[[Handler, PortalEvent], Key | None]

@@ -2,11 +2,11 @@
 
 import asyncio
 
-import structlog
+from forebay.schemas.logger import get_logger
 
 from .metrics import WorkerMetrics
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class Handovers:

@@ -5,10 +5,9 @@ from collections.abc import Awaitable, Callable
 from itertools import groupby
 from operator import attrgetter
 
-import structlog
-
 from forebay.queues.contract import Consumer, Queue, StoredRecord
 from forebay.queues.errors import QueueUnavailable
+from forebay.schemas.logger import get_logger
 from forebay.schemas.names import streams
 
 from .health import Health
@@ -18,7 +17,7 @@ from .ownership import Ownership
 from .partitions import Partition
 from .settings import WorkerSettings
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: More would make the first of them wait for the last. With fewer a portal has few at once, and its turn costs as much.
 _FETCH_RECORDS = 1000

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-import structlog
-
 from forebay.queues.contract import Bounds, Queue
 from forebay.queues.errors import QueueError
+from forebay.schemas.logger import get_logger
 
 from .health import Health
 from .metrics import WorkerMetrics
 from .parking.restored import Restored
 from .partitions import Partition
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class Lag:

@@ -4,17 +4,16 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-import structlog
-
 from forebay.queues.registry.errors import RegistryError, RegistryRefused
 from forebay.queues.registry.teacher import MissingSchema, Teacher
 from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
+from forebay.schemas.logger import get_logger
 
 from .health import Health
 from .outcome import Undecodable, Unlearned
 from .retry import Draw
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: The part of the worker's health.
 _PART = "schema_registry"

@@ -5,9 +5,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
-import structlog
-
 from forebay.queues.contract import Commit
+from forebay.schemas.logger import get_logger
 
 from .commits import Commits
 from .handovers import Handovers
@@ -17,7 +16,7 @@ from .notes import Note, Place, UnreadableNote, decode_note
 from .parking.parking import Parking
 from .partitions import Partition
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: A handler that was cancelled gets so long for its `finally`.
 _CANCEL_S = 1.0

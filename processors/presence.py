@@ -9,9 +9,9 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-import structlog
+from forebay.schemas.logger import get_logger
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: A gap of a third of the session is one: what the queue heard of us last may be as old as the rest of it.
 _GAPS_A_SESSION = 3

@@ -1,10 +1,9 @@
 """What the log says about tries and dead letters: portal, name, id, try and error, never a token or a body."""
 
-import structlog
-
 from forebay.queues.contract import StoredRecord
 from forebay.schemas import names
 from forebay.schemas.event import PortalEvent
+from forebay.schemas.logger import get_logger
 from forebay.schemas.trace_context import trace_words
 
 from .dead_letters import Burial
@@ -28,7 +27,7 @@ from .outcome import (
 )
 from .parking.state import Reason, Trouble
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 def place(record: StoredRecord) -> dict[str, object]:

@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 
-import structlog
+from forebay.schemas.logger import get_logger
 
 from .cancelling import current_task, take_back
 from .cpu.answers import Ended
 from .handlers import Given, Handler
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class Threads:

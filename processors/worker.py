@@ -19,6 +19,7 @@ from forebay.queues.registry.teacher import Teacher
 from forebay.queues.tracing.contract import Tracer
 from forebay.schemas.codec import new_codec
 from forebay.schemas.data_keys import WrappedKeys
+from forebay.schemas.logger import get_logger
 
 from .calls import Calls
 from .commits import Commits
@@ -51,7 +52,7 @@ from .slots import Slots
 from .together import Together
 from .tries import Tries
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: Asking the queue how long its logs are costs it a query.
 _LAG_EVERY_S = 5.0

@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import structlog
-
 from forebay.queues.threads.daemons import Threads
+from forebay.schemas.logger import get_logger
 
 from .networks import Address, Networks
 from .published import BadAllowList, Kept, Shelf, fetched, networks_in, networks_of_file
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Between two looks at the file and at the clock; and after a list that could not be fetched.
 _LOOK_S = 30.0

@@ -11,14 +11,13 @@ from pathlib import Path
 from struct import Struct
 from zlib import crc32
 
-import structlog
-
 from forebay.ingest.locks import FileLock
 from forebay.queues.folders import make_folder
+from forebay.schemas.logger import get_logger
 
 from .gap import Gap
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Of a file: some 85,000 portals with names of the usual length. What comes after them is in memory only.
 _BYTES = 8 << 20

@@ -6,20 +6,19 @@ from collections.abc import Awaitable, Callable
 from itertools import islice
 from pathlib import Path
 
-import structlog
-
 from forebay.ingest.authenticate import Sender
 from forebay.ingest.metrics import IngestMetrics
 from forebay.ingest.outlet import Outlet
 from forebay.ingest.record import Receipt
 from forebay.queues.errors import QueueError, RecordRefused
 from forebay.schemas.codec import Codec
+from forebay.schemas.logger import get_logger
 
 from .book import Book, left_books, own_book
 from .gap import Gap
 from .marker import marker
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Gaps of so many portals are noted by a process, some 40 MB. Of calls of others it is only counted how many they are.
 _PORTALS = 100_000

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from secrets import token_hex
 
-import structlog
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from forebay.ingest.authenticate import Sender
@@ -20,10 +19,11 @@ from forebay.queues.errors import QueueError
 from forebay.queues.portals.members import DataKey
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.schemas.data_keys import CannotUnwrap, Named, unwrap, wrap
+from forebay.schemas.logger import get_logger
 
 from .waits import Waits
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: AES-256, and GCM's own size.
 _KEY_BYTES = 32

@@ -4,8 +4,6 @@ import asyncio
 import time
 from dataclasses import replace
 
-import structlog
-
 from forebay.ingest.address import NOTHING
 from forebay.ingest.authenticate import Sender
 from forebay.ingest.metrics import PortalCounts
@@ -16,9 +14,10 @@ from forebay.queues.errors import QueueError
 from forebay.queues.portals.members import Member
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.schemas.codec import Codec
+from forebay.schemas.logger import get_logger
 from forebay.schemas.names import RENAMED
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _MS = 1000
 

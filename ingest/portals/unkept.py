@@ -3,11 +3,10 @@
 import asyncio
 from dataclasses import dataclass
 
-import structlog
-
 from forebay.queues.portals.registry import PortalRegistry
+from forebay.schemas.logger import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Between two looks for a store that is back.
 _AGAIN_S = 1.0

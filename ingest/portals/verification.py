@@ -5,18 +5,17 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import structlog
-
 from forebay.ingest.metrics import PortalCounts
 from forebay.ingest.telling import Teller
 from forebay.queues.errors import QueueError
 from forebay.queues.portals.members import Pin
 from forebay.queues.portals.registry import PortalRegistry
+from forebay.schemas.logger import get_logger
 
 from .unkept import Found, Unkept
 from .verifier import Claim, Confirmed, Denied, Unavailable, Unknown, Verifier
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: So many questions are under way at once, and so many more may wait. Who finds no room is asked about later.
 _AT_ONCE = 4

@@ -4,9 +4,9 @@ import math
 import time
 from collections.abc import Callable
 
-import structlog
+from forebay.schemas.logger import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: A queue that lets a call wait in vain soon after another one is passed by for so long, each time for twice as long: a
 #: part of it that hangs, or a wire that is slow now and then, would hold up calls again and again otherwise.

@@ -7,12 +7,11 @@ from collections.abc import Callable, Hashable
 from contextlib import suppress
 from itertools import islice
 
-import structlog
-
 from forebay.ingest.telling import Teller
 from forebay.queues.contract import Producer
 from forebay.queues.errors import QueueError, RecordRefused
 from forebay.queues.tracing.contract import Tracer
+from forebay.schemas.logger import get_logger
 
 from .ahead import Ahead
 from .breaker import Breaker
@@ -28,7 +27,7 @@ from .refusals import DAMAGED, quarantine_of
 from .spool import Spool
 from .window import Window
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Between two looks at a spool in which nothing moves, and at the lock of the process that drains.
 _LOOK_S = 0.1

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-import structlog
+from forebay.schemas.logger import get_logger
 
 from .counts import BROKEN, FULL, Counts
 from .errors import MayPass, SpoolBroken, SpoolFull, SpoolUnavailable, breaks, is_damage, is_full
@@ -12,7 +12,7 @@ from .file import SpoolFile
 from .folder import Folder, check_files_are_left
 from .patience import Patience
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Between two attempts to begin a file on a disk that does not take one.
 _AGAIN_S = 1.0

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 
-import structlog
+from forebay.schemas.logger import get_logger
 
 from .counts import FULL, OK, Counts, Held
 from .errors import MayPass, SpoolFull, SpoolUnavailable, breaks
@@ -18,7 +18,7 @@ from .patience import PATIENCE_S, Patience
 from .records import Records
 from .wal import mend
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: From this part of `spool_max_bytes` on, the log warns.
 _NEARLY_FULL = 0.8

@@ -35,6 +35,8 @@ def main(descriptor: int) -> None:
     # As in the worker; and it is not lost with a process that dies.
     let_handlers_print()
     connection = socket.socket(fileno=descriptor)
+    # Not so where the handlers' module has called `socket.setdefaulttimeout` in our parent.
+    connection.setblocking(True)
     # Nothing that a handler starts may answer for us, nor hold the connection, by whose end it is known that we died.
     connection.set_inheritable(False)
     os.register_at_fork(after_in_child=lambda: _leave(connection))

@@ -8,16 +8,15 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-import structlog
-
 from forebay.processors.errors import BadHandler, DeadlineExceeded, HandlerCancelled, NoProcess, ProcessDied
 from forebay.processors.handlers import Handler
+from forebay.schemas.logger import get_logger
 
 from .answers import Ended, unpacked
 from .functions import packed_functions
 from .process import Gone, Process
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: What is given to a process at once should take about so long: it costs a wait of this length where nobody shares it,
 #: and far less than that to hand it over.

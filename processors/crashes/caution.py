@@ -13,18 +13,17 @@ from itertools import count
 from pathlib import Path
 from zlib import crc32
 
-import structlog
-
 from forebay.processors.errors import ProcessDied
 from forebay.processors.parking.restored import Restored
 from forebay.processors.partitions import Lane
 from forebay.processors.reports import tell_alone
 from forebay.queues.contract import StoredRecord
+from forebay.schemas.logger import get_logger
 
 from .life import AtWork, Ended, Life
 from .suspects import Suspects, Verdict
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: How often it is looked whether another process was ended. Its partitions come to us after a session at the earliest.
 _LOOK_EVERY_S = 1.0

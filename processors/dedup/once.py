@@ -3,19 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-import structlog
-
 from forebay.processors.calls import Begun, at_once, ended
 from forebay.processors.handlers import Handler
 from forebay.processors.health import Health
 from forebay.processors.outcome import DUPLICATE, Done, Outcome, Unsure, faulty
 from forebay.queues.errors import QueueError
 from forebay.schemas.event import PortalEvent
+from forebay.schemas.logger import get_logger
 
 from .keys import Key, key_of
 from .marks import Marks
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: Between two attempts to reach what keeps the marks.
 _AGAIN_S = 1.0

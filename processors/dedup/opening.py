@@ -1,13 +1,12 @@
 """Which marks a worker uses."""
 
-import structlog
-
 from forebay.processors.settings import WorkerSettings
 from forebay.queues.opening import check_client, scheme_of
+from forebay.schemas.logger import get_logger
 
 from .marks import Marks, MarksInMemory
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _FILE = "dedup.db"
 

@@ -3,15 +3,14 @@
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 
-import structlog
-
 from forebay.processors.partitions import Partition
 from forebay.queues.errors import QueueError
+from forebay.schemas.logger import get_logger
 
 from .parking import Parking
 from .stream import ParkedStream
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: A partition, and its parking.
 Parked = tuple[Partition, Parking]

@@ -3,17 +3,16 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
-import structlog
-
 from forebay.processors.held import Held
 from forebay.processors.partitions import Lane
 from forebay.queues.contract import StoredRecord
+from forebay.schemas.logger import get_logger
 
 from .portal import ParkedPortal
 from .restored import Restored
 from .stream import ParkedStream
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: So many loaded records a portal has in memory; it is loaded again when a quarter of them is left.
 _MOST_RECORDS = 256

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-import structlog
+from forebay.schemas.logger import get_logger
 
 from .orders import Order, What
 from .portal import ParkedPortal
 from .restored import Replay
 from .state import Reason
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class Owner(Protocol):

@@ -7,15 +7,14 @@ entries of one count.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import structlog
-
 from forebay.processors.notes import Place
+from forebay.schemas.logger import get_logger
 
 from .ledger import Ledger
 from .orders import Order
 from .stream import ParkedStream
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

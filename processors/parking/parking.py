@@ -7,13 +7,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-import structlog
-
 from forebay.processors.held import Held
 from forebay.processors.lanes import Lanes
 from forebay.processors.notes import Place
 from forebay.processors.partitions import Lane, Partition
 from forebay.queues.contract import StoredRecord
+from forebay.schemas.logger import get_logger
 from forebay.schemas.portal import partition_of
 
 from .loading import Loading
@@ -26,7 +25,7 @@ from .state import FIRST, PortalState, Reason, Trouble
 from .stream import ParkedStream
 from .writing import Writing
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: Between two attempts to begin.
 _AGAIN_S = 1.0

@@ -4,16 +4,15 @@ import asyncio
 from collections import deque
 from dataclasses import replace
 
-import structlog
-
 from forebay.queues.contract import StoredRecord
+from forebay.schemas.logger import get_logger
 
 from . import entries
 from .front import Front
 from .restored import Replay, Restored, from_parked, from_replay
 from .state import FIRST, PortalState, Replaying
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class ParkedPortal:

@@ -5,19 +5,18 @@ from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from typing import NamedTuple
 
-import structlog
-
 from forebay.processors.held import Held
 from forebay.processors.partitions import Partition
 from forebay.queues.contract import Record, StoredRecord
 from forebay.queues.errors import QueueError
+from forebay.schemas.logger import get_logger
 
 from . import entries
 from .portal import ParkedPortal
 from .state import FIRST
 from .stream import ParkedStream
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: Records of a portal on their way at once; one that is not kept lets those behind it be sent again. More of them would
 #: hold up the loop for longer than others should wait.

@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Generic, TypeVar
 
-import structlog
-
 from forebay.queues.contract import Assignments, Commit, StoredRecord
 from forebay.queues.errors import Fenced, QueueError, Unsupported
+from forebay.schemas.logger import get_logger
 
 from ..threads.connection_thread import Closable, ConnectionThread, Lives
 from .bell import Bell
@@ -26,7 +25,7 @@ from .reader import Reader, Wait
 
 C = TypeVar("C", bound=Closable)
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: The longest note, in bytes: a sixteenth of what Memcached usually takes for an item.
 NOTE_BYTES = 65_536

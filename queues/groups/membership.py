@@ -9,9 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-import structlog
-
 from forebay.queues.errors import QueueError, QueueUnavailable, UnknownStream
+from forebay.schemas.logger import get_logger
 
 from ..threads.connection_thread import Closable, ConnectionThread, Loop, tell
 from ..threads.undone import again
@@ -30,7 +29,7 @@ _LOOK_EVERY_S = 0.5
 #: The same as a part of a short session.
 _LOOKS_A_SESSION = 10
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Owner(Protocol):

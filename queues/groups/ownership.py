@@ -4,15 +4,14 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-import structlog
-
 from forebay.queues.contract import Assignments, StoredRecord
+from forebay.schemas.logger import get_logger
 
 from .contract import Claimed
 from .leases import Leases
 from .positions import Position, Positions
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 #: Between two looks at leases whose time is over, while somebody else is about to tell of it.

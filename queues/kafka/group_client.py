@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
 
-import structlog
 from confluent_kafka import KafkaError, Message, TopicPartition
+
+from forebay.schemas.logger import get_logger
 
 from .clients import Clients
 from .closing import closes
@@ -23,7 +24,7 @@ from .statistics import Statistics
 from .waking import Waking
 from .wall_clock import SET_BACK_S, WallClock
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: A wait for records. A command to the thread waits as long at most, when nothing comes.
 _POLL_S = 0.05

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from itertools import count
 from threading import Thread
 
-import structlog
 from confluent_kafka import KafkaError
 
 from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.schemas.logger import get_logger
 
 from .clients import Clients
 from .commands import Commands
@@ -20,7 +20,7 @@ from .inbox import Inbox
 from .ownership import Ownership
 from .rebalances import Rebalances
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Complaints of the client that `fetch` passes on: then nothing works. One broker of several is no reason.
 _GRAVE = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE})

@@ -3,12 +3,12 @@
 import base64
 import binascii
 
-import structlog
 from confluent_kafka import TopicPartition
 
 from forebay.queues.errors import Unsupported
+from forebay.schemas.logger import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Says that the metadata is ours, and how it is written.
 _PREFIX = "fb1:"

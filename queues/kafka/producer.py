@@ -7,11 +7,11 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 
-import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from forebay.queues.contract import Delivery, Position, Producer, Record
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream, anew
+from forebay.schemas.logger import get_logger
 from forebay.schemas.portal import partition_of
 
 from .clients import Clients
@@ -23,7 +23,7 @@ from .statistics import WARM
 from .succession import Succession
 from .topics import Topics
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Between two looks for reports while any is due, and while none is (then only complaints may come).
 _LOOK_S = 0.001

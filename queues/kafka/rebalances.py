@@ -7,10 +7,10 @@ from concurrent.futures import Future
 from functools import partial
 from itertools import count
 
-import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from forebay.queues.errors import QueueUnavailable
+from forebay.schemas.logger import get_logger
 
 from .assignments import Assignment
 from .commands import Commands
@@ -23,7 +23,7 @@ from .pauses import Pauses
 from .starts import Start, starts
 from .waking import Waking
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Between two attempts to learn where to begin, and how many fail in silence: a new topic's leaders are soon there.
 _RETRY_S = 0.1

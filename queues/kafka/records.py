@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from operator import itemgetter, methodcaller
 from typing import Any
 
-import structlog
 from confluent_kafka import Message
 
-log = structlog.get_logger(__name__)
+from forebay.schemas.logger import get_logger
+
+log = get_logger(__name__)
 
 Headers = Sequence[tuple[str, bytes]]
 

@@ -1,13 +1,14 @@
 """The session and the heartbeat of a KIP-848 group, which the brokers keep for it and not its members."""
 
-import structlog
 from confluent_kafka import KafkaError, KafkaException
+
+from forebay.schemas.logger import get_logger
 
 from .admin import Admin
 from .faults import cause, reason
 from .properties import beat_ms, session_ms
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _SESSION = "consumer.session.timeout.ms"
 _BEAT = "consumer.heartbeat.interval.ms"

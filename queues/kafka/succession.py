@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable, Sized
 
-import structlog
 from confluent_kafka import KafkaError
+
+from forebay.schemas.logger import get_logger
 
 from .clients import Clients
 from .faults import sentence
@@ -12,7 +13,7 @@ from .producer_client import ProducerClient
 from .statistics import WARM
 from .wall_clock import SET_BACK_S, WallClock
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Before a client follows one that never was ready: until somebody has done something it is refused like that one.
 _RENEWAL_S = 1.0

@@ -4,12 +4,13 @@ import math
 import time
 from collections.abc import Callable
 
-import structlog
 from confluent_kafka import KafkaError, ThrottleEvent
+
+from forebay.schemas.logger import get_logger
 
 from .faults import Faults, remedy
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Held back for so long in all, within so long, and events are late by it. Less is how quotas usually even things out.
 _MUCH_S = 1.0

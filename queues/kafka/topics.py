@@ -3,16 +3,16 @@
 import asyncio
 from collections.abc import Iterable
 
-import structlog
 from confluent_kafka import KafkaError, KafkaException
 
 from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.schemas.logger import get_logger
 
 from .admin import Admin, Topic
 from .faults import cause, sentence, unknown_stream
 from .placement import Placement
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Copies of a partition where the cluster has so many brokers; two of them then hold what was acknowledged.
 COPIES = 3

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from struct import Struct
 
 import orjson
-import structlog
 
 from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueUnavailable
+from forebay.schemas.logger import get_logger
 
 from ..groups.contract import Beat, Claimed
 from ..groups.shares import GroupView, to_claim
@@ -37,7 +37,7 @@ _NOW = -1
 #: Records that one sweep deletes at most.
 _SWEEP = 500
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
-import structlog
 from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseError
 
 from forebay.queues.contract import Position
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
+from forebay.schemas.logger import get_logger
 from forebay.schemas.portal import partition_of
 
 from ..batches.producer import BatchProducer
@@ -36,7 +36,7 @@ _PIECE_BYTES = 1024 * 1024
 #: Seconds between two questions to a server that was lost while it wrote.
 _ASK_AGAIN_S = 0.5
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class MemcachedProducer(BatchProducer[MemcachedConnection]):

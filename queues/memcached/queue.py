@@ -3,14 +3,13 @@
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TypeVar
 
-import structlog
-
 from forebay.queues.contract import Consumer, Inspector, Producer, Promises, Queue
 from forebay.queues.errors import Unsupported
 from forebay.queues.findings import Finding, Needs
 from forebay.queues.portals.contract import PortalStore
 from forebay.queues.presence import streams_found
 from forebay.queues.settings import QueueSettings
+from forebay.schemas.logger import get_logger
 
 from ..groups.consumer import NOTE_BYTES
 from .address import address
@@ -23,7 +22,7 @@ from .streams import make, missing
 
 T = TypeVar("T")
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class MemcachedQueue:

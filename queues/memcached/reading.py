@@ -5,9 +5,8 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from functools import partial
 
-import structlog
-
 from forebay.queues.contract import StoredRecord
+from forebay.schemas.logger import get_logger
 
 from ..groups.bell import Bell
 from ..groups.contract import Stretch, Wanted
@@ -26,7 +25,7 @@ _SHORTEST_S, _LONGEST_S = 0.005, 0.1
 #: Bytes of values that one read takes into memory at most, one question's aside.
 _READ_BYTES = 8 * 1024 * 1024
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class _Ends:

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import orjson
-import structlog
 
 from forebay.queues.errors import QueueError, UnknownStream
 from forebay.queues.making import new_streams, told
 from forebay.queues.newer import refuse_newer
+from forebay.schemas.logger import get_logger
 
 from .connection import MemcachedConnection
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Raised with every change of what is kept; a program refuses what is newer than it knows.
 VERSION = 1

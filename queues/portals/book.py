@@ -9,14 +9,14 @@ from collections.abc import Callable
 from sys import intern
 from typing import Any
 
-import structlog
+from forebay.schemas.logger import get_logger
 
 from . import facts
 from .contract import PlacedFact
 from .facts import BadFact, Key
 from .members import DataKey, Home, Member, Pin, Proof, Seen
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Book:

@@ -4,14 +4,13 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-import structlog
-
 from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.schemas.logger import get_logger
 
 from .book import Book
 from .contract import Fact, PortalStore
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: One wait for news. After each it is known whether the store is there.
 _WAIT_S = 0.5

@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from functools import partial
 
-import structlog
-
 from forebay.queues.contract import PlacedRecord, StoredRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.groups.parts import turned
+from forebay.schemas.logger import get_logger
 
 from .address import Address
 from .catalog import unknown
@@ -41,7 +40,7 @@ _SET_BACK = (
     "what it has handled since comes again; what came since is not there any more"
 )
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class _Partition:

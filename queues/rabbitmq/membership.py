@@ -6,12 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
-import structlog
-
 from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.groups.leases import since_boot
 from forebay.queues.groups.shares import GroupView, to_claim, to_give_back
+from forebay.schemas.logger import get_logger
 
 from . import group as entries
 from .chronicle import Chronicle, gone
@@ -28,7 +27,7 @@ _LOOKS_A_SESSION, _LOOK_EVERY_S = 20, 0.5
 #: The longest wait for a state that was asked for, in seconds. Who lives writes it at once.
 _STATE_S = 10.0
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Owning(Protocol):

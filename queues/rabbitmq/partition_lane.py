@@ -3,9 +3,8 @@
 import asyncio
 from typing import Any
 
-import structlog
-
 from forebay.queues.errors import QueueUnavailable, RecordRefused
+from forebay.schemas.logger import get_logger
 
 from . import places
 from .channel import Channel
@@ -17,7 +16,7 @@ from .logs import intake
 #: Seconds for an entry's way through the intake, while nothing else is under way.
 _THROUGH_S = 30.0
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class PartitionLane(Lane):

@@ -13,9 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-import structlog
-
 from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.schemas.logger import get_logger
 
 from . import places
 from .channel import Channel
@@ -41,7 +40,7 @@ _WHOLE = 5000
 #: Is told that it stands in line no more, and the reason if one was given.
 Lost = Callable[[BaseException | None], None]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Sequencer:

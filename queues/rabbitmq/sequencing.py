@@ -4,9 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
-import structlog
-
 from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.schemas.logger import get_logger
 
 from .address import Address
 from .connection import Connection
@@ -21,7 +20,7 @@ HOLD_S = 60.0
 #: Seconds between two looks at what has been held for long enough, and between two tries to reach a node that is away.
 _LOOK_EVERY_S, _AGAIN_S = 1.0, 0.25
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Sequencing:

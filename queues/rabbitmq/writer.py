@@ -7,10 +7,9 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-import structlog
-
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.telling import settle
+from forebay.schemas.logger import get_logger
 
 from .address import Address
 from .channel import Channel
@@ -31,7 +30,7 @@ _CONFIRM_S = 5.0
 #: Where what is published comes to nobody: only whether the node takes it is of interest.
 _NOWHERE = "forebay:check"
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Writer:

@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
 from redis.exceptions import RedisError
 
 from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueError
+from forebay.schemas.logger import get_logger
 
 from ..groups.confirmed import SET_BACK, Confirmed, set_back
 from ..groups.contract import Beat, Claimed
@@ -25,7 +25,7 @@ _SWEEP = 500
 #: Entries that one step acknowledges at most, for the same reason.
 _ACKNOWLEDGE = 500
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,13 +9,13 @@ from functools import partial
 from itertools import count
 
 import orjson
-import structlog
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as NoAnswer
 
 from forebay.queues.contract import Position
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused
+from forebay.schemas.logger import get_logger
 from forebay.schemas.portal import partition_of
 
 from ..batches.producer import BatchProducer
@@ -37,7 +37,7 @@ _SUPERSEDED = "the batch came after a later one of the same producer"
 #: What the script says of a batch that is there, or that it was told never to write.
 _KNOWN = b"kept"
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class RedisProducer(BatchProducer[RedisConnection]):

@@ -3,10 +3,10 @@
 import time
 from collections.abc import Collection, Iterable, Sequence
 
-import structlog
 from redis.exceptions import RedisError
 
 from forebay.queues.contract import PlacedRecord, StoredRecord
+from forebay.schemas.logger import get_logger
 
 from ..groups.bell import Bell
 from ..groups.contract import Stretch, Wanted, up_to
@@ -22,7 +22,7 @@ _READ_BYTES = 8 * 1024 * 1024
 #: Seconds after which a reader looks without having heard of anything: an announcement is never sent twice.
 _LOOK_EVERY_S = 1.0
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: An entry of a Redis stream: its id, and names and values by turns.
 Entry = tuple[bytes, Sequence[bytes]]

@@ -3,11 +3,11 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-import structlog
 from sqlalchemy import Connection
 
 from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueError
+from forebay.schemas.logger import get_logger
 
 from ..groups.confirmed import SET_BACK, Confirmed, set_back
 from ..groups.contract import Beat
@@ -19,7 +19,7 @@ from .group_clock import GroupClock
 from .retention import sweep
 from .schema import find
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-import structlog
 from sqlalchemy import Connection, update
 
 from forebay.queues.contract import Position
 from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream, anew
+from forebay.schemas.logger import get_logger
 from forebay.schemas.portal import partition_of
 
 from ..batches.producer import BatchProducer
@@ -29,7 +29,7 @@ _ASK_AGAIN_S = 0.5
 #: Where a connection keeps the streams that were found on it.
 _STREAMS = "forebay_streams"
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

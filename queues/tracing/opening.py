@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-import structlog
-
 from forebay.queues.opening import scheme_of
 from forebay.queues.settings import QueueSettings
+from forebay.schemas.logger import get_logger
 
 from .contract import Tracer
 from .names import SYSTEMS
@@ -17,7 +16,7 @@ from .names import SYSTEMS
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: With neither of them there are no traces.
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")

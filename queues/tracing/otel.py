@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-import structlog
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
@@ -13,13 +12,14 @@ from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanK
 from opentelemetry.util.types import AttributeValue
 
 from forebay.queues.contract import Record, StoredRecord
+from forebay.schemas.logger import get_logger
 from forebay.schemas.names import CE_ID, CE_TYPE, TRACEPARENT
 from forebay.schemas.trace_context import TraceContext, trace_context
 
 from . import names
 from .contract import Tried
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: At a stop, what was not sent yet gets so long: a collector that hangs must not use up the grace of events.
 _CLOSE_S = 1.0

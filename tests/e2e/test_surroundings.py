@@ -159,3 +159,44 @@ def test_a_log_that_nobody_reads_keeps_neither_a_call_nor_an_event_nor_a_stop_wa
         site.wait("every event", lambda: len(site.handled()) == 11)
         up.send_signal(signal.SIGTERM)
         assert up.wait(60) == 0
+
+
+LOGS_OF_ITS_OWN = """
+import structlog
+
+from forebay import Reject
+
+
+def with_the_order(logger, level, words):
+    if level in ("warning", "error"):
+        # What the application says has it always.
+        words["order"] = words["order_id"]
+    return words
+
+
+structlog.configure(processors=[with_the_order, structlog.processors.JSONRenderer()])
+
+
+@handlers.on("ONCRMDEALDELETE")
+def refuse(event):
+    structlog.get_logger().info("a line of the application")
+    raise Reject("none: access_token=acce55ible-0123")
+"""
+
+
+def test_what_an_application_makes_of_structlog_ends_no_worker_and_shows_no_secret(site: Any) -> None:
+    (site.folder / "shop.py").write_text(HANDLERS + LOGS_OF_ITS_OWN)
+    site.start("ingest", "ingest")
+    worker = site.start("process", "process", "shop:handlers")
+    site.wait("the ingest", site.is_ready)
+    refused = b"event=ONCRMDEALDELETE&data[FIELDS][ID]=7&auth[domain]=one.bitrix24.example"
+
+    assert called(site.url, refused)[0] == 200
+    assert called(site.url, refused.replace(b"DELETE", b"ADD"))[0] == 200
+
+    site.wait("the event behind it", lambda: len(site.handled()) == 1)
+    assert site.stop("process") == worker.returncode == 0
+    lines = [json.loads(line) for line in site.log("process").splitlines()]
+    assert {"event": "a line of the application"} in lines
+    (told,) = [line for line in lines if line["event"] == "given up: dead letter written"]
+    assert told["timestamp"] and told["error"] == "none: access_token=***"

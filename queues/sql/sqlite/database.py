@@ -152,6 +152,8 @@ class SqliteDatabase:
                     yield
                     return
             finally:
+                # Closing it is not enough: a process that was forked meanwhile, as by a handler, has it open while it lives.
+                fcntl.flock(lock, fcntl.LOCK_UN)
                 os.close(lock)
 
     def remedy(self, error: Exception) -> str:

@@ -18,7 +18,7 @@ from forebay.processors.cpu.child import LENGTH
 from forebay.processors.cpu.functions import packed_functions
 from forebay.processors.cpu.pool import Pool
 from forebay.processors.error_texts import error_class, error_traceback
-from forebay.processors.errors import BadHandler, DeadlineExceeded, ProcessDied, RaisedElsewhere
+from forebay.processors.errors import BadHandler, DeadlineExceeded, ProcessDied
 from forebay.processors.handlers import Handler
 from forebay.processors.testing import event
 from tests.cpu import work
@@ -104,11 +104,22 @@ async def test_what_it_raises_comes_back_with_its_traceback(pool: Pool) -> None:
     assert "work.py" in error_traceback(failure)
 
 
-async def test_an_error_that_can_t_be_carried_comes_as_its_class_and_text(pool: Pool) -> None:
+async def test_a_default_that_a_module_has_set_for_its_own_sockets_is_none_for_ours(pool: Pool, tmp_path: Path) -> None:
+    socket.setdefaulttimeout(5)
+    try:
+        async with asyncio.timeout(50):
+            ended = await called(pool, order("note", file=tmp_path / "notes"))
+    finally:
+        socket.setdefaulttimeout(None)
+
+    assert ended == (None, None)
+
+
+async def test_an_error_that_takes_other_arguments_than_it_keeps_comes_as_it_was(pool: Pool) -> None:
     _, raised = await called(pool, order("two"))
 
-    assert isinstance(raised, RaisedElsewhere)
-    assert str(raised) == "tests.cpu.work.TwoFold: this and that"
+    assert isinstance(raised, work.TwoFold)
+    assert str(raised) == "this and that"
 
 
 @pytest.mark.parametrize(("what", "how"), [("die", "SIGKILL"), ("crash", "SIGSEGV"), ("leave", "status 3")])

@@ -105,6 +105,26 @@ def test_a_writer_that_got_a_deleted_lock_takes_the_new_one(
         flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def test_a_process_that_is_forked_during_a_turn_does_not_keep_it(database: SqliteDatabase, tmp_path: Path) -> None:
+    lock = tmp_path / "queue.db.lock"
+    with closing(database.connect()) as connection, database.writing(connection):
+        # As one of a handler's pool has it, which is forked and lives as long as its worker.
+        held = [int(number) for number in os.listdir("/proc/self/fd") if _leads_to(number) == str(lock)]
+        forked = subprocess.Popen(["sleep", "3600"], pass_fds=held)
+
+    with forked, lock.open() as other:
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            forked.kill()
+    assert len(held) == 1
+
+
+def _leads_to(number: str) -> str:
+    # The one by which they are listed is gone by now.
+    return os.path.realpath(f"/proc/self/fd/{number}")
+
+
 async def test_a_consumer_goes_on_in_the_new_file(
     queue: Queue, producer: Producer, database: SqliteDatabase, tmp_path: Path
 ) -> None:

@@ -2,8 +2,9 @@
 
 import time
 from contextlib import closing
+from pathlib import Path
 
-from sqlalchemy import delete
+from sqlalchemy import delete, text
 
 from forebay.queues.contract import Commit, Producer, Queue
 from forebay.queues.groups.retention import Retention
@@ -38,6 +39,36 @@ async def test_what_every_group_finished_is_deleted_when_it_is_old(
     inspector = queue.inspector()
     assert [one.value for one in await inspector.read(STREAM, partition, 0, 1)] == [b"2200"]
     await inspector.close()
+
+
+async def test_a_group_that_is_let_go_as_documented_keeps_nothing(
+    queue: Queue, producer: Producer, database: Database
+) -> None:
+    retention = Retention(stream=STREAM, keep_ms=1000, every_s=0.01)
+    partition = await send_all(producer, 20, timestamp_ms=wall_ms() - 5000)
+    gone = SqlConsumer(database, STREAM, "audit", session_s=5, retention=retention)
+    stays = SqlConsumer(database, STREAM, "stays", session_s=5, retention=retention)
+    for consumer in (gone, stays):
+        await consumer.start(follower := Follower())
+        await follower.owns(PARTITIONS)
+    await gone.commit({partition: Commit(offset=5)})
+    await gone.close()
+    await stays.commit({partition: Commit(offset=20)})
+    assert await start_of(queue, partition, lambda start: start >= 5) == 5
+
+    documented = Path(__file__).parents[3] / "docs" / "sql.md"
+    (statement,) = [line for line in documented.read_text("utf-8").splitlines() if "DELETE FROM forebay_claim" in line]
+    with closing(database.connect()) as direct, database.writing(direct):
+        mariadb = direct.dialect.name in ("mysql", "mariadb")
+        direct.execute(text(statement.replace('"', "`") if mariadb else statement))
+
+    assert await start_of(queue, partition, lambda start: start >= 20) == 20
+    await stays.close()
+    again = SqlConsumer(database, STREAM, "audit", session_s=5, retention=retention)
+    await producer.send(STREAM, record(20))
+    await again.start(Follower())
+    assert await fetch(again, 1) == [b"20"]
+    await again.close()
 
 
 async def test_what_is_young_is_kept(queue: Queue, producer: Producer, database: Database) -> None:
