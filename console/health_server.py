@@ -2,15 +2,18 @@
 
 import asyncio
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import orjson
 
 from .errors import WrongUsage
-from .shared_folder import stands_still, state_of
+from .shared_folder import silence_s, state_of
+from .standing_still import Aged, Pulse
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -44,24 +47,77 @@ _NOT_TAKEN = Page(status=405, body=b'{"error":"method_not_allowed","detail":"onl
 @asynccontextmanager
 async def served(bind: str, routes: Routes) -> AsyncIterator[None]:
     """Serve the routes meanwhile."""
-    host, _, port = bind.rpartition(":")
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _answer(reader, writer, routes)
+    async def page(path: str) -> Page:
+        return routes[path]()
 
-    try:
-        server = await asyncio.start_server(answer, host.strip("[]"), int(port), limit=_LINE_BYTES)
-    except OSError as error:
-        raise WrongUsage(f"metrics_bind {bind}: {error.strerror or error}") from error
-    async with server:
+    async with await _listening(bind, routes, page):
         yield
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, routes: Routes) -> None:
+@asynccontextmanager
+async def served_aside(bind: str, routes: Routes, held_up: Callable[[float], Routes]) -> AsyncIterator[None]:
+    """Serve the routes meanwhile, by a thread beside this loop, on which they run.
+
+    While the loop stands still the others are served, for which the thread alone is needed: they get for how long.
+    """
+    loop, pulse, up = asyncio.get_running_loop(), Pulse(), Future[Callable[[], object]]()
+
+    async def page(path: str) -> Page:
+        if pulse.silence_s:
+            return held_up(pulse.silence_s)[path]()
+
+        async def made() -> Page:
+            return routes[path]()
+
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(made(), loop))
+
+    async def serve() -> None:
+        here, ended = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            server = await _listening(bind, routes, page)
+        except BaseException as error:
+            return up.set_exception(error)
+        async with server:
+            up.set_result(lambda: here.call_soon_threadsafe(ended.set))
+            await ended.wait()
+
+    beating = asyncio.create_task(pulse.beat())
+    thread = Thread(target=lambda: asyncio.run(serve()), name="forebay-health", daemon=True)
+    thread.start()
+    try:
+        end = await asyncio.wrap_future(up)
+        try:
+            yield
+        finally:
+            end()
+            await asyncio.to_thread(thread.join, _REQUEST_S)
+    finally:
+        beating.cancel()
+
+
+async def _listening(bind: str, routes: Routes, page: Callable[[str], Awaitable[Page]]) -> asyncio.Server:
+    host, _, port = bind.rpartition(":")
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _answer(reader, writer, routes, page)
+
+    try:
+        return await asyncio.start_server(answer, host.strip("[]"), int(port), limit=_LINE_BYTES)
+    except OSError as error:
+        raise WrongUsage(f"metrics_bind {bind}: {error.strerror or error}") from error
+
+
+async def _answer(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    routes: Routes,
+    made: Callable[[str], Awaitable[Page]],
+) -> None:
     try:
         async with asyncio.timeout(_REQUEST_S):
             method, path = await _request(reader)
-            page = routes[path]() if path in routes else _NOT_FOUND
+            page = await made(path) if path in routes else _NOT_FOUND
             await _write(writer, page if method in ("GET", "HEAD") else _NOT_TAKEN, with_body=method != "HEAD")
     except (OSError, ValueError, asyncio.IncompleteReadError):
         pass
@@ -100,6 +156,21 @@ def worker_routes(health: "Told") -> Routes:
     }
 
 
+def held_up_routes(silent_s: float) -> Routes:
+    """Of one worker in this process, whose event loop has stood still for so long."""
+    from prometheus_client import REGISTRY, generate_latest
+
+    why = f"has said nothing for {silent_s:.0f} s: something holds up the event loop"
+    told = Page(
+        status=503, body=orjson.dumps({"status": "failing", "parts": {"worker": {"state": "failing", "why": why}}})
+    )
+    return {
+        "/metrics": lambda: Page(content_type=METRICS_TYPE, body=generate_latest(Aged(REGISTRY, silent_s))),
+        "/live": lambda: told,
+        "/ready": lambda: told,
+    }
+
+
 def metrics_routes(registry: "CollectorRegistry") -> Routes:
     """Of a process that is well as long as it answers."""
     from prometheus_client import generate_latest
@@ -116,8 +187,12 @@ def supervised_routes(folder: str, names: Sequence[str], running: Mapping[str, P
     """Of several workers, which keep their metrics and what they say of themselves in files of the folder."""
     from forebay.ingest.metric_files import exposition_of
 
+    def longest_s() -> float:
+        return max((silence_s(folder, process.pid) for process in running.values()), default=0.0)
+
     def metrics() -> Page:
-        return Page(content_type=METRICS_TYPE, body=exposition_of(folder))
+        silent_s = longest_s()
+        return Page(content_type=METRICS_TYPE, body=exposition_of(folder, lambda metrics: Aged(metrics, silent_s)))
 
     def state() -> Page:
         told = {
@@ -131,8 +206,7 @@ def supervised_routes(folder: str, names: Sequence[str], running: Mapping[str, P
         return Page(status=503 if status == "failing" else 200, body=orjson.dumps({"status": status, "parts": parts}))
 
     def live() -> Page:
-        # The only one of a process would not answer either, and so be ended: by itself it does not end.
-        is_held_up = any(stands_still(folder, process.pid) for process in running.values())
-        return Page(status=503 if is_held_up else 200, body=state().body)
+        # By itself it does not end.
+        return Page(status=503 if longest_s() else 200, body=state().body)
 
     return {"/metrics": metrics, "/live": live, "/ready": state}

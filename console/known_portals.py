@@ -5,17 +5,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from forebay.ingest.portals.verifier import AppInfo, Claim, Confirmed, Denied, Unavailable, Unknown, Verdict
-from forebay.queues.errors import UnknownStream
 from forebay.queues.portals.facts import SHREDDED
 from forebay.queues.portals.members import Member, Pin, Proof, Seen
 from forebay.queues.portals.registry import PortalRegistry
-from forebay.schemas import names
 from forebay.schemas.portal import BadPortal, member_key, normal_form
 
 from .errors import WrongUsage
 from .output import Row
-from .portal_keys import all_portals, portals_of
-from .reading import opened, portal_store
+from .portal_keys import known_portals
+from .reading import opened
 from .settings import Settings
 from .times import from_ms
 
@@ -24,24 +22,9 @@ STATES = ("verified", "waiting", "refused", "left")
 
 @asynccontextmanager
 async def known(settings: Settings) -> AsyncIterator[PortalRegistry]:
-    """The registry, when it has read everything. Raises `QueueError`, and `UnknownStream` rather than make one.
-
-    What follows it would make it, and then wait for a queue that is away as an ingest does.
-    """
-    async with opened(settings) as queue:
-        async with portal_store(queue, settings.topic) as store:
-            if await store.ensure(only_plan=True):
-                raise _unknown(settings.topic)
-        async with portals_of(queue, settings) as registry:
-            await all_portals(registry)
-            yield registry
-
-
-def _unknown(topic: str) -> UnknownStream:
-    return UnknownStream(
-        f"there is no stream {names.portals(topic)}: is {topic} the topic? `forebay topics ensure` makes the stream "
-        'where portals are kept (auth = "registry", or seal_keys)'
-    )
+    """The registry, when it has read everything. Raises `QueueError`."""
+    async with opened(settings) as queue, known_portals(queue, settings) as registry:
+        yield registry
 
 
 async def summaries(settings: Settings) -> list[Row]:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from shutil import get_terminal_size
 from typing import TextIO
 
 #: A line of a result: column → value. The columns of a command never change their names.
@@ -13,8 +14,11 @@ _FILE_COLUMNS = 400
 #: Rich takes a millisecond for each row, and half a minute for a bad night's dead letters. Longer lists are plain.
 _RICH_ROWS = 500
 
-#: In those, a longer cell moves what stands to the right of it, and nothing is cut or folded.
+#: In those, a longer cell moves what stands to the right of it, and nothing is cut or folded. In a table it is folded.
 _CELL_CHARS = 60
+
+#: Between two columns.
+_GAP = "  "
 
 
 def show(rows: Sequence[Row], *, as_json: bool, nothing: str = "nothing found") -> None:
@@ -22,7 +26,7 @@ def show(rows: Sequence[Row], *, as_json: bool, nothing: str = "nothing found") 
     if as_json:
         show_json(rows)
     elif rows:
-        (_table if len(rows) <= _RICH_ROWS else _lines)(rows)
+        _show_cells([tuple(rows[0]), *(tuple(map(_cell, row.values())) for row in rows)])
     else:
         note(nothing)
 
@@ -60,22 +64,33 @@ def clean(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def _table(rows: Sequence[Row]) -> None:
+def _show_cells(cells: Sequence[Sequence[str]]) -> None:
+    widths = [min(_CELL_CHARS, max(map(len, column))) for column in zip(*cells, strict=True)]
+    columns = get_terminal_size().columns if on_terminal(sys.stdout) else _FILE_COLUMNS
+    # Rich cuts what it has no room for, and an id or a portal's name is copied into the next command.
+    fits = sum(widths) + len(_GAP) * (len(widths) - 1) <= columns
+    if fits and len(cells) <= _RICH_ROWS + 1:
+        _table(cells, columns)
+    else:
+        _lines(cells, widths)
+
+
+def _table(cells: Sequence[Sequence[str]], columns: int) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row.values()))
-    Console(width=None if on_terminal(sys.stdout) else _FILE_COLUMNS).print(table)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in zip(*cells, strict=True):
+        table.add_column(column[0], overflow="fold", no_wrap=max(map(len, column)) <= _CELL_CHARS)
+    for row in cells[1:]:
+        table.add_row(*map(Text, row))
+    Console(width=columns).print(table)
 
 
-def _lines(rows: Sequence[Row]) -> None:
-    cells = [tuple(rows[0]), *(tuple(map(_cell, row.values())) for row in rows)]
-    widths = [min(_CELL_CHARS, max(map(len, column))) for column in zip(*cells, strict=True)]
+def _lines(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
     for row in cells:
-        print("  ".join(map(str.ljust, row, widths)).rstrip())
+        print(_GAP.join(map(str.ljust, row, widths)).rstrip())
     sys.stdout.flush()
 
 

@@ -5,13 +5,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from forebay.ingest.settings import IngestSettings
-from forebay.queues.errors import QueueError
-from forebay.queues.portals.book import Book
+from forebay.queues.errors import QueueError, UnknownStream
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.stored_keys import Keyring, StoredKeys
 from forebay.queues.portals.tokens import TokenKeys
+from forebay.schemas import names
 
-from .reading import opened
+from .reading import opened, portal_store
 
 if TYPE_CHECKING:
     from forebay.queues.contract import Queue
@@ -34,11 +34,29 @@ async def portals_of(queue: "Queue", settings: IngestSettings) -> AsyncIterator[
         await registry.close()
 
 
-async def all_portals(registry: PortalRegistry) -> Book:
-    """What is known of them, once all was read that was kept before. Raises `QueueError`."""
-    # The first look makes the store where it isn't there.
-    await registry.following.reached(-1, _READ_S)
-    return await registry.following.refresh(_READ_S)
+@asynccontextmanager
+async def known_portals(
+    queue: "Queue", settings: IngestSettings, patience_s: float | None = None
+) -> AsyncIterator[PortalRegistry]:
+    """The registry, when it has read all that was kept before. Raises `QueueError`; where there is no store,
+    `UnknownStream` rather than make one.
+    """
+    patience_s = patience_s or _READ_S
+    await _check_kept(queue, settings.topic)
+    async with portals_of(queue, settings) as registry:
+        await registry.following.reached(-1, patience_s)
+        await registry.following.refresh(patience_s)
+        yield registry
+
+
+async def _check_kept(queue: "Queue", topic: str) -> None:
+    """Raises `UnknownStream` where no store is: who follows one makes it, and then waits for a queue that is away."""
+    async with portal_store(queue, topic) as store:
+        if await store.ensure(only_plan=True):
+            raise UnknownStream(
+                f"there is no stream {names.portals(topic)}: is {topic} the topic? `forebay topics ensure` makes the "
+                'stream where portals are kept (auth = "registry", or seal_keys)'
+            )
 
 
 @asynccontextmanager
@@ -55,9 +73,16 @@ async def stored_keys(settings: IngestSettings, queue: "Queue") -> AsyncIterator
 
 
 async def keyring(settings: IngestSettings, queue: "Queue") -> Mapping[str, bytes]:
-    """Every key that is known now. Without a seal key there is none; without the store only the seal keys are."""
-    async with stored_keys(settings, queue) as stored:
-        return Keyring(settings.seal_key_bytes(), stored) if stored else {}
+    """Every key that is known now. Without a seal key there is none; without the store, which is not made for it, only
+    the seal keys are.
+    """
+    if not settings.seal_keys:
+        return {}
+    seal_keys = settings.seal_key_bytes()
+    with suppress(QueueError):
+        async with known_portals(queue, settings, _START_S) as registry:
+            return Keyring(seal_keys, StoredKeys(registry))
+    return seal_keys
 
 
 async def keyring_of(settings: IngestSettings) -> Mapping[str, bytes]:

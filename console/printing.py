@@ -38,7 +38,8 @@ def printed(work: Callable[[], int]) -> int:
         return work()
     raw = _Watched(stream.fileno(), "wb", closefd=False)
     buffer, is_terminal = BufferedWriter(raw), stream.isatty()
-    errors = SHOWN_AS_CODES if stream.errors == "strict" else stream.errors
+    # Python's own choices, the second one in the locale C: neither was asked for.
+    errors = SHOWN_AS_CODES if stream.errors in ("strict", "surrogateescape") else stream.errors
     sys.stdout = TextIOWrapper(buffer, stream.encoding, errors, line_buffering=is_terminal)
     try:
         status = _status_of(work)

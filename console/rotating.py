@@ -17,7 +17,7 @@ from forebay.schemas.errors import UndecodableEvent
 
 from .decoding import decodable
 from .output import Row, note
-from .portal_keys import all_portals, portals_of
+from .portal_keys import known_portals
 from .progress import progress
 from .reading import between, opened
 
@@ -79,8 +79,8 @@ async def rotated(settings: "Settings") -> Rotated:
     """Wrap each key anew that is not wrapped by the first seal key."""
     seal_keys = settings.seal_key_bytes()
     done = Rotated(key=next(iter(seal_keys)))
-    async with opened(settings) as queue, portals_of(queue, settings) as registry:
-        members = (await all_portals(registry)).members.values()
+    async with opened(settings) as queue, known_portals(queue, settings) as registry:
+        members = registry.following.book.members.values()
         todo = [(member, key) for member in members for key in member.data_keys if _wrapper(key) != done.key]
         done.portals = sum(bool(member.data_keys) for member in members)
         with progress("keys", len(todo), sys.stderr) as told:
@@ -115,8 +115,8 @@ def _wrapper(key: DataKey) -> str:
 async def usage(settings: "Settings", *, looks_at_records: bool) -> list[Usage]:
     """Of each key of the settings, first the one that seals; then of those that are needed and missing."""
     codec = new_codec()
-    async with opened(settings) as queue, portals_of(queue, settings) as registry:
-        members = (await all_portals(registry)).members.values()
+    async with opened(settings) as queue, known_portals(queue, settings) as registry:
+        members = registry.following.book.members.values()
         async with decodable(settings, queue, codec) as inspector:
             sealed = await _sealed(inspector, settings.topic, codec) if looks_at_records else None
     portals = Counter(_wrapper(key) for member in members for key in member.data_keys)

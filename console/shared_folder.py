@@ -17,10 +17,10 @@ _log = get_logger(__name__)
 #: Where prometheus-client's processes leave their values for each other, and so where our folder is.
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
-_TELL_EVERY_S = 1.0
+TELL_EVERY_S = 1.0
 
 #: A child that says nothing for so long is stuck.
-_STALE_S = 10.0
+STALE_S = 10.0
 
 
 def tell(
@@ -45,7 +45,7 @@ async def tell_regularly(folder: str, health: Told, groups: Sequence[str]) -> No
             if not why_not:
                 _log.warning("how this worker is can't be written down; trying again", error=str(error))
             why_not = str(error)
-        await asyncio.sleep(_TELL_EVERY_S)
+        await asyncio.sleep(TELL_EVERY_S)
 
 
 def has_told(folder: str, pid: int) -> bool:
@@ -63,20 +63,20 @@ def state_of(folder: str, pid: int, clock: Callable[[], float] = monotonic) -> t
     """The process's state and the reason: `failing` when it said nothing for some seconds."""
     said = _read(folder, pid)
     if said is None or _is_stale(said[0], clock):
-        return "failing", "has said nothing yet" if said is None else f"has said nothing for {_STALE_S:g} s"
+        return "failing", "has said nothing yet" if said is None else f"has said nothing for {STALE_S:g} s"
     report = said[1]
     why = (f"{part}: {one['why']}" for part, one in report["parts"].items() if one["why"])
     return report["status"], "; ".join(why)
 
 
-def stands_still(folder: str, pid: int) -> bool:
-    """Whether the process has said something once, and for some seconds nothing."""
+def silence_s(folder: str, pid: int) -> float:
+    """For how long the process stands still, which has said something once; 0 while it doesn't."""
     said = _read(folder, pid)
-    return said is not None and _is_stale(said[0], monotonic)
+    return monotonic() - said[0] if said is not None and _is_stale(said[0], monotonic) else 0.0
 
 
 def _is_stale(at: float, clock: Callable[[], float]) -> bool:
-    return clock() - at > _STALE_S
+    return clock() - at > STALE_S
 
 
 def forget(folder: str, pid: int) -> None:

@@ -31,7 +31,7 @@ from .errors import FAILED
 from .failures import tell, told
 from .forced_exit import leave_within
 from .groups import groups_of
-from .health_server import served, worker_routes
+from .health_server import held_up_routes, served_aside, worker_routes
 from .loading import load_handlers
 from .portal_keys import stored_keys
 from .running import run, stops
@@ -151,7 +151,8 @@ class _Work:
         if self.folder:
             _beside(stack, tell_regularly(self.folder, health, list(self.groups)))
         elif self.settings.metrics_bind:
-            await stack.enter_async_context(served(self.settings.metrics_bind, worker_routes(health)))
+            serving = served_aside(self.settings.metrics_bind, worker_routes(health), held_up_routes)
+            await stack.enter_async_context(serving)
 
     async def _until_stopped(self) -> None:
         """Run them until they are to stop, or one of them ends by itself: by a fault, which is raised."""

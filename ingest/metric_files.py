@@ -7,7 +7,7 @@ import shutil
 import struct
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from forebay.schemas.logger import get_logger
 
@@ -105,15 +106,15 @@ def _size(file: Path) -> int:
         return 0
 
 
-def exposition_of(folder: str) -> bytes:
-    """The metrics of all processes that leave them in the folder, in Prometheus' text format."""
+def exposition_of(folder: str, shown: Callable[[Collector], Collector] = lambda metrics: metrics) -> bytes:
+    """The metrics of all processes that leave them in the folder, in Prometheus' text format, each as `shown`."""
     everyone = CollectorRegistry()
     _FilledFiles(everyone, path=folder)  # type: ignore[no-untyped-call]
     reading = os.open(Path(folder) / _READ, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         # Beside others who read: one that is stopped meanwhile holds nobody up.
         fcntl.flock(reading, fcntl.LOCK_SH)
-        return generate_latest(everyone)
+        return generate_latest(shown(everyone))
     finally:
         os.close(reading)
 

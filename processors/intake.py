@@ -25,6 +25,9 @@ _FETCH_RECORDS = 1000
 #: Between two attempts to reach a queue that is gone.
 _AGAIN_S = 1.0
 
+#: A call that takes so much longer than it was to hangs, and raises nothing.
+_SILENT_S = 10.0
+
 _PARTITION = attrgetter("partition")
 
 
@@ -48,11 +51,25 @@ class Intake:
         self._ownership, self._lanes, self._held, self._health = ownership, lanes, held, health
         self._fetch_s, self._clock = fetch_s, clock
         self._fetched_at = clock()
+        #: When the queue was asked for what has not come yet.
+        self._asked_at: float | None = None
+        self._is_told = False
 
     @property
     def poll_age_s(self) -> float:
         """Seconds since the queue was last asked. It grows while memory is full, which costs no membership."""
         return self._clock() - self._fetched_at
+
+    def look(self) -> None:
+        """Tell it where the queue has answered nothing for long: one that hangs raises nothing."""
+        silent_s = 0.0 if self._asked_at is None else self._clock() - self._asked_at
+        if silent_s < self._fetch_s + _SILENT_S:
+            self._is_told = False
+            return
+        self._health.failing("queue", f"has answered nothing for {silent_s:.0f} s")
+        if not self._is_told:
+            _log.warning("the queue answers nothing; waiting on", seconds=round(silent_s))
+        self._is_told = True
 
     async def run(self) -> None:
         """Join, then read."""
@@ -72,7 +89,11 @@ class Intake:
     async def _read(self) -> None:
         # Awaited directly, not in a task: between the consumer's last look at what is ours and the lanes nothing may
         # happen, or records of a partition that is being given back would get in.
-        records = await self._consumer.fetch(_FETCH_RECORDS, self._fetch_s)
+        self._asked_at = self._clock()
+        try:
+            records = await self._consumer.fetch(_FETCH_RECORDS, self._fetch_s)
+        finally:
+            self._asked_at = None
         self._fetched_at = self._clock()
         for number, run in groupby(records, _PARTITION):
             partition = self._ownership.open_one(number)

@@ -195,7 +195,7 @@ class Worker:
         # In every line from here on, also in those of handlers: one process may have several groups.
         structlog.contextvars.bind_contextvars(group=self._settings.group)
         reading = asyncio.create_task(self._read())
-        parts = [self._commit_regularly(), self._measure_regularly(), self._presence.run()]
+        parts = [self._commit_regularly(), self._tell_regularly(), self._measure_regularly(), self._presence.run()]
         parts += [self._attendant.run(self.ownership)]
         parts += [self._learning.run()] if self._learning else []
         parts += [self._slots.run_one() for _ in range(self._settings.concurrency)]
@@ -244,9 +244,15 @@ class Worker:
             await asyncio.sleep(self._settings.commit_interval_s)
             self._tally.flush()
             await self.ownership.commit()
+
+    async def _tell_regularly(self) -> None:
+        # Not between commits: a queue that hangs takes none, and that is when somebody wants to know.
+        while True:
+            await asyncio.sleep(self._settings.commit_interval_s)
             self._lag.measure_age()
             self.metrics.held_records.set(self._held.records)
             self.metrics.poll_age.set(self._intake.poll_age_s)
+            self._intake.look()
 
     async def _measure_regularly(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -88,6 +89,21 @@ Worker._commit_regularly = broken
 """
 
 
+HOLDS_UP = """
+import time
+
+from forebay import Handlers
+
+handlers = Handlers()
+
+
+@handlers.on("*", deadline_s=3600)
+async def hold_up(event):
+    print("holds up")
+    time.sleep(3600)
+"""
+
+
 async def put(site: Any, *codes: str) -> None:
     settings = load_settings(options={"data_dir": site.settings["data_dir"]}, environ={}).settings
     queue = open_queue(settings)
@@ -159,6 +175,31 @@ def test_a_worker_that_fails_ends_its_process_though_a_handler_never_ends(site: 
 
     assert "RuntimeError: a fault of ours" in site.log("process")
     assert "1 handlers did not end" in site.log("process")
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_worker_whose_handler_holds_it_up_is_seen_from_outside(site: Any, processes: str) -> None:
+    [port] = free_ports(1)
+    site.settings["metrics_bind"] = f"127.0.0.1:{port}"
+    (site.folder / "shop.py").write_text(HOLDS_UP)
+    asyncio.run(put(site, "ONTASKADD"))
+    site.start("process", "process", "shop:handlers", "--processes", processes)
+    site.wait("the handler", lambda: "holds up" in site.log("process"))
+
+    site.wait("its age", lambda: poll_age_s(port) > 15)
+
+    status, told = called(f"http://127.0.0.1:{port}/live")
+    assert status == 503
+    assert b"has said nothing for" in told
+    site.running["process"].kill()
+
+
+def poll_age_s(port: int) -> float:
+    """That of the alert; none where nobody answers."""
+    with suppress(OSError):
+        found = re.findall(r"^forebay_poll_age_seconds (.*)$", metrics_of(port), re.MULTILINE)
+        return max(map(float, found), default=0.0)
+    return 0.0
 
 
 def test_what_becomes_of_a_worker_is_a_line_like_its_own(site: Any) -> None:

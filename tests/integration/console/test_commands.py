@@ -155,6 +155,20 @@ def test_the_quarantine_is_listed_and_discarded(forebay: Command) -> None:
     assert forebay.rows("quarantine", "list") == []
 
 
+def test_who_looks_into_the_quarantine_makes_no_store_of_portals(
+    forebay: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOREBAY_SEAL_KEYS", json.dumps({"k": "A" * 43 + "="}))
+    headers = ((names.QUARANTINE_ID, b"q-1"), (names.QUARANTINE_REASON, b"too_many_fields"))
+    forebay.put(names.quarantine(TOPIC), Record(key="p.example", value=b"a=1&b=2", timestamp_ms=5, headers=headers))
+
+    (shown,) = forebay.rows("quarantine", "show", "q-1")
+    forebay.run("quarantine", "replay", "--all", "--dry-run", status=1)
+
+    assert shown["body"] == "a=1&b=2"
+    assert f"stream {names.portals(TOPIC)}" in forebay.run("topics", "plan", status=1)
+
+
 def test_doctor_finds_what_is_there_and_what_is_not(forebay: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOREBAY_TOKENS", '{"*": "a secret token"}')
     before = {row["check"]: row for row in forebay.rows("doctor")}

@@ -17,6 +17,7 @@ from forebay.console.portal_keys import portals_of
 from forebay.console.settings import Settings
 from forebay.ingest.app import create_app
 from forebay.ingest.settings import IngestSettings
+from forebay.queues.errors import UnknownStream
 from forebay.queues.opening import open_queue
 from forebay.queues.portals.stored_keys import Keyring, StoredKeys
 from forebay.schemas.codec import codec
@@ -186,6 +187,24 @@ def test_keys_change_while_events_come_and_every_secret_opens_to_the_end(folder:
 def test_without_seal_keys_there_is_nothing_to_rotate(folder: Path) -> None:
     assert isinstance(run("rotate", keys="").exception, WrongUsage)
     assert isinstance(run("status", keys="").exception, WrongUsage)
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["rotate"]])
+def test_a_topic_that_is_not_there_is_told_and_not_made(folder: Path, arguments: list[str]) -> None:
+    sent("A", call("m1"))
+    environ = {"FOREBAY_SEAL_KEYS": json.dumps({"A": KEYS["A"]})}
+
+    done = CliRunner().invoke(build(), ["--topic", "typo", "keys", *arguments], env=environ)
+    plan = CliRunner().invoke(build(), ["--topic", "typo", "topics", "plan"], env=environ)
+
+    assert isinstance(done.exception, UnknownStream)
+    assert "is typo the topic?" in str(done.exception)
+    assert "stream typo.portals" in plan.output
+
+
+def test_a_folder_without_a_queue_gets_none(folder: Path) -> None:
+    assert isinstance(run("status", keys="A").exception, UnknownStream)
+    assert list(folder.iterdir()) == []
 
 
 def test_portals_keys_name_the_seal_key_that_wraps_them(folder: Path) -> None:

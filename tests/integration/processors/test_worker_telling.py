@@ -1,8 +1,10 @@
 """What a worker tells of itself, on the memory queue."""
 
+import asyncio
 from collections.abc import Collection
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from structlog.testing import capture_logs
 
@@ -60,6 +62,37 @@ async def test_a_worker_says_that_a_part_of_the_queue_does_not_answer(station: A
     [log] = [log for log in logs if log["event"] == "some of what waits is not read"]
     assert "the memory queue was put down" in log["reason"]
     assert worker.health.parts()["lag"] == {"state": "ok", "why": ""}
+
+
+async def test_a_queue_that_hangs_is_told_also_while_it_takes_no_commit(
+    station: Any, handlers: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, answered = CollectorRegistry(), asyncio.Event()
+    monkeypatch.setattr("forebay.processors.intake._SILENT_S", 0.05)
+    worker = station.start(metrics=build_metrics(registry))
+    await until(lambda: worker.health.status == "ok")
+    fetch, commit = worker._consumer.fetch, worker._consumer.commit
+
+    async def late_fetch(most: int, timeout_s: float) -> Any:
+        await answered.wait()
+        return await fetch(most, timeout_s)
+
+    async def late_commit(commits: Any) -> None:
+        await answered.wait()
+        await commit(commits)
+
+    monkeypatch.setattr(worker._consumer, "fetch", late_fetch)
+    monkeypatch.setattr(worker._consumer, "commit", late_commit)
+    with capture_logs() as logs:
+        await until(lambda: not worker.health.is_ready)
+        hung, age_s = worker.health.parts()["queue"], registry.get_sample_value("forebay_poll_age_seconds")
+        answered.set()
+        await until(lambda: worker.health.status == "ok")
+
+    assert "has answered nothing for" in hung["why"]
+    assert age_s is not None
+    assert age_s > worker._intake._fetch_s
+    assert [log["event"] for log in logs].count("the queue answers nothing; waiting on") == 1
 
 
 async def test_the_log_names_the_event_and_no_secret(station: Any, handlers: Handlers) -> None:

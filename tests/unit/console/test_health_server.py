@@ -1,17 +1,24 @@
 import asyncio
 import os
 from asyncio.subprocess import Process
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from types import SimpleNamespace
 from typing import cast
 
+import orjson
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from forebay.console.errors import WrongUsage
-from forebay.console.health_server import served, supervised_routes, worker_routes
+from forebay.console.health_server import held_up_routes, served, served_aside, supervised_routes, worker_routes
 from forebay.console.shared_folder import forget, state_of, tell, tell_regularly
+from forebay.console.standing_still import Aged
 from forebay.processors.health import Health
+from forebay.processors.metrics import metrics_of
+from tests.answers import called
 
 
 async def ask(port: int, request: bytes) -> bytes:
@@ -63,6 +70,59 @@ async def test_an_address_that_is_taken_is_told_with_its_setting(unused_tcp_port
                 pass
 
 
+async def test_a_thread_tells_of_a_loop_that_stands_still(
+    unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.console.standing_still.STALE_S", 0.3)
+    monkeypatch.setattr("forebay.console.standing_still.TELL_EVERY_S", 0.01)
+    monkeypatch.setattr("forebay.console.health_server._REQUEST_S", 0.2)
+    bind, health = f"127.0.0.1:{unused_tcp_port}", Health()
+    health.ok("group")
+
+    def live() -> tuple[int, bytes]:
+        return called(f"http://{bind}/live")
+
+    def until(status: int) -> bytes:
+        while True:
+            # One that came before it was known is not answered.
+            with suppress(OSError):
+                if (found := live())[0] == status:
+                    return found[1]
+
+    with ThreadPoolExecutor(1) as others:
+        async with served_aside(bind, worker_routes(health), held_up_routes):
+            turns = await asyncio.wrap_future(others.submit(until, 200))
+            # The loop waits here, and does nothing else.
+            stands_still = others.submit(until, 503).result(30)
+            turns_again = await asyncio.wrap_future(others.submit(until, 200))
+        with pytest.raises(OSError):
+            live()
+
+    assert turns == turns_again == orjson.dumps(health.report())
+    assert b"something holds up the event loop" in stands_still
+
+
+async def test_a_thread_that_can_not_serve_tells_why(unused_tcp_port: int) -> None:
+    bind = f"127.0.0.1:{unused_tcp_port}"
+    async with served_aside(bind, {}, held_up_routes):
+        with pytest.raises(WrongUsage, match=f"metrics_bind {bind}"):
+            async with served_aside(bind, {}, held_up_routes):
+                pass
+
+
+def test_who_stands_still_has_asked_for_nothing_since_and_all_else_is_as_it_was() -> None:
+    registry = CollectorRegistry()
+    for group, metrics in metrics_of(("crm", "audit"), registry).items():
+        metrics.poll_age.set(0.9 if group == "crm" else 90.0)
+        metrics.held_records.set(7)
+
+    shown = generate_latest(Aged(registry, 12.5)).decode()
+
+    assert 'forebay_poll_age_seconds{group="crm"} 12.5\n' in shown
+    assert 'forebay_poll_age_seconds{group="audit"} 90.0\n' in shown
+    assert 'forebay_held_records{group="crm"} 7.0\n' in shown
+
+
 async def test_supervised_workers_are_ready_while_one_of_them_does_its_work(tmp_path: Path) -> None:
     folder, health = str(tmp_path), Health()
     this = SimpleNamespace(pid=os.getpid())
@@ -104,7 +164,7 @@ def test_supervised_workers_live_until_one_of_them_stands_still(tmp_path: Path) 
 async def test_a_worker_that_could_not_say_how_it_is_says_so_when_there_is_room_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forebay.console.shared_folder._TELL_EVERY_S", 0.001)
+    monkeypatch.setattr("forebay.console.shared_folder.TELL_EVERY_S", 0.001)
     folder, health = tmp_path / "not there yet", Health()
     telling = asyncio.create_task(tell_regularly(str(folder), health, []))
     await asyncio.sleep(0.01)

@@ -223,6 +223,16 @@ def test_a_character_that_the_locale_has_not_is_shown_as_its_code(
     assert Path(russian.name).read_text("koi8-r") == "сделка \\u2014 try, \\u0152uvre\n"
 
 
+def test_so_it_is_where_the_locale_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As with LC_ALL=C and PYTHONUTF8=0.
+    with open(tmp_path / "out", "w", encoding="ascii", errors="surrogateescape") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+
+        assert printed(lambda: _leave("try → again")) == 0
+
+    assert (tmp_path / "out").read_text("ascii") == "try \\u2192 again"
+
+
 def test_json_is_utf_8_in_every_locale(russian: TextIO, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", russian)
 
