@@ -43,7 +43,8 @@ _LOOK_S = 0.02
 
 
 class GroupClient:
-    """From its joining to its leaving. librdkafka's client lets no two threads in: only the member's uses this one.
+    """From its joining to its leaving. Only the member's thread uses it: confluent-kafka lets one in at a time, and has
+    a second one look every millisecond whether nobody is in, which beside one that polls again and again is never.
 
     Errors among the records go to `on_error`, with the partition where there is one; complaints that belong to no call
     to `on_complaint`, with the rebalances of the client whose they are. Nothing that librdkafka calls refers to this
