@@ -1,10 +1,12 @@
 """/metrics, /live and /ready of the processors: for machines, so no more of HTTP than they need."""
 
 import asyncio
+import os
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import orjson
@@ -53,8 +55,16 @@ async def served(bind: str, routes: Routes) -> AsyncIterator[None]:
         server = await asyncio.start_server(answer, host.strip("[]"), int(port), limit=_LINE_BYTES)
     except OSError as error:
         raise WrongUsage(f"metrics_bind {bind}: {error.strerror or error}") from error
+    # What a handler has forked may outlive us, and would keep the address from the process that follows.
+    os.register_at_fork(after_in_child=partial(_leave, server))
     async with server:
         yield
+
+
+def _leave(server: asyncio.Server) -> None:
+    # Only the copy's: where it is served, it goes on.
+    for one in server.sockets:
+        os.close(one.fileno())
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, routes: Routes) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.answers import called
+from tests.ports import free_ports
 
 HANDLERS = """
 import os
@@ -249,3 +250,42 @@ def test_a_process_that_a_handler_forks_is_ended_by_a_signal_and_the_worker_is_n
     assert worker.poll() is None
     assert site.stop("process") == 0
     assert site.log("process").count("partitions revoked") == 1
+
+
+STAYS = """
+
+import multiprocessing
+
+
+@handlers.on("ONCRMDEALADD")
+def fork(event):
+    if os.fstat(book).st_size:
+        return
+    forked = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,))
+    forked.start()
+    os.write(book, f"{forked.pid}\\n".encode())
+    time.sleep(3600)
+"""
+
+
+def test_what_a_handler_has_forked_does_not_keep_the_address_of_a_worker_that_was_killed(site: Any) -> None:
+    (site.folder / "shop.py").write_text(HANDLERS.replace("import os\n", "import os\nimport time\n") + STAYS)
+    site.start("ingest", "ingest")
+    site.wait("the ingest", site.is_ready)
+    (port,) = free_ports(1)
+    site.settings["metrics_bind"] = f"127.0.0.1:{port}"
+    worker = site.start("process", "process", "shop:handlers")
+    assert called(site.url, b"event=ONCRMDEALADD&data[FIELDS][ID]=7&auth[domain]=one.bitrix24.example")[0] == 200
+    site.wait("its process", lambda: len(site.handled()) == 1)
+    try:
+        assert called(f"http://127.0.0.1:{port}/live")[0] == 200
+        worker.kill()
+        worker.wait(60)
+
+        site.start("process", "process", "shop:handlers")
+
+        site.wait("the next one", lambda: "partitions assigned" in site.log("process"))
+        assert called(f"http://127.0.0.1:{port}/live")[0] == 200
+    finally:
+        for pid in site.handled():
+            os.kill(int(pid), signal.SIGKILL)
