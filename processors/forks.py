@@ -2,8 +2,14 @@
 
 import os
 import signal
+import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from threading import local
+from weakref import WeakSet
+
+#: Connections by whose end others know of ours.
+_told_by: "WeakSet[socket.socket]" = WeakSet()
 
 
 def leave_forks_to_themselves(signals: Iterable[signal.Signals]) -> None:
@@ -14,6 +20,11 @@ def leave_forks_to_themselves(signals: Iterable[signal.Signals]) -> None:
     """
     ours = _Forks(frozenset(signals))
     os.register_at_fork(before=ours.hold, after_in_parent=ours.let_in, after_in_child=ours.be_ended_by_them)
+
+
+def leave_to_us(connection: socket.socket) -> None:
+    """Who is forked from this process, and outlives it, must not keep this connection open."""
+    _told_by.add(connection)
 
 
 class _Forks:
@@ -35,4 +46,8 @@ class _Forks:
         signal.set_wakeup_fd(-1)
         for number in self._signals:
             signal.signal(number, signal.SIG_DFL)
+        for connection in _told_by:
+            # Past what the loop has made of it, which is not here.
+            with suppress(OSError):
+                os.close(connection.fileno())
         self.let_in()

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from tests.answers import called
-from tests.ports import free_ports
 
 HANDLERS = """
 import os
@@ -201,91 +200,3 @@ def test_what_an_application_makes_of_structlog_ends_no_worker_and_shows_no_secr
     assert {"event": "a line of the application"} in lines
     (told,) = [line for line in lines if line["event"] == "given up: dead letter written"]
     assert told["timestamp"] and told["error"] == "none: access_token=***"
-
-
-FORKS = """
-import multiprocessing
-import os
-import time
-
-from forebay import Handlers
-
-handlers = Handlers()
-book = os.open("handled.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
-
-
-def handle(event):
-    forked = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,))
-    forked.start()
-    # As the end of a pool does it.
-    forked.terminate()
-    forked.join()
-    os.write(book, f"{event.id} {forked.exitcode}\\n".encode())
-
-
-@handlers.on("ONCRMDEALADD")
-def in_a_thread(event):
-    handle(event)
-
-
-@handlers.on("ONCRMDEALUPDATE", cpu=True)
-def in_a_process(event):
-    handle(event)
-"""
-
-
-@pytest.mark.parametrize("name", ["ONCRMDEALADD", "ONCRMDEALUPDATE"])
-def test_a_process_that_a_handler_forks_is_ended_by_a_signal_and_the_worker_is_not(site: Any, name: str) -> None:
-    (site.folder / "shop.py").write_text(FORKS)
-    site.start("ingest", "ingest")
-    worker = site.start("process", "process", "shop:handlers")
-    site.wait("the ingest", site.is_ready)
-
-    for number in range(3):
-        body = f"event={name}&data[FIELDS][ID]=7&auth[domain]=portal-{number}.bitrix24.example"
-        assert called(site.url, body.encode())[0] == 200
-
-    site.wait("every event", lambda: len(site.handled()) == 3)
-    assert {line.split()[1] for line in site.handled()} == {str(-signal.SIGTERM)}
-    assert worker.poll() is None
-    assert site.stop("process") == 0
-    assert site.log("process").count("partitions revoked") == 1
-
-
-STAYS = """
-
-import multiprocessing
-
-
-@handlers.on("ONCRMDEALADD")
-def fork(event):
-    if os.fstat(book).st_size:
-        return
-    forked = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,))
-    forked.start()
-    os.write(book, f"{forked.pid}\\n".encode())
-    time.sleep(3600)
-"""
-
-
-def test_what_a_handler_has_forked_does_not_keep_the_address_of_a_worker_that_was_killed(site: Any) -> None:
-    (site.folder / "shop.py").write_text(HANDLERS.replace("import os\n", "import os\nimport time\n") + STAYS)
-    site.start("ingest", "ingest")
-    site.wait("the ingest", site.is_ready)
-    (port,) = free_ports(1)
-    site.settings["metrics_bind"] = f"127.0.0.1:{port}"
-    worker = site.start("process", "process", "shop:handlers")
-    assert called(site.url, b"event=ONCRMDEALADD&data[FIELDS][ID]=7&auth[domain]=one.bitrix24.example")[0] == 200
-    site.wait("its process", lambda: len(site.handled()) == 1)
-    try:
-        assert called(f"http://127.0.0.1:{port}/live")[0] == 200
-        worker.kill()
-        worker.wait(60)
-
-        site.start("process", "process", "shop:handlers")
-
-        site.wait("the next one", lambda: "partitions assigned" in site.log("process"))
-        assert called(f"http://127.0.0.1:{port}/live")[0] == 200
-    finally:
-        for pid in site.handled():
-            os.kill(int(pid), signal.SIGKILL)
