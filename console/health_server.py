@@ -1,11 +1,13 @@
 """/metrics, /live and /ready of the processors: for machines, so no more of HTTP than they need."""
 
 import asyncio
+import os
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -103,9 +105,18 @@ async def _listening(bind: str, routes: Routes, page: Callable[[str], Awaitable[
         await _answer(reader, writer, routes, page)
 
     try:
-        return await asyncio.start_server(answer, host.strip("[]"), int(port), limit=_LINE_BYTES)
+        server = await asyncio.start_server(answer, host.strip("[]"), int(port), limit=_LINE_BYTES)
     except OSError as error:
         raise WrongUsage(f"metrics_bind {bind}: {error.strerror or error}") from error
+    # What a handler has forked may outlive us, and would keep the address from the process that follows.
+    os.register_at_fork(after_in_child=partial(_leave, server))
+    return server
+
+
+def _leave(server: asyncio.Server) -> None:
+    # Only the copy's: where it is served, it goes on.
+    for one in server.sockets:
+        os.close(one.fileno())
 
 
 async def _answer(

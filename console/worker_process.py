@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from prometheus_client import Gauge
 
 from forebay.processors.crashes.caution import Caution, open_caution
+from forebay.processors.forks import leave_forks_to_themselves
 from forebay.processors.handlers import Handlers
 from forebay.processors.health import health_of
 from forebay.processors.metrics import metrics_of
@@ -52,6 +53,7 @@ def run_worker(settings: Settings, target: str, *, only: str | None = None, fold
     without one it serves `metrics_bind` itself.
     """
     let_handlers_print()
+    leave_forks_to_themselves(stops())
     # The user's modules come last: one that is called as one of the standard library's then hides it from nobody.
     queue, registry = open_queue(settings), open_registry(settings)
     status = FAILED

@@ -12,6 +12,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
+from forebay.processors.forks import leave_forks_to_themselves
 from forebay.processors.printing import let_handlers_print
 
 from .answers import packed
@@ -22,16 +23,20 @@ LENGTH = struct.Struct(">Q")
 #: The parent's first message, and the answer to it when all is well.
 READY = b""
 
+#: What stops the parent, and us through him.
+_THE_PARENTS = (signal.SIGINT, signal.SIGTERM)
+
 #: A call: the number of its function, and the pickled argument.
 Call = tuple[int, bytes]
 
 
 def main(descriptor: int) -> None:
     """Load the functions that the first message has, and then call them. Ends with the connection."""
-    for one in (signal.SIGINT, signal.SIGTERM):
+    for one in _THE_PARENTS:
         # Both may be sent to the whole group of processes: it is the parent who stops us. A function, and not SIG_IGN,
         # which a handler's own subprocesses would inherit.
         signal.signal(one, lambda *_: None)
+    leave_forks_to_themselves(_THE_PARENTS)
     # As in the worker; and it is not lost with a process that dies.
     let_handlers_print()
     connection = socket.socket(fileno=descriptor)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from forebay.processors.errors import BadHandler
+from forebay.processors.forks import leave_to_us
 
 from .child import LENGTH, READY, Call
 from .ending import how_ended
@@ -45,6 +46,8 @@ class Process:
     async def started(cls, functions: bytes) -> "Process":
         """A process that has the functions. Raises `BadHandler` when it can't import them, `Gone`, `OSError`."""
         ours, theirs = socket.socketpair()
+        # By its end the process knows of ours.
+        leave_to_us(ours)
         with theirs:
             try:
                 process = await asyncio.create_subprocess_exec(

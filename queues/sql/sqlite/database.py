@@ -152,7 +152,7 @@ class SqliteDatabase:
                     yield
                     return
             finally:
-                # Closing it is not enough: a process that was forked meanwhile, as by a handler, has it open while it lives.
+                # Closing it is not enough: a process that a handler has forked meanwhile has it open while it lives.
                 fcntl.flock(lock, fcntl.LOCK_UN)
                 os.close(lock)
 
