@@ -1,5 +1,7 @@
 """How far a group is behind, a row a partition."""
 
+from collections.abc import Sequence
+
 from forebay.queues.contract import Inspector
 from forebay.queues.errors import QueueError
 from forebay.queues.settings import QueueSettings
@@ -22,10 +24,7 @@ async def told_lags(settings: QueueSettings, portal: str | None) -> list[Row]:
             "transaction: look at `forebay doctor`"
         )
     if others:
-        note(
-            f"nobody ever read as group {settings.group}, so all that is kept counts as waiting; "
-            f"{', '.join(others)} did: say --group"
-        )
+        note(f"{nobody_read(settings, others)}; all that is kept counts as waiting")
     return rows
 
 
@@ -34,6 +33,11 @@ async def read_by_others(inspector: Inspector, settings: QueueSettings) -> list[
     if await inspector.groups(settings.topic, [settings.group]):
         return []
     return sorted(await inspector.groups(settings.topic))
+
+
+def nobody_read(settings: QueueSettings, others: Sequence[str]) -> str:
+    """What a person is told then."""
+    return f"nobody ever read as group {settings.group}, but {', '.join(others)} did: say --group"
 
 
 async def lags(inspector: Inspector, settings: QueueSettings, portal: str | None, now_ms: int = 0) -> list[Row]:

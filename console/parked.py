@@ -113,18 +113,22 @@ def _order(what: str, settings: "Settings", portals: Sequence[str], how: _How, *
     """Order it for the portals, or for every one that is parked, after they were shown and agreed to."""
     from forebay.processors.parking.orders import What
 
-    from .parked_orders import order
+    from .group_lag import nobody_read
+    from .output import note
+    from .parked_orders import order, read_by_others_alone
     from .running import run
 
     if bool(portals) is everything:
         also = "" if what == "hold" else ", or --all"
         raise WrongUsage(f"say which portals to {what}: --portal, as often as you like{also}")
     keys = _meant(what, settings, portals, as_json=how.as_json)
+    if others := run(read_by_others_alone(settings)):
+        note(nobody_read(settings, others))
     if not keys or how.dry_run or not agreed(f"{what} {len(keys)} of group {settings.group}?", yes=how.yes):
         return
     ordered = run(order(settings, What(what), keys, how.why, wait=how.wait))
     _tell(what, ordered.written, ordered.following, wait=how.wait)
-    if ordered.left:
+    if ordered.left or others:
         raise typer.Exit(FAILED)
 
 

@@ -10,6 +10,7 @@ from forebay.queues.settings import QueueSettings
 from forebay.schemas.portal import partition_of
 
 from .following import Following
+from .group_lag import read_by_others
 from .order_writer import OrderWriter, order_writer
 from .output import note
 from .parking_view import Waiting, parking_views
@@ -41,6 +42,12 @@ async def list_waiting(
     """The same, of the queue of the settings."""
     async with opened(settings) as queue, inspected(queue) as inspector:
         return await waiting(inspector, settings, group, portal, reason)
+
+
+async def read_by_others_alone(settings: QueueSettings) -> list[str]:
+    """The groups that have read the topic, where the one that orders are for never has."""
+    async with opened(settings) as queue, inspected(queue) as inspector:
+        return await read_by_others(inspector, settings)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -256,7 +256,8 @@ CASES = (
         at="60m",
         says="40 events became dead letters within an hour: failed.",
         labels={**OF_WORKERS, "reason": "failed"},
-        quiet=({dead("failed"): "500x70"}, {dead("failed"): "0x10 5x60"}),
+        # The last: somebody has discarded a portal's.
+        quiet=({dead("failed"): "500x70"}, {dead("failed"): "0x10 5x60"}, {dead("discarded"): "0x10 130x60"}),
     ),
     Case(
         alert="ForebayPortalStuck",

@@ -140,6 +140,30 @@ def test_every_setting_is_in_both_readmes() -> None:
         assert missing == [], document
 
 
+def test_the_readme_has_the_defaults_of_the_settings() -> None:
+    from forebay.console.settings import Settings
+
+    table = (ROOT / "README.md").read_text("utf-8").split("| setting | default |")[1].split("\n\n")[0]
+    told = {
+        name: value
+        for named, values in re.findall(r"^\| ([^|]+) \| ([^|]*)\|", table, re.MULTILINE)
+        for name, value in zip(re.findall(r"`(\w+)`", named), values.replace("`", "").split(","), strict=True)
+    }
+
+    defaults = Settings().model_dump()
+    numbers = {name: value for name, value in defaults.items() if isinstance(value, int | float)}
+    assert told.keys() == defaults.keys()
+    assert {name: in_units(told[name]) for name in numbers} == numbers
+    for name in ("topic", "group", "bind", "key", "give_up"):
+        assert told[name].strip() == defaults[name]
+
+
+def in_units(told: str) -> float:
+    """What is told, in the unit of the setting's name."""
+    number, _, size = told.strip().partition(" ")
+    return float(number) * {"": 1, "MiB": 1 << 20, "GiB": 1 << 30}[size]
+
+
 def test_both_readmes_have_the_same_numbers_in_their_tables() -> None:
     english, russian = (ROOT / name for name in ("README.md", "README.ru.md"))
     # 9,100 and 2.1 there are 9100 and 2,1 here, and 36,000 is 36 000.

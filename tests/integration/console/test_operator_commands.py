@@ -157,6 +157,18 @@ def test_without_a_worker_it_is_said_that_orders_wait_for_one(night: Night) -> N
     assert row["ordered"] == "hold, resume"
 
 
+def test_an_order_for_a_group_that_is_none_says_which_there_are(night: Night) -> None:
+    night.do(night.site.send(A, 1))
+    night.start()
+    night.until_rows(lambda rows: all(row["records"] == 0 for row in rows), "lag")
+
+    held = night.command("parked", "hold", "--portal", A, "--group", "typo", "--no-wait")
+    meant = night.command("parked", "hold", "--portal", A)
+
+    assert "nobody ever read as group typo, but forebay did: say --group" in held.stderr
+    assert (held.exit_code, meant.exit_code) == (1, 0)
+
+
 def test_a_span_is_replayed_by_the_command(night: Night) -> None:
     night.do(night.site.send(A, 1, 2, 3))
     night.start()
