@@ -1,4 +1,4 @@
-"""An HTTP handler of somebody else behind the whole of Forebay: whatever it says, events come in their portals' order."""
+"""An HTTP handler of somebody else behind Forebay: whatever it says, events come to it in their portals' order."""
 
 import asyncio
 from collections import Counter, defaultdict
