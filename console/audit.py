@@ -8,7 +8,7 @@ from .invocation import invocation
 from .options import AsJson, Since, Until, of_portal
 
 if TYPE_CHECKING:
-    from forebay.console.output import Row
+    from forebay.console.terminal.output import Row
 
 
 def audit(
@@ -19,11 +19,11 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """What operators did with parked portals, dead letters, quarantined calls and whole queues: who, when and why."""
-    from .output import show
+    from .orders.trail import trail
     from .reading import inspected, opened
     from .running import run
+    from .terminal.output import show
     from .times import parse_span, utc_now
-    from .trail import trail
 
     settings, span = invocation(context).settings(), parse_span(since, until, utc_now())
 

@@ -9,9 +9,9 @@ from .invocation import invocation
 from .options import AsJson
 
 if TYPE_CHECKING:
-    from forebay.console.canary_metrics import CanaryMetrics
-    from forebay.console.canary_probe import Passage, Probe
     from forebay.console.settings import Settings
+    from forebay.console.traffic.canary_metrics import CanaryMetrics
+    from forebay.console.traffic.canary_probe import Passage, Probe
     from forebay.queues.contract import Inspector
 
 
@@ -34,9 +34,9 @@ def canary(
     """
     from forebay.schemas.names import CANARY_DOMAIN
 
-    from .canary_probe import Probe
     from .running import run
     from .send import address, token_of
+    from .traffic.canary_probe import Probe
 
     settings = invocation(context).settings(metrics_bind=metrics_bind)
     if settings.queue_url.startswith("memory:"):
@@ -73,11 +73,11 @@ async def _until_stopped(settings: "Settings", probe: "Probe", every_s: float, a
 
     from forebay.processors.printing import lossy
 
-    from .canary_metrics import CanaryMetrics
-    from .health_server import metrics_routes, served
-    from .queue_checks import queue_findings
-    from .queue_watch import watch_queue
+    from .checks.queue import queue_findings
+    from .checks.watch import watch_queue
+    from .processes.health_server import metrics_routes, served
     from .reading import inspected, opened
+    from .traffic.canary_metrics import CanaryMetrics
 
     # What nobody reads keeps neither the next event waiting, nor a scrape, nor a stop.
     sys.stdout = lossy(sys.stdout)
@@ -110,7 +110,7 @@ async def _fly(probe: "Probe", inspector: "Inspector", every_s: float, metrics: 
 
 
 def _tell(passage: "Passage", as_json: bool) -> None:
-    from .output import clean, line, show_json
+    from .terminal.output import clean, line, show_json
 
     if as_json:
         show_json([passage.row()])

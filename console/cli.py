@@ -16,11 +16,11 @@ from .ingest import ingest
 from .invocation import Invocation
 from .lag import lag
 from .move import move
-from .printing import printed
 from .process import process
 from .replay import replay
 from .send import send
 from .tail import tail
+from .terminal.printing import printed
 from .up import up
 
 

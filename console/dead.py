@@ -2,12 +2,12 @@
 
 import typer
 
-from .asking import agreed
 from .errors import FAILED
 from .invocation import invocation
-from .letter_commands import All, Ids, chosen, letter_filter, planned
-from .letter_commands import commands as letter_commands
+from .letters.commands import All, Ids, chosen, letter_filter, planned
+from .letters.commands import commands as letter_commands
 from .options import AsJson, DryRun, Error, Event, Portal, Rate, Since, Until, Why, Yes
+from .terminal.asking import agreed
 
 
 def commands() -> typer.Typer:
@@ -35,8 +35,8 @@ def _replay(
     Ctrl-C ends it between two portals; run again, it goes on with the rest. Exit status 1 when events were
     not ordered, or failed again.
     """
+    from .letters.resolving import replay_letters
     from .planning import show_plan
-    from .resolving import replay_letters
     from .running import run
 
     wanted = chosen("replay", letter_filter(ids or (), portal, event, error, since, until), everything)

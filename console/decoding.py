@@ -12,8 +12,8 @@ from forebay.queues.settings import QueueSettings
 from forebay.schemas.codec import Codec
 from forebay.schemas.errors import UndecodableEvent
 
-from .output import note
 from .reading import inspected
+from .terminal.output import note
 
 #: A registry that does not answer is left alone for so long; meanwhile records are shown as they are.
 _AGAIN_S = 10.0

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from .checks.needs import Side
 from .errors import FAILED
 from .invocation import invocation
-from .needs import Side
 from .options import AsJson
 
 
@@ -17,9 +17,9 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check settings, keys, queue, disk and clock. Exit status 1 when something must be mended."""
-    from .checks import examined
-    from .output import clean, line, show_json
+    from .checks.examination import examined
     from .running import run
+    from .terminal.output import clean, line, show_json
 
     findings = run(examined(invocation(context).load(), side))
     if as_json:

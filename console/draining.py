@@ -21,11 +21,11 @@ from forebay.schemas.codec import codec
 from forebay.schemas.portal import partition_of
 
 from .errors import WrongUsage
-from .output import note
 from .planning import counted
-from .progress import progress
 from .reading import opened
 from .spooled import folder_of
+from .terminal.output import note
+from .terminal.progress import progress
 
 if TYPE_CHECKING:
     from forebay.console.settings import Settings

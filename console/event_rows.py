@@ -13,8 +13,8 @@ from forebay.schemas.codec import Codec
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent
 
-from .output import Row, clean
 from .reading import BATCH_RECORDS, partitions_of
+from .terminal.output import Row, clean
 from .times import iso
 
 #: How often the queue is asked for more when it had nothing.

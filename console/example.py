@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from forebay import Handlers, PortalEvent
 
-from .output import clean
+from .terminal.output import clean
 
 handlers = Handlers()
 

@@ -7,7 +7,7 @@ from traceback import print_exception
 from forebay.schemas.errors import ForebayError
 
 from .errors import FAILED, WRONG, WrongUsage
-from .output import note
+from .terminal.output import note
 
 _RIGHTS = "run it as the user whose file it is, or give this user the right"
 

@@ -6,9 +6,9 @@ from forebay.queues.contract import Inspector
 from forebay.queues.errors import QueueError
 from forebay.queues.settings import QueueSettings
 
-from .output import Row, note
-from .parking_view import parking_views
+from .orders.parking_view import parking_views
 from .reading import between, inspected, opened, partitions_of
+from .terminal.output import Row, note
 from .times import to_ms, utc_now
 
 

@@ -11,8 +11,8 @@ from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 from forebay.schemas.errors import ForebayError
 
-from .letters import open_records
-from .parking_view import parking_views
+from .letters.letters import open_records
+from .orders.parking_view import parking_views
 from .stillness import Ends, Sleep, at_work, ends, watch, withheld, written
 
 _STOP_INGEST = "stop the ingest on every host, let the workers finish, stop them too, and try again"

@@ -14,9 +14,9 @@ def handlers(
     as_json: AsJson = False,
 ) -> None:
     """List the handlers of MODULE:OBJECT with their events and options, and say what looks odd."""
-    from .loading import load_handlers
-    from .output import note, show
+    from .processes.loading import load_handlers
     from .registered_handlers import full_rows, short_rows, warnings
+    from .terminal.output import note, show
 
     # What the module prints is no row.
     with redirect_stdout(sys.stderr):

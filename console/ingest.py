@@ -25,7 +25,7 @@ def ingest(
         return invocation(context).settings(bind=bind, ingest_processes=ingest_processes)
 
     settings = written()
-    from .binding import wait_until_all_free
+    from .processes.binding import wait_until_all_free
 
     # gunicorn would try for five seconds, and name no setting.
     asyncio.run(wait_until_all_free(settings))

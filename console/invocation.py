@@ -20,8 +20,8 @@ class Invocation:
 
     def load(self, **options: object) -> "Loaded":
         """The effective settings and where they came from, with the command's own options over all others."""
-        from .logs import set_up_logs
         from .settings import load_settings
+        from .terminal.logs import set_up_logs
 
         # From here on somebody may have something to say, which has no place among what the command prints.
         set_up_logs()

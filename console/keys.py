@@ -43,7 +43,7 @@ def new(
     It goes behind the present keys, so that every host can open what it seals before the first one seals with it. Put
     it in front when all hosts have it.
     """
-    from .output import line, note
+    from .terminal.output import line, note
 
     present = invocation(context).settings().seal_keys
     key_id = _id(id, present)
@@ -87,9 +87,9 @@ def rotate(context: typer.Context, as_json: AsJson = False) -> None:
 
     It may run while everything else does, and be run again: it goes on with what is left.
     """
-    from .output import show
     from .rotating import rotated
     from .running import run
+    from .terminal.output import show
 
     settings = _with_keys(context)
     done = run(rotated(settings))
@@ -108,9 +108,9 @@ def status(
     A key can go when it is not the first and nothing needs it: no portal's key, no token, no record in the queue. The
     records are looked through one by one, which takes a while; what waits in the spools of hosts is not looked at.
     """
-    from .output import show
     from .rotating import usage
     from .running import run
+    from .terminal.output import show
 
     found = run(usage(_with_keys(context), looks_at_records=not no_records))
     show([one.row() for one in found], as_json=as_json)

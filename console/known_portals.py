@@ -11,10 +11,10 @@ from forebay.queues.portals.registry import PortalRegistry
 from forebay.schemas.portal import BadPortal, member_key, normal_form
 
 from .errors import WrongUsage
-from .output import Row
 from .portal_keys import known_portals
 from .reading import opened
 from .settings import Settings
+from .terminal.output import Row
 from .times import from_ms
 
 STATES = ("verified", "waiting", "refused", "left")

@@ -16,7 +16,7 @@ def lag(
 ) -> None:
     """A row a partition: records that are not finished, the age of the oldest, who owns it, and what is parked."""
     from .group_lag import told_lags
-    from .output import show
     from .running import run
+    from .terminal.output import show
 
     show(run(told_lags(invocation(context).settings(group=group), portal)), as_json=as_json)

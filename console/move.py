@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .asking import agreed
 from .errors import FAILED, WrongUsage
 from .invocation import Invocation, invocation
 from .options import AsJson, DryRun, Yes
+from .terminal.asking import agreed
 
 if TYPE_CHECKING:
     from forebay.console.moving.move import Move
@@ -98,7 +98,7 @@ async def _side(called: Invocation, what: str, given: str, **options: object) ->
 
 def _show(given: "Move", plan: "Plan", *, as_json: bool) -> None:
     from .moving.telling import told_before
-    from .output import clean, note, show
+    from .terminal.output import clean, note, show
 
     nothing = "nothing new since it was moved" if plan.since else "nothing waits"
     show(plan.rows(given.topic), as_json=as_json, nothing=nothing)
@@ -107,7 +107,7 @@ def _show(given: "Move", plan: "Plan", *, as_json: bool) -> None:
 
 
 async def _tell_reasons(given: "Move", plan: "Plan") -> None:
-    from .output import clean, note
+    from .terminal.output import clean, note
 
     for reason in await given.reasons(plan):
         note(clean(f"not yet: {reason}"))
@@ -118,10 +118,10 @@ async def _carry_out(given: "Move", plan: "Plan", *, as_json: bool) -> None:
 
     from .moving.errors import CantMove
     from .moving.telling import told_after
-    from .output import note, show_json
-    from .progress import progress
     from .stillness import QUIET_S
     from .stopping import Stop, ended_by_ctrl_c
+    from .terminal.output import note, show_json
+    from .terminal.progress import progress
 
     note(f"watching for {QUIET_S} s that nothing is written on either side, and nobody works …")
     stop, moved, is_done, goes_on = Stop(), 0, False, True

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .asking import agreed
 from .errors import FAILED, WrongUsage
 from .invocation import invocation
 from .options import AsJson, Why, Yes, of_portal
+from .terminal.asking import agreed
 
 if TYPE_CHECKING:
-    from forebay.console.following import Following
-    from forebay.console.parking_view import Waiting
+    from forebay.console.orders.following import Following
+    from forebay.console.orders.parking_view import Waiting
     from forebay.console.settings import Settings
 
 Portals = Annotated[list[str] | None, typer.Option("--portal", help="this portal; may be said several times")]
@@ -39,9 +39,9 @@ def commands() -> typer.Typer:
         as_json: AsJson = False,
     ) -> None:
         """List the portals that wait, the longest first: why, for how long, and when they are tried again."""
-        from .output import show
-        from .parked_orders import list_waiting
+        from .orders.parked import list_waiting
         from .running import run
+        from .terminal.output import show
 
         if reason is not None and reason not in _REASONS:
             raise WrongUsage(f"--reason: {reason!r} is none; there are {', '.join(_REASONS)}")
@@ -114,9 +114,9 @@ def _order(what: str, settings: "Settings", portals: Sequence[str], how: _How, *
     from forebay.processors.parking.orders import What
 
     from .group_lag import nobody_read
-    from .output import note
-    from .parked_orders import order, read_by_others_alone
+    from .orders.parked import order, read_by_others_alone
     from .running import run
+    from .terminal.output import note
 
     if bool(portals) is everything:
         also = "" if what == "hold" else ", or --all"
@@ -134,10 +134,10 @@ def _order(what: str, settings: "Settings", portals: Sequence[str], how: _How, *
 
 def _meant(what: str, settings: "Settings", portals: Sequence[str], *, as_json: bool) -> list[str]:
     """The keys of the portals that are meant, none of them named: all that wait. Those that wait are shown."""
-    from .output import note, show
-    from .parked_orders import list_waiting
+    from .orders.parked import list_waiting
     from .reading import portal_key
     from .running import run
+    from .terminal.output import note, show
 
     found = run(list_waiting(settings, settings.group))
     keys = list(dict.fromkeys(map(portal_key, portals))) or [one.portal for one in found]
@@ -151,7 +151,7 @@ def _meant(what: str, settings: "Settings", portals: Sequence[str], *, as_json: 
 
 
 def _only_waiting(keys: list[str], meant: "list[Waiting]", group: str) -> list[str]:
-    from .output import note
+    from .terminal.output import note
 
     waiting = [one.portal for one in meant]
     if absent := [key for key in keys if key not in waiting]:
@@ -162,8 +162,8 @@ def _only_waiting(keys: list[str], meant: "list[Waiting]", group: str) -> list[s
 
 
 def _tell(what: str, count: int, following: "Following", *, wait: bool) -> None:
-    from .output import note
     from .planning import counted
+    from .terminal.output import note
 
     note(f"{what}: ordered for {counted(count, 'portal')}, obeyed for {count - following.open}")
     if nobody := following.without_worker:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from forebay.processors.parking.orders import MAX_SPANS, Order, What, spans_of
 
-from .orders import Marks
-from .output import Row, note, show, show_json
+from .orders.orders import Marks
+from .terminal.output import Row, note, show, show_json
 
 #: A person reads no more rows than about so many; the rest is counted.
 _SHOWN = 20

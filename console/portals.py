@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .asking import agreed
 from .errors import FAILED, WrongUsage
 from .invocation import invocation
 from .options import AsJson, Yes
+from .terminal.asking import agreed
 
 if TYPE_CHECKING:
     from forebay.console.settings import Settings
@@ -30,8 +30,8 @@ def commands() -> typer.Typer:
     def _list(context: typer.Context, state: State = None, as_json: AsJson = False) -> None:
         """Show every portal that the registry knows."""
         from .known_portals import STATES, summaries
-        from .output import show
         from .running import run
+        from .terminal.output import show
 
         if state is not None and state not in STATES:
             raise WrongUsage(f"--state: there are {', '.join(STATES)}")
@@ -42,8 +42,8 @@ def commands() -> typer.Typer:
     def _show(context: typer.Context, portal: Portal, as_json: AsJson = False) -> None:
         """Show what is known of a portal, a row for each of its tokens. No token is shown: none is kept."""
         from .known_portals import details
-        from .output import show
         from .running import run
+        from .terminal.output import show
 
         show(run(details(invocation(context).settings(), portal)), as_json=as_json, nothing="it has no token")
 
@@ -57,8 +57,8 @@ def commands() -> typer.Typer:
     ) -> None:
         """Let a portal in by an application token that was learned another way, as from a webhook's page."""
         from .known_portals import add
-        from .output import note
         from .running import run
+        from .terminal.output import note
 
         settings = invocation(context).settings()
         given = _application(settings, client_id)
@@ -73,8 +73,8 @@ def commands() -> typer.Typer:
     ) -> None:
         """Take back everything that is known of a portal: its tokens, its domains, and the keys of its secrets."""
         from .known_portals import forget
-        from .output import note
         from .running import run
+        from .terminal.output import note
 
         settings = invocation(context).settings()
         if not agreed(f"forget {portal}? Secrets that were sealed for it can't be opened any more", yes=yes):
@@ -89,8 +89,8 @@ def commands() -> typer.Typer:
     ) -> None:
         """Ask the OAuth servers now about tokens that wait. Exit status 1 when some still do."""
         from .known_portals import verify
-        from .output import show
         from .running import run
+        from .terminal.output import show
 
         rows = run(verify(invocation(context).settings(), portal))
         show(rows, as_json=as_json, nothing="no token waits")

@@ -20,7 +20,7 @@ def process(
     ] = None,
 ) -> None:
     """Call the handlers with the events of the queue. Runs until SIGTERM or Ctrl-C."""
-    from .worker_process import run_worker
+    from .processes.worker import run_worker
 
     called = invocation(context)
     # A name that can't be a group's is refused as the setting is; but the setting goes on saying whose the handlers
@@ -37,9 +37,9 @@ def process(
 async def _supervise(loaded: "Loaded", target: str, *, only: str | None) -> int:
     from forebay.ingest.metric_files import metrics_folder
 
-    from .child import workers
-    from .health_server import served, supervised_routes
-    from .supervisor import Supervisor, stop_on_signals
+    from .processes.child import workers
+    from .processes.health_server import served, supervised_routes
+    from .processes.supervisor import Supervisor, stop_on_signals
 
     settings, children = loaded.settings, workers(loaded, target, only=only)
     with metrics_folder() as folder:

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .asking import agreed
 from .errors import FAILED
 from .invocation import invocation
-from .letter_commands import All, Ids, chosen, letter_filter, planned
-from .letter_commands import commands as letter_commands
+from .letters.commands import All, Ids, chosen, letter_filter, planned
+from .letters.commands import commands as letter_commands
 from .options import AsJson, DryRun, Error, Portal, Since, Until, Why, Yes
+from .terminal.asking import agreed
 
 if TYPE_CHECKING:
+    from forebay.console.letters.requeueing import Reread
     from forebay.console.planning import Plan
-    from forebay.console.requeueing import Reread
     from forebay.console.settings import Settings
 
 
@@ -41,8 +41,8 @@ def _replay(
     They keep their ids, and are handled behind the newer events of their portals. What still can't be read
     stays and is listed; then the exit status is 1.
     """
+    from .letters.requeueing import look_at
     from .planning import show_plan
-    from .requeueing import look_at
     from .running import run
 
     wanted = chosen("replay", letter_filter(ids or (), portal, None, error, since, until), everything)
@@ -60,11 +60,11 @@ def _replay(
 
 
 def _send(settings: "Settings", plan: "Plan", why: str, *, as_json: bool) -> None:
-    from .output import note
+    from .letters.requeueing import Reread, requeue
     from .planning import count_in, counted
-    from .progress import progress
-    from .requeueing import Reread, requeue
     from .running import run
+    from .terminal.output import note
+    from .terminal.progress import progress
 
     result = Reread()
     try:
@@ -81,8 +81,8 @@ def _send(settings: "Settings", plan: "Plan", why: str, *, as_json: bool) -> Non
 
 
 def _tell(result: "Reread", what: str, *, as_json: bool) -> None:
-    from .output import note, show
     from .planning import counted
+    from .terminal.output import note, show
 
     show(result.stay, as_json=as_json, nothing=f"{counted(result.sent, 'event')} {what}, none stays")
     if result.stay:

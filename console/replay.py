@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .asking import agreed
 from .errors import FAILED
 from .invocation import invocation
 from .options import AsJson, DryRun, Event, Portal, Rate, Why, Yes
+from .terminal.asking import agreed
 
 if TYPE_CHECKING:
-    from forebay.console.replay_search import Found, Span
+    from forebay.console.orders.replay_search import Found, Span
     from forebay.console.settings import Settings
 
 
@@ -50,7 +50,7 @@ def replay(
 
 
 def _span(since: str, until: str, portal: str | None, event: str | None) -> "Span":
-    from .replay_search import Span
+    from .orders.replay_search import Span
     from .times import parse_span, utc_now
 
     first, last = parse_span(since, until, utc_now(), begin="--from")
@@ -61,9 +61,9 @@ async def _found(settings: "Settings", span: "Span", again: bool) -> "Found":
     from forebay.schemas.codec import new_codec
 
     from .decoding import decodable
+    from .letters.resolving import check_places
+    from .orders.replay_search import Search
     from .reading import opened
-    from .replay_search import Search
-    from .resolving import check_places
 
     codec = new_codec()
     async with opened(settings) as queue, decodable(settings, queue, codec) as inspector:
@@ -76,8 +76,8 @@ async def _found(settings: "Settings", span: "Span", again: bool) -> "Found":
 
 
 def _tell_left_out(found: "Found") -> None:
-    from .output import clean, note
     from .planning import counted
+    from .terminal.output import clean, note
     from .times import from_ms, iso
 
     if found.to_come:
@@ -90,8 +90,8 @@ def _tell_left_out(found: "Found") -> None:
 
 
 async def _carried_out(settings: "Settings", found: "Found", rate: float | None, why: str) -> bool:
+    from .orders.replaying import carry_out
     from .reading import inspected, opened
-    from .replaying import carry_out
 
     async with opened(settings) as queue, inspected(queue) as inspector:
         return await carry_out(queue, inspector, settings.topic, found.plan, rate, why, found.since)

@@ -16,10 +16,10 @@ from forebay.schemas.data_keys import CannotUnwrap, Named, named, unwrap, wrap, 
 from forebay.schemas.errors import UndecodableEvent
 
 from .decoding import decodable
-from .output import Row, note
 from .portal_keys import known_portals
-from .progress import progress
 from .reading import between, opened
+from .terminal.output import Row, note
+from .terminal.progress import progress
 
 if TYPE_CHECKING:
     from forebay.console.settings import Settings

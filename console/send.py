@@ -11,9 +11,9 @@ from .errors import FAILED, WrongUsage
 from .invocation import invocation
 
 if TYPE_CHECKING:
-    from forebay.console.load import Plan
-    from forebay.console.report import Report
     from forebay.console.settings import Settings
+    from forebay.console.traffic.load import Plan
+    from forebay.console.traffic.report import Report
 
 
 def send(
@@ -30,9 +30,9 @@ def send(
     as_json: Annotated[bool, typer.Option("--json", help="the report as one object")] = False,
 ) -> None:
     """Send events as Bitrix24 portals do, and check that each was kept, in the order of its portal."""
-    from .load import Plan
-    from .output import line, note, show_json
     from .running import run
+    from .terminal.output import line, note, show_json
+    from .traffic.load import Plan
 
     for name, number in (("rate", rate), ("zipf", zipf)):
         if number is not None and not 0 <= number < inf:
@@ -82,8 +82,8 @@ def _shown(settings: "Settings") -> str:
 
 
 async def _post(url: str, body: bytes, as_json: bool) -> int:
-    from .connection import Connection, target_of
-    from .output import line, note, show_json
+    from .terminal.output import line, note, show_json
+    from .traffic.connection import Connection, target_of
 
     connection = Connection(target_of(url))
     answer = await connection.post(body)
@@ -105,13 +105,13 @@ async def _send(
 
     from forebay.schemas.codec import new_codec
 
-    from .connection import target_of
     from .decoding import decodable
-    from .load import Load, portal_numbers, watched
     from .reading import opened
-    from .report import Report
-    from .send_audit import Audit, check, noted
-    from .simulated import Bodies
+    from .traffic.connection import target_of
+    from .traffic.load import Load, portal_numbers, watched
+    from .traffic.report import Report
+    from .traffic.send_audit import Audit, check, noted
+    from .traffic.simulated import Bodies
 
     rng = Random(SystemRandom().getrandbits(64) if seed is None else seed)  # noqa: S311 - simulates, keeps no secret
     bodies = Bodies(portals, token or token_of(settings), rng)

@@ -24,8 +24,8 @@ def commands() -> typer.Typer:
         """Show how much waits, since when, and whether somebody drains it."""
         from dataclasses import asdict
 
-        from .output import show
         from .spooled import status
+        from .terminal.output import show
 
         show([asdict(status(_settings(context, data_dir)))], as_json=as_json)
 
@@ -33,8 +33,8 @@ def commands() -> typer.Typer:
     def _drain(context: typer.Context, data_dir: Of = None, as_json: AsJson = False) -> None:
         """Send all of it to the queue, in order. Refused while an ingest drains it."""
         from .draining import drained
-        from .output import show
         from .running import run
+        from .terminal.output import show
 
         account = run(drained(_settings(context, data_dir)))
         show([account], as_json=as_json)
@@ -44,8 +44,8 @@ def commands() -> typer.Typer:
     @group.command("verify")
     def _verify(context: typer.Context, data_dir: Of = None, as_json: AsJson = False) -> None:
         """Read everything, and compare the checksums. Exit status 1 when something is damaged."""
-        from .output import show
         from .spooled import faults
+        from .terminal.output import show
 
         found = list(faults(_settings(context, data_dir)))
         show([*found], as_json=as_json, nothing="every record is whole")

@@ -18,7 +18,7 @@ from forebay.ingest.spool.salvage import lacking
 from forebay.ingest.spool.wal import mend
 
 from .errors import WrongUsage
-from .output import Row
+from .terminal.output import Row
 
 if TYPE_CHECKING:
     from forebay.console.settings import Settings

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .output import note
 from .running import ENDING
+from .terminal.output import note
 
 
 class Stop:

@@ -40,8 +40,8 @@ async def _tail(settings: "QueueSettings", start: str | int, wanted: "Wanted", a
 
     from .decoding import decodable
     from .event_rows import follow, readable
-    from .output import line, show_json
     from .reading import opened
+    from .terminal.output import line, show_json
 
     codec = new_codec()
     async with opened(settings) as queue, decodable(settings, queue, codec) as inspector:

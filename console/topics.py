@@ -26,9 +26,9 @@ def commands() -> typer.Typer:
 
         What is there and keeps events worse than it could is told on standard error, with the command that mends it.
         """
-        from .output import show
-        from .provisioning import missing
+        from .processes.provisioning import missing
         from .running import run
+        from .terminal.output import show
 
         lacking, weak = run(_seen(invocation(context).settings(), missing))
         show([{"missing": what} for what in lacking], as_json=as_json, nothing="all is there")
@@ -39,9 +39,9 @@ def commands() -> typer.Typer:
     @group.command("ensure")
     def _ensure(context: typer.Context, as_json: AsJson = False) -> None:
         """Make what is missing. Safe to run again, and at once from many machines. What is there is not changed."""
-        from .output import show
-        from .provisioning import ensured
+        from .processes.provisioning import ensured
         from .running import run
+        from .terminal.output import show
 
         made, weak = run(_seen(invocation(context).settings(), ensured))
         show([{"made": what} for what in made], as_json=as_json, nothing="all was there")
@@ -55,8 +55,8 @@ def commands() -> typer.Typer:
         as_json: AsJson = False,
     ) -> None:
         """Give the streams more partitions: only while nothing runs and everything is finished."""
-        from .output import on_terminal
         from .running import run
+        from .terminal.output import on_terminal
 
         if not yes and not on_terminal(sys.stdin):
             raise WrongUsage("it can't be undone: say --yes, or run it on a terminal")
@@ -66,7 +66,7 @@ def commands() -> typer.Typer:
 
 
 def _tell(weak: "list[Finding]") -> None:
-    from .output import clean, note
+    from .terminal.output import clean, note
 
     for finding in weak:
         note(clean(finding.text()))
@@ -74,9 +74,9 @@ def _tell(weak: "list[Finding]") -> None:
 
 async def _grown(settings: "Settings", partitions: int, *, yes: bool, as_json: bool) -> None:
     from .growing import Growth
-    from .output import note, show
     from .reading import inspected, opened
     from .stillness import QUIET_S
+    from .terminal.output import note, show
 
     async with opened(settings) as queue, inspected(queue) as inspector:
         growth = Growth(queue=queue, inspector=inspector, settings=settings, partitions=partitions)
@@ -99,7 +99,7 @@ async def _seen(
     settings: "Settings", step: "Callable[[Queue, Settings], Awaitable[list[str]]]"
 ) -> "tuple[list[str], list[Finding]]":
     """What the step tells, and then what is wrong with the streams that are there."""
-    from .needs import needs
+    from .checks.needs import needs
     from .reading import opened
 
     async with opened(settings) as queue:

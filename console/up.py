@@ -14,9 +14,9 @@ from .errors import FAILED, WrongUsage
 from .invocation import invocation
 
 if TYPE_CHECKING:
+    from forebay.console.processes.status import StatusLine
+    from forebay.console.processes.supervisor import Supervisor
     from forebay.console.settings import Loaded, Settings
-    from forebay.console.status import StatusLine
-    from forebay.console.supervisor import Supervisor
     from forebay.queues.contract import Inspector
 
 EXAMPLE = "forebay.console.example:handlers"
@@ -43,7 +43,7 @@ async def _up(loaded: "Loaded", target: str) -> int:
     """Refuse what can't come to work before anything is started, which would try it for ever; then run everything."""
     from forebay.ingest.metric_files import metrics_folder
 
-    from .binding import wait_until_all_free
+    from .processes.binding import wait_until_all_free
 
     settings = loaded.settings
     sockets = await wait_until_all_free(settings)
@@ -55,7 +55,7 @@ async def _up(loaded: "Loaded", target: str) -> int:
 
 
 async def _made(settings: "Settings") -> None:
-    from .provisioning import ensured
+    from .processes.provisioning import ensured
     from .reading import opened
 
     async with opened(settings) as queue:
@@ -65,10 +65,10 @@ async def _made(settings: "Settings") -> None:
 async def _run(loaded: "Loaded", target: str, sockets: Sequence[int], folder: str) -> int:
     from forebay.processors.printing import lossy
 
-    from .child import ingest, workers
-    from .relay import Relay
-    from .status import StatusLine
-    from .supervisor import Supervisor, stop_on_signals
+    from .processes.child import ingest, workers
+    from .processes.relay import Relay
+    from .processes.status import StatusLine
+    from .processes.supervisor import Supervisor, stop_on_signals
 
     # What nobody reads keeps neither the children waiting nor a stop.
     settings, line = loaded.settings, StatusLine(lossy(sys.stdout))
@@ -99,8 +99,8 @@ class _Watch:
 
     async def run(self) -> None:
         """The queue is opened while the children start."""
+        from .processes.status import report
         from .reading import inspected, opened
-        from .status import report
 
         settings, began = self.settings, monotonic()
         async with opened(settings) as queue, inspected(queue) as inspector:
@@ -116,7 +116,7 @@ class _Watch:
         """
         from forebay.queues.errors import QueueError
 
-        from .status import owners
+        from .processes.status import owners
 
         settings, began = self.settings, monotonic()
         before: set[str] | None = None
@@ -132,14 +132,14 @@ class _Watch:
             await asyncio.sleep(_LOOK_EVERY_S)
 
     def _listens(self) -> bool:
-        from .shared_folder import has_told
+        from .processes.shared_folder import has_told
 
         ingest = self.supervisor.running.get("ingest")
         return ingest is not None and has_told(self.folder, ingest.pid)
 
     def _groups(self) -> list[str]:
         """The handlers say which, and only the workers know them. Each worker has all of them."""
-        from .shared_folder import groups_of
+        from .processes.shared_folder import groups_of
 
         workers = (process for name, process in self.supervisor.running.items() if name != "ingest")
         told = (groups_of(self.folder, process.pid) for process in workers)

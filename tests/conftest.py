@@ -26,4 +26,4 @@ from tests.redis.fixtures import redis_url as redis_url
 @pytest.fixture(autouse=True)
 def _logs_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command sets up the log of its whole process, which here is that of all tests."""
-    monkeypatch.setattr("forebay.console.logs.set_up_logs", lambda: None)
+    monkeypatch.setattr("forebay.console.terminal.logs.set_up_logs", lambda: None)

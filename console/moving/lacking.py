@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from forebay.console.parking_view import ParkingView, parking_views
+from forebay.console.orders.parking_view import ParkingView, parking_views
 from forebay.console.reading import between
 from forebay.processors.offsets import Watermark
 from forebay.processors.parking.portal import ParkedPortal

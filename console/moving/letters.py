@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
-from forebay.console.letters import open_records
+from forebay.console.letters.letters import open_records
 from forebay.console.stillness import Ends
 from forebay.queues.contract import Inspector, Record
 from forebay.schemas import names

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
-from forebay.console.operators import who
-from forebay.console.order_writer import OrderWriter
+from forebay.console.orders.operators import who
+from forebay.console.orders.writer import OrderWriter
 from forebay.console.reading import producing
 from forebay.console.stillness import Ends, Sleep, watch, withheld, written
 from forebay.console.stopping import Stop

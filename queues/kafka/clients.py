@@ -31,7 +31,7 @@ from .throttling import Throttling
 
 _Client = TypeVar("_Client")
 
-#: console/logs.py takes all of it: how much the client says is its own property `log_level`.
+#: console/terminal/logs.py takes all of it: how much the client says is its own property `log_level`.
 _LOG = "forebay.queues.kafka.client"
 
 #: librdkafka says so before each reason.

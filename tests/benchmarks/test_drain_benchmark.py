@@ -9,7 +9,7 @@ from time import monotonic
 
 import pytest
 
-from forebay.console.report import percentiles_ms
+from forebay.console.traffic.report import percentiles_ms
 from tests.answers import metrics_of
 from tests.e2e.sending import Portals
 from tests.e2e.site import Site, open_site

@@ -18,7 +18,7 @@ from uuid import uuid4
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # public, but in no __all__
 
-from forebay.console.report import percentiles_ms
+from forebay.console.traffic.report import percentiles_ms
 from tests.e2e.site import Site, open_site
 from tests.kafka.fixtures import Kafka
 

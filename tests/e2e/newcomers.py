@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from forebay.console.connection import Connection, target_of
+from forebay.console.traffic.connection import Connection, target_of
 
 _PORTALS = 24
 

@@ -9,9 +9,9 @@ from time import monotonic, time
 
 from orjson import JSONDecodeError, loads
 
-from forebay.console.connection import Answer, Connection, target_of
-from forebay.console.load import draws
-from forebay.console.simulated import Bodies, SimulatedPortal
+from forebay.console.traffic.connection import Answer, Connection, target_of
+from forebay.console.traffic.load import draws
+from forebay.console.traffic.simulated import Bodies, SimulatedPortal
 from tests.order import named
 
 #: How unevenly portals send: the n-th so often as the first divided by n to the power of it.

@@ -17,8 +17,8 @@ from time import time
 
 import pytest
 
-from forebay.console.connection import Connection, target_of
-from forebay.console.simulated import Bodies, SimulatedPortal
+from forebay.console.traffic.connection import Connection, target_of
+from forebay.console.traffic.simulated import Bodies, SimulatedPortal
 from tests.e2e.site import Site, open_site
 from tests.e2e.standing import standing
 from tests.kafka.cluster import Cluster

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay.console.connection import Connection, target_of
+from forebay.console.traffic.connection import Connection, target_of
 from forebay.schemas.names import GAP
 from tests.answers import metrics_of
 from tests.e2e.site import Site, open_site

@@ -105,7 +105,7 @@ def worlds(
 ) -> Iterator[Callable[[str], World]]:
     """Makes a world whose groups use that protocol."""
     monkeypatch.setenv("BOOK", str(tmp_path / "handled.log"))
-    monkeypatch.setattr("forebay.console.connection.ANSWER_TIMEOUT_S", PATIENCE_S)
+    monkeypatch.setattr("forebay.console.traffic.connection.ANSWER_TIMEOUT_S", PATIENCE_S)
     with ExitStack() as running:
 
         def world(protocol: str) -> World:

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from forebay.console.connection import target_of
-from forebay.console.load import Load, Plan, portal_numbers
 from forebay.console.reading import between, inspected, opened
-from forebay.console.send_audit import Audit, check
 from forebay.console.settings import load_settings
-from forebay.console.simulated import Bodies
+from forebay.console.traffic.connection import target_of
+from forebay.console.traffic.load import Load, Plan, portal_numbers
+from forebay.console.traffic.send_audit import Audit, check
+from forebay.console.traffic.simulated import Bodies
 from forebay.queues.contract import Inspector
 from forebay.schemas.codec import codec
 

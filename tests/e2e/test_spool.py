@@ -19,7 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are pu
     ResourceType,
 )
 
-from forebay.console.connection import Connection, target_of
+from forebay.console.traffic.connection import Connection, target_of
 from forebay.queues.errors import QueueUnavailable
 from tests.e2e.site import Site, open_site
 from tests.e2e.standing import ids

@@ -64,7 +64,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 @pytest.fixture
 def stands(tmp_path: Path, report: Report, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Stand]]:
     """Makes a stand in front of that queue: so many hosts, each with an ingest that is not started yet."""
-    monkeypatch.setattr("forebay.console.connection.ANSWER_TIMEOUT_S", PATIENCE_S)
+    monkeypatch.setattr("forebay.console.traffic.connection.ANSWER_TIMEOUT_S", PATIENCE_S)
     with ExitStack() as running:
 
         def stand(url: str, size: Size, *, hosts: int = 1, **more: object) -> Stand:

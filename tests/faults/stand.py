@@ -12,8 +12,8 @@ from itertools import chain
 from pathlib import Path
 from random import Random
 
-from forebay.console.report import percentiles_ms
-from forebay.console.simulated import SEQUENCE_PATH
+from forebay.console.traffic.report import percentiles_ms
+from forebay.console.traffic.simulated import SEQUENCE_PATH
 from forebay.ingest.spool.window import MOST
 from forebay.schemas.event import PortalEvent
 from tests.e2e.sending import Portals, unevenly

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from forebay.console.portal_keys import keyring
 from forebay.console.reading import between, inspected, opened
 from forebay.console.settings import load_settings
-from forebay.console.simulated import SEQUENCE_PATH
+from forebay.console.traffic.simulated import SEQUENCE_PATH
 from forebay.queues.errors import QueueUnavailable
 from forebay.schemas.codec import codec
 from forebay.schemas.event import CannotOpenSecrets, PortalEvent

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from forebay.console.simulated import Bodies
+from forebay.console.traffic.simulated import Bodies
 from tests.bitrix24.oauth import FakeOAuth, Installed
 from tests.e2e.sending import TOKEN
 

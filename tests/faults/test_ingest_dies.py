@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from forebay.console.report import percentiles_ms
+from forebay.console.traffic.report import percentiles_ms
 from tests.kafka.cluster import Cluster
 
 from .failing import End, Failing

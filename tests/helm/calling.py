@@ -7,8 +7,8 @@ from time import time
 
 from orjson import JSONDecodeError, loads
 
-from forebay.console.connection import Connection, target_of
-from forebay.console.simulated import Bodies, SimulatedPortal
+from forebay.console.traffic.connection import Connection, target_of
+from forebay.console.traffic.simulated import Bodies, SimulatedPortal
 from tests.order import named
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from forebay.console.canary_metrics import CanaryMetrics
+from forebay.console.traffic.canary_metrics import CanaryMetrics
 from forebay.ingest.metrics import Counters, IngestMetrics, PortalCounts
 from forebay.processors.metrics import metrics_of
 

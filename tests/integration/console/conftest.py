@@ -7,7 +7,8 @@ from uuid import uuid4
 import pytest
 import structlog
 
-from forebay.console import parked_orders, replaying
+from forebay.console.orders import parked as parked_orders
+from forebay.console.orders import replaying
 from forebay.console.settings import Settings
 from forebay.queues.opening import open_queue
 from forebay.schemas import names

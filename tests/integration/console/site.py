@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from forebay import Handlers, PortalEvent
-from forebay.console.letters import Filter, Letter
+from forebay.console.letters.letters import Filter, Letter
+from forebay.console.letters.resolving import open_letters
 from forebay.console.reading import inspected
-from forebay.console.resolving import open_letters
 from forebay.console.settings import Settings
 from forebay.processors.testing import event
 from forebay.processors.worker import Worker

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from forebay import Reject
-from forebay.console.following import Following
-from forebay.console.letters import Filter
-from forebay.console.parked_orders import list_waiting, order
-from forebay.console.resolving import plan_of, replay_letters
+from forebay.console.letters.letters import Filter
+from forebay.console.letters.resolving import plan_of, replay_letters
+from forebay.console.orders.following import Following
+from forebay.console.orders.parked import list_waiting, order
 from forebay.processors.parking.orders import What
 from forebay.schemas.codec import new_codec
 from tests.waiting import until

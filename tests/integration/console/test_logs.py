@@ -9,7 +9,7 @@ from typing import Any
 SCRIPT = """
 import logging, sys, warnings
 import structlog
-from forebay.console.logs import set_up_logs
+from forebay.console.terminal.logs import set_up_logs
 set_up_logs(readable={readable})
 {does}
 """

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from forebay import Reject
-from forebay.console.order_writer import OrderWriter
+from forebay.console.orders.writer import OrderWriter
 from forebay.console.planning import counted
 from forebay.queues.contract import Record
 from forebay.schemas import names
@@ -291,7 +291,7 @@ def test_ctrl_c_ends_a_replay_of_the_quarantine_and_nothing_is_sent_twice(
 def test_a_question_is_no_line_of_what_a_program_reads(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     letter = Record(key=A, value=b"", timestamp_ms=1)
     night.do(night.site.producer.send(names.dead(night.settings.topic), letter))
-    monkeypatch.setattr("forebay.console.asking.on_terminal", lambda stream: True)
+    monkeypatch.setattr("forebay.console.terminal.asking.on_terminal", lambda stream: True)
 
     done = night.command("dead", "discard", "--all", "--json", given="n\n")
 

@@ -10,10 +10,10 @@ import pytest
 from forebay import Reject
 from forebay.console.group_lag import lags
 from forebay.console.growing import Growth, NotQuiet
-from forebay.console.letters import Filter
-from forebay.console.parked_orders import list_waiting, order
+from forebay.console.letters.letters import Filter
+from forebay.console.letters.resolving import plan_of, replay_letters
+from forebay.console.orders.parked import list_waiting, order
 from forebay.console.reading import inspected
-from forebay.console.resolving import plan_of, replay_letters
 from forebay.console.settings import Settings
 from forebay.processors.parking.orders import What
 from forebay.queues.opening import open_queue

@@ -8,13 +8,13 @@ import pytest
 
 from forebay import Reject
 from forebay.console import reading
-from forebay.console.following import Following
-from forebay.console.letters import Filter
-from forebay.console.order_writer import Pace, order_writer
+from forebay.console.letters.letters import Filter
+from forebay.console.letters.resolving import open_rows, plan_of, replay_letters
+from forebay.console.orders.following import Following
+from forebay.console.orders.replay_search import Found, Search, Span
+from forebay.console.orders.replaying import Replay, follow
+from forebay.console.orders.writer import Pace, order_writer
 from forebay.console.reading import inspected
-from forebay.console.replay_search import Found, Search, Span
-from forebay.console.replaying import Replay, follow
-from forebay.console.resolving import open_rows, plan_of, replay_letters
 from forebay.console.stopping import Stop
 from forebay.processors.testing import event
 from forebay.queues.contract import Record

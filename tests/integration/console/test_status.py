@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
+from forebay.console.processes.status import Counting, Counts
 from forebay.console.reading import inspected
-from forebay.console.status import Counting, Counts
 
 from .site import Program, Site
 

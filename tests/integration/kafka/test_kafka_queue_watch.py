@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 from confluent_kafka.admin import ResourceType  # type: ignore[attr-defined]  # it is public, but in no __all__
 
-from forebay.console.queue_checks import queue_findings
-from forebay.console.queue_watch import watch_queue
+from forebay.console.checks.queue import queue_findings
+from forebay.console.checks.watch import watch_queue
 from forebay.console.settings import load_settings
 from forebay.queues.findings import Finding
 from forebay.queues.opening import open_queue

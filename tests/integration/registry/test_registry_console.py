@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from forebay.console.cli import build
 from forebay.console.decoding import LearningInspector, decodable
-from forebay.console.send_audit import Audit, check
+from forebay.console.traffic.send_audit import Audit, check
 from forebay.processors.testing import event
 from forebay.queues.contract import Record
 from forebay.queues.memory import MemoryQueue

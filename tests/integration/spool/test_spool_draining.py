@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from forebay.console.errors import WrongUsage
-from forebay.console.progress import _lines
+from forebay.console.terminal.progress import _lines
 from forebay.ingest.locks import FileLock
 from forebay.queues.contract import Delivery, Record
 from forebay.queues.errors import QueueUnavailable, RecordRefused

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from forebay.console.order_writer import OrderWriter
+from forebay.console.orders.writer import OrderWriter
 from forebay.console.planning import Planned
 from forebay.processors.notes import Place, encode_note
 from forebay.processors.parking import entries

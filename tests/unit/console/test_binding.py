@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from forebay.console import binding
-from forebay.console.binding import wait_until_all_free, wait_until_free
 from forebay.console.errors import WrongUsage
+from forebay.console.processes import binding
+from forebay.console.processes.binding import wait_until_all_free, wait_until_free
 from forebay.console.settings import Settings
 
 

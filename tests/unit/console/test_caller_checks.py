@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from forebay.console.caller_checks import caller_findings
+from forebay.console.checks.callers import caller_findings
 from forebay.console.settings import Settings
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from forebay.console.canary_metrics import CanaryMetrics
-from forebay.console.canary_probe import Passage, Probe
+from forebay.console.traffic.canary_metrics import CanaryMetrics
+from forebay.console.traffic.canary_probe import Passage, Probe
 from forebay.processors.notes import encode_note
 from forebay.queues.contract import Bounds, GroupState, PlacedRecord, StoredRecord
 from forebay.queues.errors import QueueUnavailable

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from forebay.console.following import Following
-from forebay.console.letters import BOXES, Filter, Letter, letters
-from forebay.console.order_writer import Meanwhile
-from forebay.console.orders import count_of, dealt_with
+from forebay.console.letters.letters import BOXES, Filter, Letter, letters
+from forebay.console.letters.resolving import check_places, planned
+from forebay.console.orders.following import Following
+from forebay.console.orders.orders import count_of, dealt_with
+from forebay.console.orders.replaying import Replay
+from forebay.console.orders.writer import Meanwhile
 from forebay.console.planning import Plan
-from forebay.console.replaying import Replay
-from forebay.console.resolving import check_places, planned
 from forebay.processors.parking import orders
 from forebay.processors.parking.orders import Order, What
 from forebay.queues.contract import Record

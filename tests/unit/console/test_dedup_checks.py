@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay.console.dedup_checks import dedup_findings
+from forebay.console.checks.dedup import dedup_findings
 from forebay.console.settings import Settings
 from forebay.processors.dedup.keys import Key
 from forebay.processors.dedup.opening import open_marks

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from orjson import loads
 
-from forebay.console.details import show_details
-from forebay.console.letters import dead_letter, quarantined
+from forebay.console.letters.details import show_details
+from forebay.console.letters.letters import dead_letter, quarantined
 from forebay.ingest.seal import Sealer
 from forebay.queues.contract import PlacedRecord, Record, StoredRecord
 from forebay.schemas import names

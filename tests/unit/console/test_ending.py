@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from forebay.console.orders.replaying import carry_out
 from forebay.console.planning import Plan, Planned
-from forebay.console.replaying import carry_out
 from forebay.console.running import run
 from forebay.queues.contract import Delivery, Inspector, Record
 from forebay.queues.errors import QueueUnavailable
@@ -66,8 +66,8 @@ class _WaitingProducer(MemoryProducer):
 @pytest.fixture
 async def queue(monkeypatch: pytest.MonkeyPatch) -> GoneQueue:
     monkeypatch.setattr("forebay.console.reading._FLUSH_S", 0.01)
-    monkeypatch.setattr("forebay.console.replaying._LAST_ORDER_S", 0.01)
-    monkeypatch.setattr("forebay.console.replaying._LOOK_S", 0.01)
+    monkeypatch.setattr("forebay.console.orders.replaying._LAST_ORDER_S", 0.01)
+    monkeypatch.setattr("forebay.console.orders.replaying._LOOK_S", 0.01)
     made = GoneQueue()
     await made.ensure(names.streams(TOPIC), PARTITIONS)
     return made

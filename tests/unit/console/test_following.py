@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from forebay.console.following import Following
+from forebay.console.orders.following import Following
 from forebay.processors.parking.orders import Order
 from forebay.processors.parking.state import Replaying
 from forebay.queues.contract import GroupState

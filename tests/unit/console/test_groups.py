@@ -5,8 +5,8 @@ from structlog.testing import capture_logs
 
 from forebay import Handlers, PortalEvent
 from forebay.console.errors import WrongUsage
-from forebay.console.groups import groups_of
-from forebay.console.worker_process import _tell_handlers
+from forebay.console.processes.groups import groups_of
+from forebay.console.processes.worker import _tell_handlers
 
 
 async def handle(event: PortalEvent) -> None: ...

@@ -13,9 +13,15 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from forebay.console.errors import WrongUsage
-from forebay.console.health_server import held_up_routes, served, served_aside, supervised_routes, worker_routes
-from forebay.console.shared_folder import forget, state_of, tell, tell_regularly
-from forebay.console.standing_still import Aged
+from forebay.console.processes.health_server import (
+    held_up_routes,
+    served,
+    served_aside,
+    supervised_routes,
+    worker_routes,
+)
+from forebay.console.processes.shared_folder import forget, state_of, tell, tell_regularly
+from forebay.console.processes.standing_still import Aged
 from forebay.processors.health import Health
 from forebay.processors.metrics import metrics_of
 from tests.answers import called
@@ -73,9 +79,9 @@ async def test_an_address_that_is_taken_is_told_with_its_setting(unused_tcp_port
 async def test_a_thread_tells_of_a_loop_that_stands_still(
     unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forebay.console.standing_still.STALE_S", 0.3)
-    monkeypatch.setattr("forebay.console.standing_still.TELL_EVERY_S", 0.01)
-    monkeypatch.setattr("forebay.console.health_server._REQUEST_S", 0.2)
+    monkeypatch.setattr("forebay.console.processes.standing_still.STALE_S", 0.3)
+    monkeypatch.setattr("forebay.console.processes.standing_still.TELL_EVERY_S", 0.01)
+    monkeypatch.setattr("forebay.console.processes.health_server._REQUEST_S", 0.2)
     bind, health = f"127.0.0.1:{unused_tcp_port}", Health()
     health.ok("group")
 
@@ -164,7 +170,7 @@ def test_supervised_workers_live_until_one_of_them_stands_still(tmp_path: Path) 
 async def test_a_worker_that_could_not_say_how_it_is_says_so_when_there_is_room_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forebay.console.shared_folder.TELL_EVERY_S", 0.001)
+    monkeypatch.setattr("forebay.console.processes.shared_folder.TELL_EVERY_S", 0.001)
     folder, health = tmp_path / "not there yet", Health()
     telling = asyncio.create_task(tell_regularly(str(folder), health, []))
     await asyncio.sleep(0.01)

@@ -10,11 +10,11 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from forebay.console.connection import Connection, Target, target_of
 from forebay.console.errors import WrongUsage
-from forebay.console.load import Load, Plan, draws
-from forebay.console.report import Report, percentiles_ms
-from forebay.console.simulated import SEQUENCE_PATH, Bodies
+from forebay.console.traffic.connection import Connection, Target, target_of
+from forebay.console.traffic.load import Load, Plan, draws
+from forebay.console.traffic.report import Report, percentiles_ms
+from forebay.console.traffic.simulated import SEQUENCE_PATH, Bodies
 from tests.serving import serving
 
 Respond = Callable[[dict[str, str]], Awaitable[bytes | None]]

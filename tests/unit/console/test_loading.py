@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from forebay.console.errors import WrongUsage
-from forebay.console.loading import load_handlers
+from forebay.console.processes.loading import load_handlers
 
 
 @pytest.fixture

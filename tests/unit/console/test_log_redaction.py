@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from forebay.console.log_redaction import hide_secrets
+from forebay.console.terminal.log_redaction import hide_secrets
 from forebay.ingest.form import parse
 from forebay.schemas.form import pairs_of
 from forebay.schemas.redaction import without_secrets

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from forebay.console.oauth_checks import oauth_findings
+from forebay.console.checks.oauth import oauth_findings
 from forebay.console.settings import Settings
 from tests.bitrix24.oauth import FakeOAuth
 from tests.ports import free_ports

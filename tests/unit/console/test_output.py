@@ -2,8 +2,8 @@
 
 import pytest
 
-from forebay.console import output
-from forebay.console.output import show
+from forebay.console.terminal import output
+from forebay.console.terminal.output import show
 
 #: As `forebay parked list` has them.
 PARKED = {

@@ -2,10 +2,10 @@
 
 import pytest
 
-from forebay.console.parking_view import ParkingView, ends_of
+from forebay.console.orders.parking_view import ParkingView, ends_of
+from forebay.console.orders.trail import trail
 from forebay.console.planning import Planned
 from forebay.console.times import from_ms
-from forebay.console.trail import trail
 from forebay.processors.notes import Place
 from forebay.processors.parking.orders import What
 from forebay.processors.parking.state import Reason, Replaying

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from forebay.console.order_writer import Meanwhile, OrderWriter, Overtaken, Pace, order_all
-from forebay.console.orders import Marks
+from forebay.console.orders.orders import Marks
+from forebay.console.orders.writer import Meanwhile, OrderWriter, Overtaken, Pace, order_all
 from forebay.console.planning import Planned, count_in, show_plan
 from forebay.console.stopping import Stop
 from forebay.processors.parking import orders

@@ -16,9 +16,9 @@ from typing import TextIO
 
 import pytest
 
-from forebay.console.output import show_json
-from forebay.console.printing import printed
-from forebay.console.status import StatusLine
+from forebay.console.processes.status import StatusLine
+from forebay.console.terminal.output import show_json
+from forebay.console.terminal.printing import printed
 from forebay.processors.printing import let_handlers_print
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay.console.checks import examined
+from forebay.console.checks.examination import examined
 from forebay.console.settings import load_settings
 from forebay.queues.findings import Finding
 

@@ -7,8 +7,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from forebay.console.canary_metrics import CanaryMetrics
-from forebay.console.queue_watch import watch_queue
+from forebay.console.checks.watch import watch_queue
+from forebay.console.traffic.canary_metrics import CanaryMetrics
 from forebay.queues.findings import Finding, State
 
 

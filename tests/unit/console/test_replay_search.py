@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from forebay.console.replay_search import Found, Search, Span
+from forebay.console.orders.replay_search import Found, Search, Span
 from forebay.processors.notes import Place, encode_note
 from forebay.processors.parking import entries
 from forebay.processors.parking.state import PortalState

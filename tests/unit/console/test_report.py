@@ -1,9 +1,9 @@
 from collections import Counter
 from dataclasses import replace
 
-from forebay.console.load import Outcome
-from forebay.console.report import Report
-from forebay.console.send_audit import Audit
+from forebay.console.traffic.load import Outcome
+from forebay.console.traffic.report import Report
+from forebay.console.traffic.send_audit import Audit
 
 
 def a_report(answers: dict[str, int], audit: Audit | None, unchecked: str | None = None) -> Report:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from forebay.console.letters import BOXES, Filter, letters
-from forebay.console.order_writer import Overtaken
-from forebay.console.requeueing import Requeue, Reread, send_all
-from forebay.console.resolving import planned
+from forebay.console.letters.letters import BOXES, Filter, letters
+from forebay.console.letters.requeueing import Requeue, Reread, send_all
+from forebay.console.letters.resolving import planned
+from forebay.console.orders.writer import Overtaken
 from forebay.console.stopping import Stop
 from forebay.ingest.address import Address
 from forebay.ingest.authenticate import Sender

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from forebay.console.send_audit import Audit, check
+from forebay.console.traffic.send_audit import Audit, check
 from forebay.queues.contract import PlacedRecord, Record
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas.event import Body, PortalEvent

@@ -2,7 +2,7 @@ from collections import Counter
 from random import Random
 from urllib.parse import parse_qsl
 
-from forebay.console.simulated import SEQUENCE_PATH, Bodies
+from forebay.console.traffic.simulated import SEQUENCE_PATH, Bodies
 from forebay.schemas.tree import Node, nest
 
 

@@ -10,12 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from forebay.console import disks, spool_checks
-from forebay.console.checks import examined
-from forebay.console.disks import file_system
-from forebay.console.needs import Side
+from forebay.console.checks import disks
+from forebay.console.checks import spool as spool_checks
+from forebay.console.checks.disks import file_system
+from forebay.console.checks.examination import examined
+from forebay.console.checks.needs import Side
+from forebay.console.checks.spool import spool_findings
 from forebay.console.settings import Settings, load_settings
-from forebay.console.spool_checks import spool_findings
 from forebay.ingest.spool.folder import Folder
 from forebay.ingest.spool.kept import Put
 from forebay.ingest.spool.store import Store
@@ -255,7 +256,7 @@ def test_a_spool_folder_that_can_not_be_written_to_is_a_failure(
     def refuses(*arguments: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("forebay.console.folder_checks.TemporaryFile", refuses)
+    monkeypatch.setattr("forebay.console.checks.folders.TemporaryFile", refuses)
 
     findings = {one.check: one for one in spool_findings(settings) if one.state == "fail"}
 

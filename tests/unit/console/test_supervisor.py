@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from forebay.console.child import Job
-from forebay.console.relay import Relay
-from forebay.console.supervisor import Child, Supervisor, stop_on_signals
+from forebay.console.processes.child import Job
+from forebay.console.processes.relay import Relay
+from forebay.console.processes.supervisor import Child, Supervisor, stop_on_signals
 
 #: Ends by itself at SIGTERM, and says when.
 WELL_BEHAVED = """
@@ -204,7 +204,7 @@ async def test_a_child_is_told_something_in_each_of_its_lives() -> None:
 
 
 async def test_a_child_that_does_not_end_in_its_grace_is_killed_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forebay.console.supervisor._MORE_GRACE_S", 0.0)
+    monkeypatch.setattr("forebay.console.processes.supervisor._MORE_GRACE_S", 0.0)
     heard = Heard()
     supervisor = supervised(heard, [child("one", STUBBORN)], grace_s=0.1)
     running = asyncio.create_task(supervisor.run())
@@ -229,7 +229,7 @@ async def test_the_second_stop_kills() -> None:
 
 
 async def test_the_end_of_a_terminal_stops_once_however_often_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forebay.console.supervisor._MORE_GRACE_S", 0.0)
+    monkeypatch.setattr("forebay.console.processes.supervisor._MORE_GRACE_S", 0.0)
     heard, loop = Heard(), asyncio.get_running_loop()
     supervisor = supervised(heard, [child("one", STUBBORN)], grace_s=0.5)
     running = asyncio.create_task(supervisor.run())
@@ -250,7 +250,7 @@ async def test_the_end_of_a_terminal_stops_once_however_often_it_is_told(monkeyp
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 async def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     tied = (
-        "import os, signal, sys; from forebay.console.child import end_with; end_with(os.getppid());"
+        "import os, signal, sys; from forebay.console.processes.child import end_with; end_with(os.getppid());"
         "print(os.getpid(), flush=True); signal.pause()"
     )
     parent = await asyncio.create_subprocess_exec(

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
+from forebay.console.letters.unsealing import CannotOpen, opened_body
 from forebay.console.portal_keys import keyring
-from forebay.console.unsealing import CannotOpen, opened_body
 from forebay.ingest.address import Address
 from forebay.ingest.authenticate import Sender
 from forebay.ingest.portals.keys import PortalKeys

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from forebay import PortalEvent
-from forebay.console.parking_view import ParkingView, ends_of
+from forebay.console.orders.parking_view import ParkingView, ends_of
 from forebay.processors.parking.orders import What
 from forebay.processors.worker import Worker
 from forebay.queues.contract import Commit

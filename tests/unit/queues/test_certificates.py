@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 from prometheus_client import CollectorRegistry, generate_latest
 
-from forebay.console.certificate_metrics import tell_regularly
+from forebay.console.processes.certificate_metrics import tell_regularly
 from forebay.ingest.metrics import IngestMetrics
 from forebay.queues.certificates import Certificates
 from forebay.queues.errors import QueueError

@@ -81,7 +81,7 @@ def test_a_table_that_is_none_shows_how_one_looks(tmp_path: Path) -> None:
 
 def test_its_client_and_http_library_are_not_imported_without_the_setting() -> None:
     program = (
-        "import sys; import forebay.console.worker_process, forebay.ingest.server, forebay.queues.kafka.queue;"
+        "import sys; import forebay.console.processes.worker, forebay.ingest.server, forebay.queues.kafka.queue;"
         "from forebay.queues.registry.opening import open_registry;"
         "from forebay.queues.settings import QueueSettings;"
         "assert open_registry(QueueSettings()) is None;"

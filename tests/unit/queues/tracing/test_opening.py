@@ -166,7 +166,8 @@ def test_without_traces_nothing_of_opentelemetry_is_imported() -> None:
     script = """
 import asyncio, sys
 from forebay import Handlers
-from forebay.console import cli, worker_process
+from forebay.console import cli
+from forebay.console.processes import worker as worker_process
 from forebay.ingest.app import create_app
 from forebay.ingest.server import Server
 from forebay.ingest.settings import IngestSettings

@@ -1,0 +1,1 @@
+"""What was given up or could not be read, and what one does with it."""

@@ -1,0 +1,1 @@
+"""The processes that serve: what each needs around it, and who looks after several."""

@@ -1,0 +1,1 @@
+"""Calls as portals make them, and what became of them."""
