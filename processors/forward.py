@@ -18,6 +18,10 @@ from .errors import Reject, Retry
 #: A handler answers when it is done, for which its event has `deadline_s`; to reach it takes no longer than this.
 _CONNECT_S = 5.0
 
+#: A connection that is idle for longer is let go: Apache and Node hang up after five seconds, gunicorn after two, and a
+#: call that is sent just then would fail.
+_KEPT_S = 1.0
+
 _FORM = "application/x-www-form-urlencoded"
 
 #: Who answers so asks for a pause, and may say for how long.
@@ -88,7 +92,7 @@ class Forward:
         async with httpx2.AsyncClient(
             headers={"content-type": _FORM, "user-agent": "Forebay", **self._headers},
             # Every portal may have a call under way; how many that are is the worker's `concurrency`.
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEPT_S),
             timeout=httpx2.Timeout(None, connect=_CONNECT_S),
         ) as client:
             while True:
