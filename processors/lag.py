@@ -26,12 +26,21 @@ class Lag:
         health: Health,
         *,
         now: Callable[[], float],
+        clock: Callable[[], float],
     ) -> None:
         self._inspector = queue.inspector()
         self._topic, self._partitions, self._metrics, self._now = topic, partitions, metrics, now
         self._health, self._is_told = health, False
+        self._clock, self._answered_at = clock, clock()
+        #: What was asked about and not answered. Cut off from the queue we may own nothing any more.
+        self._unanswered: list[int] = []
         #: The ends of partitions of which something was withheld when it was last asked.
         self._withheld: dict[int, int] = {}
+
+    @property
+    def silence_s(self) -> float:
+        """For how long the queue has not said how much waits, though it was asked; 0 while it does."""
+        return self._clock() - self._answered_at if self._unanswered else 0.0
 
     def measure_age(self) -> None:
         """Set the ages from what is in memory: as records come in order, nothing that waits is older."""
@@ -52,11 +61,13 @@ class Lag:
 
         That is told: who reads hears nothing of a part of the queue that is away, and waits for it.
         """
-        ours = [one.number for one in self._partitions]
+        asked = [one.number for one in self._partitions] or self._unanswered
         try:
-            bounds = await self._inspector.bounds(self._topic, ours) if ours else {}
+            bounds = await self._inspector.bounds(self._topic, asked) if asked else {}
         except QueueError as error:
+            self._unanswered = asked
             return self._tell(f"how much waits can't be told, and may not be read: {error}")
+        self._unanswered, self._answered_at = [], self._clock()
         for one in self._partitions:
             if (found := bounds.get(one.number)) is not None:
                 behind = found.end + found.withheld - one.watermark.position

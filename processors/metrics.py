@@ -109,7 +109,7 @@ def metrics_of(groups: Collection[str], registry: CollectorRegistry = REGISTRY) 
     lag_seconds = gauge("lag_seconds", "Age of the partition's oldest unfinished record", "partition")
     actionable_lag = gauge("actionable_lag_seconds", "Age of the oldest unfinished record of a portal that is well")
     held_records = gauge("held_records", "Records in memory that are not finished")
-    poll_age = gauge("poll_age_seconds", "Since the worker last asked the queue for records")
+    poll_age = gauge("poll_age_seconds", "Since the worker last asked the queue for records, and since that answered")
     offset_reset = gauge(
         "offset_reset_timestamp_seconds", "When the group last began a partition without a place in it; 0 for never"
     )

@@ -176,7 +176,7 @@ class Worker:
             fetch_s=looks_every_s,
             clock=clock,
         )
-        self._lag = Lag(queue, settings.topic, self.ownership, self.metrics, self.health, now=now)
+        self._lag = Lag(queue, settings.topic, self.ownership, self.metrics, self.health, now=now, clock=clock)
         self._stopping = asyncio.Event()
         #: The handlers that would not end, as soon as `run` has ended, however it did.
         self.left = 0
@@ -251,7 +251,8 @@ class Worker:
             await asyncio.sleep(self._settings.commit_interval_s)
             self._lag.measure_age()
             self.metrics.held_records.set(self._held.records)
-            self.metrics.poll_age.set(self._intake.poll_age_s)
+            # Who reads by Kafka's client asks nobody but that, also where no broker can be reached.
+            self.metrics.poll_age.set(max(self._intake.poll_age_s, self._lag.silence_s))
             self._intake.look()
 
     async def _measure_regularly(self) -> None:

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from forebay import Handlers, PortalEvent, Reject
 from forebay.processors.metrics import build_metrics
 from forebay.queues.contract import Bounds
+from forebay.queues.errors import QueueUnavailable
 from forebay.schemas import names
 from tests.integration.processors.reading import TOPIC
 from tests.waiting import until
@@ -62,6 +63,31 @@ async def test_a_worker_says_that_a_part_of_the_queue_does_not_answer(station: A
     [log] = [log for log in logs if log["event"] == "some of what waits is not read"]
     assert "the memory queue was put down" in log["reason"]
     assert worker.health.parts()["lag"] == {"state": "ok", "why": ""}
+
+
+async def test_a_part_of_the_queue_that_does_not_answer_is_one_that_is_asked_for_nothing(
+    station: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The alert comes by this age; who reads hears nothing of a broker that is away, and asks on.
+    registry = CollectorRegistry()
+    worker = station.start(metrics=build_metrics(registry))
+    await until(lambda: worker.health.status == "ok")
+    bounds = worker._lag._inspector.bounds
+
+    async def silent(*asked: Any) -> dict[int, Bounds]:
+        raise QueueUnavailable("no broker answers")
+
+    def age_s() -> float:
+        return registry.get_sample_value("forebay_poll_age_seconds") or 0.0
+
+    monkeypatch.setattr(worker._lag._inspector, "bounds", silent)
+    await worker._lag.measure_records()
+    longest_s = 2 * worker._intake._fetch_s
+    await until(lambda: age_s() > longest_s)
+    monkeypatch.setattr(worker._lag._inspector, "bounds", bounds)
+    await worker._lag.measure_records()
+
+    await until(lambda: age_s() <= longest_s)
 
 
 async def test_a_queue_that_hangs_is_told_also_while_it_takes_no_commit(
