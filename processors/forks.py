@@ -3,9 +3,12 @@
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from threading import local
+from traceback import print_exception
+from typing import Never
 from weakref import WeakSet
 
 #: Connections by whose end others know of ours.
@@ -25,6 +28,21 @@ def leave_forks_to_themselves(signals: Iterable[signal.Signals]) -> None:
 def leave_to_us(connection: socket.socket) -> None:
     """Who is forked from this process, and outlives it, must not keep this connection open."""
     _told_by.add(connection)
+
+
+def end_a_copy(raised: BaseException | None) -> Never:
+    """End this process, which a handler forked and let come out of its call: nothing of ours may be done twice."""
+    status = 1
+    if raised is None or (isinstance(raised, SystemExit) and raised.code is None):
+        status = 0
+    elif isinstance(raised, SystemExit) and isinstance(raised.code, int):
+        status = raised.code
+    else:
+        print_exception(raised)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 class _Forks:

@@ -11,8 +11,10 @@ from tests.answers import called
 from tests.ports import free_ports
 
 FORKS = """
+import asyncio
 import multiprocessing
 import os
+import sys
 import time
 
 from forebay import Handlers
@@ -28,6 +30,29 @@ def handle(event):
     forked.terminate()
     forked.join()
     os.write(book, f"{event.id} {forked.exitcode}\\n".encode())
+
+
+def fork_by_hand(event):
+    pid = os.fork()
+    if pid == 0:
+        sys.exit(7)
+    os.write(book, f"{event.id} {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\\n".encode())
+
+
+@handlers.on("ONCRMLEADADD")
+def by_hand_in_a_thread(event):
+    fork_by_hand(event)
+
+
+@handlers.on("ONCRMLEADUPDATE")
+async def by_hand_on_the_loop(event):
+    fork_by_hand(event)
+
+
+@handlers.on("ONCRMLEADDELETE")
+async def by_hand_on_the_loop_later(event):
+    await asyncio.sleep(0.01)
+    fork_by_hand(event)
 
 
 @handlers.on("ONCRMDEALADD")
@@ -87,6 +112,25 @@ def in_a_process(event):
         os.write(book, f"cpu {os.getpid()}\\n".encode())
         time.sleep(3600)
 """
+
+
+@pytest.mark.parametrize("name", ["ONCRMLEADADD", "ONCRMLEADUPDATE", "ONCRMLEADDELETE"])
+def test_a_process_that_a_handler_forks_by_hand_ends_with_its_own_status_and_does_nothing_of_ours(
+    site: Any, name: str
+) -> None:
+    (site.folder / "shop.py").write_text(FORKS)
+    site.start("ingest", "ingest")
+    site.start("process", "process", "shop:handlers")
+    site.wait("the ingest", site.is_ready)
+
+    for number in range(3):
+        body = f"event={name}&data[FIELDS][ID]=7&auth[domain]=portal-{number}.bitrix24.example"
+        assert called(site.url, body.encode())[0] == 200
+
+    site.wait("every event", lambda: len(site.handled()) == 3)
+    assert {line.split()[1] for line in site.handled()} == {"7"}
+    assert site.stop("process") == 0
+    assert site.log("process").count("partitions revoked") == 1
 
 
 def has_ended(pid: str) -> bool:
