@@ -58,4 +58,4 @@ def _warn(text: str) -> None:
     """What becomes of the workers stands among their own lines."""
     from forebay.schemas.logger import get_logger
 
-    get_logger("forebay.console.supervisor").warning(text)
+    get_logger("forebay.console.processes.supervisor").warning(text)

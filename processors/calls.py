@@ -1,12 +1,11 @@
 """Runs one handler with its deadline, and says how it ended. Nothing that a handler raises gets past here."""
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
 from inspect import isawaitable, iscoroutine
-from typing import Any, TypeAlias
+from typing import Any, Never, TypeAlias
 
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent, SecretsShredded
@@ -16,7 +15,7 @@ from .cancelling import current_task, settle, take_back
 from .cpu.pool import Processes
 from .deadlines import Deadlines
 from .errors import BadReturn, DeadlineExceeded, HandlerCancelled, Reject, Retry
-from .forks import end_a_copy
+from .forks import Here, end_a_copy
 from .handlers import Given, Handler
 from .outcome import DONE, Done, Failed, Outcome, Rejected, RetryAsked, Undecodable
 from .runners import NOTHING, Returned, new_runner, rest
@@ -62,7 +61,7 @@ class Calls:
         """`may_begin` and `is_still_certain` as in `Threads`."""
         self._deadline_s, self._took, self._clock, self._processes = deadline_s, took, clock, processes
         self._threads = Threads(threads, may_begin=may_begin, is_still_certain=is_still_certain, clock=clock)
-        self._deadlines, self._ours = Deadlines(), os.getpid()
+        self._deadlines = Deadlines()
         self._runner = new_runner()
         self._told: set[tuple[str, str]] = set()
 
@@ -97,7 +96,8 @@ class Calls:
             # Nothing was awaited yet, so that even a GeneratorExit can only be the handler's.
             self._runner = new_runner()
             outcome = _raised(error)
-        self._end_a_copy(outcome)
+        if Here.is_copy:
+            _end_a_copy(outcome)
         seconds = self._clock() - began
         self._took(handler.name, seconds)
         if seconds > _BLOCKED_S:
@@ -114,13 +114,15 @@ class Calls:
         watch = self._deadlines.start(deadline_s)
         try:
             outcome = self._returned(handler, await rest)
-            self._end_a_copy(outcome)
+            if Here.is_copy:
+                _end_a_copy(outcome)
             return _too_late(deadline_s, None) if watch.is_over else outcome
         except GeneratorExit:
             raise
         except BaseException as error:
             outcome = _raised(error)
-            self._end_a_copy(outcome)
+            if Here.is_copy:
+                _end_a_copy(outcome)
             return _too_late(deadline_s, error) if watch.is_over else outcome
         finally:
             self._deadlines.end(watch)
@@ -165,10 +167,6 @@ class Calls:
         self._tell_once("return", handler, "a handler's return value is ignored", returned=type(value).__name__)
         return DONE
 
-    def _end_a_copy(self, outcome: Outcome) -> None:
-        if os.getpid() != self._ours:
-            end_a_copy(outcome.error if isinstance(outcome, Failed) else None)
-
     def _tell_once(self, what: str, handler: Handler, text: str, **more: object) -> None:
         if (what, handler.name) not in self._told:
             self._told.add((what, handler.name))
@@ -207,6 +205,10 @@ def _too_late(deadline_s: float, error: BaseException | None) -> Outcome:
     failure = DeadlineExceeded(f"the handler was cancelled at its deadline of {deadline_s:g} s")
     failure.__cause__ = error
     return Failed(error=failure)
+
+
+def _end_a_copy(outcome: Outcome) -> Never:
+    end_a_copy(outcome.error if isinstance(outcome, Failed) else None)
 
 
 def _key(event: Given) -> str:

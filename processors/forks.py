@@ -15,6 +15,13 @@ from weakref import WeakSet
 _told_by: "WeakSet[socket.socket]" = WeakSet()
 
 
+class Here:
+    """What this process is. To ask the system for its number at each call would cost as much as many a handler."""
+
+    #: Forked by a handler, from one that leaves its forks to themselves.
+    is_copy = False
+
+
 def leave_forks_to_themselves(signals: Iterable[signal.Signals]) -> None:
     """Who is forked from this process from now on is ended by these signals, as any process is, and he alone.
 
@@ -61,6 +68,7 @@ class _Forks:
 
     def be_ended_by_them(self) -> None:
         """In the copy."""
+        Here.is_copy = True
         signal.set_wakeup_fd(-1)
         for number in self._signals:
             signal.signal(number, signal.SIG_DFL)

@@ -1,7 +1,6 @@
 """Handlers that are `def`: each call has one of a bounded number of threads to itself."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -11,7 +10,7 @@ from forebay.schemas.logger import get_logger
 
 from .cancelling import current_task, take_back
 from .cpu.answers import Ended
-from .forks import end_a_copy
+from .forks import Here, end_a_copy
 from .handlers import Given, Handler
 
 _log = get_logger(__name__)
@@ -100,14 +99,13 @@ def _in_context(is_still_certain: Callable[[], bool], handler: Handler, given: G
     # A thread may begin late, and the process may have stood still meanwhile.
     if not is_still_certain():
         return None
-    ours = os.getpid()
     ended: Ended
     # Errors are carried as values: a future can't take a StopIteration, and SystemExit must not end the thread.
     try:
         ended = handler.function(given), None
     except BaseException as error:
         ended = None, error
-    if os.getpid() != ours:
+    if Here.is_copy:
         end_a_copy(ended[1])
     return ended
 

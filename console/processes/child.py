@@ -1,4 +1,4 @@
-"""`python -P -m forebay.console.child NAME`: one side in a process of its own, which ends when its parent does."""
+"""`python -P -m forebay.console.processes.child NAME`: a side in a process of its own, which ends with its parent."""
 
 import ctypes
 import json
@@ -51,7 +51,7 @@ class Job:
 
         The job has secrets in it, and a command line is seen by everybody.
         """
-        command = [sys.executable, "-P", "-m", "forebay.console.child", name]
+        command = [sys.executable, "-P", "-m", "forebay.console.processes.child", name]
         hint = _IF_KILLED if self.role == "worker" else ""
         told = json.dumps(asdict(self)).encode()
         return Child(name=name, command=command, told=told, sockets=self.sockets, if_killed=hint)
