@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -26,6 +27,10 @@ _PORTALS = 100_000
 #: Between two attempts to tell the portals that don't call again.
 _AGAIN_S = 1.0
 
+#: How often it is looked for what processes have left that ended beside us: those whose place we took while they still
+#: finished calls.
+_LEFT_S = 10.0
+
 #: So many markers are under way at once.
 _WINDOW = 64
 
@@ -41,16 +46,18 @@ class Gaps:
         metrics: IngestMetrics,
         *,
         most: int = _PORTALS,
+        looks_every_s: float = _LEFT_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._folder, self._outlet, self._codec, self._metrics = folder, outlet, codec, metrics
-        self._most, self._sleep = most, sleep
+        self._most, self._looks_every_s, self._sleep = most, looks_every_s, sleep
         self._book: Book | None = None
         self._gaps: dict[str, Gap] = {}
         #: Portal → the marker that is on its way.
         self._marking: dict[str, asyncio.Task[bool]] = {}
         self._noted = asyncio.Event()
         self._telling: asyncio.Task[None] | None = None
+        self._is_told = False
 
     def __len__(self) -> int:
         """How many portals are still to be told."""
@@ -73,8 +80,11 @@ class Gaps:
                     if self._book:
                         left.write(gap.without(gap))
                 left.close()
+            self._is_told = False
         except OSError as error:
-            log.error("gaps that another process has left can't be read", folder=str(folder), error=str(error))
+            if not self._is_told:
+                log.error("gaps that another process has left can't be read", folder=str(folder), error=str(error))
+            self._is_told = True
 
     def note(self, sender: Sender, receipt: Receipt) -> None:
         """A call of the portal is kept nowhere."""
@@ -144,7 +154,12 @@ class Gaps:
 
     async def _tell(self) -> None:
         while True:
-            await self._noted.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._looks_every_s):
+                    await self._noted.wait()
+            # Without a book of our own, what is left stays where it is: it would be noted again and again.
+            if self._folder and self._book:
+                self._adopt(self._folder)
             # What refused an event just now refuses the marker too.
             await self._sleep(_AGAIN_S)
             # One asks for all: where nothing is taken, calls would wait behind dozens that are refused at once.

@@ -37,11 +37,15 @@ class Sleeps:
 class Site:
     """Gaps in front of a queue, without HTTP."""
 
-    def __init__(self, folder: Path | None, queue: MemoryQueue | None = None, most: int = 100) -> None:
+    def __init__(
+        self, folder: Path | None, queue: MemoryQueue | None = None, most: int = 100, looks_every_s: float = 10.0
+    ) -> None:
         self.queue = queue or MemoryQueue()
         self.outlet = Outlet(self.queue, topic="events", partitions=1)
         self.metrics, self.sleeps = IngestMetrics(), Sleeps()
-        self.gaps = Gaps(folder, self.outlet, codec(), self.metrics, most=most, sleep=self.sleeps)
+        self.gaps = Gaps(
+            folder, self.outlet, codec(), self.metrics, most=most, looks_every_s=looks_every_s, sleep=self.sleeps
+        )
 
     async def open(self) -> "Site":
         await self.outlet.open()

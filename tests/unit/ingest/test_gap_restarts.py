@@ -144,3 +144,21 @@ async def test_what_is_refused_as_the_process_ends_is_told_by_the_next(tmp_path:
     assert book
     assert [(gap.portal, gap.calls) for gap in book.gaps] == [("a.bitrix24.ru", 1)]
     book.close()
+
+
+async def test_what_a_process_leaves_that_ends_beside_another_is_told_by_that_one(tmp_path: Path) -> None:
+    old = await Site(tmp_path).open()
+    new = await Site(tmp_path, old.queue, looks_every_s=0.01).open()
+    old.refuse("a.example")
+    old.refuse("a.example", at_ms=2_000)
+    await old.close()
+
+    async with asyncio.timeout(60):
+        while not new.markers():
+            await new.sleeps.pass_()
+    for _ in range(3):
+        await new.sleeps.pass_()
+
+    assert new.markers() == [("a.example", "1970-01-01T00:00:01.000+00:00", "2")]
+    assert len(new.gaps) == 0
+    await new.close()
