@@ -48,7 +48,6 @@ _OBJECTS_A_COLLECTION = 50_000
 
 _METRICS_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
-
 #: Sockets, and what is kept on this host, are those of the start.
 _FIXED = ("bind", "metrics_bind", "data_dir")
 

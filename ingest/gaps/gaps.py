@@ -57,6 +57,7 @@ class Gaps:
         self._marking: dict[str, asyncio.Task[bool]] = {}
         self._noted = asyncio.Event()
         self._telling: asyncio.Task[None] | None = None
+        #: That what others have left can't be read.
         self._is_told = False
 
     def __len__(self) -> int:

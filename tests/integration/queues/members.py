@@ -1,6 +1,7 @@
 """The members of a group and the records that tests of several queues share."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
@@ -129,6 +130,34 @@ async def hears_of_its_stream(queue: Queue, empty: Callable[[], object]) -> None
     await ends_when_made_anew(queue, consumer)
 
     await consumer.close()
+
+
+async def keeps_nothing_when_let_go(
+    queue: Queue, producer: Producer, consumer: Callable[[str], Consumer], let_go: Callable[[], object]
+) -> None:
+    """Group `audit`, which is let go as our pages say, keeps no event any more; run again, it begins with the oldest.
+
+    Events of a group's `consumer` are old, for its retention, when they are five seconds old.
+    """
+    partition = await send_all(producer, 20, timestamp_ms=time.time_ns() // 1_000_000 - 5000)
+    gone, stays = consumer("audit"), consumer("stays")
+    for one in (gone, stays):
+        await one.start(follower := Follower())
+        await follower.owns(PARTITIONS)
+    await gone.commit({partition: Commit(offset=5)})
+    await gone.close()
+    await stays.commit({partition: Commit(offset=20)})
+    assert await start_of(queue, partition, lambda start: start >= 5) == 5
+
+    let_go()
+
+    assert await start_of(queue, partition, lambda start: start >= 20) == 20
+    await stays.close()
+    again = consumer("audit")
+    await producer.send(STREAM, record(20))
+    await again.start(Follower())
+    assert await fetch(again, 1) == [b"20"]
+    await again.close()
 
 
 async def kept(producer: Producer, record: Record) -> Position:

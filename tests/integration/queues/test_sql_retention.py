@@ -11,7 +11,16 @@ from forebay.queues.groups.retention import Retention
 from forebay.queues.sql.consumer import SqlConsumer
 from forebay.queues.sql.database import Database
 from forebay.queues.sql.tables import record as table
-from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record, send_all, start_of
+from tests.integration.queues.members import (
+    PARTITIONS,
+    STREAM,
+    Follower,
+    fetch,
+    keeps_nothing_when_let_go,
+    record,
+    send_all,
+    start_of,
+)
 
 
 def wall_ms() -> int:
@@ -45,30 +54,17 @@ async def test_a_group_that_is_let_go_as_documented_keeps_nothing(
     queue: Queue, producer: Producer, database: Database
 ) -> None:
     retention = Retention(stream=STREAM, keep_ms=1000, every_s=0.01)
-    partition = await send_all(producer, 20, timestamp_ms=wall_ms() - 5000)
-    gone = SqlConsumer(database, STREAM, "audit", session_s=5, retention=retention)
-    stays = SqlConsumer(database, STREAM, "stays", session_s=5, retention=retention)
-    for consumer in (gone, stays):
-        await consumer.start(follower := Follower())
-        await follower.owns(PARTITIONS)
-    await gone.commit({partition: Commit(offset=5)})
-    await gone.close()
-    await stays.commit({partition: Commit(offset=20)})
-    assert await start_of(queue, partition, lambda start: start >= 5) == 5
-
     documented = Path(__file__).parents[3] / "docs" / "sql.md"
     (statement,) = [line for line in documented.read_text("utf-8").splitlines() if "DELETE FROM forebay_claim" in line]
-    with closing(database.connect()) as direct, database.writing(direct):
-        mariadb = direct.dialect.name in ("mysql", "mariadb")
-        direct.execute(text(statement.replace('"', "`") if mariadb else statement))
 
-    assert await start_of(queue, partition, lambda start: start >= 20) == 20
-    await stays.close()
-    again = SqlConsumer(database, STREAM, "audit", session_s=5, retention=retention)
-    await producer.send(STREAM, record(20))
-    await again.start(Follower())
-    assert await fetch(again, 1) == [b"20"]
-    await again.close()
+    def let_go() -> None:
+        with closing(database.connect()) as direct, database.writing(direct):
+            mariadb = direct.dialect.name in ("mysql", "mariadb")
+            direct.execute(text(statement.replace('"', "`") if mariadb else statement))
+
+    await keeps_nothing_when_let_go(
+        queue, producer, lambda group: SqlConsumer(database, STREAM, group, session_s=5, retention=retention), let_go
+    )
 
 
 async def test_what_is_young_is_kept(queue: Queue, producer: Producer, database: Database) -> None:

@@ -24,7 +24,7 @@ from tests.integration.queues.members import (
     Follower,
     fetch,
     hears_of_its_stream,
-    record,
+    keeps_nothing_when_let_go,
     send_all,
     start_of,
 )
@@ -180,27 +180,16 @@ async def test_a_group_that_is_let_go_as_documented_keeps_nothing(
     store: RedisStore, queue: Queue, producer: Producer
 ) -> None:
     retention = Retention(stream=STREAM, keep_ms=1000, every_s=0.01)
-    partition = await send_all(producer, 20, timestamp_ms=time.time_ns() // 1_000_000 - 5000)
-    gone, stays = (RedisConsumer(store, STREAM, name, session_s=5, retention=retention) for name in ("audit", "stays"))
-    for consumer in (gone, stays):
-        await consumer.start(follower := Follower())
-        await follower.owns(PARTITIONS)
-    await gone.commit({partition: Commit(offset=5)})
-    await gone.close()
-    await stays.commit({partition: Commit(offset=20)})
-    assert await start_of(queue, partition, lambda start: start >= 5) == 5
-
     documented = (Path(__file__).parents[3] / "docs" / "redis.md").read_text("utf-8")
     command = documented[documented.index("redis-cli EVAL") :].partition("```")[0]
-    store.connect().ask(*shlex.split(command.replace("{bitrix24.events}", f"{{{STREAM}}}"))[1:])
+    words = shlex.split(command.replace("{bitrix24.events}", f"{{{STREAM}}}"))[1:]
 
-    assert await start_of(queue, partition, lambda start: start >= 20) == 20
-    again = RedisConsumer(store, STREAM, "audit", session_s=5, retention=retention)
-    await producer.send(STREAM, record(20))
-    await again.start(Follower())
-    assert await fetch(again, 1) == [b"20"]
-    for part in (stays, again):
-        await part.close()
+    await keeps_nothing_when_let_go(
+        queue,
+        producer,
+        lambda group: RedisConsumer(store, STREAM, group, session_s=5, retention=retention),
+        lambda: store.connect().ask(*words),
+    )
 
 
 async def test_who_reads_a_stream_that_somebody_has_taken_away_is_told_so_and_ends_when_there_is_another(
