@@ -22,6 +22,7 @@ from .send import send
 from .tail import tail
 from .terminal.printing import printed
 from .up import up
+from .web import web
 
 
 def _version(asked: bool) -> None:
@@ -49,7 +50,7 @@ def build() -> typer.Typer:
     """The command with all its groups."""
     app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_forebay)
-    for command in (up, ingest, process, send, canary, tail, lag, replay, move, audit, handlers, doctor):
+    for command in (up, ingest, process, send, canary, tail, lag, replay, move, audit, handlers, doctor, web):
         app.command()(command)
     app.add_typer(dead.commands(), name="dead", help="What was given up: list, show, replay, discard.")
     app.add_typer(quarantine.commands(), name="quarantine", help="Calls that could not be read.")

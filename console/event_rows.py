@@ -1,6 +1,7 @@
 """Events as they stand in the queue: followed, and shown as rows."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,12 +14,18 @@ from forebay.schemas.codec import Codec
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent
 
-from .reading import BATCH_RECORDS, partitions_of
+from .reading import BATCH_RECORDS, between, partitions_of
 from .terminal.output import Row, clean
 from .times import iso
 
 #: How often the queue is asked for more when it had nothing.
 _POLL_S = 0.2
+
+#: So many records of a partition are looked through for the newest ones of a portal.
+_LOOKS_BACK_RECORDS = 5000
+
+#: What is shown of an event among others.
+_BRIEFLY = ("received_at", "occurred_at", "id", "kind", "name", "partition", "offset")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +55,19 @@ async def follow(
         left = left and left - 1
         if left == 0:
             return
+
+
+async def newest(inspector: Inspector, codec: Codec, topic: str, portal: str, count: int) -> list[Row]:
+    """The portal's newest events without their content, the newest first, as far as they are not long ago."""
+    bounds = await inspector.bounds(topic)
+    [partition] = partitions_of(portal, len(bounds))
+    start, end = bounds[partition].start, bounds[partition].end
+    oldest, found = max(start, end - _LOOKS_BACK_RECORDS), deque[Row](maxlen=count)
+    async for record in between(inspector, topic, partition, oldest, end):
+        if record.key == portal:
+            row = _row(record, codec)
+            found.appendleft({name: row[name] for name in _BRIEFLY})
+    return list(found)
 
 
 async def _positions(inspector: Inspector, topic: str, start: str | int, wanted: Wanted) -> dict[int, int]:

@@ -4,11 +4,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
-from forebay.ingest.settings import IngestSettings
+from forebay.ingest.settings import IngestSettings, checked_address, is_on_loopback
 from forebay.processors.settings import WorkerSettings
 from forebay.queues.errors import QueueError
 from forebay.queues.opening import check_url, faults_of, why_no_portals
@@ -17,6 +17,9 @@ from forebay.schemas.errors import ForebayError
 from .errors import did_you_mean
 from .masking import masked
 from .settings_sources import Sources
+
+#: Nothing but its length keeps whoever may ask again and again from finding a password.
+_PASSWORD_CHARS = 16
 
 #: How a setting that is a list or a table is written, in JSON as in the environment.
 _SHAPES = {
@@ -34,6 +37,25 @@ class Settings(IngestSettings, WorkerSettings):
     """Every setting of every room."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    web_bind: Annotated[str, Field(description="address of the operators' page, host:port")] = "127.0.0.1:8090"
+    web_password: Annotated[
+        SecretStr | None, Field(description="who sees that page has to give it; needed where it is not on loopback")
+    ] = None
+
+    @field_validator("web_bind")
+    @classmethod
+    def _check_web_bind(cls, bind: str) -> str:
+        return checked_address(bind)
+
+    @field_validator("web_password")
+    @classmethod
+    def _check_web_password(cls, password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if password is None and not is_on_loopback(info.data.get("web_bind")):
+            raise ValueError("events are personal data; set it where web_bind is not on loopback")
+        if password is not None and len(password.get_secret_value()) < _PASSWORD_CHARS:
+            raise ValueError(f"must have {_PASSWORD_CHARS} characters or more; nobody has to remember it")
+        return password
 
     @field_validator("queue_url")
     @classmethod

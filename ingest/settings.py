@@ -84,10 +84,7 @@ class IngestSettings(QueueSettings):
     @field_validator("bind", "metrics_bind")
     @classmethod
     def _check_bind(cls, bind: str | None) -> str | None:
-        found = _ADDRESS.fullmatch(bind or "127.0.0.1:0")
-        if not found or int(found["port"]) > _MAX_PORT:
-            raise ValueError("must be host:port, as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080")
-        return bind
+        return bind and checked_address(bind)
 
     @field_validator("bind", "metrics_bind")
     @classmethod
@@ -106,7 +103,7 @@ class IngestSettings(QueueSettings):
     ) -> tuple[EndpointSettings, ...]:
         paths = [endpoint.path for endpoint in endpoints]
         faults = [f"{path} is there twice" for path in sorted(set(paths)) if paths.count(path) > 1]
-        if not _is_on_loopback(info.data.get("bind")):
+        if not is_on_loopback(info.data.get("bind")):
             faults += [f"{endpoint.path}: {_WRITE_AUTH}" for endpoint in endpoints if not endpoint.auth]
         if faults:
             raise ValueError("; ".join(faults))
@@ -125,7 +122,7 @@ class IngestSettings(QueueSettings):
         auth = checked_auth(auth, given, "url_secret")
         if auth or not {"tokens", "url_secret", "endpoints"} <= given.keys():
             return auth
-        if not _is_on_loopback(given.get("bind")):
+        if not is_on_loopback(given.get("bind")):
             raise ValueError(_WRITE_AUTH)
         return ("none",)
 
@@ -190,8 +187,19 @@ _WRITE_AUTH = (
 )
 
 
-def _is_on_loopback(bind: str | None) -> bool:
-    # No bind here means that it has a fault of its own, and one fault is enough for it.
+def checked_address(bind: str) -> str:
+    """The address, if a socket can have it. Raises `ValueError`."""
+    found = _ADDRESS.fullmatch(bind)
+    if not found or int(found["port"]) > _MAX_PORT:
+        raise ValueError("must be host:port, as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080")
+    return bind
+
+
+def is_on_loopback(bind: str | None) -> bool:
+    """Whether only this machine reaches the address.
+
+    None and what is no address have a fault of their own, and one fault is enough for it.
+    """
     found = _ADDRESS.fullmatch(bind or "")
     return found is None or is_loopback(found["v6"] or found["host"])
 

@@ -15,14 +15,15 @@ from .unsealing import CannotOpen, body_text
 def show_details(letters: Sequence[Letter], keys: Mapping[str, bytes], codec: Codec, *, as_json: bool) -> None:
     """Print the letters, each as one object or as a page. The keys open sealed bodies."""
     for letter in letters:
-        details = _details(letter, keys, codec)
+        details = details_of(letter, keys, codec)
         if as_json:
             show_json([details])
         else:
             _page(details)
 
 
-def _details(letter: Letter, keys: Mapping[str, bytes], codec: Codec) -> dict[str, object]:
+def details_of(letter: Letter, keys: Mapping[str, bytes], codec: Codec) -> dict[str, object]:
+    """Name → value, of which some are None. The keys open a sealed body."""
     headers = headers_of(letter.record)
     return {
         **letter.row(),

@@ -26,7 +26,7 @@ def show(rows: Sequence[Row], *, as_json: bool, nothing: str = "nothing found") 
     if as_json:
         show_json(rows)
     elif rows:
-        _show_cells([tuple(rows[0]), *(tuple(map(_cell, row.values())) for row in rows)])
+        _show_cells([tuple(rows[0]), *(tuple(map(cell, row.values())) for row in rows)])
     else:
         note(nothing)
 
@@ -64,6 +64,13 @@ def clean(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def cell(value: object) -> str:
+    """The value as it stands in a table."""
+    if value is None:
+        return "-"
+    return f"{value:,.1f}" if isinstance(value, float) else clean(str(value))
+
+
 def _show_cells(cells: Sequence[Sequence[str]]) -> None:
     widths = [min(_CELL_CHARS, max(map(len, column))) for column in zip(*cells, strict=True)]
     columns = get_terminal_size().columns if on_terminal(sys.stdout) else _FILE_COLUMNS
@@ -92,9 +99,3 @@ def _lines(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
     for row in cells:
         print(_GAP.join(map(str.ljust, row, widths)).rstrip())
     sys.stdout.flush()
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,.1f}" if isinstance(value, float) else clean(str(value))

@@ -1,0 +1,300 @@
+"""What each page shows: the rows of the commands that look."""
+
+import shlex
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+import falcon
+
+from forebay.console.checks.queue import queue_findings
+from forebay.console.errors import WrongUsage
+from forebay.console.event_rows import newest
+from forebay.console.group_lag import lags
+from forebay.console.known_portals import details, summaries
+from forebay.console.letters.details import details_of
+from forebay.console.letters.letters import BOXES, Filter, Letter, letters, open_records
+from forebay.console.orders.parked import waiting
+from forebay.console.orders.trail import trail
+from forebay.console.reading import portal_key
+from forebay.console.terminal.output import Row
+from forebay.console.times import utc_now
+
+from .look import Look
+from .page import Page, Sheet
+
+#: What the address says: parts of its path, and of its query what is not empty.
+Asked: TypeAlias = Mapping[str, str]
+
+View: TypeAlias = Callable[[Look, Asked], Awaitable[Page]]
+
+_NEWEST_EVENTS = 20
+_NEWEST_ORDERS = 10
+_ORDERS_OF = timedelta(days=1)
+_AUDIT_OF = timedelta(days=30)
+
+_KEPT_NOWHERE = 'portals are kept with auth = "registry" or seal_keys; the page of each is there all the same'
+
+_SEALED = "it is sealed, and this page opens nothing: `forebay quarantine show` does"
+
+
+def _command(*words: str) -> str:
+    # Into a shell it is copied as it stands, and a record of another program may have any id.
+    return shlex.join(("forebay", *words))
+
+
+def _portal_address(row: Row) -> str:
+    # What names no portal stands under its endpoint's path.
+    key = str(row["portal"])
+    return "" if key.startswith("/") else f"/portals/{quote(key, safe='')}"
+
+
+def _group_address(row: Row) -> str:
+    return f"/groups/{quote(str(row['group']), safe='')}"
+
+
+def _portal_of(asked: Asked) -> str | None:
+    return portal_key(asked["portal"]) if "portal" in asked else None
+
+
+async def overview(look: Look, asked: Asked) -> Page:
+    """How it stands with the queue, with each group, and with what waits for a person."""
+    found = [finding async for finding in queue_findings(look.settings, "canary") if finding.state != "ok"]
+    findings: list[Row] = [
+        {"check": one.check, "state": one.state, "detail": one.detail, "remedy": one.remedy} for one in found
+    ]
+    since = utc_now() - _ORDERS_OF
+    orders = await trail(look.inspector, look.settings.topic, None, since, None)
+    return Page(
+        title="Overview",
+        is_live=True,
+        sheets=[
+            Sheet(
+                title="Queue",
+                rows=findings,
+                nothing="the queue is as it must be",
+                commands=[_command("doctor")],
+                is_bad=lambda row: row["state"] == "fail",
+            ),
+            Sheet(
+                title="Groups",
+                rows=[await _group(look, group) for group in await _groups(look)],
+                nothing="nobody has read the topic yet",
+                commands=[_command("lag", "--group", "GROUP")],
+                links={"group": _group_address},
+                is_bad=lambda row: bool(row["parked"] or (row["records"] and row["unowned"])),
+            ),
+            Sheet(
+                title="Waiting for a person",
+                rows=[await _open(look, name) for name in BOXES],
+                nothing="",
+                links={"what": lambda row: f"/{row['what']}"},
+                is_bad=lambda row: bool(row["open"]),
+            ),
+            Sheet(
+                title="What operators did today",
+                rows=orders[: -_NEWEST_ORDERS - 1 : -1],
+                nothing="nobody did anything",
+                commands=[_command("audit", "--since", "-1d")],
+                links={"portal": _portal_address, "group": _group_address},
+            ),
+        ],
+    )
+
+
+async def _groups(look: Look) -> list[str]:
+    return sorted(await look.inspector.groups(look.settings.topic))
+
+
+async def _group(look: Look, group: str) -> Row:
+    settings = look.settings.model_copy(update={"group": group})
+    rows: Sequence[Mapping[str, Any]] = await lags(look.inspector, settings, None)
+    return {
+        "group": group,
+        "records": sum(row["records"] for row in rows),
+        "seconds": max((row["seconds"] for row in rows), default=0.0),
+        "partitions": len(rows),
+        "unowned": sum(row["owner"] is None for row in rows),
+        "parked": sum(row["parked"] or 0 for row in rows),
+    }
+
+
+async def _open(look: Look, name: str) -> Row:
+    stream = BOXES[name].stream(look.settings.topic)
+    count = 0
+    async for _ in open_records(look.inspector, look.settings.topic, stream):
+        count += 1
+    return {"what": name, "open": count}
+
+
+async def group(look: Look, asked: Asked) -> Page:
+    """How far a group is behind, a row a partition, and its portals that wait."""
+    name = asked["group"]
+    if name not in await _groups(look):
+        raise falcon.HTTPNotFound(description=f"nobody ever read as group {name}")
+    settings = look.settings.model_copy(update={"group": name})
+    return Page(
+        title=f"Group {name}",
+        is_live=True,
+        sheets=[
+            Sheet(
+                title="Partitions",
+                rows=await lags(look.inspector, settings, None),
+                nothing="",
+                commands=[_command("lag", "--group", name)],
+                is_bad=lambda row: bool(row["parked"] or (row["records"] and row["owner"] is None)),
+            ),
+            await _parked(look, name, None),
+        ],
+    )
+
+
+async def parked(look: Look, asked: Asked) -> Page:
+    """The portals that wait, the longest first."""
+    portal, of = _portal_of(asked), asked.get("group")
+    filters = {"portal": portal or "", "group": of or ""}
+    return Page(title="Parked", filters=filters, sheets=[await _parked(look, of, portal)])
+
+
+async def _parked(look: Look, of: str | None, portal: str | None) -> Sheet:
+    found = await waiting(look.inspector, look.settings, of, portal, None)
+    return Sheet(
+        title="Portals that wait",
+        rows=[one.row() for one in found],
+        nothing="no portal waits",
+        commands=[_command("parked", "resume", "--portal", "PORTAL", "--group", "GROUP"), _command("parked", "--help")],
+        links={"portal": _portal_address, "group": _group_address},
+    )
+
+
+async def dead(look: Look, asked: Asked) -> Page:
+    """The open dead letters, the newest first."""
+    return await _letters(look, asked, "dead", "Dead letters")
+
+
+async def quarantine(look: Look, asked: Asked) -> Page:
+    """The open calls that could not be read, the newest first."""
+    return await _letters(look, asked, "quarantine", "Quarantine")
+
+
+async def _letters(look: Look, asked: Asked, name: str, title: str) -> Page:
+    wanted = Filter(portal=_portal_of(asked), event=asked.get("event"), error=asked.get("error"))
+    filters = {"portal": wanted.portal or "", "event": wanted.event or "", "error": wanted.error or ""}
+    return Page(title=title, filters=filters, sheets=[await _box(look, name, wanted)])
+
+
+async def _box(look: Look, name: str, wanted: Filter) -> Sheet:
+    # A letter may have a megabyte, and there may be many: of each only its row is kept.
+    found = letters(look.inspector, look.codec, BOXES[name], look.settings.topic, wanted)
+    dated = [(letter.at, letter.row()) async for letter in found]
+    return Sheet(
+        title=f"Open {BOXES[name].what}s",
+        rows=[row for _, row in sorted(dated, key=lambda one: one[0], reverse=True)],
+        nothing=f"no {BOXES[name].what} is open",
+        commands=[*(_command(name, do, "ID") for do in ("replay", "discard")), _command(name, "--help")],
+        links={"id": lambda row: f"/{name}/{quote(str(row['id']), safe='')}", "portal": _portal_address},
+    )
+
+
+async def dead_letter(look: Look, asked: Asked) -> Page:
+    """Everything that is known of a dead letter."""
+    letter = await _letter(look, asked["id"], "dead")
+    return Page(
+        title=f"Dead letter {letter.id}",
+        values=details_of(letter, {}, look.codec),
+        commands=[_command("dead", do, letter.id) for do in ("replay", "discard")],
+    )
+
+
+async def quarantined_call(look: Look, asked: Asked) -> Page:
+    """Everything that is known of a quarantined call. What is sealed stays so."""
+    letter = await _letter(look, asked["id"], "quarantine")
+    values = details_of(letter, {}, look.codec)
+    return Page(
+        title=f"Quarantined call {letter.id}",
+        values=values | ({"unreadable": _SEALED} if values["unreadable"] else {}),
+        commands=[_command("quarantine", do, letter.id) for do in ("show", "replay", "discard")],
+    )
+
+
+async def _letter(look: Look, letter_id: str, name: str) -> Letter:
+    wanted = Filter(ids=(letter_id,))
+    found = [one async for one in letters(look.inspector, look.codec, BOXES[name], look.settings.topic, wanted)]
+    if not found:
+        raise falcon.HTTPNotFound(description=f"no open {BOXES[name].what} has the id {letter_id}")
+    # An event that was replayed and died again has two, until somebody deals with the first.
+    return max(found, key=lambda letter: letter.at)
+
+
+async def portals(look: Look, asked: Asked) -> Page:
+    """Who may call; or the way to the page of one."""
+    if key := _portal_of(asked):
+        raise falcon.HTTPFound(_portal_address({"portal": key}))
+    keeps = look.settings.keeps_portals
+    known = Sheet(
+        title="Known",
+        rows=await summaries(look.settings) if keeps else [],
+        nothing="no portal is known" if keeps else _KEPT_NOWHERE,
+        commands=[_command("portals", "--help")],
+        links={"portal": _portal_address},
+        is_bad=lambda row: row["state"] == "refused",
+    )
+    return Page(title="Portals", filters={"portal": ""}, sheets=[known])
+
+
+async def portal(look: Look, asked: Asked) -> Page:
+    """All about one portal: what waits of it, what was given up, and what it sent last."""
+    key = portal_key(asked["portal"])
+    settings = look.settings
+    behind = [
+        {"group": group, **row}
+        for group in await _groups(look)
+        for row in await lags(look.inspector, settings.model_copy(update={"group": group}), key)
+    ]
+    return Page(
+        title=f"Portal {key}",
+        sheets=[
+            Sheet(
+                title="Not finished",
+                rows=behind,
+                nothing="nobody has read the topic yet",
+                commands=[_command("lag", "--portal", key, "--group", "GROUP")],
+                links={"group": _group_address},
+                is_bad=lambda row: bool(row["parked"] or (row["records"] and row["owner"] is None)),
+            ),
+            await _parked(look, None, key),
+            await _box(look, "dead", Filter(portal=key)),
+            Sheet(
+                title="Newest events",
+                rows=await newest(look.inspector, look.codec, settings.topic, key, _NEWEST_EVENTS),
+                nothing="none of its events is among the newest of its partition",
+                commands=[_command("tail", "--portal", key, "--from", "-1h"), _command("replay", "--help")],
+            ),
+            *await _known(look, key),
+        ],
+    )
+
+
+async def _known(look: Look, key: str) -> list[Sheet]:
+    if not look.settings.keeps_portals:
+        return []
+    try:
+        rows = await details(look.settings, key)
+    except WrongUsage as error:
+        return [Sheet(title="Tokens", rows=[], nothing=str(error))]
+    return [Sheet(title="Tokens", rows=rows, nothing="it has no token", commands=[_command("portals", "show", key)])]
+
+
+async def audit(look: Look, asked: Asked) -> Page:
+    """What operators did, the newest first."""
+    key = _portal_of(asked)
+    rows = await trail(look.inspector, look.settings.topic, key, utc_now() - _AUDIT_OF, None)
+    sheet = Sheet(
+        title="Orders of the last 30 days",
+        rows=rows[::-1],
+        nothing="nobody did anything",
+        commands=[_command("audit")],
+        links={"portal": _portal_address, "group": _group_address},
+    )
+    return Page(title="Audit", filters={"portal": key or ""}, sheets=[sheet])
