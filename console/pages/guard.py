@@ -1,7 +1,6 @@
 """Who may see the pages, and what a browser may do with them."""
 
 from base64 import b64decode
-from binascii import Error as NotBase64
 from hmac import compare_digest
 
 import falcon
@@ -79,6 +78,6 @@ def _password_in(header: str | None) -> bytes | None:
         return None
     try:
         _, colon, password = b64decode(given.strip(), validate=True).partition(b":")
-    except NotBase64:
+    except ValueError:
         return None
     return password if colon else None

@@ -22,6 +22,9 @@ _PAGES = {
     "Audit": "/audit",
 }
 
+#: What is longer is folded, were it one word.
+_WORD_CHARS = 60
+
 #: So often a browser asks for a page that is live, in seconds.
 _AGAIN_S = "30"
 
@@ -98,4 +101,11 @@ def _cell(sheet: Sheet, row: Row, name: str) -> Html:
     text = cell(value)
     leads = sheet.links.get(name)
     shown = element("a", text, href=leads(row)) if leads and value is not None else text
-    return element("td", shown, class_="number" if isinstance(value, int | float) else None)
+    return element("td", shown, class_=_kind(value, text))
+
+
+def _kind(value: object, text: str) -> str | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return "number"
+    # Whatever is copied from here stays on its line: an id, a portal, a time.
+    return "text" if " " in text or len(text) > _WORD_CHARS else None

@@ -66,6 +66,6 @@ class Looks:
                 return await look_up()
         except TimeoutError as error:
             raise QueueUnavailable(
-                f"the queue did not show all of this within {self._patience_s:g} s; the command of the same name waits "
-                "for it"
+                f"the queue did not show all of this within {self._patience_s:g} s: ask for one portal, or use the "
+                "command, which waits for it"
             ) from error

@@ -34,7 +34,10 @@ _NEWEST_ORDERS = 10
 _ORDERS_OF = timedelta(days=1)
 _AUDIT_OF = timedelta(days=30)
 
-_KEPT_NOWHERE = 'portals are kept with auth = "registry" or seal_keys; the page of each is there all the same'
+_KEPT_NOWHERE = (
+    'this process has neither auth = "registry" nor seal_keys, with which it is kept who may call; the page of each '
+    "portal is there all the same"
+)
 
 _SEALED = "it is sealed, and this page opens nothing: `forebay quarantine show` does"
 
@@ -60,47 +63,46 @@ def _portal_of(asked: Asked) -> str | None:
 
 async def overview(look: Look, asked: Asked) -> Page:
     """How it stands with the queue, with each group, and with what waits for a person."""
-    found = [finding async for finding in queue_findings(look.settings, "canary") if finding.state != "ok"]
-    findings: list[Row] = [
-        {"check": one.check, "state": one.state, "detail": one.detail, "remedy": one.remedy} for one in found
-    ]
+    found = [finding async for finding in queue_findings(look.settings, "canary")]
+    queue = Sheet(
+        title="Queue",
+        rows=[
+            {"check": one.check, "state": one.state, "detail": one.detail, "remedy": one.remedy}
+            for one in found
+            if one.state != "ok"
+        ],
+        nothing="the queue is as it must be",
+        commands=[_command("doctor")],
+        is_bad=lambda row: row["state"] == "fail",
+    )
+    if not any(one.check == "queue" and one.state != "fail" for one in found):
+        # Of one that does not answer nothing else can be shown, and each question would wait for it anew.
+        return Page(title="Overview", is_live=True, sheets=[queue])
     since = utc_now() - _ORDERS_OF
     orders = await trail(look.inspector, look.settings.topic, None, since, None)
-    return Page(
-        title="Overview",
-        is_live=True,
-        sheets=[
-            Sheet(
-                title="Queue",
-                rows=findings,
-                nothing="the queue is as it must be",
-                commands=[_command("doctor")],
-                is_bad=lambda row: row["state"] == "fail",
-            ),
-            Sheet(
-                title="Groups",
-                rows=[await _group(look, group) for group in await _groups(look)],
-                nothing="nobody has read the topic yet",
-                commands=[_command("lag", "--group", "GROUP")],
-                links={"group": _group_address},
-                is_bad=lambda row: bool(row["parked"] or (row["records"] and row["unowned"])),
-            ),
-            Sheet(
-                title="Waiting for a person",
-                rows=[await _open(look, name) for name in BOXES],
-                nothing="",
-                links={"what": lambda row: f"/{row['what']}"},
-                is_bad=lambda row: bool(row["open"]),
-            ),
-            Sheet(
-                title="What operators did today",
-                rows=orders[: -_NEWEST_ORDERS - 1 : -1],
-                nothing="nobody did anything",
-                commands=[_command("audit", "--since", "-1d")],
-                links={"portal": _portal_address, "group": _group_address},
-            ),
-        ],
+    groups = Sheet(
+        title="Groups",
+        rows=[await _group(look, group) for group in await _groups(look)],
+        nothing="nobody has read the topic yet",
+        commands=[_command("lag", "--group", "GROUP")],
+        links={"group": _group_address},
+        is_bad=lambda row: bool(row["parked"] or (row["records"] and row["unowned"])),
     )
+    letters = Sheet(
+        title="Waiting for a person",
+        rows=[await _open(look, name) for name in BOXES],
+        nothing="",
+        links={"what": lambda row: f"/{row['what']}"},
+        is_bad=lambda row: bool(row["open"]),
+    )
+    done = Sheet(
+        title="What operators did today",
+        rows=orders[: -_NEWEST_ORDERS - 1 : -1],
+        nothing="nobody did anything",
+        commands=[_command("audit", "--since", "-1d")],
+        links={"portal": _portal_address, "group": _group_address},
+    )
+    return Page(title="Overview", is_live=True, sheets=[queue, groups, letters, done])
 
 
 async def _groups(look: Look) -> list[str]:
@@ -190,7 +192,7 @@ async def _box(look: Look, name: str, wanted: Filter) -> Sheet:
     dated = [(letter.at, letter.row()) async for letter in found]
     return Sheet(
         title=f"Open {BOXES[name].what}s",
-        rows=[row for _, row in sorted(dated, key=lambda one: one[0], reverse=True)],
+        rows=[row for _, row in sorted(dated, key=lambda one: one[0])][::-1],
         nothing=f"no {BOXES[name].what} is open",
         commands=[*(_command(name, do, "ID") for do in ("replay", "discard")), _command(name, "--help")],
         links={"id": lambda row: f"/{name}/{quote(str(row['id']), safe='')}", "portal": _portal_address},

@@ -10,6 +10,7 @@ import pytest
 
 from tests.answers import called, metrics_of
 from tests.e2e.site import Site
+from tests.ports import free_ports
 
 #: A dozen commands one after the other take their time on a busy machine.
 pytestmark = pytest.mark.timeout(300)
@@ -66,6 +67,21 @@ def written(site: Site, outputs: str) -> Iterator[tuple[str, bytes]]:
             yield str(file.relative_to(site.folder)), file.read_bytes()
 
 
+def pages(site: Site) -> Iterator[str]:
+    """What a browser gets from `forebay web`."""
+    [port] = free_ports(1)
+    site.settings["web_bind"] = f"127.0.0.1:{port}"
+    site.start("web", "web")
+    site.wait("the page", lambda: "ASGI server listening" in site.log("web"))
+    lists = ("dead", "quarantine")
+    letters = [f"/{name}/{json.loads(site.run(name, 'list', '--json').stdout)['id']}" for name in lists]
+    for path in ("/", "/groups/forebay", "/parked", "/portals", "/portals/a.bitrix24.ru", "/audit", "/dead", *letters):
+        status, body = called(f"http://127.0.0.1:{port}{path}")
+        assert status == 200, body
+        yield body.decode()
+    assert site.stop("web") == 0
+
+
 def forms(secret: str) -> Iterator[bytes]:
     yield secret.encode()
     yield secret.encode().hex().encode()
@@ -111,7 +127,7 @@ def test_no_secret_is_in_any_file_log_metric_or_screen_after_a_full_run(site: Si
             site.run("spool", "status"),
         )
     )
-    outputs += metrics_of(site.port)
+    outputs += metrics_of(site.port) + "".join(pages(site))
     assert site.stop("up") == 0
     found = list(written(site, outputs))
     assert '"can_go":true' in outputs and "it failed with" in b"".join(text for _, text in found).decode("latin-1")

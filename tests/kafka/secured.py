@@ -29,7 +29,15 @@ from .identity_provider import IdentityProvider, identity_provider
 #: Users of the listeners with a password. Only the first may do anything; the others get their rights in the tests.
 PASSWORDS = {
     user: f"pw-7hQz-{user}"
-    for user in ("forebay", "carol", "forebay-ingest", "forebay-worker", "forebay-canary", "forebay-operator")
+    for user in (
+        "forebay",
+        "carol",
+        "forebay-ingest",
+        "forebay-worker",
+        "forebay-canary",
+        "forebay-web",
+        "forebay-operator",
+    )
 }
 
 _LISTENERS = ("SASL", "SSL", "SASL_SSL", "MTLS", "BEARER", "OIDC", "EXPIRED", "FOREIGN", "LOST", "NAMELESS")

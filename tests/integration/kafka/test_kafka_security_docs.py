@@ -111,7 +111,7 @@ class Users:
 @pytest.fixture(scope="module")
 def granted(secured: Secured) -> Secured:
     """The users of the sides have the rights that the page gives them. Each command starts a Java of its own."""
-    for user in ("forebay-operator", "forebay-ingest", "forebay-worker", "forebay-canary"):
+    for user in ("forebay-operator", "forebay-ingest", "forebay-worker", "forebay-canary", "forebay-web"):
         run_acls(secured, user)
     return secured
 
@@ -178,6 +178,7 @@ def test_doctor_finds_the_rights_of_the_page_enough(users: Users) -> None:
     assert users.failures("forebay-ingest", "ingest") == ""
     assert users.failures("forebay-worker", "process") == ""
     assert users.failures("forebay-canary", "canary") == ""
+    assert users.failures("forebay-web", "canary") == ""
     assert "may not read it" in users.failures("forebay-ingest", "process")
     assert "may not write it" in users.failures("forebay-worker", "ingest")
     told = users.failures("forebay-operator", "all").splitlines()

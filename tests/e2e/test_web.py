@@ -1,0 +1,137 @@
+"""The operators' page as a process: under the server it has, and beside a queue that hangs and comes back."""
+
+import os
+import signal
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.answers import called
+from tests.kafka.cluster import Cluster
+from tests.pages import Shown, shown
+from tests.ports import free_ports
+
+from .site import Site
+
+PASSWORD = "a-password-that-is-long-enough"
+PORTAL = "one.bitrix24.example"
+
+HANDLERS = """
+from forebay import Handlers, Reject
+
+handlers = Handlers()
+
+
+@handlers.on("*")
+async def refuse(event):
+    raise Reject("no stock")
+"""
+
+
+def page(port: int, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, Shown]:
+    status, body = called(f"http://127.0.0.1:{port}{path}", headers=headers, timeout_s=60)
+    return status, shown(body.decode())
+
+
+def serving(site: Site, **settings: str) -> int:
+    """Start it, and return its port when it answers."""
+    [port] = free_ports(1)
+    site.settings |= {"web_bind": f"127.0.0.1:{port}", **settings}
+    site.start("web", "web")
+
+    def lives() -> bool:
+        try:
+            return page(port, "/live")[0] == 200
+        except OSError:
+            return False
+
+    site.wait("the page", lives)
+    return port
+
+
+def serves(site: Site) -> int:
+    """The process that answers."""
+    pid = site.running["web"].pid
+    [found] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(found)
+
+
+def held(pid: int) -> tuple[int, int]:
+    """How many files and threads it has."""
+    return len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
+
+
+def test_who_has_the_password_sees_what_was_given_up(site: Site) -> None:
+    (site.folder / "shop.py").write_text(HANDLERS)
+    (site.folder / "password").write_text(PASSWORD)
+    site.start("up", "up", "shop:handlers")
+    site.wait("the ingest", site.is_ready)
+    body = f"event=ONCRMDEALADD&data[FIELDS][ID]=7&auth[domain]={PORTAL}&auth[access_token]=a-secret".encode()
+    assert called(site.url, body)[0] == 200
+    port = serving(site, web_password_file=str(site.folder / "password"))
+    known = {"Authorization": f"Basic {b64encode(f'me:{PASSWORD}'.encode()).decode()}"}
+    wrong = {"Authorization": f"Basic {b64encode(b'me:another-password').decode()}"}
+
+    site.wait("the dead letter", lambda: bool(page(port, "/dead", known)[1].tables))
+    found, text = page(port, f"/portals/{PORTAL}", known)[1], called(f"http://127.0.0.1:{port}/dead", headers=known)[1]
+    refused = [page(port, "/dead", headers)[0] for headers in ({}, wrong)]
+
+    assert [row["error"] for row in found.tables[1]] == ["no stock"]
+    assert b"a-secret" not in text
+    assert refused == [401, 401]
+    assert site.stop("web") == 0
+    assert "a wrong password" in site.log("web")
+    assert PASSWORD not in site.log("web") and "another-password" not in site.log("web")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_as_it_is_told_to(site: Site, how: signal.Signals) -> None:
+    port = serving(site)
+    found = {host: page(port, "/style.css", {"Host": host})[0] for host in ("[::1]:80", "localhost", "evil.example")}
+
+    site.running["web"].send_signal(how)
+
+    assert site.running["web"].wait(60) == 0
+    assert found == {"[::1]:80": 200, "localhost": 200, "evil.example": 403}
+    assert "Traceback" not in site.log("web")
+
+
+def test_a_queue_that_is_seen_by_one_process_alone_is_refused(site: Site) -> None:
+    site.settings["queue_url"] = "memory://"
+
+    found = site.run("web")
+
+    assert found.returncode == 2
+    assert "memory://" in found.stderr
+
+
+@pytest.mark.kafka
+def test_a_queue_that_hangs_is_told_and_seen_again_when_it_is_back(
+    site: Site, clusters: Callable[..., Cluster]
+) -> None:
+    [broker] = (cluster := clusters()).nodes
+    port = serving(site, queue_url=f"kafka://{cluster.bootstrap}", partitions="4")
+    assert site.run("topics", "ensure").returncode == 0
+    site.wait("the queue", lambda: page(port, "/")[1].texts["h2"][1:2] == ["Groups"])
+    for number in range(3):
+        page(port, f"/portals/before-{number}.bitrix24.example")
+    before = held(serves(site))
+
+    broker.signal(signal.SIGSTOP)
+    # Another address than a moment ago, of which it knows the page.
+    status, hanging = page(port, "/?group=anew")
+    unavailable, told = page(port, "/dead")
+    broker.signal(signal.SIGCONT)
+    site.wait("the queue", lambda: page(port, "/")[1].texts["h2"][1:2] == ["Groups"])
+    for number in range(10):
+        assert page(port, f"/portals/after-{number}.bitrix24.example")[0] == 200
+
+    assert status == 200
+    assert [row["state"] for row in hanging.tables[0]] == ["fail"]
+    assert "does not let us in" in hanging.tables[0][0]["detail"]
+    assert unavailable == 503
+    assert "Kafka" in told.texts["dd"][0]
+    files, threads = held(serves(site))
+    assert files <= before[0] + 1 and threads <= before[1]
