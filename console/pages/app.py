@@ -15,7 +15,7 @@ from forebay.queues.errors import QueueError
 from forebay.schemas.logger import get_logger
 
 from . import views
-from .guard import LIVE, Guard
+from .guard import PROBES, Guard
 from .layout import STYLE, html_of
 from .look import Looks, looking
 from .page import Page
@@ -51,7 +51,8 @@ def create_app(settings: Settings) -> "falcon.asgi.App[Request, Response]":
     for path, view in _VIEWS.items():
         app.add_route(path, _Shown(view, looks, settings))
     app.add_route(STYLE, _Style())
-    app.add_route(LIVE, _Live())
+    for path in PROBES:
+        app.add_route(path, _Probed())
     for error in (Exception, falcon.HTTPError, QueueError, WrongUsage):
         app.add_error_handler(error, errors.show)
     return app
@@ -85,7 +86,7 @@ class _Style:
         response.text = Path(__file__).with_name("style.css").read_text("utf-8")
 
 
-class _Live:
+class _Probed:
     """Whether the process answers."""
 
     async def on_get(self, request: Request, response: Response) -> None:

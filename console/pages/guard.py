@@ -11,8 +11,8 @@ from forebay.schemas.logger import get_logger
 
 _log = get_logger(__name__)
 
-#: For whoever asks whether the process is there.
-LIVE = "/live"
+#: For whoever asks whether the process is there. It is well as long as it answers.
+PROBES = ("/live", "/ready")
 
 _ASKS = 'Basic realm="Forebay", charset="UTF-8"'
 
@@ -39,7 +39,7 @@ class Guard:
 
     async def process_request(self, request: Request, response: Response) -> None:
         """Raises `HTTPUnauthorized` or `HTTPForbidden`."""
-        if request.path == LIVE:
+        if request.path in PROBES:
             return
         if self._password is not None:
             self._check_password(request, self._password)

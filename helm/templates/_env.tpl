@@ -85,6 +85,9 @@ file; a variable names it where a setting wants it.
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if eq $component "web" -}}
+{{- $found = append $found (dict "name" $values.web.password.existingSecret "key" $values.web.password.key "path" "web-password" "variable" "FOREBAY_WEB_PASSWORD_FILE") -}}
+{{- end -}}
 {{- if and $values.dedup.existingSecret (has $component (list "processor" "sealed-processor")) -}}
 {{- $found = append $found (dict "name" $values.dedup.existingSecret "key" $values.dedup.key "path" "dedup-url" "variable" "FOREBAY_DEDUP_URL_FILE") -}}
 {{- end -}}

@@ -13,6 +13,9 @@
 {{- if and .Values.canary.enabled (not .Values.ingest.enabled) (not .Values.canary.url) -}}
 {{- $faults = append $faults "canary.url: say where the ingest is, as there is none in this release" -}}
 {{- end -}}
+{{- if and .Values.web.enabled (not .Values.web.password.existingSecret) -}}
+{{- $faults = append $faults "web.password.existingSecret: the operators' page needs it, as events are personal data" -}}
+{{- end -}}
 {{- $faults | toJson -}}
 {{- end }}
 

@@ -120,8 +120,8 @@ annotations:
 {{- toJson $seen | sha256sum -}}
 {{- end }}
 
-{{/* (list probe path): an HTTP probe at the port of the metrics. */}}
+{{/* (list probe path [port]): an HTTP probe, at the port of the metrics where there is no other. */}}
 {{- define "forebay.probe" -}}
-httpGet: {path: {{ index . 1 }}, port: metrics}
+httpGet: {path: {{ index . 1 }}, port: {{ if gt (len .) 2 }}{{ index . 2 }}{{ else }}metrics{{ end }}}
 {{ toYaml (index . 0) }}
 {{- end }}

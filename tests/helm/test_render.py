@@ -109,7 +109,7 @@ def test_names_and_selectors_of_components_are_apart() -> None:
         for kind in ("Deployment", "StatefulSet")
         for one in of_kind(found, kind)
     ]
-    assert len(set(selectors)) == len(selectors) == 5
+    assert len(set(selectors)) == len(selectors) == 6
     names = [(one["kind"], one["metadata"]["name"]) for one in found]
     assert len(set(names)) == len(names)
     assert all(len(name) <= 63 for _, name in names)
@@ -124,7 +124,7 @@ def test_each_network_policy_is_for_the_pods_of_one_component_and_each_component
 
     for one in labels:
         assert sum(selector.items() <= one.items() for selector in wanted) == 1
-    assert len(wanted) == len(labels) == 7
+    assert len(wanted) == len(labels) == 8
 
 
 def test_the_longest_names_still_are_names(custom_schemas: Path) -> None:

@@ -19,7 +19,7 @@ SCHEMA = json.loads((CHART / "values.schema.json").read_text("utf-8"))
 ELSEWHERE = {
     *("bind", "metrics_bind", "ingest_processes", "data_dir", "spool_max_bytes", "drain_s", "topic", "partitions"),
     *("queue_url", "kafka", "group", "processes", "schema_registry_url", "schema_registry", "auth", "tokens"),
-    *("url_secret", "endpoints", "seal_keys", "group_instance_id", "dedup_url"),
+    *("url_secret", "endpoints", "seal_keys", "group_instance_id", "dedup_url", "web_bind", "web_password"),
 }
 
 
@@ -96,6 +96,7 @@ CONTENTS = {
     "FOREBAY_SEAL_KEYS": json.dumps({"k1": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="}),
     "FOREBAY_DEDUP_URL": "postgresql://forebay:secret@db/forebay",
     "FOREBAY_QUEUE_URL": "postgresql://forebay:secret@db/forebay",
+    "FOREBAY_WEB_PASSWORD": "0123456789abcdef",
 }
 
 

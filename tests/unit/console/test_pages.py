@@ -128,8 +128,9 @@ def test_a_password_may_have_a_colon_and_other_letters() -> None:
     assert client(password).simulate_get("/style.css", headers=basic(f"me:{password}")).status_code == 200
 
 
-def test_whether_it_lives_may_be_asked_by_anybody() -> None:
-    assert client(PASSWORD).simulate_get("/live", host="10.1.2.3:8090").status_code == 200
+@pytest.mark.parametrize("path", ["/live", "/ready"])
+def test_whether_it_lives_may_be_asked_by_anybody(path: str) -> None:
+    assert client(PASSWORD).simulate_get(path, host="10.1.2.3:8090").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/style.css", "/nothing", "/live"])
