@@ -1,9 +1,9 @@
 """The operators' page as an application: its routes, and what is said when something goes wrong."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from traceback import format_exception
-from typing import Any
+from typing import Any, TypeAlias
 
 import falcon
 import falcon.asgi
@@ -17,11 +17,13 @@ from forebay.schemas.logger import get_logger
 from . import views
 from .guard import PROBES, Guard
 from .layout import STYLE, html_of
-from .look import Looks, looking
+from .look import Asked, Look, Looks, looking
+from .overview import overview
 from .page import Page
-from .views import View
 
 _log = get_logger(__name__)
+
+View: TypeAlias = Callable[[Look, Asked], Awaitable[Page]]
 
 #: What stands in an address, of which a view takes what it knows.
 _ASKED = ("portal", "group", "event", "error")
@@ -30,7 +32,7 @@ _ASKED = ("portal", "group", "event", "error")
 _SAID = {404: "there is nothing at this address", 405: "this page changes nothing, and takes GET alone"}
 
 _VIEWS: Mapping[str, View] = {
-    "/": views.overview,
+    "/": overview,
     "/groups/{group}": views.group,
     "/parked": views.parked,
     "/dead": views.dead,

@@ -1,10 +1,11 @@
 """A look at the queue: opened for it, and closed behind it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
+from typing import TypeAlias
 
 from forebay.console.decoding import decodable
 from forebay.console.reading import opened
@@ -23,6 +24,10 @@ _PATIENCE_S = 20.0
 _FRESH_S, _FRESH_LOOKS = 2.0, 5.0
 
 
+#: What an address says: parts of its path, and of its query what is not empty.
+Asked: TypeAlias = Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """What views read from."""
@@ -30,6 +35,14 @@ class Look:
     settings: Settings
     inspector: Inspector
     codec: Codec
+
+    async def groups(self) -> list[str]:
+        """Those that have read the topic."""
+        return sorted(await self.inspector.groups(self.settings.topic))
+
+    def of_group(self, group: str) -> Settings:
+        """The settings, as that group's."""
+        return self.settings.model_copy(update={"group": group})
 
 
 @asynccontextmanager

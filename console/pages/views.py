@@ -1,37 +1,26 @@
 """What each page shows: the rows of the commands that look."""
 
-import shlex
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import falcon
 
-from forebay.console.checks.queue import queue_findings
 from forebay.console.errors import WrongUsage
 from forebay.console.event_rows import newest
 from forebay.console.group_lag import lags
 from forebay.console.known_portals import details, summaries
 from forebay.console.letters.details import details_of
-from forebay.console.letters.letters import BOXES, Filter, Letter, letters, open_records
+from forebay.console.letters.letters import BOXES, Filter, Letter, letters
 from forebay.console.orders.parked import waiting
 from forebay.console.orders.trail import trail
 from forebay.console.reading import portal_key
-from forebay.console.terminal.output import Row
 from forebay.console.times import utc_now
 
-from .look import Look
+from .links import command, group_address, portal_address
+from .look import Asked, Look
 from .page import Page, Sheet
 
-#: What the address says: parts of its path, and of its query what is not empty.
-Asked: TypeAlias = Mapping[str, str]
-
-View: TypeAlias = Callable[[Look, Asked], Awaitable[Page]]
-
 _NEWEST_EVENTS = 20
-_NEWEST_ORDERS = 10
-_ORDERS_OF = timedelta(days=1)
 _AUDIT_OF = timedelta(days=30)
 
 _KEPT_NOWHERE = (
@@ -42,109 +31,24 @@ _KEPT_NOWHERE = (
 _SEALED = "it is sealed, and this page opens nothing: `forebay quarantine show` does"
 
 
-def _command(*words: str) -> str:
-    # Into a shell it is copied as it stands, and a record of another program may have any id.
-    return shlex.join(("forebay", *words))
-
-
-def _portal_address(row: Row) -> str:
-    # What names no portal stands under its endpoint's path.
-    key = str(row["portal"])
-    return "" if key.startswith("/") else f"/portals/{quote(key, safe='')}"
-
-
-def _group_address(row: Row) -> str:
-    return f"/groups/{quote(str(row['group']), safe='')}"
-
-
 def _portal_of(asked: Asked) -> str | None:
     return portal_key(asked["portal"]) if "portal" in asked else None
-
-
-async def overview(look: Look, asked: Asked) -> Page:
-    """How it stands with the queue, with each group, and with what waits for a person."""
-    found = [finding async for finding in queue_findings(look.settings, "canary")]
-    queue = Sheet(
-        title="Queue",
-        rows=[
-            {"check": one.check, "state": one.state, "detail": one.detail, "remedy": one.remedy}
-            for one in found
-            if one.state != "ok"
-        ],
-        nothing="the queue is as it must be",
-        commands=[_command("doctor")],
-        is_bad=lambda row: row["state"] == "fail",
-    )
-    if not any(one.check == "queue" and one.state != "fail" for one in found):
-        # Of one that does not answer nothing else can be shown, and each question would wait for it anew.
-        return Page(title="Overview", is_live=True, sheets=[queue])
-    since = utc_now() - _ORDERS_OF
-    orders = await trail(look.inspector, look.settings.topic, None, since, None)
-    groups = Sheet(
-        title="Groups",
-        rows=[await _group(look, group) for group in await _groups(look)],
-        nothing="nobody has read the topic yet",
-        commands=[_command("lag", "--group", "GROUP")],
-        links={"group": _group_address},
-        is_bad=lambda row: bool(row["parked"] or (row["records"] and row["unowned"])),
-    )
-    letters = Sheet(
-        title="Waiting for a person",
-        rows=[await _open(look, name) for name in BOXES],
-        nothing="",
-        links={"what": lambda row: f"/{row['what']}"},
-        is_bad=lambda row: bool(row["open"]),
-    )
-    done = Sheet(
-        title="What operators did today",
-        rows=orders[: -_NEWEST_ORDERS - 1 : -1],
-        nothing="nobody did anything",
-        commands=[_command("audit", "--since", "-1d")],
-        links={"portal": _portal_address, "group": _group_address},
-    )
-    return Page(title="Overview", is_live=True, sheets=[queue, groups, letters, done])
-
-
-async def _groups(look: Look) -> list[str]:
-    return sorted(await look.inspector.groups(look.settings.topic))
-
-
-async def _group(look: Look, group: str) -> Row:
-    settings = look.settings.model_copy(update={"group": group})
-    rows: Sequence[Mapping[str, Any]] = await lags(look.inspector, settings, None)
-    return {
-        "group": group,
-        "records": sum(row["records"] for row in rows),
-        "seconds": max((row["seconds"] for row in rows), default=0.0),
-        "partitions": len(rows),
-        "unowned": sum(row["owner"] is None for row in rows),
-        "parked": sum(row["parked"] or 0 for row in rows),
-    }
-
-
-async def _open(look: Look, name: str) -> Row:
-    stream = BOXES[name].stream(look.settings.topic)
-    count = 0
-    async for _ in open_records(look.inspector, look.settings.topic, stream):
-        count += 1
-    return {"what": name, "open": count}
 
 
 async def group(look: Look, asked: Asked) -> Page:
     """How far a group is behind, a row a partition, and its portals that wait."""
     name = asked["group"]
-    if name not in await _groups(look):
+    if name not in await look.groups():
         raise falcon.HTTPNotFound(description=f"nobody ever read as group {name}")
-    settings = look.settings.model_copy(update={"group": name})
     return Page(
         title=f"Group {name}",
         is_live=True,
         sheets=[
             Sheet(
                 title="Partitions",
-                rows=await lags(look.inspector, settings, None),
+                rows=await lags(look.inspector, look.of_group(name), None),
                 nothing="",
-                commands=[_command("lag", "--group", name)],
+                commands=[command("lag", "--group", name)],
                 is_bad=lambda row: bool(row["parked"] or (row["records"] and row["owner"] is None)),
             ),
             await _parked(look, name, None),
@@ -165,8 +69,8 @@ async def _parked(look: Look, of: str | None, portal: str | None) -> Sheet:
         title="Portals that wait",
         rows=[one.row() for one in found],
         nothing="no portal waits",
-        commands=[_command("parked", "resume", "--portal", "PORTAL", "--group", "GROUP"), _command("parked", "--help")],
-        links={"portal": _portal_address, "group": _group_address},
+        commands=[command("parked", "resume", "--portal", "PORTAL", "--group", "GROUP"), command("parked", "--help")],
+        links={"portal": portal_address, "group": group_address},
     )
 
 
@@ -194,8 +98,8 @@ async def _box(look: Look, name: str, wanted: Filter) -> Sheet:
         title=f"Open {BOXES[name].what}s",
         rows=[row for _, row in sorted(dated, key=lambda one: one[0])][::-1],
         nothing=f"no {BOXES[name].what} is open",
-        commands=[*(_command(name, do, "ID") for do in ("replay", "discard")), _command(name, "--help")],
-        links={"id": lambda row: f"/{name}/{quote(str(row['id']), safe='')}", "portal": _portal_address},
+        commands=[*(command(name, do, "ID") for do in ("replay", "discard")), command(name, "--help")],
+        links={"id": lambda row: f"/{name}/{quote(str(row['id']), safe='')}", "portal": portal_address},
     )
 
 
@@ -205,7 +109,7 @@ async def dead_letter(look: Look, asked: Asked) -> Page:
     return Page(
         title=f"Dead letter {letter.id}",
         values=details_of(letter, {}, look.codec),
-        commands=[_command("dead", do, letter.id) for do in ("replay", "discard")],
+        commands=[command("dead", do, letter.id) for do in ("replay", "discard")],
     )
 
 
@@ -216,7 +120,7 @@ async def quarantined_call(look: Look, asked: Asked) -> Page:
     return Page(
         title=f"Quarantined call {letter.id}",
         values=values | ({"unreadable": _SEALED} if values["unreadable"] else {}),
-        commands=[_command("quarantine", do, letter.id) for do in ("show", "replay", "discard")],
+        commands=[command("quarantine", do, letter.id) for do in ("show", "replay", "discard")],
     )
 
 
@@ -232,14 +136,14 @@ async def _letter(look: Look, letter_id: str, name: str) -> Letter:
 async def portals(look: Look, asked: Asked) -> Page:
     """Who may call; or the way to the page of one."""
     if key := _portal_of(asked):
-        raise falcon.HTTPFound(_portal_address({"portal": key}))
+        raise falcon.HTTPFound(portal_address({"portal": key}))
     keeps = look.settings.keeps_portals
     known = Sheet(
         title="Known",
         rows=await summaries(look.settings) if keeps else [],
         nothing="no portal is known" if keeps else _KEPT_NOWHERE,
-        commands=[_command("portals", "--help")],
-        links={"portal": _portal_address},
+        commands=[command("portals", "--help")],
+        links={"portal": portal_address},
         is_bad=lambda row: row["state"] == "refused",
     )
     return Page(title="Portals", filters={"portal": ""}, sheets=[known])
@@ -251,8 +155,8 @@ async def portal(look: Look, asked: Asked) -> Page:
     settings = look.settings
     behind = [
         {"group": group, **row}
-        for group in await _groups(look)
-        for row in await lags(look.inspector, settings.model_copy(update={"group": group}), key)
+        for group in await look.groups()
+        for row in await lags(look.inspector, look.of_group(group), key)
     ]
     return Page(
         title=f"Portal {key}",
@@ -261,8 +165,8 @@ async def portal(look: Look, asked: Asked) -> Page:
                 title="Not finished",
                 rows=behind,
                 nothing="nobody has read the topic yet",
-                commands=[_command("lag", "--portal", key, "--group", "GROUP")],
-                links={"group": _group_address},
+                commands=[command("lag", "--portal", key, "--group", "GROUP")],
+                links={"group": group_address},
                 is_bad=lambda row: bool(row["parked"] or (row["records"] and row["owner"] is None)),
             ),
             await _parked(look, None, key),
@@ -271,7 +175,7 @@ async def portal(look: Look, asked: Asked) -> Page:
                 title="Newest events",
                 rows=await newest(look.inspector, look.codec, settings.topic, key, _NEWEST_EVENTS),
                 nothing="none of its events is among the newest of its partition",
-                commands=[_command("tail", "--portal", key, "--from", "-1h"), _command("replay", "--help")],
+                commands=[command("tail", "--portal", key, "--from", "-1h"), command("replay", "--help")],
             ),
             *await _known(look, key),
         ],
@@ -285,7 +189,7 @@ async def _known(look: Look, key: str) -> list[Sheet]:
         rows = await details(look.settings, key)
     except WrongUsage as error:
         return [Sheet(title="Tokens", rows=[], nothing=str(error))]
-    return [Sheet(title="Tokens", rows=rows, nothing="it has no token", commands=[_command("portals", "show", key)])]
+    return [Sheet(title="Tokens", rows=rows, nothing="it has no token", commands=[command("portals", "show", key)])]
 
 
 async def audit(look: Look, asked: Asked) -> Page:
@@ -296,7 +200,7 @@ async def audit(look: Look, asked: Asked) -> Page:
         title="Orders of the last 30 days",
         rows=rows[::-1],
         nothing="nobody did anything",
-        commands=[_command("audit")],
-        links={"portal": _portal_address, "group": _group_address},
+        commands=[command("audit")],
+        links={"portal": portal_address, "group": group_address},
     )
     return Page(title="Audit", filters={"portal": key or ""}, sheets=[sheet])

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 import structlog
+from falcon.testing import TestClient
 from typer.testing import CliRunner, Result
 
 from forebay.console.cli import build
 from forebay.console.known_portals import known
+from forebay.console.pages.app import create_app
 from forebay.console.settings import load_settings
+from forebay.console.terminal.output import cell
 from forebay.queues.errors import QueueUnavailable, UnknownStream
 from forebay.queues.memory import MemoryQueue
 from forebay.queues.portals.memory import FactLog
@@ -20,6 +23,7 @@ from forebay.queues.portals.registry import PortalRegistry
 from forebay.schemas import names
 from forebay.schemas.errors import ForebayError
 from tests.bitrix24.oauth import FakeOAuth, Installed
+from tests.pages import shown
 
 APPLICATION, MEMBER, TOKEN, ACCESS = "app.1", "c0ffee", "51856fefc120afa4b628cc82d3935cce", "an-access-token"
 FIRST, SECOND = "first.bitrix24.com", "second.bitrix24.com"
@@ -205,3 +209,16 @@ def test_a_store_that_is_away_is_told_at_once(desk: Desk, monkeypatch: pytest.Mo
 
     with pytest.raises(QueueUnavailable, match="put down"):
         desk.command("portals", "list")
+
+
+def test_the_page_of_operators_shows_the_same(desk: Desk) -> None:
+    desk.do(seen)
+    browser = TestClient(create_app(load_settings().settings))
+
+    listed = shown(browser.simulate_get("/portals", host="localhost").text).tables[0]
+    of_one = shown(browser.simulate_get(f"/portals/{FIRST}", host="localhost").text).tables[-1]
+    unknown = browser.simulate_get("/portals/nobody.example", host="localhost")
+
+    assert listed == [{name: cell(value) for name, value in row.items()} for row in desk.rows("list")] != []
+    assert of_one == [{name: cell(value) for name, value in row.items()} for row in desk.rows("show", FIRST)] != []
+    assert (unknown.status_code, "the registry knows no portal" in unknown.text) == (200, True)

@@ -1,0 +1,93 @@
+"""What an operator looks at first."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from forebay.console.checks.queue import queue_findings
+from forebay.console.group_lag import lags
+from forebay.console.letters.letters import BOXES, open_records
+from forebay.console.orders.trail import trail
+from forebay.console.terminal.output import Row
+from forebay.console.times import utc_now
+from forebay.queues.findings import Finding
+
+from .links import command, group_address, portal_address
+from .look import Asked, Look
+from .page import Page, Sheet
+
+_NEWEST_ORDERS = 10
+_ORDERS_OF = timedelta(days=1)
+
+
+async def overview(look: Look, asked: Asked) -> Page:
+    """How it stands with the queue, with each group, and with what waits for a person."""
+    found = [finding async for finding in queue_findings(look.settings, "canary")]
+    sheets = [_queue(found)]
+    if any(one.check == "queue" and one.state != "fail" for one in found):
+        sheets += [await _groups(look), await _letters(look), await _orders(look)]
+    # Of a queue that does not answer nothing else can be shown, and each question would wait for it anew.
+    return Page(title="Overview", is_live=True, sheets=sheets)
+
+
+def _queue(found: list[Finding]) -> Sheet:
+    troubles = [one for one in found if one.state != "ok"]
+    return Sheet(
+        title="Queue",
+        rows=[{"check": one.check, "state": one.state, "detail": one.detail, "remedy": one.remedy} for one in troubles],
+        nothing="the queue is as it must be",
+        commands=[command("doctor")],
+        is_bad=lambda row: row["state"] == "fail",
+    )
+
+
+async def _groups(look: Look) -> Sheet:
+    return Sheet(
+        title="Groups",
+        rows=[await _group(look, group) for group in await look.groups()],
+        nothing="nobody has read the topic yet",
+        commands=[command("lag", "--group", "GROUP")],
+        links={"group": group_address},
+        is_bad=lambda row: bool(row["parked"] or (row["records"] and row["unowned"])),
+    )
+
+
+async def _group(look: Look, group: str) -> Row:
+    rows: Sequence[Mapping[str, Any]] = await lags(look.inspector, look.of_group(group), None)
+    return {
+        "group": group,
+        "records": sum(row["records"] for row in rows),
+        "seconds": max((row["seconds"] for row in rows), default=0.0),
+        "partitions": len(rows),
+        "unowned": sum(row["owner"] is None for row in rows),
+        "parked": sum(row["parked"] or 0 for row in rows),
+    }
+
+
+async def _letters(look: Look) -> Sheet:
+    return Sheet(
+        title="Waiting for a person",
+        rows=[await _open(look, name) for name in BOXES],
+        nothing="",
+        links={"what": lambda row: f"/{row['what']}"},
+        is_bad=lambda row: bool(row["open"]),
+    )
+
+
+async def _open(look: Look, name: str) -> Row:
+    stream = BOXES[name].stream(look.settings.topic)
+    count = 0
+    async for _ in open_records(look.inspector, look.settings.topic, stream):
+        count += 1
+    return {"what": name, "open": count}
+
+
+async def _orders(look: Look) -> Sheet:
+    rows = await trail(look.inspector, look.settings.topic, None, utc_now() - _ORDERS_OF, None)
+    return Sheet(
+        title="What operators did today",
+        rows=rows[: -_NEWEST_ORDERS - 1 : -1],
+        nothing="nobody did anything",
+        commands=[command("audit", "--since", "-1d")],
+        links={"portal": portal_address, "group": group_address},
+    )
