@@ -1,0 +1,175 @@
+"""Counts in a database, on each that they work on: every event once, in its window, whatever comes again or at once."""
+
+import doctest
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from threading import Barrier
+
+import pytest
+from sqlalchemy import Engine, create_engine, select
+from sqlalchemy import event as sqlalchemy_event
+
+from forebay import Handlers, PortalEvent
+from forebay.processors import analytics
+from forebay.processors.analytics import Counts
+from forebay.processors.outcome import DONE, Failed
+from forebay.processors.testing import event, run_now
+
+AT = datetime(2026, 3, 1, 10, 59, 30, tzinfo=UTC)
+#: SQLite waits for five seconds for who writes, which a busy machine exceeds.
+_PATIENT: dict[str, dict[str, int]] = {"sqlite": {"timeout": 60}, "postgresql": {}}
+
+ONE, OTHER = "one.bitrix24.example", "other.bitrix24.example"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    if request.param == "sqlite":
+        made = create_engine(f"sqlite:///{tmp_path}/counts.db", connect_args=_PATIENT["sqlite"])
+    else:
+        url: str = request.getfixturevalue("postgresql_url")
+        made = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    yield made
+    made.dispose()
+
+
+def rows(engine: Engine, name: str = "m") -> dict[tuple[str, str, str], int]:
+    """Minute, portal and type → how many."""
+    table = analytics._counts.c
+    wanted = select(table.starts_at, table.portal, table.type, table.events).where(table.name == name)
+    with engine.connect() as connection:
+        found = connection.execute(wanted).all()
+    return {(f"{datetime.fromtimestamp(at, UTC):%H:%M}", portal, kind): many for at, portal, kind, many in found}
+
+
+def counted(counts: Counts) -> Handlers:
+    handlers = Handlers()
+    handlers.on("*", batch=500)(counts)
+    return handlers
+
+
+def test_an_event_counts_once_in_the_window_in_which_it_happened(engine: Engine) -> None:
+    (counts := Counts("m", engine)).create()
+    given = [
+        event("ONCRMDEALADD", portal=ONE, id="1", received_at=AT, occurred_at=None),
+        event("ONCRMDEALADD", portal=ONE, id="2", received_at=AT, occurred_at=AT - timedelta(minutes=2)),
+        # A portal whose clock is ahead closes nobody's window.
+        event("ONCRMDEALADD", portal=ONE, id="3", received_at=AT, occurred_at=AT + timedelta(days=1)),
+        event("ONCRMDEALDELETE", portal=ONE, id="4", received_at=AT, occurred_at=AT),
+    ]
+
+    counts(given)
+    counts([*given, given[0]])
+    counts(event("ONCRMDEALADD", portal=OTHER, id="5", received_at=AT, occurred_at=AT))
+
+    assert rows(engine) == {
+        ("10:59", ONE, "event.ONCRMDEALADD"): 2,
+        ("10:57", ONE, "event.ONCRMDEALADD"): 1,
+        ("10:59", ONE, "event.ONCRMDEALDELETE"): 1,
+        ("10:59", OTHER, "event.ONCRMDEALADD"): 1,
+    }
+
+
+def test_counts_of_other_windows_have_a_name_of_their_own(engine: Engine) -> None:
+    minutes, hours = Counts("m", engine), Counts("h", engine, window_s=3600)
+    for counts in (minutes, hours):
+        counts.create()
+        counts(event("ONCRMDEALADD", portal=ONE, id="1", received_at=AT, occurred_at=AT))
+
+    assert list(rows(engine, "m")) == [("10:59", ONE, "event.ONCRMDEALADD")]
+    assert list(rows(engine, "h")) == [("10:00", ONE, "event.ONCRMDEALADD")]
+
+
+def test_what_is_undone_counts_nothing_and_is_counted_when_it_comes_again(engine: Engine) -> None:
+    (counts := Counts("m", engine)).create()
+    fails = True
+
+    def on_commit(_: object) -> None:
+        if fails:
+            raise ConnectionError("the database is gone")
+
+    sqlalchemy_event.listen(engine, "commit", on_commit)
+    given = event("ONCRMDEALADD", portal=ONE, received_at=AT, occurred_at=AT)
+    first = run_now(counted(counts), given)
+    before, fails = rows(engine), False
+    second = run_now(counted(counts), given)
+
+    assert isinstance(first, Failed)
+    assert before == {}
+    assert second is DONE
+    assert list(rows(engine).values()) == [1]
+
+
+def test_batches_that_overlap_at_the_same_time_count_each_event_once(engine: Engine) -> None:
+    (counts := Counts("m", engine)).create()
+    rng = Random(7)
+    events = [
+        event("ONCRMDEALADD", portal=portal, id=f"{portal} {n}", received_at=AT, occurred_at=AT)
+        for portal in (ONE, OTHER)
+        for n in range(100)
+    ]
+
+    def batches() -> Iterator[Sequence[PortalEvent]]:
+        for start in range(0, len(events), 20):
+            yield events[max(0, start - 10) : start + 20]
+
+    def shuffled(batch: Sequence[PortalEvent]) -> list[PortalEvent]:
+        return rng.sample(batch, len(batch))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(counts, [shuffled(batch) for batch in batches() for _ in range(4)]))
+
+    assert rows(engine) == {("10:59", portal, "event.ONCRMDEALADD"): 100 for portal in (ONE, OTHER)}
+
+
+def test_workers_that_start_at_once_make_the_tables_together(engine: Engine) -> None:
+    at_once = Barrier(8)
+
+    def create(number: int) -> None:
+        own = create_engine(engine.url, connect_args=_PATIENT[engine.dialect.name])
+        at_once.wait(30)
+        Counts(f"{number}", own).create()
+        own.dispose()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(create, range(8)))
+
+    assert rows(engine) == {}
+
+
+def test_an_id_is_known_for_as_long_as_is_said(engine: Engine) -> None:
+    (forgetful := Counts("m", engine, known_s=-60)).create()
+    again = event("ONCRMDEALADD", portal=ONE, id="1", received_at=AT, occurred_at=AT)
+
+    forgetful(again)
+    forgetful(again)
+
+    # It looks once an hour, and so it did at its first event alone.
+    assert list(rows(engine).values()) == [2]
+
+
+@pytest.mark.parametrize(
+    ("made", "shown"),
+    [
+        (lambda: replace(event("ONFOREBAYGAP"), source="forebay"), "forebay.ONFOREBAYGAP"),
+        (lambda: event("ONCRMDEALADD"), "event.ONCRMDEALADD"),
+        (lambda: event("stage_changed", kind="robot"), "robot.stage_changed"),
+        (lambda: event("", kind="automation"), "automation"),
+    ],
+)
+def test_a_type_is_the_kind_and_the_name(made: Callable[[], PortalEvent], shown: str, tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/counts.db")
+    (counts := Counts("m", engine)).create()
+
+    counts(made())
+
+    assert [kind for _, _, kind in rows(engine)] == [shown]
+    engine.dispose()
+
+
+def test_the_docstring_is_true() -> None:
+    assert doctest.testmod(analytics).failed == 0
