@@ -100,7 +100,8 @@ def test_the_public_names_are_there() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_the_python_in_the_documents_runs(document: str) -> None:
+def test_the_python_in_the_documents_runs(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     text = (ROOT / document).read_text("utf-8")
     names: dict[str, Any] = {"__name__": "example"}
 
