@@ -58,10 +58,9 @@ def _is_wrong(error: ForebayError) -> bool:
     # Not at the top: settings.py loads every room's settings, and `forebay --help` needs none of them.
     from forebay.ingest.callers.published import BadAllowList
     from forebay.processors.errors import BadHandler
+    from forebay.queues.bad_settings import BadSettings
     from forebay.queues.errors import ClientMissing
     from forebay.queues.registry.errors import BadRegistrySettings
-
-    from .settings import BadSettings
 
     wrong = WrongUsage | BadSettings | BadRegistrySettings | BadAllowList | BadHandler | ClientMissing
     return isinstance(error, wrong)

@@ -17,27 +17,29 @@ async def told_lags(settings: QueueSettings, portal: str | None) -> list[Row]:
     async with opened(settings) as queue, inspected(queue) as inspector:
         rows = await lags(inspector, settings, portal)
         withheld = sum(one.withheld for one in (await inspector.bounds(settings.topic)).values())
-        others = [] if any(row["owner"] for row in rows) else await read_by_others(inspector, settings)
+        others = (
+            [] if any(row["owner"] for row in rows) else await read_by_others(inspector, settings.topic, settings.group)
+        )
     if withheld:
         note(
             f"{withheld:,} records more can't be read, and are not counted, before another program ends its "
             "transaction: look at `forebay doctor`"
         )
     if others:
-        note(f"{nobody_read(settings, others)}; all that is kept counts as waiting")
+        note(f"{nobody_read(settings.group, others)}; all that is kept counts as waiting")
     return rows
 
 
-async def read_by_others(inspector: Inspector, settings: QueueSettings) -> list[str]:
-    """The groups that have read the topic, where the one of the settings never has; none where it has."""
-    if await inspector.groups(settings.topic, [settings.group]):
+async def read_by_others(inspector: Inspector, topic: str, group: str) -> list[str]:
+    """The groups that have read the topic, where this one never has; none where it has."""
+    if await inspector.groups(topic, [group]):
         return []
-    return sorted(await inspector.groups(settings.topic))
+    return sorted(await inspector.groups(topic))
 
 
-def nobody_read(settings: QueueSettings, others: Sequence[str]) -> str:
+def nobody_read(group: str, others: Sequence[str]) -> str:
     """What a person is told then."""
-    return f"nobody ever read as group {settings.group}, but {', '.join(others)} did: say --group"
+    return f"nobody ever read as group {group}, but {', '.join(others)} did: say --group"
 
 
 async def lags(inspector: Inspector, settings: QueueSettings, portal: str | None, now_ms: int = 0) -> list[Row]:

@@ -81,10 +81,11 @@ async def _moved(
 
 @asynccontextmanager
 async def _side(called: Invocation, what: str, given: str, **options: object) -> "AsyncIterator[Side]":
+    from forebay.queues.bad_settings import BadSettings
+
     from .moving.address import name_of, url_of
     from .moving.sides import Side
     from .reading import inspected, opened
-    from .settings import BadSettings
 
     if not given:
         raise WrongUsage(f"{what} is empty")

@@ -123,7 +123,7 @@ def _order(what: str, settings: "Settings", portals: Sequence[str], how: _How, *
         raise WrongUsage(f"say which portals to {what}: --portal, as often as you like{also}")
     keys = _meant(what, settings, portals, as_json=how.as_json)
     if others := run(read_by_others_alone(settings)):
-        note(nobody_read(settings, others))
+        note(nobody_read(settings.group, others))
     if not keys or how.dry_run or not agreed(f"{what} {len(keys)} of group {settings.group}?", yes=how.yes):
         return
     ordered = run(order(settings, What(what), keys, how.why, wait=how.wait))

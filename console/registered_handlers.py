@@ -56,7 +56,7 @@ def _given(handler: Handler) -> str:
 
 def _shown(value: object) -> object:
     if isinstance(value, Budget):
-        return f"{value.rate} of {value.name}"
+        return f"{value.rate} of {value.name}, burst {value.burst}"
     return getattr(value, "__qualname__", repr(value)) if callable(value) else value
 
 

@@ -4,6 +4,7 @@ import signal
 from asyncio import AbstractEventLoop, CancelledError, Runner, Task, current_task, get_running_loop
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import TypeVar, cast
 
 T = TypeVar("T")
@@ -23,14 +24,21 @@ def stops() -> list[signal.Signals]:
 
 def run(work: Coroutine[object, object, T]) -> T:
     """Run to the end on a new, fast loop. What was given up by Ctrl-C ends as that, and so does what SIGTERM ended."""
-    from forebay.queues.threads.loop import new_event_loop
+    begun = _ended_by_sigterm(work)
+    try:
+        from forebay.queues.threads.loop import new_event_loop
 
-    factory: Callable[[], AbstractEventLoop] = new_event_loop
-    with Runner(loop_factory=factory) as runner:
-        try:
-            return runner.run(_ended_by_sigterm(work))
-        except CancelledError:
-            raise KeyboardInterrupt from None
+        factory: Callable[[], AbstractEventLoop] = new_event_loop
+        with Runner(loop_factory=factory) as runner:
+            try:
+                return runner.run(begun)
+            except CancelledError:
+                raise KeyboardInterrupt from None
+    finally:
+        for one in (begun, work):
+            # What Ctrl-C ends before its first step, as while the loop is made, Python would tell as a fault.
+            if getcoroutinestate(one) == CORO_CREATED:
+                one.close()
 
 
 async def _ended_by_sigterm(work: Coroutine[object, object, T]) -> T:

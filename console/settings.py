@@ -10,27 +10,16 @@ from pydantic import ConfigDict, Field, SecretStr, ValidationError, ValidationIn
 
 from forebay.ingest.settings import IngestSettings, checked_address, is_on_loopback
 from forebay.processors.settings import WorkerSettings
+from forebay.queues.bad_settings import BadSettings, faults_of
 from forebay.queues.errors import QueueError
-from forebay.queues.opening import check_url, faults_of, why_no_portals
-from forebay.schemas.errors import ForebayError
+from forebay.queues.opening import check_url, why_no_portals
+from forebay.queues.opening import faults_of as faults_of_kafka
 
-from .errors import did_you_mean
 from .masking import masked
 from .settings_sources import Sources
 
 #: Nothing but its length keeps whoever may ask again and again from finding a password.
 _PASSWORD_CHARS = 16
-
-#: How a setting that is a list or a table is written, in JSON as in the environment.
-_SHAPES = {
-    "endpoints": '[{"path": "/bitrix24", "auth": "tokens", "tokens": {"*": "<token>"}}]',
-    "tokens": '{"<portal, member_id or *>": "<token>"}',
-    "callers": '{"allow": ["203.0.113.0/24"], "trusted_proxies": ["127.0.0.1"]}',
-    "seal_keys": '{"<key id>": "<32 bytes in base64>"}',
-    "kafka": '{"<property of librdkafka>": "<value>"}',
-    "schema_registry": '{"<property of the client>": "<value>"}',
-    "auth": '"tokens", or ["tokens", "url-secret"]',
-}
 
 
 class Settings(IngestSettings, WorkerSettings):
@@ -70,7 +59,7 @@ class Settings(IngestSettings, WorkerSettings):
     @classmethod
     def _check_kafka(cls, kafka: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         # Without a queue_url that can be used it is not known whether anybody will read it.
-        if faults := faults_of(info.data["queue_url"], kafka) if "queue_url" in info.data else []:
+        if faults := faults_of_kafka(info.data["queue_url"], kafka) if "queue_url" in info.data else []:
             raise ValueError("; ".join(faults))
         return kafka
 
@@ -81,14 +70,6 @@ class Settings(IngestSettings, WorkerSettings):
         if keys and "queue_url" in info.data and (reason := why_no_portals(info.data["queue_url"])):
             raise ValueError(f"{reason}; use another queue_url, or neither auth=registry nor seal_keys")
         return keys
-
-
-class BadSettings(ForebayError):
-    """Some settings can't be used; the message lists all of them."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(["the settings can't be used:", *(f"  - {fault}" for fault in faults)]))
-        self.faults = faults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,29 +102,10 @@ def load_settings(
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        raise BadSettings(written.faults + _faults(error, sources)) from None
+        raise BadSettings(written.faults + faults_of(error, Settings.model_fields, sources)) from None
     except FileNotFoundError:
         gone = "data_dir: the working directory, which it is in, was deleted; go to its new one, or give a whole path"
         raise BadSettings([*written.faults, gone]) from None
     if written.faults:
         raise BadSettings(written.faults)
     return Loaded(settings=settings, sources=sources, given=given)
-
-
-def _faults(error: ValidationError, sources: Mapping[str, str]) -> list[str]:
-    """Pydantic's errors as sentences that name the setting and its place, without the value: it may be a secret."""
-    found = []
-    for one in error.errors(include_input=False, include_url=False):
-        where = ".".join(str(part) for part in one["loc"])
-        name = str(one["loc"][0]) if one["loc"] else ""
-        source = f" (from {sources[name]})" if name in sources else ""
-        if one["type"] == "extra_forbidden":
-            # What is near is looked for among the settings, and not in a list or table of one.
-            hint = did_you_mean(name, Settings.model_fields) if where == name else ""
-            found.append(f"{where}{source}: there is no such setting{hint}")
-        else:
-            text = one["msg"].removeprefix("Value error, ")
-            if one["type"] in ("tuple_type", "dict_type", "model_type") and name in _SHAPES:
-                text = f"should look like {_SHAPES[name]}"
-            found.append(f"{where}{source}: {text}" if where else text)
-    return found

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from .errors import did_you_mean
+from forebay.schemas.near import did_you_mean
 
 _PREFIX = "FOREBAY_"
 _FILE_SUFFIX = "_FILE"

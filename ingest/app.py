@@ -1,6 +1,6 @@
 """The ingest put together: its parts, and its routes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,15 +59,15 @@ def create_app(
     registry: Registry | None = None,
     verifier: Verifier | None = None,
     gaps_folder: Path | None = None,
-    multiprocess_dir: str | None = None,
+    everyones_metrics: Callable[[], bytes] | None = None,
     tracer: Tracer | None = None,
 ) -> Ingest:
     """Put the ingest together. Connects to nothing: queue and spool are opened when the server starts it.
 
     What is kept nowhere is noted in `gaps_folder`, or in memory alone. Tokens are verified by asking
-    `oauth_urls`, unless there is another verifier.
+    `oauth_urls`, unless there is another verifier. `/metrics` shows this process alone, or `everyones_metrics`.
     """
-    metrics = IngestMetrics(multiprocess_dir=multiprocess_dir)
+    metrics = IngestMetrics(everyone=everyones_metrics)
     metrics.watch_certificates(Certificates(settings))
     if spool:
         metrics.watch(spool)

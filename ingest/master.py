@@ -1,7 +1,9 @@
 """gunicorn's master, for whom a worker that can't be started is no reason to end those that serve."""
 
+import signal
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
@@ -14,6 +16,9 @@ _AGAIN_S = 1.0
 #: The master looks each second whether its workers' loops go on. One that comes to it so late, as a part of the time
 #: after which a worker is ended, stood still itself.
 _LATE = 0.5
+
+#: What gunicorn ends by.
+_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
@@ -29,8 +34,15 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._clock, self._again_at = clock, 0.0
         self._is_told = False
         self._has_ended_early = False
+        #: A stop was asked for; and what would keep it waiting.
+        self._is_asked = self._takes_over = False
         self._looked_at = self._judges_at = clock()
         super().__init__(app)
+
+    def signal(self, sig: int, frame: FrameType | None) -> None:
+        """Note what is to be handled next."""
+        self._is_asked = self._is_asked or sig in _STOPS
+        super().signal(sig, frame)
 
     def handle_int(self) -> None:
         """SIGINT ends as SIGTERM does: gunicorn would cut off calls that are on their way."""
@@ -41,10 +53,13 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def handle_hup(self) -> None:
         """New workers take the places of the old ones, which finish their calls: by what the settings are by now.
 
-        Where those can't be used, nothing happens.
+        Where those can't be used, nothing happens. Raises `StopIteration` when a stop is asked for meanwhile: the old
+        ones may take the whole grace, and the new ones need it, too.
         """
         if self.app.take_over_settings():
+            self._takes_over = True
             super().handle_hup()
+            self._takes_over = False
 
     def spawn_worker(self) -> int | None:
         """Fork a worker; its process id, or None where that could not be."""
@@ -77,6 +92,10 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
     def reap_workers(self) -> None:
         """Take note of all that have ended. Raises `HaltServer` when one could not start, and none ever has."""
+        if self._takes_over and self._is_asked:
+            self._takes_over = False
+            self._take_stop()
+            raise StopIteration
         try:
             super().reap_workers()
         except HaltServer:
@@ -92,6 +111,14 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._has_ended_early = self._clock() - worker.begun < _AGAIN_S
         if before and self._has_ended_early:
             self._try_later("workers end right after their start")
+
+    def _take_stop(self) -> None:
+        # Left there it would count as a second one, by which the workers are not waited for.
+        waiting = self.wait_for_signals(timeout=0)
+        if (first := next((one for one in waiting if one in _STOPS), None)) is not None:
+            waiting.remove(first)
+        for one in waiting:
+            self.SIG_QUEUE.put_nowait(one)
 
     def _try_later(self, why: str) -> None:
         self._again_at = self._clock() + _AGAIN_S

@@ -12,7 +12,6 @@ from forebay.schemas.names import CERTIFICATE_EXPIRY, METRICS_PREFIX
 
 from .callers.allow_list import AllowList
 from .durations import Durations
-from .metric_files import exposition_of
 from .spool.spool import Spool
 
 #: The outcomes of a request, as the interface lists them.
@@ -88,10 +87,10 @@ class PortalCounts:
 
 
 class IngestMetrics:
-    """The ingest's metrics, registered. In several processes they are added up when they are asked for."""
+    """The ingest's metrics, registered. Of several processes `everyone` gives those of all, when they are asked for."""
 
-    def __init__(self, *, multiprocess_dir: str | None = None, clock: Callable[[], float] = time) -> None:
-        self._multiprocess_dir, self._clock = multiprocess_dir, clock
+    def __init__(self, *, everyone: Callable[[], bytes] | None = None, clock: Callable[[], float] = time) -> None:
+        self._everyone, self._clock = everyone, clock
         #: Set what is found out only when somebody asks.
         self._looks: list[Callable[[], None]] = []
         registry = self.registry = CollectorRegistry()
@@ -184,9 +183,7 @@ class IngestMetrics:
         self.flush()
         for look in self._looks:
             look()
-        if self._multiprocess_dir is None:
-            return generate_latest(self.registry)
-        return exposition_of(self._multiprocess_dir)
+        return self._everyone() if self._everyone else generate_latest(self.registry)
 
     def flush(self) -> None:
         """Hand over what was gathered; after it, the files of the metrics have every call."""

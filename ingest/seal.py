@@ -1,6 +1,5 @@
 """Secrets out of what is kept: encrypted when there is a key, gone when there is none."""
 
-import os
 from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
@@ -14,9 +13,6 @@ from forebay.schemas.secrecy import Secrecy, secrecy_of
 
 from .form import Form
 from .portals.keys import PortalKeys
-
-#: AES-GCM's own size; drawn at random, one key is good for 2³² events (NIST SP 800-38D, 8.3).
-_NONCE_BYTES = 12
 
 Secrets = list[tuple[str, str]]
 
@@ -45,9 +41,7 @@ class Sealer:
     def _sealed(self, direct: tuple[str, AESGCM], plain: bytes, bound_to: str, member_id: str | None) -> Sealed:
         own = self._portal_keys.cipher(member_id) if self._portal_keys is not None and member_id else None
         key_id, cipher = own or direct
-        nonce = os.urandom(_NONCE_BYTES)
-        ciphertext = cipher.encrypt(nonce, plain, bound_to.encode())
-        return Sealed(key_id=key_id, nonce=nonce, ciphertext=ciphertext)
+        return Sealed.by(cipher, key_id, plain, bound_to)
 
 
 def divide(form: Form) -> tuple[bytes, Secrets]:

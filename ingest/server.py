@@ -6,6 +6,7 @@ import mmap
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, TypeAlias
 
 from gunicorn.app.base import BaseApplication
@@ -21,7 +22,7 @@ from .callers.opening import check_allow_file
 from .gaps import book as gaps
 from .health import Health
 from .master import Master
-from .metric_files import forget_dead, memory_folder, metrics_folder
+from .metric_files import exposition_of, forget_dead, memory_folder, metrics_folder
 from .metrics import IngestMetrics
 from .open_files import allow_many
 from .ports import by_port
@@ -56,6 +57,9 @@ _log = get_logger(__name__)
 #: Gives the settings as they are written by now, or raises what is wrong with them.
 Reread: TypeAlias = Callable[[], IngestSettings]
 
+#: Gives the metrics of all that leave them in the folder.
+Exposition: TypeAlias = Callable[[str], bytes]
+
 
 class NeedsRestart(ForebayError):
     """A setting has another value that can't be taken over by a process that serves."""
@@ -71,12 +75,13 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         listening: Callable[[], None],
         early_stop: EarlyStop,
         reread: Reread | None = None,
+        exposition: Exposition = exposition_of,
     ) -> None:
         self.settings = settings
         self._listening, self._early_stop, self._reread = listening, early_stop, reread
         self._health: Health | None = None
         self._metrics: IngestMetrics | None = None
-        self._multiprocess_dir = multiprocess_dir
+        self._multiprocess_dir, self._exposition = multiprocess_dir, exposition
         #: Shared with the workers: a byte that any of them sets when it serves.
         self._served = mmap.mmap(-1, 1)
         super().__init__()
@@ -136,7 +141,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             spool=open_spool(self.settings),
             registry=registry,
             gaps_folder=self.settings.data_dir / gaps.FOLDER,
-            multiprocess_dir=self._multiprocess_dir,
+            everyones_metrics=partial(self._exposition, self._multiprocess_dir),
             tracer=open_tracer(self.settings, "forebay-ingest"),
         )
         self._health, self._metrics = ingest.health, ingest.metrics
@@ -209,12 +214,14 @@ def _freeze() -> None:
 def serve(
     settings: IngestSettings,
     folder: str | None = None,
+    exposition: Exposition = exposition_of,
     listening: Callable[[], None] = lambda: None,
     reread: Reread | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; then take no new connection, finish what runs, and exit the process with 0.
 
-    Metrics stand in a folder of its own, or in that of a supervisor, whose other children are then served with them.
+    Metrics stand in a folder of its own, or in that of a supervisor, whose other children are then served with them, as
+    `exposition` gives them.
     `listening` is called once, when the addresses are ours. At SIGHUP new workers take the places of the old ones, by
     the settings that `reread` gives then.
     Raises `QueueError`, `BadRegistrySettings` or `BadAllowList` before anything is started when settings can't work.
@@ -224,7 +231,7 @@ def serve(
     allow_many()
     with nullcontext(folder) if folder else metrics_folder() as metrics:
         _share_metrics(metrics)
-        Server(settings, metrics, listening, early_stop, reread).run()
+        Server(settings, metrics, listening, early_stop, reread, exposition).run()
 
 
 def _check(settings: IngestSettings) -> None:

@@ -229,7 +229,7 @@ def _checked(function: object) -> tuple[bool, str, str]:
     if not callable(function):
         raise BadHandler(f"a handler is a function, not {type(function).__name__}")
     plain = inspect.unwrap(function)
-    code = getattr(plain, "__code__", None)
+    code = getattr(plain, "__code__", None) or getattr(type(plain).__call__, "__code__", None)
     name = f"{getattr(plain, '__module__', '?')}:{getattr(plain, '__qualname__', type(plain).__qualname__)}"
     place = f"{code.co_filename}:{code.co_firstlineno}" if code else "no source"
     inner = function if inspect.isroutine(function) or hasattr(function, "func") else type(function).__call__

@@ -1,12 +1,15 @@
 """For tests of handlers over time: the real worker, on a queue in memory, in a time that only the test moves on."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from pydantic import ValidationError
+
+from forebay.queues.bad_settings import BadSettings, faults_of
 from forebay.queues.contract import Record
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
@@ -53,9 +56,9 @@ class Rehearsal:
     """
 
     def __init__(self, handlers: Handlers, *, group: str | None = None, **settings: Any) -> None:
-        """`group` chooses those handlers that name it; without it those that name none."""
+        """`group` chooses those handlers that name it; without it those that name none. Raises `BadSettings`."""
         self._handlers = handlers.of(group)
-        self._settings = WorkerSettings(**{**_SETTINGS, "group": group or "forebay", **settings})
+        self._settings = _made({**_SETTINGS, "group": group or "forebay", **settings})
         self._loop, self._queue, self._marks = VirtualLoop(), MemoryQueue(), MarksInMemory()
         self._began = self._loop.time()
         self._worker: Worker | None = None
@@ -150,6 +153,13 @@ class Rehearsal:
 
     def _run(self, work: "Coroutine[Any, Any, _Result] | asyncio.Task[_Result]") -> _Result:
         return self._loop.run_until_complete(work)
+
+
+def _made(settings: Mapping[str, object]) -> WorkerSettings:
+    try:
+        return WorkerSettings.model_validate(settings)
+    except ValidationError as error:
+        raise BadSettings(faults_of(error, WorkerSettings.model_fields, {})) from None
 
 
 def _dead(record: Any) -> Dead:

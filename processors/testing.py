@@ -11,6 +11,7 @@ Done(late=False)
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,8 +19,9 @@ from hashlib import md5
 from uuid import uuid4
 
 from forebay.schemas.codec import codec
-from forebay.schemas.event import Body, PortalEvent, Subscription
-from forebay.schemas.form import as_text, pairs_of
+from forebay.schemas.data_keys import raw
+from forebay.schemas.event import Body, PortalEvent, Sealed, Subscription
+from forebay.schemas.form import Pair, as_text, pairs_of
 from forebay.schemas.secrecy import Secrecy, secrecy_of
 
 from .calls import Calls
@@ -32,6 +34,9 @@ __all__ = ["Dead", "Rehearsal", "event", "event_of", "run", "run_now"]
 
 #: What `data` may be made of; numbers become text, as they are in a form.
 Tree = str | int | Mapping[str, "Tree"] | Sequence["Tree"]
+
+#: As in the setting `seal_keys`: key id → 32 bytes, or their base64.
+Keys = Mapping[str, str | bytes]
 
 #: A test that hangs is no help; a handler's own `deadline_s` goes before.
 _DEADLINE_S = 30.0
@@ -47,49 +52,62 @@ def event(
     occurred_at: datetime | None = None,
     received_at: datetime | None = None,
     id: str | None = None,
+    member_id: str | None = None,
+    verified: bool = True,
+    seal_keys: Keys | None = None,
 ) -> PortalEvent:
     """An event as a handler gets it: encoded and decoded, every value text.
 
     `data` is what stands under `data`, or for another kind than `event` beside `auth`. `fields` adds to the body, or
-    changes, pairs as a portal sends them: `{"auth[user_id]": "5"}`.
+    changes, pairs as a portal sends them: `{"auth[user_id]": "5"}`. What is secret of them is sealed by the first of
+    `seal_keys`, as in the setting, for `event.secrets`; without a key it is left out. Each portal has a `member_id`.
     """
-    at = received_at or datetime.now(UTC)
-    member_id = md5(portal.encode(), usedforsecurity=False).hexdigest()
-    body = dict(_pairs(name, data, portal, member_id, kind, occurred_at or at)) | dict(fields or {})
+    at, id = received_at or datetime.now(UTC), id or str(uuid4())
+    member_id = member_id or md5(portal.encode(), usedforsecurity=False).hexdigest()
+    sent = dict(_pairs(name, data, portal, member_id, kind, occurred_at or at)) | dict(fields or {})
+    body, sealed = _divided([(path.encode(), value.encode()) for path, value in sent.items()], id, seal_keys)
     made = PortalEvent(
-        id=id or str(uuid4()),
+        id=id,
         portal=portal,
         member_id=member_id,
         kind=kind,
         name=name.upper() if kind == "event" else name,
         occurred_at=(occurred_at or at).replace(microsecond=0),
         received_at=at,
-        subscription=Subscription(id="1", endpoint="/bitrix24"),
-        body=lambda: Body(fields=body),
+        subscription=Subscription(id="1", endpoint="/bitrix24", verified=verified),
+        sealed=sealed,
+        body=lambda: body,
     )
     return codec().decode(codec().encode(made))
 
 
 def event_of(
-    body: str | bytes, *, kind: str = "event", name: str = "", received_at: datetime | None = None
+    body: str | bytes,
+    *,
+    kind: str = "event",
+    name: str = "",
+    received_at: datetime | None = None,
+    verified: bool = True,
+    seal_keys: Keys | None = None,
 ) -> PortalEvent:
-    """The event of a body as a portal sent it, percent-encoded, without its secrets as a handler gets it.
+    """The event of a body as a portal sent it, percent-encoded, as a handler gets it: what is secret is as in `event`.
 
     A call that has no `event` (a robot's, an SMS) needs its kind and name. When no `received_at` is given it came now.
     """
-    sent = pairs_of((body.encode() if isinstance(body, str) else body).strip())
-    kept = Body.of(tuple(pair for pair in sent if secrecy_of(as_text(pair[0])) is Secrecy.OPEN))
+    sent, id = pairs_of((body.encode() if isinstance(body, str) else body).strip()), str(uuid4())
+    kept, sealed = _divided(sent, id, seal_keys)
     fields = kept.fields
     at, ts = received_at or datetime.now(UTC), fields.get("ts", "")
     made = PortalEvent(
-        id=str(uuid4()),
+        id=id,
         portal=fields.get("auth[domain]", "example.bitrix24.com"),
         member_id=fields.get("auth[member_id]"),
         kind=kind,
         name=name or fields["event"].upper(),
         occurred_at=datetime.fromtimestamp(int(ts), UTC) if ts.isdecimal() else None,
         received_at=at,
-        subscription=Subscription(id=fields.get("event_handler_id"), endpoint="/bitrix24"),
+        subscription=Subscription(id=fields.get("event_handler_id"), endpoint="/bitrix24", verified=verified),
+        sealed=sealed,
         body=lambda: kept,
     )
     return codec().decode(codec().encode(made))
@@ -114,6 +132,23 @@ async def run(handlers: Handlers, event: PortalEvent, *, group: str | None = Non
 def run_now(handlers: Handlers, event: PortalEvent, *, group: str | None = None) -> Outcome:
     """The same, for tests that are not `async`."""
     return asyncio.run(run(handlers, event, group=group))
+
+
+def _divided(sent: Sequence[Pair], event_id: str, keys: Keys | None) -> tuple[Body, Sealed | None]:
+    """The body without what is secret, and of that what a handler may open."""
+    rules = [secrecy_of(as_text(path)) for path, _ in sent]
+    body = Body.of(tuple(pair for pair, rule in zip(sent, rules, strict=True) if rule is Secrecy.OPEN))
+    secrets = [
+        (as_text(path), as_text(value))
+        for (path, value), rule in zip(sent, rules, strict=True)
+        if rule is Secrecy.SEALED
+    ]
+    if not secrets or not keys:
+        return body, None
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    key_id, key = next(iter(keys.items()))
+    return body, Sealed.by(AESGCM(raw(key)), key_id, json.dumps(secrets).encode(), event_id)
 
 
 def _pairs(

@@ -176,7 +176,9 @@ class Worker:
             fetch_s=looks_every_s,
             clock=clock,
         )
-        self._lag = Lag(queue, settings.topic, self.ownership, self.metrics, self.health, now=now, clock=clock)
+        self._lag = Lag(
+            queue, settings.topic, self.ownership, self._held, self.metrics, self.health, now=now, clock=clock
+        )
         self._stopping = asyncio.Event()
         #: The handlers that would not end, as soon as `run` has ended, however it did.
         self.left = 0

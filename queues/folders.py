@@ -4,14 +4,19 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+#: Who may put another file in the place of ours has what stands there.
+_ABOVE = 0o775
 
-def make_folder(path: Path, mode: int = 0o777) -> None:
+
+def make_folder(path: Path, mode: int = _ABOVE) -> None:
     """Make the folder of that mode, and those above it that are missing; their names are durable then.
 
-    Idempotent. Raises `OSError` where it can't be made.
+    Not everybody may write there, even where a umask has it so. Idempotent. Raises `OSError` where it can't be made.
     """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    path.mkdir(mode=mode, parents=True, exist_ok=True)
+    for folder in reversed(missing[1:]):
+        folder.mkdir(_ABOVE, exist_ok=True)
+    path.mkdir(mode, exist_ok=True)
     # The name of each stands in the one above it, and a file's own fsync says nothing of it.
     for folder in reversed(missing):
         _sync(folder.parent)

@@ -1,6 +1,7 @@
 """What happened on a portal: the value that the ingest makes and a handler gets."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -12,6 +13,12 @@ from .form import Pair, as_text
 from .lazy import lazy
 from .quick_value import quick_value
 from .tree import Node, nest
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+#: AES-GCM's own size; drawn at random, one key is good for 2³² events (NIST SP 800-38D, 8.3).
+_NONCE_BYTES = 12
 
 KINDS = ("event", "robot", "automation", "sms", "other")
 
@@ -43,6 +50,12 @@ class Sealed:
     key_id: str
     nonce: bytes
     ciphertext: bytes
+
+    @classmethod
+    def by(cls, cipher: "AESGCM", key_id: str, plain: bytes, bound_to: str) -> Self:
+        """What is encrypted by the key of that id, for the event of this one alone."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return cls(key_id=key_id, nonce=nonce, ciphertext=cipher.encrypt(nonce, plain, bound_to.encode()))
 
 
 @quick_value

@@ -56,7 +56,7 @@ def _may_be_read(found: list[Finding]) -> bool:
 async def _others(inspector: "Inspector", settings: "Settings") -> list[str]:
     # Who may see his own group need not be allowed to see those of others.
     with suppress(QueueError):
-        return await read_by_others(inspector, settings)
+        return await read_by_others(inspector, settings.topic, settings.group)
     return []
 
 

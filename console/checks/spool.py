@@ -109,8 +109,9 @@ def _patience(settings: "Settings") -> Iterator[Finding]:
 
 def _content(settings: "Settings", folder: Path) -> Iterator[Finding]:
     held = status(settings) if folder.is_dir() else Status()
-    yield _room(settings, existing(folder), held.bytes)
-    yield _held(held)
+    room = _room(settings, existing(folder), held.bytes)
+    yield room
+    yield _held(held, room)
 
 
 def _room(settings: "Settings", home: Path, held: int) -> Finding:
@@ -134,7 +135,10 @@ _STATES: dict[str, tuple[State, str]] = {
 }
 
 
-def _held(held: Status) -> Finding:
+def _held(held: Status, room: Finding) -> Finding:
     state, remedy = _STATES[held.state]
+    if held.state == "full" and room.state != "ok":
+        # Not by spool_max_bytes, then; and the queue need not be the cause.
+        remedy = "free some space on its disk: while the queue is late or away, no event can be kept there"
     detail = f"{held.state}, holds {held.records:,} events"
     return Finding(check="spool", state=state, detail=detail, remedy=remedy)

@@ -3,7 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from forebay.console.orders.orders import is_for_workers, orders_between
 from forebay.console.stillness import Ends
+from forebay.schemas import names
 
 from .errors import CantMove
 from .lacking import Lacking, lacking
@@ -47,6 +49,13 @@ class Chosen:
 async def chosen(side: Side, asked: str | None, since: Ends) -> Chosen:
     """The group that was asked for, or the settings' where there is no doubt. Raises `CantMove` where there is."""
     groups = set(await side.groups())
+    found = await _chosen(side, groups, asked, since)
+    # Of one that never was there something may be ordered all the same.
+    others = await _ordered_groups(side) - groups - {*found.names}
+    return replace(found, every=[*found.every, *_every(await _of_all(side, others, since))])
+
+
+async def _chosen(side: Side, groups: set[str], asked: str | None, since: Ends) -> Chosen:
     if asked == ALL:
         return await _all(await _of_all(side, groups or {side.settings.group}, since))
     ours = asked or side.settings.group
@@ -62,6 +71,16 @@ async def chosen(side: Side, asked: str | None, since: Ends) -> Chosen:
     if others and asked is None:
         raise CantMove(_told(side, lacks, groups))
     return replace(found, differing=others)
+
+
+async def _ordered_groups(side: Side) -> set[str]:
+    """The groups for which something was ever ordered."""
+    found = set()
+    for partition, kept in (await side.inspector.bounds(names.audit(side.topic))).items():
+        async for order in orders_between(side.inspector, side.topic, partition, kept.start, kept.end):
+            if is_for_workers(order, side.topic):
+                found.add(order.group)
+    return found
 
 
 async def _all(of_all: Mapping[str, list[Lacking]]) -> Chosen:

@@ -7,6 +7,8 @@ from enum import StrEnum
 from forebay.console.orders.parking_view import ParkingView, parking_views
 from forebay.console.reading import between
 from forebay.processors.offsets import Watermark
+from forebay.processors.parking.orders import Order
+from forebay.processors.parking.orders import What as Ordered
 from forebay.processors.parking.portal import ParkedPortal
 from forebay.processors.parking.restored import Replay, from_replay, replays_of
 from forebay.processors.parking.state import PortalState
@@ -56,15 +58,34 @@ class Lacking:
 
     @property
     def held(self) -> list[tuple[str, str]]:
-        """The portals that an operator, or a handler's `give_up`, holds, each with the group."""
-        return [(self.view.group, name) for name, state in self._states() if state.is_held]
+        """The portals that an operator, or a handler's `give_up`, holds, each with the group.
+
+        As they are once a worker has obeyed what was ordered: there may never be one of this group.
+        """
+        held = {name for name, state in self._states() if state.is_held}
+        for order in self._unseen():
+            if order.what is Ordered.HOLD:
+                held.add(order.portal)
+            else:
+                held.discard(order.portal)
+        return [(self.view.group, name) for name in sorted(held)]
 
     @property
     def ordered(self) -> set[tuple[str, str]]:
-        """Group and portal of what was ordered and no worker has done yet; a replay that is begun is moved."""
-        unseen = {order.portal for order in self.view.orders.values() if not self.view.has_seen(order)}
+        """Group and portal of replays and discards that no worker has done yet; a replay that is begun is moved."""
+        unseen = {order.portal for order in self._unseen() if self._is_to_be_done(order)}
         discarding = {name for name, state in self._states() if self._discards(state)}
         return {(self.view.group, name) for name in unseen | discarding}
+
+    def _is_to_be_done(self, order: Order) -> bool:
+        # Where nothing is parked a discard does no more than a resume.
+        is_discard = order.what is Ordered.DISCARD and self.view.state(order.portal) is not None
+        return is_discard or order.what is Ordered.REPLAY
+
+    def _unseen(self) -> list[Order]:
+        """What no worker has obeyed, in its order."""
+        found = (order for order in self.view.orders.values() if not self.view.has_seen(order))
+        return sorted(found, key=lambda order: order.offset)
 
     @staticmethod
     def _discards(state: PortalState) -> bool:

@@ -251,8 +251,8 @@ def _differs(there: int, planned: int, target: Side) -> str:
 def _ordered(portals: list[str], group: str) -> str:
     some = ", ".join(portals[:_LISTED]) + (" …" if len(portals) > _LISTED else "")
     return (
-        f"orders for {len(portals)} portals wait for a worker of group {group} ({some}): let one run "
-        "until they are obeyed (forebay parked list)"
+        f"replays or discards of {len(portals)} portals wait for a worker of group {group} ({some}): let one run "
+        f"until they are obeyed (forebay process MODULE:OBJECT --group {group}; forebay parked list shows them)"
     )
 
 

@@ -61,7 +61,7 @@ class Plan:
 
     @property
     def ordered(self) -> dict[str, list[str]]:
-        """Group → the portals for which something was ordered that no worker of it has done yet."""
+        """Group → the portals for which something was ordered that only a worker can do, and none has done yet."""
         found: dict[str, list[str]] = {}
         for group, portal in sorted({one for part in self.chosen.every for one in part.ordered}):
             found.setdefault(group, []).append(portal)

@@ -47,7 +47,7 @@ async def list_waiting(
 async def read_by_others_alone(settings: QueueSettings) -> list[str]:
     """The groups that have read the topic, where the one that orders are for never has."""
     async with opened(settings) as queue, inspected(queue) as inspector:
-        return await read_by_others(inspector, settings)
+        return await read_by_others(inspector, settings.topic, settings.group)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -110,9 +110,11 @@ def _do(job: Job) -> int:
     if job.role == "ingest":
         from forebay.ingest.server import serve
 
+        from .standing_still import exposition_of
+
         if job.sockets:
             hand_over(len(job.sockets))
-        serve(settings, folder, listening=lambda: tell(folder, {"status": "ok", "parts": {}}))
+        serve(settings, folder, exposition_of, listening=lambda: tell(folder, {"status": "ok", "parts": {}}))
         return 0
     from .worker import run_worker
 

@@ -16,7 +16,7 @@ import orjson
 from forebay.console.errors import WrongUsage
 
 from .shared_folder import silence_s, state_of
-from .standing_still import Aged, Pulse
+from .standing_still import Aged, Pulse, exposition_of
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -197,14 +197,6 @@ def metrics_routes(registry: "CollectorRegistry") -> Routes:
 
 def supervised_routes(folder: str, names: Sequence[str], running: Mapping[str, Process]) -> Routes:
     """Of several workers, which keep their metrics and what they say of themselves in files of the folder."""
-    from forebay.ingest.metric_files import exposition_of
-
-    def longest_s() -> float:
-        return max((silence_s(folder, process.pid) for process in running.values()), default=0.0)
-
-    def metrics() -> Page:
-        silent_s = longest_s()
-        return Page(content_type=METRICS_TYPE, body=exposition_of(folder, lambda metrics: Aged(metrics, silent_s)))
 
     def state() -> Page:
         told = {
@@ -219,6 +211,10 @@ def supervised_routes(folder: str, names: Sequence[str], running: Mapping[str, P
 
     def live() -> Page:
         # By itself it does not end.
-        return Page(status=503 if longest_s() else 200, body=state().body)
+        return Page(status=503 if silence_s(folder) else 200, body=state().body)
 
-    return {"/metrics": metrics, "/live": live, "/ready": state}
+    return {
+        "/metrics": lambda: Page(content_type=METRICS_TYPE, body=exposition_of(folder)),
+        "/live": live,
+        "/ready": state,
+    }

@@ -8,7 +8,8 @@ from traceback import extract_tb
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from forebay.console.errors import WrongUsage, did_you_mean
+from forebay.console.errors import WrongUsage
+from forebay.schemas.near import did_you_mean
 
 if TYPE_CHECKING:
     from forebay.processors.handlers import Handlers

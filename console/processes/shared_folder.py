@@ -17,6 +17,9 @@ _log = get_logger(__name__)
 #: Where prometheus-client's processes leave their values for each other, and so where our folder is.
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
+#: What each has there, by its process id.
+_FILE = "health_{}.json"
+
 TELL_EVERY_S = 1.0
 
 #: A child that says nothing for so long is stuck.
@@ -69,10 +72,15 @@ def state_of(folder: str, pid: int, clock: Callable[[], float] = monotonic) -> t
     return report["status"], "; ".join(why)
 
 
-def silence_s(folder: str, pid: int) -> float:
-    """For how long the process stands still, which has said something once; 0 while it doesn't."""
-    said = _read(folder, pid)
-    return monotonic() - said[0] if said is not None and _is_stale(said[0], monotonic) else 0.0
+def silence_s(folder: str) -> float:
+    """For how long the worker stands still that does so for the longest time; 0 while none does.
+
+    Workers are those that handle a group's events and have said so. The ingest says once that it listens, and no more.
+    """
+    found = (_said(file) for file in Path(folder).glob(_FILE.format("*")))
+    return max(
+        (monotonic() - said[0] for said in found if said and said[2] and _is_stale(said[0], monotonic)), default=0.0
+    )
 
 
 def _is_stale(at: float, clock: Callable[[], float]) -> bool:
@@ -88,12 +96,16 @@ def forget(folder: str, pid: int) -> None:
 
 
 def _read(folder: str, pid: int) -> tuple[float, dict[str, Any], list[str]] | None:
+    return _said(_path(folder, pid))
+
+
+def _said(file: Path) -> tuple[float, dict[str, Any], list[str]] | None:
     try:
-        said = orjson.loads(_path(folder, pid).read_bytes())
+        said = orjson.loads(file.read_bytes())
     except FileNotFoundError:
         return None
     return said["at"], said["report"], said["groups"]
 
 
 def _path(folder: str, pid: int) -> Path:
-    return Path(folder) / f"health_{pid}.json"
+    return Path(folder) / _FILE.format(pid)

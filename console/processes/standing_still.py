@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from forebay.schemas.names import METRICS_PREFIX
 
-from .shared_folder import STALE_S, TELL_EVERY_S
+from .shared_folder import STALE_S, TELL_EVERY_S, silence_s
 
 _POLL_AGE = f"{METRICS_PREFIX}_poll_age_seconds"
 
@@ -31,6 +31,14 @@ class Pulse:
         """For how long the loop stands still; 0 while it doesn't."""
         silent_s = self._clock() - self._at
         return silent_s if silent_s > STALE_S else 0.0
+
+
+def exposition_of(folder: str) -> bytes:
+    """The metrics of a supervisor's children, workers that stand still among them, in Prometheus' text format."""
+    from forebay.ingest import metric_files
+
+    silent_s = silence_s(folder)
+    return metric_files.exposition_of(folder, lambda metrics: Aged(metrics, silent_s))
 
 
 class Aged(Collector):

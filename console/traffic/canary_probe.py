@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic, time
 from typing import Literal
 from urllib.parse import quote_plus
 
+from forebay.console.group_lag import nobody_read, read_by_others
 from forebay.console.reading import between, note_of
 from forebay.queues.contract import GroupState, Inspector, StoredRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
@@ -89,7 +91,9 @@ class Probe:
                 await self._pass(inspector, passage)
                 return passage
         except TimeoutError:
-            passage.why = passage.why or f"nothing within {self.patience_s:g} s"
+            passage.why = (
+                passage.why or await self._unread(inspector, passage) or f"nothing within {self.patience_s:g} s"
+            )
         except (_Missed, QueueError) as error:
             passage.why = str(error)
         passage.missed = STAGES[len(passage.seconds)]
@@ -158,6 +162,17 @@ class Probe:
         states = await inspector.groups(self.topic, self.groups)
         are_past = (_has_finished(states.get(group, {}).get(record.partition), record.offset) for group in self.groups)
         return record if all(are_past) else None
+
+    async def _unread(self, inspector: Inspector, passage: Passage) -> str:
+        """What is to be said of a group that has never read anything, while others have; empty where there is none."""
+        if "queued" not in passage.seconds:
+            return ""
+        with suppress(QueueError, TimeoutError):
+            async with asyncio.timeout(_LAST_LOOK_S):
+                for group in self.groups:
+                    if others := await read_by_others(inspector, self.topic, group):
+                        return nobody_read(group, others)
+        return ""
 
 
 def _has_finished(state: GroupState | None, offset: int) -> bool:

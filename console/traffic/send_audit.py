@@ -7,7 +7,7 @@ from time import monotonic
 
 from forebay.console.reading import between, stream_ends
 from forebay.queues.contract import Inspector, Queue, StoredRecord
-from forebay.queues.errors import QueueError
+from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.schemas.codec import Codec, codec
 from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
 from forebay.schemas.event import PortalEvent
@@ -94,14 +94,34 @@ async def check(
     clock: Callable[[], float] = monotonic,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> None:
-    """Show the audit what came since, until nothing is missing or nothing more comes."""
+    """Show the audit what came since, until nothing is missing or nothing more comes.
+
+    Raises `QueueUnavailable` when the queue does not answer for as long after it was first asked in vain: who has sent
+    for an hour asks by a client that may be as old, and is refused where what it logs in with was renewed.
+    """
     at, last_news = dict(since), clock()
+    silent_since: float | None = None
     while True:
-        before, ends = len(audit.seen), await stream_ends(inspector, topic)
-        for partition, end in ends.items():
-            async for record in between(inspector, topic, partition, at.get(partition, 0), end):
-                audit.see(record)
-        at, last_news = ends, clock() if len(audit.seen) > before else last_news
-        if not audit.lost or clock() - last_news > patience_s:
-            return
+        before = len(audit.seen)
+        try:
+            await _look(audit, inspector, topic, at)
+        except QueueUnavailable:
+            silent_since = clock() if silent_since is None else silent_since
+            if clock() - silent_since > patience_s:
+                raise
+        else:
+            # What may have come while nobody answered is news.
+            last_news = clock() if silent_since is not None or len(audit.seen) > before else last_news
+            silent_since = None
+            if not audit.lost or clock() - last_news > patience_s:
+                return
         await sleep(_POLL_S)
+
+
+async def _look(audit: Audit, inspector: Inspector, topic: str, at: dict[int, int]) -> None:
+    """Show it what stands there by now; where to go on is noted with each record."""
+    for partition, end in (await stream_ends(inspector, topic)).items():
+        async for record in between(inspector, topic, partition, at.get(partition, 0), end):
+            audit.see(record)
+            at[partition] = record.offset + 1
+        at[partition] = end

@@ -70,6 +70,14 @@ class Book:
         if not gap.calls:
             self._places.pop(gap.portal, None)
 
+    def drop(self) -> None:
+        """Take it away, with what stands there: that is in another.
+
+        Where that can't be done, which raises `OSError`, its lock stays as long as the process: nobody finds it again.
+        """
+        self._places = {}
+        self.close()
+
     def close(self) -> None:
         """Let go of it; it goes when nothing stands there. What would be written later raises `OSError`."""
         if not self._places:
@@ -93,11 +101,20 @@ def own_book(folder: Path) -> Book | None:
 
 
 def left_books(folder: Path) -> Iterator[Book]:
-    """Those of processes that are gone."""
+    """Those of processes that are gone. Behind the last one, raises the `OSError` of one that can't be read."""
+    unread: OSError | None = None
     found = (_FILE.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
     for number in sorted(int(match[1]) for match in found if match):
-        if (lock := FileLock(_lock_of(folder, number))).take():
-            yield _opened(lock, folder, number)
+        try:
+            book = _opened(lock, folder, number) if (lock := FileLock(_lock_of(folder, number))).take() else None
+        except OSError as error:
+            # Those behind it are not to wait for it.
+            unread = error
+            continue
+        if book is not None:
+            yield book
+    if unread is not None:
+        raise unread
 
 
 def _lock_of(folder: Path, number: int) -> Path:

@@ -78,9 +78,10 @@ class Gaps:
             for left in left_books(folder):
                 for gap in left.gaps:
                     self._note(gap)
-                    if self._book:
-                        left.write(gap.without(gap))
-                left.close()
+                if self._book:
+                    left.drop()
+                else:
+                    left.close()
             self._is_told = False
         except OSError as error:
             if not self._is_told:

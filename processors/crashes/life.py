@@ -14,6 +14,8 @@ from secrets import token_hex
 from struct import Struct
 from typing import NamedTuple
 
+from forebay.queues.folders import make_folder
+
 #: How files end in their name: being made, of one who lives as long as it is locked, of one who was ended.
 _NEW, _LIFE, _ENDED = ".new", ".life", ".ended"
 
@@ -55,7 +57,8 @@ class Life:
 
     def __init__(self, folder: Path, *, now: Callable[[], float] = time.time) -> None:
         self._folder, self._now = folder, now
-        folder.mkdir(parents=True, exist_ok=True)
+        # A handlers' module may have set the umask, and who may write here has events given up.
+        make_folder(folder, 0o700)
         self._path = folder / f"{os.getpid()}-{token_hex(8)}{_LIFE}"
         new = self._path.with_suffix(_NEW)
         self._file = os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,26 @@ def test_settings_that_can_not_be_used_change_nothing(ingest: Site, tokens: Path
     ingest.wait("two new workers", lambda: len(ingest.workers()) == 2 and not {*workers} & {*ingest.workers()})
     assert (answered(ingest, OLD), answered(ingest, NEW)) == (200, 200)
     assert ingest.stop("ingest") == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_does_not_wait_for_the_calls_of_workers_that_are_replaced(site: Site, how: signal.Signals) -> None:
+    site.settings["body_timeout_s"] = "60"
+    site.start("ingest", "ingest")
+    site.wait("the ingest", site.is_ready)
+    body = b"event=ONAPPTEST&auth[domain]=visitor.example"
+    [old] = site.workers()
+    with socket.create_connection(("127.0.0.1", site.port)) as caller:
+        caller.sendall(b"POST /bitrix24 HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n")
+        caller.sendall(b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
+        assert caller.recv(1024).startswith(b"HTTP/1.1 100")
+        hang_up(site, TAKEN)
+        site.wait("a new worker", lambda: len(site.workers()) == 2 and site.is_ready())
+
+        site.running["ingest"].send_signal(how)
+
+        site.wait("the end of the new one", lambda: len(site.workers()) == 1)
+        assert site.workers() == [old]
+        caller.sendall(body)
+        assert caller.recv(1024).startswith(b"HTTP/1.1 200")
+    assert site.running["ingest"].wait(60) == 0

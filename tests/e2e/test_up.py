@@ -26,6 +26,21 @@ async def handle(event):
 """
 
 
+HOLDS_UP = """
+import os
+import time
+
+from forebay import Handlers
+
+handlers = Handlers()
+
+
+@handlers.on("*")
+async def handle(event):
+    while not os.path.exists("go on"):
+        time.sleep(0.05)
+"""
+
 HANDLED = 'forebay_events_handled_total{handler="shop:handle",outcome="done"}'
 
 
@@ -133,6 +148,24 @@ def test_up_is_not_ready_while_a_killed_worker_owns_the_partitions(site: Any) ->
     now = {json.loads(line)["owner"] for line in site.run("lag", "--json").stdout.splitlines()}
     assert not now & owned
     assert site.stop("second") == 0
+
+
+def test_a_worker_whose_handler_holds_up_the_event_loop_is_seen_in_the_metrics(site: Any) -> None:
+    (site.folder / "shop.py").write_text(HOLDS_UP)
+    site.start("up", "up", "shop:handlers")
+    site.wait("ready", lambda: "ready after" in site.log("up"))
+    assert site.run("send", "--count", "1").returncode == 0
+
+    site.wait("its age", lambda: _poll_age_s(metrics_of(site.port)) > 10)
+    (site.folder / "go on").touch()
+    site.wait("its end", lambda: _poll_age_s(metrics_of(site.port)) < 10)
+
+    assert site.stop("up") == 0
+
+
+def _poll_age_s(metrics: str) -> float:
+    [line] = [line for line in metrics.splitlines() if line.startswith("forebay_poll_age_seconds ")]
+    return float(line.rpartition(" ")[2])
 
 
 def _runs(pid: str) -> bool:

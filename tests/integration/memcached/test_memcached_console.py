@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from forebay.console.cli import build
-from forebay.console.settings import BadSettings
+from forebay.queues.bad_settings import BadSettings
 from tests.databases.console import Command
 from tests.memcached.server import MemcachedServer
 

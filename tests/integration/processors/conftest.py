@@ -38,7 +38,7 @@ class Station:
     async def send(self, portal: str, name: str = "ONCRMDEALADD", id: int = 0, **record: Any) -> None:
         """Put an event, or a record with another value or headers, into the queue."""
         value = record.pop("value", None) or codec().encode(event(name, data={"FIELDS": {"ID": id}}, portal=portal))
-        made = Record(key=portal, value=value, timestamp_ms=int(time.time() * 1000), **record)
+        made = Record(key=portal, value=value, **{"timestamp_ms": int(time.time() * 1000), **record})
         await self.queue.producer().send(TOPIC, made)
 
     def start(

@@ -1,6 +1,7 @@
 """What a worker tells of itself, on the memory queue."""
 
 import asyncio
+import time
 from collections.abc import Collection
 from typing import Any
 
@@ -13,6 +14,8 @@ from forebay.processors.metrics import build_metrics
 from forebay.queues.contract import Bounds
 from forebay.queues.errors import QueueUnavailable
 from forebay.schemas import names
+from forebay.schemas.portal import partition_of
+from tests.integration.processors.conftest import PARTITIONS
 from tests.integration.processors.reading import TOPIC
 from tests.waiting import until
 
@@ -44,6 +47,33 @@ async def test_metrics_have_their_names_and_no_portal(station: Any, handlers: Ha
     ):
         assert name in text
     assert "bitrix24.ru" not in text
+
+
+async def test_what_waits_is_no_younger_where_memory_is_full_of_other_portals(station: Any, handlers: Handlers) -> None:
+    registry, may_end, seen = CollectorRegistry(), asyncio.Event(), []
+
+    @handlers.on("*")
+    async def handle(event: PortalEvent) -> None:
+        seen.append(event.portal)
+        await may_end.wait()
+
+    def age_s(name: str, **labels: str) -> float:
+        return registry.get_sample_value(f"forebay_{name}_seconds", labels) or 0.0
+
+    busy, starved = "a.bitrix24.com", "b.bitrix24.com"
+    number = partition_of(starved, PARTITIONS)
+    assert number != partition_of(busy, PARTITIONS)
+    await station.send(busy)
+    worker = station.start(metrics=build_metrics(registry), max_held_records=1)
+    await until(lambda: seen == [busy])
+    await station.send(starved, timestamp_ms=int(time.time() - 3600) * 1000)
+    await worker._lag.measure_records()
+
+    await until(lambda: age_s("lag", partition=str(number)) >= 3600)
+    assert age_s("actionable_lag") >= 3600
+    may_end.set()
+    await until(lambda: age_s("lag", partition=str(number)) == age_s("actionable_lag") == 0)
+    assert seen == [busy, starved]
 
 
 async def test_a_worker_says_that_a_part_of_the_queue_does_not_answer(station: Any) -> None:

@@ -1,10 +1,12 @@
 """A command whose queue goes away in the middle ends all the same: by itself after an error, or by Ctrl-C."""
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -135,3 +137,21 @@ def test_sigterm_ends_a_command_that_only_waits_for_what_it_has_left_behind() ->
     command = subprocess.run([sys.executable, "-c", LINGERING], timeout=LONG_S, check=False)
 
     assert command.returncode == -signal.SIGTERM
+
+
+def test_ctrl_c_before_the_first_step_leaves_nothing_that_python_would_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken_off() -> None:
+        raise KeyboardInterrupt
+
+    async def work() -> None:
+        """Never begins."""
+
+    monkeypatch.setattr("forebay.queues.threads.loop.new_event_loop", broken_off)
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with pytest.raises(KeyboardInterrupt):
+            run(work())
+        gc.collect()
+
+    assert [str(one.message) for one in told] == []

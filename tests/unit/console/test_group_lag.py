@@ -95,5 +95,5 @@ async def test_a_group_that_never_came_is_told_of_those_that_did(queue: MemoryQu
 
     inspector = queue.inspector()
 
-    assert await read_by_others(inspector, QueueSettings()) == ["forebay-crm"]
-    assert await read_by_others(inspector, QueueSettings(group="forebay-crm")) == []
+    assert await read_by_others(inspector, TOPIC, "forebay") == ["forebay-crm"]
+    assert await read_by_others(inspector, TOPIC, "forebay-crm") == []

@@ -20,7 +20,7 @@ from forebay.console.processes.health_server import (
     supervised_routes,
     worker_routes,
 )
-from forebay.console.processes.shared_folder import forget, state_of, tell, tell_regularly
+from forebay.console.processes.shared_folder import forget, silence_s, state_of, tell, tell_regularly
 from forebay.console.processes.standing_still import Aged
 from forebay.processors.health import Health
 from forebay.processors.metrics import metrics_of
@@ -156,15 +156,21 @@ def test_supervised_workers_live_until_one_of_them_stands_still(tmp_path: Path) 
     routes = supervised_routes(folder, ["worker 1", "worker 2"], {"worker 1": this})
 
     starting = routes["/live"]()
-    tell(folder, Health().report())
+    tell(folder, Health().report(), ["crm"])
     joining = routes["/live"]()
-    tell(folder, Health().report(), clock=lambda: monotonic() - 11)
+    tell(folder, Health().report(), ["crm"], clock=lambda: monotonic() - 11)
     silent = routes["/live"]()
     forget(folder, this.pid)
     ended = routes["/live"]()
 
     assert [page.status for page in (starting, joining, silent, ended)] == [200, 200, 503, 200]
     assert b"has said nothing for 10 s" in silent.body
+
+
+def test_who_said_once_that_it_listens_does_not_stand_still_for_that(tmp_path: Path) -> None:
+    tell(str(tmp_path), {"status": "ok", "parts": {}}, clock=lambda: monotonic() - 11)
+
+    assert silence_s(str(tmp_path)) == 0
 
 
 async def test_a_worker_that_could_not_say_how_it_is_says_so_when_there_is_room_again(

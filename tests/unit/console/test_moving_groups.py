@@ -111,22 +111,55 @@ async def test_a_portal_that_another_group_holds_is_held_there_too(queue: Memory
     assert values(target, A) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("what", [Ordered.REPLAY, Ordered.HOLD])
+@pytest.mark.parametrize(
+    ("orders", "is_held"),
+    [
+        ([Ordered.HOLD], True),
+        ([Ordered.HOLD, Ordered.RESUME], False),
+        ([Ordered.RESUME, Ordered.HOLD], True),
+    ],
+)
+async def test_what_was_ordered_for_a_group_that_never_runs_is_as_it_would_be_there_too(
+    queue: MemoryQueue, target: MemoryQueue, orders: list[Ordered], is_held: bool
+) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(3)))
+    commit(queue, "forebay", A, 2, [])
+    for what in orders:
+        await order_writer(queue).put(A, what, "forebya", partition_of(A, 4))
+
+    await carried(a_move(queue, target, GIVEN, group="forebay"))
+
+    held = [order for order in there(target, names.audit(TOPIC)) if b'"what":"hold"' in order.value]
+    assert [(order.key, b'"group":"forebya"' in order.value) for order in held] == [(A, True)] * is_held
+    assert values(target, A) == [2]
+
+
+async def test_a_portal_that_is_held_and_was_resumed_is_not_held_there(queue: MemoryQueue, target: MemoryQueue) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(3)))
+    await park(queue, "forebay", A, 0, 1, 2, is_held=True)
+    commit(queue, "forebay", A, 3, [])
+    await order_writer(queue).put(A, Ordered.RESUME, "forebay", partition_of(A, 4))
+
+    await carried(a_move(queue, target, GIVEN))
+
+    assert there(target, names.audit(TOPIC)) == []
+    assert values(target, A) == [0, 1, 2]
+
+
 @pytest.mark.parametrize("group", [None, "forebay"])
-async def test_an_order_that_no_worker_of_another_group_has_obeyed_is_refused(
-    queue: MemoryQueue, target: MemoryQueue, what: Ordered, group: str | None
+async def test_a_replay_that_no_worker_of_another_group_has_obeyed_is_refused(
+    queue: MemoryQueue, target: MemoryQueue, group: str | None
 ) -> None:
     await put(queue, TOPIC, *(a_record(A, number) for number in range(3)))
     for name in ("forebay", "audit"):
         commit(queue, name, A, 3, [])
     named = Planned(portal=A, partition=partition_of(A, 4), group="audit", stream=TOPIC)
     named.add(1, 1)
-    if what is Ordered.REPLAY:
-        await order_writer(queue).put_all(named, what)
-    else:
-        await order_writer(queue).put(A, what, "audit", partition_of(A, 4))
+    await order_writer(queue).put_all(named, Ordered.REPLAY)
 
-    with pytest.raises(NotNow, match=r"orders for 1 portals wait for a worker of group audit \(a\.example\)"):
+    with pytest.raises(
+        NotNow, match=r"replays or discards of 1 portals wait for a worker of group audit \(a\.example\)"
+    ):
         await carried(a_move(queue, target, GIVEN, group=group))
 
     assert there(target) == []

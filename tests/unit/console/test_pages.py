@@ -14,8 +14,9 @@ from forebay.console.pages.app import create_app
 from forebay.console.pages.layout import html_of
 from forebay.console.pages.look import Looks
 from forebay.console.pages.page import MOST_ROWS, Page, Sheet
-from forebay.console.settings import BadSettings, Settings, load_settings
+from forebay.console.settings import Settings, load_settings
 from forebay.console.terminal.output import clean
+from forebay.queues.bad_settings import BadSettings
 from forebay.queues.errors import QueueUnavailable
 from tests.clock import Clock
 from tests.pages import shown

@@ -1,8 +1,11 @@
 """What `forebay handlers` shows, and warns of."""
 
+from pathlib import Path
+
 from forebay import Handlers, PortalEvent
 from forebay.console.registered_handlers import full_rows, short_rows, warnings
 from forebay.processors.budgets import Budget
+from forebay.processors.forward import Forward
 
 
 async def deal(event: PortalEvent) -> None: ...
@@ -16,14 +19,25 @@ def by_deal(event: PortalEvent) -> str: ...  # type: ignore[empty-body]
 
 def test_a_row_has_every_option_and_for_people_those_that_were_given() -> None:
     handlers = Handlers()
-    handlers.on("ONCRMDEALADD", group="audit", rate=Budget("rest", "2/s"), dedup=by_deal, dedup_s=60)(deal)
+    handlers.on("ONCRMDEALADD", group="audit", rate=Budget("rest", "2/s", burst=9), dedup=by_deal, dedup_s=60)(deal)
 
     (full,), (short,) = full_rows(handlers), short_rows(handlers)
 
     assert (full["pattern"], full["kind"], full["group"]) == ("ONCRMDEALADD", "event", "audit")
-    assert (full["rate"], full["dedup"], full["tries"], full["cpu"]) == ("2/s of rest", "by_deal", None, False)
-    assert str(full["place"]).endswith("test_registered_handlers.py:8")
-    assert short["options"] == "rate=2/s of rest dedup=by_deal dedup_s=60"
+    assert (full["rate"], full["dedup"], full["tries"], full["cpu"]) == ("2/s of rest, burst 9", "by_deal", None, False)
+    assert str(full["place"]).endswith("test_registered_handlers.py:11")
+    assert short["options"] == "rate=2/s of rest, burst 9 dedup=by_deal dedup_s=60"
+
+
+def test_the_place_of_an_object_is_where_its_class_says_what_a_call_does() -> None:
+    handlers = Handlers()
+    handlers.on("*")(Forward("https://example.com/handler.php"))
+
+    (row,) = full_rows(handlers)
+
+    file, _, line = str(row["place"]).rpartition(":")
+    assert file.endswith("forward.py")
+    assert "async def __call__" in Path(file).read_text().splitlines()[int(line) - 1]
 
 
 def test_a_code_that_is_not_documented_is_warned_of_with_the_nearest() -> None:

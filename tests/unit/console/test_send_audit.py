@@ -1,8 +1,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from forebay.console.traffic.send_audit import Audit, check
 from forebay.queues.contract import PlacedRecord, Record
+from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas.event import Body, PortalEvent
 from forebay.schemas.names import BY_FOREBAY, GAP
@@ -102,4 +105,36 @@ async def test_the_check_waits_for_what_is_on_its_way_and_gives_up_when_nothing_
 
     assert audit.seen == {"id-1", "id-2"}
     assert audit.lost == 1
+    assert 2.0 < passed[0] < 4.0
+
+
+async def test_a_queue_that_does_not_answer_for_a_moment_is_asked_again(
+    queue: MemoryQueue, event: Event, record: Make
+) -> None:
+    audit, passed = audit_of([1, 2]), [0.0]
+    for number in (1, 2):
+        await queue.producer().send(TOPIC, record(event(number)))
+    queue.down = True
+
+    async def sleep(seconds: float) -> None:
+        # Longer than its patience, as an answer takes that is waited for in vain.
+        passed[0] += 10.0
+        queue.down = False
+
+    await check(audit, queue.inspector(), TOPIC, {}, patience_s=2.0, clock=lambda: passed[0], sleep=sleep)
+
+    assert audit.clean
+    assert audit.twice == 0
+
+
+async def test_a_queue_that_stays_away_is_told(queue: MemoryQueue) -> None:
+    passed = [0.0]
+    queue.down = True
+
+    async def sleep(seconds: float) -> None:
+        passed[0] += seconds
+
+    with pytest.raises(QueueUnavailable):
+        await check(audit_of([1]), queue.inspector(), TOPIC, {}, patience_s=2.0, clock=lambda: passed[0], sleep=sleep)
+
     assert 2.0 < passed[0] < 4.0

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from forebay.console.settings import BadSettings, Loaded, load_settings
+from forebay.console.settings import Loaded, load_settings
+from forebay.queues.bad_settings import BadSettings
 from tests.unit.console.written import Write, faults_of
 
 

@@ -17,6 +17,7 @@ from forebay.console.checks.examination import examined
 from forebay.console.checks.needs import Side
 from forebay.console.checks.spool import spool_findings
 from forebay.console.settings import Settings, load_settings
+from forebay.ingest.spool.counts import FULL
 from forebay.ingest.spool.folder import Folder
 from forebay.ingest.spool.kept import Put
 from forebay.ingest.spool.store import Store
@@ -199,6 +200,19 @@ def test_a_full_spool_is_a_failure(settings: Settings) -> None:
 
     assert one.state == "fail"
     assert "spool_max_bytes" in one.remedy
+
+
+def test_a_spool_whose_disk_is_full_is_no_fault_of_the_queue(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(keep(settings.data_dir, 1)) as store:
+        store.counts.state = FULL
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
+
+        one = found(settings, "spool")
+
+    assert (one.state, one.detail) == ("fail", "full, holds 1 events")
+    assert one.remedy.startswith("free some space")
 
 
 def test_a_file_that_failed_is_a_failure(settings: Settings) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from forebay.console.settings import BadSettings, load_settings
+from forebay.console.settings import load_settings
+from forebay.queues.bad_settings import BadSettings
 
 #: Takes a text, and gives the file in which it stands.
 Write = Callable[[str], Path]

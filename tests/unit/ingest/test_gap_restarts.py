@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from forebay.ingest.gaps.book import own_book
+from forebay.ingest.locks import is_free
 from forebay.queues.contract import Delivery, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryProducer, MemoryQueue
@@ -65,6 +66,56 @@ async def test_one_process_takes_over_the_gaps_of_several_that_are_gone(tmp_path
     assert [(portal, calls) for portal, _, calls in after.markers()] == [("a.ru", "3")]
     assert sorted(path.name for path in tmp_path.glob("gaps-?")) == ["gaps-0"]
     await after.close()
+
+
+async def left_by_two(folder: Path) -> None:
+    """The gaps of two portals in one book, and of one in the next."""
+    gone = [await Site(folder).open() for _ in range(2)]
+    for site, portals in zip(gone, (("a.ru", "b.ru"), ("c.ru",)), strict=True):
+        site.queue.down = True
+        for portal in portals:
+            site.refuse(portal)
+    for site in gone:
+        await site.close()
+
+
+async def test_what_stands_where_nobody_can_write_any_more_is_told_whole_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await Site(tmp_path, looks_every_s=0.01).open()
+    await left_by_two(tmp_path)
+    write, failing = os.pwrite, {path.stat().st_ino for path in tmp_path.glob("gaps-[12]")}
+
+    def fails(file: int, data: bytes, offset: int) -> int:
+        if os.fstat(file).st_ino in failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return write(file, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", fails)
+    async with asyncio.timeout(60):
+        while len(first.markers()) < 3:
+            await first.sleeps.pass_()
+    for _ in range(3):
+        await first.sleeps.pass_()
+
+    assert [(portal, calls) for portal, _, calls in first.markers()] == [("a.ru", "1"), ("b.ru", "1"), ("c.ru", "1")]
+    assert [path.name for path in tmp_path.glob("gaps-?")] == ["gaps-0"]
+    assert all(is_free(tmp_path / f"gaps-{number}.lock") for number in (1, 2))
+    await first.close()
+
+
+async def test_a_book_that_can_not_be_read_keeps_no_other_from_being_told(tmp_path: Path) -> None:
+    first = await Site(tmp_path, looks_every_s=0.01).open()
+    await left_by_two(tmp_path)
+    (tmp_path / "gaps-1").unlink()
+    (tmp_path / "gaps-1").mkdir()
+
+    async with asyncio.timeout(60):
+        while not first.markers():
+            await first.sleeps.pass_()
+
+    assert [portal for portal, _, _ in first.markers()] == ["c.ru"]
+    await first.close()
 
 
 async def test_gaps_of_a_process_that_lives_are_its_own(tmp_path: Path) -> None:

@@ -1,14 +1,18 @@
 """What users test their handlers with."""
 
 import doctest
+from base64 import b64encode
+from collections.abc import Callable
 from datetime import UTC, datetime
+
+import pytest
 
 from forebay import Handlers, PortalEvent, Reject
 from forebay.ingest.form import parse
 from forebay.ingest.seal import divide
 from forebay.processors import testing
 from forebay.processors.outcome import DONE, UNHANDLED, Rejected
-from forebay.processors.testing import event, event_of, run, run_now
+from forebay.processors.testing import Rehearsal, event, event_of, run, run_now
 from forebay.schemas.binary import Names
 from forebay.schemas.codec import packed
 
@@ -99,3 +103,46 @@ def test_a_body_is_read_as_the_ingest_reads_it() -> None:
 
 def test_a_body_without_repeats_is_kept_as_its_fields_alone() -> None:
     assert event_of(b"event=ONCRMDEALADD&data[A][0]=1\n").body().as_sent is None
+
+
+SEALED = "auth[access_token]=t1&auth[refresh_token]=t2"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda keys: event("ONTASKADD", fields=dict(one.split("=") for one in SEALED.split("&")), seal_keys=keys),
+        lambda keys: event_of(f"event=ONTASKADD&{SEALED}", seal_keys=keys),
+    ],
+)
+def test_secrets_are_sealed_or_left_out_as_the_ingest_does_it(make: Callable[[object], PortalEvent]) -> None:
+    keys: dict[str, str | bytes] = {"new": b64encode(b"B" * 32).decode(), "old": b"A" * 32}
+
+    with_keys, without = make(keys), make(None)
+
+    assert with_keys.secrets({"new": b"B" * 32}) == {"auth[access_token]": "t1"}
+    assert without.secrets(keys) == {}
+    for one in (with_keys, without):
+        assert not [path for path in one.fields if "token" in path]
+
+
+def test_who_sent_it_and_whether_that_is_proved_can_be_said() -> None:
+    made = event("ONTASKADD", member_id="m1", verified=False)
+
+    assert (made.member_id, made.auth["member_id"], made.subscription.verified) == ("m1", "m1", False)
+    assert event("ONTASKADD").subscription.verified
+    assert not event_of("event=ONTASKADD", verified=False).subscription.verified
+
+
+def test_a_handler_that_wants_a_proof_gets_none_without_in_a_rehearsal() -> None:
+    handlers, seen = Handlers(), []
+
+    @handlers.on("*", verified=True)
+    async def handle(event: PortalEvent) -> None:
+        seen.append(event.portal)
+
+    with Rehearsal(handlers) as rehearsal:
+        rehearsal.send(event("ONTASKADD", portal="a.ru", verified=False), event("ONTASKADD", portal="b.ru"))
+        rehearsal.let(3600)
+
+        assert (seen, rehearsal.waiting, rehearsal.dead) == (["b.ru"], 0, [])

@@ -8,6 +8,7 @@ import pytest
 
 from forebay import Handlers, PortalEvent, Reject, Retry
 from forebay.processors.testing import Rehearsal, event
+from forebay.queues.bad_settings import BadSettings
 
 DAY_S = 86_400.0
 
@@ -159,3 +160,13 @@ def test_the_options_work_as_in_a_worker() -> None:
 async def test_inside_a_loop_it_says_that_it_needs_a_plain_test() -> None:
     with pytest.raises(RuntimeError, match="not `async`"):
         Rehearsal(Handlers()).__enter__()
+
+
+def test_a_setting_that_there_is_not_is_told_as_one() -> None:
+    with pytest.raises(BadSettings) as refused:
+        Rehearsal(Handlers(), triez=3, drain_s=-1)
+
+    assert refused.value.faults == [
+        "drain_s: Input should be greater than or equal to 0",
+        "triez: there is no such setting; did you mean tries?",
+    ]

@@ -11,6 +11,7 @@ from forebay.ingest.callers.networks import Networks
 from forebay.ingest.callers.published import Shelf
 from forebay.ingest.gaps.book import own_book
 from forebay.ingest.spool.folder import Folder
+from forebay.processors.crashes.life import Life
 from forebay.queues.folders import make_folder
 from forebay.queues.sql.sqlite.database import SqliteDatabase
 
@@ -18,6 +19,7 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "queue": lambda data_dir: SqliteDatabase(data_dir / "queue.db").create(),
     "spool": lambda data_dir: Folder(data_dir).make(),
     "gaps": lambda data_dir: own_book(data_dir / "gaps"),
+    "workers": lambda data_dir: Life(data_dir / "workers").close(),
     "callers": lambda data_dir: Shelf(data_dir, "https://a.example").put(Networks([])),
 }
 
@@ -44,6 +46,20 @@ def test_the_name_of_each_folder_above_what_is_kept_is_durable(
     assert data_dir.is_dir()
     assert synced.has(tmp_path)
     assert synced.has(tmp_path / "srv")
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_not_everybody_may_put_another_file_in_the_place_of_ours(maker: str, tmp_path: Path) -> None:
+    # As a handlers' module that sets the umask has it.
+    before = os.umask(0)
+    try:
+        MAKERS[maker](tmp_path / "srv" / "forebay")
+    finally:
+        os.umask(before)
+
+    made = [folder for folder in (tmp_path / "srv").rglob("*") if folder.is_dir()]
+    assert made
+    assert not [folder for folder in (tmp_path / "srv", *made) if folder.stat().st_mode & 0o002]
 
 
 def test_what_is_there_already_costs_no_fsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer
 
-from forebay.console.settings import BadSettings, load_settings
+from forebay.console.settings import load_settings
+from forebay.queues.bad_settings import BadSettings
 from forebay.queues.errors import QueueError
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.faults import Faults

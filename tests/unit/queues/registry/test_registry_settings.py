@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from forebay.console.settings import BadSettings, load_settings
+from forebay.console.settings import load_settings
+from forebay.queues.bad_settings import BadSettings
 from forebay.queues.settings import QueueSettings
 
 
