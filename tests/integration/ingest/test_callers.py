@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_ports
+
 from .conftest import TOKEN, Served, Start
 
 FORM = f"event=ONCRMDEALADD&data[FIELDS][ID]=9&auth[domain]=a.bitrix24.ru&auth[application_token]={TOKEN}".encode()
@@ -94,7 +96,8 @@ def test_a_published_list_outlives_its_publisher_and_a_restart(start: Start, pub
 def test_a_file_that_is_no_list_stops_the_start_and_is_named(tmp_path: Path) -> None:
     file = tmp_path / "list"
     file.write_text("nonsense")
-    (tmp_path / "forebay.toml").write_text(f'callers = {{ allow_file = "{file}" }}\n')
+    [port] = free_ports(1)
+    (tmp_path / "forebay.toml").write_text(f'bind = "127.0.0.1:{port}"\ncallers = {{ allow_file = "{file}" }}\n')
 
     done = subprocess.run(
         [sys.executable, "-m", "forebay.console.cli", "ingest"],
