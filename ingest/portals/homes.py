@@ -49,7 +49,8 @@ class Homes:
         except (OSError, orjson.JSONDecodeError) as error:
             self._teller.warn("the keys of renamed portals can't be read from data_dir", error=str(error))
             return {}
-        return found if isinstance(found, dict) else {}
+        pairs = found.items() if isinstance(found, dict) else ()
+        return {member_id: portal for member_id, portal in pairs if isinstance(portal, str)}
 
     async def _keep(self) -> None:
         while True:
@@ -64,7 +65,8 @@ class Homes:
         noted = renamed.copy()
         try:
             await asyncio.to_thread(_write, self._path, orjson.dumps(noted))
-        except OSError as error:
+        # Python says so of a thread that can't be started.
+        except (OSError, RuntimeError) as error:
             self._teller.warn("the keys of renamed portals can't be kept in data_dir", error=str(error))
         else:
             self._kept = noted

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from forebay.ingest.portals.homes import FILE
 from forebay.queues.memory import MemoryQueue
@@ -115,7 +116,7 @@ async def test_what_is_forgotten_of_a_portal_is_forgotten_there_too(oauth: FakeO
     assert orjson.loads((tmp_path / FILE).read_bytes()) == {}
 
 
-@pytest.mark.parametrize("found", [b"", b"{", b"[1]"])
+@pytest.mark.parametrize("found", [b"", b"{", b"[1]", b'{"' + MEMBER.encode() + b'": 1}'])
 async def test_a_file_that_is_none_keeps_no_ingest_from_starting(
     oauth: FakeOAuth, tmp_path: Path, found: bytes
 ) -> None:
@@ -127,3 +128,21 @@ async def test_a_file_that_is_none_keeps_no_ingest_from_starting(
         await ingest.post(body(domain=RENAMED))
 
         assert keys(ingest) == [RENAMED]
+
+
+async def test_what_a_full_disk_did_not_keep_is_kept_when_it_has_room_again(
+    oauth: FakeOAuth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, said: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with learning(oauth, data_dir=tmp_path) as ingest:
+        with monkeypatch.context() as filled:
+            filled.setattr("forebay.ingest.portals.homes._write", full)
+            await rename(ingest)
+            with capture_logs() as logs:
+                await ingest.desk._homes.note()
+        await ingest.desk._homes.note()
+
+        assert orjson.loads((tmp_path / FILE).read_bytes()) == {MEMBER: DOMAIN}
+    assert [one["event"] for one in logs] == ["the keys of renamed portals can't be kept in data_dir"]
