@@ -21,6 +21,7 @@ from .callers.failures import Failures
 from .callers.opening import open_allow_list
 from .callers.settings import networks
 from .endpoint import Endpoint
+from .gaps import book as kept_gaps
 from .gaps.gaps import Gaps
 from .health import Health, Part
 from .lifespan import Lifespan
@@ -58,14 +59,14 @@ def create_app(
     spool: Spool | None = None,
     registry: Registry | None = None,
     verifier: Verifier | None = None,
-    gaps_folder: Path | None = None,
+    data_dir: Path | None = None,
     everyones_metrics: Callable[[], bytes] | None = None,
     tracer: Tracer | None = None,
 ) -> Ingest:
     """Put the ingest together. Connects to nothing: queue and spool are opened when the server starts it.
 
-    What is kept nowhere is noted in `gaps_folder`, or in memory alone. Tokens are verified by asking
-    `oauth_urls`, unless there is another verifier. `/metrics` shows this process alone, or `everyones_metrics`.
+    data_dir: Path | None = None,
+    everyones_metrics: Callable[[], bytes] | None = None,
     """
     metrics = IngestMetrics(everyone=everyones_metrics)
     metrics.watch_certificates(Certificates(settings))
@@ -85,10 +86,10 @@ def create_app(
     allow_list = open_allow_list(settings)
     if allow_list:
         metrics.watch_allow_list(allow_list)
-    desk = Desk(settings, queue, metrics, verifier) if settings.keeps_portals else None
+    desk = Desk(settings, queue, metrics, verifier, data_dir) if settings.keeps_portals else None
     others: dict[str, Part | None] = {"schema_registry": registration, "allow_list": allow_list, "portals": desk}
     health = Health(outlet, {name: part for name, part in others.items() if part is not None})
-    gaps = Gaps(gaps_folder, outlet, codec, metrics)
+    gaps = Gaps(data_dir / kept_gaps.FOLDER if data_dir else None, outlet, codec, metrics)
     teller = Teller()
     app = _bare_app(teller, Lifespan(outlet, gaps, health, registration, allow_list, desk, metrics, tracer))
     app.has_proxies = bool(settings.callers.trusted_proxies)

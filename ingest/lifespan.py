@@ -40,7 +40,8 @@ class Lifespan:
             self._allow_list.open()
         await self._outlet.open()
         if self._desk:
-            self._desk.open()
+            # Before the first call: a portal that was renamed has another key than its name.
+            await self._desk.open()
         if self._registration:
             # Before the first event is written, be it a gap's marker.
             await self._registration.open()

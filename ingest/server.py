@@ -19,7 +19,6 @@ from forebay.schemas.logger import get_logger
 
 from .app import create_app
 from .callers.opening import check_allow_file
-from .gaps import book as gaps
 from .health import Health
 from .master import Master
 from .metric_files import exposition_of, forget_dead, memory_folder, metrics_folder
@@ -140,7 +139,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             queue,
             spool=open_spool(self.settings),
             registry=registry,
-            gaps_folder=self.settings.data_dir / gaps.FOLDER,
+            data_dir=self.settings.data_dir,
             everyones_metrics=partial(self._exposition, self._multiprocess_dir),
             tracer=open_tracer(self.settings, "forebay-ingest"),
         )

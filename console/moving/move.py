@@ -19,6 +19,7 @@ from .carrying import Carrier, Sending
 from .choosing import ALL, chosen
 from .errors import CantMove, NotNow
 from .facts import Learned, carry_facts, check_keeps, known_by, lacking_facts, learned_since
+from .going_back import moved_away
 from .lacking import Waits
 from .marker import Marker, first_since, last_marker, put
 from .plan import Plan, counted, parts_of, stream_of
@@ -119,7 +120,8 @@ class Move:
             found += [reason async for reason in self.target.at_work()]
             found += [reason async for reason in too_old(self.target, plan, self.now_ms())]
             if plan.begun is None:
-                found += [reason async for reason in unfinished(self.target, plan.chosen.names)]
+                gone = [reason async for reason in moved_away(self.target)]
+                found += gone or [reason async for reason in unfinished(self.target, plan.chosen.names)]
         return found
 
     async def carry_out(self, plan: Plan, stop: Stop, sent: Callable[[int], None]) -> None:

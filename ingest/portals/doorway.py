@@ -11,6 +11,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from forebay.ingest.address import Address
@@ -24,6 +25,7 @@ from forebay.queues.errors import QueueError
 from forebay.queues.portals.members import Member, Pin
 from forebay.queues.portals.registry import PortalRegistry
 
+from .homes import Homes
 from .naming import Naming
 from .verification import Trial, Verification
 from .verifier import Claim
@@ -56,6 +58,7 @@ class Doorway:
         application: str,
         gate: Gate,
         registry: PortalRegistry,
+        homes: Homes,
         verification: Verification,
         naming: Naming,
         counts: PortalCounts,
@@ -63,7 +66,7 @@ class Doorway:
         *,
         key_is_member_id: bool,
     ) -> None:
-        self._application, self._gate, self._registry = application, gate, registry
+        self._application, self._gate, self._registry, self._homes = application, gate, registry, homes
         self._verification, self._naming, self._counts, self._waits = verification, naming, counts, waits
         self._key_is_member_id = key_is_member_id
         #: Anybody can make up calls that a store refuses to note.
@@ -99,7 +102,9 @@ class Doorway:
             return await self._at_home(auth, sender, pin.member, pin)
         if sender.verified:
             member = self._registry.member(member_id)
-            return sender if member is None or not member.homes else await self._at_home(auth, sender, member)
+            if member is None or not member.homes:
+                return replace(sender, portal=self._key(sender, member_id))
+            return await self._at_home(auth, sender, member)
         return await self._unproved(form, auth, sender, member_id, token)
 
     async def _at_home(self, auth: Auth, sender: Sender, member: Member, pin: Pin | None = None) -> Sender:
@@ -110,9 +115,8 @@ class Doorway:
         return proved
 
     def _proved(self, sender: Sender, member: Member, pin: Pin | None) -> Sender:
-        portal = sender.portal if self._key_is_member_id else member.portal or sender.portal
         return Sender(
-            portal=portal,
+            portal=self._key(sender, member.id),
             member_id=sender.member_id,
             verified=True,
             address=sender.address,
@@ -143,9 +147,15 @@ class Doorway:
         return self._marked(sender, member_id, digest)
 
     def _marked(self, sender: Sender, member_id: str, digest: bytes) -> Sender:
-        member = self._registry.member(member_id)
-        portal = sender.portal if self._key_is_member_id else (member and member.portal) or sender.portal
+        portal = self._key(sender, member_id)
         return Sender(portal=portal, member_id=member_id, verified=False, address=sender.address, pin=digest.hex())
+
+    def _key(self, sender: Sender, member_id: str) -> str | None:
+        """Under which the portal's events stand: the name that was proved first, as far as one is known."""
+        if self._key_is_member_id:
+            return sender.portal
+        member = self._registry.member(member_id)
+        return (member.portal if member else self._homes.of(member_id)) or sender.portal
 
     async def _learn(self, form: Form, auth: Auth, member_id: str, token: str, pin: Pin | None, *, comes: bool) -> None:
         """Let the token be verified, if there is something to verify it with, and on every host that it waits."""

@@ -18,8 +18,8 @@ log = get_logger(__name__)
 COPIES = 3
 IN_SYNC = 2
 
-#: What was just made isn't known everywhere at once: how often to look, and how long to wait in between.
-_TRIES = 100
+#: What was just made isn't known everywhere at once: how long to look for it, and how long to wait in between.
+_KNOWN_S = 15.0
 _BETWEEN_S = 0.05
 
 #: How long a question about one topic may take.
@@ -153,11 +153,24 @@ class Topics:
 
     async def _appear(self, streams: list[str], partitions: int) -> None:
         """Return when the brokers know them; another process may have made one, by settings of its own."""
-        for _ in range(_TRIES):
-            if not await self._absent(streams, partitions):
-                return
-            await asyncio.sleep(_BETWEEN_S)
-        raise QueueUnavailable(f"topics {', '.join(streams)} were made, but the brokers don't know them yet")
+        try:
+            async with asyncio.timeout(_KNOWN_S):
+                while not await self._are_known(streams, partitions):
+                    await asyncio.sleep(_BETWEEN_S)
+        except TimeoutError:
+            which = ", ".join(streams)
+            raise QueueUnavailable(f"topics {which} were made, but not all brokers know them yet") from None
+
+    async def _are_known(self, streams: list[str], partitions: int) -> bool:
+        """Whether all who lead one of their partitions know it: a broker learns by and by what the controller made."""
+        if await self._absent(streams, partitions):
+            return False
+        try:
+            for name in streams:
+                await self._admin.ends(name, range(partitions))
+        except QueueUnavailable:
+            return False
+        return True
 
     def _config(self, name: str, copies: int) -> dict[str, str]:
         return config_for(copies, takes_events=name == self._topic)

@@ -29,13 +29,15 @@ class Book:
         self.waiting: dict[bytes, Pin] = {}
         #: The names under which events of proved portals stand: each with how many portals it is that of.
         self.homes: Counter[str] = Counter()
+        #: Those who came under another name than that, too: member_id → the name under which their events stand.
+        self.renamed: dict[str, str] = {}
         #: Keys of facts that are void and still stand in the log.
         self.void: set[str] = set()
         self._learn: dict[str, Callable[[Member, str, dict[str, Any]], None]] = {
             facts.PIN: self._see,
             facts.PROOF: self._prove,
             facts.HOME: self._settle,
-            facts.DOMAIN: _name,
+            facts.DOMAIN: self._name,
             facts.LEFT: _leave,
             facts.DATA_KEY: _give_key,
             facts.SHREDDED: _shred,
@@ -44,7 +46,7 @@ class Book:
             facts.PIN: self._unsee,
             facts.PROOF: self._disprove,
             facts.HOME: self._unsettle,
-            facts.DOMAIN: _unname,
+            facts.DOMAIN: self._unname,
             facts.LEFT: _come_back,
             facts.DATA_KEY: _take_key,
             facts.SHREDDED: _unshred,
@@ -92,6 +94,7 @@ class Book:
         for home in member.homes:
             self._leave_home(home)
         member.begin(era)
+        self._look_at_names(member)
 
     def _see(self, member: Member, part: str, said: dict[str, Any]) -> None:
         seen = Seen(
@@ -145,25 +148,33 @@ class Book:
         portal = str(said["portal"])
         member.homes = (*member.homes, Home(part, portal))
         self.homes[portal] += 1
+        self._look_at_names(member)
 
     def _unsettle(self, member: Member, part: str) -> None:
         for home in (home for home in member.homes if home.id == part):
             self._leave_home(home)
         member.homes = tuple(home for home in member.homes if home.id != part)
+        self._look_at_names(member)
 
     def _leave_home(self, home: Home) -> None:
         self.homes[home.portal] -= 1
         if not self.homes[home.portal]:
             del self.homes[home.portal]
 
+    def _name(self, member: Member, part: str, said: dict[str, Any]) -> None:
+        self._unname(member, part)
+        member.domains = (*member.domains, str(said["domain"]))
+        self._look_at_names(member)
 
-def _name(member: Member, part: str, said: dict[str, Any]) -> None:
-    _unname(member, part)
-    member.domains = (*member.domains, str(said["domain"]))
+    def _unname(self, member: Member, part: str) -> None:
+        member.domains = tuple(domain for domain in member.domains if facts.part_of(domain) != part)
+        self._look_at_names(member)
 
-
-def _unname(member: Member, part: str) -> None:
-    member.domains = tuple(domain for domain in member.domains if facts.part_of(domain) != part)
+    def _look_at_names(self, member: Member) -> None:
+        if member.portal and any(domain != member.portal for domain in member.domains):
+            self.renamed[member.id] = member.portal
+        else:
+            self.renamed.pop(member.id, None)
 
 
 def _leave(member: Member, part: str, said: dict[str, Any]) -> None:

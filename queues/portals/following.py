@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.schemas.logger import get_logger
@@ -38,8 +39,11 @@ class Following:
         self._following = 0
         self._heard = float("-inf")
         self._turned = asyncio.Event()
+        self._has_tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.book = Book()
+        #: Whether the book holds what stood in the store, now or at some time.
+        self.was_read = False
         #: Why the store can't be read; empty when it can.
         self.why_not = "the portals are not read yet"
 
@@ -52,6 +56,12 @@ class Following:
         """Begin to read."""
         self._task = asyncio.create_task(self._follow())
 
+    async def tried(self, timeout_s: float) -> None:
+        """Return when everything is read, or can't be just now, or the time is over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._has_tried.wait()
+
     async def _follow(self) -> None:
         pause_s = _FIRST_S
         while True:
@@ -63,12 +73,17 @@ class Following:
                 if why_not != self.why_not:
                     log.warning("the portals can't be read; what is known so far holds", error=why_not)
                 self.why_not = why_not
+                self._has_tried.set()
             await asyncio.sleep(pause_s)
 
     async def _read_on(self) -> None:
         """Read until it fails. What is missing is made first, as the streams are."""
         await self._store.ensure()
         book, following, asked, end = Book(), 0, time.monotonic(), await self._store.end()
+        if not end:
+            # To read would be to wait for the first fact.
+            self._know(book)
+            self._hear(following)
         while True:
             chapter = await self._store.read(following, _WAIT_S)
             for at in range(0, len(chapter.facts), _FACTS_A_TURN):
@@ -81,11 +96,18 @@ class Following:
             if book is not self.book and following >= end and time.monotonic() - asked >= _OLD_S:
                 asked, end = time.monotonic(), await self._store.end()
             if (chapter.is_end or following >= end) and book is not self.book:
-                self.book, self.why_not = book, ""
+                self._know(book)
             if book is self.book:
-                self._following, self._heard = following, time.monotonic()
-                turned, self._turned = self._turned, asyncio.Event()
-                turned.set()
+                self._hear(following)
+
+    def _know(self, book: Book) -> None:
+        self.book, self.was_read, self.why_not = book, True, ""
+        self._has_tried.set()
+
+    def _hear(self, following: int) -> None:
+        self._following, self._heard = following, time.monotonic()
+        turned, self._turned = self._turned, asyncio.Event()
+        turned.set()
 
     async def put(self, facts: Sequence[Fact], timeout_s: float) -> Book:
         """Keep the facts, and return the book that knows them and all that was kept before them.

@@ -156,6 +156,26 @@ CASES = (
         ),
     ),
     Case(
+        alert="ForebayEventsStayAway",
+        every="10m",
+        # No ingest is there any more, and so nothing that counts.
+        world={requests("accepted"): f"0+1000x{_WEEK} stale"},
+        at=f"{10 * _WEEK + 100}m",
+        not_yet=f"{10 * _WEEK + 70}m",
+        says="In the last hour came 0% of the events that came in the same hour a week ago. Bitrix24 may not reach the "
+        "ingest, and does not send an event again.",
+        labels=OF_INGEST,
+        quiet=(
+            # One of two has gone, and the other has its calls.
+            {
+                requests("accepted"): f"0+500x{_WEEK} stale",
+                requests("accepted", "i-1"): f"0+500x{_WEEK} {500 * _WEEK}+1000x12",
+            },
+            # Nobody called it in that hour.
+            {requests("accepted"): f"0+10x{_WEEK} stale"},
+        ),
+    ),
+    Case(
         alert="ForebaySpoolGrowing",
         world={spool("records"): "0+600x60", spool("oldest_seconds"): "0+60x60"},
         at="20m",

@@ -1,6 +1,6 @@
 """Copies of an event on three brokers: what is made, and what is told of topics that were made otherwise."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 from confluent_kafka import TopicCollection
@@ -14,7 +14,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are pu
 )
 
 from forebay.queues.contract import Queue
+from forebay.queues.errors import QueueUnavailable
 from forebay.queues.findings import Needs
+from forebay.queues.kafka.admin import Admin
+from forebay.schemas import names
 from tests.kafka.cluster import Cluster
 from tests.kafka.opener import Opener
 
@@ -62,6 +65,35 @@ async def test_an_event_gets_three_copies_and_counts_as_kept_with_two(
     assert planned == made == [f"{sentence} as kept"]
     assert kept(admin, "as-it-should-be") == (3, "2")
     assert await told(queue, "as-it-should-be") == ""
+
+
+async def test_what_was_just_made_is_known_whichever_broker_is_asked(three: Cluster, opened: Opener) -> None:
+    for number in range(4):
+        topic = f"new-{number}"
+        queue = opened(three.bootstrap, topic=topic)
+        inspector = queue.inspector()
+
+        await queue.ensure(names.streams(topic), 12)
+
+        for stream in names.streams(topic) * 3:
+            assert len(await inspector.bounds(stream)) == 12
+        await inspector.close()
+
+
+async def test_a_topic_that_was_made_and_has_a_broker_that_never_learns_of_it_is_no_hang(
+    three: Cluster, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.queues.kafka.topics._KNOWN_S", 0.5)
+
+    async def unknown(admin: Admin, stream: str, partitions: Iterable[int]) -> dict[int, int]:
+        raise QueueUnavailable("Kafka: Broker: Unknown topic or partition")
+
+    monkeypatch.setattr(Admin, "ends", unknown)
+    queue = opened(three.bootstrap, topic="half-known")
+
+    with pytest.raises(QueueUnavailable, match="half-known were made, but not all brokers know them yet"):
+        await queue.ensure(["half-known"], PARTITIONS)
+    assert await queue.ensure(["half-known"], PARTITIONS) == []
 
 
 async def test_a_topic_that_keeps_less_is_told_and_not_changed(

@@ -56,6 +56,48 @@ async def test_it_is_refused_while_something_waits_in_the_target(queue: MemoryQu
     assert values(target, A) == [7, 1]
 
 
+async def test_a_queue_that_still_has_what_was_moved_from_it_is_no_way_back(
+    queue: MemoryQueue, target: MemoryQueue
+) -> None:
+    await put(queue, TOPIC, a_record(A, 1), a_record(A, 2))
+    await carried(a_move(queue, target, GIVEN))
+    commit(target, "forebay", A, 2, [])
+    await put(target, TOPIC, a_record(A, 3))
+
+    with pytest.raises(NotNow, match=r"memory://new still has what was moved from it to .*: make its streams anew"):
+        await carried(a_move(target, queue, GIVEN))
+    for stream in names.streams(TOPIC):
+        queue.logs[stream] = [[] for _ in range(4)]
+    await carried(a_move(target, queue, GIVEN))
+
+    assert values(queue, A) == [3]
+
+
+async def test_nor_is_one_that_has_letters_that_were_moved_and_events_that_it_has_handled_itself(
+    queue: MemoryQueue, target: MemoryQueue
+) -> None:
+    await put(queue, TOPIC, a_record(A, 1))
+    await put(queue, names.dead(TOPIC), a_record(A, 5))
+    await carried(a_move(queue, target, GIVEN))
+    commit(queue, "forebay", A, 1, [])
+    commit(target, "forebay", A, 1, [])
+
+    with pytest.raises(NotNow, match="memory://new still has what was moved from it"):
+        await carried(a_move(target, queue, GIVEN))
+
+
+async def test_a_queue_that_was_gone_back_to_is_told_of_what_came_since(
+    queue: MemoryQueue, target: MemoryQueue
+) -> None:
+    await put(queue, TOPIC, a_record(A, 1))
+    await carried(a_move(queue, target, GIVEN))
+    commit(queue, "forebay", A, 1, [])
+    await put(queue, TOPIC, a_record(A, 2))
+
+    with pytest.raises(NotNow, match="memory://new has events that group forebay has not finished"):
+        await carried(a_move(target, queue, GIVEN))
+
+
 async def test_it_is_refused_while_the_source_withholds_records(
     queue: MemoryQueue, target: MemoryQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,14 +59,14 @@ async def running(
     queue: MemoryQueue | None = None,
     *,
     spool: Spool | None = None,
-    gaps_folder: Path | None = None,
+    data_dir: Path | None = None,
     verifier: Verifier | None = None,
     tracer: Tracer | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
     queue = queue or MemoryQueue()
     found_settings = IngestSettings(**({"auth": "tokens", "tokens": {"*": TOKEN}} | settings))
-    ingest = create_app(found_settings, queue, spool=spool, gaps_folder=gaps_folder, verifier=verifier, tracer=tracer)
+    ingest = create_app(found_settings, queue, spool=spool, data_dir=data_dir, verifier=verifier, tracer=tracer)
     async with ASGIConductor(ingest.app) as conductor:
         found = Running(queue=queue, conductor=conductor, health=ingest.health, metrics=ingest.metrics)
         if not queue.down:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay.ingest.gaps.book import own_book
+from forebay.ingest.gaps.book import FOLDER, own_book
 from forebay.ingest.locks import is_free
 from forebay.queues.contract import Delivery, Record
 from forebay.queues.errors import QueueUnavailable
@@ -186,12 +186,12 @@ class HangingProducer(MemoryProducer):
 
 async def test_what_is_refused_as_the_process_ends_is_told_by_the_next(tmp_path: Path) -> None:
     queue = HangsUntilTheEnd()
-    async with running(queue, gaps_folder=tmp_path) as ingest:
+    async with running(queue, data_dir=tmp_path) as ingest:
         calling = asyncio.create_task(ingest.post())
         await queue.asked.wait()
 
     assert (await calling).status_code == 503
-    book = own_book(tmp_path)
+    book = own_book(tmp_path / FOLDER)
     assert book
     assert [(gap.portal, gap.calls) for gap in book.gaps] == [("a.bitrix24.ru", 1)]
     book.close()

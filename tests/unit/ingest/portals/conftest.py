@@ -83,9 +83,15 @@ def oauth() -> Iterator[FakeOAuth]:
 
 
 @asynccontextmanager
-async def learning(oauth: FakeOAuth, queue: MemoryQueue | None = None, **settings: Any) -> AsyncIterator[Learning]:
+async def starting(oauth: FakeOAuth, queue: MemoryQueue | None = None, **settings: Any) -> AsyncIterator[Learning]:
+    """As its first call finds it, whether it has read the portals or not."""
     ours = {"auth": "registry", "tokens": {}, "client_id": APPLICATION, "seal_keys": {"2026": KEY}}
     async with running(queue, **{**ours, "oauth_urls": [oauth.url], **settings}) as found:
-        made = Learning(queue=found.queue, conductor=found.conductor, health=found.health, metrics=found.metrics)
+        yield Learning(queue=found.queue, conductor=found.conductor, health=found.health, metrics=found.metrics)
+
+
+@asynccontextmanager
+async def learning(oauth: FakeOAuth, queue: MemoryQueue | None = None, **settings: Any) -> AsyncIterator[Learning]:
+    async with starting(oauth, queue, **settings) as made:
         await until_read(made.facts, lambda: made.desk.registry.is_current or made.facts.down)
         yield made
