@@ -204,21 +204,56 @@ async def test_a_look_that_took_long_is_not_repeated_soon() -> None:
     assert looked == [0.0, 18.0]
 
 
-async def test_what_failed_is_looked_up_again() -> None:
-    answers: list[Page | QueueUnavailable] = [QueueUnavailable("away"), Page(title="Overview")]
+async def test_what_failed_is_told_to_all_who_wait_for_it_and_then_looked_up_again() -> None:
+    clock, looked = Clock(), []
 
     async def look_up() -> Page:
-        match answers.pop(0):
-            case QueueUnavailable() as error:
-                raise error
-            case page:
-                return page
+        looked.append(clock())
+        clock.now += 20
+        await asyncio.sleep(0)
+        if len(looked) == 1:
+            raise QueueUnavailable("away")
+        return Page(title="Overview")
 
-    looks = Looks(Clock())
-    with pytest.raises(QueueUnavailable):
-        await looks.page("/", look_up)
+    looks = Looks(clock)
+    told = await asyncio.gather(*(looks.page("/", look_up) for _ in range(50)), return_exceptions=True)
+    clock.now += 3
+    page = await looks.page("/", look_up)
 
-    assert (await looks.page("/", look_up)).title == "Overview"
+    assert {str(one) for one in told} == {"away"}
+    assert looked == [0.0, 23.0]
+    assert page.title == "Overview"
+
+
+async def test_nobody_waits_for_the_pages_of_all_others() -> None:
+    async def look_up() -> Page:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    looks = Looks(Clock(), patience_s=0.01)
+    told = await asyncio.gather(*(looks.page(one, look_up) for one in range(50)), return_exceptions=True)
+
+    assert sum("kept the queue busy" in str(one) for one in told) > 25
+    assert {type(one) for one in told} == {QueueUnavailable}
+
+
+async def test_a_page_that_is_known_does_not_wait_for_another() -> None:
+    looks, looking = Looks(Clock()), asyncio.Event()
+
+    async def known() -> Page:
+        return Page(title="Overview")
+
+    async def hanging() -> Page:
+        looking.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    page = await looks.page("/", known)
+    other = asyncio.create_task(looks.page("/dead", hanging))
+    await looking.wait()
+
+    assert await asyncio.wait_for(looks.page("/", known), 10) is page
+    other.cancel()
 
 
 async def test_nobody_waits_for_ever() -> None:
