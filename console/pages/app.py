@@ -31,16 +31,17 @@ _ASKED = ("portal", "group", "event", "error")
 #: What Falcon has no words for.
 _SAID = {404: "there is nothing at this address", 405: "this page changes nothing, and takes GET alone"}
 
+#: A group, an id or a key of another program may have a slash: the rest of the address is its name.
 _VIEWS: Mapping[str, View] = {
     "/": overview,
-    "/groups/{group}": views.group,
+    "/groups/{group:path}": views.group,
     "/parked": views.parked,
     "/dead": views.dead,
-    "/dead/{id}": views.dead_letter,
+    "/dead/{id:path}": views.dead_letter,
     "/quarantine": views.quarantine,
-    "/quarantine/{id}": views.quarantined_call,
+    "/quarantine/{id:path}": views.quarantined_call,
     "/portals": views.portals,
-    "/portals/{portal}": views.portal,
+    "/portals/{portal:path}": views.portal,
     "/audit": views.audit,
 }
 

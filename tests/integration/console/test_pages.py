@@ -127,6 +127,24 @@ def test_a_letter_is_shown_with_all_that_the_command_shows(bad_night: Night) -> 
     assert f"forebay dead replay {letter['id']}" in found.texts["code"]
 
 
+def test_what_another_program_gave_up_has_a_page_too(night: Night) -> None:
+    strange = ((names.CE_ID, b"a/b?c#d% e"), (names.DEAD_ATTEMPTS, b"many"), (names.DEAD_AT, b"2026-03-01T10:00:00"))
+    for headers in (strange, ((names.CE_ID, b"\xff"), (names.DEAD_AT, b"2026-03-01T11:00:00+00:00"))):
+        record = Record(key="no portal/x", value=b"{}", timestamp_ms=1_796_000_000_000, headers=headers)
+        night.do(night.site.producer.send(names.dead(night.settings.topic), record))
+
+    found = page(night, "/dead")
+    addresses = [address for address in found.attributes["href"] if address.startswith("/dead/")]
+
+    assert [row["id"] for row in found.tables[0]] == ["a/b?c#d% e", "\N{REPLACEMENT CHARACTER}"]
+    assert [page(night, address).texts["h1"] for address in addresses] == [
+        ["Dead letter a/b?c#d% e"],
+        ["Dead letter \N{REPLACEMENT CHARACTER}"],
+    ]
+    assert not [address for address in found.attributes["href"] if address == "" or "portals/" in address]
+    assert len(night.rows("dead", "list")) == 2
+
+
 def test_what_is_sealed_stays_so(bad_night: Night) -> None:
     sealed = page(bad_night, "/quarantine/sealed")
     cut = page(bad_night, f"/quarantine/{QUARANTINED}")

@@ -78,13 +78,19 @@ def basic(given: str) -> dict[str, str]:
     return {"Authorization": f"Basic {b64encode(given.encode()).decode()}"}
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8090", "localhost:8090", "[::1]:8090", "127.0.0.1"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:8090", "localhost:8090", "[::1]:8090", "127.0.0.1", "LOCALHOST", "localhost:"]
+)
 def test_without_a_password_it_is_shown_under_a_name_of_this_machine(host: str) -> None:
     assert client().simulate_get("/style.css", host=host).status_code == 200
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8090", "localhost.evil.example", "10.0.0.1", "[::2]:8090"]
+    "host",
+    [
+        *("evil.example", "evil.example:8090", "localhost.evil.example", "10.0.0.1", "[::2]:8090", "evil@localhost"),
+        *("localhost:x", "[::1]:x", "[::1", "localhost:80:evil.example", "[::1]evil.example", ""),
+    ],
 )
 def test_a_site_that_leads_its_own_name_here_gets_nothing(host: str) -> None:
     found = client().simulate_get("/", host=host)
