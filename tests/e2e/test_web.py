@@ -2,9 +2,12 @@
 
 import os
 import signal
+import socket
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from resource import RLIMIT_NOFILE, prlimit
 
 import pytest
 
@@ -17,6 +20,9 @@ from .site import Site
 
 PASSWORD = "a-password-that-is-long-enough"
 PORTAL = "one.bitrix24.example"
+
+#: Fewer than a shell gives a process, and more than the page needs.
+_FILES = 64
 
 HANDLERS = """
 from forebay import Handlers, Reject
@@ -33,6 +39,12 @@ async def refuse(event):
 def page(port: int, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, Shown]:
     status, body = called(f"http://127.0.0.1:{port}{path}", headers=headers, timeout_s=60)
     return status, shown(body.decode())
+
+
+def is_shown(port: int) -> bool:
+    with suppress(OSError):
+        return page(port, "/style.css")[0] == 200
+    return False
 
 
 def serving(site: Site, **settings: str) -> int:
@@ -96,6 +108,21 @@ def test_it_ends_as_it_is_told_to(site: Site, how: signal.Signals) -> None:
     assert site.running["web"].wait(60) == 0
     assert found == {"[::1]:80": 200, "localhost": 200, "evil.example": 403}
     assert "Traceback" not in site.log("web")
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: local"])
+def test_who_says_nothing_keeps_nobody_out(site: Site, begun: bytes) -> None:
+    port = serving(site)
+    prlimit(serves(site), RLIMIT_NOFILE, (_FILES, _FILES))
+
+    with ExitStack() as silent:
+        first, *_ = [silent.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(_FILES)]
+        first.sendall(begun)
+
+        closed = first.recv(1) == b""
+        site.wait("the page", lambda: is_shown(port))
+
+    assert closed
 
 
 def test_a_queue_that_is_seen_by_one_process_alone_is_refused(site: Site) -> None:
