@@ -1,12 +1,14 @@
 """The operators' page beside the commands: the same rows, on a queue that a worker works on."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from falcon.testing import Result, TestClient
 
 from forebay import Reject
+from forebay.console.pages import overview
 from forebay.console.pages.app import create_app
 from forebay.console.terminal.output import cell
 from forebay.queues.contract import Record
@@ -99,6 +101,21 @@ def test_the_overview_says_what_waits(bad_night: Night) -> None:
     assert waiting == [{"what": "dead", "open": "3"}, {"what": "quarantine", "open": "2"}]
     assert [row["why"] for row in orders] == ["a <b>long</b> talk"]
     assert "the queue is as it must be" in found.texts["p"]
+
+
+def test_the_overview_counts_as_long_as_it_has_time(bad_night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def endless(*_: object) -> AsyncIterator[None]:
+        yield
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(overview, "_COUNTS_S", 0.01)
+    monkeypatch.setattr(overview, "open_records", endless)
+
+    found = page(bad_night, "/")
+
+    assert found.tables[1] == [{"what": name, "open": "more than 1"} for name in ("dead", "quarantine")]
+    assert [row["group"] for row in found.tables[0]] == ["forebay"]
+    assert len(found.tables[2]) == 1
 
 
 def test_all_about_a_portal_stands_on_one_page(bad_night: Night) -> None:
