@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
@@ -20,6 +22,16 @@ from .site import Site
 
 PASSWORD = "a-password-that-is-long-enough"
 PORTAL = "one.bitrix24.example"
+
+#: As systemd starts a service: its socket is the third file.
+HANDS_OVER = """
+import os, sys
+
+os.dup2(int(sys.argv[1]), 3)
+os.set_inheritable(3, True)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 #: Fewer than a shell gives a process, and more than the page needs.
 _FILES = 64
@@ -123,6 +135,24 @@ def test_who_says_nothing_keeps_nobody_out(site: Site, begun: bytes) -> None:
         site.wait("the page", lambda: is_shown(port))
 
     assert closed
+
+
+def test_a_socket_of_systemd_that_others_reach_is_refused_without_a_password(site: Site) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as handed_over:  # noqa: S104 - as a .socket unit of the operator's has it
+        command = [sys.executable, "-c", HANDS_OVER, str(handed_over.fileno()), *site.command("web")]
+        found = subprocess.run(
+            command,
+            cwd=site.folder,
+            env=site.environ,
+            pass_fds=[handed_over.fileno()],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert found.returncode == 2
+    assert "not at web_bind 127.0.0.1:8090" in found.stderr
 
 
 def test_a_queue_that_is_seen_by_one_process_alone_is_refused(site: Site) -> None:
