@@ -139,6 +139,16 @@ def test_whether_it_lives_may_be_asked_by_anybody(path: str) -> None:
     assert client(PASSWORD).simulate_get(path, host="10.1.2.3:8090").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/live", "/style.css", "/dead"])
+def test_head_is_answered_as_get_without_the_page(path: str, tmp_path: Path) -> None:
+    asked = TestClient(create_app(Settings(data_dir=tmp_path)))
+
+    found, shown = (asked.simulate_request(method, path, host="localhost") for method in ("HEAD", "GET"))
+
+    assert (found.status_code, found.headers) == (shown.status_code, shown.headers)
+    assert found.text == ""
+
+
 @pytest.mark.parametrize("path", ["/style.css", "/nothing", "/live"])
 def test_whatever_is_answered_runs_no_script_and_stays_nowhere(path: str) -> None:
     found = client().simulate_get(path, host="localhost")
