@@ -19,6 +19,7 @@ from .night import Night
 
 FAILS, WAITS, WELL = (f"{name}.bitrix24.example" for name in ("fails", "waits", "well"))
 ERROR = 'no <script>alert(1)</script> & "stock"'
+COLUMNS = ("records", "seconds", "partitions", "unowned", "parked")
 QUARANTINED = "01998f5e-0000-7000-8000-000000000001"
 
 
@@ -116,6 +117,20 @@ def test_the_overview_counts_as_long_as_it_has_time(bad_night: Night, monkeypatc
     assert found.tables[1] == [{"what": name, "open": "more than 1"} for name in ("dead", "quarantine")]
     assert [row["group"] for row in found.tables[0]] == ["forebay"]
     assert len(found.tables[2]) == 1
+
+
+def test_the_overview_looks_at_groups_as_long_as_it_has_time(bad_night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def endless(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(overview, "_GROUPS_S", 0.01)
+    monkeypatch.setattr(overview, "lags", endless)
+
+    found = page(bad_night, "/")
+
+    assert found.tables[0] == [{"group": "forebay"} | dict.fromkeys(COLUMNS, "-")]
+    assert any("no time" in told for told in found.texts["p"])
+    assert [row["open"] for row in found.tables[1]] == ["3", "2"]
 
 
 def test_all_about_a_portal_stands_on_one_page(bad_night: Night) -> None:
