@@ -18,13 +18,13 @@ def web(
     """
     import asyncio
 
-    from .processes.binding import wait_until_free
+    from .processes.binding import wait_until_ours
     from .terminal.output import note
 
     settings = invocation(context).settings(web_bind=bind)
     if settings.queue_url.startswith("memory:"):
         raise WrongUsage("memory:// is seen by one process alone; the page has to see the queue of the ingest")
-    asyncio.run(wait_until_free("web_bind", settings.web_bind))
+    asyncio.run(wait_until_ours({"web_bind": settings.web_bind}))
     from .pages.server import serve
 
     note(f"the operators' page is at http://{settings.web_bind}/ — Ctrl-C stops")

@@ -7,7 +7,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Engine, MetaData, String, Table
@@ -71,20 +72,28 @@ class Counts:
     def __call__(self, events: PortalEvent | Sequence[PortalEvent]) -> None:
         """Count them all, or none. Raises what SQLAlchemy raises."""
         given = [events] if isinstance(events, PortalEvent) else events
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             new = self._ledger.claim_all(connection, [event.id for event in given])
             # An id may stand in a batch twice.
             found = {event.id: self._row(event) for event in given if event.id in new}
             if found:
                 self._add(connection, Counter(found.values()))
-            self._forget(connection)
+        self._forget()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        # Whatever level the engine has: with AUTOCOMMIT the claim would stand without the count, and where transactions
+        # are serializable, of two that count in one row one would fail.
+        level = "SERIALIZABLE" if self._engine.dialect.name == "sqlite" else "READ COMMITTED"
+        with self._engine.connect() as connection, connection.execution_options(isolation_level=level).begin():
+            yield connection
 
     def _row(self, event: PortalEvent) -> _Row:
         happened = min(event.occurred_at or event.received_at, event.received_at)
-        return self._window(happened), event.portal[:_TEXT_CHARS], _type(event), event.subscription.verified
+        return self._window(happened), _text(event.portal), _text(_type(event)), event.subscription.verified
 
     def _window(self, at: datetime) -> int:
-        return int(at.timestamp()) // self._window_s * self._window_s
+        return int(at.timestamp() // self._window_s) * self._window_s
 
     def _add(self, connection: Connection, found: "Counter[_Row]") -> None:
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
@@ -98,13 +107,19 @@ class Counts:
             [{"name": self._name, **row} for row in rows],
         )
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self) -> None:
+        # For itself: a counted row is locked until its transaction ends, and other workers wait for it.
         if (now := time.monotonic()) >= self._forgets_at:
             self._forgets_at = now + _FORGETS_EVERY_S
-            self._ledger.forget(connection, self._known_s)
+            with self._transaction() as connection:
+                self._ledger.forget(connection, self._known_s)
 
 
 def _type(event: PortalEvent) -> str:
-    if event.source == names.BY_FOREBAY:
-        return f"{names.BY_FOREBAY}.{event.name}"[:_TEXT_CHARS]
-    return (f"{event.kind}.{event.name}" if event.name else event.kind)[:_TEXT_CHARS]
+    kind = names.BY_FOREBAY if event.source == names.BY_FOREBAY else event.kind
+    return f"{kind}.{event.name}" if event.name else kind
+
+
+def _text(said: str) -> str:
+    # A portal may send any character, and PostgreSQL takes all but this one.
+    return said.replace("\0", "\N{REPLACEMENT CHARACTER}")[:_TEXT_CHARS]

@@ -1,6 +1,7 @@
 """What could not be handled or read, as it stands in its stream, and which of it is still open."""
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -79,7 +80,7 @@ def dead_letter(record: StoredRecord, codec: Codec) -> Letter:
         name=name,
         error=headers.get(names.DEAD_ERROR, ""),
         error_class=headers.get(names.DEAD_ERROR_CLASS, ""),
-        attempts=int(headers.get(names.DEAD_ATTEMPTS) or 0),
+        attempts=_number(headers.get(names.DEAD_ATTEMPTS)),
         at=_at(headers.get(names.DEAD_AT), record),
         record=record,
     )
@@ -112,11 +113,20 @@ def _place(record: StoredRecord) -> str:
     return f"{record.partition}-{record.offset}"
 
 
+# What another program has put there has any headers, and hides no letter of ours.
+
+
+def _number(text: str | None) -> int:
+    with suppress(ValueError):
+        return int(text or 0)
+    return 0
+
+
 def _at(text: str | None, record: StoredRecord) -> datetime:
-    try:
-        return datetime.fromisoformat(text or "")
-    except ValueError:
-        return from_ms(record.timestamp_ms)
+    with suppress(ValueError):
+        if (at := datetime.fromisoformat(text or "")).tzinfo is not None:
+            return at
+    return from_ms(record.timestamp_ms)
 
 
 async def open_records(

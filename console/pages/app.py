@@ -29,18 +29,19 @@ View: TypeAlias = Callable[[Look, Asked], Awaitable[Page]]
 _ASKED = ("portal", "group", "event", "error")
 
 #: What Falcon has no words for.
-_SAID = {404: "there is nothing at this address", 405: "this page changes nothing, and takes GET alone"}
+_SAID = {404: "there is nothing at this address", 405: "this page changes nothing, and takes GET and HEAD alone"}
 
+#: A group, an id or a key of another program may have a slash: the rest of the address is its name.
 _VIEWS: Mapping[str, View] = {
     "/": overview,
-    "/groups/{group}": views.group,
+    "/groups/{group:path}": views.group,
     "/parked": views.parked,
     "/dead": views.dead,
-    "/dead/{id}": views.dead_letter,
+    "/dead/{id:path}": views.dead_letter,
     "/quarantine": views.quarantine,
-    "/quarantine/{id}": views.quarantined_call,
+    "/quarantine/{id:path}": views.quarantined_call,
     "/portals": views.portals,
-    "/portals/{portal}": views.portal,
+    "/portals/{portal:path}": views.portal,
     "/audit": views.audit,
 }
 
@@ -78,6 +79,8 @@ class _Shown:
         page = await self._looks.page((request.path, *sorted(asked.items())), look_up)
         _write(response, page, self._settings.topic)
 
+    on_head = on_get
+
 
 class _Style:
     """How it looks."""
@@ -87,6 +90,8 @@ class _Style:
         response.content_type = "text/css; charset=utf-8"
         response.text = Path(__file__).with_name("style.css").read_text("utf-8")
 
+    on_head = on_get
+
 
 class _Probed:
     """Whether the process answers."""
@@ -94,6 +99,8 @@ class _Probed:
     async def on_get(self, request: Request, response: Response) -> None:
         """Always, and without the password."""
         response.media = {"status": "ok"}
+
+    on_head = on_get
 
 
 class _Errors:

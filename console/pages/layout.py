@@ -100,7 +100,8 @@ def _cell(sheet: Sheet, row: Row, name: str) -> Html:
     value = row[name]
     text = cell(value)
     leads = sheet.links.get(name)
-    shown = element("a", text, href=leads(row)) if leads and value is not None else text
+    address = leads(row) if leads and value is not None else ""
+    shown = element("a", text, href=address) if address else text
     return element("td", shown, class_=_kind(value, text))
 
 

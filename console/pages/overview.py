@@ -1,5 +1,6 @@
 """What an operator looks at first."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,13 @@ from .page import Page, Sheet
 
 _NEWEST_ORDERS = 10
 _ORDERS_OF = timedelta(days=1)
+
+#: So long it looks at groups, of which a shared Kafka may have very many.
+_GROUPS_S = 8.0
+_TOO_MANY = "there was no time for those without numbers: the page of each has them"
+
+#: So long it counts what waits for a person, of each kind: in a night with more than that, all else has to be seen too.
+_COUNTS_S = 4.0
 
 
 async def overview(look: Look, asked: Asked) -> Page:
@@ -42,14 +50,25 @@ def _queue(found: list[Finding]) -> Sheet:
 
 
 async def _groups(look: Look) -> Sheet:
+    until = asyncio.get_running_loop().time() + _GROUPS_S
+    rows = [await _group_until(look, group, until) for group in await look.groups()]
     return Sheet(
         title="Groups",
-        rows=[await _group(look, group) for group in await look.groups()],
+        rows=rows,
         nothing="nobody has read the topic yet",
+        note=_TOO_MANY if any(row["partitions"] is None for row in rows) else "",
         commands=[command("lag", "--group", "GROUP")],
         links={"group": group_address},
         is_bad=lambda row: bool(row["parked"] or (row["records"] and row["unowned"])),
     )
+
+
+async def _group_until(look: Look, group: str, until: float) -> Row:
+    try:
+        async with asyncio.timeout_at(until):
+            return await _group(look, group)
+    except TimeoutError:
+        return {"group": group} | dict.fromkeys(("records", "seconds", "partitions", "unowned", "parked"))
 
 
 async def _group(look: Look, group: str) -> Row:
@@ -77,8 +96,12 @@ async def _letters(look: Look) -> Sheet:
 async def _open(look: Look, name: str) -> Row:
     stream = BOXES[name].stream(look.settings.topic)
     count = 0
-    async for _ in open_records(look.inspector, look.settings.topic, stream):
-        count += 1
+    try:
+        async with asyncio.timeout(_COUNTS_S):
+            async for _ in open_records(look.inspector, look.settings.topic, stream):
+                count += 1
+    except TimeoutError:
+        return {"what": name, "open": f"more than {count:,}"}
     return {"what": name, "open": count}
 
 

@@ -3,10 +3,11 @@
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
-from gunicorn.workers.gasgi import ASGIWorker
+from gunicorn.workers import gasgi
 
 from forebay.console.settings import Settings
 from forebay.ingest.metric_files import memory_folder
+from forebay.ingest.patience import PatientProtocol
 from forebay.ingest.server_log import ServerLog
 from forebay.queues.opening import open_queue
 from forebay.queues.registry.opening import open_registry
@@ -18,6 +19,24 @@ _GRACE_S = 5
 
 #: A process whose loop stands still for so long is replaced.
 _STUCK_S = 60
+
+
+#: A connection that has asked for nothing for so long is closed: whoever holds a thousand of them keeps others out.
+_SILENT_S = 10.0
+
+
+class PageWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no types
+    """The process that serves the pages, whose connections may not be silent for ever."""
+
+    def init_process(self) -> None:
+        """Have the connections made of our protocol; gunicorn has no setting for it."""
+        self.connections: set[PatientProtocol] = set()
+        gasgi.ASGIProtocol = PatientProtocol
+        super().init_process()
+
+    def patience_s(self) -> float:
+        """How long a new connection may take to its first request."""
+        return _SILENT_S
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -32,7 +51,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         chosen = {
             "bind": self._settings.web_bind,
             "workers": 1,
-            "worker_class": ASGIWorker,
+            "worker_class": PageWorker,
             "worker_tmp_dir": str(memory_folder() or "") or None,
             "asgi_lifespan": "off",
             "timeout": _STUCK_S,

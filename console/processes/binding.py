@@ -25,13 +25,17 @@ class _InUse(WrongUsage):
 
 
 async def wait_until_all_free(settings: "Settings") -> range:
-    """Of every address of an ingest. Raises `WrongUsage` as `wait_until_free` does.
+    """Of every address of an ingest, as `wait_until_ours`."""
+    named = {"bind": settings.bind, "metrics_bind": settings.metrics_bind}
+    return await wait_until_ours({name: address for name, address in named.items() if address})
+
+
+async def wait_until_ours(addresses: Mapping[str, str]) -> range:
+    """Of all these addresses, which have the names of their settings. Raises `WrongUsage` as `wait_until_free` does.
 
     Where systemd hands over sockets (a .socket unit), they must be those of the addresses, since gunicorn listens on
     them alone, and their numbers are returned.
     """
-    named = {"bind": settings.bind, "metrics_bind": settings.metrics_bind}
-    addresses = {name: address for name, address in named.items() if address}
     if sockets := _handed_over():
         _check_handed_over(addresses, sockets)
     else:

@@ -2,9 +2,14 @@
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from resource import RLIMIT_NOFILE, prlimit
 
 import pytest
 
@@ -17,6 +22,19 @@ from .site import Site
 
 PASSWORD = "a-password-that-is-long-enough"
 PORTAL = "one.bitrix24.example"
+
+#: As systemd starts a service: its socket is the third file.
+HANDS_OVER = """
+import os, sys
+
+os.dup2(int(sys.argv[1]), 3)
+os.set_inheritable(3, True)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+#: Fewer than a shell gives a process, and more than the page needs.
+_FILES = 64
 
 HANDLERS = """
 from forebay import Handlers, Reject
@@ -33,6 +51,12 @@ async def refuse(event):
 def page(port: int, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, Shown]:
     status, body = called(f"http://127.0.0.1:{port}{path}", headers=headers, timeout_s=60)
     return status, shown(body.decode())
+
+
+def is_shown(port: int) -> bool:
+    with suppress(OSError):
+        return page(port, "/style.css")[0] == 200
+    return False
 
 
 def serving(site: Site, **settings: str) -> int:
@@ -96,6 +120,39 @@ def test_it_ends_as_it_is_told_to(site: Site, how: signal.Signals) -> None:
     assert site.running["web"].wait(60) == 0
     assert found == {"[::1]:80": 200, "localhost": 200, "evil.example": 403}
     assert "Traceback" not in site.log("web")
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: local"])
+def test_who_says_nothing_keeps_nobody_out(site: Site, begun: bytes) -> None:
+    port = serving(site)
+    prlimit(serves(site), RLIMIT_NOFILE, (_FILES, _FILES))
+
+    with ExitStack() as silent:
+        first, *_ = [silent.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(_FILES)]
+        first.sendall(begun)
+
+        closed = first.recv(1) == b""
+        site.wait("the page", lambda: is_shown(port))
+
+    assert closed
+
+
+def test_a_socket_of_systemd_that_others_reach_is_refused_without_a_password(site: Site) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as handed_over:  # noqa: S104 - as a .socket unit of the operator's has it
+        command = [sys.executable, "-c", HANDS_OVER, str(handed_over.fileno()), *site.command("web")]
+        found = subprocess.run(
+            command,
+            cwd=site.folder,
+            env=site.environ,
+            pass_fds=[handed_over.fileno()],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert found.returncode == 2
+    assert "not at web_bind 127.0.0.1:8090" in found.stderr
 
 
 def test_a_queue_that_is_seen_by_one_process_alone_is_refused(site: Site) -> None:

@@ -1,12 +1,14 @@
 """The operators' page beside the commands: the same rows, on a queue that a worker works on."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from falcon.testing import Result, TestClient
 
 from forebay import Reject
+from forebay.console.pages import overview
 from forebay.console.pages.app import create_app
 from forebay.console.terminal.output import cell
 from forebay.queues.contract import Record
@@ -17,6 +19,7 @@ from .night import Night
 
 FAILS, WAITS, WELL = (f"{name}.bitrix24.example" for name in ("fails", "waits", "well"))
 ERROR = 'no <script>alert(1)</script> & "stock"'
+COLUMNS = ("records", "seconds", "partitions", "unowned", "parked")
 QUARANTINED = "01998f5e-0000-7000-8000-000000000001"
 
 
@@ -101,6 +104,35 @@ def test_the_overview_says_what_waits(bad_night: Night) -> None:
     assert "the queue is as it must be" in found.texts["p"]
 
 
+def test_the_overview_counts_as_long_as_it_has_time(bad_night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def endless(*_: object) -> AsyncIterator[None]:
+        yield
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(overview, "_COUNTS_S", 0.01)
+    monkeypatch.setattr(overview, "open_records", endless)
+
+    found = page(bad_night, "/")
+
+    assert found.tables[1] == [{"what": name, "open": "more than 1"} for name in ("dead", "quarantine")]
+    assert [row["group"] for row in found.tables[0]] == ["forebay"]
+    assert len(found.tables[2]) == 1
+
+
+def test_the_overview_looks_at_groups_as_long_as_it_has_time(bad_night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def endless(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(overview, "_GROUPS_S", 0.01)
+    monkeypatch.setattr(overview, "lags", endless)
+
+    found = page(bad_night, "/")
+
+    assert found.tables[0] == [{"group": "forebay"} | dict.fromkeys(COLUMNS, "-")]
+    assert any("no time" in told for told in found.texts["p"])
+    assert [row["open"] for row in found.tables[1]] == ["3", "2"]
+
+
 def test_all_about_a_portal_stands_on_one_page(bad_night: Night) -> None:
     unfinished, letters, events = page(bad_night, f"/portals/{FAILS.upper()}").tables
 
@@ -125,6 +157,24 @@ def test_a_letter_is_shown_with_all_that_the_command_shows(bad_night: Night) -> 
     assert values["error"] == ERROR
     assert details["traceback"].rstrip() == values["traceback"].rstrip()
     assert f"forebay dead replay {letter['id']}" in found.texts["code"]
+
+
+def test_what_another_program_gave_up_has_a_page_too(night: Night) -> None:
+    strange = ((names.CE_ID, b"a/b?c#d% e"), (names.DEAD_ATTEMPTS, b"many"), (names.DEAD_AT, b"2026-03-01T10:00:00"))
+    for headers in (strange, ((names.CE_ID, b"\xff"), (names.DEAD_AT, b"2026-03-01T11:00:00+00:00"))):
+        record = Record(key="no portal/x", value=b"{}", timestamp_ms=1_796_000_000_000, headers=headers)
+        night.do(night.site.producer.send(names.dead(night.settings.topic), record))
+
+    found = page(night, "/dead")
+    addresses = [address for address in found.attributes["href"] if address.startswith("/dead/")]
+
+    assert [row["id"] for row in found.tables[0]] == ["a/b?c#d% e", "\N{REPLACEMENT CHARACTER}"]
+    assert [page(night, address).texts["h1"] for address in addresses] == [
+        ["Dead letter a/b?c#d% e"],
+        ["Dead letter \N{REPLACEMENT CHARACTER}"],
+    ]
+    assert not [address for address in found.attributes["href"] if address == "" or "portals/" in address]
+    assert len(night.rows("dead", "list")) == 2
 
 
 def test_what_is_sealed_stays_so(bad_night: Night) -> None:

@@ -10,8 +10,9 @@ from random import Random
 from threading import Barrier
 
 import pytest
-from sqlalchemy import Engine, create_engine, select
+from sqlalchemy import Engine, create_engine, select, text
 from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy.engine.interfaces import IsolationLevel
 
 from forebay import Handlers, PortalEvent
 from forebay.processors import analytics
@@ -102,6 +103,69 @@ def test_what_is_undone_counts_nothing_and_is_counted_when_it_comes_again(engine
     assert before == {}
     assert second is DONE
     assert list(rows(engine).values()) == [1]
+
+
+def test_whatever_a_portal_says_is_counted(engine: Engine) -> None:
+    (counts := Counts("m", engine)).create()
+    long_ago = datetime(1, 1, 1, 0, 0, 30, tzinfo=UTC)
+    given = [
+        event("ON\0X\ud7ff'%S", portal=ONE, id="1", received_at=AT, occurred_at=long_ago),
+        event("O" * 5000, portal=ONE, id="2", received_at=AT, occurred_at=datetime.fromtimestamp(-0.5, UTC)),
+    ]
+
+    counts(given)
+
+    assert rows(engine) == {
+        ("00:00", ONE, "event.ON\N{REPLACEMENT CHARACTER}X\ud7ff'%S"): 1,
+        ("23:59", ONE, f"event.{'O' * 249}"): 1,
+    }
+
+
+@pytest.mark.parametrize("level", ["AUTOCOMMIT", "SERIALIZABLE"])
+def test_whatever_isolation_the_engine_has_a_claim_and_its_count_are_one(
+    engine: Engine, level: IsolationLevel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (counts := Counts("m", engine.execution_options(isolation_level=level))).create()
+    events = [event("ONCRMDEALADD", portal=ONE, id=f"{n}", received_at=AT, occurred_at=AT) for n in range(200)]
+
+    def fail(*_: object) -> None:
+        raise ConnectionError("the database is gone")
+
+    with monkeypatch.context() as patched, pytest.raises(ConnectionError):
+        patched.setattr(counts, "_add", fail)
+        counts(events)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(counts, [events[start : start + 5] for start in range(0, 200, 5)]))
+
+    assert list(rows(engine).values()) == [200]
+
+
+def test_who_forgets_keeps_nobody_from_counting(request: pytest.FixtureRequest) -> None:
+    url: str = request.getfixturevalue("postgresql_url")
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    forgetful, other = Counts("m", engine, known_s=-60), Counts("m", engine)
+    forgetful.create()
+    old, new = (event("ONCRMDEALADD", portal=ONE, id=n, received_at=AT, occurred_at=AT) for n in ("1", "2"))
+    other(old)
+
+    with ThreadPoolExecutor(2) as pool:
+        with engine.begin() as slow:
+            slow.execute(text("SELECT * FROM forebay_ledger FOR UPDATE"))
+            forgetting = pool.submit(forgetful, new)
+            while not blocked(engine):
+                assert not forgetting.done()
+            pool.submit(other, event("ONCRMDEALADD", portal=ONE, id="3", received_at=AT, occurred_at=AT)).result(60)
+        forgetting.result(60)
+
+    assert list(rows(engine).values()) == [3]
+    engine.dispose()
+
+
+def blocked(engine: Engine) -> int:
+    """How many wait for a lock."""
+    with engine.connect() as connection:
+        found = connection.scalar(text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+    return int(found or 0)
 
 
 def test_batches_that_overlap_at_the_same_time_count_each_event_once(engine: Engine) -> None:

@@ -79,13 +79,19 @@ def basic(given: str) -> dict[str, str]:
     return {"Authorization": f"Basic {b64encode(given.encode()).decode()}"}
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8090", "localhost:8090", "[::1]:8090", "127.0.0.1"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:8090", "localhost:8090", "[::1]:8090", "127.0.0.1", "LOCALHOST", "localhost:"]
+)
 def test_without_a_password_it_is_shown_under_a_name_of_this_machine(host: str) -> None:
     assert client().simulate_get("/style.css", host=host).status_code == 200
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8090", "localhost.evil.example", "10.0.0.1", "[::2]:8090"]
+    "host",
+    [
+        *("evil.example", "evil.example:8090", "localhost.evil.example", "10.0.0.1", "[::2]:8090", "evil@localhost"),
+        *("localhost:x", "[::1]:x", "[::1", "localhost:80:evil.example", "[::1]evil.example", ""),
+    ],
 )
 def test_a_site_that_leads_its_own_name_here_gets_nothing(host: str) -> None:
     found = client().simulate_get("/", host=host)
@@ -132,6 +138,16 @@ def test_a_password_may_have_a_colon_and_other_letters() -> None:
 @pytest.mark.parametrize("path", ["/live", "/ready"])
 def test_whether_it_lives_may_be_asked_by_anybody(path: str) -> None:
     assert client(PASSWORD).simulate_get(path, host="10.1.2.3:8090").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/live", "/style.css", "/dead"])
+def test_head_is_answered_as_get_without_the_page(path: str, tmp_path: Path) -> None:
+    asked = TestClient(create_app(Settings(data_dir=tmp_path)))
+
+    found, shown = (asked.simulate_request(method, path, host="localhost") for method in ("HEAD", "GET"))
+
+    assert (found.status_code, found.headers) == (shown.status_code, shown.headers)
+    assert found.text == ""
 
 
 @pytest.mark.parametrize("path", ["/style.css", "/nothing", "/live"])
@@ -205,21 +221,56 @@ async def test_a_look_that_took_long_is_not_repeated_soon() -> None:
     assert looked == [0.0, 18.0]
 
 
-async def test_what_failed_is_looked_up_again() -> None:
-    answers: list[Page | QueueUnavailable] = [QueueUnavailable("away"), Page(title="Overview")]
+async def test_what_failed_is_told_to_all_who_wait_for_it_and_then_looked_up_again() -> None:
+    clock, looked = Clock(), []
 
     async def look_up() -> Page:
-        match answers.pop(0):
-            case QueueUnavailable() as error:
-                raise error
-            case page:
-                return page
+        looked.append(clock())
+        clock.now += 20
+        await asyncio.sleep(0)
+        if len(looked) == 1:
+            raise QueueUnavailable("away")
+        return Page(title="Overview")
 
-    looks = Looks(Clock())
-    with pytest.raises(QueueUnavailable):
-        await looks.page("/", look_up)
+    looks = Looks(clock)
+    told = await asyncio.gather(*(looks.page("/", look_up) for _ in range(50)), return_exceptions=True)
+    clock.now += 3
+    page = await looks.page("/", look_up)
 
-    assert (await looks.page("/", look_up)).title == "Overview"
+    assert {str(one) for one in told} == {"away"}
+    assert looked == [0.0, 23.0]
+    assert page.title == "Overview"
+
+
+async def test_nobody_waits_for_the_pages_of_all_others() -> None:
+    async def look_up() -> Page:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    looks = Looks(Clock(), patience_s=0.01)
+    told = await asyncio.gather(*(looks.page(one, look_up) for one in range(50)), return_exceptions=True)
+
+    assert sum("kept the queue busy" in str(one) for one in told) > 25
+    assert {type(one) for one in told} == {QueueUnavailable}
+
+
+async def test_a_page_that_is_known_does_not_wait_for_another() -> None:
+    looks, looking = Looks(Clock()), asyncio.Event()
+
+    async def known() -> Page:
+        return Page(title="Overview")
+
+    async def hanging() -> Page:
+        looking.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    page = await looks.page("/", known)
+    other = asyncio.create_task(looks.page("/dead", hanging))
+    await looking.wait()
+
+    assert await asyncio.wait_for(looks.page("/", known), 10) is page
+    other.cancel()
 
 
 async def test_nobody_waits_for_ever() -> None:
