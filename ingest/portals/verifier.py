@@ -132,8 +132,9 @@ class _Question:
                 raise ConnectionAbortedError
             # No redirect is followed: it would take the token to an address that nobody has pinned.
             asked.request("GET", f"{self._url.path.rstrip('/')}/app.info/?{urlencode({'auth': access_token})}")
-            got = asked.getresponse()
-            return got.status, got.read(_ANSWER_BYTES)
+            # Of HTTP/1.0 the answer has the connection, which `asked` does not close then.
+            with asked.getresponse() as got:
+                return got.status, got.read(_ANSWER_BYTES)
         finally:
             asked.close()
 

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
@@ -89,6 +90,22 @@ async def test_who_stops_waiting_leaves_no_thread_behind_that_does() -> None:
         asking.cancel()
 
         assert await asyncio.to_thread(gone.wait, 5)
+
+
+def test_an_answer_that_breaks_off_leaves_no_connection_behind() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        question = _Question(f"http://127.0.0.1:{server.getsockname()[1]}", 0.2)
+
+        with ThreadPoolExecutor() as threads:
+            asking = threads.submit(question.answer, "t")
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 60\r\n\r\n{")
+                error = asking.exception(10)
+
+    # Whoever keeps the error keeps what was read from.
+    assert isinstance(error, TimeoutError)
+    assert question._socket is not None and question._socket.fileno() == -1
 
 
 def test_the_same_while_it_connects() -> None:
