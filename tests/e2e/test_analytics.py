@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,10 @@ def workers(site: Site) -> list[int]:
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def alive(site: Site, killed: Sequence[int]) -> list[int]:
+    return [pid for pid in workers(site) if pid not in killed]
+
+
 def waiting(site: Site) -> int:
     """How many are not finished, as nobody owns them or they are not committed yet."""
     lines = site.run("lag", "--group", "analytics", "--json").stdout.splitlines()
@@ -56,11 +61,14 @@ def test_whoever_is_killed_each_event_is_counted_once(site: Site) -> None:
     sent = site.run("send", "--portals", "40", "--count", str(EVENTS))
     assert sent.returncode == 0, sent.stderr
 
+    killed: list[int] = []
     for number in range(KILLS):
         part = EVENTS * (number + 1) // (KILLS + 2)
         site.wait("some more", partial(has_counted, site, part))
-        site.wait("a worker", lambda: bool(workers(site)))
-        os.kill(workers(site)[0], signal.SIGKILL)
+        # One that was just killed stays among them until the supervisor has looked.
+        site.wait("a worker", lambda: bool(alive(site, killed)))
+        killed.append(alive(site, killed)[0])
+        os.kill(killed[-1], signal.SIGKILL)
     site.wait("the end", lambda: waiting(site) == 0)
 
     assert counted(site) == EVENTS
