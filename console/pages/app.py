@@ -49,7 +49,7 @@ _VIEWS: Mapping[str, View] = {
 def create_app(settings: Settings) -> "falcon.asgi.App[Request, Response]":
     """Put it together. Connects to nothing before somebody asks."""
     password = settings.web_password
-    app = falcon.asgi.App(middleware=[Guard(password.get_secret_value() if password else None)])
+    app = _App(middleware=[Guard(password.get_secret_value() if password else None)])
     looks, errors = Looks(), _Errors(settings.topic)
     for path, view in _VIEWS.items():
         app.add_route(path, _Shown(view, looks, settings))
@@ -59,6 +59,16 @@ def create_app(settings: Settings) -> "falcon.asgi.App[Request, Response]":
     for error in (Exception, falcon.HTTPError, QueueError, WrongUsage):
         app.add_error_handler(error, errors.show)
     return app
+
+
+class _App(falcon.asgi.App[Request, Response]):
+    """Falcon, without WebSockets: closed before it is accepted, the server answers 403."""
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Callable[..., Awaitable[None]]) -> None:  # type: ignore[override]  # Falcon's types of the ASGI callables are its own
+        """One request."""
+        if scope["type"] == "websocket":
+            return await send({"type": "websocket.close", "code": 1000})
+        await super().__call__(scope, receive, send)
 
 
 class _Shown:

@@ -23,7 +23,6 @@ _PATIENCE_S = 20.0
 #: whoever asks again and again leaves the queue most of its time.
 _FRESH_S, _FRESH_LOOKS = 2.0, 5.0
 
-
 #: What an address says: parts of its path, and of its query what is not empty.
 Asked: TypeAlias = Mapping[str, str]
 

@@ -20,7 +20,6 @@ _GRACE_S = 5
 #: A process whose loop stands still for so long is replaced.
 _STUCK_S = 60
 
-
 #: A connection that has asked for nothing for so long is closed: whoever holds a thousand of them keeps others out.
 _SILENT_S = 10.0
 

@@ -75,6 +75,14 @@ def serving(site: Site, **settings: str) -> int:
     return port
 
 
+def upgraded(port: int) -> bytes:
+    """What who wants a WebSocket is answered."""
+    words = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+    with socket.create_connection(("127.0.0.1", port), 20) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + words + b64encode(b"0" * 16) + b"\r\n\r\n")
+        return connection.recv(1000)
+
+
 def serves(site: Site) -> int:
     """The process that answers."""
     pid = site.running["web"].pid
@@ -115,9 +123,11 @@ def test_it_ends_as_it_is_told_to(site: Site, how: signal.Signals) -> None:
     port = serving(site)
     found = {host: page(port, "/style.css", {"Host": host})[0] for host in ("[::1]:80", "localhost", "evil.example")}
 
+    refused = upgraded(port)
     site.running["web"].send_signal(how)
 
     assert site.running["web"].wait(60) == 0
+    assert refused.startswith(b"HTTP/1.1 403 ")
     assert found == {"[::1]:80": 200, "localhost": 200, "evil.example": 403}
     assert "Traceback" not in site.log("web")
 
