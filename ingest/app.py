@@ -65,8 +65,8 @@ def create_app(
 ) -> Ingest:
     """Put the ingest together. Connects to nothing: queue and spool are opened when the server starts it.
 
-    data_dir: Path | None = None,
-    everyones_metrics: Callable[[], bytes] | None = None,
+    What the host has to know at its next start is noted in `data_dir`, or in memory alone. Tokens are verified by
+    asking `oauth_urls`, unless there is another verifier. Of several processes `everyones_metrics` gives those of all.
     """
     metrics = IngestMetrics(everyone=everyones_metrics)
     metrics.watch_certificates(Certificates(settings))
