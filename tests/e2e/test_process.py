@@ -90,6 +90,7 @@ Worker._commit_regularly = broken
 
 
 HOLDS_UP = """
+import os
 import time
 
 from forebay import Handlers
@@ -100,7 +101,8 @@ handlers = Handlers()
 @handlers.on("*", deadline_s=3600)
 async def hold_up(event):
     print("holds up")
-    time.sleep(3600)
+    while not os.path.exists("go on"):
+        time.sleep(0.05)
 """
 
 
@@ -191,7 +193,9 @@ def test_a_worker_whose_handler_holds_it_up_is_seen_from_outside(site: Any, proc
     status, told = called(f"http://127.0.0.1:{port}/live")
     assert status == 503
     assert b"has said nothing for" in told
-    site.running["process"].kill()
+    # One that is held up hears of nothing, not even that its parent is gone.
+    (site.folder / "go on").touch()
+    assert site.stop("process") == 0
 
 
 def poll_age_s(port: int) -> float:
