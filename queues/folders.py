@@ -1,4 +1,4 @@
-"""Folders that are still there after a power cut."""
+"""Folders, and files, that are still there after a power cut."""
 
 import os
 from contextlib import suppress
@@ -20,6 +20,25 @@ def make_folder(path: Path, mode: int = _ABOVE) -> None:
     # The name of each stands in the one above it, and a file's own fsync says nothing of it.
     for folder in reversed(missing):
         _sync(folder.parent)
+
+
+def write_whole(path: Path, said: bytes) -> None:
+    """Put this in place of what stands in the file, which is whole at every moment, whoever else writes it.
+
+    Raises `OSError` where that can't be; then the file is as before.
+    """
+    make_folder(path.parent)
+    new = path.with_suffix(f".{os.getpid()}.new")
+    try:
+        with new.open("wb") as file:
+            file.write(said)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    finally:
+        # Only there where the disk was full, which it need not be by this.
+        new.unlink(missing_ok=True)
+    _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:

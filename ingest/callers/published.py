@@ -1,6 +1,5 @@
 """A published list of networks: how it is read, fetched, and kept for the next start."""
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from time import monotonic
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from forebay.queues.folders import make_folder
+from forebay.queues.folders import write_whole
 from forebay.schemas.errors import ForebayError
 
 from .networks import Networks, network_of
@@ -111,13 +110,7 @@ class Shelf:
 
     def put(self, networks: Networks) -> None:
         """Keep it. The file is whole at every moment."""
-        make_folder(self._path.parent)
-        new = self._path.with_suffix(f".{os.getpid()}.new")
-        with new.open("w", encoding="utf-8") as file:
-            file.write(f"{self._first_line}\n{networks}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._path)
+        write_whole(self._path, f"{self._first_line}\n{networks}\n".encode())
 
     def take(self) -> Kept | None:
         """What was kept of this address; None where nothing was."""

@@ -1,14 +1,14 @@
 """Under which key events of portals stand that call under another name: known at a start, too, without their store."""
 
 import asyncio
-import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import orjson
 
 from forebay.ingest.telling import Teller
-from forebay.queues.folders import make_folder
+from forebay.queues.folders import write_whole
 from forebay.queues.portals.following import Following
 
 #: In data_dir, what the workers of a host have read last: member_id → key.
@@ -43,14 +43,12 @@ class Homes:
 
     def _read(self) -> dict[str, str]:
         try:
-            found = orjson.loads(self._path.read_bytes()) if self._path else {}
+            return unpacked(self._path.read_bytes()) if self._path else {}
         except FileNotFoundError:
             return {}
         except (OSError, orjson.JSONDecodeError) as error:
             self._teller.warn("the keys of renamed portals can't be read from data_dir", error=str(error))
             return {}
-        pairs = found.items() if isinstance(found, dict) else ()
-        return {member_id: portal for member_id, portal in pairs if isinstance(portal, str)}
 
     async def _keep(self) -> None:
         while True:
@@ -64,7 +62,7 @@ class Homes:
             return
         noted = renamed.copy()
         try:
-            await asyncio.to_thread(_write, self._path, orjson.dumps(noted))
+            await asyncio.to_thread(write_whole, self._path, packed(noted))
         # Python says so of a thread that can't be started.
         except (OSError, RuntimeError) as error:
             self._teller.warn("the keys of renamed portals can't be kept in data_dir", error=str(error))
@@ -81,11 +79,13 @@ class Homes:
             await self.note()
 
 
-def _write(path: Path, said: bytes) -> None:
-    make_folder(path.parent)
-    new = path.with_suffix(f".{os.getpid()}.new")
-    with new.open("wb") as file:
-        file.write(said)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+def packed(keys: Mapping[str, str]) -> bytes:
+    """The file of these: member_id → key."""
+    return orjson.dumps(keys)
+
+
+def unpacked(said: bytes) -> dict[str, str]:
+    """What stands in the file, as far as it is that. Raises `JSONDecodeError`."""
+    found = orjson.loads(said)
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {member_id: portal for member_id, portal in pairs if isinstance(portal, str)}

@@ -1,4 +1,4 @@
-"""Folders that are made, and what of them is on the disk when the first event is answered."""
+"""Folders and files that are made, and what of them is on the disk when the first event is answered."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from forebay.ingest.callers.published import Shelf
 from forebay.ingest.gaps.book import own_book
 from forebay.ingest.spool.folder import Folder
 from forebay.processors.crashes.life import Life
-from forebay.queues.folders import make_folder
+from forebay.queues.folders import make_folder, write_whole
 from forebay.queues.sql.sqlite.database import SqliteDatabase
 
 MAKERS: dict[str, Callable[[Path], object]] = {
@@ -87,3 +87,18 @@ def test_what_can_not_be_made_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="file"):
         make_folder(tmp_path / "file" / "a")
+
+
+def test_a_disk_that_is_full_leaves_the_file_as_it_was_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_whole(tmp_path / "made" / "file", b"before")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(tmp_path / "made" / "file", b"after")
+
+    assert {path.name: path.read_bytes() for path in (tmp_path / "made").iterdir()} == {"file": b"before"}

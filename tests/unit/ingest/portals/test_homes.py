@@ -138,7 +138,7 @@ async def test_what_a_full_disk_did_not_keep_is_kept_when_it_has_room_again(
 
     async with learning(oauth, data_dir=tmp_path) as ingest:
         with monkeypatch.context() as filled:
-            filled.setattr("forebay.ingest.portals.homes._write", full)
+            filled.setattr("forebay.ingest.portals.homes.write_whole", full)
             await rename(ingest)
             with capture_logs() as logs:
                 await ingest.desk._homes.note()
