@@ -9,16 +9,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
-from sqlalchemy import Dialect
+from sqlalchemy import Dialect, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
 from sqlalchemy.schema import CreateTable
 
 from forebay.ingest.gaps.book import left_books, own_book
 from forebay.ingest.gaps.gap import Gap
+from forebay.ingest.portals import homes
 from forebay.ingest.spool.folder import Folder
 from forebay.ingest.spool.kept import Put
 from forebay.ingest.spool.store import Store
+from forebay.processors import analytics, idempotence
 from forebay.processors.dedup.table import mark
 from forebay.queues.contract import Commit
 from forebay.queues.opening import open_queue
@@ -169,6 +171,12 @@ async def _from_queue(folder: Path, dump: bytes) -> object:
     return found, committed
 
 
+def _created(*tables: Table) -> bytes:
+    # What a user's own database has of ours.
+    made = (str(CreateTable(table).compile(dialect=postgresql.dialect())) for table in tables)  # type: ignore[no-untyped-call]
+    return " ".join(" ".join(made).split()).encode()
+
+
 STORES: dict[str, Format] = {
     "a record in RabbitMQ": Format(write=lambda: packed(RECORD), read=stands, means=RECORD),
     "a RabbitMQ stream's first entry": same(lambda: places.birth() + logs.birth()),
@@ -210,9 +218,11 @@ STORES: dict[str, Format] = {
         read=lambda found: unwrap(found, _DATA_KEY_OF, SEAL_KEYS),
         means=_DATA_KEY,
     ),
-    "the tables of what was handled": same(
-        lambda: " ".join(str(CreateTable(mark).compile(dialect=postgresql.dialect())).split()).encode()  # type: ignore[no-untyped-call]
+    "keys of renamed portals": Format(
+        write=lambda: homes.packed({MEMBER: PORTAL}), read=homes.unpacked, means={MEMBER: PORTAL}
     ),
+    "the tables of a ledger and of counts": same(lambda: _created(idempotence._ledger, analytics._counts)),
+    "the tables of what was handled": same(lambda: _created(mark)),
     "the tables in SQLite": same(lambda: _tables(sqlite.dialect())),
     "the tables in PostgreSQL": same(lambda: _tables(postgresql.dialect())),  # type: ignore[no-untyped-call]
     "the tables in MariaDB": same(lambda: _tables(MariaDBDialect())),
