@@ -10,13 +10,23 @@ from pydantic import ConfigDict, Field, SecretStr, ValidationError, ValidationIn
 
 from forebay.ingest.settings import IngestSettings, checked_address, is_on_loopback
 from forebay.processors.settings import WorkerSettings
-from forebay.queues.bad_settings import BadSettings, faults_of
+from forebay.queues.bad_settings import BadSettings, faults_in
 from forebay.queues.errors import QueueError
-from forebay.queues.opening import check_url, why_no_portals
-from forebay.queues.opening import faults_of as faults_of_kafka
+from forebay.queues.opening import check_url, faults_of, why_no_portals
 
 from .masking import masked
 from .settings_sources import Sources
+
+#: How a setting that is a list or a table is written, in JSON as in the environment.
+_SHAPES = {
+    "endpoints": '[{"path": "/bitrix24", "auth": "tokens", "tokens": {"*": "<token>"}}]',
+    "tokens": '{"<portal, member_id or *>": "<token>"}',
+    "callers": '{"allow": ["203.0.113.0/24"], "trusted_proxies": ["127.0.0.1"]}',
+    "seal_keys": '{"<key id>": "<32 bytes in base64>"}',
+    "kafka": '{"<property of librdkafka>": "<value>"}',
+    "schema_registry": '{"<property of the client>": "<value>"}',
+    "auth": '"tokens", or ["tokens", "url-secret"]',
+}
 
 #: Nothing but its length keeps whoever may ask again and again from finding a password.
 _PASSWORD_CHARS = 16
@@ -59,7 +69,7 @@ class Settings(IngestSettings, WorkerSettings):
     @classmethod
     def _check_kafka(cls, kafka: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         # Without a queue_url that can be used it is not known whether anybody will read it.
-        if faults := faults_of_kafka(info.data["queue_url"], kafka) if "queue_url" in info.data else []:
+        if faults := faults_of(info.data["queue_url"], kafka) if "queue_url" in info.data else []:
             raise ValueError("; ".join(faults))
         return kafka
 
@@ -102,7 +112,7 @@ def load_settings(
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        raise BadSettings(written.faults + faults_of(error, Settings.model_fields, sources)) from None
+        raise BadSettings(written.faults + faults_in(error, Settings.model_fields, sources, _SHAPES)) from None
     except FileNotFoundError:
         gone = "data_dir: the working directory, which it is in, was deleted; go to its new one, or give a whole path"
         raise BadSettings([*written.faults, gone]) from None

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import ValidationError
 
-from forebay.queues.bad_settings import BadSettings, faults_of
+from forebay.queues.bad_settings import BadSettings, faults_in
 from forebay.queues.contract import Record
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
@@ -159,7 +159,7 @@ def _made(settings: Mapping[str, object]) -> WorkerSettings:
     try:
         return WorkerSettings.model_validate(settings)
     except ValidationError as error:
-        raise BadSettings(faults_of(error, WorkerSettings.model_fields, {})) from None
+        raise BadSettings(faults_in(error, WorkerSettings.model_fields)) from None
 
 
 def _dead(record: Any) -> Dead:

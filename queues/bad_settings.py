@@ -1,22 +1,12 @@
 """What is wrong with settings, as sentences that name them, and never a value: it may be a secret."""
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from pydantic import ValidationError
 
 from forebay.schemas.errors import ForebayError
 from forebay.schemas.near import did_you_mean
-
-#: How a setting that is a list or a table is written, in JSON as in the environment.
-_SHAPES = {
-    "endpoints": '[{"path": "/bitrix24", "auth": "tokens", "tokens": {"*": "<token>"}}]',
-    "tokens": '{"<portal, member_id or *>": "<token>"}',
-    "callers": '{"allow": ["203.0.113.0/24"], "trusted_proxies": ["127.0.0.1"]}',
-    "seal_keys": '{"<key id>": "<32 bytes in base64>"}',
-    "kafka": '{"<property of librdkafka>": "<value>"}',
-    "schema_registry": '{"<property of the client>": "<value>"}',
-    "auth": '"tokens", or ["tokens", "url-secret"]',
-}
 
 
 class BadSettings(ForebayError):
@@ -27,8 +17,15 @@ class BadSettings(ForebayError):
         self.faults = faults
 
 
-def faults_of(error: ValidationError, names: Collection[str], sources: Mapping[str, str]) -> list[str]:
-    """Pydantic's errors. `names` are all settings that there are, `sources` where those that were given came from."""
+def faults_in(
+    error: ValidationError,
+    names: Collection[str],
+    sources: Mapping[str, str] = MappingProxyType({}),
+    shapes: Mapping[str, str] = MappingProxyType({}),
+) -> list[str]:
+    """Pydantic's errors. `names` are all settings that there are, `sources` where those that were given came from, and
+    `shapes` how lists and tables are written.
+    """
     found = []
     for one in error.errors(include_input=False, include_url=False):
         where = ".".join(str(part) for part in one["loc"])
@@ -40,7 +37,7 @@ def faults_of(error: ValidationError, names: Collection[str], sources: Mapping[s
             found.append(f"{where}{source}: there is no such setting{hint}")
         else:
             text = one["msg"].removeprefix("Value error, ")
-            if one["type"] in ("tuple_type", "dict_type", "model_type") and name in _SHAPES:
-                text = f"should look like {_SHAPES[name]}"
+            if one["type"] in ("tuple_type", "dict_type", "model_type") and name in shapes:
+                text = f"should look like {shapes[name]}"
             found.append(f"{where}{source}: {text}" if where else text)
     return found
