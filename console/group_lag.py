@@ -17,9 +17,8 @@ async def told_lags(settings: QueueSettings, portal: str | None) -> list[Row]:
     async with opened(settings) as queue, inspected(queue) as inspector:
         rows = await lags(inspector, settings, portal)
         withheld = sum(one.withheld for one in (await inspector.bounds(settings.topic)).values())
-        others = (
-            [] if any(row["owner"] for row in rows) else await read_by_others(inspector, settings.topic, settings.group)
-        )
+        is_owned = any(row["owner"] for row in rows)
+        others = [] if is_owned else await read_by_others(inspector, settings.topic, settings.group)
     if withheld:
         note(
             f"{withheld:,} records more can't be read, and are not counted, before another program ends its "

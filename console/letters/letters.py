@@ -113,10 +113,8 @@ def _place(record: StoredRecord) -> str:
     return f"{record.partition}-{record.offset}"
 
 
-# What another program has put there has any headers, and hides no letter of ours.
-
-
 def _number(text: str | None) -> int:
+    # What another program has put there has any headers, and hides no letter of ours.
     with suppress(ValueError):
         return int(text or 0)
     return 0

@@ -27,7 +27,6 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-
 #: A name or an address; a port, which may be empty (RFC 9110, 7.2), says nothing of who was asked.
 _HOST = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<host>[^\[\]:]*))(?::[0-9]*)?")
 

@@ -152,7 +152,6 @@ async def portals(look: Look, asked: Asked) -> Page:
 async def portal(look: Look, asked: Asked) -> Page:
     """All about one portal: what waits of it, what was given up, and what it sent last."""
     key = portal_key(asked["portal"])
-    settings = look.settings
     behind = [
         {"group": group, **row}
         for group in await look.groups()
@@ -173,7 +172,7 @@ async def portal(look: Look, asked: Asked) -> Page:
             await _box(look, "dead", Filter(portal=key)),
             Sheet(
                 title="Newest events",
-                rows=await newest(look.inspector, look.codec, settings.topic, key, _NEWEST_EVENTS),
+                rows=await newest(look.inspector, look.codec, look.settings.topic, key, _NEWEST_EVENTS),
                 nothing="none of its events is among the newest of its partition",
                 commands=[command("tail", "--portal", key, "--from", "-1h"), command("replay", "--help")],
             ),

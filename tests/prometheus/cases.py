@@ -56,6 +56,12 @@ def partitions(count: int) -> dict[str, str]:
     return {worker("lag_records", f',partition="{number}"'): "0x60" for number in range(count)}
 
 
+#: What it says where nothing comes any more.
+_NONE_COME = (
+    "In the last hour came 0% of the events that came in the same hour a week ago. Bitrix24 may not reach the "
+    "ingest, and does not send an event again."
+)
+
 #: Of ten minutes each.
 _WEEK = 7 * 24 * 6
 
@@ -143,8 +149,7 @@ CASES = (
         world={requests("accepted"): f"0+1000x{_WEEK} {1000 * _WEEK}x12"},
         at=f"{10 * _WEEK + 100}m",
         not_yet=f"{10 * _WEEK + 70}m",
-        says="In the last hour came 0% of the events that came in the same hour a week ago. Bitrix24 may not reach the "
-        "ingest, and does not send an event again.",
+        says=_NONE_COME,
         labels=OF_INGEST,
         quiet=(
             # A third of them: a holiday.
@@ -162,8 +167,7 @@ CASES = (
         world={requests("accepted"): f"0+1000x{_WEEK} stale"},
         at=f"{10 * _WEEK + 100}m",
         not_yet=f"{10 * _WEEK + 70}m",
-        says="In the last hour came 0% of the events that came in the same hour a week ago. Bitrix24 may not reach the "
-        "ingest, and does not send an event again.",
+        says=_NONE_COME,
         labels=OF_INGEST,
         quiet=(
             # One of two has gone, and the other has its calls.
