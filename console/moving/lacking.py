@@ -107,7 +107,7 @@ class Lacking:
 
     async def _replayed(self) -> AsyncIterator[Waits]:
         for name, state in self._states():
-            for replay in replays_of(state.replays, self.view.orders):
+            for replay in replays_of(name, state.replays, self.view.orders):
                 async for record in self._left(name, replay):
                     restored = from_replay(record, replay, "")
                     yield Waits(what=What.REPLAYED, record=plain(restored))

@@ -53,8 +53,6 @@ class ParkingView:
     #: Up to where the parked stream, and that of the orders, was read.
     parked_end: int = 0
     _audit_end: int = 0
-    #: What was parked in an earlier life of the group still waits, and comes again like all else.
-    _begins_anew: bool = False
     _has_looked: bool = False
 
     async def look(self, inspector: Inspector, state: GroupState | None, ends: Ends) -> None:
@@ -63,12 +61,15 @@ class ParkingView:
         note = note_of(state)
         place = note.place
         self.owner, self.committed, self.runs = state.owner, state.offset, note.runs
-        self.obeyed = max(self.obeyed, place.orders)
-        if not self._has_looked:
-            self.ledger.generation, self.parked_end, self._audit_end = place.in_force, place.position, place.orders
-            self._begins_anew, self._has_looked = place.begins_anew, True
-        self.parked_end = await self._read_parked(inspector, self.parked_end, ends.parked.get(self.partition, 0))
-        self._audit_end = await self._read_orders(inspector, self._audit_end, ends.audit.get(self.partition, 0))
+        parked_end, audit_end = ends.parked.get(self.partition, 0), ends.audit.get(self.partition, 0)
+        self.obeyed = max(self.obeyed, min(place.orders, audit_end))
+        is_first, self._has_looked = not self._has_looked, True
+        if is_first:
+            self.ledger, self.parked_end, self._audit_end = Ledger.at(place), place.position, self.obeyed
+        self.parked_end = await self._read_parked(inspector, self.parked_end, parked_end)
+        if is_first:
+            self.ledger.know_orders(audit_end)
+        self._audit_end = await self._read_orders(inspector, self._audit_end, audit_end)
         await self._read_replays(inspector)
 
     async def _read_parked(self, inspector: Inspector, start: int, end: int) -> int:
@@ -98,7 +99,8 @@ class ParkingView:
 
     def settled(self, portal: str) -> int:
         """Up to where the portal's records were parked, as a new owner takes it; `FIRST` when none was."""
-        if self._begins_anew:
+        if self.ledger.begins_anew:
+            # What was parked in an earlier life of the group still waits, and comes again like all else.
             return FIRST
         state = self.state(portal)
         before = self.ledger.settled.get(portal, FIRST)

@@ -1,6 +1,13 @@
-"""Which portals of a partition are parked, as the parked stream tells it. Pure: owners and commands read it alike."""
+"""Which portals of a partition are parked, as the parked stream tells it. Pure: owners and commands read it alike.
+
+The stream may be a copy, as a cluster has it that stands in for another: its positions are others than those that stand
+in it. Who begins anew, as he does there, goes by where he finds the entries.
+"""
 
 from dataclasses import dataclass, field
+from typing import Self
+
+from forebay.processors.notes import Place
 
 from .entries import Claimed, Entry, Spilled, Stated
 from .state import FIRST, PortalState
@@ -26,6 +33,22 @@ class Ledger:
     obeyed: dict[str, int] = field(default_factory=dict)
     #: Portal → up to where its records were spilled, as it was told last; also of portals that are free again.
     settled: dict[str, int] = field(default_factory=dict)
+    #: Whether no owner has said where to read.
+    begins_anew: bool = False
+    #: Portal → where its first spilled record was found, of those that may wait.
+    _found: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, place: Place) -> Self:
+        """That of who reads from there on."""
+        return cls(generation=place.in_force, begins_anew=place.begins_anew)
+
+    def know_orders(self, end: int) -> None:
+        """The audit stream ends there. Orders behind that were obeyed in the stream of which this is a copy."""
+        self.orders = min(self.orders, end)
+        self.obeyed = {portal: min(obeyed, end) for portal, obeyed in self.obeyed.items()}
+        for known in self.portals.values():
+            known.state.know_orders(end)
 
     def read(self, entry: Entry) -> None:
         """Take the next entry; one of an owner that was not the last any more says nothing."""
@@ -42,6 +65,8 @@ class Ledger:
 
     def _spilled(self, entry: Spilled) -> None:
         known = self.portals.get(entry.portal)
+        if self.begins_anew and (entry.after == FIRST or entry.portal not in self._found):
+            self._found[entry.portal] = entry.position
         if entry.after == FIRST:
             # Who begins anew has finished what was before.
             if known is None:
@@ -61,7 +86,10 @@ class Ledger:
             self.settled[portal] = state.settled
         if state.is_free:
             self.portals.pop(portal, None)
+            self._found.pop(portal, None)
         else:
+            if self.begins_anew:
+                state.next = min(state.next, self._found.get(portal, position))
             self.portals[portal] = Known(state=state, anchor=position)
 
 

@@ -69,13 +69,15 @@ async def _read(stream: ParkedStream, number: int, place: Place, end: int) -> Le
             partition=number,
             lost=start - place.position,
         )
-    ledger = Ledger(generation=place.in_force)
+    ledger = Ledger.at(place)
     await stream.read_into(ledger, number, place.position, end)
     return ledger
 
 
 async def _with_orders(stream: ParkedStream, number: int, place: Place, claimed_at: int, ledger: Ledger) -> Opened:
-    start, end = max(place.orders, ledger.orders), (await stream.ends(stream.audit, [number]))[number]
+    end = (await stream.ends(stream.audit, [number]))[number]
+    ledger.know_orders(end)
+    start = min(max(place.orders, ledger.orders), end)
     told = {one.order for known in ledger.portals.values() for one in known.state.replays}
     replays = [order for offset in sorted(told) if (order := await stream.order(number, offset)) is not None]
     found = await stream.orders(number, start, end)
@@ -86,5 +88,5 @@ async def _with_orders(stream: ParkedStream, number: int, place: Place, claimed_
         # Also what was obeyed and is done, so that nothing of it is left but the word that it was obeyed.
         orders=[order for order in found if order.offset >= ledger.obeyed.get(order.portal, 0)],
         replays={order.offset: order for order in replays},
-        next_order=max(start, end),
+        next_order=end,
     )

@@ -114,7 +114,7 @@ class Parking:
 
     def _inherit(self, portal: ParkedPortal, orders: Mapping[int, Order]) -> None:
         self.portals[portal.portal] = portal
-        portal.replays.extend(replays_of(portal.state.replays, orders))
+        portal.replays.extend(replays_of(portal.portal, portal.state.replays, orders))
         if portal.state.settled >= self._partition.watermark.position:
             self._settled[portal.portal] = portal.state.settled
         # Said again by us it stands behind our claim, and nobody after us has to read what is before it.

@@ -37,10 +37,10 @@ class Restored(PlacedRecord):
     discarded: str = ""
 
 
-def replays_of(told: Iterable[Replaying], orders: Mapping[int, Order]) -> Iterator[Replay]:
-    """The replays that a portal's state tells of, with what was ordered."""
+def replays_of(portal: str, told: Iterable[Replaying], orders: Mapping[int, Order]) -> Iterator[Replay]:
+    """The replays that the portal's state tells of, with what was ordered."""
     for one in told:
-        if (order := orders.get(one.order)) is not None:
+        if (order := orders.get(one.order)) is not None and order.portal == portal:
             offsets = order.offsets()
             yield Replay(order=one.order, stream=order.stream, offsets=offsets, done=one.done, loaded=one.done)
 

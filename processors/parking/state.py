@@ -95,6 +95,10 @@ class PortalState:
         self.last, self.again_from = offset, None
         self.records += 1
 
+    def know_orders(self, end: int) -> None:
+        """As in `Ledger`."""
+        self.orders, self.discard_orders = min(self.orders, end), min(self.discard_orders, end)
+
     def start_anew(self) -> None:
         """Another record comes first now."""
         self.attempts, self.due_ms, self.error, self.error_class = 0, None, "", ""

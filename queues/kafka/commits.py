@@ -8,9 +8,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from forebay.queues.contract import Commit
 from forebay.queues.errors import Fenced, QueueError, QueueUnavailable
 
-from . import notes
 from .assignments import Assignment
 from .faults import cause, sentence
+from .notes import Notes
 
 #: The group goes on without this member, or without this assignment of it.
 _FENCED = frozenset(
@@ -54,8 +54,8 @@ class _Sent:
 class Commits:
     """At most one commit is under way, as the brokers' reports don't say which one they are about."""
 
-    def __init__(self, stream: str) -> None:
-        self._stream = stream
+    def __init__(self, stream: str, notes: Notes) -> None:
+        self._stream, self._notes = stream, notes
         self._sent: _Sent | None = None
         # Reports that will still come for commits that were answered otherwise meanwhile.
         self._stale = 0
@@ -100,7 +100,9 @@ class Commits:
             mine = ours.get(number)
             if mine is not None and mine.epoch == request.epochs.get(number):
                 leader = mine.leaders.latest(has_heard=number in request.rewritten)
-                offsets.append(TopicPartition(self._stream, number, commit.offset, notes.encode(commit.note), leader))
+                offsets.append(
+                    TopicPartition(self._stream, number, commit.offset, self._notes.encode(commit.note), leader)
+                )
         return offsets
 
 

@@ -9,13 +9,13 @@ from forebay.queues.contract import Assignments, Commit, StoredRecord
 from forebay.queues.errors import Fenced, QueueError, QueueUnavailable
 from forebay.queues.telling import settle
 
-from . import notes
 from .admin import Admin
 from .clients import Clients
 from .commands import Commands
 from .commits import Regrouping, Request
 from .inbox import Inbox
 from .member import Member
+from .notes import Notes
 from .ownership import Ownership
 from .sessions import ask_for_session
 from .topics import Topics
@@ -49,6 +49,7 @@ class KafkaConsumer:
     async def start(self, assignments: Assignments) -> None:
         """As in the contract. Raises `UnknownStream` and `QueueUnavailable`."""
         self._topic_id = await self._topics.id(self._stream)
+        self._notes = Notes(self._topic_id)
         if self._clients.asked_protocol != "classic":
             await ask_for_session(self._admin, self._group, self._session_s)
         commands = Commands()
@@ -62,6 +63,7 @@ class KafkaConsumer:
             ownership=self._ownership,
             inbox=self._inbox,
             commands=commands,
+            notes=self._notes,
         )
         member.start()
         self._member = member
@@ -77,7 +79,7 @@ class KafkaConsumer:
         epochs = self._ownership.epochs_of(commits)
         ask = partial(Request, commits=commits, epochs=epochs, rewritten=self._ownership.rewritten_of(epochs))
         for commit in commits.values():
-            notes.encode(commit.note)
+            self._notes.encode(commit.note)
         if commits and not epochs:
             raise Fenced(commits.keys())
         if not commits:

@@ -16,6 +16,7 @@ from .commands import Commands
 from .commits import Commits, Request
 from .faults import Faults
 from .inbox import Inbox
+from .notes import Notes
 from .ownership import Ownership
 from .pauses import Pauses
 from .rebalances import Rebalances
@@ -62,6 +63,7 @@ class GroupClient:
         ownership: Ownership,
         inbox: Inbox,
         commands: Commands,
+        notes: Notes,
         loop: asyncio.AbstractEventLoop,
         epochs: Iterator[int],
         on_error: Callable[[KafkaError, int | None], None],
@@ -71,7 +73,7 @@ class GroupClient:
         self._stream, self._group, self._loop = stream, group, loop
         self._inbox, self._commands, self._clock = inbox, commands, clock
         self._wall_clock, self._is_set_back, self._has_ended = WallClock(), False, False
-        self._statistics, self._commits, self._pauses = Statistics(), Commits(stream), Pauses()
+        self._statistics, self._commits, self._pauses = Statistics(), Commits(stream, notes), Pauses()
         self._waking = Waking(clock)
         self.rebalances = on = Rebalances(
             commands=commands,
@@ -80,6 +82,7 @@ class GroupClient:
             waking=self._waking,
             ownership=ownership,
             inbox=inbox,
+            notes=notes,
             loop=loop,
             max_wait_s=clients.max_poll_s,
             numbers=epochs,

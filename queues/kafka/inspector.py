@@ -11,9 +11,10 @@ from forebay.queues.contract import Bounds, GroupState, StoredRecord
 from forebay.queues.errors import QueueUnavailable
 
 from ..threads.daemons import Threads
-from . import closing, notes
+from . import closing
 from .admin import Admin
 from .clients import Clients
+from .notes import Notes
 from .reader import Reader
 from .topics import Topics
 
@@ -68,13 +69,15 @@ class KafkaInspector:
 
     async def groups(self, stream: str, only: Collection[str] | None = None) -> dict[str, dict[int, GroupState]]:
         """As in the contract."""
-        partitions = await self._topics.partitions(stream)
+        topic = await self._topics.found(stream)
         # For each of the groups the client of an own: no more of them than must be, and none that is in trouble.
         names = await self._admin.groups() if only is None else list(only)
         # The commits first: their answers show that the coordinators are there, without which `members` is in danger.
-        commits = await asyncio.gather(*(self._admin.commits(name, stream, partitions) for name in names))
-        members = await self._admin.members(names)
-        found = {name: _states(at, _owners(members[name], stream)) for name, at in zip(names, commits, strict=True)}
+        commits = await asyncio.gather(*(self._admin.commits(name, stream, topic.partitions) for name in names))
+        members, notes = await self._admin.members(names), Notes(topic.id)
+        found = {
+            name: _states(at, _owners(members[name], stream), notes) for name, at in zip(names, commits, strict=True)
+        }
         return {name: states for name, states in found.items() if states}
 
     async def close(self) -> None:
@@ -84,7 +87,7 @@ class KafkaInspector:
             await closing.in_time(reading.end(self._reader.close))
 
 
-def _states(commits: list[TopicPartition], owners: Mapping[int, str]) -> dict[int, GroupState]:
+def _states(commits: list[TopicPartition], owners: Mapping[int, str], notes: Notes) -> dict[int, GroupState]:
     ours = {at.partition: at for at in commits if at.offset >= 0}
     return {
         number: GroupState(

@@ -17,6 +17,7 @@ from .commits import Request
 from .faults import is_fatal, of_reading, says, sentence
 from .group_client import GroupClient
 from .inbox import Inbox
+from .notes import Notes
 from .ownership import Ownership
 from .rebalances import Rebalances
 
@@ -57,11 +58,12 @@ class Member:
         ownership: Ownership,
         inbox: Inbox,
         commands: Commands,
+        notes: Notes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clients, self._stream, self._group, self._session_s = clients, stream, group, session_s
         self._inbox, self._commands, self._clock = inbox, commands, clock
-        self._ownership = ownership
+        self._ownership, self._notes = ownership, notes
         self._loop = asyncio.get_running_loop()
         #: None is used twice, by whatever client.
         self._epochs = count(1)
@@ -100,6 +102,7 @@ class Member:
             ownership=self._ownership,
             inbox=self._inbox,
             commands=self._commands,
+            notes=self._notes,
             loop=self._loop,
             epochs=self._epochs,
             on_error=self._hear_of,

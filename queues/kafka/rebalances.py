@@ -18,6 +18,7 @@ from .commits import Commits, Request
 from .faults import cause, reason
 from .inbox import Inbox
 from .leader_epochs import LeaderEpochs
+from .notes import Notes
 from .ownership import Holding, Ownership
 from .pauses import Pauses
 from .starts import Start, starts
@@ -48,12 +49,14 @@ class Rebalances:
         waking: Waking,
         ownership: Ownership,
         inbox: Inbox,
+        notes: Notes,
         loop: asyncio.AbstractEventLoop,
         max_wait_s: float,
         numbers: Iterator[int],
     ) -> None:
         self._commands, self._commits, self._ownership, self._inbox = commands, commits, ownership, inbox
         self._pauses, self._waking, self._loop, self._max_wait_s = pauses, waking, loop, max_wait_s
+        self._notes = notes
         self.ours: dict[int, Assignment] = {}
         #: Whether the group waits for us.
         self.is_waiting = False
@@ -105,7 +108,7 @@ class Rebalances:
                 if self._commands.is_over or self.has_left or self.stranding is not None:
                     break
                 try:
-                    return starts(client, partitions)
+                    return starts(client, partitions, self._notes)
                 except KafkaException as error:
                     self.stranding = cause(error) if time.monotonic() > until else None
                     self._complain(f"the group's offsets can't be read. {reason(error)}", tries)

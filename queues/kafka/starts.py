@@ -7,7 +7,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPar
 
 from forebay.queues.contract import Commit
 
-from . import notes
+from .notes import Notes
 
 #: The brokers' time to answer; the caller asks again.
 _ANSWER_S = 5.0
@@ -33,11 +33,11 @@ class Start:
         return TopicPartition(stream, partition, self.commit.offset - self.is_read_again, leader_epoch=self.leader)
 
 
-def starts(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[int, Start]:
+def starts(client: Consumer, partitions: Sequence[TopicPartition], notes: Notes) -> dict[int, Start]:
     """The group's commits; a partition that has none begins at its first record. Raises `KafkaException`."""
     committed = client.committed(list(partitions), timeout=_ANSWER_S)
     firsts = _firsts(client, [at for at in committed if at.leader_epoch is not None])
-    return {at.partition: _start(client, at, firsts) for at in committed}
+    return {at.partition: _start(client, at, firsts, notes) for at in committed}
 
 
 def _firsts(client: Consumer, places: Sequence[TopicPartition]) -> dict[int, int]:
@@ -51,7 +51,7 @@ def _firsts(client: Consumer, places: Sequence[TopicPartition]) -> dict[int, int
     return {at.partition: at.offset for at in found if at.error is None}
 
 
-def _start(client: Consumer, at: TopicPartition, firsts: dict[int, int]) -> Start:
+def _start(client: Consumer, at: TopicPartition, firsts: dict[int, int], notes: Notes) -> Start:
     if at.error is not None:
         raise KafkaException(at.error)
     if at.offset >= 0:

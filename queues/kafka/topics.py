@@ -120,13 +120,14 @@ class Topics:
 
     async def partitions(self, stream: str) -> list[int]:
         """The numbers of the stream's partitions. Raises `UnknownStream`."""
-        return list((await self._found(stream, _ANSWER_S)).partitions)
+        return list((await self.found(stream)).partitions)
 
     async def id(self, stream: str, answer_s: float = _ANSWER_S) -> str:
         """What tells the topic from a later one of the same name. Raises `UnknownStream`."""
-        return (await self._found(stream, answer_s)).id
+        return (await self.found(stream, answer_s)).id
 
-    async def _found(self, stream: str, answer_s: float) -> Topic:
+    async def found(self, stream: str, answer_s: float = _ANSWER_S) -> Topic:
+        """The stream's topic, as it is now. Raises `UnknownStream`."""
         found = (await self._admin.topics([stream], answer_s))[stream]
         if found is None:
             raise unknown_stream(stream)

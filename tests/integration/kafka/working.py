@@ -23,15 +23,18 @@ def encoded(number: int, portal: str = "p.example", text: str = "") -> bytes:
 
 @dataclass
 class Site:
-    """A queue, a topic of one partition whose name is the group's too, and the numbers that were handled."""
+    """A queue, a topic of one partition whose name is the group's too unless that is said, and what was handled."""
 
     queue: Queue
     topic: str
     partitions: int = 1
     handlers: Handlers = field(default_factory=Handlers)
     handled: list[int] = field(default_factory=list)
+    group: str = ""
 
     def __post_init__(self) -> None:
+        self.group = self.group or self.topic
+
         @self.handlers.on("*")
         async def handle(event: Any) -> None:
             await self.handle(int(event.fields["data[FIELDS][ID]"]))
@@ -44,7 +47,7 @@ class Site:
         """A worker that does not run yet."""
         settings = WorkerSettings(
             topic=self.topic,
-            group=self.topic,
+            group=self.group,
             partitions=self.partitions,
             session_s=SESSION_S,
             retry_first_s=0.001,
@@ -70,7 +73,7 @@ class Site:
         inspector = self.queue.inspector()
         groups = await inspector.groups(self.topic)
         await inspector.close()
-        return groups.get(self.topic, {}).get(0, GroupState(offset=0, owner=None))
+        return groups.get(self.group, {}).get(0, GroupState(offset=0, owner=None))
 
     async def commits(self, offset: int) -> None:
         """Return when the group is there."""

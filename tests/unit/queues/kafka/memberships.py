@@ -15,6 +15,7 @@ from forebay.queues.kafka.commits import Request
 from forebay.queues.kafka.faults import Faults
 from forebay.queues.kafka.inbox import Inbox
 from forebay.queues.kafka.member import Member
+from forebay.queues.kafka.notes import Notes
 from forebay.queues.kafka.ownership import Ownership
 
 STREAM = "events"
@@ -104,6 +105,7 @@ def membership(clock: Callable[[], float] = time.monotonic) -> Iterator[tuple[An
             ownership=Ownership(user, inbox, asyncio.Lock()),  # type: ignore[arg-type]
             inbox=inbox,
             commands=Commands(),
+            notes=Notes("a"),
             clock=clock,
         ),
         clients,

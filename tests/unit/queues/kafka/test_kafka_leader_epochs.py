@@ -10,6 +10,7 @@ from forebay.queues.contract import Commit
 from forebay.queues.kafka.assignments import Assignment
 from forebay.queues.kafka.commits import Commits, Request
 from forebay.queues.kafka.leader_epochs import EndLost, LeaderEpochs
+from forebay.queues.kafka.notes import Notes
 from forebay.queues.kafka.starts import UNKNOWN, Start
 
 
@@ -76,7 +77,7 @@ def test_a_commit_that_was_asked_for_before_the_rewriting_was_heard_of_names_the
 
 def asked(leaders: LeaderEpochs, rewritten: list[int]) -> int:
     """The leader that a commit names, asked for with that known."""
-    client, sent = Mock(), Commits("events")
+    client, sent = Mock(), Commits("events", Notes("a"))
     mine = Assignment(epoch=7, place=8, leaders=leaders)
     request = Request(commits={0: Commit(offset=6)}, epochs={0: 7}, rewritten=rewritten, answer=lambda error: None)
     sent.begin(client, request, {0: mine}, at_once=False)

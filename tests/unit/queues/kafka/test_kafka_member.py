@@ -15,6 +15,7 @@ from forebay.queues.kafka.commits import Request
 from forebay.queues.kafka.inbox import Inbox
 from forebay.queues.kafka.leader_epochs import LeaderEpochs
 from forebay.queues.kafka.member import Member
+from forebay.queues.kafka.notes import Notes
 from forebay.queues.kafka.starts import Start
 from tests.clock import Clock
 
@@ -93,6 +94,7 @@ async def test_records_that_come_while_all_is_given_back_are_no_gap() -> None:
         ownership=gaps,  # type: ignore[arg-type]
         inbox=Inbox(lambda: None),
         commands=Commands(),
+        notes=Notes("a"),
     )
     own(member)
     member._client.rebalances.ours[0].place = 5
@@ -116,6 +118,7 @@ async def test_who_waits_for_room_hears_of_its_commit_and_takes_no_more_than_it_
         ownership=Gaps(),  # type: ignore[arg-type]
         inbox=inbox,
         commands=Commands(),
+        notes=Notes("a"),
         # It never loses its patience.
         clock=lambda: 0.0,
     )
@@ -146,6 +149,7 @@ async def test_errors_among_records_are_heard_and_cost_none_of_them() -> None:
         ownership=gaps,  # type: ignore[arg-type]
         inbox=inbox,
         commands=Commands(),
+        notes=Notes("a"),
     )
     own(member)
     read: Any = defaultdict(list)

@@ -1,34 +1,50 @@
 """A note in a commit's metadata."""
 
+import base64
+
 import pytest
 from confluent_kafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.queues.errors import Unsupported
-from forebay.queues.kafka.notes import NOTE_BYTES, encode, of
+from forebay.queues.kafka.notes import NOTE_BYTES, Notes
+
+NOTES = Notes("VGvNxRcAS7G-gwkPF6T6Jw")
+
+
+def of(metadata: str | None = None, notes: Notes = NOTES) -> bytes:
+    return notes.of(
+        TopicPartition("events", 0, 7, metadata) if metadata is not None else TopicPartition("events", 0, 7)
+    )
 
 
 @given(st.binary(max_size=NOTE_BYTES))
-def test_a_note_comes_back_from_its_metadata(note: bytes) -> None:
-    metadata = encode(note)
+def test_a_note_comes_back_from_its_metadata_and_in_no_other_topic(note: bytes) -> None:
+    metadata = NOTES.encode(note)
 
-    assert of(TopicPartition("events", 0, 7, metadata)) == note
+    assert of(metadata) == note
     assert metadata.isascii()
     assert len(metadata) < 4096
+    assert of(metadata, Notes("nOtRx2WxQ6yOLjeTSLbDKg")) == b""
+
+
+@given(st.binary(max_size=NOTE_BYTES))
+def test_what_a_version_wrote_that_named_no_topic_is_a_note(note: bytes) -> None:
+    assert of("fb1:" + base64.b64encode(note).decode()) == note
 
 
 def test_a_note_that_is_too_long_is_refused_and_none_is_no_metadata() -> None:
     with pytest.raises(Unsupported, match=str(NOTE_BYTES)):
-        encode(bytes(NOTE_BYTES + 1))
+        NOTES.encode(bytes(NOTE_BYTES + 1))
 
-    assert encode(b"") == ""
+    assert NOTES.encode(b"") == ""
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0")))
 def test_metadata_that_is_not_ours_is_no_note(metadata: str) -> None:
-    assert of(TopicPartition("events", 0, 7, metadata)) == b""
+    assert of(metadata) == b""
 
 
 def test_a_commit_without_metadata_has_no_note() -> None:
-    assert of(TopicPartition("events", 0, 7)) == b""
+    assert of() == b""
