@@ -110,6 +110,34 @@ def test_however_often_records_are_sent_again_each_is_loaded_once_and_in_order(
     assert state.records == number
 
 
+@given(st.integers(0, 3), st.integers(1, 6), st.data())
+def test_in_a_copy_that_lacks_the_beginning_all_that_waits_is_found(before: int, number: int, data: Any) -> None:
+    done = data.draw(st.integers(0, number - 1))
+    offsets = [7 + 3 * at for at in range(number)]
+    # A life of which nothing waits any more, with the same offsets: the group was moved back since.
+    log = log_of(chain(offsets[:before]))
+    log.append(placed(entries.statement(PORTAL, PortalState(last=offsets[0]), (GROUP, 1), 0), len(log)))
+    start = len(log)
+    log += [placed(record, start + record.offset) for record in log_of(chain(offsets))]
+    state = PortalState(
+        next=start + done, after=([FIRST, *offsets])[done], last=offsets[-1], records=number - done, orders=40
+    )
+    log.append(placed(entries.statement(PORTAL, state, (GROUP, 1), 0), len(log)))
+    lacking = data.draw(st.integers(0, start + done))
+
+    copy = [placed(record, record.offset - lacking) for record in log[lacking:]]
+    ledger = read(copy, Ledger.at(Place()))
+    ledger.know_orders(8)
+
+    known = ledger.portals[PORTAL].state
+    assert loaded(copy, known) == offsets[done:]
+    assert (known.orders, ledger.obeyed[PORTAL]) == (8, 8)
+
+
+def chain(offsets: list[int]) -> list[Short]:
+    return [(offset, after, 1) for offset, after in zip(offsets, [FIRST, *offsets], strict=False)]
+
+
 def test_entries_of_an_earlier_owner_behind_the_claim_of_a_later_one_say_nothing() -> None:
     log = log_of([(3, FIRST, 1)])
     log.append(placed(entries.claim(PORTAL, (GROUP, 2), 4, 0), 1))
