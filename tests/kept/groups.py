@@ -1,6 +1,7 @@
 """What workers and operators tell each other: parked portals, orders, dead letters, notes, groups, what was handled."""
 
 import orjson
+from confluent_kafka import TopicPartition
 
 from forebay.console.moving.marker import Marker
 from forebay.processors.dead_letters import Circumstances, dead_letter, place_of, without_death
@@ -10,12 +11,14 @@ from forebay.processors.notes import Note, Place, decode_note, encode_note
 from forebay.processors.parking import entries, orders
 from forebay.processors.parking.state import PortalState, Reason, Replaying
 from forebay.queues.contract import Commit
+from forebay.queues.kafka.notes import Notes
 from forebay.queues.rabbitmq import group
 from forebay.schemas.event import PortalEvent
 
 from .sample import AT_MS, PORTAL, RECORD, Format, event, packed, same, stands
 
 _WHOSE = ("billing", 3)
+_KAFKA = Notes("VGvNxRcAS7G-gwkPF6T6Jw")
 _STATE = PortalState(
     reason=Reason.HELD,
     next=4,
@@ -114,6 +117,11 @@ _SPILLED = entries.spill(RECORD, _WHOSE, 12, AT_MS + 1, folded=2)
 GROUPS: dict[str, Format] = {
     "a commit's note": Format(
         write=_noted, read=lambda found: decode_note(_COMMITTED, found), means=_NOTE, varies=True
+    ),
+    "a commit's metadata in Kafka": Format(
+        write=lambda: _KAFKA.encode(b"\0note").encode(),
+        read=lambda found: _KAFKA.of(TopicPartition("events", 5, _COMMITTED, found.decode())),
+        means=b"\0note",
     ),
     "a parked record": Format(
         write=lambda: packed(_SPILLED),

@@ -25,12 +25,12 @@ PORTAL, GROUP, TOPIC = "p.example", "shop", "events"
 Short = tuple[int, int, int]
 
 
-def placed(record: Record, position: int) -> StoredRecord:
+def placed(record: Record | StoredRecord, position: int) -> StoredRecord:
     return PlacedRecord(
         key=record.key,
         value=record.value,
         timestamp_ms=record.timestamp_ms,
-        headers=record.headers,
+        headers=tuple(record.headers),
         stream=names.parked(TOPIC),
         partition=0,
         offset=position,
