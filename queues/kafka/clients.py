@@ -113,9 +113,9 @@ class Clients:
             properties = of_the_classic_protocol(properties, session_s)
         return self._made(Consumer, properties, faults, on_commit=on_commit, stats_cb=on_statistics)
 
-    def outsider(self, faults: Faults, group: str = _INSPECTOR) -> Consumer:
-        """A consumer that joins no group, and can ask what this one has committed."""
-        return self._made(Consumer, for_outsider(self._shared, group), faults)
+    def outsider(self, faults: Faults, group: str = _INSPECTOR, *, browses: bool = False) -> Consumer:
+        """A consumer that joins no group, and can ask what this one has committed; `browses` as in the properties."""
+        return self._made(Consumer, for_outsider(self._shared, group, browses=browses), faults)
 
     def admin(self, faults: Faults) -> AdminClient:
         """A client for questions about the cluster, and for making topics."""

@@ -12,8 +12,9 @@ from .faults import Faults
 class Outsider:
     """One client after the other. Used in one thread only: librdkafka's takes no more."""
 
-    def __init__(self, clients: Clients) -> None:
-        self._clients = clients
+    def __init__(self, clients: Clients, *, browses: bool = False) -> None:
+        """One that `browses` reads up to an end that it knows, and then at another place."""
+        self._clients, self._browses = clients, browses
         self._faults = Faults()
         self._client: Consumer | None = None
         self._place: tuple[str, int, int] | None = None
@@ -21,7 +22,7 @@ class Outsider:
     def at(self, stream: str, partition: int, offset: int) -> Consumer:
         """The client, which reads from there on. Say how far it has `reached`, or the next read goes there anew."""
         if self._client is None:
-            self._client = self._clients.outsider(self._faults)
+            self._client = self._clients.outsider(self._faults, browses=self._browses)
         if self._place != (stream, partition, offset):
             self._client.assign([TopicPartition(stream, partition, offset)])
         self._place = None
@@ -30,6 +31,12 @@ class Outsider:
     def reached(self, stream: str, partition: int, offset: int) -> None:
         """It was read up to there."""
         self._place = stream, partition, offset
+        self._faults.clear()
+
+    def rest(self) -> None:
+        """There is nothing more to be read at its place: it asks for nothing until the next one."""
+        if self._client is not None:
+            self._client.unassign()
         self._faults.clear()
 
     def unavailable(self, error: KafkaError) -> QueueUnavailable:

@@ -98,9 +98,13 @@ _OUTSIDER: Properties = {
     "enable.auto.offset.store": False,
     "auto.offset.reset": "error",
     "enable.partition.eof": True,
+    # Who reads on where nothing is yet: so long a broker waits for more.
     "fetch.wait.max.ms": 100,
     "queued.max.messages.kbytes": 4096,
 }
+
+#: Who reads now here, now there: what is asked for at the next place waits behind a fetch that runs for nothing.
+_BROWSER: Properties = {**_OUTSIDER, "fetch.wait.max.ms": 5}
 
 _UNKNOWN_PROPERTY = "forebay.is.unknown"
 
@@ -182,12 +186,12 @@ def for_producer(shared: Mapping[str, str | int | bool], *, singly: bool = False
     return {**_PRODUCER, **shared, **({"batch.num.messages": 1} if singly else {})}
 
 
-def for_outsider(shared: Mapping[str, str | int | bool], group: str) -> Properties:
-    """The properties of a consumer that doesn't join the group."""
+def for_outsider(shared: Mapping[str, str | int | bool], group: str, *, browses: bool = False) -> Properties:
+    """The properties of a consumer that doesn't join the group, and reads on at one place or `browses` many."""
     given = _without_membership(shared)
     # It is polled when somebody asks, and is not made when this is shorter than the session, which it has none of.
     given.pop("max.poll.interval.ms", None)
-    return {**_OUTSIDER, **given, "group.id": group}
+    return {**(_BROWSER if browses else _OUTSIDER), **given, "group.id": group}
 
 
 def for_member(shared: Mapping[str, str | int | bool], *, group: str, instance: str) -> Properties:

@@ -20,7 +20,7 @@ class Reader:
     """Of one inspector."""
 
     def __init__(self, clients: Clients) -> None:
-        self._outsider = Outsider(clients)
+        self._outsider = Outsider(clients, browses=True)
 
     def read(self, stream: str, partition: int, offset: int, end: int, max_records: int) -> list[StoredRecord]:
         """Records from the offset on, at most up to the end, which the caller knows to exist."""
@@ -33,7 +33,10 @@ class Reader:
             for message in self._next(client, max_records - len(found)):
                 offset = self._take(message, stream, partition, found)
             room -= sum(len(record.value) for record in found[held:])
-        self._outsider.reached(stream, partition, offset + 1)
+        if offset < end - 1:
+            self._outsider.reached(stream, partition, offset + 1)
+        else:
+            self._outsider.rest()
         return found
 
     def _next(self, client: Consumer, count: int) -> list[Message]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -18,8 +19,9 @@ log = get_logger(__name__)
 COPIES = 3
 IN_SYNC = 2
 
-#: What was just made isn't known everywhere at once: how long to look for it, and how long to wait in between.
-_KNOWN_S = 15.0
+#: What was just made isn't known everywhere at once, and hundreds of partitions take many seconds: how long to look for
+#: them, and how long to wait in between.
+_KNOWN_S = 60.0
 _BETWEEN_S = 0.05
 
 #: How long a question about one topic may take.
@@ -75,6 +77,8 @@ class Topics:
     def __init__(self, admin: Admin, topic: str) -> None:
         self._admin, self._topic = admin, topic
         self.placement = Placement()
+        #: Under way, by topic and patience.
+        self._asked: dict[tuple[str, float], asyncio.Task[Topic]] = {}
 
     async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract."""
@@ -127,7 +131,27 @@ class Topics:
         return (await self.found(stream, answer_s)).id
 
     async def found(self, stream: str, answer_s: float = _ANSWER_S) -> Topic:
-        """The stream's topic, as it is now. Raises `UnknownStream`."""
+        """The stream's topic, as it is now. Raises `UnknownStream`.
+
+        Who asks while somebody else does, as patiently, waits for the same answer: a worker that gets hundreds of
+        partitions asks of each.
+        """
+        about = stream, answer_s
+        asked = self._asked.get(about)
+        if asked is None:
+            asked = self._asked[about] = asyncio.create_task(self._find(stream, answer_s))
+            asked.add_done_callback(partial(self._is_answered, about))
+        # Who goes takes it from nobody.
+        await asyncio.wait([asked])
+        return asked.result()
+
+    def _is_answered(self, about: tuple[str, float], asked: "asyncio.Task[Topic]") -> None:
+        del self._asked[about]
+        if not asked.cancelled():
+            # Where nobody waits any more, nobody is to be told of an error.
+            asked.exception()
+
+    async def _find(self, stream: str, answer_s: float) -> Topic:
         found = (await self._admin.topics([stream], answer_s))[stream]
         if found is None:
             raise unknown_stream(stream)

@@ -22,6 +22,9 @@ class Client:
     def assign(self, places: object) -> None:
         """It reads from there on, in vain."""
 
+    def unassign(self) -> None:
+        """It reads no more, which it never did."""
+
     def poll(self, timeout: float) -> None:
         return None
 
@@ -42,7 +45,7 @@ class Made:
         #: Those of the last one.
         self.faults = Faults()
 
-    def outsider(self, faults: Faults) -> Client:
+    def outsider(self, faults: Faults, *, browses: bool) -> Client:
         self.faults = faults
         return self.left.pop(0)
 
