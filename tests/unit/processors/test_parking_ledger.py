@@ -211,3 +211,26 @@ async def test_a_stream_that_was_made_anew_is_begun_at_its_start(queue: MemoryQu
 
     assert (known.generation, known.claimed_at) == (4, 0)
     assert "made anew" in capsys.readouterr().out
+
+
+async def test_where_nothing_stands_before_its_claim_an_owner_reads_nothing(queue: MemoryQueue) -> None:
+    looks: list[str] = []
+
+    class Looking(ParkedStream):
+        async def read(self, stream: str, partition: int, position: int) -> list[StoredRecord]:
+            looks.append(stream)
+            return await super().read(stream, partition, position)
+
+    async def commit(generation: int) -> None: ...
+
+    def parked() -> ParkedStream:
+        return Looking(queue.producer(), queue.inspector(), TOPIC, GROUP, now=lambda: 0)
+
+    first = await opened(parked(), 0, Place(), commit)
+    assert not looks
+    second = await opened(parked(), 0, Place(generation=1, in_force=1, position=1, orders=3, end=1), commit)
+    assert not looks
+    third = await opened(parked(), 0, Place(generation=2, in_force=1, position=1, end=2), commit)
+
+    assert [one.generation for one in (first, second, third)] == [1, 2, 3]
+    assert looks == [names.parked(TOPIC)]

@@ -17,13 +17,14 @@ class Client:
 
     def __init__(self, answer: object = None) -> None:
         self._answer = answer
-        self.is_closed = False
+        self.is_closed = self.is_at_rest = False
 
     def assign(self, places: object) -> None:
         """It reads from there on, in vain."""
 
     def unassign(self) -> None:
-        """It reads no more, which it never did."""
+        """It reads no more."""
+        self.is_at_rest = True
 
     def poll(self, timeout: float) -> None:
         return None
@@ -73,6 +74,8 @@ def test_what_was_complained_of_before_a_record_came_is_not_the_reason_for_a_lat
 
     monkeypatch.setattr(client, "poll", come)
     assert len(reader.read("events", 0, 0, 1, 1)) == 1
+    # What it asked for behind the end would hold up what is asked for elsewhere.
+    assert client.is_at_rest
     monkeypatch.undo()
 
     with pytest.raises(QueueUnavailable, match="no record came"):
