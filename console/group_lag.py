@@ -1,15 +1,18 @@
 """How far a group is behind, a row a partition."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from forebay.queues.contract import Inspector
 from forebay.queues.errors import QueueError
 from forebay.queues.settings import QueueSettings
 
 from .orders.parking_view import parking_views
-from .reading import between, inspected, opened, partitions_of
+from .reading import between, firsts, inspected, opened, partitions_of
 from .terminal.output import Row, note
 from .times import to_ms, utc_now
+
+#: Partition → from which offset, and up to which one.
+_Spans = Mapping[int, tuple[int, int]]
 
 
 async def told_lags(settings: QueueSettings, portal: str | None) -> list[Row]:
@@ -48,11 +51,12 @@ async def lags(inspector: Inspector, settings: QueueSettings, portal: str | None
     states = (await inspector.groups(topic, [settings.group])).get(settings.group, {})
     looked_at = partitions_of(portal, len(bounds))
     parked = await _parked(inspector, settings, portal, looked_at)
+    offsets = {number: states[number].offset if number in states else 0 for number in looked_at}
+    spans = {number: (max(bounds[number].start, offsets[number]), bounds[number].end) for number in looked_at}
+    found = await (_all(inspector, topic, spans) if portal is None else _of_portal(inspector, topic, spans, portal))
     rows: list[Row] = []
     for partition in looked_at:
-        state, (start, end) = states.get(partition), (bounds[partition].start, bounds[partition].end)
-        start = max(start, state.offset) if state else start
-        waiting, oldest_ms = await _waiting(inspector, topic, partition, (start, end), portal)
+        state, (waiting, oldest_ms) = states.get(partition), found.get(partition, (0, 0))
         seconds = max(0.0, ((now_ms or to_ms(utc_now())) - oldest_ms) / 1000) if waiting else 0.0
         row = {"partition": partition, "records": waiting, "seconds": seconds, "owner": state.owner if state else None}
         row["parked"] = parked.get(partition)
@@ -74,15 +78,17 @@ async def _parked(
         return {}
 
 
-async def _waiting(
-    inspector: Inspector, topic: str, partition: int, span: tuple[int, int], portal: str | None
-) -> tuple[int, int]:
-    """How many records wait in the span, and the timestamp of the first."""
-    if portal is None:
-        first = await inspector.read(topic, partition, span[0], 1)
-        waits = bool(first) and first[0].offset < span[1]
-        return (span[1] - first[0].offset, first[0].timestamp_ms) if waits else (0, 0)
-    found = [
-        record.timestamp_ms async for record in between(inspector, topic, partition, *span) if record.key == portal
-    ]
-    return len(found), found[0] if found else 0
+async def _all(inspector: Inspector, topic: str, spans: _Spans) -> dict[int, tuple[int, int]]:
+    """Partition → how many records wait in its span, and the timestamp of the first; nothing where none does."""
+    first = await firsts(inspector, topic, spans)
+    return {number: (spans[number][1] - one.offset, one.timestamp_ms) for number, one in first.items()}
+
+
+async def _of_portal(inspector: Inspector, topic: str, spans: _Spans, portal: str) -> dict[int, tuple[int, int]]:
+    """The same of one portal's."""
+    found: dict[int, tuple[int, int]] = {}
+    for number, span in spans.items():
+        times = [one.timestamp_ms async for one in between(inspector, topic, number, *span) if one.key == portal]
+        if times:
+            found[number] = len(times), times[0]
+    return found

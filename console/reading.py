@@ -1,7 +1,8 @@
 """The queue of a command: looked into, and written to."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from forebay.processors.notes import Note, UnreadableNote, decode_note
@@ -15,6 +16,9 @@ from .errors import WrongUsage
 
 #: Records read at once: some hundred kilobytes.
 BATCH_RECORDS = 500
+
+#: So many partitions are looked into at once: most of a look is the way there and back.
+_AT_ONCE = 16
 
 #: After an error or Ctrl-C, what is under way may still be acknowledged for so long: a queue that is gone never does.
 _FLUSH_S = 5.0
@@ -87,6 +91,34 @@ async def between(
             if record.offset < end:
                 yield record
         start = records[-1].offset + 1
+
+
+async def firsts(
+    inspector: Inspector,
+    stream: str,
+    spans: Mapping[int, tuple[int, int]],
+    answered: Callable[[], object] = lambda: None,
+) -> dict[int, StoredRecord]:
+    """Partition → the first record between two offsets; none where nothing stands. Tells of each answer."""
+    left = deque((number, start, end) for number, (start, end) in spans.items() if start < end)
+    found: dict[int, StoredRecord] = {}
+
+    async def look() -> None:
+        while left:
+            number, start, end = left.popleft()
+            records = await inspector.read(stream, number, start, 1)
+            answered()
+            if records and records[0].offset < end:
+                found[number] = records[0]
+
+    looks = [asyncio.create_task(look()) for _ in range(min(_AT_ONCE, len(left)))]
+    try:
+        await asyncio.gather(*looks)
+    finally:
+        for one in looks:
+            one.cancel()
+        await asyncio.gather(*looks, return_exceptions=True)
+    return found
 
 
 def portal_key(portal: str) -> str:

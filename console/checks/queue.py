@@ -7,7 +7,7 @@ from time import time
 from typing import TYPE_CHECKING
 
 from forebay.console.group_lag import read_by_others
-from forebay.console.reading import inspected, opened
+from forebay.console.reading import firsts, inspected, opened
 from forebay.queues.errors import QueueError
 from forebay.queues.findings import Finding
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from forebay.console.settings import Settings
     from forebay.queues.contract import Inspector
 
-#: A queue that needs longer to answer is not there.
+#: A queue that needs longer for an answer is not there.
 _QUEUE_S = 15.0
 
 #: A record may be so far ahead of this machine's clock.
@@ -27,22 +27,31 @@ _AHEAD_S = 5.0
 async def queue_findings(settings: "Settings", side: Side) -> AsyncIterator[Finding]:
     """What the system itself tells, and then what stands in the topic, if that may be read."""
     try:
-        async with asyncio.timeout(_QUEUE_S), opened(settings) as queue:
+        async with asyncio.timeout(_QUEUE_S) as patience, opened(settings) as queue:
             wanted, found = needs(settings, side), []
             async for finding in queue.diagnose(wanted):
+                _begin_anew(patience)
                 found.append(finding)
                 yield finding
             if "read" in wanted.streams[settings.topic] and _may_be_read(found):
                 async with inspected(queue) as inspector:
-                    async for finding in _content(inspector, settings, wanted.group):
+                    async for finding in _content(inspector, settings, wanted.group, patience):
                         yield finding
     except (QueueError, TimeoutError) as error:
         detail = str(error) or f"did not answer within {_QUEUE_S:g} s"
         yield Finding(check="queue", state="fail", detail=detail, remedy="look at queue_url and data_dir")
 
 
-async def _content(inspector: "Inspector", settings: "Settings", group: str | None) -> AsyncIterator[Finding]:
-    yield await _newest(inspector, settings.topic)
+def _begin_anew(patience: asyncio.Timeout) -> None:
+    """It has answered: of hundreds of partitions, each answer is one."""
+    if not patience.expired():
+        patience.reschedule(asyncio.get_running_loop().time() + _QUEUE_S)
+
+
+async def _content(
+    inspector: "Inspector", settings: "Settings", group: str | None, patience: asyncio.Timeout
+) -> AsyncIterator[Finding]:
+    yield await _newest(inspector, settings.topic, patience)
     async for finding in _withheld(inspector, settings.topic):
         yield finding
     if group is not None and (others := await _others(inspector, settings)):
@@ -83,12 +92,11 @@ async def _withheld(inspector: "Inspector", topic: str) -> AsyncIterator[Finding
         )
 
 
-async def _newest(inspector: "Inspector", topic: str) -> Finding:
-    newest_ms = 0
-    for partition, bounds in (await inspector.bounds(topic)).items():
-        if bounds.end > bounds.start:
-            last = await inspector.read(topic, partition, bounds.end - 1, 1)
-            newest_ms = max([newest_ms, *(record.timestamp_ms for record in last)])
+async def _newest(inspector: "Inspector", topic: str, patience: asyncio.Timeout) -> Finding:
+    bounds = await inspector.bounds(topic)
+    spans = {number: (max(one.start, one.end - 1), one.end) for number, one in bounds.items()}
+    last = await firsts(inspector, topic, spans, lambda: _begin_anew(patience))
+    newest_ms = max((record.timestamp_ms for record in last.values()), default=0)
     ahead_s = newest_ms / 1000 - time()
     if not newest_ms:
         return Finding(check="newest record", state="ok", detail="the queue is empty")
