@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from forebay.console.stillness import Ends, Places
+from forebay.console.stillness import Places
 from forebay.console.times import from_ms, iso
+from forebay.queues.moves.marker import Ends, Marker
 from forebay.schemas import names
 
 from .arrived import Arrived
@@ -12,7 +13,6 @@ from .choosing import Chosen
 from .facts import Learned
 from .lacking import Waits, What
 from .letters import open_letters
-from .marker import Marker
 from .sides import Side
 
 

@@ -7,12 +7,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from forebay.console.cli import build
 from forebay.console.group_lag import lags
 from forebay.queues.contract import Commit, Grows, Queue, Record
 from forebay.queues.errors import QueueError
+from forebay.queues.moves.watch import MoveWatch
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 from tests.kafka.members import PATIENCE_S, SESSION_S, Owner
@@ -173,12 +175,17 @@ async def test_the_rights_are_what_each_side_needs_and_no_more(users: Users) -> 
 
 @pytest.mark.faults
 @pytest.mark.timeout(600)
-def test_doctor_finds_the_rights_of_the_page_enough(users: Users) -> None:
+async def test_doctor_finds_the_rights_of_the_page_enough(users: Users) -> None:
     users.run("forebay-operator", "topics", "ensure")
     assert users.failures("forebay-ingest", "ingest") == ""
     assert users.failures("forebay-worker", "process") == ""
     assert users.failures("forebay-canary", "canary") == ""
     assert users.failures("forebay-web", "canary") == ""
+    # Whether everything was moved from the queue it may not know.
+    ingest = MoveWatch(users.queue("forebay-ingest"), TOPIC)
+    with capture_logs() as logs:
+        await ingest.look()
+    assert (ingest.state, logs) == ("", [])
     assert "may not read it" in users.failures("forebay-ingest", "process")
     assert "may not write it" in users.failures("forebay-worker", "ingest")
     told = users.failures("forebay-operator", "all").splitlines()
