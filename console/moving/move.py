@@ -115,7 +115,7 @@ class Move:
     async def reasons(self, plan: Plan) -> list[str]:
         """Why it can't begin just now."""
         found = [reason async for reason in self.source.at_work()]
-        found += [_ordered(portals, group) for group, portals in plan.ordered.items()]
+        found += [_ordered(portals, group, self.source.name) for group, portals in plan.ordered.items()]
         if await is_there(self.target):
             found += [reason async for reason in self.target.at_work()]
             found += [reason async for reason in too_old(self.target, plan, self.now_ms())]
@@ -257,11 +257,12 @@ def _differs(there: int, planned: int, target: Side) -> str:
     )
 
 
-def _ordered(portals: list[str], group: str) -> str:
+def _ordered(portals: list[str], group: str, name: str) -> str:
     some = ", ".join(portals[:_LISTED]) + (" …" if len(portals) > _LISTED else "")
     return (
-        f"replays or discards of {len(portals)} portals wait for a worker of group {group} ({some}): let one run "
-        f"until they are obeyed (forebay process MODULE:OBJECT --group {group}; forebay parked list shows them)"
+        f"replays or discards of {len(portals)} portals wait for a worker of group {group} ({some}): with the ingest "
+        f"stopped, let one run on {name} until they are obeyed (forebay process MODULE:OBJECT --group {group}; forebay "
+        f"parked list --group {group} shows none as ordered), stop it, and run the same again"
     )
 
 
