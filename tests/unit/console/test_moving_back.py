@@ -1,9 +1,12 @@
 """A queue from which everything was moved, and into which it is moved again."""
 
+from structlog.testing import capture_logs
+
 from forebay.console.checks.moved import moved_findings
 from forebay.queues.contract import Record
 from forebay.queues.findings import Finding
 from forebay.queues.memory import MemoryConsumer, MemoryQueue
+from forebay.queues.moves.watch import MoveWatch
 from forebay.schemas import names
 from tests.moving.records import GIVEN, TOPIC, A, a_record, commit, put, values
 from tests.moving.sides import a_move, carried
@@ -65,3 +68,20 @@ async def test_a_queue_that_is_moved_into_again_is_in_use_again_and_all_that_wai
     assert is_told == []
     assert again == 1
     assert values(target, A) == [1, 2, 3, 3]
+
+
+async def test_who_runs_on_is_told_when_it_is_moved_and_no_more_when_it_is_moved_into_again(
+    queue: MemoryQueue, target: MemoryQueue
+) -> None:
+    watch, states = MoveWatch(queue, TOPIC), []
+    with capture_logs() as logs:
+        for moves in ([], [(queue, target)], [], [(target, queue)]):
+            for source, into in moves:
+                into.logs[TOPIC] = [[] for _ in range(4)]
+                await put(source, TOPIC, a_record(A, 1))
+                await carried(a_move(source, into, GIVEN))
+            await watch.look()
+            states.append(watch.state.partition(" (by ")[0])
+
+    assert states == ["", *["what waited here was moved to memory://new"] * 2, ""]
+    assert [line["event"] for line in logs] == ["this queue is not in use any more"]
