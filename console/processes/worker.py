@@ -122,7 +122,9 @@ class _Work:
             _tell_version()
             _tell_handlers(self.settings.topic, self.groups)
             await self._tell_regularly(stack)
-            _beside(stack, MoveWatch(self.queue, self.settings.topic).run())
+            moves = MoveWatch(self.queue, self.settings.topic)
+            stack.push_async_callback(moves.close)
+            moves.open()
             await self._until_stopped()
 
     async def _make_workers(self, stack: AsyncExitStack) -> None:

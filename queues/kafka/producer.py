@@ -178,7 +178,8 @@ class KafkaProducer(Producer):
 
     async def _looked_for(self, stream: str) -> None:
         # A client that was told of fewer partitions believes that for minutes, unless it asks.
-        with suppress(KafkaException):
+        # Python says so of a thread that can't be started, and Kafka's client of one that is closed.
+        with suppress(KafkaException, RuntimeError):
             await asyncio.to_thread(self._client.own.list_topics, stream, _CHECK_S)
         await self._topics.look_for(stream)
 
