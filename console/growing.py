@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from forebay.queues.contract import Bounds, GroupState, Grows, Inspector, Queue
 from forebay.queues.errors import Unsupported
+from forebay.queues.moves.marker import Ends
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 from forebay.schemas.errors import ForebayError
 
 from .letters.letters import open_records
 from .orders.parking_view import parking_views
-from .stillness import Ends, Sleep, at_work, ends, watch, withheld, written
+from .stillness import Sleep, at_work, ends, watch, withheld, written
 
 _STOP_INGEST = "stop the ingest on every host, let the workers finish, stop them too, and try again"
 

@@ -101,7 +101,7 @@ async def _wrap_anew(
         done.stuck += 1
         return note(str(error))
     wrapped = wrap(data_key, whose, seal_keys, os.urandom(_NONCE_BYTES))
-    await registry.data_keys.rewrap(member_id, DataKey(key.id, wrapped))
+    await registry.data_keys.rewrap(member_id, key._replace(wrapped=wrapped))
     done.wrapped += 1
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
 from forebay.queues.contract import GroupState, Inspector
+from forebay.queues.moves.marker import Ends
 from forebay.schemas import names
 
 from .reading import stream_ends
@@ -12,9 +13,6 @@ from .reading import stream_ends
 #: no ingest runs is for a person to know.
 QUIET_S = 10
 LOOK_S = 1.0
-
-#: Stream → partition → its next offset.
-Ends = Mapping[str, Mapping[int, int]]
 
 #: Group → partition → what it has committed there, as offset and note.
 Places = Mapping[str, Mapping[int, tuple[int, bytes]]]

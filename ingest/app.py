@@ -6,6 +6,7 @@ from pathlib import Path
 
 from forebay.queues.certificates import Certificates
 from forebay.queues.contract import Queue
+from forebay.queues.moves.watch import MoveWatch
 from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.teacher import Teacher
 from forebay.queues.tracing.contract import Tracer
@@ -87,11 +88,12 @@ def create_app(
     if allow_list:
         metrics.watch_allow_list(allow_list)
     desk = Desk(settings, queue, metrics, verifier, data_dir) if settings.keeps_portals else None
+    moves = MoveWatch(queue, settings.topic)
     others: dict[str, Part | None] = {"schema_registry": registration, "allow_list": allow_list, "portals": desk}
-    health = Health(outlet, {name: part for name, part in others.items() if part is not None})
+    health = Health(outlet, {name: part for name, part in others.items() if part is not None}, moves)
     gaps = Gaps(data_dir / kept_gaps.FOLDER if data_dir else None, outlet, codec, metrics)
     teller = Teller()
-    app = _bare_app(teller, Lifespan(outlet, gaps, health, registration, allow_list, desk, metrics, tracer))
+    app = _bare_app(teller, Lifespan(outlet, gaps, health, registration, allow_list, desk, moves, metrics, tracer))
     app.has_proxies = bool(settings.callers.trusted_proxies)
     for endpoint in _endpoints(settings, outlet, gaps, codec, metrics, desk, allow_list, teller):
         _serve(app, endpoint, tracer)

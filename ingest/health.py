@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from forebay.queues.errors import QueueError
+from forebay.queues.moves.watch import MoveWatch
 
 from .outlet import Outlet
 
 #: Of these two, one that takes events is enough.
 _QUEUE, _SPOOL = "queue", "spool"
+
+#: Only where it is so: events are taken all the same, and none is lost by it.
+_MOVED = "moved"
 
 #: A queue that needs longer to say that it is there, is not. With a spool nothing hangs on it, and a probe that waits
 #: for a second, as Kubernetes' do, gets its answer.
@@ -28,8 +32,8 @@ class Part(Protocol):
 class Health:
     """Whether this worker is on its way out, and whether its queue or its spool would take an event."""
 
-    def __init__(self, outlet: Outlet, others: Mapping[str, Part]) -> None:
-        self._outlet, self._others = outlet, others
+    def __init__(self, outlet: Outlet, others: Mapping[str, Part], moves: MoveWatch) -> None:
+        self._outlet, self._others, self._moves = outlet, others, moves
         self._stopping = False
         self._check_s = _CHECK_WITH_SPOOL_S if outlet.spool else _CHECK_S
 
@@ -57,4 +61,6 @@ class Health:
         parts = {"process": "stopping" if self._stopping else "ok", _QUEUE: await self.queue_state()}
         if self._outlet.spool:
             parts[_SPOOL] = self._outlet.spool_state or self._outlet.spool_why_not
+        if self._moves.state:
+            parts[_MOVED] = self._moves.state
         return parts | {name: part.state for name, part in self._others.items()}

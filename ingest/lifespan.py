@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from forebay.queues.moves.watch import MoveWatch
 from forebay.queues.tracing.contract import Tracer
 
 from .callers.allow_list import AllowList
@@ -26,12 +27,13 @@ class Lifespan:
         registration: Registration | None,
         allow_list: AllowList | None,
         desk: Desk | None,
+        moves: MoveWatch,
         metrics: IngestMetrics,
         tracer: Tracer | None,
     ) -> None:
         self._outlet, self._gaps, self._health, self._desk = outlet, gaps, health, desk
         self._registration, self._allow_list, self._metrics = registration, allow_list, metrics
-        self._tracer = tracer
+        self._moves, self._tracer = moves, tracer
 
     async def process_startup(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Open them; readiness tells when they are there."""
@@ -46,11 +48,13 @@ class Lifespan:
             # Before the first event is written, be it a gap's marker.
             await self._registration.open()
         self._gaps.open()
+        self._moves.open()
 
     async def process_shutdown(self, scope: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Flush what is on its way."""
         self._health.stop()
         self._gaps.stop()
+        await self._moves.close()
         # First the events: what is known of the portals stands in its store already.
         await self._outlet.close()
         if self._desk:

@@ -224,11 +224,17 @@ def _check_cpu(function: object, is_async: bool, named: str) -> None:
         raise BadHandler(f"{named} stands inside another function; with cpu=True it must stand at the top of a module")
 
 
+def _unwrapped(function: Callable[..., object]) -> object:
+    """What is called in the end: the function that was decorated, or of which some arguments are given already."""
+    plain = inspect.unwrap(function)
+    return _unwrapped(plain.func) if isinstance(plain, partial) else plain
+
+
 def _checked(function: object) -> tuple[bool, str, str]:
     """Whether it is async, its name and its place. Raises `BadHandler` unless it can be called with an event."""
     if not callable(function):
         raise BadHandler(f"a handler is a function, not {type(function).__name__}")
-    plain = inspect.unwrap(function)
+    plain = _unwrapped(function)
     code = getattr(plain, "__code__", None) or getattr(type(plain).__call__, "__code__", None)
     name = f"{getattr(plain, '__module__', '?')}:{getattr(plain, '__qualname__', type(plain).__qualname__)}"
     place = f"{code.co_filename}:{code.co_firstlineno}" if code else "no source"

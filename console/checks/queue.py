@@ -11,6 +11,7 @@ from forebay.console.reading import firsts, inspected, opened
 from forebay.queues.errors import QueueError
 from forebay.queues.findings import Finding
 
+from .moved import moved_findings
 from .needs import Side, needs
 
 if TYPE_CHECKING:
@@ -33,8 +34,13 @@ async def queue_findings(settings: "Settings", side: Side) -> AsyncIterator[Find
                 _begin_anew(patience)
                 found.append(finding)
                 yield finding
-            if "read" in wanted.streams[settings.topic] and _may_be_read(found):
-                async with inspected(queue) as inspector:
+            if not _may_be_read(found):
+                return
+            async with inspected(queue) as inspector:
+                if queue.promises.replay:
+                    async for finding in moved_findings(inspector, settings.topic, settings.group):
+                        yield finding
+                if "read" in wanted.streams[settings.topic]:
                     async for finding in _content(inspector, settings, wanted.group, patience):
                         yield finding
     except (QueueError, TimeoutError) as error:

@@ -17,7 +17,7 @@ from forebay.queues.findings import Finding, State
 from forebay.queues.opening import scheme_of
 
 from .disks import MOUNTS, disk_found
-from .folders import existing, writable
+from .folders import existing, made_good, writable
 
 if TYPE_CHECKING:
     from forebay.console.settings import Settings
@@ -79,7 +79,8 @@ def _fsync(home: Path, clock: Callable[[], float] = perf_counter) -> Finding:
                 os.fsync(file.fileno())
                 taken.append(clock() - began)
     except OSError as error:
-        remedy = f"look at the disk of {home}; while the queue is away no event can be kept there"
+        wanted = made_good(error, f"look at the disk of {home}")
+        remedy = f"{wanted}; while the queue is away no event can be kept there"
         return Finding(check="spool fsync", state="fail", detail=str(error.strerror), remedy=remedy)
     usual = median(taken)
     slow = usual > _SLOW_S

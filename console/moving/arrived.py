@@ -4,8 +4,8 @@ from collections import Counter
 from hashlib import blake2b
 
 from forebay.console.reading import between
-from forebay.console.stillness import Ends
 from forebay.queues.contract import Inspector, Record, StoredRecord
+from forebay.queues.moves.marker import Ends
 
 from .errors import CantMove
 

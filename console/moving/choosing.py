@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from forebay.console.orders.orders import is_for_workers, orders_between
-from forebay.console.stillness import Ends
+from forebay.queues.moves.marker import Ends
 from forebay.schemas import names
 
 from .errors import CantMove

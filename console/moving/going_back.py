@@ -3,18 +3,17 @@
 from collections.abc import AsyncIterator
 
 from forebay.console.letters.letters import open_records
-from forebay.console.stillness import Ends
+from forebay.queues.moves.marker import Ends
 from forebay.schemas import names
 
 from .choosing import ALL
 from .lacking import lacking
-from .marker import last_marker
 from .sides import Side
 
 
 async def moved_away(side: Side) -> AsyncIterator[str]:
     """What the side still holds open of what was moved from it, in words: its workers would handle that once more."""
-    marker = await last_marker(side.inspector, side.topic)
+    marker = await side.last_move()
     if marker is None:
         return
     groups = await side.groups() if marker.group == ALL else [marker.group]

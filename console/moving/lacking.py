@@ -71,16 +71,27 @@ class Lacking:
         return [(self.view.group, name) for name in sorted(held)]
 
     @property
-    def ordered(self) -> set[tuple[str, str]]:
-        """Group and portal of replays and discards that no worker has done yet; a replay that is begun is moved."""
-        unseen = {order.portal for order in self._unseen() if self._is_to_be_done(order)}
-        discarding = {name for name, state in self._states() if self._discards(state)}
-        return {(self.view.group, name) for name in unseen | discarding}
+    def discarded(self) -> set[str]:
+        """The portals of which a worker still has to give up what waits."""
+        parked = {name for name, _ in self._states()}
+        found = {name for name, state in self._states() if self._discards(state)}
+        for order in self._unseen():
+            # Where nothing waits it does no more than a resume.
+            if order.what is Ordered.DISCARD and order.portal in parked:
+                found.add(order.portal)
+            elif order.what is Ordered.REPLAY:
+                parked.add(order.portal)
+        return found
 
-    def _is_to_be_done(self, order: Order) -> bool:
-        # Where nothing is parked a discard does no more than a resume.
-        is_discard = order.what is Ordered.DISCARD and self.view.state(order.portal) is not None
-        return is_discard or order.what is Ordered.REPLAY
+    @property
+    def replayed(self) -> set[str]:
+        """The portals with a replay that no worker has begun."""
+        return {order.portal for order in self._unseen() if order.what is Ordered.REPLAY}
+
+    @property
+    def moves_replays(self) -> bool:
+        """Whether they are among `all`: what was moved before is not ordered a second time."""
+        return not self.since
 
     def _unseen(self) -> list[Order]:
         """What no worker has obeyed, in its order."""
@@ -97,7 +108,7 @@ class Lacking:
 
     async def all(self) -> AsyncIterator[Waits]:
         """All of it, in the order of each portal."""
-        if not self.since:
+        if self.moves_replays:
             async for one in self._replayed():
                 yield one
         async for one in self._parked():
@@ -106,11 +117,18 @@ class Lacking:
             yield one
 
     async def _replayed(self) -> AsyncIterator[Waits]:
+        for name, replay in self._replays():
+            async for record in self._left(name, replay):
+                yield Waits(what=What.REPLAYED, record=plain(from_replay(record, replay, "")))
+
+    def _replays(self) -> Iterator[tuple[str, Replay]]:
+        """Those that are under way, and behind them those that a worker would begin now, with their portals."""
         for name, state in self._states():
             for replay in replays_of(name, state.replays, self.view.orders):
-                async for record in self._left(name, replay):
-                    restored = from_replay(record, replay, "")
-                    yield Waits(what=What.REPLAYED, record=plain(restored))
+                yield name, replay
+        for order in self._unseen():
+            if order.what is Ordered.REPLAY:
+                yield order.portal, Replay(order=order.offset, stream=order.stream, offsets=order.offsets())
 
     async def _left(self, portal: str, replay: Replay) -> AsyncIterator[StoredRecord]:
         """What is still to be done of a replay, and still there."""

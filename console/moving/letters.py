@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
 from forebay.console.letters.letters import open_records
-from forebay.console.stillness import Ends
 from forebay.queues.contract import Inspector, Record
+from forebay.queues.moves.marker import Ends
 from forebay.schemas import names
 
 from .lacking import Waits, What, plain

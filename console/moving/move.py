@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from forebay.console.orders.operators import who
 from forebay.console.orders.writer import OrderWriter
 from forebay.console.reading import producing
-from forebay.console.stillness import Ends, Sleep, watch, withheld, written
+from forebay.console.stillness import Sleep, watch, withheld, written
 from forebay.console.stopping import Stop
 from forebay.console.times import to_ms, utc_now
 from forebay.processors.parking.orders import What as Ordered
 from forebay.queues.contract import Producer
+from forebay.queues.moves.marker import Ends, Marker, Return, first_since
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 
@@ -21,7 +22,6 @@ from .errors import CantMove, NotNow
 from .facts import Learned, carry_facts, check_keeps, known_by, lacking_facts, learned_since
 from .going_back import moved_away
 from .lacking import Waits
-from .marker import Marker, first_since, last_marker, put
 from .plan import Plan, counted, parts_of, stream_of
 from .retention import too_old
 from .sides import Side, is_there, unfinished
@@ -51,7 +51,7 @@ class Move:
         if reasons := [reason async for reason in withheld(self.source.inspector, self.topic)]:
             raise NotNow(reasons)
         ends, places = await self.source.ends(), await self.source.places()
-        marker = None if self.again else await last_marker(self.source.inspector, self.topic)
+        marker = None if self.again else await self.source.last_move()
         begun, since = self._earlier(marker)
         found = await chosen(self.source, self.group or (marker.group if marker else None), since)
         # Before it is read what the target has: what comes there later is then seen by the watch.
@@ -115,7 +115,7 @@ class Move:
     async def reasons(self, plan: Plan) -> list[str]:
         """Why it can't begin just now."""
         found = [reason async for reason in self.source.at_work()]
-        found += [_ordered(portals, group) for group, portals in plan.ordered.items()]
+        found += [_ordered(portals, group, self.source.name) for group, portals in plan.ordered.items()]
         if await is_there(self.target):
             found += [reason async for reason in self.target.at_work()]
             found += [reason async for reason in too_old(self.target, plan, self.now_ms())]
@@ -180,13 +180,14 @@ class Move:
 
     async def _put(self, marker: Marker) -> int:
         async with producing(self.source.queue) as producer:
-            return await put(producer, self.topic, marker)
+            return (await producer.send(names.audit(self.topic), marker.record())).offset
 
     async def _carry(self, plan: Plan, begun: Marker, stop: Stop, sent: Callable[[int], None]) -> int:
         # Who may call is known before an event of theirs is, and who is held before one could be handled.
         if plan.learned.facts:
             await carry_facts(self.target.queue, self.topic, plan.learned.facts)
         async with producing(self.target.queue) as producer:
+            await self._take_back(producer)
             await self._hold(producer, plan)
             left = plan.arrived.copy()
             parts = parts_of(self.source, plan.chosen, begun.source_ends, plan.since, plan.ends)
@@ -197,6 +198,12 @@ class Move:
             stream = stream_of(one.what, self.topic)
             if not there.take(stream, one.record):
                 yield stream, one.record
+
+    async def _take_back(self, producer: Producer) -> None:
+        """Where the target was moved away from once, leave there that it counts again."""
+        if self.target.queue.promises.replay and await self.target.last_move() is not None:
+            back = Return(source=self.source.name, who=who(), at_ms=self.now_ms())
+            await producer.send(names.audit(self.topic), back.record())
 
     async def _hold(self, producer: Producer, plan: Plan) -> None:
         why = f"was held in {self.source.name}, from which it was moved"
@@ -250,11 +257,12 @@ def _differs(there: int, planned: int, target: Side) -> str:
     )
 
 
-def _ordered(portals: list[str], group: str) -> str:
+def _ordered(portals: list[str], group: str, name: str) -> str:
     some = ", ".join(portals[:_LISTED]) + (" …" if len(portals) > _LISTED else "")
     return (
-        f"replays or discards of {len(portals)} portals wait for a worker of group {group} ({some}): let one run "
-        f"until they are obeyed (forebay process MODULE:OBJECT --group {group}; forebay parked list shows them)"
+        f"replays or discards of {len(portals)} portals wait for a worker of group {group} ({some}): with the ingest "
+        f"stopped, let one run on {name} until they are obeyed (forebay process MODULE:OBJECT --group {group}; forebay "
+        f"parked list --group {group} shows none as ordered), stop it, and run the same again"
     )
 
 

@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from forebay.console.stillness import Ends, Places
+from forebay.console.stillness import Places
 from forebay.console.times import from_ms, iso
+from forebay.queues.moves.marker import Ends, Marker
 from forebay.schemas import names
 
 from .arrived import Arrived
@@ -12,7 +13,6 @@ from .choosing import Chosen
 from .facts import Learned
 from .lacking import Waits, What
 from .letters import open_letters
-from .marker import Marker
 from .sides import Side
 
 
@@ -63,8 +63,11 @@ class Plan:
     def ordered(self) -> dict[str, list[str]]:
         """Group → the portals for which something was ordered that only a worker can do, and none has done yet."""
         found: dict[str, list[str]] = {}
-        for group, portal in sorted({one for part in self.chosen.every for one in part.ordered}):
-            found.setdefault(group, []).append(portal)
+        for part in self.chosen.every:
+            group = part.view.group
+            is_moved = group in self.chosen.names and part.moves_replays
+            if waits := part.discarded | (set() if is_moved else part.replayed):
+                found[group] = sorted({*found.get(group, []), *waits})
         return found
 
     def all_ends(self, topic: str) -> Ends:

@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 
 from forebay.console.settings import Settings
-from forebay.console.stillness import Ends, Places, at_work, ends, places, went_on, written
+from forebay.console.stillness import Places, at_work, ends, places, went_on, written
 from forebay.queues.contract import GroupState, Inspector, Queue
 from forebay.queues.errors import UnknownStream
+from forebay.queues.moves.marker import Ends, Marker, Markers, UnreadableMarker
 from forebay.schemas import names
 
-from .errors import NotNow
+from .errors import CantMove, NotNow
 from .lacking import lacking
 
 
@@ -38,6 +39,13 @@ class Side:
     async def places(self) -> Places:
         """What each group has committed."""
         return places(await self.groups())
+
+    async def last_move(self) -> Marker | None:
+        """The last one from here; None where there was none, or it was moved into again. Raises `CantMove`."""
+        try:
+            return await Markers(self.topic).last(self.inspector)
+        except UnreadableMarker as error:
+            raise CantMove(f"{error}: say --again to go by none") from error
 
     async def went_on(self, before: Places) -> AsyncIterator[str]:
         """Whose workers have finished something since the groups were there, in words."""

@@ -2,13 +2,13 @@
 
 from datetime import datetime
 
-from forebay.console.moving.marker import Marker, read_marker
 from forebay.console.reading import between, partitions_of
 from forebay.console.terminal.output import Row
 from forebay.console.times import from_ms, iso, to_ms
 from forebay.processors.parking import orders
 from forebay.processors.parking.orders import Order
 from forebay.queues.contract import Inspector, StoredRecord
+from forebay.queues.moves.marker import Marker, Return, read_marker
 from forebay.schemas import names
 
 from .orders import count_of
@@ -40,19 +40,27 @@ def _row_of(record: StoredRecord) -> Row | None:
     return _row_of_move(marker, record) if marker is not None else None
 
 
-def _row_of_move(marker: Marker, record: StoredRecord) -> Row:
+def _row_of_move(marker: Marker | Return, record: StoredRecord) -> Row:
+    group, other, why = _told(marker)
     return {
         "at": iso(from_ms(marker.at_ms)),
         "who": marker.who,
         "what": "move",
         "portal": None,
-        "group": marker.group,
-        "stream": marker.target,
+        "group": group,
+        "stream": other,
         "records": None,
-        "why": "done" if marker.is_done else "begun",
+        "why": why,
         "partition": record.partition,
         "offset": record.offset,
     }
+
+
+def _told(marker: Marker | Return) -> tuple[str | None, str, str]:
+    """Whose events were moved, the other queue, and which part of a move it is."""
+    if isinstance(marker, Return):
+        return None, marker.source, "back"
+    return marker.group, marker.target, "done" if marker.is_done else "begun"
 
 
 def _row(order: Order, partition: int) -> Row:

@@ -25,6 +25,7 @@ from forebay.processors.printing import let_handlers_print
 from forebay.processors.worker import Worker
 from forebay.queues.certificates import Certificates
 from forebay.queues.contract import Queue
+from forebay.queues.moves.watch import MoveWatch
 from forebay.queues.opening import open_queue
 from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.opening import open_registry
@@ -121,6 +122,9 @@ class _Work:
             _tell_version()
             _tell_handlers(self.settings.topic, self.groups)
             await self._tell_regularly(stack)
+            moves = MoveWatch(self.queue, self.settings.topic)
+            stack.push_async_callback(moves.close)
+            moves.open()
             await self._until_stopped()
 
     async def _make_workers(self, stack: AsyncExitStack) -> None:

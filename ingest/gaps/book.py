@@ -89,12 +89,21 @@ class Book:
 
 
 def own_book(folder: Path) -> Book | None:
-    """The first that is nobody's, with what somebody may have left there; None where none can be made."""
+    """The first that is nobody's, with what somebody may have left there; None where none can be made.
+
+    What can't be read, as another user's, is left where it is: `left_books` tells of it.
+    """
     try:
         make_folder(folder, 0o700)
         for number in count():
-            if (lock := FileLock(_lock_of(folder, number))).take():
-                return _opened(lock, folder, number)
+            was_there = any(path.exists() for path in (_lock_of(folder, number), _book_of(folder, number)))
+            try:
+                if (lock := FileLock(_lock_of(folder, number))).take():
+                    return _opened(lock, folder, number)
+            except OSError:
+                # Not even a new one can be made.
+                if not was_there:
+                    raise
     except OSError as error:
         log.warning("gaps are noted in memory only, and not over a restart", folder=str(folder), error=str(error))
     return None
@@ -117,6 +126,10 @@ def left_books(folder: Path) -> Iterator[Book]:
         raise unread
 
 
+def _book_of(folder: Path, number: int) -> Path:
+    return folder / f"gaps-{number}"
+
+
 def _lock_of(folder: Path, number: int) -> Path:
     # A file of its own, which is never deleted: otherwise two might hold locks on two files of one name.
     return folder / f"gaps-{number}.lock"
@@ -124,7 +137,7 @@ def _lock_of(folder: Path, number: int) -> Path:
 
 def _opened(lock: FileLock, folder: Path, number: int) -> Book:
     try:
-        return Book(lock, folder / f"gaps-{number}")
+        return Book(lock, _book_of(folder, number))
     except BaseException:
         lock.release()
         raise

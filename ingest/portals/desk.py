@@ -17,6 +17,7 @@ from .doorway import Doorway
 from .homes import Homes
 from .keys import PortalKeys
 from .naming import Naming
+from .shreddings import Shreddings
 from .verification import Verification
 from .verifier import AppInfo, Verifier
 from .waits import Waits
@@ -48,7 +49,9 @@ class Desk:
         self.verification = Verification(self.registry, verifier, self._counts)
         # As long as for the queue itself; but so that a store which is well can say that a token is a stranger's.
         self._waits = Waits(max(settings.ack_deadline_ms / 1000, _LEAST_S))
-        self.portal_keys = PortalKeys(self.registry, settings.seal_key_bytes(), self._waits)
+        self.portal_keys = PortalKeys(
+            self.registry, settings.seal_key_bytes(), self._waits, shreddings=Shreddings(folder)
+        )
         self._doorways: list[Doorway] = []
         self._learns = any("registry" in endpoint.auth for endpoint in settings.served)
 
@@ -58,6 +61,7 @@ class Desk:
         Where tokens are learned, wait a moment for what is known: by it a call is proved, and has its key.
         """
         self.registry.open()
+        await self.portal_keys.open()
         if self._learns:
             self._homes.open()
             self.verification.open()

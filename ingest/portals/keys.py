@@ -21,6 +21,7 @@ from forebay.queues.portals.registry import PortalRegistry
 from forebay.schemas.data_keys import CannotUnwrap, Named, unwrap, wrap
 from forebay.schemas.logger import get_logger
 
+from .shreddings import Shredding, Shreddings
 from .waits import Waits
 
 log = get_logger(__name__)
@@ -47,6 +48,10 @@ _OPEN = 10_000
 #: Between two attempts to shred what could not be shredded.
 _AGAIN_S = 5.0
 
+_NS_A_MS = 1_000_000
+
+_NOT_ALONE = "a portal's keys are not shredded: they are not the sender's alone"
+
 
 class PortalKeys:
     """Used on one event loop."""
@@ -57,6 +62,7 @@ class PortalKeys:
         seal_keys: Mapping[str, bytes],
         waits: Waits,
         *,
+        shreddings: Shreddings | None = None,
         clock: Callable[[], float] = time.monotonic,
         most: int = _OPEN,
     ) -> None:
@@ -66,7 +72,10 @@ class PortalKeys:
         self._teller = Teller()
         self._open: OrderedDict[tuple[str, DataKey], AESGCM] = OrderedDict()
         self._making: dict[str, asyncio.Task[None]] = {}
-        self._shredding: dict[asyncio.Task[None], str | None] = {}
+        self._shreddings = shreddings or Shreddings(None)
+        self._shredding: dict[asyncio.Task[None], Shredding] = {}
+        #: Portals with keys that are to be shredded, and it is not known yet which.
+        self._unread: set[str] = set()
         #: Keys that are to be shredded, with their portal: what is sealed by now must not go with them.
         self._doomed: set[tuple[str, str]] = set()
         self._not_before = 0.0
@@ -78,7 +87,7 @@ class PortalKeys:
     def cipher(self, member_id: str) -> tuple[str, AESGCM] | None:
         """What to seal with and its name; None where the portal has no key, or one that can't be used here."""
         key = self._registry.data_keys.current(member_id)
-        if key is None or (member_id, key.id) in self._doomed:
+        if key is None or (member_id, key.id) in self._doomed or member_id in self._unread:
             return None
         named = Named(member_id, key.id)
         found = self._open.get((member_id, key))
@@ -119,10 +128,15 @@ class PortalKeys:
         named = Named(member_id, token_hex(_ID_BYTES))
         wrapped = wrap(os.urandom(_KEY_BYTES), named, self._seal_keys, os.urandom(_NONCE_BYTES))
         try:
-            await self._registry.data_keys.propose(member_id, DataKey(named.id, wrapped))
+            await self._registry.data_keys.propose(member_id, DataKey(named.id, wrapped, time.time_ns() // _NS_A_MS))
         except QueueError as error:
             self._not_before = self._clock() + _REST_S
             self._teller.warn("a portal's key can't be kept; its secrets are sealed by the seal key", error=str(error))
+
+    async def open(self) -> None:
+        """Take up what is still to be shredded since before the start."""
+        for name, left in (await asyncio.to_thread(self._shreddings.left)).items():
+            self._take_up(name, left)
 
     def shred(self, sender: Sender, application: str = "") -> None:
         """The portal has uninstalled the application with its data: take its keys away, for as long as that takes.
@@ -132,16 +146,30 @@ class PortalKeys:
         """
         member_id = sender.proved_member
         if member_id is None or self._has_others(member_id, application):
-            log.warning("a portal's keys are not shredded: they are not the sender's alone", portal=sender.portal)
+            log.warning(_NOT_ALONE, portal=sender.portal)
             return
-        task = asyncio.create_task(self._shred(member_id, sender.portal, self._doom(member_id)))
-        self._shredding[task] = sender.portal
+        one = Shredding(
+            member_id=member_id,
+            portal=sender.portal,
+            application=application,
+            at_ms=time.time_ns() // _NS_A_MS,
+            keys=set(self._registry.data_keys.ids(member_id)) if self._registry.following.was_read else None,
+        )
+        self._take_up(self._shreddings.new_name(), one, is_new=True)
+
+    def _take_up(self, name: str, one: Shredding, *, is_new: bool = False) -> None:
+        self._doom(one)
+        task = asyncio.create_task(self._shred(name, one, is_new=is_new))
+        self._shredding[task] = one
         task.add_done_callback(self._shredding.pop)
 
-    def _doom(self, member_id: str) -> set[tuple[str, str]]:
-        doomed = {(member_id, key_id) for key_id in self._registry.data_keys.ids(member_id)}
-        self._doomed |= doomed
-        return doomed
+    def _doom(self, one: Shredding) -> None:
+        """Seal with none of its keys from now on; with no key of the portal as long as it isn't known which."""
+        if one.keys is None:
+            self._unread.add(one.member_id)
+        else:
+            self._unread.discard(one.member_id)
+            self._doomed |= {(one.member_id, key_id) for key_id in one.keys}
 
     def _has_others(self, member_id: str, application: str) -> bool:
         member = self._registry.following.book.members.get(member_id)
@@ -149,33 +177,63 @@ class PortalKeys:
         left = {name for name, _ in member.left} if member else set()
         return bool(proved - left - {application})
 
-    async def _shred(self, member_id: str, portal: str | None, doomed: set[tuple[str, str]]) -> None:
-        # Another host may have made one a moment ago. Later it may be one that the portal got when it installed again.
-        with suppress(QueueError):
-            await self._registry.following.refresh(_PATIENCE_S)
-            doomed |= self._doom(member_id)
+    async def _shred(self, name: str, one: Shredding, *, is_new: bool) -> None:
+        if is_new:
+            await self._noted(self._shreddings.keep, name, one)
+            await self._look_again(name, one)
         while True:
             try:
-                shredded = await self._registry.data_keys.shred(member_id, {key_id for _, key_id in doomed})
+                await self._shred_now(one)
             except QueueError as error:
-                log.error("a portal's keys can't be shredded just now", portal=portal, error=str(error))
+                log.error("a portal's keys can't be shredded just now", portal=one.portal, error=str(error))
                 await asyncio.sleep(_AGAIN_S)
             else:
-                self._doomed -= doomed
-                self._forget(member_id)
-                log.info("a portal's secrets are shredded: it was uninstalled", portal=portal, keys=shredded)
+                await self._noted(self._shreddings.done, name)
                 return
+
+    async def _look_again(self, name: str, one: Shredding) -> None:
+        """Another host may have made a key a moment ago. Later it may be one that the portal got when it came again."""
+        if one.keys is None:
+            return
+        with suppress(QueueError):
+            await self._registry.following.refresh(_PATIENCE_S)
+            if found := self._registry.data_keys.ids(one.member_id) - one.keys:
+                one.keys |= found
+                self._doom(one)
+                await self._noted(self._shreddings.keep, name, one)
+
+    async def _shred_now(self, one: Shredding) -> None:
+        """Raises `QueueError`."""
+        if one.keys is None:
+            await self._registry.following.refresh(_PATIENCE_S)
+            one.keys = set(self._registry.data_keys.older(one.member_id, one.at_ms))
+            if self._has_others(one.member_id, one.application):
+                log.warning(_NOT_ALONE, portal=one.portal)
+                one.keys = set()
+            self._doom(one)
+        shredded = await self._registry.data_keys.shred(one.member_id, one.keys)
+        self._doomed -= {(one.member_id, key_id) for key_id in one.keys}
+        self._forget(one.member_id)
+        log.info("a portal's secrets are shredded: it was uninstalled", portal=one.portal, keys=shredded)
+
+    async def _noted(self, note: Callable[..., None], *about: object) -> None:
+        try:
+            await asyncio.to_thread(note, *about)
+        # Python says so of a thread that can't be started.
+        except (OSError, RuntimeError) as error:
+            self._teller.warn("what is to be shredded can't be noted in data_dir", error=str(error))
 
     def _forget(self, member_id: str) -> None:
         for place in [place for place in self._open if place[0] == member_id]:
             del self._open[place]
 
     async def close(self) -> None:
-        """Let go. What was not shredded by then stands in the log as an error. Idempotent."""
+        """Let go. What was not shredded by then the next start does; without a folder the log tells. Idempotent."""
         tasks = [*self._making.values(), *self._shredding]
         if tasks:
             await asyncio.wait(tasks, timeout=_PATIENCE_S)
         for task in tasks:
             task.cancel()
-        for portal in self._shredding.values():
-            log.error("a portal's keys were not shredded before the stop", portal=portal)
+        for one in self._shredding.values():
+            tell = log.warning if self._shreddings.are_kept else log.error
+            tell("a portal's keys were not shredded before the stop", portal=one.portal, keys=len(one.keys or ()))

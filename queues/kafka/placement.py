@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from forebay.queues.errors import QueueError
+
 
 @dataclass(slots=True, kw_only=True)
 class Placement:
@@ -12,5 +14,8 @@ class Placement:
     #: Streams into which nothing may be sent, and why: they have another number than the settings say, so that portals
     #: would move in the midst of their events.
     refused: dict[str, str] = field(default_factory=dict)
+    #: Streams that were there, and were not when something was sent there last, each with why it takes nothing: made
+    #: anew, it may have another number.
+    missed: dict[str, QueueError] = field(default_factory=dict)
     #: Whether that is just being asked, for the first time.
     is_asking: bool = False

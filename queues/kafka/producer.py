@@ -85,6 +85,8 @@ class KafkaProducer(Producer):
         self._idle = asyncio.Event()
         self._idle.set()
         self._next_look: asyncio.TimerHandle | None = None
+        #: For a stream that was away.
+        self._looking: asyncio.Task[None] | None = None
         self._is_closed = self._has_ended = False
         #: The record that waits for longest, when the statistics came last, and how often it was the same.
         self._oldest: int | None = None
@@ -128,6 +130,9 @@ class KafkaProducer(Producer):
         stream, record, _ = self._due[number]
         if stream in self._placement.refused:
             return self._fail_with_followers(number, QueueUnavailable(self._placement.refused[stream]))
+        if stream in self._placement.missed:
+            self._look_for(stream)
+            return self._fail_with_followers(number, self._placement.missed[stream])
         place, size = (stream, self._place(stream, record.key)), len(record.value)
         try:
             if self._client.openings.must_wait(place, number, size):
@@ -167,6 +172,17 @@ class KafkaProducer(Producer):
         """What the topic gets as the record's value."""
         return record.value
 
+    def _look_for(self, stream: str) -> None:
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._looked_for(stream))
+
+    async def _looked_for(self, stream: str) -> None:
+        # A client that was told of fewer partitions believes that for minutes, unless it asks.
+        # Python says so of a thread that can't be started, and Kafka's client of one that is closed.
+        with suppress(KafkaException, RuntimeError):
+            await asyncio.to_thread(self._client.own.list_topics, stream, _CHECK_S)
+        await self._topics.look_for(stream)
+
     def _report(self, number: int, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             return self._judge(number, error, partition=message.partition())
@@ -198,9 +214,8 @@ class KafkaProducer(Producer):
             # Ended before it sends what is behind it, unless the loop hears of it too late.
             client.leave_out(error)
         else:
-            if isinstance(meaning, UnknownStream):
-                # Made anew, it may have another number.
-                self._placement.counts.pop(self._due[number][0], None)
+            if isinstance(meaning, UnknownStream) and (stream := self._due[number][0]) in self._placement.counts:
+                self._placement.missed.setdefault(stream, meaning)
             self._fail_with_followers(number, meaning)
 
     def _fail_with_followers(self, number: int, error: QueueError) -> None:
@@ -269,6 +284,8 @@ class KafkaProducer(Producer):
 
     async def check(self) -> None:
         """As in the contract: the brokers answer, every partition has a leader, and the first record won't wait."""
+        for stream in list(self._placement.missed):
+            await self._looked_for(stream)
         await self._topics.check(_CHECK_S)
         if self._next_look is None and not self._is_closed:
             self._look_in(_IDLE_LOOK_S)
@@ -306,6 +323,8 @@ class KafkaProducer(Producer):
         self._has_ended = True
         if self._next_look is not None:
             self._next_look.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
         self._succession.stop()
         self._client.purge()
         self._client.poll()

@@ -99,9 +99,25 @@ class Topics:
             raise
         finally:
             known.is_asking = False
-        known.refused = {}
+        known.refused, known.missed = {}, {}
         known.counts.update(dict.fromkeys(streams, partitions))
         return made
+
+    async def look_for(self, stream: str) -> None:
+        """Let the stream be sent to again if it is back, with as many partitions as before."""
+        known = self.placement
+        try:
+            absent = await self._absent([*known.counts], known.counts[stream])
+        except AnotherNumber as error:
+            known.missed[stream] = QueueUnavailable(f"made anew, {error}, and start again")
+        except QueueError:
+            # Nothing new is known.
+            return
+        else:
+            if stream in absent:
+                known.missed[stream] = unknown_stream(stream)
+            else:
+                known.missed.pop(stream, None)
 
     async def _make_all(self, absent: list[str], partitions: int) -> list[str]:
         copies = copies_for(await self._admin.brokers())
@@ -160,6 +176,8 @@ class Topics:
     async def check(self, answer_s: float) -> None:
         """Raise `QueueUnavailable` unless the brokers answer, and can take events. (No topic yet is no trouble.)"""
         found = (await self._admin.topics([self._topic], answer_s))[self._topic]
+        if (why := self.placement.missed.get(self._topic)) is not None:
+            raise QueueUnavailable(str(why))
         if found is not None and found.leaderless:
             which = ", ".join(map(str, found.leaderless))
             raise QueueUnavailable(f"partitions {which} of {self._topic} have no leader: look after the brokers")

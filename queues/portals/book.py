@@ -188,7 +188,7 @@ def _come_back(member: Member, part: str) -> None:
 
 def _give_key(member: Member, part: str, said: dict[str, Any]) -> None:
     _take_key(member, part)
-    member.given_keys = (*member.given_keys, DataKey(part, facts.as_bytes(said["wrapped"])))
+    member.given_keys = (*member.given_keys, DataKey(part, facts.as_bytes(said["wrapped"]), int(said.get("at", 0))))
 
 
 def _take_key(member: Member, part: str) -> None:

@@ -58,6 +58,10 @@ class DataKeys:
         """The keys of the portal, also those that nobody seals with."""
         return frozenset(key.id for key in self._known(member_id).data_keys)
 
+    def older(self, member_id: str, at_ms: int) -> frozenset[str]:
+        """Those that were made before."""
+        return frozenset(key.id for key in self._known(member_id).data_keys if key.at_ms < at_ms)
+
     async def shred(self, member_id: str, key_ids: Collection[str]) -> int:
         """Take back these keys of the portal, and say how many: what they sealed can't be opened any more.
 
@@ -84,7 +88,9 @@ class DataKeys:
 
     async def _put(self, member_id: str, key: DataKey) -> Member | None:
         place = self._known(member_id).key(facts.DATA_KEY, key.id)
-        said = {"wrapped": facts.as_text(key.wrapped)}
+        said: dict[str, object] = {"wrapped": facts.as_text(key.wrapped)}
+        if key.at_ms:
+            said["at"] = key.at_ms
         book = await self._following.put([facts.fact(place, said)], _PATIENCE_S)
         known = book.members.get(member_id)
         if place.text() in book.void or (known and key.id in known.shredded):

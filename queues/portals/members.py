@@ -12,6 +12,8 @@ class DataKey(NamedTuple):
 
     id: str
     wrapped: bytes
+    #: When it was made; 0 where a Forebay has made it that did not say.
+    at_ms: int = 0
 
 
 class Home(NamedTuple):

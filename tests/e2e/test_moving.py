@@ -40,3 +40,24 @@ def test_calls_that_come_meanwhile_are_kept_and_stand_behind_what_was_moved(site
     assert answers == [200] * 6
     assert (moved.returncode, "2 records moved" in moved.stderr) == (0, True), moved.stderr
     assert [json.loads(line)["data"]["FIELDS"]["ID"] for line in tail.stdout.splitlines()] == list("123456")
+
+
+def test_an_ingest_and_a_worker_that_start_on_the_old_queue_say_so(site: Site) -> None:
+    source, target = f"sqlite:///{site.folder}/data/queue.db", f"sqlite:///{site.folder}/new.db"
+    site.start("before", "ingest")
+    site.wait("the ingest", site.is_ready)
+    call(site, 1)
+    site.stop("before")
+    site.run("move", source, target, "--yes")
+
+    site.start("forgotten", "ingest")
+    site.wait("the ingest", site.is_ready)
+    site.wait("its readiness tells where to", lambda: target in site.parts().get("moved", ""))
+    answer = call(site, 2)
+    doctor = site.run("doctor")
+    site.start("worker", "process", "forebay.console.example:handlers")
+    site.wait("the worker's line", lambda: "is not in use any more" in site.log("worker"))
+
+    assert answer == 200
+    assert "is not in use any more" in site.log("forgotten")
+    assert (doctor.returncode, "1 events have come since, which nobody handles" in doctor.stdout) == (1, True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import urllib.request
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
@@ -160,4 +161,59 @@ def test_after_an_uninstall_with_its_data_nobody_opens_what_the_portal_had_seale
 
 
 def dead(site: Site) -> list[dict[str, object]]:
-    return [json.loads(line) for line in site.run("dead", "list", "--json").stdout.splitlines()]
+    return listed(site, "dead", "list")
+
+
+@pytest.mark.parametrize("servers", ["postgresql_servers", "redis_servers"])
+def test_an_uninstall_while_the_store_is_away_is_carried_out_when_it_is_back_whoever_was_killed_meanwhile(
+    site: Site, servers: str, request: pytest.FixtureRequest
+) -> None:
+    server = request.getfixturevalue(servers)()
+    site.settings |= {"queue_url": server.url(), "ack_deadline_ms": "30000"}
+    site.settings |= {"tokens": json.dumps({"*": TOKEN}), "seal_keys": json.dumps(KEYS)}
+    site.start("ingest", "ingest")
+    site.wait("ready", lambda: site.is_ready() and portals_are_read(site))
+    members = ("m1", "m2", "m3")
+    assert [post(site, auth__member_id=member) for member in members] == [200] * 3
+    site.settings["ack_deadline_ms"] = "500"
+    restart(site, killed=False)
+
+    # One that has read the portals, and is killed; one that has never read them, and is stopped; another one.
+    server.kill()
+    assert uninstall(site, "m1") == 200
+    site.wait("a note", lambda: len(notes(site)) == 1)
+    restart(site, killed=True)
+    assert uninstall(site, "m2") == 200
+    site.wait("a note", lambda: len(notes(site)) == 2)
+    restart(site, killed=False)
+    server.start()
+    site.wait("all is shredded", lambda: notes(site) == [])
+
+    rows = {row["member_id"]: row["data_keys"] for row in listed(site, "portals", "list")}
+    assert [rows.get(member, 0) for member in members] == [0, 0, 1]
+
+
+def uninstall(site: Site, member: str) -> int:
+    return post(site, event="ONAPPUNINSTALL", data__CLEAN="1", auth__access_token=None, auth__member_id=member)
+
+
+def restart(site: Site, *, killed: bool) -> None:
+    ingest = site.running["ingest"]
+    workers = site.workers()
+    if killed:
+        for pid in (ingest.pid, *workers):
+            os.kill(pid, signal.SIGKILL)
+        ingest.wait()
+    else:
+        assert site.stop("ingest") == 0
+    site.start("ingest", "ingest")
+    site.wait("the ingest", site.is_ready)
+
+
+def notes(site: Site) -> list[str]:
+    folder = site.folder / "data" / "shreddings"
+    return [path.name for path in folder.glob("*.json")] if folder.is_dir() else []
+
+
+def listed(site: Site, *command: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in site.run(*command, "--json").stdout.splitlines()]

@@ -3,7 +3,6 @@
 import orjson
 from confluent_kafka import TopicPartition
 
-from forebay.console.moving.marker import Marker
 from forebay.processors.dead_letters import Circumstances, dead_letter, place_of, without_death
 from forebay.processors.dedup.keys import key_of
 from forebay.processors.handlers import Handlers
@@ -12,6 +11,7 @@ from forebay.processors.parking import entries, orders
 from forebay.processors.parking.state import PortalState, Reason, Replaying
 from forebay.queues.contract import Commit
 from forebay.queues.kafka.notes import Notes
+from forebay.queues.moves.marker import Marker, Return, read_marker
 from forebay.queues.rabbitmq import group
 from forebay.schemas.event import PortalEvent
 
@@ -60,6 +60,7 @@ _MARKER = Marker(
     at_ms=AT_MS,
     is_done=True,
 )
+_RETURN = Return(source="kafka://new:9092/events", who="a person", at_ms=AT_MS)
 _DIED = Circumstances(group="billing", handler="shop.deal", attempts=5, error=ValueError("no"), at_ms=AT_MS)
 
 
@@ -150,7 +151,10 @@ GROUPS: dict[str, Format] = {
         write=lambda: packed(orders.written(_ORDER)), read=lambda found: orders.read(stands(found)), means=_ORDER
     ),
     "a move": Format(
-        write=lambda: packed(_MARKER.record()), read=lambda found: Marker.read(stands(found).value), means=_MARKER
+        write=lambda: packed(_MARKER.record()), read=lambda found: read_marker(stands(found)), means=_MARKER
+    ),
+    "a move back": Format(
+        write=lambda: packed(_RETURN.record()), read=lambda found: read_marker(stands(found)), means=_RETURN
     ),
     "a dead letter": Format(
         write=lambda: packed(dead_letter(RECORD, _DIED)),

@@ -16,7 +16,7 @@ from sqlalchemy.schema import CreateTable
 
 from forebay.ingest.gaps.book import left_books, own_book
 from forebay.ingest.gaps.gap import Gap
-from forebay.ingest.portals import homes
+from forebay.ingest.portals import homes, shreddings
 from forebay.ingest.spool.folder import Folder
 from forebay.ingest.spool.kept import Put
 from forebay.ingest.spool.store import Store
@@ -104,6 +104,7 @@ def _learnt(octets: bytes) -> object:
 
 
 _DATA_KEY_OF = Named(MEMBER, "0b")
+_SHREDDING = shreddings.Shredding(member_id=MEMBER, portal=PORTAL, application="app.1", at_ms=AT_MS, keys={"0b", "0c"})
 
 
 def _tables(dialect: Dialect) -> bytes:
@@ -217,6 +218,9 @@ STORES: dict[str, Format] = {
         write=lambda: wrap(_DATA_KEY, _DATA_KEY_OF, SEAL_KEYS, NONCE),
         read=lambda found: unwrap(found, _DATA_KEY_OF, SEAL_KEYS),
         means=_DATA_KEY,
+    ),
+    "a shredding that is to be done": Format(
+        write=lambda: shreddings.packed(_SHREDDING), read=shreddings.unpacked, means=_SHREDDING
     ),
     "keys of renamed portals": Format(
         write=lambda: homes.packed({MEMBER: PORTAL}), read=homes.unpacked, means={MEMBER: PORTAL}

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -88,7 +87,42 @@ async def test_nothing_is_placed_by_another_number_of_partitions_than_the_settin
     await inspector.close()
 
 
-async def test_a_stream_that_was_made_anew_has_the_partitions_that_it_has_now(
+@pytest.mark.parametrize("number", [1, PARTITIONS - 1, 3 * PARTITIONS])
+async def test_a_stream_that_was_made_anew_takes_nothing_before_it_has_as_many_partitions_as_it_had(
+    kafka: Kafka, queue: Queue, stream: str, number: int
+) -> None:
+    producer = queue.producer()
+    portals = [f"portal-{number}.bitrix24.example" for number in range(20)]
+    await producer.send(stream, record())
+    with AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0}) as admin:
+        admin.delete_topics([stream])[stream].result(30)
+        with pytest.raises(UnknownStream):
+            while True:
+                await producer.send(stream, record())
+        admin.create_topics([NewTopic(stream, number)])[stream].result(30)
+
+        text = rf"made anew, topic {stream} has {number} .* set partitions to {number}, and start again"
+        with pytest.raises(QueueUnavailable, match=text):
+            while True:
+                await is_taken(producer, stream)
+        ends = {bounds.end for bounds in (await queue.inspector().bounds(stream)).values()}
+        admin.delete_topics([stream])[stream].result(30)
+    while await queue.missing([stream], PARTITIONS) == []:
+        pass
+    await queue.ensure([stream], PARTITIONS)
+    # The client learns of it by and by, and may know fewer partitions until one is missed.
+    for one in portals:
+        while not await is_taken(producer, stream, one):
+            pass
+    sent = [producer.send(stream, Record(key=one, value=b"", timestamp_ms=1_700_000_000_000)) for one in portals]
+    places = await asyncio.gather(*sent)
+
+    assert ends == {0}
+    assert [at.partition for at in places] == [partition_of(one, PARTITIONS) for one in portals]
+    await producer.close()
+
+
+async def test_a_stream_that_was_missed_for_a_while_is_sent_to_again_without_a_restart(
     kafka: Kafka, queue: Queue, stream: str
 ) -> None:
     producer = queue.producer()
@@ -98,15 +132,21 @@ async def test_a_stream_that_was_made_anew_has_the_partitions_that_it_has_now(
         with pytest.raises(UnknownStream):
             while True:
                 await producer.send(stream, record())
-        admin.create_topics([NewTopic(stream, 1)])[stream].result(30)
+        admin.create_topics([NewTopic(stream, PARTITIONS)])[stream].result(30)
 
-    kept = None
-    while kept is None:
-        with suppress(UnknownStream):
-            kept = await producer.send(stream, record())
-
-    assert kept.partition == 0
+    while not await is_taken(producer, stream):
+        pass
     await producer.close()
+
+
+async def is_taken(producer: Producer, stream: str, portal: str = "p.example") -> bool:
+    """What fails fails at once: the loop turns, so that it may be looked for."""
+    await asyncio.sleep(0.001)
+    try:
+        await producer.send(stream, Record(key=portal, value=b"", timestamp_ms=1_700_000_000_000))
+    except UnknownStream:
+        return False
+    return True
 
 
 async def test_letters_are_kept_for_ever_whatever_a_cluster_keeps_by_default(

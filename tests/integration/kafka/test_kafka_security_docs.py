@@ -7,12 +7,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from forebay.console.cli import build
 from forebay.console.group_lag import lags
 from forebay.queues.contract import Commit, Grows, Queue, Record
 from forebay.queues.errors import QueueError
+from forebay.queues.moves.watch import MoveWatch
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 from tests.kafka.members import PATIENCE_S, SESSION_S, Owner
@@ -135,6 +137,11 @@ async def test_the_rights_are_what_each_side_needs_and_no_more(users: Users) -> 
 
     ingest = users.queue("forebay-ingest")
     assert await ingest.ensure(names.streams(TOPIC), PARTITIONS) == []
+    # Whether everything was moved from the queue it may not know.
+    watch = MoveWatch(ingest, TOPIC)
+    with capture_logs() as logs:
+        await watch.look()
+    assert (watch.state, logs) == ("", [])
     producer = ingest.producer()
     await producer.check()
     at = await producer.send(TOPIC, record())

@@ -259,6 +259,35 @@ def test_the_command_plans_moves_and_says_what_comes_next(night: Night, tmp_path
     assert moves == [("move", "begun"), ("move", "done")]
 
 
+def test_a_replay_that_no_worker_has_begun_is_handled_from_the_new_queue_ahead_of_all_else(
+    night: Night, tmp_path: Path
+) -> None:
+    night.program.errors = {(A, 1): Reject("no stock"), (A, 2): Reject("no stock")}
+    night.start()
+    night.do(night.site.send(A, 1, 2, 3))
+    night.until_rows(lambda rows: len(rows) == 2, "dead", "list")
+    night.do(night.site.all_committed())
+    for worker in list(night.site.running):
+        night.do(night.site.stop(worker))
+    night.do(night.site.send(A, 4))
+    # Nobody is there who would do it.
+    ordered = night.command("dead", "replay", "--all", "--yes")
+
+    done = night.command(*MOVE, "--yes")
+
+    async def handled() -> None:
+        async with site_on(f"sqlite:///{tmp_path}/new.db", night.settings.topic, PARTITIONS, tmp_path) as new:
+            program.handled.clear()
+            new.start(program)
+            await until(lambda: len(program.handled[A]) == 3)
+
+    program = night.program
+    program.errors.clear()
+    night.do(handled())
+    assert (ordered.exit_code, done.exit_code) == (0, 0)
+    assert program.handled == {A: [1, 2, 4]}
+
+
 def test_the_command_is_refused_while_a_worker_runs_and_the_plan_says_so(night: Night) -> None:
     night.program.errors = {A: DOWN}
     night.start(**PARKS)

@@ -1,8 +1,12 @@
 """What a move takes along, and as what."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
+import pytest
+
+from forebay.console.moving.errors import NotNow
 from forebay.console.moving.lacking import What
 from forebay.console.planning import Planned
 from forebay.processors.notes import Place
@@ -96,6 +100,58 @@ async def test_a_replay_that_is_under_way_goes_ahead_of_what_is_parked_and_of_wh
         What.EVENTS: 1,
     }
     assert {name for one in there(target) for name, _ in one.headers} == {"h"}
+
+
+def replay_of(portal: str, *offsets: int) -> Planned:
+    named = Planned(portal=portal, partition=partition_of(portal, 4), group="forebay", stream=TOPIC)
+    for offset in offsets:
+        named.add(offset, offset)
+    return named
+
+
+async def test_a_replay_that_no_worker_has_begun_goes_ahead_as_a_worker_would_begin_it(
+    queue: MemoryQueue, target: MemoryQueue
+) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(6)))
+    writer = order_writer(queue)
+    (begun,) = await writer.put_all(replay_of(A, 0, 1), Ordered.REPLAY)
+    state = PortalState(replays=[Replaying(order=begun.offset, done=1)], orders=begun.offset + 1)
+    await put(queue, names.parked(TOPIC), entries.statement(A, state, ("forebay", 1), 5))
+    await writer.put_all(replay_of(A, 3, 4), Ordered.REPLAY)
+    commit(queue, "forebay", A, 5, [])
+
+    plan = await a_move(queue, target, GIVEN).plan()
+    sent = await carried(a_move(queue, target, GIVEN))
+    again = await carried(a_move(queue, target, GIVEN))
+
+    assert values(target, A) == [1, 3, 4, 5]
+    assert (plan.amounts[What.REPLAYED].records, sent, again) == (3, 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("orders", "is_refused"),
+    [
+        ([Ordered.REPLAY, Ordered.DISCARD], True),
+        # Nothing waits yet that it could give up.
+        ([Ordered.DISCARD, Ordered.REPLAY], False),
+    ],
+)
+async def test_a_discard_of_what_was_ordered_again_is_for_a_worker(
+    queue: MemoryQueue, target: MemoryQueue, orders: list[Ordered], *, is_refused: bool
+) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(3)))
+    commit(queue, "forebay", A, 3, [])
+    for what in orders:
+        if what is Ordered.REPLAY:
+            await order_writer(queue).put_all(replay_of(A, 0, 1), what)
+        else:
+            await order_writer(queue).put(A, what, "forebay", partition_of(A, 4))
+
+    refused = pytest.raises(NotNow, match="of 1 portals wait for a worker of group forebay")
+    with refused if is_refused else nullcontext():
+        await carried(a_move(queue, target, GIVEN))
+
+    assert values(target, A) == ([] if is_refused else [0, 1])
 
 
 async def test_a_portal_that_is_held_is_held_there_too(queue: MemoryQueue, target: MemoryQueue) -> None:

@@ -1,5 +1,6 @@
 """What `forebay handlers` shows, and warns of."""
 
+from functools import partial
 from pathlib import Path
 
 from forebay import Handlers, PortalEvent
@@ -25,7 +26,7 @@ def test_a_row_has_every_option_and_for_people_those_that_were_given() -> None:
 
     assert (full["pattern"], full["kind"], full["group"]) == ("ONCRMDEALADD", "event", "audit")
     assert (full["rate"], full["dedup"], full["tries"], full["cpu"]) == ("2/s of rest, burst 9", "by_deal", None, False)
-    assert str(full["place"]).endswith("test_registered_handlers.py:11")
+    assert str(full["place"]).endswith("test_registered_handlers.py:12")
     assert short["options"] == "rate=2/s of rest, burst 9 dedup=by_deal dedup_s=60"
 
 
@@ -38,6 +39,21 @@ def test_the_place_of_an_object_is_where_its_class_says_what_a_call_does() -> No
     file, _, line = str(row["place"]).rpartition(":")
     assert file.endswith("forward.py")
     assert "async def __call__" in Path(file).read_text().splitlines()[int(line) - 1]
+
+
+def test_the_name_and_place_of_a_partial_are_those_of_its_function() -> None:
+    handlers = Handlers()
+    handlers.on("*")(partial(partial(of_shop, 1), shop=2))
+
+    (row,) = full_rows(handlers)
+
+    assert str(row["handler"]).endswith("test_registered_handlers:of_shop")
+    file, _, line = str(row["place"]).rpartition(":")
+    assert "def of_shop" in Path(file).read_text().splitlines()[int(line) - 1]
+
+
+def of_shop(number: int, event: PortalEvent, shop: int) -> None:
+    """A handler once the rest is given."""
 
 
 def test_a_code_that_is_not_documented_is_warned_of_with_the_nearest() -> None:

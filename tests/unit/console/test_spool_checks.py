@@ -1,10 +1,12 @@
 """What doctor says of the spool, and what to do about it."""
 
+import errno
 import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from io import FileIO
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +16,7 @@ from forebay.console.checks import disks
 from forebay.console.checks import spool as spool_checks
 from forebay.console.checks.disks import file_system
 from forebay.console.checks.examination import examined
+from forebay.console.checks.folders import writable
 from forebay.console.checks.needs import Side
 from forebay.console.checks.spool import spool_findings
 from forebay.console.settings import Settings, load_settings
@@ -260,6 +263,29 @@ def test_an_fsync_that_fails_is_a_failure(settings: Settings, monkeypatch: pytes
 
     assert (one.state, one.detail) == ("fail", "Input/output error")
     assert "look at the disk" in one.remedy
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(errno.EDQUOT, "raise the quota there"), (errno.ENOSPC, "free some space on its disk")]
+)
+def test_where_there_is_no_room_doctor_says_how_to_make_some(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
+) -> None:
+    class Full(FileIO):
+        def write(self, data: object) -> int:
+            raise OSError(number, os.strerror(number))
+
+    # A quota lets files be made, and takes nothing that is written to them; what is free on the disk may be much.
+    for where in ("folders", "spool"):
+        monkeypatch.setattr(f"forebay.console.checks.{where}.TemporaryFile", lambda **_: Full(os.devnull, "w"))
+    (settings.data_dir / "spool").mkdir()
+
+    of_spool = [one for one in spool_findings(settings) if one.state == "fail"]
+    findings = [*writable("data_dir", settings.data_dir), *of_spool]
+    monkeypatch.undo()
+
+    assert [one.check for one in findings] == ["data_dir", "spool"]
+    assert all(remedy in one.remedy and os.strerror(number) in one.detail for one in findings)
 
 
 def test_a_spool_folder_that_can_not_be_written_to_is_a_failure(

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from forebay.ingest.gaps.book import FOLDER, own_book
 from forebay.ingest.locks import is_free
@@ -102,6 +103,27 @@ async def test_what_stands_where_nobody_can_write_any_more_is_told_whole_and_onc
     assert [path.name for path in tmp_path.glob("gaps-?")] == ["gaps-0"]
     assert all(is_free(tmp_path / f"gaps-{number}.lock") for number in (1, 2))
     await first.close()
+
+
+@pytest.mark.parametrize(("name", "is_told"), [("gaps-0", True), ("gaps-0.lock", False)])
+async def test_where_the_first_book_can_not_be_read_gaps_outlive_the_process_in_another(
+    tmp_path: Path, name: str, *, is_told: bool
+) -> None:
+    (tmp_path / name).mkdir()
+    before = await Site(tmp_path).open()
+    before.queue.down = True
+    before.refuse("a.ru")
+    await before.close()
+
+    with capture_logs() as logs:
+        after = await Site(tmp_path).open()
+    await after.sleeps.pass_()
+
+    assert [portal for portal, _, _ in after.markers()] == ["a.ru"]
+    unread = [line for line in logs if line["event"] == "gaps that another process has left can't be read"]
+    assert [line["log_level"] for line in unread] == ["error"] * is_told
+    assert all(str(tmp_path / name) in line["error"] for line in unread)
+    await after.close()
 
 
 async def test_a_book_that_can_not_be_read_keeps_no_other_from_being_told(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """A portal has uninstalled with its data: which keys go, also when the store of portals is away meanwhile."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from structlog.testing import capture_logs
 from forebay.ingest.address import Address
 from forebay.ingest.authenticate import Sender
 from forebay.ingest.portals.keys import PortalKeys
+from forebay.ingest.portals.shreddings import Shredding, Shreddings
 from forebay.ingest.portals.waits import Waits
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryQueue
@@ -155,6 +158,75 @@ async def test_what_was_not_shredded_before_the_stop_is_told() -> None:
 
         told = [line for line in logs if line["event"] == "a portal's keys were not shredded before the stop"]
         assert [(line["portal"], line["log_level"]) for line in told] == [("a.ru", "error")]
+
+
+async def test_where_nothing_was_read_of_the_portals_yet_the_keys_go_that_were_there_and_no_newer_one() -> None:
+    queue = MemoryQueue()
+    store = StoreAway(queue)
+    now_ms = time.time_ns() // 1_000_000
+    async with host(queue.portals("t")) as other:
+        await other.data_keys.propose("m1", DataKey("old", b"wrapped"))
+        # It loses the race, and is kept beside the first.
+        for key in (DataKey("older", b"wrapped", now_ms - 5000), DataKey("new", b"wrapped", now_ms + 60_000)):
+            await other.following.put([given(key)], 10)
+        store.away = "it is away"
+        registry = PortalRegistry(store, TokenKeys({}))
+        registry.open()
+        keys = PortalKeys(registry, {"0": bytes(32)}, Waits(0.01))
+
+        keys.shred(SENDER)
+        await registry.following.tried(10)
+        is_sealing_meanwhile = keys.cipher("m1") is not None
+        store.away = ""
+        await all_shredded(keys)
+
+        assert not is_sealing_meanwhile
+        await other.following.refresh(10)
+        assert other.data_keys.ids("m1") == {"new"}
+        await keys.close()
+        await registry.close()
+
+
+def given(key: DataKey) -> Fact:
+    return facts.fact(
+        Member("m1").key(facts.DATA_KEY, key.id), {"wrapped": facts.as_text(key.wrapped), "at": key.at_ms}
+    )
+
+
+async def test_nor_do_they_where_it_turns_out_that_another_application_is_installed_there() -> None:
+    queue = MemoryQueue()
+    store = StoreAway(queue)
+    async with host(queue.portals("t")) as other:
+        await other.data_keys.propose("m1", DataKey("theirs", b"wrapped"))
+        await other.prove("another", "m1", b"0123456789abcdef", "a.ru", "by hand")
+        store.away = "it is away"
+        registry = PortalRegistry(store, TokenKeys({}))
+        registry.open()
+        keys = PortalKeys(registry, {"0": bytes(32)}, Waits(0.01))
+
+        keys.shred(SENDER, "one")
+        await registry.following.tried(10)
+        store.away = ""
+        await all_shredded(keys)
+
+        assert registry.data_keys.ids("m1") == {"theirs"}
+        await keys.close()
+        await registry.close()
+
+
+async def test_a_note_that_is_damaged_or_can_not_be_kept_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    notes = Shreddings(tmp_path)
+    one = Shredding(member_id="m1", portal=None, application="", at_ms=1, keys={"a", "b"})
+    notes.keep("1", one)
+    (tmp_path / "shreddings" / "2.json").write_bytes(b"{")
+    with capture_logs() as logs:
+        found = notes.left()
+    notes.done("1")
+    notes.done("1")
+
+    assert found == {"1": one}
+    assert [line["event"] for line in logs] == ["a portal's keys can't be shredded: the note is damaged"]
+    assert [path.name for path in (tmp_path / "shreddings").iterdir()] == ["2.json"]
 
 
 def sealed_by(ingest: Learning) -> list[str]:

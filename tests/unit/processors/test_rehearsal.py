@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -170,3 +171,27 @@ def test_a_setting_that_there_is_not_is_told_as_one() -> None:
         "drain_s: Input should be greater than or equal to 0",
         "triez: there is no such setting; did you mean tries?",
     ]
+
+
+def test_handlers_that_are_partials_of_two_functions_are_two_for_dedup() -> None:
+    done: list[str] = []
+
+    def add(shop: str, event: PortalEvent) -> None:
+        done.append(f"added in {shop}")
+
+    def update(shop: str, event: PortalEvent) -> None:
+        done.append(f"updated in {shop}")
+
+    handlers = Handlers()
+    handlers.on("ONCRMDEALADD", dedup=deal_of)(partial(add, "shop"))
+    handlers.on("ONCRMDEALUPDATE", dedup=deal_of)(partial(update, "shop"))
+    with Rehearsal(handlers) as rehearsal:
+        for name in ("ONCRMDEALADD", "ONCRMDEALUPDATE", "ONCRMDEALADD"):
+            rehearsal.send(event(name, data={"FIELDS": {"ID": 7}}, received_at=rehearsal.now))
+        rehearsal.let(60)
+
+    assert done == ["added in shop", "updated in shop"]
+
+
+def deal_of(event: PortalEvent) -> str:
+    return str(number_of(event))
