@@ -1,6 +1,8 @@
 """How far a group is behind, a row a partition."""
 
-from collections.abc import Sequence
+from array import array
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
 
 from forebay.queues.contract import Inspector
 from forebay.queues.errors import QueueError
@@ -43,46 +45,69 @@ def nobody_read(group: str, others: Sequence[str]) -> str:
 
 async def lags(inspector: Inspector, settings: QueueSettings, portal: str | None, now_ms: int = 0) -> list[Row]:
     """The rows. Where offsets have gaps, the number of records of a partition is the highest that it can be."""
-    topic = settings.topic
+    return (await lags_of(inspector, settings.topic, [settings.group], portal, now_ms))[settings.group]
+
+
+async def lags_of(
+    inspector: Inspector, topic: str, groups: Collection[str], portal: str | None, now_ms: int = 0
+) -> dict[str, list[Row]]:
+    """The same of many groups: group → rows. What waits of a portal is read once for all of them."""
     bounds = await inspector.bounds(topic)
-    states = (await inspector.groups(topic, [settings.group])).get(settings.group, {})
+    states = await inspector.groups(topic, groups)
     looked_at = partitions_of(portal, len(bounds))
-    parked = await _parked(inspector, settings, portal, looked_at)
-    rows: list[Row] = []
+    parked = await _parked(inspector, topic, groups, portal, looked_at)
+    rows: dict[str, list[Row]] = {group: [] for group in groups}
     for partition in looked_at:
-        state, (start, end) = states.get(partition), (bounds[partition].start, bounds[partition].end)
-        start = max(start, state.offset) if state else start
-        waiting, oldest_ms = await _waiting(inspector, topic, partition, (start, end), portal)
-        seconds = max(0.0, ((now_ms or to_ms(utc_now())) - oldest_ms) / 1000) if waiting else 0.0
-        row = {"partition": partition, "records": waiting, "seconds": seconds, "owner": state.owner if state else None}
-        row["parked"] = parked.get(partition)
-        rows.append(row if portal is None else {"portal": portal, **row})
+        at = {group: states.get(group, {}).get(partition) for group in groups}
+        start, end = bounds[partition].start, bounds[partition].end
+        spans = {group: (max(start, state.offset) if state else start, end) for group, state in at.items()}
+        waiting = await _waiting(inspector, topic, partition, spans, portal)
+        now = now_ms or to_ms(utc_now())
+        for group, (records, oldest_ms) in waiting.items():
+            seconds = max(0.0, (now - oldest_ms) / 1000) if records else 0.0
+            state = at[group]
+            row = {"partition": partition, "records": records, "seconds": seconds, "owner": state and state.owner}
+            row["parked"] = parked.get((group, partition))
+            rows[group].append(row if portal is None else {"portal": portal, **row})
     return rows
 
 
 async def _parked(
-    inspector: Inspector, settings: QueueSettings, portal: str | None, partitions: list[int]
-) -> dict[int, int]:
-    """Partition → how many records of parked portals wait, beside those of the topic; nothing where that can't be read.
+    inspector: Inspector, topic: str, groups: Collection[str], portal: str | None, partitions: list[int]
+) -> dict[tuple[str, int], int]:
+    """Group and partition → how many records of parked portals wait, beside those of the topic; nothing where that
+    can't be read.
 
     The rest is worth knowing also to one who may not read the parked stream, or when nobody has made it yet.
     """
-    found = parking_views(inspector, settings.topic, [settings.group], partitions)
+    found = parking_views(inspector, topic, groups, partitions)
     try:
-        return {one.partition: sum(waiting.records for waiting in one.waiting(portal)) async for one in found}
+        return {
+            (one.group, one.partition): sum(waiting.records for waiting in one.waiting(portal)) async for one in found
+        }
     except QueueError:
         return {}
 
 
 async def _waiting(
-    inspector: Inspector, topic: str, partition: int, span: tuple[int, int], portal: str | None
-) -> tuple[int, int]:
-    """How many records wait in the span, and the timestamp of the first."""
+    inspector: Inspector, topic: str, partition: int, spans: Mapping[str, tuple[int, int]], portal: str | None
+) -> dict[str, tuple[int, int]]:
+    """Group → how many records wait in its span, and the timestamp of the first. All spans have one end."""
     if portal is None:
-        first = await inspector.read(topic, partition, span[0], 1)
-        waits = bool(first) and first[0].offset < span[1]
-        return (span[1] - first[0].offset, first[0].timestamp_ms) if waits else (0, 0)
-    found = [
-        record.timestamp_ms async for record in between(inspector, topic, partition, *span) if record.key == portal
-    ]
-    return len(found), found[0] if found else 0
+        return {group: await _waiting_of_all(inspector, topic, partition, span) for group, span in spans.items()}
+    start, end = min(spans.values(), default=(0, 0))
+    # Numbers alone: a portal may have a million.
+    offsets, times_ms = array("q"), array("q")
+    async for record in between(inspector, topic, partition, start, end):
+        if record.key == portal:
+            offsets.append(record.offset)
+            times_ms.append(record.timestamp_ms)
+    firsts = {group: bisect_left(offsets, begin) for group, (begin, _) in spans.items()}
+    waiting = {group: len(offsets) - first for group, first in firsts.items()}
+    return {group: (many, times_ms[firsts[group]] if many else 0) for group, many in waiting.items()}
+
+
+async def _waiting_of_all(inspector: Inspector, topic: str, partition: int, span: tuple[int, int]) -> tuple[int, int]:
+    first = await inspector.read(topic, partition, span[0], 1)
+    waits = bool(first) and first[0].offset < span[1]
+    return (span[1] - first[0].offset, first[0].timestamp_ms) if waits else (0, 0)

@@ -1,5 +1,6 @@
 """What each page shows: the rows of the commands that look."""
 
+import asyncio
 from datetime import timedelta
 from urllib.parse import quote
 
@@ -7,21 +8,27 @@ import falcon
 
 from forebay.console.errors import WrongUsage
 from forebay.console.event_rows import newest
-from forebay.console.group_lag import lags
+from forebay.console.group_lag import lags, lags_of
 from forebay.console.known_portals import details, summaries
 from forebay.console.letters.details import details_of
 from forebay.console.letters.letters import BOXES, Filter, Letter, letters
 from forebay.console.orders.parked import waiting
 from forebay.console.orders.trail import trail
 from forebay.console.reading import portal_key
+from forebay.console.terminal.output import Row
 from forebay.console.times import utc_now
 
 from .links import command, group_address, portal_address
 from .look import Asked, Look
+from .newest import Newest
 from .page import Page, Sheet
 
 _NEWEST_EVENTS = 20
 _AUDIT_OF = timedelta(days=30)
+
+#: So long the page of a portal reads what waits in its partition, of which there may be millions, and its letters: all
+#: else is shown in any case.
+_BACKLOG_S, _LETTERS_S = 8.0, 6.0
 
 _KEPT_NOWHERE = (
     'this process has neither auth = "registry" nor seal_keys, with which it is kept who may call; the page of each '
@@ -90,13 +97,19 @@ async def _letters(look: Look, asked: Asked, name: str, title: str) -> Page:
     return Page(title=title, filters=filters, sheets=[await _box(look, name, wanted)])
 
 
-async def _box(look: Look, name: str, wanted: Filter) -> Sheet:
-    # A letter may have a megabyte, and there may be many: of each only its row is kept.
-    found = letters(look.inspector, look.codec, BOXES[name], look.settings.topic, wanted)
-    dated = [(letter.at, letter.row()) async for letter in found]
+async def _box(look: Look, name: str, wanted: Filter, within_s: float | None = None) -> Sheet:
+    kept, note = Newest(), ""
+    try:
+        async with asyncio.timeout(within_s):
+            async for letter in letters(look.inspector, look.codec, BOXES[name], look.settings.topic, wanted):
+                kept.add(letter.at, letter.row)
+    except TimeoutError:
+        note = "there was no time to read all; the command does"
     return Sheet(
         title=f"Open {BOXES[name].what}s",
-        rows=[row for _, row in sorted(dated, key=lambda one: one[0])][::-1],
+        rows=kept.rows,
+        count=kept.count,
+        note=note,
         nothing=f"no {BOXES[name].what} is open",
         commands=[*(command(name, do, "ID") for do in ("replay", "discard")), command(name, "--help")],
         links={"id": lambda row: f"/{name}/{quote(str(row['id']), safe='')}", "portal": portal_address},
@@ -152,24 +165,12 @@ async def portals(look: Look, asked: Asked) -> Page:
 async def portal(look: Look, asked: Asked) -> Page:
     """All about one portal: what waits of it, what was given up, and what it sent last."""
     key = portal_key(asked["portal"])
-    behind = [
-        {"group": group, **row}
-        for group in await look.groups()
-        for row in await lags(look.inspector, look.of_group(group), key)
-    ]
     return Page(
         title=f"Portal {key}",
         sheets=[
-            Sheet(
-                title="Not finished",
-                rows=behind,
-                nothing="nobody has read the topic yet",
-                commands=[command("lag", "--portal", key, "--group", "GROUP")],
-                links={"group": group_address},
-                is_bad=lambda row: bool(row["parked"] or (row["records"] and row["owner"] is None)),
-            ),
+            await _unfinished(look, key),
             await _parked(look, None, key),
-            await _box(look, "dead", Filter(portal=key)),
+            await _box(look, "dead", Filter(portal=key), _LETTERS_S),
             Sheet(
                 title="Newest events",
                 rows=await newest(look.inspector, look.codec, look.settings.topic, key, _NEWEST_EVENTS),
@@ -178,6 +179,25 @@ async def portal(look: Look, asked: Asked) -> Page:
             ),
             *await _known(look, key),
         ],
+    )
+
+
+async def _unfinished(look: Look, key: str) -> Sheet:
+    rows: list[Row] = []
+    nothing = "nobody has read the topic yet"
+    try:
+        async with asyncio.timeout(_BACKLOG_S):
+            groups = await lags_of(look.inspector, look.settings.topic, await look.groups(), key)
+            rows = [{"group": group, **row} for group, found in groups.items() for row in found]
+    except TimeoutError:
+        nothing = "there was no time to read all that waits in its partition; `forebay lag --portal` does"
+    return Sheet(
+        title="Not finished",
+        rows=rows,
+        nothing=nothing,
+        commands=[command("lag", "--portal", key, "--group", "GROUP")],
+        links={"group": group_address},
+        is_bad=lambda row: bool(row["parked"] or (row["records"] and row["owner"] is None)),
     )
 
 
