@@ -3,6 +3,7 @@
 from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from forebay.queues.contract import Inspector
 from forebay.queues.errors import QueueError
@@ -45,46 +46,43 @@ def nobody_read(group: str, others: Sequence[str]) -> str:
 
 async def lags(inspector: Inspector, settings: QueueSettings, portal: str | None, now_ms: int = 0) -> list[Row]:
     """The rows. Where offsets have gaps, the number of records of a partition is the highest that it can be."""
-    return (await lags_of(inspector, settings.topic, [settings.group], portal, now_ms))[settings.group]
+    group = settings.group
+    rows = (await unfinished(inspector, settings.topic, [group], portal, now_ms))[group]
+    parked = await _parked(inspector, settings, portal, [row["partition"] for row in rows])
+    return [{**row, "parked": parked.get(row["partition"])} for row in rows]
 
 
-async def lags_of(
+async def unfinished(
     inspector: Inspector, topic: str, groups: Collection[str], portal: str | None, now_ms: int = 0
-) -> dict[str, list[Row]]:
-    """The same of many groups: group → rows. What waits of a portal is read once for all of them."""
+) -> dict[str, list[dict[str, Any]]]:
+    """Group → its rows, without what is parked. What waits of a portal is read once for all groups."""
     bounds = await inspector.bounds(topic)
     states = await inspector.groups(topic, groups)
-    looked_at = partitions_of(portal, len(bounds))
-    parked = await _parked(inspector, topic, groups, portal, looked_at)
-    rows: dict[str, list[Row]] = {group: [] for group in groups}
-    for partition in looked_at:
+    rows: dict[str, list[dict[str, Any]]] = {group: [] for group in groups}
+    for partition in partitions_of(portal, len(bounds)):
         at = {group: states.get(group, {}).get(partition) for group in groups}
         start, end = bounds[partition].start, bounds[partition].end
         spans = {group: (max(start, state.offset) if state else start, end) for group, state in at.items()}
         waiting = await _waiting(inspector, topic, partition, spans, portal)
         now = now_ms or to_ms(utc_now())
         for group, (records, oldest_ms) in waiting.items():
-            seconds = max(0.0, (now - oldest_ms) / 1000) if records else 0.0
-            state = at[group]
-            row = {"partition": partition, "records": records, "seconds": seconds, "owner": state and state.owner}
-            row["parked"] = parked.get((group, partition))
+            seconds, state = max(0.0, (now - oldest_ms) / 1000) if records else 0.0, at[group]
+            row: dict[str, Any] = {"partition": partition, "records": records, "seconds": seconds}
+            row["owner"] = state.owner if state else None
             rows[group].append(row if portal is None else {"portal": portal, **row})
     return rows
 
 
 async def _parked(
-    inspector: Inspector, topic: str, groups: Collection[str], portal: str | None, partitions: list[int]
-) -> dict[tuple[str, int], int]:
-    """Group and partition → how many records of parked portals wait, beside those of the topic; nothing where that
-    can't be read.
+    inspector: Inspector, settings: QueueSettings, portal: str | None, partitions: list[int]
+) -> dict[int, int]:
+    """Partition → how many records of parked portals wait, beside those of the topic; nothing where that can't be read.
 
     The rest is worth knowing also to one who may not read the parked stream, or when nobody has made it yet.
     """
-    found = parking_views(inspector, topic, groups, partitions)
+    found = parking_views(inspector, settings.topic, [settings.group], partitions)
     try:
-        return {
-            (one.group, one.partition): sum(waiting.records for waiting in one.waiting(portal)) async for one in found
-        }
+        return {one.partition: sum(waiting.records for waiting in one.waiting(portal)) async for one in found}
     except QueueError:
         return {}
 

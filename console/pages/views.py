@@ -1,18 +1,22 @@
 """What each page shows: the rows of the commands that look."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 from urllib.parse import quote
 
 import falcon
 
 from forebay.console.errors import WrongUsage
 from forebay.console.event_rows import newest
-from forebay.console.group_lag import lags, lags_of
+from forebay.console.group_lag import unfinished
 from forebay.console.known_portals import details, summaries
 from forebay.console.letters.details import details_of
 from forebay.console.letters.letters import BOXES, Filter, Letter, letters
 from forebay.console.orders.parked import waiting
+from forebay.console.orders.parking_view import Waiting
 from forebay.console.orders.trail import trail
 from forebay.console.reading import portal_key
 from forebay.console.terminal.output import Row
@@ -21,7 +25,7 @@ from forebay.console.times import utc_now
 from .links import command, group_address, portal_address
 from .look import Asked, Look
 from .newest import Newest
-from .page import Page, Sheet
+from .page import MOST_ROWS, Page, Sheet
 
 _NEWEST_EVENTS = 20
 _AUDIT_OF = timedelta(days=30)
@@ -35,6 +39,8 @@ _KEPT_NOWHERE = (
     "portal is there all the same"
 )
 
+_NO_TIME = "there was no time to read all that waits in its partition; `forebay lag --portal` does"
+
 _SEALED = "it is sealed, and this page opens nothing: `forebay quarantine show` does"
 
 
@@ -47,34 +53,46 @@ async def group(look: Look, asked: Asked) -> Page:
     name = asked["group"]
     if name not in await look.groups():
         raise falcon.HTTPNotFound(description=f"nobody ever read as group {name}")
-    return Page(
-        title=f"Group {name}",
-        is_live=True,
-        sheets=[
-            Sheet(
-                title="Partitions",
-                rows=await lags(look.inspector, look.of_group(name), None),
-                nothing="",
-                commands=[command("lag", "--group", name)],
-                is_bad=lambda row: bool(row["parked"] or (row["records"] and row["owner"] is None)),
-            ),
-            await _parked(look, name, None),
-        ],
+    rows = await unfinished(look.inspector, look.settings.topic, [name], None)
+    found = await waiting(look.inspector, look.settings, name, None, None)
+    partitions = Sheet(
+        title="Partitions",
+        rows=_with_parked(rows, found)[name],
+        nothing="",
+        commands=[command("lag", "--group", name)],
+        is_bad=_is_behind,
     )
+    return Page(title=f"Group {name}", is_live=True, sheets=[partitions, _parked(found)])
+
+
+def _is_behind(row: Row) -> bool:
+    return bool(row["parked"] or (row["records"] and row["owner"] is None))
+
+
+def _with_parked(unfinished: Mapping[str, Sequence[Row]], found: Iterable[Waiting]) -> dict[str, list[Row]]:
+    """Group → its rows, with how many records of parked portals wait beside those of the topic."""
+    parked: Counter[tuple[str, object]] = Counter()
+    for one in found:
+        parked[one.group, one.partition] += one.records
+    return {
+        group: [{**row, "parked": parked[group, row["partition"]]} for row in rows]
+        for group, rows in unfinished.items()
+    }
 
 
 async def parked(look: Look, asked: Asked) -> Page:
     """The portals that wait, the longest first."""
     portal, of = _portal_of(asked), asked.get("group")
     filters = {"portal": portal or "", "group": of or ""}
-    return Page(title="Parked", filters=filters, sheets=[await _parked(look, of, portal)])
-
-
-async def _parked(look: Look, of: str | None, portal: str | None) -> Sheet:
     found = await waiting(look.inspector, look.settings, of, portal, None)
+    return Page(title="Parked", filters=filters, sheets=[_parked(found)])
+
+
+def _parked(found: Sequence[Waiting]) -> Sheet:
     return Sheet(
         title="Portals that wait",
-        rows=[one.row() for one in found],
+        rows=[one.row() for one in found[:MOST_ROWS]],
+        count=len(found),
         nothing="no portal waits",
         commands=[command("parked", "resume", "--portal", "PORTAL", "--group", "GROUP"), command("parked", "--help")],
         links={"portal": portal_address, "group": group_address},
@@ -165,11 +183,13 @@ async def portals(look: Look, asked: Asked) -> Page:
 async def portal(look: Look, asked: Asked) -> Page:
     """All about one portal: what waits of it, what was given up, and what it sent last."""
     key = portal_key(asked["portal"])
+    behind = await _behind(look, key)
+    found = await waiting(look.inspector, look.settings, None, key, None)
     return Page(
         title=f"Portal {key}",
         sheets=[
-            await _unfinished(look, key),
-            await _parked(look, None, key),
+            _unfinished(key, behind, found),
+            _parked(found),
             await _box(look, "dead", Filter(portal=key), _LETTERS_S),
             Sheet(
                 title="Newest events",
@@ -182,22 +202,24 @@ async def portal(look: Look, asked: Asked) -> Page:
     )
 
 
-async def _unfinished(look: Look, key: str) -> Sheet:
-    rows: list[Row] = []
-    nothing = "nobody has read the topic yet"
+async def _behind(look: Look, key: str) -> dict[str, list[dict[str, Any]]] | None:
+    """Group → what is not finished of the portal; None where there was no time to read that."""
     try:
         async with asyncio.timeout(_BACKLOG_S):
-            groups = await lags_of(look.inspector, look.settings.topic, await look.groups(), key)
-            rows = [{"group": group, **row} for group, found in groups.items() for row in found]
+            return await unfinished(look.inspector, look.settings.topic, await look.groups(), key)
     except TimeoutError:
-        nothing = "there was no time to read all that waits in its partition; `forebay lag --portal` does"
+        return None
+
+
+def _unfinished(key: str, behind: Mapping[str, Sequence[Row]] | None, found: Iterable[Waiting]) -> Sheet:
+    rows = _with_parked(behind or {}, found)
     return Sheet(
         title="Not finished",
-        rows=rows,
-        nothing=nothing,
+        rows=[{"group": group, **row} for group, of_group in rows.items() for row in of_group],
+        nothing="nobody has read the topic yet" if behind is not None else _NO_TIME,
         commands=[command("lag", "--portal", key, "--group", "GROUP")],
         links={"group": group_address},
-        is_bad=lambda row: bool(row["parked"] or (row["records"] and row["owner"] is None)),
+        is_bad=_is_behind,
     )
 
 

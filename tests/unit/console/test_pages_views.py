@@ -1,6 +1,7 @@
 """What the operators' pages read for what they show: no more than that, however much there is."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -23,13 +24,15 @@ TOPIC = Settings().topic
 
 
 class Counting(MemoryInspector):
-    """Counts what is read of the topic."""
+    """Counts the records that are read of each stream."""
 
-    read_records = 0
+    def __init__(self, queue: MemoryQueue) -> None:
+        super().__init__(queue)
+        self.records: Counter[str] = Counter()
 
     async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
         found = await super().read(stream, partition, offset, max_records)
-        self.read_records += len(found) if stream == TOPIC else 0
+        self.records[stream] += len(found)
         return found
 
 
@@ -54,8 +57,15 @@ async def queue() -> MemoryQueue:
     return made
 
 
-def look_at(queue: MemoryQueue) -> Look:
-    return Look(settings=Settings(), inspector=Counting(queue), codec=new_codec())
+def look_at(queue: MemoryQueue) -> tuple[Look, Counting]:
+    inspector = Counting(queue)
+    return Look(settings=Settings(), inspector=inspector, codec=new_codec()), inspector
+
+
+async def read_as(queue: MemoryQueue, group: str, offset: int) -> None:
+    consumer = queue.consumer(TOPIC, group)
+    await consumer.start(Member())
+    await consumer.commit({at: Commit(offset=offset) for at in range(PARTITIONS)})
 
 
 async def put(queue: MemoryQueue, stream: str, count: int) -> None:
@@ -67,23 +77,31 @@ async def put(queue: MemoryQueue, stream: str, count: int) -> None:
 async def test_what_waits_of_a_portal_is_read_once_for_all_groups(queue: MemoryQueue) -> None:
     await put(queue, TOPIC, EVENTS)
     for number in range(GROUPS):
-        consumer = queue.consumer(TOPIC, f"group-{number}")
-        await consumer.start(Member())
-        await consumer.commit({at: Commit(offset=100 * number) for at in range(PARTITIONS)})
-    look = look_at(queue)
+        await read_as(queue, f"group-{number}", 100 * number)
+    look, inspector = look_at(queue)
 
     page = await views.portal(look, {"portal": PORTAL})
 
     assert [row["records"] for row in page.sheets[0].rows] == [EVENTS - 100 * number for number in range(GROUPS)]
     # Once for all groups, and once for the newest events.
-    assert isinstance(look.inspector, Counting)
-    assert look.inspector.read_records == 2 * EVENTS
+    assert inspector.records[TOPIC] == 2 * EVENTS
+
+
+async def test_what_is_parked_of_a_group_is_read_once(queue: MemoryQueue) -> None:
+    await put(queue, names.parked(TOPIC), EVENTS)
+    await read_as(queue, "forebay", 0)
+    look, inspector = look_at(queue)
+
+    page = await views.group(look, {"group": "forebay"})
+
+    assert [row["parked"] for row in page.sheets[0].rows] == [0] * PARTITIONS
+    assert inspector.records[names.parked(TOPIC)] == EVENTS
 
 
 async def test_of_letters_no_more_is_kept_than_is_shown(queue: MemoryQueue) -> None:
     await put(queue, names.dead(TOPIC), MOST_ROWS + 1200)
 
-    page = await views.dead(look_at(queue), {})
+    page = await views.dead(look_at(queue)[0], {})
     html = shown(html_of(page, TOPIC))
 
     newest = range(MOST_ROWS + 1200 - 1, 1200 - 1, -1)
@@ -103,10 +121,10 @@ async def test_a_portal_of_which_not_all_can_be_read_in_time_is_shown_with_all_e
         await asyncio.Event().wait()
 
     await put(queue, TOPIC, 3)
-    for name, replaced in (("lags_of", never), ("letters", endless), ("_BACKLOG_S", 0.01), ("_LETTERS_S", 0.01)):
+    for name, replaced in (("unfinished", never), ("letters", endless), ("_BACKLOG_S", 0.01), ("_LETTERS_S", 0.01)):
         monkeypatch.setattr(views, name, replaced)
 
-    unfinished, _, letters, events, *_ = (await views.portal(look_at(queue), {"portal": PORTAL})).sheets
+    unfinished, _, letters, events, *_ = (await views.portal(look_at(queue)[0], {"portal": PORTAL})).sheets
 
     assert "no time" in unfinished.nothing and "no time" in letters.note
     assert len(events.rows) == 3
