@@ -1,9 +1,11 @@
 """The alerts and dashboards, on what real processes show: the states are real, and so is every number."""
 
+import asyncio
 import json
 import signal
+import sqlite3
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +13,12 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from forebay.console.settings import load_settings
+from forebay.processors.testing import event
+from forebay.queues.contract import Record
+from forebay.queues.opening import open_queue
+from forebay.schemas import names
+from forebay.schemas.codec import codec
 from tests.answers import called, metrics_of
 from tests.certificates import Authority
 from tests.ports import free_ports
@@ -32,6 +40,19 @@ for group in GROUPS:
     @handlers.on("*", group=group)
     async def handle(event):
         raise Reject("no stock")
+"""
+
+HANGS = """
+import asyncio
+
+from forebay import Handlers
+
+handlers = Handlers()
+
+
+@handlers.on("*", deadline_s=3600)
+async def hang(event):
+    await asyncio.Event().wait()
 """
 
 PARTITIONS = 4
@@ -189,3 +210,49 @@ def test_all_that_alerts_and_dashboards_ask_for_is_shown_by_who_they_take_it_to_
         "crm",
         "audit",
     }
+
+
+async def put_old(site: Site, age_s: float) -> None:
+    """An event that was received so long ago."""
+    settings = load_settings(options=site.settings | {"partitions": str(PARTITIONS)}, environ={}).settings
+    queue = open_queue(settings)
+    await queue.ensure(names.streams(settings.topic), settings.partitions)
+    producer, made = queue.producer(), event("ONCRMDEALADD", portal="a.bitrix24.example")
+    at_ms = round((time.time() - age_s) * 1000)
+    await producer.send(settings.topic, Record(key=made.portal, value=codec().encode(made), timestamp_ms=at_ms))
+    await producer.close()
+    await queue.close()
+
+
+def test_what_waits_for_days_is_at_risk_and_lags_also_where_its_worker_is_killed(site: Site, tmp_path: Path) -> None:
+    asyncio.run(put_old(site, 4 * 86_400))
+    (site.folder / "hangs.py").write_text(HANGS)
+    [port] = free_ports(1)
+    scrapes = []
+    for _ in range(2):
+        begin(site, "hangs", "process", "hangs:handlers", metrics_bind=f"127.0.0.1:{port}", session_s="1")
+        site.wait("its age", lambda: value(shown(port), "forebay_actionable_lag_seconds") > 0)
+        scrapes += [scrape({"w-0": shown(port)}) for _ in range(10)]
+        site.running["hangs"].send_signal(signal.SIGKILL)
+        site.running["hangs"].wait()
+
+    for alert in ("ForebayRetentionRisk", "ForebayLagging"):
+        assert fires(alert, scrapes, tmp_path, at_m=15)
+        assert not fires(alert, scrapes, tmp_path, at_m=3)
+    assert fires("ForebayLagNotDraining", scrapes, tmp_path, at_m=40)
+
+
+def test_answers_that_wait_for_a_queue_that_hangs_are_slow(site: Site, tmp_path: Path) -> None:
+    site.settings |= {"auth": "none", "queue_url": f"sqlite:///{site.folder}/queue.db"}
+    site.start("ingest", "ingest")
+    site.wait("the ingest", site.has_its_queue)
+    scrapes = [scrape({"i-0": shown(site.port)})]
+    with closing(sqlite3.connect(site.folder / "queue.db", isolation_level=None)) as holding:
+        holding.execute("BEGIN EXCLUSIVE")
+        for _ in range(2):
+            # Beside the embedded queue there is no spool.
+            assert called(site.url, b"event=ONCRMDEALADD&auth[domain]=a.bitrix24.example")[0] == 503
+            scrapes.append(scrape({"i-0": shown(site.port)}))
+
+    assert fires("ForebayAnswersSlow", scrapes, tmp_path, at_m=11)
+    assert not fires("ForebayAnswersSlow", scrapes[:1], tmp_path, at_m=11)
