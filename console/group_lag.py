@@ -1,8 +1,11 @@
 """How far a group is behind, a row a partition."""
 
-from collections.abc import Mapping, Sequence
+from array import array
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from forebay.queues.contract import Inspector
+from forebay.queues.contract import Bounds, GroupState, Inspector
 from forebay.queues.errors import QueueError
 from forebay.queues.settings import QueueSettings
 
@@ -11,8 +14,11 @@ from .reading import between, firsts, inspected, opened, partitions_of
 from .terminal.output import Row, note
 from .times import to_ms, utc_now
 
-#: Partition → from which offset, and up to which one.
-_Spans = Mapping[int, tuple[int, int]]
+#: Group → partition → from which offset, and up to which one; the end is the same for all.
+_Spans = Mapping[str, Mapping[int, tuple[int, int]]]
+
+#: Group → partition → how many records wait there, and the timestamp of the first; nothing where none does.
+_Waiting = dict[str, dict[int, tuple[int, int]]]
 
 
 async def told_lags(settings: QueueSettings, portal: str | None) -> list[Row]:
@@ -46,21 +52,33 @@ def nobody_read(group: str, others: Sequence[str]) -> str:
 
 async def lags(inspector: Inspector, settings: QueueSettings, portal: str | None, now_ms: int = 0) -> list[Row]:
     """The rows. Where offsets have gaps, the number of records of a partition is the highest that it can be."""
-    topic = settings.topic
+    group = settings.group
+    rows = (await unfinished(inspector, settings.topic, [group], portal, now_ms))[group]
+    parked = await _parked(inspector, settings, portal, [row["partition"] for row in rows])
+    return [{**row, "parked": parked.get(row["partition"])} for row in rows]
+
+
+async def unfinished(
+    inspector: Inspector, topic: str, groups: Collection[str], portal: str | None, now_ms: int = 0
+) -> dict[str, list[dict[str, Any]]]:
+    """Group → its rows, without what is parked. What waits of a portal is read once for all groups."""
     bounds = await inspector.bounds(topic)
-    states = (await inspector.groups(topic, [settings.group])).get(settings.group, {})
+    states = await inspector.groups(topic, groups)
     looked_at = partitions_of(portal, len(bounds))
-    parked = await _parked(inspector, settings, portal, looked_at)
-    offsets = {number: states[number].offset if number in states else 0 for number in looked_at}
-    spans = {number: (max(bounds[number].start, offsets[number]), bounds[number].end) for number in looked_at}
-    found = await (_all(inspector, topic, spans) if portal is None else _of_portal(inspector, topic, spans, portal))
-    rows: list[Row] = []
-    for partition in looked_at:
-        state, (waiting, oldest_ms) = states.get(partition), found.get(partition, (0, 0))
-        seconds = max(0.0, ((now_ms or to_ms(utc_now())) - oldest_ms) / 1000) if waiting else 0.0
-        row = {"partition": partition, "records": waiting, "seconds": seconds, "owner": state.owner if state else None}
-        row["parked"] = parked.get(partition)
-        rows.append(row if portal is None else {"portal": portal, **row})
+    spans = {
+        group: {number: _span(bounds[number], states.get(group, {}).get(number)) for number in looked_at}
+        for group in groups
+    }
+    found = await (_of_all(inspector, topic, spans) if portal is None else _of_portal(inspector, topic, spans, portal))
+    now = now_ms or to_ms(utc_now())
+    rows: dict[str, list[dict[str, Any]]] = {group: [] for group in groups}
+    for group in groups:
+        for number in looked_at:
+            state, (records, oldest_ms) = states.get(group, {}).get(number), found[group].get(number, (0, 0))
+            row: dict[str, Any] = {"partition": number, "records": records}
+            row["seconds"] = max(0.0, (now - oldest_ms) / 1000) if records else 0.0
+            row["owner"] = state.owner if state else None
+            rows[group].append(row if portal is None else {"portal": portal, **row})
     return rows
 
 
@@ -78,17 +96,30 @@ async def _parked(
         return {}
 
 
-async def _all(inspector: Inspector, topic: str, spans: _Spans) -> dict[int, tuple[int, int]]:
-    """Partition → how many records wait in its span, and the timestamp of the first; nothing where none does."""
-    first = await firsts(inspector, topic, spans)
-    return {number: (spans[number][1] - one.offset, one.timestamp_ms) for number, one in first.items()}
+def _span(bounds: Bounds, state: GroupState | None) -> tuple[int, int]:
+    return max(bounds.start, state.offset) if state else bounds.start, bounds.end
 
 
-async def _of_portal(inspector: Inspector, topic: str, spans: _Spans, portal: str) -> dict[int, tuple[int, int]]:
-    """The same of one portal's."""
-    found: dict[int, tuple[int, int]] = {}
-    for number, span in spans.items():
-        times = [one.timestamp_ms async for one in between(inspector, topic, number, *span) if one.key == portal]
-        if times:
-            found[number] = len(times), times[0]
+async def _of_all(inspector: Inspector, topic: str, spans: _Spans) -> _Waiting:
+    found: _Waiting = {}
+    for group, its in spans.items():
+        first = await firsts(inspector, topic, its)
+        found[group] = {number: (its[number][1] - one.offset, one.timestamp_ms) for number, one in first.items()}
+    return found
+
+
+async def _of_portal(inspector: Inspector, topic: str, spans: _Spans, portal: str) -> _Waiting:
+    """The same of one portal's, which all stand in one partition."""
+    [number] = {number for its in spans.values() for number in its}
+    start, end = min(its[number] for its in spans.values())
+    # Numbers alone: a portal may have a million.
+    offsets, times_ms = array("q"), array("q")
+    async for record in between(inspector, topic, number, start, end):
+        if record.key == portal:
+            offsets.append(record.offset)
+            times_ms.append(record.timestamp_ms)
+    found: _Waiting = {}
+    for group, its in spans.items():
+        first = bisect_left(offsets, its[number][0])
+        found[group] = {number: (len(offsets) - first, times_ms[first])} if first < len(offsets) else {}
     return found

@@ -17,6 +17,9 @@ from .spool.spool import Spool
 #: The outcomes of a request, as the interface lists them.
 OUTCOMES = ("accepted", "spooled", "quarantined", "refused_auth", "refused_input", "refused_full")
 
+#: That of a call which was kept nowhere.
+_LOST = "refused_full"
+
 #: What the OAuth server says of a token.
 VERDICTS = ("confirmed", "denied", "unknown", "unavailable")
 
@@ -37,6 +40,7 @@ class Counters:
     """The ingest's counts of one endpoint. Every series exists from the start, so that a first refusal is seen."""
 
     def __init__(self, metrics: "IngestMetrics", endpoint: str) -> None:
+        self._metrics = metrics
         self._answer_seconds = metrics.answer_seconds
         self._queue_ack_seconds = metrics.queue_ack_seconds
         self._requests = {outcome: metrics.requests.labels(endpoint, outcome) for outcome in OUTCOMES}
@@ -45,6 +49,8 @@ class Counters:
         """Count a call that ended so, after that time."""
         self._requests[outcome].inc()
         self._answer_seconds.took(seconds)
+        if outcome == _LOST:
+            self._metrics.lost()
 
     def acknowledged(self, seconds: float) -> None:
         """Count a record that the queue took or refused after that time."""
@@ -101,6 +107,12 @@ class IngestMetrics:
             ["endpoint", "outcome"],
             registry=registry,
         )
+        self._lost_at = Gauge(
+            f"{prefix}_ingest_lost_timestamp_seconds",
+            "When a call was last kept nowhere; 0 or nothing for never",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
         self.not_http = Counter(
             f"{prefix}_ingest_not_http", "Requests that could not be read, by status", ["status"], registry=registry
         )
@@ -145,6 +157,10 @@ class IngestMetrics:
     def open(self) -> None:
         """Begin to count in this process, in files of its own where there are several."""
         self._build.labels(self.version).set(1)
+
+    def lost(self) -> None:
+        """A call was kept nowhere just now."""
+        self._lost_at.set(self._clock())
 
     def watch(self, spool: Spool) -> None:
         """Show the spool of this host: it is the same for all workers."""

@@ -62,6 +62,7 @@ class WorkerMetrics:
     dead: OfGroup[Counter]
     quarantined: OfGroup[Counter]
     rebalances: OfGroup[Counter]
+    assigned_at: OfGroup[Gauge]
     lag_records: OfGroup[Gauge]
     lag_seconds: OfGroup[Gauge]
     actionable_lag: Gauge
@@ -105,6 +106,8 @@ def metrics_of(groups: Collection[str], registry: CollectorRegistry = REGISTRY) 
     dead = counter("dead_total", "Events put to the dead letters", "reason")
     quarantined = counter("events_quarantined_total", "Events put to quarantine by a worker", "reason")
     rebalances = counter("rebalances_total", "Partitions assigned, revoked or lost", "change")
+    given = "When the partition was given to the worker; 0 when it is not its own"
+    assigned_at = gauge("assigned_timestamp_seconds", given, "partition")
     lag_records = gauge("lag_records", "Records of the partition that are not finished", "partition")
     lag_seconds = gauge("lag_seconds", "Age of the partition's oldest unfinished record", "partition")
     actionable_lag = gauge("actionable_lag_seconds", "Age of the oldest unfinished record of a portal that is well")
@@ -130,6 +133,7 @@ def metrics_of(groups: Collection[str], registry: CollectorRegistry = REGISTRY) 
             dead=OfGroup(dead, *own),
             quarantined=OfGroup(quarantined, *own),
             rebalances=OfGroup(rebalances, *own),
+            assigned_at=OfGroup(assigned_at, *own),
             lag_records=OfGroup(lag_records, *own),
             lag_seconds=OfGroup(lag_seconds, *own),
             actionable_lag=_of(actionable_lag, own),

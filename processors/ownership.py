@@ -63,6 +63,7 @@ class Ownership:
         """As in the contract."""
         self.lost(partition)
         self._handovers.note("assigned", partition, committed.offset)
+        self._metrics.assigned_at.labels(partition).set(self._now())
         if committed.is_reset:
             self._tell_reset(partition, committed.offset)
         note = _inherited(partition, committed)
@@ -174,6 +175,7 @@ class Ownership:
         self._held.remove_all(list(partition.drop()))
         if self._partitions.get(partition.number) is partition:
             del self._partitions[partition.number]
+            self._metrics.assigned_at.labels(partition.number).set(0)
             self._metrics.lag_records.labels(partition.number).set(0)
             self._metrics.lag_seconds.labels(partition.number).set(0)
 

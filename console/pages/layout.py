@@ -80,14 +80,15 @@ def _commands(commands: Sequence[str]) -> Html:
 
 
 def _sheet(sheet: Sheet) -> Html:
-    title = element("h2", f"{sheet.title} ({len(sheet.rows):,})" if sheet.rows else sheet.title)
+    count = max(sheet.count, len(sheet.rows))
+    title = element("h2", f"{sheet.title} ({count:,})" if sheet.rows else sheet.title)
     note = element("p", sheet.note) if sheet.note else Html()
     if not sheet.rows:
         return element("section", title, note, element("p", sheet.nothing, class_="nothing"))
     head = element("tr", *(element("th", name) for name in sheet.rows[0]))
     rows = [_row(sheet, row) for row in sheet.rows[:MOST_ROWS]]
     table = element("table", element("thead", head), element("tbody", *rows))
-    left = len(sheet.rows) - MOST_ROWS
+    left = count - len(rows)
     more = element("p", f"and {left:,} more, which the command shows", class_="nothing") if left > 0 else Html()
     return element("section", title, note, element("div", table, class_="wide"), more, _commands(sheet.commands))
 

@@ -19,6 +19,8 @@ class Sheet:
 
     title: str
     rows: Sequence[Row]
+    #: How many there are in all, where those are not all that were kept.
+    count: int = 0
     #: Said where there is no row.
     nothing: str
     #: Said above the rows.

@@ -13,6 +13,7 @@ from forebay.queues.opening import open_queue
 from forebay.queues.registry.opening import open_registry
 
 from .app import create_app
+from .protocol import PageProtocol
 
 #: A look that is under way at a stop is waited for no longer: whoever waits for it can ask again.
 _GRACE_S = 5
@@ -25,12 +26,12 @@ _SILENT_S = 10.0
 
 
 class PageWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no types
-    """The process that serves the pages, whose connections may not be silent for ever."""
+    """The process that serves the pages, whose connections may be neither silent nor unread for ever."""
 
     def init_process(self) -> None:
         """Have the connections made of our protocol; gunicorn has no setting for it."""
         self.connections: set[PatientProtocol] = set()
-        gasgi.ASGIProtocol = PatientProtocol
+        gasgi.ASGIProtocol = PageProtocol
         super().init_process()
 
     def patience_s(self) -> float:

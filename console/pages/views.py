@@ -1,32 +1,45 @@
 """What each page shows: the rows of the commands that look."""
 
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 from urllib.parse import quote
 
 import falcon
 
 from forebay.console.errors import WrongUsage
 from forebay.console.event_rows import newest
-from forebay.console.group_lag import lags
+from forebay.console.group_lag import unfinished
 from forebay.console.known_portals import details, summaries
 from forebay.console.letters.details import details_of
 from forebay.console.letters.letters import BOXES, Filter, Letter, letters
 from forebay.console.orders.parked import waiting
+from forebay.console.orders.parking_view import Waiting
 from forebay.console.orders.trail import trail
 from forebay.console.reading import portal_key
+from forebay.console.terminal.output import Row
 from forebay.console.times import utc_now
 
 from .links import command, group_address, portal_address
 from .look import Asked, Look
-from .page import Page, Sheet
+from .newest import Newest
+from .page import MOST_ROWS, Page, Sheet
 
 _NEWEST_EVENTS = 20
 _AUDIT_OF = timedelta(days=30)
+
+#: So long the page of a portal reads what waits in its partition, of which there may be millions, and its letters: all
+#: else is shown in any case.
+_BACKLOG_S, _LETTERS_S = 8.0, 6.0
 
 _KEPT_NOWHERE = (
     'this process has neither auth = "registry" nor seal_keys, with which it is kept who may call; the page of each '
     "portal is there all the same"
 )
+
+_NO_TIME = "there was no time to read all that waits in its partition; `forebay lag --portal` does"
 
 _SEALED = "it is sealed, and this page opens nothing: `forebay quarantine show` does"
 
@@ -40,34 +53,46 @@ async def group(look: Look, asked: Asked) -> Page:
     name = asked["group"]
     if name not in await look.groups():
         raise falcon.HTTPNotFound(description=f"nobody ever read as group {name}")
-    return Page(
-        title=f"Group {name}",
-        is_live=True,
-        sheets=[
-            Sheet(
-                title="Partitions",
-                rows=await lags(look.inspector, look.of_group(name), None),
-                nothing="",
-                commands=[command("lag", "--group", name)],
-                is_bad=lambda row: bool(row["parked"] or (row["records"] and row["owner"] is None)),
-            ),
-            await _parked(look, name, None),
-        ],
+    rows = await unfinished(look.inspector, look.settings.topic, [name], None)
+    found = await waiting(look.inspector, look.settings, name, None, None)
+    partitions = Sheet(
+        title="Partitions",
+        rows=_with_parked(rows, found)[name],
+        nothing="",
+        commands=[command("lag", "--group", name)],
+        is_bad=_is_behind,
     )
+    return Page(title=f"Group {name}", is_live=True, sheets=[partitions, _parked(found)])
+
+
+def _is_behind(row: Row) -> bool:
+    return bool(row["parked"] or (row["records"] and row["owner"] is None))
+
+
+def _with_parked(unfinished: Mapping[str, Sequence[Row]], found: Iterable[Waiting]) -> dict[str, list[Row]]:
+    """Group → its rows, with how many records of parked portals wait beside those of the topic."""
+    parked: Counter[tuple[str, object]] = Counter()
+    for one in found:
+        parked[one.group, one.partition] += one.records
+    return {
+        group: [{**row, "parked": parked[group, row["partition"]]} for row in rows]
+        for group, rows in unfinished.items()
+    }
 
 
 async def parked(look: Look, asked: Asked) -> Page:
     """The portals that wait, the longest first."""
     portal, of = _portal_of(asked), asked.get("group")
     filters = {"portal": portal or "", "group": of or ""}
-    return Page(title="Parked", filters=filters, sheets=[await _parked(look, of, portal)])
-
-
-async def _parked(look: Look, of: str | None, portal: str | None) -> Sheet:
     found = await waiting(look.inspector, look.settings, of, portal, None)
+    return Page(title="Parked", filters=filters, sheets=[_parked(found)])
+
+
+def _parked(found: Sequence[Waiting]) -> Sheet:
     return Sheet(
         title="Portals that wait",
-        rows=[one.row() for one in found],
+        rows=[one.row() for one in found[:MOST_ROWS]],
+        count=len(found),
         nothing="no portal waits",
         commands=[command("parked", "resume", "--portal", "PORTAL", "--group", "GROUP"), command("parked", "--help")],
         links={"portal": portal_address, "group": group_address},
@@ -90,13 +115,19 @@ async def _letters(look: Look, asked: Asked, name: str, title: str) -> Page:
     return Page(title=title, filters=filters, sheets=[await _box(look, name, wanted)])
 
 
-async def _box(look: Look, name: str, wanted: Filter) -> Sheet:
-    # A letter may have a megabyte, and there may be many: of each only its row is kept.
-    found = letters(look.inspector, look.codec, BOXES[name], look.settings.topic, wanted)
-    dated = [(letter.at, letter.row()) async for letter in found]
+async def _box(look: Look, name: str, wanted: Filter, within_s: float | None = None) -> Sheet:
+    kept, note = Newest(), ""
+    try:
+        async with asyncio.timeout(within_s):
+            async for letter in letters(look.inspector, look.codec, BOXES[name], look.settings.topic, wanted):
+                kept.add(letter.at, letter.row)
+    except TimeoutError:
+        note = "there was no time to read all; the command does"
     return Sheet(
         title=f"Open {BOXES[name].what}s",
-        rows=[row for _, row in sorted(dated, key=lambda one: one[0])][::-1],
+        rows=kept.rows,
+        count=kept.count,
+        note=note,
         nothing=f"no {BOXES[name].what} is open",
         commands=[*(command(name, do, "ID") for do in ("replay", "discard")), command(name, "--help")],
         links={"id": lambda row: f"/{name}/{quote(str(row['id']), safe='')}", "portal": portal_address},
@@ -152,24 +183,14 @@ async def portals(look: Look, asked: Asked) -> Page:
 async def portal(look: Look, asked: Asked) -> Page:
     """All about one portal: what waits of it, what was given up, and what it sent last."""
     key = portal_key(asked["portal"])
-    behind = [
-        {"group": group, **row}
-        for group in await look.groups()
-        for row in await lags(look.inspector, look.of_group(group), key)
-    ]
+    behind = await _behind(look, key)
+    found = await waiting(look.inspector, look.settings, None, key, None)
     return Page(
         title=f"Portal {key}",
         sheets=[
-            Sheet(
-                title="Not finished",
-                rows=behind,
-                nothing="nobody has read the topic yet",
-                commands=[command("lag", "--portal", key, "--group", "GROUP")],
-                links={"group": group_address},
-                is_bad=lambda row: bool(row["parked"] or (row["records"] and row["owner"] is None)),
-            ),
-            await _parked(look, None, key),
-            await _box(look, "dead", Filter(portal=key)),
+            _unfinished(key, behind, found),
+            _parked(found),
+            await _box(look, "dead", Filter(portal=key), _LETTERS_S),
             Sheet(
                 title="Newest events",
                 rows=await newest(look.inspector, look.codec, look.settings.topic, key, _NEWEST_EVENTS),
@@ -178,6 +199,27 @@ async def portal(look: Look, asked: Asked) -> Page:
             ),
             *await _known(look, key),
         ],
+    )
+
+
+async def _behind(look: Look, key: str) -> dict[str, list[dict[str, Any]]] | None:
+    """Group → what is not finished of the portal; None where there was no time to read that."""
+    try:
+        async with asyncio.timeout(_BACKLOG_S):
+            return await unfinished(look.inspector, look.settings.topic, await look.groups(), key)
+    except TimeoutError:
+        return None
+
+
+def _unfinished(key: str, behind: Mapping[str, Sequence[Row]] | None, found: Iterable[Waiting]) -> Sheet:
+    rows = _with_parked(behind or {}, found)
+    return Sheet(
+        title="Not finished",
+        rows=[{"group": group, **row} for group, of_group in rows.items() for row in of_group],
+        nothing="nobody has read the topic yet" if behind is not None else _NO_TIME,
+        commands=[command("lag", "--portal", key, "--group", "GROUP")],
+        links={"group": group_address},
+        is_bad=_is_behind,
     )
 
 

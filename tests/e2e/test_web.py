@@ -1,5 +1,6 @@
 """The operators' page as a process: under the server it has, and beside a queue that hangs and comes back."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -13,6 +14,12 @@ from resource import RLIMIT_NOFILE, prlimit
 
 import pytest
 
+from forebay.console.settings import load_settings
+from forebay.processors.testing import event
+from forebay.queues.contract import Record
+from forebay.queues.opening import open_queue
+from forebay.schemas import names
+from forebay.schemas.codec import codec
 from tests.answers import called
 from tests.kafka.cluster import Cluster
 from tests.pages import Shown, shown
@@ -31,6 +38,17 @@ os.dup2(int(sys.argv[1]), 3)
 os.set_inheritable(3, True)
 os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
 os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+#: The page, which waits for a reader no longer than a test can.
+IMPATIENT = """
+import runpy, sys
+
+from forebay.console.pages import protocol
+
+protocol._READ_S = 0.5
+sys.argv = ["forebay", *sys.argv[1:]]
+runpy.run_module("forebay.console", run_name="__main__")
 """
 
 #: Fewer than a shell gives a process, and more than the page needs.
@@ -145,6 +163,32 @@ def test_who_says_nothing_keeps_nobody_out(site: Site, begun: bytes) -> None:
         site.wait("the page", lambda: is_shown(port))
 
     assert closed
+
+
+async def put_letter(site: Site, text: str) -> None:
+    settings = load_settings(options=site.settings, environ={}).settings
+    queue = open_queue(settings)
+    await queue.ensure(names.streams(settings.topic), settings.partitions)
+    producer = queue.producer()
+    value = codec().encode(event("ONCRMDEALADD", portal=PORTAL, id="large", data={"TEXT": text}))
+    await producer.send(names.dead(settings.topic), Record(key=PORTAL, value=value, timestamp_ms=1_796_000_000_000))
+    await producer.close()
+    await queue.close()
+
+
+def test_who_reads_nothing_of_a_page_is_let_go(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    # More than the kernel takes for a reader, where each of these is five characters.
+    asyncio.run(put_letter(site, "&" * 1_000_000))
+    monkeypatch.setattr(Site, "command", lambda _, *arguments: [sys.executable, "-c", IMPATIENT, *arguments])
+    port = serving(site)
+    assert len(called(f"http://127.0.0.1:{port}/dead/large")[1]) > 5_000_000
+    before = held(serves(site))[0]
+
+    with socket.create_connection(("127.0.0.1", port), 60) as silent:
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        silent.sendall(b"GET /dead/large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert silent.recv(1) == b"H"
+        site.wait("its end", lambda: held(serves(site))[0] <= before)
 
 
 def test_a_socket_of_systemd_that_others_reach_is_refused_without_a_password(site: Site) -> None:

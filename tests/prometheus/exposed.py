@@ -1,6 +1,7 @@
 """The metrics that the code has, with their labels, and what is asked of them in PromQL."""
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -55,6 +56,15 @@ def _registries() -> tuple[CollectorRegistry, ...]:
 
 def _all() -> list[Any]:
     return [metric for registry in _registries() for metric in registry._collector_to_names]
+
+
+def selectors_of(expression: str) -> Iterator[tuple[str, dict[str, list[str]]]]:
+    """What is asked for: name, and label → the values that are all wanted; those of targets are left out."""
+    for name, matchers in _SELECTOR.findall(expression):
+        found = [
+            (label, given.split("|")) for label, operator, given in _MATCHER.findall(matchers) if "!" not in operator
+        ]
+        yield name, {label: wanted for label, wanted in found if label not in OF_A_TARGET}
 
 
 def faults_of(expression: str) -> list[str]:

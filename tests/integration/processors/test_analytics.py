@@ -1,11 +1,15 @@
 """Counts in a database, on each that they work on: every event once, in its window, whatever comes again or at once."""
 
 import doctest
+import re
+from ast import literal_eval
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from queue import Queue
 from random import Random
 from threading import Barrier
 
@@ -13,16 +17,26 @@ import pytest
 from sqlalchemy import Engine, create_engine, select, text
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.engine.interfaces import IsolationLevel
+from sqlalchemy.exc import DBAPIError
 
 from forebay import Handlers, PortalEvent
 from forebay.processors import analytics
 from forebay.processors.analytics import Counts
 from forebay.processors.outcome import DONE, Failed
 from forebay.processors.testing import event, run_now
+from tests.postgresql.pooler import pooled
 
 AT = datetime(2026, 3, 1, 10, 59, 30, tzinfo=UTC)
 #: SQLite waits for five seconds for who writes, which a busy machine exceeds.
 _PATIENT: dict[str, dict[str, int]] = {"sqlite": {"timeout": 60}, "postgresql": {}}
+
+ROOT = Path(__file__).parents[3]
+
+#: Gives how many they were.
+END_OTHERS = """
+    SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
 
 ONE, OTHER = "one.bitrix24.example", "other.bitrix24.example"
 
@@ -159,6 +173,50 @@ def test_who_forgets_keeps_nobody_from_counting(request: pytest.FixtureRequest) 
 
     assert list(rows(engine).values()) == [3]
     engine.dispose()
+
+
+def test_behind_a_pooler_of_transactions_nothing_fails_and_each_event_counts_once(postgresql_url: str) -> None:
+    [given] = re.findall(r"connect_args=(\{.*?\})", (ROOT / "docs" / "analytics.md").read_text("utf-8"))
+    with pooled(postgresql_url, "transaction", 2) as through:
+        engine = create_engine(
+            through.replace("postgresql://", "postgresql+psycopg://"), connect_args=literal_eval(given)
+        )
+        (counts := Counts("m", engine)).create()
+        events = [event("ONCRMDEALADD", portal=ONE, id=f"{n}", received_at=AT, occurred_at=AT) for n in range(400)]
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(counts, [events[max(0, start - 3) : start + 5] for start in range(0, 400, 5)]))
+
+        assert list(rows(engine).values()) == [400]
+        engine.dispose()
+
+
+def test_whenever_its_sessions_are_ended_each_event_counts_once(postgresql_url: str) -> None:
+    engine, admin = (create_engine(postgresql_url.replace("postgresql://", "postgresql+psycopg://")) for _ in range(2))
+    (counts := Counts("m", engine)).create()
+    events = [event("ONCRMDEALADD", portal=ONE, id=f"{n}", received_at=AT, occurred_at=AT) for n in range(700)]
+    begun, ended = Queue[int](), 0
+
+    def count(start: int) -> None:
+        begun.put(start)
+        while True:
+            with suppress(DBAPIError):
+                return counts(events[max(0, start - 3) : start + 7])
+
+    with ThreadPoolExecutor(8) as pool:
+        counting = [pool.submit(count, start) for start in range(0, 700, 7)]
+        # At any moment of a batch, between the COMMIT and its answer too.
+        for _ in range(10):
+            [begun.get(timeout=60) for _ in range(10)]
+            with admin.connect() as connection:
+                ended += connection.scalar(text(END_OTHERS)) or 0
+        for one in counting:
+            one.result(60)
+
+    assert ended > 0
+    assert list(rows(engine).values()) == [700]
+    engine.dispose()
+    admin.dispose()
 
 
 def blocked(engine: Engine) -> int:
