@@ -53,6 +53,21 @@ def test_a_full_batch_waits_for_nothing(shop: Shop) -> None:
     assert shop.calls == [[1, 2, 3]]
 
 
+def test_a_full_batch_is_not_begun_again_when_its_wait_would_be_over(shop: Shop) -> None:
+    @shop.on("ONTASK*", batch=3, batch_wait_s=5)
+    async def handler(events: list[PortalEvent]) -> None:
+        await shop.nap(20)
+
+    shop.start()
+    shop.let(1)
+    shop.send("ONTASKADD", 1, 2, 3)
+    shop.let(1)
+    shop.send("ONTASKADD", 4)
+    shop.let(10)
+
+    assert shop.calls == [[1, 2, 3]]
+
+
 def test_no_batch_has_events_of_two_portals_or_of_two_handlers(shop: Shop) -> None:
     shop.on("ONTASK*", batch=10)(handled)
     shop.on("ONUSERADD")(handled)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from forebay.processors.notes import Note, Place, Run, UnreadableNote, decode_note, encode_note
@@ -70,6 +70,38 @@ def test_what_was_finished_is_not_handled_again_and_the_rest_is(received: list[i
 
     again = [offset for offset in received if third.receive(offset, 0)]
     assert again == [offset for offset in received if offset not in finished]
+
+
+some = st.sets(st.integers(100, 130))
+
+
+@given(some, st.integers(100, 131), st.integers(100, 131), some)
+@example({101, 105, 106, 109}, 131, 102, set())
+@example({101, 103, 105, 106, 109}, 131, 106, set())
+@example({101, 104, 105}, 131, 104, {103})
+@example({101, 105, 106}, 103, 101, set())
+@example({101, 102, 103}, 102, 104, {103})
+def test_what_is_told_as_finished_was_so_and_all_of_it_is_told(
+    inherited: set[int], forgotten_from: int, read_to: int, done: set[int]
+) -> None:
+    watermark = Watermark(100, runs_of(inherited))
+    watermark.forget(forgotten_from)
+    inherited = {offset for offset in inherited if offset < forgotten_from}
+
+    to_handle = [offset for offset in range(100, read_to) if watermark.receive(offset, 0)]
+    finished = done.intersection(to_handle)
+    for offset in finished:
+        watermark.finish(offset)
+
+    assert to_handle == [offset for offset in range(100, read_to) if offset not in inherited]
+    beyond = {offset for offset in inherited | finished if offset >= watermark.position}
+    assert watermark.finished_beyond() == runs_of(beyond)
+
+
+def runs_of(offsets: set[int]) -> list[Run]:
+    starts = sorted(offset for offset in offsets if offset - 1 not in offsets)
+    ends = sorted(offset + 1 for offset in offsets if offset + 1 not in offsets)
+    return list(zip(starts, ends, strict=True))
 
 
 @given(offsets, st.data(), st.integers(0, 40))
