@@ -1,7 +1,9 @@
 """The watermark never passes an unfinished offset, and its note brings back what was finished beyond it."""
 
 import random
+import zlib
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 
 import pytest
@@ -13,6 +15,7 @@ from forebay.processors.offsets import Watermark
 from forebay.queues.contract import PlacedRecord, StoredRecord
 
 NOTE_BYTES = 65_536
+PLACE = [one.name for one in fields(Place)]
 
 #: Growing offsets with gaps, as transactions and compaction leave them.
 offsets = st.lists(st.integers(1, 4), min_size=1, max_size=60).map(
@@ -168,11 +171,41 @@ def test_a_record_that_comes_a_second_time_is_not_handled_again() -> None:
         (5, encode_note(5, [(7, 9)], 100)[:-2]),
         (6, encode_note(5, [(7, 9)], 100)),
         (5, b"FN\x03"),
+        # Of another version, and of ours with too few numbers for the place and for a run, and with a part of one.
+        (5, b"FN\x04" + zlib.compress(bytes((5, 1, 1, 1, 1, 1)))),
+        (5, b"FN\x03" + zlib.compress(bytes((5, 1, 1, 1)))),
+        (5, b"FN\x03" + zlib.compress(bytes((5, 1, 1, 1, 1, 1, 2)))),
+        (5, b"FN\x03" + zlib.compress(bytes((5, 1, 1, 1, 1, 0x81)))),
     ],
 )
 def test_a_foreign_broken_or_misplaced_note_is_refused(committed: int, note: bytes) -> None:
     with pytest.raises(UnreadableNote):
         decode_note(committed, note)
+
+
+numbers = st.integers(0, 2**63 - 1) | st.sampled_from((0, 1, 127, 128, 129, 255, 256, 2**14))
+
+
+@given(numbers, st.lists(st.tuples(numbers, numbers), max_size=4), st.builds(Place, **dict.fromkeys(PLACE, numbers)))
+@example(128, [], Place())
+@example(128, [], Place(end=1))
+@example(127, [(1, 128), (128, 1)], Place(generation=128, position=127, in_force=256, orders=2**14, end=2**63 - 1))
+def test_what_is_written_into_a_note_is_read_from_it(
+    committed: int, steps: list[tuple[int, int]], place: Place
+) -> None:
+    runs: list[Run] = []
+    for gap, length in steps:
+        start = (runs[-1][1] if runs else committed) + gap
+        runs.append((start, start + length))
+
+    note = encode_note(committed, runs, NOTE_BYTES, place)
+
+    assert decode_note(committed, note) == Note(runs=runs, place=place)
+    assert bool(note) == bool(runs or place != Place())
+
+
+def test_there_is_no_note_where_not_even_the_place_fits() -> None:
+    assert encode_note(5, [(7, 9)], 8, Place(generation=1)) == b""
 
 
 def test_a_note_that_says_nothing_of_the_end_of_the_parked_stream_is_read() -> None:
