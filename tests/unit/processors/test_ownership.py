@@ -1,7 +1,7 @@
 """Partitions that come and go: nothing of one that went counts any more, nor touches the next one of its number."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -18,7 +18,7 @@ from forebay.processors.ownership import Ownership
 from forebay.processors.partitions import Lane, Partition
 from forebay.processors.settings import WorkerSettings
 from forebay.queues.contract import Commit, PlacedRecord, StoredRecord
-from forebay.queues.memory import MemoryQueue
+from forebay.queues.memory import MemoryConsumer, MemoryQueue
 
 TOPIC, GROUP, PORTAL = "events", "shop", "a.example"
 NOW = 1000.0
@@ -183,6 +183,30 @@ async def test_what_another_owns_is_let_go_of_when_its_commit_is_refused(place: 
 
     assert list(place.ownership) == []
     assert place.held.records == 0
+
+
+async def test_what_is_refused_of_a_partition_that_went_meanwhile_is_no_trouble_of_the_next(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers, commit = asyncio.Event(), asyncio.Event(), MemoryConsumer.commit
+
+    async def slow(consumer: MemoryConsumer, commits: Mapping[int, Commit]) -> None:
+        asked.set()
+        await answers.wait()
+        await commit(consumer, commits)
+
+    monkeypatch.setattr(MemoryConsumer, "commit", slow)
+    going = asyncio.create_task(place.ownership.confirm())
+    await asked.wait()
+    place.queue.group_states[TOPIC, GROUP].owners.clear()
+
+    place.ownership.lost(0)
+    place.ownership.assigned(0, Commit(offset=0))
+    following = place.open()
+    answers.set()
+    await going
+
+    assert place.open() is following
 
 
 async def test_a_commit_that_the_queue_did_not_take_confirms_nothing(place: Place) -> None:
