@@ -31,6 +31,7 @@ class Place:
 
     queue: MemoryQueue
     held: Held
+    health: Health
     registry: CollectorRegistry
     ownership: Ownership
     then: Consequences
@@ -68,7 +69,7 @@ async def place() -> AsyncIterator[Place]:
         WorkerSettings(), letters, held, Tally(metrics), now=lambda: NOW, draw=lambda low, high: high, tracer=None
     )
     await consumer.start(ownership)
-    yield Place(queue=queue, held=held, registry=registry, ownership=ownership, then=then)
+    yield Place(queue=queue, held=held, health=health, registry=registry, ownership=ownership, then=then)
     await consumer.close()
 
 
@@ -209,9 +210,18 @@ async def test_what_is_refused_of_a_partition_that_went_meanwhile_is_no_trouble_
     assert place.open() is following
 
 
-async def test_a_commit_that_the_queue_did_not_take_confirms_nothing(place: Place) -> None:
+async def test_what_the_queue_did_not_take_is_confirmed_and_committed_with_the_next_commit_and_not_before(
+    place: Place,
+) -> None:
+    _, lane, _ = place.take_in(0, 1)
+    place.then.finish_first(lane, 1)
     place.queue.down = True
     assert not await place.ownership.confirm()
+    assert "takes no commits" in str(place.health.report())
     place.queue.down = False
 
+    await place.ownership.commit()
+
+    assert place.committed() == 1
+    assert "takes no commits" not in str(place.health.report())
     assert await place.ownership.confirm()
