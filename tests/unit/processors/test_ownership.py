@@ -142,7 +142,8 @@ async def test_a_partition_that_is_asked_back_begins_nothing_more_and_goes_when_
 
 
 async def test_one_that_was_lost_while_it_was_asked_back_takes_nothing_of_the_next(place: Place) -> None:
-    partition, _, _ = place.take_in(0, 1)
+    partition, lane, _ = place.take_in(0, 1)
+    place.then.finish_first(lane, 1)
     handler = asyncio.create_task(forever())
     partition.enter(handler)
     going = asyncio.create_task(place.ownership.revoked(0))
@@ -156,6 +157,7 @@ async def test_one_that_was_lost_while_it_was_asked_back_takes_nothing_of_the_ne
 
     assert place.open() is following
     assert place.held.records == 2
+    assert place.queue.group_states[TOPIC, GROUP].commits == {}
     assert handler.cancelling()
 
 
