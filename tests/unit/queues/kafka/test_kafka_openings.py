@@ -68,8 +68,8 @@ def test_no_more_wait_than_have_room_and_their_room_is_free_again_when_they_go(
 
 def test_what_leaves_a_stream_is_all_that_waits_of_it_and_gives_its_room_back() -> None:
     openings = begun(EVENTS, OTHERS, LETTERS, records=6)
-    openings.must_wait(OTHERS, 3, 1)
-    openings.must_wait(EVENTS, 4, 1)
+    openings.must_wait(OTHERS, 4, 1)
+    openings.must_wait(EVENTS, 3, 1)
     openings.must_wait(LETTERS, 5, 1)
 
     assert list(openings.leave("events")) == [4, 3]
