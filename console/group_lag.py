@@ -110,6 +110,8 @@ async def _of_all(inspector: Inspector, topic: str, spans: _Spans) -> _Waiting:
 
 async def _of_portal(inspector: Inspector, topic: str, spans: _Spans, portal: str) -> _Waiting:
     """The same of one portal's, which all stand in one partition."""
+    if not spans:
+        return {}
     [number] = {number for its in spans.values() for number in its}
     start, end = min(its[number] for its in spans.values())
     # Numbers alone: a portal may have a million.

@@ -119,12 +119,7 @@ class Consequences:
 
     async def bury(self, lane: Lane, burial: Burial) -> float | None:
         """Write the dead letter; until that works, its records are not finished and their portal waits."""
-        if lane.outlook is not None:
-            lane.outlook.in_hand = burial.records
-        is_kept = await self._dead_letters.put(burial, lambda: not lane.partition.is_gone)
-        if lane.outlook is not None:
-            lane.outlook.in_hand = ()
-        if not is_kept:
+        if not await self._dead_letters.put(burial, lambda: not lane.partition.is_gone):
             return self.backoff_s(burial.failures)
         self._tell(burial)
         self.finish_all(lane, burial.records)

@@ -170,14 +170,11 @@ class Ownership:
             _log.warning("partition given back without its last commit", partition=partition.number)
 
     def _let_go(self, partition: Partition) -> None:
-        if partition.is_gone:
-            return
         self._held.remove_all(list(partition.drop()))
-        if self._partitions.get(partition.number) is partition:
-            del self._partitions[partition.number]
-            self._metrics.assigned_at.labels(partition.number).set(0)
-            self._metrics.lag_records.labels(partition.number).set(0)
-            self._metrics.lag_seconds.labels(partition.number).set(0)
+        del self._partitions[partition.number]
+        self._metrics.assigned_at.labels(partition.number).set(0)
+        self._metrics.lag_records.labels(partition.number).set(0)
+        self._metrics.lag_seconds.labels(partition.number).set(0)
 
 
 async def end(partitions: list[Partition], grace_s: float) -> None:

@@ -60,7 +60,7 @@ class LeaderEpochs:
             self._latest = latest
         return messages
 
-    def latest(self, *, has_heard: bool = True) -> int:
+    def latest(self, *, has_heard: bool) -> int:
         """For a commit: who has written the last record that was read.
 
         Who asked before he `has_heard` of the rewriting has read nothing of the later leader's, and may still say of

@@ -49,6 +49,24 @@ async def test_metrics_have_their_names_and_no_portal(station: Any, handlers: Ha
     assert "bitrix24.ru" not in text
 
 
+@pytest.mark.parametrize("batch", [None, 1, 3])
+async def test_the_age_of_an_event_is_that_since_its_receipt_in_seconds(
+    station: Any, handlers: Handlers, batch: int | None
+) -> None:
+    registry = CollectorRegistry()
+
+    @handlers.on("*", batch=batch)
+    async def handle(given: Any) -> None:
+        await asyncio.sleep(0)
+
+    for _ in range(3):
+        await station.send("a.bitrix24.com", timestamp_ms=int(time.time() - 3600) * 1000)
+    station.start(metrics=build_metrics(registry))
+    await until(lambda: registry.get_sample_value("forebay_event_age_seconds_count") == 3)
+
+    assert 3 * 3600 <= (registry.get_sample_value("forebay_event_age_seconds_sum") or 0) < 4 * 3600
+
+
 async def test_what_waits_is_no_younger_where_memory_is_full_of_other_portals(station: Any, handlers: Handlers) -> None:
     registry, may_end, seen = CollectorRegistry(), asyncio.Event(), []
 

@@ -53,6 +53,39 @@ def test_a_full_batch_waits_for_nothing(shop: Shop) -> None:
     assert shop.calls == [[1, 2, 3]]
 
 
+def test_a_full_batch_is_not_begun_again_when_its_wait_would_be_over(shop: Shop) -> None:
+    @shop.on("ONTASK*", batch=3, batch_wait_s=5)
+    async def handler(events: list[PortalEvent]) -> None:
+        await shop.nap(20)
+
+    shop.start()
+    shop.let(1)
+    shop.send("ONTASKADD", 1, 2, 3)
+    shop.let(1)
+    shop.send("ONTASKADD", 4)
+    shop.let(10)
+
+    assert shop.calls == [[1, 2, 3]]
+
+
+def test_a_batch_that_waits_for_its_next_try_waits_also_when_more_events_come(shop: Shop) -> None:
+    @shop.on("ONTASK*", batch=3, batch_wait_s=1)
+    async def handler(events: list[PortalEvent]) -> None:
+        if len(shop.calls) == 1:
+            raise Retry(after_s=10)
+
+    shop.start(**ROOMY)
+    shop.let(1)
+    shop.send("ONTASKADD", 1, 2, 3)
+    shop.let(1)
+    shop.send("ONTASKADD", 4, 5, 6)
+    shop.let(8)
+    assert shop.calls == [[1, 2, 3]]
+    shop.let(5)
+
+    assert shop.at[1] - shop.at[0] >= 10
+
+
 def test_no_batch_has_events_of_two_portals_or_of_two_handlers(shop: Shop) -> None:
     shop.on("ONTASK*", batch=10)(handled)
     shop.on("ONUSERADD")(handled)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from forebay import PortalEvent
+from forebay import PortalEvent, Retry
 from forebay.processors.held import Held
 from forebay.processors.lanes import Lanes
 from forebay.processors.notes import Note, Place
@@ -355,3 +355,20 @@ def test_what_is_drained_before_the_topic_comes_to_where_it_stood_is_not_handled
 
     assert shop.calls == [[0], [1], [2]]
     assert shop.committed() == 3
+
+
+def test_waits_that_were_asked_for_count_nothing_against_the_time_in_memory(shop: Shop) -> None:
+    @shop.on("ONTASK*")
+    async def handler(event: PortalEvent) -> None:
+        if len(shop.calls) <= 3:
+            raise Retry(after_s=20)
+        if len(shop.calls) <= 5:
+            raise ConnectionError("the portal's API is down")
+
+    shop.send("ONTASKADD", 1)
+    shop.start(memory_tries=10, retry_first_s=1, retry_total_s=30)
+    shop.let(90)
+
+    assert shop.calls == [[1]] * 6
+    assert shop.committed() == 1
+    assert PORTAL not in {record.key for log in shop.world.queue.logs[names.parked(TOPIC)] for record in log}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay.processors.errors import DeadlineExceeded, Reject, Retry
+from forebay.processors.errors import DeadlineExceeded, ProcessDied, Reject, Retry
 from forebay.processors.outcome import (
     DONE,
     UNHANDLED,
@@ -146,6 +146,13 @@ def test_a_deadline_is_a_reason_of_its_own() -> None:
     assert given_up.reason == "deadline"
 
 
+def test_the_third_process_that_an_event_ends_is_its_last_however_many_tries_are_left() -> None:
+    first, second, third = (Failed(error=ProcessDied("by SIGKILL", deaths=deaths)) for deaths in (1, 2, 3))
+
+    assert decided(first) == decided(second) == WaitThenAgain(delay_s=0.5)
+    assert decided(third) == GiveUp(reason="killed", error=third.error)
+
+
 def test_an_asked_wait_is_given_up_to_its_bound_whatever_was_waited() -> None:
     waits = [decided(RetryAsked(error=Retry(after_s=after_s)), waited_s=30.0) for after_s in (0, 7.5)]
 
@@ -158,6 +165,15 @@ def test_a_long_asked_wait_is_spent_in_the_parked_stream() -> None:
 
     assert decided(RetryAsked(error=asked)) == Park(delay_s=60, error=asked)
     assert decided(RetryAsked(error=too_long)) == Park(delay_s=3600, error=too_long)
+
+
+def test_what_is_just_within_a_bound_waits_in_memory_and_what_is_just_beyond_is_parked() -> None:
+    asked, failed = RetryAsked(error=Retry(after_s=30)), Failed(error=OSError())
+
+    assert decided(asked, attempts=4, tries=99) == WaitThenAgain(delay_s=30, asked=True)
+    assert decided(asked, attempts=5, tries=99) == Park(delay_s=30, error=asked.error)
+    assert decided(failed, attempts=4, waited_s=26, tries=99) == WaitThenAgain(delay_s=4)
+    assert decided(failed, attempts=4, waited_s=26.1, tries=99) == Park(delay_s=15, error=failed.error)
 
 
 def test_an_asked_try_counts_and_without_a_time_it_backs_off() -> None:

@@ -1,11 +1,13 @@
 """The watermark never passes an unfinished offset, and its note brings back what was finished beyond it."""
 
 import random
+import zlib
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from forebay.processors.notes import Note, Place, Run, UnreadableNote, decode_note, encode_note
@@ -13,6 +15,7 @@ from forebay.processors.offsets import Watermark
 from forebay.queues.contract import PlacedRecord, StoredRecord
 
 NOTE_BYTES = 65_536
+PLACE = [one.name for one in fields(Place)]
 
 #: Growing offsets with gaps, as transactions and compaction leave them.
 offsets = st.lists(st.integers(1, 4), min_size=1, max_size=60).map(
@@ -70,6 +73,38 @@ def test_what_was_finished_is_not_handled_again_and_the_rest_is(received: list[i
 
     again = [offset for offset in received if third.receive(offset, 0)]
     assert again == [offset for offset in received if offset not in finished]
+
+
+some = st.sets(st.integers(100, 130))
+
+
+@given(some, st.integers(100, 131), st.integers(100, 131), some)
+@example({101, 105, 106, 109}, 131, 102, set())
+@example({101, 103, 105, 106, 109}, 131, 106, set())
+@example({101, 104, 105}, 131, 104, {103})
+@example({101, 105, 106}, 103, 101, set())
+@example({101, 102, 103}, 102, 104, {103})
+def test_what_is_told_as_finished_was_so_and_all_of_it_is_told(
+    inherited: set[int], forgotten_from: int, read_to: int, done: set[int]
+) -> None:
+    watermark = Watermark(100, runs_of(inherited))
+    watermark.forget(forgotten_from)
+    inherited = {offset for offset in inherited if offset < forgotten_from}
+
+    to_handle = [offset for offset in range(100, read_to) if watermark.receive(offset, 0)]
+    finished = done.intersection(to_handle)
+    for offset in finished:
+        watermark.finish(offset)
+
+    assert to_handle == [offset for offset in range(100, read_to) if offset not in inherited]
+    beyond = {offset for offset in inherited | finished if offset >= watermark.position}
+    assert watermark.finished_beyond() == runs_of(beyond)
+
+
+def runs_of(offsets: set[int]) -> list[Run]:
+    starts = sorted(offset for offset in offsets if offset - 1 not in offsets)
+    ends = sorted(offset + 1 for offset in offsets if offset + 1 not in offsets)
+    return list(zip(starts, ends, strict=True))
 
 
 @given(offsets, st.data(), st.integers(0, 40))
@@ -136,11 +171,41 @@ def test_a_record_that_comes_a_second_time_is_not_handled_again() -> None:
         (5, encode_note(5, [(7, 9)], 100)[:-2]),
         (6, encode_note(5, [(7, 9)], 100)),
         (5, b"FN\x03"),
+        # Of another version, and of ours with too few numbers for the place and for a run, and with a part of one.
+        (5, b"FN\x04" + zlib.compress(bytes((5, 1, 1, 1, 1, 1)))),
+        (5, b"FN\x03" + zlib.compress(bytes((5, 1, 1, 1)))),
+        (5, b"FN\x03" + zlib.compress(bytes((5, 1, 1, 1, 1, 1, 2)))),
+        (5, b"FN\x03" + zlib.compress(bytes((5, 1, 1, 1, 1, 0x81)))),
     ],
 )
 def test_a_foreign_broken_or_misplaced_note_is_refused(committed: int, note: bytes) -> None:
     with pytest.raises(UnreadableNote):
         decode_note(committed, note)
+
+
+numbers = st.integers(0, 2**63 - 1) | st.sampled_from((0, 1, 127, 128, 129, 255, 256, 2**14))
+
+
+@given(numbers, st.lists(st.tuples(numbers, numbers), max_size=4), st.builds(Place, **dict.fromkeys(PLACE, numbers)))
+@example(128, [], Place())
+@example(128, [], Place(end=1))
+@example(127, [(1, 128), (128, 1)], Place(generation=128, position=127, in_force=256, orders=2**14, end=2**63 - 1))
+def test_what_is_written_into_a_note_is_read_from_it(
+    committed: int, steps: list[tuple[int, int]], place: Place
+) -> None:
+    runs: list[Run] = []
+    for gap, length in steps:
+        start = (runs[-1][1] if runs else committed) + gap
+        runs.append((start, start + length))
+
+    note = encode_note(committed, runs, NOTE_BYTES, place)
+
+    assert decode_note(committed, note) == Note(runs=runs, place=place)
+    assert bool(note) == bool(runs or place != Place())
+
+
+def test_there_is_no_note_where_not_even_the_place_fits() -> None:
+    assert encode_note(5, [(7, 9)], 8, Place(generation=1)) == b""
 
 
 def test_a_note_that_says_nothing_of_the_end_of_the_parked_stream_is_read() -> None:

@@ -48,6 +48,10 @@ events = st.builds(
 NUL = WRITERS[0].encode(replace(sent, name="ON\0"))
 NUL_ENDS = NUL.index(b"ON\0") + 3
 
+#: One with an id that is no text.
+WHOLE = WRITERS[0].encode(replace(sent, id=IDS[0]))
+NO_TEXT = WHOLE.replace(IDS[0].encode(), b"\xff" * len(IDS[0]))
+
 
 @st.composite
 def records(draw: st.DrawFn) -> bytes:
@@ -76,6 +80,7 @@ def shown(value: bytes, alike: Alike | None = None) -> list[object]:
 
 @given(st.lists(records(), max_size=6))
 @example([NUL, NUL[:NUL_ENDS]])
+@example([WHOLE, NO_TEXT])
 @settings(max_examples=500, deadline=None)
 def test_each_of_several_is_read_as_by_itself(values: list[bytes]) -> None:
     alike = Alike()

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -72,6 +73,31 @@ def test_the_head_is_what_was_written(event_id: str, portal: str, member_id: str
 
     is_short = all(len(text.encode()) < 64 for text in (event_id, portal, member_id or "", kind, name))
     assert (found and found[:4]) == ((event_id, portal, kind, name) if is_short else None)
+
+
+@pytest.mark.parametrize("text", ["0198a6a0-0000-7000-8000-000000000000", "some.bitrix24.ru", "m" * 32, "event", "ON"])
+def test_a_length_below_zero_is_left_to_fastavro(text: str) -> None:
+    one = an_event(id="0198a6a0-0000-7000-8000-000000000000", portal="some.bitrix24.ru", member_id="m" * 32, name="ON")
+    encoded = bytes((len(text) << 1,)) + text.encode()
+    below_zero = bytes((encoded[0] | 1,)) + encoded[1:]
+
+    value = codec().encode(one).replace(encoded, below_zero, 1)
+
+    assert scan.head_of(value, START) is None
+
+
+def test_a_length_of_two_bytes_below_zero_is_left_to_fastavro() -> None:
+    value = codec().encode(an_event(body=lambda: Body(fields={"a": "x" * 100})))
+    assert fields_of(value) == {"a": "x" * 100}
+
+    assert fields_of(value.replace(b"\xc8\x01xx", b"\xc9\x01xx")) is None
+
+
+def test_a_name_that_is_cut_off_where_a_record_may_end_is_none() -> None:
+    value = codec().encode(an_event(name="ON\0\0"))
+
+    assert scan.head_of(value, START) is not None
+    assert {scan.head_of(value[:end], START) for end in range(value.index(b"ON\0\0") + 5)} == {None}
 
 
 def test_nothing_is_taken_where_the_map_does_not_tell_all() -> None:

@@ -1,0 +1,229 @@
+"""Partitions that come and go: nothing of one that went counts any more, nor touches the next one of its number."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from forebay.processors.commits import Commits
+from forebay.processors.consequences import Consequences
+from forebay.processors.dead_letters import DeadLetters
+from forebay.processors.health import Health
+from forebay.processors.held import Held
+from forebay.processors.lanes import Lanes
+from forebay.processors.metrics import Tally, build_metrics
+from forebay.processors.ownership import Ownership
+from forebay.processors.partitions import Lane, Partition
+from forebay.processors.settings import WorkerSettings
+from forebay.queues.contract import Commit, PlacedRecord, StoredRecord
+from forebay.queues.memory import MemoryConsumer, MemoryQueue
+
+TOPIC, GROUP, PORTAL = "events", "shop", "a.example"
+NOW = 1000.0
+RESET_AT = "forebay_offset_reset_timestamp_seconds"
+
+
+@dataclass(kw_only=True)
+class Place:
+    """A group's one partition, and its owner."""
+
+    queue: MemoryQueue
+    held: Held
+    health: Health
+    registry: CollectorRegistry
+    ownership: Ownership
+    then: Consequences
+
+    def open(self) -> Partition:
+        """The partition, which is ours and open."""
+        partition = self.ownership.open_one(0)
+        assert partition is not None
+        return partition
+
+    def take_in(self, *offsets: int) -> tuple[Partition, Lane, list[StoredRecord]]:
+        """Records that were fetched."""
+        partition = self.open()
+        records: list[StoredRecord] = [
+            PlacedRecord(stream=TOPIC, partition=0, offset=offset, key=PORTAL, value=b"value", timestamp_ms=0)
+            for offset in offsets
+        ]
+        self.held.add(partition.watermark.receive_all(records))
+        Lanes().add(partition, records)
+        return partition, partition.lanes[PORTAL], records
+
+    def committed(self) -> int:
+        """Up to where the group is."""
+        return self.queue.group_states[TOPIC, GROUP].commits[0].offset
+
+
+@pytest.fixture
+async def place() -> AsyncIterator[Place]:
+    queue, held, health = MemoryQueue(), Held(1000, 1 << 30), Health()
+    await queue.ensure([TOPIC], 1)
+    metrics = build_metrics(registry := CollectorRegistry())
+    consumer, letters = queue.consumer(TOPIC, GROUP), DeadLetters(queue.producer(), TOPIC, health, None)
+    ownership = Ownership(Commits(consumer, 4096, health), held, metrics, grace_s=60, now=lambda: NOW)
+    then = Consequences(
+        WorkerSettings(), letters, held, Tally(metrics), now=lambda: NOW, draw=lambda low, high: high, tracer=None
+    )
+    await consumer.start(ownership)
+    yield Place(queue=queue, held=held, health=health, registry=registry, ownership=ownership, then=then)
+    await consumer.close()
+
+
+async def forever() -> None:
+    """What a handler does that waits."""
+    await asyncio.Event().wait()
+
+
+async def lost(place: Place) -> None:
+    place.ownership.lost(0)
+
+
+async def revoked(place: Place) -> None:
+    await place.ownership.revoked(0)
+
+
+async def assigned_anew(place: Place) -> None:
+    place.ownership.assigned(0, Commit(offset=0))
+
+
+@pytest.mark.parametrize("go", [lost, revoked, assigned_anew])
+async def test_of_a_partition_that_went_nothing_counts_any_more(
+    place: Place, go: Callable[[Place], Awaitable[None]]
+) -> None:
+    partition, lane, records = place.take_in(0, 1, 2, 3)
+
+    await go(place)
+    assert place.held.records == place.held.bytes == 0
+
+    place.then.finish_first(lane, 1)
+    place.then.finish_first(lane, 2)
+    place.then.finish_all(lane, records[3:])
+    assert place.held.records == place.held.bytes == 0
+    assert partition.is_gone
+    assert [one for one in place.ownership if one is partition] == []
+
+
+async def test_what_is_finished_is_committed_as_a_partition_goes_and_not_when_it_was_lost(place: Place) -> None:
+    _, lane, _ = place.take_in(0, 1)
+    place.then.finish_first(lane, 1)
+
+    await place.ownership.revoked(0)
+    assert place.committed() == 1
+
+    place.ownership.assigned(0, Commit(offset=1))
+    _, lane, _ = place.take_in(1, 2)
+    place.then.finish_first(lane, 1)
+    place.ownership.lost(0)
+    await place.ownership.commit()
+    assert place.committed() == 1
+
+
+async def test_a_partition_that_is_asked_back_begins_nothing_more_and_goes_when_its_handlers_have_ended(
+    place: Place,
+) -> None:
+    partition, lane, _ = place.take_in(0, 1)
+    handler = asyncio.create_task(forever())
+    partition.enter(handler)
+
+    going = asyncio.create_task(place.ownership.revoked(0))
+    await asyncio.sleep(0)
+    assert place.ownership.open_one(0) is None
+    assert not going.done()
+
+    place.then.finish_first(lane, 1)
+    partition.leave(handler)
+    await going
+    assert place.committed() == 1
+    handler.cancel()
+
+
+async def test_one_that_was_lost_while_it_was_asked_back_takes_nothing_of_the_next(place: Place) -> None:
+    partition, lane, _ = place.take_in(0, 1)
+    place.then.finish_first(lane, 1)
+    handler = asyncio.create_task(forever())
+    partition.enter(handler)
+    going = asyncio.create_task(place.ownership.revoked(0))
+    await asyncio.sleep(0)
+
+    place.ownership.lost(0)
+    place.ownership.assigned(0, Commit(offset=0))
+    following, _, _ = place.take_in(0, 1)
+    partition.leave(handler)
+    await going
+
+    assert place.open() is following
+    assert place.held.records == 2
+    assert place.queue.group_states[TOPIC, GROUP].commits == {}
+    assert handler.cancelling()
+
+
+async def test_a_gap_is_committed_though_nothing_else_is_new(place: Place) -> None:
+    place.ownership.gap(0, 0, 7)
+
+    await place.ownership.commit()
+
+    assert place.committed() == 7
+
+
+async def test_a_partition_without_a_place_is_told_and_one_that_has_one_is_not(place: Place) -> None:
+    place.ownership.assigned(0, Commit(offset=5))
+    assert place.registry.get_sample_value(RESET_AT) == 0
+
+    place.ownership.assigned(0, Commit(offset=5, is_reset=True))
+
+    assert place.registry.get_sample_value(RESET_AT) == NOW
+
+
+async def test_what_another_owns_is_let_go_of_when_its_commit_is_refused(place: Place) -> None:
+    place.take_in(0, 1)
+    place.queue.group_states[TOPIC, GROUP].owners.clear()
+
+    assert await place.ownership.confirm()
+
+    assert list(place.ownership) == []
+    assert place.held.records == 0
+
+
+async def test_what_is_refused_of_a_partition_that_went_meanwhile_is_no_trouble_of_the_next(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers, commit = asyncio.Event(), asyncio.Event(), MemoryConsumer.commit
+
+    async def slow(consumer: MemoryConsumer, commits: Mapping[int, Commit]) -> None:
+        asked.set()
+        await answers.wait()
+        await commit(consumer, commits)
+
+    monkeypatch.setattr(MemoryConsumer, "commit", slow)
+    going = asyncio.create_task(place.ownership.confirm())
+    await asked.wait()
+    place.queue.group_states[TOPIC, GROUP].owners.clear()
+
+    place.ownership.lost(0)
+    place.ownership.assigned(0, Commit(offset=0))
+    following = place.open()
+    answers.set()
+    await going
+
+    assert place.open() is following
+
+
+async def test_what_the_queue_did_not_take_is_confirmed_and_committed_with_the_next_commit_and_not_before(
+    place: Place,
+) -> None:
+    _, lane, _ = place.take_in(0, 1)
+    place.then.finish_first(lane, 1)
+    place.queue.down = True
+    assert not await place.ownership.confirm()
+    assert "takes no commits" in str(place.health.report())
+    place.queue.down = False
+
+    await place.ownership.commit()
+
+    assert place.committed() == 1
+    assert "takes no commits" not in str(place.health.report())
+    assert await place.ownership.confirm()
