@@ -4,7 +4,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from heapq import merge
 
 import orjson
@@ -14,7 +13,7 @@ from forebay.schemas.codec import Codec
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent
 
-from .reading import BATCH_RECORDS, between, partitions_of
+from .reading import BATCH_RECORDS, between, is_called, partitions_of
 from .terminal.output import Row, clean
 from .times import iso
 
@@ -93,7 +92,7 @@ async def _records(
 def _takes(wanted: Wanted, row: Row) -> bool:
     if wanted.portal is not None and row["portal"] != wanted.portal:
         return False
-    return wanted.event is None or fnmatchcase(str(row["name"]), wanted.event)
+    return wanted.event is None or is_called(str(row["name"]), wanted.event)
 
 
 def _row(record: StoredRecord, codec: Codec) -> dict[str, object]:

@@ -32,7 +32,7 @@ def of_portal(help: str) -> Any:
 
 Portal = Annotated[str | None, of_portal("only this portal's")]
 Event = Annotated[
-    str | None, typer.Option(help="only this event code; ONCRM* takes many", callback=_read_by(str.upper))
+    str | None, typer.Option(help="only this code, in any letter case; ONCRM* takes many", callback=_read_by(str))
 ]
 Error = Annotated[
     str | None, typer.Option(help="only where the error or its class holds this text", callback=_read_by(str))

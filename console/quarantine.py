@@ -9,7 +9,7 @@ from .errors import FAILED
 from .invocation import invocation
 from .letters.commands import All, Ids, chosen, letter_filter, planned
 from .letters.commands import commands as letter_commands
-from .options import AsJson, DryRun, Error, Portal, Since, Until, Why, Yes
+from .options import AsJson, DryRun, Error, Event, Portal, Since, Until, Why, Yes
 from .terminal.asking import agreed
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def _replay(
     context: typer.Context,
     ids: Ids = None,
     portal: Portal = None,
+    event: Event = None,
     error: Error = None,
     since: Since = None,
     until: Until = None,
@@ -45,7 +46,7 @@ def _replay(
     from .planning import show_plan
     from .running import run
 
-    wanted = chosen("replay", letter_filter(ids or (), portal, None, error, since, until), everything)
+    wanted = chosen("replay", letter_filter(ids or (), portal, event, error, since, until), everything)
     settings = invocation(context).settings()
     plan = planned(settings, "quarantine", wanted)
     if not as_json:

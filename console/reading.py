@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from fnmatch import fnmatchcase
 
 from forebay.processors.notes import Note, UnreadableNote, decode_note
 from forebay.queues.contract import GroupState, Inspector, Producer, Queue, StoredRecord
@@ -130,6 +131,11 @@ def portal_key(portal: str) -> str:
         return normal_form(portal)
     except BadPortal as error:
         raise WrongUsage(f"--portal: {error}") from error
+
+
+def is_called(name: str, pattern: str) -> bool:
+    """Whether `--event` means an event of that name. The codes of robots have the letters that their authors chose."""
+    return fnmatchcase(name.upper(), pattern.upper())
 
 
 def partitions_of(portal: str | None, partitions: int) -> list[int]:

@@ -210,7 +210,7 @@ class Endpoint:
 
     async def _quarantine(self, form: Form, sender: Sender, receipt: Receipt, error: Unreadable | RecordRefused) -> str:
         reason, detail = error.reason if isinstance(error, Unreadable) else "refused_by_queue", str(error)
-        record = quarantine_record(receipt, sender, form.body, reason, detail, self._sealer)
+        record = quarantine_record(receipt, sender, form, reason, detail, self._sealer)
         await self._send(self._outlet.quarantine, record)
         about = {"portal": sender.portal, "id": receipt.id, **trace_words(receipt.traceparent)}
         log.warning("a call went to quarantine", reason=reason, detail=detail, **about)

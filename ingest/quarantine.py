@@ -4,10 +4,14 @@ With a seal key the body is encrypted whole (AES-256-GCM, the call's id as assoc
 which key and nonce. Without one, the values of the secret pairs are cut out of it.
 """
 
+import re
+
 from forebay.queues.contract import Record
 from forebay.schemas import names
 
 from .authenticate import Sender
+from .call import recognise
+from .form import Form
 from .record import Receipt
 from .seal import Sealer, cut
 
@@ -17,12 +21,13 @@ _SEALED = b"application/octet-stream"
 #: A queue's own words are long at times.
 _DETAIL_CHARS = 1000
 
+#: In a form that was not read whole.
+_EVENT = re.compile(rb"(?:^|&)event=([^&%]{1,255})(?:&|$)")
 
-def quarantine_record(
-    receipt: Receipt, sender: Sender, body: bytes, reason: str, detail: str, sealer: Sealer
-) -> Record:
+
+def quarantine_record(receipt: Receipt, sender: Sender, form: Form, reason: str, detail: str, sealer: Sealer) -> Record:
     """The record. Its key is the portal, or the endpoint where the call names no portal."""
-    sealed = sealer.seal_whole(body, receipt.id, sender.proved_member)
+    sealed = sealer.seal_whole(form.body, receipt.id, sender.proved_member)
     headers = [
         (names.CONTENT_TYPE, _SEALED if sealed else _FORM),
         (names.QUARANTINE_ID, receipt.id.encode()),
@@ -33,6 +38,8 @@ def quarantine_record(
         (names.QUARANTINE_AT, receipt.time),
         (names.ENDPOINT, receipt.endpoint.encode()),
     ]
+    if name := _name(form):
+        headers.append((names.QUARANTINE_NAME, name.encode()))
     if sender.member_id:
         headers.append((names.MEMBER_ID, sender.member_id.encode()))
     if sender.pin:
@@ -44,7 +51,15 @@ def quarantine_record(
         headers += [(names.QUARANTINE_KEY_ID, sealed.key_id.encode()), (names.QUARANTINE_NONCE, sealed.nonce)]
     return Record(
         key=sender.portal or receipt.endpoint,
-        value=sealed.ciphertext if sealed else cut(body),
+        value=sealed.ciphertext if sealed else cut(form.body),
         timestamp_ms=receipt.at_ms,
         headers=tuple(headers),
     )
+
+
+def _name(form: Form) -> str:
+    """As an event of it would be called, if that can be told."""
+    if form.whole:
+        return recognise(form.fields).name
+    found = _EVENT.search(form.body)
+    return recognise({"event": found[1].decode("ascii", "replace")}).name if found else ""

@@ -30,6 +30,7 @@ def quarantined(event: PortalEvent, record: StoredRecord, error: BaseException, 
         (names.QUARANTINE_AT, event.received_at.isoformat(timespec="microseconds").encode()),
         (names.ENDPOINT, event.subscription.endpoint.encode()),
     ]
+    headers += [(names.QUARANTINE_NAME, event.name.encode())] if event.name else []
     headers += [(name, own[name]) for name in (names.MEMBER_ID, names.PIN, names.TRACEPARENT) if name in own]
     body = "&".join(f"{quote_plus(path)}={quote_plus(value)}" for path, value in event.pairs)
     return Record(key=record.key, value=body.encode(), timestamp_ms=at_ms, headers=tuple(headers))

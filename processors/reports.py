@@ -102,7 +102,7 @@ def tell_dead(record: StoredRecord, burial: Burial) -> None:
         "given up: dead letter written",
         reason=burial.reason,
         portal=record.key,
-        name=said(names.CE_TYPE).removeprefix(names.CE_TYPE_PREFIX).partition(".")[2],
+        name=names.name_of(said(names.CE_TYPE)),
         id=said(names.CE_ID),
         **place(record),
         handler=said(names.DEAD_HANDLER),

@@ -56,6 +56,11 @@ def streams(topic: str) -> tuple[str, ...]:
     return (topic, parked(topic), dead(topic), quarantine(topic), audit(topic))
 
 
+def name_of(ce_type: str) -> str:
+    """The event's name in a `ce_type`; empty where there is none."""
+    return ce_type.removeprefix(CE_TYPE_PREFIX).partition(".")[2]
+
+
 def value_subject(topic: str) -> str:
     """Under which subject a schema registry has the schema of a topic's values: Kafka tools look there by default."""
     return f"{topic}-value"
@@ -106,6 +111,8 @@ QUARANTINE_DETAIL = "forebay_quarantine_detail"
 QUARANTINE_PATH = "forebay_quarantine_path"
 QUARANTINE_QUERY = "forebay_quarantine_query"
 QUARANTINE_AT = "forebay_quarantine_at"
+#: Only where it is known: an event's code, as `event.name` has it.
+QUARANTINE_NAME = "forebay_quarantine_name"
 #: Only where the body is sealed: with which key, and the nonce; the associated data is the quarantine id.
 QUARANTINE_KEY_ID = "forebay_quarantine_key_id"
 QUARANTINE_NONCE = "forebay_quarantine_nonce"

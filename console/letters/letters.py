@@ -4,10 +4,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from fnmatch import fnmatchcase
 
 from forebay.console.orders.orders import dealt_with
-from forebay.console.reading import between, partitions_of
+from forebay.console.reading import between, is_called, partitions_of
 from forebay.console.times import from_ms, iso
 from forebay.queues.contract import Inspector, StoredRecord
 from forebay.schemas import names
@@ -59,7 +58,7 @@ class Filter:
         return (
             (not self.ids or letter.id in self.ids)
             and self.portal in (None, letter.record.key)
-            and (self.event is None or fnmatchcase(letter.name or "", self.event))
+            and (self.event is None or is_called(letter.name or "", self.event))
             and (self.error is None or self.error.lower() in told)
             and (self.since is None or letter.at >= self.since)
             and (self.until is None or letter.at < self.until)
@@ -87,11 +86,12 @@ def dead_letter(record: StoredRecord, codec: Codec) -> Letter:
 
 
 def quarantined(record: StoredRecord, codec: Codec) -> Letter:
-    """A record of the quarantine: no event, so the codec is not asked; never tried, and without a name."""
+    """A record of the quarantine: mostly no event, so the codec is not asked; never tried, and maybe without a name."""
     headers = headers_of(record)
     return Letter(
         id=headers.get(names.QUARANTINE_ID) or _place(record),
-        name=None,
+        # What the queue had refused as it came out of the spool is an event.
+        name=headers.get(names.QUARANTINE_NAME) or names.name_of(headers.get(names.CE_TYPE, "")) or None,
         error=headers.get(names.QUARANTINE_DETAIL, ""),
         error_class=headers.get(names.QUARANTINE_REASON, ""),
         attempts=0,

@@ -3,10 +3,9 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from fnmatch import fnmatchcase
 
 from forebay.console.planning import Plan, Planned
-from forebay.console.reading import between, partitions_of, stream_ends
+from forebay.console.reading import between, is_called, partitions_of, stream_ends
 from forebay.console.times import to_ms
 from forebay.processors.parking import entries
 from forebay.processors.parking.orders import What
@@ -38,7 +37,7 @@ class Span:
 
     def _is_named(self, record: StoredRecord, codec: Codec) -> bool:
         try:
-            return fnmatchcase(codec.decode(record.value).name, self.event or "*")
+            return is_called(codec.decode(record.value).name, self.event or "*")
         except UndecodableEvent:
             return False
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from forebay.ingest.address import Address
 from forebay.ingest.authenticate import Sender
+from forebay.ingest.form import parse
 from forebay.ingest.quarantine import quarantine_record
 from forebay.ingest.record import Receipt
 from forebay.ingest.seal import Sealer
@@ -49,8 +50,9 @@ def _sealed(event_id: str) -> bytes:
 
 def _call() -> Record:
     receipt = Receipt(ID, AT_MS * 1000 + 456, "/bitrix24", None)
+    form = parse(b"event=%FF&auth[access_token]=x", max_fields=16)
     sender = Sender(PORTAL, MEMBER, False, Address(path="shop", query="a=1"), pin="f00d")
-    return quarantine_record(receipt, sender, b"event=%FF&auth[access_token]=x", "bad_body", "no text", Sealer({}))
+    return quarantine_record(receipt, sender, form, "bad_body", "no text", Sealer({}))
 
 
 EVENTS: dict[str, Format] = {

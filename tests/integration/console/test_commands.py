@@ -40,7 +40,10 @@ class Command:
         return done.stdout
 
     def rows(self, *arguments: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.run(*arguments, "--json").splitlines()]
+        return self.rows_of(0, *arguments)
+
+    def rows_of(self, status: int, *arguments: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.run(*arguments, "--json", status=status).splitlines()]
 
     def put(self, stream: str, *records: Record) -> None:
         asyncio.run(self._put(stream, records))
@@ -67,9 +70,12 @@ def a_record(number: int, portal: str = "one.bitrix24.example") -> Record:
 
 
 def a_dead_record(number: int, portal: str = "one.bitrix24.example", at_ms: int = 1_772_366_500_000) -> Record:
-    record = a_record(number, portal)
+    return dead(a_record(number, portal), number, at_ms)
+
+
+def dead(record: Record, number: int, at_ms: int) -> Record:
     stood = PlacedRecord(
-        key=portal, value=record.value, timestamp_ms=record.timestamp_ms, stream=TOPIC, partition=3, offset=number
+        key=record.key, value=record.value, timestamp_ms=record.timestamp_ms, stream=TOPIC, partition=3, offset=number
     )
     try:
         raise Reject(f"no stock for {number}")
@@ -100,6 +106,17 @@ def test_tail_and_lag_show_what_is_there(forebay: Command) -> None:
     assert len(lag) == forebay.settings.partitions
     assert sum(row["records"] for row in lag) == 3
     assert of_portal[0]["records"] == 3
+
+
+@pytest.mark.parametrize("given", ["my_Robot", "MY_ROBOT", "my_*"])
+def test_the_code_of_a_robot_is_found_in_any_letter_case(forebay: Command, given: str) -> None:
+    made = event("my_Robot", kind="robot", portal="one.bitrix24.example")
+    robot = Record(key=made.portal, value=codec().encode(made), timestamp_ms=1_772_366_400_000)
+    forebay.put(names.dead(TOPIC), a_dead_record(1), dead(robot, 2, 1_772_366_500_000))
+
+    listed = forebay.rows("dead", "list", "--event", given)
+
+    assert [letter["name"] for letter in listed] == ["my_Robot"]
 
 
 def test_dead_letters_are_shown_replayed_and_discarded(forebay: Command) -> None:
@@ -153,6 +170,28 @@ def test_the_quarantine_is_listed_and_discarded(forebay: Command) -> None:
     assert (listed["id"], listed["error_class"]) == ("q-1", "too_many_fields")
     assert shown["body"] == "a=1&b=2"
     assert forebay.rows("quarantine", "list") == []
+
+
+def test_quarantined_calls_are_chosen_by_their_event(forebay: Command) -> None:
+    told = {
+        "read by the ingest": (names.QUARANTINE_NAME, b"ONCRMDEALADD"),
+        "refused as it came out of the spool": (names.CE_TYPE, b"com.bitrix24.event.ONCRMLEADADD"),
+        "a robot's": (names.QUARANTINE_NAME, b"my_Robot"),
+        "not known": (names.QUARANTINE_REASON, b"max_fields"),
+    }
+    for id, header in told.items():
+        headers = ((names.QUARANTINE_ID, id.encode()), header)
+        forebay.put(names.quarantine(TOPIC), Record(key="p.example", value=b"a=1", timestamp_ms=5, headers=headers))
+
+    listed = {row["id"]: row["name"] for row in forebay.rows("quarantine", "list")}
+    of_events = [row["id"] for row in forebay.rows("quarantine", "list", "--event", "oncrm*")]
+    stay = [row["id"] for row in forebay.rows_of(1, "quarantine", "replay", "--event", "MY_robot")]
+    forebay.run("quarantine", "discard", "--event", "ONCRMLEADADD", "--yes")
+
+    assert listed == dict(zip(told, ("ONCRMDEALADD", "ONCRMLEADADD", "my_Robot", None), strict=True))
+    assert of_events == ["read by the ingest", "refused as it came out of the spool"]
+    assert stay == ["a robot's"]
+    assert len(forebay.rows("quarantine", "list")) == 3
 
 
 def test_who_looks_into_the_quarantine_makes_no_store_of_portals(

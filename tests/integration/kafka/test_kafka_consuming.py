@@ -51,8 +51,10 @@ def commit_as_java_does(kafka: Kafka, stream: str, group: str, metadata: dict[in
     head = struct.pack(">hhi", Api.OFFSET_COMMIT, 2, 0) + text(b"java")
     whole = head + text(group.encode()) + struct.pack(">ihqi", -1, 0, -1, 1)
     whole += text(stream.encode()) + struct.pack(">i", len(metadata)) + partitions
-    host, port = kafka.bootstrap.rsplit(":", 1)
-    with socket.create_connection((host, int(port)), PATIENCE_S) as connection:
+    with AdminClient({"bootstrap.servers": kafka.bootstrap}) as client:
+        # Of several brokers no other one takes commits of the group.
+        asked = client.describe_consumer_groups([group])[group].result(10).coordinator
+    with socket.create_connection((asked.host, asked.port), PATIENCE_S) as connection:
         connection.sendall(struct.pack(">i", len(whole)) + whole)
         [length] = struct.unpack(">i", connection.recv(4, socket.MSG_WAITALL))
         answer = connection.recv(length, socket.MSG_WAITALL)

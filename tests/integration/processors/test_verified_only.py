@@ -144,7 +144,7 @@ async def test_what_was_not_verified_within_a_day_goes_to_quarantine_and_is_coun
     assert seen == [(2, True)]
     [letter] = quarantined(station)
     headers = dict(letter.headers)
-    assert headers[names.QUARANTINE_REASON] == b"unverified"
+    assert (headers[names.QUARANTINE_REASON], headers[names.QUARANTINE_NAME]) == (b"unverified", b"ONCRMDEALADD")
     assert b"within a day" in headers[names.QUARANTINE_DETAIL]
     assert headers[names.TRACEPARENT] == b"its trace"
     assert metrics.quarantined.labels("unverified")._value.get() == 1

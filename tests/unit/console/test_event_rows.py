@@ -53,7 +53,7 @@ async def test_only_what_is_wanted_is_shown(queue: MemoryQueue, event: Make, rec
     await fill(queue, event, record, 6)
 
     of_portal = await rows(queue, portal="odd.bitrix24.example", count=3)
-    of_event = await rows(queue, event="ONTASK*", count=2)
+    of_event = await rows(queue, event="OnTask*", count=2)
     since = await rows(queue, 1_772_366_403_000, count=3)
 
     assert [row["id"] for row in of_portal] == ["id-1", "id-3", "id-5"]

@@ -79,6 +79,7 @@ async def test_a_portal_and_a_code_choose(finished: MemoryQueue, event: Event, r
 
     assert offsets(await found(finished, portal=B)) == {B: [1, 3, 5, 7, 9]}
     assert offsets(await found(finished, event="ONTASK*")) == {A: [10]}
+    assert offsets(await found(finished, event="OnTask*")) == {A: [10]}
     assert offsets(await found(finished, portal=A, event="ONCRMDEALADD")) == {A: [0, 2, 4, 6, 8]}
     assert offsets(await found(finished, portal=A))[A][-1] == 11
 

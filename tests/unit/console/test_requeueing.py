@@ -15,6 +15,7 @@ from forebay.console.orders.writer import Overtaken
 from forebay.console.stopping import Stop
 from forebay.ingest.address import Address
 from forebay.ingest.authenticate import Sender
+from forebay.ingest.form import parse
 from forebay.ingest.quarantine import quarantine_record
 from forebay.ingest.record import Receipt
 from forebay.ingest.rereading import Rereader
@@ -56,7 +57,7 @@ def quarantined(
     """The call as the ingest puts it to quarantine."""
     receipt = Receipt(id=id, at_us=AT_US, endpoint="/bitrix24", traceparent=TRACE)
     sender = Sender(portal=portal, member_id=None, verified=True, address=Address(path="rule", query="deal=7"))
-    return quarantine_record(receipt, sender, body, "max_fields", "too many", Sealer(keys or {}))
+    return quarantine_record(receipt, sender, parse(body, max_fields=100), "max_fields", "too many", Sealer(keys or {}))
 
 
 async def requeued(

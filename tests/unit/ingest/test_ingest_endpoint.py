@@ -142,16 +142,24 @@ def _decoded(record: StoredRecord) -> PortalEvent:
     return codec().decode(record.value)
 
 
+#: More fields than an ingest takes.
+MANY = "&".join(f"a{n}=1" for n in range(5000))
+
+
 @pytest.mark.parametrize(
-    ("body", "reason"),
+    ("body", "reason", "name"),
     [
-        (f"event=X&data{'[a]' * 21}=1&{AUTH}", b"max_depth"),
-        (f"event=X&{'&'.join(f'a{n}=1' for n in range(5000))}&{AUTH}", b"max_fields"),
-        (f"event=X&auth[domain]=-&auth[application_token]={TOKEN}&auth[access_token]=accessible", b"no_portal"),
+        (f"event=OnX&data{'[a]' * 21}=1&{AUTH}", b"max_depth", b"ONX"),
+        (f"event=OnX&{MANY}&{AUTH}", b"max_fields", b"ONX"),
+        (f"code=my_robot&workflow_id=1&{MANY}&{AUTH}", b"max_fields", None),
+        (f"code=my_robot&workflow_id=1&data{'[a]' * 21}=1&{AUTH}", b"max_depth", b"my_robot"),
+        (f"event=X&auth[domain]=-&auth[application_token]={TOKEN}&auth[access_token]=accessible", b"no_portal", b"X"),
     ],
 )
 @pytest.mark.parametrize("seal_keys", [{}, {"k": b64encode(KEY).decode()}])
-async def test_what_is_authentic_but_no_event_is_kept_raw(body: str, reason: bytes, seal_keys: dict[str, str]) -> None:
+async def test_what_is_authentic_but_no_event_is_kept_raw(
+    body: str, reason: bytes, name: bytes | None, seal_keys: dict[str, str]
+) -> None:
     async with running(without_store(), seal_keys=seal_keys) as ingest:
         answer = await ingest.post(body, "/bitrix24/p?q=1")
 
@@ -159,6 +167,7 @@ async def test_what_is_authentic_but_no_event_is_kept_raw(body: str, reason: byt
         headers = headers_of(record)
         assert answer.json == {"status": "quarantined", "id": headers[names.QUARANTINE_ID].decode()}
         assert (headers[names.QUARANTINE_REASON], headers[names.QUARANTINE_PATH]) == (reason, b"p")
+        assert headers.get(names.QUARANTINE_NAME) == name
         assert b"accessible" not in record.value and TOKEN.encode() not in record.value
         assert ingest.records() == []
         if seal_keys:

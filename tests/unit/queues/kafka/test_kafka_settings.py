@@ -1,5 +1,7 @@
 """The setting `kafka`: what passes, what may not, and that secrets stay secret."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,31 @@ def test_properties_pass_through_to_every_client() -> None:
         assert properties["security.protocol"] == "SASL_SSL"
         assert properties["linger.ms"] == 2
         assert properties["sasl.password"] == "secret"
+
+
+def test_what_the_page_says_is_set_is_set() -> None:
+    shared = everywhere(settings())
+    ours = {**for_member(shared, group="g", instance=""), **for_producer(shared)}
+
+    told = {name: value for name, value, _ in documented()}
+    usual = {name: value for name, _, value in documented()}
+
+    assert {"acks", "enable.idempotence", "message.timeout.ms", "auto.offset.reset"} < told.keys()
+    assert {name: str(ours.get(name, usual[name])).lower() for name in told} == told
+
+
+def documented() -> Iterator[tuple[str, str, str]]:
+    """Property, what Forebay sets, and what it is otherwise; without those that have a value here and another there."""
+    page = Path(__file__).parents[4].joinpath("docs", "kafka.md").read_text("utf-8")
+    table = page.split("| property | Forebay |")[1].split("\n\n")[0]
+    for row in re.findall(r"^\| (`.+?) \| (.+?) \| (.+?) \|", table, re.MULTILINE):
+        names, ours, usual = (re.sub(r"(?<=\d),(?=\d{3})|`", "", cell).split(", ") for cell in row)
+        # Of a word with an explanation behind it the explanation counts.
+        for name, value, otherwise in zip(names, ours, usual, strict=False):
+            if value == "librdkafka's":
+                yield name, otherwise, otherwise
+            elif " " not in value:
+                yield name, value, otherwise
 
 
 @pytest.mark.parametrize(("name", "value"), [("delivery.report.only.error", True), ("statistics.interval.ms", 0)])
