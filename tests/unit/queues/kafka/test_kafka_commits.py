@@ -12,6 +12,7 @@ from forebay.queues.errors import Fenced, QueueError, QueueUnavailable
 from forebay.queues.kafka.assignments import Assignment
 from forebay.queues.kafka.commits import Commits, Regrouping, Request
 from forebay.queues.kafka.leader_epochs import LeaderEpochs
+from forebay.queues.kafka.notes import Notes
 from forebay.queues.kafka.starts import Start
 
 STREAM = "events"
@@ -60,7 +61,7 @@ def asked(answers: Answers, offset: int = 10, **epochs: int) -> Request:
 
 
 def begun(client: Any, request: Request, mine: dict[int, Assignment], *, at_once: bool = False) -> Commits:
-    commits = Commits(STREAM)
+    commits = Commits(STREAM, Notes("a"))
     commits.begin(client, request, mine, at_once=at_once)
     return commits
 
