@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from tests.e2e.crew import Crew, crew
+from forebay.schemas.portal import partition_of
+from tests.e2e.crew import PARTITIONS, Crew, crew
 from tests.e2e.site import Site
 from tests.kafka.fixtures import Kafka
 from tests.order import judge
@@ -15,10 +16,8 @@ pytestmark = pytest.mark.kafka
 MAX_POLL_S = 2.0
 SESSION_S = 1.5
 
-#: Portals in many partitions, of which some move; fewer than a worker's threads, so that the others go on.
-BLOCKED = 12
-
-#: Writes the book of tests/order.py. For each file that asks for it, one event takes so many seconds.
+#: Writes the book of tests/order.py. For each file that asks for it, one event takes so many seconds; those of a portal
+#: with a file of its name take until there is another one.
 HANDLERS = """
 import os
 import time
@@ -41,6 +40,8 @@ book = os.open(os.environ["BOOK"], os.O_CREAT | os.O_APPEND | os.O_WRONLY)
             continue
         time.sleep({seconds})
         break
+    while os.path.exists(event.portal) and not os.path.exists("go-on"):
+        time.sleep(0.02)
     os.write(book, b"ended " + line)
 """
 
@@ -87,15 +88,22 @@ async def test_a_handler_that_blocks_for_several_polls_costs_no_membership(
     assert "lost" not in site.log("a") + site.log("b")
 
 
-async def test_a_worker_that_joins_waits_for_a_thread_that_outlives_its_grace(kafka: Kafka, site: Site) -> None:
+@pytest.mark.timeout(240)
+async def test_a_worker_that_joins_waits_for_threads_that_outlive_their_grace(kafka: Kafka, site: Site) -> None:
     async with crew(site, kafka.url, session_s=SESSION_S, drain_s=0.1) as made:
-        (site.folder / "shop.py").write_text(HANDLERS.format(kind="def", seconds=3 * MAX_POLL_S))
-        for number in range(BLOCKED):
-            (site.folder / f"block-{number}").touch()
+        (site.folder / "shop.py").write_text(HANDLERS.format(kind="def", seconds=0))
+        # In each partition, so that it is in those that move; fewer than a worker's threads, so that the others go on.
+        blocked = {partition_of(portal, PARTITIONS): portal for portal in made.portals}.values()
+        for portal in blocked:
+            (site.folder / portal).touch()
         made.start("a")
-        while any(site.folder.glob("block-*")):
-            await send_some(made)
+        await made.send(300)
+        await made.until("the threads", lambda: {line.portal for line in made.book.lines} >= {*blocked})
         made.start("b")
+        await made.until("the end of the grace", lambda: "handlers cancelled after their grace" in site.log("a"))
+        # What were given back nevertheless, the other one would begin by then.
+        await asyncio.sleep(3 * MAX_POLL_S)
+        (site.folder / "go-on").touch()
         await both_work(made)
         await made.ended()
         await made.stop("a")
@@ -103,7 +111,6 @@ async def test_a_worker_that_joins_waits_for_a_thread_that_outlives_its_grace(ka
         committed = await made.committed()
 
     verdict = judge(made.sent, made.book.read().lines)
-    assert list(site.folder.glob("block-*")) == []
     assert verdict.good, verdict
     assert verdict.again == []
     assert sum(committed.values()) == len(made.places)

@@ -176,6 +176,21 @@ async def test_what_is_kept_nowhere_is_noted_as_a_gap_at_once(
         assert "forebay_queue_ack_seconds_count 1.0" in shown
 
 
+async def test_no_call_is_begun_while_a_portal_is_to_be_told_of_a_gap_before_its_next_event(
+    spool: Spool, disk: type[FailingFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(FussyQueue(), spool=spool) as ingest:
+        monkeypatch.setattr(Fussy, "fault", QueueUnavailable("it is away"))
+        disk.fails = "insert", sqlite3.SQLITE_IOERR
+        began = Began(ingest)
+        assert began.call()
+        # It says that it is back, and takes no marker yet.
+        while not began.heard or (await ingest.conductor.simulate_get("/ready")).json["parts"]["queue"] != "ok":
+            await asyncio.sleep(0.001)
+
+        assert not began.call()
+
+
 async def test_a_begun_call_that_is_kept_nowhere_gets_503_and_the_next_one_too(
     spool: Spool, disk: type[FailingFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
