@@ -52,6 +52,7 @@ def test_the_one_event_of_a_list_that_ends_its_worker_is_given_up_and_the_others
     assert deadly.live() == 5
 
     assert shop.dead_ids() == [5]
+    assert counts_every_life(shop)
     assert shop.committed() == 14
     assert [8, 9, 10, 11] in shop.calls
 
@@ -91,6 +92,7 @@ def test_a_replay_of_a_dead_letter_tries_it_anew(shop: Shop, tmp_path: Path) -> 
     shop.send("ONTASKADD", 1, 2)
     deadly.live()
     assert shop.dead_ids() == [1]
+    assert counts_every_life(shop)
 
     deadly.ids.clear()
     shop.world.order(What.REPLAY, PORTAL, names.dead(TOPIC), ((0, 1),))
@@ -110,3 +112,10 @@ def test_an_event_that_first_waits_for_its_budget_is_given_up_as_soon(shop: Shop
 
     assert shop.dead_ids() == [1]
     assert shop.committed() == 3
+
+
+def counts_every_life(shop: Shop) -> bool:
+    """Whether the dead letter has a try for each worker that its event has ended."""
+    (letter,) = shop.dead()
+    told = dict(letter.headers)
+    return told[names.DEAD_ERROR].startswith(told[names.DEAD_ATTEMPTS] + b" workers were ended")

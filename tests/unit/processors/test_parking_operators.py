@@ -1,10 +1,16 @@
 """What operators order about portals that are busy."""
 
+from typing import Any
+
 from forebay import PortalEvent, Reject
 from forebay.processors.parking.orders import What
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
 from tests.parking.shop import PORTAL, Shop, id_of
+
+
+async def handled(given: Any) -> None:
+    """Nothing to complain about."""
 
 
 def test_while_a_replay_is_handled_new_events_of_its_portal_come_and_wait_behind_it(shop: Shop) -> None:
@@ -93,3 +99,62 @@ def test_what_is_left_of_a_batch_when_its_portal_was_held_waits_until_it_is_resu
 
     assert shop.calls == [[1, 2, 3, 4], [3, 4, 5, 6]]
     assert shop.committed() == 6
+
+
+def test_what_is_discarded_is_what_waited_then_and_nothing_that_came_later(shop: Shop) -> None:
+    shop.on("ONTASK*")(handled)
+    shop.start()
+    shop.world.order(What.HOLD, PORTAL)
+    shop.let(3)
+    shop.send("ONTASKADD", 1, 2, 3)
+    shop.let(3)
+
+    shop.world.order(What.DISCARD, PORTAL)
+    shop.world.order(What.HOLD, PORTAL)
+    shop.let(3)
+    shop.send("ONTASKADD", 4, 5)
+    shop.let(3)
+    assert (shop.calls, shop.dead_ids()) == ([], [])
+    shop.world.order(What.RESUME, PORTAL)
+    shop.let(5)
+
+    assert shop.dead_ids() == [1, 2, 3]
+    assert shop.calls == [[4], [5]]
+
+
+def test_of_replays_those_are_discarded_that_were_ordered_before(shop: Shop) -> None:
+    shop.on("ONTASK*")(handled)
+    shop.start()
+    shop.send("ONTASKADD", 1, 2)
+    shop.let(3)
+    shop.calls.clear()
+
+    shop.world.order(What.HOLD, PORTAL)
+    shop.world.order(What.REPLAY, PORTAL, TOPIC, ((0, 1),))
+    shop.world.order(What.DISCARD, PORTAL)
+    shop.world.order(What.HOLD, PORTAL)
+    shop.world.order(What.REPLAY, PORTAL, TOPIC, ((1, 2),))
+    shop.let(3)
+    assert (shop.calls, shop.dead_ids()) == ([], [])
+    shop.world.order(What.RESUME, PORTAL)
+    shop.let(5)
+
+    assert shop.dead_ids() == [1]
+    assert shop.calls == [[2]]
+
+
+def test_what_is_gone_of_a_replay_from_its_stream_is_passed_over(shop: Shop) -> None:
+    shop.on("ONTASK*")(handled)
+    shop.start()
+    shop.send("ONTASKADD", 1, 2, 3, 4)
+    shop.let(3)
+    shop.calls.clear()
+    log = shop.world.queue.logs[TOPIC][shop.world.partition(PORTAL)]
+    del log[0], log[1]
+
+    shop.world.order(What.REPLAY, PORTAL, TOPIC, ((0, 4),))
+    shop.let(5)
+    shop.send("ONTASKADD", 5)
+    shop.let(5)
+
+    assert shop.calls == [[2], [4], [5]]
