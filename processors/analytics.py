@@ -1,8 +1,10 @@
 """Counts events for whoever wants numbers: how many of each type a portal had in each minute, hour or day.
 
 >>> from sqlalchemy import create_engine
->>> counts = Counts("hourly", create_engine("sqlite://"), window_s=3600)
+>>> engine = create_engine("sqlite://")
+>>> counts = Counts("hourly", engine, window_s=3600)
 >>> counts.create()
+>>> engine.dispose()
 """
 
 import time

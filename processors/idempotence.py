@@ -9,6 +9,7 @@ True
 >>> with engine.begin() as connection:
 ...     ledger.claim(connection, "the event's id")
 False
+>>> engine.dispose()
 """
 
 import time
