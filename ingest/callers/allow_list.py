@@ -66,7 +66,8 @@ class AllowList:
     def state(self) -> str:
         """`ok`, or what is wrong; for /ready."""
         if not self.is_known:
-            return f"no list was ever read, so every address may call: {self._url_fault or 'not fetched yet'}"
+            why = self._url_fault or "not fetched yet"
+            return f"no list was ever read, so any address may call that has another proof, and no other: {why}"
         if self.age_s > self._refresh_s * _STALE_PERIODS:
             return f"the list is stale: it was read {self.age_s / _HOUR_S:.1f} h ago; {self._url_fault}"
         return self._file_fault or "ok"

@@ -142,7 +142,7 @@ async def test_while_no_list_was_ever_read_that_is_said() -> None:
     await listed.look()
 
     assert not listed.is_known
-    assert listed.state == "no list was ever read, so every address may call: gone"
+    assert listed.state == "no list was ever read, so any address may call that has another proof, and no other: gone"
 
 
 async def test_a_file_counts_as_it_is_and_what_it_said_before_when_it_breaks(tmp_path: Path) -> None:
