@@ -87,6 +87,14 @@ async def test_nothing_is_placed_by_another_number_of_partitions_than_the_settin
     await inspector.close()
 
 
+async def delete(admin: AdminClient, stream: str, producer: Producer) -> None:
+    """Return when the producer has heard of it."""
+    admin.delete_topics([stream])[stream].result(30)
+    with pytest.raises(UnknownStream):
+        while True:
+            await producer.send(stream, record())
+
+
 @pytest.mark.parametrize("number", [1, PARTITIONS - 1, 3 * PARTITIONS])
 async def test_a_stream_that_was_made_anew_takes_nothing_before_it_has_as_many_partitions_as_it_had(
     kafka: Kafka, queue: Queue, stream: str, number: int
@@ -95,10 +103,7 @@ async def test_a_stream_that_was_made_anew_takes_nothing_before_it_has_as_many_p
     portals = [f"portal-{number}.bitrix24.example" for number in range(20)]
     await producer.send(stream, record())
     with AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0}) as admin:
-        admin.delete_topics([stream])[stream].result(30)
-        with pytest.raises(UnknownStream):
-            while True:
-                await producer.send(stream, record())
+        await delete(admin, stream, producer)
         admin.create_topics([NewTopic(stream, number)])[stream].result(30)
 
         text = rf"made anew, topic {stream} has {number} .* set partitions to {number}, and start again"
@@ -128,10 +133,7 @@ async def test_a_stream_that_was_missed_for_a_while_is_sent_to_again_without_a_r
     producer = queue.producer()
     await producer.send(stream, record())
     with AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0}) as admin:
-        admin.delete_topics([stream])[stream].result(30)
-        with pytest.raises(UnknownStream):
-            while True:
-                await producer.send(stream, record())
+        await delete(admin, stream, producer)
         admin.create_topics([NewTopic(stream, PARTITIONS)])[stream].result(30)
 
     while not await is_taken(producer, stream):

@@ -9,7 +9,7 @@ from forebay.processors.notes import Place, encode_note
 from forebay.processors.parking import entries
 from forebay.processors.parking.orders import Order, What
 from forebay.processors.parking.state import PortalState
-from forebay.queues.contract import GroupState, PlacedRecord, Record
+from forebay.queues.contract import Commit, GroupState, PlacedRecord, Record
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
@@ -19,6 +19,20 @@ A = "a.example"
 HERE = partition_of(A, 4)
 #: Another portal of the same partition.
 B = next(f"b{number}.example" for number in range(99) if partition_of(f"b{number}.example", 4) == HERE)
+
+
+class Owner:
+    """Takes every partition that it is given."""
+
+    def assigned(self, partition: int, committed: Commit) -> None: ...
+
+    async def revoked(self, partition: int) -> None: ...
+
+    def lost(self, partition: int) -> None: ...
+
+    def rewritten(self, partition: int, offset: int) -> None: ...
+
+    def gap(self, partition: int, start: int, end: int) -> None: ...
 
 
 @dataclass(kw_only=True)

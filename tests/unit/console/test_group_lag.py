@@ -9,24 +9,12 @@ from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 
+from .by_hand import Owner
+
 TOPIC = "bitrix24.events"
 PORTAL = "one.bitrix24.example"
 HERE = partition_of(PORTAL, 4)
 NOW_MS = 1_772_366_400_000 + 60_000
-
-
-class Owner:
-    """Takes every partition that it is given."""
-
-    def assigned(self, partition: int, committed: Commit) -> None: ...
-
-    async def revoked(self, partition: int) -> None: ...
-
-    def lost(self, partition: int) -> None: ...
-
-    def rewritten(self, partition: int, offset: int) -> None: ...
-
-    def gap(self, partition: int, start: int, end: int) -> None: ...
 
 
 async def test_a_partition_lags_by_its_unfinished_records(

@@ -18,6 +18,8 @@ from forebay.schemas import names
 from forebay.schemas.codec import new_codec
 from tests.pages import shown
 
+from .by_hand import Owner
+
 PARTITIONS, GROUPS, EVENTS = 4, 7, 1200
 PORTAL = "one.bitrix24.example"
 TOPIC = Settings().topic
@@ -36,20 +38,6 @@ class Counting(MemoryInspector):
         return found
 
 
-class Member:
-    """Takes every partition that it is given."""
-
-    def assigned(self, partition: int, committed: Commit) -> None: ...
-
-    async def revoked(self, partition: int) -> None: ...
-
-    def lost(self, partition: int) -> None: ...
-
-    def rewritten(self, partition: int, offset: int) -> None: ...
-
-    def gap(self, partition: int, start: int, end: int) -> None: ...
-
-
 @pytest.fixture
 async def queue() -> MemoryQueue:
     made = MemoryQueue()
@@ -64,7 +52,7 @@ def look_at(queue: MemoryQueue) -> tuple[Look, Counting]:
 
 async def read_as(queue: MemoryQueue, group: str, offset: int) -> None:
     consumer = queue.consumer(TOPIC, group)
-    await consumer.start(Member())
+    await consumer.start(Owner())
     await consumer.commit({at: Commit(offset=offset) for at in range(PARTITIONS)})
 
 
