@@ -62,10 +62,10 @@ class ParkingView:
         place = note.place
         self.owner, self.committed, self.runs = state.owner, state.offset, note.runs
         parked_end, audit_end = ends.parked.get(self.partition, 0), ends.audit.get(self.partition, 0)
-        self.obeyed = max(self.obeyed, min(place.orders, audit_end))
+        self.obeyed = max(self.obeyed, place.orders)
         is_first, self._has_looked = not self._has_looked, True
         if is_first:
-            self.ledger, self.parked_end, self._audit_end = Ledger.at(place), place.position, self.obeyed
+            self.ledger, self.parked_end, self._audit_end = Ledger.at(place), place.position, place.orders
         self.parked_end = await self._read_parked(inspector, self.parked_end, parked_end)
         if is_first:
             self.ledger.know_orders(audit_end)

@@ -44,7 +44,12 @@ class Ledger:
         return cls(generation=place.in_force, begins_anew=place.begins_anew)
 
     def know_orders(self, end: int) -> None:
-        """The audit stream ends there. Orders behind that were obeyed in the stream of which this is a copy."""
+        """The audit stream ends there: to who begins anew, orders behind were obeyed in the one of which it is a copy.
+
+        To all others it may seem to end too early, as on a node that is behind; what was obeyed is not done twice.
+        """
+        if not self.begins_anew:
+            return
         self.orders = min(self.orders, end)
         self.obeyed = {portal: min(obeyed, end) for portal, obeyed in self.obeyed.items()}
         for known in self.portals.values():

@@ -85,7 +85,7 @@ async def _read(stream: ParkedStream, number: int, place: Place, claim: Claimed)
 async def _with_orders(stream: ParkedStream, number: int, place: Place, claimed_at: int, ledger: Ledger) -> Opened:
     end = (await stream.ends(stream.audit, [number]))[number]
     ledger.know_orders(end)
-    start = min(max(place.orders, ledger.orders), end)
+    start = max(place.orders, ledger.orders)
     told = {one.order for known in ledger.portals.values() for one in known.state.replays}
     replays = [order for offset in sorted(told) if (order := await stream.order(number, offset)) is not None]
     found = await stream.orders(number, start, end)
@@ -96,5 +96,5 @@ async def _with_orders(stream: ParkedStream, number: int, place: Place, claimed_
         # Also what was obeyed and is done, so that nothing of it is left but the word that it was obeyed.
         orders=[order for order in found if order.offset >= ledger.obeyed.get(order.portal, 0)],
         replays={order.offset: order for order in replays},
-        next_order=end,
+        next_order=max(start, end),
     )

@@ -213,6 +213,21 @@ async def test_a_stream_that_was_made_anew_is_begun_at_its_start(queue: MemoryQu
     assert "made anew" in capsys.readouterr().out
 
 
+async def test_an_end_of_the_orders_that_is_seen_too_early_has_none_of_them_obeyed_twice(queue: MemoryQueue) -> None:
+    async def commit(generation: int) -> None: ...
+
+    whose = (GROUP, 1)
+    for one in (
+        entries.claim(PORTAL, whose, 9, 0),
+        entries.statement(PORTAL, PortalState(records=1, orders=9), whose, 0),
+    ):
+        await queue.producer().send(names.parked(TOPIC), one)
+
+    known = await opened(stream(queue), 0, Place(generation=1, in_force=1, orders=9), commit)
+
+    assert (known.next_order, known.ledger.obeyed[PORTAL], known.ledger.portals[PORTAL].state.orders) == (9, 9, 9)
+
+
 async def test_where_nothing_stands_before_its_claim_an_owner_reads_nothing(queue: MemoryQueue) -> None:
     looks: list[str] = []
 
