@@ -9,11 +9,12 @@ from heapq import merge
 import orjson
 
 from forebay.queues.contract import Inspector, StoredRecord
+from forebay.queues.reading import BATCH_RECORDS, between
 from forebay.schemas.codec import Codec
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent
 
-from .reading import BATCH_RECORDS, between, is_called, partitions_of
+from .reading import is_called, partitions_of
 from .terminal.output import Row, clean
 from .times import iso
 

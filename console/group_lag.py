@@ -7,10 +7,11 @@ from typing import Any
 
 from forebay.queues.contract import Bounds, GroupState, Inspector
 from forebay.queues.errors import QueueError
+from forebay.queues.reading import between
 from forebay.queues.settings import QueueSettings
 
 from .orders.parking_view import parking_views
-from .reading import between, firsts, inspected, opened, partitions_of
+from .reading import firsts, inspected, opened, partitions_of
 from .terminal.output import Row, note
 from .times import to_ms, utc_now
 

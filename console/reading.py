@@ -15,9 +15,6 @@ from forebay.schemas.portal import BadPortal, member_key, normal_form, partition
 
 from .errors import WrongUsage
 
-#: Records read at once: some hundred kilobytes.
-BATCH_RECORDS = 500
-
 #: So many partitions are looked into at once: most of a look is the way there and back.
 _AT_ONCE = 16
 
@@ -78,20 +75,6 @@ def note_of(state: GroupState) -> Note:
         return decode_note(state.offset, state.note)
     except UnreadableNote:
         return Note()
-
-
-async def between(
-    inspector: Inspector, stream: str, partition: int, start: int, end: int
-) -> AsyncIterator[StoredRecord]:
-    """The partition's records from one offset to before the other, in order."""
-    while start < end:
-        records = await inspector.read(stream, partition, start, BATCH_RECORDS)
-        if not records:
-            return
-        for record in records:
-            if record.offset < end:
-                yield record
-        start = records[-1].offset + 1
 
 
 async def firsts(

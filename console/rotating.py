@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from forebay.queues.contract import Inspector, StoredRecord
 from forebay.queues.portals.members import DataKey
+from forebay.queues.reading import between
 from forebay.schemas import names
 from forebay.schemas.codec import Codec, new_codec
 from forebay.schemas.data_keys import CannotUnwrap, Named, named, unwrap, wrap, wrapped_with
@@ -17,7 +18,7 @@ from forebay.schemas.errors import UndecodableEvent
 
 from .decoding import decodable
 from .portal_keys import known_portals
-from .reading import between, opened
+from .reading import opened
 from .terminal.output import Row, note
 from .terminal.progress import progress
 

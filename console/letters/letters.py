@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from forebay.console.orders.orders import dealt_with
-from forebay.console.reading import between, is_called, partitions_of
+from forebay.console.reading import is_called, partitions_of
 from forebay.console.times import from_ms, iso
 from forebay.queues.contract import Inspector, StoredRecord
+from forebay.queues.reading import between
 from forebay.schemas import names
 from forebay.schemas.codec import Codec
 from forebay.schemas.errors import UndecodableEvent

@@ -3,9 +3,9 @@
 from collections import Counter
 from hashlib import blake2b
 
-from forebay.console.reading import between
 from forebay.queues.contract import Inspector, Record, StoredRecord
 from forebay.queues.moves.marker import Ends
+from forebay.queues.reading import between
 
 from .errors import CantMove
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from forebay.console.orders.parking_view import ParkingView, parking_views
-from forebay.console.reading import between
 from forebay.processors.offsets import Watermark
 from forebay.processors.parking.orders import Order
 from forebay.processors.parking.orders import What as Ordered
@@ -13,6 +12,7 @@ from forebay.processors.parking.portal import ParkedPortal
 from forebay.processors.parking.restored import Replay, from_replay, replays_of
 from forebay.processors.parking.state import PortalState
 from forebay.queues.contract import Bounds, Inspector, Record, StoredRecord
+from forebay.queues.reading import between
 from forebay.schemas import names
 
 

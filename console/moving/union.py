@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from forebay.console.reading import between
 from forebay.queues.contract import StoredRecord
+from forebay.queues.reading import between
 
 from .lacking import Lacking, Waits, What, plain
 

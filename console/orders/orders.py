@@ -4,10 +4,10 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 
-from forebay.console.reading import between
 from forebay.processors.parking import orders
 from forebay.processors.parking.orders import Order, Span, What
 from forebay.queues.contract import Inspector
+from forebay.queues.reading import between
 from forebay.schemas import names
 
 #: After one of these, a letter that it names is dealt with.

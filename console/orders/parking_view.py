@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass, field
 
-from forebay.console.reading import between, note_of, stream_ends
+from forebay.console.reading import note_of, stream_ends
 from forebay.console.times import from_ms, iso
 from forebay.processors.notes import Run
 from forebay.processors.parking import entries
@@ -11,6 +11,7 @@ from forebay.processors.parking.ledger import Ledger
 from forebay.processors.parking.orders import Order, What
 from forebay.processors.parking.state import FIRST, PortalState, Replaying
 from forebay.queues.contract import GroupState, Inspector
+from forebay.queues.reading import between
 from forebay.schemas import names
 
 from .orders import count_of, is_for_workers, orders_between

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from forebay.console.planning import Plan, Planned
-from forebay.console.reading import between, is_called, partitions_of, stream_ends
+from forebay.console.reading import is_called, partitions_of, stream_ends
 from forebay.console.times import to_ms
 from forebay.processors.parking import entries
 from forebay.processors.parking.orders import What
 from forebay.processors.parking.state import FIRST, PortalState
 from forebay.queues.contract import Inspector, StoredRecord
+from forebay.queues.reading import between
 from forebay.schemas import names
 from forebay.schemas.codec import Codec
 from forebay.schemas.errors import UndecodableEvent

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from forebay.console.planning import Plan, Planned, count_in, counted
-from forebay.console.reading import between, stream_ends
+from forebay.console.reading import stream_ends
 from forebay.console.stopping import Stop, ended_by_ctrl_c
 from forebay.console.terminal.output import clean, note
 from forebay.console.terminal.progress import Told, progress
@@ -14,6 +14,7 @@ from forebay.processors.dead_letters import place_of
 from forebay.processors.parking.orders import Order, What
 from forebay.queues.contract import Inspector, Queue
 from forebay.queues.errors import QueueUnavailable
+from forebay.queues.reading import between
 from forebay.schemas import names
 
 from .following import Following

@@ -2,13 +2,14 @@
 
 from datetime import datetime
 
-from forebay.console.reading import between, partitions_of
+from forebay.console.reading import partitions_of
 from forebay.console.terminal.output import Row
 from forebay.console.times import from_ms, iso, to_ms
 from forebay.processors.parking import orders
 from forebay.processors.parking.orders import Order
 from forebay.queues.contract import Inspector, StoredRecord
 from forebay.queues.moves.marker import Marker, Return, read_marker
+from forebay.queues.reading import between
 from forebay.schemas import names
 
 from .orders import count_of

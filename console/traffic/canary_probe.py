@@ -10,9 +10,10 @@ from typing import Literal
 from urllib.parse import quote_plus
 
 from forebay.console.group_lag import nobody_read, read_by_others
-from forebay.console.reading import between, note_of
+from forebay.console.reading import note_of
 from forebay.queues.contract import GroupState, Inspector, StoredRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.reading import between
 from forebay.schemas.names import CANARY, CANARY_DOMAIN, CANARY_KEYS, CANARY_MEMBER, CE_ID
 from forebay.schemas.portal import partition_of
 

@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 
-from forebay.console.reading import between, stream_ends
+from forebay.console.reading import stream_ends
 from forebay.queues.contract import Inspector, Queue, StoredRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.reading import between
 from forebay.schemas.codec import Codec, codec
 from forebay.schemas.errors import UndecodableEvent, UnknownSchemaId
 from forebay.schemas.event import PortalEvent

@@ -1,18 +1,16 @@
 """The streams of parking, as the owners of partitions use them."""
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import Callable, Collection
 
 from forebay.queues.contract import Inspector, Producer, Record, StoredRecord
 from forebay.queues.errors import QueueError
+from forebay.queues.reading import BATCH_RECORDS, between
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 
 from . import entries, orders
 from .ledger import Ledger
 from .orders import Order
-
-#: Records read at once.
-BATCH_RECORDS = 500
 
 
 class ParkedStream:
@@ -69,29 +67,19 @@ class ParkedStream:
 
     async def read_into(self, ledger: Ledger, partition: int, start: int, end: int) -> None:
         """Let the ledger read the parked stream's entries between the positions."""
-        async for record in self._between(self.name, partition, start, end):
+        async for record in between(self._inspector, self.name, partition, start, end):
             if (entry := entries.read(record, self.group)) is not None:
                 ledger.read(entry)
 
     async def orders(self, partition: int, start: int, end: int) -> list[Order]:
         """The group's orders between the offsets."""
-        found = [orders.read(record) async for record in self._between(self.audit, partition, start, end)]
+        found = [orders.read(record) async for record in between(self._inspector, self.audit, partition, start, end)]
         return [order for order in found if order is not None and order.group == self.group]
 
     async def order(self, partition: int, offset: int) -> Order | None:
         """One order."""
         found = await self._inspector.read(self.audit, partition, offset, 1)
         return orders.read(found[0]) if found and found[0].offset == offset else None
-
-    async def _between(self, stream: str, partition: int, start: int, end: int) -> AsyncIterator[StoredRecord]:
-        while start < end:
-            records = await self.read(stream, partition, start)
-            if not records:
-                return
-            for record in records:
-                if record.offset < end:
-                    yield record
-            start = records[-1].offset + 1
 
 
 def key_in(partition: int, partitions: int) -> str:

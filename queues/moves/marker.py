@@ -12,14 +12,12 @@ import orjson
 
 from forebay.queues.contract import Inspector, Record, StoredRecord
 from forebay.queues.errors import QueueError
+from forebay.queues.reading import between
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 
 #: No portal's: its records stand in one partition, in their order.
 _KEY = "forebay-move"
-
-#: Records that are read at once.
-_BATCH = 500
 
 #: Stream → partition → its next offset.
 Ends: TypeAlias = Mapping[str, Mapping[int, int]]
@@ -116,11 +114,9 @@ class Markers:
         if bounds.end < self._next:
             # The stream was made anew.
             self._next, self._last = 0, None
-        while self._next < bounds.end:
-            records = await inspector.read(self._stream, number, max(self._next, bounds.start), _BATCH)
-            for record in records:
-                self._learn(record)
-            self._next = records[-1].offset + 1 if records else bounds.end
+        async for record in between(inspector, self._stream, number, max(self._next, bounds.start), bounds.end):
+            self._learn(record)
+            self._next = record.offset + 1
         return self._last
 
     def _learn(self, record: StoredRecord) -> None:
@@ -136,12 +132,8 @@ async def first_since(inspector: Inspector, topic: str, ends: Ends) -> int | Non
     """The offset of the first marker that was left since the streams ended there."""
     stream = names.audit(topic)
     number = partition_of(_KEY, await inspector.partitions(stream))
-    start = ends[stream][number]
     end = (await inspector.bounds(stream, [number]))[number].end
-    while start < end:
-        records = await inspector.read(stream, number, start, _BATCH)
-        for record in records:
-            if record.key == _KEY:
-                return record.offset
-        start = records[-1].offset + 1 if records else end
+    async for record in between(inspector, stream, number, ends[stream][number], end):
+        if record.key == _KEY:
+            return record.offset
     return None

@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 
-from forebay.console.reading import between, inspected, opened
+from forebay.console.reading import inspected, opened
 from forebay.console.settings import load_settings
+from forebay.queues.reading import between
 from forebay.schemas.codec import codec
 from forebay.schemas.event import PortalEvent
 from tests.e2e.site import Site

@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from forebay.console.reading import between, inspected, opened
+from forebay.console.reading import inspected, opened
 from forebay.console.settings import Settings, load_settings
 from forebay.queues.contract import Inspector
 from forebay.queues.errors import QueueUnavailable
+from forebay.queues.reading import between
 from forebay.schemas.codec import codec
 from tests.e2e.sending import Portals
 from tests.e2e.site import Site, open_site

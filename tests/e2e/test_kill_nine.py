@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from forebay.console.reading import between, inspected, opened
+from forebay.console.reading import inspected, opened
 from forebay.console.settings import load_settings
 from forebay.console.traffic.connection import target_of
 from forebay.console.traffic.load import Load, Plan, portal_numbers
 from forebay.console.traffic.send_audit import Audit, check
 from forebay.console.traffic.simulated import Bodies
 from forebay.queues.contract import Inspector
+from forebay.queues.reading import between
 from forebay.schemas.codec import codec
 
 PORTALS = 50

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from forebay.console.portal_keys import keyring
-from forebay.console.reading import between, inspected, opened
+from forebay.console.reading import inspected, opened
 from forebay.console.settings import load_settings
 from forebay.console.traffic.simulated import SEQUENCE_PATH
 from forebay.queues.errors import QueueUnavailable
+from forebay.queues.reading import between
 from forebay.schemas.codec import codec
 from forebay.schemas.event import CannotOpenSecrets, PortalEvent
 from forebay.schemas.names import GAP, QUARANTINE_ID, quarantine

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from forebay import Reject
-from forebay.console import reading
 from forebay.console.letters.letters import Filter
 from forebay.console.letters.resolving import open_rows, plan_of, replay_letters
 from forebay.console.orders.following import Following
@@ -17,6 +16,7 @@ from forebay.console.orders.writer import Pace, order_writer
 from forebay.console.reading import inspected
 from forebay.console.stopping import Stop
 from forebay.processors.testing import event
+from forebay.queues import reading
 from forebay.queues.contract import Record
 from forebay.schemas import names
 from forebay.schemas.codec import codec, new_codec

@@ -15,7 +15,7 @@ from forebay.processors.parking.portal import ParkedPortal
 from forebay.processors.parking.state import FIRST, PortalState
 from forebay.processors.parking.stream import ParkedStream, key_in
 from forebay.queues.contract import PlacedRecord, Record, StoredRecord
-from forebay.queues.memory import MemoryQueue
+from forebay.queues.memory import MemoryInspector, MemoryQueue
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 
@@ -231,15 +231,15 @@ async def test_an_end_of_the_orders_that_is_seen_too_early_has_none_of_them_obey
 async def test_where_nothing_stands_before_its_claim_an_owner_reads_nothing(queue: MemoryQueue) -> None:
     looks: list[str] = []
 
-    class Looking(ParkedStream):
-        async def read(self, stream: str, partition: int, position: int) -> list[StoredRecord]:
+    class Looking(MemoryInspector):
+        async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
             looks.append(stream)
-            return await super().read(stream, partition, position)
+            return await super().read(stream, partition, offset, max_records)
 
     async def commit(generation: int) -> None: ...
 
     def parked() -> ParkedStream:
-        return Looking(queue.producer(), queue.inspector(), TOPIC, GROUP, now=lambda: 0)
+        return ParkedStream(queue.producer(), Looking(queue), TOPIC, GROUP, now=lambda: 0)
 
     first = await opened(parked(), 0, Place(), commit)
     assert not looks
