@@ -29,7 +29,7 @@ class _Part:
 class Window:
     """A part of the queue may have as much under way as is left then, so that something always is. Pure."""
 
-    def __init__(self, part_of: Callable[[str], Hashable] = str) -> None:
+    def __init__(self, part_of: Callable[[str], Hashable]) -> None:
         self._part_of = part_of
         self._parts: dict[Hashable, _Part] = {}
         self._under_way: dict[int, Head] = {}
