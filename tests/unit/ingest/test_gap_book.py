@@ -1,6 +1,8 @@
 """The file in which a process writes down gaps."""
 
+import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,12 +25,12 @@ def opened(folder: Path, size: int = SMALL) -> Book:
 
 
 def test_a_book_gives_back_what_was_written_last(tmp_path: Path) -> None:
-    book = opened(tmp_path)
-    for one in (gap("a.ru"), gap("b.ru"), gap("a.ru", 7), gap("c.ru"), gap("b.ru", 0)):
+    book, of_member = opened(tmp_path), replace(gap("c.ru"), member_id="a223c6b3710f85df", verified=False)
+    for one in (gap("a.ru"), gap("b.ru"), gap("a.ru", 7), of_member, gap("b.ru", 0)):
         book.write(one)
     book.close()
 
-    assert opened(tmp_path).gaps == [gap("a.ru", 7), gap("c.ru")]
+    assert opened(tmp_path).gaps == [gap("a.ru", 7), of_member]
 
 
 def test_a_book_of_any_length_is_read_as_far_as_something_stands_there(
@@ -127,6 +129,24 @@ def test_a_book_that_was_not_closed_is_somebodys_as_long_as_its_process_lives(tm
     assert left == []
     first.close()
     second.close()
+
+
+def test_a_book_for_which_there_is_no_space_leaves_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    before = os.listdir("/proc/self/fd")
+
+    assert own_book(tmp_path) is None
+
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_where_nobody_has_noted_anything_nothing_is_left(tmp_path: Path) -> None:
+    assert list(left_books(tmp_path / "gaps")) == []
 
 
 def test_files_of_others_are_left_alone(tmp_path: Path) -> None:

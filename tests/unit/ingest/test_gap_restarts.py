@@ -105,6 +105,23 @@ async def test_what_stands_where_nobody_can_write_any_more_is_told_whole_and_onc
     await first.close()
 
 
+async def test_who_can_have_no_book_tells_what_others_have_left_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await left_by_two(tmp_path)
+    monkeypatch.setattr("forebay.ingest.gaps.gaps.own_book", lambda folder: None)
+    site = await Site(tmp_path, looks_every_s=0.01).open()
+
+    for number in range(3):
+        await site.sleeps.pass_()
+        site.refuse(f"another-{number}.ru")
+    await site.sleeps.pass_()
+
+    told = [(portal, calls) for portal, _, calls in site.markers() if not portal.startswith("another")]
+    assert told == [("a.ru", "1"), ("b.ru", "1"), ("c.ru", "1")]
+    await site.close()
+
+
 @pytest.mark.parametrize(("name", "is_told"), [("gaps-0", True), ("gaps-0.lock", False)])
 async def test_where_the_first_book_can_not_be_read_gaps_outlive_the_process_in_another(
     tmp_path: Path, name: str, *, is_told: bool

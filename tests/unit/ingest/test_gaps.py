@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from forebay.ingest.gaps.gap import Gap
 from forebay.queues.contract import Delivery, Record
 from forebay.queues.errors import QueueUnavailable, RecordRefused
 from forebay.queues.memory import MemoryProducer, MemoryQueue
@@ -170,6 +171,19 @@ async def test_calls_that_are_refused_while_a_marker_is_on_its_way_are_told_by_a
     assert told["2"] == "1970-01-01T00:00:01.000+00:00"
     assert told["1"].startswith(f"1970-01-01T00:00:{told_from}")
     await site.close()
+
+
+def test_what_is_left_of_a_gap_begins_with_its_first_call_also_where_the_clock_was_set_back_and_on_again() -> None:
+    def gap(from_ms: int, to_ms: int, calls: int) -> Gap:
+        return Gap(
+            portal="a.ru", member_id=None, endpoint="/e", verified=True, from_ms=from_ms, to_ms=to_ms, calls=calls
+        )
+
+    told = gap(1_000, 2_000, 2)
+
+    left = told.with_others(gap(500, 500, 1)).with_others(gap(3_000, 3_000, 1)).without(told)
+
+    assert left == gap(500, 3_000, 2)
 
 
 async def test_calls_that_come_while_a_marker_is_on_its_way_wait_for_it_and_send_no_other() -> None:
