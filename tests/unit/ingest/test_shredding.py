@@ -18,14 +18,17 @@ from forebay.ingest.portals.waits import Waits
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryQueue
 from forebay.queues.portals import facts
+from forebay.queues.portals.book import Book
 from forebay.queues.portals.contract import Fact, PlacedFact
 from forebay.queues.portals.members import DataKey, Member
 from forebay.queues.portals.memory import FactLog
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.tokens import TokenKeys
-from forebay.schemas.data_keys import named
+from forebay.schemas.data_keys import Named, named, wrap
 from tests.bitrix24.oauth import FakeOAuth
 from tests.unit.ingest.portals.conftest import ACCESS, Learning, body, install, learning, oauth
+
+from .sealing import OLD
 
 __all__ = ["oauth"]
 
@@ -105,19 +108,25 @@ async def test_a_key_that_a_portal_gets_on_another_host_meanwhile_stays(monkeypa
         await keys.close()
 
 
-async def test_a_key_that_another_host_made_a_moment_ago_goes_too() -> None:
+async def test_a_key_that_another_host_made_a_moment_ago_goes_too(monkeypatch: pytest.MonkeyPatch) -> None:
     queue = MemoryQueue()
     async with host(queue.portals("t")) as registry:
-        keys = PortalKeys(registry, {}, Waits(0.01))
-        place = Member("m1").key(facts.DATA_KEY, "theirs")
-        await queue.portals("t").put([facts.fact(place, {"wrapped": facts.as_text(b"wrapped")})])
+        keys = PortalKeys(registry, {"0": OLD}, Waits(0.01))
+        await queue.portals("t").put([given(DataKey("theirs", wrapped("theirs")))])
         assert not keys.has("m1"), "it is read already"
+        put, sealed_with = registry.following.put, list[object]()
 
+        async def put_meanwhile(facts: Sequence[Fact], patience_s: float) -> Book:
+            sealed_with.append((keys.has("m1"), keys.cipher("m1")))
+            return await put(facts, patience_s)
+
+        monkeypatch.setattr(registry.following, "put", put_meanwhile)
         keys.shred(SENDER)
         await all_shredded(keys)
 
         await registry.following.refresh(10)
         assert not registry.data_keys.ids("m1")
+        assert sealed_with == [(True, None)]
         await keys.close()
 
 
@@ -160,24 +169,36 @@ async def test_what_was_not_shredded_before_the_stop_is_told() -> None:
         assert [(line["portal"], line["log_level"]) for line in told] == [("a.ru", "error")]
 
 
-async def test_where_nothing_was_read_of_the_portals_yet_the_keys_go_that_were_there_and_no_newer_one() -> None:
+async def test_where_nothing_was_read_of_the_portals_yet_the_keys_go_that_were_there_and_no_newer_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     queue = MemoryQueue()
     store = StoreAway(queue)
     now_ms = time.time_ns() // 1_000_000
     async with host(queue.portals("t")) as other:
-        await other.data_keys.propose("m1", DataKey("old", b"wrapped"))
+        await other.data_keys.propose("m1", DataKey("old", wrapped("old")))
         # It loses the race, and is kept beside the first.
         for key in (DataKey("older", b"wrapped", now_ms - 5000), DataKey("new", b"wrapped", now_ms + 60_000)):
             await other.following.put([given(key)], 10)
         store.away = "it is away"
         registry = PortalRegistry(store, TokenKeys({}))
         registry.open()
-        keys = PortalKeys(registry, {"0": bytes(32)}, Waits(0.01))
+        keys = PortalKeys(registry, {"0": OLD}, Waits(0.01))
 
+        refresh, may_look = registry.following.refresh, asyncio.Event()
+
+        async def look(patience_s: float) -> Book:
+            await may_look.wait()
+            return await refresh(patience_s)
+
+        monkeypatch.setattr(registry.following, "refresh", look)
         keys.shred(SENDER)
         await registry.following.tried(10)
-        is_sealing_meanwhile = keys.cipher("m1") is not None
         store.away = ""
+        while not keys.has("m1"):
+            await asyncio.sleep(0.001)
+        is_sealing_meanwhile = keys.cipher("m1") is not None
+        may_look.set()
         await all_shredded(keys)
 
         assert not is_sealing_meanwhile
@@ -187,10 +208,33 @@ async def test_where_nothing_was_read_of_the_portals_yet_the_keys_go_that_were_t
         await registry.close()
 
 
+def wrapped(key_id: str) -> bytes:
+    return wrap(b"d" * 32, Named("m1", key_id), {"0": OLD}, b"1" * 12)
+
+
 def given(key: DataKey) -> Fact:
     return facts.fact(
         Member("m1").key(facts.DATA_KEY, key.id), {"wrapped": facts.as_text(key.wrapped), "at": key.at_ms}
     )
+
+
+async def test_what_was_not_shredded_before_a_stop_is_shredded_by_the_next_process(tmp_path: Path) -> None:
+    store = StoreAway(MemoryQueue())
+    async with host(store) as registry:
+        await registry.data_keys.propose("m1", DataKey("k1", b"wrapped"))
+        store.away = "it hangs"
+        before = PortalKeys(registry, {}, Waits(0.01), shreddings=Shreddings(tmp_path))
+        before.shred(SENDER)
+        await before.close()
+        store.away = ""
+
+        after = PortalKeys(registry, {}, Waits(0.01), shreddings=Shreddings(tmp_path))
+        await after.open()
+        await all_shredded(after)
+
+        assert not registry.data_keys.ids("m1")
+        assert Shreddings(tmp_path).left() == {}, "it is done again after the next start"
+        await after.close()
 
 
 async def test_nor_do_they_where_it_turns_out_that_another_application_is_installed_there() -> None:
