@@ -50,12 +50,26 @@ async def test_a_renamed_portal_keeps_its_key_where_a_start_finds_the_store_away
         await rename(ingest)
     facts_of(queue).down = True
 
-    async with learning(oauth, queue, data_dir=tmp_path) as ingest:
-        answer = await ingest.post(body(domain=RENAMED))
+    for starts in (1, 2):
+        async with learning(oauth, queue, data_dir=tmp_path) as ingest:
+            answer = await ingest.post(body(domain=RENAMED))
+            await ingest.desk._homes.note()
 
-        assert answer.status_code == 200
-        assert keys(ingest) == [DOMAIN, DOMAIN]
-        assert [event.subscription.verified for event in ingest.events()][-1] is False
+            assert answer.status_code == 200
+            assert keys(ingest) == [DOMAIN] * (1 + starts)
+            assert [event.subscription.verified for event in ingest.events()][-1] is False
+
+
+async def test_a_new_name_is_kept_for_the_next_start_before_this_process_ends(
+    oauth: FakeOAuth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.ingest.portals.homes._LOOK_EVERY_S", 0.001)
+    async with learning(oauth, data_dir=tmp_path) as ingest:
+        await rename(ingest)
+
+        while not (tmp_path / FILE).exists():
+            await asyncio.sleep(0.001)
+        assert orjson.loads((tmp_path / FILE).read_bytes()) == {MEMBER: DOMAIN}
 
 
 async def test_so_it_does_with_a_secret_in_the_url(oauth: FakeOAuth, tmp_path: Path) -> None:
@@ -110,8 +124,9 @@ async def test_what_is_forgotten_of_a_portal_is_forgotten_there_too(oauth: FakeO
         await ingest.desk._homes.note()
         before = orjson.loads((tmp_path / FILE).read_bytes())
         await ingest.desk.registry.forget(MEMBER)
+        at_once = ingest.desk._homes.of(MEMBER)
 
-    assert before == {MEMBER: DOMAIN}
+    assert (before, at_once) == ({MEMBER: DOMAIN}, None)
     assert TOKEN.encode() not in (tmp_path / FILE).read_bytes()
     assert orjson.loads((tmp_path / FILE).read_bytes()) == {}
 
