@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay.ingest.address import Address, address_of
+from forebay.ingest.address import NOTHING, Address, address_of
 from forebay.ingest.authenticate import Gate, Proofs, Sender
 from forebay.ingest.errors import NotOurPortal
 from forebay.ingest.shape import Auth
@@ -41,15 +41,18 @@ def test_a_listed_token_lets_in(listed: Gate, sent: Auth) -> None:
     assert listed.admit(sent, NOWHERE).verified
 
 
-@pytest.mark.parametrize(("listed_as", "key_is_member_id", "portal"), [(MEMBER, False, "a.ru"), ("a.ru", True, MEMBER)])
+@pytest.mark.parametrize(
+    ("listed_as", "key_is_member_id", "portal", "proved"),
+    [(MEMBER, False, "a.ru", MEMBER), ("a.ru", True, MEMBER, None)],
+)
 def test_a_token_listed_for_the_name_that_is_not_the_key_lets_in_and_does_not_verify_the_key(
-    listed_as: str, key_is_member_id: bool, portal: str
+    listed_as: str, key_is_member_id: bool, portal: str, proved: str | None
 ) -> None:
     proofs = Proofs(anyone=False, tokens={listed_as: (b"t",)}, secrets=())
 
     sender = Gate(proofs, key_is_member_id=key_is_member_id).admit(auth(), NOWHERE)
 
-    assert (sender.portal, sender.verified) == (portal, False)
+    assert (sender.portal, sender.verified, sender.proved_member) == (portal, False, proved)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +106,19 @@ def test_a_domain_that_is_too_long_is_not_remembered() -> None:
     assert normal_form.cache_info().currsize == before
 
 
+def test_so_many_senders_are_remembered_and_none_of_unusual_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forebay.ingest.authenticate._REMEMBERED", 3)
+    anyone = Gate(Proofs(anyone=True, tokens={}, secrets=()), key_is_member_id=False)
+    remembered = []
+
+    for number in range(7):
+        anyone.admit(auth(domain=f"{number}.ru"), NOTHING)
+        anyone.admit(auth(domain=f"{'x' * 500}{number}.ru"), NOTHING)
+        remembered.append(len(anyone._remembered))
+
+    assert remembered == [1, 2, 3, 1, 2, 3, 1]
+
+
 def knock(rest: str, query: bytes) -> Sender:
     both = Gate(Proofs(anyone=False, tokens={"*": (b"t",)}, secrets=(SECRET, NEXT)), key_is_member_id=False)
     return both.admit(auth(token=""), address_of(rest, query))
@@ -128,7 +144,7 @@ def knock(rest: str, query: bytes) -> Sender:
 def test_a_secret_in_the_url_lets_in_and_is_taken_out(rest: str, query: bytes, kept: Address) -> None:
     sender = knock(rest, query)
 
-    assert (sender.address, sender.verified) == (kept, True)
+    assert (sender.address, sender.verified, sender.proved_member) == (kept, True, MEMBER)
 
 
 @pytest.mark.parametrize(
