@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from forebay import PortalEvent
 from forebay.processors.parking.orders import What
@@ -112,6 +113,28 @@ def test_an_event_that_first_waits_for_its_budget_is_given_up_as_soon(shop: Shop
 
     assert shop.dead_ids() == [1]
     assert shop.committed() == 3
+
+
+def test_what_was_tried_alone_and_fails_is_tried_on_beside_the_others(shop: Shop, tmp_path: Path) -> None:
+    deadly, deaths, tries = Deadly(shop, tmp_path, 1), 3, list[int]()
+
+    async def handle(event: PortalEvent) -> None:
+        if shop.calls.count([1]) > deaths:
+            deadly.ids.clear()
+        await deadly.handle(event)
+        if id_of(event) == 1:
+            tries.append(1)
+            raise ValueError("it is not well yet")
+
+    shop.on("*")(handle)
+    shop.send("ONTASKADD", 1, 2)
+
+    with capture_logs() as logs:
+        assert deadly.live() == deaths
+        shop.let(60)
+
+    assert len(tries) > 2
+    assert len([line for line in logs if line["event"].endswith("is tried with nothing beside it now")]) == 1
 
 
 def counts_every_life(shop: Shop) -> bool:
