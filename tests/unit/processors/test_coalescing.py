@@ -237,8 +237,9 @@ def test_batches_of_the_last_about_each_object(shop: Shop) -> None:
     assert shop.committed() == 7
 
 
-def test_a_replayed_event_is_handled_by_itself(shop: Shop) -> None:
-    seen = Seen(shop, "ONCRMDEAL*")
+@pytest.mark.parametrize("coalesce", ["entity", lambda event: "all of them"], ids=["entity", "function"])
+def test_a_replayed_event_is_handled_by_itself(shop: Shop, coalesce: Any) -> None:
+    seen = Seen(shop, "ONCRMDEAL*", coalesce=coalesce)
     seen.error = Reject("a bug")
     shop.start(**ROOMY)
     for _ in range(3):
