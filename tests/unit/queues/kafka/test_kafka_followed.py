@@ -138,3 +138,61 @@ async def test_no_client_comes_to_its_end_on_the_loop_where_it_would_wait_for_it
         closed = await made.ended_in[1]
 
     assert threading.get_ident() not in (followed, closed)
+
+
+class Slow(Client):
+    """Has on its way what it was given, until it is to let go of that too, and notes what it is to let go of."""
+
+    def __init__(self, told: Callable[[str], None], *, may_report: bool) -> None:
+        super().__init__(told, may_report=may_report)
+        self.purged: list[dict[str, bool]] = []
+
+    def purge(self, **how: bool) -> None:
+        self.purged.append(how)
+        if not how:
+            super().purge()
+
+
+class SlowAtFirst(Made):
+    def producer(self, faults: object, statistics: Callable[[str], None], *, singly: bool = False) -> Client:
+        made = Client if self.clients else Slow
+        self.clients.append(made(statistics, may_report=bool(self.clients)))
+        return self.clients[-1]
+
+
+async def test_what_comes_back_into_a_client_that_is_followed_is_not_sent_by_it_again() -> None:
+    producer, loop = producer_of(made := SlowAtFirst()), asyncio.get_running_loop()
+    slow = made.clients[0]
+    assert isinstance(slow, Slow)
+    slow.says = [WELL]
+    await producer.check()
+    sending = loop.create_task(producer.send("events", Record(key="a.ru", value=b"0", timestamp_ms=1)))
+    await asyncio.sleep(0)
+
+    slow.says = [STRANDED, STRANDED]
+    await sending
+
+    assert slow.purged[-1] == {}
+    # When it can't go on, and at each look whether what is on its way has come to its end.
+    assert len(slow.purged) > 3
+    assert all(how == {"in_flight": False} for how in slow.purged[:-1])
+    assert made.clients[1].taken == [b"0"]
+    await producer.close()
+
+
+async def test_who_gives_up_closing_a_producer_is_told_of_what_was_not_acknowledged() -> None:
+    producer, loop = producer_of(made := Made()), asyncio.get_running_loop()
+    sending = [
+        loop.create_task(producer.send("events", Record(key=f"{number}.ru", value=b"0", timestamp_ms=1)))
+        for number in range(20)
+    ]
+    await asyncio.sleep(0)
+
+    closing = loop.create_task(producer.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    async with asyncio.timeout(5):
+        told = await asyncio.gather(*sending, return_exceptions=True)
+
+    assert {str(error) for error in told} == {"the producer was closed before Kafka had answered"}
+    assert closing.cancelled() and len(made.clients[0]) == 0
