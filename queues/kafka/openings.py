@@ -26,7 +26,7 @@ class Openings:
 
     def must_wait(self, place: Place, number: int, size: int) -> bool:
         """Whether it is not to be sent yet. It is given back by `ended` or `leave`. Raises `BufferError`: no room."""
-        if place in self._begun or place not in self._behind:
+        if place not in self._behind:
             return False
         if len(self._sizes) >= self._room_records or self._bytes + size > self._room_bytes:
             raise BufferError
