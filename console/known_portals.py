@@ -29,10 +29,17 @@ async def known(settings: Settings) -> AsyncIterator[PortalRegistry]:
 
 async def summaries(settings: Settings) -> list[Row]:
     """A row a portal."""
+    _, rows = await first(settings, None)
+    return rows
+
+
+async def first(settings: Settings, most: int | None) -> tuple[int, list[Row]]:
+    """How many portals there are, and a row of each of the first ones, so many at most."""
     async with known(settings) as registry:
         members = registry.following.book.members.values()
         # Of some nothing is left but that their keys are gone.
-        return [_summary(member) for member in members if any(key.kind != SHREDDED for key in member.fact_keys())]
+        left = [member for member in members if any(key.kind != SHREDDED for key in member.fact_keys())]
+        return len(left), [_summary(member) for member in left[:most]]
 
 
 def _summary(member: Member) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class Endpoint:
             await self._see_to_key(self._portal_keys, member_id, form)
         outcome = await self._keep(form, sender, receipt)
         if self._portal_keys is not None and leaves_nothing(form.fields):
-            self._portal_keys.shred(sender, self._application)
+            await self._portal_keys.shred(sender, self._application)
         if request.trace is not None:
             request.trace.kept(id=receipt.id, portal=sender.portal or "", outcome=outcome)
         return self._answer(request, receipt, outcome)

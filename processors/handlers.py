@@ -53,6 +53,12 @@ class Handler:
             return event_name.startswith(self.pattern[:-1])
         return event_name == self.pattern
 
+    def marks_as(self, other: "Handler") -> bool:
+        """Whether a key of one's own (`dedup`) counts for both, though it may mean something else to each."""
+        if not (callable(self.options.dedup) and callable(other.options.dedup)) or self.name != other.name:
+            return False
+        return self.function != other.function or self.options.dedup != other.options.dedup
+
     def is_as(self, other: "Handler | None") -> bool:
         """Whether both come from the same `on`: their events may share a call."""
         return other is not None and other.function is self.function and other.options is self.options
@@ -178,6 +184,7 @@ class Handlers:
                 f"({handler.place}); in a group an event has one handler: let one go, call it, or give it a group"
             )
         self._check_budget(handler)
+        self._check_marks(handler, group)
         self._handlers[key] = handler
         self._found.clear()
 
@@ -188,6 +195,15 @@ class Handlers:
                 raise BadHandler(
                     f"{handler.name} and {other.name} share the budget {mine.name!r}, but one says {mine}, and the "
                     f"other {its}; make one Budget and give it to both"
+                )
+
+    def _check_marks(self, handler: Handler, group: str | None) -> None:
+        for other in (other for (its, _, _), other in self._handlers.items() if its == group):
+            if handler.marks_as(other):
+                raise BadHandler(
+                    f"two handlers are called {handler.name} ({other.place} and {handler.place}), and have `dedup` by "
+                    f"a key: what one has handled would count as handled by the other; write a function for each, or "
+                    f"set the __qualname__ of one before it is registered"
                 )
 
     def _look_up(self, kind: str, name: str) -> Handler | None:
@@ -236,7 +252,10 @@ def _checked(function: object) -> tuple[bool, str, str]:
         raise BadHandler(f"a handler is a function, not {type(function).__name__}")
     plain = _unwrapped(function)
     code = getattr(plain, "__code__", None) or getattr(type(plain).__call__, "__code__", None)
-    name = f"{getattr(plain, '__module__', '?')}:{getattr(plain, '__qualname__', type(plain).__qualname__)}"
+    # A partial may have a name of its own.
+    given = getattr(function, "__qualname__", None) if isinstance(function, partial) else None
+    own = given or getattr(plain, "__qualname__", type(plain).__qualname__)
+    name = f"{getattr(plain, '__module__', '?')}:{own}"
     place = f"{code.co_filename}:{code.co_firstlineno}" if code else "no source"
     inner = function if inspect.isroutine(function) or hasattr(function, "func") else type(function).__call__
     if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):

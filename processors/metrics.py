@@ -2,9 +2,10 @@
 
 from bisect import bisect_left
 from collections import Counter as Counted
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from math import inf
+from time import time
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -15,7 +16,7 @@ from forebay.schemas.names import METRICS_PREFIX
 from .outcome import DONE
 
 #: What of several processes' gauges is shown.
-Of: TypeAlias = Literal["livemax", "livesum"]
+Of: TypeAlias = Literal["livemax", "livesum", "mostrecent"]
 
 _CALL_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 #: Events may wait long, and how long is what people want to know.
@@ -60,6 +61,7 @@ class WorkerMetrics:
     handler_seconds: OfGroup[BulkHistogram]
     event_age: BulkHistogram
     dead: OfGroup[Counter]
+    dead_at: OfGroup[Gauge]
     quarantined: OfGroup[Counter]
     rebalances: OfGroup[Counter]
     assigned_at: OfGroup[Gauge]
@@ -104,6 +106,8 @@ def metrics_of(groups: Collection[str], registry: CollectorRegistry = REGISTRY) 
     handler_seconds = histogram("handler_seconds", "How long a handler took", _CALL_BUCKETS_S, "handler")
     event_age = histogram("event_age_seconds", "From received to finished", _AGE_BUCKETS_S)
     dead = counter("dead_total", "Events put to the dead letters", "reason")
+    last = "When an event was last put to the dead letters; 0 or nothing for never"
+    dead_at = gauge("dead_timestamp_seconds", last, "reason", of_all="mostrecent")
     quarantined = counter("events_quarantined_total", "Events put to quarantine by a worker", "reason")
     rebalances = counter("rebalances_total", "Partitions assigned, revoked or lost", "change")
     given = "When the partition was given to the worker; 0 when it is not its own"
@@ -123,6 +127,7 @@ def metrics_of(groups: Collection[str], registry: CollectorRegistry = REGISTRY) 
     for own in [(group,) if label else () for group in groups]:
         for reason in _DEATHS:
             dead.labels(*own, reason)
+            dead_at.labels(*own, reason)
         for change in _CHANGES:
             rebalances.labels(*own, change)
     return {
@@ -131,6 +136,7 @@ def metrics_of(groups: Collection[str], registry: CollectorRegistry = REGISTRY) 
             handler_seconds=OfGroup(handler_seconds, *own),
             event_age=_of(event_age, own),
             dead=OfGroup(dead, *own),
+            dead_at=OfGroup(dead_at, *own),
             quarantined=OfGroup(quarantined, *own),
             rebalances=OfGroup(rebalances, *own),
             assigned_at=OfGroup(assigned_at, *own),
@@ -159,8 +165,8 @@ class Tally:
     little.
     """
 
-    def __init__(self, metrics: WorkerMetrics) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: WorkerMetrics, *, now: Callable[[], float] = time) -> None:
+        self._metrics, self._now = metrics, now
         self._outcomes: Counted[tuple[str, str]] = Counted()
         self._done: Counted[str] = Counted()
         self._seconds: dict[str, _Observations] = {}
@@ -203,6 +209,7 @@ class Tally:
     def died(self, reason: str) -> None:
         """A dead letter was written."""
         self._metrics.dead.labels(reason).inc()
+        self._metrics.dead_at.labels(reason).set(self._now())
 
     def quarantined(self, reason: str) -> None:
         """An event was put to quarantine."""

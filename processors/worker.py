@@ -90,7 +90,7 @@ class Worker:
             _tell_no_parking(settings, handlers)
         self.health = Health()
         self.metrics = metrics or build_metrics(CollectorRegistry(), settings.group)
-        self._tally = Tally(self.metrics)
+        self._tally = Tally(self.metrics, now=now)
         codec = new_codec()
         teacher = Teacher(codec, registry, settings.topic) if registry else None
         self._learning = Learning(teacher, self.health, clock=clock, draw=draw) if teacher else None

@@ -9,7 +9,7 @@ from forebay.processors.offsets import Watermark
 from forebay.processors.parking.orders import Order
 from forebay.processors.parking.orders import What as Ordered
 from forebay.processors.parking.portal import ParkedPortal
-from forebay.processors.parking.restored import Replay, from_replay, replays_of
+from forebay.processors.parking.restored import Replay, from_replay, replay_of, replays_of
 from forebay.processors.parking.state import PortalState
 from forebay.queues.contract import Bounds, Inspector, Record, StoredRecord
 from forebay.queues.reading import between
@@ -124,11 +124,11 @@ class Lacking:
     def _replays(self) -> Iterator[tuple[str, Replay]]:
         """Those that are under way, and behind them those that a worker would begin now, with their portals."""
         for name, state in self._states():
-            for replay in replays_of(name, state.replays, self.view.orders):
+            for replay in replays_of(name, state.replays, self.view.orders, self.view.topic):
                 yield name, replay
         for order in self._unseen():
             if order.what is Ordered.REPLAY:
-                yield order.portal, Replay(order=order.offset, stream=order.stream, offsets=order.offsets())
+                yield order.portal, replay_of(order)
 
     async def _left(self, portal: str, replay: Replay) -> AsyncIterator[StoredRecord]:
         """What is still to be done of a replay, and still there."""

@@ -72,6 +72,7 @@ class Move:
             learned=await self._learned(since),
             held=sorted({held for part in found.every for held in part.held}) if not since else [],
             arrived=came,
+            takes_back=not since and await self._is_taken_back(),
         )
 
     def _check_can(self) -> None:
@@ -201,9 +202,13 @@ class Move:
 
     async def _take_back(self, producer: Producer) -> None:
         """Where the target was moved away from once, leave there that it counts again."""
-        if self.target.queue.promises.replay and await self.target.last_move() is not None:
+        if await self._is_taken_back():
             back = Return(source=self.source.name, who=who(), at_ms=self.now_ms())
             await producer.send(names.audit(self.topic), back.record())
+
+    async def _is_taken_back(self) -> bool:
+        can_tell = self.target.queue.promises.replay and await is_there(self.target)
+        return can_tell and await self.target.last_move() is not None
 
     async def _hold(self, producer: Producer, plan: Plan) -> None:
         why = f"was held in {self.source.name}, from which it was moved"

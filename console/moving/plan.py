@@ -58,6 +58,8 @@ class Plan:
     held: list[tuple[str, str]]
     #: What the target has of it since the move began.
     arrived: Arrived
+    #: Everything was moved from the target once, and it is to be used again, also where nothing waits.
+    takes_back: bool
 
     @property
     def ordered(self) -> dict[str, list[str]]:
@@ -88,7 +90,8 @@ class Plan:
     def is_empty(self) -> bool:
         """Whether nothing is left to be done."""
         is_ordered = bool(self.ordered) and not self.since
-        return self.begun is None and not (self.records or self.learned.facts or self.held or is_ordered)
+        waits = self.records or self.learned.facts or self.held or is_ordered or self.takes_back
+        return self.begun is None and not waits
 
     def rows(self, topic: str) -> list[dict[str, object]]:
         """What lists show of it."""

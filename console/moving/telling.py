@@ -14,6 +14,8 @@ from .plan import Plan
 def told_before(move: Move, plan: Plan) -> Iterator[str]:
     """What the rows don't say."""
     yield f"from {move.source.name} to {move.target.name}: what {plan.chosen.told} lack{_s(plan)}"
+    if plan.takes_back:
+        yield f"everything was moved from {move.target.name} once: from now on it counts as in use again"
     if plan.begun is not None:
         yield f"goes on with the move that {plan.begun.who} began; {counted(plan.there, 'record')} of it moved already"
     for lack in plan.chosen.differing:

@@ -1,5 +1,6 @@
 """What operators did, as the audit stream has it: their orders, and the moves of whole queues."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 
 from forebay.console.reading import partitions_of
@@ -19,9 +20,16 @@ async def trail(
     inspector: Inspector, topic: str, portal: str | None, since: datetime | None, until: datetime | None
 ) -> list[Row]:
     """All of it, the oldest first, as rows."""
+    found = [one async for one in deeds(inspector, topic, portal, since, until)]
+    return [row for _, row in sorted(found, key=lambda one: one[0])]
+
+
+async def deeds(
+    inspector: Inspector, topic: str, portal: str | None, since: datetime | None, until: datetime | None
+) -> AsyncIterator[tuple[datetime, Row]]:
+    """When, and what as a row; a partition after the other."""
     stream = names.audit(topic)
     bounds = await inspector.bounds(stream)
-    rows: list[tuple[int, Row]] = []
     for partition in partitions_of(portal, len(bounds)):
         start = bounds[partition].start
         if since is not None:
@@ -30,8 +38,7 @@ async def trail(
             at_ms = record.timestamp_ms
             is_in_time = (since is None or at_ms >= to_ms(since)) and (until is None or at_ms < to_ms(until))
             if portal in (None, record.key) and is_in_time and (row := _row_of(record)) is not None:
-                rows.append((at_ms, row))
-    return [row for _, row in sorted(rows, key=lambda one: one[0])]
+                yield from_ms(at_ms), row
 
 
 def _row_of(record: StoredRecord) -> Row | None:

@@ -1,13 +1,17 @@
 """The newest of many rows."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from heapq import heappush, heapreplace
 
 from forebay.console.terminal.output import Row
 
 from .page import MOST_ROWS
+
+NO_TIME = "there was no time to read all, and newer ones may be missing: ask for one portal, or use the command"
 
 
 @dataclass(slots=True)
@@ -15,6 +19,8 @@ class Newest:
     """Keeps as many as a page shows, and counts the others: there may be hundreds of thousands."""
 
     count: int = 0
+    #: Said where there was no time for all of them; empty where those are all.
+    note: str = ""
     _kept: list[tuple[datetime, int, Row]] = field(default_factory=list)
 
     def add(self, at: datetime, row: Callable[[], Row]) -> None:
@@ -24,6 +30,15 @@ class Newest:
             heappush(self._kept, (at, self.count, row()))
         elif at >= self._kept[0][0]:
             heapreplace(self._kept, (at, self.count, row()))
+
+    async def add_all(self, found: AsyncIterator[tuple[datetime, Row]], within_s: float) -> None:
+        """All that there are, or as many as are found in that time."""
+        try:
+            async with asyncio.timeout(within_s):
+                async for at, row in found:
+                    self.add(at, partial(dict, row))
+        except TimeoutError:
+            self.note = NO_TIME
 
     @property
     def rows(self) -> list[Row]:

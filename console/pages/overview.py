@@ -8,13 +8,14 @@ from typing import Any
 from forebay.console.checks.queue import queue_findings
 from forebay.console.group_lag import lags
 from forebay.console.letters.letters import BOXES, open_records
-from forebay.console.orders.trail import trail
+from forebay.console.orders.trail import deeds
 from forebay.console.terminal.output import Row
 from forebay.console.times import utc_now
 from forebay.queues.findings import Finding
 
 from .links import command, group_address, portal_address
 from .look import Asked, Look
+from .newest import Newest
 from .page import Page, Sheet
 
 _NEWEST_ORDERS = 10
@@ -26,6 +27,9 @@ _TOO_MANY = "there was no time for those without numbers: the page of each has t
 
 #: So long it counts what waits for a person, of each kind: in a night with more than that, all else has to be seen too.
 _COUNTS_S = 4.0
+
+#: The same of what operators did: a replay is an order for each portal.
+_ORDERS_S = 2.0
 
 
 async def overview(look: Look, asked: Asked) -> Page:
@@ -106,11 +110,13 @@ async def _open(look: Look, name: str) -> Row:
 
 
 async def _orders(look: Look) -> Sheet:
-    rows = await trail(look.inspector, look.settings.topic, None, utc_now() - _ORDERS_OF, None)
+    kept = Newest()
+    await kept.add_all(deeds(look.inspector, look.settings.topic, None, utc_now() - _ORDERS_OF, None), _ORDERS_S)
     return Sheet(
         title="What operators did today",
-        rows=rows[: -_NEWEST_ORDERS - 1 : -1],
-        nothing="nobody did anything",
+        rows=kept.rows[:_NEWEST_ORDERS],
+        note=kept.note,
+        nothing="" if kept.note else "nobody did anything",
         commands=[command("audit", "--since", "-1d")],
         links={"portal": portal_address, "group": group_address},
     )

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -12,12 +12,12 @@ import falcon
 from forebay.console.errors import WrongUsage
 from forebay.console.event_rows import newest
 from forebay.console.group_lag import unfinished
-from forebay.console.known_portals import details, summaries
+from forebay.console.known_portals import details, first
 from forebay.console.letters.details import details_of
 from forebay.console.letters.letters import BOXES, Filter, Letter, letters
 from forebay.console.orders.parked import waiting
 from forebay.console.orders.parking_view import Waiting
-from forebay.console.orders.trail import trail
+from forebay.console.orders.trail import deeds
 from forebay.console.reading import portal_key
 from forebay.console.terminal.output import Row
 from forebay.console.times import utc_now
@@ -33,6 +33,9 @@ _AUDIT_OF = timedelta(days=30)
 #: So long the page of a portal reads what waits in its partition, of which there may be millions, and its letters: all
 #: else is shown in any case.
 _BACKLOG_S, _LETTERS_S = 8.0, 6.0
+
+#: So long a list is read, of which there may be a million: what was read is worth more than a word that it is too long.
+_LIST_S = 14.0
 
 _KEPT_NOWHERE = (
     'this process has neither auth = "registry" nor seal_keys, with which it is kept who may call; the page of each '
@@ -112,26 +115,26 @@ async def quarantine(look: Look, asked: Asked) -> Page:
 async def _letters(look: Look, asked: Asked, name: str, title: str) -> Page:
     wanted = Filter(portal=_portal_of(asked), event=asked.get("event"), error=asked.get("error"))
     filters = {"portal": wanted.portal or "", "event": wanted.event or "", "error": wanted.error or ""}
-    return Page(title=title, filters=filters, sheets=[await _box(look, name, wanted)])
+    return Page(title=title, filters=filters, sheets=[await _box(look, name, wanted, _LIST_S)])
 
 
-async def _box(look: Look, name: str, wanted: Filter, within_s: float | None = None) -> Sheet:
-    kept, note = Newest(), ""
-    try:
-        async with asyncio.timeout(within_s):
-            async for letter in letters(look.inspector, look.codec, BOXES[name], look.settings.topic, wanted):
-                kept.add(letter.at, letter.row)
-    except TimeoutError:
-        note = "there was no time to read all; the command does"
+async def _box(look: Look, name: str, wanted: Filter, within_s: float) -> Sheet:
+    kept = Newest()
+    await kept.add_all(_told(letters(look.inspector, look.codec, BOXES[name], look.settings.topic, wanted)), within_s)
     return Sheet(
         title=f"Open {BOXES[name].what}s",
         rows=kept.rows,
         count=kept.count,
-        note=note,
-        nothing=f"no {BOXES[name].what} is open",
+        note=kept.note,
+        nothing="" if kept.note else f"no {BOXES[name].what} is open",
         commands=[*(command(name, do, "ID") for do in ("replay", "discard")), command(name, "--help")],
         links={"id": lambda row: f"/{name}/{quote(str(row['id']), safe='')}", "portal": portal_address},
     )
+
+
+async def _told(found: AsyncIterator[Letter]) -> AsyncIterator[tuple[datetime, Row]]:
+    async for letter in found:
+        yield letter.at, letter.row()
 
 
 async def dead_letter(look: Look, asked: Asked) -> Page:
@@ -169,9 +172,11 @@ async def portals(look: Look, asked: Asked) -> Page:
     if key := _portal_of(asked):
         raise falcon.HTTPFound(portal_address({"portal": key}))
     keeps = look.settings.keeps_portals
+    count, rows = await first(look.settings, MOST_ROWS) if keeps else (0, [])
     known = Sheet(
         title="Known",
-        rows=await summaries(look.settings) if keeps else [],
+        rows=rows,
+        count=count,
         nothing="no portal is known" if keeps else _KEPT_NOWHERE,
         commands=[command("portals", "--help")],
         links={"portal": portal_address},
@@ -236,11 +241,14 @@ async def _known(look: Look, key: str) -> list[Sheet]:
 async def audit(look: Look, asked: Asked) -> Page:
     """What operators did, the newest first."""
     key = _portal_of(asked)
-    rows = await trail(look.inspector, look.settings.topic, key, utc_now() - _AUDIT_OF, None)
+    kept = Newest()
+    await kept.add_all(deeds(look.inspector, look.settings.topic, key, utc_now() - _AUDIT_OF, None), _LIST_S)
     sheet = Sheet(
         title="Orders of the last 30 days",
-        rows=rows[::-1],
-        nothing="nobody did anything",
+        rows=kept.rows,
+        count=kept.count,
+        note=kept.note,
+        nothing="" if kept.note else "nobody did anything",
         commands=[command("audit")],
         links={"portal": portal_address, "group": group_address},
     )

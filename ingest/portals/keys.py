@@ -138,8 +138,11 @@ class PortalKeys:
         for name, left in (await asyncio.to_thread(self._shreddings.left)).items():
             self._take_up(name, left)
 
-    def shred(self, sender: Sender, application: str = "") -> None:
+    async def shred(self, sender: Sender, application: str = "") -> None:
         """The portal has uninstalled the application with its data: take its keys away, for as long as that takes.
+
+        Returns when that is noted, for the call that told it is answered then and does not come again. A disk that
+        hangs keeps the answer for a moment only.
 
         Where only another name than its member_id is proved nothing happens: the member_id is the sender's word. Nor
         while another application of ours is installed there, whose secrets they seal too.
@@ -155,11 +158,14 @@ class PortalKeys:
             at_ms=time.time_ns() // _NS_A_MS,
             keys=set(self._registry.data_keys.ids(member_id)) if self._registry.following.was_read else None,
         )
-        self._take_up(self._shreddings.new_name(), one, is_new=True)
+        name = self._shreddings.new_name()
+        noting = asyncio.create_task(self._noted(self._shreddings.keep, name, one))
+        self._take_up(name, one, noting)
+        await asyncio.wait([noting], timeout=_PATIENCE_S)
 
-    def _take_up(self, name: str, one: Shredding, *, is_new: bool = False) -> None:
+    def _take_up(self, name: str, one: Shredding, noting: asyncio.Task[None] | None = None) -> None:
         self._doom(one)
-        task = asyncio.create_task(self._shred(name, one, is_new=is_new))
+        task = asyncio.create_task(self._shred(name, one, noting))
         self._shredding[task] = one
         task.add_done_callback(self._shredding.pop)
 
@@ -177,9 +183,9 @@ class PortalKeys:
         left = {name for name, _ in member.left} if member else set()
         return bool(proved - left - {application})
 
-    async def _shred(self, name: str, one: Shredding, *, is_new: bool) -> None:
-        if is_new:
-            await self._noted(self._shreddings.keep, name, one)
+    async def _shred(self, name: str, one: Shredding, noting: asyncio.Task[None] | None) -> None:
+        if noting is not None:
+            await noting
             await self._look_again(name, one)
         while True:
             try:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from forebay.schemas import names
 from forebay.schemas.logger import get_logger
 
 from .orders import Order, What
 from .portal import ParkedPortal
-from .restored import Replay
+from .restored import replay_of
 from .state import Reason
 
 _log = get_logger(__name__)
@@ -30,12 +31,20 @@ class Owner(Protocol):
         """What is known of it changed: tell it, and see what comes next."""
 
 
-def obey(owner: Owner, order: Order, parked_stream: str) -> None:
-    """Do it, unless it was done; an order about another stream than the parked one can only be a replay."""
+def obey(owner: Owner, order: Order, topic: str) -> None:
+    """Do it, unless it was done; an order about another stream than the parked one can only be a replay.
+
+    Where the topic is a copy under another name, an order that nobody has obeyed before may be about the first one's.
+    """
     portal = owner.portals.get(order.portal)
     if portal is not None and order.offset < portal.state.orders:
         return
-    obeyed = _parked(owner, portal, order) if order.stream == parked_stream else _replayed(owner, order)
+    if order.stream not in names.streams(topic):
+        about = {"what": order.what, "portal": order.portal, "who": order.who, "why": order.why, "stream": order.stream}
+        _log.error("an order is about another topic, and is not obeyed; order it again", **about)
+        return
+    is_about_parked = order.stream == names.parked(topic)
+    obeyed = _parked(owner, portal, order) if is_about_parked else _replayed(owner, order)
     if obeyed is None:
         return
     _log.info("an order is obeyed", what=order.what, portal=order.portal, who=order.who, why=order.why)
@@ -67,6 +76,7 @@ def _hold(owner: Owner, order: Order) -> ParkedPortal:
 def _discard(owner: Owner, portal: ParkedPortal, order: Order) -> None:
     owner.clear(portal)
     state = portal.state
+    state.spared = None
     state.discard_to, state.discard_orders = max(portal.handed_over, state.last), order.offset
     state.discarded = f"discarded by {order.who}: {order.why}"
 
@@ -76,7 +86,7 @@ def _replayed(owner: Owner, order: Order) -> ParkedPortal | None:
         return None
     portal = owner.parked(order.portal, Reason.REPLAY)
     owner.clear(portal)
-    portal.replays.append(Replay(order=order.offset, stream=order.stream, offsets=order.offsets()))
+    portal.replays.append(replay_of(order))
     portal.tell_replays()
     portal.state.start_anew()
     return portal

@@ -114,7 +114,7 @@ class Parking:
 
     def _inherit(self, portal: ParkedPortal, orders: Mapping[int, Order]) -> None:
         self.portals[portal.portal] = portal
-        portal.replays.extend(replays_of(portal.portal, portal.state.replays, orders))
+        portal.replays.extend(replays_of(portal.portal, portal.state.replays, orders, self._stream.topic))
         if portal.state.settled >= self._partition.watermark.position:
             self._settled[portal.portal] = portal.state.settled
         # Said again by us it stands behind our claim, and nobody after us has to read what is before it.
@@ -276,7 +276,7 @@ class Parking:
     def obey(self, order: Order) -> None:
         """Do what an operator ordered."""
         self.orders = max(self.orders, order.offset + 1)
-        obey(self, order, self._stream.name)
+        obey(self, order, self._stream.topic)
 
     def changed(self, portal: ParkedPortal) -> None:
         """What is known of it changed: tell it, and see what comes next."""

@@ -138,7 +138,8 @@ class ParkedPortal:
         if entry.offset in self.front.done:
             self._advance()
             return None
-        discarded = self.state.discarded if entry.offset <= self.state.discard_to else ""
+        gives_up = self.state.gives_up(entry.offset, self.state.records - len(self.front))
+        discarded = self.state.discarded if gives_up else ""
         return from_parked(record, entry.offset, topic, discarded)
 
     def _comes_next(self, entry: entries.Spilled) -> bool:
@@ -250,7 +251,7 @@ class ParkedPortal:
         """Let the state say how far the replays are; what is done, or has nothing left to be read, is none any more."""
         while self.replays and self.replays[0].done >= len(self.replays[0].offsets):
             self.replays.popleft()
-        self.state.replays = [Replaying(order=one.order, done=one.done) for one in self.replays]
+        self.state.replays = [Replaying(order=one.order, done=one.done, at_ms=one.at_ms) for one in self.replays]
         self.is_dirty = True
 
     def _advance(self) -> None:

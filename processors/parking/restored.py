@@ -6,11 +6,15 @@ from dataclasses import KW_ONLY, dataclass
 
 from forebay.processors.dead_letters import place_of, without_death
 from forebay.queues.contract import PlacedRecord, StoredRecord
+from forebay.schemas import names
+from forebay.schemas.logger import get_logger
 from forebay.schemas.quick_value import quick_value
 
 from . import entries
 from .orders import Order
 from .state import Replaying
+
+_log = get_logger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -18,6 +22,7 @@ class Replay:
     """An ordered replay: the offsets of a stream whose records are handled again, and how far it is."""
 
     order: int
+    at_ms: int
     stream: str
     offsets: "array[int]"
     done: int = 0
@@ -37,12 +42,32 @@ class Restored(PlacedRecord):
     discarded: str = ""
 
 
-def replays_of(portal: str, told: Iterable[Replaying], orders: Mapping[int, Order]) -> Iterator[Replay]:
-    """The replays that the portal's state tells of, with what was ordered."""
+def replays_of(portal: str, told: Iterable[Replaying], orders: Mapping[int, Order], topic: str) -> Iterator[Replay]:
+    """The replays that the portal's state tells of, with what was ordered.
+
+    Where the topic is a copy, as a cluster has it that stands in for another, there may be none: an order stands
+    elsewhere there, or names what is not in the topic's streams.
+    """
     for one in told:
-        if (order := orders.get(one.order)) is not None and order.portal == portal:
-            offsets = order.offsets()
-            yield Replay(order=one.order, stream=order.stream, offsets=offsets, done=one.done, loaded=one.done)
+        order = orders.get(one.order)
+        is_it = order is not None and order.portal == portal and one.at_ms in (0, order.at_ms)
+        if order is None or not is_it or order.stream not in names.streams(topic):
+            _log.error(
+                "a replay that was under way is not gone on with: it names records of another topic; order it again",
+                portal=portal,
+                ordered_at_ms=one.at_ms,
+                done=one.done,
+                stream=order.stream if order is not None and is_it else None,
+            )
+            continue
+        yield replay_of(order, one.done)
+
+
+def replay_of(order: Order, done: int = 0) -> Replay:
+    """What was ordered, of which so many are done."""
+    return Replay(
+        order=order.offset, at_ms=order.at_ms, stream=order.stream, offsets=order.offsets(), done=done, loaded=done
+    )
 
 
 def is_ordered(record: StoredRecord) -> bool:

@@ -39,6 +39,8 @@ class Replaying:
 
     order: int
     done: int = 0
+    #: When it was ordered. In a copy of the stream another order may stand there; 0 was told by versions before.
+    at_ms: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,6 +67,9 @@ class PortalState:
     discard_to: int = FIRST
     discard_orders: int = 0
     discarded: str = ""
+    #: The last so many spilled records came when others had waited, or were given up, that have such offsets: they are
+    #: not given up with those. None where there are no others.
+    spared: int | None = None
     replays: list[Replaying] = field(default_factory=list)
     #: Offsets of spilled records behind the first that are finished before their turn, or the lowest of those.
     done: list[int] = field(default_factory=list)
@@ -88,12 +93,27 @@ class PortalState:
         """The first record that waits is finished: it stood at this position, and has this offset."""
         self.next, self.after = position + 1, offset
         self.records -= 1
+        self._end_discard()
         self.start_anew()
 
     def spill(self, offset: int) -> None:
         """One more waits, behind all others."""
+        if self.again_from is not None and self.spared is None:
+            self.spared = 0
         self.last, self.again_from = offset, None
         self.records += 1
+        if self.spared is not None:
+            self.spared += 1
+            self._end_discard()
+
+    def gives_up(self, offset: int, behind: int) -> bool:
+        """Whether the spilled record, with so many behind it, is one of those that are given up without another try."""
+        return offset <= self.discard_to and (self.spared is None or behind >= self.spared)
+
+    def _end_discard(self) -> None:
+        """Forget it where none of those waits any more."""
+        if self.spared is not None and self.records <= self.spared:
+            self.discard_to, self.spared = FIRST, None
 
     def know_orders(self, end: int) -> None:
         """As in `Ledger`."""
@@ -117,4 +137,4 @@ class PortalState:
 
 
 def _replays(given: Iterable[dict[str, Any]]) -> Iterable[Replaying]:
-    return (Replaying(order=one["order"], done=one["done"]) for one in given)
+    return (Replaying(order=one["order"], done=one["done"], at_ms=one.get("at_ms", 0)) for one in given)

@@ -5,7 +5,7 @@ import json
 import signal
 import sqlite3
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +13,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from forebay.console.settings import load_settings
-from forebay.processors.testing import event
-from forebay.queues.contract import Record
-from forebay.queues.opening import open_queue
-from forebay.schemas import names
-from forebay.schemas.codec import codec
-from tests.answers import called, metrics_of
+from tests.answers import called
 from tests.certificates import Authority
 from tests.ports import free_ports
 from tests.prometheus.exposed import selectors_of
@@ -28,19 +22,7 @@ from tests.prometheus.scraped import fires, scrape
 from tests.prometheus.test_dashboards import FILES, expressions, filled
 
 from .site import Site
-
-HANDLERS = """
-from forebay import Handlers, Reject
-
-handlers = Handlers()
-
-
-for group in GROUPS:
-
-    @handlers.on("*", group=group)
-    async def handle(event):
-        raise Reject("no stock")
-"""
+from .watched import CUT_OFF, begin, has_all, put, refused, shown, value, worker
 
 HANGS = """
 import asyncio
@@ -55,8 +37,6 @@ async def hang(event):
     await asyncio.Event().wait()
 """
 
-PARTITIONS = 4
-
 #: More than the rule allows a partition within half an hour.
 RESTARTS = 8
 
@@ -68,42 +48,7 @@ SIDES = {"forebay-ingest": {"ingest"}, "forebay-processors": {"workers", "worker
 #: Come with the first of their kind, and no alert looks at them.
 LATE = {"forebay_events_quarantined_total", "forebay_ingest_not_http_total"}
 
-#: Of an ingest that has no queue, and the smallest spool.
-CUT_OFF = {"queue_url": "kafka://127.0.0.1:9", "spool_max_bytes": str(1 << 20), "auth": "none"}
-
 Side = list[tuple[str, dict[str, str]]]
-
-
-def shown(port: int) -> str:
-    """Nothing while nobody answers."""
-    with suppress(OSError):
-        return metrics_of(port)
-    return ""
-
-
-def value(text: str, series: str) -> float:
-    """Of the one series; 0 while it is not there."""
-    return next((float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(f"{series} ")), 0.0)
-
-
-def worker(site: Site, name: str, groups: tuple[str, ...] = ("forebay",), *arguments: str) -> int:
-    """Start it, and return where it shows its metrics."""
-    [port] = free_ports(1)
-    (site.folder / f"{name}.py").write_text(HANDLERS.replace("GROUPS", repr(groups)))
-    begin(site, name, "process", f"{name}:handlers", *arguments, metrics_bind=f"127.0.0.1:{port}", session_s="1")
-    return port
-
-
-def begin(site: Site, name: str, *arguments: str, **settings: str) -> None:
-    """Start it with settings that no other process has."""
-    ours = site.settings
-    site.settings = ours | {"partitions": str(PARTITIONS), **settings}
-    site.start(name, *arguments)
-    site.settings = ours
-
-
-def has_all(port: int) -> bool:
-    return value(shown(port), 'forebay_rebalances_total{change="assigned"}') == PARTITIONS
 
 
 def test_one_worker_that_is_killed_again_and_again_is_a_storm(site: Site, tmp_path: Path) -> None:
@@ -118,12 +63,6 @@ def test_one_worker_that_is_killed_again_and_again_is_a_storm(site: Site, tmp_pa
 
     assert fires("ForebayRebalanceStorm", scrapes, tmp_path, at_m=20)
     assert not fires("ForebayRebalanceStorm", scrapes[:3], tmp_path, at_m=20)
-
-
-def refused(port: int) -> bool:
-    """Whether a call was kept nowhere."""
-    body = f"event=ONCRMDEALADD&auth[domain]=a.example&data[TEXT]={'x' * 100_000}"
-    return called(f"http://127.0.0.1:{port}/bitrix24", body.encode())[0] == 503
 
 
 def test_a_call_that_is_refused_before_anybody_has_looked_is_lost_too(site: Site, tmp_path: Path) -> None:
@@ -212,20 +151,8 @@ def test_all_that_alerts_and_dashboards_ask_for_is_shown_by_who_they_take_it_to_
     }
 
 
-async def put_old(site: Site, age_s: float) -> None:
-    """An event that was received so long ago."""
-    settings = load_settings(options=site.settings | {"partitions": str(PARTITIONS)}, environ={}).settings
-    queue = open_queue(settings)
-    await queue.ensure(names.streams(settings.topic), settings.partitions)
-    producer, made = queue.producer(), event("ONCRMDEALADD", portal="a.bitrix24.example")
-    at_ms = round((time.time() - age_s) * 1000)
-    await producer.send(settings.topic, Record(key=made.portal, value=codec().encode(made), timestamp_ms=at_ms))
-    await producer.close()
-    await queue.close()
-
-
 def test_what_waits_for_days_is_at_risk_and_lags_also_where_its_worker_is_killed(site: Site, tmp_path: Path) -> None:
-    asyncio.run(put_old(site, 4 * 86_400))
+    asyncio.run(put(site, [4 * 86_400]))
     (site.folder / "hangs.py").write_text(HANGS)
     [port] = free_ports(1)
     scrapes = []

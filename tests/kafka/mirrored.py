@@ -11,18 +11,20 @@ from forebay.schemas import names
 _WAIT_S = 10.0
 
 
-def mirror(bootstrap: str, source: str, target: str, *, without: int = 0, twice: Iterable[int] = ()) -> None:
+def mirror(
+    bootstrap: str, source: str, target: str, *, without: int = 0, events: int = 0, twice: Iterable[int] = ()
+) -> None:
     """Copy the first partition of each of the topic's streams, and the place of the group that has its name.
 
-    The copy began `without` the first records of each, which retention had taken; of the events those at the offsets
-    `twice` are there a second time, as a mirror that was restarted leaves them.
+    The copy began `without` the first records of each, and without so many more `events`, which retention had taken;
+    of those at the offsets `twice` there is a second one, as a mirror that was restarted leaves them.
     """
     place = committed(bootstrap, source)
     at: dict[int, int] = {}
     producer = Producer({"bootstrap.servers": bootstrap, "log_level": 0, "acks": "all"})
     for stream, copy in zip(names.streams(source), names.streams(target), strict=True):
         end = 0
-        for record in list(records(bootstrap, stream))[without:]:
+        for record in list(records(bootstrap, stream))[without + events * (stream == source) :]:
             offset = record.offset() or 0
             again = stream == source and offset in twice
             if stream == source:
@@ -43,6 +45,13 @@ def mirror(bootstrap: str, source: str, target: str, *, without: int = 0, twice:
     moved = TopicPartition(target, 0, there, place.metadata or "")
     with AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}) as client:
         for one in client.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(source, [moved])]).values():
+            one.result(30)
+
+
+def end_source(bootstrap: str, source: str) -> None:
+    """In the other cluster nothing of the first is there."""
+    with AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}) as client:
+        for one in client.delete_topics(list(names.streams(source))).values():
             one.result(30)
 
 

@@ -44,6 +44,10 @@ def dead(reason: str) -> str:
     return worker("dead_total", f',reason="{reason}"')
 
 
+def dead_at(reason: str) -> str:
+    return worker("dead_timestamp_seconds", f',reason="{reason}"')
+
+
 def canary(pod: str) -> str:
     return f'forebay_canary_last_success_timestamp_seconds{{namespace="events",job="canary",pod="{pod}"}}'
 
@@ -293,6 +297,31 @@ CASES = (
         ),
     ),
     Case(
+        alert="ForebayWorkersGone",
+        world=given("60x30 stale") | given("60x10 0x20 stale", pod="w-1"),
+        at="40m",
+        not_yet="34m",
+        says="No worker of this job has a partition any more: what comes waits in the queue, and nobody handles it.",
+        labels=OF_WORKERS,
+        quiet=(
+            # One of two; an update during which nobody was there for a while; and where nobody ever was.
+            given("60x30 stale") | given("0x30 1860x30", pod="w-1"),
+            given("60x30 stale") | given("_x33 1980x30", pod="w-1"),
+            {requests("accepted"): "0+100x60"},
+        ),
+    ),
+    Case(
+        # Alive, and without a partition.
+        alert="ForebayWorkersGone",
+        world=given("60x30 0x30"),
+        at="40m",
+        not_yet="34m",
+        says="No worker of this job has a partition any more: what comes waits in the queue, and nobody handles it.",
+        labels=OF_WORKERS,
+        # It never had one.
+        quiet=(given("0x60"),),
+    ),
+    Case(
         alert="ForebayDeadLetters",
         world={dead("failed"): "0x10 40x60", dead("rejected"): "0x10 5x60"},
         at="60m",
@@ -300,6 +329,20 @@ CASES = (
         labels={**OF_WORKERS, "reason": "failed"},
         # The last: somebody has discarded a portal's.
         quiet=({dead("failed"): "500x70"}, {dead("failed"): "0x10 5x60"}, {dead("discarded"): "0x10 130x60"}),
+    ),
+    Case(
+        # Of a worker that had given them up before anybody looked.
+        alert="ForebayDeadLetters",
+        world={dead("failed"): "_x70 40x60", dead_at("failed"): "_x70 4190x60"},
+        at="80m",
+        says="40 events became dead letters within an hour: failed.",
+        labels={**OF_WORKERS, "reason": "failed"},
+        quiet=(
+            # One that was there for long before anybody looked; and one that was seen with them, and has one more.
+            {dead("failed"): "_x70 40x60", dead_at("failed"): "_x70 60x60"},
+            {dead("failed"): "40x70 41x60", dead_at("failed"): "0x70 4190x60"},
+            {dead("discarded"): "_x70 40x60", dead_at("discarded"): "_x70 4190x60"},
+        ),
     ),
     Case(
         alert="ForebayPortalStuck",
@@ -342,6 +385,19 @@ CASES = (
         "before is handled again.",
         labels=OF_WORKERS,
         quiet=({worker("offset_reset_timestamp_seconds"): "-9000x20"},),
+    ),
+    Case(
+        # Of a worker that was started again, also under another name.
+        alert="ForebayOffsetReset",
+        world={
+            worker("offset_reset_timestamp_seconds"): "0 120x2 0x3 stale",
+            worker("offset_reset_timestamp_seconds", pod="w-1"): "_x5 0x60",
+        },
+        at="10m",
+        says="A group had no place in a partition with events 8m 0s ago, and began with its first: what it had handled "
+        "before is handled again.",
+        labels=OF_WORKERS,
+        quiet=({worker("offset_reset_timestamp_seconds"): "-9000x5 stale"},),
     ),
     Case(
         alert="ForebayRetentionRisk",

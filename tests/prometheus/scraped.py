@@ -35,7 +35,8 @@ def _series(name: str, labels: Mapping[str, str]) -> str:
 def fires(alert: str, scrapes: Sequence[Scrape], folder: Path, *, at_m: int, began: float = 0, **labels: str) -> bool:
     """Whether the rule, of the chart's file as it is, makes the alert at that minute: one of the labels, or none.
 
-    After the last scrape everything stays as it is. What is a time is one since it `began`.
+    After the last scrape everything stays as it is. What is a time is one since it `began`, and 0, never,
+    long before.
     """
     rule = {**ALERTS[alert], "annotations": {}}
     series = {
@@ -67,5 +68,5 @@ def _is_so(
 
 def _values(series: str, scrapes: Sequence[Scrape], at_m: int, began: float) -> str:
     since = began if "_timestamp_seconds{" in series else 0
-    given = [repr(one[series] and one[series] - since) if series in one else "_" for one in scrapes]
+    given = [repr(one[series] - since) if series in one else "_" for one in scrapes]
     return " ".join([*given, *[given[-1]] * (at_m + 1 - len(given))])

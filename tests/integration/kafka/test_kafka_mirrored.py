@@ -7,12 +7,13 @@ import pytest
 from confluent_kafka import Producer
 
 from forebay.console.orders.writer import order_writer
-from forebay.processors.parking.orders import What
+from forebay.console.planning import Planned
+from forebay.processors.parking.orders import Order, What
 from forebay.processors.worker import Worker
 from forebay.schemas import names
 from tests.integration.kafka.working import Site, encoded
 from tests.kafka.fixtures import Kafka
-from tests.kafka.mirrored import mirror
+from tests.kafka.mirrored import end_source, mirror, records
 from tests.kafka.opener import Opener
 from tests.waiting import until
 
@@ -34,10 +35,22 @@ class Trying(Site):
             raise ConnectionError("the portal's API is down")
         self.handled.append(number)
 
-    async def order(self, worker: Worker, what: What) -> None:
+    async def order(self, worker: Worker, *what: What) -> None:
         """Order it, and return when the worker has read that."""
         async with order_writer(self.queue, self.topic, "a test") as writer:
-            order = await writer.put(SLOW, what, self.group, 0)
+            orders = [await writer.put(SLOW, one, self.group, 0) for one in what]
+        await self._read(worker, orders[-1])
+
+    async def replay(self, worker: Worker, *span: int) -> None:
+        """The same, of what the topic has between two offsets."""
+        planned = Planned(portal=SLOW, group=self.group, stream=self.topic, partition=0)
+        for offset in range(*span):
+            planned.add(offset, offset)
+        async with order_writer(self.queue, self.topic, "a test") as writer:
+            [order] = await writer.put_all(planned, What.REPLAY)
+        await self._read(worker, order)
+
+    async def _read(self, worker: Worker, order: Order) -> None:
         await until(lambda: [one.parking.orders for one in worker.ownership if one.parking] == [order.offset + 1])
 
 
@@ -118,3 +131,50 @@ async def test_an_order_is_obeyed_in_the_copy_where_orders_have_smaller_offsets(
         await until(lambda: not is_parked(worker))
 
     assert copy.handled == [0, 1, 2]
+
+
+async def test_what_comes_in_the_copy_is_not_discarded_with_what_waited_when_that_was_ordered(
+    kafka: Kafka, sites: tuple[Trying, Trying]
+) -> None:
+    site, copy = sites
+    site.fails_from = 0
+    write(kafka.bootstrap, site.topic, *((number, SLOW) for number in range(5)))
+    async with site.working() as worker:
+        await site.commits(5)
+        await until(lambda: is_parked(worker))
+        # The letters are still to be written.
+        await site.order(worker, What.DISCARD, What.HOLD)
+    await asyncio.to_thread(mirror, kafka.bootstrap, site.topic, copy.topic, events=3)
+
+    write(kafka.bootstrap, copy.topic, *((number, SLOW) for number in range(5, 8)))
+    async with copy.working() as worker:
+        await until(lambda: is_parked(worker))
+        await copy.commits(5)
+        await copy.order(worker, What.RESUME)
+        await until(lambda: not is_parked(worker))
+
+    assert copy.handled == [5, 6, 7]
+    assert len(list(records(kafka.bootstrap, names.dead(copy.topic)))) == 5
+
+
+@pytest.mark.parametrize("without", [0, 1])
+async def test_a_replay_that_names_what_the_copy_has_not_is_told_of_and_keeps_no_portal_waiting(
+    kafka: Kafka, sites: tuple[Trying, Trying], capsys: pytest.CaptureFixture[str], without: int
+) -> None:
+    site, copy = sites
+    write(kafka.bootstrap, site.topic, *((number, SLOW) for number in range(3)))
+    async with site.working() as worker:
+        await site.commits(3)
+        await site.order(worker, What.HOLD, What.HOLD)
+        await site.replay(worker, 0, 3)
+    await asyncio.to_thread(mirror, kafka.bootstrap, site.topic, copy.topic, without=without)
+    await asyncio.to_thread(end_source, kafka.bootstrap, site.topic)
+
+    write(kafka.bootstrap, copy.topic, (3, SLOW))
+    async with copy.working() as worker:
+        await copy.commits(4 - without)
+        await copy.order(worker, What.RESUME)
+        await until(lambda: not is_parked(worker))
+
+    assert copy.handled == [3]
+    assert "order it again" in capsys.readouterr().out

@@ -1,8 +1,10 @@
 """A queue from which everything was moved, and into which it is moved again."""
 
+import pytest
 from structlog.testing import capture_logs
 
 from forebay.console.checks.moved import moved_findings
+from forebay.console.moving.errors import NotNow
 from forebay.queues.contract import Record
 from forebay.queues.findings import Finding
 from forebay.queues.memory import MemoryConsumer, MemoryQueue
@@ -85,3 +87,36 @@ async def test_who_runs_on_is_told_when_it_is_moved_and_no_more_when_it_is_moved
 
     assert states == ["", *["what waited here was moved to memory://new"] * 2, ""]
     assert [line["event"] for line in logs] == ["this queue is not in use any more"]
+
+
+async def test_a_queue_that_was_taken_back_is_in_use_again_though_nothing_waits_in_the_other(
+    queue: MemoryQueue, target: MemoryQueue
+) -> None:
+    await put(queue, TOPIC, a_record(A, 1))
+    await carried(a_move(queue, target, GIVEN))
+    commit(target, "forebay", A, 1, [])
+    back = a_move(target, queue, GIVEN)
+
+    with pytest.raises(NotNow, match="would handle that a second time"):
+        await carried(back)
+    [still] = await found(queue)
+    # Its own workers went on with it.
+    commit(queue, "forebay", A, 1, [])
+    moved = await carried(back)
+
+    assert still.state == "fail"
+    assert (moved, await found(queue)) == (0, [])
+    assert [finding.state for finding in await found(target)] == ["fail"]
+    assert (await back.plan()).is_empty
+
+
+async def test_where_a_move_has_nothing_new_the_queue_that_it_went_to_stays_moved(
+    queue: MemoryQueue, target: MemoryQueue
+) -> None:
+    await put(queue, TOPIC, a_record(A, 1))
+    await carried(a_move(queue, target, GIVEN))
+    third = MemoryQueue()
+    await carried(a_move(target, third, GIVEN, name="memory://third"))
+
+    assert await carried(a_move(queue, target, GIVEN)) == 0
+    assert [finding.state for finding in await found(target)] == ["fail"]

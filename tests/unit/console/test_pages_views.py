@@ -6,16 +6,19 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from forebay.console.pages import views
+from forebay.console.pages import overview, views
 from forebay.console.pages.layout import html_of
 from forebay.console.pages.look import Look
 from forebay.console.pages.page import MOST_ROWS
 from forebay.console.settings import Settings
+from forebay.console.times import to_ms, utc_now
+from forebay.processors.parking.orders import Order, What, written
 from forebay.processors.testing import event
 from forebay.queues.contract import Commit, Record, StoredRecord
 from forebay.queues.memory import MemoryInspector, MemoryQueue
 from forebay.schemas import names
 from forebay.schemas.codec import new_codec
+from forebay.schemas.portal import partition_of
 from tests.pages import shown
 
 from .by_hand import Owner
@@ -116,3 +119,44 @@ async def test_a_portal_of_which_not_all_can_be_read_in_time_is_shown_with_all_e
 
     assert "no time" in unfinished.nothing and "no time" in letters.note
     assert len(events.rows) == 3
+
+
+class Endless(MemoryInspector):
+    """The last partition of the stream comes to no end."""
+
+    def __init__(self, queue: MemoryQueue, stream: str) -> None:
+        super().__init__(queue)
+        self._endless = stream
+
+    async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
+        if (stream, partition) == (self._endless, PARTITIONS - 1):
+            await asyncio.Event().wait()
+        return await super().read(stream, partition, offset, max_records)
+
+
+async def test_of_a_list_that_is_too_long_is_shown_what_there_was_time_for(
+    queue: MemoryQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {partition_of(key, PARTITIONS): key for key in (f"{number}.example" for number in range(99))}
+    value, producer = new_codec().encode(event("ONCRMDEALADD")), queue.producer()
+    for at in range(PARTITIONS):
+        now_ms = to_ms(utc_now())
+        await producer.send(names.dead(TOPIC), Record(key=keys[at], value=value, timestamp_ms=now_ms))
+        hold = Order(
+            portal=keys[at], what=What.HOLD, stream=names.parked(TOPIC), group="", who="a", why="", at_ms=now_ms
+        )
+        await producer.send(names.audit(TOPIC), written(hold))
+    for module, name in ((views, "_LIST_S"), (overview, "_ORDERS_S")):
+        monkeypatch.setattr(module, name, 0.2)
+
+    def of(stream: str) -> Look:
+        return Look(settings=Settings(), inspector=Endless(queue, stream), codec=new_codec())
+
+    dead = (await views.dead(of(names.dead(TOPIC)), {})).sheets[0]
+    audit = (await views.audit(of(names.audit(TOPIC)), {})).sheets[0]
+    today = await overview._orders(of(names.audit(TOPIC)))
+
+    for sheet in (dead, audit, today):
+        assert len(sheet.rows) == PARTITIONS - 1
+        assert "no time to read all" in sheet.note
+        assert not sheet.nothing

@@ -82,7 +82,7 @@ async def test_while_another_application_is_installed_there_nothing_is_shredded(
         address = Address(path="", query="")
         sender = Sender(portal="a.ru", member_id="m1", verified=True, address=address, member_is_proved=True)
 
-        keys.shred(sender, "one" if leaves == "last" else leaves)
+        await keys.shred(sender, "one" if leaves == "last" else leaves)
         await keys.close()
 
         assert (registry.data_keys.current("m1") is None) == gone

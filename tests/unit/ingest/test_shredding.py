@@ -1,6 +1,7 @@
 """A portal has uninstalled with its data: which keys go, also when the store of portals is away meanwhile."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -98,8 +99,7 @@ async def test_a_key_that_a_portal_gets_on_another_host_meanwhile_stays(monkeypa
         keys = PortalKeys(one, {}, Waits(0.01))
         store.away = "it hangs"
 
-        keys.shred(SENDER)
-        await asyncio.sleep(0)
+        await keys.shred(SENDER)
         key = await other.data_keys.propose("m1", DataKey("new", b"wrapped"))
         store.away = ""
         await all_shredded(keys)
@@ -121,7 +121,7 @@ async def test_a_key_that_another_host_made_a_moment_ago_goes_too(monkeypatch: p
             return await put(facts, patience_s)
 
         monkeypatch.setattr(registry.following, "put", put_meanwhile)
-        keys.shred(SENDER)
+        await keys.shred(SENDER)
         await all_shredded(keys)
 
         await registry.following.refresh(10)
@@ -160,7 +160,7 @@ async def test_what_was_not_shredded_before_the_stop_is_told() -> None:
     async with host(store) as registry:
         keys = PortalKeys(registry, {}, Waits(0.01))
         store.away = "it hangs"
-        keys.shred(SENDER)
+        await keys.shred(SENDER)
 
         with capture_logs() as logs:
             await keys.close()
@@ -192,7 +192,7 @@ async def test_where_nothing_was_read_of_the_portals_yet_the_keys_go_that_were_t
             return await refresh(patience_s)
 
         monkeypatch.setattr(registry.following, "refresh", look)
-        keys.shred(SENDER)
+        await keys.shred(SENDER)
         await registry.following.tried(10)
         store.away = ""
         while not keys.has("m1"):
@@ -248,7 +248,7 @@ async def test_nor_do_they_where_it_turns_out_that_another_application_is_instal
         registry.open()
         keys = PortalKeys(registry, {"0": bytes(32)}, Waits(0.01))
 
-        keys.shred(SENDER, "one")
+        await keys.shred(SENDER, "one")
         await registry.following.tried(10)
         store.away = ""
         await all_shredded(keys)
@@ -271,6 +271,39 @@ async def test_a_note_that_is_damaged_or_can_not_be_kept_is_told_and_stops_nothi
     assert found == {"1": one}
     assert [line["event"] for line in logs] == ["a portal's keys can't be shredded: the note is damaged"]
     assert [path.name for path in (tmp_path / "shreddings").iterdir()] == ["2.json"]
+
+
+class SlowNotes(Shreddings):
+    """On a disk that writes when it is let."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.may = threading.Event()
+
+    def keep(self, name: str, one: Shredding) -> None:
+        self.may.wait()
+        super().keep(name, one)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_it_is_noted_before_the_call_is_answered_unless_the_disk_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    monkeypatch.setattr("forebay.ingest.portals.keys._PATIENCE_S", 0.01 if hangs else 100)
+    store, notes = StoreAway(MemoryQueue()), SlowNotes(tmp_path)
+    async with host(store) as registry:
+        keys = PortalKeys(registry, {}, Waits(0.01), shreddings=notes)
+        store.away = "it hangs"
+        if not hangs:
+            # When all is done that can be done without it.
+            asyncio.get_running_loop().call_later(0.05, notes.may.set)
+
+        await keys.shred(SENDER)
+
+        assert len(notes.left()) == (0 if hangs else 1)
+        notes.may.set()
+        monkeypatch.setattr("forebay.ingest.portals.keys._PATIENCE_S", 0.01)
+        await keys.close()
 
 
 def sealed_by(ingest: Learning) -> list[str]:

@@ -10,6 +10,7 @@ from forebay.console.orders.parking_view import ParkingView, ends_of
 from forebay.processors.parking.orders import What
 from forebay.processors.worker import Worker
 from forebay.queues.contract import Commit
+from forebay.schemas import names
 from tests.parking.books import number_of
 from tests.parking.moody import TOPIC
 from tests.parking.world import GROUP, World
@@ -124,6 +125,33 @@ def test_it_does_also_where_another_worker_followed_before_it_came_to_the_portal
     life.let(60)
 
     assert life.of(PORTAL) == [5, 6, 7, 8, *range(1, 9)]
+
+
+@pytest.mark.parametrize("another_follows", [False, True])
+@pytest.mark.parametrize("place", [0, OTHERS + 6])
+def test_what_comes_again_is_not_discarded_with_what_waited_when_that_was_ordered(
+    life: Life, place: int, another_follows: bool
+) -> None:
+    worker = life.start()
+    for what in (What.DISCARD, What.HOLD):
+        life.order(what, PORTAL)
+    life.let(5)
+    life.stop(worker)
+    assert len(life.queue.logs[names.dead(TOPIC)][life.partition(PORTAL)]) == 0
+    life.move(place)
+    worker = life.start()
+    life.let(10)
+    if another_follows:
+        life.kill(worker, 0)
+        life.start()
+        life.let(10)
+
+    life.send(PORTAL, 1)
+    life.order(What.RESUME, PORTAL)
+    life.let(60)
+
+    assert life.of(PORTAL) == [*range(max(0, place - OTHERS) + 1, 10)]
+    assert len(life.queue.logs[names.dead(TOPIC)][life.partition(PORTAL)]) == 4
 
 
 async def rewritten(worker: Worker, partition: int, offset: int) -> None:
