@@ -1,5 +1,6 @@
 """The checker finds what is wrong, and the report says it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from time import time
 
@@ -97,6 +98,46 @@ def test_what_an_ingest_knew_before_it_was_killed_counts_as_long_as_what_the_nex
     lines.write_text(_LINE.format(at=5, event="the queue takes nothing; events go to the spool"))
 
     assert stand._open() == (1, 9)
+
+
+class LateSite(Site):
+    """Its queue takes nothing; each look at it writes these lines."""
+
+    lines: Sequence[str] = ()
+
+    def parts(self) -> dict[str, str]:
+        with (self.folder / "ingest.log").open("a", encoding="utf-8") as log:
+            log.writelines(f"{line}\n" for line in self.lines)
+        return {"queue": "it did not acknowledge within 200 ms"}
+
+
+@pytest.fixture
+def late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[LateSite, Stand]:
+    """With a second to recover in."""
+    monkeypatch.setattr("tests.faults.stand.RECOVERY_S", 1.0)
+    monkeypatch.setattr("tests.faults.stand._IN_THE_END_S", 0.5)
+    site, log = LateSite(folder=tmp_path, port=0), tmp_path / "ingest.log"
+    log.touch()
+    return site, Stand(sites=[site], size=SHORT, report=Report(data=log, text=log))
+
+
+async def test_an_ingest_may_be_unwell_while_its_queue_is_late_again_and_again_whatever_its_clock_says(
+    late: tuple[LateSite, Stand],
+) -> None:
+    site, stand = late
+    # Of a clock that was set back.
+    site.lines = [_LINE.format(at=1, event="the queue takes nothing; events go to the spool")]
+
+    await stand._recovered()
+
+    assert stand.recovered_s is None
+
+
+async def test_an_ingest_that_stands_still_is_told(late: tuple[LateSite, Stand]) -> None:
+    _, stand = late
+
+    with pytest.raises(AssertionError, match="not well under the load"):
+        await stand._recovered()
 
 
 def test_a_run_replaces_the_rows_of_its_own_faults_alone(tmp_path: Path) -> None:

@@ -4,14 +4,15 @@ import re
 import subprocess
 import sys
 import zipfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from grimp import build_graph
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, event
 
 from forebay.console.settings import load_settings
 
@@ -105,13 +106,23 @@ def test_the_python_in_the_documents_runs(document: str, tmp_path: Path, monkeyp
     text = (ROOT / document).read_text("utf-8")
     names: dict[str, Any] = {"__name__": "example"}
 
-    with ExitStack() as opened:
+    with connected_engines():
         # One after the other, as they are read.
         for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)):
             exec(compile(block, f"{document}:python:{number}", "exec"), names)  # noqa: S102 - our own
-            # A module's engine lives as long as its process, which here goes on.
-            for engine in [value for value in names.values() if isinstance(value, Engine)]:
-                opened.callback(engine.dispose)
+
+
+@contextmanager
+def connected_engines() -> Iterator[None]:
+    """Dispose of every engine that connects meanwhile: a module's lives as long as its process, which here goes on."""
+    with ExitStack() as opened:
+
+        def connected(connection: Connection) -> None:
+            opened.callback(connection.engine.dispose)
+
+        event.listen(Engine, "engine_connect", connected)
+        opened.callback(event.remove, Engine, "engine_connect", connected)
+        yield
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, "CONTRIBUTING.md", "CHANGELOG.md"])
