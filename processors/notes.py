@@ -1,8 +1,8 @@
 """The note of a commit: what is finished beyond the committed offset, and where to read who is parked.
 
 Layout: `FN`, a version byte, then zlib of unsigned varints: the committed offset it belongs to, the five numbers of the
-`Place`, and for each run the distance from the end of the one before (the first: from the committed offset) and the
-length.
+`Place` but its last, and for each run the distance from the end of the one before (the first: from the committed
+offset) and the length. That last one stands behind the zlib, where versions that don't know of it see nothing.
 """
 
 import zlib
@@ -42,6 +42,8 @@ class Place:
     orders: int = 0
     #: Behind all that the owner knows to be kept in the parked stream.
     end: int = 0
+    #: In the parked stream, the first that anybody of the group may still read; 0 while nobody has said so.
+    needed: int = 0
 
     @property
     def begins_anew(self) -> bool:
@@ -53,7 +55,7 @@ class Place:
         return not self.in_force
 
 
-_PLACE = [one.name for one in fields(Place)]
+_PLACE = [one.name for one in fields(Place) if one.name != "needed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,7 @@ def encode_note(committed: int, runs: Sequence[Run], max_bytes: int, place: Plac
     """The place, and of the runs the lowest that fit; empty when there is nothing to say, or no room even for that."""
     kept = runs[:_MAX_RUNS]
     while kept or place != Place():
-        note = _PREFIX + zlib.compress(_packed(committed, place, kept))
+        note = _PREFIX + zlib.compress(_packed(committed, place, kept)) + _varint(place.needed)
         if len(note) <= max_bytes:
             return note
         if not kept:
@@ -89,24 +91,39 @@ def decode_note(committed: int, note: bytes) -> Note:
     if place_numbers is None:
         raise UnreadableNote(f"a note that starts with {note[:3].hex()} is not ours")
     try:
-        numbers = list(_numbers(_unpacked(note[len(_PREFIX) :])))
+        plain, behind = _unpacked(note[len(_PREFIX) :])
+        numbers = list(_numbers(plain))
     except (zlib.error, ValueError) as error:
         raise UnreadableNote(f"the note is broken: {error}") from error
     runs_at = 1 + place_numbers
     if len(numbers) < runs_at or (len(numbers) - runs_at) % 2 or numbers[0] != committed:
         raise UnreadableNote(f"the note belongs to another offset than {committed}; was the group moved by hand?")
     place = dict(zip(_PLACE, numbers[1:runs_at], strict=False))
-    return Note(runs=_runs(committed, numbers[runs_at:]), place=Place(**place))
+    return Note(runs=_runs(committed, numbers[runs_at:]), place=Place(**place, needed=_needed(behind)))
+
+
+def needed_of(note: bytes) -> int:
+    """What `Place.needed` is in a note, whatever offset that belongs to; 0 where it does not say so, or is not ours."""
+    try:
+        return _needed(_unpacked(note[len(_PREFIX) :])[1]) if note[: len(_PREFIX)] in _PLACE_NUMBERS else 0
+    except (zlib.error, ValueError):
+        return 0
 
 
 def _packed(committed: int, place: Place, runs: Sequence[Run]) -> bytes:
     out, end = bytearray(), committed
-    for number in (committed, *astuple(place)):
+    for number in (committed, *astuple(place)[: len(_PLACE)]):
         _put(out, number)
     for start, stop in runs:
         _put(out, start - end)
         _put(out, stop - start)
         end = stop
+    return bytes(out)
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    _put(out, number)
     return bytes(out)
 
 
@@ -117,12 +134,21 @@ def _put(out: bytearray, number: int) -> None:
     out.append(number)
 
 
-def _unpacked(packed: bytes) -> bytes:
+def _needed(behind: bytes) -> int:
+    try:
+        [number] = _numbers(behind)
+    except ValueError:
+        return 0
+    return number
+
+
+def _unpacked(packed: bytes) -> tuple[bytes, bytes]:
+    """What is packed, and what stands behind it."""
     unpacking = zlib.decompressobj()
     plain = unpacking.decompress(packed, _MAX_UNPACKED_BYTES)
     if not unpacking.eof:
         raise ValueError("it does not end where it should")
-    return plain
+    return plain, unpacking.unused_data
 
 
 def _numbers(plain: bytes) -> Iterator[int]:

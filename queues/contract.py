@@ -290,6 +290,18 @@ class TakesByAge(Protocol):
 
 
 @runtime_checkable
+class Trims(Protocol):
+    """A queue that can be told what of a stream nobody needs, and keeps the rest; others go by age, or keep all."""
+
+    async def trim(self, stream: str, before: Mapping[int, int]) -> None:
+        """Delete what stands in partitions before these offsets, oldest first, as far as it is old enough.
+
+        How old, the setting `retention_h` says. What is left begins where `Inspector.bounds` says. Not all may be
+        deleted at once: ask again. Raises `UnknownStream`, `QueueUnavailable`.
+        """
+
+
+@runtime_checkable
 class Grows(Protocol):
     """A queue whose streams can get more partitions."""
 

@@ -92,6 +92,12 @@ class MemoryQueue:
             self.logs.setdefault(name, [[] for _ in range(partitions)])
         return made
 
+    async def trim(self, stream: str, before: Mapping[int, int]) -> None:
+        """As in `Trims`, whatever the age; a partition's last record stays, as the next one is counted from it."""
+        for number, end in before.items():
+            log = self.partitions(stream)[number]
+            del log[: min(_at(log, end), len(log) - 1)]
+
     async def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
         """As in the contract."""
         yield await streams_found(self, needs)
@@ -278,8 +284,12 @@ class MemoryInspector:
 
 
 def _from(log: _Log, offset: int, max_records: int) -> list[StoredRecord]:
-    at = bisect_left(log, offset, key=lambda record: record.offset)
+    at = _at(log, offset)
     return log[at : at + max_records]
+
+
+def _at(log: _Log, offset: int) -> int:
+    return bisect_left(log, offset, key=lambda record: record.offset)
 
 
 def _shown(state: _Group) -> dict[int, GroupState]:

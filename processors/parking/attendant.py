@@ -10,12 +10,13 @@ from forebay.processors.metrics import WorkerMetrics
 from forebay.processors.notes import Place
 from forebay.processors.partitions import Lane, Partition
 from forebay.processors.settings import WorkerSettings
-from forebay.queues.contract import Producer, Queue
+from forebay.queues.contract import Producer, Queue, Trims
 
-from .following import Following
+from .following import Following, Parked
 from .parking import Parking
 from .state import Reason, Trouble
 from .stream import ParkedStream
+from .trimming import Trimming
 
 #: The least that a commit's note must hold, to say where reading who is parked begins.
 _NOTE_BYTES = 64
@@ -63,6 +64,7 @@ class Attendant:
         self._inspector = queue.inspector()
         self._stream = ParkedStream(producer, self._inspector, settings.topic, settings.group, now=now)
         self._following = Following(self._stream)
+        self._trimming = Trimming(queue, self._stream) if self._can_park and isinstance(queue, Trims) else None
 
     def parking(self, partition: Partition, place: Place) -> Parking | None:
         """The parking of a partition that became ours."""
@@ -72,10 +74,16 @@ class Attendant:
 
     async def run(self, partitions: Iterable[Partition]) -> None:
         """Look after the partitions, until cancelled. What the queue keeps waiting, keeps nothing else waiting."""
+
+        def parked() -> list[Parked]:
+            return [(one, one.parking) for one in partitions if one.parking is not None and one.is_open]
+
         async with asyncio.TaskGroup() as looks:
+            if self._trimming is not None:
+                looks.create_task(self._trimming.run(lambda: [parking for _, parking in parked()]))
             while True:
                 await asyncio.sleep(self._every_s)
-                ours = [(one, one.parking) for one in partitions if one.parking is not None and one.is_open]
+                ours = parked()
                 for partition, parking in ours:
                     self._relieve(partition, parking)
                 self._count([parking for _, parking in ours])

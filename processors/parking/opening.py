@@ -64,7 +64,7 @@ async def _read(stream: ParkedStream, number: int, place: Place, claim: Claimed)
             partition=number,
             lost=place.end - end + 1,
         )
-    elif not place.begins_anew and place.position < (start := await stream.start(number)):
+    elif not place.begins_anew and place.position < (start := (await stream.bounds([number]))[number].start):
         # Nobody wrote them off: who waited, and has said nothing since, is only told here.
         _log.error(
             "the parked stream has lost its beginning, by retention or by hand: portals that waited may be forgotten. "

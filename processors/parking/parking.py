@@ -46,7 +46,9 @@ class Parking:
         self._again_from = partition.watermark.position if place.begins_anew else None
         #: From where we had to read, and what we know of ourselves.
         self._place = place
-        self._claimed_at = place.position
+        self._began_at = place.position
+        #: Where our last claim stands.
+        self.claimed_at = place.position
         self._partitions = 0
         #: The next offset of the audit stream.
         self.orders = place.orders
@@ -58,6 +60,11 @@ class Parking:
         self._cannot_begin = ""
 
     # How it begins and ends
+
+    @property
+    def number(self) -> int:
+        """The partition's."""
+        return self._partition.number
 
     @property
     def is_ready(self) -> bool:
@@ -82,7 +89,7 @@ class Parking:
         while not self.is_ready:
             try:
                 self._partitions = await self._stream.partitions()
-                self._take_over(await opened(self._stream, self._partition.number, self._place, commit))
+                self._take_over(await opened(self._stream, self.number, self._place, commit))
                 if self._place.begins_anew:
                     # Until that is committed, what is parked from now on would come again for whoever is next.
                     await confirm()
@@ -96,7 +103,7 @@ class Parking:
 
     def _take_over(self, known: Opened) -> None:
         self._cannot_begin = ""
-        self._claimed_at = known.claimed_at
+        self._began_at = self.claimed_at = known.claimed_at
         self._writing.tail = known.claimed_at + 1
         self.orders = known.next_order
         early, self._early = self._early or [], None
@@ -198,7 +205,7 @@ class Parking:
 
     def can_park(self, portal: str) -> bool:
         """Whether the portal's records may wait in the parked stream: they must stand in the partition of their key."""
-        return self._early is None and partition_of(portal, self._partitions) == self._partition.number
+        return self._early is None and partition_of(portal, self._partitions) == self.number
 
     def park(self, lane: Lane, trouble: Trouble, in_hand: Sequence[StoredRecord] = ()) -> None:
         """Let the lane's portal wait. The lane has no records then, but those that a handler has in hand."""
@@ -324,10 +331,17 @@ class Parking:
     # What is told
 
     def tell(self) -> None:
-        """Put what changed into the parked stream, and what was said there too long ago."""
+        """Put what changed into the parked stream, and what was said there of portals too long ago."""
         self._writing.begin_all(list(self.portals.values()))
         received = self._partition.watermark.received
         self._settled = {name: offset for name, offset in self._settled.items() if offset >= received}
+
+    async def claim_again(self) -> None:
+        """Say again whose the partition is: nothing that stands before it is needed for that. Raises `QueueError`."""
+        at = await self._stream.claim(self.number, self._writing.generation, self.place().orders)
+        self.claimed_at = at
+        self._writing.kept(at)
+        self._partition.has_news = True
 
     def place(self) -> Place:
         """From where a new owner would have to read."""
@@ -337,11 +351,13 @@ class Parking:
         position = min(anchors, default=self._writing.tail)
         unsaved = (one.order for one in self.portals.values() if one.order is not None)
         # What waits no longer, but may come again, stands before our claim.
-        is_ours = position >= self._claimed_at and not self._settled
+        is_ours = position >= self._began_at and not self._settled
+        loads = [one.kept_first for one in self.portals.values() if one.kept_first is not None]
         return Place(
             generation=self._writing.generation,
             position=position if is_ours else self._place.position,
             in_force=self._writing.generation if is_ours else self._place.in_force,
             orders=min(unsaved, default=self.orders),
             end=self._writing.tail,
+            needed=min(position, self.claimed_at, *loads) if is_ours else self._place.needed,
         )

@@ -33,6 +33,7 @@ class ParkedPortal:
         "is_dirty",
         "is_new",
         "is_through",
+        "kept_first",
         "looks",
         "order",
         "per_s",
@@ -48,6 +49,8 @@ class ParkedPortal:
         self.portal, self.state = portal, state
         #: From where in the parked stream its state can be read; None while nothing of it is kept.
         self.anchor = anchor
+        #: The state's `first`, as it was told last.
+        self.kept_first = state.first
         #: The state has news that the parked stream has not.
         self.is_dirty = False
         #: The first order that the kept state doesn't know of.

@@ -80,6 +80,11 @@ class PortalState:
     again_from: int | None = None
 
     @property
+    def first(self) -> int | None:
+        """Where the first record stands that waits, if one does."""
+        return self.next if self.records else None
+
+    @property
     def settled(self) -> int:
         """What the topic has up to this offset was spilled, or is done."""
         return self.last if self.again_from is None else min(self.last, self.again_from - 1)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Collection
 
-from forebay.queues.contract import Inspector, Producer, Record, StoredRecord
+from forebay.processors.notes import needed_of
+from forebay.queues.contract import Bounds, Inspector, Producer, Record, StoredRecord
 from forebay.queues.errors import QueueError
 from forebay.queues.reading import BATCH_RECORDS, between
 from forebay.schemas import names
@@ -61,9 +62,17 @@ class ParkedStream:
         """Each of these partitions → the next position of the stream there."""
         return {number: bounds.end for number, bounds in (await self._inspector.bounds(stream, only)).items()}
 
-    async def start(self, partition: int) -> int:
-        """The first position of the parked stream that is still there."""
-        return (await self._inspector.bounds(self.name, [partition]))[partition].start
+    async def bounds(self, only: Collection[int]) -> dict[int, Bounds]:
+        """Each of these partitions → what of the parked stream is there."""
+        return await self._inspector.bounds(self.name, only)
+
+    async def needed(self, only: Collection[int]) -> dict[int, int]:
+        """Each of these partitions → from where on in the parked stream any group may still read, by their commits."""
+        groups = (await self._inspector.groups(self.topic)).values()
+        return {
+            number: min((needed_of(group[number].note) for group in groups if number in group), default=0)
+            for number in only
+        }
 
     async def read_into(self, ledger: Ledger, partition: int, start: int, end: int) -> None:
         """Let the ledger read the parked stream's entries between the positions."""

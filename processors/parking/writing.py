@@ -58,6 +58,10 @@ class Writing:
         self.trouble = ""
         self._is_closed = False
 
+    def kept(self, position: int) -> None:
+        """Something of ours stands there in the parked stream."""
+        self.tail = max(self.tail, position + 1)
+
     def close(self) -> None:
         """Spill no more than it takes to tell what is done; that, and what else is known of portals, is still told."""
         self._is_closed = True
@@ -105,18 +109,19 @@ class Writing:
         return any(record.offset in portal.front.done for record in portal.to_spill)
 
     async def _tell(self, portal: ParkedPortal) -> None:
-        portal.is_dirty, told = False, portal.state.orders
-        record = entries.statement(portal.portal, portal.told(), self._whose, self._stream.now_ms())
+        portal.is_dirty, state = False, portal.told()
+        orders, first = state.orders, state.first
+        record = entries.statement(portal.portal, state, self._whose, self._stream.now_ms())
         try:
             position = await self._stream.write(record)
         except BaseException:
             portal.is_dirty = True
             raise
         # Not before it is kept: a commit that says that an order was obeyed must not be ahead of what it led to.
-        if portal.state.orders == told:
+        if portal.state.orders == orders:
             portal.order = None
-        portal.anchor = position
-        self._kept(position)
+        portal.anchor, portal.kept_first = position, first
+        self.kept(position)
         self._partition.has_news = True
         if not portal.is_dirty:
             self._finish_behind(portal)
@@ -141,7 +146,7 @@ class Writing:
             after = record.offset
 
     def _spilled(self, portal: ParkedPortal, spill: Spill, position: int) -> None:
-        self._kept(position)
+        self.kept(position)
         portal.spilled(spill.record, spill.after, position)
         if self._partition.is_gone:
             return
@@ -155,9 +160,6 @@ class Writing:
         behind, portal.behind = portal.behind, []
         for offset in behind:
             self._partition.finish_offset(offset)
-
-    def _kept(self, position: int) -> None:
-        self.tail = max(self.tail, position + 1)
 
     @property
     def _whose(self) -> entries.Whose:

@@ -17,12 +17,10 @@ from ..groups.retention import Retention
 from ..groups.shares import GroupView, to_claim
 from . import delivery, scripts
 from .connection import RedisConnection
+from .retention import AT_ONCE
 from .streams import ANOTHER, Stream, made_anew
 
-#: Entries that one sweep deletes at most: everybody else waits meanwhile.
-_SWEEP = 500
-
-#: Entries that one step acknowledges at most, for the same reason.
+#: Entries that one step acknowledges at most: everybody else waits meanwhile.
 _ACKNOWLEDGE = 500
 
 log = get_logger(__name__)
@@ -165,7 +163,7 @@ class RedisGroup:
         """Entry by entry: what Redis could do at once, it can't do by the time of a record."""
         keys = self.of.keys
         names = [keys.about, keys.groups, keys.offsets, keys.starts, keys.log(partition)]
-        _, swept = self._run(connection, scripts.SWEEP, names, partition, self.retention.keep_ms, _SWEEP)
+        _, swept = self._run(connection, scripts.SWEEP, names, partition, self.retention.keep_ms, AT_ONCE)
         return bool(swept)
 
     @property

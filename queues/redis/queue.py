@@ -1,6 +1,6 @@
 """The Redis queue: its promises, its streams, and its parts."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import TypeVar
 
 from forebay.queues.contract import Consumer, Inspector, Producer, Promises, Queue
@@ -20,7 +20,8 @@ from .diagnosis import findings
 from .inspector import RedisInspector
 from .portals import RedisPortalStore
 from .producer import RedisProducer
-from .streams import make, missing
+from .retention import trim
+from .streams import find, make, missing
 
 T = TypeVar("T")
 
@@ -52,6 +53,10 @@ class RedisQueue:
         yield await streams_found(self, needs)
         for finding in await self._once(lambda connection: list(findings(connection, self._store.address, needs))):
             yield finding
+
+    async def trim(self, stream: str, before: Mapping[int, int]) -> None:
+        """As in `Trims`."""
+        await self._once(lambda connection: trim(connection, find(connection, stream), before, self._retention.keep_ms))
 
     async def _once(self, call: Callable[[RedisConnection], T]) -> T:
         return await self._store.thread("forebay-schema").run_and_close(call)

@@ -259,24 +259,14 @@ end
 """
 )
 
-#: about groups offsets starts log → id partition keep_ms most. 1 when something was deleted.
 #: Only a prefix goes: a late clock may have left a younger record among older ones.
-SWEEP = (
-    FREES
-    + CHECKED
-    + NOW
-    + """
-local finished
-for _, group in ipairs(redis.call('SMEMBERS', KEYS[2])) do
-    local offset = tonumber(redis.call('HGET', KEYS[3], ARGV[2] .. ':' .. group) or 0)
-    finished = math.min(finished or offset, offset)
-end
+_SWEPT = """
 local first, at = nil, '-'
 for _ = 1, ARGV[4] do
     local entry = redis.call('XRANGE', KEYS[5], at, '+', 'COUNT', 1)[1]
     if not entry then break end
     local offset = tonumber(string.match(entry[1], '^%d+'))
-    if offset >= (finished or 0) or tonumber(entry[2][4]) > now - ARGV[3] then break end
+    if offset >= (needed or 0) or tonumber(entry[2][4]) > now - ARGV[3] then break end
     first, at = offset + 1, '(' .. entry[1]
 end
 if not first then return {'done', 0} end
@@ -284,4 +274,21 @@ redis.call('XTRIM', KEYS[5], 'MINID', '=', string.format('%d-0', first))
 redis.call('HSET', KEYS[4], ARGV[2], string.format('%d', first))
 return {'done', 1}
 """
+
+#: about groups offsets starts log → id partition keep_ms most. 1 when something was deleted.
+SWEEP = (
+    FREES
+    + CHECKED
+    + NOW
+    + """
+local needed
+for _, group in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+    local offset = tonumber(redis.call('HGET', KEYS[3], ARGV[2] .. ':' .. group) or 0)
+    needed = math.min(needed or offset, offset)
+end
+"""
+    + _SWEPT
 )
+
+#: The same, with what is not needed before the offset that comes as the last argument.
+TRIM = FREES + CHECKED + NOW + "local needed = tonumber(ARGV[5])" + _SWEPT

@@ -104,4 +104,5 @@ class SqlGroup:
         """In a transaction of its own."""
         with self.database.writing(connection):
             until_ms = self.clock.now_ms(connection) - self.retention.keep_ms
-            return sweep(connection, self.claims, partition, until_ms)
+            finished = self.claims.finished(connection, partition)
+            return sweep(connection, self.claims.stream, partition, finished, until_ms)

@@ -1,6 +1,6 @@
 """The SQL queue: its promises, its streams, and its parts."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from functools import partial
 
 from sqlalchemy import Connection
@@ -23,7 +23,8 @@ from .inspector import SqlInspector
 from .opening import open_database
 from .portals import SqlPortalStore
 from .producer import SqlProducer
-from .schema import make, missing, missing_all
+from .retention import sweep
+from .schema import Stream, find, make, missing, missing_all
 
 
 class SqlQueue:
@@ -75,6 +76,22 @@ class SqlQueue:
 
     def _findings(self, needs: Needs, connection: Connection) -> list[Finding]:
         return list(self._database.findings(connection, needs))
+
+    async def trim(self, stream: str, before: Mapping[int, int]) -> None:
+        """As in `Trims`."""
+        thread = connection_thread(self._database, "forebay-trim")
+        await thread.run_and_close(lambda connection: self._trim(connection, find(connection, stream), before))
+
+    def _trim(self, connection: Connection, stream: Stream, before: Mapping[int, int]) -> None:
+        until_ms = self._database.now_ms(connection) - self._retention.keep_ms
+        ends = {place.partition: end for place, end in self._database.ends(connection, stream.places()).items()}
+        for number, needed in before.items():
+            # Where nothing stands yet, nothing is deleted either, or what comes there would be taken for it.
+            end, is_some_left = min(needed, ends[number]), True
+            while is_some_left:
+                # A transaction each: other writers wait for it.
+                with self._database.writing(connection):
+                    is_some_left = sweep(connection, stream, number, end, until_ms)
 
     def producer(self) -> Producer:
         """As in the contract."""

@@ -1,22 +1,25 @@
-"""Deleting what every group has finished and nobody may want back any more."""
+"""Deleting what nobody needs and nobody may want back any more."""
 
 from sqlalchemy import Connection, and_, delete, func, select, update
 
-from .claims import Claims
+from .schema import Stream
 from .tables import partition, record
 
 #: Offsets of one transaction at most: other writers wait for it.
 _BATCH = 1_000
 
 
-def sweep(connection: Connection, claims: Claims, number: int, until_ms: int) -> bool:
-    """Delete one batch of the partition, oldest first, in the caller's transaction. False when none is of that time."""
-    here = and_(partition.c.stream == claims.stream.id, partition.c.partition == number)
+def sweep(connection: Connection, stream: Stream, number: int, before: int, until_ms: int) -> bool:
+    """Delete one batch of the partition, oldest first, in the caller's transaction.
+
+    What stands before an offset is not needed. False when none of that is of that time.
+    """
+    here = and_(partition.c.stream == stream.id, partition.c.partition == number)
     first = connection.execute(select(partition.c.first_offset).where(here)).scalar_one()
-    end = min(claims.finished(connection, number), first + _BATCH)
+    end = min(before, first + _BATCH)
     # From the first one on: before it stands nothing, but what is left of deleted rows would be gone through.
     rows = and_(
-        record.c.stream == claims.stream.id,
+        record.c.stream == stream.id,
         record.c.partition == number,
         record.c.offset >= first,
         record.c.offset < end,

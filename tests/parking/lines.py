@@ -44,8 +44,8 @@ class Line:
     def _least(self) -> tuple[int, int]:
         return min(sent for sent, _ in self.possible), min(replayed for _, replayed in self.possible)
 
-    def go_back(self, since: float) -> None:
-        """What was finished since then may come again."""
+    def go_back(self, since: float, now: float) -> None:
+        """What was finished since then may come again, and is not finished for sure before it has."""
         before = max(at for at, known in enumerate(self.known) if known[0] < since or at == 0)
         least = [self._least(), *(known[1:] for known in self.known[before:])]
         least_sent, least_replayed = map(min, zip(*least, strict=True))
@@ -55,6 +55,7 @@ class Line:
             for one in range(least_sent, sent + 1)
             for other in range(least_replayed, replayed + 1)
         }
+        self.known.append((now, *self._least()))
 
     @property
     def finished(self) -> Sequence[int]:
@@ -97,7 +98,7 @@ class Turns(Books):
     def excuse(self, portals: Collection[str], since: float) -> None:
         for (portal, _), line in self.lines.items():
             if portal in portals:
-                line.go_back(since)
+                line.go_back(since, self.time())
 
     def is_complete(self) -> bool:
         return all(line.is_complete for line in self.lines.values())

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -11,11 +12,13 @@ from forebay.processors.crashes.caution import Caution
 from forebay.processors.dedup.marks import Marks
 from forebay.processors.notes import Place, decode_note
 from forebay.processors.parking.orders import Order, Span, What, written
+from forebay.processors.parking.trimming import Trimming
 from forebay.processors.settings import WorkerSettings
 from forebay.processors.testing import event
 from forebay.processors.virtual_time import VirtualLoop
 from forebay.processors.worker import Worker
 from forebay.queues.contract import Commit, Record
+from forebay.queues.errors import QueueError
 from forebay.queues.memory import MemoryProducer
 from forebay.schemas import names
 from forebay.schemas.codec import codec
@@ -230,6 +233,18 @@ class World:
         if mood == "takes":
             self.sound_since = now if self.sound_since is None else self.sound_since
             self.deliver()
+
+    def trim(self) -> None:
+        """What no worker needs is deleted from the parked stream: each says so anew, and commits that, before."""
+        for worker in (*self.workers, *self.workers):
+            with suppress(QueueError):
+                self.trim_once(worker)
+            self.let(1.1)
+
+    def trim_once(self, worker: Worker, worth: int = 1) -> None:
+        """What the commits say that nobody needs is deleted, unless it is less than what is worth it."""
+        ours = {one.number: one.parking for one in worker.ownership if one.parking and one.parking.is_ready}
+        self.run(Trimming(self.queue, worker._attendant._stream, worth=worth).look(ours))
 
     def deliver(self) -> None:
         """What waits is kept, and told."""

@@ -70,6 +70,11 @@ class Parking(RuleBasedStateMachine):
     def what_waits_is_kept(self) -> None:
         self.world.deliver()
 
+    @precondition(lambda self: self.world.queue.mood.now != "waits")
+    @rule()
+    def what_is_done_is_deleted(self) -> None:
+        self.world.trim()
+
     @rule(portal=portals)
     def an_operator_resumes(self, portal: str) -> None:
         self.world.held.discard(portal)

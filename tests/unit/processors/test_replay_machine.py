@@ -90,6 +90,10 @@ class Replays(RuleBasedStateMachine):
         self.world.replay_events(self.portal, count)
         self.world.let(obeyed_within_s)
 
+    @rule()
+    def what_is_done_is_deleted(self) -> None:
+        self.world.trim()
+
     @precondition(lambda self: len(self.world.workers) < 3)
     @rule()
     def a_worker_joins(self) -> None:

@@ -3,19 +3,22 @@
 import random
 import zlib
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from forebay.processors.notes import Note, Place, Run, UnreadableNote, decode_note, encode_note
+from forebay.processors.notes import Note, Place, Run, UnreadableNote, decode_note, encode_note, needed_of
 from forebay.processors.offsets import Watermark
 from forebay.queues.contract import PlacedRecord, StoredRecord
 
 NOTE_BYTES = 65_536
 PLACE = [one.name for one in fields(Place)]
+
+#: A note of a version that did not say what is needed.
+OLDER = bytes.fromhex("464e03789c7bc1ceccc9c4b28689997d1f23230013fe027a")
 
 #: Growing offsets with gaps, as transactions and compaction leave them.
 offsets = st.lists(st.integers(1, 4), min_size=1, max_size=60).map(
@@ -201,6 +204,7 @@ def test_what_is_written_into_a_note_is_read_from_it(
     note = encode_note(committed, runs, NOTE_BYTES, place)
 
     assert decode_note(committed, note) == Note(runs=runs, place=place)
+    assert needed_of(note) == place.needed
     assert bool(note) == bool(runs or place != Place())
 
 
@@ -214,6 +218,27 @@ def test_a_note_that_says_nothing_of_the_end_of_the_parked_stream_is_read() -> N
     assert decode_note(1000, note) == Note(
         runs=[(1003, 1010), (1200, 1201)], place=Place(generation=3, position=9, in_force=2, orders=4)
     )
+
+
+def test_what_is_needed_stands_behind_what_older_versions_read() -> None:
+    runs, place = [(1003, 1010), (1200, 1201)], Place(generation=3, position=9, in_force=2, orders=4, end=300)
+
+    note = encode_note(1000, runs, 1000, replace(place, needed=300))
+
+    assert decode_note(1000, OLDER) == Note(runs=runs, place=place)
+    assert needed_of(OLDER) == 0
+    # They go as far as the zlib does.
+    assert note[-2:] == b"\xac\x02"
+    assert decode_note(1000, note[:-2]) == decode_note(1000, OLDER)
+    assert needed_of(note) == 300
+
+
+@pytest.mark.parametrize("behind", [b"\xac", b"\x07\x07", b"\0of12345678"])
+def test_what_else_stands_behind_a_note_says_nothing(behind: bytes) -> None:
+    note = OLDER + behind
+
+    assert decode_note(1000, note).place.needed == 0
+    assert needed_of(note) == needed_of(b"") == needed_of(behind) == 0
 
 
 @given(st.binary(max_size=100), st.booleans())

@@ -1,0 +1,56 @@
+"""Has what stands in the parked stream deleted when no group needs it any more.
+
+Each commit says from where on its group still reads: see `Place.needed`. What is left to decide is the queue's: how old
+a record must be.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+
+from forebay.queues.contract import Trims
+from forebay.schemas.logger import get_logger
+
+from .parking import Parking
+from .stream import ParkedStream
+
+_log = get_logger(__name__)
+
+#: Between two looks.
+_EVERY_S = 60.0
+
+#: For so many records of a partition it is worth it.
+_WORTH = 1_000
+
+
+class Trimming:
+    """Of all partitions of a worker. What it can't do now keeps nothing waiting, and is done later."""
+
+    def __init__(self, queue: Trims, stream: ParkedStream, *, every_s: float = _EVERY_S, worth: int = _WORTH) -> None:
+        self._queue, self._stream, self._every_s, self._worth = queue, stream, every_s, worth
+        self._trouble = ""
+
+    async def run(self, ours: Callable[[], Iterable[Parking]]) -> None:
+        """Look at the partitions that are ours, again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(self._every_s)
+            try:
+                await self.look({one.number: one for one in ours() if one.is_ready})
+                self._trouble = ""
+            except Exception as error:
+                # A fault, too: what is not deleted takes nothing but room.
+                if str(error) != self._trouble:
+                    _log.warning("what is done stays in the parked stream; trying again", error=repr(error))
+                self._trouble = str(error)
+
+    async def look(self, ours: Mapping[int, Parking]) -> None:
+        """Once; by their partitions' numbers. Raises `QueueError`."""
+        bounds = await self._stream.bounds(ours)
+        for number, parking in ours.items():
+            if bounds[number].end - parking.claimed_at >= self._worth:
+                # Another group's records may have come since, and ours would seem to be needed up to there.
+                await parking.claim_again()
+        starts = {number: found.start for number, found in bounds.items() if found.end - found.start >= self._worth}
+        if starts:
+            needed = await self._stream.needed(starts)
+            before = {number: end for number, end in needed.items() if end - starts[number] >= self._worth}
+            await self._queue.trim(self._stream.name, before)

@@ -1,0 +1,154 @@
+"""What of the parked stream is deleted, and what is not."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from forebay.processors.notes import encode_note
+from forebay.processors.parking.orders import What
+from forebay.queues.contract import Commit
+from forebay.schemas import names
+from tests.parking.moody import TOPIC
+from tests.parking.world import World
+
+PORTAL = "a.example"
+NUMBER = World.partition(PORTAL)
+#: Another portal of the same partition.
+OTHER = next(f"{n}.example" for n in range(99) if World.partition(f"{n}.example") == NUMBER)
+
+
+class Site(World):
+    """A world with a portal that is parked, and a worker."""
+
+    def stands(self) -> list[int]:
+        """The positions of the portal's partition of the parked stream that are still there."""
+        return [record.offset for record in self.queue.logs[names.parked(TOPIC)][NUMBER]]
+
+    def park(self, count: int) -> None:
+        """So many events wait."""
+        self.failing.add(PORTAL)
+        self.send(PORTAL, count)
+        self.let(30)
+
+    def move_back(self) -> None:
+        """The group is moved back to the beginning, as an administrator does it."""
+        self.commits()[NUMBER] = Commit(offset=0)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with closing(Site()) as made:
+        made.start()
+        made.let(1)
+        yield made
+
+
+def test_what_is_done_is_deleted_and_what_waits_is_not(site: Site) -> None:
+    site.park(20)
+    site.trim()
+    first = site.stands()[0]
+    [worker] = site.workers
+    site.kill(worker, 0)
+    site.heal()
+    site.judge()
+
+    site.trim()
+
+    # The claim of the first owner, before which nothing stood.
+    assert first == 1
+    assert len(site.stands()) <= 3
+
+
+def test_what_is_done_of_a_portal_that_still_waits_is_deleted(site: Site) -> None:
+    site.park(20)
+    site.failing.clear()
+    site.takes_s[PORTAL] = 3.0
+    site.let(50)
+    done = len(site.done[PORTAL])
+    assert 5 < done < 20
+
+    site.trim()
+
+    assert done <= site.stands()[0] < 20
+    site.heal()
+    site.judge()
+
+
+def test_what_another_owner_would_load_again_is_not_deleted(site: Site) -> None:
+    site.park(20)
+    site.trim()
+    # That they are done is kept nowhere: the stream can't be written.
+    site.feel("refuses")
+    site.failing.clear()
+    site.let(60)
+    site.send(OTHER, 1)
+    site.let(3)
+    assert site.books.is_complete()
+
+    [worker] = site.workers
+    site.trim_once(worker, worth=2)
+
+    assert site.stands()[0] == site.place(PORTAL).needed == 1
+    site.heal()
+    site.judge()
+
+
+def test_a_group_that_does_not_say_what_it_needs_keeps_all(site: Site) -> None:
+    older = encode_note(0, [], 1000)
+    site.queue.group_states[TOPIC, "older"].commits[NUMBER] = Commit(offset=0, note=older)
+    site.park(20)
+    site.heal()
+
+    site.trim()
+
+    assert site.stands()[0] == 0
+    assert len(site.stands()) > 20
+
+
+def test_a_group_of_which_nobody_waits_holds_nothing(site: Site) -> None:
+    other = site.start(group="other")
+    site.let(3)
+    site.park(20)
+    site.stop(other)
+    # While it is not run, nobody knows what it will need.
+    site.heal()
+    site.trim()
+    assert len(site.stands()) > 20
+
+    site.start(group="other")
+    site.let(30)
+    site.trim()
+
+    assert len(site.stands()) <= 5
+
+
+def test_what_was_ordered_before_is_not_obeyed_again_by_a_group_that_was_moved_back(site: Site) -> None:
+    site.park(20)
+    site.order(What.DISCARD, PORTAL)
+    site.let(30)
+    site.failing.clear()
+    site.let(60)
+    site.trim()
+    assert site.stands()[0] > 20
+    [worker] = site.workers
+    site.stop(worker)
+    done = list(site.done[PORTAL])
+    site.books.excuse([PORTAL], 0)
+
+    site.move_back()
+    site.start()
+    site.let(60)
+
+    assert done == []
+    assert site.done[PORTAL] == list(range(1, 21))
+
+
+def test_a_few_records_are_not_worth_it(site: Site) -> None:
+    site.park(20)
+    site.heal()
+    [worker] = site.workers
+
+    site.trim_once(worker, worth=1000)
+
+    assert site.stands()[0] == 0
