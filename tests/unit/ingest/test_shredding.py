@@ -224,7 +224,7 @@ async def test_what_was_not_shredded_before_a_stop_is_shredded_by_the_next_proce
         await registry.data_keys.propose("m1", DataKey("k1", b"wrapped"))
         store.away = "it hangs"
         before = PortalKeys(registry, {}, Waits(0.01), shreddings=Shreddings(tmp_path))
-        before.shred(SENDER)
+        await before.shred(SENDER)
         await before.close()
         store.away = ""
 
