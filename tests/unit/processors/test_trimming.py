@@ -60,6 +60,18 @@ def test_what_is_done_is_deleted_and_what_waits_is_not(site: Site) -> None:
     assert len(site.stands()) <= 3
 
 
+def test_a_worker_sees_to_it_by_itself(site: Site) -> None:
+    site.park(1_200)
+    site.heal()
+    end = site.stands()[-1]
+    assert site.stands()[0] == 0
+
+    site.let(200)
+
+    assert site.stands()[0] > end
+    site.judge()
+
+
 def test_what_is_done_of_a_portal_that_still_waits_is_deleted(site: Site) -> None:
     site.park(20)
     site.failing.clear()
