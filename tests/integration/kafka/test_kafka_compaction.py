@@ -47,7 +47,10 @@ class Log:
         self._produce(Producer(self._brokers), events)
 
     def transact(self, *events: Event, take_back: bool = False) -> None:
-        """Add them in a transaction, which leaves a marker behind them; or take them back."""
+        """Add them in a transaction, which leaves a marker behind them; or take them back.
+
+        The coordinator answers before the marker stands there: what is written next must not come before it.
+        """
         client = Producer({**self._brokers, "transactional.id": uuid4().hex})
         client.init_transactions(30)
         client.begin_transaction()
@@ -56,6 +59,11 @@ class Log:
             client.abort_transaction(30)
         else:
             client.commit_transaction(30)
+        # An event's number is its offset.
+        behind, reader = events[-1][1] + 2, self._reader()
+        while reader.get_watermark_offsets(TopicPartition(self._topic, 0), 30)[1] < behind:
+            pass
+        reader.close()
 
     def _produce(self, client: Producer, events: Sequence[Event]) -> None:
         for portal, number in events:
@@ -69,8 +77,8 @@ class Log:
             while (kept := await asyncio.to_thread(self._offsets)) != list(offsets):
                 assert set(kept) > set(offsets), kept
 
-    def _offsets(self) -> list[int]:
-        client = Consumer(
+    def _reader(self) -> Consumer:
+        return Consumer(
             {
                 **self._brokers,
                 "group.id": "reader",
@@ -79,6 +87,9 @@ class Log:
                 "fetch.wait.max.ms": 10,
             }
         )
+
+    def _offsets(self) -> list[int]:
+        client = self._reader()
         client.assign([TopicPartition(self._topic, 0, 0)])
         found: list[int] = []
         while (message := client.poll(10)) is not None and message.error() is None:
