@@ -1,6 +1,7 @@
 """What tests of every kind may ask for."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.kafka.fixtures import clusters as clusters
 from tests.kafka.fixtures import kafka as kafka
@@ -21,6 +22,10 @@ from tests.redis.fixtures import redis_sentinel as redis_sentinel
 from tests.redis.fixtures import redis_server as redis_server
 from tests.redis.fixtures import redis_servers as redis_servers
 from tests.redis.fixtures import redis_url as redis_url
+
+#: A busy machine is no fault, of examples neither.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,6 @@ pytestmark = pytest.mark.timeout(600)
 #: A call of Helm costs a tenth of a second, or several on a busy machine.
 EXAMPLES = settings(
     max_examples=30,
-    deadline=None,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

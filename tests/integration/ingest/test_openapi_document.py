@@ -44,7 +44,7 @@ def _try(found: Any) -> str:
     operation = found.ok()
 
     # schemathesis' own pytest plugin doesn't know pytest 9.2.
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @given(operation.as_strategy())
     def one(case: Any) -> None:
         case.call_and_validate(checks=CHECKS)

@@ -148,6 +148,4 @@ class SpoolMachine(RuleBasedStateMachine):
 
 
 TestSpool = SpoolMachine.TestCase
-TestSpool.settings = settings(
-    max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestSpool.settings = settings(max_examples=100, stateful_step_count=30, suppress_health_check=list(HealthCheck))

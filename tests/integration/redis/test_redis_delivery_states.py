@@ -61,7 +61,7 @@ def fresh(
 def test_members_are_given_the_log_and_the_group_of_redis_says_what_they_have(
     fresh: Callable[[], "Deliveries"],
 ) -> None:
-    run = settings(max_examples=200, stateful_step_count=40, deadline=None)
+    run = settings(max_examples=200, stateful_step_count=40)
     run_state_machine_as_test(fresh, settings=run)  # type: ignore[arg-type]  # it only calls it
 
 

@@ -79,7 +79,7 @@ runs = st.lists(offsets, max_size=4, unique=True).map(sorted)
 
 
 @given(places=st.lists(st.tuples(offsets, runs), min_size=1, max_size=3))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 async def test_what_is_moved_for_all_is_what_any_lacks(places: list[tuple[int, list[int]]]) -> None:
     queue, target, lacked = MemoryQueue(), BreakingQueue(), set[int]()
     await queue.ensure(names.streams(TOPIC), 4)

@@ -58,7 +58,7 @@ chapters = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(told=st.lists(chapters, min_size=1, max_size=3))
 def test_events_are_handled_once_and_in_order_over_any_number_of_queues(told: list[Chapter]) -> None:
     world = World()

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forebay.schemas.codec import codec
@@ -20,7 +20,7 @@ bodies = st.lists(pieces, max_size=25).map(b"".join) | st.binary(max_size=50)
 queries = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#?"), max_size=30)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(bodies, queries)
 def test_nothing_of_an_authentic_call_is_lost(body: bytes, query: str) -> None:
     asyncio.run(_nothing_is_lost(body + PROOF, query))

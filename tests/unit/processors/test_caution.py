@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -100,7 +100,6 @@ class Model:
             caution.leave(care, was_tried=True)
 
 
-@settings(deadline=None)
 @given(
     st.integers(),
     st.lists(st.lists(st.integers(0, 9).map(lambda one: one == 0), max_size=4), max_size=12),

@@ -97,6 +97,4 @@ class Parking(RuleBasedStateMachine):
 
 
 TestParking = Parking.TestCase
-TestParking.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestParking.settings = settings(max_examples=60, stateful_step_count=30, suppress_health_check=list(HealthCheck))

@@ -126,5 +126,5 @@ class Replays(RuleBasedStateMachine):
 
 TestReplays = Replays.TestCase
 TestReplays.settings = settings(
-    max_examples=200, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=200, stateful_step_count=40, derandomize=True, suppress_health_check=list(HealthCheck)
 )

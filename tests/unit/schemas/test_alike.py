@@ -81,7 +81,7 @@ def shown(value: bytes, alike: Alike | None = None) -> list[object]:
 @given(st.lists(records(), max_size=6))
 @example([NUL, NUL[:NUL_ENDS]])
 @example([WHOLE, NO_TEXT])
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_each_of_several_is_read_as_by_itself(values: list[bytes]) -> None:
     alike = Alike()
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.processors.testing import event
@@ -15,7 +15,6 @@ MINE, OTHERS = Named("m1", "k1"), Named("m2", "k1")
 OLD, NEW, DATA_KEY, NONCE = b"o" * 32, b"n" * 32, b"d" * 32, b"1" * 12
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1, max_size=40), st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))
 def test_a_key_comes_out_of_its_wrapping_by_the_seal_key_that_wrapped_it(
     seal_key_id: str, seal_key: bytes, data_key: bytes
@@ -44,7 +43,6 @@ def test_a_wrapping_is_bound_to_its_portal_and_its_seal_key(whose: Named, keys: 
         unwrap(wrapped, whose, keys)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_what_is_no_wrapping_is_said_to_be_none(rubbish: bytes) -> None:
     with pytest.raises(CannotUnwrap):

@@ -131,7 +131,7 @@ def data_of(value: bytes) -> object:
 
 
 @given(st.data())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_a_damaged_record_is_never_read_as_anything_else(data: st.DataObject) -> None:
     value = bytearray(codec().encode(an_event()))
     for _ in range(data.draw(st.integers(1, 3))):

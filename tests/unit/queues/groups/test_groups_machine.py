@@ -109,6 +109,4 @@ class Groups(RuleBasedStateMachine):
 
 
 TestGroups = Groups.TestCase
-TestGroups.settings = settings(
-    max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestGroups.settings = settings(max_examples=80, stateful_step_count=40, suppress_health_check=list(HealthCheck))

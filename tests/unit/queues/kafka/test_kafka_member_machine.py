@@ -154,6 +154,4 @@ class Consuming(RuleBasedStateMachine):
 
 
 TestConsuming = Consuming.TestCase
-TestConsuming.settings = settings(
-    max_examples=400, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestConsuming.settings = settings(max_examples=400, stateful_step_count=40, suppress_health_check=list(HealthCheck))

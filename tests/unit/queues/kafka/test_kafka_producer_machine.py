@@ -201,9 +201,7 @@ class Producing(RuleBasedStateMachine):
 
 
 TestProducing = Producing.TestCase
-TestProducing.settings = settings(
-    max_examples=300, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestProducing.settings = settings(max_examples=300, stateful_step_count=40, suppress_health_check=list(HealthCheck))
 
 
 def test_what_is_behind_another_record_that_comes_to_nothing_is_not_sent_before_it() -> None:
