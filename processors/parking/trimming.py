@@ -25,14 +25,14 @@ _WORTH = 1_000
 class Trimming:
     """Of all partitions of a worker. What it can't do now keeps nothing waiting, and is done later."""
 
-    def __init__(self, queue: Trims, stream: ParkedStream, *, every_s: float = _EVERY_S, worth: int = _WORTH) -> None:
-        self._queue, self._stream, self._every_s, self._worth = queue, stream, every_s, worth
+    def __init__(self, queue: Trims, stream: ParkedStream, *, worth: int = _WORTH) -> None:
+        self._queue, self._stream, self._worth = queue, stream, worth
         self._trouble = ""
 
     async def run(self, ours: Callable[[], Iterable[Parking]]) -> None:
         """Look at the partitions that are ours, again and again, until cancelled."""
         while True:
-            await asyncio.sleep(self._every_s)
+            await asyncio.sleep(_EVERY_S)
             try:
                 await self.look({one.number: one for one in ours() if one.is_ready})
                 self._trouble = ""
@@ -50,7 +50,6 @@ class Trimming:
                 # Another group's records may have come since, and ours would seem to be needed up to there.
                 await parking.claim_again()
         starts = {number: found.start for number, found in bounds.items() if found.end - found.start >= self._worth}
-        if starts:
-            needed = await self._stream.needed(starts)
-            before = {number: end for number, end in needed.items() if end - starts[number] >= self._worth}
+        needed = await self._stream.needed(starts) if starts else {}
+        if before := {number: end for number, end in needed.items() if end - starts[number] >= self._worth}:
             await self._queue.trim(self._stream.name, before)
