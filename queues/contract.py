@@ -293,11 +293,11 @@ class TakesByAge(Protocol):
 class Trims(Protocol):
     """A queue that can be told what of a stream nobody needs, and keeps the rest; others go by age, or keep all."""
 
-    async def trim(self, stream: str, before: Mapping[int, int]) -> None:
+    async def trim(self, stream: str, before: Mapping[int, int]) -> bool:
         """Delete what stands in partitions before these offsets, oldest first, as far as it is old enough.
 
-        How old, the setting `retention_h` says. What is left begins where `Inspector.bounds` says. Not all may be
-        deleted at once: ask again. Raises `UnknownStream`, `QueueUnavailable`.
+        How old, the setting `retention_h` says. What is left begins where `Inspector.bounds` says. It takes about a
+        second at most; whether more is to be deleted then. Raises `UnknownStream`, `QueueUnavailable`.
         """
 
 

@@ -92,11 +92,12 @@ class MemoryQueue:
             self.logs.setdefault(name, [[] for _ in range(partitions)])
         return made
 
-    async def trim(self, stream: str, before: Mapping[int, int]) -> None:
+    async def trim(self, stream: str, before: Mapping[int, int]) -> bool:
         """As in `Trims`, whatever the age; a partition's last record stays, as the next one is counted from it."""
         for number, end in before.items():
             log = self.partitions(stream)[number]
             del log[: min(_at(log, end), len(log) - 1)]
+        return False
 
     async def diagnose(self, needs: Needs) -> AsyncIterator[Finding]:
         """As in the contract."""

@@ -80,7 +80,7 @@ class Attendant:
 
         async with asyncio.TaskGroup() as looks:
             if self._trimming is not None:
-                looks.create_task(self._trimming.run(lambda: [parking for _, parking in parked()]))
+                looks.create_task(self._trimming.run(parked))
             while True:
                 await asyncio.sleep(self._every_s)
                 ours = parked()

@@ -62,11 +62,6 @@ class Parking:
     # How it begins and ends
 
     @property
-    def number(self) -> int:
-        """The partition's."""
-        return self._partition.number
-
-    @property
     def is_ready(self) -> bool:
         """Whether it is known who is parked."""
         return self._early is None
@@ -89,7 +84,7 @@ class Parking:
         while not self.is_ready:
             try:
                 self._partitions = await self._stream.partitions()
-                self._take_over(await opened(self._stream, self.number, self._place, commit))
+                self._take_over(await opened(self._stream, self._partition.number, self._place, commit))
                 if self._place.begins_anew:
                     # Until that is committed, what is parked from now on would come again for whoever is next.
                     await confirm()
@@ -205,7 +200,7 @@ class Parking:
 
     def can_park(self, portal: str) -> bool:
         """Whether the portal's records may wait in the parked stream: they must stand in the partition of their key."""
-        return self._early is None and partition_of(portal, self._partitions) == self.number
+        return self._early is None and partition_of(portal, self._partitions) == self._partition.number
 
     def park(self, lane: Lane, trouble: Trouble, in_hand: Sequence[StoredRecord] = ()) -> None:
         """Let the lane's portal wait. The lane has no records then, but those that a handler has in hand."""
@@ -338,7 +333,7 @@ class Parking:
 
     async def claim_again(self) -> None:
         """Say again whose the partition is: nothing that stands before it is needed for that. Raises `QueueError`."""
-        at = await self._stream.claim(self.number, self._writing.generation, self.place().orders)
+        at = await self._stream.claim(self._partition.number, self._writing.generation, self.place().orders)
         self.claimed_at = at
         self._writing.kept(at)
         self._partition.has_news = True

@@ -5,11 +5,12 @@ a record must be.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from forebay.queues.contract import Trims
 from forebay.schemas.logger import get_logger
 
+from .following import Parked
 from .parking import Parking
 from .stream import ParkedStream
 
@@ -17,6 +18,9 @@ _log = get_logger(__name__)
 
 #: Between two looks.
 _EVERY_S = 60.0
+
+#: Between two stretches of deleting, so that others get on, too.
+_PAUSE_S = 1.0
 
 #: For so many records of a partition it is worth it.
 _WORTH = 1_000
@@ -29,12 +33,12 @@ class Trimming:
         self._queue, self._stream, self._worth = queue, stream, worth
         self._trouble = ""
 
-    async def run(self, ours: Callable[[], Iterable[Parking]]) -> None:
+    async def run(self, ours: Callable[[], Sequence[Parked]]) -> None:
         """Look at the partitions that are ours, again and again, until cancelled."""
         while True:
             await asyncio.sleep(_EVERY_S)
             try:
-                await self.look({one.number: one for one in ours() if one.is_ready})
+                await self.look({partition.number: parking for partition, parking in ours() if parking.is_ready})
                 self._trouble = ""
             except Exception as error:
                 # A fault, too: what is not deleted takes nothing but room.
@@ -51,5 +55,6 @@ class Trimming:
                 await parking.claim_again()
         starts = {number: found.start for number, found in bounds.items() if found.end - found.start >= self._worth}
         needed = await self._stream.needed(starts) if starts else {}
-        if before := {number: end for number, end in needed.items() if end - starts[number] >= self._worth}:
-            await self._queue.trim(self._stream.name, before)
+        before = {number: end for number, end in needed.items() if end - starts[number] >= self._worth}
+        while before and await self._queue.trim(self._stream.name, before):
+            await asyncio.sleep(_PAUSE_S)

@@ -1,10 +1,15 @@
 """What may be deleted, and when."""
 
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from forebay.queues.settings import QueueSettings
 
 _MS_AN_HOUR = 3_600_000
+
+#: So long it is deleted without a pause: others write, too, and who stops waits for the end of it.
+_STRETCH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,3 +28,13 @@ class Retention:
     def sweep_every_s(self, stream: str) -> float | None:
         """How often a consumer of the stream looks; None where nothing of it is deleted."""
         return self.every_s if stream == self.stream else None
+
+
+def has_more(steps: Iterable[Callable[[], bool]], clock: Callable[[], float] = time.monotonic) -> bool:
+    """Take each step until it finds nothing to delete any more. Whether the time was over before."""
+    until = clock() + _STRETCH_S
+    for step in steps:
+        while step():
+            if clock() >= until:
+                return True
+    return False

@@ -54,9 +54,10 @@ class RedisQueue:
         for finding in await self._once(lambda connection: list(findings(connection, self._store.address, needs))):
             yield finding
 
-    async def trim(self, stream: str, before: Mapping[int, int]) -> None:
+    async def trim(self, stream: str, before: Mapping[int, int]) -> bool:
         """As in `Trims`."""
-        await self._once(lambda connection: trim(connection, find(connection, stream), before, self._retention.keep_ms))
+        keep_ms = self._retention.keep_ms
+        return await self._once(lambda connection: trim(connection, find(connection, stream), before, keep_ms))
 
     async def _once(self, call: Callable[[RedisConnection], T]) -> T:
         return await self._store.thread("forebay-schema").run_and_close(call)

@@ -23,8 +23,8 @@ from .inspector import SqlInspector
 from .opening import open_database
 from .portals import SqlPortalStore
 from .producer import SqlProducer
-from .retention import sweep
-from .schema import Stream, find, make, missing, missing_all
+from .retention import trim
+from .schema import find, make, missing, missing_all
 
 
 class SqlQueue:
@@ -77,21 +77,13 @@ class SqlQueue:
     def _findings(self, needs: Needs, connection: Connection) -> list[Finding]:
         return list(self._database.findings(connection, needs))
 
-    async def trim(self, stream: str, before: Mapping[int, int]) -> None:
+    async def trim(self, stream: str, before: Mapping[int, int]) -> bool:
         """As in `Trims`."""
         thread = connection_thread(self._database, "forebay-trim")
-        await thread.run_and_close(lambda connection: self._trim(connection, find(connection, stream), before))
-
-    def _trim(self, connection: Connection, stream: Stream, before: Mapping[int, int]) -> None:
-        until_ms = self._database.now_ms(connection) - self._retention.keep_ms
-        ends = {place.partition: end for place, end in self._database.ends(connection, stream.places()).items()}
-        for number, needed in before.items():
-            # Where nothing stands yet, nothing is deleted either, or what comes there would be taken for it.
-            end, is_some_left = min(needed, ends[number]), True
-            while is_some_left:
-                # A transaction each: other writers wait for it.
-                with self._database.writing(connection):
-                    is_some_left = sweep(connection, stream, number, end, until_ms)
+        keep_ms = self._retention.keep_ms
+        return await thread.run_and_close(
+            lambda connection: trim(self._database, connection, find(connection, stream), before, keep_ms)
+        )
 
     def producer(self) -> Producer:
         """As in the contract."""

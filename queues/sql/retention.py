@@ -1,7 +1,12 @@
 """Deleting what nobody needs and nobody may want back any more."""
 
+from collections.abc import Mapping
+from functools import partial
+
 from sqlalchemy import Connection, and_, delete, func, select, update
 
+from ..groups.retention import has_more
+from .database import Database
 from .schema import Stream
 from .tables import partition, record
 
@@ -33,3 +38,16 @@ def sweep(connection: Connection, stream: Stream, number: int, before: int, unti
     # Last, and never back: who writes to the partition waits for this row, and its former owner may be late.
     connection.execute(update(partition).where(here, partition.c.first_offset < end).values(first_offset=end))
     return True
+
+
+def trim(database: Database, connection: Connection, stream: Stream, before: Mapping[int, int], keep_ms: int) -> bool:
+    """Delete what stands in partitions before these offsets and is older than so much. Whether some is left of that."""
+    until_ms = database.now_ms(connection) - keep_ms
+    ends = {place.partition: end for place, end in database.ends(connection, stream.places()).items()}
+
+    def step(number: int, end: int) -> bool:
+        with database.writing(connection):
+            return sweep(connection, stream, number, end, until_ms)
+
+    # Where nothing stands yet, nothing is deleted either, or what comes there would be taken for it.
+    return has_more(partial(step, number, min(end, ends[number])) for number, end in before.items())

@@ -1,6 +1,6 @@
 """What of the parked stream is deleted, and what is not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 
 import pytest
@@ -154,6 +154,27 @@ def test_what_was_ordered_before_is_not_obeyed_again_by_a_group_that_was_moved_b
 
     assert done == []
     assert site.done[PORTAL] == list(range(1, 21))
+
+
+def test_what_is_not_deleted_at_once_is_deleted_after_a_pause(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    trim, answers, asked_at = site.queue.trim, [True, True, False], list[float]()
+
+    async def slow(stream: str, before: Mapping[int, int]) -> bool:
+        asked_at.append(site.loop.time())
+        await trim(stream, before)
+        return answers.pop(0)
+
+    monkeypatch.setattr(site.queue, "trim", slow)
+    site.park(20)
+    site.heal()
+    [worker] = site.workers
+
+    site.trim_once(worker, worth=20)
+    site.let(3)
+    site.trim_once(worker, worth=20)
+
+    assert answers == []
+    assert asked_at[0] < asked_at[1] < asked_at[2]
 
 
 def test_a_few_records_are_not_worth_it(site: Site) -> None:
