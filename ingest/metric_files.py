@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from forebay.schemas.logger import get_logger
 
 from .locks import FileLock, is_free
+from .space import take_space
 
 log = get_logger(__name__)
 
@@ -176,8 +177,7 @@ def _add(values: Sequence[tuple[str, float, float]], sums: Path) -> None:
         used = int.from_bytes(space.read(4), sys.byteorder) + sum(
             len(key.encode()) + _AROUND_KEY for key, _, _ in values
         )
-        # A hole that can't be filled on a full disk would end the process by SIGBUS.
-        os.posix_fallocate(space.fileno(), 0, max(_BYTES, used))
+        take_space(space.fileno(), 0, max(_BYTES, used))
     kept = MmapedDict(str(sums))  # type: ignore[no-untyped-call]
     try:
         for key, value, at in values:

@@ -8,13 +8,19 @@ from contextlib import suppress
 #: An idle connection costs a worker some 20 KB, and the kernel's table of so many half a megabyte.
 _MOST = 65_536
 
+#: So many every macOS lets a process have (setrlimit(2), OPEN_MAX).
+_LESS = 10_240
+
 
 def allow_many() -> None:
     """Raise the soft limit: many systems start a process with 1024, which a burst of portals exceeds."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    for most in _MOST, _LESS:
+        wanted = most if hard == resource.RLIM_INFINITY else min(hard, most)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            # macOS refuses more than it lets any process have, whatever the hard limit says.
+            with suppress(ValueError):
+                return resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def make_room(file: int) -> None:

@@ -12,6 +12,7 @@ from struct import Struct
 from zlib import crc32
 
 from forebay.ingest.locks import FileLock
+from forebay.ingest.space import take_space
 from forebay.queues.folders import make_folder
 from forebay.schemas.logger import get_logger
 
@@ -45,7 +46,7 @@ class Book:
         self.path, self._lock, self._size = path, lock, size
         self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            os.posix_fallocate(self._file, 0, size)
+            take_space(self._file, 0, size)
             found = list(_entries(_written(self._file, size)))
         except BaseException:
             os.close(self._file)

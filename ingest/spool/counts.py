@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
 
+from forebay.ingest.space import take_space
+
 #: Portals share slots: whoever has the slot of a portal in the spool takes its way. A power of two.
 _SLOTS = 65_536
 
@@ -45,8 +47,7 @@ class Counts:
             #: Whether nobody has written here before: then nothing of it is true.
             self.is_new = os.fstat(file).st_size < size
             if not only_read:
-                # A hole that can't be filled on a full disk would end the process by SIGBUS.
-                os.posix_fallocate(file, 0, size)
+                take_space(file, 0, size)
             self._map = mmap.mmap(file, size, access=mmap.ACCESS_READ if only_read else mmap.ACCESS_DEFAULT)
         finally:
             os.close(file)

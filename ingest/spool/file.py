@@ -112,6 +112,8 @@ class SpoolFile:
         try:
             # FULL: COMMIT returns after an fsync of the log. Checkpoints are ours, as SQLite hides how its own ended.
             self._opened.execute("PRAGMA synchronous = FULL")
+            # On macOS an fsync ends at the drive's own memory.
+            self._opened.execute("PRAGMA fullfsync = ON")
             self._opened.execute("PRAGMA wal_autocheckpoint = 0")
             # A flipped bit in a portal's name is found by the checksum, and must not keep all else from being read.
             self._opened.text_factory = _lenient

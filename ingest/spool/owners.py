@@ -12,6 +12,7 @@ from struct import Struct
 from uuid import uuid4
 
 from forebay.ingest.locks import FileLock, is_free
+from forebay.ingest.space import take_space
 
 from .folder import Folder
 from .kept import Head
@@ -50,7 +51,7 @@ class Owner:
         self._at += os.pwrite(self._file, _TOLD.pack(seq << 1 | is_gone), self._at)
 
     def _take_space(self) -> None:
-        os.posix_fallocate(self._file, self._end, _AHEAD_BYTES)
+        take_space(self._file, self._end, _AHEAD_BYTES)
         self._end += _AHEAD_BYTES
 
     def close(self) -> None:

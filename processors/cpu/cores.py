@@ -1,9 +1,8 @@
 """How many processes have something to run on."""
 
 import os
-import sys
 
 
 def cores() -> int:
     """The cores that this process may use; a container's share of them is not asked for."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

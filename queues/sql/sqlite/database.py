@@ -114,6 +114,8 @@ class SqliteDatabase:
     def _prepare(self, opened: sqlite3.Connection) -> None:
         # FULL: COMMIT returns after an fsync of the WAL; NORMAL would leave it to the next checkpoint.
         opened.execute("PRAGMA synchronous = FULL")
+        # On macOS an fsync ends at the drive's own memory.
+        opened.execute("PRAGMA fullfsync = ON")
         if opened.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             # Changing the mode does not wait for others: it fails when two try at once.
             with self._turn():
