@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from .errors import BodyTooLarge, BodyTooSlow, CallerLeft, EmptyBody, MediaNotRead
-from .request import Events, PortalRequest
+from .request import PIECES, Events, PortalRequest
 
 _FORM = b"application/x-www-form-urlencoded"
 
@@ -80,9 +80,12 @@ async def _pieces_in_time(request: PortalRequest, limits: BodyLimits) -> bytes:
 
 async def _pieces(request: PortalRequest, limits: BodyLimits, is_late: Callable[[], bool] = lambda: False) -> bytes:
     pieces: list[bytes] = []
+    request.scope[PIECES] = pieces
     left = limits.max_bytes
     while True:
         event = await request.events()
+        if PIECES not in request.scope:
+            raise BodyTooSlow("too much was coming at once, and this was the body that had been coming for longest")
         if event["type"] != "http.request":
             raise CallerLeft("the connection was closed before the body was whole")
         piece = event.get("body", b"")
@@ -91,6 +94,7 @@ async def _pieces(request: PortalRequest, limits: BodyLimits, is_late: Callable[
             raise _too_large(limits)
         pieces.append(piece)
         if not event.get("more_body"):
+            del request.scope[PIECES]
             if body := b"".join(pieces):
                 return body
             raise EmptyBody("the body is empty; a portal sends a form with an event in it")

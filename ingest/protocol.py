@@ -42,7 +42,6 @@ class PortalProtocol(PatientProtocol):
     """One connection."""
 
     # gunicorn's own, which has no types.
-    _body_receiver: Any
     _callback_parser: Any
     _request_ready: Any
 
@@ -76,6 +75,8 @@ class PortalProtocol(PatientProtocol):
             self._is_new = False
             if not (goes_on and self._has_begun_call()):
                 self._request_ready.set()
+        receiver = self._body_receiver
+        self._count(len(data), is_whole=not self._has_begun if receiver is None else receiver._complete)
         return goes_on
 
     def _is_coming(self) -> bool:
@@ -197,13 +198,16 @@ class PortalProtocol(PatientProtocol):
             # It was sent with the one before it: of thousands whose answers wait for nothing, as a refusal does, the
             # last would be answered before anybody else's first.
             await asyncio.sleep(0)
-        scope = self._build_http_scope(request, sockname, peername)
-        if self._failed is not None:
-            scope[REQUEST], self._failed = self._failed, None
-        elif self._taken and (kept := await self._taken(scope, self._body_receiver.receive)) is not None:
-            return await self._answer(request, *kept)
-        self._scope = scope
-        return bool(await self._handle_http_request(request, sockname, peername))
+        scope = self._served = self._build_http_scope(request, sockname, peername)
+        try:
+            if self._failed is not None:
+                scope[REQUEST], self._failed = self._failed, None
+            elif self._taken and (kept := await self._taken(scope, self._body_receiver.receive)) is not None:
+                return await self._answer(request, *kept)
+            self._scope = scope
+            return bool(await self._handle_http_request(request, sockname, peername))
+        finally:
+            self._served = None
 
     async def _answer(self, request: Any, request_id: bytes, body: bytes) -> bool:
         if self._closed:

@@ -57,6 +57,7 @@ REFUSALS: Mapping[type[Exception], Refusal] = {
 #: What never comes to the application, by its status → its slug and detail. The parser's own words quote the URL.
 _UNREAD = {
     403: ("no_web_socket", "there are no web sockets here"),
+    408: ("headers_too_slow", "too much was coming at once, and this was the request that had been coming for longest"),
     414: ("url_too_long", "the first line of the request is too long"),
     431: ("headers_too_large", "the headers are too many or too long"),
     500: (INTERNAL.slug, INTERNAL.detail),

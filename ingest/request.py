@@ -22,6 +22,9 @@ REQUEST = "forebay.request"
 #: Where protocol.py notes that the whole body has come already.
 IS_WHOLE = "forebay.is_whole"
 
+#: Where what has come of a body stands until it is whole: whoever takes it away from there has given the body up.
+PIECES = "forebay.pieces"
+
 #: Of a call whose event is kept: the request's id, and the body of its answer, a JSON, of status 200.
 Kept = tuple[bytes, bytes]
 

@@ -9,6 +9,7 @@ from gunicorn.workers import gasgi
 
 from forebay.queues.threads.loop import new_event_loop
 
+from .coming import Coming
 from .open_files import make_room
 from .protocol import PortalProtocol, find_parser
 from .telling import Teller
@@ -40,6 +41,7 @@ class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no t
         #: To end, by somebody else than the master.
         self._is_asked = False
         self._headers_s: float = self.app.settings.body_timeout_s
+        self.coming = Coming(self.app.settings.max_body_bytes)
         # The master ends a worker when the grace is over; so waiting for connections must leave time to flush.
         self.cfg.set("graceful_timeout", max(1, self.cfg.graceful_timeout - _FLUSH_S))
         gasgi.ASGIProtocol = PortalProtocol

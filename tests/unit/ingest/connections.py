@@ -9,6 +9,7 @@ from typing import Any
 
 from gunicorn.config import Config
 
+from forebay.ingest.coming import Coming
 from forebay.ingest.protocol import PortalProtocol
 from forebay.ingest.server_log import ServerLog
 
@@ -70,6 +71,7 @@ def protocol_of(application: Seen) -> PortalProtocol:
         nr=0,
         max_requests=sys.maxsize,
         alive=True,
+        coming=Coming(1 << 20),
     )
     return PortalProtocol(worker)
 
