@@ -5,8 +5,8 @@ import os
 import resource
 from contextlib import suppress
 
-#: An idle connection costs a worker some 20 KB, and the kernel's table of so many half a megabyte.
-_MOST = 65_536
+#: An idle connection costs a worker some 15 KB and the kernel a few: of so many all have room in half a gigabyte.
+_MOST = 32_768
 
 #: So many every macOS lets a process have (setrlimit(2), OPEN_MAX).
 _LESS = 10_240

@@ -36,6 +36,7 @@ class PatientProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no ty
         self._served: dict[str, Any] | None = None
         super().connection_made(transport)
         self.worker.connections.add(self)
+        self._keepalive: float = self.worker.unless_crowded(self._keepalive)
         self._deadline = self.worker.loop.call_later(self.worker.patience_s(), self._close_if_silent)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -20,8 +20,8 @@ _SEEDED = random.Random(b"")  # noqa: S311 - nothing is drawn from it
 #: Of the grace at a stop, what the producer has to itself.
 _FLUSH_S = 3
 
-#: A first request may take so long where connections have half of the files that this process may open: who says
-#: nothing must not keep others out.
+#: A connection may be silent for so long, before its first request and behind one, that came while others had half of
+#: the files that this process may open: who says nothing must not keep others out.
 _CROWDED_S = 1.0
 
 #: At a stop a kept connection that is silent for so long is closed, or for half of the grace where that is shorter.
@@ -56,9 +56,13 @@ class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no t
 
     def patience_s(self) -> float:
         """How long a new connection may take to its first request."""
+        return self.unless_crowded(self._headers_s)
+
+    def unless_crowded(self, seconds: float) -> float:
+        """For so long a connection that comes now may be silent, or less."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         is_crowded = files != resource.RLIM_INFINITY and len(self.connections) > files // 2
-        return min(self._headers_s, _CROWDED_S) if is_crowded else self._headers_s
+        return min(seconds, _CROWDED_S) if is_crowded else seconds
 
     def notify(self) -> None:
         """Called each second as it serves: the loop does not stand still."""

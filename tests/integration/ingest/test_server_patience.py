@@ -78,6 +78,28 @@ def test_where_most_files_are_taken_silent_connections_soon_make_room(start: Sta
     assert answers == [b"HTTP/1.1 200"] * 10
 
 
+def test_where_most_files_are_taken_connections_that_had_their_answer_soon_make_room(start: Start) -> None:
+    served = start(auth="none")
+    [worker] = served.workers()
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{worker}/fd")) + 100,) * 2)
+
+    with ExitStack() as strangers:
+        early = [strangers.enter_context(served.connection()) for _ in range(10)]
+        later = [strangers.enter_context(served.connection()) for _ in range(80)]
+        for one in early + later:
+            one.sendall(request(event(1)))
+            read_answer(one)
+        ends = [one.recv(1) for one in later[-10:]]
+        status, _ = served.call("/bitrix24", event(1))
+        for one in early:
+            one.sendall(request(event(2)))
+        answers = [read_answer(one)[:12] for one in early]
+
+    assert ends == [b""] * 10
+    assert status == 200
+    assert answers == [b"HTTP/1.1 200"] * 10
+
+
 def test_a_body_that_is_too_slow_is_answered_with_408(start: Start) -> None:
     served = start(auth="none", body_timeout_s=0.2)
 

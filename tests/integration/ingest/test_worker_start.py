@@ -108,7 +108,7 @@ def test_a_worker_has_room_for_all_the_connections_that_it_may_have_before_the_f
     may_open, _ = resource.prlimit(worker, resource.RLIMIT_NOFILE)
 
     # Where it must be made larger, everybody waits for 10 to 20 ms.
-    assert int(status["FDSize"]) >= min(may_open, 65_536)
+    assert int(status["FDSize"]) >= min(may_open, 32_768)
 
 
 def _told(served: Served, before: int = 0) -> dict[str, Any]:

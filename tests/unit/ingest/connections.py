@@ -67,6 +67,7 @@ def protocol_of(application: Seen) -> PortalProtocol:
         connections=set(),
         unfinished=set(),
         patience_s=lambda: 60.0,
+        unless_crowded=lambda seconds: seconds,
         nr_conns=0,
         nr=0,
         max_requests=sys.maxsize,
