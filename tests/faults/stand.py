@@ -37,8 +37,9 @@ ELSEWHERE = ("nice", "-n", "10")
 #: What a drain may have sent and not deleted yet: its window, and as much that arrived meanwhile.
 UNDECIDED = 2 * MOST
 
-#: How a process of the ingest says that it goes by the queue from now on, and that it no longer does.
+#: How a process of the ingest says that it goes by the queue no longer, that it does so again, and that it takes calls.
 _OPENED, _CLOSED = "the queue takes nothing", "the queue takes events again"
+_SERVES = "ASGI server listening"
 _LOOK_S = 0.05
 
 #: An ingest that was not well for as long as it is waited for must have had a reason in its last part, of so many
@@ -211,6 +212,10 @@ class Stand:
         """How often a process of the ingest has said that it goes by the queue from now on."""
         # Counted, not read: the load waits meanwhile, and there are a hundred looks at a long log.
         return sum(site.log("ingest").count(_OPENED) for site in self.sites)
+
+    def servings(self) -> int:
+        """How often a process of the ingest has said that it takes calls from now on: each does it once."""
+        return sum(site.log("ingest").count(_SERVES) for site in self.sites)
 
     def _times(self) -> dict[str, float | None]:
         meanwhile = [call for call in self.portals.calls if self.began <= call.at < self.ended and call.status]

@@ -47,10 +47,10 @@ def p99_ms_after(stand: Stand, moments: Sequence[float]) -> float:
 
 @asynccontextmanager
 async def replaced(stand: Stand) -> AsyncIterator[None]:
-    """In the block a worker dies; it ends when another one takes calls: then it says first that it has no queue yet."""
-    begun = stand.openings()
+    """In the block a worker dies; it ends when another one takes calls."""
+    begun = stand.servings()
     yield
-    await asyncio.to_thread(stand.site.wait, "a new worker", lambda: stand.openings() > begun)
+    await asyncio.to_thread(stand.site.wait, "a new worker", lambda: stand.servings() > begun)
 
 
 @SIZES
