@@ -93,14 +93,14 @@ class Topics:
         known.is_asking = not known.counts.keys() >= set(streams)
         try:
             absent = await self._absent(streams, partitions)
+            known.take([stream for stream in streams if stream not in absent], partitions)
             made = await self._make_all(absent, partitions) if absent else []
-        except AnotherNumber as error:
-            known.refused = dict.fromkeys(streams, str(error))
+        except BaseException as error:
+            known.refuse(streams, str(error) or repr(error), also_known=isinstance(error, AnotherNumber))
             raise
         finally:
             known.is_asking = False
-        known.refused, known.missed = {}, {}
-        known.counts.update(dict.fromkeys(streams, partitions))
+        known.take(streams, partitions)
         return made
 
     async def look_for(self, stream: str) -> None:
@@ -176,7 +176,7 @@ class Topics:
     async def check(self, answer_s: float) -> None:
         """Raise `QueueUnavailable` unless the brokers answer, and can take events. (No topic yet is no trouble.)"""
         found = (await self._admin.topics([self._topic], answer_s))[self._topic]
-        if (why := self.placement.missed.get(self._topic)) is not None:
+        if (why := self.placement.missed.get(self._topic) or self.placement.refused.get(self._topic)) is not None:
             raise QueueUnavailable(str(why))
         if found is not None and found.leaderless:
             which = ", ".join(map(str, found.leaderless))
