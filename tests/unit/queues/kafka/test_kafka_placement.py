@@ -7,11 +7,12 @@ from typing import cast
 import pytest
 
 from forebay.queues.contract import Record
-from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.errors import QueueError, QueueUnavailable, UnknownStream
 from forebay.queues.kafka.admin import Admin, Topic
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.producer import KafkaProducer
 from forebay.queues.kafka.topics import Topics
+from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 
 from .made_up import Made
@@ -94,3 +95,28 @@ async def test_what_is_there_and_as_it_should_be_takes_records_also_where_anothe
 
     assert ingest.client.places == [partition_of(RECORD.key, PARTITIONS)]
     await ingest.producer.close()
+
+
+@pytest.mark.parametrize("added", names.streams(TOPIC))
+async def test_what_somebody_has_added_to_one_of_our_topics_counts_for_nobody(added: str) -> None:
+    brokers = Brokers(**{**dict.fromkeys(names.streams(TOPIC), PARTITIONS), added: PARTITIONS + 1})
+    ingest = Ingest(brokers)
+
+    # As a command asks, which makes nothing.
+    asked = [await ingest.topics.placed(stream) for stream in names.streams(TOPIC)]
+    missing = await ingest.topics.missing(names.streams(TOPIC), asked[0])
+    for stream in names.streams(TOPIC):
+        await ingest.producer.send(stream, RECORD)
+
+    assert asked == [PARTITIONS] * len(names.streams(TOPIC))
+    assert missing == []
+    assert ingest.client.places == [partition_of(RECORD.key, PARTITIONS)] * len(names.streams(TOPIC))
+    await ingest.producer.close()
+
+
+async def test_a_topic_that_is_away_has_no_number_and_others_that_are_away_say_nothing() -> None:
+    topics = Topics(cast(Admin, Brokers(**{TOPIC: PARTITIONS})), TOPIC)
+
+    assert await topics.placed(TOPIC) == PARTITIONS
+    with pytest.raises(UnknownStream):
+        await topics.placed(PARKED)
