@@ -14,7 +14,7 @@ from forebay.schemas.codec import Codec
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import PortalEvent
 
-from .reading import is_called, partitions_of
+from .reading import is_called, looked_at, partitions_of
 from .terminal.output import Row, clean
 from .times import iso
 
@@ -60,7 +60,7 @@ async def follow(
 async def newest(inspector: Inspector, codec: Codec, topic: str, portal: str, count: int) -> list[Row]:
     """The portal's newest events without their content, the newest first, as far as they are not long ago."""
     bounds = await inspector.bounds(topic)
-    [partition] = partitions_of(portal, len(bounds))
+    [partition] = partitions_of(portal, await inspector.partitions(topic))
     start, end = bounds[partition].start, bounds[partition].end
     oldest, found = max(start, end - _LOOKS_BACK_RECORDS), deque[Row](maxlen=count)
     async for record in between(inspector, topic, partition, oldest, end):
@@ -72,10 +72,10 @@ async def newest(inspector: Inspector, codec: Codec, topic: str, portal: str, co
 
 async def _positions(inspector: Inspector, topic: str, start: str | int, wanted: Wanted) -> dict[int, int]:
     bounds = await inspector.bounds(topic)
-    looked_at = partitions_of(wanted.portal, len(bounds))
+    numbers = await looked_at(inspector, topic, wanted.portal, bounds)
     if isinstance(start, int):
-        return {at: await inspector.offset_at(topic, at, start) for at in looked_at}
-    return {at: bounds[at].start if start == "earliest" else bounds[at].end for at in looked_at}
+        return {at: await inspector.offset_at(topic, at, start) for at in numbers}
+    return {at: bounds[at].start if start == "earliest" else bounds[at].end for at in numbers}
 
 
 async def _records(

@@ -11,7 +11,7 @@ from forebay.queues.reading import between
 from forebay.queues.settings import QueueSettings
 
 from .orders.parking_view import parking_views
-from .reading import firsts, inspected, opened, partitions_of
+from .reading import firsts, inspected, looked_at, opened
 from .terminal.output import Row, note
 from .times import to_ms, utc_now
 
@@ -65,16 +65,16 @@ async def unfinished(
     """Group → its rows, without what is parked. What waits of a portal is read once for all groups."""
     bounds = await inspector.bounds(topic)
     states = await inspector.groups(topic, groups)
-    looked_at = partitions_of(portal, len(bounds))
+    numbers = await looked_at(inspector, topic, portal, bounds)
     spans = {
-        group: {number: _span(bounds[number], states.get(group, {}).get(number)) for number in looked_at}
+        group: {number: _span(bounds[number], states.get(group, {}).get(number)) for number in numbers}
         for group in groups
     }
     found = await (_of_all(inspector, topic, spans) if portal is None else _of_portal(inspector, topic, spans, portal))
     now = now_ms or to_ms(utc_now())
     rows: dict[str, list[dict[str, Any]]] = {group: [] for group in groups}
     for group in groups:
-        for number in looked_at:
+        for number in numbers:
             state, (records, oldest_ms) = states.get(group, {}).get(number), found[group].get(number, (0, 0))
             row: dict[str, Any] = {"partition": number, "records": records}
             row["seconds"] = max(0.0, (now - oldest_ms) / 1000) if records else 0.0

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from fnmatch import fnmatchcase
 
 from forebay.processors.notes import Note, UnreadableNote, decode_note
-from forebay.queues.contract import GroupState, Inspector, Producer, Queue, StoredRecord
+from forebay.queues.contract import GroupState, Grows, Inspector, Producer, Queue, StoredRecord
 from forebay.queues.opening import open_queue
 from forebay.queues.portals.contract import PortalStore
 from forebay.queues.settings import QueueSettings
+from forebay.schemas import names
 from forebay.schemas.portal import BadPortal, member_key, normal_form, partition_of
 
 from .errors import WrongUsage
@@ -43,8 +44,15 @@ async def inspected(queue: Queue) -> AsyncIterator[Inspector]:
 
 
 @asynccontextmanager
-async def producing(queue: Queue) -> AsyncIterator[Producer]:
-    """A producer of the queue, closed afterwards."""
+async def producing(queue: Queue, topic: str) -> AsyncIterator[Producer]:
+    """A producer of the queue, which places the topic's records as the ingest does; closed afterwards.
+
+    Raises `QueueError` where their streams are not as they should be.
+    """
+    if isinstance(queue, Grows):
+        # By itself it would use partitions, too, that somebody has added to one stream alone, and that nobody handles.
+        async with inspected(queue) as inspector:
+            await queue.missing(names.streams(topic), await inspector.partitions(topic))
     producer = queue.producer()
     try:
         yield producer
@@ -119,6 +127,11 @@ def portal_key(portal: str) -> str:
 def is_called(name: str, pattern: str) -> bool:
     """Whether `--event` means an event of that name. The codes of robots have the letters that their authors chose."""
     return fnmatchcase(name.upper(), pattern.upper())
+
+
+async def looked_at(inspector: Inspector, stream: str, portal: str | None, there: Collection[int]) -> list[int]:
+    """Where to look of the partitions that are there: one for a portal, all without."""
+    return sorted(there) if portal is None else partitions_of(portal, await inspector.partitions(stream))
 
 
 def partitions_of(portal: str | None, partitions: int) -> list[int]:

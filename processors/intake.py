@@ -98,7 +98,8 @@ class Intake:
         for number, run in groupby(records, _PARTITION):
             partition = self._ownership.open_one(number)
             if partition is not None:
-                self._admit(partition, list(run))
+                come = self._admit if number < self._settings.partitions else self._leave
+                come(partition, list(run))
 
     def _admit(self, partition: Partition, records: list[StoredRecord]) -> None:
         fresh = partition.watermark.receive_all(records)
@@ -106,6 +107,14 @@ class Intake:
             partition.has_news = True
         self._held.add(fresh)
         self._lanes.add(partition, partition.parking.route(fresh) if partition.parking is not None else fresh)
+
+    def _leave(self, partition: Partition, records: list[StoredRecord]) -> None:
+        """Of a partition that somebody has added to the topic alone, of which nothing is handled.
+
+        In memory it would leave no room for the others. How long it waits is told by its first.
+        """
+        if not partition.watermark.unfinished:
+            partition.watermark.receive_all(records[:1])
 
     async def _until_reachable(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:

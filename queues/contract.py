@@ -210,7 +210,10 @@ class Inspector(Protocol):
     """Looks at a queue without being a member of a group, and without changing it."""
 
     async def partitions(self, stream: str) -> int:
-        """How many partitions the stream has, whatever is the matter with one. Raises as `bounds`."""
+        """By how many partitions the stream's records are placed, whatever is the matter with one. Raises as `bounds`.
+
+        It may have more than these: somebody has added some to it alone, and nobody of ours uses them.
+        """
 
     async def bounds(self, stream: str, only: Collection[int] | None = None) -> dict[int, Bounds]:
         """The bounds of each partition, or of all that are asked about. Raises `UnknownStream`, `QueueUnavailable`.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from forebay.console.orders.orders import dealt_with
-from forebay.console.reading import is_called, partitions_of
+from forebay.console.reading import is_called, looked_at
 from forebay.console.times import from_ms, iso
 from forebay.queues.contract import Inspector, StoredRecord
 from forebay.queues.reading import between
@@ -133,7 +133,7 @@ async def open_records(
 ) -> AsyncIterator[StoredRecord]:
     """The stream's records that no operator has dealt with, a partition after the other."""
     bounds = await inspector.bounds(stream)
-    partitions = partitions_of(portal, len(bounds))
+    partitions = await looked_at(inspector, stream, portal, bounds)
     done = await dealt_with(inspector, topic, stream, partitions)
     for partition in partitions:
         kept = bounds[partition]

@@ -15,6 +15,8 @@ from forebay.queues.contract import Bounds, Inspector, Record, StoredRecord
 from forebay.queues.reading import between
 from forebay.schemas import names
 
+from .errors import CantMove
+
 
 class What(StrEnum):
     """What something was where it waits."""
@@ -189,10 +191,18 @@ def _copy(state: PortalState) -> PortalState:
 async def lacking(
     inspector: Inspector, topic: str, group: str, since: Mapping[int, int] | None = None
 ) -> list[Lacking]:
-    """What the group lacks, a partition after the other. A group that was never there lacks everything."""
+    """What the group lacks, a partition after the other. A group that was never there lacks everything.
+
+    Raises `CantMove` where something stands in partitions that nobody of ours uses.
+    """
     numbers = range(await inspector.partitions(topic))
     views = [view async for view in parking_views(inspector, topic, [group], numbers)]
     bounds, moved = await inspector.bounds(topic), since or {}
+    if strange := [number for number, kept in bounds.items() if number not in numbers and kept.start < kept.end]:
+        raise CantMove(
+            f"something stands in partitions {', '.join(map(str, strange))} of {topic}, which were added to it alone, "
+            "and nobody handles that: `forebay doctor` says what to do"
+        )
     return [
         Lacking(inspector=inspector, view=view, bounds=bounds[view.partition], since=moved.get(view.partition, 0))
         for view in views

@@ -180,14 +180,14 @@ class Move:
         )
 
     async def _put(self, marker: Marker) -> int:
-        async with producing(self.source.queue) as producer:
+        async with producing(self.source.queue, self.topic) as producer:
             return (await producer.send(names.audit(self.topic), marker.record())).offset
 
     async def _carry(self, plan: Plan, begun: Marker, stop: Stop, sent: Callable[[int], None]) -> int:
         # Who may call is known before an event of theirs is, and who is held before one could be handled.
         if plan.learned.facts:
             await carry_facts(self.target.queue, self.topic, plan.learned.facts)
-        async with producing(self.target.queue) as producer:
+        async with producing(self.target.queue, self.topic) as producer:
             await self._take_back(producer)
             await self._hold(producer, plan)
             left = plan.arrived.copy()

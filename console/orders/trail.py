@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import datetime
 
-from forebay.console.reading import partitions_of
+from forebay.console.reading import looked_at
 from forebay.console.terminal.output import Row
 from forebay.console.times import from_ms, iso, to_ms
 from forebay.processors.parking import orders
@@ -30,7 +30,7 @@ async def deeds(
     """When, and what as a row; a partition after the other."""
     stream = names.audit(topic)
     bounds = await inspector.bounds(stream)
-    for partition in partitions_of(portal, len(bounds)):
+    for partition in await looked_at(inspector, stream, portal, bounds):
         start = bounds[partition].start
         if since is not None:
             start = await inspector.offset_at(stream, partition, to_ms(since))

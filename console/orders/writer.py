@@ -74,7 +74,7 @@ class OrderWriter:
 @asynccontextmanager
 async def order_writer(queue: Queue, topic: str, why: str) -> AsyncIterator[OrderWriter]:
     """The writer of orders in the name of whoever runs this."""
-    async with producing(queue) as producer:
+    async with producing(queue, topic) as producer:
         yield OrderWriter(producer=producer, topic=topic, who=who(), why=why)
 
 

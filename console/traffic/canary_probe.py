@@ -129,10 +129,10 @@ class Probe:
     async def _ends(self, inspector: Inspector) -> tuple[dict[int, int], QueueError | None]:
         """Where the partitions end in which the event may come to stand; an ingest answers without a queue, too."""
         try:
-            bounds = await inspector.bounds(self.topic)
+            bounds, number = await inspector.bounds(self.topic), await inspector.partitions(self.topic)
         except QueueError as error:
             return {}, error
-        partitions = {partition_of(key, len(bounds)) for key in CANARY_KEYS}
+        partitions = {partition_of(key, number) for key in CANARY_KEYS}
         return {number: bounds[number].end for number in partitions}, None
 
     async def _answered(self, passage: Passage) -> str:

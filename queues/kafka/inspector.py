@@ -29,7 +29,7 @@ class KafkaInspector:
 
     async def partitions(self, stream: str) -> int:
         """As in the contract."""
-        return len(await self._topics.partitions(stream))
+        return await self._topics.placed(stream)
 
     async def bounds(self, stream: str, only: Collection[int] | None = None) -> dict[int, Bounds]:
         """As in the contract."""

@@ -7,6 +7,7 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException
 
 from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.schemas import names
 from forebay.schemas.logger import get_logger
 
 from .admin import Admin, Topic
@@ -81,8 +82,10 @@ class Topics:
         self._asked: dict[tuple[str, float], asyncio.Task[Topic]] = {}
 
     async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
-        """As in the contract."""
+        """As in the contract. What is there is placed by that number from then on."""
+        streams = list(streams)
         absent = await self._absent(streams, partitions)
+        self.placement.take([stream for stream in streams if stream not in absent], partitions)
         copies = copies_for(await self._admin.brokers()) if absent else 0
         return [planned(name, partitions, copies) for name in absent]
 
@@ -93,14 +96,14 @@ class Topics:
         known.is_asking = not known.counts.keys() >= set(streams)
         try:
             absent = await self._absent(streams, partitions)
+            known.take([stream for stream in streams if stream not in absent], partitions)
             made = await self._make_all(absent, partitions) if absent else []
-        except AnotherNumber as error:
-            known.refused = dict.fromkeys(streams, str(error))
+        except BaseException as error:
+            known.refuse(streams, str(error) or repr(error), also_known=isinstance(error, AnotherNumber))
             raise
         finally:
             known.is_asking = False
-        known.refused, known.missed = {}, {}
-        known.counts.update(dict.fromkeys(streams, partitions))
+        known.take(streams, partitions)
         return made
 
     async def look_for(self, stream: str) -> None:
@@ -142,6 +145,18 @@ class Topics:
         """The numbers of the stream's partitions. Raises `UnknownStream`."""
         return list((await self.found(stream)).partitions)
 
+    async def placed(self, stream: str) -> int:
+        """By how many partitions the stream's records are placed. Raises `UnknownStream`.
+
+        All of ours have as many as the one that has the fewest: what somebody has added to another is not used.
+        """
+        has = len((await self.found(stream)).partitions)
+        if stream in self.placement.counts:
+            return self.placement.counts[stream]
+        ours = names.streams(self._topic)
+        found = await asyncio.gather(*map(self.found, ours), return_exceptions=True) if stream in ours else []
+        return min([len(one.partitions) for one in found if isinstance(one, Topic)], default=has)
+
     async def id(self, stream: str, answer_s: float = _ANSWER_S) -> str:
         """What tells the topic from a later one of the same name. Raises `UnknownStream`."""
         return (await self.found(stream, answer_s)).id
@@ -176,7 +191,7 @@ class Topics:
     async def check(self, answer_s: float) -> None:
         """Raise `QueueUnavailable` unless the brokers answer, and can take events. (No topic yet is no trouble.)"""
         found = (await self._admin.topics([self._topic], answer_s))[self._topic]
-        if (why := self.placement.missed.get(self._topic)) is not None:
+        if (why := self.placement.missed.get(self._topic) or self.placement.refused.get(self._topic)) is not None:
             raise QueueUnavailable(str(why))
         if found is not None and found.leaderless:
             which = ", ".join(map(str, found.leaderless))

@@ -26,6 +26,7 @@ from tests.kafka.fixtures import Kafka
 from tests.kafka.members import PARTITIONS
 from tests.kafka.mock_cluster import MockCluster
 from tests.kafka.opener import Opener
+from tests.kafka.relay import relayed
 from tests.ports import free_ports
 
 pytestmark = pytest.mark.kafka
@@ -85,6 +86,36 @@ async def test_nothing_is_placed_by_another_number_of_partitions_than_the_settin
     assert place.partition == partition_of(record().key, 3 * PARTITIONS)
     await producer.close()
     await inspector.close()
+
+
+async def test_nothing_is_placed_by_a_topic_s_own_number_where_no_broker_answers_at_the_start(
+    kafka: Kafka, queue: Queue, opened: Opener, stream: str
+) -> None:
+    # Where an administrator has added some to one topic, and the ingest starts while Kafka is away.
+    await queue.ensure([other := f"{stream}-other"], PARTITIONS)
+    with AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0}) as admin:
+        admin.create_partitions([NewPartitions(stream, 3 * PARTITIONS)])[stream].result(30)
+    while len(await queue.inspector().bounds(stream)) == PARTITIONS:
+        pass
+    portals = [Record(key=f"portal-{number}.bitrix24.example", value=b"", timestamp_ms=1) for number in range(20)]
+    async with relayed(int(kafka.bootstrap.rpartition(":")[2])) as (relay, port):
+        relay.swallow = 1_000_000
+        started = opened(f"127.0.0.1:{port}")
+        producer = started.producer()
+
+        # What was in the spool is tried at once.
+        asking = asyncio.create_task(started.ensure([stream, other], PARTITIONS))
+        trying = [asyncio.create_task(producer.send(stream, one)) for one in portals]
+        with pytest.raises(QueueUnavailable):
+            await asking
+        relay.swallow = 0
+        tried = await asyncio.gather(*trying, return_exceptions=True)
+        await started.ensure([stream, other], PARTITIONS)
+        places = await asyncio.gather(*(producer.send(stream, one) for one in portals))
+        await producer.close()
+
+    assert {type(one) for one in tried} == {QueueUnavailable}
+    assert [at.partition for at in places] == [partition_of(one.key, PARTITIONS) for one in portals]
 
 
 async def delete(admin: AdminClient, stream: str, producer: Producer) -> None:

@@ -1,6 +1,7 @@
 """A worker from the queue to the commit, on the memory queue."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from forebay import Handlers, PortalEvent
@@ -197,3 +198,32 @@ async def test_the_canary_s_events_are_finished_and_given_to_nobody(station: Any
     assert handled == ["example.bitrix24.com"] * 2
     worker._tally.flush()
     assert worker.metrics.events_handled.labels("", "unhandled")._value.get() == 4
+
+
+async def test_what_comes_into_a_partition_that_was_added_to_the_topic_alone_takes_no_memory_from_the_others(
+    station: Any, handlers: Handlers, monkeypatch: Any
+) -> None:
+    handled: list[str] = []
+
+    @handlers.on("*")
+    async def handle(event: PortalEvent) -> None:
+        handled.append(event.portal)
+
+    await station.send("elsewhere")
+    [[elsewhere]] = filter(None, station.queue.logs[TOPIC])
+    added = len(station.queue.logs[TOPIC])
+    station.queue.logs[TOPIC].append([replace(elsewhere, partition=added, offset=number) for number in range(100)])
+    # As Kafka's, for which the topic has as many as the others have.
+    monkeypatch.setattr(station.queue, "_has", lambda name: added)
+    worker = station.start(max_held_records=10)
+    await until(lambda: worker._consumer.positions.get(added) == 100 and handled == ["elsewhere"])
+
+    portals = [portal for number in range(50) if partition_of(portal := f"p{number}", added + 1) != added]
+    for portal in portals:
+        await station.send(portal)
+    await until(lambda: len(handled) == 1 + len(portals))
+
+    assert set(handled) == {"elsewhere", *portals}
+    assert station.queue.group_states[TOPIC, "forebay"].commits.get(added, Commit(offset=0)).offset == 0
+    [waits] = [one.watermark.oldest_ms for one in worker.ownership if one.number == added]
+    assert waits == elsewhere.timestamp_ms

@@ -186,3 +186,21 @@ async def test_what_the_target_would_take_before_it_is_handled_is_refused(
 async def test_a_queue_is_no_target_of_itself(queue: MemoryQueue) -> None:
     with pytest.raises(CantMove, match="is the source and the target"):
         await replace(a_move(queue, queue, GIVEN, name="memory://old"), sleep=no_sleep).plan()
+
+
+async def test_what_stands_in_partitions_that_were_added_to_the_topic_alone_is_left_behind_by_no_move(
+    queue: MemoryQueue, target: MemoryQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def partitions(self: MemoryInspector, stream: str) -> int:
+        return 4
+
+    monkeypatch.setattr(MemoryInspector, "partitions", partitions)
+    await put(queue, TOPIC, a_record(A, 1))
+    [stands] = [record for log in queue.logs[TOPIC] for record in log]
+    queue.logs[TOPIC].append([stands])
+
+    with pytest.raises(CantMove, match=f"stands in partitions 4 of {TOPIC}, which were added to it alone"):
+        await a_move(queue, target, GIVEN).plan()
+    queue.logs[TOPIC][4].clear()
+
+    assert (await a_move(queue, target, GIVEN).plan()).records == 1

@@ -28,14 +28,19 @@ class Client:
         #: What is reported of each from now on; None: that it is kept.
         self.error: KafkaError | None = None
         self.taken: list[bytes] = []
+        #: The partition that was said with each; below 0 where the client is to choose.
+        self.places: list[int] = []
         #: Statistics that are still to be told.
         self.says: list[str] = []
         self._due: list[Callable[[KafkaError | None, Message], None]] = []
 
-    def produce(self, stream: str, value: bytes, key: bytes, *, on_delivery: Any, **more: object) -> None:
+    def produce(
+        self, stream: str, value: bytes, key: bytes, *, on_delivery: Any, partition: int, **more: object
+    ) -> None:
         if value == POISON:
             raise self.trips
         self.taken.append(value)
+        self.places.append(partition)
         self._due.append(on_delivery)
 
     def poll(self, timeout: float) -> None:
