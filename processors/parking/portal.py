@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from dataclasses import replace
 
 from forebay.queues.contract import StoredRecord
 from forebay.schemas.logger import get_logger
@@ -135,18 +134,18 @@ class ParkedPortal:
         self.front.position = record.offset + 1
         if not isinstance(entry, entries.Spilled) or not self._comes_next(entry):
             return None
-        self.front.reach(record.offset, entry.offset)
+        self.front.reach(record.offset, entry.offset, entry.lap)
         if self.is_broken and self.is_loaded:
             self._forget_lost()
         if entry.offset in self.front.done:
             self._advance()
             return None
-        gives_up = self.state.gives_up(entry.offset, self.state.records - len(self.front))
-        discarded = self.state.discarded if gives_up else ""
+        discarded = self.state.discarded if self.state.gives_up(entry.offset, entry.lap) else ""
         return from_parked(record, entry.offset, topic, discarded)
 
     def _comes_next(self, entry: entries.Spilled) -> bool:
-        return entry.after == self.front.after or (self.is_broken and entry.offset > self.front.after)
+        after, lap = self.front.after, self.front.lap
+        return entry.comes_behind(after, lap) or (self.is_broken and entry.is_later(after, lap))
 
     def _take_replay(self, replay: Replay, record: StoredRecord) -> Restored | None:
         self._pass_over(replay, record.offset)
@@ -183,30 +182,30 @@ class ParkedPortal:
 
     def _forget_lost(self) -> None:
         self._tell_lost("the parked stream", self.state.records - len(self.front))
-        self.state.records, self.state.last = len(self.front), self.front.after
+        self.state.records, self.state.last, self.state.last_lap = len(self.front), self.front.after, self.front.lap
         self.is_dirty = True
 
     def _tell_lost(self, stream: str, records: int) -> None:
         if records:
             _log.error("records of a parked portal are gone", portal=self.portal, stream=stream, records=records)
 
-    def spilled(self, record: StoredRecord, after: int, position: int) -> None:
+    def spilled(self, record: StoredRecord, after: int, lap: int, position: int) -> None:
         """The first of those to be spilled is kept there, and says behind which spilled one it stands."""
         state = self.state
         if after == FIRST:
-            state.next, state.after, state.records = position, FIRST, 0
+            state.begin_at(position)
             # Not what is replayed: that may be in the lane.
             self._load_spilled_again()
         if self.anchor is None:
             self.anchor = position
         is_about_to_end = record.offset in self.front.done or self.has_in_hand(record)
         is_known = is_about_to_end and len(self.front) == state.records
-        state.spill(record.offset)
+        state.spill(record.offset, lap)
         self.to_spill.popleft()
         # That it is done could not be told before.
         self.is_dirty = self.is_dirty or record.offset in self.front.done
         if is_known:
-            self.front.reach(position, record.offset)
+            self.front.reach(position, record.offset, lap)
             self._advance()
 
     def come_again(self, offset: int) -> None:
@@ -296,7 +295,8 @@ class ParkedPortal:
     def begin(self, reason: str, since_ms: int) -> None:
         """Wait anew: what waited before is done."""
         self.is_broken = False
-        self.state = replace(PortalState(), reason=reason, since_ms=since_ms, orders=self.state.orders)
+        orders, lap = self.state.orders, self.state.lap
+        self.state = PortalState(reason=reason, since_ms=since_ms, orders=orders, last_lap=lap)
         self.is_new = True
         self.front = Front(self.state)
         self.load_again()

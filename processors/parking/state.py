@@ -54,6 +54,9 @@ class PortalState:
     after: int = FIRST
     #: The offset of the last spilled record.
     last: int = FIRST
+    #: The laps of these two. Each time what the topic has comes again, a lap begins: offsets grow within one only.
+    after_lap: int = 0
+    last_lap: int = 0
     records: int = 0
     since_ms: int = 0
     #: Of the record that comes first: its tries, when the next one is due, and what was wrong with the last.
@@ -62,14 +65,12 @@ class PortalState:
     error: str = ""
     error_class: str = ""
     is_held: bool = False
-    #: Spilled records up to this offset, and replays ordered before that one of the audit stream, are given up without
-    #: another try; and why.
+    #: Spilled records up to this offset of the lap, and replays ordered before that one of the audit stream, are given
+    #: up without another try; and why.
     discard_to: int = FIRST
+    discard_lap: int = 0
     discard_orders: int = 0
     discarded: str = ""
-    #: The last so many spilled records came when others had waited, or were given up, that have such offsets: they are
-    #: not given up with those. None where there are no others.
-    spared: int | None = None
     replays: list[Replaying] = field(default_factory=list)
     #: Offsets of spilled records behind the first that are finished before their turn, or the lowest of those.
     done: list[int] = field(default_factory=list)
@@ -94,31 +95,36 @@ class PortalState:
         """Whether nothing waits, and nothing was ordered that is still to be done."""
         return not (self.records or self.is_held or self.replays)
 
-    def advance(self, position: int, offset: int) -> None:
+    @property
+    def lap(self) -> int:
+        """That of what is spilled next."""
+        return self.last_lap + (self.again_from is not None)
+
+    @property
+    def gives_up_first(self) -> bool:
+        """Whether the first record that waits is given up without another try."""
+        return bool(self.records) and (self.after_lap, self.after) < (self.discard_lap, self.discard_to)
+
+    def begin_at(self, position: int) -> None:
+        """Nothing waits before what is spilled there."""
+        self.next, self.after, self.after_lap, self.records = position, FIRST, 0, 0
+
+    def advance(self, position: int, offset: int, lap: int) -> None:
         """The first record that waits is finished: it stood at this position, and has this offset."""
-        self.next, self.after = position + 1, offset
+        self.next, self.after, self.after_lap = position + 1, offset, lap
         self.records -= 1
-        self._end_discard()
         self.start_anew()
 
-    def spill(self, offset: int) -> None:
+    def spill(self, offset: int, lap: int) -> None:
         """One more waits, behind all others."""
-        if self.again_from is not None and self.spared is None:
-            self.spared = 0
-        self.last, self.again_from = offset, None
+        if not self.records and not self.gives_up(offset, lap):
+            self.discard_to, self.discard_lap = FIRST, 0
+        self.last, self.last_lap, self.again_from = offset, lap, None
         self.records += 1
-        if self.spared is not None:
-            self.spared += 1
-            self._end_discard()
 
-    def gives_up(self, offset: int, behind: int) -> bool:
-        """Whether the spilled record, with so many behind it, is one of those that are given up without another try."""
-        return offset <= self.discard_to and (self.spared is None or behind >= self.spared)
-
-    def _end_discard(self) -> None:
-        """Forget it where none of those waits any more."""
-        if self.spared is not None and self.records <= self.spared:
-            self.discard_to, self.spared = FIRST, None
+    def gives_up(self, offset: int, lap: int) -> bool:
+        """Whether the spilled record is one of those that are given up without another try."""
+        return (lap, offset) <= (self.discard_lap, self.discard_to)
 
     def know_orders(self, end: int) -> None:
         """As in `Ledger`."""

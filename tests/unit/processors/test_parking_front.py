@@ -17,7 +17,7 @@ def test_the_state_begins_with_the_first_that_is_not_finished(order: list[int], 
     state = PortalState(next=10, after=FIRST, records=6)
     front = Front(state)
     for position, offset in stand[:read]:
-        front.reach(position, offset)
+        front.reach(position, offset, 2)
 
     finished = 0
     for at, number in enumerate(order):
@@ -30,16 +30,17 @@ def test_the_state_begins_with_the_first_that_is_not_finished(order: list[int], 
         assert len(front) == read - finished
         if finished:
             assert (state.next, state.after) == (stand[finished - 1][0] + 1, stand[finished - 1][1])
+            assert state.after_lap == 2
         assert front.told() == [stand[one][1] for one in sorted(order[: at + 1]) if one >= finished]
 
     front.read_again(state)
-    assert (len(front), front.position, front.after) == (0, state.next, state.after)
+    assert (len(front), front.position, front.after, front.lap) == (0, state.next, state.after, state.after_lap)
 
 
 def test_what_was_done_of_offsets_that_come_again_is_done_no_more_unless_it_was_read() -> None:
     front = Front(PortalState(next=0, records=4, done=[5, 7, 9, 11]))
-    front.reach(0, 3)
-    front.reach(1, 9)
+    front.reach(0, 3, 0)
+    front.reach(1, 9, 0)
 
     front.forget(7)
 
