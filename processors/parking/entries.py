@@ -16,7 +16,7 @@ from forebay.queues.contract import Record, StoredRecord
 from forebay.schemas import names
 from forebay.schemas.quick_value import quick_value
 
-from .state import PortalState
+from .state import Mark, PortalState
 
 _SPILL, _STATE, _CLAIM = b"spill", b"state", b"claim"
 
@@ -36,14 +36,16 @@ class Spilled:
     at_ms: int
     lap: int = 0
 
-    def comes_behind(self, offset: int, lap: int) -> bool:
-        """Whether it is the next one behind that spilled record, and no copy of one before that."""
-        # Versions before had no laps, and what came again had the same as all else.
-        return self.after == offset and (not lap or self.is_later(offset, lap))
+    @property
+    def mark(self) -> Mark:
+        """What it is among those of its portal."""
+        return self.lap, self.offset
 
-    def is_later(self, offset: int, lap: int) -> bool:
-        """Whether it stands somewhere behind that spilled record."""
-        return (self.lap, self.offset) > (lap, offset)
+    def comes_behind(self, before: Mark) -> bool:
+        """Whether it is the next one behind that spilled record, and no copy of one before that."""
+        lap, offset = before
+        # Versions before had no laps, and what came again had the same as all else.
+        return self.after == offset and (not lap or self.mark > before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,12 +78,12 @@ class Ledger:
                 known = self.portals[entry.portal] = _begun(entry)
             state = known.state
             state.begin_at(entry.position)
-        elif known is not None and entry.comes_behind(known.state.last, known.state.last_lap):
+        elif known is not None and entry.comes_behind(known.state.newest):
             state = known.state
         else:
             # A copy, or behind one that was not kept: the owner wrote it again.
             return
-        state.spill(entry.offset, entry.lap)
+        state.spill(entry.mark)
 
     def _stated(self, portal: str, state: PortalState, position: int) -> None:
         self.obeyed[portal] = max(self.obeyed.get(portal, 0), state.orders)

@@ -77,7 +77,7 @@ def _discard(owner: Owner, portal: ParkedPortal, order: Order) -> None:
     owner.clear(portal)
     state = portal.state
     # All that waits, and what comes again is a lap behind it.
-    waits = (state.lap, portal.handed_over) if portal.to_spill else (state.last_lap, state.last)
+    waits = (state.lap, portal.handed_over) if portal.to_spill else state.newest
     (state.discard_lap, state.discard_to), state.discard_orders = waits, order.offset
     state.discarded = f"discarded by {order.who}: {order.why}"
 

@@ -107,7 +107,7 @@ class Writing:
         if not self._is_closed:
             return bool(portal.to_spill)
         # Told as done can be only what is spilled. The others may be left to the next owner; this would come again.
-        return any(record.offset in portal.front.done for record in portal.to_spill)
+        return any(portal.is_done(record) for record in portal.to_spill)
 
     async def _tell(self, portal: ParkedPortal) -> None:
         portal.is_dirty, state = False, portal.told()

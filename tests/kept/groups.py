@@ -26,6 +26,7 @@ _STATE = PortalState(
     last=90,
     after_lap=1,
     last_lap=2,
+    lap=3,
     records=7,
     since_ms=AT_MS,
     attempts=3,
@@ -39,6 +40,7 @@ _STATE = PortalState(
     discarded="by hand",
     replays=[Replaying(order=3, done=1, at_ms=AT_MS - 1)],
     done=[33, 34],
+    done_later=[(1, 20), (2, 21)],
     orders=5,
     again_from=95,
 )

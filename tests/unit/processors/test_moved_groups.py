@@ -259,6 +259,34 @@ def test_all_that_waits_is_discarded_also_while_some_of_it_comes_again(
     assert life.of(PORTAL) == [3, 4, 5, 6, 7, 8]
 
 
+@pytest.mark.parametrize("kind", ["fold", "all", "batch"])
+@pytest.mark.parametrize("place", [0, 0.5])
+def test_what_comes_again_is_not_taken_for_what_is_done_ahead_of_its_turn(kind: str, place: float) -> None:
+    portal = f"{kind}.example"
+    with closing(Life()) as life:
+        worker = life.start()
+        life.failing.add(portal)
+        life.send(portal, 8)
+        life.let(30)
+        life.stop(worker)
+        life.failing.clear()
+        number = life.partition(portal)
+        life.commits()[number] = Commit(offset=int(place * 8))
+        worker = life.start()
+
+        life.let(300)
+
+        assert set(life.of(portal)) >= {5, 7, 8}
+        assert [one.parking and one.parking.portals for one in worker.ownership] == [{}, {}]
+        # Nothing is left that would come behind what is newer.
+        life.send(portal, 1)
+        life.let(5)
+        life.stop(worker)
+        life.start()
+        life.let(60)
+        assert life.of(portal)[-1] == 9
+
+
 async def rewritten(worker: Worker, partition: int, offset: int) -> None:
     """What the queue says of what it has lost."""
     worker.ownership.rewritten(partition, offset)

@@ -146,7 +146,7 @@ def test_where_some_are_gone_what_came_again_behind_them_is_loaded() -> None:
 
     taken = [portal.take(log[position], TOPIC, GROUP) for position in (1, 3, 4)]
 
-    assert (state.records, state.last, state.last_lap) == (5, 7, 1)
+    assert (state.records, state.newest, state.lap) == (5, (1, 7), 1)
     assert [one and one.offset for one in taken] == [8, 6, 7]
 
 
