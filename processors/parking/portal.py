@@ -55,8 +55,8 @@ class ParkedPortal:
         #: The first order that the kept state doesn't know of.
         self.order: int | None = None
         self.to_spill: deque[StoredRecord] = deque()
-        #: The offset of the last record that was spilled or is to be.
-        self.handed_over = state.last
+        #: What the topic has up to this offset was spilled, or is to be.
+        self.handed_over = state.settled
         #: The records that a handler has, when what it has was handed over meanwhile. Nothing is loaded until then.
         self.in_hand: list[StoredRecord] = []
         self.front = Front(state)

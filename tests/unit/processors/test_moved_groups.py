@@ -128,6 +128,22 @@ def test_it_does_also_where_another_worker_followed_before_it_came_to_the_portal
     assert life.of(PORTAL) == [5, 6, 7, 8, *range(1, 9)]
 
 
+@pytest.mark.parametrize("lane", [5, 1000])
+def test_it_does_while_what_waits_is_handled_and_all_of_it_is_committed(life: Life, lane: int) -> None:
+    life.move(0)
+    life.order(What.HOLD, PORTAL)
+    life.kill(life.start_without_room(20), 0)
+    life.takes_s.clear()
+    life.takes_s[PORTAL] = 2.0
+    life.order(What.RESUME, PORTAL)
+
+    life.start(max_lane_records=lane)
+    life.let(120)
+
+    assert life.of(PORTAL) == [5, 6, 7, 8, *range(1, 9)]
+    assert life.commits()[life.partition(PORTAL)].offset == OTHERS + 8
+
+
 @pytest.mark.parametrize("another_follows", [False, True])
 @pytest.mark.parametrize("place", [0, OTHERS + 6])
 def test_what_comes_again_is_not_discarded_with_what_waited_when_that_was_ordered(
