@@ -86,11 +86,13 @@ TRACEPARENT = "traceparent"
 PARKED_GROUP = "forebay_parked_group"
 PARKED_GENERATION = "forebay_parked_generation"
 PARKED_KIND = "forebay_parked_kind"
-#: Of a spilled record: where it stood in the topic, the portal's spilled record before it, and its own time.
+#: Of a spilled record: where it stood in the topic, the portal's spilled record before it, its own time, how many are
+#: finished with it, and how often what the topic has had come again before.
 PARKED_OFFSET = "forebay_parked_offset"
 PARKED_AFTER = "forebay_parked_after"
 PARKED_TIMESTAMP = "forebay_parked_timestamp"
 PARKED_FOLDED = "forebay_parked_folded"
+PARKED_LAP = "forebay_parked_lap"
 
 # Headers that a dead letter has beside those of the record it was.
 DEAD_TOPIC = "forebay_dead_topic"

@@ -102,8 +102,7 @@ class Lacking:
 
     @staticmethod
     def _discards(state: PortalState) -> bool:
-        is_parked = bool(state.records) and state.after < state.discard_to
-        return is_parked or any(one.order < state.discard_orders for one in state.replays)
+        return state.gives_up_first or any(one.order < state.discard_orders for one in state.replays)
 
     def _states(self) -> Iterator[tuple[str, PortalState]]:
         return ((name, known.state) for name, known in self.view.ledger.portals.items())

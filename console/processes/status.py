@@ -115,17 +115,18 @@ async def report(inspector: "Inspector", topic: str, groups: Sequence[str], line
     """Show the counts since now and their rates, without end. A queue that can't be asked just now is told."""
     every_s = _LINE_EVERY_S if line.live else _PLAIN_EVERY_S
     counting = Counting(inspector, topic, groups)
-    first = last = await counting.look()
+    first: Counts | None = None
+    last: Counts | None = None
     while True:
-        await asyncio.sleep(every_s)
         try:
             now = await counting.look()
         except QueueError as error:
             line.show(f"the queue can't be asked: {error}")
-            continue
-        if line.live or now != last:
-            line.show(_status(first, last, now, every_s))
-        last = now
+        else:
+            if first is not None and last is not None and (line.live or now != last):
+                line.show(_status(first, last, now, every_s))
+            first, last = first or now, now
+        await asyncio.sleep(every_s)
 
 
 def _status(first: Counts, last: Counts, now: Counts, every_s: float) -> str:

@@ -1,8 +1,9 @@
 """What stands in the parked stream, as records and as values.
 
 A spilled record is the portal's own, with where it stood. It names the portal's spilled record before it, so that of
-two copies one counts, and none behind a gap. A state is the newest that is known of a portal. A claim is what a new
-owner of the partition begins with: entries of earlier owners that come behind it don't count.
+two copies one counts, and none behind a gap; where what the topic has comes again, its lap tells it from a copy. A
+state is the newest that is known of a portal. A claim is what a new owner of the partition begins with: entries of
+earlier owners that come behind it don't count.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from forebay.queues.contract import Record, StoredRecord
 from forebay.schemas import names
 from forebay.schemas.quick_value import quick_value
 
-from .state import PortalState
+from .state import Mark, PortalState
 
 _SPILL, _STATE, _CLAIM = b"spill", b"state", b"claim"
 
@@ -33,6 +34,18 @@ class Spilled:
     offset: int
     after: int
     at_ms: int
+    lap: int = 0
+
+    @property
+    def mark(self) -> Mark:
+        """What it is among those of its portal."""
+        return self.lap, self.offset
+
+    def comes_behind(self, before: Mark) -> bool:
+        """Whether it is the next one behind that spilled record, and no copy of one before that."""
+        lap, offset = before
+        # Versions before had no laps, and what came again had the same as all else.
+        return self.after == offset and (not lap or self.mark > before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +70,14 @@ class Claimed:
 Entry: TypeAlias = Spilled | Stated | Claimed
 
 
-def spill(record: StoredRecord, whose: Whose, after: int, at_ms: int, folded: int = 0) -> Record:
+def spill(record: StoredRecord, whose: Whose, after: int, at_ms: int, folded: int = 0, lap: int = 0) -> Record:
     """The record as it is parked; its time is now, or retention might take it too early.
 
     Of those that are finished with it only the number is parked, among its own headers.
     """
     said = (
         *(((names.PARKED_FOLDED, b"%d" % folded),) if folded else ()),
+        *(((names.PARKED_LAP, b"%d" % lap),) if lap else ()),
         *_said(whose, _SPILL),
         (names.PARKED_OFFSET, b"%d" % record.offset),
         (names.PARKED_AFTER, b"%d" % after),
@@ -84,7 +98,8 @@ def claim(key: str, whose: Whose, orders: int, at_ms: int) -> Record:
 
 def read(record: StoredRecord, group: str) -> Entry | None:
     """What the record of the parked stream says; None when it isn't the group's, or nothing of ours."""
-    headers = dict(record.headers[-len(_SPILL_HEADERS) :])
+    # With the one that stands before them in a lap behind the first.
+    headers = dict(record.headers[-len(_SPILL_HEADERS) - 1 :])
     if headers.get(names.PARKED_GROUP) != group.encode():
         return None
     try:
@@ -96,6 +111,7 @@ def read(record: StoredRecord, group: str) -> Entry | None:
 def original(record: StoredRecord) -> tuple[int, Sequence[tuple[str, bytes]]]:
     """The time of a spilled record, and its own headers."""
     own = record.headers[: -len(_SPILL_HEADERS)]
+    own = own[:-1] if own and own[-1][0] == names.PARKED_LAP else own
     return int(dict(record.headers[-len(_SPILL_HEADERS) :])[names.PARKED_TIMESTAMP]), own
 
 
@@ -133,6 +149,7 @@ def _entry(record: StoredRecord, headers: dict[str, bytes]) -> Entry | None:
             offset=int(headers[names.PARKED_OFFSET]),
             after=int(headers[names.PARKED_AFTER]),
             at_ms=record.timestamp_ms,
+            lap=int(headers.get(names.PARKED_LAP, 0)),
         )
     if kind == _STATE:
         state = PortalState.from_bytes(record.value)

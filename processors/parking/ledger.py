@@ -77,13 +77,13 @@ class Ledger:
             if known is None:
                 known = self.portals[entry.portal] = _begun(entry)
             state = known.state
-            state.next, state.after, state.records = entry.position, FIRST, 0
-        elif known is not None and entry.after == known.state.last:
+            state.begin_at(entry.position)
+        elif known is not None and entry.comes_behind(known.state.newest):
             state = known.state
         else:
             # A copy, or behind one that was not kept: the owner wrote it again.
             return
-        state.spill(entry.offset)
+        state.spill(entry.mark)
 
     def _stated(self, portal: str, state: PortalState, position: int) -> None:
         self.obeyed[portal] = max(self.obeyed.get(portal, 0), state.orders)

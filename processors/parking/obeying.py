@@ -76,8 +76,9 @@ def _hold(owner: Owner, order: Order) -> ParkedPortal:
 def _discard(owner: Owner, portal: ParkedPortal, order: Order) -> None:
     owner.clear(portal)
     state = portal.state
-    state.spared = None
-    state.discard_to, state.discard_orders = max(portal.handed_over, state.last), order.offset
+    # All that waits, and what comes again is a lap behind it.
+    waits = (state.lap, portal.handed_over) if portal.to_spill else state.newest
+    (state.discard_lap, state.discard_to), state.discard_orders = waits, order.offset
     state.discarded = f"discarded by {order.who}: {order.why}"
 
 

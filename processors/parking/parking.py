@@ -265,7 +265,7 @@ class Parking:
         portal = self.portals.get(record.key)
         if portal is None or is_ordered(record) or is_ordered(into):
             return False
-        portal.fold(record, into, record.offset)
+        portal.fold(record, into)
         self._room.remove(record)
         return True
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from dataclasses import replace
 
 from forebay.queues.contract import StoredRecord
 from forebay.schemas.logger import get_logger
@@ -10,7 +9,7 @@ from forebay.schemas.logger import get_logger
 from . import entries
 from .front import Front
 from .restored import Replay, Restored, from_parked, from_replay
-from .state import FIRST, PortalState, Replaying
+from .state import FIRST, Mark, PortalState, Replaying
 
 _log = get_logger(__name__)
 
@@ -56,13 +55,13 @@ class ParkedPortal:
         #: The first order that the kept state doesn't know of.
         self.order: int | None = None
         self.to_spill: deque[StoredRecord] = deque()
-        #: The offset of the last record that was spilled or is to be.
-        self.handed_over = state.last
+        #: What the topic has up to this offset was spilled, or is to be.
+        self.handed_over = state.settled
         #: The records that a handler has, when what it has was handed over meanwhile. Nothing is loaded until then.
         self.in_hand: list[StoredRecord] = []
         self.front = Front(state)
-        #: Offset of a record in its lane → those of spilled ones that are finished with it.
-        self.folded: dict[int, list[int]] = {}
+        #: A record in its lane → the spilled ones that are finished with it.
+        self.folded: dict[Mark, list[Mark]] = {}
         #: The offsets of those that came behind what waited and are done. They count as finished when that is known to
         #: be done, too: after a crash it would come again, and behind them.
         self.behind: list[int] = []
@@ -135,18 +134,16 @@ class ParkedPortal:
         self.front.position = record.offset + 1
         if not isinstance(entry, entries.Spilled) or not self._comes_next(entry):
             return None
-        self.front.reach(record.offset, entry.offset)
+        self.front.reach(record.offset, entry.mark)
         if self.is_broken and self.is_loaded:
             self._forget_lost()
-        if entry.offset in self.front.done:
+        if entry.mark in self.front.done:
             self._advance()
             return None
-        gives_up = self.state.gives_up(entry.offset, self.state.records - len(self.front))
-        discarded = self.state.discarded if gives_up else ""
-        return from_parked(record, entry.offset, topic, discarded)
+        return from_parked(record, entry.mark, topic, self.state.discarded if self.state.gives_up(entry.mark) else "")
 
     def _comes_next(self, entry: entries.Spilled) -> bool:
-        return entry.after == self.front.after or (self.is_broken and entry.offset > self.front.after)
+        return entry.comes_behind(self.front.before) or (self.is_broken and entry.mark > self.front.before)
 
     def _take_replay(self, replay: Replay, record: StoredRecord) -> Restored | None:
         self._pass_over(replay, record.offset)
@@ -183,41 +180,44 @@ class ParkedPortal:
 
     def _forget_lost(self) -> None:
         self._tell_lost("the parked stream", self.state.records - len(self.front))
-        self.state.records, self.state.last = len(self.front), self.front.after
+        self.state.records, (self.state.last_lap, self.state.last) = len(self.front), self.front.before
         self.is_dirty = True
 
     def _tell_lost(self, stream: str, records: int) -> None:
         if records:
             _log.error("records of a parked portal are gone", portal=self.portal, stream=stream, records=records)
 
-    def spilled(self, record: StoredRecord, after: int, position: int) -> None:
+    def spilled(self, record: StoredRecord, after: int, lap: int, position: int) -> None:
         """The first of those to be spilled is kept there, and says behind which spilled one it stands."""
         state = self.state
         if after == FIRST:
-            state.next, state.after, state.records = position, FIRST, 0
+            state.begin_at(position)
             # Not what is replayed: that may be in the lane.
             self._load_spilled_again()
         if self.anchor is None:
             self.anchor = position
-        is_about_to_end = record.offset in self.front.done or self.has_in_hand(record)
-        is_known = is_about_to_end and len(self.front) == state.records
-        state.spill(record.offset)
-        self.to_spill.popleft()
+        is_known = (self.is_done(record) or self.has_in_hand(record)) and len(self.front) == state.records
         # That it is done could not be told before.
-        self.is_dirty = self.is_dirty or record.offset in self.front.done
+        self.is_dirty = self.is_dirty or self.is_done(record)
+        mark = lap, record.offset
+        state.spill(mark)
+        self.to_spill.popleft()
         if is_known:
-            self.front.reach(position, record.offset)
+            self.front.reach(position, mark)
             self._advance()
 
     def come_again(self, offset: int) -> None:
         """What the topic has from the offset on is to be handled behind what waits, whatever was spilled of it."""
-        self.state.again_from = offset
+        self.state.come_again(offset)
         self.handed_over = min(self.handed_over, offset - 1)
-        self.front.forget(offset)
 
     def has_in_hand(self, record: StoredRecord) -> bool:
         """Whether a handler has it."""
         return any(one is record for one in self.in_hand)
+
+    def is_done(self, record: StoredRecord) -> bool:
+        """Whether a record that was handed over is finished."""
+        return self._mark(record) in self.front.done
 
     def is_to_be_spilled(self, record: StoredRecord) -> bool:
         """Whether a record that was handed over is not spilled yet."""
@@ -225,7 +225,7 @@ class ParkedPortal:
 
     def finish(self, record: StoredRecord) -> bool:
         """A record is finished. Whether it is one of those that wait, and not one behind them."""
-        if folded := self.folded.pop(record.offset, ()):
+        if folded := self.folded.pop(self._mark(record), ()):
             self.front.done.update(folded)
             self.is_dirty = True
         if isinstance(record, Restored):
@@ -234,7 +234,7 @@ class ParkedPortal:
             self._advance()
             return False
         else:
-            self.front.done.add(record.offset)
+            self.front.done.add(self._mark(record))
             # Also where nobody knows yet where it was spilled, and nothing is read to find out.
             self.is_dirty = True
         self.in_hand = [one for one in self.in_hand if one is not record]
@@ -244,7 +244,7 @@ class ParkedPortal:
     def _finish_restored(self, record: Restored) -> None:
         self.is_dirty, self.is_new = True, False
         if record.replay is None:
-            self.front.done.add(record.offset)
+            self.front.done.add(self._mark(record))
             return
         record.replay.done += 1
         self.state.start_anew()
@@ -264,7 +264,8 @@ class ParkedPortal:
     def load_again(self) -> None:
         """Load again from the first record that is not finished. What a handler has is known to be done before."""
         self._load_spilled_again()
-        self.folded = {one.offset: self.folded[one.offset] for one in self.in_hand if one.offset in self.folded}
+        kept = {self._mark(one) for one in self.in_hand}
+        self.folded = {mark: folded for mark, folded in self.folded.items() if mark in kept}
         for replay in self.replays:
             replay.loaded = replay.done + sum(
                 isinstance(one, Restored) and one.replay is replay for one in self.in_hand
@@ -276,15 +277,20 @@ class ParkedPortal:
 
     def told(self) -> PortalState:
         """The state as it is to be told."""
-        # One that is not spilled yet comes again after a crash, and with it those that were folded into it: told as
-        # done it would not be the last of them.
-        self.state.done = [offset for offset in self.front.told() if offset <= self.state.last]
+        self.front.tell(self.state)
         return self.state
 
-    def fold(self, record: StoredRecord, into: StoredRecord, *itself: int) -> None:
+    def fold(self, record: StoredRecord, into: StoredRecord) -> None:
         """What is finished with the record, and itself where it is a spilled one, is finished with another instead."""
-        if offsets := (*self.folded.pop(record.offset, ()), *itself):
-            self.folded.setdefault(into.offset, []).extend(offsets)
+        mark = self._mark(record)
+        itself = [mark] if isinstance(record, Restored) else []
+        if folded := (*self.folded.pop(mark, ()), *itself):
+            self.folded.setdefault(self._mark(into), []).extend(folded)
+
+    def _mark(self, record: StoredRecord) -> Mark:
+        """Of one of its records that are in memory, spilled or not."""
+        # What the topic has given is of the lap in which it is spilled, if it is.
+        return (record.lap if isinstance(record, Restored) else self.state.lap), record.offset
 
     def close(self) -> None:
         """It is another's now."""
@@ -296,7 +302,7 @@ class ParkedPortal:
     def begin(self, reason: str, since_ms: int) -> None:
         """Wait anew: what waited before is done."""
         self.is_broken = False
-        self.state = replace(PortalState(), reason=reason, since_ms=since_ms, orders=self.state.orders)
+        self.state = PortalState(reason=reason, since_ms=since_ms, orders=self.state.orders, lap=self.state.lap)
         self.is_new = True
         self.front = Front(self.state)
         self.load_again()

@@ -12,7 +12,7 @@ from forebay.schemas.quick_value import quick_value
 
 from . import entries
 from .orders import Order
-from .state import Replaying
+from .state import Mark, Replaying
 
 _log = get_logger(__name__)
 
@@ -35,8 +35,9 @@ class Restored(PlacedRecord):
     """A record with the place that it had in the topic."""
 
     _: KW_ONLY
-    #: Where it waited: in the parked stream, or in the replay's.
+    #: Where it waited: in the parked stream, with its lap, or in the replay's.
     position: int
+    lap: int = 0
     replay: Replay | None = None
     #: Why it is given up without another try; empty when it is not.
     discarded: str = ""
@@ -75,9 +76,10 @@ def is_ordered(record: StoredRecord) -> bool:
     return isinstance(record, Restored) and record.replay is not None
 
 
-def from_parked(record: StoredRecord, offset: int, topic: str, discarded: str) -> Restored:
-    """A spilled record, which stood at that offset of the topic."""
+def from_parked(record: StoredRecord, mark: Mark, topic: str, discarded: str) -> Restored:
+    """A spilled record, which has that mark."""
     timestamp_ms, headers = entries.original(record)
+    lap, offset = mark
     return Restored(
         key=record.key,
         value=record.value,
@@ -87,6 +89,7 @@ def from_parked(record: StoredRecord, offset: int, topic: str, discarded: str) -
         partition=record.partition,
         offset=offset,
         position=record.offset,
+        lap=lap,
         discarded=discarded,
     )
 

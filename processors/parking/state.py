@@ -3,12 +3,16 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import orjson
 
 #: Stands for the record before a portal's first spilled one.
 FIRST = -1
+
+#: A spilled record among the others of its portal: its lap, and its offset in the topic. Each time what the topic has
+#: comes again a lap begins: offsets grow within one only.
+Mark: TypeAlias = tuple[int, int]
 
 
 class Reason(StrEnum):
@@ -54,6 +58,10 @@ class PortalState:
     after: int = FIRST
     #: The offset of the last spilled record.
     last: int = FIRST
+    #: The laps of these two, and of what is spilled next.
+    after_lap: int = 0
+    last_lap: int = 0
+    lap: int = 0
     records: int = 0
     since_ms: int = 0
     #: Of the record that comes first: its tries, when the next one is due, and what was wrong with the last.
@@ -62,17 +70,17 @@ class PortalState:
     error: str = ""
     error_class: str = ""
     is_held: bool = False
-    #: Spilled records up to this offset, and replays ordered before that one of the audit stream, are given up without
-    #: another try; and why.
+    #: Spilled records up to this offset of the lap, and replays ordered before that one of the audit stream, are given
+    #: up without another try; and why.
     discard_to: int = FIRST
+    discard_lap: int = 0
     discard_orders: int = 0
     discarded: str = ""
-    #: The last so many spilled records came when others had waited, or were given up, that have such offsets: they are
-    #: not given up with those. None where there are no others.
-    spared: int | None = None
     replays: list[Replaying] = field(default_factory=list)
     #: Offsets of spilled records behind the first that are finished before their turn, or the lowest of those.
     done: list[int] = field(default_factory=list)
+    #: Of laps behind the first, where one of these stands: versions before knew of none.
+    done_later: list[Mark] = field(default_factory=list)
     #: Orders before this offset of the audit stream are in here.
     orders: int = 0
     #: What the topic has from this offset on is none of what was spilled, though that may have such offsets: the group
@@ -94,31 +102,46 @@ class PortalState:
         """Whether nothing waits, and nothing was ordered that is still to be done."""
         return not (self.records or self.is_held or self.replays)
 
-    def advance(self, position: int, offset: int) -> None:
-        """The first record that waits is finished: it stood at this position, and has this offset."""
-        self.next, self.after = position + 1, offset
+    @property
+    def before(self) -> Mark:
+        """The spilled record before the first that waits."""
+        return self.after_lap, self.after
+
+    @property
+    def newest(self) -> Mark:
+        """The last spilled record."""
+        return self.last_lap, self.last
+
+    @property
+    def gives_up_first(self) -> bool:
+        """Whether the first record that waits is given up without another try."""
+        return bool(self.records) and self.before < (self.discard_lap, self.discard_to)
+
+    def begin_at(self, position: int) -> None:
+        """Nothing waits before what is spilled there."""
+        self.next, self.after, self.after_lap, self.records = position, FIRST, 0, 0
+
+    def advance(self, position: int, mark: Mark) -> None:
+        """The first record that waits, which stood at this position, is finished."""
+        self.next, (self.after_lap, self.after) = position + 1, mark
         self.records -= 1
-        self._end_discard()
         self.start_anew()
 
-    def spill(self, offset: int) -> None:
+    def spill(self, mark: Mark) -> None:
         """One more waits, behind all others."""
-        if self.again_from is not None and self.spared is None:
-            self.spared = 0
-        self.last, self.again_from = offset, None
+        if not self.records and not self.gives_up(mark):
+            self.discard_to, self.discard_lap = FIRST, 0
+        (self.last_lap, self.last), self.again_from = mark, None
+        self.lap = max(self.lap, self.last_lap)
         self.records += 1
-        if self.spared is not None:
-            self.spared += 1
-            self._end_discard()
 
-    def gives_up(self, offset: int, behind: int) -> bool:
-        """Whether the spilled record, with so many behind it, is one of those that are given up without another try."""
-        return offset <= self.discard_to and (self.spared is None or behind >= self.spared)
+    def gives_up(self, mark: Mark) -> bool:
+        """Whether the spilled record is one of those that are given up without another try."""
+        return mark <= (self.discard_lap, self.discard_to)
 
-    def _end_discard(self) -> None:
-        """Forget it where none of those waits any more."""
-        if self.spared is not None and self.records <= self.spared:
-            self.discard_to, self.spared = FIRST, None
+    def come_again(self, offset: int) -> None:
+        """What the topic has from the offset on is none of what was spilled."""
+        self.again_from, self.lap = offset, self.lap + 1
 
     def know_orders(self, end: int) -> None:
         """As in `Ledger`."""
@@ -138,6 +161,7 @@ class PortalState:
         given = orjson.loads(value)
         known = {one.name: given[one.name] for one in fields(cls) if one.name in given}
         known["replays"] = list(_replays(known.get("replays", ())))
+        known["done_later"] = [(lap, offset) for lap, offset in known.get("done_later", ())]
         return cls(**known)
 
 

@@ -32,10 +32,11 @@ _AGAIN_S = 1.0
 
 
 class Spill(NamedTuple):
-    """A record of the topic, which spilled record it says to stand behind, and as what it is kept."""
+    """A record of the topic, which spilled record it says to stand behind, its lap, and as what it is kept."""
 
     record: StoredRecord
     after: int
+    lap: int
     kept: Record
 
 
@@ -106,7 +107,7 @@ class Writing:
         if not self._is_closed:
             return bool(portal.to_spill)
         # Told as done can be only what is spilled. The others may be left to the next owner; this would come again.
-        return any(record.offset in portal.front.done for record in portal.to_spill)
+        return any(portal.is_done(record) for record in portal.to_spill)
 
     async def _tell(self, portal: ParkedPortal) -> None:
         portal.is_dirty, state = False, portal.told()
@@ -139,15 +140,16 @@ class Writing:
 
     def _batch(self, portal: ParkedPortal) -> Iterator[Spill]:
         """The next records to be spilled, each with the number of those that are finished with it."""
-        after, at_ms = portal.state.last if portal.state.records else FIRST, self._stream.now_ms()
+        after, lap = portal.state.last if portal.state.records else FIRST, portal.state.lap
+        at_ms = self._stream.now_ms()
         for record in islice(portal.to_spill, _SPILL_RECORDS):
             folded = self._partition.folded_into(record)
-            yield Spill(record, after, entries.spill(record, self._whose, after, at_ms, folded))
+            yield Spill(record, after, lap, entries.spill(record, self._whose, after, at_ms, folded, lap))
             after = record.offset
 
     def _spilled(self, portal: ParkedPortal, spill: Spill, position: int) -> None:
         self.kept(position)
-        portal.spilled(spill.record, spill.after, position)
+        portal.spilled(spill.record, spill.after, spill.lap, position)
         if self._partition.is_gone:
             return
         if spill.after == FIRST:

@@ -24,6 +24,9 @@ _STATE = PortalState(
     next=4,
     after=12,
     last=90,
+    after_lap=1,
+    last_lap=2,
+    lap=3,
     records=7,
     since_ms=AT_MS,
     attempts=3,
@@ -32,11 +35,12 @@ _STATE = PortalState(
     error_class="shop.Refused",
     is_held=True,
     discard_to=11,
+    discard_lap=1,
     discard_orders=2,
     discarded="by hand",
-    spared=3,
     replays=[Replaying(order=3, done=1, at_ms=AT_MS - 1)],
     done=[33, 34],
+    done_later=[(1, 20), (2, 21)],
     orders=5,
     again_from=95,
 )
@@ -115,6 +119,7 @@ def _group_after(octets: bytes) -> object:
 
 
 _SPILLED = entries.spill(RECORD, _WHOSE, 12, AT_MS + 1, folded=2)
+_SPILLED_AGAIN = entries.spill(RECORD, _WHOSE, 17, AT_MS + 1, lap=3)
 
 GROUPS: dict[str, Format] = {
     "a commit's note": Format(
@@ -136,6 +141,14 @@ GROUPS: dict[str, Format] = {
             entries.Spilled(portal=PORTAL, position=17, generation=3, offset=17, after=12, at_ms=AT_MS + 1),
             (AT_MS, (*RECORD.headers, ("forebay_parked_folded", b"2"))),
             2,
+        ),
+    ),
+    "a parked record that came again": Format(
+        write=lambda: packed(_SPILLED_AGAIN),
+        read=lambda found: (entries.read(stands(found), "billing"), entries.original(stands(found))),
+        means=(
+            entries.Spilled(portal=PORTAL, position=17, generation=3, offset=17, after=17, at_ms=AT_MS + 1, lap=3),
+            (AT_MS, RECORD.headers),
         ),
     ),
     "a parked portal": Format(

@@ -10,14 +10,21 @@ from forebay.processors.parking.state import FIRST, PortalState
 MANY = 600
 
 
+def told(front: Front, last: int = 1000, last_lap: int = 1) -> list[tuple[int, int]]:
+    """What is done, as the state says it to the next owner."""
+    state = PortalState(last=last, last_lap=last_lap)
+    front.tell(state)
+    return sorted(Front(PortalState.from_bytes(state.to_bytes())).done)
+
+
 @given(st.permutations(range(6)), st.integers(0, 6))
 def test_the_state_begins_with_the_first_that_is_not_finished(order: list[int], read: int) -> None:
-    # Each stands at a position of its own, behind gaps of others' records.
-    stand = [(10 + 3 * number, 100 + 7 * number) for number in range(6)]
+    # Each stands at a position of its own, behind gaps of others' records; the last three came again.
+    stand = [(10 + 3 * number, (number // 3, 100 + 7 * (number % 3))) for number in range(6)]
     state = PortalState(next=10, after=FIRST, records=6)
     front = Front(state)
-    for position, offset in stand[:read]:
-        front.reach(position, offset)
+    for position, mark in stand[:read]:
+        front.reach(position, mark)
 
     finished = 0
     for at, number in enumerate(order):
@@ -29,26 +36,25 @@ def test_the_state_begins_with_the_first_that_is_not_finished(order: list[int], 
         assert state.records == 6 - finished
         assert len(front) == read - finished
         if finished:
-            assert (state.next, state.after) == (stand[finished - 1][0] + 1, stand[finished - 1][1])
-        assert front.told() == [stand[one][1] for one in sorted(order[: at + 1]) if one >= finished]
+            assert (state.next, state.before) == (stand[finished - 1][0] + 1, stand[finished - 1][1])
+        assert told(front) == [stand[one][1] for one in sorted(order[: at + 1]) if one >= finished]
 
     front.read_again(state)
-    assert (len(front), front.position, front.after) == (0, state.next, state.after)
+    assert (len(front), front.position, front.before) == (0, state.next, state.before)
 
 
-def test_what_was_done_of_offsets_that_come_again_is_done_no_more_unless_it_was_read() -> None:
-    front = Front(PortalState(next=0, records=4, done=[5, 7, 9, 11]))
-    front.reach(0, 3)
-    front.reach(1, 9)
+def test_what_is_done_and_not_spilled_yet_is_not_told() -> None:
+    front = Front(PortalState(done=[5, 7], done_later=[(1, 3)]))
+    front.done.add((1, 4))
 
-    front.forget(7)
-
-    assert front.told() == [5, 9]
+    assert told(front, last=3) == [(0, 5), (0, 7), (1, 3)]
 
 
 def test_of_many_that_are_done_the_lowest_are_told() -> None:
-    front = Front(PortalState(next=0, records=MANY))
-    front.done.update(range(MANY, 0, -1))
+    front = Front(PortalState())
+    front.done.update((lap, offset) for offset in range(MANY, 0, -1) for lap in (0, 1))
 
-    assert front.told() == list(range(1, len(front.told()) + 1))
-    assert 0 < len(front.told()) < MANY
+    found = told(front)
+
+    assert found == [(0, offset) for offset in range(1, len(found) + 1)]
+    assert 0 < len(found) < MANY

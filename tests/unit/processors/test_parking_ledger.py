@@ -134,6 +134,22 @@ def test_in_a_copy_that_lacks_the_beginning_all_that_waits_is_found(before: int,
     assert (known.orders, ledger.obeyed[PORTAL]) == (8, 8)
 
 
+def test_where_some_are_gone_what_came_again_behind_them_is_loaded() -> None:
+    spilled = [(7, FIRST, 0), (8, 7, 0), (9, 8, 0), (6, 9, 1), (7, 6, 1)]
+    log = [
+        placed(entries.spill(event(offset), (GROUP, 1), after, 0, lap=lap), position)
+        for position, (offset, after, lap) in enumerate(spilled)
+    ]
+    state = read(log).portals[PORTAL].state
+    portal = ParkedPortal(PORTAL, state)
+    portal.give_up_lost()
+
+    taken = [portal.take(log[position], TOPIC, GROUP) for position in (1, 3, 4)]
+
+    assert (state.records, state.newest, state.lap) == (5, (1, 7), 1)
+    assert [one and one.offset for one in taken] == [8, 6, 7]
+
+
 def chain(offsets: list[int]) -> list[Short]:
     return [(offset, after, 1) for offset, after in zip(offsets, [FIRST, *offsets], strict=False)]
 

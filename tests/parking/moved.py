@@ -1,0 +1,38 @@
+"""The world of a group that an administrator moves back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forebay.queues.contract import Commit
+from tests.parking.books import Books
+from tests.parking.world import World
+
+
+class MovedBooks(Books):
+    """Of what comes again more may stand for others, as what waited folds with it."""
+
+    def _check_order(self, portal: str, number: int, stands_for: Sequence[int], folded: int) -> None:
+        super()._check_order(portal, number, stands_for, min(folded, len(stands_for) - 1))
+
+
+@dataclass(kw_only=True)
+class MovedWorld(World):
+    """What is behind the place of the group comes again, and that is no fault."""
+
+    def _open_books(self) -> Books:
+        return MovedBooks(time=self.loop.time)
+
+    def move_back(self, partition: int, part: float) -> None:
+        """With no worker running, to a part of the partition that it had finished."""
+        for worker in list(self.workers):
+            self.kill(worker, 0)
+        if (commit := self.commits().get(partition)) is None:
+            return
+        self.commits()[partition] = Commit(offset=int(commit.offset * part))
+        for portal, count in self.sent.items():
+            if self.partition(portal) == partition:
+                self.books.excused |= {(portal, number) for number in range(1, count + 1)}
+
+    def _is_well(self) -> bool:
+        ours = [partition for worker in self.workers for partition in worker.ownership]
+        return super()._is_well() and not any(one.waiting or one.lanes for one in ours)
