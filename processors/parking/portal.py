@@ -47,7 +47,7 @@ class ParkedPortal:
 
     def __init__(self, portal: str, state: PortalState, anchor: int | None = None) -> None:
         self.portal, self.state = portal, state
-        #: From where in the parked stream its state can be read; None while nothing of it is kept.
+        #: From where on in the parked stream its state can be read; None while nothing of it was written.
         self.anchor = anchor
         #: The state's `first`, as it was told last.
         self.kept_first = state.first
@@ -197,8 +197,6 @@ class ParkedPortal:
             state.next, state.after, state.records = position, FIRST, 0
             # Not what is replayed: that may be in the lane.
             self._load_spilled_again()
-        if self.anchor is None:
-            self.anchor = position
         is_about_to_end = record.offset in self.front.done or self.has_in_hand(record)
         is_known = is_about_to_end and len(self.front) == state.records
         state.spill(record.offset)

@@ -81,6 +81,9 @@ class Writing:
                 self.begin(portal)
 
     async def _write(self, portal: ParkedPortal) -> None:
+        if portal.anchor is None:
+            # Before it is written: it may be kept long before we hear of it, and then counts from where it stands.
+            portal.anchor = self.tail
         try:
             while portal.is_dirty or self._may_spill(portal):
                 # A state in which nothing waits yet would say that nothing is parked.

@@ -1,5 +1,6 @@
 """What of the parked stream is deleted, and what is not."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 
@@ -7,7 +8,8 @@ import pytest
 
 from forebay.processors.notes import Place, encode_note
 from forebay.processors.parking.orders import What
-from forebay.queues.contract import Commit
+from forebay.processors.parking.stream import ParkedStream
+from forebay.queues.contract import Commit, Record
 from forebay.queues.errors import QueueError
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
@@ -236,6 +238,25 @@ def test_it_is_also_by_a_worker_that_can_not_begin_before_the_stream_takes_somet
     site.trim_once(worker)
 
     assert site.stands()[0] == needed
+
+
+def test_what_is_kept_but_was_not_told_yet_is_not_deleted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, told = ParkedStream.write, asyncio.Event()
+
+    async def slow(self: ParkedStream, record: Record) -> int:
+        position = await write(self, record)
+        await told.wait()
+        return position
+
+    monkeypatch.setattr(ParkedStream, "write", slow)
+    site.park(20)
+    site.trim()
+
+    told.set()
+    site.let(5)
+    site.heal()
+
+    site.judge()
 
 
 def test_a_few_records_are_not_worth_it(site: Site) -> None:
