@@ -76,10 +76,26 @@ async def _read(stream: ParkedStream, number: int, place: Place, claim: Claimed)
     if place.position == claim.position:
         # Nothing stands before it, as nearly always: who gets hundreds of partitions needs not read each.
         ledger.read(claim)
+    elif place.begins_anew:
+        ledger = await _read_anew(stream, number, place, end)
     else:
         # With the claim itself: so it is known that nothing before it was missed.
         await stream.read_into(ledger, number, place.position, end)
     return ledger
+
+
+async def _read_anew(stream: ParkedStream, number: int, place: Place, end: int) -> Ledger:
+    """All that is there: also what the group has needed no more, which somebody may still be deleting.
+
+    A beginning without what followed would tell of portals that wait, or are held, and are not any more.
+    """
+    start = (await stream.bounds([number]))[number].start
+    while True:
+        ledger = Ledger.at(place)
+        await stream.read_into(ledger, number, start, end)
+        before, start = start, (await stream.bounds([number]))[number].start
+        if start == before:
+            return ledger
 
 
 async def _with_orders(stream: ParkedStream, number: int, place: Place, claimed_at: int, ledger: Ledger) -> Opened:

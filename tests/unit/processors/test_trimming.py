@@ -9,8 +9,9 @@ import pytest
 from forebay.processors.notes import Place, encode_note
 from forebay.processors.parking.orders import What
 from forebay.processors.parking.stream import ParkedStream
-from forebay.queues.contract import Commit, Record
+from forebay.queues.contract import Commit, Record, StoredRecord
 from forebay.queues.errors import QueueError
+from forebay.queues.memory import MemoryInspector
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
 from tests.parking.world import World
@@ -257,6 +258,44 @@ def test_what_is_kept_but_was_not_told_yet_is_not_deleted(site: Site, monkeypatc
     site.heal()
 
     site.judge()
+
+
+def test_what_others_have_deleted_as_it_was_read_is_not_taken_for_what_stands_there(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [worker] = site.workers
+    site.order(What.HOLD, PORTAL)
+    site.let(3)
+    site.send(PORTAL, 20)
+    site.let(3)
+    site.order(What.RESUME, PORTAL)
+    site.heal()
+    site.trim_once(worker)
+    site.let(2)
+    needed = site.place(PORTAL).needed
+    site.stop(worker)
+    assert needed > 20
+    site.books.excuse([PORTAL], 0)
+    site.move_back()
+    monkeypatch.setattr("forebay.queues.reading.BATCH_RECORDS", 10)
+    read = MemoryInspector.read
+
+    async def read_beside_another(
+        self: MemoryInspector, stream: str, partition: int, offset: int, max_records: int
+    ) -> list[StoredRecord]:
+        found = await read(self, stream, partition, offset, max_records)
+        if stream == names.parked(TOPIC) and partition == NUMBER:
+            # By what the commit said before.
+            await site.queue.trim(stream, {partition: needed})
+        return found
+
+    monkeypatch.setattr(MemoryInspector, "read", read_beside_another)
+    site.start()
+    site.send(PORTAL, 1)
+    site.let(60)
+
+    assert site.stands()[0] == needed
+    assert site.done[PORTAL] == list(range(1, 22))
 
 
 def test_a_few_records_are_not_worth_it(site: Site) -> None:
