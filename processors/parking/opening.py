@@ -5,7 +5,7 @@ entries of one count.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forebay.processors.notes import Place
 from forebay.schemas.logger import get_logger
@@ -25,6 +25,8 @@ class Opened:
     generation: int
     #: Where its claim stands.
     claimed_at: int
+    #: From where on it had to read.
+    place: Place
     ledger: Ledger
     #: Orders that no owner has seen, and by their offsets those of replays that are under way.
     orders: list[Order]
@@ -44,27 +46,32 @@ async def opened(stream: ParkedStream, number: int, place: Place, commit: Callab
         await commit(generation)
         claimed_at = await stream.claim(number, generation, place.orders)
         claim = Claimed(position=claimed_at, generation=generation, orders=place.orders)
-        ledger = await _read(stream, number, place, claim)
+        read_from = await _begin(stream, number, place, claim)
+        ledger = await _read(stream, number, read_from, claim)
         if ledger.generation == generation:
-            return await _with_orders(stream, number, place, claimed_at, ledger)
+            return await _with_orders(stream, number, place, claimed_at, ledger, read_from)
         # The note was lost, and the stream knows more.
         generation = ledger.generation
 
 
-async def _read(stream: ParkedStream, number: int, place: Place, claim: Claimed) -> Ledger:
+async def _begin(stream: ParkedStream, number: int, place: Place, claim: Claimed) -> Place:
+    """From where on to read: from the place, or the beginning, where what was said last is not there any more."""
     end = claim.position + 1
     if place.position >= end:
         _log.error("the parked stream was made anew: who was parked is not known", partition=number)
-        place = Place()
-    elif place.end >= end:
+        return Place()
+    start = (await stream.bounds([number]))[number].start
+    if place.end >= end:
         # Our claim stands where there was something already. The topic may be whole, and its commit says it is parked.
         _log.error(
-            "the parked stream has lost its end, as by a power cut: portals that waited may be forgotten. "
+            "the parked stream has lost its end, as by a power cut: portals that were parked last may be forgotten. "
             "What they missed is in the topic as long as that keeps it: forebay replay",
             partition=number,
             lost=place.end - end + 1,
         )
-    elif not place.begins_anew and place.position < (start := (await stream.bounds([number]))[number].start):
+        # Of those that had waited before it may only be what was said again that is gone.
+        return replace(place, position=start, in_force=min(1, place.in_force))
+    if not place.begins_anew and place.position < start:
         # Nobody wrote them off: who waited, and has said nothing since, is only told here.
         _log.error(
             "the parked stream has lost its beginning, by retention or by hand: portals that waited may be forgotten. "
@@ -72,15 +79,19 @@ async def _read(stream: ParkedStream, number: int, place: Place, claim: Claimed)
             partition=number,
             lost=start - place.position,
         )
+    return place
+
+
+async def _read(stream: ParkedStream, number: int, place: Place, claim: Claimed) -> Ledger:
     ledger = Ledger.at(place)
     if place.position == claim.position:
         # Nothing stands before it, as nearly always: who gets hundreds of partitions needs not read each.
         ledger.read(claim)
     elif place.begins_anew:
-        ledger = await _read_anew(stream, number, place, end)
+        ledger = await _read_anew(stream, number, place, claim.position + 1)
     else:
         # With the claim itself: so it is known that nothing before it was missed.
-        await stream.read_into(ledger, number, place.position, end)
+        await stream.read_into(ledger, number, place.position, claim.position + 1)
     return ledger
 
 
@@ -98,7 +109,9 @@ async def _read_anew(stream: ParkedStream, number: int, place: Place, end: int) 
             return ledger
 
 
-async def _with_orders(stream: ParkedStream, number: int, place: Place, claimed_at: int, ledger: Ledger) -> Opened:
+async def _with_orders(
+    stream: ParkedStream, number: int, place: Place, claimed_at: int, ledger: Ledger, read_from: Place
+) -> Opened:
     end = (await stream.ends(stream.audit, [number]))[number]
     ledger.know_orders(end)
     start = max(place.orders, ledger.orders)
@@ -108,6 +121,7 @@ async def _with_orders(stream: ParkedStream, number: int, place: Place, claimed_
     return Opened(
         generation=ledger.generation,
         claimed_at=claimed_at,
+        place=read_from,
         ledger=ledger,
         # Also what was obeyed and is done, so that nothing of it is left but the word that it was obeyed.
         orders=[order for order in found if order.offset >= ledger.obeyed.get(order.portal, 0)],
