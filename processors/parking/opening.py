@@ -46,31 +46,20 @@ async def opened(stream: ParkedStream, number: int, place: Place, commit: Callab
         await commit(generation)
         claimed_at = await stream.claim(number, generation, place.orders)
         claim = Claimed(position=claimed_at, generation=generation, orders=place.orders)
-        read_from = await _begin(stream, number, place, claim)
-        ledger = await _read(stream, number, read_from, claim)
+        read_from, ledger = await _read(stream, number, place, claim)
         if ledger.generation == generation:
             return await _with_orders(stream, number, place, claimed_at, ledger, read_from)
         # The note was lost, and the stream knows more.
         generation = ledger.generation
 
 
-async def _begin(stream: ParkedStream, number: int, place: Place, claim: Claimed) -> Place:
-    """From where on to read: from the place, or the beginning, where what was said last is not there any more."""
+async def _read(stream: ParkedStream, number: int, place: Place, claim: Claimed) -> tuple[Place, Ledger]:
+    """From where on it had to be read, and what is known then."""
     end = claim.position + 1
     if place.position >= end:
         _log.error("the parked stream was made anew: who was parked is not known", partition=number)
-        return Place()
+        place = Place()
     start = (await stream.bounds([number]))[number].start
-    if place.end >= end:
-        # Our claim stands where there was something already. The topic may be whole, and its commit says it is parked.
-        _log.error(
-            "the parked stream has lost its end, as by a power cut: portals that were parked last may be forgotten. "
-            "What they missed is in the topic as long as that keeps it: forebay replay",
-            partition=number,
-            lost=place.end - end + 1,
-        )
-        # Of those that had waited before it may only be what was said again that is gone.
-        return replace(place, position=start, in_force=min(1, place.in_force))
     if not place.begins_anew and place.position < start:
         # Nobody wrote them off: who waited, and has said nothing since, is only told here.
         _log.error(
@@ -79,16 +68,31 @@ async def _begin(stream: ParkedStream, number: int, place: Place, claim: Claimed
             partition=number,
             lost=start - place.position,
         )
-    return place
+    ledger = await _read_from(stream, number, place, claim)
+    is_cut = place.end >= end or (place.position < place.end and not ledger.has_last)
+    if place.begins_anew or place.position < start or not is_cut:
+        return place, ledger
+    # Our claim stands where there was something already, or what was said last is gone. The topic may be whole, and its
+    # commit says it is parked.
+    _log.error(
+        "the parked stream has lost its end, as by a power cut: portals that were parked last may be forgotten. "
+        "What they missed is in the topic as long as that keeps it: forebay replay",
+        partition=number,
+        known=place.end,
+        claimed=claim.position,
+    )
+    # Of those that waited before, it may only be what was said again that is gone.
+    place = replace(place, position=start, in_force=1)
+    return place, await _read_from(stream, number, place, claim)
 
 
-async def _read(stream: ParkedStream, number: int, place: Place, claim: Claimed) -> Ledger:
+async def _read_from(stream: ParkedStream, number: int, place: Place, claim: Claimed) -> Ledger:
+    if place.begins_anew and claim.position:
+        return await _read_anew(stream, number, place, claim.position + 1)
     ledger = Ledger.at(place)
     if place.position == claim.position:
         # Nothing stands before it, as nearly always: who gets hundreds of partitions needs not read each.
         ledger.read(claim)
-    elif place.begins_anew:
-        ledger = await _read_anew(stream, number, place, claim.position + 1)
     else:
         # With the claim itself: so it is known that nothing before it was missed.
         await stream.read_into(ledger, number, place.position, claim.position + 1)

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 
 import pytest
 
 from forebay.processors.parking import entries
 from forebay.processors.parking.orders import What
-from forebay.queues.contract import StoredRecord
+from forebay.queues.contract import PlacedRecord, Record, StoredRecord
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
 from tests.parking.world import GROUP, World
@@ -54,6 +55,20 @@ def test_who_has_waited_for_long_waits_still_for_the_next_worker(site: Site) -> 
     [worker] = site.workers
 
     site.lose_the_last_word()
+    site.kill(worker, 0)
+    site.heal()
+
+    site.judge()
+
+
+def test_it_does_where_the_stream_goes_on_elsewhere(site: Site) -> None:
+    [worker] = site.workers
+
+    site.lose_the_last_word()
+    # As in Redis, which gives no number twice.
+    leapt = site.log[-1].offset + 1_000_000
+    another = Record(key=OTHER, value=b"", timestamp_ms=0)
+    site.log.append(PlacedRecord(**asdict(another), stream=names.parked(TOPIC), partition=NUMBER, offset=leapt))
     site.kill(worker, 0)
     site.heal()
 
