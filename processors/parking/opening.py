@@ -82,13 +82,13 @@ async def _read(stream: ParkedStream, number: int, place: Place, claim: Claimed)
         claimed=claim.position,
     )
     # Of those that waited before, it may only be what was said again that is gone.
-    place = replace(place, position=start, in_force=1)
-    return place, await _read_from(stream, number, place, claim)
+    place = replace(place, position=start, in_force=1, needed=start)
+    return place, await _read_all(stream, number, place, end)
 
 
 async def _read_from(stream: ParkedStream, number: int, place: Place, claim: Claimed) -> Ledger:
     if place.begins_anew and claim.position:
-        return await _read_anew(stream, number, place, claim.position + 1)
+        return await _read_all(stream, number, place, claim.position + 1)
     ledger = Ledger.at(place)
     if place.position == claim.position:
         # Nothing stands before it, as nearly always: who gets hundreds of partitions needs not read each.
@@ -99,8 +99,8 @@ async def _read_from(stream: ParkedStream, number: int, place: Place, claim: Cla
     return ledger
 
 
-async def _read_anew(stream: ParkedStream, number: int, place: Place, end: int) -> Ledger:
-    """All that is there: also what the group has needed no more, which somebody may still be deleting.
+async def _read_all(stream: ParkedStream, number: int, place: Place, end: int) -> Ledger:
+    """All that is there, also what the group has needed no more, and somebody may still be deleting.
 
     A beginning without what followed would tell of portals that wait, or are held, and are not any more.
     """
