@@ -35,13 +35,16 @@ class Ledger:
     settled: dict[str, int] = field(default_factory=dict)
     #: Whether no owner has said where to read.
     begins_anew: bool = False
+    #: The last entry that is known to have been kept stands there, and whether it was read.
+    last: int = FIRST
+    has_last: bool = False
     #: Portal → where its first spilled record was found, of those that may wait.
     _found: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def at(cls, place: Place) -> Self:
         """That of who reads from there on."""
-        return cls(generation=place.in_force, begins_anew=place.begins_anew)
+        return cls(generation=place.in_force, begins_anew=place.begins_anew, last=place.end - 1)
 
     def know_orders(self, end: int) -> None:
         """The audit stream ends there: to who begins anew, orders behind were obeyed in the one of which it is a copy.
@@ -57,6 +60,7 @@ class Ledger:
 
     def read(self, entry: Entry) -> None:
         """Take the next entry; one of an owner that was not the last any more says nothing."""
+        self.has_last = self.has_last or entry.position == self.last
         if entry.generation < self.generation:
             return
         match entry:

@@ -52,7 +52,7 @@ class Parking:
         self._partitions = 0
         #: The next offset of the audit stream.
         self.orders = place.orders
-        self._writing = Writing(partition, stream, held, self._look_after, place.generation)
+        self._writing = Writing(partition, stream, held, self._look_after, self._say_again, place.generation)
         self._loading = Loading(partition.number, stream, self.portals, room, self._loaded)
         self._task: asyncio.Task[None] | None = None
         #: Records that came before it was known who is parked; None since it is.
@@ -98,6 +98,7 @@ class Parking:
 
     def _take_over(self, known: Opened) -> None:
         self._cannot_begin = ""
+        self._place = known.place
         self._began_at = self.claimed_at = known.claimed_at
         self._writing.tail = known.claimed_at + 1
         self.orders = known.next_order
@@ -333,10 +334,28 @@ class Parking:
 
     async def claim_again(self) -> None:
         """Say again whose the partition is: nothing that stands before it is needed for that. Raises `QueueError`."""
+        tail = self._writing.tail
         at = await self._stream.claim(self._partition.number, self._writing.generation, self.place().orders)
+        self._writing.kept(at, tail)
         self.claimed_at = at
-        self._writing.kept(at)
         self._partition.has_news = True
+
+    def _say_again(self, position: int) -> None:
+        """What stood there in the parked stream, or behind, is gone: who is told of there alone would be forgotten."""
+        gone = [one for one in self.portals.values() if one.anchor is not None and one.anchor >= position]
+        if gone:
+            _log.error(
+                "the parked stream has lost its end, as by a power cut: events that were parked last may be gone. "
+                "They are in the topic as long as that keeps it: forebay replay",
+                partition=self._partition.number,
+                portals=len(gone),
+            )
+        for portal in gone:
+            # Until it is, a new owner begins where we did.
+            portal.anchor = FIRST
+            self.changed(portal)
+        if self.claimed_at >= position:
+            self.claimed_at = min(self._began_at, position)
 
     def place(self) -> Place:
         """From where a new owner would have to read."""

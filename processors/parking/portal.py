@@ -46,7 +46,7 @@ class ParkedPortal:
 
     def __init__(self, portal: str, state: PortalState, anchor: int | None = None) -> None:
         self.portal, self.state = portal, state
-        #: From where in the parked stream its state can be read; None while nothing of it is kept.
+        #: From where on in the parked stream its state can be read; None while nothing of it was written.
         self.anchor = anchor
         #: The state's `first`, as it was told last.
         self.kept_first = state.first
@@ -194,8 +194,6 @@ class ParkedPortal:
             state.begin_at(position)
             # Not what is replayed: that may be in the lane.
             self._load_spilled_again()
-        if self.anchor is None:
-            self.anchor = position
         is_known = (self.is_done(record) or self.has_in_hand(record)) and len(self.front) == state.records
         # That it is done could not be told before.
         self.is_dirty = self.is_dirty or self.is_done(record)

@@ -1,13 +1,13 @@
 """Has what stands in the parked stream deleted when no group needs it any more.
 
-Each commit says from where on its group still reads: see `Place.needed`. What is left to decide is the queue's: how old
-a record must be.
+Each commit says from where on its group still reads: see `Place.needed`. So it doesn't matter who deletes, nor whether
+he can write. What is left to decide is the queue's: how old a record must be.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from forebay.queues.contract import Trims
+from forebay.queues.contract import Bounds, Trims
 from forebay.schemas.logger import get_logger
 
 from .following import Parked
@@ -38,7 +38,7 @@ class Trimming:
         while True:
             await asyncio.sleep(_EVERY_S)
             try:
-                await self.look({partition.number: parking for partition, parking in ours() if parking.is_ready})
+                await self.look({partition.number: parking for partition, parking in ours()})
                 self._trouble = ""
             except Exception as error:
                 # A fault, too: what is not deleted takes nothing but room.
@@ -49,12 +49,18 @@ class Trimming:
     async def look(self, ours: Mapping[int, Parking]) -> None:
         """Once; by their partitions' numbers. Raises `QueueError`."""
         bounds = await self._stream.bounds(ours)
-        for number, parking in ours.items():
-            if bounds[number].end - parking.claimed_at >= self._worth:
+        while (before := await self._unneeded(bounds)) and await self._queue.trim(self._stream.name, before):
+            await asyncio.sleep(_PAUSE_S)
+            # What is needed is asked anew, too: a group may have been set back since.
+            bounds = await self._stream.bounds(ours)
+        # Last: a queue that is full takes nothing before something was deleted.
+        for number, found in bounds.items():
+            if ours[number].is_ready and found.end - ours[number].claimed_at >= self._worth:
                 # Another group's records may have come since, and ours would seem to be needed up to there.
-                await parking.claim_again()
+                await ours[number].claim_again()
+
+    async def _unneeded(self, bounds: Mapping[int, Bounds]) -> dict[int, int]:
+        """Each partition where it is worth it → before which position nobody needs anything."""
         starts = {number: found.start for number, found in bounds.items() if found.end - found.start >= self._worth}
         needed = await self._stream.needed(starts) if starts else {}
-        before = {number: end for number, end in needed.items() if end - starts[number] >= self._worth}
-        while before and await self._queue.trim(self._stream.name, before):
-            await asyncio.sleep(_PAUSE_S)
+        return {number: end for number, end in needed.items() if end - starts[number] >= self._worth}

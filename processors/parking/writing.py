@@ -49,9 +49,10 @@ class Writing:
         stream: ParkedStream,
         held: Held,
         written: Callable[[ParkedPortal], None],
+        lost: Callable[[int], None],
         generation: int,
     ) -> None:
-        self._partition, self._stream, self._held, self._written = partition, stream, held, written
+        self._partition, self._stream, self._held, self._written, self._lost = partition, stream, held, written, lost
         self.generation = generation
         #: The position behind what we know to be kept.
         self.tail = 0
@@ -59,8 +60,12 @@ class Writing:
         self.trouble = ""
         self._is_closed = False
 
-    def kept(self, position: int) -> None:
-        """Something of ours stands there in the parked stream."""
+    def kept(self, position: int, tail: int) -> None:
+        """Something of ours stands there in the parked stream; `tail` is as it was before that was written."""
+        if position < tail:
+            # Where something of ours stood already.
+            self.tail = min(self.tail, position)
+            self._lost(position)
         self.tail = max(self.tail, position + 1)
 
     def close(self) -> None:
@@ -82,6 +87,9 @@ class Writing:
                 self.begin(portal)
 
     async def _write(self, portal: ParkedPortal) -> None:
+        if portal.anchor is None:
+            # Before it is written: it may be kept long before we hear of it, and then counts from where it stands.
+            portal.anchor = self.tail
         try:
             while portal.is_dirty or self._may_spill(portal):
                 # A state in which nothing waits yet would say that nothing is parked.
@@ -111,7 +119,7 @@ class Writing:
 
     async def _tell(self, portal: ParkedPortal) -> None:
         portal.is_dirty, state = False, portal.told()
-        orders, first = state.orders, state.first
+        orders, first, tail = state.orders, state.first, self.tail
         record = entries.statement(portal.portal, state, self._whose, self._stream.now_ms())
         try:
             position = await self._stream.write(record)
@@ -121,20 +129,21 @@ class Writing:
         # Not before it is kept: a commit that says that an order was obeyed must not be ahead of what it led to.
         if portal.state.orders == orders:
             portal.order = None
+        self.kept(position, tail)
         portal.anchor, portal.kept_first = position, first
-        self.kept(position)
         self._partition.has_news = True
         if not portal.is_dirty:
             self._finish_behind(portal)
 
     async def _spill(self, portal: ParkedPortal) -> None:
-        batch = list(self._batch(portal))
+        batch, tail = list(self._batch(portal)), self.tail
         # Tasks made in order keep a key's order, and share the queue's group commit.
         sent = [asyncio.ensure_future(self._stream.write(spill.kept)) for spill in batch]
         results = await asyncio.gather(*sent, return_exceptions=True)
         for spill, result in zip(batch, results, strict=True):
             if isinstance(result, BaseException):
                 raise result
+            self.kept(result, tail)
             self._spilled(portal, spill, result)
         self._written(portal)
 
@@ -148,7 +157,6 @@ class Writing:
             after = record.offset
 
     def _spilled(self, portal: ParkedPortal, spill: Spill, position: int) -> None:
-        self.kept(position)
         portal.spilled(spill.record, spill.after, spill.lap, position)
         if self._partition.is_gone:
             return

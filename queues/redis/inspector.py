@@ -1,14 +1,14 @@
 """Looking at the queue from outside of any group."""
 
-from collections import defaultdict
-
 from forebay.queues.contract import Bounds, GroupState, StoredRecord
 
 from ..threads.connection_thread import Lives
 from ..threads.inspector import ThreadInspector
+from . import scripts
 from .connection import RedisConnection, RedisStore
+from .keys import Keys
 from .reading import read
-from .streams import Stream, find
+from .streams import find
 
 #: Records that one question takes while a time is looked for.
 _PAGE = 500
@@ -46,26 +46,19 @@ class RedisInspector(ThreadInspector[RedisConnection]):
         return end
 
     def _groups(self, connection: RedisConnection, name: str) -> dict[str, dict[int, GroupState]]:
-        stream = find(connection, name)
-        seconds, microseconds = connection.ask("TIME")
-        now = seconds * 1000 + microseconds // 1000
-        found: dict[str, dict[int, GroupState]] = defaultdict(dict)
-        for group in sorted(member.decode() for member in connection.ask("SMEMBERS", stream.keys.groups)):
-            for partition, owner in _owners(connection, stream, group, now).items():
-                found[group][partition] = _state(connection, stream, f"{partition}:{group}", owner)
-        return dict(found)
+        keys = find(connection, name).keys
+        groups = sorted(member.decode() for member in connection.ask("SMEMBERS", keys.groups))
+        found = {group: _states(connection, keys, group) for group in groups}
+        return {group: states for group, states in found.items() if states}
 
 
-def _owners(connection: RedisConnection, stream: Stream, group: str, now: int) -> dict[int, str | None]:
-    """Whose each partition is that the group has ever had."""
-    owners: dict[int, str | None] = {}
-    for partition, lease in connection.ask("HGETALL", stream.keys.leases(group)).items():
-        if partition.isdigit():
-            _, until, owner = lease.decode().split(" ", 2)
-            owners[int(partition)] = owner if owner and int(until) > now else None
-    return owners
+def _states(connection: RedisConnection, keys: Keys, group: str) -> dict[int, GroupState]:
+    """Of each partition that the group has ever had, in one step: a note belongs to its offset."""
+    now, states = connection.run(scripts.STATES, [keys.leases(group), keys.offsets, keys.notes], group)
+    return {int(number): _state(now, *state) for number, *state in states}
 
 
-def _state(connection: RedisConnection, stream: Stream, field: str, owner: str | None) -> GroupState:
-    offset = int(connection.ask("HGET", stream.keys.offsets, field) or 0)
-    return GroupState(offset=offset, note=connection.ask("HGET", stream.keys.notes, field) or b"", owner=owner)
+def _state(now: int, lease: bytes, offset: bytes, note: bytes) -> GroupState:
+    _, until, owner = lease.decode().split(" ", 2)
+    is_owned = owner and int(until) > now
+    return GroupState(offset=int(offset), note=note, owner=owner if is_owned else None)

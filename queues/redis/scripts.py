@@ -136,6 +136,23 @@ return {'seen', now, redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now, '+inf'), r
 """
 )
 
+#: leases offsets notes → group. Now; partition, lease, offset and note of each partition that the group has ever had.
+STATES = (
+    READS
+    + NOW
+    + """
+local states, known = {}, redis.call('HGETALL', KEYS[1])
+for at = 1, #known, 2 do
+    if string.match(known[at], '^%d+$') then
+        local field = known[at] .. ':' .. ARGV[1]
+        states[#states + 1] = {known[at], known[at + 1], redis.call('HGET', KEYS[2], field) or '0',
+            redis.call('HGET', KEYS[3], field) or ''}
+    end
+end
+return {now, states}
+"""
+)
+
 #: about members leases groups offsets → id group me session_ms, then partition and epoch of each that is held.
 #: Of these that are still ours, partition and offset of each. What lies too far ahead was written before the server's
 #: clock was set back: it holds for a session, as all else.

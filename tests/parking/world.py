@@ -243,7 +243,7 @@ class World:
 
     def trim_once(self, worker: Worker, worth: int = 1) -> None:
         """What the commits say that nobody needs is deleted, unless it is less than what is worth it."""
-        ours = {one.number: one.parking for one in worker.ownership if one.parking and one.parking.is_ready}
+        ours = {one.number: one.parking for one in worker.ownership if one.parking}
         self.run(Trimming(self.queue, worker._attendant._stream, worth=worth).look(ours))
 
     def deliver(self) -> None:

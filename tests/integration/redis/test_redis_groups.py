@@ -196,3 +196,24 @@ async def test_who_reads_a_stream_that_somebody_has_taken_away_is_told_so_and_en
     queue: Queue, url: str
 ) -> None:
     await hears_of_its_stream(queue, lambda: empty(url))
+
+
+async def test_a_note_is_seen_with_the_offset_that_it_was_committed_with(queue: Queue) -> None:
+    follower, consumer, inspector = Follower(), queue.consumer(STREAM, "group"), queue.inspector()
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+
+    async def commit() -> None:
+        for number in range(1, 1_000_000):
+            await consumer.commit({at: Commit(offset=number, note=b"%d" % number) for at in range(PARTITIONS)})
+
+    await consumer.commit({at: Commit(offset=0, note=b"0") for at in range(PARTITIONS)})
+    committing = asyncio.create_task(commit())
+    seen = [state for _ in range(300) for state in (await inspector.groups(STREAM))["group"].values()]
+    committing.cancel()
+    await asyncio.gather(committing, return_exceptions=True)
+
+    assert len({state.offset for state in seen}) > 10
+    assert [state for state in seen if state.note != b"%d" % state.offset] == []
+    for part in (consumer, inspector):
+        await part.close()

@@ -99,7 +99,9 @@ class Slow:
 
 
 def writing_into(slow: Slow) -> Writing:
-    return Writing(Partition(0, 0, Note()), cast(ParkedStream, slow), Held(10, 10), lambda portal: None, 1)
+    return Writing(
+        Partition(0, 0, Note()), cast(ParkedStream, slow), Held(10, 10), lambda portal: None, lambda position: None, 1
+    )
 
 
 async def test_a_commit_says_that_an_order_was_obeyed_only_when_that_is_kept() -> None:

@@ -1,13 +1,17 @@
 """What of the parked stream is deleted, and what is not."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 
 import pytest
 
-from forebay.processors.notes import encode_note
+from forebay.processors.notes import Place, encode_note
 from forebay.processors.parking.orders import What
-from forebay.queues.contract import Commit
+from forebay.processors.parking.stream import ParkedStream
+from forebay.queues.contract import Commit, Record, StoredRecord
+from forebay.queues.errors import QueueError
+from forebay.queues.memory import MemoryInspector
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
 from tests.parking.world import World
@@ -157,24 +161,141 @@ def test_what_was_ordered_before_is_not_obeyed_again_by_a_group_that_was_moved_b
 
 
 def test_what_is_not_deleted_at_once_is_deleted_after_a_pause(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    trim, answers, asked_at = site.queue.trim, [True, True, False], list[float]()
+    trim, asked_at = site.queue.trim, list[float]()
 
     async def slow(stream: str, before: Mapping[int, int]) -> bool:
         asked_at.append(site.loop.time())
-        await trim(stream, before)
-        return answers.pop(0)
+        ends = {number: min(end, site.stands()[0] + 8) for number, end in before.items()}
+        return await trim(stream, ends) or ends != before
 
     monkeypatch.setattr(site.queue, "trim", slow)
     site.park(20)
     site.heal()
     [worker] = site.workers
+    site.trim_once(worker)
+    site.let(2)
+    needed = site.place(PORTAL).needed
 
-    site.trim_once(worker, worth=20)
-    site.let(3)
-    site.trim_once(worker, worth=20)
+    site.trim_once(worker)
 
-    assert answers == []
+    assert site.stands()[0] == needed
     assert asked_at[0] < asked_at[1] < asked_at[2]
+
+
+def test_what_a_group_that_was_set_back_needs_meanwhile_is_not_deleted(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trim, ends = site.queue.trim, [8, 20]
+    others = site.queue.group_states[TOPIC, "other"].commits
+
+    async def some(stream: str, before: Mapping[int, int]) -> bool:
+        await trim(stream, {number: min(ends[0], end) for number, end in before.items()})
+        others[NUMBER] = Commit(offset=0, note=encode_note(0, [], 1000, Place(needed=8)))
+        return ends.pop(0) == 8
+
+    monkeypatch.setattr(site.queue, "trim", some)
+    others[NUMBER] = Commit(offset=0, note=encode_note(0, [], 1000, Place(needed=20)))
+    site.park(20)
+    site.heal()
+    [worker] = site.workers
+
+    for _ in range(2):
+        site.trim_once(worker, worth=2)
+        site.let(2)
+
+    assert site.stands()[0] == 8
+
+
+def test_what_nobody_needs_is_deleted_although_the_stream_takes_nothing_more(site: Site) -> None:
+    site.park(20)
+    site.heal()
+    [worker] = site.workers
+    site.trim_once(worker)
+    site.let(2)
+    needed = site.place(PORTAL).needed
+    assert needed > 20
+
+    # As a Redis whose memory is full.
+    site.feel("refuses")
+    with pytest.raises(QueueError):
+        site.trim_once(worker)
+
+    assert site.stands()[0] == needed
+
+
+def test_it_is_also_by_a_worker_that_can_not_begin_before_the_stream_takes_something(site: Site) -> None:
+    site.park(20)
+    site.heal()
+    [worker] = site.workers
+    site.trim_once(worker)
+    site.let(2)
+    needed = site.place(PORTAL).needed
+    assert needed > 20
+
+    site.feel("refuses")
+    site.stop(worker)
+    worker = site.start()
+    site.let(2)
+    site.trim_once(worker)
+
+    assert site.stands()[0] == needed
+
+
+def test_what_is_kept_but_was_not_told_yet_is_not_deleted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, told = ParkedStream.write, asyncio.Event()
+
+    async def slow(self: ParkedStream, record: Record) -> int:
+        position = await write(self, record)
+        await told.wait()
+        return position
+
+    monkeypatch.setattr(ParkedStream, "write", slow)
+    site.park(20)
+    site.trim()
+
+    told.set()
+    site.let(5)
+    site.heal()
+
+    site.judge()
+
+
+def test_what_others_have_deleted_as_it_was_read_is_not_taken_for_what_stands_there(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [worker] = site.workers
+    site.order(What.HOLD, PORTAL)
+    site.let(3)
+    site.send(PORTAL, 20)
+    site.let(3)
+    site.order(What.RESUME, PORTAL)
+    site.heal()
+    site.trim_once(worker)
+    site.let(2)
+    needed = site.place(PORTAL).needed
+    site.stop(worker)
+    assert needed > 20
+    site.books.excuse([PORTAL], 0)
+    site.move_back()
+    monkeypatch.setattr("forebay.queues.reading.BATCH_RECORDS", 10)
+    read = MemoryInspector.read
+
+    async def read_beside_another(
+        self: MemoryInspector, stream: str, partition: int, offset: int, max_records: int
+    ) -> list[StoredRecord]:
+        found = await read(self, stream, partition, offset, max_records)
+        if stream == names.parked(TOPIC) and partition == NUMBER:
+            # By what the commit said before.
+            await site.queue.trim(stream, {partition: needed})
+        return found
+
+    monkeypatch.setattr(MemoryInspector, "read", read_beside_another)
+    site.start()
+    site.send(PORTAL, 1)
+    site.let(60)
+
+    assert site.stands()[0] == needed
+    assert site.done[PORTAL] == list(range(1, 22))
 
 
 def test_a_few_records_are_not_worth_it(site: Site) -> None:
