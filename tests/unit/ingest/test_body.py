@@ -9,7 +9,7 @@ import pytest
 
 from forebay.ingest.body import BodyLimits, drain, read
 from forebay.ingest.errors import BodyTooSlow
-from forebay.ingest.request import PortalRequest
+from forebay.ingest.request import PIECES, PortalRequest
 
 LIMITS = BodyLimits(max_bytes=1000, timeout_s=0.01)
 
@@ -22,6 +22,7 @@ class Dribbling:
     """A body whose bytes come whenever the reading is cancelled, for ever."""
 
     sent: dict[bytes, bytes] = field(default_factory=dict)
+    scope: dict[str, Any] = field(default_factory=dict)
     is_whole: bool = False
     given: int = 0
 
@@ -48,3 +49,16 @@ async def test_what_is_left_of_a_refused_body_is_let_by_no_longer_than_that(monk
     await drain(body.events)
 
     assert body.given == 1
+
+
+async def test_a_body_that_has_to_make_room_is_too_slow() -> None:
+    body = Dribbling(given=1)
+    reading = asyncio.create_task(read(cast(PortalRequest, body), BodyLimits(max_bytes=1000, timeout_s=60)))
+    while body.given < MOST // 2:
+        await asyncio.sleep(0)
+
+    held = body.scope.pop(PIECES)
+
+    with pytest.raises(BodyTooSlow, match="longest"):
+        await reading
+    assert set(held) == {b"a"}

@@ -11,8 +11,8 @@ from forebay.ingest.space import take_space
 from forebay.ingest.spool.owners import Owners
 from tests.spool.stores import Stores, kept, numbers, put
 
-#: What macOS may let a process have (kern.maxfilesperproc), though the hard limit says that there is none.
-MACS_MOST = 61_440
+#: What a Mac may let a process have (kern.maxfilesperproc), though the hard limit says that there is none.
+MACS_MOST = 24_576
 
 
 @pytest.fixture(params=[True, False], ids=["with", "without"])
