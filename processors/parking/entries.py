@@ -41,11 +41,9 @@ class Spilled:
         """What it is among those of its portal."""
         return self.lap, self.offset
 
-    def comes_behind(self, before: Mark) -> bool:
-        """Whether it is the next one behind that spilled record, and no copy of one before that."""
-        lap, offset = before
-        # Versions before had no laps, and what came again had the same as all else.
-        return self.after == offset and (not lap or self.mark > before)
+    def comes_behind(self, before: Mark, state: PortalState) -> bool:
+        """Whether it is the next one behind that spilled record, by what is known of its portal."""
+        return self.after == before[1] and state.may_follow(before, self.mark)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,7 +82,7 @@ class Ledger:
                 known = self.portals[entry.portal] = _begun(entry)
             state = known.state
             state.begin_at(entry.position)
-        elif known is not None and entry.comes_behind(known.state.newest):
+        elif known is not None and entry.comes_behind(known.state.newest, known.state):
             state = known.state
         else:
             # A copy, or behind one that was not kept: the owner wrote it again.

@@ -141,11 +141,12 @@ class Loading:
                 end = record.offset
                 break
             restored = portal.take(record, self._stream.topic, self._stream.group)
-            if restored is None:
-                continue
-            self._room.add([restored])
-            found.setdefault(record.key, []).append(restored)
-            self._wanted[record.key] -= 1
+            theirs = found.setdefault(record.key, [])
+            if restored is not None:
+                self._room.add([restored])
+                theirs.append(restored)
+                self._wanted[record.key] -= 1
+            # Also behind one that is done already: what stands there may be a copy of what is not known to be kept.
             if not self._wanted[record.key] or not portal.wants:
                 del served[record.key]
         for name, portal in served.items():

@@ -143,7 +143,8 @@ class ParkedPortal:
         return from_parked(record, entry.mark, topic, self.state.discarded if self.state.gives_up(entry.mark) else "")
 
     def _comes_next(self, entry: entries.Spilled) -> bool:
-        return entry.comes_behind(self.front.before) or (self.is_broken and entry.mark > self.front.before)
+        before, state = self.front.before, self.state
+        return entry.comes_behind(before, state) or (self.is_broken and entry.mark > before)
 
     def _take_replay(self, replay: Replay, record: StoredRecord) -> Restored | None:
         self._pass_over(replay, record.offset)

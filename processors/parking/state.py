@@ -62,6 +62,8 @@ class PortalState:
     after_lap: int = 0
     last_lap: int = 0
     lap: int = 0
+    #: The last spilled ones of laps that are over, as far as they wait, or what waits stands right behind them.
+    lap_ends: list[Mark] = field(default_factory=list)
     records: int = 0
     since_ms: int = 0
     #: Of the record that comes first: its tries, when the next one is due, and what was wrong with the last.
@@ -120,10 +122,12 @@ class PortalState:
     def begin_at(self, position: int) -> None:
         """Nothing waits before what is spilled there."""
         self.next, self.after, self.after_lap, self.records = position, FIRST, 0, 0
+        self.lap_ends = []
 
     def advance(self, position: int, mark: Mark) -> None:
         """The first record that waits, which stood at this position, is finished."""
         self.next, (self.after_lap, self.after) = position + 1, mark
+        self.lap_ends = [end for end in self.lap_ends if end >= mark]
         self.records -= 1
         self.start_anew()
 
@@ -142,6 +146,15 @@ class PortalState:
     def come_again(self, offset: int) -> None:
         """What the topic has from the offset on is none of what was spilled."""
         self.again_from, self.lap = offset, self.lap + 1
+        if self.records and self.newest not in self.lap_ends:
+            self.lap_ends.append(self.newest)
+
+    def may_follow(self, before: Mark, mark: Mark) -> bool:
+        """Whether it can come right behind that one, and is no copy: of one before, or of one that nobody knows of."""
+        if before in self.lap_ends:
+            return mark[0] > before[0]
+        # Versions before had no laps, and what came again had the same as all else.
+        return mark > before or not before[0]
 
     def know_orders(self, end: int) -> None:
         """As in `Ledger`."""
@@ -161,7 +174,8 @@ class PortalState:
         given = orjson.loads(value)
         known = {one.name: given[one.name] for one in fields(cls) if one.name in given}
         known["replays"] = list(_replays(known.get("replays", ())))
-        known["done_later"] = [(lap, offset) for lap, offset in known.get("done_later", ())]
+        for name in ("done_later", "lap_ends"):
+            known[name] = [(lap, offset) for lap, offset in known.get(name, ())]
         return cls(**known)
 
 

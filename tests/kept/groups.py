@@ -27,6 +27,7 @@ _STATE = PortalState(
     after_lap=1,
     last_lap=2,
     lap=3,
+    lap_ends=[(2, 90)],
     records=7,
     since_ms=AT_MS,
     attempts=3,

@@ -1,5 +1,6 @@
 """A group that is moved back, in the midst of all else that happens to portals, workers and the parked stream."""
 
+from contextlib import closing
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -67,3 +68,26 @@ class Moved(RuleBasedStateMachine):
 
 TestMoved = Moved.TestCase
 TestMoved.settings = settings(max_examples=60, stateful_step_count=20, suppress_health_check=list(HealthCheck))
+
+
+def test_what_is_kept_and_not_known_to_be_is_not_loaded_behind_what_is_done() -> None:
+    with closing(MovedWorld()) as world:
+        portal = "all.example"
+        world.takes_s[portal] = 2
+        world.start()
+        world.send(portal, 15)
+        world.let(4)
+        world.send(portal, 3)
+        world.move_back(world.partition(portal), 0.0)
+        world.start()
+        world.send(portal, 1)
+        world.let(2)
+        world.feel("lies")
+        world.send(portal, 1)
+        world.let(30)
+        [worker] = world.workers
+        world.kill(worker, 0)
+
+        world.heal()
+
+        world.judge()

@@ -150,6 +150,22 @@ def test_where_some_are_gone_what_came_again_behind_them_is_loaded() -> None:
     assert [one and one.offset for one in taken] == [8, 6, 7]
 
 
+def test_what_nobody_knows_to_be_kept_is_not_what_comes_next_when_something_else_came_again() -> None:
+    state = PortalState(last=8, records=2)
+    state.come_again(5)
+    written = [
+        *(entries.spill(event(offset), (GROUP, 1), after, 0) for offset, after in ((7, FIRST), (8, 7), (9, 8))),
+        entries.statement(PORTAL, state, (GROUP, 1), 0),
+        *(entries.spill(event(offset), (GROUP, 1), after, 0, lap=1) for offset, after in ((5, 8), (6, 5))),
+    ]
+    log = [placed(record, position) for position, record in enumerate(written)]
+
+    known = read(log).portals[PORTAL].state
+
+    assert (known.records, known.newest) == (4, (1, 6))
+    assert loaded(log, known) == [7, 8, 5, 6]
+
+
 def chain(offsets: list[int]) -> list[Short]:
     return [(offset, after, 1) for offset, after in zip(offsets, [FIRST, *offsets], strict=False)]
 
