@@ -53,7 +53,7 @@ async def test_what_is_left_of_a_refused_body_is_let_by_no_longer_than_that(monk
 
 async def test_a_body_that_has_to_make_room_is_too_slow() -> None:
     body = Dribbling(given=1)
-    reading = asyncio.create_task(read(cast(PortalRequest, body), BodyLimits(max_bytes=1000, timeout_s=60)))
+    reading = asyncio.ensure_future(read(cast(PortalRequest, body), BodyLimits(max_bytes=1000, timeout_s=60)))
     while body.given < MOST // 2:
         await asyncio.sleep(0)
 
