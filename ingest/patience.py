@@ -1,14 +1,9 @@
-"""A connection that may not be silent for ever: what it is waited for, by one timer for all of its requests, and only
-as long as there is room for what has come.
-"""
+"""A connection that may not be silent for ever: what it is waited for, by one timer for all of its requests."""
 
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any
 
 from gunicorn.asgi.protocol import ASGIProtocol
-
-from .request import PIECES
 
 #: Between the end of a wait and the close: the loop reads what has come meanwhile. Where this process stood still, as
 #: one that was stopped or got no processor, a whole call may be there, and nobody sends it again.
@@ -19,7 +14,6 @@ class PatientProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no ty
     """gunicorn's own, whose first request has its time to come, and which may be asked to close."""
 
     # gunicorn's own, which has no types.
-    _body_receiver: Any
     _current_request: Any
     _keepalive_handle: Any
 
@@ -30,50 +24,20 @@ class PatientProtocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no ty
         self._answered_at = self._patient_since = 0.0
         #: The rest of a request was waited for.
         self._was_patient = False
-        #: What has come of a request is counted, as it is not whole.
-        self._is_counted = False
-        #: The scope of the request that the application is answering.
-        self._served: dict[str, Any] | None = None
         super().connection_made(transport)
         self.worker.connections.add(self)
-        self._keepalive: float = self.worker.unless_crowded(self._keepalive)
         self._deadline = self.worker.loop.call_later(self.worker.patience_s(), self._close_if_silent)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._deadline.cancel()
         self.worker.connections.discard(self)
-        self.worker.coming.over(self)
         super().connection_lost(exc)
 
     def close_if_idle(self) -> None:
         """Close unless a request is being read or answered; its answer will close the connection."""
         if self._awaiting_request and self._current_request is None:
             self._close_for_silence()
-
-    def _count(self, size: int, *, is_whole: bool) -> None:
-        """So much has come; whether the request that it belongs to is whole with it."""
-        if not is_whole:
-            self._is_counted = True
-            self.worker.coming.more(self, size)
-        elif self._is_counted:
-            self._is_counted = False
-            self.worker.coming.over(self)
-
-    def give_up(self) -> None:
-        """As in `Sender`. While the application waits for the body, the answer is its own."""
-        self._is_counted = False
-        self._pause_reading()
-        # At once: in one turn of the loop a thousand others may bring as much.
-        if (receiver := self._body_receiver) is not None:
-            receiver._chunks.clear()
-        if self._served is None:
-            self._send_error_response(HTTPStatus.REQUEST_TIMEOUT.value, "")
-            self._close_transport()
-        else:
-            self._served.pop(PIECES, []).clear()
-            receiver._body_wait_expired = True
-            receiver._wake_waiter()
 
     def _is_coming(self) -> bool:
         """Whether there is something of a request, and its headers are not whole yet."""

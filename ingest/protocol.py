@@ -19,7 +19,7 @@ from gunicorn.asgi.protocol import (
     _normalize_sockaddr,
 )
 
-from .patience import PatientProtocol
+from .counted import CountedProtocol
 from .refusals import slug_and_detail
 from .request import IS_WHOLE, REQUEST, Kept, PortalRequest, new_request_id
 
@@ -38,7 +38,7 @@ _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _SITE = re.compile(rb"\Ahttps?://[^/]*", re.IGNORECASE)
 
 
-class PortalProtocol(PatientProtocol):
+class PortalProtocol(CountedProtocol):
     """One connection."""
 
     # gunicorn's own, which has no types.

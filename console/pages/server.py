@@ -6,7 +6,6 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.workers import gasgi
 
 from forebay.console.settings import Settings
-from forebay.ingest.coming import Coming
 from forebay.ingest.metric_files import memory_folder
 from forebay.ingest.patience import PatientProtocol
 from forebay.ingest.server_log import ServerLog
@@ -32,17 +31,12 @@ class PageWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no typ
     def init_process(self) -> None:
         """Have the connections made of our protocol; gunicorn has no setting for it."""
         self.connections: set[PatientProtocol] = set()
-        self.coming = Coming(max_body_bytes=0)
         gasgi.ASGIProtocol = PageProtocol
         super().init_process()
 
     def patience_s(self) -> float:
         """How long a new connection may take to its first request."""
         return _SILENT_S
-
-    def unless_crowded(self, seconds: float) -> float:
-        """For so long a connection may be silent behind an answer, whoever else there is."""
-        return seconds
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types

@@ -7,6 +7,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from .conftest import SERVE, Start, event, read_answer, request
 
 #: A loop that stands still for more than these seconds is that of a worker that is stuck.
@@ -59,7 +61,8 @@ def test_a_kept_connection_is_closed_for_silence_but_not_while_a_request_is_comi
     assert answer.startswith(b"HTTP/1.1 200")
 
 
-def test_where_most_files_are_taken_silent_connections_soon_make_room(start: Start) -> None:
+@pytest.mark.parametrize("calls", [0, 1])
+def test_where_most_files_are_taken_silent_connections_soon_make_room(start: Start, calls: int) -> None:
     served = start(auth="none", body_timeout_s=60)
     [worker] = served.workers()
     resource.prlimit(worker, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{worker}/fd")) + 100,) * 2)
@@ -67,26 +70,7 @@ def test_where_most_files_are_taken_silent_connections_soon_make_room(start: Sta
     with ExitStack() as strangers:
         early = [strangers.enter_context(served.connection()) for _ in range(10)]
         later = [strangers.enter_context(served.connection()) for _ in range(80)]
-        ends = [one.recv(1) for one in later[-10:]]
-        status, _ = served.call("/bitrix24", event(1))
-        for one in early:
-            one.sendall(request(event(2)))
-        answers = [read_answer(one)[:12] for one in early]
-
-    assert ends == [b""] * 10
-    assert status == 200
-    assert answers == [b"HTTP/1.1 200"] * 10
-
-
-def test_where_most_files_are_taken_connections_that_had_their_answer_soon_make_room(start: Start) -> None:
-    served = start(auth="none")
-    [worker] = served.workers()
-    resource.prlimit(worker, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{worker}/fd")) + 100,) * 2)
-
-    with ExitStack() as strangers:
-        early = [strangers.enter_context(served.connection()) for _ in range(10)]
-        later = [strangers.enter_context(served.connection()) for _ in range(80)]
-        for one in early + later:
+        for one in (early + later) * calls:
             one.sendall(request(event(1)))
             read_answer(one)
         ends = [one.recv(1) for one in later[-10:]]

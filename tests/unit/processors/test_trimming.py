@@ -9,6 +9,7 @@ import pytest
 from forebay.processors.notes import Place, encode_note
 from forebay.processors.parking.orders import What
 from forebay.processors.parking.stream import ParkedStream
+from forebay.processors.worker import Worker
 from forebay.queues.contract import Commit, Record, StoredRecord
 from forebay.queues.errors import QueueError
 from forebay.queues.memory import MemoryInspector
@@ -206,7 +207,8 @@ def test_what_a_group_that_was_set_back_needs_meanwhile_is_not_deleted(
     assert site.stands()[0] == 8
 
 
-def test_what_nobody_needs_is_deleted_although_the_stream_takes_nothing_more(site: Site) -> None:
+def with_what_nobody_needs(site: Site) -> tuple[Worker, int]:
+    """The site's one worker, and the position before which everything in the parked stream is done."""
     site.park(20)
     site.heal()
     [worker] = site.workers
@@ -214,6 +216,11 @@ def test_what_nobody_needs_is_deleted_although_the_stream_takes_nothing_more(sit
     site.let(2)
     needed = site.place(PORTAL).needed
     assert needed > 20
+    return worker, needed
+
+
+def test_what_nobody_needs_is_deleted_although_the_stream_takes_nothing_more(site: Site) -> None:
+    worker, needed = with_what_nobody_needs(site)
 
     # As a Redis whose memory is full.
     site.feel("refuses")
@@ -224,13 +231,7 @@ def test_what_nobody_needs_is_deleted_although_the_stream_takes_nothing_more(sit
 
 
 def test_it_is_also_by_a_worker_that_can_not_begin_before_the_stream_takes_something(site: Site) -> None:
-    site.park(20)
-    site.heal()
-    [worker] = site.workers
-    site.trim_once(worker)
-    site.let(2)
-    needed = site.place(PORTAL).needed
-    assert needed > 20
+    worker, needed = with_what_nobody_needs(site)
 
     site.feel("refuses")
     site.stop(worker)
