@@ -1,6 +1,7 @@
 """The client by which a cluster is asked, and that another follows where it can't go on."""
 
 import asyncio
+import time
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException
@@ -24,6 +25,10 @@ _SILENT = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._A
 #: handlers hold all of them, or the resolver of names does, a commit would wait for them.
 _THREADS = 8
 _NAME = "forebay-asking"
+
+#: Brokers that have stood still are let back in a moment later.
+_FENCED_S = 0.05
+_NO_BROKER = "the cluster says that none of its brokers is alive: look after them"
 
 _Answer = asyncio.Future[ClusterMetadata]
 
@@ -62,8 +67,20 @@ class Asking:
     async def refresh(self, topic: str, answer_s: float) -> ClusterMetadata:
         """Learn anew who leads the topic's partitions, and who the controller is. Raises `KafkaException`.
 
-        Who asks while somebody else does, as patiently, waits for the same answer: it takes a thread, which does not
-        come back when who asked has gone.
+        A cluster that knows of no broker just now, as after each of them has stood still, is asked again until it does:
+        a client that has been told of no controller would wait for one, and not ask for it again.
+        """
+        end = time.monotonic() + answer_s
+        while not (found := await self._ask(topic, answer_s)).brokers:
+            if time.monotonic() > end:
+                raise KafkaException(KafkaError(KafkaError.BROKER_NOT_AVAILABLE, _NO_BROKER))
+            await asyncio.sleep(_FENCED_S)
+        return found
+
+    async def _ask(self, topic: str, answer_s: float) -> ClusterMetadata:
+        """Who asks while somebody else does, as patiently, waits for the same answer.
+
+        It takes a thread, which does not come back when who asked has gone.
         """
         about = topic, answer_s
         if about not in self._refreshing:

@@ -29,6 +29,8 @@ class Relay:
         self.swallow = 0
         #: So many of the next answers with topics name no broker, as those of a broker that is fenced.
         self.hollow = 0
+        #: So many of the next answers name none, also without topics: as a client gets them that has just come.
+        self.fenced = 0
         self.connections = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -61,9 +63,14 @@ class Relay:
         while True:
             answer = await _read(theirs)
             kind, version = asked.pop(_NUMBER.unpack_from(answer)[0])
-            if kind == Api.METADATA and self.hollow and (hollow := _without_brokers(answer, version)):
-                self.hollow -= 1
-                answer = hollow
+            if kind == Api.METADATA and (self.hollow or self.fenced):
+                hollow, topics = _without_brokers(answer, version)
+                if self.fenced:
+                    self.fenced -= 1
+                    answer = hollow
+                elif topics:
+                    self.hollow -= 1
+                    answer = hollow
             _write(writer, answer)
 
 
@@ -76,8 +83,8 @@ def _write(writer: asyncio.StreamWriter, frame: bytes) -> None:
     writer.write(_NUMBER.pack(len(frame)) + frame)
 
 
-def _without_brokers(answer: bytes, version: int) -> bytes:
-    """The same answer of a cluster that has none; empty where it names no topic."""
+def _without_brokers(answer: bytes, version: int) -> tuple[bytes, int]:
+    """The same answer of a cluster that has none, and how many topics it names."""
     assert version >= _COMPACT
     # Behind the number: tags, of which there are none, and the time that the client is held back.
     at = brokers = _NUMBER.size + 1 + 4
@@ -88,9 +95,7 @@ def _without_brokers(answer: bytes, version: int) -> bytes:
     cluster = _past_text(answer, at)
     controller = cluster + 4
     topics, _ = _length(answer, controller)
-    if topics <= 1:
-        return b""
-    return answer[:brokers] + _EMPTY + answer[at:cluster] + _NO_CONTROLLER + answer[controller:]
+    return answer[:brokers] + _EMPTY + answer[at:cluster] + _NO_CONTROLLER + answer[controller:], max(0, topics - 1)
 
 
 def _past_text(answer: bytes, at: int) -> int:

@@ -63,6 +63,21 @@ async def test_a_check_comes_back_whatever_became_of_the_question_before(
     await producer.close()
 
 
+@pytest.mark.kafka
+async def test_a_cluster_whose_brokers_have_just_stood_still_is_asked_until_it_names_one(
+    relay: tuple[Relay, str], opened: Opener
+) -> None:
+    broker, bootstrap = relay
+    # The first client hears it twice, as it comes and as it asks, and so does the one that follows it.
+    broker.fenced = 4
+    queue = opened(bootstrap)
+
+    async with asyncio.timeout(8):
+        await queue.ensure([STREAM], 4)
+
+    assert broker.fenced == 0
+
+
 Tell = Callable[[str], None]
 
 

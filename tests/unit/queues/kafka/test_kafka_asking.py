@@ -100,9 +100,18 @@ async def test_a_client_that_reaches_nobody_is_followed_by_a_fresh_one(code: int
 async def test_a_client_that_hears_of_no_broker_is_followed_by_a_fresh_one() -> None:
     hollow, well = answering(NO_BROKER), answering(ONE_BROKER)
     asked = asking(hollow, well)
-    await answered(asked)
 
     assert await answered(asked) is ONE_BROKER
+
+    assert (hollow.asked, well.asked) == (1, 1)
+    await asked.close()
+
+
+async def test_a_cluster_that_knows_of_no_broker_is_unavailable_in_the_end() -> None:
+    asked = asking(answering(NO_BROKER), answering(NO_BROKER))
+
+    with pytest.raises(KafkaException, match="none of its brokers is alive"):
+        await asked.refresh("topic", 0.01)
 
     await asked.close()
 
