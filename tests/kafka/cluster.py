@@ -191,9 +191,10 @@ def wait_until(
 ) -> None:
     """Return when a client sees so many brokers; `check` may give up earlier by raising."""
     until = time.monotonic() + _READY_S
-    with AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 200}) as client:
-        while time.monotonic() < until:
-            check()
+    while time.monotonic() < until:
+        check()
+        # Another one each time: one that came while the brokers were fenced, as after a hang, has none for ever.
+        with AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 200}) as client:
             try:
                 if len(client.list_topics(timeout=1).brokers) >= nodes:
                     return
