@@ -4,7 +4,6 @@ from collections.abc import Coroutine
 from typing import Any
 
 from forebay.queues.contract import StoredRecord
-from forebay.schemas.alike import Alike
 from forebay.schemas.event import PortalEvent
 
 from .calls import Begun, ended
@@ -14,7 +13,7 @@ from .handlers import Handler
 from .metrics import Tally
 from .outcome import DONE, UNHANDLED, Done, Failed, Outcome, Unread, Unsure, faulty
 from .partitions import Lane
-from .reading import Reading
+from .reading import Bulk, Reading
 from .reports import tell_fault, tell_outcome
 from .together import Together
 from .tries import Tries
@@ -46,11 +45,11 @@ class Handling:
         if turn.care is not None and turn.care.given_up is not None and lane.records:
             return self._give_up(lane, turn.care.given_up)
         finished, cancelling = 0, turn.cancelling
-        if turn.alike is None and len(lane.records) > 1:
-            turn.alike = Alike()
+        if lane.bulk is None and len(lane.records) > 1:
+            lane.bulk = Bulk()
         try:
             for record in lane.records:
-                event, handler = self._read(record, turn.alike)
+                event, handler = self._read(record, lane.bulk)
                 if handler is not None and handler.looks_ahead and isinstance(event, PortalEvent):
                     return self._together.process(lane, record, event, handler, turn.care)
                 begun = self._begin(handler, event, lane, record)

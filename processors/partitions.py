@@ -13,6 +13,7 @@ from .notes import Note, Place, encode_note
 from .offsets import Watermark
 from .outlook import Outlook
 from .parking.restored import Restored
+from .reading import Bulk
 
 if TYPE_CHECKING:
     from .parking.parking import Parking
@@ -24,6 +25,7 @@ class Lane:
     __slots__ = (
         "attempts",
         "back_at",
+        "bulk",
         "burial",
         "is_at_work",
         "milestone",
@@ -39,6 +41,8 @@ class Lane:
         self.partition = partition
         self.portal = portal
         self.records: deque[StoredRecord] = deque()
+        #: What was read of its last record, where there were several.
+        self.bulk: Bulk | None = None
         #: Until it is put back, and when that is, by the loop's clock: not every loop's timer can say so.
         self.timer: asyncio.TimerHandle | None = None
         self.back_at = 0.0

@@ -20,6 +20,17 @@ _KEY_NAME = PREFIX.encode()
 _KEY_COMES_S = 0.1
 
 
+class Bulk(Alike):
+    """Records of one portal that come behind each other: those that are alike have the same handler, too."""
+
+    __slots__ = ("handler",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Of the last one.
+        self.handler: Handler | None = None
+
+
 class Reading:
     """Of one worker."""
 
@@ -35,25 +46,31 @@ class Reading:
         self._handlers, self._codec, self._learning = handlers, codec, learning
         self._data_keys, self._proving = data_keys, proving
 
-    def read(self, record: StoredRecord, alike: Alike | None = None) -> tuple[PortalEvent | Unread, Handler | None]:
-        """The event, or why it is not shown to a handler; and the handler, if there is one. `alike` as for a codec."""
+    def read(self, record: StoredRecord, bulk: Bulk | None = None) -> tuple[PortalEvent | Unread, Handler | None]:
+        """The event, or why it is not shown to a handler; and the handler, if there is one. In `bulk` it takes less."""
         if isinstance(record, Restored) and record.discarded:
             return GivenUp(error=Discarded(record.discarded)), None
         try:
-            event = self._codec.decode(record.value, alike)
+            if bulk is not None and (like := bulk.event(record.value)) is not None:
+                event, handler = like, bulk.handler
+            else:
+                event = self._codec.decode(record.value, bulk)
+                handler = self._handler(event)
+                if bulk is not None:
+                    bulk.handler = handler
             if self._data_keys is not None and not _with_keys(event, record, self._data_keys):
                 return Unlearned(wait_s=_KEY_COMES_S), None
         except UnknownSchemaId as error:
             return self._learning.outcome(error) if self._learning else Undecodable(error=error), None
         except UndecodableEvent as error:
             return Undecodable(error=error), None
-        if event.portal in CANARY_KEYS:
-            # It measures the way, and is nobody's event.
-            return event, None
-        handler = self._handlers.find(event.kind, event.name)
         if self._proving is None or handler is None or not handler.options.verified:
             return event, handler
         return self._judged(self._proving, event, record), handler
+
+    def _handler(self, event: PortalEvent) -> Handler | None:
+        # A canary measures the way, and is nobody's event.
+        return None if event.portal in CANARY_KEYS else self._handlers.find(event.kind, event.name)
 
     def _judged(self, proving: Proving, event: PortalEvent, record: StoredRecord) -> PortalEvent | Unread:
         try:

@@ -5,7 +5,6 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from forebay.queues.contract import StoredRecord
-from forebay.schemas.alike import Alike
 from forebay.schemas.event import PortalEvent
 
 from .calls import ended
@@ -20,7 +19,7 @@ from .metrics import Tally
 from .outcome import DONE, Done, Duplicate, Outcome, Rejected, RetryAsked, Unsure, faulty
 from .outlook import Outlook
 from .partitions import Lane
-from .reading import Reading
+from .reading import Bulk, Reading
 from .reports import tell_fault, tell_narrowed, tell_outcome
 from .retry import Park, WaitThenAgain
 from .tries import Tries
@@ -122,9 +121,9 @@ class Together:
 
     def _run(self, lane: Lane, handler: Handler, first: PortalEvent, most: int) -> Call:
         """The events of the next call: of one registration, in their order, up to the first of another."""
-        events, alike = [first], Alike()
+        events, bulk = [first], Bulk()
         for record in islice(lane.records, 1, most):
-            event, its = self._reading.read(record, alike)
+            event, its = self._reading.read(record, bulk)
             if not isinstance(event, PortalEvent) or not (its is handler or handler.is_as(its)):
                 break
             events.append(event)

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-from forebay.schemas.alike import Alike
-
 from .crashes.caution import Care
 
 #: A lane gives way after so many records, so that a flood of one portal starves nobody…
@@ -15,7 +13,7 @@ TURN_S = 0.02
 class Turn:
     """Of one lane."""
 
-    __slots__ = ("_clock", "_left", "_until", "alike", "cancelling", "care")
+    __slots__ = ("_clock", "_left", "_until", "cancelling", "care")
 
     def __init__(self, clock: Callable[[], float], cancelling: Callable[[], int], care: Care | None = None) -> None:
         #: How its one record is to be handled, after a worker was ended in the middle of its work.
@@ -24,8 +22,6 @@ class Turn:
         self.cancelling = cancelling
         self._clock, self._until = clock, clock() + TURN_S
         self._left = TURN_RECORDS if care is None else 1
-        #: What was read of its last record, where there are several.
-        self.alike: Alike | None = None
 
     def goes_on(self) -> bool:
         """Count a record; False when the turn is over."""

@@ -6,7 +6,7 @@ endian), then the record.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 
 from .alike import Alike
 from .binary import ABSENT, FALSE, PRESENT, TRUE, Names, array, long, octets, text, text_or_null, word
@@ -136,23 +136,21 @@ class Codec:
 
     def decode(self, value: bytes, alike: Alike | None = None) -> PortalEvent:
         """The event of a record's value. What a worker needs to find its handler is read at once, the rest when it is
-        first touched. With `alike`, which is theirs alone, several records of a portal take less time.
+        first touched. `alike` takes note of it, for records behind it that are like it.
 
         Raises `UndecodableEvent`, and nothing else; the first touch of what was not read yet may raise it too.
         """
-        if alike is not None and (event := alike.event(value)) is not None:
-            return event
         version, start = self._versions.get(value[:_HEADER_BYTES]), _HEADER_BYTES
         if version is None:
             version, start = self._written_with(value)
         head = head_of(value, start) if version.is_scanned else None
         if head is None:
-            reading = Reading(value, start, version)
-            return PortalEvent(**reading.head(), body=reading.body)
+            reading = Reading(start, version)
+            return PortalEvent(**reading.head(value), body=partial(reading.body, value))
+        reading = Reading(start, version, head[-1], None if alike is None else alike.seen)
         if alike is not None:
-            alike.note(value, start, head, version)
-        event_id, portal, kind, name, rest = head
-        return partly_read(Reading(value, start, version, rest), event_id, portal, kind, name)
+            alike.note(value, start, head, reading)
+        return partly_read(reading, value, *head[:-1])
 
     def _written_with(self, value: bytes) -> tuple[Version, int]:
         """The version that wrote the value, and where the record starts in it."""

@@ -2,9 +2,10 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from .data_keys import CannotUnwrap, KnownKey, WrappedKeys, named, raw, unwrap
@@ -90,16 +91,16 @@ class BodySource(Protocol):
 
 
 class Reading(Protocol):
-    """Reads of an event what was not looked at yet; each of its calls may raise `UndecodableEvent`."""
+    """Reads of an event's value what was not looked at yet; each of its calls may raise `UndecodableEvent`."""
 
-    def head(self) -> Mapping[str, object]:
+    def head(self, value: bytes) -> Mapping[str, object]:
         """Every attribute but the body."""
 
-    def body(self) -> Body:
+    def body(self, value: bytes) -> Body:
         """As `BodySource`."""
 
-    def fields_under(self, name: str) -> Mapping[str, str] | None:
-        """At least the fields under this top name, in their order; None when only `body` can tell."""
+    def fields_under(self, value: bytes, name: str) -> tuple[tuple[str, ...], Sequence[str]] | None:
+        """Paths and values of at least the fields under this top name, in order; None when only `body` can tell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,16 +134,18 @@ class PortalEvent:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> object:
-            reading = self.__dict__.get("_reading")
+            known = self.__dict__
+            reading = known.get("_reading")
             if reading is None or name not in _READABLE:
                 raise AttributeError(f"an event has no {name}")
-            self.__dict__.update(reading.head(), body=reading.body)
-            return self.__dict__[name]
+            value = known["_value"]
+            known.update(reading.head(value), body=partial(reading.body, value))
+            return known[name]
 
     @lazy
     def _body(self) -> Body:
         reading: Reading | None = self.__dict__.get("_reading")
-        return self.body() if reading is None else reading.body()
+        return self.body() if reading is None else reading.body(self.__dict__["_value"])
 
     @property
     def fields(self) -> Mapping[str, str]:
@@ -156,9 +159,9 @@ class PortalEvent:
 
     def _tree(self, top: str | None = None) -> dict[str, Node]:
         """The nested view of the whole body, or of what is under one name."""
-        reading: Reading | None = self.__dict__.get("_reading")
-        if top and reading and (some := reading.fields_under(top)) is not None:
-            return nest(tuple(some), tuple(some.values()), top)
+        reading: Reading | None = self.__dict__.get("_reading") if top else None
+        if reading and top and (some := reading.fields_under(self.__dict__["_value"], top)) is not None:
+            return nest(*some, top)
         body = self._body
         if not body.as_sent:
             return nest(tuple(body.fields), tuple(body.fields.values()), top)
@@ -243,13 +246,13 @@ class PortalEvent:
             raise CannotOpenSecrets(f"event {self.id}: {error}") from error
 
 
-def partly_read(reading: Reading, event_id: str, portal: str, kind: str, name: str) -> PortalEvent:
-    """An event of which this is known already; the rest is read when it is asked for."""
+def partly_read(reading: Reading, value: bytes, event_id: str, portal: str, kind: str, name: str) -> PortalEvent:
+    """An event of which this is known already; the rest is read of its value when it is asked for."""
     event = object.__new__(PortalEvent)
     # Past the guard of a frozen instance, which takes twice the time; so does an update with all of them.
     known = event.__dict__
     known["id"], known["portal"], known["kind"], known["name"] = event_id, portal, kind, name
-    known["_reading"] = reading
+    known["_reading"], known["_value"] = reading, value
     return event
 
 

@@ -1,6 +1,6 @@
 """Reads the value of one event, as far as somebody looks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any
@@ -9,7 +9,7 @@ from fastavro import schemaless_reader
 
 from .errors import UndecodableEvent
 from .event import Body, Sealed, Subscription
-from .scan import fields_of
+from .scan import Seen, fields_of, fields_under
 from .versions import Version, known_versions
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -18,65 +18,50 @@ US = timedelta(microseconds=1)
 
 
 class Reading:
-    """Reads the value of one event, as far as somebody looks: nothing, the head, or the head and the body."""
+    """Reads values as far as somebody looks, of records that begin as one was seen to.
 
-    __slots__ = ("_body_at", "_raw", "_rest", "_start", "_value", "_version")
+    Thread-safe. They were written with the version, from `start` on; `rest` is where the head goes on behind what was
+    scanned of it, and `seen` of the record before.
+    """
 
-    def __init__(self, value: bytes, start: int, version: Version, rest: int | None = None) -> None:
-        """`rest` is where its head goes on behind what was scanned of it."""
-        self._value, self._start, self._version, self._rest = value, start, version, rest
-        self._raw: Mapping[str, Any] | None = None
+    __slots__ = ("_rest", "_seen", "_start", "_version")
+
+    def __init__(self, start: int, version: Version, rest: int | None = None, seen: Seen | None = None) -> None:
+        self._start, self._version, self._rest, self._seen = start, version, rest, seen
 
     def __reduce__(self) -> tuple[object, ...]:
         # For another process, which knows the versions by their fingerprints, and nothing of a registry's ids.
-        rest = None if self._rest is None else self._rest - self._start
-        return _unpickled, (self._version.fingerprint, self._value[self._start :], rest)
+        return _unpickled, (self._start, self._version.fingerprint, self._rest)
 
-    def head(self) -> dict[str, Any]:
+    def head(self, value: bytes) -> dict[str, Any]:
         """The attributes that stand in the head."""
         try:
-            return _from_avro(self._read_head())
+            return _from_avro(self._read(value, self._version.writer_head, self._version.reader_head))
         except OverflowError as error:
             raise UndecodableEvent(f"the record has a time that is none: {error}") from error
 
-    def body(self) -> Body:
+    def body(self, value: bytes) -> Body:
         """As in `BodySource`."""
-        version = self._version
-        if (fields := self._scanned()) is not None:
+        if self._rest is not None and (fields := fields_of(value, self._rest)) is not None:
             return Body(fields=fields)
-        if self._raw is not None:
-            return _body(self._read(self._body_at, version.writer_body, version.reader_body)[0])
-        # Both at once take less than one after the other.
-        return _body(self._read(self._start, version.writer, version.reader)[0])
+        return _body(self._read(value, self._version.writer, self._version.reader))
 
-    def fields_under(self, name: str) -> Mapping[str, str] | None:
+    def fields_under(self, value: bytes, name: str) -> tuple[tuple[str, ...], Sequence[str]] | None:
         """As in `Reading`."""
-        return self._scanned(name.encode())
+        return None if self._rest is None else fields_under(value, self._rest, name.encode(), self._seen)
 
-    def _scanned(self, top: bytes = b"") -> Mapping[str, str] | None:
-        return None if self._rest is None else fields_of(self._value, self._rest, top)
-
-    def _read_head(self) -> Mapping[str, Any]:
-        if self._raw is None:
-            version = self._version
-            raw, self._body_at = self._read(self._start, version.writer_head, version.reader_head)
-            # Last: in another thread `body` takes it for the sign that it is known where the body stands.
-            self._raw = raw
-        return self._raw
-
-    def _read(self, start: int, writer: Any, reader: Any) -> tuple[Any, int]:
-        """What stands at the place, and where it ends."""
-        source = BytesIO(self._value)
-        source.seek(start)
+    def _read(self, value: bytes, writer: Any, reader: Any) -> Any:
+        source = BytesIO(value)
+        source.seek(self._start)
         try:
-            return schemaless_reader(source, writer, reader), source.tell()
+            return schemaless_reader(source, writer, reader)
         # Hostile bytes make fastavro raise whatever its parts raise: EOFError, IndexError, UnicodeDecodeError…
         except Exception as error:
             raise UndecodableEvent(f"the record is broken: {type(error).__name__}: {error}") from error
 
 
-def _unpickled(fingerprint: bytes, record: bytes, rest: int | None) -> Reading:
-    return Reading(record, 0, known_versions()[fingerprint], rest)
+def _unpickled(start: int, fingerprint: bytes, rest: int | None) -> Reading:
+    return Reading(start, known_versions()[fingerprint], rest)
 
 
 def _from_avro(head: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,8 @@ stays the judge: whatever is unusual, or wrong, is left to it.
 """
 
 import re
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from .binary import ABSENT
 from .errors import ForebayError
@@ -41,8 +43,34 @@ _NAMES_KEPT = 4096
 _NAME_BYTES = 64
 
 
+#: Sealed is nothing, and the map can give all pairs back.
+_NEITHER = ABSENT * 2
+
+
 class _Unusual(ForebayError):
     """Nothing is said about such a record here."""
+
+
+class _Layout(NamedTuple):
+    """Where the fields under a top name stand: before the length of each value comes its part."""
+
+    paths: tuple[str, ...]
+    parts: tuple[bytes, ...]
+
+
+class Seen:
+    """What was seen of a record's fields: the next one of the portal mostly has the same, and other values.
+
+    What begins with the same bytes at the place of the same field is read alike. Threads may share it.
+    """
+
+    __slots__ = ("between", "layouts")
+
+    def __init__(self) -> None:
+        #: From `source` to `traceparent`.
+        self.between = b""
+        #: By the top name.
+        self.layouts: dict[bytes, _Layout] = {}
 
 
 def head_of(value: bytes, at: int) -> Head | None:
@@ -70,29 +98,60 @@ def head_of(value: bytes, at: int) -> Head | None:
         return None
 
 
-def fields_of(value: bytes, rest: int, top: bytes = b"") -> dict[str, str] | None:
-    """The fields of the record whose head goes on there, behind the name of its event; None where in doubt.
-
-    With the name of a `top`, a plain word, at least those that PHP would put under it: more is not looked at then.
-    """
+def fields_of(value: bytes, rest: int) -> dict[str, str] | None:
+    """The fields of the record whose head goes on there, behind the name of its event; None where in doubt."""
     try:
-        return _texts(value, _body_at(value, rest), top)
+        return _texts(value, _body_at(value, rest, None), b"", None)
     except (_Unusual, IndexError, UnicodeDecodeError):
         return None
 
 
-def _body_at(value: bytes, at: int) -> int:
+def fields_under(
+    value: bytes, rest: int, top: bytes, seen: Seen | None = None
+) -> tuple[tuple[str, ...], Sequence[str]] | None:
+    """The paths and values of at least those that PHP would put under the name of a `top`, a plain word.
+
+    More is not looked at then. None where in doubt. `seen` is of the record before, and takes note of this one.
+    """
+    try:
+        at = _body_at(value, rest, seen)
+        layout = seen.layouts.get(top) if seen is not None else None
+        if layout is not None and (values := _texts_of(value, at, top, layout.parts)) is not None:
+            return layout.paths, values
+        parts: list[bytes] = []
+        found = _texts(value, at, top, parts)
+    except (_Unusual, IndexError, UnicodeDecodeError):
+        return None
+    paths = tuple(found)
+    if seen is not None and len(parts) == len(paths):
+        seen.layouts[top] = _Layout(paths, tuple(parts))
+    return paths, tuple(found.values())
+
+
+def _body_at(value: bytes, at: int, seen: Seen | None) -> int:
     times = _TIMES(value, at)
     if times is None:
         raise _Unusual
-    at = _past_fields(value, times.end(), _SOURCE_AND_SUBSCRIPTION)
-    if value.startswith(_USUALLY, at):
-        at += len(_USUALLY)
+    at = times.end()
+    between = seen.between if seen is not None else b""
+    if between and value.startswith(between, at):
+        at += len(between)
     else:
-        at = _past_fields(value, at, _VERIFIED_PATH_QUERY_AND_TRACE)
+        at = _past_between(value, start := at)
+        if seen is not None:
+            seen.between = value[start:at]
+    if value.startswith(_NEITHER, at):
+        return at + len(_NEITHER)
     at = _past_fields(value, at + 1, _SEALED) if value[at] == _PRESENT else _past(value, at, ABSENT)
     # Pairs as they were sent are there only when the map can't give them back.
     return _past(value, at, ABSENT)
+
+
+def _past_between(value: bytes, at: int) -> int:
+    at = _past_fields(value, at, _SOURCE_AND_SUBSCRIPTION)
+    if value.startswith(_USUALLY, at):
+        return at + len(_USUALLY)
+    return _past_fields(value, at, _VERIFIED_PATH_QUERY_AND_TRACE)
 
 
 def _past(value: bytes, at: int, expected: bytes) -> int:
@@ -123,8 +182,28 @@ def _past_fields(value: bytes, at: int, fields: tuple[tuple[bool, bool], ...]) -
     return at
 
 
-def _texts(value: bytes, at: int, top: bytes) -> dict[str, str]:
+def _texts_of(value: bytes, at: int, top: bytes, parts: Sequence[bytes]) -> list[str] | None:
+    """The values of a record that has these parts; None where it has others."""
+    values = []
+    for part in parts:
+        if not value.startswith(part, at):
+            return None
+        at += len(part)
+        size = value[at]
+        at += 1
+        if size & _NOT_SHORT:
+            size, at = _two_bytes(value, at, size)
+        end = at + (size >> 1)
+        values.append(value[at:end].decode())
+        at = end
+    # As in `_texts`: it goes on behind the last, and there is nothing more of that name.
+    return values if at < len(value) and value.find(top, at) < 0 else None
+
+
+def _texts(value: bytes, at: int, top: bytes, parts: list[bytes] | None) -> dict[str, str]:
+    """The fields; the parts, if anybody wants them, are as in a `_Layout`."""
     found: dict[str, str] = {}
+    read = at
     # A path under the top has its name in it, perhaps behind spaces; behind the last of them is nothing to be found.
     first, last = top[:1] + b" ", value.rfind(top)
     while pairs := value[at]:
@@ -148,6 +227,9 @@ def _texts(value: bytes, at: int, top: bytes) -> dict[str, str]:
                 if at >= len(value):
                     raise _Unusual
                 found[_NAMES[value[path:end]]] = value[start:at].decode()
+                if parts is not None:
+                    parts.append(value[read:end])
+                    read = at
     return found
 
 

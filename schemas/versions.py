@@ -1,4 +1,4 @@
-"""The versions of the record's schema: each whole and cut in two, and the fingerprint by which records name it."""
+"""The versions of the record's schema: each whole and its head alone, and the fingerprint by which records name it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,32 +20,26 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """A schema that records were written with, whole and cut in two, and what this version reads them as."""
+    """A schema that records were written with, whole and its head alone, and what this version reads them as."""
 
     fingerprint: bytes
     writer: Any
     writer_head: Any
-    writer_body: Any
     reader: Any
     reader_head: Any
-    reader_body: Any
     #: Its records are those that `scan` is written for.
     is_scanned: bool
 
 
 def version_of(writer: Schema, reader: Schema) -> Version:
     """What is needed to read records of the one schema as the other."""
-    head, body = _cut(writer)
     # Without a reader schema fastavro skips the resolution of one against the other.
-    reader_head, reader_body = (None, None) if writer is reader else _cut(reader)
     return Version(
         fingerprint=fingerprint_of(writer),
         writer=parse_schema(_plain(writer)),
-        writer_head=head,
-        writer_body=body,
+        writer_head=_head(writer),
         reader=None if writer is reader else parse_schema(_plain(reader)),
-        reader_head=reader_head,
-        reader_body=reader_body,
+        reader_head=None if writer is reader else _head(reader),
         is_scanned=fingerprint_of(writer) == FINGERPRINT,
     )
 
@@ -56,13 +50,10 @@ def versions_of(schemas: Sequence[Schema]) -> dict[bytes, Version]:
     return {one.fingerprint: one for one in versions}
 
 
-def _cut(schema: Schema) -> tuple[Any, Any]:
-    """The schema's head and body, each as a record of its own."""
+def _head(schema: Schema) -> Any:
+    """The schema's head, as a record of its own."""
     names = [field["name"] for field in schema["fields"]]
-    at = names.index(_BODY_STARTS_AT)
-    head = {**schema, "fields": schema["fields"][:at]}
-    body = {**schema, "fields": schema["fields"][at:]}
-    return parse_schema(_plain(head)), parse_schema(_plain(body))
+    return parse_schema(_plain({**schema, "fields": schema["fields"][: names.index(_BODY_STARTS_AT)]}))
 
 
 def _plain(schema: Any) -> Any:

@@ -12,9 +12,8 @@ from forebay.processors.dedup.marks import MarksInMemory
 from forebay.processors.handlers import Handler
 from forebay.processors.outcome import Unlearned, Unprovable, Unread
 from forebay.processors.proving import NotVerified
-from forebay.processors.reading import Reading
+from forebay.processors.reading import Bulk, Reading
 from forebay.queues.contract import StoredRecord
-from forebay.schemas.alike import Alike
 from tests.parking.shop import Shop, id_of
 
 #: What a lane may hold in memory here is more than these tests send.
@@ -34,9 +33,9 @@ def read_unless(monkeypatch: pytest.MonkeyPatch, why_not: WhyNot) -> None:
     usual = Reading.read
 
     def read(
-        self: Reading, record: StoredRecord, alike: Alike | None = None
+        self: Reading, record: StoredRecord, bulk: Bulk | None = None
     ) -> tuple[PortalEvent | Unread, Handler | None]:
-        event, handler = usual(self, record, alike)
+        event, handler = usual(self, record, bulk)
         return (isinstance(event, PortalEvent) and why_not(event)) or event, handler
 
     monkeypatch.setattr(Reading, "read", read)

@@ -1,7 +1,9 @@
 """What is taken straight from a record's bytes is what fastavro would have found, or nothing."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from forebay.processors.testing import event
 from forebay.schemas import scan
+from forebay.schemas.binary import Names
 from forebay.schemas.codec import codec
 from forebay.schemas.errors import UndecodableEvent
 from forebay.schemas.event import KINDS, Body, PortalEvent, Sealed, Subscription
@@ -30,13 +33,13 @@ def an_event(**changes: Any) -> PortalEvent:
     return replace(sent, **changes)
 
 
-def scanned(one: PortalEvent, top: bytes = b"") -> dict[str, str] | None:
-    return fields_of(codec().encode(one), top)
+def scanned(one: PortalEvent) -> dict[str, str] | None:
+    return fields_of(codec().encode(one))
 
 
-def fields_of(value: bytes, top: bytes = b"") -> dict[str, str] | None:
+def fields_of(value: bytes) -> dict[str, str] | None:
     head = scan.head_of(value, START)
-    return head and scan.fields_of(value, head[-1], top)
+    return head and scan.fields_of(value, head[-1])
 
 
 def test_a_record_of_ours_is_of_the_schema_that_is_scanned() -> None:
@@ -54,9 +57,10 @@ def test_the_fields_are_those_that_were_written(
     one = an_event(body=lambda: Body(fields=fields), subscription=subscription, **more)
 
     assert scanned(one) == fields
-    some = scanned(one, b"data")
-    assert some is not None
-    assert nest(tuple(some), tuple(some.values()), "data") == nest(tuple(fields), tuple(fields.values()), "data")
+    value = codec().encode(one)
+    some = scan.fields_under(value, rest_of(value), b"data")
+    assert some
+    assert nest(*some, "data") == nest(tuple(fields), tuple(fields.values()), "data")
 
 
 @given(texts, texts, st.none() | texts, st.sampled_from(KINDS) | texts, texts)
@@ -123,6 +127,38 @@ def test_a_record_that_is_cut_off_gives_no_part_of_its_data() -> None:
     assert data_of(value) == sent
 
 
+def test_a_layout_that_was_seen_is_taken_for_other_values() -> None:
+    seen = scan.Seen()
+    (first, _), (second, values) = (
+        under_data(event("ONCRMDEALUPDATE", data={"FIELDS": {"ID": number, "TITLE": title}}), seen)
+        for number, title in ((7, "a"), (12, "b" * 100))
+    )
+
+    assert second is first
+    assert list(values) == ["12", "b" * 100]
+
+
+def test_a_path_that_stands_twice_in_a_map_makes_no_layout() -> None:
+    one = an_event(body=lambda: Body(fields={"data[A]": "7"}))
+    twice = Names(["data[A]", "data[A]"]).texts(["1", "2"])
+    value = codec().encode(one).replace(Names(["data[A]"]).texts(["7"]), twice)
+    seen = scan.Seen()
+
+    assert [scan.fields_under(value, rest_of(value), b"data", seen) for _ in range(2)] == [(("data[A]",), ("2",))] * 2
+
+
+def under_data(one: PortalEvent, seen: scan.Seen) -> tuple[tuple[str, ...], Sequence[str]]:
+    found = scan.fields_under(value := codec().encode(one), rest_of(value), b"data", seen)
+    assert found
+    return found
+
+
+def rest_of(value: bytes) -> int:
+    head = scan.head_of(value, START)
+    assert head
+    return head[-1]
+
+
 def data_of(value: bytes) -> object:
     try:
         return codec().decode(value).data
@@ -149,5 +185,5 @@ def test_a_damaged_record_is_never_read_as_anything_else(data: st.DataObject) ->
 
 
 def by_fastavro(value: bytes) -> PortalEvent:
-    reading = Reading(value, START, VERSION)
-    return PortalEvent(**reading.head(), body=reading.body)
+    reading = Reading(START, VERSION)
+    return PortalEvent(**reading.head(value), body=partial(reading.body, value))
