@@ -43,6 +43,9 @@ _NAMES_KEPT = 4096
 _NAME_BYTES = 64
 
 
+#: No more is kept of a record for the next one: it stays in memory when that record is gone.
+_SEEN_BYTES = 4096
+
 #: Sealed is nothing, and the map can give all pairs back.
 _NEITHER = ABSENT * 2
 
@@ -123,7 +126,7 @@ def fields_under(
     except (_Unusual, IndexError, UnicodeDecodeError):
         return None
     paths = tuple(found)
-    if seen is not None and len(parts) == len(paths):
+    if seen is not None and len(parts) == len(paths) and sum(map(len, parts)) <= _SEEN_BYTES:
         seen.layouts[top] = _Layout(paths, tuple(parts))
     return paths, tuple(found.values())
 
@@ -138,7 +141,7 @@ def _body_at(value: bytes, at: int, seen: Seen | None) -> int:
         at += len(between)
     else:
         at = _past_between(value, start := at)
-        if seen is not None:
+        if seen is not None and at - start <= _SEEN_BYTES:
             seen.between = value[start:at]
     if value.startswith(_NEITHER, at):
         return at + len(_NEITHER)

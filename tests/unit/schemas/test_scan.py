@@ -138,6 +138,15 @@ def test_a_layout_that_was_seen_is_taken_for_other_values() -> None:
     assert list(values) == ["12", "b" * 100]
 
 
+def test_of_a_record_with_long_paths_nothing_is_kept_in_memory() -> None:
+    seen = scan.Seen()
+
+    under_data(an_event(body=lambda: Body(fields={f"data[{'x' * 5000}]": "7"}), path="/" + "x" * 5000), seen)
+
+    assert not seen.layouts
+    assert not seen.between
+
+
 def test_a_path_that_stands_twice_in_a_map_makes_no_layout() -> None:
     one = an_event(body=lambda: Body(fields={"data[A]": "7"}))
     twice = Names(["data[A]", "data[A]"]).texts(["1", "2"])
