@@ -31,6 +31,7 @@ SENDING: Sequence[Mapping[str, str | int]] = (
     {"linger.ms": 2},
     {"linger.ms": 5},
     {"compression.type": "none"},
+    {"compression.type": "snappy"},
     {"compression.type": "zstd"},
 )
 READING: Sequence[Mapping[str, str | int]] = (
