@@ -18,7 +18,7 @@ from .errors import BadReturn, DeadlineExceeded, HandlerCancelled, Reject, Retry
 from .forks import Here, end_a_copy
 from .handlers import Given, Handler
 from .outcome import DONE, Done, Failed, Outcome, Rejected, RetryAsked, Undecodable
-from .runners import NOTHING, Returned, Runner, new_runner, rest
+from .runners import NOTHING, Returned, new_runner, rest
 from .threads import Threads
 
 _log = get_logger(__name__)
@@ -63,8 +63,6 @@ class Calls:
         self._threads = Threads(threads, may_begin=may_begin, is_still_certain=is_still_certain, clock=clock)
         self._deadlines = Deadlines()
         self._runner = new_runner()
-        #: Those of calls that waited, and returned nothing.
-        self._free: list[Runner] = []
         self._told: set[tuple[str, str]] = set()
 
     async def call(self, handler: Handler, event: Given) -> Outcome:
@@ -92,8 +90,8 @@ class Calls:
                 self._runner = new_runner()
                 outcome = self._returned(handler, came.value)
             else:
-                self._runner = self._free.pop() if self._free else new_runner()
-                return self._to_its_end(handler, rest(runner, came, context), runner, began)
+                self._runner = new_runner()
+                return self._to_its_end(handler, rest(runner, came, context), began)
         except BaseException as error:
             # Nothing was awaited yet, so that even a GeneratorExit can only be the handler's.
             self._runner = new_runner()
@@ -111,13 +109,11 @@ class Calls:
         """As in `Threads`."""
         return self._threads.close()
 
-    async def _to_its_end(self, handler: Handler, rest: Awaitable[object], runner: Runner, began: float) -> Outcome:
+    async def _to_its_end(self, handler: Handler, rest: Awaitable[object], began: float) -> Outcome:
         deadline_s = handler.options.deadline_s or self._deadline_s
         watch = self._deadlines.start(deadline_s)
         try:
-            if (value := await rest) is None:
-                self._free.append(runner)
-            outcome = self._returned(handler, value)
+            outcome = self._returned(handler, await rest)
             if Here.is_copy:
                 _end_a_copy(outcome)
             return _too_late(deadline_s, None) if watch.is_over else outcome

@@ -42,7 +42,6 @@ _USUALLY = b"\1\0\0\0"
 _NAMES_KEPT = 4096
 _NAME_BYTES = 64
 
-
 #: No more is kept of a record for the next one: it stays in memory when that record is gone.
 _SEEN_BYTES = 4096
 

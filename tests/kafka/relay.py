@@ -27,10 +27,8 @@ class Relay:
         self._port = port
         #: So many of the next requests for metadata are never answered.
         self.swallow = 0
-        #: So many of the next answers with topics name no broker, as those of a broker that is fenced.
+        #: So many of the next answers name no broker, as those of a broker that is fenced.
         self.hollow = 0
-        #: So many of the next answers name none, also without topics: as a client gets them that has just come.
-        self.fenced = 0
         self.connections = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -63,14 +61,9 @@ class Relay:
         while True:
             answer = await _read(theirs)
             kind, version = asked.pop(_NUMBER.unpack_from(answer)[0])
-            if kind == Api.METADATA and (self.hollow or self.fenced):
-                hollow, topics = _without_brokers(answer, version)
-                if self.fenced:
-                    self.fenced -= 1
-                    answer = hollow
-                elif topics:
-                    self.hollow -= 1
-                    answer = hollow
+            if kind == Api.METADATA and self.hollow:
+                self.hollow -= 1
+                answer = _without_brokers(answer, version)
             _write(writer, answer)
 
 
@@ -83,8 +76,8 @@ def _write(writer: asyncio.StreamWriter, frame: bytes) -> None:
     writer.write(_NUMBER.pack(len(frame)) + frame)
 
 
-def _without_brokers(answer: bytes, version: int) -> tuple[bytes, int]:
-    """The same answer of a cluster that has none, and how many topics it names."""
+def _without_brokers(answer: bytes, version: int) -> bytes:
+    """The same answer of a cluster that has none."""
     assert version >= _COMPACT
     # Behind the number: tags, of which there are none, and the time that the client is held back.
     at = brokers = _NUMBER.size + 1 + 4
@@ -94,8 +87,7 @@ def _without_brokers(answer: bytes, version: int) -> tuple[bytes, int]:
         at = _past_text(answer, at + 4) + 1
     cluster = _past_text(answer, at)
     controller = cluster + 4
-    topics, _ = _length(answer, controller)
-    return answer[:brokers] + _EMPTY + answer[at:cluster] + _NO_CONTROLLER + answer[controller:], max(0, topics - 1)
+    return answer[:brokers] + _EMPTY + answer[at:cluster] + _NO_CONTROLLER + answer[controller:]
 
 
 def _past_text(answer: bytes, at: int) -> int:

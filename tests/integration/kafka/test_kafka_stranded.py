@@ -69,13 +69,13 @@ async def test_a_cluster_whose_brokers_have_just_stood_still_is_asked_until_it_n
 ) -> None:
     broker, bootstrap = relay
     # The first client hears it twice, as it comes and as it asks, and so does the one that follows it.
-    broker.fenced = 4
+    broker.hollow = 4
     queue = opened(bootstrap)
 
     async with asyncio.timeout(8):
         await queue.ensure([STREAM], 4)
 
-    assert broker.fenced == 0
+    assert broker.hollow == 0
 
 
 Tell = Callable[[str], None]

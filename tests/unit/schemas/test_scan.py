@@ -138,6 +138,16 @@ def test_a_layout_that_was_seen_is_taken_for_other_values() -> None:
     assert list(values) == ["12", "b" * 100]
 
 
+def test_what_differs_before_the_fields_is_read_anew() -> None:
+    seen = scan.Seen()
+    calls = [
+        an_event(subscription=Subscription(id=id, endpoint="/bitrix24"), traceparent=trace)
+        for id, trace in (("185", None), ("1850", None), (None, None), ("185", "t" * 55), ("185", None))
+    ]
+
+    assert [under_data(one, seen) for one in calls] == [under_data(one, scan.Seen()) for one in calls]
+
+
 def test_of_a_record_with_long_paths_nothing_is_kept_in_memory() -> None:
     seen = scan.Seen()
 
@@ -159,7 +169,8 @@ def test_a_path_that_stands_twice_in_a_map_makes_no_layout() -> None:
 def under_data(one: PortalEvent, seen: scan.Seen) -> tuple[tuple[str, ...], Sequence[str]]:
     found = scan.fields_under(value := codec().encode(one), rest_of(value), b"data", seen)
     assert found
-    return found
+    paths, values = found
+    return paths, list(values)
 
 
 def rest_of(value: bytes) -> int:
