@@ -1,8 +1,9 @@
 """The world of a group that an administrator moves back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from forebay.processors.worker import Worker
 from forebay.queues.contract import Commit
 from tests.parking.books import Books, kind_of
 from tests.parking.moody import TOPIC
@@ -33,9 +34,16 @@ class MovedWorld(World):
         if (commit := self.commits().get(partition)) is None:
             return
         self.commits()[partition] = Commit(offset=int(commit.offset * part))
-        for portal, count in self.sent.items():
-            if self.partition(portal) == partition:
-                self.books.excused |= {(portal, number) for number in range(1, count + 1)}
+        self._let_come_again(portal for portal in self.sent if self.partition(portal) == partition)
+
+    def kill(self, worker: Worker, zombies: int) -> None:
+        """As ever. Where it had committed nothing, who comes next can't tell that from a group that was moved again."""
+        super().kill(worker, zombies)
+        committed = [portal for portal in self.sent if self.partition(portal) in self.commits()]
+        self._let_come_again(portal for portal in committed if self.place(portal).begins_anew)
+
+    def _let_come_again(self, portals: Iterable[str]) -> None:
+        self.books.excused |= {(portal, number) for portal in portals for number in range(1, self.sent[portal] + 1)}
 
     def _is_well(self) -> bool:
         ours = [partition for worker in self.workers for partition in worker.ownership]

@@ -91,3 +91,25 @@ def test_what_is_kept_and_not_known_to_be_is_not_loaded_behind_what_is_done() ->
         world.heal()
 
         world.judge()
+
+
+def test_who_dies_before_the_first_commit_of_a_moved_group_leaves_it_as_moved_once_more() -> None:
+    with closing(MovedWorld()) as world:
+        portal = "a.example"
+        world.failing |= {portal}
+        world.start()
+        world.send(portal, 1)
+        world.let(4)
+        world.move_back(world.partition(portal), 0.0)
+        world.start()
+        for _ in range(3):
+            world.deliver()
+        world.send(portal, 1)
+        world.deliver()
+        [worker] = world.workers
+        world.kill(worker, 0)
+        world.start()
+
+        world.heal()
+
+        world.judge()
