@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from operator import attrgetter
 from typing import TypeAlias, assert_never
 
 from forebay.queues.contract import StoredRecord
@@ -20,6 +21,8 @@ from .quarantine import quarantined
 from .reports import tell_dead, tell_parked, tell_quarantined
 from .retry import Draw, Finish, GiveUp, Park, RetryLimits, Try, WaitThenAgain, backoff_s, decide
 from .settings import WorkerSettings
+
+_RECEIVED = attrgetter("timestamp_ms")
 
 #: For a try whose record is no longer the lane's: nobody waits for so long.
 DROPPED = 0.0
@@ -153,12 +156,11 @@ class Consequences:
         """They have left the lane."""
         lane.start_anew()
         self._held.remove_all(lane.partition.finish_all(records))
-        now = self._now()
-        self._tally.finished_all([now - record.timestamp_ms / 1000 for record in records])
+        self._tally.finished_all(list(map(_RECEIVED, records)), self._now())
 
     def _finished(self, lane: Lane, record: StoredRecord) -> None:
         """The same of one, in half the time."""
         lane.start_anew()
         if lane.partition.finish(record):
             self._held.remove(record)
-        self._tally.finished(self._now() - record.timestamp_ms / 1000)
+        self._tally.finished(record.timestamp_ms, self._now())

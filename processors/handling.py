@@ -1,6 +1,7 @@
 """One try at a portal's first event, step by step: what it is, who handles it, how that ended, what follows."""
 
 from collections.abc import Coroutine
+from itertools import islice
 from typing import Any
 
 from forebay.queues.contract import StoredRecord
@@ -10,7 +11,7 @@ from .calls import Begun, ended
 from .consequences import DROPPED, Consequences
 from .errors import ProcessDied
 from .handlers import Handler
-from .metrics import Tally
+from .metrics import NOBODY, Tally
 from .outcome import DONE, UNHANDLED, Done, Failed, Outcome, Unread, Unsure, faulty
 from .partitions import Lane
 from .reading import Bulk, Reading
@@ -44,28 +45,42 @@ class Handling:
             return self._then.bury(lane, lane.burial)
         if turn.care is not None and turn.care.given_up is not None and lane.records:
             return self._give_up(lane, turn.care.given_up)
-        finished, cancelling = 0, turn.cancelling
         if lane.bulk is None and len(lane.records) > 1:
             lane.bulk = Bulk()
+        done: list[str] = []
         try:
-            for record in lane.records:
-                event, handler = self._read(record, lane.bulk)
-                if handler is not None and handler.looks_ahead and isinstance(event, PortalEvent):
-                    return self._together.process(lane, record, event, handler, turn.care)
-                begun = self._begin(handler, event, lane, record)
-                # What nearly every event comes to: told, decided and done without looking further.
-                if begun is DONE and handler is not None and not cancelling():
-                    self._tally.done(handler.name)
-                elif begun is UNHANDLED:
-                    self._tally.tried("", UNHANDLED.label)
-                else:
-                    return self._to_its_end(begun, handler, event, lane, record)
-                finished += 1
-                if not turn.goes_on():
-                    break
+            return self._go_through(lane, turn, done)
         finally:
-            if finished:
-                self._then.finish_first(lane, finished)
+            if done:
+                turn.left -= len(done)
+                self._tally.done_all(done)
+                self._then.finish_first(lane, len(done))
+
+    def _go_through(self, lane: Lane, turn: Turn, done: list[str]) -> Coroutine[Any, Any, float | None] | None:
+        """The turn's records up to the first that waits, if one does; `done` gets the handlers of those before it."""
+        clock, until = turn.clock, turn.until
+        for record in islice(lane.records, turn.left):
+            event, handler = self._read(record, lane.bulk)
+            begun: Begun
+            if not isinstance(event, PortalEvent):
+                begun = event
+            elif handler is None:
+                begun = UNHANDLED
+            elif handler.looks_ahead:
+                return self._together.process(lane, record, event, handler, turn.care)
+            else:
+                try:
+                    begun = self._try(handler, event, (record,), lane.attempts + 1)
+                except Exception as error:
+                    # One record must not end the worker.
+                    tell_fault(error, record)
+                    begun = faulty(error)
+            # What nearly every event comes to: told, decided and done without looking further.
+            if (begun is not DONE or turn.cancelling()) and begun is not UNHANDLED:
+                return self._to_its_end(begun, handler, event, lane, record)
+            done.append(handler.name if handler is not None else NOBODY)
+            if clock() >= until:
+                break
         return None
 
     def _give_up(self, lane: Lane, why: ProcessDied) -> Coroutine[Any, Any, float | None]:
@@ -79,19 +94,6 @@ class Handling:
         if handler is not None and handler.looks_ahead:
             return self._together.give_up(lane, record, event, handler, outcome)
         return self._to_its_end(outcome, handler, event, lane, record)
-
-    def _begin(self, handler: Handler | None, event: PortalEvent | Unread, lane: Lane, record: StoredRecord) -> Begun:
-        """The call of its handler, up to where that first waits."""
-        if not isinstance(event, PortalEvent):
-            return event
-        if handler is None:
-            return UNHANDLED
-        try:
-            return self._try(handler, event, (record,), lane.attempts + 1)
-        except Exception as error:
-            # One record must not end the worker.
-            tell_fault(error, record)
-            return faulty(error)
 
     async def _to_its_end(
         self, begun: Begun, handler: Handler | None, event: PortalEvent | Unread, lane: Lane, record: StoredRecord
@@ -120,6 +122,6 @@ class Handling:
     def _tell(
         self, outcome: Outcome, handler: Handler | None, event: PortalEvent | Unread, lane: Lane, record: StoredRecord
     ) -> None:
-        self._tally.tried(handler.name if handler else "", outcome.label)
+        self._tally.tried(handler.name if handler else NOBODY, outcome.label)
         if handler is not None and isinstance(event, PortalEvent):
             tell_outcome(outcome, handler, event, lane.attempts, record)

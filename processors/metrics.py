@@ -13,10 +13,13 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from forebay.schemas.names import METRICS_PREFIX
 
-from .outcome import DONE
+from .outcome import DONE, UNHANDLED
 
 #: What of several processes' gauges is shown.
 Of: TypeAlias = Literal["livemax", "livesum", "mostrecent"]
+
+#: The handler of an event that has none.
+NOBODY = ""
 
 _CALL_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 #: Events may wait long, and how long is what people want to know.
@@ -181,6 +184,10 @@ class Tally:
         """A try ended as nearly all do."""
         self._done[handler] += 1
 
+    def done_all(self, handlers: Sequence[str]) -> None:
+        """The same of several. Nobody's events are done, too: they are told as unhandled."""
+        self._done.update(handlers)
+
     def took(self, handler: str, seconds: float) -> None:
         """A handler was called."""
         seen = self._seconds.get(handler)
@@ -189,22 +196,23 @@ class Tally:
         seen.counts[bisect_left(seen.bounds, seconds)] += 1
         seen.total += seconds
 
-    def finished(self, age_s: float) -> None:
-        """An event is finished, so long after it was received."""
-        seen = self._age_s
+    def finished(self, received_ms: int, now_s: float) -> None:
+        """An event is finished now that was received then."""
+        seen, age_s = self._age_s, (now_s * 1000 - received_ms) / 1000
         seen.counts[bisect_left(seen.bounds, age_s)] += 1
         seen.total += age_s
 
-    def finished_all(self, ages_s: Sequence[float]) -> None:
+    def finished_all(self, received_ms: Sequence[int], now_s: float) -> None:
         """The same of events that are finished together."""
-        seen = self._age_s
-        youngest, oldest = bisect_left(seen.bounds, min(ages_s)), bisect_left(seen.bounds, max(ages_s))
+        seen, now_ms = self._age_s, now_s * 1000
+        youngest = bisect_left(seen.bounds, (now_ms - max(received_ms)) / 1000)
+        oldest = bisect_left(seen.bounds, (now_ms - min(received_ms)) / 1000)
         if youngest == oldest:
-            seen.counts[oldest] += len(ages_s)
-            seen.total += sum(ages_s)
+            seen.counts[oldest] += len(received_ms)
+            seen.total += (now_ms * len(received_ms) - sum(received_ms)) / 1000
         else:
-            for age_s in ages_s:
-                self.finished(age_s)
+            for one_ms in received_ms:
+                self.finished(one_ms, now_s)
 
     def died(self, reason: str) -> None:
         """A dead letter was written."""
@@ -218,7 +226,8 @@ class Tally:
     def flush(self) -> None:
         """Bring the metrics up to date."""
         for handler, count in self._done.items():
-            self._metrics.events_handled.labels(handler, DONE.label).inc(count)
+            outcome = UNHANDLED.label if handler == NOBODY else DONE.label
+            self._metrics.events_handled.labels(handler, outcome).inc(count)
         for (handler, outcome), count in self._outcomes.items():
             self._metrics.events_handled.labels(handler, outcome).inc(count)
         for handler, seen in self._seconds.items():

@@ -13,17 +13,18 @@ TURN_S = 0.02
 class Turn:
     """Of one lane."""
 
-    __slots__ = ("_clock", "_left", "_until", "cancelling", "care")
+    __slots__ = ("cancelling", "care", "clock", "left", "until")
 
     def __init__(self, clock: Callable[[], float], cancelling: Callable[[], int], care: Care | None = None) -> None:
         #: How its one record is to be handled, after a worker was ended in the middle of its work.
         self.care = care
         #: Not 0 when a handler has cancelled its task, which is the slot's, and may not have met it yet.
         self.cancelling = cancelling
-        self._clock, self._until = clock, clock() + TURN_S
-        self._left = TURN_RECORDS if care is None else 1
+        self.clock, self.until = clock, clock() + TURN_S
+        #: So many records more.
+        self.left = TURN_RECORDS if care is None else 1
 
     def goes_on(self) -> bool:
         """Count a record; False when the turn is over."""
-        self._left -= 1
-        return self._left > 0 and self._clock() < self._until
+        self.left -= 1
+        return self.left > 0 and self.clock() < self.until

@@ -8,6 +8,7 @@ import pytest
 
 from forebay import PortalEvent, Reject
 from forebay.processors.reading import Reading
+from forebay.processors.turn import TURN_RECORDS
 from forebay.processors.worker import Worker
 from forebay.queues.contract import StoredRecord
 from forebay.schemas import names
@@ -158,6 +159,21 @@ def test_a_turn_ends_amid_events_that_take_its_time(shop: Shop) -> None:
     shop.let(10)
 
     assert shop.calls == [[1], [2], [9], [3], [4]]
+
+
+def test_a_turn_counts_what_is_done_at_once_and_what_waits_in_between(shop: Shop) -> None:
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        if id_of(event) % 10 == 5:
+            await asyncio.sleep(0)
+
+    shop.send("ONAPPTEST", *range(3 * TURN_RECORDS))
+    shop.send("ONAPPTEST", 999, portal="other.example")
+    shop.start(concurrency=1)
+    shop.let(10)
+
+    assert shop.calls.index([999]) == TURN_RECORDS
+    assert len(shop.calls) == 3 * TURN_RECORDS + 1
 
 
 def test_after_however_many_handlers_that_end_at_once_everything_else_gets_its_chance(shop: Shop) -> None:
