@@ -1,6 +1,5 @@
 """A client of librdkafka that is made up, and who gives it out."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -55,13 +54,6 @@ class Client:
 
     def __len__(self) -> int:
         return len(self._due)
-
-
-async def until_taken(client: Client, number: int = 1) -> None:
-    """Return when the client was given so many: what comes in one turn of the loop it gets at the turn's end."""
-    async with asyncio.timeout(5):
-        while len(client.taken) < number:
-            await asyncio.sleep(0)
 
 
 class Made:

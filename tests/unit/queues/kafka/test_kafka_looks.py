@@ -13,7 +13,7 @@ from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.producer import KafkaProducer
 from forebay.queues.kafka.topics import Topics
 
-from .made_up import POISON, Made, until_taken
+from .made_up import POISON, Made
 
 MANY = 50
 
@@ -70,12 +70,6 @@ async def ended(*sent: "asyncio.Future[Position]") -> list[type]:
         return [type(one) for one in await asyncio.gather(*sent, return_exceptions=True)]
 
 
-async def begun(sends: Sends) -> None:
-    """The client has sent its first record to the partition."""
-    sends.client.may_report = True
-    await ended(sends.submit(b"begun"))
-
-
 @pytest.mark.parametrize("under_way", [0, MANY])
 async def test_a_record_that_the_client_cannot_read_keeps_no_other_waiting(sends: Sends, under_way: int) -> None:
     sends.client.trips = TypeError("no bytes")
@@ -85,6 +79,20 @@ async def test_a_record_that_the_client_cannot_read_keeps_no_other_waiting(sends
     sends.client.may_report = True
 
     assert await ended(*before, poison, behind) == [Position] * under_way + [RecordRefused, Position]
+
+
+@pytest.mark.parametrize("under_way", [0, MANY])
+async def test_a_record_that_has_no_place_keeps_no_other_waiting(sends: Sends, under_way: int) -> None:
+    sends.producer._placement.counts["events"] = 12
+    before = [sends.submit(b"before") for _ in range(under_way)]
+
+    delivery = Delivery(sends)
+    sends.producer.submit("events", Record(key="\ud800.ru", value=b"lost", timestamp_ms=1), delivery)
+    behind = sends.submit(b"behind")
+    sends.client.may_report = True
+
+    told = await ended(*before, delivery.outcome, behind)
+    assert told == [Position] * under_way + [RecordRefused, Position]
 
 
 @pytest.mark.parametrize("under_way", [0, MANY])
@@ -101,44 +109,30 @@ async def test_nothing_stands_before_a_record_over_which_the_client_trips(sends:
     assert b"behind" not in sends.client.taken
 
 
-async def test_what_comes_in_one_turn_is_given_to_the_client_together_and_nothing_is_told_in_between(
-    sends: Sends,
-) -> None:
-    await begun(sends)
-    sends.client.may_report = False
+async def test_what_is_reported_while_another_is_submitted_is_told_afterwards(sends: Sends) -> None:
     first = sends.submit(b"first")
-    await until_taken(sends.client, 2)
     sends.client.may_report = True
 
-    second, third = sends.submit(b"second"), sends.submit(b"third")
-    before = list(sends.client.taken)
-    await asyncio.sleep(0)
+    second = sends.submit(b"second")
 
-    assert before == [b"begun", b"first"]
-    assert sends.client.taken == [b"begun", b"first", b"second", b"third"]
+    assert sends.client.taken == [b"first", b"second"]
     assert not first.done()
     await asyncio.sleep(0)
     assert first.done()
-    assert await ended(second, third) == [Position] * 2
+    assert await ended(second) == [Position]
 
 
 async def test_what_comes_before_a_failure_is_told_fails_with_it(sends: Sends) -> None:
-    await begun(sends)
-    sends.client.may_report = False
     first = sends.submit(b"first")
-    await until_taken(sends.client, 2)
     sends.client.error, sends.client.may_report = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), True
 
-    # At the end of the turn the failure is heard of; nobody is told before the next one.
+    # The first of them hears of the failure; nobody is told before the loop's next turn.
     behind = [sends.submit(b"behind"), sends.submit(b"behind")]
-    await asyncio.sleep(0)
-    assert not first.done()
     sends.client.error = None
-    behind.append(sends.submit(b"behind"))
 
-    assert await ended(first, *behind) == [UnknownStream] * 4
+    assert await ended(first, *behind) == [UnknownStream] * 3
     assert await ended(sends.submit(b"later")) == [Position]
-    assert sends.client.taken == [b"begun", b"first", b"later"]
+    assert sends.client.taken == [b"first", b"later"]
 
 
 class NoTopics:
@@ -172,17 +166,16 @@ async def test_one_that_cannot_be_told_keeps_no_other_from_it(sends: Sends) -> N
 
     told: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
-    await begun(sends)
+    sends.client.may_report = True
+    await ended(sends.submit(b"begun"))
     sends.client.may_report = False
     sends.producer.submit("events", Record(key="a.ru", value=b"first", timestamp_ms=1), Broken(sends))
     second = sends.submit(b"second")
-    await until_taken(sends.client, 3)
     sends.client.may_report = True
 
     third = sends.submit(b"third")
-    # The end of the turn, and two more: what could not be told lets the others wait for one.
-    for _ in range(3):
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
 
     assert [type(one) for one in told] == [ZeroDivisionError]
     assert second.done()

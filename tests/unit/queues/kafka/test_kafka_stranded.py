@@ -15,7 +15,7 @@ from forebay.queues.kafka.producer import KafkaProducer
 from forebay.queues.kafka.statistics import Statistics
 from forebay.queues.kafka.topics import Topics
 
-from .made_up import Client, Made, until_taken
+from .made_up import Client, Made
 
 #: As librdkafka writes them; where nothing is left but the place of a group's coordinator, that is no broker.
 LEARNED = '{"brokers":{ "a:9092/1": { "name":"a:9092/1", "source":"learned", "state":"UP"}}}'
@@ -77,7 +77,6 @@ async def test_a_client_that_cannot_be_made_just_now_is_made_later(
     producer.submit(
         "events", Record(key="a.ru", value=b"0", timestamp_ms=1), kept := asyncio.get_running_loop().create_future()
     )
-    await until_taken(made.clients[0])
 
     made.clients[0].says = [LEARNED, NONE, NONE]
     async with asyncio.timeout(10):
