@@ -1,7 +1,6 @@
 """Makes librdkafka's clients. Making one connects to nothing yet, but starts its threads: do it after a fork."""
 
 import logging
-import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +25,7 @@ from .properties import (
     of_the_classic_protocol,
     of_the_new_protocol,
     with_password,
+    without_preface,
 )
 from .throttling import Throttling
 
@@ -33,9 +33,6 @@ _Client = TypeVar("_Client")
 
 #: console/terminal/logs.py takes all of it: how much the client says is its own property `log_level`.
 _LOG = "forebay.queues.kafka.client"
-
-#: librdkafka says so before each reason.
-_NOT_MADE = re.compile(r"Failed to create \w+(?: \w+)?: ")
 
 #: The client wants the name of a group also where it is in none.
 _INSPECTOR = "forebay-inspector"
@@ -71,7 +68,8 @@ class Clients:
     def asked_protocol(self) -> str | None:
         """The group protocol that the setting `kafka` insists on: `consumer`, `classic`, or neither."""
         asked = self._shared.get("group.protocol")
-        return None if asked is None else str(asked)
+        # librdkafka takes it in any case.
+        return None if asked is None else str(asked).lower()
 
     @property
     def max_poll_s(self) -> float:
@@ -135,4 +133,4 @@ class Clients:
             return client({**with_password(properties), **callbacks, "logger": logging.getLogger(_LOG)})
         except (KafkaException, TypeError, ValueError, OSError) as error:
             files = "; ".join(f"{name}: {why}" for name, why in unreadable(properties))
-            raise QueueError(f"the setting kafka can't be used: {files or _NOT_MADE.sub('', reason(error))}") from error
+            raise QueueError(f"the setting kafka can't be used: {files or without_preface(reason(error))}") from error

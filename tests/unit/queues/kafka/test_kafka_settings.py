@@ -85,6 +85,43 @@ def documented() -> Iterator[tuple[str, str, str]]:
                 yield name, value, otherwise
 
 
+@pytest.mark.parametrize(
+    ("kafka", "why"),
+    [
+        ({"max.in.flight": 10}, "`max.in.flight` must be set <= 5"),
+        ({"queuing.strategy": "lifo"}, "`queuing.strategy` must be set to `fifo`"),
+        ({"receive.message.max.bytes": 1000}, "`receive.message.max.bytes` must be >= `fetch.max.bytes`"),
+        ({"reconnect.backoff.ms": 5000}, "`reconnect.backoff.max.ms` must be >= `reconnect.backoff.ms`"),
+    ],
+)
+def test_what_a_client_does_not_take_together_with_the_rest_is_refused_at_the_start(
+    kafka: dict[str, str | int], why: str
+) -> None:
+    before = native_threads()
+
+    [fault] = faults_of({**kafka, "security.protocol": "SSL", "ssl.ca.location": "/not/there/yet.pem"})
+
+    assert fault.startswith(why)
+    assert native_threads() == before
+
+
+def test_properties_that_fit_together_are_taken() -> None:
+    together = {"reconnect.backoff.ms": 5000, "reconnect.backoff.max.ms": 9000, "max.in.flight": 1, "linger.ms": 2}
+
+    assert faults_of({**together, "max.poll.interval.ms": 1000, "group.protocol": "classic"}) == []
+
+
+@pytest.mark.parametrize(("asked", "protocol"), [("Consumer", "consumer"), ("CLASSIC", "classic")])
+def test_a_protocol_that_is_insisted_on_is_the_one_however_it_is_written(asked: str, protocol: str) -> None:
+    assert Clients(settings(group_protocol=asked)).asked_protocol == protocol
+
+
+def test_what_would_end_a_client_for_each_refused_record_is_refused() -> None:
+    assert faults_of({"enable.gapless.guarantee": True}) == [
+        "enable.gapless.guarantee can't be set here; it would end the client for each record that the brokers refuse"
+    ]
+
+
 @pytest.mark.parametrize(("name", "value"), [("delivery.report.only.error", True), ("statistics.interval.ms", 0)])
 def test_what_would_leave_us_without_a_word_from_the_client_is_refused(name: str, value: int | bool) -> None:
     assert [fault.split(";")[0] for fault in faults_of({name: value})] == [f"{name} can't be set here"]
@@ -140,9 +177,10 @@ def test_a_client_whose_password_is_not_there_is_not_made(tmp_path: Path, conten
 
 
 def test_what_is_a_function_in_librdkafka_is_no_setting() -> None:
-    assert faults_of({"error_cb": "x", "oauth_cb": "x"}) == [
-        "error_cb can't be set here; it is no text, number or switch",
-        "oauth_cb can't be set here; it is no text, number or switch",
+    assert [fault.split(";")[0] for fault in faults_of({"error_cb": "x", "oauth_cb": "x", "logger": "x"})] == [
+        "logger can't be set here",
+        "error_cb can't be set here",
+        "oauth_cb can't be set here",
     ]
 
 
