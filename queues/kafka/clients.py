@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-from forebay.queues.errors import QueueError
+from forebay.queues.errors import BadQueueSettings, QueueError
 from forebay.queues.settings import QueueSettings
 
 from .credentials import Credentials
 from .faults import Faults, reason
-from .named_files import unreadable
+from .named_files import named_files, unreadable
 from .properties import (
     Properties,
     everywhere,
@@ -24,6 +24,8 @@ from .properties import (
     for_producer,
     of_the_classic_protocol,
     of_the_new_protocol,
+    token_fault,
+    unconnected,
     with_password,
     without_preface,
 )
@@ -88,6 +90,18 @@ class Clients:
     def held_back(self) -> KafkaError | None:
         """What was told last of a quota by which the brokers hold any of them back."""
         return self._throttling.last
+
+    def check(self) -> None:
+        """As in `ChecksSettings`."""
+        try:
+            self._made(AdminClient, unconnected(self._shared), Faults())
+        except QueueError as error:
+            if any(named_files(self._shared)):
+                # One may come yet, or be just replaced: who is started again may be let in.
+                raise
+            raise BadQueueSettings(str(error)) from error
+        if fault := token_fault(self._shared):
+            raise BadQueueSettings(f"the setting kafka can't be used: {fault}")
 
     def producer(self, faults: Faults, on_statistics: Callable[[str], None], *, singly: bool = False) -> Producer:
         """A producer that tells of its troubles; `singly` it sends each record by itself."""

@@ -122,6 +122,8 @@ _NO_GROUP = "forebay"
 #: What a client needs to come in, and what it takes from files: whether it may is told when it is made, and by doctor.
 _OF_LOGIN = ("security.", "sasl.", "ssl.", "https.", "enable.ssl.", "enable.sasl.")
 
+_NEVER_TOGETHER: Properties = {"enable.idempotence": True, "queuing.strategy": "lifo"}
+
 #: librdkafka says so before each reason.
 _NOT_MADE = re.compile(r"Failed to create \w+(?: \w+)?: ")
 
@@ -227,6 +229,34 @@ def uses_sasl(properties: Mapping[str, str | int | bool]) -> bool:
 
 def _protocol(properties: Mapping[str, str | int | bool]) -> str:
     return str(properties.get("security.protocol", "PLAINTEXT")).upper()
+
+
+def unconnected(shared: Mapping[str, str | int | bool]) -> Properties:
+    """The properties of a client that asks nobody for anything; without the login where that is a token.
+
+    For one it would go to the server that gives them, and wait for that.
+    """
+    given = {name: value for name, value in shared.items() if name != "bootstrap.servers"} | {"log_level": 0}
+    if not _uses_tokens(given):
+        return given
+    others = {name: value for name, value in given.items() if not name.startswith(("sasl.", "enable.sasl."))}
+    return {**others, "security.protocol": _protocol(given).removeprefix("SASL_")}
+
+
+def token_fault(shared: Mapping[str, str | int | bool]) -> str:
+    """What is missing where the login is a token, or can't be used; empty where nothing is.
+
+    A client with properties that never go together is not made, and those of the tokens are looked at before these.
+    """
+    if not (uses_sasl(shared) and _uses_tokens(shared)):
+        return ""
+    given = {name: value for name, value in shared.items() if name != _LOGIN_FILE}
+    fault = _conflict(Producer, {**given, **_NEVER_TOGETHER, "log_level": 0})
+    return "" if _NEVER_TOGETHER.keys() <= {*re.findall("`(.+?)`", fault)} else fault
+
+
+def _uses_tokens(properties: Mapping[str, str | int | bool]) -> bool:
+    return str(properties.get("sasl.mechanism", properties.get("sasl.mechanisms", ""))).upper() == "OAUTHBEARER"
 
 
 def for_producer(shared: Mapping[str, str | int | bool], *, singly: bool = False) -> Properties:

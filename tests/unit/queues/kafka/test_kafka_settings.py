@@ -9,7 +9,7 @@ from confluent_kafka import Consumer
 
 from forebay.console.settings import load_settings
 from forebay.queues.bad_settings import BadSettings
-from forebay.queues.errors import QueueError
+from forebay.queues.errors import BadQueueSettings, QueueError
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.faults import Faults
 from forebay.queues.kafka.properties import (
@@ -21,6 +21,7 @@ from forebay.queues.kafka.properties import (
     of_the_classic_protocol,
     of_the_new_protocol,
 )
+from forebay.queues.opening import open_checked
 from forebay.queues.settings import QueueSettings
 
 URL = "kafka://one:9092,two:9092"
@@ -246,6 +247,58 @@ def test_a_client_that_can_not_be_made_names_every_file_that_can_not_be_read() -
 
     for name, path in files.items():
         assert f"{name}: {path} can't be read: No such file or directory" in str(refused.value)
+
+
+SECURE = {"security.protocol": "SASL_PLAINTEXT"}
+TOKENS = SECURE | {"sasl.mechanism": "OAUTHBEARER", "sasl.oauthbearer.method": "oidc"}
+#: Where nobody answers, and who asks waits.
+ISSUER = {
+    "sasl.oauthbearer.token.endpoint.url": "http://127.0.0.1:9/token",
+    "sasl.oauthbearer.client.id": "forebay",
+    "sasl.oauthbearer.client.secret": "p4ss",
+}
+
+
+@pytest.mark.parametrize(
+    ("kafka", "why"),
+    [
+        (SECURE, "set sasl.mechanism in the setting kafka"),
+        (SECURE | {"sasl.mechanism": "PLAIN"}, "sasl.username and sasl.password must be set"),
+        (SECURE | {"sasl.mechanism": "PLAIN", "sasl.password.file": "/nowhere/pw"}, "sasl.password.file: /nowhere/pw"),
+        ({"security.protocol": "SSL", "ssl.ca.location": "/nowhere/ca.pem"}, "ssl.ca.location: /nowhere/ca.pem can't"),
+        ({"security.protocol": "SSL", "ssl.ca.pem": "p4ss"}, "ssl.ca.pem: not in PEM format"),
+        (TOKENS, "`sasl.oauthbearer.token.endpoint.url` is mandatory"),
+        (TOKENS | ISSUER | {"security.protocol": "SASL_SSL", "ssl.ca.location": "/nowhere/ca.pem"}, "ssl.ca.location"),
+    ],
+)
+def test_a_login_that_can_not_work_is_told_before_anything_serves(kafka: dict[str, str], why: str) -> None:
+    before = native_threads()
+
+    with pytest.raises(QueueError, match=re.escape(why)) as refused:
+        open_checked(QueueSettings.model_validate({"queue_url": URL, "kafka": kafka}))
+
+    # Who waits for a file is to be started again.
+    assert isinstance(refused.value, BadQueueSettings) == ("/nowhere/" not in str(kafka))
+    assert "p4ss" not in str(refused.value)
+    assert native_threads() == before
+
+
+@pytest.mark.parametrize(
+    "kafka",
+    [
+        {},
+        SECURE | {"sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "forebay", "sasl.password": "p4ss"},
+        {"security.protocol": "SSL"},
+        TOKENS | ISSUER,
+        TOKENS | ISSUER | {"security.protocol": "SASL_SSL"},
+    ],
+)
+def test_a_login_that_may_work_is_tried_by_nobody_who_only_looks_at_the_settings(kafka: dict[str, str]) -> None:
+    before = native_threads()
+
+    open_checked(QueueSettings.model_validate({"queue_url": URL, "kafka": kafka}))
+
+    assert native_threads() == before
 
 
 def test_the_new_protocol_gets_nothing_that_its_client_refuses() -> None:
