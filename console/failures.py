@@ -59,8 +59,10 @@ def _is_wrong(error: ForebayError) -> bool:
     from forebay.ingest.callers.published import BadAllowList
     from forebay.processors.errors import BadHandler
     from forebay.queues.bad_settings import BadSettings
-    from forebay.queues.errors import ClientMissing
+    from forebay.queues.errors import BadQueueSettings, ClientMissing
     from forebay.queues.registry.errors import BadRegistrySettings
 
-    wrong = WrongUsage | BadSettings | BadRegistrySettings | BadAllowList | BadHandler | ClientMissing
+    wrong = (
+        WrongUsage | BadSettings | BadQueueSettings | BadRegistrySettings | BadAllowList | BadHandler | ClientMissing
+    )
     return isinstance(error, wrong)

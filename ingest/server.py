@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from gunicorn.app.base import BaseApplication
 
-from forebay.queues.opening import open_queue
+from forebay.queues.opening import open_checked, open_queue
 from forebay.queues.registry.opening import open_registry
 from forebay.queues.tracing.opening import is_traced, open_tracer
 from forebay.schemas.errors import ForebayError
@@ -235,7 +235,7 @@ def serve(
 
 def _check(settings: IngestSettings) -> None:
     """Raise what each worker would, which opens its own, and of which only would be told that it failed to boot."""
-    open_queue(settings)
+    open_checked(settings)
     open_registry(settings)
     check_allow_file(settings)
 

@@ -293,6 +293,17 @@ class TakesByAge(Protocol):
 
 
 @runtime_checkable
+class ChecksSettings(Protocol):
+    """A queue of which some settings only show themselves as wrong when its client is made, in a process of its own."""
+
+    def check_settings(self) -> None:
+        """Make a client, and let go of it; call it before a fork. It connects to nothing, and leaves no thread.
+
+        Raises `BadQueueSettings` where none can be made; `QueueError` where a file may be the reason, and may yet come.
+        """
+
+
+@runtime_checkable
 class Trims(Protocol):
     """A queue that can be told what of a stream nobody needs, and keeps the rest; others go by age, or keep all."""
 

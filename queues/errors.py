@@ -32,6 +32,10 @@ class ClientMissing(QueueError):
     """The library that speaks to this queue is not installed. The message has the command that installs it."""
 
 
+class BadQueueSettings(QueueError):
+    """The queue's client can't be made with these settings, whenever that is tried."""
+
+
 class Fenced(QueueError):
     """Some partitions belong to another member by now: what was committed for them did not count."""
 

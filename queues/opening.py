@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
-from forebay.queues.contract import Queue
+from forebay.queues.contract import ChecksSettings, Queue
 from forebay.queues.errors import ClientMissing, QueueError
 from forebay.queues.settings import QueueSettings
 
@@ -99,6 +99,14 @@ def open_queue(settings: QueueSettings) -> Queue:
     scheme = scheme_of(settings.queue_url)
     opened: Queue = _resolved(f"{_SYSTEMS[scheme].queue}:open_queue", scheme, "queue_url")(settings)
     return opened
+
+
+def open_checked(settings: QueueSettings) -> Queue:
+    """The same for who is going to serve. Raises also what a worker would end by that makes a client of its own."""
+    queue = open_queue(settings)
+    if isinstance(queue, ChecksSettings):
+        queue.check_settings()
+    return queue
 
 
 def check_client(url: str, setting: str = "queue_url") -> None:

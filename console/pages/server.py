@@ -9,7 +9,7 @@ from forebay.console.settings import Settings
 from forebay.ingest.metric_files import memory_folder
 from forebay.ingest.patience import PatientProtocol
 from forebay.ingest.server_log import ServerLog
-from forebay.queues.opening import open_queue
+from forebay.queues.opening import open_checked
 from forebay.queues.registry.opening import open_registry
 
 from .app import create_app
@@ -74,6 +74,6 @@ def serve(settings: Settings) -> None:
 
     Raises `QueueError` or `BadRegistrySettings` before anything is started when settings can't work.
     """
-    open_queue(settings)
+    open_checked(settings)
     open_registry(settings)
     Server(settings).run()

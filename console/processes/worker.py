@@ -26,7 +26,7 @@ from forebay.processors.worker import Worker
 from forebay.queues.certificates import Certificates
 from forebay.queues.contract import Queue
 from forebay.queues.moves.watch import MoveWatch
-from forebay.queues.opening import open_queue
+from forebay.queues.opening import open_checked
 from forebay.queues.registry.contract import Registry
 from forebay.queues.registry.opening import open_registry
 from forebay.queues.tracing.contract import Tracer
@@ -56,7 +56,7 @@ def run_worker(settings: Settings, target: str, *, only: str | None = None, fold
     let_handlers_print()
     leave_forks_to_themselves(stops())
     # The user's modules come last: one that is called as one of the standard library's then hides it from nobody.
-    queue, registry = open_queue(settings), open_registry(settings)
+    queue, registry = open_checked(settings), open_registry(settings)
     status = FAILED
 
     def handle() -> int:

@@ -1,7 +1,6 @@
 """Makes librdkafka's clients. Making one connects to nothing yet, but starts its threads: do it after a fork."""
 
 import logging
-import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,12 +10,12 @@ from typing import Any, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-from forebay.queues.errors import QueueError
+from forebay.queues.errors import BadQueueSettings, QueueError
 from forebay.queues.settings import QueueSettings
 
 from .credentials import Credentials
 from .faults import Faults, reason
-from .named_files import unreadable
+from .named_files import named_files, unreadable
 from .properties import (
     Properties,
     everywhere,
@@ -25,7 +24,10 @@ from .properties import (
     for_producer,
     of_the_classic_protocol,
     of_the_new_protocol,
+    token_fault,
+    unconnected,
     with_password,
+    without_preface,
 )
 from .throttling import Throttling
 
@@ -33,9 +35,6 @@ _Client = TypeVar("_Client")
 
 #: console/terminal/logs.py takes all of it: how much the client says is its own property `log_level`.
 _LOG = "forebay.queues.kafka.client"
-
-#: librdkafka says so before each reason.
-_NOT_MADE = re.compile(r"Failed to create \w+(?: \w+)?: ")
 
 #: The client wants the name of a group also where it is in none.
 _INSPECTOR = "forebay-inspector"
@@ -71,7 +70,8 @@ class Clients:
     def asked_protocol(self) -> str | None:
         """The group protocol that the setting `kafka` insists on: `consumer`, `classic`, or neither."""
         asked = self._shared.get("group.protocol")
-        return None if asked is None else str(asked)
+        # librdkafka takes it in any case.
+        return None if asked is None else str(asked).lower()
 
     @property
     def max_poll_s(self) -> float:
@@ -90,6 +90,18 @@ class Clients:
     def held_back(self) -> KafkaError | None:
         """What was told last of a quota by which the brokers hold any of them back."""
         return self._throttling.last
+
+    def check(self) -> None:
+        """As in `ChecksSettings`."""
+        try:
+            self._made(AdminClient, unconnected(self._shared), Faults())
+        except QueueError as error:
+            if any(named_files(self._shared)):
+                # One may come yet, or be just replaced: who is started again may be let in.
+                raise
+            raise BadQueueSettings(str(error)) from error
+        if fault := token_fault(self._shared):
+            raise BadQueueSettings(f"the setting kafka can't be used: {fault}")
 
     def producer(self, faults: Faults, on_statistics: Callable[[str], None], *, singly: bool = False) -> Producer:
         """A producer that tells of its troubles; `singly` it sends each record by itself."""
@@ -135,4 +147,4 @@ class Clients:
             return client({**with_password(properties), **callbacks, "logger": logging.getLogger(_LOG)})
         except (KafkaException, TypeError, ValueError, OSError) as error:
             files = "; ".join(f"{name}: {why}" for name, why in unreadable(properties))
-            raise QueueError(f"the setting kafka can't be used: {files or _NOT_MADE.sub('', reason(error))}") from error
+            raise QueueError(f"the setting kafka can't be used: {files or without_preface(reason(error))}") from error

@@ -69,6 +69,7 @@ _REMEDIES = {
     KafkaError.NOT_ENOUGH_REPLICAS: "too few brokers have the partition (min.insync.replicas): look after the others",
     KafkaError.FENCED_INSTANCE_ID: _OUR_NAME,
     KafkaError.UNRELEASED_INSTANCE_ID: _OUR_NAME,
+    KafkaError.UNSUPPORTED_ASSIGNOR: "leave group.remote.assignor out of the setting kafka, or name one they have",
     KafkaError.THROTTLING_QUOTA_EXCEEDED: _QUOTA,
     KafkaError.UNSUPPORTED_VERSION: "this broker is too old",
 }

@@ -1,9 +1,11 @@
 """The properties of librdkafka's clients: what we need, and what the setting `kafka` passes through."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 
@@ -29,6 +31,7 @@ _RESERVED = {
     "acks": _BREAKS_A_PROMISE,
     "request.required.acks": _BREAKS_A_PROMISE,
     "enable.idempotence": _BREAKS_A_PROMISE,
+    "enable.gapless.guarantee": "it would end the client for each record that the brokers refuse",
     "transactional.id": _BREAKS_A_PROMISE,
     "message.timeout.ms": _LEAVES_A_GAP,
     "delivery.timeout.ms": _LEAVES_A_GAP,
@@ -43,6 +46,7 @@ _RESERVED = {
     "enable.partition.eof": _BREAKS_A_PROMISE,
     "delivery.report.only.error": _BREAKS_A_PROMISE,
     "statistics.interval.ms": "only by statistics does Forebay learn that a client is ready, or can't go on",
+    "logger": "what the client says goes into Forebay's log; debug and log_level say how much",
 }
 
 _EVERYWHERE: Properties = {
@@ -112,6 +116,17 @@ _UNKNOWN_PROPERTY = "forebay.is.unknown"
 _LOGIN_FILE = "sasl.password.file"
 _LOGIN = "sasl.password"
 
+#: A consumer is not made without one.
+_NO_GROUP = "forebay"
+
+#: What a client needs to come in, and what it takes from files: whether it may is told when it is made, and by doctor.
+_OF_LOGIN = ("security.", "sasl.", "ssl.", "https.", "enable.ssl.", "enable.sasl.")
+
+_NEVER_TOGETHER: Properties = {"enable.idempotence": True, "queuing.strategy": "lifo"}
+
+#: librdkafka says so before each reason.
+_NOT_MADE = re.compile(r"Failed to create \w+(?: \w+)?: ")
+
 _MS = 1000
 
 #: Members beat so often in a session, and at least every second: only with its next beat does one learn that another is
@@ -136,7 +151,8 @@ def faults_of(kafka: Mapping[str, str | int | bool | SecretStr]) -> list[str]:
     if {_LOGIN, _LOGIN_FILE} <= kafka.keys():
         reserved.append(f"{_LOGIN} and {_LOGIN_FILE} are both set; one of them must go")
     others = {name: value for name, value in kafka.items() if name not in _RESERVED and name != _LOGIN_FILE}
-    return reserved + [fault for name, value in others.items() if (fault := _refusal(name, value))]
+    refused = [fault for name, value in others.items() if (fault := _refusal(name, value))]
+    return reserved + refused or _conflicts(others)
 
 
 def _refusal(name: str, value: str | int | bool | SecretStr) -> str:
@@ -159,6 +175,40 @@ def _refusal(name: str, value: str | int | bool | SecretStr) -> str:
     return ""
 
 
+def _conflicts(kafka: Mapping[str, str | int | bool | SecretStr]) -> list[str]:
+    """Why librdkafka makes no client of properties that it takes one by one; each reason once.
+
+    It looks at them together only when a client is made. One that knows no broker leaves no thread behind.
+    """
+    shared = {name: _plain(value) for name, value in kafka.items() if not name.startswith(_OF_LOGIN)}
+    return [*dict.fromkeys(fault for client, given in _clients(shared) if (fault := _conflict(client, given)))]
+
+
+def _clients(shared: Properties) -> list[tuple[Callable[[Any], object], Properties]]:
+    """What a process of ours makes. (Of a member with a session it is told when that is known.)"""
+    shared = {**_EVERYWHERE, **shared, "log_level": 0}
+    member = of_the_new_protocol(for_member(shared, group=_NO_GROUP, instance=""))
+    outsiders = [for_outsider(shared, _NO_GROUP), for_outsider(shared, _NO_GROUP, browses=True)]
+    return [
+        (Producer, for_producer(shared)),
+        *((Consumer, properties) for properties in (member, *outsiders)),
+        (AdminClient, shared),
+    ]
+
+
+def _conflict(client: Callable[[Any], object], properties: Properties) -> str:
+    try:
+        client(properties)
+    except KafkaException as error:
+        return without_preface(str(error.args[0].str()))
+    return ""
+
+
+def without_preface(reason: str) -> str:
+    """Why no client was made, without librdkafka's words that none was."""
+    return _NOT_MADE.sub("", reason)
+
+
 def with_password(properties: Properties) -> Properties:
     """What librdkafka takes, with the password as its file has it now. Raises `OSError` when that can't be read."""
     if _LOGIN_FILE not in properties:
@@ -179,6 +229,34 @@ def uses_sasl(properties: Mapping[str, str | int | bool]) -> bool:
 
 def _protocol(properties: Mapping[str, str | int | bool]) -> str:
     return str(properties.get("security.protocol", "PLAINTEXT")).upper()
+
+
+def unconnected(shared: Mapping[str, str | int | bool]) -> Properties:
+    """The properties of a client that asks nobody for anything; without the login where that is a token.
+
+    For one it would go to the server that gives them, and wait for that.
+    """
+    given = {name: value for name, value in shared.items() if name != "bootstrap.servers"} | {"log_level": 0}
+    if not _uses_tokens(given):
+        return given
+    others = {name: value for name, value in given.items() if not name.startswith(("sasl.", "enable.sasl."))}
+    return {**others, "security.protocol": _protocol(given).removeprefix("SASL_")}
+
+
+def token_fault(shared: Mapping[str, str | int | bool]) -> str:
+    """What is missing where the login is a token, or can't be used; empty where nothing is.
+
+    A client with properties that never go together is not made, and those of the tokens are looked at before these.
+    """
+    if not (uses_sasl(shared) and _uses_tokens(shared)):
+        return ""
+    given = {name: value for name, value in shared.items() if name != _LOGIN_FILE}
+    fault = _conflict(Producer, {**given, **_NEVER_TOGETHER, "log_level": 0})
+    return "" if _NEVER_TOGETHER.keys() <= {*re.findall("`(.+?)`", fault)} else fault
+
+
+def _uses_tokens(properties: Mapping[str, str | int | bool]) -> bool:
+    return str(properties.get("sasl.mechanism", properties.get("sasl.mechanisms", ""))).upper() == "OAUTHBEARER"
 
 
 def for_producer(shared: Mapping[str, str | int | bool], *, singly: bool = False) -> Properties:

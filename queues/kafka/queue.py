@@ -30,6 +30,10 @@ class KafkaQueue:
         self._admin = Admin(self._clients)
         self._topics = Topics(self._admin, settings.topic)
 
+    def check_settings(self) -> None:
+        """As in `ChecksSettings`."""
+        self._clients.check()
+
     async def missing(self, streams: Iterable[str], partitions: int) -> list[str]:
         """As in the contract."""
         return await self._topics.missing(streams, partitions)

@@ -27,13 +27,19 @@ def open_registry(settings: QueueSettings) -> Registry | None:
     if "url" in passed:
         raise BadRegistrySettings("schema_registry: url can't be set here; write it into schema_registry_url")
     try:
-        timeout_s = float(passed.pop("timeout", _TIMEOUT_S))
+        timeout_s = _patience(passed.pop("timeout", _TIMEOUT_S))
         return RegistryClient({**_OURS, **passed, "url": settings.schema_registry_url}, timeout_s=timeout_s)
     except (ValueError, TypeError) as error:
         raise BadRegistrySettings(f"schema_registry: {error}") from error
     except OSError as error:
         files = ", ".join(f"{name} = {value}" for name, value in passed.items() if name.endswith(".location"))
         raise BadRegistrySettings(f"schema_registry: {error.strerror or error}: {files}") from error
+
+
+def _patience(timeout: str | bool | int | float) -> float:
+    if not (timeout_s := float(timeout)) > 0:
+        raise ValueError(f"timeout is {timeout}, and no registry answers in no time; give seconds, or leave it out")
+    return timeout_s
 
 
 def _plain(value: str | bool | int | float | SecretStr) -> str | bool | int | float:

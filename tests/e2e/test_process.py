@@ -217,6 +217,29 @@ def test_what_becomes_of_a_worker_is_a_line_like_its_own(site: Any) -> None:
     assert "was ended by SIGKILL" in line["event"] and line["level"] == "warning"
 
 
+def test_a_way_into_kafka_that_can_not_work_stops_the_start(site: Any) -> None:
+    (site.folder / "shop.py").write_text(HANDLERS)
+    given = {"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN", "sasl.username": "forebay"}
+    site.settings |= {"queue_url": "kafka://127.0.0.1:9", "kafka": json.dumps(given)}
+
+    ended = [site.run("ingest"), *(site.run("process", "shop:handlers", "--processes", number) for number in "12")]
+
+    assert [one.returncode for one in ended] == [2, 2, 2]
+    for one in ended:
+        assert "forebay: the setting kafka can't be used: Kafka: sasl.username and sasl.password must be" in one.stderr
+
+
+def test_a_file_of_the_way_into_kafka_that_is_not_there_is_named_and_may_come_yet(site: Any) -> None:
+    given = {"security.protocol": "SSL", "ssl.ca.location": "/nowhere/ca.pem"}
+    site.settings |= {"queue_url": "kafka://127.0.0.1:9", "kafka": json.dumps(given)}
+
+    ended = site.run("ingest")
+
+    # systemd starts again who ends like this, and nobody who ends by wrong settings.
+    assert ended.returncode == 1
+    assert "forebay: the setting kafka can't be used: ssl.ca.location: /nowhere/ca.pem can't be read" in ended.stderr
+
+
 def log_of(site: Any) -> list[dict[str, Any]]:
     """Every line that was written to its end; all of them are JSON."""
     return [json.loads(line) for line in site.log("process").splitlines(keepends=True) if line.endswith("\n")]

@@ -12,6 +12,7 @@ from tests.answers import called
 from tests.e2e.newcomers import Newcomers
 from tests.e2e.site import Site
 from tests.e2e.standing import ids
+from tests.kafka.fixtures import Kafka
 
 OLD, NEW = "51856fefc120afa4b628cc82d3935cce", "0d9b5c7e1f3a48b6a2c4e6f8091b3d5f"
 TAKEN, LEFT = "the settings were read again", "the settings stay as they were"
@@ -101,6 +102,26 @@ def test_settings_that_can_not_be_used_change_nothing(ingest: Site, tokens: Path
     ingest.wait("two new workers", lambda: len(ingest.workers()) == 2 and not {*workers} & {*ingest.workers()})
     assert (answered(ingest, OLD), answered(ingest, NEW)) == (200, 200)
     assert ingest.stop("ingest") == 0
+
+
+@pytest.mark.kafka
+def test_a_way_into_kafka_that_can_not_work_costs_no_worker(kafka: Kafka, site: Site) -> None:
+    written, topic = site.folder / "forebay.toml", site.folder.name.replace("_", "-")
+    site.settings |= {"queue_url": kafka.url, "topic": topic}
+    site.start("ingest", "ingest")
+    site.wait("the ingest", lambda: site.is_ready() and site.has_its_queue())
+    workers = site.workers()
+
+    written.write_text('kafka = { "security.protocol" = "SSL", "ssl.ca.location" = "/nowhere/ca.pem" }\n')
+    of_missing = json.loads(hang_up(site, LEFT))["why"]
+    written.write_text('kafka = { "max.in.flight" = 10 }\n')
+    of_conflict = json.loads(hang_up(site, LEFT))["why"]
+
+    assert "ssl.ca.location: /nowhere/ca.pem can't be read" in of_missing
+    assert "`max.in.flight` must be set <= 5" in of_conflict
+    assert site.workers() == workers
+    assert called(site.url, b"event=ONAPPTEST&auth[domain]=visitor.example")[0] == 200
+    assert site.stop("ingest") == 0
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

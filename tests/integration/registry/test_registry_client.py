@@ -155,6 +155,8 @@ def server_side(of: Certificate) -> ssl.SSLContext:
         ({"basic.auth.user.info": "hunter2"}, "basic.auth.user.info"),
         ({"ssl.ca.location": "/nowhere/ca.pem"}, "/nowhere/ca.pem"),
         ({"timeout": "soon"}, "soon"),
+        ({"timeout": 0}, "timeout is 0"),
+        ({"timeout": "nan"}, "timeout is nan"),
         ({"url": "http://elsewhere"}, "schema_registry_url"),
     ],
 )

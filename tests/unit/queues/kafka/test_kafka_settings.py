@@ -9,7 +9,7 @@ from confluent_kafka import Consumer
 
 from forebay.console.settings import load_settings
 from forebay.queues.bad_settings import BadSettings
-from forebay.queues.errors import QueueError
+from forebay.queues.errors import BadQueueSettings, QueueError
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.faults import Faults
 from forebay.queues.kafka.properties import (
@@ -21,6 +21,7 @@ from forebay.queues.kafka.properties import (
     of_the_classic_protocol,
     of_the_new_protocol,
 )
+from forebay.queues.opening import open_checked
 from forebay.queues.settings import QueueSettings
 
 URL = "kafka://one:9092,two:9092"
@@ -85,6 +86,43 @@ def documented() -> Iterator[tuple[str, str, str]]:
                 yield name, value, otherwise
 
 
+@pytest.mark.parametrize(
+    ("kafka", "why"),
+    [
+        ({"max.in.flight": 10}, "`max.in.flight` must be set <= 5"),
+        ({"queuing.strategy": "lifo"}, "`queuing.strategy` must be set to `fifo`"),
+        ({"receive.message.max.bytes": 1000}, "`receive.message.max.bytes` must be >= `fetch.max.bytes`"),
+        ({"reconnect.backoff.ms": 5000}, "`reconnect.backoff.max.ms` must be >= `reconnect.backoff.ms`"),
+    ],
+)
+def test_what_a_client_does_not_take_together_with_the_rest_is_refused_at_the_start(
+    kafka: dict[str, str | int], why: str
+) -> None:
+    before = native_threads()
+
+    [fault] = faults_of({**kafka, "security.protocol": "SSL", "ssl.ca.location": "/not/there/yet.pem"})
+
+    assert fault.startswith(why)
+    assert native_threads() == before
+
+
+def test_properties_that_fit_together_are_taken() -> None:
+    together = {"reconnect.backoff.ms": 5000, "reconnect.backoff.max.ms": 9000, "max.in.flight": 1, "linger.ms": 2}
+
+    assert faults_of({**together, "max.poll.interval.ms": 1000, "group.protocol": "classic"}) == []
+
+
+@pytest.mark.parametrize(("asked", "protocol"), [("Consumer", "consumer"), ("CLASSIC", "classic")])
+def test_a_protocol_that_is_insisted_on_is_the_one_however_it_is_written(asked: str, protocol: str) -> None:
+    assert Clients(settings(group_protocol=asked)).asked_protocol == protocol
+
+
+def test_what_would_end_a_client_for_each_refused_record_is_refused() -> None:
+    assert faults_of({"enable.gapless.guarantee": True}) == [
+        "enable.gapless.guarantee can't be set here; it would end the client for each record that the brokers refuse"
+    ]
+
+
 @pytest.mark.parametrize(("name", "value"), [("delivery.report.only.error", True), ("statistics.interval.ms", 0)])
 def test_what_would_leave_us_without_a_word_from_the_client_is_refused(name: str, value: int | bool) -> None:
     assert [fault.split(";")[0] for fault in faults_of({name: value})] == [f"{name} can't be set here"]
@@ -140,9 +178,10 @@ def test_a_client_whose_password_is_not_there_is_not_made(tmp_path: Path, conten
 
 
 def test_what_is_a_function_in_librdkafka_is_no_setting() -> None:
-    assert faults_of({"error_cb": "x", "oauth_cb": "x"}) == [
-        "error_cb can't be set here; it is no text, number or switch",
-        "oauth_cb can't be set here; it is no text, number or switch",
+    assert [fault.split(";")[0] for fault in faults_of({"error_cb": "x", "oauth_cb": "x", "logger": "x"})] == [
+        "logger can't be set here",
+        "error_cb can't be set here",
+        "oauth_cb can't be set here",
     ]
 
 
@@ -208,6 +247,58 @@ def test_a_client_that_can_not_be_made_names_every_file_that_can_not_be_read() -
 
     for name, path in files.items():
         assert f"{name}: {path} can't be read: No such file or directory" in str(refused.value)
+
+
+SECURE = {"security.protocol": "SASL_PLAINTEXT"}
+TOKENS = SECURE | {"sasl.mechanism": "OAUTHBEARER", "sasl.oauthbearer.method": "oidc"}
+#: Where nobody answers, and who asks waits.
+ISSUER = {
+    "sasl.oauthbearer.token.endpoint.url": "http://127.0.0.1:9/token",
+    "sasl.oauthbearer.client.id": "forebay",
+    "sasl.oauthbearer.client.secret": "p4ss",
+}
+
+
+@pytest.mark.parametrize(
+    ("kafka", "why"),
+    [
+        (SECURE, "set sasl.mechanism in the setting kafka"),
+        (SECURE | {"sasl.mechanism": "PLAIN"}, "sasl.username and sasl.password must be set"),
+        (SECURE | {"sasl.mechanism": "PLAIN", "sasl.password.file": "/nowhere/pw"}, "sasl.password.file: /nowhere/pw"),
+        ({"security.protocol": "SSL", "ssl.ca.location": "/nowhere/ca.pem"}, "ssl.ca.location: /nowhere/ca.pem can't"),
+        ({"security.protocol": "SSL", "ssl.ca.pem": "p4ss"}, "ssl.ca.pem: not in PEM format"),
+        (TOKENS, "`sasl.oauthbearer.token.endpoint.url` is mandatory"),
+        (TOKENS | ISSUER | {"security.protocol": "SASL_SSL", "ssl.ca.location": "/nowhere/ca.pem"}, "ssl.ca.location"),
+    ],
+)
+def test_a_login_that_can_not_work_is_told_before_anything_serves(kafka: dict[str, str], why: str) -> None:
+    before = native_threads()
+
+    with pytest.raises(QueueError, match=re.escape(why)) as refused:
+        open_checked(QueueSettings.model_validate({"queue_url": URL, "kafka": kafka}))
+
+    # Who waits for a file is to be started again.
+    assert isinstance(refused.value, BadQueueSettings) == ("/nowhere/" not in str(kafka))
+    assert "p4ss" not in str(refused.value)
+    assert native_threads() == before
+
+
+@pytest.mark.parametrize(
+    "kafka",
+    [
+        {},
+        SECURE | {"sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "forebay", "sasl.password": "p4ss"},
+        {"security.protocol": "SSL"},
+        TOKENS | ISSUER,
+        TOKENS | ISSUER | {"security.protocol": "SASL_SSL"},
+    ],
+)
+def test_a_login_that_may_work_is_tried_by_nobody_who_only_looks_at_the_settings(kafka: dict[str, str]) -> None:
+    before = native_threads()
+
+    open_checked(QueueSettings.model_validate({"queue_url": URL, "kafka": kafka}))
+
+    assert native_threads() == before
 
 
 def test_the_new_protocol_gets_nothing_that_its_client_refuses() -> None:
