@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import Delete, Update, delete, select, text, update
 from structlog.testing import capture_logs
 
 from forebay.queues.contract import Commit, Consumer, Producer, Queue
@@ -128,9 +128,12 @@ async def test_a_commit_that_says_the_same_again_is_none_of_a_group_that_was_set
     assert told == ["assigned"] * PARTITIONS
 
 
+@pytest.mark.parametrize(
+    "to", [delete(claim), update(claim).values(epoch=claim.c.epoch - 1)], ids=["the first", "another"]
+)
 @pytest.mark.parametrize("is_held", [True, False], ids=["held until then", "lost before"])
 async def test_a_database_of_before_a_claim_gives_no_epoch_twice(
-    database: Database, producer: Producer, is_held: bool
+    database: Database, producer: Producer, is_held: bool, to: Delete | Update
 ) -> None:
     partition = await send_all(producer, 5)
     with closing(database.connect()) as connection:
@@ -139,7 +142,7 @@ async def test_a_database_of_before_a_claim_gives_no_epoch_twice(
         group = SqlGroup(database=database, claims=claims, retention=KEEP_EVERYTHING, clock=clock)
         held = {one.partition: one.epoch for one in group.beat(connection, {}, is_leaving=False).claimed}
         with database.writing(connection):
-            connection.execute(delete(claim))
+            connection.execute(to)
 
         beat = group.beat(connection, held if is_held else {}, is_leaving=False)
         late = group.commit(connection, {partition: held[partition]}, {partition: Commit(offset=5)})
