@@ -4,12 +4,15 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from sqlalchemy import delete, text
 
 from forebay.queues.contract import Commit, Producer, Queue
 from forebay.queues.groups.retention import Retention
+from forebay.queues.portals.contract import Fact
 from forebay.queues.sql.consumer import SqlConsumer
 from forebay.queues.sql.database import Database
+from forebay.queues.sql.portals import SqlPortalStore
 from forebay.queues.sql.tables import record as table
 from tests.integration.queues.members import (
     PARTITIONS,
@@ -120,3 +123,20 @@ async def test_a_reader_passes_over_what_retention_took(queue: Queue, producer: 
     assert await fetch(consumer, 1) == [b"10"]
     assert follower.owned[partition].offset == 0
     await consumer.close()
+
+
+async def test_of_what_was_taken_back_the_last_stays_where_it_is(
+    queue: Queue, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end is found by it: who has read to there would take the store for another."""
+    store = SqlPortalStore(database, "events.portals")
+    await store.ensure()
+    with monkeypatch.context() as long_ago:
+        long_ago.setattr(SqlPortalStore, "_now_ms", lambda _: 0)
+        end = 1 + await store.put([Fact("one", b"holds"), Fact("another", None), Fact("last", None)])
+
+    await store.ensure()
+
+    assert [fact.key for fact in (await store.read(0, 0.0)).facts] == ["one", "last"]
+    assert await store.end() == end
+    await store.close()
