@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 
@@ -87,7 +88,7 @@ def test_members_of_a_group_take_their_turns_in_its_name(
         clock = GroupClock(database.now_ms, claims.session_ms)
         group = SqlGroup(database=database, claims=claims, retention=KEEP_EVERYTHING, clock=clock)
         held = {one.partition: one.epoch for one in group.beat(connection, {}, is_leaving=False).claimed}
-        steps = {
+        steps: dict[str, Callable[[], object]] = {
             "beat": partial(group.beat, connection, held, is_leaving=False),
             "commit": partial(group.commit, connection, held, dict.fromkeys(held, Commit(offset=0))),
             "release": partial(group.release, connection, held),
