@@ -5,14 +5,19 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, text
+from sqlalchemy import ColumnElement, Connection, delete, text
 
 from forebay.queues.contract import Commit, Producer, Queue
 from forebay.queues.groups.retention import Retention
 from forebay.queues.portals.contract import Fact
+from forebay.queues.sql.claims import Claims
 from forebay.queues.sql.consumer import SqlConsumer
 from forebay.queues.sql.database import Database
+from forebay.queues.sql.group import SqlGroup
+from forebay.queues.sql.group_clock import GroupClock
 from forebay.queues.sql.portals import SqlPortalStore
+from forebay.queues.sql.schema import find
+from forebay.queues.sql.tables import claim
 from forebay.queues.sql.tables import record as table
 from tests.integration.queues.members import (
     PARTITIONS,
@@ -140,3 +145,38 @@ async def test_of_what_was_taken_back_the_last_stays_where_it_is(
     assert [fact.key for fact in (await store.read(0, 0.0)).facts] == ["one", "last"]
     assert await store.end() == end
     await store.close()
+
+
+async def test_a_group_that_never_had_a_partition_has_not_finished_it(
+    queue: Queue, database: Database, producer: Producer
+) -> None:
+    """As one has that begins, before its members have taken all."""
+    partition = await send_all(producer, 10)
+    with closing(database.connect()) as connection:
+        old, new = (_member(database, connection, name) for name in ("old", "new"))
+        held = {one.partition: one.epoch for one in old.beat(connection, {}, is_leaving=False).claimed}
+        old.commit(connection, held, {one: Commit(offset=10 if one == partition else 0) for one in held})
+        new.beat(connection, {}, is_leaving=False)
+
+        _forget(database, connection, claim.c.group == "new", claim.c.partition == partition)
+        assert not old.sweep(connection, partition)
+        _forget(database, connection, claim.c.group == "new")
+        assert old.sweep(connection, partition)
+        # The second time it takes what it does not know to have taken: where it begins was stored.
+        begins = [
+            {one.partition: one.committed for one in new.beat(connection, {}, is_leaving=False).claimed}[partition]
+            for _ in range(2)
+        ]
+
+    assert begins == [Commit(offset=10)] * 2
+
+
+def _member(database: Database, connection: Connection, group: str) -> SqlGroup:
+    claims = Claims(group=group, stream=find(connection, STREAM), me=group, session_ms=60_000)
+    clock = GroupClock(database.now_ms, claims.session_ms)
+    return SqlGroup(database=database, claims=claims, retention=Retention(stream=STREAM, keep_ms=0), clock=clock)
+
+
+def _forget(database: Database, connection: Connection, *which: ColumnElement[bool]) -> None:
+    with database.writing(connection):
+        connection.execute(delete(claim).where(*which))
