@@ -76,12 +76,12 @@ async def test_a_group_that_is_let_go_as_documented_keeps_nothing(
 
 
 async def test_what_is_young_is_kept(queue: Queue, producer: Producer, database: Database) -> None:
-    old, young = wall_ms() - 5000, wall_ms() + 3_600_000
+    old, young = wall_ms() - 7_200_000, wall_ms() - 5000
     partition = await send_all(producer, 10, timestamp_ms=old)
     await send_all(producer, 10, timestamp_ms=young)
     await send_all(producer, 10, timestamp_ms=old)
     consumer = SqlConsumer(
-        database, STREAM, "group", session_s=5, retention=Retention(stream=STREAM, keep_ms=1000, every_s=0.01)
+        database, STREAM, "group", session_s=5, retention=Retention(stream=STREAM, keep_ms=3_600_000, every_s=0.01)
     )
     await consumer.start(Follower())
     await consumer.commit({partition: Commit(offset=30)})
