@@ -10,7 +10,9 @@ import pytest
 from forebay.queues.contract import Commit, Producer, Queue, Record
 from forebay.queues.errors import RecordRefused
 from forebay.queues.opening import open_queue
+from forebay.queues.portals.contract import Fact
 from forebay.queues.settings import QueueSettings
+from forebay.queues.sql.database import Place
 from forebay.queues.sql.mariadb import server as looks
 from forebay.queues.sql.mariadb.database import MariadbDatabase
 from forebay.queues.sql.schema import find
@@ -110,13 +112,15 @@ async def test_what_a_reader_got_is_there_after_a_crash_of_the_server(
     await consumer.start(follower := Follower())
     await follower.owns(PARTITIONS)
     await producer.send(STREAM, record(0))
+    # Once it has waited for the disk, it has waited for what was there by then, and for no more.
+    got = await fetch(consumer, 1)
     with closing(direct(server.url())) as admin:
         # As in the moment between the two: shown, and in the server's memory only.
         monkeypatch.setattr(looks.Server, "check", lambda *_: None)
         asked(admin, "SET GLOBAL innodb_flush_log_at_trx_commit = 0")
         await send_all(producer, 20)
         asked(admin, "SET GLOBAL innodb_flush_log_at_trx_commit = 1")
-    got = await fetch(consumer, 21)
+    got += await fetch(consumer, 20)
 
     server.kill()
     server.start()
@@ -163,6 +167,44 @@ async def test_the_disk_is_waited_for_once_for_all_that_was_there(
         after = asked(plain, CHECKS)[0][0]
 
     assert after == before + 1
+
+
+async def test_the_disk_is_waited_for_where_nothing_stands_any_more(
+    queue: Queue, database: MariadbDatabase, producer: Producer, plain: Any
+) -> None:
+    """Who passes over a gap relies on its end as much as on a record."""
+    partition = await send_all(producer, 1)
+    asked(plain, "DELETE FROM forebay_record")
+
+    with closing(database.connect()) as connection:
+        [place] = [place for place in find(connection, STREAM).places() if place.partition == partition]
+        before = asked(plain, CHECKS)[0][0]
+        assert database.ends(connection, [place]) == {place: 1}
+        assert database.read(connection, place, 0, 10, 1 << 20) == []
+        after = asked(plain, CHECKS)[0][0]
+
+    assert after == before + 1
+
+
+async def test_the_disk_is_waited_for_before_a_batch_is_told_as_kept_and_a_fact_as_said(
+    queue: Queue, database: MariadbDatabase, producer: Producer, plain: Any
+) -> None:
+    partition = await send_all(producer, 1)
+    store = queue.portals("events")
+    await store.ensure()
+    await store.put([Fact("portal", b"said")])
+    await store.close()
+
+    with closing(database.connect()) as connection:
+        rows = database.read(connection, Place(find(connection, STREAM).id, partition), 0, 1, 1)
+        portals = find(connection, "events.portals").id
+        before = asked(plain, CHECKS)[0][0]
+        assert database.kept(connection, rows)
+        between = asked(plain, CHECKS)[0][0]
+        assert len(database.facts(connection, portals, 0, 10)) == 1
+        after = asked(plain, CHECKS)[0][0]
+
+    assert (between, after) == (before + 1, before + 2)
 
 
 async def test_tables_are_innodb_whatever_the_server_makes_by_itself(mariadb_servers: Callable[..., Server]) -> None:

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import Any
 
+import pymysql
 import pytest
 
 from forebay.queues.contract import Producer, Queue, Record
+from forebay.queues.errors import QueueUnavailable
 from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
-from forebay.queues.sql.database import TABLES
+from forebay.queues.sql.database import TABLES, Undecided
+from forebay.queues.sql.mariadb import turns
+from forebay.queues.sql.mariadb.asking import execute
 from forebay.queues.sql.mariadb.database import MariadbDatabase
 from forebay.queues.threads.undone import Undone
 from forebay.schemas.portal import partition_of
@@ -158,3 +162,26 @@ def test_who_freezes_while_tables_are_made_is_thrown_out(queue: Queue, mariadb_u
             pytest.fail("nobody else could make tables")
     frozen.invalidate()
     frozen.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "told", "goes_on"), [(1213, Undone, True), (1180, Undecided, False)], ids=["deadlock", "error"]
+)
+def test_a_session_whose_commit_failed_is_gone_on_with_only_where_it_was_undone(
+    database: MariadbDatabase, monkeypatch: pytest.MonkeyPatch, code: int, told: type[Exception], goes_on: bool
+) -> None:
+    """The next BEGIN would commit what nobody has decided. A cluster tells at its COMMIT who has lost to another."""
+
+    def refused(client: Any, statement: str, *values: Any) -> Any:
+        if statement == "COMMIT":
+            raise pymysql.OperationalError(code, "refused")
+        return execute(client, statement, *values)
+
+    monkeypatch.setattr(turns, "execute", refused)
+    with closing(database.connect()) as connection:
+        with pytest.raises(QueueUnavailable) as raised, database.writing(connection):
+            database.take_offsets(connection, {})
+
+        assert type(raised.value) is told
+        assert database.current(connection) is goes_on
+        connection.invalidate()

@@ -5,7 +5,7 @@ import time
 from contextlib import closing
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from forebay.queues.contract import Commit, Producer, Queue
 from forebay.queues.errors import Fenced
@@ -110,7 +110,7 @@ class Member:
     """One of a group, which looks and says what it does when the test has it."""
 
     def __init__(self, database: Database, name: str, wall: Clock, steady: Clock) -> None:
-        self._connection = database.connect()
+        self._database, self._connection = database, database.connect()
         claims = Claims(group="group", stream=find(self._connection, STREAM), me=name, session_ms=SESSION_S * 1000)
         clock = GroupClock(wall.ms, claims.session_ms, steady)
         self._group = SqlGroup(database=database, claims=claims, retention=KEEP_EVERYTHING, clock=clock)
@@ -125,6 +125,23 @@ class Member:
     def free(self) -> set[int]:
         """What nobody owns, as it sees it."""
         return set(self._group.view(self._connection, self.held).free)
+
+    def living(self) -> set[str]:
+        """Who lives, as it sees it."""
+        return set(self._group.view(self._connection, self.held).members)
+
+    def commit(self, offset: int) -> set[int]:
+        """Of all that it holds, what was stored."""
+        return self._group.commit(self._connection, self.held, dict.fromkeys(self.held, Commit(offset=offset)))
+
+    def put(self, **values: object) -> None:
+        """Have this stand in all claims, as by another's hand."""
+        with self._database.writing(self._connection):
+            self._connection.execute(update(claim).values(values))
+
+    def written(self) -> set[str]:
+        """The members of whom there is a row, of the dead, too."""
+        return set(self._connection.execute(select(member.c.member)).scalars())
 
     def close(self) -> None:
         """Without a word to the others."""
@@ -144,6 +161,7 @@ def test_a_clock_that_leaps_forwards_takes_nothing_from_a_member_that_lives(queu
 
         wall.now += 3600
         assert (other.free(), other.beat()) == (set(), set())
+        assert other.living() == {"a", "b"}
         pass_by(SESSION_S / 3, wall, steady)
         assert one.beat() == ALL
         pass_by(SESSION_S * 0.9, wall, steady)
@@ -152,6 +170,7 @@ def test_a_clock_that_leaps_forwards_takes_nothing_from_a_member_that_lives(queu
         # Then it counts as before: who has said nothing for a session owns nothing.
         pass_by(SESSION_S * 0.2, wall, steady)
         assert other.free() == ALL and other.beat() == ALL
+        assert other.written() == {"b"}
 
 
 def test_what_a_dead_member_had_is_free_after_a_session_though_the_clock_was_set_back(
@@ -168,6 +187,34 @@ def test_what_a_dead_member_had_is_free_after_a_session_though_the_clock_was_set
         pass_by(SESSION_S, wall, steady)
 
         assert other.beat() == ALL
+
+
+def test_what_stands_in_the_name_of_a_member_that_does_not_know_of_it_is_anothers_after_a_session(
+    queue: Queue, database: Database
+) -> None:
+    """As when the answer to its heartbeat was lost, and its share was a smaller one when it could ask again."""
+    wall, steady = Clock(), Clock()
+    with closing(Member(database, "a", wall, steady)) as one, closing(Member(database, "b", wall, steady)) as other:
+        one.beat()
+        one.held = {partition: epoch for partition, epoch in one.held.items() if partition < PARTITIONS / 2}
+        assert other.beat() == set()
+
+        for _ in range(3):
+            pass_by(SESSION_S / 3, wall, steady)
+            kept, taken = one.beat(), other.beat()
+
+        assert (kept, taken) == ({0, 1}, {2, 3})
+
+
+def test_what_another_has_under_the_same_epoch_is_not_ours(queue: Queue, database: Database) -> None:
+    """As in a database that was set back to before both had taken it."""
+    wall, steady = Clock(), Clock()
+    with closing(Member(database, "a", wall, steady)) as one:
+        one.beat()
+        one.put(owner="b")
+
+        assert one.commit(1) == set()
+        assert one.beat() == set()
 
 
 async def test_a_handler_that_blocks_the_event_loop_costs_no_membership(queue: Queue) -> None:

@@ -74,6 +74,21 @@ async def test_streams_are_looked_up_anew_in_a_new_file(
     await inspector.close()
 
 
+def test_a_file_that_is_replaced_while_it_is_opened_is_none_to_write_to(
+    queue: Queue, database: SqliteDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = SqliteDatabase._prepare
+
+    def replaced(self: SqliteDatabase, opened: sqlite3.Connection) -> None:
+        opening(self, opened)
+        shutil.copy(tmp_path / "queue.db", tmp_path / "new.db")
+        os.replace(tmp_path / "new.db", tmp_path / "queue.db")
+
+    monkeypatch.setattr(SqliteDatabase, "_prepare", replaced)
+    with closing(database.connect()) as connection:
+        assert not database.current(connection)
+
+
 def test_a_file_that_goes_during_the_transaction_fails_it(database: SqliteDatabase, tmp_path: Path) -> None:
     with (
         closing(database.connect()) as connection,

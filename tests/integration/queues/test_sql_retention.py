@@ -4,12 +4,20 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import delete, text
+import pytest
+from sqlalchemy import ColumnElement, Connection, delete, text
 
 from forebay.queues.contract import Commit, Producer, Queue
 from forebay.queues.groups.retention import Retention
+from forebay.queues.portals.contract import Fact
+from forebay.queues.sql.claims import Claims
 from forebay.queues.sql.consumer import SqlConsumer
 from forebay.queues.sql.database import Database
+from forebay.queues.sql.group import SqlGroup
+from forebay.queues.sql.group_clock import GroupClock
+from forebay.queues.sql.portals import SqlPortalStore
+from forebay.queues.sql.schema import find
+from forebay.queues.sql.tables import claim
 from forebay.queues.sql.tables import record as table
 from tests.integration.queues.members import (
     PARTITIONS,
@@ -68,12 +76,12 @@ async def test_a_group_that_is_let_go_as_documented_keeps_nothing(
 
 
 async def test_what_is_young_is_kept(queue: Queue, producer: Producer, database: Database) -> None:
-    old, young = wall_ms() - 5000, wall_ms() + 3_600_000
+    old, young = wall_ms() - 7_200_000, wall_ms() - 5000
     partition = await send_all(producer, 10, timestamp_ms=old)
     await send_all(producer, 10, timestamp_ms=young)
     await send_all(producer, 10, timestamp_ms=old)
     consumer = SqlConsumer(
-        database, STREAM, "group", session_s=5, retention=Retention(stream=STREAM, keep_ms=1000, every_s=0.01)
+        database, STREAM, "group", session_s=5, retention=Retention(stream=STREAM, keep_ms=3_600_000, every_s=0.01)
     )
     await consumer.start(Follower())
     await consumer.commit({partition: Commit(offset=30)})
@@ -120,3 +128,55 @@ async def test_a_reader_passes_over_what_retention_took(queue: Queue, producer: 
     assert await fetch(consumer, 1) == [b"10"]
     assert follower.owned[partition].offset == 0
     await consumer.close()
+
+
+async def test_of_what_was_taken_back_the_last_stays_where_it_is(
+    queue: Queue, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end is found by it: who has read to there would take the store for another."""
+    store = SqlPortalStore(database, "events.portals")
+    await store.ensure()
+    with monkeypatch.context() as long_ago:
+        long_ago.setattr(SqlPortalStore, "_now_ms", lambda _: 0)
+        end = 1 + await store.put([Fact("one", b"holds"), Fact("another", None), Fact("last", None)])
+
+    await store.ensure()
+
+    assert [fact.key for fact in (await store.read(0, 0.0)).facts] == ["one", "last"]
+    assert await store.end() == end
+    await store.close()
+
+
+async def test_a_group_that_never_had_a_partition_has_not_finished_it(
+    queue: Queue, database: Database, producer: Producer
+) -> None:
+    """As one has that begins, before its members have taken all."""
+    partition = await send_all(producer, 10)
+    with closing(database.connect()) as connection:
+        old, new = (_member(database, connection, name) for name in ("old", "new"))
+        held = {one.partition: one.epoch for one in old.beat(connection, {}, is_leaving=False).claimed}
+        old.commit(connection, held, {one: Commit(offset=10 if one == partition else 0) for one in held})
+        new.beat(connection, {}, is_leaving=False)
+
+        _forget(database, connection, claim.c.group == "new", claim.c.partition == partition)
+        assert not old.sweep(connection, partition)
+        _forget(database, connection, claim.c.group == "new")
+        assert old.sweep(connection, partition)
+        # The second time it takes what it does not know to have taken: where it begins was stored.
+        begins = [
+            {one.partition: one.committed for one in new.beat(connection, {}, is_leaving=False).claimed}[partition]
+            for _ in range(2)
+        ]
+
+    assert begins == [Commit(offset=10)] * 2
+
+
+def _member(database: Database, connection: Connection, group: str) -> SqlGroup:
+    claims = Claims(group=group, stream=find(connection, STREAM), me=group, session_ms=60_000)
+    clock = GroupClock(database.now_ms, claims.session_ms)
+    return SqlGroup(database=database, claims=claims, retention=Retention(stream=STREAM, keep_ms=0), clock=clock)
+
+
+def _forget(database: Database, connection: Connection, *which: ColumnElement[bool]) -> None:
+    with database.writing(connection):
+        connection.execute(delete(claim).where(*which))

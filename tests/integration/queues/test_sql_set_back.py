@@ -2,23 +2,29 @@
 
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import Connection, Delete, Update, delete, select, text, update
 from structlog.testing import capture_logs
 
 from forebay.queues.contract import Commit, Consumer, Producer, Queue
-from forebay.queues.errors import Fenced
+from forebay.queues.errors import Fenced, QueueUnavailable
+from forebay.queues.groups.contract import Wanted
 from forebay.queues.sql.claims import Claims
 from forebay.queues.sql.consumer import SqlConsumer
-from forebay.queues.sql.database import Database
+from forebay.queues.sql.database import Database, Row
 from forebay.queues.sql.group import SqlGroup
 from forebay.queues.sql.group_clock import GroupClock
+from forebay.queues.sql.reader import SqlLog, read
 from forebay.queues.sql.schema import find
 from forebay.queues.sql.sqlite.database import SqliteDatabase
 from forebay.queues.sql.tables import claim, metadata
+from forebay.queues.sql.tables import record as record_table
 from forebay.queues.threads.undone import again
 from tests.integration.queues.members import KEEP_EVERYTHING, PARTITIONS, STREAM, Follower, fetch, record, send_all
 
@@ -63,6 +69,13 @@ async def started(database: Database, session_s: float = SESSION_S) -> tuple[Con
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
     return consumer, follower
+
+
+def a_member(database: Database, connection: Connection) -> SqlGroup:
+    """One that does what it is told to, when it is told to."""
+    claims = Claims(group="group", stream=find(connection, STREAM), me="me", session_ms=60_000)
+    clock = GroupClock(database.now_ms, claims.session_ms)
+    return SqlGroup(database=database, claims=claims, retention=KEEP_EVERYTHING, clock=clock)
 
 
 def set_back(database: Database, offset: int) -> None:
@@ -128,18 +141,19 @@ async def test_a_commit_that_says_the_same_again_is_none_of_a_group_that_was_set
     assert told == ["assigned"] * PARTITIONS
 
 
+@pytest.mark.parametrize(
+    "to", [delete(claim), update(claim).values(epoch=claim.c.epoch - 1)], ids=["the first", "another"]
+)
 @pytest.mark.parametrize("is_held", [True, False], ids=["held until then", "lost before"])
 async def test_a_database_of_before_a_claim_gives_no_epoch_twice(
-    database: Database, producer: Producer, is_held: bool
+    database: Database, producer: Producer, is_held: bool, to: Delete | Update
 ) -> None:
     partition = await send_all(producer, 5)
     with closing(database.connect()) as connection:
-        claims = Claims(group="group", stream=find(connection, STREAM), me="me", session_ms=60_000)
-        clock = GroupClock(database.now_ms, claims.session_ms)
-        group = SqlGroup(database=database, claims=claims, retention=KEEP_EVERYTHING, clock=clock)
+        group = a_member(database, connection)
         held = {one.partition: one.epoch for one in group.beat(connection, {}, is_leaving=False).claimed}
         with database.writing(connection):
-            connection.execute(delete(claim))
+            connection.execute(to)
 
         beat = group.beat(connection, held if is_held else {}, is_leaving=False)
         late = group.commit(connection, {partition: held[partition]}, {partition: Commit(offset=5)})
@@ -196,6 +210,63 @@ async def test_what_was_read_before_the_database_was_set_back_is_not_committed_o
     assert found == [b"5", b"6", b"7"][:new]
     assert follower.told[PARTITIONS:] == ["lost", "assigned"]
     await consumer.close()
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+async def test_who_reads_on_while_the_database_is_set_back_hears_of_it(
+    database: Database, producer: Producer, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    partition = await send_all(producer, 1)
+    with closing(database.connect()) as connection, closing(database.connect()) as other:
+        stream = find(connection, STREAM)
+        log, [last] = SqlLog(database, stream), read(database, connection, stream, partition, 0, 1)
+        looks, look = count(1), database.read
+
+        def looked(*asked: Any) -> list[Row]:
+            if next(looks) == at:
+                with database.writing(other):
+                    other.execute(update(record_table).values(value=b"another"))
+            return look(*asked)
+
+        monkeypatch.setattr(database, "read", looked)
+        [stretch] = log.read(connection, [Wanted(partition=partition, offset=1, end=2, most=10, last=last)])
+
+    assert stretch.is_set_back
+
+
+async def test_a_record_that_is_gone_where_nothing_was_deleted_is_missed(
+    database: Database, producer: Producer
+) -> None:
+    partition = await send_all(producer, 1)
+    with closing(database.connect()) as connection:
+        stream = find(connection, STREAM)
+        log, [first] = SqlLog(database, stream), read(database, connection, stream, partition, 0, 1)
+
+        with database.writing(connection):
+            connection.execute(delete(record_table))
+
+        assert not log.still_has(connection, first)
+
+
+def test_a_commit_that_was_undone_is_not_taken_for_one_that_is_gone(
+    queue: Queue, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = database.writing
+
+    @contextmanager
+    def undone(connection: Connection, **turn: str) -> Iterator[None]:
+        with whole(connection, **turn):
+            yield
+            raise QueueUnavailable("undone")
+
+    with closing(database.connect()) as connection:
+        group = a_member(database, connection)
+        held = {one.partition: one.epoch for one in group.beat(connection, {}, is_leaving=False).claimed}
+        with monkeypatch.context() as failing, pytest.raises(QueueUnavailable):
+            failing.setattr(database, "writing", undone)
+            group.commit(connection, held, dict.fromkeys(held, Commit(offset=5)))
+
+        assert set(group.beat(connection, held, is_leaving=False).still) == set(held)
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)

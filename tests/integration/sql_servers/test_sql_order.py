@@ -8,14 +8,18 @@ from contextlib import closing
 import pytest
 from sqlalchemy import Connection
 
-from forebay.queues.contract import Commit, Producer, Queue
+from forebay.queues.contract import Bounds, Commit, Producer, Queue
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.sql.database import Database, Place, Row
 from forebay.queues.sql.producer import SqlProducer
+from forebay.queues.sql.retention import sweep
 from forebay.queues.sql.schema import find
 from tests.integration.queues.members import STREAM, Follower, fetch, record, send_all
 from tests.integration.queues.stage import read_all
 from tests.integration.sql_servers.systems import System
+
+#: Later than any record.
+_ALL_MS = 10**15
 
 
 def _put(database: Database, connection: Connection, place: Place, value: bytes) -> int:
@@ -71,6 +75,29 @@ async def test_what_a_failed_transaction_took_is_a_gap_that_nobody_waits_at(
     # Where a counter is undone together with its transaction, there is not even a gap.
     assert position.offset >= before.end
     assert [one.value for one in await inspector.read(STREAM, partition, 0, 10)] == [b"0", b"1"]
+    await inspector.close()
+
+
+async def test_who_deletes_late_sets_no_beginning_back(
+    queue: Queue, database: Database, producer: Producer, system: System, url: str
+) -> None:
+    """Where all is deleted, the beginning is the end, which must never sink."""
+    partition = await send_all(producer, 10)
+    with closing(database.connect()) as one, closing(database.connect()) as late:
+        stream = find(one, STREAM)
+
+        def delete_late() -> None:
+            with database.writing(late):
+                sweep(late, stream, partition, 5, _ALL_MS)
+
+        with database.writing(one):
+            sweep(one, stream, partition, 10, _ALL_MS)
+            later = asyncio.create_task(asyncio.to_thread(delete_late))
+            await _one_waits(system, url)
+        await later
+    inspector = queue.inspector()
+
+    assert (await inspector.bounds(STREAM))[partition] == Bounds(start=10, end=10)
     await inspector.close()
 
 

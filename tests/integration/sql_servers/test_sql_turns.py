@@ -2,15 +2,19 @@
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 
 import pytest
 from sqlalchemy import select
 
-from forebay.queues.contract import Queue
+from forebay.queues.contract import Commit, Queue
 from forebay.queues.sql.claims import Claims
 from forebay.queues.sql.consumer import SqlConsumer
 from forebay.queues.sql.database import Database
+from forebay.queues.sql.group import SqlGroup
+from forebay.queues.sql.group_clock import GroupClock
 from forebay.queues.sql.schema import find
 from forebay.queues.sql.tables import claim
 from tests.integration.queues.members import KEEP_EVERYTHING, PARTITIONS, STREAM, Follower
@@ -74,14 +78,25 @@ def _until_one_waits(system: System, url: str) -> None:
             time.sleep(0.15)
 
 
-async def test_members_of_a_group_take_their_turns_in_its_name(
-    queue: Queue, database: Database, system: System, url: str
+@pytest.mark.parametrize("step", ["beat", "commit", "release", "leave"])
+def test_members_of_a_group_take_their_turns_in_its_name(
+    queue: Queue, database: Database, system: System, url: str, step: str
 ) -> None:
-    with closing(database.connect()) as connection:
-        consumer = SqlConsumer(database, STREAM, "group", session_s=0.9, retention=KEEP_EVERYTHING)
-        await consumer.start(Follower())
-        turn = Claims(group="group", stream=find(connection, STREAM), me="", session_ms=0).name
-        with database.writing(connection, alone=turn):
-            # Its next heartbeat stands behind us.
+    """What one stored while another takes its partition would come again; and two would wait for each other's rows."""
+    with closing(database.connect()) as connection, closing(database.connect()) as others:
+        claims = Claims(group="group", stream=find(connection, STREAM), me="me", session_ms=3_600_000)
+        clock = GroupClock(database.now_ms, claims.session_ms)
+        group = SqlGroup(database=database, claims=claims, retention=KEEP_EVERYTHING, clock=clock)
+        held = {one.partition: one.epoch for one in group.beat(connection, {}, is_leaving=False).claimed}
+        steps: dict[str, Callable[[], object]] = {
+            "beat": partial(group.beat, connection, held, is_leaving=False),
+            "commit": partial(group.commit, connection, held, dict.fromkeys(held, Commit(offset=0))),
+            "release": partial(group.release, connection, held),
+            "leave": partial(group.leave, connection),
+        }
+
+        member = threading.Thread(target=steps[step])
+        with database.writing(others, alone=claims.name):
+            member.start()
             _until_one_waits(system, url)
-        await consumer.close()
+        member.join()
