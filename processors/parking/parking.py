@@ -222,7 +222,6 @@ class Parking:
             portal = self.portals[name] = ParkedPortal(name, PortalState(orders=0))
         if portal.state.is_free and not portal.to_spill:
             portal.begin(reason, self._stream.now_ms())
-        portal.is_dirty = True
         return portal
 
     def _empty(self, lane: Lane | None, portal: ParkedPortal, in_hand: Sequence[StoredRecord]) -> None:
