@@ -66,7 +66,7 @@ def test_what_a_handler_had_in_hand_when_its_portal_was_held_is_not_tried_again_
             raise ConnectionError("the portal's API is down")
 
     shop.send("ONAPPTEST", 1, 2)
-    shop.start(memory_tries=5)
+    worker = shop.start(memory_tries=5)
     shop.let(4)
     shop.world.order(What.HOLD, PORTAL)
     shop.let(60)
@@ -77,6 +77,7 @@ def test_what_a_handler_had_in_hand_when_its_portal_was_held_is_not_tried_again_
 
     assert shop.calls == [[1], [1], [2]]
     assert shop.committed() == 2
+    assert (worker._held.records, worker._held.bytes) == (0, 0)
 
 
 def test_what_is_left_of_a_batch_when_its_portal_was_held_waits_until_it_is_resumed(shop: Shop) -> None:
