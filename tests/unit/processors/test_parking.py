@@ -100,6 +100,26 @@ def test_more_portals_than_a_new_owner_reads_records_are_not_told_of_over_and_ov
     assert [len(log) for log in world.queue.logs[names.parked(TOPIC)]] == parked
 
 
+def test_of_a_portal_that_is_held_for_long_it_is_said_again_that_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.processors.parking.writing._LONGEST_READ", 20)
+    held, failing = [f"{n}.example" for n in range(99) if world.partition(f"{n}.example") == 0][:2]
+    world.start()
+    world.order(What.HOLD, held)
+    world.failing.add(failing)
+    world.send(failing, 1)
+    world.let(3600)
+
+    log = world.queue.logs[names.parked(TOPIC)][0]
+    assert len(log) > 100
+    assert len(log) - world.place(held).position < 20 + 5
+
+    world.order(What.RESUME, held)
+    world.heal()
+    world.judge()
+
+
 def test_a_flood_does_not_stand_in_the_way_of_others(world: World) -> None:
     worker = world.start()
     world.takes_s["flood.example"] = 0.5
