@@ -120,6 +120,36 @@ def test_of_a_portal_that_is_held_for_long_it_is_said_again_that_it_is(
     world.judge()
 
 
+def test_what_others_have_parked_in_between_is_passed_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forebay.processors.parking.stream.BATCH_RECORDS", 2)
+    portal, other = [f"{n}.example" for n in range(99) if world.partition(f"{n}.example") == 0][:2]
+    world.start()
+    world.failing.update((portal, other))
+    for name, count in ((portal, 1), (other, 20), (portal, 1)):
+        world.send(name, count)
+        world.let(1)
+
+    world.heal()
+    world.judge()
+
+
+def test_what_is_done_behind_what_waited_is_committed(world: World) -> None:
+    world.start()
+    world.failing.add("a.example")
+    world.send("a.example", 3)
+    world.let(5)
+    world.failing.clear()
+    world.takes_s["a.example"] = 1.0
+    while not world.done["a.example"]:
+        world.let(0.1)
+    # All that waits is in memory again.
+    world.let(1)
+    world.send("a.example", 3)
+
+    world.heal()
+    world.judge()
+
+
 def test_a_flood_does_not_stand_in_the_way_of_others(world: World) -> None:
     worker = world.start()
     world.takes_s["flood.example"] = 0.5
