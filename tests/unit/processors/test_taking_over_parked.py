@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from typing import Any
 
 import pytest
 
+from forebay.processors.parking.obeying import obey
 from forebay.processors.parking.orders import What
 from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueUnavailable
@@ -82,6 +84,31 @@ def test_an_order_that_was_obeyed_and_is_done_is_not_obeyed_again_where_no_commi
     world.let(30)
 
     assert len(world.books.begun_at[PORTAL]) == calls + 1
+    world.heal()
+    world.judge()
+
+
+def test_where_a_fault_keeps_it_from_beginning_it_begins_again_and_nothing_is_passed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = [RuntimeError("a fault of ours")]
+
+    def faulty(*given: Any) -> None:
+        if faults:
+            raise faults.pop()
+        obey(*given)
+
+    monkeypatch.setattr("forebay.processors.parking.parking.obey", faulty)
+    world.order(What.RESUME, PORTAL)
+    world.feel("refuses")
+    world.start()
+    world.send(PORTAL, 3)
+    world.let(3)
+    world.feel("takes")
+    world.let(5)
+    assert not faults
+    world.send(PORTAL, 3)
+
     world.heal()
     world.judge()
 
