@@ -97,12 +97,26 @@ class Parking:
         await self._loading.run()
 
     def _take_over(self, known: Opened) -> None:
-        self._cannot_begin = ""
         self._place = known.place
         self._began_at = self.claimed_at = known.claimed_at
         self._writing.tail = known.claimed_at + 1
         self.orders = known.next_order
         early, self._early = self._early or [], None
+        try:
+            self._inherit_all(known)
+        except Exception:
+            # It is tried again: what came waits for that, or what comes later would pass it.
+            for portal in self.portals.values():
+                portal.close()
+            self.portals.clear()
+            self._early = early
+            raise
+        self._cannot_begin = ""
+        self._lanes.add(self._partition, self.route(early))
+        # Which orders were read is to be seen by the commit, also where there was nothing to do.
+        self._partition.has_news = True
+
+    def _inherit_all(self, known: Opened) -> None:
         if not self._place.begins_anew:
             self._settled = dict(known.ledger.settled)
         for name, told in known.ledger.portals.items():
@@ -111,9 +125,6 @@ class Parking:
             self.come_again(self._again_from)
         for order in known.orders:
             self.obey(order)
-        self._lanes.add(self._partition, self.route(early))
-        # Which orders were read is to be seen by the commit, also where there was nothing to do.
-        self._partition.has_news = True
 
     def _inherit(self, portal: ParkedPortal, orders: Mapping[int, Order]) -> None:
         self.portals[portal.portal] = portal
@@ -222,7 +233,6 @@ class Parking:
             portal = self.portals[name] = ParkedPortal(name, PortalState(orders=0))
         if portal.state.is_free and not portal.to_spill:
             portal.begin(reason, self._stream.now_ms())
-        portal.is_dirty = True
         return portal
 
     def _empty(self, lane: Lane | None, portal: ParkedPortal, in_hand: Sequence[StoredRecord]) -> None:

@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import asdict
 
 import pytest
+from structlog.testing import capture_logs
 
 from forebay.processors.parking import entries
 from forebay.processors.parking.orders import What
@@ -91,6 +92,23 @@ def test_it_does_for_all_who_follow(site: Site) -> None:
     site.judge()
 
 
+@pytest.mark.parametrize("kept", [0, 1])
+def test_it_does_where_all_that_the_last_worker_has_said_is_gone(site: Site, kept: int) -> None:
+    [worker] = site.workers
+    site.stop(worker)
+    said = len(site.log)
+    worker = site.start()
+    site.let(3)
+    assert site.place(PORTAL).position > said
+
+    site.kill(worker, 0)
+    # With its claim, or without.
+    del site.log[said + kept :]
+    site.heal()
+
+    site.judge()
+
+
 def test_it_does_where_the_worker_was_there_all_the_time(site: Site) -> None:
     [worker] = site.workers
 
@@ -99,9 +117,26 @@ def test_it_does_where_the_worker_was_there_all_the_time(site: Site) -> None:
     site.order(What.HOLD, OTHER)
     site.failing.add(OTHER)
     site.send(OTHER, 10)
-    site.let(3)
+    with capture_logs() as logs:
+        site.let(3)
+    assert len([one for one in logs if "has lost its end" in one["event"]]) == 1
     site.kill(worker, 0)
     site.order(What.RESUME, OTHER)
     site.heal()
 
     site.judge()
+
+
+def test_who_waits_where_nothing_was_lost_is_told_once_and_nobody_is_alarmed() -> None:
+    with closing(Site()) as site, capture_logs() as logs:
+        site.start(park_first_s=100.0, park_longest_s=100.0)
+        site.let(1)
+        site.failing.update((PORTAL, OTHER))
+        site.send(PORTAL, 1)
+        site.let(5)
+        site.send(OTHER, 1)
+        site.let(5)
+
+        # The claim, and of each portal its event and what is known of it.
+        assert len(site.log) == 5
+    assert [one for one in logs if one["log_level"] == "error"] == []

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -10,11 +11,12 @@ from forebay import PortalEvent, Retry
 from forebay.processors.held import Held
 from forebay.processors.lanes import Lanes
 from forebay.processors.notes import Note, Place
+from forebay.processors.parking import entries
 from forebay.processors.parking.orders import What
 from forebay.processors.parking.parking import Parking
 from forebay.processors.parking.stream import ParkedStream
 from forebay.processors.partitions import Partition
-from forebay.queues.contract import PlacedRecord
+from forebay.queues.contract import PlacedRecord, Record
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
@@ -96,6 +98,56 @@ def test_more_portals_than_a_new_owner_reads_records_are_not_told_of_over_and_ov
     world.let(300)
 
     assert [len(log) for log in world.queue.logs[names.parked(TOPIC)]] == parked
+
+
+def test_of_a_portal_that_is_held_for_long_it_is_said_again_that_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.processors.parking.writing._LONGEST_READ", 20)
+    held, failing = [f"{n}.example" for n in range(99) if world.partition(f"{n}.example") == 0][:2]
+    world.start()
+    world.order(What.HOLD, held)
+    world.failing.add(failing)
+    world.send(failing, 1)
+    world.let(3600)
+
+    log = world.queue.logs[names.parked(TOPIC)][0]
+    assert len(log) > 100
+    assert len(log) - world.place(held).position < 20 + 5
+
+    world.order(What.RESUME, held)
+    world.heal()
+    world.judge()
+
+
+def test_what_others_have_parked_in_between_is_passed_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forebay.processors.parking.stream.BATCH_RECORDS", 2)
+    portal, other = [f"{n}.example" for n in range(99) if world.partition(f"{n}.example") == 0][:2]
+    world.start()
+    world.failing.update((portal, other))
+    for name, count in ((portal, 1), (other, 20), (portal, 1)):
+        world.send(name, count)
+        world.let(1)
+
+    world.heal()
+    world.judge()
+
+
+def test_what_is_done_behind_what_waited_is_committed(world: World) -> None:
+    world.start()
+    world.failing.add("a.example")
+    world.send("a.example", 3)
+    world.let(5)
+    world.failing.clear()
+    world.takes_s["a.example"] = 1.0
+    while not world.done["a.example"]:
+        world.let(0.1)
+    # All that waits is in memory again.
+    world.let(1)
+    world.send("a.example", 3)
+
+    world.heal()
+    world.judge()
 
 
 def test_a_flood_does_not_stand_in_the_way_of_others(world: World) -> None:
@@ -280,6 +332,48 @@ def test_what_is_done_and_not_spilled_yet_is_told_when_its_worker_leaves(world: 
     world.takes_s.clear()
     world.feel("takes")
     world.stop(worker)
+    world.heal()
+    world.judge()
+
+
+def test_what_comes_while_the_parked_stream_takes_nothing_waits_behind_what_is_to_be_parked(world: World) -> None:
+    world.start()
+    world.let(1)
+    world.feel("refuses")
+    world.failing.add("a.example")
+    world.send("a.example", 3)
+    # Also when its next try is due.
+    world.let(10)
+    world.failing.clear()
+    world.send("a.example", 3)
+    world.let(5)
+    assert world.done["a.example"] == []
+
+    world.feel("takes")
+    world.heal()
+    world.judge()
+
+
+def test_a_fault_while_an_event_is_parked_holds_back_no_commit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = [RuntimeError("a fault of ours")]
+    spill = entries.spill
+
+    def faulty(*given: Any) -> Record:
+        if faults:
+            raise faults.pop()
+        return spill(*given)
+
+    world.start()
+    world.order(What.HOLD, "a.example")
+    world.let(5)
+    monkeypatch.setattr(entries, "spill", faulty)
+    world.send("a.example", 1)
+    world.let(5)
+
+    assert not faults
+    assert world.commits()[world.partition("a.example")].offset == 1
+
+    world.order(What.RESUME, "a.example")
     world.heal()
     world.judge()
 

@@ -236,10 +236,13 @@ async def test_an_owner_whose_note_was_lost_claims_more_than_the_stream_knows(qu
     assert next(generations) == 4
 
 
-async def test_a_stream_that_was_made_anew_is_begun_at_its_start(queue: MemoryQueue, capsys: Any) -> None:
+@pytest.mark.parametrize("position", [1, 500])
+async def test_a_stream_that_was_made_anew_is_begun_at_its_start(
+    queue: MemoryQueue, capsys: Any, position: int
+) -> None:
     async def commit(generation: int) -> None: ...
 
-    known = await opened(stream(queue), 0, Place(generation=3, position=500, in_force=3), commit)
+    known = await opened(stream(queue), 0, Place(generation=3, position=position, in_force=3), commit)
 
     assert (known.generation, known.claimed_at) == (4, 0)
     assert "made anew" in capsys.readouterr().out

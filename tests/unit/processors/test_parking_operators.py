@@ -66,7 +66,7 @@ def test_what_a_handler_had_in_hand_when_its_portal_was_held_is_not_tried_again_
             raise ConnectionError("the portal's API is down")
 
     shop.send("ONAPPTEST", 1, 2)
-    shop.start(memory_tries=5)
+    worker = shop.start(memory_tries=5)
     shop.let(4)
     shop.world.order(What.HOLD, PORTAL)
     shop.let(60)
@@ -77,6 +77,7 @@ def test_what_a_handler_had_in_hand_when_its_portal_was_held_is_not_tried_again_
 
     assert shop.calls == [[1], [1], [2]]
     assert shop.committed() == 2
+    assert (worker._held.records, worker._held.bytes) == (0, 0)
 
 
 def test_what_is_left_of_a_batch_when_its_portal_was_held_waits_until_it_is_resumed(shop: Shop) -> None:
@@ -158,3 +159,69 @@ def test_what_is_gone_of_a_replay_from_its_stream_is_passed_over(shop: Shop) -> 
     shop.let(5)
 
     assert shop.calls == [[2], [4], [5]]
+
+
+def test_what_was_not_parked_yet_when_all_that_waits_was_discarded_is_discarded_too(shop: Shop) -> None:
+    shop.on("ONTASK*")(handled)
+    shop.start()
+    shop.world.order(What.HOLD, PORTAL)
+    shop.let(3)
+    shop.world.feel("refuses")
+    shop.send("ONTASKADD", 1, 2, 3)
+    shop.let(3)
+
+    shop.world.order(What.DISCARD, PORTAL)
+    shop.let(3)
+    shop.world.feel("takes")
+    shop.send("ONTASKADD", 4)
+    shop.let(10)
+
+    assert shop.dead_ids() == [1, 2, 3]
+    assert shop.calls == [[4]]
+
+
+def test_what_is_done_and_not_parked_yet_when_its_portal_is_held_is_not_handled_again(shop: Shop) -> None:
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        await shop.nap(6)
+
+    shop.start(max_lane_records=5)
+    shop.let(1)
+    shop.world.feel("refuses")
+    shop.send("ONAPPTEST", *range(1, 11))
+    shop.let(10)
+    assert shop.calls == [[1]]
+
+    shop.world.order(What.HOLD, PORTAL)
+    shop.let(5)
+    shop.world.feel("takes")
+    shop.world.order(What.RESUME, PORTAL)
+    shop.let(120)
+
+    assert shop.calls == [[number] for number in range(1, 11)]
+
+
+def test_what_fails_and_is_not_parked_yet_when_its_portal_is_held_takes_memory_once(shop: Shop) -> None:
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        await shop.nap(6)
+        if len(shop.calls) == 1:
+            raise ConnectionError("the portal's API is down")
+
+    worker = shop.start(max_lane_records=5, memory_tries=5)
+    shop.let(1)
+    shop.world.feel("refuses")
+    shop.send("ONAPPTEST", *range(1, 11))
+    shop.let(4)
+    shop.world.order(What.HOLD, PORTAL)
+    shop.let(10)
+    assert shop.calls == [[1]]
+    assert worker._held.records == 10
+
+    shop.world.feel("takes")
+    shop.let(5)
+    assert worker._held.records == 0
+    shop.world.order(What.RESUME, PORTAL)
+    shop.let(120)
+
+    assert shop.calls == [[1], *([number] for number in range(1, 11))]

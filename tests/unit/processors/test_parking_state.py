@@ -1,0 +1,49 @@
+"""What is known of a parked portal."""
+
+from forebay.processors.parking.state import PortalState
+
+
+def test_behind_the_last_of_a_lap_comes_only_what_came_again() -> None:
+    state = PortalState()
+    for offset in (1, 2):
+        state.spill((0, offset))
+    state.come_again(1)
+    state.spill((1, 1))
+    for position, offset in enumerate((1, 2)):
+        state.advance(position, (0, offset))
+
+    assert state.before == (0, 2)
+    assert state.may_follow(state.before, (1, 1))
+    assert not state.may_follow(state.before, (0, 3))
+
+
+def test_laps_that_are_done_leave_no_trace() -> None:
+    state = PortalState()
+    for lap in range(5):
+        state.spill((lap, 1))
+        state.come_again(1)
+    state.spill((5, 1))
+    for lap in range(5):
+        state.advance(lap, (lap, 1))
+
+    assert state.lap_ends == [(4, 1)]
+
+
+def test_what_came_again_and_is_parked_needs_not_come_once_more() -> None:
+    state = PortalState()
+    for offset in (1, 2):
+        state.spill((0, offset))
+
+    state.come_again(1)
+    assert state.settled == 0
+
+    state.spill((1, 1))
+    assert state.settled == 1
+
+
+def test_in_a_copy_what_was_ordered_elsewhere_discards_nothing_that_is_ordered_here() -> None:
+    state = PortalState(orders=9, discard_orders=8)
+
+    state.know_orders(3)
+
+    assert (state.orders, state.discard_orders) == (3, 3)
