@@ -24,7 +24,7 @@ from .virtual_time import VirtualLoop
 from .worker import Worker
 
 #: Few of everything; and what looks again and again does so seldom, or a day would take minutes.
-_SETTINGS = {"partitions": 2, "concurrency": 16, "commit_interval_s": 10.0, "session_s": 86_400.0}
+_SETTINGS = {"partitions": 2, "concurrency": 16, "commit_interval_s": 10.0, "session_s": 300.0}
 _LOOKS_EVERY_S = 60.0
 
 #: What a worker that has nothing to do takes to join or to leave, and more.
