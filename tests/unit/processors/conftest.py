@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.parking.shop import Shop
+from tests.parking.world import World
 
 
 @pytest.fixture
@@ -12,3 +13,10 @@ def shop() -> Iterator[Shop]:
     made = Shop()
     yield made
     made.world.close()
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.close()

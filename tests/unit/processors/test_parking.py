@@ -1,8 +1,6 @@
 """Parking in virtual time: hours of trouble in a moment."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -11,24 +9,16 @@ from forebay import PortalEvent, Retry
 from forebay.processors.held import Held
 from forebay.processors.lanes import Lanes
 from forebay.processors.notes import Note, Place
-from forebay.processors.parking import entries
 from forebay.processors.parking.orders import What
 from forebay.processors.parking.parking import Parking
 from forebay.processors.parking.stream import ParkedStream
 from forebay.processors.partitions import Partition
-from forebay.queues.contract import PlacedRecord, Record
+from forebay.queues.contract import PlacedRecord
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
 from tests.parking.shop import PORTAL, Shop
 from tests.parking.world import World
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    made = World()
-    yield made
-    made.close()
 
 
 def test_hundreds_of_portals_in_trouble_take_no_more_memory_than_one_and_come_back_in_order(world: World) -> None:
@@ -53,22 +43,6 @@ def test_hundreds_of_portals_in_trouble_take_no_more_memory_than_one_and_come_ba
     world.judge()
 
 
-def test_a_parked_stream_that_takes_nothing_is_told_once_however_many_portals_wait_for_it(world: World) -> None:
-    troubled = [f"p{number}.example" for number in range(100)]
-    world.failing.update(troubled)
-    world.start()
-    world.let(5)
-    world.feel("refuses")
-    for portal in troubled:
-        world.send(portal, 1)
-
-    with capture_logs() as logs:
-        world.let(600)
-
-    told = [one for one in logs if one["event"] == "not parked; trying again"]
-    assert 1 <= len(told) <= len(world.queue.logs[TOPIC])
-
-
 def test_a_portal_that_fails_for_hours_is_tried_ever_less_often_and_nobody_after_reads_all_of_it(world: World) -> None:
     world.start()
     world.failing.add("a.example")
@@ -79,55 +53,6 @@ def test_a_portal_that_fails_for_hours_is_tried_ever_less_often_and_nobody_after
     assert len(world.queue.logs[names.parked(TOPIC)][world.partition("a.example")]) < 4 * 3600 / 20 + 10
     place = world.place("a.example")
     assert place.position >= len(world.queue.logs[names.parked(TOPIC)][world.partition("a.example")]) - 1
-
-    world.heal()
-    world.judge()
-
-
-def test_more_portals_than_a_new_owner_reads_records_are_not_told_of_over_and_over(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("forebay.processors.parking.writing._LONGEST_READ", 20)
-    troubled = [f"p{number}.example" for number in range(100)]
-    world.failing.update(troubled)
-    world.start(park_first_s=900.0, park_longest_s=900.0)
-    for portal in troubled:
-        world.send(portal, 1)
-    world.let(60)
-    parked = [len(log) for log in world.queue.logs[names.parked(TOPIC)]]
-    world.let(300)
-
-    assert [len(log) for log in world.queue.logs[names.parked(TOPIC)]] == parked
-
-
-def test_of_a_portal_that_is_held_for_long_it_is_said_again_that_it_is(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("forebay.processors.parking.writing._LONGEST_READ", 20)
-    held, failing = [f"{n}.example" for n in range(99) if world.partition(f"{n}.example") == 0][:2]
-    world.start()
-    world.order(What.HOLD, held)
-    world.failing.add(failing)
-    world.send(failing, 1)
-    world.let(3600)
-
-    log = world.queue.logs[names.parked(TOPIC)][0]
-    assert len(log) > 100
-    assert len(log) - world.place(held).position < 20 + 5
-
-    world.order(What.RESUME, held)
-    world.heal()
-    world.judge()
-
-
-def test_what_others_have_parked_in_between_is_passed_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forebay.processors.parking.stream.BATCH_RECORDS", 2)
-    portal, other = [f"{n}.example" for n in range(99) if world.partition(f"{n}.example") == 0][:2]
-    world.start()
-    world.failing.update((portal, other))
-    for name, count in ((portal, 1), (other, 20), (portal, 1)):
-        world.send(name, count)
-        world.let(1)
 
     world.heal()
     world.judge()
@@ -195,23 +120,6 @@ def test_a_worker_says_that_it_is_not_ready_while_it_cannot_know_who_is_parked(w
 
     assert worker.health.status == "ok"
     assert world.done["a.example"] == [1]
-
-
-def test_records_of_a_parked_portal_that_are_gone_from_their_stream_are_told_and_hold_up_nobody(world: World) -> None:
-    worker = world.start()
-    world.failing.add("a.example")
-    world.send("a.example", 5)
-    world.let(5)
-    number = world.partition("a.example")
-    log = world.queue.logs[names.parked(TOPIC)][number]
-    log[:] = [record for record in log if not record.value or b"reason" in record.value]
-    world.failing.clear()
-    world.send("a.example", 2)
-    world.let(120)
-
-    assert worker.health.status == "ok"
-    assert world.done["a.example"][-2:] == [6, 7]
-    assert not any(one.parking and one.parking.portals for one in worker.ownership)
 
 
 def test_who_is_forgotten_with_what_waited_is_told(world: World) -> None:
@@ -285,26 +193,6 @@ def test_a_portal_whose_replay_cannot_be_read_keeps_no_other_parked_portal_waiti
     world.judge()
 
 
-def test_a_parked_stream_that_hangs_costs_no_partition_its_last_commit(world: World) -> None:
-    worker = world.start()
-    world.failing.add("a.example")
-    world.send("a.example", 1)
-    world.let(2)
-    world.feel("waits")
-    world.send("a.example", 1)
-    world.let(2)
-    portal = next(f"{n}.example" for n in range(99) if world.partition(f"{n}.example") != world.partition("a.example"))
-    world.send(portal, 1)
-    world.let(0.01)
-    assert world.done[portal] == [1]
-    world.stop(worker)
-
-    assert world.commits()[world.partition(portal)].offset == 1
-
-    world.heal()
-    world.judge()
-
-
 def test_what_was_folded_into_a_record_goes_with_it_when_that_is_folded_itself(world: World) -> None:
     world.start()
     # Found by chance: loaded records fold into fresh ones behind them, and these into fresher ones.
@@ -313,86 +201,6 @@ def test_what_was_folded_into_a_record_goes_with_it_when_that_is_folded_itself(w
         portal, _, count = one.partition(" ")
         world.send(f"{portal}.example", int(count))
 
-    world.heal()
-    world.judge()
-
-
-@pytest.mark.parametrize("portal", ["a.example", "fold.example"])
-def test_what_is_done_and_not_spilled_yet_is_told_when_its_worker_leaves(world: World, portal: str) -> None:
-    worker = world.start()
-    world.let(0.01)
-    world.feel("refuses")
-    world.takes_s[portal] = 3.0
-    world.send(portal, 20)
-    world.let(3.5)
-    # It was in hand when its portal was parked: the first, or the first about an object with those that came later.
-    assert world.done[portal] == ([1] if portal == "a.example" else [1, 3, 5])
-    assert worker._held.records > 0
-
-    world.takes_s.clear()
-    world.feel("takes")
-    world.stop(worker)
-    world.heal()
-    world.judge()
-
-
-def test_what_comes_while_the_parked_stream_takes_nothing_waits_behind_what_is_to_be_parked(world: World) -> None:
-    world.start()
-    world.let(1)
-    world.feel("refuses")
-    world.failing.add("a.example")
-    world.send("a.example", 3)
-    # Also when its next try is due.
-    world.let(10)
-    world.failing.clear()
-    world.send("a.example", 3)
-    world.let(5)
-    assert world.done["a.example"] == []
-
-    world.feel("takes")
-    world.heal()
-    world.judge()
-
-
-def test_a_fault_while_an_event_is_parked_holds_back_no_commit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    faults = [RuntimeError("a fault of ours")]
-    spill = entries.spill
-
-    def faulty(*given: Any) -> Record:
-        if faults:
-            raise faults.pop()
-        return spill(*given)
-
-    world.start()
-    world.order(What.HOLD, "a.example")
-    world.let(5)
-    monkeypatch.setattr(entries, "spill", faulty)
-    world.send("a.example", 1)
-    world.let(5)
-
-    assert not faults
-    assert world.commits()[world.partition("a.example")].offset == 1
-
-    world.order(What.RESUME, "a.example")
-    world.heal()
-    world.judge()
-
-
-def test_what_could_not_be_told_before_a_partition_moved_comes_again_in_order_and_nothing_else(world: World) -> None:
-    world.start()
-    world.send("b.example", 3)
-    world.let(5)
-    world.failing.add("b.example")
-    world.send("b.example", 3)
-    world.let(5)
-    world.feel("refuses")
-    world.failing.clear()
-    world.let(30)
-    assert world.done["b.example"] == [1, 2, 3, 4, 5, 6]
-
-    world.start()
-    world.let(5)
-    assert world.books.excused == {("b.example", number) for number in (4, 5, 6)}
     world.heal()
     world.judge()
 

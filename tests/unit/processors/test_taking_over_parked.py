@@ -1,8 +1,7 @@
 """A worker that takes over a partition in which portals are parked, and the one that had it."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -17,12 +16,6 @@ from tests.parking.moody import TOPIC
 from tests.parking.world import World
 
 PORTAL = "a.example"
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with closing(World()) as made:
-        yield made
 
 
 def test_what_comes_before_it_knows_who_is_parked_waits_behind_what_is(world: World) -> None:
