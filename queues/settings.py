@@ -84,7 +84,7 @@ class QueueSettings(BaseModel):
     topic: Annotated[str, Field(description="name of the stream", pattern=TOPIC)] = "bitrix24.events"
     partitions: Annotated[int, Field(description="of a stream, when it is made", ge=1, le=10_000)] = 12
     group: Annotated[str, Field(description="consumer group", pattern=TOPIC)] = "forebay"
-    # Members of a group in a database or in Redis take a lease that goes on for longer for one by another clock.
+    # See `FARTHEST_MS` of groups/leaps.py.
     session_s: Annotated[
         float, Field(description="a worker silent for so long has lost its partitions", ge=1, le=300)
     ] = 10.0

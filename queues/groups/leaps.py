@@ -6,6 +6,10 @@ from .leases import since_boot
 
 _MS = 1000
 
+#: Nobody's session is as long (`session_s` is half of it at most), unless one's own is: what a member would have said
+#: for longer, it has said by another clock.
+FARTHEST_MS = 600_000
+
 #: Leases are said again three times in a session, and bear no more than that.
 _LEAPS_A_SESSION = 3
 

@@ -22,6 +22,7 @@ from .properties import (
     for_member,
     for_outsider,
     for_producer,
+    is_of_settings,
     of_the_classic_protocol,
     of_the_new_protocol,
     token_fault,
@@ -96,8 +97,8 @@ class Clients:
         try:
             self._made(AdminClient, unconnected(self._shared), Faults())
         except QueueError as error:
-            if any(named_files(self._shared)):
-                # One may come yet, or be just replaced: who is started again may be let in.
+            if any(named_files(self._shared)) or not is_of_settings(error.__cause__):
+                # A file may come yet, or be just replaced, and threads be short: who is started again may be let in.
                 raise
             raise BadQueueSettings(str(error)) from error
         if fault := token_fault(self._shared):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 
@@ -122,6 +122,7 @@ _NO_GROUP = "forebay"
 #: What a client needs to come in, and what it takes from files: whether it may is told when it is made, and by doctor.
 _OF_LOGIN = ("security.", "sasl.", "ssl.", "https.", "enable.ssl.", "enable.sasl.")
 
+#: No client is made of these; librdkafka looks at a login before it looks at them.
 _NEVER_TOGETHER: Properties = {"enable.idempotence": True, "queuing.strategy": "lifo"}
 
 #: librdkafka says so before each reason.
@@ -200,8 +201,13 @@ def _conflict(client: Callable[[Any], object], properties: Properties) -> str:
     try:
         client(properties)
     except KafkaException as error:
-        return without_preface(str(error.args[0].str()))
+        return without_preface(error.args[0].str()) if is_of_settings(error) else ""
     return ""
+
+
+def is_of_settings(error: BaseException | None) -> bool:
+    """Whether the properties are why no client was made, and not that threads are short, say."""
+    return isinstance(error, KafkaException) and error.args[0].code() == KafkaError._INVALID_ARG
 
 
 def without_preface(reason: str) -> str:
@@ -227,6 +233,11 @@ def uses_sasl(properties: Mapping[str, str | int | bool]) -> bool:
     return _protocol(properties).startswith("SASL_")
 
 
+def mechanism(properties: Mapping[str, str | int | bool]) -> str:
+    """How a login is done, in capitals; empty where nobody has said."""
+    return str(properties.get("sasl.mechanism", properties.get("sasl.mechanisms", ""))).upper()
+
+
 def _protocol(properties: Mapping[str, str | int | bool]) -> str:
     return str(properties.get("security.protocol", "PLAINTEXT")).upper()
 
@@ -237,26 +248,19 @@ def unconnected(shared: Mapping[str, str | int | bool]) -> Properties:
     For one it would go to the server that gives them, and wait for that.
     """
     given = {name: value for name, value in shared.items() if name != "bootstrap.servers"} | {"log_level": 0}
-    if not _uses_tokens(given):
+    if mechanism(given) != "OAUTHBEARER":
         return given
     others = {name: value for name, value in given.items() if not name.startswith(("sasl.", "enable.sasl."))}
     return {**others, "security.protocol": _protocol(given).removeprefix("SASL_")}
 
 
 def token_fault(shared: Mapping[str, str | int | bool]) -> str:
-    """What is missing where the login is a token, or can't be used; empty where nothing is.
-
-    A client with properties that never go together is not made, and those of the tokens are looked at before these.
-    """
-    if not (uses_sasl(shared) and _uses_tokens(shared)):
+    """What is missing where the login is a token, or can't be used; empty where nothing is. No client is made."""
+    if not (uses_sasl(shared) and mechanism(shared) == "OAUTHBEARER"):
         return ""
     given = {name: value for name, value in shared.items() if name != _LOGIN_FILE}
     fault = _conflict(Producer, {**given, **_NEVER_TOGETHER, "log_level": 0})
-    return "" if _NEVER_TOGETHER.keys() <= {*re.findall("`(.+?)`", fault)} else fault
-
-
-def _uses_tokens(properties: Mapping[str, str | int | bool]) -> bool:
-    return str(properties.get("sasl.mechanism", properties.get("sasl.mechanisms", ""))).upper() == "OAUTHBEARER"
+    return fault if any(name in fault for name in _OF_LOGIN) else ""
 
 
 def for_producer(shared: Mapping[str, str | int | bool], *, singly: bool = False) -> Properties:

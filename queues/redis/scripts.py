@@ -13,6 +13,7 @@ too, while it runs, when its first replica comes and long after its last one wen
 connection knows of it may be old, and two that know different ones would leap at every step.
 """
 
+from ..groups.leaps import FARTHEST_MS
 from .script_parts import CHECKED, FREES, LEASES, LIFE, NOW, READS, WRITES
 
 #: More than a server takes between its last write to the disk and its end.
@@ -21,9 +22,6 @@ LEAP = 1_000_000
 #: More than it takes in a millisecond: each life begins so many further for each one since the epoch.
 #: A leap is a multiple of it.
 STEP = 1_000
-
-#: Nobody's session is as long, unless ours is: what a member would have said for longer, it has said by another clock.
-_FARTHEST_MS = 600_000
 
 #: about ends log… → id partitions version, if it is not there. 1 when it was made.
 #: Where somebody has deleted no more than that it goes on behind what is there: an offset that was given to an entry
@@ -162,7 +160,7 @@ BEAT = (
     + NOW
     + LIFE
     + LEASES
-    + f"\nlocal farthest_ms = {_FARTHEST_MS}\n"
+    + f"\nlocal farthest_ms = {FARTHEST_MS}\n"
     + """
 local ending = string.format('%d', now + ARGV[4])
 local farthest = string.format('%d', now + math.max(farthest_ms, 2 * ARGV[4]))

@@ -5,11 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from ..groups.leaps import Leaps
+from ..groups.leaps import FARTHEST_MS, Leaps
 from ..groups.leases import since_boot
-
-#: Nobody's session is as long, unless ours is: what a member would have said for longer, it has said by another clock.
-_FARTHEST_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,5 +34,5 @@ class GroupClock:
         asked_at = self._leaps.steady()
         now_ms = self.now_ms(connection)
         leapt_ms = self._leaps.leapt_ms(now_ms, asked_at)
-        farthest_ms = now_ms + max(_FARTHEST_MS, 2 * self._session_ms)
+        farthest_ms = now_ms + max(FARTHEST_MS, 2 * self._session_ms)
         return Moment(now_ms=now_ms, over_ms=now_ms - leapt_ms, farthest_ms=farthest_ms)

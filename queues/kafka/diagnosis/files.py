@@ -8,7 +8,7 @@ from cryptography import x509
 
 from forebay.queues.findings import Finding, State
 from forebay.queues.kafka.named_files import unreadable
-from forebay.queues.kafka.properties import Properties, uses_sasl, uses_tls
+from forebay.queues.kafka.properties import Properties, mechanism, uses_sasl, uses_tls
 
 #: A certificate is renewed by people: they need some days.
 _SOON = timedelta(days=14)
@@ -41,7 +41,7 @@ def _without_effect(properties: Properties) -> Iterator[Finding]:
         if idle and not is_used:
             detail = f"{properties.get('security.protocol', 'not set')}, so {', '.join(idle)} have no effect"
             yield _finding("security.protocol", "warn", detail, f"set security.protocol to {protocols}")
-    if uses_sasl(properties) and not uses_tls(properties) and _mechanism(properties) == "PLAIN":
+    if uses_sasl(properties) and not uses_tls(properties) and mechanism(properties) == "PLAIN":
         detail = "SASL_PLAINTEXT with PLAIN: the password travels in clear"
         yield _finding("security.protocol", "warn", detail, "use SASL_SSL, or SCRAM-SHA-512 inside a closed network")
 
@@ -49,15 +49,11 @@ def _without_effect(properties: Properties) -> Iterator[Finding]:
 def _bearer(properties: Properties) -> Iterator[Finding]:
     gets_one = str(properties.get("sasl.oauthbearer.method", "")).lower() == "oidc"
     signs_one = str(properties.get("enable.sasl.oauthbearer.unsecure.jwt", "")).lower() == "true"
-    if uses_sasl(properties) and _mechanism(properties) == "OAUTHBEARER" and not gets_one and not signs_one:
+    if uses_sasl(properties) and mechanism(properties) == "OAUTHBEARER" and not gets_one and not signs_one:
         remedy = (
             "set it to oidc in the setting kafka, with sasl.oauthbearer.token.endpoint.url, .client.id, .client.secret"
         )
         yield _finding("sasl.oauthbearer.method", "fail", "not set, so that nobody gets a token", remedy)
-
-
-def _mechanism(properties: Properties) -> str:
-    return str(properties.get("sasl.mechanism", properties.get("sasl.mechanisms", "")))
 
 
 def _validity(properties: Properties, now: datetime) -> Iterator[Finding]:
