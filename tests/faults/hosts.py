@@ -7,6 +7,8 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+from forebay.ingest.gaps.book import FOLDER
+from forebay.ingest.locks import is_free
 from forebay.ingest.spool.counts import Counts
 from tests.answers import metrics_of
 from tests.e2e.site import Site
@@ -52,7 +54,10 @@ def is_flowing(site: Site, within_s: float) -> bool:
 
 
 def is_told(site: Site) -> bool:
-    """Whether every portal was told of its gap."""
+    """Whether every portal was told of its gap, also where that stands in a book that nobody has taken over yet."""
+    books = Path(site.settings["data_dir"]) / FOLDER
+    if any(path.with_suffix("").exists() and is_free(path) for path in books.glob("*.lock")):
+        return False
     return metered(site, "forebay_ingest_gaps_waiting") == 0
 
 
