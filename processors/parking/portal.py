@@ -13,6 +13,9 @@ from .state import FIRST, Mark, PortalState, Replaying
 
 _log = get_logger(__name__)
 
+_GONE = "records of a parked portal are gone"
+_IN_THE_TOPIC = f"{_GONE}; they are in the topic as long as that keeps them: forebay replay --portal"
+
 
 class ParkedPortal:
     """Records come in at one end, to be spilled, and at the other are loaded again, a few at a time.
@@ -171,7 +174,7 @@ class ParkedPortal:
         """What should come next is gone: go on without it."""
         replay = self._replay
         if replay is not None:
-            self._tell_lost(replay.stream, len(replay.offsets) - replay.loaded)
+            self._tell_lost(_GONE, replay.stream, len(replay.offsets) - replay.loaded)
             del replay.offsets[replay.loaded :]
             self.tell_replays()
         elif self.is_broken:
@@ -180,13 +183,13 @@ class ParkedPortal:
             self.is_broken, self.front.position = True, self.state.next
 
     def _forget_lost(self) -> None:
-        self._tell_lost("the parked stream", self.state.records - len(self.front))
+        self._tell_lost(_IN_THE_TOPIC, "the parked stream", self.state.records - len(self.front))
         self.state.records, (self.state.last_lap, self.state.last) = len(self.front), self.front.before
         self.is_dirty = True
 
-    def _tell_lost(self, stream: str, records: int) -> None:
+    def _tell_lost(self, what: str, stream: str, records: int) -> None:
         if records:
-            _log.error("records of a parked portal are gone", portal=self.portal, stream=stream, records=records)
+            _log.error(what, portal=self.portal, stream=stream, records=records)
 
     def spilled(self, record: StoredRecord, after: int, lap: int, position: int) -> None:
         """The first of those to be spilled is kept there, and says behind which spilled one it stands."""

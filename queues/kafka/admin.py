@@ -34,6 +34,7 @@ from forebay.queues.errors import QueueUnavailable
 
 from ..threads.daemons import Threads
 from . import closing
+from .answers import answered
 from .asking import Asking, end
 from .clients import Clients
 from .faults import Faults, cause, is_unknown_stream
@@ -99,7 +100,7 @@ class Admin:
         """What is known of each topic; None where there is none. Never makes one."""
         await self._refresh(_ANY_TOPIC, answer_s)
         asked = self.client.describe_topics(TopicCollection(list(names)), request_timeout=answer_s)
-        return {name: await self._topic(future) for name, future in asked.items()}
+        return {name: await self._topic(future, answer_s) for name, future in asked.items()}
 
     async def _refresh(self, topic: str, answer_s: float = _ANSWER_S) -> ClusterMetadata:
         """Learn anew who leads the topic's partitions, and who the controller is.
@@ -111,9 +112,9 @@ class Admin:
         except KafkaException as error:
             raise self._unavailable(error) from error
 
-    async def _topic(self, future: "Future[TopicDescription]") -> Topic | None:
+    async def _topic(self, future: "Future[TopicDescription]", answer_s: float) -> Topic | None:
         try:
-            found = await asyncio.wrap_future(future)
+            found = await answered(future, answer_s)
         except KafkaException as error:
             if is_unknown_stream(cause(error)):
                 return None
@@ -131,7 +132,7 @@ class Admin:
         asked = [ConfigResource(ResourceType.TOPIC, topic)]
         [future] = self.client.describe_configs(asked, request_timeout=answer_s).values()
         try:
-            found = await asyncio.wrap_future(future)
+            found = await answered(future, answer_s)
         except KafkaException:
             return None
         return {name: entry.value for name, entry in found.items()}
@@ -140,13 +141,13 @@ class Admin:
         """Make a topic. Raises `KafkaException`, since what it means depends on the topic."""
         topic = NewTopic(name, num_partitions=partitions, replication_factor=copies, config=config)
         [future] = self.client.create_topics([topic], request_timeout=_ANSWER_S).values()
-        await asyncio.wrap_future(future)
+        await answered(future, _ANSWER_S)
 
     async def grow(self, name: str, partitions: int, *, only_check: bool) -> None:
         """Let a topic have so many partitions. Raises `KafkaException`."""
         wanted = [NewPartitions(name, partitions)]
         [future] = self.client.create_partitions(wanted, request_timeout=_ANSWER_S, validate_only=only_check).values()
-        await asyncio.wrap_future(future)
+        await answered(future, _ANSWER_S)
 
     async def starts(self, stream: str, partitions: Iterable[int]) -> dict[int, int]:
         """The first offset of each partition that is kept."""
@@ -175,7 +176,8 @@ class Admin:
         asked = {TopicPartition(stream, number): at for number in partitions}
         for _ in range(_TRIES):
             futures = self.client.list_offsets(asked, request_timeout=_ANSWER_S, isolation_level=isolation)
-            answers = await asyncio.gather(*map(asyncio.wrap_future, futures.values()), return_exceptions=True)
+            told = [answered(future, _ANSWER_S) for future in futures.values()]
+            answers = await asyncio.gather(*told, return_exceptions=True)
             if not any(_is_election(answer) for answer in answers):
                 break
             await asyncio.sleep(_ELECTION_S)
@@ -183,6 +185,9 @@ class Admin:
             await self._refresh(stream)
         if silent := [at.partition for at, answer in zip(futures, answers, strict=True) if _is_none(answer)]:
             raise self._silent(stream, silent)
+        for error in answers:
+            if isinstance(error, KafkaException):
+                raise self._unavailable(error) from error
         return {at.partition: (await self._answer(future)).offset for at, future in futures.items()}
 
     async def groups(self) -> list[str]:
@@ -230,7 +235,7 @@ class Admin:
         ]
         resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=entries)
         [future] = self.client.incremental_alter_configs([resource], request_timeout=_ANSWER_S).values()
-        await asyncio.wrap_future(future)
+        await answered(future, _ANSWER_S)
 
     async def close(self) -> None:
         """Let go of the cluster. Idempotent."""
@@ -249,11 +254,11 @@ class Admin:
 
     async def _answer(self, future: "Future[Any]") -> Any:
         try:
-            answer = await asyncio.wrap_future(future)
+            found = await answered(future, _ANSWER_S)
         except KafkaException as error:
             raise self._unavailable(error) from error
         self._faults.clear()
-        return answer
+        return found
 
     def _silent(self, stream: str, partitions: Iterable[int]) -> QueueUnavailable:
         which = ", ".join(map(str, sorted(partitions)))

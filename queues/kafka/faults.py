@@ -81,6 +81,11 @@ _HUNG_UP = "handshake failed: Local: Broker transport failure"
 _REMEDIES_BY_TEXT = (
     ("Unsupported SASL mechanism", "set sasl.mechanism in the setting kafka to one that the brokers support"),
     (
+        "SASL OAUTHBEARER mechanism handshake failed: Broker: Request not valid in current SASL state",
+        "the token has expired, and no other came in its place (look at sasl.oauthbearer.token.endpoint.url), or this "
+        "port wants no login",
+    ),
+    (
         "not valid in current SASL state",
         "this port wants no login: set security.protocol in the setting kafka to PLAINTEXT or SSL, or use another port",
     ),
@@ -89,7 +94,7 @@ _REMEDIES_BY_TEXT = (
         "check sasl.oauthbearer.token.endpoint.url, .client.id, .client.secret and .scope in the setting kafka",
     ),
     (_HUNG_UP, _NO_CONNECTION),
-    ("invalid_token", "the brokers don't take the token: check its audience, issuer and scope, and the clocks"),
+    ("invalid_token", "the brokers don't take the token, or it has expired; check audience, issuer, scope and clocks"),
     (
         "PLAINTEXT broker listener",
         "this port speaks no TLS: set security.protocol in the setting kafka to PLAINTEXT or SASL_PLAINTEXT, or use "
@@ -156,7 +161,9 @@ _VAGUE = _EMPTY | {KafkaError._TRANSPORT, KafkaError.THROTTLING_QUOTA_EXCEEDED}
 def sentence(error: KafkaError) -> str:
     """What happened and what to do."""
     to_do = remedy(error)
-    return f"Kafka: {error.str()}" + (f"; {to_do}" if to_do else "")
+    # Why there is no token; a log would take it for one, and hide it.
+    told = error.str().replace("OAUTHBEARER token: ", "OAUTHBEARER token, ")
+    return f"Kafka: {told}" + (f"; {to_do}" if to_do else "")
 
 
 def remedy(error: KafkaError) -> str:

@@ -33,6 +33,7 @@ class RedisConnection:
     """One connection, and one more to hear of news where that is asked for. Used by one thread."""
 
     def __init__(self, address: Address, clock: Callable[[], float]) -> None:
+        self.name = address.name
         self._address, self._clock = address, clock
         # What fails is told, and not tried again behind our back: a write that is unknown must not be done twice.
         once = Retry(NoBackoff(), 0)

@@ -5,6 +5,8 @@ from ..strictness import LACKING
 #: What leads to the primary is the administrator's: a name, or a balancer that asks each server for its role.
 SENTINEL = "a Sentinel, which keeps nothing: queue_url must lead to the primary that it watches over (docs/redis.md)"
 
+_CLUSTER = "it is a node of a Redis Cluster, which has streams on others; that is not supported: name a single server"
+
 _RIGHTS = "give the user what docs/redis.md lists: the keys, the channels and the commands"
 
 #: Words of the server, or of the client, or what the client calls the error → what to do.
@@ -22,9 +24,9 @@ _BY_WORDS = {
     "NoPermissionError": _RIGHTS,
     "The user executing the script can't": _RIGHTS,
     "ACL failure in script": _RIGHTS,
-    "MovedError": "it is a Redis Cluster, which is not supported: name a single server",
-    "ClusterDownError": "it is a Redis Cluster, which is not supported: name a single server",
-    "CrossSlotError": "it is a Redis Cluster, which is not supported: name a single server",
+    "MovedError": _CLUSTER,
+    "ClusterDownError": _CLUSTER,
+    "CrossSlotError": _CLUSTER,
     # Of all servers it alone has no databases to choose from.
     "unknown command 'SELECT'": f"it is {SENTINEL}",
     "DB index is out of range": "the number after the last / of queue_url is too high: see `databases` at the server",

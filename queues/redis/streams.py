@@ -4,6 +4,8 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from redis.exceptions import MovedError
+
 from forebay.queues.errors import QueueError, QueueUnavailable, UnknownStream
 from forebay.queues.making import new_streams, told
 from forebay.queues.newer import refuse_newer
@@ -11,6 +13,7 @@ from forebay.queues.newer import refuse_newer
 from . import scripts
 from .connection import RedisConnection
 from .keys import Keys
+from .remedies import remedy
 
 #: Raised with every change of what is kept; a program refuses what is newer than it knows.
 VERSION = 1
@@ -41,8 +44,12 @@ def find(connection: RedisConnection, name: str) -> Stream:
 
 
 def look_up(connection: RedisConnection, name: str) -> Stream | None:
-    """The stream of this name, if there is one."""
-    identity, partitions, version = connection.ask("HMGET", Keys(name).about, "id", "partitions", "version")
+    """The stream of this name, if there is one. Raises `QueueError` where another server must be asked for it."""
+    try:
+        identity, partitions, version = connection.ask("HMGET", Keys(name).about, "id", "partitions", "version")
+    except MovedError as error:
+        # To wait for it would be for ever: streams are spread over the nodes of a Cluster.
+        raise QueueError(remedy(connection.name, error)) from error
     if identity is None:
         return None
     refuse_newer(f"stream {name}", int(version), VERSION)

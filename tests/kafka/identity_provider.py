@@ -24,6 +24,8 @@ class IdentityProvider:
         self._key = generate_private_key(public_exponent=65537, key_size=2048)
         self.token_s = 3600
         self.issued = 0
+        #: Whether it can give any.
+        self.is_well = True
         self.url = ""
 
     def keys(self) -> dict[str, object]:
@@ -68,7 +70,9 @@ def _handler(provider: IdentityProvider) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if self.headers.get("Authorization") == proof:
+            if not provider.is_well:
+                self._answer(500, {"error": "server_error"})
+            elif self.headers.get("Authorization") == proof:
                 self._answer(200, provider.token())
             else:
                 self._answer(401, {"error": "invalid_client"})

@@ -14,6 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are pu
 )
 
 from forebay.queues.kafka.admin import Admin, leaderless
+from forebay.queues.kafka.answers import answered
 from forebay.queues.kafka.faults import cause, is_unknown_stream
 
 #: A broker that needs longer is in trouble; somebody waits for the answer.
@@ -105,6 +106,6 @@ def _rights(told: Sequence[Enum] | None) -> frozenset[Enum]:
 async def _settled(future: "Future[Any]") -> Any:
     """The answer, or the brokers' error."""
     try:
-        return await asyncio.wrap_future(future)
+        return await answered(future, _ANSWER_S)
     except KafkaException as error:
         return cause(error)

@@ -5,11 +5,14 @@ from uuid import uuid4
 
 import pytest
 
-from forebay.queues.contract import Commit
+from forebay.queues.contract import Commit, Record
+from forebay.schemas import names
+from tests.integration.kafka.working import Site, encoded
 from tests.kafka.members import PARTITIONS, fetch, joined, send
 from tests.kafka.opener import Opener
 from tests.kafka.secured import Secured
 from tests.kafka.ways_in import ways_in
+from tests.waiting import until
 
 pytestmark = pytest.mark.faults
 
@@ -48,3 +51,29 @@ async def test_tokens_are_renewed_for_every_client(
     await inspector.close()
     await consumer.close()
     await producer.close()
+
+
+async def test_a_worker_goes_on_by_itself_when_its_tokens_come_again(
+    secured: Secured, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The brokers let nobody in whose token has expired. A client that was refused by all of them begins anew, and of
+    what it was asked in that moment it never says anything."""
+    monkeypatch.setattr(secured.provider, "token_s", TOKEN_S)
+    way = ways_in(secured)["oidc"]
+    site = Site(opened(way.bootstrap, kafka=way.kafka), f"events-{uuid4().hex}", partitions=PARTITIONS)
+    await site.queue.ensure(names.streams(site.topic), PARTITIONS)
+    sender = opened(secured.clear).producer()
+
+    async def handled(number: int) -> None:
+        record = Record(key="p.example", value=encoded(number), timestamp_ms=1_700_000_000_000)
+        await sender.send(site.topic, record)
+        await until(lambda: number in site.handled)
+
+    async with site.working():
+        await handled(1)
+        monkeypatch.setattr(secured.provider, "is_well", False)
+        await asyncio.sleep(IDLE_S)
+        monkeypatch.setattr(secured.provider, "is_well", True)
+
+        await handled(2)
+    await sender.close()

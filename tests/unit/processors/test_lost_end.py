@@ -140,3 +140,17 @@ def test_who_waits_where_nothing_was_lost_is_told_once_and_nobody_is_alarmed() -
         # The claim, and of each portal its event and what is known of it.
         assert len(site.log) == 5
     assert [one for one in logs if one["log_level"] == "error"] == []
+
+
+def test_events_that_are_gone_from_the_parked_stream_are_told_with_the_way_to_have_them_again(site: Site) -> None:
+    for record in [one for one in site.log if isinstance(entries.read(one, GROUP), entries.Spilled)][-2:]:
+        site.log.remove(record)
+
+    with capture_logs() as logs:
+        site.failing.clear()
+        site.let(1000)
+
+    [told] = [one for one in logs if one["log_level"] == "error"]
+    assert "forebay replay --portal" in told["event"]
+    assert (told["portal"], told["records"]) == (PORTAL, 2)
+    assert site.done[PORTAL] == [1, 2, 3, 4, 5, 6, 7, 8]

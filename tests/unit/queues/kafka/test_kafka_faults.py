@@ -5,6 +5,7 @@ from confluent_kafka import KafkaError
 
 from forebay.queues.errors import QueueUnavailable, RecordRefused, UnknownStream
 from forebay.queues.kafka.faults import Faults, is_definite, is_fatal, of_record, sentence
+from forebay.schemas.redaction import without_secrets
 
 
 @pytest.mark.parametrize(
@@ -77,3 +78,19 @@ def test_a_fatal_error_is_known_by_what_it_says() -> None:
 
     assert is_fatal(error)
     assert "group_instance_id" in sentence(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('Failed to acquire SASL OAUTHBEARER token: {"error": "invalid_client"}', '{"error": "invalid_client"}'),
+        ('SASL authentication error: {"status":"invalid_token"}', "or it has expired; check audience"),
+        (
+            "GroupCoordinator: SASL OAUTHBEARER mechanism handshake failed: Broker: Request not valid in current SASL "
+            "state: broker's supported mechanisms: ",
+            "the token has expired, and no other came in its place",
+        ),
+    ],
+)
+def test_a_log_says_why_a_token_does_not_let_us_in(text: str, told: str) -> None:
+    assert told in without_secrets(sentence(KafkaError(KafkaError._AUTHENTICATION, text)))
