@@ -147,7 +147,10 @@ class Parking:
         for name, settled in list(self._settled.items()):
             if settled >= offset:
                 self._settled[name] = offset - 1
-                self.portals.setdefault(name, ParkedPortal(name, PortalState(last=settled)))
+                portal = self.portals.setdefault(name, ParkedPortal(name, PortalState(last=settled)))
+                if portal.state.last == FIRST:
+                    # It waits for something else by now, and is to say all the same that this counts no more.
+                    portal.state.last = settled
         for portal in list(self.portals.values()):
             if portal.state.settled >= offset:
                 portal.come_again(offset)

@@ -299,9 +299,9 @@ class ParkedPortal:
             self.writer.cancel()
 
     def begin(self, reason: str, since_ms: int) -> None:
-        """Wait anew: what waited before is done."""
+        """Wait anew: what waited before is done, and up to where the topic's events were parked is said again."""
         self.is_broken = False
-        self.state = PortalState(reason=reason, since_ms=since_ms, orders=self.state.orders, lap=self.state.lap)
+        self.state = self.state.begun(reason, since_ms)
         self.is_new = True
         self.front = Front(self.state)
         self.load_again()

@@ -308,11 +308,11 @@ async def rewritten(worker: Worker, partition: int, offset: int) -> None:
     worker.ownership.rewritten(partition, offset)
 
 
-@pytest.mark.parametrize("is_free", [False, True])
+@pytest.mark.parametrize(("is_free", "is_held"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("is_told_early", [False, True])
 @pytest.mark.parametrize("another_follows", [False, True])
 def test_what_stands_where_parked_events_were_lost_is_handled(
-    life: Life, is_free: bool, is_told_early: bool, another_follows: bool
+    life: Life, is_free: bool, is_held: bool, is_told_early: bool, another_follows: bool
 ) -> None:
     number, log = life.partition(PORTAL), life.queue.logs[TOPIC][life.partition(PORTAL)]
     # What is parked now can't be committed before the other portal's event is done.
@@ -332,6 +332,8 @@ def test_what_stands_where_parked_events_were_lost_is_handled(
     # The last two, and others are in their place.
     del log[-2:]
     life.send(PORTAL, 3)
+    if is_held:
+        life.order(What.HOLD, PORTAL)
 
     life.feel("waits" if is_told_early else "takes")
     worker = life.start_without_room(0.5)
@@ -341,6 +343,7 @@ def test_what_stands_where_parked_events_were_lost_is_handled(
     if another_follows:
         life.kill(worker, 0)
         life.start()
+    life.order(What.RESUME, PORTAL)
     life.let(120)
 
     assert life.of(PORTAL)[4:] == [*waited, 13, 14, 15]
