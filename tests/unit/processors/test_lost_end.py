@@ -127,6 +127,36 @@ def test_it_does_where_the_worker_was_there_all_the_time(site: Site) -> None:
     site.judge()
 
 
+def test_of_what_was_parked_last_it_is_told_that_it_is_gone(site: Site) -> None:
+    # A little: nothing is said of the portal but that these stand behind the others.
+    site.send(PORTAL, 3)
+    site.let(2)
+    [worker] = site.workers
+    site.kill(worker, 0)
+    for _ in range(2):
+        assert isinstance(entries.read(site.log.pop(), GROUP), entries.Spilled)
+
+    with capture_logs() as logs:
+        site.start()
+        site.let(5)
+
+    assert len([one for one in logs if "has lost its end" in one["event"]]) == 1
+
+
+def test_the_end_is_known_whoever_hears_first_that_something_was_kept() -> None:
+    with closing(Site()) as site:
+        site.start()
+        site.let(1)
+        site.feel("waits")
+        for portal in (PORTAL, OTHER):
+            site.order(What.HOLD, portal)
+        site.let(3)
+        site.deliver(last_first=True)
+        site.let(2)
+
+        assert site.place(PORTAL).end == len(site.log) == 3
+
+
 def test_who_waits_where_nothing_was_lost_is_told_once_and_nobody_is_alarmed() -> None:
     with closing(Site()) as site, capture_logs() as logs:
         site.start(park_first_s=100.0, park_longest_s=100.0)

@@ -1,5 +1,6 @@
 """What a worker writes into the parked stream and reads there, and what it does where that takes nothing."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from structlog.testing import capture_logs
 
 from forebay.processors.parking import entries
 from forebay.processors.parking.orders import What
+from forebay.processors.parking.stream import ParkedStream
 from forebay.queues.contract import Record
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
@@ -191,5 +193,28 @@ def test_what_could_not_be_told_before_a_partition_moved_comes_again_in_order_an
     world.start()
     world.let(5)
     assert world.books.excused == {("b.example", number) for number in (4, 5, 6)}
+    world.heal()
+    world.judge()
+
+
+def test_what_is_done_while_ever_more_events_are_parked_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = ParkedStream.write
+
+    async def slow(self: ParkedStream, record: Record) -> int:
+        position = await write(self, record)
+        await asyncio.sleep(0.3)
+        return position
+
+    worker = world.start()
+    world.takes_s["a.example"] = 1.0
+    world.send("a.example", 30)
+    world.let(10)
+    monkeypatch.setattr(ParkedStream, "write", slow)
+    for _ in range(100):
+        world.send("a.example", 1)
+        world.let(0.1)
+
+    # Only what was done a moment ago comes again.
+    world.kill(worker, 0)
     world.heal()
     world.judge()

@@ -163,6 +163,30 @@ def test_what_waited_never_comes_again_behind_what_was_finished_after_it(world: 
     assert world.books.latest["a.example"] == 6
 
 
+def test_nor_where_the_last_of_what_waited_was_done_while_that_of_the_others_was_on_its_way(world: World) -> None:
+    worker = world.start()
+    world.failing.add("a.example")
+    world.send("a.example", 3)
+    world.let(5)
+    world.failing.clear()
+    world.takes_s["a.example"] = 1.0
+    while not world.done["a.example"]:
+        world.let(0.1)
+    world.send("a.example", 2)
+    world.feel("waits")
+    while len(world.done["a.example"]) < 5:
+        world.let(0.1)
+
+    # It is kept that the second is done, and that the third is on its way only now.
+    world.deliver()
+    world.let(1.1)
+
+    world.kill(worker, 0)
+    world.heal()
+    world.judge()
+    assert world.books.latest["a.example"] == 5
+
+
 def test_a_commit_before_it_is_known_who_is_parked_says_what_the_last_one_said() -> None:
     before = Place(generation=7, position=40, in_force=6, orders=3)
     queue = MemoryQueue()

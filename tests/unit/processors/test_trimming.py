@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 
 import pytest
+from structlog.testing import capture_logs
 
 from forebay.processors.notes import Place, encode_note
 from forebay.processors.parking.orders import What
@@ -259,6 +260,33 @@ def test_what_is_kept_but_was_not_told_yet_is_not_deleted(site: Site, monkeypatc
     site.heal()
 
     site.judge()
+
+
+def test_what_the_last_word_of_a_portal_names_is_not_deleted_while_the_next_is_on_its_way(site: Site) -> None:
+    site.park(20)
+    site.failing.clear()
+    site.takes_s[PORTAL] = 1.0
+    while len(site.done[PORTAL]) < 8:
+        site.let(0.1)
+    # Where a new owner begins stands behind what waits.
+    site.trim()
+    said, first = len(site.done[PORTAL]), site.stands()[0]
+    site.feel("waits")
+    site.let(6)
+    assert len(site.done[PORTAL]) > said + 4
+
+    # It says less than is done by now.
+    site.deliver()
+    site.let(1.1)
+    [worker] = site.workers
+    site.trim_once(worker, worth=4)
+
+    assert site.stands()[0] == first
+    site.kill(worker, 0)
+    with capture_logs() as logs:
+        site.heal()
+    site.judge()
+    assert [one for one in logs if one["log_level"] == "error"] == []
 
 
 def test_what_others_have_deleted_as_it_was_read_is_not_taken_for_what_stands_there(
