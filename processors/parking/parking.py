@@ -291,7 +291,6 @@ class Parking:
 
     def obey(self, order: Order) -> None:
         """Do what an operator ordered."""
-        self.orders = max(self.orders, order.offset + 1)
         obey(self, order, self._stream.topic)
 
     def changed(self, portal: ParkedPortal) -> None:

@@ -127,6 +127,23 @@ def test_it_does_where_the_worker_was_there_all_the_time(site: Site) -> None:
     site.judge()
 
 
+def test_that_the_end_was_lost_is_told_by_the_worker_that_has_seen_it_and_by_none_that_follows(site: Site) -> None:
+    [worker] = site.workers
+    # More of it than is said anew.
+    del site.log[-5:]
+    with capture_logs() as logs:
+        site.order(What.HOLD, OTHER)
+        site.let(3)
+        site.kill(worker, 0)
+        site.start()
+        site.let(3)
+
+    assert len([one for one in logs if "has lost its end" in one["event"]]) == 1
+    site.order(What.RESUME, OTHER)
+    site.heal()
+    site.judge()
+
+
 def test_of_what_was_parked_last_it_is_told_that_it_is_gone(site: Site) -> None:
     # A little: nothing is said of the portal but that these stand behind the others.
     site.send(PORTAL, 3)
@@ -151,10 +168,12 @@ def test_the_end_is_known_whoever_hears_first_that_something_was_kept() -> None:
         for portal in (PORTAL, OTHER):
             site.order(What.HOLD, portal)
         site.let(3)
-        site.deliver(last_first=True)
-        site.let(2)
+        with capture_logs() as logs:
+            site.deliver(last_first=True)
+            site.let(2)
 
         assert site.place(PORTAL).end == len(site.log) == 3
+        assert [one for one in logs if one["log_level"] == "error"] == []
 
 
 def test_who_waits_where_nothing_was_lost_is_told_once_and_nobody_is_alarmed() -> None:

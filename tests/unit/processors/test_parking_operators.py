@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from forebay import PortalEvent, Reject
+import pytest
+
+from forebay import PortalEvent, Reject, Retry
 from forebay.processors.parking.orders import What
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
@@ -58,7 +60,10 @@ def test_what_a_handler_had_in_hand_when_its_portal_was_held_and_finished_is_not
     assert shop.calls == [[number] for number in range(1, 11)]
 
 
-def test_what_a_handler_had_in_hand_when_its_portal_was_held_is_not_tried_again_until_it_is_resumed(shop: Shop) -> None:
+@pytest.mark.parametrize("memory_tries", [1, 5])
+def test_what_a_handler_had_in_hand_when_its_portal_was_held_is_not_tried_again_until_it_is_resumed(
+    shop: Shop, memory_tries: int
+) -> None:
     @shop.on("*")
     async def handle(event: PortalEvent) -> None:
         await shop.nap(6)
@@ -66,7 +71,7 @@ def test_what_a_handler_had_in_hand_when_its_portal_was_held_is_not_tried_again_
             raise ConnectionError("the portal's API is down")
 
     shop.send("ONAPPTEST", 1, 2)
-    worker = shop.start(memory_tries=5)
+    worker = shop.start(memory_tries=memory_tries)
     shop.let(4)
     shop.world.order(What.HOLD, PORTAL)
     shop.let(60)
@@ -78,6 +83,22 @@ def test_what_a_handler_had_in_hand_when_its_portal_was_held_is_not_tried_again_
     assert shop.calls == [[1], [1], [2]]
     assert shop.committed() == 2
     assert (worker._held.records, worker._held.bytes) == (0, 0)
+
+
+def test_a_wait_that_an_operator_has_ended_does_not_end_the_next_one_early(shop: Shop) -> None:
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        if len(shop.calls) < 3:
+            raise Retry(after_s=100)
+
+    shop.send("ONAPPTEST", 1)
+    shop.start()
+    shop.let(50)
+    shop.world.order(What.RESUME, PORTAL)
+    shop.let(150)
+
+    assert shop.calls == [[1]] * 3
+    assert shop.at[2] - shop.at[1] >= 100
 
 
 def test_what_is_left_of_a_batch_when_its_portal_was_held_waits_until_it_is_resumed(shop: Shop) -> None:
