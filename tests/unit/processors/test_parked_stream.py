@@ -88,6 +88,47 @@ def test_what_others_have_parked_in_between_is_passed_over(world: World, monkeyp
     world.judge()
 
 
+def test_of_a_portal_whose_first_event_is_tried_again_no_more_is_loaded_with_what_others_wait_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portal, other = [f"{n}.example" for n in range(99) if world.partition(f"{n}.example") == 0][:2]
+    worker = world.start(max_held_records=1000, max_lane_records=1000)
+    world.failing.update((portal, other))
+    for name, count in ((other, 1), (portal, 8), (other, 8), (portal, 30)):
+        world.send(name, count)
+    world.let(10)
+    world.failing.discard(portal)
+    world.takes_s[portal] = 0.3
+    while not world.done[portal]:
+        world.let(0.1)
+    # It is known how fast it gets through them, and then it fails again.
+    world.failing.add(portal)
+    world.let(10)
+    world.takes_s[portal] = 30.0
+    while not world.running[portal]:
+        world.let(0.1)
+    read, reads = ParkedStream.read, list[int]()
+
+    async def slow(self: ParkedStream, stream: str, partition: int, position: int) -> list[StoredRecord]:
+        reads.append(position)
+        await asyncio.sleep(1)
+        return await read(self, stream, partition, position)
+
+    monkeypatch.setattr(ParkedStream, "read", slow)
+    world.failing.discard(other)
+    world.order(What.RESUME, other)
+    while not reads:
+        world.let(0.1)
+    world.send(portal, 1)
+    while len(world.done[other]) < 9:
+        world.let(0.1)
+
+    assert worker._attendant.room.records == 1
+
+    world.heal()
+    world.judge()
+
+
 def test_records_of_a_parked_portal_that_are_gone_from_their_stream_are_told_and_hold_up_nobody(world: World) -> None:
     worker = world.start()
     world.failing.add("a.example")
