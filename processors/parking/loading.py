@@ -124,7 +124,6 @@ class Loading:
         if not records:
             await self._nothing_there(portal)
             return
-        portal.looks = 0
         self._deal(stream, start, records)
 
     def _deal(self, stream: str, start: int, records: list[StoredRecord]) -> None:

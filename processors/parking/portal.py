@@ -74,7 +74,8 @@ class ParkedPortal:
         self.is_new = True
         #: Its budget lets it get through so many events a second, if it has one.
         self.per_s: float | None = None
-        #: So often there was nothing where its next record should stand.
+        #: So often there was nothing more to be read, since its last record was. What others write in between is no
+        #: sign that its own comes.
         self.looks = 0
         #: Some of them are gone: what is left counts, though it stands behind nothing.
         self.is_broken = False
@@ -135,6 +136,7 @@ class ParkedPortal:
         if not isinstance(entry, entries.Spilled) or not self._comes_next(entry):
             return None
         self.front.reach(record.offset, entry.mark)
+        self.looks = 0
         if self.is_broken and self.is_loaded:
             self._forget_lost()
         if entry.mark in self.front.done:
@@ -151,6 +153,7 @@ class ParkedPortal:
         if replay.loaded == len(replay.offsets) or replay.offsets[replay.loaded] != record.offset:
             return None
         replay.loaded += 1
+        self.looks = 0
         return from_replay(record, replay, self.state.discarded if replay.order < self.state.discard_orders else "")
 
     def passed(self, end: int) -> None:

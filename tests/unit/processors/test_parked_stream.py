@@ -129,21 +129,27 @@ def test_of_a_portal_whose_first_event_is_tried_again_no_more_is_loaded_with_wha
     world.judge()
 
 
-def test_records_of_a_parked_portal_that_are_gone_from_their_stream_are_told_and_hold_up_nobody(world: World) -> None:
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_records_of_a_parked_portal_that_are_gone_from_their_stream_are_told_and_hold_up_nobody(
+    world: World, is_busy: bool
+) -> None:
+    portal, other = [f"{n}.example" for n in range(99) if world.partition(f"{n}.example") == 0][:2]
     worker = world.start()
-    world.failing.add("a.example")
-    world.send("a.example", 5)
+    world.failing.update((portal, other))
+    world.send(portal, 5)
     world.let(5)
-    number = world.partition("a.example")
-    log = world.queue.logs[names.parked(TOPIC)][number]
+    log = world.queue.logs[names.parked(TOPIC)][0]
     log[:] = [record for record in log if not record.value or b"reason" in record.value]
-    world.failing.clear()
-    world.send("a.example", 2)
-    world.let(120)
+    world.failing.discard(portal)
+    world.send(portal, 2)
+    for _ in range(120):
+        # What is parked of others comes behind what is gone.
+        world.send(other, int(is_busy))
+        world.let(1)
 
     assert worker.health.status == "ok"
-    assert world.done["a.example"][-2:] == [6, 7]
-    assert not any(one.parking and one.parking.portals for one in worker.ownership)
+    assert world.done[portal][-2:] == [6, 7]
+    assert not any(portal in one.parking.portals for one in worker.ownership if one.parking)
 
 
 def test_a_parked_stream_that_hangs_costs_no_partition_its_last_commit(world: World) -> None:
