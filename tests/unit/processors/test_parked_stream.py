@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from forebay import PortalEvent
 from forebay.processors.parking import entries
 from forebay.processors.parking.orders import What
 from forebay.processors.parking.stream import ParkedStream
@@ -15,6 +16,7 @@ from forebay.queues.contract import PlacedRecord, Record, StoredRecord
 from forebay.queues.errors import QueueUnavailable
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
+from tests.parking.shop import PORTAL, Shop, id_of
 from tests.parking.world import World
 
 
@@ -321,3 +323,33 @@ def test_a_portal_that_waits_anew_has_nothing_said_of_it_that_is_older(world: Wo
     world.kill(worker, 0)
     world.heal()
     world.judge()
+
+
+def test_the_tries_of_an_event_count_on_when_more_is_loaded_behind_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_of_the_last_64 = 257
+
+    @shop.on("*", tries=4)
+    async def handle(event: PortalEvent) -> None:
+        if id_of(event) == first_of_the_last_64:
+            raise ConnectionError("the portal's API is down")
+
+    read = ParkedStream.read
+
+    async def slow(self: ParkedStream, stream: str, partition: int, position: int) -> list[StoredRecord]:
+        await asyncio.sleep(3)
+        return await read(self, stream, partition, position)
+
+    shop.start(memory_tries=10, retry_first_s=2, retry_total_s=100, max_lane_records=1000, max_held_records=4000)
+    shop.world.order(What.HOLD, PORTAL)
+    shop.let(3)
+    shop.send("ONAPPTEST", *range(1, 400))
+    shop.let(3)
+    monkeypatch.setattr(ParkedStream, "read", slow)
+    shop.world.order(What.RESUME, PORTAL)
+    shop.let(100)
+
+    assert shop.calls.count([first_of_the_last_64]) == 4
+    assert shop.dead_ids() == [first_of_the_last_64]
+    assert len(shop.calls) == 399 + 3

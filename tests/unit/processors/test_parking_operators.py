@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 
 from forebay import PortalEvent, Reject, Retry
+from forebay.processors.parking import entries
 from forebay.processors.parking.orders import What
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
 from tests.parking.shop import PORTAL, Shop, id_of
+from tests.parking.world import GROUP
 
 
 async def handled(given: Any) -> None:
@@ -83,6 +85,25 @@ def test_what_a_handler_had_in_hand_when_its_portal_was_held_is_not_tried_again_
     assert shop.calls == [[1], [1], [2]]
     assert shop.committed() == 2
     assert (worker._held.records, worker._held.bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("takes_s", [0, 6])
+def test_of_a_held_portal_it_is_told_how_often_its_first_event_was_tried(shop: Shop, takes_s: float) -> None:
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        await shop.nap(takes_s)
+        raise ConnectionError("the portal's API is down")
+
+    shop.send("ONAPPTEST", 1)
+    shop.start(memory_tries=5, retry_first_s=20, retry_total_s=100)
+    shop.let(4)
+    # Between its tries, or while it is tried.
+    shop.world.order(What.HOLD, PORTAL)
+    shop.let(30)
+
+    log = shop.world.queue.logs[names.parked(TOPIC)][shop.world.partition(PORTAL)]
+    states = [one.state for record in log if isinstance(one := entries.read(record, GROUP), entries.Stated)]
+    assert (shop.calls, states[-1].is_held, states[-1].attempts) == ([[1]], True, 1)
 
 
 def test_a_wait_that_an_operator_has_ended_does_not_end_the_next_one_early(shop: Shop) -> None:
