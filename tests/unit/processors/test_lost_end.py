@@ -127,6 +127,24 @@ def test_it_does_where_the_worker_was_there_all_the_time(site: Site) -> None:
     site.judge()
 
 
+def test_it_does_where_the_worker_that_was_there_ends_before_it_could_say_it_again(site: Site) -> None:
+    [worker] = site.workers
+    site.lose_the_last_word()
+    site.feel("waits")
+    site.order(What.HOLD, OTHER)
+    site.let(1.5)
+    site.deliver()
+    # It knows by this, and commits once more.
+    site.let(1.1)
+    assert PORTAL in [record.key for _, record, _ in site.queue.mood.waiting]
+
+    site.kill(worker, 0)
+    site.order(What.RESUME, OTHER)
+    site.heal()
+
+    site.judge()
+
+
 def test_that_the_end_was_lost_is_told_by_the_worker_that_has_seen_it_and_by_none_that_follows(site: Site) -> None:
     [worker] = site.workers
     # More of it than is said anew.

@@ -245,8 +245,9 @@ def test_an_error_that_quotes_half_a_character_is_told_as_any_other_and_its_port
     assert shop.committed() == 1
 
 
+@pytest.mark.parametrize("count", [1, 2])
 def test_what_is_drained_before_the_topic_comes_to_where_it_stood_is_not_handled_again(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     monkeypatch.setattr("forebay.processors.intake._FETCH_RECORDS", 1)
     works = False
@@ -263,7 +264,8 @@ def test_what_is_drained_before_the_topic_comes_to_where_it_stood_is_not_handled
     others = (f"p{number}.example" for number in range(100))
     beside = next(one for one in others if shop.world.partition(one) == shop.world.partition(PORTAL))
     shop.send("ONAPPSLOW", 0, portal=beside)
-    shop.send("ONAPPTEST", 1, 2)
+    parked = range(1, count + 1)
+    shop.send("ONAPPTEST", *parked)
     dying = shop.start(commit_interval_s=1000.0)
     shop.let(4)
     shop.world.kill(dying, 0)
@@ -274,13 +276,13 @@ def test_what_is_drained_before_the_topic_comes_to_where_it_stood_is_not_handled
     leaving = shop.start(max_held_records=1, max_lane_records=1000)
     shop.let(10)
     shop.world.stop(leaving)
-    assert shop.calls == [[0], [1], [2]]
+    assert shop.calls == [[0], *([one] for one in parked)]
 
     shop.start()
     shop.let(60)
 
-    assert shop.calls == [[0], [1], [2]]
-    assert shop.committed() == 3
+    assert shop.calls == [[0], *([one] for one in parked)]
+    assert shop.committed() == 1 + count
 
 
 def test_waits_that_were_asked_for_count_nothing_against_the_time_in_memory(shop: Shop) -> None:
