@@ -62,12 +62,13 @@ def test_who_has_waited_for_long_waits_still_for_the_next_worker(site: Site) -> 
     site.judge()
 
 
-def test_it_does_where_the_stream_goes_on_elsewhere(site: Site) -> None:
+@pytest.mark.parametrize("leap", [0, 1_000_000])
+def test_it_does_where_the_stream_goes_on_elsewhere_or_with_what_others_wrote(site: Site, leap: int) -> None:
     [worker] = site.workers
 
     site.lose_the_last_word()
     # As in Redis, which gives no number twice.
-    leapt = site.log[-1].offset + 1_000_000
+    leapt = site.log[-1].offset + 1 + leap
     another = Record(key=OTHER, value=b"", timestamp_ms=0)
     site.log.append(PlacedRecord(**asdict(another), stream=names.parked(TOPIC), partition=NUMBER, offset=leapt))
     site.kill(worker, 0)

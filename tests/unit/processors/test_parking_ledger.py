@@ -134,6 +134,44 @@ def test_in_a_copy_that_lacks_the_beginning_all_that_waits_is_found(before: int,
     assert (known.orders, ledger.obeyed[PORTAL]) == (8, 8)
 
 
+def test_who_begins_anew_finds_what_waits_and_not_what_was_finished_before_it() -> None:
+    log = log_of([(3, FIRST, 1), (5, 3, 1), (9, FIRST, 1), (12, 9, 1)])
+    state = PortalState(next=2, last=12, records=2)
+    log.append(placed(entries.statement(PORTAL, state, (GROUP, 1), 0), 4))
+
+    known = read(log, Ledger.at(Place())).portals[PORTAL].state
+
+    assert loaded(log, known) == [9, 12]
+
+
+def test_in_a_copy_that_lacks_all_that_waits_what_came_later_is_found() -> None:
+    state = PortalState(next=50, last=12, records=3)
+    log = [placed(entries.statement(PORTAL, state, (GROUP, 1), 0), 0)]
+    log.append(placed(entries.spill(event(15), (GROUP, 1), 12, 0), 1))
+
+    portal = ParkedPortal(PORTAL, read(log, Ledger.at(Place())).portals[PORTAL].state)
+    portal.give_up_lost()
+
+    assert portal.load <= 1
+    assert [one and one.offset for one in (portal.take(record, TOPIC, GROUP) for record in log)] == [None, 15]
+
+
+def test_what_is_parked_of_a_held_portal_leaves_it_held() -> None:
+    log = [placed(entries.statement(PORTAL, PortalState(is_held=True), (GROUP, 1), 0), 0)]
+    log.append(placed(entries.spill(event(3), (GROUP, 1), FIRST, 0), 1))
+
+    known = read(log).portals[PORTAL].state
+
+    assert (known.is_held, known.records) == (True, 1)
+
+
+def test_what_was_parked_once_is_settled_also_where_its_portal_waits_for_something_else() -> None:
+    told = PortalState(last=9), PortalState(is_held=True)
+    log = [placed(entries.statement(PORTAL, one, (GROUP, 1), 0), position) for position, one in enumerate(told)]
+
+    assert read(log).settled == {PORTAL: 9}
+
+
 def test_where_some_are_gone_what_came_again_behind_them_is_loaded() -> None:
     spilled = [(7, FIRST, 0), (8, 7, 0), (9, 8, 0), (6, 9, 1), (7, 6, 1)]
     log = [
@@ -248,7 +286,10 @@ async def test_a_stream_that_was_made_anew_is_begun_at_its_start(
     assert "made anew" in capsys.readouterr().out
 
 
-async def test_an_end_of_the_orders_that_is_seen_too_early_has_none_of_them_obeyed_twice(queue: MemoryQueue) -> None:
+@pytest.mark.parametrize(("place", "known_orders"), [(Place(generation=1, in_force=1, orders=9), 9), (Place(), 0)])
+async def test_an_end_of_the_orders_that_is_seen_too_early_has_none_of_them_obeyed_twice_but_in_a_copy(
+    queue: MemoryQueue, place: Place, known_orders: int
+) -> None:
     async def commit(generation: int) -> None: ...
 
     whose = (GROUP, 1)
@@ -258,9 +299,10 @@ async def test_an_end_of_the_orders_that_is_seen_too_early_has_none_of_them_obey
     ):
         await queue.producer().send(names.parked(TOPIC), one)
 
-    known = await opened(stream(queue), 0, Place(generation=1, in_force=1, orders=9), commit)
+    known = await opened(stream(queue), 0, place, commit)
 
-    assert (known.next_order, known.ledger.obeyed[PORTAL], known.ledger.portals[PORTAL].state.orders) == (9, 9, 9)
+    ledger = known.ledger
+    assert {known.next_order, ledger.obeyed[PORTAL], ledger.portals[PORTAL].state.orders} == {known_orders}
 
 
 async def test_where_nothing_stands_before_its_claim_an_owner_reads_nothing(queue: MemoryQueue) -> None:

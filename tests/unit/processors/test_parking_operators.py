@@ -186,6 +186,28 @@ def test_of_replays_those_are_discarded_that_were_ordered_before(shop: Shop) -> 
     assert shop.calls == [[2]]
 
 
+def test_of_several_orders_that_were_obeyed_and_not_kept_yet_each_is_obeyed_by_the_next_worker(shop: Shop) -> None:
+    shop.on("ONTASK*")(handled)
+    worker = shop.start()
+    shop.send("ONTASKADD", 1)
+    shop.let(3)
+    shop.world.feel("refuses")
+    shop.world.order(What.HOLD, PORTAL)
+    shop.let(3)
+    shop.world.order(What.REPLAY, PORTAL, TOPIC, ((0, 1),))
+    shop.let(3)
+    shop.world.kill(worker, 0)
+    shop.world.feel("takes")
+
+    shop.start()
+    shop.let(5)
+    assert shop.calls == [[1]]
+    shop.world.order(What.RESUME, PORTAL)
+    shop.let(5)
+
+    assert shop.calls == [[1], [1]]
+
+
 def test_what_is_gone_of_a_replay_from_its_stream_is_passed_over(shop: Shop) -> None:
     shop.on("ONTASK*")(handled)
     shop.start()

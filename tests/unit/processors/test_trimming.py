@@ -140,6 +140,12 @@ def test_a_group_of_which_nobody_waits_holds_nothing(site: Site) -> None:
 
     assert len(site.stands()) <= 5
 
+    # To a group that is new nothing is missing.
+    with capture_logs() as logs:
+        site.start(group="new")
+        site.let(5)
+    assert [one for one in logs if one["log_level"] == "error"] == []
+
 
 def test_what_was_ordered_before_is_not_obeyed_again_by_a_group_that_was_moved_back(site: Site) -> None:
     site.park(20)
