@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from forebay.processors.crashes.caution import Care, Caution, open_caution
 from forebay.processors.crashes.life import Life
 from forebay.processors.notes import Note
+from forebay.processors.parking.restored import Restored
 from forebay.processors.partitions import Lane, Partition
 from forebay.queues.contract import PlacedRecord
 from tests.lives import Lives
@@ -220,6 +221,33 @@ async def test_what_was_alone_and_not_tried_is_alone_again_and_what_was_tried_is
     last = await caution.enter(WHOSE, suspect)
     assert last
     assert not last.work.alone
+
+
+async def test_of_a_list_that_comes_from_several_streams_nothing_is_suspected_that_was_not_in_it(
+    tmp_path: Path,
+) -> None:
+    lives, listed = Lives(tmp_path), lane_of("a", 1)
+    lives.begin()
+    lives.end()
+    care = await lives.begin().enter(WHOSE, listed)
+    assert care
+    parked = from_parked_at(900)
+
+    care.takes([listed.records[0], parked, *lane_of("a", 3).records])
+    lives.end()
+
+    caution = lives.begin()
+    for offset, is_suspect in ((1, True), (2, True), (3, True), (4, False), (900, False)):
+        entered = await caution.enter(WHOSE, lane_of("a", offset))
+        assert entered
+        assert entered.is_suspect == is_suspect
+        caution.leave(entered, was_tried=True)
+
+
+def from_parked_at(position: int) -> Restored:
+    return Restored(
+        key="a", value=b"", timestamp_ms=0, headers=(), stream="s", partition=0, offset=2, position=position
+    )
 
 
 FORKS = """

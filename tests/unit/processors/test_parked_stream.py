@@ -325,6 +325,30 @@ def test_a_portal_that_waits_anew_has_nothing_said_of_it_that_is_older(world: Wo
     world.judge()
 
 
+def test_what_is_loaded_of_many_portals_takes_no_more_than_its_part_of_the_memory(world: World) -> None:
+    portals = [f"{n}.example" for n in range(12)]
+    # A quarter of it.
+    worker = world.start(max_held_records=80)
+    for portal in portals:
+        world.order(What.HOLD, portal)
+    world.let(3)
+    for portal in portals:
+        world.send(portal, 30)
+        world.takes_s[portal] = 0.5
+        world.let(0.1)
+    world.let(3)
+    most = 0
+    for portal in portals:
+        world.order(What.RESUME, portal)
+    while not world.books.is_complete():
+        world.let(0.1)
+        most = max(most, worker._attendant.room.records)
+
+    assert 10 < most <= 20
+    world.heal()
+    world.judge()
+
+
 def test_the_tries_of_an_event_count_on_when_more_is_loaded_behind_it(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
