@@ -186,8 +186,9 @@ async def test_while_one_is_alone_nobody_else_begins(tmp_path: Path) -> None:
     await suspected(lives, 1, suspect := lane_of("suspect", 1))
     await suspected(lives, 0, suspect)
     caution = lives.begin()
-    clear = await caution.enter(WHOSE, lane_of("a", 2))
+    clear, other = [await caution.enter(WHOSE, lane_of(portal, 2)) for portal in ("a", "c")]
     assert clear
+    assert other
     waits_to_be_alone = asyncio.create_task(caution.enter(WHOSE, suspect))
     await asyncio.sleep(0)
     waits_for_it = asyncio.create_task(caution.enter(WHOSE, lane_of("b", 3)))
@@ -195,6 +196,9 @@ async def test_while_one_is_alone_nobody_else_begins(tmp_path: Path) -> None:
     assert not waits_to_be_alone.done()
 
     caution.leave(clear, was_tried=True)
+    await asyncio.sleep(0)
+    assert not waits_to_be_alone.done()
+    caution.leave(other, was_tried=True)
     alone = await waits_to_be_alone
     assert alone
     assert not waits_for_it.done()
@@ -221,6 +225,22 @@ async def test_what_was_alone_and_not_tried_is_alone_again_and_what_was_tried_is
     last = await caution.enter(WHOSE, suspect)
     assert last
     assert not last.work.alone
+
+
+async def test_what_was_over_when_another_ended_its_worker_is_suspected_no_more_than_before(tmp_path: Path) -> None:
+    lives = Lives(tmp_path)
+    await suspected(lives, 1, suspect := lane_of("suspect", 1))
+    caution = lives.begin()
+    care = await caution.enter(WHOSE, suspect)
+    assert care
+    caution.leave(care, was_tried=True)
+    lives.end()
+
+    again = await lives.begin().enter(WHOSE, suspect)
+
+    assert again
+    assert again.is_suspect
+    assert not again.work.alone
 
 
 async def test_of_a_list_that_comes_from_several_streams_nothing_is_suspected_that_was_not_in_it(

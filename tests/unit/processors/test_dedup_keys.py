@@ -45,6 +45,7 @@ def test_an_id_is_the_same_for_every_handler_and_what_a_function_says_is_for_its
     assert digest(key(name="one")) == digest(key(name="other"))
     assert digest(key(lambda event: "7", "one")) != digest(key(lambda event: "7", "other"))
     assert digest(key(lambda event: "7", "one")) != digest(key(lambda event: "8", "one"))
+    assert digest(key(lambda event: "67", "deal_5")) != digest(key(lambda event: "7", "deal_56"))
 
 
 @pytest.mark.parametrize("reader", [{"topic": "others"}, {"group": "others"}])

@@ -130,8 +130,11 @@ def test_its_commit_says_which_orders_were_read_also_where_there_was_nothing_to_
     world.order(What.RESUME, PORTAL)
     world.start()
     world.let(0.5)
-
     assert world.place(PORTAL).orders == 1
+
+    world.order(What.RESUME, PORTAL)
+    world.let(5)
+    assert world.place(PORTAL).orders == 2
 
 
 def test_a_portal_whose_replay_can_not_be_gone_on_with_is_parked_no_longer(world: World) -> None:

@@ -12,8 +12,8 @@ from forebay.processors.parking.orders import What
 from forebay.processors.parking.stream import ParkedStream
 from forebay.processors.worker import Worker
 from forebay.queues.contract import Commit, Record, StoredRecord
-from forebay.queues.errors import QueueError
-from forebay.queues.memory import MemoryInspector
+from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.memory import MemoryConsumer, MemoryInspector
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
 from tests.parking.world import World
@@ -119,6 +119,18 @@ def test_a_group_that_does_not_say_what_it_needs_keeps_all(site: Site) -> None:
     site.heal()
 
     site.trim()
+
+    assert site.stands()[0] == 0
+    assert len(site.stands()) > 20
+
+
+def test_where_no_group_says_anything_all_is_kept(site: Site) -> None:
+    site.park(20)
+    [worker] = site.workers
+    # It has lost its place, and what it parked still waits.
+    del site.commits()[NUMBER]
+
+    site.trim_once(worker)
 
     assert site.stands()[0] == 0
     assert len(site.stands()) > 20
@@ -247,6 +259,27 @@ def test_it_is_also_by_a_worker_that_can_not_begin_before_the_stream_takes_somet
     site.trim_once(worker)
 
     assert site.stands()[0] == needed
+
+
+def test_who_does_not_know_yet_that_the_partition_is_its_own_claims_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, _ = with_what_nobody_needs(site)
+    site.stop(worker)
+    site.start(group="other")
+    site.let(3)
+    end = site.stands()[-1]
+
+    async def away(self: MemoryConsumer, commits: Mapping[int, Commit]) -> None:
+        raise QueueUnavailable("no commits just now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryConsumer, "commit", away)
+        worker = site.start()
+        site.let(2)
+        site.trim_once(worker)
+
+        assert site.stands()[-1] == end
 
 
 def test_what_is_kept_but_was_not_told_yet_is_not_deleted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
