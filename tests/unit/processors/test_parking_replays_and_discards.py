@@ -171,3 +171,25 @@ def test_what_was_not_parked_yet_when_all_that_waits_was_discarded_is_discarded_
 
     assert shop.dead_ids() == [1, 2, 3]
     assert shop.calls == [[4]]
+
+
+def test_a_replay_goes_on_where_it_was_when_another_worker_follows(shop: Shop) -> None:
+    seconds = 0.0
+
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        await shop.nap(seconds)
+
+    shop.send("ONAPPTEST", *range(1, 7))
+    worker = shop.start(max_lane_records=1000)
+    shop.let(3)
+    seconds = 1.0
+    shop.calls.clear()
+    shop.world.order(What.REPLAY, PORTAL, TOPIC, ((0, 6),))
+    while len(shop.calls) < 3:
+        shop.let(0.1)
+    shop.world.stop(worker)
+    shop.start()
+    shop.let(30)
+
+    assert shop.calls == [[number] for number in range(1, 7)]

@@ -124,18 +124,6 @@ def test_a_group_that_does_not_say_what_it_needs_keeps_all(site: Site) -> None:
     assert len(site.stands()) > 20
 
 
-def test_where_no_group_says_anything_all_is_kept(site: Site) -> None:
-    site.park(20)
-    [worker] = site.workers
-    # It has lost its place, and what it parked still waits.
-    del site.commits()[NUMBER]
-
-    site.trim_once(worker)
-
-    assert site.stands()[0] == 0
-    assert len(site.stands()) > 20
-
-
 def test_a_group_of_which_nobody_waits_holds_nothing(site: Site) -> None:
     other = site.start(group="other")
     site.let(3)
