@@ -59,10 +59,10 @@ class Loading:
         """It may be loaded, when its lane is nearly empty."""
         waiting = len(lane.records) if lane is not None else 0
         few, most = self._appetite(portal, lane)
-        if waiting <= few:
-            # Whether the trouble is over one record shows as well as many.
-            is_a_probe = portal.state.attempts > 0
-            self._wanted[portal.portal] = 1 - waiting if is_a_probe else most - waiting
+        # Whether the trouble is over one record shows as well as many.
+        wanted = (1 if portal.state.attempts else most) - waiting
+        if waiting <= few and wanted > 0:
+            self._wanted[portal.portal] = wanted
             self._news.set()
 
     def _appetite(self, portal: ParkedPortal, lane: Lane | None) -> tuple[int, int]:
@@ -107,13 +107,13 @@ class Loading:
     def _next(self) -> ParkedPortal | None:
         for name in list(self._wanted):
             portal = self._portals.get(name)
-            if portal is not None and portal.wants and self._wanted[name] > 0:
+            if portal is not None and portal.wants:
                 return portal
             del self._wanted[name]
         return None
 
     def _put_last(self, portal: ParkedPortal) -> None:
-        if (count := self._wanted.pop(portal.portal, 0)) > 0:
+        if count := self._wanted.pop(portal.portal, 0):
             self._wanted[portal.portal] = count
 
     async def _pass(self, portal: ParkedPortal) -> None:
@@ -124,7 +124,6 @@ class Loading:
         if not records:
             await self._nothing_there(portal)
             return
-        portal.looks = 0
         self._deal(stream, start, records)
 
     def _deal(self, stream: str, start: int, records: list[StoredRecord]) -> None:

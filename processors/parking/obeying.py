@@ -32,19 +32,16 @@ class Owner(Protocol):
 
 
 def obey(owner: Owner, order: Order, topic: str) -> None:
-    """Do it, unless it was done; an order about another stream than the parked one can only be a replay.
+    """Do it; an order about another stream than the parked one can only be a replay.
 
     Where the topic is a copy under another name, an order that nobody has obeyed before may be about the first one's.
     """
-    portal = owner.portals.get(order.portal)
-    if portal is not None and order.offset < portal.state.orders:
-        return
     if order.stream not in names.streams(topic):
         about = {"what": order.what, "portal": order.portal, "who": order.who, "why": order.why, "stream": order.stream}
         _log.error("an order is about another topic, and is not obeyed; order it again", **about)
         return
     is_about_parked = order.stream == names.parked(topic)
-    obeyed = _parked(owner, portal, order) if is_about_parked else _replayed(owner, order)
+    obeyed = _parked(owner, owner.portals.get(order.portal), order) if is_about_parked else _replayed(owner, order)
     if obeyed is None:
         return
     _log.info("an order is obeyed", what=order.what, portal=order.portal, who=order.who, why=order.why)

@@ -48,7 +48,7 @@ async def opened(stream: ParkedStream, number: int, place: Place, commit: Callab
         claim = Claimed(position=claimed_at, generation=generation, orders=place.orders)
         read_from, ledger = await _read(stream, number, place, claim)
         if ledger.generation == generation:
-            return await _with_orders(stream, number, place, claimed_at, ledger, read_from)
+            return await _with_orders(stream, number, claimed_at, ledger, read_from)
         # The note was lost, and the stream knows more.
         generation = ledger.generation
 
@@ -113,12 +113,11 @@ async def _read_all(stream: ParkedStream, number: int, place: Place, end: int) -
             return ledger
 
 
-async def _with_orders(
-    stream: ParkedStream, number: int, place: Place, claimed_at: int, ledger: Ledger, read_from: Place
-) -> Opened:
+async def _with_orders(stream: ParkedStream, number: int, claimed_at: int, ledger: Ledger, read_from: Place) -> Opened:
     end = (await stream.ends(stream.audit, [number]))[number]
     ledger.know_orders(end)
-    start = max(place.orders, ledger.orders)
+    # Not before those that the commit knows of: our own claim says so.
+    start = ledger.orders
     told = {one.order for known in ledger.portals.values() for one in known.state.replays}
     replays = [order for offset in sorted(told) if (order := await stream.order(number, offset)) is not None]
     found = await stream.orders(number, start, end)

@@ -147,7 +147,10 @@ class Parking:
         for name, settled in list(self._settled.items()):
             if settled >= offset:
                 self._settled[name] = offset - 1
-                self.portals.setdefault(name, ParkedPortal(name, PortalState(last=settled)))
+                portal = self.portals.setdefault(name, ParkedPortal(name, PortalState(last=settled)))
+                if portal.state.last == FIRST:
+                    # It waits for something else by now, and is to say all the same that this counts no more.
+                    portal.state.last = settled
         for portal in list(self.portals.values()):
             if portal.state.settled >= offset:
                 portal.come_again(offset)
@@ -288,7 +291,6 @@ class Parking:
 
     def obey(self, order: Order) -> None:
         """Do what an operator ordered."""
-        self.orders = max(self.orders, order.offset + 1)
         obey(self, order, self._stream.topic)
 
     def changed(self, portal: ParkedPortal) -> None:

@@ -77,7 +77,8 @@ class ParkedPortal:
         self.is_new = True
         #: Its budget lets it get through so many events a second, if it has one.
         self.per_s: float | None = None
-        #: So often there was nothing where its next record should stand.
+        #: So often there was nothing more to be read, since its last record was. What others write in between is no
+        #: sign that its own comes.
         self.looks = 0
         #: Some of them are gone: what is left counts, though it stands behind nothing.
         self.is_broken = False
@@ -138,6 +139,7 @@ class ParkedPortal:
         if not isinstance(entry, entries.Spilled) or not self._comes_next(entry):
             return None
         self.front.reach(record.offset, entry.mark)
+        self.looks = 0
         if self.is_broken and self.is_loaded:
             self._forget_lost()
         if entry.mark in self.front.done:
@@ -154,6 +156,7 @@ class ParkedPortal:
         if replay.loaded == len(replay.offsets) or replay.offsets[replay.loaded] != record.offset:
             return None
         replay.loaded += 1
+        self.looks = 0
         return from_replay(record, replay, self.state.discarded if replay.order < self.state.discard_orders else "")
 
     def passed(self, end: int) -> None:
@@ -302,9 +305,9 @@ class ParkedPortal:
             self.writer.cancel()
 
     def begin(self, reason: str, since_ms: int) -> None:
-        """Wait anew: what waited before is done."""
+        """Wait anew: what waited before is done, and up to where the topic's events were parked is said again."""
         self.is_broken = False
-        self.state = PortalState(reason=reason, since_ms=since_ms, orders=self.state.orders, lap=self.state.lap)
+        self.state = self.state.begun(reason, since_ms)
         self.is_new = True
         self.front = Front(self.state)
         self.load_again()

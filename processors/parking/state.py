@@ -119,6 +119,18 @@ class PortalState:
         """Whether the first record that waits is given up without another try."""
         return bool(self.records) and self.before < (self.discard_lap, self.discard_to)
 
+    def begun(self, reason: str, since_ms: int) -> Self:
+        """Of who waits anew, when nothing waits any more."""
+        return type(self)(
+            reason=reason,
+            since_ms=since_ms,
+            orders=self.orders,
+            last=self.last,
+            last_lap=self.last_lap,
+            lap=self.lap,
+            again_from=self.again_from,
+        )
+
     def begin_at(self, position: int) -> None:
         """Nothing waits before what is spilled there."""
         self.next, self.after, self.after_lap, self.records = position, FIRST, 0, 0

@@ -158,10 +158,6 @@ class Writing:
 
     def _spilled(self, portal: ParkedPortal, spill: Spill, position: int) -> None:
         portal.spilled(spill.record, spill.after, spill.lap, position)
-        if self._partition.is_gone:
-            return
-        if spill.after == FIRST:
-            self._finish_behind(portal)
         self._partition.finish_offset(spill.record.offset)
         if not portal.has_in_hand(spill.record):
             self._held.remove(spill.record)

@@ -246,14 +246,14 @@ class World:
         ours = {one.number: one.parking for one in worker.ownership if one.parking}
         self.run(Trimming(self.queue, worker._attendant._stream, worth=worth).look(ours))
 
-    def deliver(self) -> None:
-        """What waits is kept, and told."""
-        self.run(self._deliver())
+    def deliver(self, *, last_first: bool = False) -> None:
+        """What waits is kept, and told, in this order or the other."""
+        self.run(self._deliver(last_first))
 
-    async def _deliver(self) -> None:
+    async def _deliver(self, last_first: bool) -> None:
         waiting, self.queue.mood.waiting = self.queue.mood.waiting, []
-        for producer, record, delivery in waiting:
-            position = producer.keep(record)
+        kept = [(delivery, producer.keep(record)) for producer, record, delivery in waiting]
+        for delivery, position in reversed(kept) if last_first else kept:
             if not delivery.done():
                 delivery.set_result(position)
 

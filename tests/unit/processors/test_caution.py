@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from forebay.processors.crashes.caution import Care, Caution, open_caution
 from forebay.processors.crashes.life import Life
 from forebay.processors.notes import Note
+from forebay.processors.parking.restored import Restored
 from forebay.processors.partitions import Lane, Partition
 from forebay.queues.contract import PlacedRecord
 from tests.lives import Lives
@@ -185,8 +186,9 @@ async def test_while_one_is_alone_nobody_else_begins(tmp_path: Path) -> None:
     await suspected(lives, 1, suspect := lane_of("suspect", 1))
     await suspected(lives, 0, suspect)
     caution = lives.begin()
-    clear = await caution.enter(WHOSE, lane_of("a", 2))
+    clear, other = [await caution.enter(WHOSE, lane_of(portal, 2)) for portal in ("a", "c")]
     assert clear
+    assert other
     waits_to_be_alone = asyncio.create_task(caution.enter(WHOSE, suspect))
     await asyncio.sleep(0)
     waits_for_it = asyncio.create_task(caution.enter(WHOSE, lane_of("b", 3)))
@@ -194,6 +196,9 @@ async def test_while_one_is_alone_nobody_else_begins(tmp_path: Path) -> None:
     assert not waits_to_be_alone.done()
 
     caution.leave(clear, was_tried=True)
+    await asyncio.sleep(0)
+    assert not waits_to_be_alone.done()
+    caution.leave(other, was_tried=True)
     alone = await waits_to_be_alone
     assert alone
     assert not waits_for_it.done()
@@ -220,6 +225,49 @@ async def test_what_was_alone_and_not_tried_is_alone_again_and_what_was_tried_is
     last = await caution.enter(WHOSE, suspect)
     assert last
     assert not last.work.alone
+
+
+async def test_what_was_over_when_another_ended_its_worker_is_suspected_no_more_than_before(tmp_path: Path) -> None:
+    lives = Lives(tmp_path)
+    await suspected(lives, 1, suspect := lane_of("suspect", 1))
+    caution = lives.begin()
+    care = await caution.enter(WHOSE, suspect)
+    assert care
+    caution.leave(care, was_tried=True)
+    lives.end()
+
+    again = await lives.begin().enter(WHOSE, suspect)
+
+    assert again
+    assert again.is_suspect
+    assert not again.work.alone
+
+
+async def test_of_a_list_that_comes_from_several_streams_nothing_is_suspected_that_was_not_in_it(
+    tmp_path: Path,
+) -> None:
+    lives, listed = Lives(tmp_path), lane_of("a", 1)
+    lives.begin()
+    lives.end()
+    care = await lives.begin().enter(WHOSE, listed)
+    assert care
+    parked = from_parked_at(900)
+
+    care.takes([listed.records[0], parked, *lane_of("a", 3).records])
+    lives.end()
+
+    caution = lives.begin()
+    for offset, is_suspect in ((1, True), (2, True), (3, True), (4, False), (900, False)):
+        entered = await caution.enter(WHOSE, lane_of("a", offset))
+        assert entered
+        assert entered.is_suspect == is_suspect
+        caution.leave(entered, was_tried=True)
+
+
+def from_parked_at(position: int) -> Restored:
+    return Restored(
+        key="a", value=b"", timestamp_ms=0, headers=(), stream="s", partition=0, offset=2, position=position
+    )
 
 
 FORKS = """

@@ -14,7 +14,9 @@ from forebay.processors.testing import event
 EVENT = replace(event("ONCRMDEALADD"), received_at=datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC))
 
 
-def key(dedup: Any = "id", name: str = "deal_added", **options: Any) -> Key | None:
+def key(
+    dedup: Any = "id", name: str = "deal_added", topic: str = "events", group: str = "forebay", **options: Any
+) -> Key | None:
     handlers = Handlers()
 
     async def handle(event: PortalEvent) -> None: ...
@@ -23,7 +25,7 @@ def key(dedup: Any = "id", name: str = "deal_added", **options: Any) -> Key | No
     handlers.on("*", dedup=dedup, **options)(handle)
     handler = handlers.find(EVENT.kind, EVENT.name)
     assert handler
-    return key_of(handler, EVENT, "events", "forebay")
+    return key_of(handler, EVENT, topic, group)
 
 
 def digest(made: Key | None) -> bytes:
@@ -43,6 +45,16 @@ def test_an_id_is_the_same_for_every_handler_and_what_a_function_says_is_for_its
     assert digest(key(name="one")) == digest(key(name="other"))
     assert digest(key(lambda event: "7", "one")) != digest(key(lambda event: "7", "other"))
     assert digest(key(lambda event: "7", "one")) != digest(key(lambda event: "8", "one"))
+    assert digest(key(lambda event: "67", "deal_5")) != digest(key(lambda event: "7", "deal_56"))
+
+
+@pytest.mark.parametrize("reader", [{"topic": "others"}, {"group": "others"}])
+def test_what_another_group_has_handled_or_what_stands_in_another_topic_is_not_the_same(reader: dict[str, str]) -> None:
+    ours, theirs = key(), key(**reader)
+
+    assert ours and theirs
+    assert ours.digest != theirs.digest
+    assert ours.reader != theirs.reader
 
 
 def test_what_a_function_has_no_key_for_is_handled_in_any_case() -> None:

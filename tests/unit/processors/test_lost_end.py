@@ -62,12 +62,13 @@ def test_who_has_waited_for_long_waits_still_for_the_next_worker(site: Site) -> 
     site.judge()
 
 
-def test_it_does_where_the_stream_goes_on_elsewhere(site: Site) -> None:
+@pytest.mark.parametrize("leap", [0, 1_000_000])
+def test_it_does_where_the_stream_goes_on_elsewhere_or_with_what_others_wrote(site: Site, leap: int) -> None:
     [worker] = site.workers
 
     site.lose_the_last_word()
     # As in Redis, which gives no number twice.
-    leapt = site.log[-1].offset + 1_000_000
+    leapt = site.log[-1].offset + 1 + leap
     another = Record(key=OTHER, value=b"", timestamp_ms=0)
     site.log.append(PlacedRecord(**asdict(another), stream=names.parked(TOPIC), partition=NUMBER, offset=leapt))
     site.kill(worker, 0)
@@ -125,6 +126,73 @@ def test_it_does_where_the_worker_was_there_all_the_time(site: Site) -> None:
     site.heal()
 
     site.judge()
+
+
+def test_it_does_where_the_worker_that_was_there_ends_before_it_could_say_it_again(site: Site) -> None:
+    [worker] = site.workers
+    site.lose_the_last_word()
+    site.feel("waits")
+    site.order(What.HOLD, OTHER)
+    site.let(1.5)
+    site.deliver()
+    # It knows by this, and commits once more.
+    site.let(1.1)
+    assert PORTAL in [record.key for _, record, _ in site.queue.mood.waiting]
+
+    site.kill(worker, 0)
+    site.order(What.RESUME, OTHER)
+    site.heal()
+
+    site.judge()
+
+
+def test_that_the_end_was_lost_is_told_by_the_worker_that_has_seen_it_and_by_none_that_follows(site: Site) -> None:
+    [worker] = site.workers
+    # More of it than is said anew.
+    del site.log[-5:]
+    with capture_logs() as logs:
+        site.order(What.HOLD, OTHER)
+        site.let(3)
+        site.kill(worker, 0)
+        site.start()
+        site.let(3)
+
+    assert len([one for one in logs if "has lost its end" in one["event"]]) == 1
+    site.order(What.RESUME, OTHER)
+    site.heal()
+    site.judge()
+
+
+def test_of_what_was_parked_last_it_is_told_that_it_is_gone(site: Site) -> None:
+    # A little: nothing is said of the portal but that these stand behind the others.
+    site.send(PORTAL, 3)
+    site.let(2)
+    [worker] = site.workers
+    site.kill(worker, 0)
+    for _ in range(2):
+        assert isinstance(entries.read(site.log.pop(), GROUP), entries.Spilled)
+
+    with capture_logs() as logs:
+        site.start()
+        site.let(5)
+
+    assert len([one for one in logs if "has lost its end" in one["event"]]) == 1
+
+
+def test_the_end_is_known_whoever_hears_first_that_something_was_kept() -> None:
+    with closing(Site()) as site:
+        site.start()
+        site.let(1)
+        site.feel("waits")
+        for portal in (PORTAL, OTHER):
+            site.order(What.HOLD, portal)
+        site.let(3)
+        with capture_logs() as logs:
+            site.deliver(last_first=True)
+            site.let(2)
+
+        assert site.place(PORTAL).end == len(site.log) == 3
+        assert [one for one in logs if one["log_level"] == "error"] == []
 
 
 def test_who_waits_where_nothing_was_lost_is_told_once_and_nobody_is_alarmed() -> None:

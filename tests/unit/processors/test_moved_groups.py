@@ -1,82 +1,15 @@
-"""A group that was moved back, or whose queue has lost what it had read, while portals of it are parked."""
+"""A group that was moved back while portals of it are parked."""
 
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
-from forebay import PortalEvent
-from forebay.console.orders.parking_view import ParkingView, ends_of
 from forebay.processors.parking.orders import What
-from forebay.processors.worker import Worker
 from forebay.queues.contract import Commit, Delivery, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.schemas import names
-from tests.parking.books import number_of
+from tests.parking.life import OTHER, OTHERS, PORTAL, Life
 from tests.parking.moody import TOPIC, MoodyProducer
-from tests.parking.world import GROUP, World
-
-PORTAL = "a.example"
-#: Another portal of the same partition.
-OTHER = next(f"{n}.example" for n in range(99) if World.partition(f"{n}.example") == World.partition(PORTAL))
-
-#: So many come before: more than a worker takes at once.
-OTHERS = 100
-
-
-class Life(World):
-    """A world that writes down all that is handled, also what comes again."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.handled: list[tuple[str, int]] = []
-        self.books.note = self._note  # type: ignore[method-assign]  # what comes again is no fault here
-
-    def _note(self, event: PortalEvent) -> None:
-        self.handled.append((event.portal, number_of(event)))
-
-    def of(self, portal: str) -> list[int]:
-        return [number for name, number in self.handled if name == portal]
-
-    def move(self, offset: int) -> None:
-        """As an administrator does, with the queue's own tools."""
-        self.handled.clear()
-        self.commits()[self.partition(PORTAL)] = Commit(offset=offset)
-
-    def start_without_room(self, seconds: float = 0.0) -> Worker:
-        """One more worker, which takes no more of the topic than the next event; so much time passes."""
-        self.takes_s[OTHER] = 50.0
-        worker = self.start(max_held_records=1, max_lane_records=1000)
-        self.let(seconds)
-        return worker
-
-    def settled(self) -> int:
-        """Up to where commands take the portal's events for parked."""
-        return self.run(self._settled())
-
-    async def _settled(self) -> int:
-        inspector, number = self.queue.inspector(), self.partition(PORTAL)
-        view = ParkingView(topic=TOPIC, group=GROUP, partition=number)
-        await view.look(inspector, (await inspector.groups(TOPIC))[GROUP][number], await ends_of(inspector, TOPIC))
-        return view.settled(PORTAL)
-
-
-@pytest.fixture
-def life(monkeypatch: pytest.MonkeyPatch) -> Iterator[Life]:
-    """Behind other events, four of the portal are handled, and four are parked; no worker runs."""
-    monkeypatch.setattr("forebay.processors.intake._FETCH_RECORDS", 1)
-    with closing(Life()) as made:
-        worker = made.start()
-        made.send(OTHER, OTHERS)
-        made.send(PORTAL, 4)
-        made.let(3)
-        made.failing.add(PORTAL)
-        made.send(PORTAL, 4)
-        made.let(30)
-        made.stop(worker)
-        made.failing.clear()
-        assert made.of(PORTAL) == [1, 2, 3, 4]
-        yield made
 
 
 @pytest.mark.parametrize("done", [0, 2, 4, 6])
@@ -301,47 +234,3 @@ def test_what_comes_again_is_not_taken_for_what_is_done_ahead_of_its_turn(kind: 
         life.start()
         life.let(60)
         assert life.of(portal)[-1] == 9
-
-
-async def rewritten(worker: Worker, partition: int, offset: int) -> None:
-    """What the queue says of what it has lost."""
-    worker.ownership.rewritten(partition, offset)
-
-
-@pytest.mark.parametrize("is_free", [False, True])
-@pytest.mark.parametrize("is_told_early", [False, True])
-@pytest.mark.parametrize("another_follows", [False, True])
-def test_what_stands_where_parked_events_were_lost_is_handled(
-    life: Life, is_free: bool, is_told_early: bool, another_follows: bool
-) -> None:
-    number, log = life.partition(PORTAL), life.queue.logs[TOPIC][life.partition(PORTAL)]
-    # What is parked now can't be committed before the other portal's event is done.
-    life.takes_s[OTHER] = 50.0
-    life.send(OTHER, 1)
-    life.failing.add(PORTAL)
-    life.send(PORTAL, 4)
-    dying = life.start()
-    life.let(5)
-    life.kill(dying, 0)
-    assert life.commits()[number].offset == OTHERS + 8
-    life.failing.clear()
-    if is_free:
-        life.kill(life.start_without_room(40), 0)
-    waited = [5, 6, 7, 8, 9, 10, 11, 12]
-    assert life.of(PORTAL)[4:] == (waited if is_free else [])
-    # The last two, and others are in their place.
-    del log[-2:]
-    life.send(PORTAL, 3)
-
-    life.feel("waits" if is_told_early else "takes")
-    worker = life.start_without_room(0.5)
-    life.run(rewritten(worker, number, OTHERS + 11))
-    life.feel("takes")
-    life.let(5)
-    if another_follows:
-        life.kill(worker, 0)
-        life.start()
-    life.let(120)
-
-    assert life.of(PORTAL)[4:] == [*waited, 13, 14, 15]
-    assert life.commits()[number].offset == OTHERS + 14

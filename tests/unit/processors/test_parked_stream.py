@@ -1,5 +1,8 @@
 """What a worker writes into the parked stream and reads there, and what it does where that takes nothing."""
 
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,10 +10,17 @@ from structlog.testing import capture_logs
 
 from forebay.processors.parking import entries
 from forebay.processors.parking.orders import What
-from forebay.queues.contract import Record
+from forebay.processors.parking.stream import ParkedStream
+from forebay.queues.contract import PlacedRecord, Record, StoredRecord
+from forebay.queues.errors import QueueUnavailable
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
 from tests.parking.world import World
+
+
+def every(world: World, stream: str) -> Iterator[StoredRecord]:
+    """What stands in the stream."""
+    return (record for log in world.queue.logs[stream] for record in log)
 
 
 def test_a_parked_stream_that_takes_nothing_is_told_once_however_many_portals_wait_for_it(world: World) -> None:
@@ -65,36 +75,6 @@ def test_of_a_portal_that_is_held_for_long_it_is_said_again_that_it_is(
     world.judge()
 
 
-def test_what_others_have_parked_in_between_is_passed_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forebay.processors.parking.stream.BATCH_RECORDS", 2)
-    portal, other = [f"{n}.example" for n in range(99) if world.partition(f"{n}.example") == 0][:2]
-    world.start()
-    world.failing.update((portal, other))
-    for name, count in ((portal, 1), (other, 20), (portal, 1)):
-        world.send(name, count)
-        world.let(1)
-
-    world.heal()
-    world.judge()
-
-
-def test_records_of_a_parked_portal_that_are_gone_from_their_stream_are_told_and_hold_up_nobody(world: World) -> None:
-    worker = world.start()
-    world.failing.add("a.example")
-    world.send("a.example", 5)
-    world.let(5)
-    number = world.partition("a.example")
-    log = world.queue.logs[names.parked(TOPIC)][number]
-    log[:] = [record for record in log if not record.value or b"reason" in record.value]
-    world.failing.clear()
-    world.send("a.example", 2)
-    world.let(120)
-
-    assert worker.health.status == "ok"
-    assert world.done["a.example"][-2:] == [6, 7]
-    assert not any(one.parking and one.parking.portals for one in worker.ownership)
-
-
 def test_a_parked_stream_that_hangs_costs_no_partition_its_last_commit(world: World) -> None:
     worker = world.start()
     world.failing.add("a.example")
@@ -132,6 +112,23 @@ def test_what_is_done_and_not_spilled_yet_is_told_when_its_worker_leaves(world: 
     world.stop(worker)
     world.heal()
     world.judge()
+
+
+def test_what_does_not_stand_in_the_partition_of_its_key_is_given_up_and_not_parked_where_nobody_would_look(
+    world: World,
+) -> None:
+    portal, number = "a.example", world.partition("a.example")
+    logs = world.queue.logs[TOPIC]
+    world.send(portal, 1)
+    record = logs[number].pop()
+    assert isinstance(record, PlacedRecord)
+    logs[1 - number].append(replace(record, partition=1 - number))
+    world.failing.add(portal)
+    world.start()
+    world.let(60)
+
+    assert not any(dict(one.headers).get(names.PARKED_KIND) == b"spill" for one in every(world, names.parked(TOPIC)))
+    assert [one.key for one in every(world, names.dead(TOPIC))] == [portal]
 
 
 def test_what_comes_while_the_parked_stream_takes_nothing_waits_behind_what_is_to_be_parked(world: World) -> None:
@@ -191,5 +188,59 @@ def test_what_could_not_be_told_before_a_partition_moved_comes_again_in_order_an
     world.start()
     world.let(5)
     assert world.books.excused == {("b.example", number) for number in (4, 5, 6)}
+    world.heal()
+    world.judge()
+
+
+def test_what_is_done_while_ever_more_events_are_parked_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = ParkedStream.write
+
+    async def slow(self: ParkedStream, record: Record) -> int:
+        position = await write(self, record)
+        await asyncio.sleep(0.3)
+        return position
+
+    worker = world.start()
+    world.takes_s["a.example"] = 1.0
+    world.send("a.example", 30)
+    world.let(10)
+    monkeypatch.setattr(ParkedStream, "write", slow)
+    for _ in range(100):
+        world.send("a.example", 1)
+        world.let(0.1)
+
+    # Only what was done a moment ago comes again.
+    world.kill(worker, 0)
+    world.heal()
+    world.judge()
+
+
+def test_a_portal_that_waits_anew_has_nothing_said_of_it_that_is_older(world: World) -> None:
+    worker, portal = world.start(), "a.example"
+    world.failing.add(portal)
+    world.send(portal, 3)
+    world.let(5)
+    world.failing.clear()
+    world.takes_s[portal] = 1.5
+    while len(world.done[portal]) < 2:
+        world.let(0.1)
+    world.send(portal, 1)
+    while len(world.done[portal]) < 3:
+        world.let(0.1)
+    world.feel("waits")
+    while len(world.done[portal]) < 4:
+        world.let(0.1)
+    # That nothing waits any more is on its way, and will be refused.
+    [(_, _, delivery)] = world.queue.mood.waiting
+    world.failing.add(portal)
+    world.send(portal, 1)
+    world.let(4)
+
+    del world.queue.mood.waiting[0]
+    world.loop.call_soon(delivery.set_exception, QueueUnavailable("no"))
+    world.feel("takes")
+    world.let(5)
+
+    world.kill(worker, 0)
     world.heal()
     world.judge()

@@ -163,6 +163,30 @@ def test_what_waited_never_comes_again_behind_what_was_finished_after_it(world: 
     assert world.books.latest["a.example"] == 6
 
 
+def test_nor_where_the_last_of_what_waited_was_done_while_that_of_the_others_was_on_its_way(world: World) -> None:
+    worker = world.start()
+    world.failing.add("a.example")
+    world.send("a.example", 3)
+    world.let(5)
+    world.failing.clear()
+    world.takes_s["a.example"] = 1.0
+    while not world.done["a.example"]:
+        world.let(0.1)
+    world.send("a.example", 2)
+    world.feel("waits")
+    while len(world.done["a.example"]) < 5:
+        world.let(0.1)
+
+    # It is kept that the second is done, and that the third is on its way only now.
+    world.deliver()
+    world.let(1.1)
+
+    world.kill(worker, 0)
+    world.heal()
+    world.judge()
+    assert world.books.latest["a.example"] == 5
+
+
 def test_a_commit_before_it_is_known_who_is_parked_says_what_the_last_one_said() -> None:
     before = Place(generation=7, position=40, in_force=6, orders=3)
     queue = MemoryQueue()
@@ -221,8 +245,9 @@ def test_an_error_that_quotes_half_a_character_is_told_as_any_other_and_its_port
     assert shop.committed() == 1
 
 
+@pytest.mark.parametrize("count", [1, 2])
 def test_what_is_drained_before_the_topic_comes_to_where_it_stood_is_not_handled_again(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     monkeypatch.setattr("forebay.processors.intake._FETCH_RECORDS", 1)
     works = False
@@ -239,7 +264,8 @@ def test_what_is_drained_before_the_topic_comes_to_where_it_stood_is_not_handled
     others = (f"p{number}.example" for number in range(100))
     beside = next(one for one in others if shop.world.partition(one) == shop.world.partition(PORTAL))
     shop.send("ONAPPSLOW", 0, portal=beside)
-    shop.send("ONAPPTEST", 1, 2)
+    parked = range(1, count + 1)
+    shop.send("ONAPPTEST", *parked)
     dying = shop.start(commit_interval_s=1000.0)
     shop.let(4)
     shop.world.kill(dying, 0)
@@ -250,13 +276,13 @@ def test_what_is_drained_before_the_topic_comes_to_where_it_stood_is_not_handled
     leaving = shop.start(max_held_records=1, max_lane_records=1000)
     shop.let(10)
     shop.world.stop(leaving)
-    assert shop.calls == [[0], [1], [2]]
+    assert shop.calls == [[0], *([one] for one in parked)]
 
     shop.start()
     shop.let(60)
 
-    assert shop.calls == [[0], [1], [2]]
-    assert shop.committed() == 3
+    assert shop.calls == [[0], *([one] for one in parked)]
+    assert shop.committed() == 1 + count
 
 
 def test_waits_that_were_asked_for_count_nothing_against_the_time_in_memory(shop: Shop) -> None:

@@ -1,6 +1,5 @@
 """What counts of the entries of the parked stream, and what does not."""
 
-from itertools import count
 from typing import Any
 
 import pytest
@@ -10,12 +9,10 @@ from hypothesis import strategies as st
 from forebay.processors.notes import Place
 from forebay.processors.parking import entries
 from forebay.processors.parking.ledger import Ledger
-from forebay.processors.parking.opening import opened
 from forebay.processors.parking.portal import ParkedPortal
 from forebay.processors.parking.state import FIRST, PortalState
-from forebay.processors.parking.stream import ParkedStream, key_in
+from forebay.processors.parking.stream import key_in
 from forebay.queues.contract import PlacedRecord, Record, StoredRecord
-from forebay.queues.memory import MemoryInspector, MemoryQueue
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
 
@@ -134,6 +131,44 @@ def test_in_a_copy_that_lacks_the_beginning_all_that_waits_is_found(before: int,
     assert (known.orders, ledger.obeyed[PORTAL]) == (8, 8)
 
 
+def test_who_begins_anew_finds_what_waits_and_not_what_was_finished_before_it() -> None:
+    log = log_of([(3, FIRST, 1), (5, 3, 1), (9, FIRST, 1), (12, 9, 1)])
+    state = PortalState(next=2, last=12, records=2)
+    log.append(placed(entries.statement(PORTAL, state, (GROUP, 1), 0), 4))
+
+    known = read(log, Ledger.at(Place())).portals[PORTAL].state
+
+    assert loaded(log, known) == [9, 12]
+
+
+def test_in_a_copy_that_lacks_all_that_waits_what_came_later_is_found() -> None:
+    state = PortalState(next=50, last=12, records=3)
+    log = [placed(entries.statement(PORTAL, state, (GROUP, 1), 0), 0)]
+    log.append(placed(entries.spill(event(15), (GROUP, 1), 12, 0), 1))
+
+    portal = ParkedPortal(PORTAL, read(log, Ledger.at(Place())).portals[PORTAL].state)
+    portal.give_up_lost()
+
+    assert portal.load <= 1
+    assert [one and one.offset for one in (portal.take(record, TOPIC, GROUP) for record in log)] == [None, 15]
+
+
+def test_what_is_parked_of_a_held_portal_leaves_it_held() -> None:
+    log = [placed(entries.statement(PORTAL, PortalState(is_held=True), (GROUP, 1), 0), 0)]
+    log.append(placed(entries.spill(event(3), (GROUP, 1), FIRST, 0), 1))
+
+    known = read(log).portals[PORTAL].state
+
+    assert (known.is_held, known.records) == (True, 1)
+
+
+def test_what_was_parked_once_is_settled_also_where_its_portal_waits_for_something_else() -> None:
+    told = PortalState(last=9), PortalState(is_held=True)
+    log = [placed(entries.statement(PORTAL, one, (GROUP, 1), 0), position) for position, one in enumerate(told)]
+
+    assert read(log).settled == {PORTAL: 9}
+
+
 def test_where_some_are_gone_what_came_again_behind_them_is_loaded() -> None:
     spilled = [(7, FIRST, 0), (8, 7, 0), (9, 8, 0), (6, 9, 1), (7, 6, 1)]
     log = [
@@ -197,90 +232,3 @@ def test_each_partition_has_a_key_of_ours(partitions: int, data: Any) -> None:
     number = data.draw(st.integers(0, partitions - 1))
 
     assert partition_of(key_in(number, partitions), partitions) == number
-
-
-@pytest.fixture
-async def queue() -> MemoryQueue:
-    made = MemoryQueue()
-    await made.ensure(names.streams(TOPIC), 1)
-    return made
-
-
-def stream(queue: MemoryQueue) -> ParkedStream:
-    return ParkedStream(queue.producer(), queue.inspector(), TOPIC, GROUP, now=lambda: 0.0)
-
-
-async def test_a_generation_is_committed_before_it_is_claimed(queue: MemoryQueue) -> None:
-    log = queue.logs[names.parked(TOPIC)][0]
-    seen: list[tuple[int, int]] = []
-
-    async def commit(generation: int) -> None:
-        seen.append((generation, len(log)))
-
-    known = await opened(stream(queue), 0, Place(generation=6), commit)
-
-    assert seen == [(7, 0)]
-    assert (known.generation, known.claimed_at, len(log)) == (7, 0, 1)
-
-
-async def test_an_owner_whose_note_was_lost_claims_more_than_the_stream_knows(queue: MemoryQueue) -> None:
-    generations = count(1)
-
-    async def commit(generation: int) -> None:
-        next(generations)
-
-    for place in (Place(generation=8), Place()):
-        known = await opened(stream(queue), 0, place, commit)
-
-    assert known.generation == 10
-    assert next(generations) == 4
-
-
-@pytest.mark.parametrize("position", [1, 500])
-async def test_a_stream_that_was_made_anew_is_begun_at_its_start(
-    queue: MemoryQueue, capsys: Any, position: int
-) -> None:
-    async def commit(generation: int) -> None: ...
-
-    known = await opened(stream(queue), 0, Place(generation=3, position=position, in_force=3), commit)
-
-    assert (known.generation, known.claimed_at) == (4, 0)
-    assert "made anew" in capsys.readouterr().out
-
-
-async def test_an_end_of_the_orders_that_is_seen_too_early_has_none_of_them_obeyed_twice(queue: MemoryQueue) -> None:
-    async def commit(generation: int) -> None: ...
-
-    whose = (GROUP, 1)
-    for one in (
-        entries.claim(PORTAL, whose, 9, 0),
-        entries.statement(PORTAL, PortalState(records=1, orders=9), whose, 0),
-    ):
-        await queue.producer().send(names.parked(TOPIC), one)
-
-    known = await opened(stream(queue), 0, Place(generation=1, in_force=1, orders=9), commit)
-
-    assert (known.next_order, known.ledger.obeyed[PORTAL], known.ledger.portals[PORTAL].state.orders) == (9, 9, 9)
-
-
-async def test_where_nothing_stands_before_its_claim_an_owner_reads_nothing(queue: MemoryQueue) -> None:
-    looks: list[str] = []
-
-    class Looking(MemoryInspector):
-        async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
-            looks.append(stream)
-            return await super().read(stream, partition, offset, max_records)
-
-    async def commit(generation: int) -> None: ...
-
-    def parked() -> ParkedStream:
-        return ParkedStream(queue.producer(), Looking(queue), TOPIC, GROUP, now=lambda: 0)
-
-    first = await opened(parked(), 0, Place(), commit)
-    assert not looks
-    second = await opened(parked(), 0, Place(generation=1, in_force=1, position=1, orders=3, end=1), commit)
-    assert not looks
-    third = await opened(parked(), 0, Place(generation=2, in_force=1, position=1, end=2), commit)
-
-    assert [one.generation for one in (first, second, third)] == [1, 2, 3]
-    assert looks == [names.parked(TOPIC)]

@@ -2,11 +2,15 @@
 
 from typing import Any
 
+import pytest
+
 from forebay import PortalEvent, Reject
+from forebay.processors.parking import entries
 from forebay.processors.parking.orders import What
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
 from tests.parking.shop import PORTAL, Shop, id_of
+from tests.parking.world import GROUP
 
 
 async def handled(given: Any) -> None:
@@ -58,7 +62,10 @@ def test_what_a_handler_had_in_hand_when_its_portal_was_held_and_finished_is_not
     assert shop.calls == [[number] for number in range(1, 11)]
 
 
-def test_what_a_handler_had_in_hand_when_its_portal_was_held_is_not_tried_again_until_it_is_resumed(shop: Shop) -> None:
+@pytest.mark.parametrize("memory_tries", [1, 5])
+def test_what_a_handler_had_in_hand_when_its_portal_was_held_is_not_tried_again_until_it_is_resumed(
+    shop: Shop, memory_tries: int
+) -> None:
     @shop.on("*")
     async def handle(event: PortalEvent) -> None:
         await shop.nap(6)
@@ -66,7 +73,7 @@ def test_what_a_handler_had_in_hand_when_its_portal_was_held_is_not_tried_again_
             raise ConnectionError("the portal's API is down")
 
     shop.send("ONAPPTEST", 1, 2)
-    worker = shop.start(memory_tries=5)
+    worker = shop.start(memory_tries=memory_tries)
     shop.let(4)
     shop.world.order(What.HOLD, PORTAL)
     shop.let(60)
@@ -78,6 +85,25 @@ def test_what_a_handler_had_in_hand_when_its_portal_was_held_is_not_tried_again_
     assert shop.calls == [[1], [1], [2]]
     assert shop.committed() == 2
     assert (worker._held.records, worker._held.bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("takes_s", [0, 6])
+def test_of_a_held_portal_it_is_told_how_often_its_first_event_was_tried(shop: Shop, takes_s: float) -> None:
+    @shop.on("*")
+    async def handle(event: PortalEvent) -> None:
+        await shop.nap(takes_s)
+        raise ConnectionError("the portal's API is down")
+
+    shop.send("ONAPPTEST", 1)
+    shop.start(memory_tries=5, retry_first_s=20, retry_total_s=100)
+    shop.let(4)
+    # Between its tries, or while it is tried.
+    shop.world.order(What.HOLD, PORTAL)
+    shop.let(30)
+
+    log = shop.world.queue.logs[names.parked(TOPIC)][shop.world.partition(PORTAL)]
+    states = [one.state for record in log if isinstance(one := entries.read(record, GROUP), entries.Stated)]
+    assert (shop.calls, states[-1].is_held, states[-1].attempts) == ([[1]], True, 1)
 
 
 def test_what_is_left_of_a_batch_when_its_portal_was_held_waits_until_it_is_resumed(shop: Shop) -> None:
@@ -100,84 +126,6 @@ def test_what_is_left_of_a_batch_when_its_portal_was_held_waits_until_it_is_resu
 
     assert shop.calls == [[1, 2, 3, 4], [3, 4, 5, 6]]
     assert shop.committed() == 6
-
-
-def test_what_is_discarded_is_what_waited_then_and_nothing_that_came_later(shop: Shop) -> None:
-    shop.on("ONTASK*")(handled)
-    shop.start()
-    shop.world.order(What.HOLD, PORTAL)
-    shop.let(3)
-    shop.send("ONTASKADD", 1, 2, 3)
-    shop.let(3)
-
-    shop.world.order(What.DISCARD, PORTAL)
-    shop.world.order(What.HOLD, PORTAL)
-    shop.let(3)
-    shop.send("ONTASKADD", 4, 5)
-    shop.let(3)
-    assert (shop.calls, shop.dead_ids()) == ([], [])
-    shop.world.order(What.RESUME, PORTAL)
-    shop.let(5)
-
-    assert shop.dead_ids() == [1, 2, 3]
-    assert shop.calls == [[4], [5]]
-
-
-def test_of_replays_those_are_discarded_that_were_ordered_before(shop: Shop) -> None:
-    shop.on("ONTASK*")(handled)
-    shop.start()
-    shop.send("ONTASKADD", 1, 2)
-    shop.let(3)
-    shop.calls.clear()
-
-    shop.world.order(What.HOLD, PORTAL)
-    shop.world.order(What.REPLAY, PORTAL, TOPIC, ((0, 1),))
-    shop.world.order(What.DISCARD, PORTAL)
-    shop.world.order(What.HOLD, PORTAL)
-    shop.world.order(What.REPLAY, PORTAL, TOPIC, ((1, 2),))
-    shop.let(3)
-    assert (shop.calls, shop.dead_ids()) == ([], [])
-    shop.world.order(What.RESUME, PORTAL)
-    shop.let(5)
-
-    assert shop.dead_ids() == [1]
-    assert shop.calls == [[2]]
-
-
-def test_what_is_gone_of_a_replay_from_its_stream_is_passed_over(shop: Shop) -> None:
-    shop.on("ONTASK*")(handled)
-    shop.start()
-    shop.send("ONTASKADD", 1, 2, 3, 4)
-    shop.let(3)
-    shop.calls.clear()
-    log = shop.world.queue.logs[TOPIC][shop.world.partition(PORTAL)]
-    del log[0], log[1]
-
-    shop.world.order(What.REPLAY, PORTAL, TOPIC, ((0, 4),))
-    shop.let(5)
-    shop.send("ONTASKADD", 5)
-    shop.let(5)
-
-    assert shop.calls == [[2], [4], [5]]
-
-
-def test_what_was_not_parked_yet_when_all_that_waits_was_discarded_is_discarded_too(shop: Shop) -> None:
-    shop.on("ONTASK*")(handled)
-    shop.start()
-    shop.world.order(What.HOLD, PORTAL)
-    shop.let(3)
-    shop.world.feel("refuses")
-    shop.send("ONTASKADD", 1, 2, 3)
-    shop.let(3)
-
-    shop.world.order(What.DISCARD, PORTAL)
-    shop.let(3)
-    shop.world.feel("takes")
-    shop.send("ONTASKADD", 4)
-    shop.let(10)
-
-    assert shop.dead_ids() == [1, 2, 3]
-    assert shop.calls == [[4]]
 
 
 def test_what_is_done_and_not_parked_yet_when_its_portal_is_held_is_not_handled_again(shop: Shop) -> None:

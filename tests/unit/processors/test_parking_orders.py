@@ -72,6 +72,17 @@ async def test_an_order_that_is_done_is_not_obeyed_again(queue: MemoryQueue) -> 
     assert found.ledger.portals == {}
 
 
+async def test_nor_where_its_portal_waits_anew_and_knows_of_no_order(queue: MemoryQueue) -> None:
+    given = await order(queue, A, What.RESUME)
+    await tell(queue, A, orders=given + 1)
+    await tell(queue, A, records=1, last=3)
+
+    found = await begun(queue, Place(generation=1))
+
+    assert found.orders == []
+    assert list(found.ledger.portals) == [A]
+
+
 async def test_without_a_note_the_claims_tell_which_orders_were_obeyed(queue: MemoryQueue) -> None:
     given = await order(queue, A)
     await stream(queue).claim(0, 1, given + 1)

@@ -81,6 +81,23 @@ def test_an_order_that_was_obeyed_and_is_done_is_not_obeyed_again_where_no_commi
     world.judge()
 
 
+def test_nor_where_only_the_commit_says_so(world: World) -> None:
+    worker = world.start()
+    world.send(PORTAL, 3)
+    world.let(5)
+    world.books.excused |= set(world.books.done_at)
+    world.order(What.REPLAY, PORTAL, stream=TOPIC, spans=((2, 3),))
+    world.let(5)
+    calls = len(world.books.begun_at[PORTAL])
+    world.kill(worker, 0)
+    world.start()
+    world.let(30)
+
+    assert len(world.books.begun_at[PORTAL]) == calls == 4
+    world.heal()
+    world.judge()
+
+
 def test_where_a_fault_keeps_it_from_beginning_it_begins_again_and_nothing_is_passed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,8 +130,11 @@ def test_its_commit_says_which_orders_were_read_also_where_there_was_nothing_to_
     world.order(What.RESUME, PORTAL)
     world.start()
     world.let(0.5)
-
     assert world.place(PORTAL).orders == 1
+
+    world.order(What.RESUME, PORTAL)
+    world.let(5)
+    assert world.place(PORTAL).orders == 2
 
 
 def test_a_portal_whose_replay_can_not_be_gone_on_with_is_parked_no_longer(world: World) -> None:

@@ -5,14 +5,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 
 import pytest
+from structlog.testing import capture_logs
 
 from forebay.processors.notes import Place, encode_note
 from forebay.processors.parking.orders import What
 from forebay.processors.parking.stream import ParkedStream
 from forebay.processors.worker import Worker
 from forebay.queues.contract import Commit, Record, StoredRecord
-from forebay.queues.errors import QueueError
-from forebay.queues.memory import MemoryInspector
+from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.memory import MemoryConsumer, MemoryInspector
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
 from tests.parking.world import World
@@ -139,6 +140,12 @@ def test_a_group_of_which_nobody_waits_holds_nothing(site: Site) -> None:
 
     assert len(site.stands()) <= 5
 
+    # To a group that is new nothing is missing.
+    with capture_logs() as logs:
+        site.start(group="new")
+        site.let(5)
+    assert [one for one in logs if one["log_level"] == "error"] == []
+
 
 def test_what_was_ordered_before_is_not_obeyed_again_by_a_group_that_was_moved_back(site: Site) -> None:
     site.park(20)
@@ -242,6 +249,27 @@ def test_it_is_also_by_a_worker_that_can_not_begin_before_the_stream_takes_somet
     assert site.stands()[0] == needed
 
 
+def test_who_does_not_know_yet_that_the_partition_is_its_own_claims_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, _ = with_what_nobody_needs(site)
+    site.stop(worker)
+    site.start(group="other")
+    site.let(3)
+    end = site.stands()[-1]
+
+    async def away(self: MemoryConsumer, commits: Mapping[int, Commit]) -> None:
+        raise QueueUnavailable("no commits just now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryConsumer, "commit", away)
+        worker = site.start()
+        site.let(2)
+        site.trim_once(worker)
+
+        assert site.stands()[-1] == end
+
+
 def test_what_is_kept_but_was_not_told_yet_is_not_deleted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     write, told = ParkedStream.write, asyncio.Event()
 
@@ -259,6 +287,33 @@ def test_what_is_kept_but_was_not_told_yet_is_not_deleted(site: Site, monkeypatc
     site.heal()
 
     site.judge()
+
+
+def test_what_the_last_word_of_a_portal_names_is_not_deleted_while_the_next_is_on_its_way(site: Site) -> None:
+    site.park(20)
+    site.failing.clear()
+    site.takes_s[PORTAL] = 1.0
+    while len(site.done[PORTAL]) < 8:
+        site.let(0.1)
+    # Where a new owner begins stands behind what waits.
+    site.trim()
+    said, first = len(site.done[PORTAL]), site.stands()[0]
+    site.feel("waits")
+    site.let(6)
+    assert len(site.done[PORTAL]) > said + 4
+
+    # It says less than is done by now.
+    site.deliver()
+    site.let(1.1)
+    [worker] = site.workers
+    site.trim_once(worker, worth=4)
+
+    assert site.stands()[0] == first
+    site.kill(worker, 0)
+    with capture_logs() as logs:
+        site.heal()
+    site.judge()
+    assert [one for one in logs if one["log_level"] == "error"] == []
 
 
 def test_what_others_have_deleted_as_it_was_read_is_not_taken_for_what_stands_there(

@@ -1,0 +1,153 @@
+"""What is loaded of parked portals, and when."""
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from forebay import PortalEvent
+from forebay.processors.parking.orders import What
+from forebay.processors.parking.stream import ParkedStream
+from forebay.queues.contract import StoredRecord
+from forebay.schemas import names
+from tests.parking.moody import TOPIC
+from tests.parking.shop import PORTAL, Shop, id_of
+from tests.parking.world import World
+
+
+def test_what_others_have_parked_in_between_is_passed_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forebay.processors.parking.stream.BATCH_RECORDS", 2)
+    portal, other = [f"{n}.example" for n in range(99) if world.partition(f"{n}.example") == 0][:2]
+    world.start()
+    world.failing.update((portal, other))
+    for name, count in ((portal, 1), (other, 20), (portal, 1)):
+        world.send(name, count)
+        world.let(1)
+
+    world.heal()
+    world.judge()
+
+
+def test_of_a_portal_whose_first_event_is_tried_again_no_more_is_loaded_with_what_others_wait_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portal, other = [f"{n}.example" for n in range(99) if world.partition(f"{n}.example") == 0][:2]
+    worker = world.start(max_held_records=1000, max_lane_records=1000)
+    world.failing.update((portal, other))
+    for name, count in ((other, 1), (portal, 8), (other, 8), (portal, 30)):
+        world.send(name, count)
+    world.let(10)
+    world.failing.discard(portal)
+    world.takes_s[portal] = 0.3
+    while not world.done[portal]:
+        world.let(0.1)
+    # It is known how fast it gets through them, and then it fails again.
+    world.failing.add(portal)
+    world.let(10)
+    world.takes_s[portal] = 30.0
+    while not world.running[portal]:
+        world.let(0.1)
+    read, reads = ParkedStream.read, list[int]()
+
+    async def slow(self: ParkedStream, stream: str, partition: int, position: int) -> list[StoredRecord]:
+        reads.append(position)
+        await asyncio.sleep(1)
+        return await read(self, stream, partition, position)
+
+    monkeypatch.setattr(ParkedStream, "read", slow)
+    world.failing.discard(other)
+    world.order(What.RESUME, other)
+    while not reads:
+        world.let(0.1)
+    world.send(portal, 1)
+    while len(world.done[other]) < 9:
+        world.let(0.1)
+
+    assert worker._attendant.room.records == 1
+
+    world.heal()
+    world.judge()
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_records_of_a_parked_portal_that_are_gone_from_their_stream_are_told_and_hold_up_nobody(
+    world: World, is_busy: bool
+) -> None:
+    portal, other = [f"{n}.example" for n in range(99) if world.partition(f"{n}.example") == 0][:2]
+    worker = world.start()
+    world.failing.update((portal, other))
+    world.send(portal, 5)
+    world.let(5)
+    log = world.queue.logs[names.parked(TOPIC)][0]
+    log[:] = [record for record in log if not record.value or b"reason" in record.value]
+    world.failing.discard(portal)
+    world.send(portal, 2)
+    for _ in range(120):
+        # What is parked of others comes behind what is gone.
+        world.send(other, int(is_busy))
+        world.let(1)
+
+    assert worker.health.status == "ok"
+    assert world.done[portal][-2:] == [6, 7]
+    assert not any(portal in one.parking.portals for one in worker.ownership if one.parking)
+
+    # Once.
+    world.kill(worker, 0)
+    with capture_logs() as logs:
+        world.start()
+        world.let(60)
+    assert [one for one in logs if one["log_level"] == "error"] == []
+
+
+def test_what_is_loaded_of_many_portals_takes_no_more_than_its_part_of_the_memory(world: World) -> None:
+    portals = [f"{n}.example" for n in range(12)]
+    # A quarter of it.
+    worker = world.start(max_held_records=80)
+    for portal in portals:
+        world.order(What.HOLD, portal)
+    world.let(3)
+    for portal in portals:
+        world.send(portal, 30)
+        world.takes_s[portal] = 0.5
+        world.let(0.1)
+    world.let(3)
+    most = 0
+    for portal in portals:
+        world.order(What.RESUME, portal)
+    while not world.books.is_complete():
+        world.let(0.1)
+        most = max(most, worker._attendant.room.records)
+
+    assert 10 < most <= 20
+    world.heal()
+    world.judge()
+
+
+def test_the_tries_of_an_event_count_on_when_more_is_loaded_behind_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_of_the_last_64 = 257
+
+    @shop.on("*", tries=4)
+    async def handle(event: PortalEvent) -> None:
+        if id_of(event) == first_of_the_last_64:
+            raise ConnectionError("the portal's API is down")
+
+    read = ParkedStream.read
+
+    async def slow(self: ParkedStream, stream: str, partition: int, position: int) -> list[StoredRecord]:
+        await asyncio.sleep(3)
+        return await read(self, stream, partition, position)
+
+    shop.start(memory_tries=10, retry_first_s=2, retry_total_s=100, max_lane_records=1000, max_held_records=4000)
+    shop.world.order(What.HOLD, PORTAL)
+    shop.let(3)
+    shop.send("ONAPPTEST", *range(1, 400))
+    shop.let(3)
+    monkeypatch.setattr(ParkedStream, "read", slow)
+    shop.world.order(What.RESUME, PORTAL)
+    shop.let(100)
+
+    assert shop.calls.count([first_of_the_last_64]) == 4
+    assert shop.dead_ids() == [first_of_the_last_64]
+    assert len(shop.calls) == 399 + 3
