@@ -63,7 +63,7 @@ class Sorting:
     def _come_to_the_end(self, end: int, number: int, read: Read) -> None:
         """Tell of markers of transactions, and of what compaction took, behind the last record."""
         mine = self._rebalances.ours.get(number)
-        if mine is None:
+        if mine is None or mine.leaders.is_lost:
             return
         batch = read.get((number, mine.epoch))
         start = batch[-1].offset + 1 if batch else mine.place
