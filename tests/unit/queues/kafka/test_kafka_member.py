@@ -239,3 +239,18 @@ async def test_what_was_read_is_not_taken_for_what_the_partition_gives_after_it_
         # It begins anew at 0, and what stands before 8 is still to come.
         assert gaps == []
         assert await inbox.take(10, 0) == []
+
+
+async def test_a_trouble_that_is_over_is_not_the_reason_for_a_later_one() -> None:
+    with membership() as (member, clients, _, inbox):
+        [client] = clients.made
+        client.on["on_assign"](client, [TopicPartition(STREAM, 0)])
+        client.complain(KafkaError(KafkaError._AUTHENTICATION, "a password of long ago"))
+        member._client._take(message(0, 0))
+
+        client.complain(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+        await asyncio.sleep(0)
+
+        assert len(await inbox.take(1, 0)) == 1
+        with pytest.raises(QueueUnavailable, match="1/1 brokers are down"):
+            await inbox.take(1, 0)
