@@ -60,6 +60,11 @@ class LeaderEpochs:
             self._latest = latest
         return messages
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing may come of it any more: what stands there is withheld, and is no gap."""
+        return self._lost is not None
+
     def latest(self, *, has_heard: bool) -> int:
         """For a commit: who has written the last record that was read.
 

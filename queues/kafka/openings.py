@@ -7,6 +7,7 @@ would stand after that.
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import chain
 
 #: A stream and a partition.
 Place = tuple[str, int]
@@ -23,6 +24,11 @@ class Openings:
         self._behind: dict[Place, deque[int]] = {}
         self._sizes: dict[int, int] = {}
         self._bytes = 0
+
+    @property
+    def waiting(self) -> Iterable[int]:
+        """What is not sent yet."""
+        return chain.from_iterable(self._behind.values())
 
     def must_wait(self, place: Place, number: int, size: int) -> bool:
         """Whether it is not to be sent yet. It is given back by `ended` or `leave`. Raises `BufferError`: no room."""

@@ -213,10 +213,18 @@ class KafkaProducer(Producer):
                 self._succession.be_wary()
             # Ended before it sends what is behind it, unless the loop hears of it too late.
             client.leave_out(error)
+        elif not isinstance(meaning, UnknownStream) and self._is_followed(number):
+            # The right may be given back just now: librdkafka sends again what the brokers lack the one before of.
+            client.deny(number, meaning, error)
         else:
             if isinstance(meaning, UnknownStream) and (stream := self._due[number][0]) in self._placement.counts:
                 self._placement.missed.setdefault(stream, meaning)
             self._fail_with_followers(number, meaning)
+
+    def _is_followed(self, number: int) -> bool:
+        """Whether the client has more of its stream, that was submitted behind it."""
+        stream, kept_here = self._due[number][0], {*self._held, *self._client.openings.waiting}
+        return any(one > number and it[0] == stream and one not in kept_here for one, it in self._due.items())
 
     def _fail_with_followers(self, number: int, error: QueueError) -> None:
         """The same for what is held behind it, and for what comes before this is told."""
@@ -254,7 +262,11 @@ class KafkaProducer(Producer):
         return error
 
     def _go_on(self, client: ProducerClient) -> None:
+        denied = self._client.denied
         self._client, self._held = client, deque(self._due)
+        if denied is not None:
+            self._held.remove(denied[0])
+            self._fail_with_followers(*denied)
         self._produce_held()
 
     def _fail_all(self, text: str) -> None:

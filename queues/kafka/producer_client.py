@@ -6,6 +6,8 @@ from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from forebay.queues.errors import QueueError
+
 from .clients import Clients
 from .closing import let_go
 from .faults import Faults, cause
@@ -29,6 +31,8 @@ class ProducerClient:
         self.may_hold_followers = False
         #: Why a record was not taken that is sent again by the client that follows.
         self.not_taken: KafkaError | None = None
+        #: The record that was denied while others were on their way behind it, and what that means.
+        self.denied: tuple[int, QueueError] | None = None
         #: librdkafka's.
         self.own: Producer = clients.producer(self.faults, self._read_statistics, singly=sends_singly)
 
@@ -50,6 +54,11 @@ class ProducerClient:
     def leave_out(self, why: KafkaError) -> None:
         """A record was not taken, and is sent again by the client that follows."""
         self.is_spent, self.not_taken = True, why
+
+    def deny(self, number: int, meaning: QueueError, why: KafkaError) -> None:
+        """The same, but it is told as not kept instead, when what is behind it has come to nothing, too."""
+        self.denied = number, meaning
+        self.leave_out(why)
 
     def hold_followers_back(self) -> None:
         """Let nothing be sent that waits in it, where that may be behind a record that came to nothing."""

@@ -9,6 +9,7 @@ from itertools import count
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueUnavailable
 from forebay.schemas.logger import get_logger
 
@@ -21,7 +22,7 @@ from .leader_epochs import LeaderEpochs
 from .notes import Notes
 from .ownership import Holding, Ownership
 from .pauses import Pauses
-from .starts import Start, starts
+from .starts import FIRST, Start, starts
 from .waking import Waking
 
 log = get_logger(__name__)
@@ -93,8 +94,21 @@ class Rebalances:
             epoch = next(self._numbers)
             leaders = LeaderEpochs(start, partial(self._tell_of_rewriting, number, epoch))
             self.ours[number] = Assignment(epoch=epoch, place=start.commit.offset, leaders=leaders)
-            holdings[number] = Holding(epoch=epoch, committed=start.commit)
+            if start.commit.offset != FIRST:
+                holdings[number] = Holding(epoch=epoch, committed=start.commit)
+        if unknown := found.keys() - holdings:
+            log.warning(
+                "nobody says where partitions begin; they are begun once their leaders answer",
+                partitions=sorted(unknown),
+            )
         return holdings
+
+    def begin(self, number: int, mine: Assignment, offset: int, *, has_records: bool) -> None:
+        """The first that comes of it is there: so the user can be told of a partition whose beginning was not known."""
+        if mine.place == FIRST:
+            mine.place = offset
+            holding = Holding(epoch=mine.epoch, committed=Commit(offset=offset, is_reset=has_records))
+            self._loop.call_soon_threadsafe(self._ownership.take_over, {number: holding})
 
     def _tell_of_rewriting(self, partition: int, epoch: int, offset: int) -> None:
         self._loop.call_soon_threadsafe(self._ownership.rewritten, partition, epoch, offset)

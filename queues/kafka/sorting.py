@@ -52,6 +52,7 @@ class Sorting:
         # Only an error may have no partition.
         if partition is None or (mine := self._rebalances.ours.get(partition)) is None:
             return
+        self._rebalances.begin(partition, mine, messages[0].offset() or 0, has_records=True)
         try:
             new = mine.leaders.new(messages)
         except EndLost as lost:
@@ -63,8 +64,9 @@ class Sorting:
     def _come_to_the_end(self, end: int, number: int, read: Read) -> None:
         """Tell of markers of transactions, and of what compaction took, behind the last record."""
         mine = self._rebalances.ours.get(number)
-        if mine is None:
+        if mine is None or mine.leaders.is_lost:
             return
+        self._rebalances.begin(number, mine, end, has_records=False)
         batch = read.get((number, mine.epoch))
         start = batch[-1].offset + 1 if batch else mine.place
         if start < end:

@@ -22,7 +22,7 @@ from forebay.queues.errors import QueueUnavailable
 from forebay.queues.kafka import admin, properties
 from forebay.schemas import names
 from tests.integration.kafka.mocked import STREAM, mocked
-from tests.kafka.members import PARTITIONS, SESSION_S, send
+from tests.kafka.members import PARTITIONS, SESSION_S, Owner, fetch, send
 from tests.kafka.mock_cluster import MockCluster
 from tests.kafka.opener import Opener
 from tests.waiting import until
@@ -130,6 +130,32 @@ async def test_a_record_that_waits_is_told_though_others_are_kept(
     waiting.cancel()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(producer.close(), 0.1)
+
+
+@pytest.mark.parametrize("is_down", [False, True], ids=["silent", "no leader"])
+async def test_a_group_that_begins_gets_the_others_at_once_and_the_rest_when_it_is_there(
+    mock: MockCluster, opened: Opener, is_down: bool
+) -> None:
+    queue = opened(mock.bootstrap, kafka={"socket.timeout.ms": 1000})
+    full, empty = FAR
+    for number in (*NEAR, full):
+        await send(queue, STREAM, [number], key=key_in(number, PARTITIONS))
+    mock.down(FAR_BROKER) if is_down else mock.slow(FAR_BROKER, AN_HOUR_MS)
+    consumer = queue.consumer(STREAM, STREAM, session_s=SESSION_S)
+
+    await consumer.start(owner := Owner())
+    with capture_logs() as logs:
+        assert sorted(await fetch(consumer, len(NEAR))) == [*NEAR]
+    assert owner.owned.keys() == set(NEAR)
+    [told] = [log["partitions"] for log in logs if "nobody says where partitions begin" in log["event"]]
+    assert set(told) >= set(FAR)
+    mock.up(FAR_BROKER) if is_down else mock.slow(FAR_BROKER, 0)
+
+    assert await fetch(consumer, 1) == [full]
+    await owner.owns(PARTITIONS)
+    assert {number: at.is_reset for number, at in owner.owned.items()} == {0: True, 1: True, 2: True, empty: False}
+    await consumer.commit(owner.owned)
+    await consumer.close()
 
 
 async def test_what_is_ordered_about_the_others_is_obeyed(queue: Queue, mock: MockCluster) -> None:

@@ -76,6 +76,9 @@ class Fetching:
         return [TopicPartition(STREAM, number) for number in self.readings]
 
     def get_watermark_offsets(self, at: TopicPartition, timeout: float) -> tuple[int, int]:
+        if at.partition in self._group.far:
+            self._group.meanwhile(timeout)
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         return self._group.starts[at.partition], self._group.ends[at.partition]
 
     def offsets_for_times(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
@@ -118,15 +121,17 @@ class Fetching:
     # What it does in threads of its own.
 
     def begin(self, number: int) -> None:
-        """Read from the start that was given."""
-        if (reading := self.readings.get(number)) is not None:
+        """Read from the start that was given, or from the first record, once its leader answers."""
+        if (reading := self.readings.get(number)) is not None and number not in self._group.far:
             reading.is_begun = not reading.is_dropped
+            if reading.is_begun and reading.fetched == OFFSET_BEGINNING:
+                reading.fetched = reading.polled = self._group.starts[number]
 
     def fetch(self, number: int, most: int = 100) -> None:
         """Have the next records, and where they are the last, the end of the log."""
         reading = self.readings.get(number)
         is_over = self.is_stranded or self.hangs or self.is_dead
-        if reading is None or not reading.is_begun or number in self.paused or is_over:
+        if reading is None or not reading.is_begun or number in self.paused | self._group.far or is_over:
             return
         if not self._group.starts[number] <= reading.fetched <= self._group.ends[number]:
             self._come_to_nowhere(number, reading)

@@ -75,6 +75,8 @@ class Group:
         #: Of the next commits.
         self.moods: deque[Mood] = deque()
         self.hindrances = self.silences = 0
+        #: Partitions whose leaders answer nobody.
+        self.far: set[int] = set()
         #: What may be committed: partitions and offsets.
         self.asked: set[tuple[int, int]] = set()
         #: Somebody read on at a place that is not there.
@@ -145,6 +147,7 @@ class Group:
 
     def relent(self) -> None:
         self.moods.clear()
+        self.far.clear()
         self.hindrances = self.silences = 0
 
     def commit(self, client: Client, offsets: Iterable[Any], *, is_member: bool) -> tuple[KafkaError | None, list[At]]:

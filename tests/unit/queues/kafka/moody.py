@@ -226,6 +226,10 @@ class Client:
         self._stuck.add(line)
         self._news.append(lambda: self._stuck.discard(line))
 
+    def deny(self, line: Line) -> None:
+        """The same for want of a right, which is given back just then."""
+        self.err(line, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+
     def miss(self, line: Line) -> None:
         """Give up what is for a topic that is not there."""
         if not self._broker.has(line[0]) and not self._is_over:

@@ -193,3 +193,25 @@ async def test_a_member_comes_again_until_the_session_of_one_of_its_name_is_over
         for _ in range(2):
             with pytest.raises(QueueError, match="can't go on"):
                 await inbox.take(1, 0)
+
+
+async def test_a_client_that_follows_a_stranded_one_waits_anew_for_the_place_that_one_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kafka_member, "_AGAIN_S", 0.01)
+    clock = Clock()
+    with membership(clock) as (member, clients, _, inbox):
+        clients.made[-1].complain(unreleased())
+        member._turn()
+        clock.now = 100.0
+        clients.made[-1].strand()
+        member._turn()
+
+        clients.made[-1].complain(unreleased())
+        member._turn()
+        await asyncio.sleep(0)
+
+        assert len(clients.made) == 4
+        with pytest.raises(QueueUnavailable, match="group_instance_id"):
+            await inbox.take(1, 0)
+        assert await inbox.take(1, 0) == []

@@ -171,6 +171,21 @@ async def test_errors_among_records_are_heard_and_cost_none_of_them() -> None:
         await inbox.take(1, 0)
 
 
+async def test_what_is_withheld_since_the_end_was_lost_is_no_gap() -> None:
+    gaps = Gaps()
+    with membership() as (member, _, _, _):
+        member._client._sorting._tell_of_gap = gaps.gap
+        start = Start(commit=Commit(offset=5), leader=3, is_read_again=True)
+        leaders = LeaderEpochs(start, lambda offset: None)
+        member._client.rebalances.ours[0] = Assignment(epoch=7, place=5, leaders=leaders)
+        later = Message(topic=STREAM, partition=0, offset=4, key=b"k", value=b"v", leader_epoch=4)
+
+        member._client._sorting.sort([later, message(0, 9, KafkaError._PARTITION_EOF)], defaultdict(list))
+
+    # Who took it for one would have it committed that all up to 9 is finished.
+    assert gaps == []
+
+
 async def test_what_becomes_ours_as_the_patience_ends_is_paused_no_sooner_than_with_its_first_record(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -224,3 +239,18 @@ async def test_what_was_read_is_not_taken_for_what_the_partition_gives_after_it_
         # It begins anew at 0, and what stands before 8 is still to come.
         assert gaps == []
         assert await inbox.take(10, 0) == []
+
+
+async def test_a_trouble_that_is_over_is_not_the_reason_for_a_later_one() -> None:
+    with membership() as (member, clients, _, inbox):
+        [client] = clients.made
+        client.on["on_assign"](client, [TopicPartition(STREAM, 0)])
+        client.complain(KafkaError(KafkaError._AUTHENTICATION, "a password of long ago"))
+        member._client._take(message(0, 0))
+
+        client.complain(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+        await asyncio.sleep(0)
+
+        assert len(await inbox.take(1, 0)) == 1
+        with pytest.raises(QueueUnavailable, match="1/1 brokers are down"):
+            await inbox.take(1, 0)

@@ -7,7 +7,7 @@ from functools import partial
 from confluent_kafka import KafkaError
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from .consuming import World
 from .fetching import PARTITIONS
@@ -58,6 +58,8 @@ TROUBLES: tuple[Callable[[World, int], object], ...] = (
     lambda world, number: setattr(world, "topic_s", number / 2),
     lambda world, number: setattr(world, "topic_is_away", bool(number)),
     lambda world, number: setattr(world.group, "silences", number + 1),
+    lambda world, number: world.group.far.add(number),
+    lambda world, number: world.group.far.clear(),
     lambda world, number: setattr(world.group, "hindrances", number + 1),
     lambda world, number: world.set_clock_back(hangs=bool(number)),
     lambda world, number: world.close_one_that_was_left(),
@@ -76,6 +78,10 @@ class Consuming(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = World()
+
+    @initialize(which=st.sets(numbers))
+    def the_leaders_of_some_answer_nobody(self, which: set[int]) -> None:
+        self.world.group.far |= which
 
     @rule(number=numbers, records=st.sampled_from((0, 1, 3, 8)), gap=st.sampled_from((0, 0, 1)))
     def records_come(self, number: int, records: int, gap: int) -> None:

@@ -122,7 +122,7 @@ class Producing(RuleBasedStateMachine):
     def the_client_works(self, line: Line, what: Callable[[Client, Line], None]) -> None:
         self._client(what, line)
 
-    @rule(line=lines, what=st.sampled_from((Client.err, Client.miss, Client.trip)))
+    @rule(line=lines, what=st.sampled_from((Client.err, Client.deny, Client.miss, Client.trip)))
     def the_client_fails_over_a_record(self, line: Line, what: Callable[[Client, Line], None]) -> None:
         self._client(what, line)
 
@@ -216,4 +216,46 @@ def test_what_is_behind_another_record_that_comes_to_nothing_is_not_sent_before_
     state.time_passes(0.0)
     state.the_client_fails_over_a_record(second, Client.err)
 
+    state.teardown()
+
+
+@pytest.mark.parametrize(("many", "clients"), [(1, 1), (3, 2)])
+def test_what_is_on_its_way_behind_a_record_that_was_denied_comes_to_nothing_with_it(many: int, clients: int) -> None:
+    state, (first, _, elsewhere) = Producing(), LINES
+    state.records_come(first, b"", 1)
+    state.time_passes(0.0)
+    state.the_client_works(first, Client.work)
+    state.time_passes(0.3)
+    state.records_come(first, b"", many)
+    state.records_come(elsewhere, b"", 1)
+    state.time_passes(0.3)
+    state.the_client_works(first, Client.send)
+    state.the_client_fails_over_a_record(first, Client.deny)
+    # With it that is heard.
+    state.records_come(first, b"", 1)
+
+    state.teardown()
+
+    denied = [one for one in state.sent if isinstance(one.outcome, QueueError)]
+    assert denied == [*state.sent[1 : 1 + many], state.sent[2 + many]]
+    # Whoever is denied alone ends no client, for which all others would wait.
+    assert len(state.broker.clients) == clients
+
+
+def test_what_is_for_a_topic_that_is_gone_ends_no_client() -> None:
+    state, (_, _, gone) = Producing(), LINES
+    state.the_world_turns(Broker.make_topics)
+    state.records_come(gone, b"", 1)
+    state.time_passes(0.0)
+    state.the_client_works(gone, Client.work)
+    state.time_passes(0.3)
+    state.broker.has = lambda stream: False  # type: ignore[method-assign]  # from now on
+    state.records_come(gone, b"", 3)
+    state.time_passes(0.3)
+    state.the_client_fails_over_a_record(gone, Client.miss)
+    state.time_passes(0.3)
+
+    assert [isinstance(one.outcome, QueueError) for one in state.sent] == [False, True, True, True]
+    assert len(state.broker.clients) == 1
+    del state.broker.has
     state.teardown()

@@ -69,7 +69,9 @@ class User:
     def assigned(self, partition: int, committed: Commit) -> None:
         assert partition not in self.held
         # It may be another's already, who has gone on.
-        assert committed.offset <= self.group.first(partition) or self.is_anew
+        first, topic = self.group.first(partition), self.group.topics[-1]
+        behind = topic.behind(partition, first)
+        assert committed.offset <= (topic.ends[partition] if behind is None else behind) or self.is_anew
         self.held[partition] = Held(committed.offset)
 
     async def revoked(self, partition: int) -> None:
