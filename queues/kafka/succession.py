@@ -94,7 +94,9 @@ class Succession:
     def _let_another_follow(self, patience_s: float = 0) -> None:
         client, loop = self.client, asyncio.get_running_loop()
         client.is_spent = True
-        wait_s = 0 if client.statistics.state == WARM and client.not_taken is None else _RENEWAL_S
+        # What was denied is told, and not sent again; it waits for no other but what is on its way behind it.
+        is_sent_again = client.not_taken is not None and client.denied is None
+        wait_s = 0 if client.statistics.state == WARM and not is_sent_again else _RENEWAL_S
         self._renewal = loop.call_later(wait_s, self._renew, loop.time() + patience_s)
 
     def _renew(self, at_latest: float) -> None:

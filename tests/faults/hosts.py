@@ -55,10 +55,17 @@ def is_flowing(site: Site, within_s: float) -> bool:
 
 def is_told(site: Site) -> bool:
     """Whether every portal was told of its gap, also where that stands in a book that nobody has taken over yet."""
-    books = Path(site.settings["data_dir"]) / FOLDER
-    if any(path.with_suffix("").exists() and is_free(path) for path in books.glob("*.lock")):
+    return metered(site, "forebay_ingest_gaps_waiting") == 0 and not any(
+        is_free(lock) and _is_written(lock.with_suffix(""))
+        for lock in (Path(site.settings["data_dir"]) / FOLDER).glob("*.lock")
+    )
+
+
+def _is_written(book: Path) -> bool:
+    try:
+        return any(book.read_bytes())
+    except FileNotFoundError:
         return False
-    return metered(site, "forebay_ingest_gaps_waiting") == 0
 
 
 def counted(site: Site, outcome: str) -> int:
