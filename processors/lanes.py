@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from forebay.queues.contract import StoredRecord
 
@@ -21,10 +21,6 @@ class Lanes:
         self._asleep: deque[asyncio.Future[None]] = deque()
         #: So many are going to look at the line without being woken.
         self._coming = 0
-        #: Somebody takes lanes, and looks for the next one by himself…
-        self.taking = _Around(self._come, self._go)
-        #: …unless he has to wait for something: what is ready must not wait with him.
-        self.away = _Around(self._go, self._come)
 
     def add(self, partition: Partition, records: Iterable[StoredRecord]) -> None:
         """Put each record behind those of its portal; a portal that had none gets to the end of the line."""
@@ -63,6 +59,17 @@ class Lanes:
         lane.back_at = loop.time() + delay_s
         lane.timer = loop.call_at(lane.back_at, self._put, lane)
 
+    def expect_one(self) -> None:
+        """Somebody comes for a lane by himself."""
+        self._coming += 1
+
+    def expect_one_less(self) -> None:
+        """He doesn't, or not yet: he has to wait for something. What is ready must not wait with him."""
+        self._coming -= 1
+        if self._ready and not self._coming:
+            for _ in range(min(len(self._ready), len(self._asleep))):
+                self._wake()
+
     def _wait_less(self, lane: Lane) -> None:
         """One more record comes to a lane that waits for a batch: to the end of the line when that makes it full."""
         if lane.timer is not None and lane.outlook is not None and len(lane.records) + 1 >= lane.outlook.wanted:
@@ -89,35 +96,12 @@ class Lanes:
     async def _sleep(self) -> None:
         woken = asyncio.get_running_loop().create_future()
         self._asleep.append(woken)
-        self._coming -= 1
         try:
             await woken
         except asyncio.CancelledError:
             if woken in self._asleep:
                 self._asleep.remove(woken)
-                self._coming += 1
+            else:
+                self.expect_one_less()
             raise
-
-    def _come(self) -> None:
-        self._coming += 1
-
-    def _go(self) -> None:
         self._coming -= 1
-        if self._ready and not self._coming:
-            for _ in range(min(len(self._ready), len(self._asleep))):
-                self._wake()
-
-
-class _Around:
-    """For `with`: what is done before, and after."""
-
-    __slots__ = ("_after", "_before")
-
-    def __init__(self, before: Callable[[], None], after: Callable[[], None]) -> None:
-        self._before, self._after = before, after
-
-    def __enter__(self) -> None:
-        self._before()
-
-    def __exit__(self, *raised: object) -> None:
-        self._after()

@@ -1,7 +1,9 @@
 """A fixed number of slots, each of which handles one portal's records for a turn, and then the next one's."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from types import coroutine
+from typing import Any
 
 from .cancelling import Task, current_task, take_back
 from .crashes.caution import Caution
@@ -50,15 +52,14 @@ class Slots:
     async def run_one(self) -> None:
         """One slot, until it is closed."""
         task = current_task()
-        with self._lanes.taking:
-            while not self._is_closed:
-                try:
-                    await self._run_one(task)
-                except asyncio.CancelledError:
-                    if self._is_closed:
-                        raise
-                    # A partition's work was cancelled, or something that a handler has left here: not this slot.
-                    take_back(task)
+        while not self._is_closed:
+            try:
+                await _announced(self._run_one(task), self._lanes)
+            except asyncio.CancelledError:
+                if self._is_closed:
+                    raise
+                # A partition's work was cancelled, or something that a handler has left here: not this slot.
+                take_back(task)
 
     async def _run_one(self, task: Task) -> None:
         longest_s = _BREATH_S
@@ -67,11 +68,10 @@ class Slots:
             try:
                 # All who are awake come by here in one iteration: those who come too late do so in the next one again.
                 while self._iteration.age_s() > longest_s:
-                    await asyncio.sleep(0)
+                    await self._breathe()
                 # A turn that was under way during a gap is over: no event of it is begun without coming by here.
                 if not self._presence.is_certain():
-                    with self._lanes.away:
-                        await self._presence.certain()
+                    await self._presence.certain()
                 began = self._iteration.number
                 if self._caution is not None and self._caution.is_needed:
                     wait_s = await self._carefully(self._caution, lane, task)
@@ -88,8 +88,7 @@ class Slots:
 
     async def _carefully(self, caution: Caution, lane: Lane, task: Task) -> float | None:
         """A turn of one record, if it may be handled now."""
-        with self._lanes.away:
-            care = await caution.enter(self._whose, lane)
+        care = await caution.enter(self._whose, lane)
         if care is None:
             return _LINE_S
         first, attempts = lane.records[0], lane.attempts
@@ -104,14 +103,21 @@ class Slots:
             is_as_before = lane.records and lane.records[0] is first and lane.attempts == attempts
             caution.leave(care, was_tried=lane.partition.is_open and not is_as_before)
 
+    async def _breathe(self) -> None:
+        # It comes back by itself: nobody has to take its place.
+        self._lanes.expect_one()
+        try:
+            await asyncio.sleep(0)
+        finally:
+            self._lanes.expect_one_less()
+
     async def _go_on(self, first: Awaitable[float | None], lane: Lane, turn: Turn, task: Task) -> float | None:
         """The turn of a lane, from the first of its records on that waits for something."""
         partition, rest = lane.partition, first
         partition.enter(task)
         try:
             while True:
-                with self._lanes.away:
-                    wait_s = await rest
+                wait_s = await rest
                 if wait_s is not None or not turn.goes_on() or not (lane.records and partition.is_open):
                     return wait_s
                 if partition.holds(lane):
@@ -129,6 +135,28 @@ class Slots:
             self._lanes.put_back(lane)
         else:
             self._lanes.put_back_after(lane, wait_s)
+
+
+@coroutine
+def _announced(slot: Coroutine[Any, Any, None], lanes: Lanes) -> Generator[object, Any, None]:
+    """The slot, told to the lanes: whenever it waits, for a handler or whatever, another may be needed in its place."""
+    step: Callable[[Any], object] = slot.send
+    given: object = None
+    while True:
+        lanes.expect_one()
+        try:
+            awaited = step(given)
+        except StopIteration:
+            return
+        finally:
+            lanes.expect_one_less()
+        try:
+            step, given = slot.send, (yield awaited)
+        except GeneratorExit:
+            slot.close()
+            raise
+        except BaseException as thrown:
+            step, given = slot.throw, thrown
 
 
 class _Iteration:

@@ -11,7 +11,7 @@ import pytest
 from forebay import PortalEvent, Reject
 from forebay.processors.lanes import Lanes
 from forebay.processors.notes import Note
-from forebay.processors.partitions import Lane, Partition
+from forebay.processors.partitions import Partition
 from tests.parking.shop import Shop, id_of
 from tests.unit.processors.test_lanes import record
 
@@ -173,12 +173,7 @@ def test_whenever_a_slot_is_cancelled_it_goes_on_and_no_portal_is_forgotten(shop
 
 async def test_one_who_takes_lanes_and_is_cancelled_while_he_is_woken_takes_none_from_the_others() -> None:
     lanes, partition = Lanes(), Partition(0, 0, Note())
-
-    async def take() -> Lane:
-        with lanes.taking:
-            return await lanes.take()
-
-    first, second = (asyncio.create_task(take()) for _ in range(2))
+    first, second = (asyncio.create_task(lanes.take()) for _ in range(2))
     await asyncio.sleep(0)
 
     first.cancel()

@@ -75,17 +75,15 @@ def test_a_turn_ends_by_time_too() -> None:
 async def test_a_lane_that_waits_stands_in_no_line_until_its_time() -> None:
     lanes, partition = Lanes(), Partition(0, 0, Note())
     lanes.add(partition, [record("a", 0)])
-    lane = lanes.first()
-    assert lane is not None
+    lane = await lanes.take()
 
     lanes.put_back_after(lane, 0.0)
     lanes.add(partition, [record("a", 1)])
     lanes.add(partition, [record("b", 2)])
 
-    with lanes.taking:
-        assert (await lanes.take()).portal == "b"
-        async with asyncio.timeout(5):
-            assert await lanes.take() is lane
+    assert (await lanes.take()).portal == "b"
+    async with asyncio.timeout(5):
+        assert await lanes.take() is lane
     assert [one.offset for one in lane.records] == [0, 1]
 
 
