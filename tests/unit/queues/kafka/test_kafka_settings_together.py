@@ -7,9 +7,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from forebay.queues.errors import BadQueueSettings, QueueError
-from forebay.queues.kafka.properties import (
-    faults_of,
-)
+from forebay.queues.kafka.properties import faults_of
 from forebay.queues.opening import open_checked
 from forebay.queues.settings import QueueSettings
 
