@@ -19,11 +19,9 @@ from forebay.queues.redis import diagnosis
 from forebay.queues.redis.address import address
 from forebay.queues.redis.connection import RedisStore
 from forebay.queues.redis.consumer import RedisConsumer
-from forebay.queues.redis.keys import Keys
 from forebay.queues.redis.portals import RedisPortalStore
 from forebay.queues.redis.producer import RedisProducer
 from forebay.queues.settings import QueueSettings
-from forebay.schemas import names
 from tests.databases.console import Command
 from tests.databases.server import PASSWORD
 from tests.integration.queues.members import PARTITIONS, STREAM, Clock, Follower, fetch, record
@@ -327,46 +325,6 @@ async def test_a_sentinel_is_told_from_a_server_that_keeps_less(
         await _opened(url).missing([STREAM], PARTITIONS)
 
     assert "fsync" not in str(refused.value)
-
-
-@pytest.fixture
-async def cluster(redis_servers: Callable[..., RedisServer]) -> list[RedisServer]:
-    """Two nodes of a Redis Cluster, of which each has half of the slots."""
-    nodes = [redis_servers("cluster-enabled yes") for _ in range(2)]
-    for number, (node, slots) in enumerate(zip(nodes, ((0, 8191), (8192, 16383)), strict=True)):
-        with direct(node.url()) as admin:
-            admin.execute_command("CLUSTER ADDSLOTSRANGE", *slots)
-            admin.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
-            admin.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port)
-    for node in nodes:
-        with direct(node.url()) as admin:
-            while admin.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
-                await asyncio.sleep(0.05)
-    return nodes
-
-
-async def test_a_node_of_a_cluster_that_has_a_stream_elsewhere_is_refused_at_once(cluster: list[RedisServer]) -> None:
-    for node in cluster:
-        queue = _opened(node.url())
-        with pytest.raises(QueueError, match=r"a node of a Redis Cluster.* name a single server") as refused:
-            await queue.ensure(names.streams("bitrix24.events"), PARTITIONS)
-
-        assert not isinstance(refused.value, QueueUnavailable)
-        await queue.close()
-
-
-async def test_a_worker_does_not_wait_for_a_stream_that_is_on_another_node(cluster: list[RedisServer]) -> None:
-    with direct(cluster[0].url()) as admin:
-        slot = admin.execute_command("CLUSTER KEYSLOT", Keys(STREAM).about)
-    queue = _opened(cluster[slot < 8192].url())
-    consumer = queue.consumer(STREAM, "group")
-
-    with pytest.raises(QueueError, match="a node of a Redis Cluster") as refused:
-        await consumer.start(Follower())
-
-    assert not isinstance(refused.value, QueueUnavailable)
-    await consumer.close()
-    await queue.close()
 
 
 def test_a_healthy_server_is_found_so(forebay: Command) -> None:
