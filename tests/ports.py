@@ -18,15 +18,20 @@ _draw = random.SystemRandom().choice
 #: while the server on it is being started again.
 _TAKEN = (Path(tempfile.gettempdir()) / f"forebay-tests-{os.getuid()}.ports").open("ab")
 
+#: Those that were given out here: the server may not have started yet, and a process's own locks don't keep it out.
+_OURS: set[int] = set()
+
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, and that no other run of the tests takes."""
-    ports: set[int] = set()
-    while len(ports) < count:
-        port = _draw(_RANGE)
-        if _is_free(port):
-            ports.add(port)
-    return list(ports)
+    """Ports that were free a moment ago, and that nobody else takes, in this run of the tests or another."""
+    return [_free_port() for _ in range(count)]
+
+
+def _free_port() -> int:
+    while (port := _draw(_RANGE)) in _OURS or not _is_free(port):
+        pass
+    _OURS.add(port)
+    return port
 
 
 def _is_free(port: int) -> bool:
