@@ -14,12 +14,13 @@ from forebay.schemas.logger import get_logger
 from .clients import Clients
 from .commands import Commands
 from .commits import Request
-from .faults import is_fatal, of_reading, says, sentence
+from .faults import is_fatal, of_reading, sentence
 from .group_client import GroupClient
 from .inbox import Inbox
 from .notes import Notes
 from .ownership import Ownership
 from .rebalances import Rebalances
+from .remedies import says
 
 log = get_logger(__name__)
 

@@ -296,6 +296,8 @@ class KafkaProducer(Producer):
 
     async def check(self) -> None:
         """As in the contract: the brokers answer, every partition has a leader, and the first record won't wait."""
+        if self._is_closed:
+            raise QueueUnavailable(_CLOSED)
         for stream in list(self._placement.missed):
             await self._looked_for(stream)
         await self._topics.check(_CHECK_S)

@@ -8,7 +8,8 @@ from confluent_kafka import KafkaError, ThrottleEvent
 
 from forebay.schemas.logger import get_logger
 
-from .faults import Faults, remedy
+from .faults import Faults
+from .remedies import remedy
 
 log = get_logger(__name__)
 

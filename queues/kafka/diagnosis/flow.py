@@ -8,8 +8,9 @@ from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.findings import Finding, Needs
 from forebay.queues.kafka.admin import Admin
 from forebay.queues.kafka.clients import Clients
-from forebay.queues.kafka.faults import is_definite, is_empty
+from forebay.queues.kafka.faults import is_empty
 from forebay.queues.kafka.properties import uses_sasl, uses_tls
+from forebay.queues.kafka.remedies import is_definite
 
 from . import files
 from .needed import Needed

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from confluent_kafka import KafkaError
 
-from forebay.queues.kafka.faults import remedy
 from forebay.queues.kafka.properties import Properties
+from forebay.queues.kafka.remedies import remedy
 
 #: A broker that needs longer for a connection can't be worked with.
 _CONNECT_S = 3.0

@@ -9,7 +9,8 @@ from confluent_kafka import TopicPartition
 from forebay.queues.findings import Finding, Needs
 from forebay.queues.kafka import closing
 from forebay.queues.kafka.clients import Clients
-from forebay.queues.kafka.faults import Faults, remedy
+from forebay.queues.kafka.faults import Faults
+from forebay.queues.kafka.remedies import remedy
 from forebay.queues.threads.daemons import Threads
 
 #: So many before the end, as librdkafka says it (RD_KAFKA_OFFSET_TAIL): who gets nothing is not held back.

@@ -4,7 +4,8 @@ import pytest
 from confluent_kafka import KafkaError
 
 from forebay.queues.errors import QueueUnavailable, RecordRefused, UnknownStream
-from forebay.queues.kafka.faults import Faults, is_definite, is_fatal, of_record, sentence
+from forebay.queues.kafka.faults import Faults, is_fatal, of_record, sentence
+from forebay.queues.kafka.remedies import is_definite
 from forebay.schemas.redaction import without_secrets
 
 

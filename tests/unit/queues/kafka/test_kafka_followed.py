@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from forebay.queues.contract import Record
-from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.errors import QueueError, QueueUnavailable, UnknownStream
 from forebay.queues.kafka import succession
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.producer import KafkaProducer
@@ -97,6 +97,8 @@ async def test_a_producer_that_was_closed_is_not_ready() -> None:
     await producer.check()
     await producer.close()
     await producer.close()
+    # A stream that was away is asked about first, where there still is a client to ask.
+    producer._placement.missed["events"] = UnknownStream("events")
 
     with pytest.raises(QueueUnavailable, match="was closed"):
         await producer.check()
