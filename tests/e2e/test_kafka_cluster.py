@@ -111,12 +111,13 @@ def worlds(
 
         def world(protocol: str) -> World:
             cluster = clusters(BROKERS)
-            kafka = {"group.protocol": protocol}
             url = f"kafka://{cluster.bootstrap}"
             hosts = []
             for number in range(HOSTS):
                 (folder := tmp_path / f"host-{number}").mkdir()
                 hosts.append(running.enter_context(open_site(folder)))
+                # The first host's workers read from the nearest copy, the other's from the leaders.
+                kafka = {"group.protocol": protocol} | ({} if number else {"client.rack": "rack-2"})
                 hosts[-1].settings |= {"queue_url": url, "kafka": json.dumps(kafka)}
             settings = load_settings(options={"queue_url": url}, environ={}).settings
             return World(cluster=cluster, hosts=hosts, book=Book(tmp_path / "handled.log"), settings=settings)
