@@ -13,7 +13,7 @@ from forebay.queues.errors import Fenced
 from forebay.queues.groups.leaps import Leaps
 from forebay.queues.groups.retention import Retention
 from forebay.queues.redis import scripts
-from forebay.queues.redis.connection import RedisStore
+from forebay.queues.redis.connection import RedisConnection, RedisStore
 from forebay.queues.redis.consumer import RedisConsumer
 from forebay.queues.redis.group import RedisGroup
 from forebay.queues.redis.streams import find
@@ -113,21 +113,49 @@ async def test_what_was_said_before_the_servers_clock_was_set_back_holds_for_a_s
     await consumer.close()
 
 
+def _group(connection: RedisConnection, name: str, session_s: float, steady: Clock) -> RedisGroup:
+    return RedisGroup(
+        name="group",
+        of=find(connection, STREAM),
+        me=name,
+        session_s=session_s,
+        retention=KEEP_EVERYTHING,
+        leaps=Leaps(round(session_s * 1000), steady),
+    )
+
+
+def test_what_a_member_holds_is_its_own_by_name_and_epoch(store: RedisStore, queue: Queue) -> None:
+    connection = store.connect()
+    one, other = (_group(connection, name, 30.0, Clock()) for name in ("a", "b"))
+    held = {claimed.partition: claimed.epoch for claimed in one.beat(connection, {}, is_leaving=False).claimed}
+
+    earlier = one.beat(connection, {partition: epoch - 1 for partition, epoch in held.items()}, is_leaving=True)
+    anothers = other.beat(connection, held, is_leaving=True)
+
+    assert set(earlier.still) == set(anothers.still) == set()
+    assert set(one.beat(connection, held, is_leaving=True).still) == held.keys()
+    connection.close()
+
+
+def test_a_member_with_a_short_session_leaves_what_others_have_for_a_longer_one(
+    store: RedisStore, queue: Queue
+) -> None:
+    connection = store.connect()
+    one, other = (_group(connection, name, session_s, Clock()) for name, session_s in (("a", 300.0), ("b", 1.0)))
+    one.beat(connection, {}, is_leaving=False)
+    before = connection.ask("HGETALL", "forebay:{events}:leases:group")
+
+    other.beat(connection, {}, is_leaving=False)
+
+    assert connection.ask("HGETALL", "forebay:{events}:leases:group") == before
+    connection.close()
+
+
 def test_a_servers_clock_that_leaps_forwards_takes_nothing_from_a_member_that_lives(
     store: RedisStore, queue: Queue
 ) -> None:
     connection, steady, session_s, everything = store.connect(), Clock(), 30.0, set(range(PARTITIONS))
-    one, other = (
-        RedisGroup(
-            name="group",
-            of=find(connection, STREAM),
-            me=name,
-            session_s=session_s,
-            retention=KEEP_EVERYTHING,
-            leaps=Leaps(round(session_s * 1000), steady),
-        )
-        for name in ("a", "b")
-    )
+    one, other = (_group(connection, name, session_s, steady) for name in ("a", "b"))
     held = {claimed.partition: claimed.epoch for claimed in one.beat(connection, {}, is_leaving=False).claimed}
     assert held.keys() == everything
     assert other.beat(connection, {}, is_leaving=False).claimed == []
