@@ -135,6 +135,7 @@ def test_what_a_member_holds_is_its_own_by_name_and_epoch(store: RedisStore, que
     anothers = other.beat(connection, held, is_leaving=True)
 
     assert set(earlier.still) == set(anothers.still) == set()
+    assert set(other.view(connection, held).taken) == held.keys()
     assert set(one.beat(connection, held, is_leaving=True).still) == held.keys()
     connection.close()
 
