@@ -237,6 +237,7 @@ async def test_one_that_was_not_served_for_a_while_looks_where_the_others_are(wo
 
 async def test_what_was_held_for_long_enough_is_acknowledged(world: World) -> None:
     channel = await world.open()
+    world.one.tick()
     for number in range(3):
         channel.deliver(number + 1, False, entry(number))
     await settled()
