@@ -9,8 +9,10 @@ import pytest
 from forebay.queues.contract import Consumer, Producer, Queue
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.redis import delivery, reading
-from forebay.queues.redis.connection import RedisConnection
-from tests.integration.queues.members import PARTITIONS, STREAM, Follower, bytes_of, fill
+from forebay.queues.redis.connection import RedisConnection, RedisStore
+from forebay.queues.redis.reading import RedisLog
+from forebay.queues.redis.streams import find
+from tests.integration.queues.members import PARTITIONS, STREAM, Follower, bytes_of, fill, send_all
 from tests.redis.server import direct
 
 ALL = range(PARTITIONS)
@@ -110,3 +112,20 @@ async def test_a_partition_whose_lease_is_lost_gives_nothing_and_the_others_what
 
     assert before == {0: 50, 2: 50, 3: 50}
     assert after == {1: 50}
+
+
+async def test_what_was_read_and_is_gone_shows_a_server_that_was_set_back_unless_all_had_finished_it(
+    store: RedisStore, producer: Producer
+) -> None:
+    partition, connection = await send_all(producer, 2), store.connect()
+    stream = find(connection, STREAM)
+    log, [first, _] = RedisLog(stream, "group", "me"), reading.read(connection, stream, partition, 0, 2)
+
+    there = log.still_has(connection, first)
+    connection.ask("XTRIM", _log(partition), "MINID", "1-0")
+    gone = log.still_has(connection, first)
+    connection.ask("HSET", stream.keys.starts, partition, 1)
+    finished = log.still_has(connection, first)
+
+    assert (there, gone, finished) == (True, False, True)
+    connection.close()
