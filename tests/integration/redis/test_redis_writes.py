@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError as LostConnection
 from structlog.testing import capture_logs
 
 from forebay.queues.batches.producer import BatchProducer
-from forebay.queues.contract import Position, Queue
+from forebay.queues.contract import Position, Producer, Queue
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.opening import open_queue
 from forebay.queues.redis import scripts
@@ -21,7 +21,7 @@ from forebay.queues.redis.streams import find
 from forebay.queues.settings import QueueSettings
 from tests.databases.server import PASSWORD
 from tests.integration.queue_faults.relay import relayed, sent_through
-from tests.integration.queues.members import STREAM, record
+from tests.integration.queues.members import PARTITIONS, STREAM, record
 from tests.integration.queues.stage import read_all
 from tests.redis.server import RedisServer, direct
 
@@ -96,6 +96,19 @@ async def test_a_batch_that_comes_after_a_later_one_is_told_as_not_kept(store: R
     assert [one.value for one in await read_all(queue)] == [b"0", b"1", b"2"]
     for part in (first, second):
         await part.close()
+
+
+async def test_a_producer_goes_on_with_a_stream_that_was_made_anew(url: str, queue: Queue, producer: Producer) -> None:
+    await producer.send(STREAM, record(0))
+    with direct(url) as admin:
+        admin.flushdb()
+    await queue.ensure([STREAM], PARTITIONS)
+
+    with pytest.raises(QueueUnavailable, match="was made anew"):
+        await producer.send(STREAM, record(1))
+    await producer.send(STREAM, record(2))
+
+    assert [one.value for one in await read_all(queue)] == [b"2"]
 
 
 async def test_a_batch_is_undecided_for_as_long_as_a_server_that_came_back_is_refused(url: str, queue: Queue) -> None:
