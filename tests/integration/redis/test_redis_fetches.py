@@ -140,13 +140,18 @@ async def test_what_was_read_and_is_gone_shows_a_server_that_was_set_back_unless
 async def test_a_record_of_which_no_announcement_came_is_found_a_second_later(
     store: RedisStore, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    is_waiting, wait = threading.Event(), reading.News.wait
+    is_waiting, wait, looks, ends = threading.Event(), reading.News.wait, list[int](), RedisLog.ends
 
     def noted(news: reading.News, partitions: Collection[int], bell: Bell, timeout_s: float) -> None:
         is_waiting.set()
         wait(news, partitions, bell, timeout_s)
 
+    def counted(log: RedisLog, connection: RedisConnection, partitions: Collection[int]) -> dict[int, int]:
+        looks.append(len(partitions))
+        return ends(log, connection, partitions)
+
     monkeypatch.setattr(reading.News, "wait", noted)
+    monkeypatch.setattr(RedisLog, "ends", counted)
     fetching = asyncio.create_task(consumer.fetch(1, 90.0))
     await asyncio.to_thread(is_waiting.wait)
     connection = store.connect()
@@ -159,4 +164,6 @@ async def test_a_record_of_which_no_announcement_came_is_found_a_second_later(
         found = await fetching
 
     assert [one.value for one in found] == [b"value"]
+    # At most once a second, and when something is said.
+    assert len(looks) < 60
     connection.close()
