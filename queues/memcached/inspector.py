@@ -6,7 +6,7 @@ from ..threads.inspector import ThreadInspector
 from .connection import MemcachedConnection, MemcachedStore
 from .group import groups_of, state_of
 from .records import bounds, span
-from .streams import Stream, find
+from .streams import Stream, evicted, find
 
 
 class MemcachedInspector(ThreadInspector[MemcachedConnection]):
@@ -21,6 +21,8 @@ class MemcachedInspector(ThreadInspector[MemcachedConnection]):
     def _bounds(self, connection: MemcachedConnection, name: str) -> dict[int, Bounds]:
         stream = find(connection, name)
         found = bounds(connection, stream, range(stream.partitions))
+        for partition in set(range(stream.partitions)) - found.keys():
+            raise evicted(stream, partition)
         return {partition: Bounds(start=start, end=end) for partition, (start, end) in found.items()}
 
     def _read(

@@ -162,7 +162,7 @@ def _taken(connection: MemcachedConnection, stream: Stream, places: dict[int, in
     following: dict[int, int] = {}
     for partition, count in Counter(places.values()).items():
         if (end := connection.count(stream.end(partition), count)) is None:
-            raise lost(connection, stream, f"the counter of partition {partition}")
+            raise lost(connection, stream, partition)
         following[partition] = end - count
     positions = {}
     for at, partition in places.items():

@@ -13,7 +13,7 @@ from ..groups.contract import Stretch, Wanted
 from ..groups.parts import one_by_one
 from .connection import MemcachedConnection
 from .records import bounds, span
-from .streams import Stream
+from .streams import Stream, look_up, lost
 
 #: Seconds after which an offset that was given out, and has no record, will have none: a producer gives up before
 #: (producer.py).
@@ -66,8 +66,11 @@ class MemcachedLog:
         self._pause_s = min(_LONGEST_S, 2 * self._pause_s)
 
     def ends(self, connection: MemcachedConnection, partitions: Collection[int]) -> dict[int, int]:
-        """In one question; of a stream that is gone there are none."""
+        """In one question; of a stream that is gone there are none. The membership hears that it is."""
         found = bounds(connection, self._stream, list(partitions)) if partitions else {}
+        missing = set(partitions) - found.keys()
+        if missing and look_up(connection, self._stream.name) == self._stream:
+            lost(connection, self._stream, min(missing))
         for partition, (start, end) in found.items():
             self._ends.setdefault(partition, _Ends()).note(end)
             self._starts[partition] = start

@@ -82,13 +82,21 @@ def check(connection: MemcachedConnection, stream: Stream) -> None:
         raise QueueError(f"stream {stream.name} was made anew, and what was in it is gone: restart this process")
 
 
-def lost(connection: MemcachedConnection, stream: Stream, what: str) -> UnknownStream:
+def lost(connection: MemcachedConnection, stream: Stream, partition: int) -> UnknownStream:
     """The server has evicted what the stream can't do without: nobody knows any more where it ends."""
     connection.drop([_about(stream.name)])
-    log.error("stream_lost", stream=stream.name, evicted=what)
-    return UnknownStream(
-        f"the server has evicted {what} of stream {stream.name}: all that was in it is gone; raise its -m"
-    )
+    log.error("stream_lost", stream=stream.name, evicted=_counter(partition))
+    return evicted(stream, partition)
+
+
+def evicted(stream: Stream, partition: int) -> UnknownStream:
+    """The same, told by one who changes nothing."""
+    told = f"the server has evicted {_counter(partition)} of stream {stream.name}"
+    return UnknownStream(f"{told}: all that was in it is gone; raise its -m")
+
+
+def _counter(partition: int) -> str:
+    return f"the counter of partition {partition}"
 
 
 def missing(connection: MemcachedConnection, names: Iterable[str], partitions: int) -> list[str]:

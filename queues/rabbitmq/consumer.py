@@ -44,7 +44,8 @@ class RabbitmqConsumer:
             raise Unsupported(f"a note of {longest} bytes; the RabbitMQ queue takes {NOTE_BYTES}, as its promises say")
         epochs = member.membership.epochs(commits)
         # The connection that writes may be the first to be there again, and what was read may be something else by now.
-        await member.inbox.is_read(epochs, _READ_AGAIN_S)
+        for number in await member.inbox.begun_anew(epochs, _READ_AGAIN_S):
+            del epochs[number]
         stored = await member.membership.commit(epochs, commits) if epochs else set()
         if len(stored) < len(commits):
             raise Fenced(commits.keys() - stored)

@@ -1,9 +1,28 @@
-"""Commits that are on their way through a group's stream: whether each counts is read there."""
+"""Entries that are on their way through a group's stream: what became of each is read there."""
 
 import asyncio
+from collections.abc import Callable
 
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.telling import settle
+
+
+class Unheard:
+    """An entry of which only that it was refused is to be heard: that is not to be read in the stream."""
+
+    def __init__(self, refused: Callable[[], None]) -> None:
+        self._refused = refused
+
+    def done(self) -> bool:
+        """Never."""
+        return False
+
+    def set_result(self, offset: int, /) -> None:
+        """It is kept."""
+
+    def set_exception(self, error: QueueError, /) -> None:
+        """It is not."""
+        self._refused()
 
 
 class Counted:
@@ -35,11 +54,16 @@ class Counting:
         self._number = 0
         self._waiting: dict[tuple[str, int], Counted] = {}
 
+    def following(self) -> int:
+        """The number of the next one."""
+        self._number += 1
+        return self._number
+
     def begin(self, who: str) -> tuple[int, Counted]:
         """The next one. End it."""
-        self._number += 1
-        counted = self._waiting[who, self._number] = Counted()
-        return self._number, counted
+        number = self.following()
+        counted = self._waiting[who, number] = Counted()
+        return number, counted
 
     def end(self, who: str, number: int) -> None:
         """Nobody waits for it any more."""

@@ -244,12 +244,17 @@ class Inbox:
                     found = self.take(most)
         return found
 
-    async def is_read(self, numbers: Collection[int], timeout_s: float) -> None:
-        """Return when these partitions are read, if not before: what was read of them was looked at again then."""
+    async def begun_anew(self, numbers: Collection[int], timeout_s: float) -> set[int]:
+        """Return when these partitions are read, if not before: what was read of them was looked at again then.
+
+        Those that are read from another place since the call: what was finished of them then stands there no more.
+        """
+        before = {number: self._partitions.get(number) for number in numbers}
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while any(one.channel is None for one in self._partitions.values() if one.number in numbers):
                     await asyncio.sleep(_LOOK_EVERY_S)
+        return {number for number, one in before.items() if self._partitions.get(number, one) is not one}
 
     def stop(self) -> None:
         """Give nothing out any more, and let nobody wait. Idempotent."""

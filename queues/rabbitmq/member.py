@@ -66,6 +66,7 @@ class Member:
     def shorter(self, partition: int, end: int) -> None:
         """For the inbox: the partition begins anew there, since who counts on would pass over what comes now."""
         self.lost(partition)
+        self.membership.go_back(partition, end)
         self.assigned(partition, Commit(offset=end, is_reset=True))
 
     async def check(self) -> None:

@@ -7,14 +7,14 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from forebay.queues.contract import Commit
-from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.errors import QueueUnavailable
 from forebay.queues.groups.leases import since_boot
 from forebay.queues.groups.shares import GroupView, to_claim, to_give_back
 from forebay.schemas.logger import get_logger
 
 from . import group as entries
 from .chronicle import Chronicle, gone
-from .counting import Counting
+from .counting import Counting, Unheard
 from .lane import Lane
 from .releases import Releases
 from .signs import Signs
@@ -151,7 +151,7 @@ class Membership:
             log.warning("group_unreachable", queue=self._queue, error=error)
 
     def _write(self, payload: bytes) -> None:
-        self._writer.add(self._queue, payload, _Unheard(self._refused))
+        self._writer.add(self._queue, payload, Unheard(self._refused))
 
     def _refused(self) -> None:
         """Something was not written: say all of it again that is still right."""
@@ -253,6 +253,12 @@ class Membership:
             self._releases.add(self._me, partition, epoch)
             self._wake.set()
 
+    def go_back(self, partition: int, offset: int) -> None:
+        """Say that the group is there in what is ours, however far it was: whoever comes next begins there, too."""
+        epochs = {partition: self._held[partition]} if partition in self._held else {}
+        said = entries.commit(self._me, self._counting.following(), epochs, {partition: Commit(offset=offset)})
+        self._writer_takes(said)
+
     def epochs(self, partitions: Iterable[int]) -> dict[int, int]:
         """The epochs of those of the partitions that are ours."""
         self.drop_expired()
@@ -276,20 +282,3 @@ class Membership:
         if self._task is not None:
             await self._task
             self._writer_takes(entries.leave(self._me))
-
-
-class _Unheard:
-    """What became of an entry is read in the stream; only that it was refused is not to be read there."""
-
-    def __init__(self, refused: Callable[[], None]) -> None:
-        self._refused = refused
-
-    def done(self) -> bool:
-        return False
-
-    def set_result(self, offset: int, /) -> None:
-        """It is kept."""
-
-    def set_exception(self, error: QueueError, /) -> None:
-        """It is not."""
-        self._refused()

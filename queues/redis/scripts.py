@@ -177,7 +177,6 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. farthest, '+
     redis.call('ZADD', KEYS[2], ending, member)
 end
 local before = redis.call('HGET', KEYS[3], 'life') or redis.call('HGET', KEYS[1], 'life')
-redis.call('HSETNX', KEYS[3], 'life', before)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 redis.call('ZADD', KEYS[2], ending, ARGV[3])
 redis.call('SADD', KEYS[4], ARGV[2])

@@ -59,7 +59,7 @@ class Claims:
         """The group as it is; what is in our name but not held (we lost it) is free."""
         living = select(member.c.member).where(self._in_group(member), member.c.expires_at > at.over_ms)
         taken = select(claim.c.partition).where(
-            self._in_group(claim), claim.c.owner.is_not(None), claim.c.owner != self.me, claim.c.expires_at > at.over_ms
+            self._in_group(claim), claim.c.owner != self.me, claim.c.expires_at > at.over_ms
         )
         members = set(connection.execute(living).scalars())
         others = set(connection.execute(taken).scalars())

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import count
 from typing import Any
 
@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from forebay.queues.batches.producer import BatchProducer
 from forebay.queues.contract import Position, Producer, Queue, Record
-from forebay.queues.errors import QueueUnavailable, RecordRefused, UnknownStream, Unsupported
+from forebay.queues.errors import QueueError, QueueUnavailable, RecordRefused, UnknownStream, Unsupported
 from forebay.queues.memcached.address import address
 from forebay.queues.memcached.connection import MemcachedStore
 from forebay.queues.memcached.producer import _MemcachedWriter
@@ -182,6 +182,32 @@ async def test_a_stream_whose_counter_was_evicted_is_told_as_gone(
     assert [log["event"] for log in logs] == ["stream_lost"]
     with pytest.raises(UnknownStream):
         await producer.send(STREAM, record(2))
+
+
+async def test_a_stream_whose_counter_was_evicted_is_told_as_gone_where_nobody_writes(
+    queue: Queue, client: Any, stream: Stream
+) -> None:
+    consumer, inspector, follower = queue.consumer(STREAM, "group", session_s=1.0), queue.inspector(), Follower()
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+    client.delete(stream.end(1))
+    with pytest.raises(UnknownStream, match="evicted the counter of partition 1"):
+        await inspector.bounds(STREAM)
+
+    with capture_logs() as logs:
+        while follower.owned:
+            with suppress(QueueUnavailable):
+                await consumer.fetch(1, 0.1)
+
+    assert [log["evicted"] for log in logs if log["event"] == "stream_lost"] == ["the counter of partition 1"]
+    # What is made then is another one, and this worker's supervisor starts it anew.
+    await queue.ensure([STREAM], PARTITIONS)
+    with pytest.raises(QueueError, match="made anew"):
+        while True:
+            with suppress(QueueUnavailable):
+                await consumer.fetch(1, 0.1)
+    for part in (consumer, inspector):
+        await part.close()
 
 
 async def test_a_record_that_no_item_can_hold_is_refused_and_its_neighbours_are_kept(producer: Producer) -> None:

@@ -1,7 +1,7 @@
 """A reader is told of new records, and finds those too that nobody told it of."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import psycopg
 import pytest
@@ -84,7 +84,14 @@ async def test_a_waiting_consumer_is_closed_at_once(
 async def test_a_reader_whose_session_was_ended_listens_again(
     queue: Queue, producer: Producer, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    looks, ends = list[int](), PostgresqlDatabase.ends
+
+    def counted(self: PostgresqlDatabase, connection: Connection, places: Sequence[Place]) -> dict[Place, int]:
+        looks.append(len(places))
+        return ends(self, connection, places)
+
     monkeypatch.setattr(listening, "_LOOK_EVERY_S", _NEVER_S)
+    monkeypatch.setattr(PostgresqlDatabase, "ends", counted)
     consumer, follower = queue.consumer(STREAM, "group"), Follower()
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
@@ -102,11 +109,14 @@ async def test_a_reader_whose_session_was_ended_listens_again(
     outcome = (await asyncio.gather(waiting, return_exceptions=True))[0]
     again = asyncio.create_task(consumer.fetch(10, _NEVER_S))
     await _waits(postgresql_url)
+    await asyncio.wait([again], timeout=0.3)
     await producer.check()
     await producer.send(STREAM, record(1))
 
     assert "connect again by ourselves" in str(outcome)
     assert [one.value for one in await again] == [b"1"]
+    # Who is told of news does not look for it all the time.
+    assert len(looks) < 20
     await consumer.close()
 
 

@@ -139,6 +139,14 @@ class Member:
         with self._database.writing(self._connection):
             self._connection.execute(update(claim).values(values))
 
+    def release(self) -> None:
+        """All that it holds."""
+        self._group.release(self._connection, self.held)
+
+    def owners(self) -> set[str | None]:
+        """Whose the partitions are."""
+        return set(self._connection.execute(select(claim.c.owner)).scalars())
+
     def written(self) -> set[str]:
         """The members of whom there is a row, of the dead, too."""
         return set(self._connection.execute(select(member.c.member)).scalars())
@@ -169,7 +177,8 @@ def test_a_clock_that_leaps_forwards_takes_nothing_from_a_member_that_lives(queu
 
         # Then it counts as before: who has said nothing for a session owns nothing.
         pass_by(SESSION_S * 0.2, wall, steady)
-        assert other.free() == ALL and other.beat() == ALL
+        assert (other.free(), other.living()) == (ALL, {"b"})
+        assert other.beat() == ALL
         assert other.written() == {"b"}
 
 
@@ -214,6 +223,8 @@ def test_what_another_has_under_the_same_epoch_is_not_ours(queue: Queue, databas
         one.put(owner="b")
 
         assert one.commit(1) == set()
+        one.release()
+        assert one.owners() == {"b"}
         assert one.beat() == set()
 
 

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from forebay.queues.contract import Bounds, Commit, Producer, Queue
 from forebay.queues.errors import Fenced
 from forebay.queues.opening import open_queue
-from forebay.queues.rabbitmq import inbox, logs, places
+from forebay.queues.rabbitmq import consumer, inbox, logs, places
 from forebay.queues.rabbitmq.address import address
 from forebay.queues.rabbitmq.connection import Connection
 from forebay.queues.rabbitmq.finding import bounds
@@ -177,3 +177,42 @@ async def test_a_partition_that_is_shorter_than_what_was_finished_begins_anew_at
     await again.commit({last.partition: Commit(offset=first.offset + 1)})
     for part in (again, later):
         await part.close()
+
+
+async def test_what_was_finished_before_a_partition_was_found_shorter_is_committed_no_more(
+    queue: Queue, producer: Producer, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined, follower = queue.consumer(STREAM, "group"), Follower()
+    await joined.start(follower)
+    await follower.owns(PARTITIONS)
+    for number in range(9):
+        last = await producer.send(STREAM, record(number))
+    await fetch(joined, 9)
+    await joined.commit({last.partition: Commit(offset=3)})
+    await producer.close()
+    is_asked, is_away = asyncio.Event(), asyncio.Event()
+
+    async def late(connection: Connection, log: str) -> Bounds:
+        is_asked.set()
+        await is_away.wait()
+        return await bounds(connection, log)
+
+    monkeypatch.setattr(inbox, "bounds", late)
+    monkeypatch.setattr(consumer, "_READ_AGAIN_S", 60.0)
+    await _made_anew(url, last.partition)
+    await is_asked.wait()
+    committing = asyncio.create_task(joined.commit({last.partition: Commit(offset=last.offset + 1)}))
+    await asyncio.sleep(0)
+    is_away.set()
+
+    with pytest.raises(Fenced):
+        await committing
+    assert follower.told[PARTITIONS:] == ["lost", "assigned"]
+    assert follower.owned[last.partition] == Commit(offset=0)
+    await joined.close()
+    # Elsewhere the next worker would begin behind what has come since.
+    next_one, found = queue.consumer(STREAM, "group"), Follower()
+    await next_one.start(found)
+    await found.owns(PARTITIONS)
+    assert found.owned[last.partition] == Commit(offset=0)
+    await next_one.close()

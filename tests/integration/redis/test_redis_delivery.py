@@ -170,11 +170,13 @@ async def test_the_lag_is_told_again_at_the_end_where_numbers_were_left_out(
     await consumer.close()
 
 
-@pytest.mark.parametrize("deleted", [["about"], ["about", "ends"]])
+@pytest.mark.parametrize(("deleted", "without_event"), [(["about"], 0), (["about"], 5), (["about", "ends"], 0)])
 async def test_a_stream_of_which_only_the_logs_are_left_goes_on_when_it_is_made_again(
-    queue: Queue, producer: Producer, admin: Any, deleted: list[str]
+    queue: Queue, producer: Producer, admin: Any, deleted: list[str], without_event: int
 ) -> None:
-    await send_all(producer, 3)
+    partition = await send_all(producer, 3)
+    # Numbers of a batch that failed half way: a group may have passed them, and would pass over what gets them now.
+    admin.hincrby(f"forebay:{{{STREAM}}}:ends", partition, without_event)
     admin.delete(*(f"forebay:{{{STREAM}}}:{key}" for key in deleted))
     await queue.ensure([STREAM], PARTITIONS)
     again = queue.producer()
@@ -182,7 +184,7 @@ async def test_a_stream_of_which_only_the_logs_are_left_goes_on_when_it_is_made_
     position = await again.send(STREAM, record(3))
     found = await fetch(consumer := await _member(queue), 4)
 
-    assert position.offset == 3
+    assert position.offset == 3 + without_event
     assert found == _numbers(*range(4))
     for part in (again, consumer):
         await part.close()

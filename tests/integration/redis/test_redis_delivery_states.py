@@ -78,6 +78,20 @@ def test_what_was_swept_before_it_was_acknowledged_counts_as_read(fresh: Callabl
     state.teardown()
 
 
+def test_what_somebody_has_acknowledged_amid_others_comes_again_in_its_place(
+    fresh: Callable[[], "Deliveries"],
+) -> None:
+    state = fresh()
+    state.join(meddler=True)
+    state.write(5, leaps=False)
+    state.read(5, is_cancelled=True)
+    state.meddle("XACK", 50)
+
+    state.read(5, is_cancelled=False)
+
+    state.teardown()
+
+
 class Deliveries(RuleBasedStateMachine):
     """Two members of a group, one partition, and somebody with `redis-cli`."""
 

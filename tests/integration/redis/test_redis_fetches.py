@@ -1,16 +1,21 @@
 """One fetch is handed what waits in all its partitions in one step, for which the server waits for its disk once."""
 
+import asyncio
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 import pytest
 
 from forebay.queues.contract import Consumer, Producer, Queue
 from forebay.queues.errors import QueueUnavailable
-from forebay.queues.redis import delivery, reading
-from forebay.queues.redis.connection import RedisConnection
-from tests.integration.queues.members import PARTITIONS, STREAM, Follower, bytes_of, fill
+from forebay.queues.groups.bell import Bell
+from forebay.queues.redis import delivery, reading, scripts
+from forebay.queues.redis.connection import RedisConnection, RedisStore
+from forebay.queues.redis.reading import RedisLog
+from forebay.queues.redis.streams import find
+from tests.integration.queues.members import PARTITIONS, STREAM, Follower, bytes_of, fill, send_all
 from tests.redis.server import direct
 
 ALL = range(PARTITIONS)
@@ -110,3 +115,55 @@ async def test_a_partition_whose_lease_is_lost_gives_nothing_and_the_others_what
 
     assert before == {0: 50, 2: 50, 3: 50}
     assert after == {1: 50}
+
+
+async def test_what_was_read_and_is_gone_shows_a_server_that_was_set_back_unless_all_had_finished_it(
+    store: RedisStore, producer: Producer
+) -> None:
+    partition, connection = await send_all(producer, 2), store.connect()
+    stream = find(connection, STREAM)
+    log, [first, _] = RedisLog(stream, "group", "me"), reading.read(connection, stream, partition, 0, 2)
+
+    there = log.still_has(connection, first)
+    connection.ask("XTRIM", _log(partition), "MINID", "1-0")
+    gone = log.still_has(connection, first)
+    connection.ask("HSET", stream.keys.starts, partition, 1)
+    finished = log.still_has(connection, first)
+    connection.ask("DEL", _log(partition))
+    connection.ask("XADD", _log(partition), "0-1", "key", first.key, "time", 0, "headers", b"", "value", b"another")
+    is_another = log.still_has(connection, first)
+
+    assert (there, gone, finished, is_another) == (True, False, True, False)
+    connection.close()
+
+
+async def test_a_record_of_which_no_announcement_came_is_found_a_second_later(
+    store: RedisStore, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_waiting, wait, looks, ends = threading.Event(), reading.News.wait, list[int](), RedisLog.ends
+
+    def noted(news: reading.News, partitions: Collection[int], bell: Bell, timeout_s: float) -> None:
+        is_waiting.set()
+        wait(news, partitions, bell, timeout_s)
+
+    def counted(log: RedisLog, connection: RedisConnection, partitions: Collection[int]) -> dict[int, int]:
+        looks.append(len(partitions))
+        return ends(log, connection, partitions)
+
+    monkeypatch.setattr(reading.News, "wait", noted)
+    monkeypatch.setattr(RedisLog, "ends", counted)
+    fetching = asyncio.create_task(consumer.fetch(1, 90.0))
+    await asyncio.to_thread(is_waiting.wait)
+    connection = store.connect()
+    keys = find(connection, STREAM).keys
+    names = [keys.about, keys.ends, keys.producer("p"), keys.log(0)]
+    batch = (0, 60_000, "elsewhere", b"[[0,1]]", 0, "portal", 1, b"", b"value")
+    connection.run(scripts.APPEND, names, find(connection, STREAM).id, *batch)
+
+    async with asyncio.timeout(45.0):
+        found = await fetching
+
+    assert [one.value for one in found] == [b"value"]
+    # At most once a second, and when something is said.
+    assert len(looks) < 60
+    connection.close()

@@ -10,12 +10,14 @@ import pytest
 
 from forebay.queues.contract import Commit, Producer, Queue
 from forebay.queues.errors import Fenced
+from forebay.queues.groups.contract import Stretch, Wanted
 from forebay.queues.groups.leaps import Leaps
 from forebay.queues.groups.retention import Retention
 from forebay.queues.redis import scripts
-from forebay.queues.redis.connection import RedisStore
+from forebay.queues.redis.connection import RedisConnection, RedisStore
 from forebay.queues.redis.consumer import RedisConsumer
 from forebay.queues.redis.group import RedisGroup
+from forebay.queues.redis.reading import RedisLog
 from forebay.queues.redis.streams import find
 from tests.integration.queues.members import (
     PARTITIONS,
@@ -113,21 +115,97 @@ async def test_what_was_said_before_the_servers_clock_was_set_back_holds_for_a_s
     await consumer.close()
 
 
+def _group(connection: RedisConnection, name: str, session_s: float, steady: Clock) -> RedisGroup:
+    return RedisGroup(
+        name="group",
+        of=find(connection, STREAM),
+        me=name,
+        session_s=session_s,
+        retention=KEEP_EVERYTHING,
+        leaps=Leaps(round(session_s * 1000), steady),
+    )
+
+
+def test_what_a_member_holds_is_its_own_by_name_and_epoch(store: RedisStore, queue: Queue) -> None:
+    connection = store.connect()
+    one, other = (_group(connection, name, 30.0, Clock()) for name in ("a", "b"))
+    held = {claimed.partition: claimed.epoch for claimed in one.beat(connection, {}, is_leaving=False).claimed}
+
+    earlier = one.beat(connection, {partition: epoch - 1 for partition, epoch in held.items()}, is_leaving=True)
+    anothers = other.beat(connection, held, is_leaving=True)
+
+    assert set(earlier.still) == set(anothers.still) == set()
+    assert set(other.view(connection, held).taken) == held.keys()
+    assert set(one.beat(connection, held, is_leaving=True).still) == held.keys()
+    connection.close()
+
+
+def test_no_epoch_comes_again_where_a_server_has_lost_it(store: RedisStore, queue: Queue) -> None:
+    connection = store.connect()
+    one = _group(connection, "a", 30.0, Clock())
+    before = {claimed.partition: claimed.epoch for claimed in one.beat(connection, {}, is_leaving=False).claimed}
+    connection.ask("DEL", "forebay:{events}:leases:group")
+
+    beat = one.beat(connection, before, is_leaving=False)
+
+    assert set(beat.still) == set()
+    assert {claimed.partition: claimed.epoch for claimed in beat.claimed} == {at: was + 1 for at, was in before.items()}
+    connection.close()
+
+
+def test_who_is_silent_for_a_session_counts_no_more_and_is_forgotten(store: RedisStore, queue: Queue) -> None:
+    connection, members = store.connect(), "forebay:{events}:members:group"
+    one = _group(connection, "a", 30.0, Clock())
+    connection.ask("ZADD", members, 1000, "dead")
+
+    seen = one.view(connection, ()).members
+    one.beat(connection, {}, is_leaving=False)
+    there = connection.ask("ZRANGE", members, 0, -1)
+    one.leave(connection)
+
+    assert seen == set()
+    assert there == [b"a"]
+    assert connection.ask("ZRANGE", members, 0, -1) == []
+    connection.close()
+
+
+async def test_who_has_let_a_lease_run_out_is_given_nothing_also_when_nobody_has_taken_it(
+    store: RedisStore, producer: Producer
+) -> None:
+    partition, connection = await send_all(producer, 1), store.connect()
+    one = _group(connection, "a", 30.0, Clock())
+    held = {claimed.partition: claimed.epoch for claimed in one.beat(connection, {}, is_leaving=False).claimed}
+    log, wanted = RedisLog(one.of, "group", "a"), [Wanted(partition=partition, offset=0, end=1, most=1)]
+    connection.ask("HSET", "forebay:{events}:leases:group", partition, f"{held[partition]} 1000 a")
+
+    over = log.read(connection, wanted)
+    one.beat(connection, held, is_leaving=False)
+    renewed = log.read(connection, wanted)
+
+    assert over == [Stretch([], 0)]
+    assert [record.offset for record in renewed[0].records] == [0]
+    connection.close()
+
+
+def test_a_member_with_a_short_session_leaves_what_others_have_for_a_longer_one(
+    store: RedisStore, queue: Queue
+) -> None:
+    connection = store.connect()
+    one, other = (_group(connection, name, session_s, Clock()) for name, session_s in (("a", 300.0), ("b", 1.0)))
+    one.beat(connection, {}, is_leaving=False)
+    before = connection.ask("HGETALL", "forebay:{events}:leases:group")
+
+    other.beat(connection, {}, is_leaving=False)
+
+    assert connection.ask("HGETALL", "forebay:{events}:leases:group") == before
+    connection.close()
+
+
 def test_a_servers_clock_that_leaps_forwards_takes_nothing_from_a_member_that_lives(
     store: RedisStore, queue: Queue
 ) -> None:
     connection, steady, session_s, everything = store.connect(), Clock(), 30.0, set(range(PARTITIONS))
-    one, other = (
-        RedisGroup(
-            name="group",
-            of=find(connection, STREAM),
-            me=name,
-            session_s=session_s,
-            retention=KEEP_EVERYTHING,
-            leaps=Leaps(round(session_s * 1000), steady),
-        )
-        for name in ("a", "b")
-    )
+    one, other = (_group(connection, name, session_s, steady) for name in ("a", "b"))
     held = {claimed.partition: claimed.epoch for claimed in one.beat(connection, {}, is_leaving=False).claimed}
     assert held.keys() == everything
     assert other.beat(connection, {}, is_leaving=False).claimed == []

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -206,6 +207,21 @@ async def _sent(producer: Producer, number: int) -> Position:
     with suppress(QueueUnavailable):
         return await producer.send(STREAM, record(number))
     return await producer.send(STREAM, record(number))
+
+
+async def test_a_life_leaps_from_where_the_one_before_was_also_when_the_clock_was_set_back(
+    url: str, queue: Queue, producer: Producer
+) -> None:
+    partition, hours_ahead = (
+        (await producer.send(STREAM, record(0))).partition,
+        (time.time_ns() // 10**6 + 10**7) * 1000,
+    )
+    with direct(url) as admin:
+        admin.hset(f"forebay:{{{STREAM}}}:ends", mapping={str(partition): hours_ahead, f"life:{partition}": "before"})
+
+    position = await producer.send(STREAM, record(1))
+
+    assert position.offset == hours_ahead + 1_000_000
 
 
 async def test_urls_that_rely_on_different_things_count_on_from_one_another(url: str, queue: Queue) -> None:

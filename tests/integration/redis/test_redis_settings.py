@@ -394,5 +394,12 @@ def test_a_memory_that_is_nearly_full_is_found(forebay: Command, monkeypatch: py
 
 
 async def test_a_server_that_nobody_listens_at_says_what_to_check() -> None:
+    queue = _opened("redis://127.0.0.1:1/0")
+    producer = queue.producer()
+
     with pytest.raises(QueueUnavailable, match="check that Redis runs"):
-        await _opened("redis://127.0.0.1:1/0").missing([STREAM], PARTITIONS)
+        await queue.missing([STREAM], PARTITIONS)
+    # Nothing of it can be there.
+    with pytest.raises(QueueUnavailable, match="check that Redis runs"):
+        await producer.send(STREAM, record(0))
+    await producer.close()

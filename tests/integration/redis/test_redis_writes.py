@@ -1,6 +1,7 @@
 """The connection breaks while a batch is written: each record stands there once, or is told as not kept."""
 
 import asyncio
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -8,10 +9,11 @@ from redis.exceptions import ConnectionError as LostConnection
 from structlog.testing import capture_logs
 
 from forebay.queues.batches.producer import BatchProducer
-from forebay.queues.contract import Position, Queue
+from forebay.queues.contract import Position, Producer, Queue
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.opening import open_queue
 from forebay.queues.redis import scripts
+from forebay.queues.redis.address import address
 from forebay.queues.redis.connection import RedisStore, _digest
 from forebay.queues.redis.producer import _RedisWriter
 from forebay.queues.redis.reading import News
@@ -19,7 +21,7 @@ from forebay.queues.redis.streams import find
 from forebay.queues.settings import QueueSettings
 from tests.databases.server import PASSWORD
 from tests.integration.queue_faults.relay import relayed, sent_through
-from tests.integration.queues.members import STREAM, record
+from tests.integration.queues.members import PARTITIONS, STREAM, record
 from tests.integration.queues.stage import read_all
 from tests.redis.server import RedisServer, direct
 
@@ -96,6 +98,19 @@ async def test_a_batch_that_comes_after_a_later_one_is_told_as_not_kept(store: R
         await part.close()
 
 
+async def test_a_producer_goes_on_with_a_stream_that_was_made_anew(url: str, queue: Queue, producer: Producer) -> None:
+    await producer.send(STREAM, record(0))
+    with direct(url) as admin:
+        admin.flushdb()
+    await queue.ensure([STREAM], PARTITIONS)
+
+    with pytest.raises(QueueUnavailable, match="was made anew"):
+        await producer.send(STREAM, record(1))
+    await producer.send(STREAM, record(2))
+
+    assert [one.value for one in await read_all(queue)] == [b"2"]
+
+
 async def test_a_batch_is_undecided_for_as_long_as_a_server_that_came_back_is_refused(url: str, queue: Queue) -> None:
     async with relayed(url, "", BATCH) as (relay, through):
         producer = open_queue(QueueSettings(queue_url=through)).producer()
@@ -135,6 +150,39 @@ async def test_a_batch_of_which_nobody_says_who_has_it_is_undecided(redis_server
     assert [one.value for one in await read_all(queue)] == [b"0", b"1"]
     for part in (producer, queue):
         await part.close()
+
+
+@pytest.mark.parametrize("asked_again", [scripts.APPEND, scripts.DECIDE], ids=["append", "decide"])
+async def test_a_batch_that_another_connection_has_written_counts_as_copied_when_the_replicas_have_it(
+    redis_servers: Callable[..., RedisServer], asked_again: str
+) -> None:
+    primary = redis_servers("repl-diskless-sync-delay 0")
+    replica = redis_servers(f"replicaof 127.0.0.1 {primary.port}", f'masterauth "{PASSWORD}"')
+    queue, store = open_queue(QueueSettings(queue_url=primary.url())), RedisStore(address(primary.url("?replicas=1")))
+    await queue.ensure([STREAM], 1)
+    lost, second = store.connect(), store.connect()
+    while not lost.is_copied(1):
+        lost.ask("SET", "here", "1")
+    about = lost.ask("HGET", "forebay:{events}:about", "id")
+    keys = [f"forebay:{{events}}:{name}" for name in ("about", "ends", "producer:p", "log:0")]
+    batch = (about, 0, 60_000, "news", b"[[0,1]]", 0, "portal", 1, b"", b"value")
+
+    replica.signal_all(signal.SIGSTOP)
+    lost.run(scripts.APPEND, keys, *batch)
+    left_ms = lost.ask("PTTL", keys[2])
+    if asked_again == scripts.APPEND:
+        second.run(scripts.APPEND, keys, *batch)
+    else:
+        second.run(scripts.DECIDE, [keys[2]], 0, 60_000)
+    is_copied = second.is_copied(1)
+    replica.signal_all(signal.SIGCONT)
+
+    assert not is_copied
+    # What nobody can ask for any more goes by itself.
+    assert 0 < left_ms <= 60_000
+    for part in (lost, second):
+        part.close()
+    await queue.close()
 
 
 async def test_who_may_not_ask_the_replicas_writes_nothing(url: str, queue: Queue) -> None:

@@ -57,6 +57,17 @@ async def test_what_was_written_late_hides_neither_the_end_nor_a_place(stream: S
         assert min(place, 59) in met
 
 
+def test_what_has_a_place_again_is_passed_over(stream: Stream) -> None:
+    forwarded(stream, 0, 50)
+    late = stream.bodies[-20:]
+    stream.add(*late, *late)
+    forwarded(stream, 50, 60)
+
+    found = finding.fresh(finding.places(list(enumerate(stream.bodies))), 30)
+
+    assert [one.place for one in found] == list(range(30, 60))
+
+
 async def test_an_empty_partition_has_an_end(stream: Stream) -> None:
     stream.add(places.birth(), *(places.takeover() for _ in range(30)))
 

@@ -29,6 +29,9 @@ class Stream:
         self.bodies: list[bytes] = [birth()]
         self.first = 0
         self.is_silent = False
+        #: What is not taken, and how that is told: at once, or later.
+        self.refused = self.how = ""
+        self.has_refused = asyncio.Event()
         self._followers: list[tuple[Any, Listener]] = []
 
     @property
@@ -42,6 +45,12 @@ class Stream:
         return lane
 
     def add(self, queue: str, payload: bytes, written: Written) -> None:
+        if orjson.loads(payload)["do"] == self.refused:
+            self.has_refused.set()
+            if self.how == "at once":
+                raise QueueUnavailable("an alarm")
+            asyncio.get_running_loop().call_soon(written.set_exception, QueueUnavailable("an alarm"))
+            return
         self.bodies.append(entry(b"12345678", len(self.bodies), payload))
         asyncio.get_running_loop().call_soon(self._deliver)
 
@@ -108,6 +117,48 @@ async def test_who_lacks_the_beginning_asks_for_a_state_and_one_member_writes_it
     assert found.keys() == set(range(PARTITIONS))
     assert found[at].offset == (7 if at in late.partitions else 0)
     assert Counter(one["do"] for one in stream.told)["state"] == 1
+
+
+HOW = pytest.mark.parametrize("how", ["at once", "later"])
+
+
+@HOW
+async def test_what_could_not_be_let_go_of_is_let_go_of_when_it_can_be_said(how: str) -> None:
+    stream = Stream()
+    async with joined(stream, "a") as (made, owned):
+        await owned.are(PARTITIONS)
+        stream.refused, stream.how = "release", how
+        made.begin_again(0)
+        await stream.has_refused.wait()
+        before = set(owned.partitions)
+        stream.refused = ""
+        await owned.are(PARTITIONS)
+
+    assert before == {1, 2, 3}
+    assert Counter(one["do"] for one in stream.told) == {"beat": 1, "claim": 2, "release": 1 + PARTITIONS, "leave": 1}
+
+
+@HOW
+async def test_what_could_not_be_claimed_is_claimed_when_it_can_be_said(how: str) -> None:
+    stream = Stream()
+    stream.refused, stream.how = "claim", how
+    async with joined(stream, "a") as (_, owned):
+        await stream.has_refused.wait()
+        stream.refused = ""
+        await owned.are(PARTITIONS)
+
+
+@HOW
+async def test_that_a_member_is_silent_is_said_when_it_can_be_said(how: str) -> None:
+    stream = Stream()
+    for payload in (entries.beat("dead", 50, 0, 1), entries.claim("dead", range(PARTITIONS))):
+        stream.add("queue", payload, asyncio.get_running_loop().create_future())
+    stream.refused, stream.how = "miss", how
+    async with joined(stream, "a") as (_, owned):
+        await stream.has_refused.wait()
+        assert owned.partitions == {}
+        stream.refused = ""
+        await owned.are(PARTITIONS)
 
 
 async def test_where_nobody_answers_the_joiner_says_so_and_is_no_member() -> None:

@@ -48,10 +48,10 @@ class Channel:
         self.deliver, self.taken = delivered, queue
 
     def on_cancelled(self, told: Callable[[], None]) -> None:
-        pass
+        self.cancel = told
 
     def on_returned(self, told: Callable[[], None]) -> None:
-        pass
+        self.give_back = told
 
     def publish(self, queue: str, body: bytes) -> None:
         self._published += 1
@@ -140,11 +140,24 @@ async def test_the_next_one_forwards_what_is_missing_at_the_places_that_it_had(w
     await settled()
     assert world.there() == [(number, entry(number)) for number in range(2)]
     assert len(channel.turns) == 1
-    channel.deliver(5, False, channel.turns[0])
-    channel.deliver(6, False, entry(9))
-    await settled()
+    with capture_logs() as told:
+        channel.deliver(5, False, channel.turns[0])
+        channel.deliver(6, False, entry(9))
+        await settled()
 
     assert world.there() == [(number, entry(number)) for number in range(5)] + [(5, entry(9))]
+    assert [(one["event"], one["held"], one["missing"]) for one in told] == [("sequencer_took_over", 4, 3)]
+
+
+async def test_who_is_served_without_a_silence_looks_at_the_stream_once(world: World) -> None:
+    channel = await world.open()
+    for number in range(3):
+        channel.deliver(number + 1, False, entry(number))
+        await settled()
+        world.now += HOLD_S / 2
+
+    assert world.there() == [(number, entry(number)) for number in range(3)]
+    assert len(world.stream.bodies) == len([places.birth(), places.takeover(), *range(3)])
 
 
 async def test_what_is_missing_is_asked_for_once_more_when_it_is_more_than_was_kept(
@@ -162,6 +175,23 @@ async def test_what_is_missing_is_asked_for_once_more_when_it_is_more_than_was_k
         await settled()
         assert world.lost == 1, turn
 
+    assert world.there() == list(enumerate(bodies))
+
+
+async def test_what_the_stream_has_is_left_out_although_no_more_than_its_name_was_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequencer, "_WHOLE", 3)
+    bodies = [entry(number, b"payload") for number in range(9)]
+    world.stream.add(*(places.at_place(number, 1, body) for number, body in enumerate(bodies[:7])))
+    channel = await world.open()
+    for number, body in enumerate(bodies):
+        channel.deliver(number + 1, True, body)
+    await settled()
+    channel.deliver(10, False, channel.turns[0])
+    await settled()
+
+    assert world.lost == 0
     assert world.there() == list(enumerate(bodies))
 
 
@@ -207,6 +237,7 @@ async def test_one_that_was_not_served_for_a_while_looks_where_the_others_are(wo
 
 async def test_what_was_held_for_long_enough_is_acknowledged(world: World) -> None:
     channel = await world.open()
+    world.one.tick()
     for number in range(3):
         channel.deliver(number + 1, False, entry(number))
     await settled()
@@ -249,6 +280,17 @@ async def test_a_node_that_refuses_makes_it_begin_anew(world: World) -> None:
     assert (world.lost, channel.is_open, world.one.is_open) == (1, False, False)
 
 
+@pytest.mark.parametrize("what", ["cancel", "give_back"])
+async def test_a_node_that_serves_it_no_more_or_has_no_stream_for_it_makes_it_begin_anew(
+    world: World, what: str
+) -> None:
+    channel = await world.open()
+
+    getattr(channel, what)()
+
+    assert (world.lost, channel.is_open, world.one.is_open) == (1, False, False)
+
+
 async def test_why_the_node_has_ended_the_channel_is_told(world: World) -> None:
     channel = await world.open()
     reason = QueueError("delivery acknowledgement on channel 1 timed out")
@@ -265,14 +307,14 @@ class Node:
     largest: int | None = None
 
     def __init__(self, stream: Stream, away: str) -> None:
-        self._stream, self._away = stream, away
+        self._stream, self.away = stream, away
         self.channels: list[Channel] = []
 
     async def open(self) -> "Node":
         return self
 
     async def channel(self) -> Any:
-        self.channels.append(Channel(self._stream, self._away))
+        self.channels.append(Channel(self._stream, self.away))
         return self.channels[-1]
 
     async def close(self) -> None:
@@ -305,6 +347,10 @@ async def test_a_partition_that_is_away_does_not_have_the_intakes_of_the_others_
         await asyncio.sleep(0.01)
 
     assert served[0].acked == [1]
+    # And it stands in line itself as soon as it can.
+    node.away = ""
+    while {one.taken for one in node.channels} - {""} != {f"forebay:events:{number}:intake" for number in range(2)}:
+        await asyncio.sleep(0.01)
     await several.close()
 
 
