@@ -72,10 +72,12 @@ class ProcessDied(ForebayError):
     The third process that an event ends is its last: it is given up then, however many tries it has left.
     """
 
-    def __init__(self, how: str, *, deaths: int) -> None:
+    def __init__(self, how: str, *, deaths: int, is_last: bool = False) -> None:
         super().__init__(how)
         #: So many processes have died of the event, as far as this worker knows.
         self.deaths = deaths
+        #: It is known that no more may: of those before, the first may be forgotten.
+        self.is_last = is_last
 
 
 class NoProcess(ForebayError):

@@ -149,7 +149,7 @@ def _given_up(error: BaseException, this: Try) -> Next:
 
 
 def _is_deadly(error: BaseException) -> bool:
-    return isinstance(error, ProcessDied) and error.deaths >= _DEATHS
+    return isinstance(error, ProcessDied) and (error.is_last or error.deaths >= _DEATHS)
 
 
 def _reason(error: BaseException) -> str:
