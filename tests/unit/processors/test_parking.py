@@ -105,6 +105,27 @@ def test_a_portal_can_be_held_before_it_has_any_event(world: World) -> None:
     world.judge()
 
 
+def test_it_is_measured_how_many_are_parked_with_how_much_and_since_when(world: World) -> None:
+    metrics, measured = world.start().metrics, []
+
+    def measure() -> tuple[float, float, float]:
+        oldest_s = metrics.parked_oldest._value.get()
+        return metrics.parked_portals._value.get(), metrics.parked_records._value.get(), round(oldest_s, -1)
+
+    for portal in ("a.example", "b.example"):
+        world.order(What.HOLD, portal)
+        world.let(2)
+        world.send(portal, 3)
+        world.let(98)
+        measured.append(measure())
+    for portal in ("a.example", "b.example"):
+        world.order(What.RESUME, portal)
+    world.let(100)
+
+    assert measured == [(1, 3, 100), (2, 6, 200)]
+    assert measure() == (0, 0, 0)
+
+
 def test_a_worker_says_that_it_is_not_ready_while_it_cannot_know_who_is_parked(world: World) -> None:
     world.feel("refuses")
     worker = world.start()
