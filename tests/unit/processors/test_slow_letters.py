@@ -74,6 +74,17 @@ def test_letters_that_are_long_under_way_keep_no_other_portal_waiting_and_are_se
     assert worker.health.report()["status"] == "ok"
 
 
+def test_a_portal_goes_on_as_soon_as_its_letter_is_kept(shop: Shop, slow: Slow) -> None:
+    shop.start(concurrency=PORTALS)
+    shop.let(0.2)
+    assert [2] not in shop.calls
+
+    shop.world.run(slow.answer())
+    shop.let(0.05)
+
+    assert shop.calls[PORTALS:] == [[2]] * PORTALS
+
+
 def test_while_one_letter_is_under_way_the_worker_says_so_whatever_became_of_the_others(shop: Shop, slow: Slow) -> None:
     worker = shop.start()
     shop.let(60)
