@@ -122,6 +122,22 @@ def test_a_letter_that_was_not_kept_after_all_is_sent_again(shop: Shop, slow: Sl
     assert shop.committed() == 2 * PORTALS
 
 
+def test_a_letter_that_the_queue_does_not_take_is_sent_ever_less_often_and_stays_whole(shop: Shop, slow: Slow) -> None:
+    shop.start(concurrency=PORTALS)
+    sent = 0
+    for _ in range(1000):
+        shop.let(0.1)
+        sent += len(slow.under_way)
+        shop.world.run(slow.answer(QueueUnavailable("no broker")))
+    shop.let(15)
+    shop.world.run(slow.answer())
+    shop.let(15)
+
+    # Ten seconds apart in the end.
+    assert 10 * PORTALS < sent < 20 * PORTALS
+    assert [names.DEAD_TRACEBACK in dict(letter.headers) for letter in shop.dead()] == [True] * PORTALS
+
+
 def test_one_that_is_under_way_at_the_end_is_nobody_s_any_more(shop: Shop, slow: Slow) -> None:
     worker = shop.start()
     shop.let(10)
