@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 
 from forebay.queues.contract import Consumer
 from forebay.queues.errors import Fenced, QueueUnavailable
@@ -38,7 +39,7 @@ class Commits:
             return [one for one in changed if one.number in fenced.partitions]
         except QueueUnavailable as error:
             _has_news_again(changed)
-            self._health.degraded("commits", f"the queue takes no commits: {error}")
+            self._health.degraded("commits", f"the queue takes no commits: {error}", partial(_any_waits, changed))
             _log.warning("commit failed; it is tried again", error=str(error))
             return []
         except BaseException:
@@ -51,3 +52,8 @@ class Commits:
 def _has_news_again(partitions: Iterable[Partition]) -> None:
     for one in partitions:
         one.has_news = True
+
+
+def _any_waits(partitions: Iterable[Partition]) -> bool:
+    """Whether one is still ours: those that went have nothing more to commit here."""
+    return any(not one.is_gone for one in partitions)

@@ -28,7 +28,7 @@ class Retry(ForebayError):
     ) -> None:
         if after_s is not None and not (isfinite(after_s) and after_s >= 0):
             raise ValueError(f"Retry(after_s={after_s}): seconds must be 0 or more")
-        _check_done("Retry", done or 0)
+        check_done("Retry", done or 0)
         super().__init__(reason)
         self.after_s, self.done = after_s, done
 
@@ -43,12 +43,13 @@ class Reject(ForebayError):
     done: int | None = None
 
     def __init__(self, reason: str, *, done: int | None = None) -> None:
-        _check_done("Reject", done or 0)
+        check_done("Reject", done or 0)
         super().__init__(reason)
         self.done = done
 
 
-def _check_done(what: str, done: int) -> None:
+def check_done(what: str, done: int) -> None:
+    """Raise `ValueError` when that can't be how many are finished."""
     if not isinstance(done, int) or done < 0:
         raise ValueError(f"{what}(done={done!r}): that many events are finished, so a whole number, 0 or more")
 
@@ -71,10 +72,12 @@ class ProcessDied(ForebayError):
     The third process that an event ends is its last: it is given up then, however many tries it has left.
     """
 
-    def __init__(self, how: str, *, deaths: int) -> None:
+    def __init__(self, how: str, *, deaths: int, is_last: bool = False) -> None:
         super().__init__(how)
         #: So many processes have died of the event, as far as this worker knows.
         self.deaths = deaths
+        #: It is known that no more may: of those before, the first may be forgotten.
+        self.is_last = is_last
 
 
 class NoProcess(ForebayError):

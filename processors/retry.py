@@ -113,7 +113,9 @@ def decide(outcome: Outcome, limits: RetryLimits, this: Try, *, draw: Draw) -> N
             # No try of a handler's, and none of its time.
             return WaitThenAgain(delay_s=wait_s, asked=True)
         case RetryAsked(error=asked) if asked.after_s is not None:
-            return _asked(asked, min(limits.retry_after_max_s, float(asked.after_s)), limits, this)
+            # Not below 0, as a subclass may say that doesn't call our `__init__`.
+            delay_s = max(0.0, min(limits.retry_after_max_s, float(asked.after_s)))
+            return _asked(asked, delay_s, limits, this)
         case RetryAsked(error=failure) | Failed(error=failure):
             return _failed(failure, limits, this, draw)
     assert_never(outcome)
@@ -147,7 +149,7 @@ def _given_up(error: BaseException, this: Try) -> Next:
 
 
 def _is_deadly(error: BaseException) -> bool:
-    return isinstance(error, ProcessDied) and error.deaths >= _DEATHS
+    return isinstance(error, ProcessDied) and (error.is_last or error.deaths >= _DEATHS)
 
 
 def _reason(error: BaseException) -> str:

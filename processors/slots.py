@@ -129,7 +129,8 @@ class Slots:
             partition.leave(task)
 
     def _put_back(self, lane: Lane, wait_s: float | None) -> None:
-        if (parking := lane.partition.parking) is not None and lane.partition.holds(lane):
+        # Whose lane is empty may have been held with its last try: nothing is left to be taken back.
+        if lane.records and (parking := lane.partition.parking) is not None and lane.partition.holds(lane):
             parking.take_back(lane)
         if wait_s is None or not lane.records:
             self._lanes.put_back(lane)

@@ -12,6 +12,7 @@ from .consequences import DROPPED, Consequences, Following, Records
 from .crashes.caution import Care
 from .dead_letters import Burial
 from .dedup.keys import Key
+from .errors import check_done
 from .folding import Folding
 from .handlers import Handler
 from .held import Held
@@ -244,10 +245,12 @@ class Together:
 
 
 def _done(outcome: Outcome, events: int) -> int:
-    """How many are done: all, or as many as the handler said, of which at least one is left."""
+    """How many are done: all, or as many as the handler said, of which at least one is left. Raises `ValueError`."""
     if isinstance(outcome, Done | Duplicate):
         return events
     if isinstance(outcome, RetryAsked | Rejected):
+        # A subclass that doesn't call our `__init__` may say anything: that would count as done what is not.
+        check_done(type(outcome.error).__name__, outcome.error.done or 0)
         return min(outcome.error.done or 0, events - 1)
     return 0
 

@@ -147,7 +147,9 @@ class Worker:
         if marks is None and any(handler.options.dedup is not None for handler in handlers):
             self._marks = open_marks(settings)
         once = (
-            Once(self._marks, settings.topic, settings.group, self.health, may_begin=self._presence.certain)
+            Once(
+                self._marks, settings.topic, settings.group, self.health, may_begin=self._presence.certain, clock=clock
+            )
             if self._marks
             else None
         )

@@ -223,7 +223,7 @@ class Caution:
         deaths, alone = self._suspects.deaths(work)
         how = f"{deaths} workers were ended while it was handled, {alone} of them with nothing beside it"
         care = self._enter(work, is_suspect=True)
-        care.given_up = ProcessDied(how, deaths=deaths)
+        care.given_up = ProcessDied(how, deaths=deaths, is_last=True)
         return care
 
     def _learn(self, ended: list[Ended]) -> None:

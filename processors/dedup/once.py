@@ -1,6 +1,7 @@
 """Calls a handler unless its event was handled already, and remembers that it was."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from forebay.processors.calls import Begun, at_once, ended
@@ -19,6 +20,9 @@ _log = get_logger(__name__)
 #: Between two attempts to reach what keeps the marks.
 _AGAIN_S = 1.0
 
+#: What waits asks again sooner than that, as soon as it has a slot. Without it, its partition is another's by now.
+_WAITS_S = 60.0
+
 #: Makes the call itself.
 Begin = Callable[[Handler, PortalEvent], Begun]
 
@@ -34,10 +38,11 @@ class Once:
         health: Health,
         *,
         may_begin: Callable[[], Awaitable[None]] = at_once,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._marks, self._topic, self._group, self._health = marks, topic, group, health
-        self._may_begin = may_begin
-        self._told = ""
+        self._may_begin, self._clock = may_begin, clock
+        self._told, self._told_at = "", 0.0
 
     def key(self, handler: Handler, event: PortalEvent) -> Key | None:
         """As what the event is marked, if it is. Raises what the handler's function raises."""
@@ -96,7 +101,11 @@ class Once:
 
     def _tell(self, error: QueueError) -> None:
         """Once, and not for each event that waits, once a second, for as long as it lasts."""
-        self._health.degraded("dedup", f"events of handlers with dedup wait: {error}")
+        self._told_at = self._clock()
+        self._health.degraded("dedup", f"events of handlers with dedup wait: {error}", self._any_waits)
         if str(error) != self._told:
             self._told = str(error)
             _log.warning("what was handled can't be looked up or written down; trying again", error=self._told)
+
+    def _any_waits(self) -> bool:
+        return self._clock() - self._told_at < _WAITS_S

@@ -250,6 +250,26 @@ async def test_marks_that_can_not_be_reached_are_told_once_however_many_events_w
     calls.close()
 
 
+async def test_where_nobody_asks_any_more_it_is_not_told_for_ever_that_marks_can_not_be_reached(
+    handlers: Handlers,
+) -> None:
+    calls, marks, health, now = Calls(threads=1, deadline_s=30), Moody(), Health(), [100.0]
+    handlers.on("*", dedup="id")(lambda event: None)
+    once = Once(marks, "topic", "group", health, clock=lambda: now[0])
+    marks.down = {"seen"}
+    states = []
+
+    for at in (100.0, 150.0):
+        now[0] = at
+        await once.call(next(iter(handlers)), event("ONCRMDEALADD"), calls.begin, ordered=False)
+    for at in (209.0, 211.0):
+        now[0] = at
+        states.append(health.report()["parts"]["dedup"]["state"])  # type: ignore[index]
+
+    assert states == ["degraded", "ok"]
+    calls.close()
+
+
 async def test_what_an_operator_orders_is_handled_again(handlers: Handlers) -> None:
     calls, one, handled = Calls(threads=1, deadline_s=30), event("ONCRMDEALADD"), []
 

@@ -138,19 +138,29 @@ def test_a_batch_that_is_said_to_be_all_done_and_asked_for_again_loses_nothing(s
 class NotYet(Retry):
     """Of an author who doesn't call our `__init__`."""
 
-    def __init__(self, deal: int) -> None:
-        self.deal = deal
+    def __init__(self, deal: int, done: Any = None) -> None:
+        self.deal, self.done = deal, done
 
 
 class Never(Reject):
     """The same."""
 
-    def __init__(self, deal: int) -> None:
-        self.deal = deal
+    def __init__(self, deal: int, done: Any = None) -> None:
+        self.deal, self.done = deal, done
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("poison"), Reject("poison"), Retry("poison", after_s=0), NotYet(37), Never(37)]
+    "error",
+    [
+        ValueError("poison"),
+        Reject("poison"),
+        Retry("poison", after_s=0),
+        NotYet(37),
+        Never(37),
+        # What can't be is no number of events that are finished.
+        NotYet(37, done=-1),
+        Never(37, done=0.5),
+    ],
 )
 def test_one_poison_event_is_narrowed_down_and_goes_alone_to_the_dead_letters(shop: Shop, error: Exception) -> None:
     done: list[int] = []

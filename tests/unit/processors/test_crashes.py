@@ -71,6 +71,19 @@ def test_what_was_folded_into_an_event_that_ends_its_worker_is_finished_with_it(
     assert [2] in shop.calls
 
 
+def test_what_ends_its_worker_half_an_hour_after_it_began_is_given_up_as_well(shop: Shop, tmp_path: Path) -> None:
+    deadly = Deadly(shop, tmp_path, 1)
+    # The first ends are forgotten by then.
+    deadly.lives = Lives(tmp_path, take_s=1900)
+    shop.on("*")(deadly.handle)
+    shop.send("ONTASKADD", 1, 2)
+
+    assert deadly.live() == 5
+
+    assert shop.dead_ids() == [1]
+    assert shop.committed() == 2
+
+
 def test_with_give_up_hold_the_portal_is_held_and_a_resume_tries_it_anew(shop: Shop, tmp_path: Path) -> None:
     deadly = Deadly(shop, tmp_path, 1, give_up="hold")
     shop.on("*")(deadly.handle)

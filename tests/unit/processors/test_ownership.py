@@ -227,3 +227,15 @@ async def test_what_the_queue_did_not_take_is_confirmed_and_committed_with_the_n
     assert place.committed() == 1
     assert "takes no commits" not in str(place.health.report())
     assert await place.ownership.confirm()
+
+
+async def test_who_has_lost_what_could_not_be_committed_tells_of_it_no_more(place: Place) -> None:
+    _, lane, _ = place.take_in(0)
+    place.then.finish_first(lane, 1)
+    place.queue.down = True
+    await place.ownership.commit()
+    assert "takes no commits" in str(place.health.report())
+
+    place.ownership.lost(0)
+
+    assert "takes no commits" not in str(place.health.report())

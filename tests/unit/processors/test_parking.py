@@ -17,7 +17,7 @@ from forebay.queues.contract import PlacedRecord
 from forebay.queues.memory import MemoryQueue
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
-from tests.parking.shop import PORTAL, Shop
+from tests.parking.shop import PORTAL, Shop, id_of
 from tests.parking.world import World
 
 
@@ -103,6 +103,27 @@ def test_a_portal_can_be_held_before_it_has_any_event(world: World) -> None:
 
     world.heal()
     world.judge()
+
+
+def test_it_is_measured_how_many_are_parked_with_how_much_and_since_when(world: World) -> None:
+    metrics, measured = world.start().metrics, []
+
+    def measure() -> tuple[float, float, float]:
+        oldest_s = metrics.parked_oldest._value.get()
+        return metrics.parked_portals._value.get(), metrics.parked_records._value.get(), round(oldest_s, -1)
+
+    for portal in ("a.example", "b.example"):
+        world.order(What.HOLD, portal)
+        world.let(2)
+        world.send(portal, 3)
+        world.let(98)
+        measured.append(measure())
+    for portal in ("a.example", "b.example"):
+        world.order(What.RESUME, portal)
+    world.let(100)
+
+    assert measured == [(1, 3, 100), (2, 6, 200)]
+    assert measure() == (0, 0, 0)
 
 
 def test_a_worker_says_that_it_is_not_ready_while_it_cannot_know_who_is_parked(world: World) -> None:
@@ -300,3 +321,19 @@ def test_waits_that_were_asked_for_count_nothing_against_the_time_in_memory(shop
     assert shop.calls == [[1]] * 6
     assert shop.committed() == 1
     assert PORTAL not in {record.key for log in shop.world.queue.logs[names.parked(TOPIC)] for record in log}
+
+
+def test_a_portal_that_is_parked_for_being_many_while_it_waits_keeps_its_tries_and_its_time(shop: Shop) -> None:
+    @shop.on("*", tries=3)
+    async def handle(event: PortalEvent) -> None:
+        if id_of(event) == 1:
+            raise ConnectionError("the portal's API is down")
+
+    shop.send("ONAPPTEST", *range(1, 21))
+    shop.start(memory_tries=5, retry_first_s=40, retry_longest_s=40, retry_total_s=100)
+    began = shop.world.loop.time()
+    shop.let(200)
+
+    assert shop.calls == [[1], [1], [1], *([one] for one in range(2, 21))]
+    assert [round(at - began, -1) for at in shop.at[:4]] == [0, 40, 80, 80]
+    assert shop.dead_ids() == [1]

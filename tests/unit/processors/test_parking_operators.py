@@ -7,6 +7,7 @@ import pytest
 from forebay import PortalEvent, Reject
 from forebay.processors.parking import entries
 from forebay.processors.parking.orders import What
+from forebay.processors.parking.state import PortalState
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
 from tests.parking.shop import PORTAL, Shop, id_of
@@ -15,6 +16,12 @@ from tests.parking.world import GROUP
 
 async def handled(given: Any) -> None:
     """Nothing to complain about."""
+
+
+def last_state(shop: Shop) -> PortalState:
+    """What the parked stream tells of the portal."""
+    log = shop.world.queue.logs[names.parked(TOPIC)][shop.world.partition(PORTAL)]
+    return [one.state for record in log if isinstance(one := entries.read(record, GROUP), entries.Stated)][-1]
 
 
 def test_while_a_replay_is_handled_new_events_of_its_portal_come_and_wait_behind_it(shop: Shop) -> None:
@@ -101,9 +108,19 @@ def test_of_a_held_portal_it_is_told_how_often_its_first_event_was_tried(shop: S
     shop.world.order(What.HOLD, PORTAL)
     shop.let(30)
 
-    log = shop.world.queue.logs[names.parked(TOPIC)][shop.world.partition(PORTAL)]
-    states = [one.state for record in log if isinstance(one := entries.read(record, GROUP), entries.Stated)]
-    assert (shop.calls, states[-1].is_held, states[-1].attempts) == ([[1]], True, 1)
+    assert (shop.calls, last_state(shop).is_held, last_state(shop).attempts) == ([[1]], True, 1)
+
+
+def test_of_a_portal_that_its_handler_lets_wait_it_is_told_how_often_its_event_was_tried(shop: Shop) -> None:
+    @shop.on("*", give_up="hold", tries=3)
+    async def handle(event: PortalEvent) -> None:
+        raise ConnectionError("the portal's API is down")
+
+    shop.send("ONAPPTEST", 1, 2)
+    shop.start(memory_tries=5)
+    shop.let(30)
+
+    assert (shop.calls, last_state(shop).is_held, last_state(shop).attempts) == ([[1]] * 3, True, 3)
 
 
 def test_what_is_left_of_a_batch_when_its_portal_was_held_waits_until_it_is_resumed(shop: Shop) -> None:

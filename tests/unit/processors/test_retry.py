@@ -188,6 +188,14 @@ def test_rejected_and_undecodable_are_given_up_at_once() -> None:
     assert decided(Undecodable(error=undecodable), attempts=0) == GiveUp(reason="undecodable", error=undecodable)
 
 
+def test_who_says_past_the_check_that_less_than_no_wait_is_asked_gets_none() -> None:
+    asked = Retry()
+    asked.after_s = -inf
+
+    assert decided(RetryAsked(error=asked), attempts=1) == WaitThenAgain(delay_s=0, asked=True)
+    assert decided(RetryAsked(error=asked), attempts=5, tries=9) == Park(delay_s=0, error=asked)
+
+
 @pytest.mark.parametrize("after_s", [-1, inf, float("nan")])
 def test_a_wait_that_is_none_is_refused_where_it_is_asked(after_s: float) -> None:
     with pytest.raises(ValueError, match="seconds must be 0 or more"):

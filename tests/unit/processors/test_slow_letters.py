@@ -74,6 +74,17 @@ def test_letters_that_are_long_under_way_keep_no_other_portal_waiting_and_are_se
     assert worker.health.report()["status"] == "ok"
 
 
+def test_a_portal_goes_on_as_soon_as_its_letter_is_kept(shop: Shop, slow: Slow) -> None:
+    shop.start(concurrency=PORTALS)
+    shop.let(0.2)
+    assert [2] not in shop.calls
+
+    shop.world.run(slow.answer())
+    shop.let(0.05)
+
+    assert shop.calls[PORTALS:] == [[2]] * PORTALS
+
+
 def test_while_one_letter_is_under_way_the_worker_says_so_whatever_became_of_the_others(shop: Shop, slow: Slow) -> None:
     worker = shop.start()
     shop.let(60)
@@ -109,6 +120,22 @@ def test_a_letter_that_was_not_kept_after_all_is_sent_again(shop: Shop, slow: Sl
 
     assert shop.dead_ids() == [1] * PORTALS
     assert shop.committed() == 2 * PORTALS
+
+
+def test_a_letter_that_the_queue_does_not_take_is_sent_ever_less_often_and_stays_whole(shop: Shop, slow: Slow) -> None:
+    shop.start(concurrency=PORTALS)
+    sent = 0
+    for _ in range(1000):
+        shop.let(0.1)
+        sent += len(slow.under_way)
+        shop.world.run(slow.answer(QueueUnavailable("no broker")))
+    shop.let(15)
+    shop.world.run(slow.answer())
+    shop.let(15)
+
+    # Ten seconds apart in the end.
+    assert 10 * PORTALS < sent < 20 * PORTALS
+    assert [names.DEAD_TRACEBACK in dict(letter.headers) for letter in shop.dead()] == [True] * PORTALS
 
 
 def test_one_that_is_under_way_at_the_end_is_nobody_s_any_more(shop: Shop, slow: Slow) -> None:
