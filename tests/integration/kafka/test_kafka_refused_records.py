@@ -3,8 +3,9 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import urandom
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -12,15 +13,27 @@ from confluent_kafka.admin import ResourceType  # type: ignore[attr-defined]  # 
 
 from forebay.queues.contract import Queue, Record
 from forebay.queues.errors import RecordRefused
-from forebay.queues.kafka import succession
+from forebay.queues.kafka import openings, succession
 from forebay.queues.kafka.producer import KafkaProducer
 from tests.integration.kafka.sent import altered, record, values
-from tests.kafka.cluster import Cluster
+from tests.kafka.cluster import Cluster, Node
 from tests.kafka.fixtures import Kafka
 from tests.kafka.members import PARTITIONS
 from tests.kafka.opener import Opener
 
 pytestmark = pytest.mark.kafka
+
+
+class Forgetful(Node):
+    """Looks all the time whom it may forget, and not every ten minutes."""
+
+    def properties(self, values: Mapping[str, object]) -> str:
+        return super().properties(values) + "producer.id.expiration.check.interval.ms=100\n"
+
+    def remembers_a_producer(self, topic: str) -> bool:
+        asked = ("--bootstrap-server", f"{self.host}:{self.port}", "describe-producers", "--topic", topic)
+        found = self.tool("org.apache.kafka.tools.TransactionsCommand", *asked, "--partition", "0")
+        return len(found.splitlines()) > 1
 
 
 async def test_a_record_that_is_too_large_is_refused_and_its_neighbours_are_kept(
@@ -103,6 +116,30 @@ async def test_what_is_under_way_behind_the_first_record_of_a_client_stays_behin
 
     assert [number for number, one in enumerate(told) if isinstance(one, BaseException)] == [0]
     assert await values(queue, stream) == [one.value for one in young]
+    await producer.close()
+
+
+async def test_what_is_under_way_stays_in_its_order_also_where_the_brokers_have_forgotten_the_client(
+    clusters: Callable[..., Cluster], opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openings, "_REMEMBERED_S", 1.0)
+    cluster = clusters([broker := Forgetful(1, tmp_path / "node-1")])
+    queue = opened(cluster.bootstrap, kafka={"batch.num.messages": 3, "linger.ms": 20})
+    await queue.ensure(["events"], 1)
+    producer = queue.producer()
+    # Older than a day, as from a spool.
+    await producer.send("events", record(0))
+    while broker.remembers_a_producer("events"):
+        pass
+    await altered(cluster, ResourceType.TOPIC, "events", "message.timestamp.before.max.ms", 3_600_000)
+    now_ms = round(time.time() * 1000)
+    young = [Record(key="portal", value=b"%02d" % number, timestamp_ms=now_ms) for number in range(30)]
+
+    sent = [producer.send("events", one) for one in (record(99), *young)]
+    told = await asyncio.gather(*sent, return_exceptions=True)
+
+    assert [number for number, one in enumerate(told) if isinstance(one, BaseException)] == [0]
+    assert await values(queue, "events") == [b"0", *(one.value for one in young)]
     await producer.close()
 
 
