@@ -79,6 +79,10 @@ class Openings:
         self._forget(*left)
         return sorted(left, reverse=True)
 
+    def forget(self, stream: str) -> None:
+        """It was away: made anew, it knows nobody."""
+        self._begun = {place: at for place, at in self._begun.items() if place[0] != stream}
+
     def _note(self, number: int, size: int) -> None:
         self._sizes[number] = size
         self._bytes += size

@@ -59,6 +59,18 @@ def test_a_partition_to_which_nothing_was_sent_for_a_minute_is_begun_anew() -> N
     assert openings.must_wait(EVENTS, 14, 1)
 
 
+def test_a_stream_that_was_away_is_begun_anew_and_others_are_not() -> None:
+    openings = begun(EVENTS, OTHERS, LETTERS)
+    for number in range(3):
+        openings.ended(number, is_kept=True)
+
+    openings.forget("events")
+
+    for number, place in enumerate((EVENTS, OTHERS, LETTERS), 3):
+        openings.sent(place, number, 1)
+    assert [openings.must_wait(place, 9, 1) for place in (EVENTS, OTHERS, LETTERS)] == [True, True, False]
+
+
 def test_only_the_end_of_a_first_one_lets_others_go() -> None:
     openings = begun(EVENTS)
     openings.must_wait(EVENTS, 1, 1)
