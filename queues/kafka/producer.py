@@ -180,7 +180,8 @@ class KafkaProducer(Producer):
         # A client that was told of fewer partitions believes that for minutes, unless it asks.
         # Python says so of a thread that can't be started, and Kafka's client of one that is closed.
         with suppress(KafkaException, RuntimeError):
-            await asyncio.to_thread(self._client.own.list_topics, stream, _CHECK_S)
+            if not self._has_ended:
+                await asyncio.to_thread(self._client.own.list_topics, stream, _CHECK_S)
         await self._topics.look_for(stream)
 
     def _report(self, number: int, error: KafkaError | None, message: Message) -> None:

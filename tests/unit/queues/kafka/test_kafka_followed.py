@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from forebay.queues.contract import Record
-from forebay.queues.errors import QueueError, QueueUnavailable
+from forebay.queues.errors import QueueError, QueueUnavailable, UnknownStream
 from forebay.queues.kafka import succession
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.producer import KafkaProducer
@@ -24,6 +24,9 @@ class NoTopics:
     """Finds nothing wrong."""
 
     async def check(self, answer_s: float) -> None:
+        pass
+
+    async def look_for(self, stream: str) -> None:
         pass
 
 
@@ -91,12 +94,14 @@ async def test_without_a_client_what_comes_is_refused_at_once_and_what_waited_is
     await producer.close()
 
 
-async def test_a_producer_that_was_closed_is_not_ready() -> None:
+@pytest.mark.parametrize("missed", [{}, {"events": UnknownStream("there is no topic events")}])
+async def test_a_producer_that_was_closed_is_not_ready(missed: dict[str, QueueError]) -> None:
     producer = producer_of(made := Made())
     made.clients[0].says = [WELL]
     await producer.check()
     await producer.close()
     await producer.close()
+    producer._placement.missed.update(missed)
 
     with pytest.raises(QueueUnavailable, match="was closed"):
         await producer.check()
