@@ -4,7 +4,7 @@ import base64
 
 import pytest
 from confluent_kafka import TopicPartition
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from forebay.queues.errors import Unsupported
@@ -20,6 +20,7 @@ def of(metadata: str | None = None, notes: Notes = NOTES) -> bytes:
 
 
 @given(st.binary(max_size=NOTE_BYTES))
+@example(bytes(NOTE_BYTES))
 def test_a_note_comes_back_from_its_metadata_and_in_no_other_topic(note: bytes) -> None:
     metadata = NOTES.encode(note)
 
