@@ -6,6 +6,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from hypothesis import example, given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from forebay.queues.errors import Unsupported
 from forebay.queues.kafka.notes import NOTE_BYTES, Notes
@@ -49,3 +50,17 @@ def test_metadata_that_is_not_ours_is_no_note(metadata: str) -> None:
 
 def test_a_commit_without_metadata_has_no_note() -> None:
     assert of() == b""
+
+
+def test_what_is_ignored_is_told_by_its_place_and_nothing_of_it_is_shown() -> None:
+    with capture_logs() as logs:
+        of("somebody else's")
+        of("fb1:somebody else's")
+        of(NOTES.encode(b"note"), Notes("nOtRx2WxQ6yOLjeTSLbDKg"))
+
+    assert ["not written by Forebay" in log["event"] for log in logs] == [True, True, False]
+    assert "of another topic" in logs[2]["event"]
+    assert [(log["log_level"], log["topic"], log["partition"], log["offset"]) for log in logs] == [
+        ("warning", "events", 0, 7)
+    ] * 3
+    assert "somebody" not in str(logs)
