@@ -80,6 +80,17 @@ async def test_a_topic_gets_as_many_copies_as_the_cluster_can_keep_and_fewer_are
     ]
 
 
+async def test_what_is_missing_is_told_and_neither_made_nor_placed() -> None:
+    brokers = Brokers(**{EVENTS: topic()})
+    topics = topics_of(brokers)
+
+    [missing] = await topics.missing([EVENTS, DEAD], PARTITIONS)
+
+    assert missing.startswith(f"stream {DEAD} with {PARTITIONS} partitions, 3 copies")
+    assert brokers.made == {}
+    assert topics.placement.counts == {EVENTS: PARTITIONS}
+
+
 async def test_what_another_process_makes_at_the_same_time_is_taken_and_not_told_as_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
