@@ -86,6 +86,20 @@ async def test_nothing_is_placed_before_the_number_of_partitions_is_known_also_w
     await ingest.producer.close()
 
 
+async def test_who_asks_again_keeps_no_record_waiting() -> None:
+    ingest = Ingest(Brokers(**{TOPIC: PARTITIONS}))
+
+    asking = [await ingest.ensure(TOPIC)]
+    before = ingest.topics.placement.is_asking
+    await asyncio.wait(asking)
+    asking.append(await ingest.ensure(TOPIC))
+    again = ingest.topics.placement.is_asking
+
+    assert await asyncio.gather(*asking) == [[], []]
+    assert (before, again) == (True, False)
+    await ingest.producer.close()
+
+
 async def test_what_is_there_and_as_it_should_be_takes_records_also_where_another_stream_can_not_be_made() -> None:
     ingest = Ingest(Brokers(**{TOPIC: PARTITIONS}))
 
