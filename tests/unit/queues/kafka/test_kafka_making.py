@@ -23,8 +23,8 @@ def topic(partitions: int = PARTITIONS, *leaderless: int) -> Topic:
 class Brokers:
     """So many, with these topics."""
 
-    def __init__(self, number: int = 3, **found: Topic) -> None:
-        self.number, self.found = number, found
+    def __init__(self, found: dict[str, Topic] | None = None, *, number: int = 3) -> None:
+        self.number, self.found = number, found or {}
         #: Why a topic is not made, by its name; another process makes those that are there already, just before us.
         self.refusals: dict[str, int] = {}
         self.of_another = topic()
@@ -65,7 +65,7 @@ def topics_of(brokers: Brokers) -> Topics:
 async def test_a_topic_gets_as_many_copies_as_the_cluster_can_keep_and_fewer_are_told(
     number: int, copies: int, in_sync: str
 ) -> None:
-    brokers = Brokers(number)
+    brokers = Brokers(number=number)
 
     with capture_logs() as logs:
         made = await topics_of(brokers).ensure([EVENTS, DEAD], PARTITIONS)
@@ -81,7 +81,7 @@ async def test_a_topic_gets_as_many_copies_as_the_cluster_can_keep_and_fewer_are
 
 
 async def test_what_is_missing_is_told_and_neither_made_nor_placed() -> None:
-    brokers = Brokers(**{EVENTS: topic()})
+    brokers = Brokers({EVENTS: topic()})
     topics = topics_of(brokers)
 
     [missing] = await topics.missing([EVENTS, DEAD], PARTITIONS)
@@ -154,6 +154,37 @@ async def test_a_topic_whose_partitions_nobody_leads_is_unavailable_and_one_that
 
     with pytest.raises(QueueUnavailable, match="partitions 0, 2 of events have no leader"):
         await topics_of(brokers).check(1)
+
+
+async def test_a_stream_that_was_missed_is_sent_to_again_when_it_is_back_as_it_was() -> None:
+    brokers = Brokers({EVENTS: topic(), DEAD: topic()})
+    topics = topics_of(brokers)
+    await topics.ensure([EVENTS, DEAD], PARTITIONS)
+    missed, told = topics.placement.missed, []
+
+    for back in (None, topic(PARTITIONS - 1), topic(PARTITIONS)):
+        brokers.found = {DEAD: topic(), **({EVENTS: back} if back else {})}
+        await topics.look_for(EVENTS)
+        told.append(str(missed.get(EVENTS)))
+
+    assert told[0].startswith("there is no topic events")
+    assert told[1].startswith("made anew, topic events has 2 partitions, not 3")
+    assert told[2] == "None"
+
+
+async def test_a_stream_that_was_missed_is_so_as_long_as_nobody_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(names: Collection[str], answer_s: float = 0) -> dict[str, Topic | None]:
+        raise QueueUnavailable("no broker answers")
+
+    brokers = Brokers({EVENTS: topic()})
+    topics = topics_of(brokers)
+    await topics.ensure([EVENTS], PARTITIONS)
+    topics.placement.missed[EVENTS] = why = QueueUnavailable("there is no topic events")
+    monkeypatch.setattr(brokers, "topics", silent)
+
+    await topics.look_for(EVENTS)
+
+    assert topics.placement.missed == {EVENTS: why}
 
 
 @pytest.mark.parametrize(
