@@ -3,22 +3,32 @@
 Brokers that don't know a producer take any of its batches for the first one (Apache Kafka's issue 15591). Where they
 refuse the first that he sent to a partition, they keep the next, which was on its way behind it, and what is sent again
 would stand after that.
+
+A producer of whom a partition has got nothing for long is forgotten, and begins with it anew.
 """
 
+import math
+import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 
 #: A stream and a partition.
 Place = tuple[str, int]
 
+#: Brokers forget a producer when his last record in the partition is as old as their producer.id.expiration.ms says, a
+#: day by default. A record that has waited in a spool may be that old when it comes, and they look every ten minutes.
+_REMEMBERED_S = 60.0
+
 
 class Openings:
     """Those of one client. Records are known by their numbers; so many, of so many bytes, have room."""
 
-    def __init__(self, room: tuple[int, int]) -> None:
+    def __init__(self, room: tuple[int, int], clock: Callable[[], float] = time.monotonic) -> None:
         self._room_records, self._room_bytes = room
-        self._begun: set[Place] = set()
+        self._clock = clock
+        #: When they were sent to last.
+        self._begun: dict[Place, float] = {}
         #: Of the others, the first that is under way, and what waits behind it.
         self._first: dict[int, Place] = {}
         self._behind: dict[Place, deque[int]] = {}
@@ -42,7 +52,10 @@ class Openings:
 
     def sent(self, place: Place, number: int, size: int) -> None:
         """The client has it."""
-        if place not in self._begun:
+        now = self._clock()
+        if now - self._begun.get(place, -math.inf) < _REMEMBERED_S:
+            self._begun[place] = now
+        else:
             self._first[number], self._behind[place] = place, deque()
             self._note(number, size)
 
@@ -51,7 +64,7 @@ class Openings:
         if not self._first or (place := self._first.pop(number, None)) is None:
             return ()
         if is_kept:
-            self._begun.add(place)
+            self._begun[place] = self._clock()
         waited = self._behind.pop(place)
         self._forget(number, *waited)
         return reversed(waited)
@@ -65,6 +78,10 @@ class Openings:
                 waits.clear()
         self._forget(*left)
         return sorted(left, reverse=True)
+
+    def forget(self, stream: str) -> None:
+        """It was away: made anew, it knows nobody."""
+        self._begun = {place: at for place, at in self._begun.items() if place[0] != stream}
 
     def _note(self, number: int, size: int) -> None:
         self._sizes[number] = size

@@ -180,7 +180,8 @@ class KafkaProducer(Producer):
         # A client that was told of fewer partitions believes that for minutes, unless it asks.
         # Python says so of a thread that can't be started, and Kafka's client of one that is closed.
         with suppress(KafkaException, RuntimeError):
-            await asyncio.to_thread(self._client.own.list_topics, stream, _CHECK_S)
+            if not self._has_ended:
+                await asyncio.to_thread(self._client.own.list_topics, stream, _CHECK_S)
         await self._topics.look_for(stream)
 
     def _report(self, number: int, error: KafkaError | None, message: Message) -> None:
@@ -217,9 +218,14 @@ class KafkaProducer(Producer):
             # The right may be given back just now: librdkafka sends again what the brokers lack the one before of.
             client.deny(number, meaning, error)
         else:
-            if isinstance(meaning, UnknownStream) and (stream := self._due[number][0]) in self._placement.counts:
-                self._placement.missed.setdefault(stream, meaning)
+            if isinstance(meaning, UnknownStream):
+                self._miss(self._due[number][0], meaning)
             self._fail_with_followers(number, meaning)
+
+    def _miss(self, stream: str, why: QueueError) -> None:
+        self._client.openings.forget(stream)
+        if stream in self._placement.counts:
+            self._placement.missed.setdefault(stream, why)
 
     def _is_followed(self, number: int) -> bool:
         """Whether the client has more of its stream, that was submitted behind it."""

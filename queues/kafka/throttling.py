@@ -39,7 +39,10 @@ class Throttling:
         self._held_back_s += event.throttle_time
         if self._held_back_s < _MUCH_S:
             return
-        text = f"by a quota, the brokers hold back what we ask: broker {event.broker_id} for {self._held_back_s:.1f} s"
+        text = (
+            f"by a quota, the brokers hold back what we ask: for {self._held_back_s:.1f} s in all, and broker "
+            f"{event.broker_id} was the last"
+        )
         self.last = KafkaError(KafkaError.THROTTLING_QUOTA_EXCEEDED, text)
         faults.note(self.last)
         if now - self._told_at >= _AGAIN_S:

@@ -1,4 +1,4 @@
-"""The topics of our streams: which are missing, and how they are made."""
+"""The topics of our streams: which are missing, and whether they are as they should be."""
 
 import asyncio
 from collections.abc import Iterable
@@ -12,13 +12,10 @@ from forebay.schemas.logger import get_logger
 
 from .admin import Admin, Topic
 from .faults import cause, sentence, unknown_stream
+from .layout import COPIES, config_for, config_for_facts, copies_for, planned
 from .placement import Placement
 
 log = get_logger(__name__)
-
-#: Copies of a partition where the cluster has so many brokers; two of them then hold what was acknowledged.
-COPIES = 3
-IN_SYNC = 2
 
 #: What was just made isn't known everywhere at once, and hundreds of partitions take many seconds: how long to look for
 #: them, and how long to wait in between.
@@ -36,36 +33,6 @@ _FOREVER = -1
 
 #: What passes by itself: so many brokers were there a moment ago, and one of them is away.
 _PASSING = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.INVALID_REPLICATION_FACTOR)
-
-#: The largest body that the ingest takes by default, with room for what Forebay adds.
-_LARGEST_EVENT_BYTES = 2_097_152
-
-#: A dead letter says in headers what happened, and a parked record where it stood. One that did not fit would hold up
-#: its portal for ever.
-LETTER_ROOM_BYTES = 65_536
-_LARGEST_LETTER_BYTES = _LARGEST_EVENT_BYTES + LETTER_ROOM_BYTES
-
-#: Of a time in milliseconds, as the brokers say it.
-NO_LIMIT = "9223372036854775807"
-
-_ALWAYS = {
-    # The time of a record is that of its receipt. A host whose clock is ahead must not lose events by it, and what has
-    # waited long, in a spool or for an operator, must still be taken.
-    "message.timestamp.type": "CreateTime",
-    "message.timestamp.after.max.ms": NO_LIMIT,
-    "message.timestamp.before.max.ms": NO_LIMIT,
-    "cleanup.policy": "delete",
-}
-
-#: What a key said before must be gone soon after: it may be a data key that was shredded. What was taken back is told
-#: for a week to who was away meanwhile.
-_COMPACTED = {
-    "cleanup.policy": "compact",
-    "min.compaction.lag.ms": "0",
-    "max.compaction.lag.ms": "3600000",
-    "segment.ms": "3600000",
-    "delete.retention.ms": "604800000",
-}
 
 
 class AnotherNumber(QueueError):
@@ -132,7 +99,9 @@ class Topics:
 
     async def ensure_compacted(self, name: str, *, only_plan: bool) -> list[str]:
         """Make (or only tell of) the topic of which the last record of each key stays."""
-        if not await self._absent([name], 1):
+        found = (await self._admin.topics([name]))[name]
+        if found is not None:
+            _check_single(name, found)
             return []
         copies = copies_for(await self._admin.brokers())
         if only_plan:
@@ -241,31 +210,6 @@ class Topics:
         return True
 
 
-def copies_for(brokers: int) -> int:
-    """How many copies a topic of ours gets in a cluster of so many brokers."""
-    return COPIES if brokers >= COPIES else 1
-
-
-def config_for(copies: int, *, takes_events: bool) -> dict[str, str]:
-    """The settings of a topic of ours."""
-    config = {**_ALWAYS, "min.insync.replicas": str(min(IN_SYNC, copies))}
-    if takes_events:
-        return {**config, "max.message.bytes": str(_LARGEST_EVENT_BYTES)}
-    # What waits for an operator must not vanish because none came, nor because much does: a cluster that many share has
-    # a limit for both.
-    return {
-        **config,
-        "max.message.bytes": str(_LARGEST_LETTER_BYTES),
-        "retention.ms": "-1",
-        "retention.bytes": "-1",
-    }
-
-
-def config_for_facts(copies: int) -> dict[str, str]:
-    """The settings of the topic of facts about portals."""
-    return {**_ALWAYS, **_COMPACTED, "min.insync.replicas": str(min(IN_SYNC, copies))}
-
-
 def _check_partitions(found: dict[str, Topic | None], partitions: int) -> None:
     numbers = {name: len(topic.partitions) for name, topic in found.items() if topic is not None}
     if min(numbers.values(), default=0) == partitions < max(numbers.values(), default=0):
@@ -282,6 +226,14 @@ def _check_partitions(found: dict[str, Topic | None], partitions: int) -> None:
             )
 
 
+def _check_single(name: str, topic: Topic) -> None:
+    if len(topic.partitions) > 1:
+        raise QueueError(
+            f"topic {name} has {len(topic.partitions)} partitions, and facts about portals need one order: stop "
+            "everything, delete the topic, and let `forebay topics ensure` make it; portals install again"
+        )
+
+
 def _already_there(name: str, error: KafkaException) -> bool:
     """False when another process was faster; an error for everything else."""
     found = cause(error)
@@ -290,12 +242,3 @@ def _already_there(name: str, error: KafkaException) -> bool:
     if found.retriable() or found.code() in _PASSING:
         raise QueueUnavailable(f"topic {name} could not be made. {sentence(found)}") from error
     raise QueueError(f"topic {name} could not be made. {sentence(found)}") from error
-
-
-def planned(name: str, partitions: int, copies: int) -> str:
-    """The sentence about a topic that is to be made."""
-    if copies < COPIES:
-        kept = "1 copy, since the cluster has fewer than 3 brokers: a lost disk loses events"
-    else:
-        kept = f"{copies} copies, {IN_SYNC} of them in sync before an event counts as kept"
-    return f"stream {name} with {partitions} partitions, {kept}"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from forebay.queues.kafka.topics import IN_SYNC, config_for, config_for_facts
+from forebay.queues.kafka.layout import IN_SYNC, config_for, config_for_facts
 from forebay.schemas.names import portals, streams
 
 from .chart import CHART, CI, EXAMPLES, KUBE_VERSION, Object, named, objects, of_kind, pod_of, rendered

@@ -8,7 +8,7 @@ from forebay.queues.findings import Finding, Needs
 from forebay.queues.kafka.admin import Admin
 from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.faults import is_empty
-from forebay.queues.kafka.topics import config_for, config_for_facts, copies_for, planned
+from forebay.queues.kafka.layout import config_for, config_for_facts, copies_for, planned
 from forebay.queues.presence import presence
 
 from .places import places

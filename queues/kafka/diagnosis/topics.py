@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from forebay.queues.findings import Finding, Needs, State
-from forebay.queues.kafka.topics import COPIES, IN_SYNC, LETTER_ROOM_BYTES, NO_LIMIT, copies_for
+from forebay.queues.kafka.layout import COPIES, IN_SYNC, LETTER_ROOM_BYTES, NO_LIMIT, copies_for
 
 from .questions import Known
 

@@ -26,6 +26,9 @@ class NoTopics:
     async def check(self, answer_s: float) -> None:
         pass
 
+    async def look_for(self, stream: str) -> None:
+        pass
+
 
 async def no_time(seconds: float) -> None:
     await asyncio.sleep(0)
@@ -91,14 +94,14 @@ async def test_without_a_client_what_comes_is_refused_at_once_and_what_waited_is
     await producer.close()
 
 
-async def test_a_producer_that_was_closed_is_not_ready() -> None:
+@pytest.mark.parametrize("missed", [{}, {"events": UnknownStream("there is no topic events")}])
+async def test_a_producer_that_was_closed_is_not_ready(missed: dict[str, QueueError]) -> None:
     producer = producer_of(made := Made())
     made.clients[0].says = [WELL]
     await producer.check()
     await producer.close()
     await producer.close()
-    # A stream that was away is asked about first, where there still is a client to ask.
-    producer._placement.missed["events"] = UnknownStream("events")
+    producer._placement.missed.update(missed)
 
     with pytest.raises(QueueUnavailable, match="was closed"):
         await producer.check()

@@ -212,6 +212,22 @@ async def test_where_the_first_record_of_a_partition_is_refused_the_next_goes_al
     assert sends.client.taken == [b"0", b"1", b"2"]
 
 
+async def test_a_stream_that_was_missed_is_begun_anew_by_one_record(sends: Sends) -> None:
+    sends.client.may_report = True
+    before = await ended(sends.submit(b"0"))
+    sends.client.error = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
+    missed = await ended(sends.submit(b"1"))
+    sends.client.error, sends.client.may_report = None, False
+
+    sent = [sends.submit(b"%d" % number) for number in (2, 3)]
+    await looked(sends)
+
+    assert (before, missed) == ([Position], [UnknownStream])
+    assert sends.client.taken == [b"0", b"1", b"2"]
+    sends.client.may_report = True
+    assert await ended(*sent) == [Position] * 2
+
+
 async def looked(sends: Sends) -> None:
     """Return when the producer has looked what it may send."""
     sends.producer._look()

@@ -4,8 +4,9 @@ import base64
 
 import pytest
 from confluent_kafka import TopicPartition
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from forebay.queues.errors import Unsupported
 from forebay.queues.kafka.notes import NOTE_BYTES, Notes
@@ -20,6 +21,7 @@ def of(metadata: str | None = None, notes: Notes = NOTES) -> bytes:
 
 
 @given(st.binary(max_size=NOTE_BYTES))
+@example(bytes(NOTE_BYTES))
 def test_a_note_comes_back_from_its_metadata_and_in_no_other_topic(note: bytes) -> None:
     metadata = NOTES.encode(note)
 
@@ -48,3 +50,17 @@ def test_metadata_that_is_not_ours_is_no_note(metadata: str) -> None:
 
 def test_a_commit_without_metadata_has_no_note() -> None:
     assert of() == b""
+
+
+def test_what_is_ignored_is_told_by_its_place_and_nothing_of_it_is_shown() -> None:
+    with capture_logs() as logs:
+        of("somebody else's")
+        of("fb1:somebody else's")
+        of(NOTES.encode(b"note"), Notes("nOtRx2WxQ6yOLjeTSLbDKg"))
+
+    assert ["not written by Forebay" in log["event"] for log in logs] == [True, True, False]
+    assert "of another topic" in logs[2]["event"]
+    assert [(log["log_level"], log["topic"], log["partition"], log["offset"]) for log in logs] == [
+        ("warning", "events", 0, 7)
+    ] * 3
+    assert "somebody" not in str(logs)

@@ -3,6 +3,7 @@
 import pytest
 
 from forebay.queues.kafka.openings import Openings
+from tests.clock import Clock
 
 EVENTS, OTHERS, LETTERS = ("events", 0), ("events", 1), ("letters", 0)
 
@@ -38,6 +39,36 @@ def test_where_the_first_is_not_kept_the_next_is_the_first() -> None:
     assert not openings.must_wait(EVENTS, 1, 1)
     openings.sent(EVENTS, 1, 1)
     assert openings.must_wait(EVENTS, 2, 1)
+
+
+def test_a_partition_to_which_nothing_was_sent_for_a_minute_is_begun_anew() -> None:
+    clock = Clock()
+    openings = Openings((100, 100), clock)
+    openings.sent(EVENTS, 0, 1)
+    clock.now = 90.0
+    openings.ended(0, is_kept=True)
+
+    waited = []
+    for number, clock.now in ((1, 149.0), (2, 208.0), (3, 268.0)):
+        openings.sent(EVENTS, number, 1)
+        waited.append(openings.must_wait(EVENTS, 10 + number, 1))
+
+    assert waited == [False, False, True]
+    assert list(openings.ended(3, is_kept=False)) == [13]
+    openings.sent(EVENTS, 13, 1)
+    assert openings.must_wait(EVENTS, 14, 1)
+
+
+def test_a_stream_that_was_away_is_begun_anew_and_others_are_not() -> None:
+    openings = begun(EVENTS, OTHERS, LETTERS)
+    for number in range(3):
+        openings.ended(number, is_kept=True)
+
+    openings.forget("events")
+
+    for number, place in enumerate((EVENTS, OTHERS, LETTERS), 3):
+        openings.sent(place, number, 1)
+    assert [openings.must_wait(place, 9, 1) for place in (EVENTS, OTHERS, LETTERS)] == [True, True, False]
 
 
 def test_only_the_end_of_a_first_one_lets_others_go() -> None:

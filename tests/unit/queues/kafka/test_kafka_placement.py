@@ -30,7 +30,9 @@ class Brokers:
         self.away: Exception | None = None
 
     async def topics(self, names: Collection[str], answer_s: float = 10.0) -> dict[str, Topic | None]:
-        await asyncio.sleep(0)
+        # Long enough for whoever sends meanwhile.
+        for _ in range(5):
+            await asyncio.sleep(0)
         if self.away is not None:
             raise self.away
         return {name: self._topic(self.partitions.get(name, 0)) for name in names}
@@ -81,6 +83,20 @@ async def test_nothing_is_placed_before_the_number_of_partitions_is_known_also_w
     await ingest.producer.send(TOPIC, RECORD)
 
     assert ingest.client.places == [partition_of(RECORD.key, PARTITIONS)]
+    await ingest.producer.close()
+
+
+async def test_who_asks_again_keeps_no_record_waiting() -> None:
+    ingest = Ingest(Brokers(**{TOPIC: PARTITIONS}))
+
+    asking = [await ingest.ensure(TOPIC)]
+    before = ingest.topics.placement.is_asking
+    await asyncio.wait(asking)
+    asking.append(await ingest.ensure(TOPIC))
+    again = ingest.topics.placement.is_asking
+
+    assert await asyncio.gather(*asking) == [[], []]
+    assert (before, again) == (True, False)
     await ingest.producer.close()
 
 

@@ -15,9 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from forebay.processors.virtual_time import VirtualLoop
 from forebay.queues.contract import Position, Record
 from forebay.queues.errors import QueueError, RecordRefused
+from forebay.queues.kafka import openings, producer_client, succession
 from forebay.queues.kafka import producer as kafka_producer
-from forebay.queues.kafka import succession
 from forebay.queues.kafka.clients import Clients
+from forebay.queues.kafka.openings import Openings
 from forebay.queues.kafka.producer import KafkaProducer
 from forebay.queues.kafka.topics import Topics
 
@@ -81,6 +82,9 @@ class Producing(RuleBasedStateMachine):
         Clock.back_s = 0.0
         self._patch = pytest.MonkeyPatch()
         self._patch.setattr(succession, "WallClock", Clock)
+        # So a partition is begun anew now and then, also while records are under way.
+        self._patch.setattr(openings, "_REMEMBERED_S", 1.0)
+        self._patch.setattr(producer_client, "Openings", partial(Openings, clock=self.loop.time))
         for module in (kafka_producer, succession):
             self._patch.setattr(module.log, "warning", lambda *_, **__: None)
         self._patch.setattr(succession.log, "error", lambda *_, **__: None)

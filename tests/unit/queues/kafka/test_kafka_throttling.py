@@ -9,8 +9,8 @@ from forebay.queues.kafka.throttling import Throttling
 from tests.clock import Clock
 
 
-def held_back(seconds: float) -> ThrottleEvent:
-    return ThrottleEvent("127.0.0.1:9092", 1, seconds)
+def held_back(seconds: float, by: int = 1) -> ThrottleEvent:
+    return ThrottleEvent("127.0.0.1:9092", by, seconds)
 
 
 def test_much_is_told_at_once_and_again_while_it_lasts() -> None:
@@ -25,10 +25,23 @@ def test_much_is_told_at_once_and_again_while_it_lasts() -> None:
         told += [(second, log["reason"]) for log in logs]
 
     assert [second for second, _ in told] == [0, 600]
-    assert told[0][1].endswith("broker 1 for 1.5 s")
+    assert told[0][1].endswith("for 1.5 s in all, and broker 1 was the last")
     assert throttling.last is not None
     assert faults.last is throttling.last
     assert "consumer_byte_rate" in faults.text(otherwise=throttling.last)
+
+
+def test_what_several_brokers_do_is_not_told_of_one() -> None:
+    faults = Faults()
+    throttling = Throttling(Clock())
+
+    throttling.note(faults, held_back(0.5, by=1))
+    before = throttling.last
+    throttling.note(faults, held_back(0.5, by=2))
+
+    assert before is None
+    assert throttling.last is not None
+    assert throttling.last.str().endswith("for 1.0 s in all, and broker 2 was the last")
 
 
 @pytest.mark.parametrize("every_s", [1.0, 11.0])

@@ -1,4 +1,4 @@
-"""Questions about topics that many ask at once."""
+"""Questions about topics that many ask at once, and what is said of a topic that can't be used."""
 
 import asyncio
 from collections.abc import Collection
@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from forebay.queues.errors import QueueUnavailable
+from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.kafka.admin import Admin, Topic
 from forebay.queues.kafka.topics import Topics
 
@@ -18,7 +18,7 @@ class Asked:
         self.questions = 0
         self.answer: asyncio.Future[Topic] = asyncio.get_running_loop().create_future()
 
-    async def topics(self, names: Collection[str], answer_s: float) -> dict[str, Any]:
+    async def topics(self, names: Collection[str], answer_s: float = 0) -> dict[str, Any]:
         self.questions += 1
         return dict.fromkeys(names, await self.answer)
 
@@ -59,3 +59,13 @@ async def test_an_error_is_told_to_all_who_asked_and_to_nobody_who_did_not() -> 
     await asyncio.wait([last])
     while topics._asked:
         await asyncio.sleep(0)
+
+
+async def test_of_facts_in_several_partitions_nobody_says_that_the_events_should_have_as_many() -> None:
+    admin = Asked()
+    admin.answer.set_result(Topic(id="a", partitions=(0, 1, 2), leaderless=()))
+
+    with pytest.raises(QueueError, match="facts about portals need one order: stop everything") as told:
+        await Topics(cast(Admin, admin), "events").ensure_compacted("events.portals", only_plan=False)
+
+    assert "set partitions" not in str(told.value)
