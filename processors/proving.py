@@ -65,7 +65,8 @@ class Proving:
         """The event if it is proved by now; else how long it may still wait, or why it need not."""
         following = self._registry.following
         if following.why_not:
-            self._health.degraded(_PART, following.why_not)
+            # An event that nothing can prove is not asked about again.
+            self._health.degraded(_PART, following.why_not, lambda: bool(following.why_not))
         else:
             self._health.ok(_PART)
         mark = dict(record.headers).get(names.PIN, b"").decode("ascii", "replace")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from unittest.mock import Mock
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -239,3 +240,18 @@ async def test_who_has_lost_what_could_not_be_committed_tells_of_it_no_more(plac
     place.ownership.lost(0)
 
     assert "takes no commits" not in str(place.health.report())
+
+
+async def test_what_a_fault_has_kept_from_being_committed_is_committed_at_the_end(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, lane, _ = place.take_in(0)
+    place.then.finish_first(lane, 1)
+    with monkeypatch.context() as broken:
+        broken.setattr(MemoryConsumer, "commit", Mock(side_effect=RuntimeError("a fault")))
+        with pytest.raises(RuntimeError, match="a fault"):
+            await place.ownership.commit()
+
+    await place.ownership.revoked(0)
+
+    assert place.committed() == 1

@@ -165,3 +165,19 @@ def test_it_waits_as_long_again_as_it_is_old(age_s: float, wait_s: float) -> Non
 
     assert isinstance(judged, Unproved)
     assert judged.wait_s == wait_s
+
+
+async def test_that_the_portals_were_not_read_yet_is_told_until_they_are_though_no_event_waits_for_it() -> None:
+    health = Health()
+    proving = Proving(MemoryQueue(), "events", health)
+    record = PlacedRecord("a.bitrix24.com", b"", 1, stream="events", partition=0, offset=0)
+
+    judged = proving.judge(replace(EVENT), record)
+    before = health.parts()["portals"]
+    proving.open()
+    await proving._registry.following.tried(60)
+
+    assert isinstance(judged, Unprovable)
+    assert before == {"state": "degraded", "why": "the portals are not read yet"}
+    assert health.parts()["portals"] == {"state": "ok", "why": ""}
+    await proving.close()
