@@ -53,11 +53,14 @@ class Channel:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._next: int | None = None
+        self.started: int | str | None = None
+        self.acked: list[int] = []
         self._error: QueueError | None = None
         self._deliveries = count(1)
         self._delivered: Callable[[int, int, bytes], None] = lambda delivery, offset, body: None
         self.on_closed: Callable[[BaseException], None] = lambda error: None
         self.cancel: Callable[[], None] = lambda: None
+        self.give_back: Callable[[], None] = lambda: None
 
     def lose(self) -> None:
         self._error = QueueUnavailable("the connection was lost")
@@ -68,12 +71,12 @@ class Channel:
             raise NotThere(queue)
 
     async def confirm(self, told: Callable[[bool], None]) -> None:
-        pass
+        self.confirmed = told
 
     async def consume(self, queue: str, offset: int | str, delivered: Callable[[int, int, bytes], None]) -> None:
         first, last = self._node.entries[0][0], self._node.entries[-1][0]
         self._next = offset if isinstance(offset, int) else {"first": first, "last": last}[offset]
-        self._delivered = delivered
+        self._delivered, self.started = delivered, offset
         self._node.consumed.set()
         asyncio.get_running_loop().call_soon(self._deliver)
 
@@ -101,10 +104,10 @@ class Channel:
         self.cancel = told
 
     def on_returned(self, told: Callable[[], None]) -> None:
-        pass
+        self.give_back = told
 
     def ack(self, delivery: int) -> None:
-        pass
+        self.acked.append(delivery)
 
     def close(self) -> None:
         self._next = None
@@ -151,8 +154,37 @@ async def test_a_follower_whose_place_is_there_goes_on() -> None:
     node.add(OTHER)
 
     await _open(lane, node)
+    await _open(lane, node)
 
     assert listener.heard == ["begin", 0, 1]
+    assert [channel.started for channel in node.channels] == ["first", 0, 1]
+
+
+async def test_all_that_is_read_is_acknowledged_or_no_more_would_come() -> None:
+    node = Node()
+    await _open(_lane(Listening()), node)
+    [channel] = node.channels
+
+    for delivery in (2, 3):
+        node.add(OTHER)
+        channel._deliver()
+        await asyncio.sleep(0)
+        assert channel.acked[-1] == delivery
+
+
+@pytest.mark.parametrize("what", ["confirmed", "give_back"])
+async def test_what_the_node_does_not_take_makes_a_lane_begin_anew(what: str) -> None:
+    node, lost = Node(), list[str]()
+    lane = Lane(
+        "queue", b"12345678", Listening(), numbers=count(1), lost=lambda: lost.append("lost"), told=lambda: None
+    )
+    await _open(lane, node)
+    [channel] = node.channels
+
+    channel.confirmed(True)
+    assert (lane.is_ready, lost) == (True, [])
+    channel.confirmed(False) if what == "confirmed" else channel.give_back()
+    assert (lane.is_ready, lost) == (False, ["lost"])
 
 
 async def test_a_follower_at_whose_place_stands_something_else_begins_anew() -> None:

@@ -119,6 +119,22 @@ async def test_who_lacks_the_beginning_asks_for_a_state_and_one_member_writes_it
     assert Counter(one["do"] for one in stream.told)["state"] == 1
 
 
+async def test_who_lives_says_so_three_times_a_session_and_keeps_what_it_has() -> None:
+    stream, now = Stream(), 0.0
+    made = member(stream, "a", owned := Owned(), clock=lambda: now)
+    await made.join(PARTITIONS)
+    await owned.are(PARTITIONS)
+    for _ in range(6):
+        now += 10.0
+        made._wake.set()
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    assert owned.partitions.keys() == set(range(PARTITIONS))
+    assert Counter(one["do"] for one in stream.told) == {"beat": 1 + 6, "claim": 1}
+    await made.leave()
+
+
 HOW = pytest.mark.parametrize("how", ["at once", "later"])
 
 

@@ -251,6 +251,37 @@ async def test_what_was_held_for_long_enough_is_acknowledged(world: World) -> No
     assert channel.acked == [3]
 
 
+async def test_no_more_is_under_way_than_may_be_and_the_rest_follows(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequencer, "_WINDOW", 2)
+    channel = await world.open()
+    for number in range(7):
+        channel.deliver(number + 1, False, entry(number))
+    await settled()
+
+    assert world.there() == [(number, entry(number)) for number in range(7)]
+
+
+async def test_an_intake_that_waits_for_what_is_held_is_told_each_time_it_comes_to_that(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequencer, "PREFETCH", 3)
+    channel, told = await world.open(), list[int]()
+    for turn in range(2):
+        with capture_logs() as logs:
+            for number in range(3 * turn, 3 * turn + 3):
+                channel.deliver(number + 1, False, entry(number))
+            await settled()
+            world.one.tick()
+            world.one.tick()
+            world.now += HOLD_S
+            world.one.tick()
+        told.append([log["event"] for log in logs].count("intake_waits"))
+
+    assert told == [1, 1]
+
+
 async def test_what_was_rejected_is_not_acknowledged_too(world: World) -> None:
     channel = await world.open()
     channel.deliver(1, False, entry(0))
