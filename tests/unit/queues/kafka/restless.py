@@ -113,10 +113,15 @@ class Client(Fetching):
         self.is_dead = True
         self._be_out()
         text = f"Fatal error: {KafkaError(code).str()}: ConsumerGroupHeartbeat fatal error"
-        self._queue.append(lambda: self._group.tell_of_the_end(code))
+        self._queue.append(lambda: self._tell_of_the_end(code))
         self._queue.append(Message(error=KafkaError(KafkaError._FATAL, text)))
         if self.owned and not self._is_regrouping:
             self._regroup("on_lost", self.owned)
+
+    def _tell_of_the_end(self, code: int) -> None:
+        # What comes while it says goodbye nobody hears: of two under one name the other ends then.
+        if not self.is_left:
+            self._group.tell_of_the_end(code)
 
     def arrive(self) -> None:
         """Let the broker have the next commit. Its report comes before what was read."""
