@@ -45,6 +45,9 @@ _ANSWER_S = 10.0
 #: A question about one topic, and not about all; this one is Kafka's own.
 _ANY_TOPIC = "__consumer_offsets"
 
+#: The brokers' setting for how many copies of that there are to be.
+_COPIES = "offsets.topic.replication.factor"
+
 #: So many groups are asked at once what they have committed, each by a client of its own.
 _AT_ONCE = 8
 _NAME = "forebay-commits"
@@ -123,13 +126,22 @@ class Admin:
         return _topic(found)
 
     async def brokers(self) -> int:
-        """How many brokers the cluster has."""
+        """How many brokers the cluster has, also where some are away, or have not come yet: that many at least.
+
+        In a cluster that can't keep as many copies of Kafka's own topics as its brokers are told to, three by default,
+        no group works: where that is said there are as many brokers, if not now.
+        """
         asked = self.client.describe_cluster(request_timeout=_ANSWER_S)
-        return len((await self._answer(asked)).nodes)
+        nodes = (await self._answer(asked)).nodes
+        config = await self._config(ResourceType.BROKER, str(nodes[0].id), _ANSWER_S) if nodes else None
+        return max(len(nodes), int((config or {}).get(_COPIES, 0)))
 
     async def config(self, topic: str, answer_s: float) -> dict[str, str] | None:
         """The settings of the topic; None where we may not see them, or nobody tells."""
-        asked = [ConfigResource(ResourceType.TOPIC, topic)]
+        return await self._config(ResourceType.TOPIC, topic, answer_s)
+
+    async def _config(self, kind: ResourceType, name: str, answer_s: float) -> dict[str, str] | None:
+        asked = [ConfigResource(kind, name)]
         [future] = self.client.describe_configs(asked, request_timeout=answer_s).values()
         try:
             found = await answered(future, answer_s)

@@ -53,7 +53,7 @@ def sentence(error: KafkaError) -> str:
     to_do = remedy(error)
     # Why there is no token; a log would take it for one, and hide it.
     told = error.str().replace("OAUTHBEARER token: ", "OAUTHBEARER token, ")
-    return f"Kafka: {told}" + (f"; {to_do}" if to_do else "")
+    return f"Kafka: {told.removesuffix('.')}; {to_do}" if to_do else f"Kafka: {told}"
 
 
 def is_empty(error: KafkaError) -> bool:

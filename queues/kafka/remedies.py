@@ -44,6 +44,11 @@ _QUOTA = (
     "(kafka-configs --describe --entity-type users, and --entity-type clients)"
 )
 
+_FEW_BROKERS = (
+    "see that all brokers are there; or, where there are to be no more, make the topics yourself, with fewer copies "
+    "(kafka-topics --create)"
+)
+
 #: Code → what to do about it. Where a code isn't listed, librdkafka's own text has to do.
 _REMEDIES = {
     KafkaError._AUTHENTICATION: "check sasl.mechanism, sasl.username and sasl.password in the setting kafka",
@@ -62,6 +67,7 @@ _REMEDIES = {
     KafkaError.INVALID_TIMESTAMP: _OTHER_TIME,
     # So librdkafka says it of each record, whatever the brokers had against it; ours have a key, and are whole.
     KafkaError.INVALID_RECORD: _OTHER_TIME,
+    KafkaError.INVALID_REPLICATION_FACTOR: _FEW_BROKERS,
     KafkaError.NOT_ENOUGH_REPLICAS: "too few brokers have the partition (min.insync.replicas): look after the others",
     KafkaError.FENCED_INSTANCE_ID: _OUR_NAME,
     KafkaError.UNRELEASED_INSTANCE_ID: _OUR_NAME,

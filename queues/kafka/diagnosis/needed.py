@@ -1,9 +1,11 @@
 """What will be asked of a cluster that lets us in: its topics, the group, and where that stands."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 
 from confluent_kafka import KafkaError
 
+from forebay.queues.errors import QueueUnavailable
 from forebay.queues.findings import Finding, Needs
 from forebay.queues.kafka.admin import Admin
 from forebay.queues.kafka.clients import Clients
@@ -53,8 +55,9 @@ class Needed:
                 for finding in self._topic(name, topic):
                     yield finding
             elif topic is None:
-                missing.append(planned(name, self._needs.partitions_of(name), copies_for(self._brokers)))
-                for finding in await self._absent(name):
+                copies = await self._copies()
+                missing.append(planned(name, self._needs.partitions_of(name), copies))
+                for finding in await self._absent(name, copies):
                     yield finding
             else:
                 is_hidden = True
@@ -74,8 +77,13 @@ class Needed:
         if name == self._needs.events:
             yield from kept(name, topic)
 
-    async def _absent(self, name: str) -> list[Finding]:
-        copies = copies_for(self._brokers)
+    async def _copies(self) -> int:
+        """Of a topic that would be made now."""
+        with suppress(QueueUnavailable):
+            return copies_for(await self._admin.brokers())
+        return copies_for(self._brokers)
+
+    async def _absent(self, name: str, copies: int) -> list[Finding]:
         if name == self._needs.compacted:
             config = config_for_facts(copies)
         else:
