@@ -22,7 +22,7 @@ from .topics import kept, too_few, weaknesses
 
 
 class Needed:
-    """Looks for what is needed in a cluster of so many brokers."""
+    """Looks for what is needed in a cluster of which so many brokers are there."""
 
     def __init__(self, clients: Clients, admin: Admin, needs: Needs, brokers: int) -> None:
         self._clients, self._admin, self._needs, self._brokers = clients, admin, needs, brokers
@@ -31,6 +31,9 @@ class Needed:
 
     async def findings(self) -> AsyncIterator[Finding]:
         """One thing after the other."""
+        with suppress(QueueUnavailable):
+            # With those that are away, or have not come yet.
+            self._brokers = await self._admin.brokers()
         for finding in too_few(self._brokers):
             yield finding
         topics = await self._questions.topics(self._needs.streams)
@@ -55,9 +58,8 @@ class Needed:
                 for finding in self._topic(name, topic):
                     yield finding
             elif topic is None:
-                copies = await self._copies()
-                missing.append(planned(name, self._needs.partitions_of(name), copies))
-                for finding in await self._absent(name, copies):
+                missing.append(planned(name, self._needs.partitions_of(name), copies_for(self._brokers)))
+                for finding in await self._absent(name):
                     yield finding
             else:
                 is_hidden = True
@@ -77,13 +79,8 @@ class Needed:
         if name == self._needs.events:
             yield from kept(name, topic)
 
-    async def _copies(self) -> int:
-        """Of a topic that would be made now."""
-        with suppress(QueueUnavailable):
-            return copies_for(await self._admin.brokers())
-        return copies_for(self._brokers)
-
-    async def _absent(self, name: str, copies: int) -> list[Finding]:
+    async def _absent(self, name: str) -> list[Finding]:
+        copies = copies_for(self._brokers)
         if name == self._needs.compacted:
             config = config_for_facts(copies)
         else:

@@ -7,6 +7,7 @@ import pytest
 from confluent_kafka import TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from forebay.queues.findings import Needs
 from forebay.schemas import names
 from tests.kafka.cluster import Cluster
 from tests.kafka.opener import Opener
@@ -29,9 +30,13 @@ async def test_a_topic_that_is_made_while_a_broker_is_away_has_a_copy_on_that_to
     queue = opened(cluster.bootstrap, topic="events")
     await asyncio.to_thread(cluster.nodes[2].stop)
 
+    needs = Needs(streams=dict.fromkeys(STREAMS, frozenset(("read", "write"))), events="events", partitions=2)
+
     planned = await queue.missing(STREAMS, 2)
+    told = [one.text() async for one in queue.diagnose(needs) if one.state != "ok"]
     made = await queue.ensure(STREAMS, 2)
 
     assert planned == made
+    assert not any("can't keep 3 copies" in one or "1 copy" in one for one in told), told
     assert all("3 copies" in one for one in made)
     assert copies(cluster) == {3}
