@@ -28,7 +28,7 @@ async def test_a_failure_is_tried_again_and_holds_only_its_portal(station: Any, 
     for number in range(20):
         await station.send("ill", id=number)
         await station.send("well", id=number)
-    station.start(retry_longest_s=0.001)
+    station.start(memory_tries=1_000_000, retry_longest_s=0.001)
 
     await until(lambda: len(handled) == 20)
     assert {portal for portal, _ in handled} == {"well"}
