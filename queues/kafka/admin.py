@@ -38,6 +38,7 @@ from .answers import answered
 from .asking import Asking, end
 from .clients import Clients
 from .faults import Faults, cause, is_unknown_stream
+from .layout import for_older_brokers, is_too_new
 
 #: A question that isn't answered by then is given up.
 _ANSWER_S = 10.0
@@ -65,6 +66,9 @@ _ELECTION = frozenset(
         KafkaError.OFFSET_NOT_AVAILABLE,
     }
 )
+
+#: What brokers say of settings of groups, and librdkafka for them, that don't have any.
+_TOO_OLD = (KafkaError.INVALID_REQUEST, KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,11 +153,19 @@ class Admin:
             return None
         return {name: entry.value for name, entry in found.items()}
 
-    async def make(self, name: str, partitions: int, copies: int, config: dict[str, str]) -> None:
+    async def make(self, topic: NewTopic, answer_s: float = _ANSWER_S, *, only_check: bool = False) -> None:
         """Make a topic. Raises `KafkaException`, since what it means depends on the topic."""
-        topic = NewTopic(name, num_partitions=partitions, replication_factor=copies, config=config)
-        [future] = self.client.create_topics([topic], request_timeout=_ANSWER_S).values()
-        await answered(future, _ANSWER_S)
+        try:
+            await self._make(topic, answer_s, only_check=only_check)
+        except KafkaException as error:
+            if not is_too_new(cause(error)):
+                raise
+            topic.config = for_older_brokers(topic.config)
+            await self._make(topic, answer_s, only_check=only_check)
+
+    async def _make(self, topic: NewTopic, answer_s: float, *, only_check: bool) -> None:
+        [future] = self.client.create_topics([topic], request_timeout=answer_s, validate_only=only_check).values()
+        await answered(future, answer_s)
 
     async def grow(self, name: str, partitions: int, *, only_check: bool) -> None:
         """Let a topic have so many partitions. Raises `KafkaException`."""
@@ -238,6 +250,23 @@ class Admin:
             return {group: await self._answer(future) for group, future in asked.items()}
         finally:
             closing.let_end(partial(end, client))
+
+    async def keeps_sessions(self, group: str, answer_s: float = _ANSWER_S) -> bool:
+        """Whether the brokers keep settings for the group, as those do that can do KIP-848 (Kafka 4.0).
+
+        A client that is to use it with others says nothing of that: it looks for the group's coordinator for ever.
+        Raises `QueueUnavailable`.
+        """
+        asked = [ConfigResource(ResourceType.GROUP, group)]
+        [future] = self.client.describe_configs(asked, request_timeout=answer_s).values()
+        try:
+            await answered(future, answer_s)
+        except KafkaException as error:
+            if cause(error).code() in _TOO_OLD:
+                return False
+            if cause(error).code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+                raise self._unavailable(error) from error
+        return True
 
     async def set_of_group(self, group: str, properties: Mapping[str, int]) -> None:
         """Set what the brokers keep for the group (KIP-848), all or nothing. Raises `KafkaException`: they won't."""

@@ -17,7 +17,7 @@ from .inbox import Inbox
 from .member import Member
 from .notes import Notes
 from .ownership import Ownership
-from .sessions import ask_for_session
+from .sessions import agreed_protocol
 from .topics import Topics
 
 #: So long may the question whether it is still the same topic hold up a commit.
@@ -50,8 +50,8 @@ class KafkaConsumer:
         """As in the contract. Raises `UnknownStream` and `QueueUnavailable`."""
         self._topic_id = await self._topics.id(self._stream)
         self._notes = Notes(self._topic_id)
-        if self._clients.asked_protocol != "classic":
-            await ask_for_session(self._admin, self._group, self._session_s)
+        asked = self._clients.asked_protocol
+        protocol = await agreed_protocol(self._admin, asked, self._group, self._session_s)
         commands = Commands()
         self._inbox = Inbox(commands.nudge)
         self._ownership = Ownership(assignments, self._inbox, self._committing)
@@ -60,6 +60,7 @@ class KafkaConsumer:
             stream=self._stream,
             group=self._group,
             session_s=self._session_s,
+            protocol=protocol,
             ownership=self._ownership,
             inbox=self._inbox,
             commands=commands,

@@ -56,6 +56,7 @@ class Member:
         stream: str,
         group: str,
         session_s: float,
+        protocol: str,
         ownership: Ownership,
         inbox: Inbox,
         commands: Commands,
@@ -74,7 +75,7 @@ class Member:
         #: Until then a member of our name that died without a goodbye may still have its place.
         self._is_late_at: float | None = None
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        self._protocol = clients.asked_protocol or "consumer"
+        self._protocol = protocol
         self._client = self._joining()
 
     def start(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # it is public, but in no __all__
 
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.schemas import names
@@ -204,7 +205,7 @@ class Topics:
 
     async def _make(self, name: str, partitions: int, copies: int, config: dict[str, str]) -> bool:
         try:
-            await self._admin.make(name, partitions, copies, config)
+            await self._admin.make(NewTopic(name, partitions, copies, config=config))
         except KafkaException as error:
             return _already_there(name, error)
         return True

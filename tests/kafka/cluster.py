@@ -41,8 +41,9 @@ _READY_S = 60.0
 class Node:
     """One broker and controller. It keeps its port and its folder over restarts."""
 
-    def __init__(self, number: int, folder: Path, jvm: Sequence[str] = TEST_JVM) -> None:
-        self.number, self.folder, self._jvm = number, folder, jvm
+    def __init__(self, number: int, folder: Path, jvm: Sequence[str] = TEST_JVM, *, version: str | None = None) -> None:
+        """Of that version of Kafka, else of the pom's."""
+        self.number, self.folder, self._jvm, self._version = number, folder, jvm, version
         #: More options of the JVM.
         self.options: Sequence[str] = ()
         self.port, self.sasl_port, self.controller_port = free_ports(3)
@@ -108,7 +109,7 @@ class Node:
         home = os.environ.get("JAVA_HOME")
         java = str(Path(home, "bin", "java")) if home else "java"
         logging = f"-Dlog4j2.configurationFile={_HERE / 'log4j2.properties'}"
-        return [java, *self._jvm, *self.options, logging, "-cp", f"{jars()}/*"]
+        return [java, *self._jvm, *self.options, logging, "-cp", f"{jars(self._version)}/*"]
 
 
 class Cluster:

@@ -15,7 +15,8 @@ def kafka_version() -> str:
     return found[1]
 
 
-def jars() -> Path:
-    """The folder of the jars. Raises `NotHere` when they can't be had."""
-    goal = ["-f", str(_POM), "dependency:copy-dependencies", "-DincludeScope=runtime"]
-    return fetched("Kafka", kafka_version(), goal)
+def jars(version: str | None = None) -> Path:
+    """The folder of the jars, of that version or of the pom's. Raises `NotHere` when they can't be had."""
+    version = version or kafka_version()
+    goal = ["-f", str(_POM), f"-Dkafka.version={version}", "dependency:copy-dependencies", "-DincludeScope=runtime"]
+    return fetched("Kafka", version, goal)

@@ -42,7 +42,7 @@ class Needed:
         if self._needs.group is not None:
             found = await self._questions.group(self._needs.group)
             group = self._reason(found) if isinstance(found, KafkaError) else found
-            for finding in self._rights.of_group(self._needs.group, group):
+            for finding in self._rights.of_group(self._needs.group, group, self._clients.asked_protocol):
                 yield finding
         if isinstance(events := topics[self._needs.events], Known):
             async for finding in places(self._admin, events, self._needs, self._servers):

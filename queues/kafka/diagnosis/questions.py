@@ -13,6 +13,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are pu
     TopicDescription,
 )
 
+from forebay.queues.errors import QueueUnavailable
 from forebay.queues.kafka.admin import Admin, leaderless
 from forebay.queues.kafka.answers import answered
 from forebay.queues.kafka.faults import cause, is_unknown_stream
@@ -47,6 +48,8 @@ class KnownGroup:
     """A group as the brokers describe it to us: what we may do with it, and the name and host of each client in it."""
 
     rights: frozenset[Enum]
+    #: The brokers keep its session, as they do for KIP-848, and not its members.
+    keeps_session: bool
     clients: tuple[tuple[str, str], ...]
 
 
@@ -78,10 +81,11 @@ class Questions:
 
     async def making(self, name: str, partitions: int, copies: int, config: dict[str, str]) -> KafkaError | None:
         """What the brokers would say if the topic were to be made now."""
-        topic = NewTopic(name, num_partitions=partitions, replication_factor=copies, config=config)
-        [future] = self._admin.client.create_topics([topic], validate_only=True, request_timeout=_ANSWER_S).values()
-        found = await _settled(future)
-        return found if isinstance(found, KafkaError) else None
+        try:
+            await self._admin.make(NewTopic(name, partitions, copies, config=config), _ANSWER_S, only_check=True)
+        except KafkaException as error:
+            return cause(error)
+        return None
 
     async def group(self, name: str) -> KnownGroup | KafkaError:
         """The group, whether it is there or not."""
@@ -95,8 +99,18 @@ class Questions:
             await asyncio.sleep(_BETWEEN_S)
         if isinstance(found, KafkaError):
             return found
-        clients = tuple((one.client_id, one.host.strip("/")) for one in found.members)
-        return KnownGroup(rights=_rights(found.authorized_operations), clients=clients)
+        return KnownGroup(
+            rights=_rights(found.authorized_operations),
+            keeps_session=await self._keeps_session(name),
+            clients=tuple((one.client_id, one.host.strip("/")) for one in found.members),
+        )
+
+    async def _keeps_session(self, group: str) -> bool:
+        try:
+            return await self._admin.keeps_sessions(group, _ANSWER_S)
+        except QueueUnavailable:
+            # They told us of the group just now, and will tell whoever joins it.
+            return True
 
 
 def _rights(told: Sequence[Enum] | None) -> frozenset[Enum]:

@@ -9,6 +9,7 @@ from confluent_kafka.admin import AclOperation  # type: ignore[attr-defined]  # 
 from forebay.queues.findings import Finding, Right
 from forebay.queues.kafka.faults import sentence
 from forebay.queues.kafka.properties import Properties
+from forebay.queues.kafka.sessions import TOO_OLD
 
 from .questions import KnownGroup
 
@@ -46,15 +47,17 @@ class Rights:
         elif error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
             yield Finding(check=f"topic {name}", state="fail", detail=f"can't be made. {sentence(error)}")
 
-    def of_group(self, name: str, found: KnownGroup | KafkaError) -> Iterator[Finding]:
-        """What we lack of the group, and who else is in it."""
+    def of_group(self, name: str, found: KnownGroup | KafkaError, asked: str | None) -> Iterator[Finding]:
+        """What we lack of the group, which is to use the protocol that is asked for, and who else is in it."""
         if isinstance(found, KafkaError) and found.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
             detail = f"the brokers don't tell about it ({found.name()}). {sentence(found)}"
             yield Finding(check=f"group {name}", state="fail", detail=detail)
         elif isinstance(found, KafkaError) or AclOperation.READ not in found.rights:
             remedy = self._giving(["Read"], f"--group {name}")
             yield Finding(check=f"group {name}", state="fail", detail="our user may not join it", remedy=remedy)
-        elif AclOperation.ALTER_CONFIGS not in found.rights:
+        elif asked == "consumer" and not found.keeps_session:
+            yield Finding(check=f"group {name}", state="fail", detail=TOO_OLD)
+        elif asked != "classic" and found.keeps_session and AclOperation.ALTER_CONFIGS not in found.rights:
             detail = "our user may not set its session, so the brokers' own holds instead of session_s"
             remedy = self._giving(["AlterConfigs"], f"--group {name}")
             yield Finding(check=f"group {name}", state="warn", detail=detail, remedy=remedy)

@@ -1,11 +1,20 @@
 """Whether a topic keeps events as they should be kept, and the command that makes it so."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from forebay.queues.findings import Finding, Needs, State
-from forebay.queues.kafka.layout import COPIES, IN_SYNC, LETTER_ROOM_BYTES, NO_LIMIT, copies_for
+from forebay.queues.kafka.layout import (
+    AFTER,
+    BEFORE,
+    COPIES,
+    IN_SYNC,
+    LETTER_ROOM_BYTES,
+    NO_LIMIT,
+    OF_BOTH_SIDES,
+    copies_for,
+)
 
 from .questions import Known
 
@@ -142,16 +151,24 @@ def _rules(topic: Known, needs: Needs, *, takes_events: bool) -> Iterator[_Rule]
         follows="the time of receipt is lost, and lag and replays go by the brokers' clock",
         wants="CreateTime",
     )
-    for side, which in (("before", "what has waited longer, in a spool or parked,"), ("after", "what is so far ahead")):
-        yield _Rule(
-            setting=f"message.timestamp.{side}.max.ms",
-            is_well=lambda value: value == NO_LIMIT,
-            follows=f"{which} is refused",
-            wants=NO_LIMIT,
-        )
+    yield from _rules_of_time(topic.config or {})
     yield _largest(needs, takes_events=takes_events)
     yield _retention(takes_events=takes_events)
     yield _room(takes_events=takes_events)
+
+
+def _rules_of_time(config: Mapping[str, str]) -> Iterator[_Rule]:
+    limits = {BEFORE: "what has waited longer, in a spool or parked,", AFTER: "what is so far ahead"}
+    if config.get(BEFORE) != NO_LIMIT:
+        # Else it counts for nothing, where there is one.
+        limits[OF_BOTH_SIDES] = "what has waited longer, or is so far ahead,"
+    for setting, which in limits.items():
+        yield _Rule(
+            setting=setting,
+            is_well=lambda value: int(value) >= int(NO_LIMIT),
+            follows=f"{which} is refused",
+            wants=NO_LIMIT,
+        )
 
 
 def _rules_of_facts(topic: Known) -> Iterator[_Rule]:

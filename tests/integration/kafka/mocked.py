@@ -19,6 +19,11 @@ async def _topics(self: Admin, names: Collection[str], answer_s: float = 10.0) -
     return {name: Topic(id="mock", partitions=tuple(range(PARTITIONS)), leaderless=()) for name in names}
 
 
+async def _keeps_sessions(self: Admin, group: str) -> bool:
+    """It can do KIP-848."""
+    return True
+
+
 async def _set_of_group(self: Admin, group: str, properties: Mapping[str, int]) -> None:
     """The mock's sessions are as long as they are."""
 
@@ -27,6 +32,7 @@ async def _set_of_group(self: Admin, group: str, properties: Mapping[str, int]) 
 def mocked(monkeypatch: pytest.MonkeyPatch, brokers: int = 1) -> Iterator[MockCluster]:
     """A mock of so many brokers, with the streams of the topic."""
     monkeypatch.setattr(Admin, "topics", _topics)
+    monkeypatch.setattr(Admin, "keeps_sessions", _keeps_sessions)
     monkeypatch.setattr(Admin, "set_of_group", _set_of_group)
     with mock_cluster(brokers) as made:
         for stream in names.streams(STREAM):

@@ -73,8 +73,9 @@ class World(User):
                     world.act_between()
                 super().obey()
 
-        async def ask(*_: object) -> None:
+        async def agreed(*_: object) -> str:
             """Sessions are as long as they are."""
+            return "consumer"
 
         for module in (kafka_consumer, rebalances):
             self._patch.setattr(module, "time", time)
@@ -84,7 +85,7 @@ class World(User):
         self._patch.setattr(kafka_consumer, "Member", Driven)
         self._patch.setattr(kafka_consumer, "Commands", Obeyed)
         self._patch.setattr(kafka_consumer, "Request", self._request)
-        self._patch.setattr(kafka_consumer, "ask_for_session", ask)
+        self._patch.setattr(kafka_consumer, "agreed_protocol", agreed)
         self._patch.setattr(group_client, "WallClock", WallClock)
         self._patch.setattr(group_client, "closes", self._closes)
         self._patch.setattr(group_client, "_BATCH", 4)

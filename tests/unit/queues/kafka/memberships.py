@@ -102,6 +102,7 @@ def membership(clock: Callable[[], float] = time.monotonic) -> Iterator[tuple[An
             stream=STREAM,
             group="g",
             session_s=10,
+            protocol="consumer",
             ownership=Ownership(user, inbox, asyncio.Lock()),  # type: ignore[arg-type]
             inbox=inbox,
             commands=Commands(),

@@ -5,6 +5,7 @@ from typing import cast
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # it is public, but in no __all__
 from structlog.testing import capture_logs
 
 from forebay.queues.errors import QueueError, QueueUnavailable
@@ -39,13 +40,17 @@ class Brokers:
     async def brokers(self) -> int:
         return self.number
 
-    async def make(self, name: str, partitions: int, copies: int, config: dict[str, str]) -> None:
+    async def make(self, new: NewTopic) -> None:
+        name, config = new.topic, cast(dict[str, str], new.config)
         code = self.refusals.get(name)
         if code == KafkaError.TOPIC_ALREADY_EXISTS:
             self.found[name] = self.of_another
         if code is not None:
             raise KafkaException(KafkaError(code))
-        self.found[name], self.made[name] = topic(partitions), (partitions, copies, config)
+        self.found[name], self.made[name] = (
+            topic(new.num_partitions),
+            (new.num_partitions, new.replication_factor, config),
+        )
 
     async def ends(self, stream: str, partitions: Iterable[int]) -> dict[int, int]:
         self.unknown -= 1

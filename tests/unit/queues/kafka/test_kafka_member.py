@@ -91,6 +91,7 @@ async def test_records_that_come_while_all_is_given_back_are_no_gap() -> None:
         stream=STREAM,
         group="g",
         session_s=10,
+        protocol="consumer",
         ownership=gaps,  # type: ignore[arg-type]
         inbox=Inbox(lambda: None),
         commands=Commands(),
@@ -115,6 +116,7 @@ async def test_who_waits_for_room_hears_of_its_commit_and_takes_no_more_than_it_
         stream=STREAM,
         group="g",
         session_s=10,
+        protocol="consumer",
         ownership=Gaps(),  # type: ignore[arg-type]
         inbox=inbox,
         commands=Commands(),
@@ -146,6 +148,7 @@ async def test_errors_among_records_are_heard_and_cost_none_of_them() -> None:
         stream=STREAM,
         group="g",
         session_s=10,
+        protocol="consumer",
         ownership=gaps,  # type: ignore[arg-type]
         inbox=inbox,
         commands=Commands(),
