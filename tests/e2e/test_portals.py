@@ -138,7 +138,6 @@ def test_two_hosts_learn_a_portal_and_leave_no_secret_anywhere(hosts: list[Site]
     assert added.returncode == 0, added.stderr
     one.wait("the events", lambda: {"1 True", "2 True", "3 True"} <= set(one.handled()))
 
-
     def listed() -> list[tuple[str, str, int]]:
         own = (row for row in rows(two, "list") if row["member_id"] == MEMBER)
         return [(row["portal"], row["domains"], row["verified"]) for row in own]

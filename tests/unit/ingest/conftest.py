@@ -99,7 +99,7 @@ async def until_open(health: Health) -> None:
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that stands still for a moment is no store that hangs. Whose test is about that, is patient no longer."""
+    """A machine that stands still for a moment is no store that hangs. Whose test is about that says how long it is."""
     for limit in ("desk._LEAST_S", "desk._PATIENCE_S", "doorway._PATIENCE_S", "keys._PATIENCE_S"):
         monkeypatch.setattr(f"forebay.ingest.portals.{limit}", LONG_S)
 
