@@ -12,6 +12,7 @@ from tests.mariadb.fixtures import mariadb_url as mariadb_url
 from tests.memcached.fixtures import memcached_server as memcached_server
 from tests.memcached.fixtures import memcached_servers as memcached_servers
 from tests.memcached.fixtures import memcached_url as memcached_url
+from tests.ports import free_ports
 from tests.postgresql.fixtures import postgresql as postgresql
 from tests.postgresql.fixtures import postgresql_servers as postgresql_servers
 from tests.postgresql.fixtures import postgresql_url as postgresql_url
@@ -32,3 +33,10 @@ settings.load_profile("unhurried")
 def _logs_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command sets up the log of its whole process, which here is that of all tests."""
     monkeypatch.setattr("forebay.console.terminal.logs.set_up_logs", lambda: None)
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """In place of pytest-asyncio's, which the system may give to somebody's outgoing connection meanwhile."""
+    [port] = free_ports(1)
+    return port

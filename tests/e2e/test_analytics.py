@@ -46,8 +46,9 @@ def alive(site: Site, killed: Sequence[int]) -> list[int]:
 
 def waiting(site: Site) -> int:
     """How many are not finished, as nobody owns them or they are not committed yet."""
-    lines = site.run("lag", "--group", "analytics", "--json").stdout.splitlines()
-    return sum(json.loads(line)["records"] for line in lines)
+    asked = site.run("lag", "--group", "analytics", "--json")
+    assert asked.returncode == 0, asked.stderr
+    return sum(json.loads(line)["records"] for line in asked.stdout.splitlines())
 
 
 @pytest.mark.timeout(300)

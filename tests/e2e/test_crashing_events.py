@@ -115,7 +115,7 @@ def dead(site: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("handlers", [ONE_BY_ONE, IN_THREADS, IN_LISTS, OF_TWO_GROUPS], ids=KINDS)
 def test_an_event_that_ends_its_worker_each_time_is_a_dead_letter(site: Any, handlers: str) -> None:
-    site.settings["session_s"] = "1"
+    site.settings["session_s"] = "2"
     (site.folder / "shop.py").write_text(COMMON + handlers)
     asyncio.run(put(site))
 

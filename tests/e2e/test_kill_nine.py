@@ -25,7 +25,8 @@ from forebay.schemas.codec import codec
 PORTALS = 50
 EVENTS = 5000
 KILLS = 16
-RATE = 600.0
+#: Long enough for several workers, of which each has to be started, and waits for the session of the one before.
+RATE = 300.0
 SEED = 20_260_301
 
 HANDLERS = """
@@ -120,7 +121,7 @@ async def queue_order(inspector: Inspector, topic: str) -> tuple[dict[str, list[
 @pytest.mark.timeout(240)
 async def test_killed_processes_lose_nothing_and_keep_the_order_of_each_portal(site: Any) -> None:
     # On a slow machine no worker lives long enough for the usual interval of commits.
-    site.settings |= {"ingest_processes": "2", "session_s": "1.5", "commit_interval_s": "0.1"}
+    site.settings |= {"ingest_processes": "2", "session_s": "3", "commit_interval_s": "0.1"}
     (site.folder / "shop.py").write_text(HANDLERS)
     ingest = site.start("ingest", "ingest")
     workers = site.start("process", "process", "shop:handlers", "--processes", "2")

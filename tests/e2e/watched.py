@@ -63,8 +63,8 @@ def begin(site: Site, name: str, *arguments: str, **settings: str) -> None:
 
 
 def has_all(port: int) -> bool:
-    """Whether the worker has had every partition."""
-    return value(shown(port), 'forebay_rebalances_total{change="assigned"}') == PARTITIONS
+    """Whether the worker has had every partition; and perhaps again, where the machine stood still for a session."""
+    return value(shown(port), 'forebay_rebalances_total{change="assigned"}') >= PARTITIONS
 
 
 def refused(port: int) -> bool:

@@ -32,12 +32,12 @@ def test_the_code_is_clean_for_ruff() -> None:
     run(BIN / "ruff", "format", "--check", ".")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_code_is_typed() -> None:
     run(BIN / "mypy")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_what_linux_alone_has_is_nowhere_taken_for_granted() -> None:
     """Many who write handlers do it on a Mac."""
     run(BIN / "mypy", "--platform", "darwin", "--package", "forebay", "--cache-dir", ".mypy_cache/darwin")

@@ -26,6 +26,9 @@ from tests.spool.stores import LARGE, FailingFile, Stores
 
 TOKEN = "51856fefc120afa4b628cc82d3935cce"
 AUTH = f"auth[domain]=A.Bitrix24.ru&auth[member_id]=m1&auth[access_token]=accessible&auth[application_token]={TOKEN}"
+#: Far more than any of these needs.
+LONG_S = 60.0
+
 EVENT = f"event=onCrmDealAdd&event_handler_id=7&data[FIELDS][ID]=9&ts=1766047124&{AUTH}"
 
 
@@ -92,6 +95,13 @@ async def until_open(health: Health) -> None:
     """Let the loop turn until the streams are made."""
     while await health.queue_state() != "ok":
         await asyncio.sleep(0.001)
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for a moment is no store that hangs. Whose test is about that says how long it is."""
+    for limit in ("desk._LEAST_S", "desk._PATIENCE_S", "doorway._PATIENCE_S", "keys._PATIENCE_S"):
+        monkeypatch.setattr(f"forebay.ingest.portals.{limit}", LONG_S)
 
 
 @pytest.fixture

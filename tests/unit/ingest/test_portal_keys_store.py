@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from forebay.ingest.portals.keys import PortalKeys
 from forebay.ingest.portals.waits import Waits
 from forebay.queues.errors import QueueUnavailable
@@ -11,7 +13,7 @@ from forebay.queues.memory import MemoryQueue
 from forebay.queues.portals.contract import Fact
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.tokens import TokenKeys
-from tests.unit.ingest.conftest import facts_of
+from tests.unit.ingest.conftest import LONG_S, facts_of
 
 from .sealing import KEY, TOKENS, call, events, key_ids, sealing
 
@@ -56,6 +58,14 @@ class HangingStore:
         return 0
 
 
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is being made as all ends is not waited for; of who waits for the store itself there is no end."""
+    monkeypatch.setattr("forebay.ingest.portals.keys._PATIENCE_S", 0.01)
+    monkeypatch.setattr("forebay.queues.portals.data_keys._PATIENCE_S", 3600.0)
+
+
+@pytest.mark.usefixtures("hurried")
 async def test_a_store_that_hangs_holds_a_call_up_for_a_moment_and_then_nobody() -> None:
     store = HangingStore(MemoryQueue())
     registry = PortalRegistry(store, TokenKeys({"k1": KEY}))
@@ -64,7 +74,7 @@ async def test_a_store_that_hangs_holds_a_call_up_for_a_moment_and_then_nobody()
     keys = PortalKeys(registry, {"k1": KEY}, Waits(0.01))
 
     # Of the registry's own patience, which is longer, nobody waits for the end.
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(LONG_S):
         await asyncio.gather(*(keys.make(f"m{number}") for number in range(200)))
 
     assert store.asked == 64
@@ -82,6 +92,7 @@ async def test_a_store_that_was_never_read_is_asked_for_nothing() -> None:
     assert store.asked == 0
 
 
+@pytest.mark.usefixtures("hurried")
 async def test_a_store_that_was_late_holds_up_one_call_in_a_while_and_keys_are_made_beside_the_calls() -> None:
     store, now = HangingStore(MemoryQueue()), 1000.0
     registry = PortalRegistry(store, TokenKeys({"k1": KEY}))
@@ -93,7 +104,7 @@ async def test_a_store_that_was_late_holds_up_one_call_in_a_while_and_keys_are_m
 
     assert not waits.are_allowed
     waits._longest_s = 3600.0
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(LONG_S):
         await asyncio.gather(*(keys.make(member) for member in ("m1", "m2")))
     assert store.asked == 2
 
@@ -101,7 +112,7 @@ async def test_a_store_that_was_late_holds_up_one_call_in_a_while_and_keys_are_m
     one = asyncio.create_task(keys.make("m3"))
     while store.asked < 3:
         await asyncio.sleep(0)
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(LONG_S):
         await asyncio.gather(*(keys.make(member) for member in ("m3", "m4")))
     assert store.asked == 4 and not one.done()
     one.cancel()
@@ -122,7 +133,7 @@ async def test_a_store_that_has_failed_is_left_alone_for_a_while() -> None:
     registry = PortalRegistry(store, TokenKeys({"k1": KEY}))
     registry.open()
     await registry.following.reached(-1, 10)
-    keys = PortalKeys(registry, {"k1": KEY}, Waits(0.01), clock=lambda: now)
+    keys = PortalKeys(registry, {"k1": KEY}, Waits(LONG_S), clock=lambda: now)
 
     await keys.make("m1")
     await keys.make("m2")

@@ -1,7 +1,9 @@
 """An ingest that starts with a schema registry: its first events have the id, and it waits for no registry for ever."""
 
 import asyncio
+from functools import partial
 
+import pytest
 from falcon.testing import ASGIConductor
 
 from forebay.ingest.app import create_app
@@ -12,6 +14,7 @@ from forebay.queues.memory import MemoryQueue
 from forebay.queues.registry.teacher import Teacher
 from forebay.schemas.codec import new_codec
 from tests.registry.site import TOPIC
+from tests.unit.ingest.conftest import LONG_S
 
 #: Turns of the loop in which all that waits for nothing comes to its end.
 _TURNS = 200
@@ -46,7 +49,10 @@ async def _rest() -> None:
         await asyncio.sleep(0)
 
 
-async def test_no_call_is_taken_before_a_registry_has_answered_so_that_the_first_event_has_its_id() -> None:
+async def test_no_call_is_taken_before_a_registry_has_answered_so_that_the_first_event_has_its_id(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("forebay.ingest.app.Registration", partial(Registration, patience_s=LONG_S))
     queue, registry = MemoryQueue(), HeldRegistry()
     conductor = ASGIConductor(create_app(IngestSettings(auth=("none",)), queue, registry=registry).app)
 

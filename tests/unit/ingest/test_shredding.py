@@ -155,7 +155,8 @@ def last(log: FactLog) -> list[PlacedFact]:
     return log.facts
 
 
-async def test_what_was_not_shredded_before_the_stop_is_told() -> None:
+async def test_what_was_not_shredded_before_the_stop_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forebay.ingest.portals.keys._PATIENCE_S", 0.01)
     store = StoreAway(MemoryQueue())
     async with host(store) as registry:
         keys = PortalKeys(registry, {}, Waits(0.01))
@@ -218,14 +219,18 @@ def given(key: DataKey) -> Fact:
     )
 
 
-async def test_what_was_not_shredded_before_a_stop_is_shredded_by_the_next_process(tmp_path: Path) -> None:
+async def test_what_was_not_shredded_before_a_stop_is_shredded_by_the_next_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = StoreAway(MemoryQueue())
     async with host(store) as registry:
         await registry.data_keys.propose("m1", DataKey("k1", b"wrapped"))
         store.away = "it hangs"
         before = PortalKeys(registry, {}, Waits(0.01), shreddings=Shreddings(tmp_path))
         await before.shred(SENDER)
-        await before.close()
+        with monkeypatch.context() as hurried:
+            hurried.setattr("forebay.ingest.portals.keys._PATIENCE_S", 0.01)
+            await before.close()
         store.away = ""
 
         after = PortalKeys(registry, {}, Waits(0.01), shreddings=Shreddings(tmp_path))

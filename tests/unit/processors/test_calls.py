@@ -159,7 +159,7 @@ async def test_more_calls_than_threads_wait_and_the_loop_goes_on(calls: Calls) -
         running.pop()
 
     waiting = [asyncio.create_task(outcome_of(calls, handler)) for _ in range(6)]
-    while len(running) < 2:
+    while len(most) < 2:
         await asyncio.sleep(0)
     gate.set()
 

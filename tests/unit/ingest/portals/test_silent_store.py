@@ -43,6 +43,7 @@ def silent(oauth: FakeOAuth, monkeypatch: pytest.MonkeyPatch) -> Callable[[Learn
     def hang(ingest: Learning) -> Silence:
         monkeypatch.setattr(ingest.desk._waits, "_longest_s", 0.05)
         monkeypatch.setattr("forebay.queues.portals.registry._PATIENCE_S", 3600.0)
+        monkeypatch.setattr("forebay.ingest.portals.doorway._PATIENCE_S", 0.01)
         oauth.may_answer.clear()
         silence, store = Silence(), ingest.desk.registry._store
         monkeypatch.setattr(store, "put", silence)

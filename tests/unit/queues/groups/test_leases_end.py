@@ -14,23 +14,34 @@ from forebay.queues.groups.consumer import LeasedConsumer
 from forebay.queues.groups.contract import Beat, Claimed, Stretch, Wanted
 from forebay.queues.groups.shares import GroupView
 from forebay.queues.threads.connection_thread import ConnectionThread, Lives
+from tests.clock import Clock
 from tests.integration.queues.members import PARTITIONS, Follower
 
 SESSION_S = 0.2
 
 
 class Hanging:
-    """A store whose one member has all partitions, and which answers nothing more as soon as it is told to hang."""
+    """A store whose one member has all partitions, and which answers nothing more as soon as it is told to hang.
+
+    A lease ends when the clock is moved, and not when the machine stands still for a moment.
+    """
 
     name, stream = "group", "events"
     session_s, sweep_every_s = SESSION_S, None
 
     def __init__(self) -> None:
         self.members = {"me"}
+        self.clock = Clock(1_000.0)
         self.epoch = 0
-        self.answers = threading.Event()
+        self.answers, self.hangs = threading.Event(), threading.Event()
         self.answers.set()
         self.has_left = threading.Event()
+
+    def hang(self) -> None:
+        """Until the leases are over, and on. Who would prolong them waits here then."""
+        self.answers.clear()
+        assert self.hangs.wait(30)
+        self.clock.now += SESSION_S
 
     def thread(self, name: str, lives: Lives) -> ConnectionThread["Hanging"]:
         return ConnectionThread(self, name, errors=(), lives=lives)
@@ -51,7 +62,8 @@ class Hanging:
         return self, self
 
     def check(self, connection: object) -> None:
-        self.answers.wait()
+        while not self.answers.wait(0.001):
+            self.hangs.set()
 
     def view(self, connection: object, held: Collection[int]) -> GroupView:
         free = set(range(PARTITIONS)) - set(held)
@@ -93,11 +105,11 @@ class Hanging:
 
 async def test_what_a_store_that_hangs_can_not_prolong_is_lost_while_it_still_hangs() -> None:
     store, follower = Hanging(), Follower()
-    consumer = LeasedConsumer(store.thread, store.member)
+    consumer = LeasedConsumer(store.thread, store.member, clock=store.clock)
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
 
-    store.answers.clear()
+    store.hang()
     async with asyncio.timeout(30):
         await follower.owns(0)
 
@@ -124,13 +136,13 @@ class Slow(Follower):
 
 async def test_what_was_asked_back_and_lost_can_be_given_back_when_it_is_ours_again() -> None:
     store, follower = Hanging(), Slow()
-    consumer = LeasedConsumer(store.thread, store.member)
+    consumer = LeasedConsumer(store.thread, store.member, clock=store.clock)
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
 
     store.members.add("you")
     await follower.asked.wait()
-    store.answers.clear()
+    store.hang()
     async with asyncio.timeout(30):
         await follower.owns(0)
     store.members.remove("you")
@@ -169,11 +181,12 @@ class Fleeting(Hanging):
 
 async def test_a_commit_from_before_a_partition_was_lost_is_fenced_although_it_is_ours_again() -> None:
     store, follower = Fleeting(), Follower()
-    consumer = LeasedConsumer(store.thread, store.member)
+    consumer = LeasedConsumer(store.thread, store.member, clock=store.clock)
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
 
     store.is_anothers = True
+    store.clock.now += SESSION_S / 2
     # The loop is told of nothing meanwhile: that is what this is about.
     assert store.is_ours_again.wait(30)
     with pytest.raises(Fenced):
@@ -196,7 +209,7 @@ class Full(Hanging):
 
 async def test_a_start_that_fails_again_and_again_leaves_no_file_open() -> None:
     store = Full()
-    consumer = LeasedConsumer(store.thread, store.member)
+    consumer = LeasedConsumer(store.thread, store.member, clock=store.clock)
 
     open_files = []
     for _ in range(4):
@@ -210,7 +223,7 @@ async def test_a_start_that_fails_again_and_again_leaves_no_file_open() -> None:
 
 async def test_a_close_that_was_given_up_can_be_called_again_and_gives_everything_back() -> None:
     store, follower = Hanging(), Slow()
-    consumer = LeasedConsumer(store.thread, store.member)
+    consumer = LeasedConsumer(store.thread, store.member, clock=store.clock)
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
     closing = asyncio.create_task(consumer.close())
@@ -232,12 +245,12 @@ async def test_a_close_that_was_given_up_can_be_called_again_and_gives_everythin
 
 async def test_what_was_lost_while_it_was_given_back_may_be_let_go_after_the_end() -> None:
     store, follower = Hanging(), Slow()
-    consumer = LeasedConsumer(store.thread, store.member)
+    consumer = LeasedConsumer(store.thread, store.member, clock=store.clock)
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
     store.members.add("you")
     await follower.asked.wait()
-    store.answers.clear()
+    store.hang()
     async with asyncio.timeout(30):
         await follower.owns(0)
 

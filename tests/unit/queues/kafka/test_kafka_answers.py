@@ -14,7 +14,8 @@ from forebay.queues.kafka.answers import answered
 from forebay.queues.kafka.clients import Clients
 from tests.unit.queues.kafka.test_kafka_asking import ONE_BROKER, Client, Made
 
-PATIENCE_S = 0.01
+#: Of who waits in vain, and of who does not.
+PATIENCE_S, LONG_S = 0.01, 60.0
 
 
 @pytest.fixture(autouse=True)
@@ -62,4 +63,4 @@ async def test_what_is_said_too_late_is_for_nobody() -> None:
     future.set_result("late")
 
     assert raised.value.args[0].code() == KafkaError._TIMED_OUT
-    assert await answered(future, PATIENCE_S) == "late"
+    assert await answered(future, LONG_S) == "late"

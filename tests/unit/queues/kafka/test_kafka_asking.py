@@ -17,7 +17,15 @@ from forebay.queues.kafka.faults import Faults
 
 ONE_BROKER = SimpleNamespace(brokers={1: "broker"})
 NO_BROKER = SimpleNamespace(brokers={})
-PATIENCE_S = 2.0
+
+#: Far more than any of these needs.
+PATIENCE_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that ends has all the time for it that a slow machine takes."""
+    monkeypatch.setattr("forebay.queues.kafka.closing._END_S", PATIENCE_S)
 
 
 @dataclass
@@ -204,7 +212,8 @@ async def test_a_cluster_that_is_away_for_long_is_asked_by_two_clients_at_most()
     assert second.ended.is_set()
 
 
-async def test_a_client_that_never_ends_is_left_by_a_close() -> None:
+async def test_a_client_that_never_ends_is_left_by_a_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forebay.queues.kafka.closing._END_S", 0.01)
     client = Endless(ONE_BROKER)
     client.may_answer.set()
     asked = asking(client)

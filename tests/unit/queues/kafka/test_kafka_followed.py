@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from forebay.processors.virtual_time import VirtualLoop
 from forebay.queues.contract import Record
 from forebay.queues.errors import QueueError, QueueUnavailable, UnknownStream
 from forebay.queues.kafka import succession
@@ -15,6 +16,9 @@ from forebay.queues.kafka.producer import KafkaProducer
 from forebay.queues.kafka.topics import Topics
 
 from .made_up import Client, Made
+
+#: Far more than any of these needs.
+PATIENCE_S = 60.0
 
 WELL = '{"brokers":{"a":{"source":"learned"}},"eos":{"idemp_state":"Assigned"}}'
 STRANDED = '{"brokers":{},"eos":{"idemp_state":"Assigned"}}'
@@ -81,10 +85,10 @@ async def test_without_a_client_what_comes_is_refused_at_once_and_what_waited_is
         await asyncio.sleep(0.01)
 
     sending = [producer.send("events", Record(key="a.ru", value=b"%d" % number, timestamp_ms=1)) for number in range(9)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         refused = await asyncio.gather(*sending, return_exceptions=True)
     made.refuses = False
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await first
         await producer.send("events", Record(key="a.ru", value=b"9", timestamp_ms=1))
 
@@ -136,7 +140,7 @@ async def test_no_client_comes_to_its_end_on_the_loop_where_it_would_wait_for_it
     kept = asyncio.get_running_loop().create_future()
     producer._client.own.says = [STRANDED, STRANDED]  # type: ignore[attr-defined]
     producer.submit("events", Record(key="a.ru", value=b"0", timestamp_ms=1), kept)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await kept
         followed = await made.ended_in[0]
         await producer.close()
@@ -165,24 +169,29 @@ class SlowAtFirst(Made):
         return self.clients[-1]
 
 
-async def test_what_comes_back_into_a_client_that_is_followed_is_not_sent_by_it_again() -> None:
-    producer, loop = producer_of(made := SlowAtFirst()), asyncio.get_running_loop()
-    slow = made.clients[0]
-    assert isinstance(slow, Slow)
-    slow.says = [WELL]
-    await producer.check()
-    sending = loop.create_task(producer.send("events", Record(key="a.ru", value=b"0", timestamp_ms=1)))
-    await asyncio.sleep(0)
+def test_what_comes_back_into_a_client_that_is_followed_is_not_sent_by_it_again() -> None:
+    async def story() -> tuple[list[dict[str, bool]], list[bytes]]:
+        producer, loop = producer_of(made := SlowAtFirst()), asyncio.get_running_loop()
+        slow = made.clients[0]
+        assert isinstance(slow, Slow)
+        slow.says = [WELL]
+        await producer.check()
+        sending = loop.create_task(producer.send("events", Record(key="a.ru", value=b"0", timestamp_ms=1)))
+        await asyncio.sleep(0)
 
-    slow.says = [STRANDED, STRANDED]
-    await sending
+        slow.says = [STRANDED, STRANDED]
+        await sending
+        await producer.close()
+        return slow.purged, made.clients[1].taken
 
-    assert slow.purged[-1] == {}
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        purged, taken = runner.run(story())
+
+    assert purged[-1] == {}
     # When it can't go on, and at each look whether what is on its way has come to its end.
-    assert len(slow.purged) > 3
-    assert all(how == {"in_flight": False} for how in slow.purged[:-1])
-    assert made.clients[1].taken == [b"0"]
-    await producer.close()
+    assert len(purged) > 3
+    assert all(how == {"in_flight": False} for how in purged[:-1])
+    assert taken == [b"0"]
 
 
 async def test_who_gives_up_closing_a_producer_is_told_of_what_was_not_acknowledged() -> None:
@@ -196,7 +205,7 @@ async def test_who_gives_up_closing_a_producer_is_told_of_what_was_not_acknowled
     closing = loop.create_task(producer.close())
     await asyncio.sleep(0)
     closing.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         told = await asyncio.gather(*sending, return_exceptions=True)
 
     assert {str(error) for error in told} == {"the producer was closed before Kafka had answered"}

@@ -29,7 +29,8 @@ def revoked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             raise
 
     monkeypatch.setattr(User, "revoked", give_back, raising=False)
-    monkeypatch.setattr(Clients, "max_poll_s", 0.05)
+    # Long enough for a loop that is late to have begun with it.
+    monkeypatch.setattr(Clients, "max_poll_s", 1.0)
     return told
 
 

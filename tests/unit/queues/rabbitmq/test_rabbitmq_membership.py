@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from forebay.processors.virtual_time import VirtualLoop
 from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.rabbitmq import group as entries
@@ -20,6 +21,7 @@ from forebay.queues.rabbitmq.logs import birth, entry
 from forebay.queues.rabbitmq.membership import Membership
 
 PARTITIONS = 4
+SESSION_S = 30.0
 
 
 class Stream:
@@ -85,7 +87,7 @@ class Owned:
             await self._changed.wait()
 
 
-def member(stream: Stream, name: str, owned: Owned, session_s: float = 30.0, **given: Any) -> Membership:
+def member(stream: Stream, name: str, owned: Owned, session_s: float = SESSION_S, **given: Any) -> Membership:
     writer: Any = stream
     names = map(f"{name}{{}}".format, count())
     return Membership(
@@ -206,18 +208,20 @@ async def test_a_commit_that_is_not_heard_of_any_more_is_waited_for_no_longer_th
     await made.leave()
 
 
-async def test_what_is_lost_is_told_when_the_session_ends_and_not_at_the_next_look(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_is_lost_is_told_when_the_session_ends_and_not_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(membership, "_LOOK_EVERY_S", 3600)
     monkeypatch.setattr(membership, "_LOOKS_A_SESSION", 1 / 3600)
-    stream, owned = Stream(), Owned()
-    made = member(stream, "a", owned, session_s=0.5)
-    await made.join(PARTITIONS)
-    await owned.are(PARTITIONS)
 
-    stream.is_silent = True
-
-    async with asyncio.timeout(10.0):
+    async def told_after_s() -> float:
+        stream, owned, clock = Stream(), Owned(), asyncio.get_running_loop().time
+        made = member(stream, "a", owned, SESSION_S, clock=clock)
+        await made.join(PARTITIONS)
+        await owned.are(PARTITIONS)
+        stream.is_silent, since = True, clock()
         await owned.are(0)
-    await made.leave()
+        told_after_s = clock() - since
+        await made.leave()
+        return told_after_s
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(told_after_s()) == pytest.approx(SESSION_S, abs=0.1)
