@@ -27,7 +27,6 @@ from tests.integration.queues.members import (
 )
 from tests.redis.server import RedisServer, direct
 
-
 #: A server needs its time to start again, which may be seconds on a busy machine: what is leased lasts for longer.
 _SESSION_S = 6.0
 
