@@ -22,6 +22,7 @@ from forebay.queues.opening import open_queue
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 from forebay.schemas.codec import codec
+from tests.ports import free_ports
 
 TOPIC = "bitrix24.events"
 
@@ -246,13 +247,14 @@ def test_dead_letters_are_listed_by_time(forebay: Command) -> None:
     assert [row["portal"] for row in forebay.rows("dead", "list")] == portals
 
 
-def test_the_answer_to_a_file_is_one_object(forebay: Command, tmp_path: Path, unused_tcp_port: int) -> None:
+def test_the_answer_to_a_file_is_one_object(forebay: Command, tmp_path: Path) -> None:
     (tmp_path / "body").write_text("a=1")
+    [nobodys] = free_ports(1)
 
     (row,) = [
         json.loads(line)
         for line in forebay.run(
-            "send", "--file", "body", "--json", "--url", f"http://127.0.0.1:{unused_tcp_port}/", status=1
+            "send", "--file", "body", "--json", "--url", f"http://127.0.0.1:{nobodys}/", status=1
         ).splitlines()
     ]
 

@@ -123,6 +123,8 @@ def test_portals_are_listed_held_resumed_and_discarded(night: Night) -> None:
 
     would = night.rows("parked", "discard", "--all", "--dry-run")
     resumed = night.command("parked", "resume", "--portal", A, "--portal", "nobody.bitrix24.example")
+    # That it was ordered is known before all that follows from it is through.
+    night.until_rows(lambda rows: [row["portal"] for row in rows] == [B], "parked", "list")
     discarded = night.command("parked", "discard", "--all", "--why", "too old", "--yes")
     held = night.command("parked", "hold", "--portal", WELL)
     (letter,) = night.until_rows(len, "dead", "list")

@@ -21,7 +21,8 @@ def served(start: Start, request: pytest.FixtureRequest) -> Served:
         without=PARSERS[request.param],
         auth="tokens",
         tokens={"*": TOKEN},
-        body_timeout_s=1.0,
+        # A busy machine may let us send only so long after we have connected.
+        body_timeout_s=3.0,
         max_body_bytes=100_000,
         seal_keys={"k": "A" * 43 + "="},
     )

@@ -37,7 +37,7 @@ async def test_a_place_that_was_evicted_is_told_and_its_partition_goes_on(
     queue: Queue, producer: Producer, client: Any, stream: Stream
 ) -> None:
     partition = await send_all(producer, 5)
-    consumer = queue.consumer(STREAM, "group", session_s=0.6)
+    consumer = queue.consumer(STREAM, "group", session_s=6.0)
     await consumer.start(follower := Follower())
     await follower.owns(PARTITIONS)
     place = stream.key(short("group"), "place", partition)

@@ -148,7 +148,7 @@ async def test_the_end_of_the_server_is_told_to_everybody(memcached_servers: Cal
     server = memcached_servers()
     queue, told = _opened(server.url()), Told()
     await queue.ensure([STREAM], PARTITIONS)
-    producer, consumer = queue.producer(), queue.consumer(STREAM, "group", session_s=1.0)
+    producer, consumer = queue.producer(), queue.consumer(STREAM, "group", session_s=5.0)
     await consumer.start(told)
     await told.owns(PARTITIONS)
     await send_all(producer, 5)

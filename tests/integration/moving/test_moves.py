@@ -170,14 +170,14 @@ async def test_a_move_that_is_killed_goes_on_without_a_loss_and_without_a_second
         assert program.handled == {portal: list(range(1, 401)) for portal in portals}
 
 
-def _mover(old_url: str, new_url: str) -> "subprocess.Popen[str]":
+def _mover(old_url: str, new_url: str, *most: str) -> "subprocess.Popen[str]":
     script = Path(__file__).with_name("move_until_killed.py")
-    return subprocess.Popen([sys.executable, str(script), old_url, new_url], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, str(script), old_url, new_url, *most], stdout=subprocess.PIPE, text=True)
 
 
 def _killed_after(acknowledged: int, old_url: str, new_url: str) -> None:
     """A move that dies as soon as so many records were acknowledged to it."""
-    with _mover(old_url, new_url) as mover:
+    with _mover(old_url, new_url, str(acknowledged)) as mover:
         assert mover.stdout is not None
         for _ in range(acknowledged):
             assert mover.stdout.readline() == "sent\n"

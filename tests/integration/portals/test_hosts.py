@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from asyncio.subprocess import PIPE
 from contextlib import AsyncExitStack
 
 import pytest
@@ -30,6 +31,11 @@ async def until_proved(registry: PortalRegistry, token: str = TOKEN, member: str
         await asyncio.sleep(0.01)
 
 
+def median(took: list[float]) -> float:
+    """On a machine that others use too, a single one may have had to wait for its turn."""
+    return sorted(took)[len(took) // 2]
+
+
 async def test_a_portal_that_one_host_learns_is_soon_known_to_another(
     settings: QueueSettings, store: PortalStore
 ) -> None:
@@ -41,8 +47,7 @@ async def test_a_portal_that_one_host_learns_is_soon_known_to_another(
             await until_proved(other, member=f"m{number}")
             took.append(time.monotonic() - began)
 
-        # The median: on a machine that others use too, a single one may have had to wait for its turn.
-        assert sorted(took)[2] < PROMISED_S
+        assert median(took) < PROMISED_S
 
 
 async def test_fifty_installs_at_once_on_five_hosts_have_one_outcome(
@@ -137,15 +142,16 @@ import asyncio, sys
 from forebay.queues.opening import open_queue
 from forebay.queues.portals.registry import PortalRegistry
 from forebay.queues.portals.tokens import TokenKeys
-from forebay.queues.portals.tokens import TokenKeys
 from forebay.queues.settings import QueueSettings
 
-async def learn(url, topic, application, member, token):
+async def learn(url, topic, application, token):
     queue = open_queue(QueueSettings(queue_url=url, topic=topic))
     registry = PortalRegistry(queue.portals(topic), TokenKeys({"2026": b"k" * 32}))
     registry.open()
     await registry.following.refresh(30)
-    await registry.add(application, member, token, "first.bitrix24.com")
+    for member in map(str.strip, sys.stdin):
+        await registry.add(application, member, token, "first.bitrix24.com")
+        print("added", flush=True)
     await registry.close()
     await queue.close()
 
@@ -158,14 +164,22 @@ async def test_another_process_teaches_this_one(settings: QueueSettings, store: 
         pytest.skip("memory is seen by one process")
     assert KEYS == {"2026": b"k" * 32}
     async with host(settings) as one:
-        arguments = (settings.queue_url, settings.topic, APPLICATION, MEMBER, TOKEN)
-        process = await asyncio.create_subprocess_exec(sys.executable, "-c", _LEARN, *arguments)
+        arguments = (settings.queue_url, settings.topic, APPLICATION, TOKEN)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _LEARN, *arguments, stdin=PIPE, stdout=PIPE
+        )
+        assert process.stdin and process.stdout
+        took = []
+        for number in range(5):
+            process.stdin.write(b"m%d\n" % number)
+            assert await process.stdout.readline() == b"added\n"
+            began = time.monotonic()
+            await until_proved(one, member=f"m{number}")
+            took.append(time.monotonic() - began)
+        process.stdin.close()
+
         assert await process.wait() == 0
-        began = time.monotonic()
-
-        await until_proved(one)
-
-        assert time.monotonic() - began < PROMISED_S
+        assert median(took) < PROMISED_S
 
 
 async def test_what_is_added_before_everything_was_read_belongs_to_the_present_era(

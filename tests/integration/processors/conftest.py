@@ -58,6 +58,8 @@ class Station:
             "commit_interval_s": 0.01,
             "concurrency": 16,
             "drain_s": 5.0,
+            # A process that stood still for a moment has nothing to ask for here.
+            "session_s": 300.0,
         }
         worker = Worker(
             WorkerSettings(**(quick | settings)),

@@ -182,6 +182,10 @@ async def test_waits_duplicates_and_tries_hold_on_every_queue(place: Place) -> N
     await place.send("ONFAIL", 1)
     async with place.working():
         await place.handled(15)
+        # What was parked is committed before it is given up.
+        async with asyncio.timeout(60):
+            while len(await place.letters()) < 3:
+                await asyncio.sleep(0.02)
 
     assert place.seen["wait"] == for_all([1, 2])
     assert place.seen["once"] == for_all([1])

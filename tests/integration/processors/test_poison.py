@@ -61,6 +61,8 @@ class Place:
     def worker(self) -> Worker:
         """A worker with short waits."""
         quick = {"memory_tries": 1, "park_first_s": 0.3, "park_longest_s": 0.5, "retry_first_s": 0.2}
+        # Nothing is given up for its tries, however long a test takes.
+        quick |= {"tries": 1_000_000}
         return Worker(WorkerSettings.model_validate({**self.settings, **quick}), self.handlers, self.queue)
 
     async def letters(self) -> list[StoredRecord]:

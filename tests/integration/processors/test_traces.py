@@ -70,20 +70,20 @@ async def test_a_try_is_in_the_trace_of_its_event(station: Any, handlers: Handle
 
 @pytest.mark.parametrize("how", ["at once", "after a wait", "in a thread"])
 async def test_a_handler_is_inside_of_its_span(station: Any, handlers: Handlers, how: str) -> None:
-    spans, seen = Spans(), []
+    spans, seen = Spans(), dict[str, str]()
 
-    def look() -> None:
-        seen.append(trace.get_current_span().get_span_context().span_id)
+    def look(event: PortalEvent) -> None:
+        seen[event.portal] = trace.format_span_id(trace.get_current_span().get_span_context().span_id)
 
     async def at_once(event: PortalEvent) -> None:
-        look()
+        look(event)
 
     async def after_a_wait(event: PortalEvent) -> None:
         await asyncio.sleep(0)
-        look()
+        look(event)
 
     def in_a_thread(event: PortalEvent) -> None:
-        look()
+        look(event)
 
     handlers.on("*")({"at once": at_once, "after a wait": after_a_wait, "in a thread": in_a_thread}[how])
     station.start(tracer=spans.tracer)
@@ -91,7 +91,7 @@ async def test_a_handler_is_inside_of_its_span(station: Any, handlers: Handlers,
     await station.send("b.example", **headers())
     await until(lambda: len(spans.named(PROCESS)) == 2)
 
-    assert [trace.format_span_id(one) for one in seen] == [id_of(span) for span in spans.named(PROCESS)]
+    assert seen == {str((span.attributes or {})["forebay.portal"]): id_of(span) for span in spans.named(PROCESS)}
     assert not trace.get_current_span().get_span_context().is_valid
 
 

@@ -31,13 +31,15 @@ TOLD = {"state": "degraded", "why": f"operators' orders about partitions {AWAY} 
 
 @pytest.fixture
 async def back() -> asyncio.Event:
-    """Set when the part is back that is away."""
-    return asyncio.Event()
+    """Set while the part is there: at first, and when it is back."""
+    there = asyncio.Event()
+    there.set()
+    return there
 
 
 @pytest.fixture
 async def worker(station: Any, handlers: Handlers, back: asyncio.Event) -> Worker:
-    """A worker that began with all partitions before that; nobody answers a question about one partition alone."""
+    """A worker that began with all partitions; while one is away, nobody answers a question about it alone."""
 
     @handlers.on("*")
     async def handle(event: PortalEvent) -> None:
@@ -90,6 +92,7 @@ async def hold(station: Any, portal: str) -> None:
 
 async def test_orders_about_the_others_are_obeyed(station: Any, worker: Worker, back: asyncio.Event) -> None:
     with capture_logs() as logs:
+        back.clear()
         await hold(station, NEAR)
         await hold(station, FAR)
         await until(lambda: is_held(worker, NEAR))
@@ -104,7 +107,10 @@ async def test_orders_about_the_others_are_obeyed(station: Any, worker: Worker, 
     assert log["error"] == "who keeps one of them does not answer"
 
 
-async def test_a_worker_that_stops_meanwhile_waits_for_no_answer(station: Any, worker: Worker) -> None:
+async def test_a_worker_that_stops_meanwhile_waits_for_no_answer(
+    station: Any, worker: Worker, back: asyncio.Event
+) -> None:
+    back.clear()
     await until(lambda: AWAY in worker._attendant._following._asked and worker._attendant._following.trouble)
 
     assert await station.stop(worker) == 0

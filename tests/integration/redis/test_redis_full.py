@@ -45,7 +45,7 @@ class Shop:
             topic=TOPIC,
             group="shop",
             partitions=1,
-            session_s=1.0,
+            session_s=5.0,
             memory_tries=1,
             park_first_s=0.05,
             park_longest_s=0.1,

@@ -27,6 +27,9 @@ from tests.integration.queues.members import (
 )
 from tests.redis.server import RedisServer, direct
 
+#: A server needs its time to start again, which may be seconds on a busy machine: what is leased lasts for longer.
+_SESSION_S = 6.0
+
 
 class Owners:
     """Who owns what, over all members: never two at once."""
@@ -79,7 +82,7 @@ async def _lose(server: RedisServer, length: int) -> None:
 
 
 async def _joined(queue: Queue, follower: Assignments) -> Consumer:
-    consumer = queue.consumer(STREAM, "group", session_s=1.5)
+    consumer = queue.consumer(STREAM, "group", session_s=_SESSION_S)
     await consumer.start(follower)
     return consumer
 
@@ -88,7 +91,7 @@ async def test_an_offset_that_a_server_has_lost_is_not_given_to_another_record(f
     queue = open_queue(QueueSettings(queue_url=forgetful.url("?fsync=everysec")))
     await queue.ensure([STREAM], PARTITIONS)
     producer, follower = queue.producer(), Follower()
-    consumer = queue.consumer(STREAM, "group", session_s=1.5)
+    consumer = queue.consumer(STREAM, "group", session_s=_SESSION_S)
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
     partition = (await producer.send(STREAM, record(0))).partition
@@ -132,7 +135,7 @@ async def _with_a_lost_commit(server: RedisServer, session_s: float) -> tuple[Qu
 
 async def test_a_member_whose_commit_a_server_has_lost_begins_where_the_group_is(forgetful: RedisServer) -> None:
     with capture_logs() as lines:
-        queue, consumer, follower, partition = await _with_a_lost_commit(forgetful, 1.5)
+        queue, consumer, follower, partition = await _with_a_lost_commit(forgetful, _SESSION_S)
         found: list[bytes] = []
         while len(found) < 3:
             found += await _fetched(consumer)
@@ -171,7 +174,7 @@ async def test_what_a_server_gives_out_after_its_files_were_put_back_twice_is_pa
     queue = open_queue(QueueSettings(queue_url=forgetful.url("?fsync=everysec")))
     await queue.ensure([STREAM], PARTITIONS)
     producer, follower = queue.producer(), Follower()
-    consumer = queue.consumer(STREAM, "group", session_s=3.0)
+    consumer = queue.consumer(STREAM, "group", session_s=_SESSION_S)
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
     await asyncio.to_thread(forgetful.stop)

@@ -257,7 +257,10 @@ async def test_a_full_memory_refuses_events_and_takes_commits(
     await queue.ensure([STREAM], PARTITIONS)
     producer = queue.producer()
     retention = Retention(stream=STREAM, keep_ms=0, every_s=0.05)
-    consumer = RedisConsumer(RedisStore(address(server.url())), STREAM, "group", session_s=1.0, retention=retention)
+    session_s = 3.0
+    consumer = RedisConsumer(
+        RedisStore(address(server.url())), STREAM, "group", session_s=session_s, retention=retention
+    )
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
 
@@ -269,7 +272,7 @@ async def test_a_full_memory_refuses_events_and_takes_commits(
         admin.config_set("maxmemory", "1")
         with pytest.raises(QueueUnavailable, match="memory is full"):
             await producer.check()
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(1.2 * session_s)
         await consumer.commit({position.partition: Commit(offset=position.offset + 1)})
         admin.config_set("maxmemory", "6mb")
 

@@ -30,7 +30,7 @@ async def test_what_was_committed_is_told_as_kept_although_the_answer_was_lost(
 @pytest.mark.parametrize("how", ["lose_commit", "leave_open"])
 async def test_what_was_not_committed_is_told_as_not_kept(system: System, url: str, queue: Queue, how: str) -> None:
     async with relayed(url, system.plain) as (relay, through):
-        producer = SqlProducer(system.database(through, idle_s=1))
+        producer = SqlProducer(system.database(through, idle_s=3))
 
         outcomes = await sent_through(relay, producer, how)
         await producer.close()

@@ -131,7 +131,7 @@ def test_producers_that_name_partitions_in_opposite_orders_do_not_wait_for_each_
 async def test_a_producer_that_stands_still_within_a_transaction_is_thrown_out_of_it(
     queue: Queue, producer: Producer, system: System, url: str
 ) -> None:
-    database = system.database(url, idle_s=1)
+    database = system.database(url, idle_s=3)
     partition = await send_all(producer, 1)
 
     with (
