@@ -18,6 +18,9 @@ from forebay.queues.sql.consumer import SqlConsumer
 from forebay.queues.sql.sqlite.database import SqliteDatabase
 from tests.integration.queues.members import KEEP_EVERYTHING, PARTITIONS, STREAM, Follower, fetch, record
 
+#: Heartbeats find the new file, three times in it. A machine that stands still for a moment costs nobody a partition.
+SESSION_S = 3.0
+
 PASSER_BY = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1])
@@ -29,9 +32,6 @@ connection.close()
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/queue.db"
-
-#: Heartbeats find the new file, three times in it. A machine that stands still for a moment costs nobody a partition.
-SESSION_S = 3.0
 
 
 def delete_files(folder: Path) -> None:
