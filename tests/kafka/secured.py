@@ -45,7 +45,13 @@ _LISTENERS = ("SASL", "SSL", "SASL_SSL", "MTLS", "BEARER", "OIDC", "EXPIRED", "F
 _HERE = Path(__file__).parent
 _ANSWER_S = 30
 _ALL_ACLS = AclBindingFilter(
-    ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
+    ResourceType.ANY,
+    None,  # type: ignore[arg-type]  # any name, user and host, as the client documents; its types don't say so
+    ResourcePatternType.ANY,
+    None,  # type: ignore[arg-type]
+    None,  # type: ignore[arg-type]
+    AclOperation.ANY,
+    AclPermissionType.ANY,
 )
 
 
