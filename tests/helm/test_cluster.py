@@ -1,6 +1,8 @@
 """The chart on a real Kubernetes, which takes pods only as Pod Security "restricted" wants them."""
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -169,16 +171,44 @@ def test_a_version_that_never_gets_ready_is_rolled_back(cluster: Kubernetes) -> 
 def test_one_pod_of_the_ingest_may_go_at_a_time(cluster: Kubernetes) -> None:
     release = Release(cluster)
     release.install(MINIMAL)
-    # The second pod must not be replaced meanwhile: whoever isn't ready counts as gone.
-    statuses = [_evicted(release, f"app-forebay-ingest-{number}") for number in range(2)]
+    release.cluster.wait("the budget", lambda: _may_go(release) == 1)
+
+    # The first must not be replaced before the second is to go: whoever isn't ready counts as gone.
+    with _staying(release, "app-forebay-ingest-0"):
+        statuses = [_evicted(release, f"app-forebay-ingest-{number}") for number in range(2)]
 
     assert statuses == [201, 429]
 
 
+def _may_go(release: Release) -> int:
+    """So many pods may go now: it is counted a moment after they are ready."""
+    budget = release.get("apis/policy/v1", "poddisruptionbudgets", "app-forebay-ingest")
+    return int(budget["status"].get("disruptionsAllowed", 0))
+
+
+def _pod(release: Release, name: str) -> str:
+    return f"/api/v1/namespaces/{release.namespace}/pods/{name}"
+
+
+@contextmanager
+def _staying(release: Release, pod: str) -> Iterator[None]:
+    """Who makes it go sees it going until the end."""
+
+    def let(finalizers: list[str] | None) -> None:
+        release.cluster.client.patch(
+            _pod(release, pod),
+            json={"metadata": {"finalizers": finalizers}},
+            headers={"Content-Type": "application/merge-patch+json"},
+        ).raise_for_status()
+
+    let(["forebay.example/stays"])
+    yield
+    let(None)
+
+
 def _evicted(release: Release, pod: str) -> int:
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
-    path = f"/api/v1/namespaces/{release.namespace}/pods/{pod}/eviction"
-    return release.cluster.client.post(path, json=eviction).status_code
+    return release.cluster.client.post(f"{_pod(release, pod)}/eviction", json=eviction).status_code
 
 
 def test_scaling_in_keeps_the_spool_and_scaling_out_finds_it_again(cluster: Kubernetes) -> None:

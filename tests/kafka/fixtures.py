@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tests.missing import NotHere, entered, missing
@@ -44,11 +44,10 @@ class Kafka:
         self.ours()
         with AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0}) as client:
             topics = [name for name in client.list_topics(timeout=10).topics if not name.startswith("__")]
-            groups = [group.group_id for group in client.list_consumer_groups().result(10).valid]
-            deleted = [*(client.delete_topics(topics) if topics else {}).values()]
-            deleted += (client.delete_consumer_groups(groups) if groups else {}).values()
-            for one in deleted:
+            for one in (client.delete_topics(topics) if topics else {}).values():
                 one.result(30)
+            while groups := [group.group_id for group in client.list_consumer_groups().result(10).valid]:
+                _delete_groups(client, groups)
             # The broker that answers hears of it after the controller that did it.
             while any(not name.startswith("__") for name in client.list_topics(timeout=10).topics):
                 pass
@@ -60,6 +59,16 @@ class Kafka:
             # As above.
             while topic in client.list_topics(timeout=10).topics:
                 pass
+
+
+def _delete_groups(client: AdminClient, groups: list[str]) -> None:
+    """But those whose members have just left, of which the coordinator has not heard yet, or which it has let go of."""
+    for one in client.delete_consumer_groups(groups).values():
+        try:
+            one.result(30)
+        except KafkaException as error:
+            if error.args[0].code() not in (KafkaError.NON_EMPTY_GROUP, KafkaError.GROUP_ID_NOT_FOUND):
+                raise
 
 
 @pytest.fixture(scope="session")

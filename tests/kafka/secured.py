@@ -9,6 +9,7 @@ from string import Template
 
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are public, but in no __all__
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -43,6 +44,15 @@ PASSWORDS = {
 _LISTENERS = ("SASL", "SSL", "SASL_SSL", "MTLS", "BEARER", "OIDC", "EXPIRED", "FOREIGN", "LOST", "NAMELESS")
 _HERE = Path(__file__).parent
 _ANSWER_S = 30
+_ALL_ACLS = AclBindingFilter(
+    ResourceType.ANY,
+    None,  # type: ignore[arg-type]  # any name, user and host, as the client documents; its types don't say so
+    ResourcePatternType.ANY,
+    None,  # type: ignore[arg-type]
+    None,  # type: ignore[arg-type]
+    AclOperation.ANY,
+    AclPermissionType.ANY,
+)
 
 
 class SecuredNode(Node):
@@ -92,6 +102,9 @@ class Secured:
         with AdminClient({"bootstrap.servers": self.clear, "log_level": 0}) as admin:
             for made in admin.create_acls(given).values():
                 made.result(_ANSWER_S)
+            # The controller has them; the broker that judges by them hears of them a moment later.
+            while not set(given) <= set(admin.describe_acls(_ALL_ACLS).result(_ANSWER_S)):
+                pass
 
 
 @contextmanager

@@ -2,11 +2,9 @@
 
 import logging
 import os
-import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 from contextlib import closing, suppress
 from pathlib import Path
@@ -57,15 +55,6 @@ def url(port: int, vhost: str, user: str = ADMIN, password: str = PASSWORD, host
     return f"amqp://{user}:{quote(password, safe='')}@{host}:{port}/{quote(vhost, safe='')}"
 
 
-def _quiet_port() -> int:
-    """A free port that the system gives to no client: one that tries to come in while the node is away could get it."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
 class Server(DatabaseServer):
     """One node with a folder, a port and a name service of its own. Use it in a `with` statement."""
 
@@ -79,10 +68,8 @@ class Server(DatabaseServer):
         if not (_PROGRAMS / "rabbitmq-server").exists() or shutil.which("epmd") is None:
             raise NotHere("there is no RabbitMQ on this machine; install Debian's package rabbitmq-server")
         super().__init__(options)
-        self.port = _quiet_port()
-        self._secure_port = _quiet_port()
         self._authority = Authority(self.folder) if secured else None
-        self._names, self._between = free_ports(2)
+        self._secure_port, self._names, self._between = free_ports(3)
         self._epmd: subprocess.Popen[bytes] | None = None
 
     def url(self, vhost: str = "/", user: str = ADMIN, password: str = PASSWORD) -> str:

@@ -108,6 +108,8 @@ async def test_a_plan_changes_nothing_and_what_is_done_is_done_once(queue: Kafka
 async def test_every_portal_stays_in_order_across_the_growth(growth: Growth, queue: Queue, topic: str) -> None:
     count = await send(queue, topic, range(5))
     read = await finish(queue, topic, count, BEFORE)
+    while await still_owned(growth, topic):
+        pass
 
     plan = await growth.plan()
     await growth.carry_out(await growth.watched())

@@ -83,7 +83,7 @@ async def test_a_loop_that_stands_still_for_sessions_loses_nothing(
     await fetch(consumer, 5)
 
     # A handler that blocks the loop is what this is about.
-    time.sleep(3 * SESSION_S)
+    time.sleep(2 * SESSION_S)
 
     await consumer.commit({partition: Commit(offset=5)})
     assert await fetch(consumer, 5) == [5, 6, 7, 8, 9]
@@ -95,7 +95,8 @@ async def test_a_loop_that_stands_still_for_sessions_loses_nothing(
 async def test_partitions_not_given_back_in_time_are_lost(
     kafka: Kafka, opened: Opener, stream: str, protocol: str
 ) -> None:
-    patience = {"max.poll.interval.ms": 1500, "group.protocol": protocol}
+    # No shorter than the session, or the client is not made.
+    patience = {"max.poll.interval.ms": round(SESSION_S * 1000), "group.protocol": protocol}
     queue = opened(kafka.bootstrap, kafka=patience)
 
     class Stubborn(Owner):
@@ -143,14 +144,16 @@ async def test_who_leaves_while_the_brokers_hang_waits_for_no_answer_of_theirs(
 
 
 async def test_a_static_member_comes_back_to_its_partitions(kafka: Kafka, opened: Opener, stream: str) -> None:
-    bystander = await joined(opened(kafka.bootstrap), stream, watching := Owner())
+    # So long its place is kept: on a machine that is busy it takes a while to come back.
+    session_s = 30.0
+    bystander = await joined(opened(kafka.bootstrap), stream, watching := Owner(), session_s=session_s)
     named = opened(kafka.bootstrap, group_instance_id="worker-1")
-    consumer = await joined(named, stream, first := Owner(), owns=2)
+    consumer = await joined(named, stream, first := Owner(), owns=2, session_s=session_s)
     await watching.owns(2)
     before, told = set(first.owned), list(watching.told)
 
     await consumer.close()
-    consumer = await joined(named, stream, again := Owner(), owns=2)
+    consumer = await joined(named, stream, again := Owner(), owns=2, session_s=session_s)
 
     assert set(again.owned) == before
     assert watching.told == told

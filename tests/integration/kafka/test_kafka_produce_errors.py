@@ -69,7 +69,9 @@ async def gathering_producer(mock: MockCluster, opened: Opener) -> Any:
     Of what is on its way behind the refused request a broker takes nothing, since numbers are missing in between, but
     in a partition that is empty. The mock, which counts for transactions only, takes it.
     """
-    async with producing(opened(mock.bootstrap, kafka={"linger.ms": GATHER_MS})) as made:
+    # However late the mock is: nothing goes on its way behind a request that it has not answered.
+    gathering = {"linger.ms": GATHER_MS, "max.in.flight": 1}
+    async with producing(opened(mock.bootstrap, kafka=gathering)) as made:
         yield made
 
 

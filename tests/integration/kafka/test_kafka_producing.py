@@ -354,9 +354,9 @@ async def test_behind_a_record_that_finds_no_room_a_smaller_one_of_its_portal_fi
     producer = opened(f"127.0.0.1:{port}", kafka={"queue.buffering.max.kbytes": 2}).producer()
 
     sent = [asyncio.create_task(producer.send("events", record(0, b"x" * size))) for size in (1500, 1500, 10)]
-    _, pending = await asyncio.wait(sent, timeout=0.1)
+    await asyncio.wait(sent[1:])
 
-    assert pending == {sent[0]}
+    assert not sent[0].done()
     assert all(isinstance(one.exception(), QueueUnavailable) for one in sent[1:])
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(producer.close(), 0.1)
@@ -368,9 +368,9 @@ async def test_where_the_client_itself_has_no_room_it_is_the_same(opened: Opener
     mock.slow(1, 3_600_000)
 
     sent = [asyncio.create_task(producer.send(STREAM, record(0, b"x" * size))) for size in (1500, 1500, 10)]
-    _, pending = await asyncio.wait(sent, timeout=0.1)
+    await asyncio.wait(sent[1:])
 
-    assert pending == {sent[0]}
+    assert not sent[0].done()
     assert all(isinstance(one.exception(), QueueUnavailable) for one in sent[1:])
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(producer.close(), 0.1)

@@ -143,8 +143,8 @@ async def test_a_group_that_begins_gets_the_others_at_once_and_the_rest_when_it_
     mock.down(FAR_BROKER) if is_down else mock.slow(FAR_BROKER, AN_HOUR_MS)
     consumer = queue.consumer(STREAM, STREAM, session_s=SESSION_S)
 
-    await consumer.start(owner := Owner())
     with capture_logs() as logs:
+        await consumer.start(owner := Owner())
         assert sorted(await fetch(consumer, len(NEAR))) == [*NEAR]
     assert owner.owned.keys() == set(NEAR)
     [told] = [log["partitions"] for log in logs if "nobody says where partitions begin" in log["event"]]

@@ -22,8 +22,9 @@ from forebay.schemas.portal import partition_of
 
 STREAM = "events"
 PARTITIONS = 4
-#: Short, since the suite waits for it; no test needs a session to end.
-SESSION_S = 2.0
+#: Short, since members look at their group some times in it. No test needs a session to end, and none may, also where
+#: the machine stands still for a moment.
+SESSION_S = 4.0
 #: How long one call of `fetch` waits where records are sure to come.
 PATIENCE_S = 30.0
 

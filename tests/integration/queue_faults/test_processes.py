@@ -20,7 +20,7 @@ from tests.integration.queues.stage import HERE, Chronicle, Stage, follow, read_
 @pytest.fixture
 def session_s(url: str) -> str:
     """So short that a test can wait for a dead member to be missed, and long enough for a machine that is busy."""
-    return "3.0" if url.startswith("amqp:") else "1.0"
+    return "3.0" if url.startswith("amqp:") else "2.0"
 
 
 async def test_what_a_killed_producer_was_told_is_kept_and_in_order(queue: Queue, stage: Stage) -> None:

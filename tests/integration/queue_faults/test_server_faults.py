@@ -20,6 +20,7 @@ from tests.integration.queue_faults.relay import relayed
 from tests.integration.queue_faults.systems import System
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower, fetch, record
 from tests.integration.queues.stage import Chronicle, Seen, Stage, follow, read_all
+from tests.waiting import until
 
 SESSION_S = "1.0"
 
@@ -136,7 +137,7 @@ async def test_a_server_that_hangs_holds_records_up_and_loses_none(server: Datab
 
 async def test_every_part_heals_after_the_server_was_away(server: DatabaseServer, system: System, queue: Queue) -> None:
     producer, inspector, follower = queue.producer(), queue.inspector(), Follower()
-    consumer = queue.consumer(STREAM, "group", session_s=1.0)
+    consumer = queue.consumer(STREAM, "group", session_s=3.0)
     await consumer.start(follower)
     await follower.owns(PARTITIONS)
     await producer.send(STREAM, record(0))
@@ -145,6 +146,8 @@ async def test_every_part_heals_after_the_server_was_away(server: DatabaseServer
     with capture_logs() as logs:
         server.stop()
         await follower.owns(0)
+        # On a machine that stood still until the session was over, it is tried, and told, a moment later.
+        await until(lambda: any(log["event"] == "group_unreachable" for log in logs))
     for call in (producer.send(STREAM, record(1)), producer.check(), inspector.bounds(STREAM)):
         with pytest.raises(QueueUnavailable, match=system.gone):
             await call

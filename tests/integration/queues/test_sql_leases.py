@@ -66,7 +66,7 @@ async def test_a_process_that_stood_still_gives_out_nothing_of_what_it_had(
 
 async def test_a_heartbeat_that_finds_another_owner_tells_that_all_is_lost(database: Database) -> None:
     robbed, other, clock = Follower(), Follower(), Clock()
-    first = SqlConsumer(database, STREAM, "group", session_s=0.6, retention=KEEP_EVERYTHING)
+    first = SqlConsumer(database, STREAM, "group", session_s=SESSION_S, retention=KEEP_EVERYTHING)
     await first.start(robbed)
     await robbed.owns(PARTITIONS)
 
@@ -230,13 +230,14 @@ def test_what_another_has_under_the_same_epoch_is_not_ours(queue: Queue, databas
 
 async def test_a_handler_that_blocks_the_event_loop_costs_no_membership(queue: Queue) -> None:
     blocked, other = Follower(), Follower()
-    consumers = [queue.consumer(STREAM, "group", session_s=0.6) for _ in range(2)]
+    # Long enough for a machine that stands still for a moment, too.
+    consumers = [queue.consumer(STREAM, "group", session_s=3.0) for _ in range(2)]
     await consumers[0].start(blocked)
     await consumers[1].start(other)
     await blocked.owns(2)
     await other.owns(2)
 
-    time.sleep(1.5)  # blocking the loop is what this is about
+    time.sleep(4.0)  # blocking the loop is what this is about
     await asyncio.sleep(0)
 
     assert "lost" not in blocked.told + other.told

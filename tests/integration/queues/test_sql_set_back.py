@@ -28,8 +28,8 @@ from forebay.queues.sql.tables import record as record_table
 from forebay.queues.threads.undone import again
 from tests.integration.queues.members import KEEP_EVERYTHING, PARTITIONS, STREAM, Follower, fetch, record, send_all
 
-#: Heartbeats come three times in it.
-SESSION_S = 0.6
+#: Heartbeats come three times in it. A machine that stands still for a moment costs nobody a partition.
+SESSION_S = 3.0
 
 #: Who has such a session sees nothing by its heartbeats.
 HEARTBEATS_FAR_APART_S = 3600
