@@ -37,7 +37,7 @@ from . import closing
 from .answers import answered
 from .asking import Asking, end
 from .clients import Clients
-from .faults import Faults, cause, is_unknown_stream
+from .faults import Faults, cause, is_unknown_stream, is_vague
 from .layout import for_older_brokers, is_too_new
 
 #: A question that isn't answered by then is given up.
@@ -66,9 +66,6 @@ _ELECTION = frozenset(
         KafkaError.OFFSET_NOT_AVAILABLE,
     }
 )
-
-#: What brokers say of settings of groups, and librdkafka for them, that don't have any.
-_TOO_OLD = (KafkaError.INVALID_REQUEST, KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,10 +259,10 @@ class Admin:
         try:
             await answered(future, answer_s)
         except KafkaException as error:
-            if cause(error).code() in _TOO_OLD:
-                return False
-            if cause(error).code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+            if is_vague(told := cause(error)):
                 raise self._unavailable(error) from error
+            # They have some, and don't show them to us; who has none says so in one way or another.
+            return told.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
         return True
 
     async def set_of_group(self, group: str, properties: Mapping[str, int]) -> None:

@@ -61,6 +61,11 @@ def is_empty(error: KafkaError) -> bool:
     return error.code() in _EMPTY
 
 
+def is_vague(error: KafkaError) -> bool:
+    """Whether it only says that nothing works, or may follow from that."""
+    return error.code() in _VAGUE
+
+
 def is_fatal(error: KafkaError) -> bool:
     """Whether the client can't be used any more."""
     return error.fatal() or error.code() == KafkaError._FATAL
@@ -78,7 +83,7 @@ def of_record(error: KafkaError, stream: str, why: "Faults") -> QueueError:
         return unknown_stream(stream)
     if error.code() in _REFUSED:
         return RecordRefused(f"{stream} does not take this record. {sentence(error)}")
-    text = why.text(otherwise=error) if error.code() in _VAGUE else sentence(error)
+    text = why.text(otherwise=error) if is_vague(error) else sentence(error)
     return QueueUnavailable(f"{stream} did not take a record. {text}")
 
 

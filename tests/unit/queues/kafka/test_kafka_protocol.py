@@ -13,8 +13,14 @@ from forebay.queues.kafka.clients import Clients
 from forebay.queues.kafka.sessions import agreed_protocol
 from tests.unit.queues.kafka.test_kafka_asking import ONE_BROKER, Client, Made
 
-#: What older brokers and their likes say of a group's settings.
-TOO_OLD = (KafkaError.INVALID_REQUEST, KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE)
+#: What older brokers, or librdkafka for them, may say of a group's settings. (Kafka's say the first one.)
+TOO_OLD = (
+    KafkaError.INVALID_REQUEST,
+    KafkaError.UNSUPPORTED_VERSION,
+    KafkaError._UNSUPPORTED_FEATURE,
+    KafkaError.INVALID_CONFIG,
+    KafkaError.UNKNOWN,
+)
 
 
 class Cluster(Client):
@@ -75,7 +81,7 @@ async def test_who_wants_the_classic_protocol_asks_nothing() -> None:
     assert await agreed(Cluster(KafkaError._TIMED_OUT), "classic") == "classic"
 
 
-@pytest.mark.parametrize("code", [KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.UNKNOWN])
+@pytest.mark.parametrize("code", [KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN])
 async def test_while_nobody_says_what_they_can_do_nobody_joins(code: int) -> None:
     with pytest.raises(QueueUnavailable):
         await agreed(Cluster(code))
