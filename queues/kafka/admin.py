@@ -157,8 +157,9 @@ class Admin:
         except KafkaException as error:
             if not is_too_new(cause(error)):
                 raise
-            topic.config = for_older_brokers(topic.config)
-            await self._make(topic, answer_s, only_check=only_check)
+            config = for_older_brokers(topic.config)
+            older = NewTopic(topic.topic, topic.num_partitions, topic.replication_factor, config=config)
+            await self._make(older, answer_s, only_check=only_check)
 
     async def _make(self, topic: NewTopic, answer_s: float, *, only_check: bool) -> None:
         [future] = self.client.create_topics([topic], request_timeout=answer_s, validate_only=only_check).values()

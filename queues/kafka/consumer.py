@@ -17,7 +17,7 @@ from .inbox import Inbox
 from .member import Member
 from .notes import Notes
 from .ownership import Ownership
-from .sessions import agreed_protocol
+from .protocol import agreed_protocol
 from .topics import Topics
 
 #: So long may the question whether it is still the same topic hold up a commit.

@@ -9,7 +9,7 @@ from confluent_kafka.admin import AclOperation  # type: ignore[attr-defined]  # 
 from forebay.queues.findings import Finding, Right
 from forebay.queues.kafka.faults import sentence
 from forebay.queues.kafka.properties import Properties
-from forebay.queues.kafka.sessions import TOO_OLD
+from forebay.queues.kafka.protocol import TOO_OLD
 
 from .questions import KnownGroup
 

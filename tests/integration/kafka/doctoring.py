@@ -73,12 +73,13 @@ def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
 @pytest.fixture
 def made(secured: Secured, topic: str) -> Iterator[AdminClient]:
     """The streams are there, as Forebay makes them; an admin who may change them."""
-    asyncio.run(_ensure(secured, topic))
+    asyncio.run(ensure(secured.clear, topic))
     with AdminClient({"bootstrap.servers": secured.clear, "log_level": 0}) as admin:
         yield admin
 
 
-async def _ensure(secured: Secured, topic: str) -> None:
-    queue = open_queue(QueueSettings(queue_url=f"kafka://{secured.clear}"))
+async def ensure(bootstrap: str, topic: str) -> None:
+    """Make the topic's streams, as Forebay does."""
+    queue = open_queue(QueueSettings(queue_url=f"kafka://{bootstrap}"))
     await queue.ensure(names.streams(topic), 2)
     await queue.close()

@@ -7,16 +7,13 @@ from contextlib import ExitStack
 import pytest
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are public, but in no __all__
     AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
+    NewTopic,
     ResourceType,
 )
 
 from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueError
-from forebay.queues.opening import open_queue
-from forebay.queues.settings import QueueSettings
+from forebay.queues.kafka.layout import OF_BOTH_SIDES
 from forebay.schemas import names
 from tests.kafka.cluster import Cluster, Node
 from tests.kafka.members import PARTITIONS, fetch, joined, send
@@ -24,9 +21,10 @@ from tests.kafka.opener import Opener
 from tests.kafka.ways_in import Setting, Way
 from tests.missing import entered
 
-from .doctoring import Doctor
+from .doctoring import Doctor, ensure
 from .doctoring import doctor as doctor
 from .doctoring import topic as topic
+from .sent import altered
 
 pytestmark = pytest.mark.kafka
 
@@ -42,17 +40,9 @@ def older(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("older")
     with ExitStack() as running:
         cluster = entered(running, lambda: Cluster(folder, [Node(1, folder / "node-1", version=request.param)]))
-        limit_time(cluster)
+        # It refuses what is dated a minute ago, or ahead, where a topic doesn't say otherwise.
+        asyncio.run(altered(cluster, ResourceType.BROKER, "1", f"log.{OF_BOTH_SIDES}", 60_000))
         yield cluster
-
-
-def limit_time(cluster: Cluster) -> None:
-    """Have the cluster refuse what is dated a minute ago, or ahead, where a topic doesn't say otherwise."""
-    entry = ConfigEntry("log.message.timestamp.difference.max.ms", "60000", incremental_operation=AlterConfigOpType.SET)
-    with AdminClient({"bootstrap.servers": cluster.bootstrap}) as admin:
-        resource = ConfigResource(ResourceType.BROKER, "1", incremental_configs=[entry])
-        [done] = admin.incremental_alter_configs([resource]).values()
-        done.result(30)
 
 
 async def test_events_are_kept_read_and_committed(older: Cluster, opened: Opener, topic: str) -> None:
@@ -81,15 +71,19 @@ async def test_who_insists_on_what_they_can_t_do_is_told_and_waits_for_nothing(
         await joined(queue, topic)
 
 
-async def made(cluster: Cluster, topic: str) -> None:
-    """Make the topic's streams."""
-    queue = open_queue(QueueSettings(queue_url=f"kafka://{cluster.bootstrap}"))
-    await queue.ensure(names.streams(topic), 2)
-    await queue.close()
+def test_a_limit_of_the_cluster_is_told_where_a_topic_was_made_by_somebody_else(
+    older: Cluster, doctor: Doctor, topic: str
+) -> None:
+    with AdminClient({"bootstrap.servers": older.bootstrap}) as admin:
+        admin.create_topics([NewTopic(topic, 2)])[topic].result(30)
+
+    told = doctor(Way(bootstrap=older.bootstrap, kafka={})).told("warn")
+
+    assert f"topic {topic}: {OF_BOTH_SIDES} is 60000: what has waited longer, or is so far ahead, is refused" in told
 
 
 def test_doctor_finds_nothing_but_that_there_is_one_broker(older: Cluster, doctor: Doctor, topic: str) -> None:
-    absent, _ = doctor(Way(bootstrap=older.bootstrap, kafka={})), asyncio.run(made(older, topic))
+    absent, _ = doctor(Way(bootstrap=older.bootstrap, kafka={})), asyncio.run(ensure(older.bootstrap, topic))
 
     report = doctor(Way(bootstrap=older.bootstrap, kafka={}))
 

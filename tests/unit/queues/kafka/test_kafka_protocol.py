@@ -10,7 +10,7 @@ from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]  
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.kafka.admin import Admin
 from forebay.queues.kafka.clients import Clients
-from forebay.queues.kafka.sessions import agreed_protocol
+from forebay.queues.kafka.protocol import agreed_protocol
 from tests.unit.queues.kafka.test_kafka_asking import ONE_BROKER, Client, Made
 
 #: What older brokers, or librdkafka for them, may say of a group's settings. (Kafka's say the first one.)

@@ -14,7 +14,6 @@ log = get_logger(__name__)
 _SESSION = "consumer.session.timeout.ms"
 _BEAT = "consumer.heartbeat.interval.ms"
 
-
 #: Why a setting that insists on it can't be had.
 TOO_OLD = "group.protocol is consumer, which these brokers can't do: KIP-848 came with Kafka 4.0; leave it out"
 
