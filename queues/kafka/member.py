@@ -125,7 +125,9 @@ class Member:
             while not self._commands.is_over:
                 self._turn()
             self._client.give_all_back()
-        except Exception as error:  # whatever it is: nobody else would know that nothing is read any more
+        # Whatever it is: nobody else would know that nothing is read any more. What a rebalance raises that fails is
+        # librdkafka's own error, which is not even a BaseException.
+        except (Exception, KafkaError) as error:  # type: ignore[misc]
             if self._loop.is_closed():
                 raise
             log.error("the consumer's thread ended", group=self._group, error=repr(error))

@@ -139,12 +139,14 @@ class Rebalances:
         """For `subscribe`: they stay ours until the user has finished with them."""
         if self._loop.is_closed():
             return
-        self.is_waiting = True
-        try:
-            self._commits.finish(client, self.ours)
-            self._wait_for(self._leaving or self._asked_back(self._among_ours(partitions)), self._commands.obey)
-        finally:
-            self.is_waiting = False
+        # What comes while we leave is never begun with, and whoever is to have it next need not wait for us.
+        if mine := self._among_ours(partitions):
+            self.is_waiting = True
+            try:
+                self._commits.finish(client, self.ours)
+                self._wait_for(self._leaving or self._asked_back(mine), self._commands.obey)
+            finally:
+                self.is_waiting = False
         # What was not given back in time is lost; the others are no longer owned by then.
         self.on_lost(client, partitions)
 
@@ -182,7 +184,9 @@ class Rebalances:
             del self.ours[number]
         self._loop.call_soon_threadsafe(self._ownership.lose, numbers)
         self._pauses.lift(client, partitions)
-        client.incremental_unassign(partitions)
+        # To let go of any that was not begun with would be an error, which ends the polling.
+        begun = set(client.assignment())
+        client.incremental_unassign([at for at in partitions if at in begun])
 
     def _among_ours(self, partitions: Iterable[TopicPartition]) -> list[int]:
         return [at.partition for at in partitions if at.partition in self.ours]

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from forebay.queues.contract import Commit
 from forebay.queues.errors import Fenced, QueueUnavailable
@@ -141,6 +142,52 @@ async def test_who_leaves_while_the_brokers_hang_waits_for_no_answer_of_theirs(
         node.signal(signal.SIGCONT)
 
     assert owner.told.count("revoked") == PARTITIONS
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_what_comes_and_goes_while_a_member_leaves_does_not_end_its_leaving(
+    kafka: Kafka, opened: Opener, stream: str, protocol: str
+) -> None:
+    queue = opened(kafka.bootstrap, kafka={"group.protocol": protocol})
+    inspector, late = queue.inspector(), queue.consumer(stream, stream, session_s=SESSION_S)
+
+    async def held() -> int:
+        """By the leaver, as the group has it."""
+        states = await inspector.groups(stream)
+        return [one.owner for one in states[stream].values()].count(its_name)
+
+    class Slow(Owner):
+        async def revoked(self, partition: int) -> None:
+            if is_leaving:
+                for one in others:
+                    await one.close()
+                while await held() < PARTITIONS:
+                    await asyncio.sleep(0)
+                await late.start(following)
+                # Of what goes at least one is none that it has begun with.
+                while await held() == PARTITIONS:
+                    await asyncio.sleep(0)
+                await leaver.commit({partition: Commit(offset=0)})
+            await super().revoked(partition)
+
+    is_leaving, following = False, Owner()
+    leaver = await joined(queue, stream, slow := Slow())
+    others = [await joined(queue, stream, owns=owns) for owns in (2, 1, 1)]
+    await slow.owns(1)
+    [of_its_own] = slow.owned
+    its_name = (await inspector.groups(stream))[stream][of_its_own].owner
+    given_back = slow.told.count("revoked")
+
+    is_leaving = True
+    with capture_logs() as logs:
+        await leaver.close()
+
+    assert slow.told.count("revoked") == given_back + 1
+    assert "lost" not in slow.told
+    assert [one for one in logs if one["log_level"] != "info"] == []
+    await following.owns(PARTITIONS)
+    await late.close()
+    await inspector.close()
 
 
 async def test_a_static_member_comes_back_to_its_partitions(kafka: Kafka, opened: Opener, stream: str) -> None:

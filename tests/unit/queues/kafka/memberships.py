@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from forebay.queues.contract import Commit
 from forebay.queues.errors import QueueError
@@ -32,6 +32,7 @@ class Client:
         self.on: dict[str, Callable[..., None]] = {}
         #: How often it was asked for the ends of its partitions.
         self.asked = 0
+        self._assigned: list[TopicPartition] = []
 
     def subscribe(self, streams: list[str], **on: Callable[..., None]) -> None:
         self.on = on
@@ -50,12 +51,20 @@ class Client:
         """Nothing."""
 
     def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
-        """Nothing comes."""
+        self._assigned += partitions
 
-    incremental_unassign = pause = resume = incremental_assign
+    def incremental_unassign(self, partitions: Sequence[TopicPartition]) -> None:
+        if any(at not in self._assigned for at in partitions):
+            raise KafkaException(KafkaError(KafkaError._INVALID_ARG))
+        self._assigned = [at for at in self._assigned if at not in partitions]
+
+    def pause(self, partitions: Sequence[TopicPartition]) -> None:
+        """Nothing comes anyway."""
+
+    resume = pause
 
     def assignment(self) -> list[TopicPartition]:
-        return OURS
+        return self._assigned
 
     def offsets_for_times(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         self.asked += 1

@@ -1,6 +1,7 @@
 """What a member does while partitions go, with a client that is made up."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from unittest.mock import Mock
 
@@ -13,6 +14,9 @@ from forebay.queues.kafka.inbox import Inbox
 from forebay.queues.kafka.ownership import Holding, Ownership
 
 from .memberships import OURS, STREAM, Client, Clients, User, commit_first, membership
+
+#: Between two looks at what goes on in another thread.
+_LOOK_S = 0.01
 
 
 @pytest.fixture
@@ -93,6 +97,24 @@ async def test_who_leaves_asks_nobody_where_to_begin(monkeypatch: pytest.MonkeyP
 
     asked.assert_not_called()
     assert user == []
+
+
+async def test_what_comes_while_we_leave_goes_on_to_others_before_all_is_given_back(revoked: list[str]) -> None:
+    theirs = [TopicPartition(STREAM, 1)]
+    with membership() as (member, clients, user, _):
+        [client], rebalances = clients.made, member._client.rebalances
+        client.on["on_assign"](client, OURS)
+        member._commands.end()
+        leaving = asyncio.create_task(asyncio.to_thread(rebalances.give_all_back, lambda left_s: time.sleep(_LOOK_S)))
+        while "asked back" not in revoked:
+            await asyncio.sleep(_LOOK_S)
+
+        client.on["on_assign"](client, theirs)
+        await asyncio.to_thread(client.on["on_revoke"], client, theirs)
+
+        assert not leaving.done()
+        assert (user, client.assignment()) == (["assigned"], OURS)
+        await leaving
 
 
 async def test_of_a_partition_that_is_asked_back_nothing_is_given_that_still_waits(revoked: list[str]) -> None:

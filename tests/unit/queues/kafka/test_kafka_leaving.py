@@ -57,10 +57,20 @@ async def test_a_member_that_is_to_end_makes_no_client_any_more() -> None:
         assert len(clients.made) == 1
 
 
-@pytest.mark.parametrize("error", [KafkaException(KafkaError(KafkaError._FAIL)), TypeError("an error of our own")])
-async def test_a_thread_that_an_error_ends_says_so(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        KafkaException(KafkaError(KafkaError._FAIL)),
+        TypeError("an error of our own"),
+        # As a rebalance that fails raises it.
+        KafkaError(KafkaError._INVALID_ARG),
+    ],
+)
+async def test_a_thread_that_an_error_ends_says_so(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | KafkaError
+) -> None:
     def fail(self: Client, timeout: float) -> None:
-        raise error
+        raise error  # type: ignore[misc]  # Python lets it be raised, though it is no exception
 
     with membership() as (member, _, _, inbox):
         monkeypatch.setattr(Client, "poll", fail)

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from forebay.queues.kafka.waking import Waking
 
-from .memberships import OURS, membership
+from .memberships import OURS, STREAM, membership
 
 
 class Client:
@@ -67,6 +67,7 @@ def test_who_has_nothing_asks_nobody() -> None:
 async def test_a_member_asks_when_its_client_may_read_again(paused: Callable[[Any, Any], None]) -> None:
     with membership() as (member, clients, _, _):
         [client] = clients.made
+        client.incremental_assign([*OURS, TopicPartition(STREAM, 1)])
         member._turn()
         before = client.asked
         paused(member, client)
