@@ -93,8 +93,10 @@ class World(User):
         self._patch.setattr(inbox, "_HIGH_BYTES", 3 * _RECORD_BYTES)
         self._patch.setattr(inbox, "_LOW_BYTES", _RECORD_BYTES)
 
-    def _hear(self, text: str, **_: object) -> None:
+    def _hear(self, text: str, **more: object) -> None:
         self.was_late = self.was_late or "in time" in text
+        if "thread ended" in text:
+            self.errors.append(more)
 
     def _closes(self, close: Any, is_waiting: Callable[[], bool]) -> bool:
         client: Client = close.__self__
@@ -143,6 +145,11 @@ class World(User):
         # The client of that moment, which may not be that of now.
         self.do(lambda: what(self.group.client, *with_))
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the thread is about to leave: what is noted from now on happens meanwhile."""
+        return self.stops_early or self.consumer._member._commands.is_over
+
     # What goes wrong.
 
     def close_one_that_was_left(self) -> None:
@@ -154,12 +161,12 @@ class World(User):
         self.group.client.give(PARTITIONS)
         self.group.client.hangs = hangs
         WallClock.back_s = 60.0
+        # The client is given up, whatever is on its way.
+        self.group.has_parted = True
 
     def turn(self) -> None:
-        """Let the thread do what it does between two looks at whether it shall end."""
-        if self.consumer._member._commands.is_over:
-            self.act()
-        else:
+        """Let the thread do what it does between two looks at whether it shall end. What is noted then waits."""
+        if not self.is_ending:
             self.consumer._member._turn()
 
     def look(self) -> None:
@@ -181,13 +188,15 @@ class World(User):
             self.loop.close()
 
     def _end(self) -> None:
-        while self.acts:
+        while self.acts and not self.is_ending:
             self.act()
-        if not self.stops_early and self.closing is None:
+        if not self.is_ending:
             self._come_to_read_all()
             self._see_whether_it_may_commit()
         self.close_consumer()
         self.consumer._member._poll_to_the_end()
+        while self.acts:
+            self.act()
         self.run(asyncio.sleep, 10)
         assert self.closing is not None
         assert self.closing.done()

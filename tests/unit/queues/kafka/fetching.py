@@ -42,7 +42,7 @@ class Fetching:
         self.readings: dict[int, Reading] = {}
         #: A pause outlives an assignment.
         self.paused: set[int] = set()
-        self.is_stranded = self.hangs = self.is_dead = self.is_closed = False
+        self.is_stranded = self.hangs = self.is_dead = self.is_ending = self.is_closed = False
         self._queue: deque[Message | Call] = deque()
         #: By the last `consume`.
         self._taken: list[Message] = []
@@ -95,6 +95,8 @@ class Fetching:
             self._taken = [message for message in self._taken if _stays(message, at.partition)]
 
     def incremental_unassign(self, partitions: Sequence[TopicPartition]) -> None:
+        # One that ends, in whatever way, takes any such call for the end of all that it has.
+        assert self.is_dead or self.is_ending or all(at.partition in self.readings for at in partitions)
         for at in partitions:
             self.readings.pop(at.partition, None)
             self._purge(at.partition)

@@ -92,6 +92,7 @@ class Client(Fetching):
 
     def close(self) -> None:
         """What it has goes back, and what the group said before is heard: but not after an error that is fatal."""
+        self.is_ending = True
         if not self.is_dead:
             for message in self._served():
                 del message

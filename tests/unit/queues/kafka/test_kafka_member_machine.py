@@ -65,7 +65,6 @@ TROUBLES: tuple[Callable[[World, int], object], ...] = (
     lambda world, number: world.close_one_that_was_left(),
     lambda world, number: world.cancel_calls(),
     lambda world, number: world.close_consumer(),
-    lambda world, number: setattr(world, "stops_early", True),
 )
 
 #: How long a user takes to give a partition back: longer than the group waits, too.
@@ -151,9 +150,14 @@ class Consuming(RuleBasedStateMachine):
 
     @rule()
     def the_thread_turns_until_all_is_done(self) -> None:
-        while self.world.acts:
+        while self.world.acts and not self.world.is_ending:
             self.world.turn()
         self.world.look()
+
+    @rule(seconds=st.sampled_from(GRACES_S))
+    def the_consumer_ends_in_the_middle_of_what_follows(self, seconds: float) -> None:
+        self.the_thread_turns_until_all_is_done()
+        self.world.grace_s, self.world.stops_early = seconds, True
 
     def teardown(self) -> None:
         self.world.close()
