@@ -24,6 +24,9 @@ _CANCEL_S = 1.0
 #: The last commit of a partition may take so long; then it goes without, and some of its events come again.
 _LAST_COMMIT_S = 5.0
 
+#: Before each try of it. The sum is how much longer a worker takes to stop while its queue is gone.
+_LAST_PAUSES_S = (0.0, 0.1, 0.4, 0.5)
+
 #: So long the parked stream may take what is still to be told; then the last commit goes without it.
 _SETTLE_S = 2.0
 
@@ -49,6 +52,8 @@ class Ownership:
         self._parking, self._clock, self._now = parking, clock, now
         self._handovers = Handovers(metrics)
         self._partitions: dict[int, Partition] = {}
+        #: Of these only the last commit is still to come → how often it was tried.
+        self._going: dict[Partition, int] = {}
         self._is_leaving = False
 
     def __iter__(self) -> Iterator[Partition]:
@@ -163,11 +168,35 @@ class Ownership:
                 async with asyncio.timeout(_SETTLE_S):
                     await partition.parking.settle()
             partition.has_news = True
+        self._going[partition] = 0
         try:
             async with asyncio.timeout(_LAST_COMMIT_S):
-                await self._commits.store([partition])
+                is_stored = await self._store_last(partition)
         except TimeoutError:
+            is_stored = False
+        finally:
+            del self._going[partition]
+        if not is_stored:
             _log.warning("partition given back without its last commit", partition=partition.number)
+
+    async def _store_last(self, partition: Partition) -> bool:
+        """Not tried once only: what was finished would come again, where no more than a connection was lost."""
+        for tries, pause_s in enumerate(_LAST_PAUSES_S, 1):
+            await asyncio.sleep(pause_s)
+            await self._commits.store(self._going_with(partition, tries))
+            if not partition.has_news or partition.is_gone:
+                return True
+        return False
+
+    def _going_with(self, partition: Partition, tries: int) -> Iterator[Partition]:
+        """All that go when it is its turn, unless it was tried so often by then, as it went along with others.
+
+        With a commit each, those of many partitions would come too late.
+        """
+        if partition.has_news and self._going[partition] < tries:
+            for one in self._going:
+                self._going[one] += 1
+                yield one
 
     def _let_go(self, partition: Partition) -> None:
         self._held.remove_all(list(partition.drop()))

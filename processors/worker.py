@@ -192,9 +192,10 @@ class Worker:
     async def run(self) -> int:
         """Handle events until `stop`. Gives the number of handlers that would not end.
 
-        Ends within `drain_s` and a second, or with a queue that hangs about ten more. Handlers that would not end keep
-        the process from exiting: with a number above 0 leave it by `os._exit`. Raises what a part of the worker raised,
-        which is a fault of Forebay or of the queue, never of a handler; the number is in `left` then.
+        Ends within `drain_s` and a second; with a queue that is gone in one more, with one that hangs in about ten.
+        Handlers that would not end keep the process from exiting: with a number above 0 leave it by `os._exit`. Raises
+        what a part of the worker raised, which is a fault of Forebay or of the queue, never of a handler; the number is
+        in `left` then.
         """
         # In every line from here on, also in those of handlers: one process may have several groups.
         structlog.contextvars.bind_contextvars(group=self._settings.group)

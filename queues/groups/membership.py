@@ -29,6 +29,9 @@ _LOOK_EVERY_S = 0.5
 #: The same as a part of a short session.
 _LOOKS_A_SESSION = 10
 
+#: A goodbye is said so often until it is heard: whoever finds that a connection is lost, the next has another.
+_GOODBYES = 2
+
 log = get_logger(__name__)
 
 
@@ -64,9 +67,11 @@ class Membership(Generic[C]):
         self._leaving = False
         self._asked_back: dict[int, int] = {}
         self._returned: deque[tuple[int, int]] = deque()
+        #: What was given back, and the store may not know it yet.
+        self._unreleased: dict[int, int] = {}
         self._next_beat = self._next_sweep = 0.0
         self._told = ""
-        #: What keeps us from being a member, and does not pass by itself.
+        #: What keeps us from being a member.
         self._fault: QueueError | None = None
 
     def join(self, connection: C) -> None:
@@ -86,29 +91,38 @@ class Membership(Generic[C]):
     def live(self) -> None:
         """Keep the membership until everything was given back after `leave`."""
         while not self._leaving or self._leases.held():
-            self._wake.wait(min(_LOOK_EVERY_S, self._group.session_s / _LOOKS_A_SESSION))
+            self._wake.wait(self._look_every_s)
             self._wake.clear()
             self._try(self._step)
-        self._try(partial(again, self._depart))
+        for _ in range(_GOODBYES):
+            if self._try(partial(again, self._depart)):
+                return
 
-    def _try(self, step: Callable[[], None]) -> None:
+    @property
+    def _look_every_s(self) -> float:
+        return min(_LOOK_EVERY_S, self._group.session_s / _LOOKS_A_SESSION)
+
+    def _try(self, step: Callable[[], None]) -> bool:
         try:
             step()
         except QueueError as error:
-            self._fault = None if isinstance(error, QueueUnavailable) else error
+            self._fault = error
             self._tell_unreachable(str(error))
-        except Exception:  # a thread that died would leave its partitions without a word
+        except Exception as error:  # a thread that died would leave its partitions without a word
+            self._fault = QueueUnavailable(f"the group {self._group.name} can't be asked: {error!r}")
             log.exception("membership_failed", group=self._group.name, stream=self._group.stream)
         else:
             self._told, self._fault = "", None
+            return True
+        return False
 
     def check(self) -> None:
-        """Raise `QueueError` for who owns nothing any more, and never will: `QueueUnavailable` until it is known."""
+        """Raise `QueueError` for who owns nothing any more, and never will: `QueueUnavailable` while it still may."""
         fault = self._fault
         if fault is None or self._leases.held():
             return
         # A stream that is gone comes again as another one, which may be told then.
-        kind = QueueUnavailable if isinstance(fault, UnknownStream) else QueueError
+        kind = QueueUnavailable if isinstance(fault, QueueUnavailable | UnknownStream) else QueueError
         raise kind(str(fault)) from fault
 
     def _tell_unreachable(self, error: str) -> None:
@@ -122,9 +136,9 @@ class Membership(Generic[C]):
         if self._leaving:
             self._ask_back(list(self._leases.held()))
         # Outside of what may fail: what was given back is ours no more, even if the database can't be told.
-        returned = self._take_returned()
+        self._unreleased |= self._take_returned()
         with self._thread.connected() as connection:
-            again(partial(self._release, connection, returned))
+            again(partial(self._release, connection))
             self._group.check(connection)
             again(partial(self._look, connection))
 
@@ -177,17 +191,21 @@ class Membership(Generic[C]):
                 returned[partition] = epoch
         return returned
 
-    def _release(self, connection: C, returned: dict[int, int]) -> None:
-        if returned:
-            self._group.release(connection, returned)
+    def _release(self, connection: C) -> None:
+        # Until it is heard: others would wait for the end of the session.
+        if self._unreleased:
+            self._group.release(connection, self._unreleased)
+            self._unreleased = {}
 
     def _sweep(self, connection: C) -> None:
         every_s = self._group.sweep_every_s
         if every_s is None or self._clock() < self._next_sweep:
             return
+        # Who comes waits for the next look, and who stops, or gives something back, for the end of this.
+        until = self._clock() + self._look_every_s
         for partition in self._leases.held():
             while self._group.sweep(connection, partition):
-                if self._clock() >= self._next_beat:
+                if self._clock() >= until:
                     return
         self._next_sweep = self._clock() + every_s
 

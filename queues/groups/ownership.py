@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from forebay.queues.contract import Assignments, StoredRecord
+from forebay.queues.errors import QueueUnavailable
 from forebay.schemas.logger import get_logger
 
 from .contract import Claimed
@@ -64,8 +65,15 @@ class Ownership:
         finally:
             if self._assigned.get(partition) == epoch:
                 del self._assigned[partition]
-                # A commit that was called before `revoked` returned is still to count, if nobody waited for it too.
-                self._after_commits(partial(given_back, partition, epoch))
+                self._let_go(partial(given_back, partition, epoch))
+
+    def _let_go(self, given_back: Callable[[], None]) -> None:
+        try:
+            # A commit that was called before `revoked` returned is still to count, if nobody waited for it too.
+            self._after_commits(given_back)
+        except QueueUnavailable:
+            # There is no thread to commit in, and so no commit. Held for ever, it would be read by nobody.
+            given_back()
 
     def lost(self, partition: int, epoch: int) -> None:
         """Stop with a partition at once."""

@@ -103,6 +103,24 @@ async def test_a_consumer_can_be_closed_while_the_file_is_locked(database: Sqlit
     assert follower.told == ["assigned"] * PARTITIONS + ["revoked"] * PARTITIONS
 
 
+async def test_who_lost_everything_as_the_file_is_locked_says_so_until_it_is_free(database: SqliteDatabase) -> None:
+    consumer, follower = SqlConsumer(database, STREAM, "group", session_s=1.0, retention=KEEP_EVERYTHING), Follower()
+    await consumer.start(follower)
+    await follower.owns(PARTITIONS)
+
+    with closing(sqlite3.connect(database.name, isolation_level=None)) as foreign:
+        foreign.execute("BEGIN IMMEDIATE")
+        await follower.owns(0)
+        with pytest.raises(QueueUnavailable, match="locked; another program"):
+            async with asyncio.timeout(30):
+                while True:
+                    await consumer.fetch(1, 0.01)
+    await follower.owns(PARTITIONS)
+
+    assert await consumer.fetch(1, 0) == []
+    await consumer.close()
+
+
 async def test_a_start_that_was_cancelled_leaves_nothing_behind(database: SqliteDatabase) -> None:
     given_up = SqlConsumer(database, STREAM, "group", session_s=3600, retention=KEEP_EVERYTHING)
     starting = asyncio.create_task(given_up.start(Follower()))

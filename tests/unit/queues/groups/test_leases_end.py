@@ -3,104 +3,17 @@
 import asyncio
 import os
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 
 import pytest
 
-from forebay.queues.contract import Commit, StoredRecord
+from forebay.queues.contract import Commit
 from forebay.queues.errors import Fenced, QueueUnavailable
-from forebay.queues.groups.bell import Bell
 from forebay.queues.groups.consumer import LeasedConsumer
-from forebay.queues.groups.contract import Beat, Claimed, Stretch, Wanted
-from forebay.queues.groups.shares import GroupView
-from forebay.queues.threads.connection_thread import ConnectionThread, Lives
-from tests.clock import Clock
+from forebay.queues.groups.contract import Beat
 from tests.integration.queues.members import PARTITIONS, Follower
 
-SESSION_S = 0.2
-
-
-class Hanging:
-    """A store whose one member has all partitions, and which answers nothing more as soon as it is told to hang.
-
-    A lease ends when the clock is moved, and not when the machine stands still for a moment.
-    """
-
-    name, stream = "group", "events"
-    session_s, sweep_every_s = SESSION_S, None
-
-    def __init__(self) -> None:
-        self.members = {"me"}
-        self.clock = Clock(1_000.0)
-        self.epoch = 0
-        self.answers, self.hangs = threading.Event(), threading.Event()
-        self.answers.set()
-        self.has_left = threading.Event()
-
-    def hang(self) -> None:
-        """Until the leases are over, and on. Who would prolong them waits here then."""
-        self.answers.clear()
-        assert self.hangs.wait(30)
-        self.clock.now += SESSION_S
-
-    def thread(self, name: str, lives: Lives) -> ConnectionThread["Hanging"]:
-        return ConnectionThread(self, name, errors=(), lives=lives)
-
-    def connect(self) -> "Hanging":
-        return self
-
-    def current(self, connection: object) -> bool:
-        return True
-
-    def remedy(self, error: Exception) -> str:
-        return str(error)
-
-    def close(self) -> None:
-        """Nothing was opened."""
-
-    def member(self, connection: object, me: str) -> tuple["Hanging", "Hanging"]:
-        return self, self
-
-    def check(self, connection: object) -> None:
-        while not self.answers.wait(0.001):
-            self.hangs.set()
-
-    def view(self, connection: object, held: Collection[int]) -> GroupView:
-        free = set(range(PARTITIONS)) - set(held)
-        return GroupView(me="me", members=self.members, free=free, held=held, partitions=PARTITIONS)
-
-    def beat(self, connection: object, held: Mapping[int, int], *, is_leaving: bool) -> Beat:
-        self.epoch += 1
-        free = [] if is_leaving else [one for one in range(PARTITIONS) if one not in held]
-        claimed = [Claimed(partition=one, epoch=self.epoch, committed=Commit(offset=0)) for one in free]
-        return Beat(still=held, claimed=claimed)
-
-    def commit(self, connection: object, epochs: Mapping[int, int], commits: Mapping[int, Commit]) -> set[int]:
-        return set(epochs)
-
-    def release(self, connection: object, epochs: Mapping[int, int]) -> None:
-        """Nobody else wants them."""
-
-    def leave(self, connection: object) -> None:
-        self.has_left.set()
-
-    def sweep(self, connection: object, partition: int) -> bool:
-        return False
-
-    def begin(self, connection: object) -> None:
-        """There is no news."""
-
-    def wait(self, partitions: Collection[int], bell: Bell, timeout_s: float) -> None:
-        """Nobody waits here."""
-
-    def ends(self, connection: object, partitions: Collection[int]) -> dict[int, int]:
-        return dict.fromkeys(partitions, 0)
-
-    def read(self, connection: object, wanted: Sequence[Wanted]) -> list[Stretch]:
-        return [Stretch([], one.offset) for one in wanted]
-
-    def still_has(self, connection: object, record: StoredRecord) -> bool:
-        return True
+from .hanging import SESSION_S, Hanging
 
 
 async def test_what_a_store_that_hangs_can_not_prolong_is_lost_while_it_still_hangs() -> None:

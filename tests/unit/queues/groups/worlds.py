@@ -158,8 +158,8 @@ class World:
         self.run(0)
         for process in self.living:
             process.see_that_it_is_over()
-        # A goodbye is said once: where that finds the connection lost, or an earlier call is done only behind it, the
-        # others wait until the session is over.
+        # A goodbye is said twice at most: where nobody hears it, or an earlier call is done only behind it, the others
+        # wait until the session is over.
         self.run(3 * SESSION_S)
         assert all(until <= self.now for until in self.keeping.members.values())
 
