@@ -54,7 +54,8 @@ class Ownership:
         self._partitions: dict[int, Partition] = {}
         #: Of these only the last commit is still to come → how often it was tried.
         self._going: dict[Partition, int] = {}
-        self._is_leaving = False
+        self._is_closed = False
+        self._leaving = asyncio.Event()
 
     def __iter__(self) -> Iterator[Partition]:
         return iter(list(self._partitions.values()))
@@ -67,6 +68,9 @@ class Ownership:
     def assigned(self, partition: int, committed: Commit) -> None:
         """As in the contract."""
         self.lost(partition)
+        if self._is_closed:
+            # Nobody would wait for what is begun of it, before it is given back. Who has it next takes it as it is.
+            return
         self._handovers.note("assigned", partition, committed.offset)
         self._metrics.assigned_at.labels(partition).set(self._now())
         if committed.is_reset:
@@ -88,15 +92,14 @@ class Ownership:
         """As in the contract: running handlers get their grace, what is finished is committed, the rest is dropped.
 
         A handler that hears no cancellation, as none in a thread does, is waited for as long as the queue waits for us:
-        its event would be begun elsewhere while it still runs.
+        its event would be begun elsewhere while it still runs. Who leaves has waited, and leaves it behind.
         """
         ours = self._partitions.get(partition)
         if ours is None:
             return
         ours.close()
-        if not self._is_leaving:
-            await end([ours], self._grace_s)
-            await ours.idle()
+        if not self._leaving.is_set():
+            await self._ended(ours)
         await self._commit_last(ours)
         if not ours.is_gone:
             self._handovers.note("revoked", partition, ours.watermark.position)
@@ -125,9 +128,17 @@ class Ownership:
             if ours.parking is not None:
                 ours.parking.come_again(offset)
 
+    def close(self) -> list[Partition]:
+        """Begin nothing new, neither of those that are ours, which it gives, nor of any that comes from now on."""
+        self._is_closed = True
+        ours = list(self)
+        for one in ours:
+            one.close()
+        return ours
+
     def leave(self) -> None:
         """All had their grace, and the queue is about to be closed: from now on a partition is committed as it goes."""
-        self._is_leaving = True
+        self._leaving.set()
         self._handovers.leave()
 
     def left(self) -> None:
@@ -136,7 +147,7 @@ class Ownership:
 
     async def commit(self) -> None:
         """Commit what has news, and let go of what turned out to be another's."""
-        if self._is_leaving:
+        if self._leaving.is_set():
             return
         for one in self:
             if one.parking is not None:
@@ -161,6 +172,19 @@ class Ownership:
         for fenced in await self._commits.store(partitions):
             if not fenced.is_gone:
                 self.lost(fenced.number)
+
+    async def _ended(self, partition: Partition) -> None:
+        """Return when its handlers have ended, or nobody waits for them any more: the queue is closed behind us."""
+        ways = [asyncio.ensure_future(self._end(partition)), asyncio.ensure_future(self._leaving.wait())]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+
+    async def _end(self, partition: Partition) -> None:
+        await end([partition], self._grace_s)
+        await partition.idle()
 
     async def _commit_last(self, partition: Partition) -> None:
         if partition.parking is not None:

@@ -231,10 +231,7 @@ class Worker:
     async def _leave(self) -> None:
         self.health.failing("group", "stopping")
         self._slots.close()
-        ours = list(self.ownership)
-        for one in ours:
-            one.close()
-        await end(ours, self._settings.drain_s)
+        await end(self.ownership.close(), self._settings.drain_s)
         self.ownership.leave()
         # Closing gives the partitions back, and with each goes what its parking has to say, and its last commit.
         await _let_go(self._consumer.close)

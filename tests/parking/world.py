@@ -29,6 +29,12 @@ from tests.parking.moody import TOPIC, MoodyProducer, MoodyQueue
 GROUP = "shop"
 PARTITIONS = 2
 
+#: A portal of each partition.
+EACH = tuple(
+    next(one for one in map("{}.example".format, range(99)) if partition_of(one, PARTITIONS) == number)
+    for number in range(PARTITIONS)
+)
+
 #: What was finished so long before a worker's death may not come again: a commit interval, and one on its way.
 SETTLED_S = 2.5
 
@@ -46,6 +52,8 @@ class World:
     queue: MoodyQueue = field(default_factory=MoodyQueue)
     handlers: Handlers = field(default_factory=Handlers)
     workers: "dict[Worker, asyncio.Task[int]]" = field(default_factory=dict)
+    #: Those that were told to stop, and perhaps have.
+    leaving: "list[asyncio.Task[int]]" = field(default_factory=list)
     #: Of handlers with dedup; None: each worker has its own.
     marks: Marks | None = None
     #: Of the worker that is started next.
@@ -186,9 +194,13 @@ class World:
 
     def stop(self, worker: Worker) -> None:
         """As SIGTERM does."""
-        task = self.workers.pop(worker)
+        self.run(asyncio.wait_for(self.leave(worker), 60))
+
+    def leave(self, worker: Worker) -> "asyncio.Task[int]":
+        """The same, and anything may happen meanwhile."""
+        self.leaving.append(task := self.workers.pop(worker))
         worker.stop()
-        self.run(asyncio.wait_for(task, 60))
+        return task
 
     def kill(self, worker: Worker, zombies: int) -> None:
         """It dies where it stands; of what it has on its way to the parked stream so much may still arrive there."""
@@ -209,6 +221,8 @@ class World:
 
     def _given_back(self, partition: int, after_s: float) -> None:
         """What of it may come again: what its owner could not write down for as long as it may wait."""
+        if beside := [one for one, calls in self.running.items() if calls and self.partition(one) == partition]:
+            self.books.faults.append(f"{beside} have calls, and their partition was given back")
         was_sound = self.sound_since is not None and self.loop.time() - self.sound_since > AGAIN_S
         if after_s > PATIENCE_S - 0.01 and not was_sound:
             self._excuse([portal for portal in self.sent if self.partition(portal) == partition])
@@ -266,6 +280,8 @@ class World:
         for portal in list(self.held):
             self.order(What.RESUME, portal)
         self.held.clear()
+        for leaver in self.leaving:
+            self.run(asyncio.wait_for(leaver, 60))
         if not self.workers:
             self.start()
         for _ in range(200):

@@ -144,6 +144,44 @@ async def test_a_partition_that_is_asked_back_begins_nothing_more_and_goes_when_
     handler.cancel()
 
 
+@pytest.mark.parametrize("grace_s", [0.0, 60.0])
+async def test_who_leaves_waits_no_longer_for_what_was_asked_back_before_and_never_ends(
+    place: Place, monkeypatch: pytest.MonkeyPatch, grace_s: float
+) -> None:
+    monkeypatch.setattr(place.ownership, "_grace_s", grace_s)
+    monkeypatch.setattr("forebay.processors.ownership._CANCEL_S", 0.0)
+    partition, lane, _ = place.take_in(0, 1)
+    thread = asyncio.create_task(forever())
+    partition.enter(thread)
+    place.then.finish_first(lane, 1)
+    going = asyncio.create_task(place.ownership.revoked(0))
+    await asyncio.sleep(0.01)
+    assert not going.done()
+
+    place.ownership.close()
+    place.ownership.leave()
+    async with asyncio.timeout(10):
+        await going
+
+    assert place.committed() == 1
+    thread.cancel()
+
+
+async def test_what_comes_when_nothing_new_is_to_be_begun_is_left_as_it_was(place: Place) -> None:
+    partition, lane, _ = place.take_in(0, 1)
+    place.then.finish_first(lane, 1)
+    assert place.ownership.close() == [partition]
+    await place.ownership.revoked(0)
+
+    place.ownership.assigned(0, Commit(offset=1, note=b"note"))
+    assert place.ownership.open_one(0) is None
+    place.ownership.gap(0, 1, 7)
+    await place.ownership.commit()
+    await place.ownership.revoked(0)
+
+    assert place.committed() == 1
+
+
 async def test_one_that_was_lost_while_it_was_asked_back_takes_nothing_of_the_next(place: Place) -> None:
     partition, lane, _ = place.take_in(0, 1)
     place.then.finish_first(lane, 1)
