@@ -1,6 +1,6 @@
 """What the tests of processors share."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 
 import pytest
@@ -9,12 +9,20 @@ from tests.parking.life import OTHER, OTHERS, PORTAL, Life
 from tests.parking.shop import Shop
 from tests.parking.world import World
 
+from .places import Place, placed
+
 
 @pytest.fixture
 def shop() -> Iterator[Shop]:
     made = Shop()
     yield made
     made.world.close()
+
+
+@pytest.fixture
+async def place() -> AsyncIterator[Place]:
+    async with placed() as made:
+        yield made
 
 
 @pytest.fixture

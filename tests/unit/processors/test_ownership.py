@@ -1,79 +1,17 @@
 """Partitions that come and go: nothing of one that went counts any more, nor touches the next one of its number."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from unittest.mock import AsyncMock, Mock
+from collections.abc import Awaitable, Callable, Mapping
+from unittest.mock import Mock
 
 import pytest
-from prometheus_client import CollectorRegistry
-from structlog.testing import capture_logs
 
-from forebay.processors.commits import Commits
-from forebay.processors.consequences import Consequences
-from forebay.processors.dead_letters import DeadLetters
-from forebay.processors.health import Health
-from forebay.processors.held import Held
-from forebay.processors.lanes import Lanes
-from forebay.processors.metrics import Tally, build_metrics
-from forebay.processors.ownership import Ownership
-from forebay.processors.partitions import Lane, Partition
-from forebay.processors.settings import WorkerSettings
-from forebay.queues.contract import Commit, PlacedRecord, StoredRecord
-from forebay.queues.errors import QueueUnavailable
-from forebay.queues.memory import MemoryConsumer, MemoryQueue
+from forebay.queues.contract import Commit
+from forebay.queues.memory import MemoryConsumer
 
-TOPIC, GROUP, PORTAL = "events", "shop", "a.example"
-NOW = 1000.0
+from .places import GROUP, NOW, TOPIC, Place
+
 RESET_AT = "forebay_offset_reset_timestamp_seconds"
-
-
-@dataclass(kw_only=True)
-class Place:
-    """A group's one partition, and its owner."""
-
-    queue: MemoryQueue
-    held: Held
-    health: Health
-    registry: CollectorRegistry
-    ownership: Ownership
-    then: Consequences
-
-    def open(self) -> Partition:
-        """The partition, which is ours and open."""
-        partition = self.ownership.open_one(0)
-        assert partition is not None
-        return partition
-
-    def take_in(self, *offsets: int) -> tuple[Partition, Lane, list[StoredRecord]]:
-        """Records that were fetched."""
-        partition = self.open()
-        records: list[StoredRecord] = [
-            PlacedRecord(stream=TOPIC, partition=0, offset=offset, key=PORTAL, value=b"value", timestamp_ms=0)
-            for offset in offsets
-        ]
-        self.held.add(partition.watermark.receive_all(records))
-        Lanes().add(partition, records)
-        return partition, partition.lanes[PORTAL], records
-
-    def committed(self) -> int:
-        """Up to where the group is."""
-        return self.queue.group_states[TOPIC, GROUP].commits[0].offset
-
-
-@pytest.fixture
-async def place() -> AsyncIterator[Place]:
-    queue, held, health = MemoryQueue(), Held(1000, 1 << 30), Health()
-    await queue.ensure([TOPIC], 1)
-    metrics = build_metrics(registry := CollectorRegistry())
-    consumer, letters = queue.consumer(TOPIC, GROUP), DeadLetters(queue.producer(), TOPIC, health, None)
-    ownership = Ownership(Commits(consumer, 4096, health), held, metrics, grace_s=60, now=lambda: NOW)
-    then = Consequences(
-        WorkerSettings(), letters, held, Tally(metrics), now=lambda: NOW, draw=lambda low, high: high, tracer=None
-    )
-    await consumer.start(ownership)
-    yield Place(queue=queue, held=held, health=health, registry=registry, ownership=ownership, then=then)
-    await consumer.close()
 
 
 async def forever() -> None:
@@ -295,65 +233,3 @@ async def test_what_a_fault_has_kept_from_being_committed_is_committed_at_the_en
     await place.ownership.revoked(0)
 
     assert place.committed() == 1
-
-
-async def test_partitions_that_go_together_are_committed_together(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[list[int]] = []
-
-    async def slow(consumer: MemoryConsumer, commits: Mapping[int, Commit]) -> None:
-        calls.append(sorted(commits))
-        await asyncio.sleep(0.01)
-
-    monkeypatch.setattr(MemoryConsumer, "commit", slow)
-    for number in range(1, 100):
-        place.ownership.assigned(number, Commit(offset=0))
-    for one in place.ownership:
-        one.has_news = True
-    place.ownership.leave()
-
-    await asyncio.gather(*(place.ownership.revoked(one.number) for one in place.ownership))
-
-    assert calls == [list(range(100))]
-    assert list(place.ownership) == []
-
-
-async def test_the_last_commit_is_tried_again_for_a_moment_when_the_queue_does_not_take_it(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, lane, _ = place.take_in(0)
-    place.then.finish_first(lane, 1)
-    failing, commit = [QueueUnavailable("the connection is lost")], MemoryConsumer.commit
-
-    async def lossy(consumer: MemoryConsumer, commits: Mapping[int, Commit]) -> None:
-        if failing:
-            raise failing.pop()
-        await commit(consumer, commits)
-
-    monkeypatch.setattr(MemoryConsumer, "commit", lossy)
-
-    with capture_logs() as logs:
-        await place.ownership.revoked(0)
-
-    assert place.committed() == 1
-    assert [one["event"] for one in logs if one["log_level"] == "warning"] == ["commit failed; it is tried again"]
-
-
-async def test_partitions_go_without_a_commit_that_the_queue_never_takes_and_ask_for_it_together(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    refuse = AsyncMock(side_effect=QueueUnavailable("it is gone"))
-    monkeypatch.setattr(MemoryConsumer, "commit", refuse)
-    for number in range(1, 100):
-        place.ownership.assigned(number, Commit(offset=0))
-    for one in place.ownership:
-        one.has_news = True
-
-    with capture_logs() as logs:
-        await asyncio.gather(*(place.ownership.revoked(one.number) for one in place.ownership))
-
-    assert 1 < refuse.await_count < 10
-    told = [one["partition"] for one in logs if one["event"] == "partition given back without its last commit"]
-    assert sorted(told) == list(range(100))
-    assert list(place.ownership) == []
