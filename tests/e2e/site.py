@@ -86,13 +86,13 @@ class Site:
         return self.running[name].wait(_STOP_S)
 
     def log(self, name: str) -> str:
-        """What the process wrote so far."""
-        return (self.folder / f"{name}.log").read_text("utf-8", errors="replace")
+        """What the process wrote so far, in whole lines."""
+        return _whole_lines(self.folder / f"{name}.log")
 
-    def handled(self) -> list[str]:
-        """What its handlers have written into `handled.log`, a line each."""
-        book = self.folder / "handled.log"
-        return book.read_text().splitlines() if book.exists() else []
+    def handled(self, book: str = "handled.log") -> list[str]:
+        """What its handlers have written into that file so far, a line each."""
+        path = self.folder / book
+        return _whole_lines(path).splitlines() if path.exists() else []
 
     def workers(self) -> list[int]:
         """The processes of the ingest that take calls."""
@@ -127,6 +127,12 @@ class Site:
         except OSError:
             return {}
         return dict(json.loads(told)["parts"]) if status == 200 else {}
+
+
+def _whole_lines(path: Path) -> str:
+    # A line that crosses a page of the file is seen in part for a moment, though it is written at once.
+    text = path.read_bytes()
+    return text[: text.rfind(b"\n") + 1].decode("utf-8", errors="replace")
 
 
 @contextmanager

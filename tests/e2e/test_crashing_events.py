@@ -91,9 +91,8 @@ async def put(site: Any) -> None:
 
 
 def handled(site: Any) -> dict[str, list[int]]:
-    book = site.folder / "handled.log"
     found: dict[str, list[int]] = {}
-    for line in book.read_text().splitlines() if book.exists() else []:
+    for line in site.handled():
         portal, number = line.split()
         # Some come again, whenever the process is ended.
         if int(number) not in found.setdefault(portal, []):

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,9 +72,8 @@ async def audit(event):
 """
 
 
-def handled(folder: Path, group: str) -> int:
-    book = folder / f"{group}.log"
-    return len(set(book.read_text().split())) if book.exists() else 0
+def handled(site: Any, group: str) -> int:
+    return len(set(site.handled(f"{group}.log")))
 
 
 def test_one_process_runs_every_group_and_says_how_each_is(site: Any) -> None:
@@ -85,7 +83,7 @@ def test_one_process_runs_every_group_and_says_how_each_is(site: Any) -> None:
     asyncio.run(put(site, *["ONCRMDEALADD"] * 20, *["ONTASKADD"] * 10))
     site.start("process", "process", "shop:handlers")
 
-    site.wait("all groups", lambda: [handled(site.folder, one) for one in ("shop", "audit", "mail")] == [20, 30, 30])
+    site.wait("all groups", lambda: [handled(site, one) for one in ("shop", "audit", "mail")] == [20, 30, 30])
 
     assert '"audit/group":{"state":"ok"' in readiness(port)
 
@@ -105,10 +103,10 @@ def test_one_group_runs_alone(site: Any) -> None:
     asyncio.run(put(site, *["ONCRMDEALADD"] * 20))
     site.start("process", "process", "shop:handlers", "--group", "audit", "--processes", "2")
 
-    site.wait("the group", lambda: handled(site.folder, "audit") == 20)
+    site.wait("the group", lambda: handled(site, "audit") == 20)
 
     assert site.stop("process") == 0
-    assert (handled(site.folder, "shop"), handled(site.folder, "mail")) == (0, 0)
+    assert (handled(site, "shop"), handled(site, "mail")) == (0, 0)
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
@@ -117,7 +115,7 @@ def test_the_group_of_the_setting_runs_whole_when_it_is_asked_for(site: Any, pro
     asyncio.run(put(site, *["ONCRMDEALADD"] * 10, *["ONTASKADD"] * 10))
     site.start("process", "process", "shop:handlers", "--group", "forebay", "--processes", processes)
 
-    site.wait("both handlers", lambda: handled(site.folder, "forebay") == 20)
+    site.wait("both handlers", lambda: handled(site, "forebay") == 20)
 
     assert site.stop("process") == 0
 

@@ -34,8 +34,7 @@ def post(site: Site, number: int) -> int:
 
 
 def copied(site: Site) -> list[str]:
-    book = site.folder / "copied.log"
-    return book.read_text().splitlines() if book.exists() else []
+    return site.handled("copied.log")
 
 
 def test_deals_whose_calls_were_refused_are_fetched_when_the_queue_is_back(

@@ -56,11 +56,6 @@ def post(site: Site) -> None:
         assert json.load(answer)["status"] == "accepted"
 
 
-def handled(site: Site) -> int:
-    book = site.folder / "handled.log"
-    return len(book.read_text().splitlines()) if book.exists() else 0
-
-
 def started(site: Site, *, mended: bool, **settings: str) -> None:
     (site.folder / "shop.py").write_text(HANDLERS)
     if mended:
@@ -121,7 +116,7 @@ def test_what_is_under_way_at_a_stop_is_sent(site: Site, collector: Receiver) ->
     started(site, mended=True, ingest_processes="2")
     for _ in range(5):
         post(site)
-    site.wait("five events", lambda: handled(site) == 5)
+    site.wait("five events", lambda: len(site.handled()) == 5)
 
     assert [site.stop("ingest"), site.stop("process")] == [0, 0]
 
@@ -146,7 +141,7 @@ def test_a_collector_that_is_no_help_holds_up_nobody(site: Site, collector: Rece
 
     for _ in range(40):
         post(site)
-    site.wait("all events", lambda: handled(site) == 40)
+    site.wait("all events", lambda: len(site.handled()) == 40)
 
     assert [site.stop("ingest"), site.stop("process")] == [0, 0]
     if collector.hangs:
@@ -162,7 +157,7 @@ def test_a_variable_that_opentelemetry_does_not_understand_costs_no_event(site: 
     started(site, mended=True)
 
     post(site)
-    site.wait("the event", lambda: handled(site) == 1)
+    site.wait("the event", lambda: len(site.handled()) == 1)
 
     assert [site.stop("ingest"), site.stop("process")] == [0, 0]
     for name in ("ingest", "process"):
