@@ -16,7 +16,7 @@ import pytest
 
 from tests.answers import called
 from tests.ports import free_ports
-from tests.processes import dying_with_us
+from tests.processes import dying_with_us, written
 
 _STOP_S = 60
 _WAIT_S = 110
@@ -87,12 +87,12 @@ class Site:
 
     def log(self, name: str) -> str:
         """What the process wrote so far, in whole lines."""
-        return _whole_lines(self.folder / f"{name}.log")
+        return written(self.folder / f"{name}.log")
 
     def handled(self, book: str = "handled.log") -> list[str]:
         """What its handlers have written into that file so far, a line each."""
         path = self.folder / book
-        return _whole_lines(path).splitlines() if path.exists() else []
+        return written(path).splitlines() if path.exists() else []
 
     def workers(self) -> list[int]:
         """The processes of the ingest that take calls."""
@@ -127,12 +127,6 @@ class Site:
         except OSError:
             return {}
         return dict(json.loads(told)["parts"]) if status == 200 else {}
-
-
-def _whole_lines(path: Path) -> str:
-    # A line that crosses a page of the file is seen in part for a moment, though it is written at once.
-    text = path.read_bytes()
-    return text[: text.rfind(b"\n") + 1].decode("utf-8", errors="replace")
 
 
 @contextmanager

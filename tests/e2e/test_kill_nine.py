@@ -72,9 +72,8 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def book(folder: Path) -> list[Line]:
-    path = folder / "handled.log"
-    words = [line.split() for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+def book(site: Any) -> list[Line]:
+    words = [line.split() for line in site.handled()]
     return [Line(what=w, portal=p, sequence=int(s), id=i, pid=int(pid)) for w, p, s, i, pid in words]
 
 
@@ -141,10 +140,10 @@ async def test_killed_processes_lose_nothing_and_keep_the_order_of_each_portal(s
         audit = Audit(accepted=accepted, numbers=portal_numbers(bodies.portals))
         await check(audit, inspector, settings.topic, {})
         order, places = await queue_order(inspector, settings.topic)
-    site.wait("the last event", lambda: {line.id for line in book(site.folder) if line.what == "ended"} >= set(places))
+    site.wait("the last event", lambda: {line.id for line in book(site) if line.what == "ended"} >= set(places))
     statuses = site.stop("ingest"), site.stop("process")
 
-    lines = book(site.folder)
+    lines = book(site)
     ended = [line for line in lines if line.what == "ended"]
     first: dict[str, list[str]] = defaultdict(list)
     seen: set[str] = set()

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.processes import written
+
 from .conftest import Served, Start
 
 _SERVE = """
@@ -115,7 +117,7 @@ def _told(served: Served, before: int = 0) -> dict[str, Any]:
     """What the worker said that came after that one."""
     deadline = time.monotonic() + _WAIT_S
     while time.monotonic() < deadline:
-        for line in served.log.read_text().splitlines():
+        for line in written(served.log).splitlines():
             if '"made_by"' in line and (told := json.loads(line))["pid"] != before:
                 return dict(told)
         time.sleep(0.02)
