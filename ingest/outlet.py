@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 from forebay.queues.contract import Producer, Queue, Record
@@ -188,12 +188,19 @@ class Outlet:
         if self._passage and self._drain:
             self._drain.stop()
             self._passage.close()
-        if self._producer:
-            await self._close_producer(self._producer)
-        if self.spool and self._drain:
-            await self._drain.close()
-            await self.spool.close()
-        await self._queue.close()
+        # From the last to the first, whatever becomes of one of them.
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(self._queue.close)
+            if self.spool and self._drain:
+                closing.push_async_callback(self.spool.close)
+                closing.callback(self._pass_spool_by)
+                closing.push_async_callback(self._drain.close)
+            if self._producer:
+                closing.push_async_callback(self._close_producer, self._producer)
+
+    def _pass_spool_by(self) -> None:
+        # A call that still comes is told by the producer that its event is kept nowhere.
+        self._passage, self._spool_why_not = None, "the process ends"
 
     async def _close_producer(self, producer: Producer) -> None:
         if self._passage is None:

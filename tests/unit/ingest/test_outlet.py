@@ -15,7 +15,7 @@ from forebay.ingest.spool.spool import Done, Spool
 from forebay.ingest.spool.store import Store
 from forebay.queues.contract import Delivery, Position, Producer, Record
 from forebay.queues.errors import QueueUnavailable
-from forebay.queues.memory import MemoryQueue
+from forebay.queues.memory import MemoryProducer, MemoryQueue
 from tests.spool.stores import LARGE, Stores, numbers, put
 
 RECORD = Record(key="a.ru", value=b"1", timestamp_ms=1)
@@ -246,3 +246,70 @@ async def test_what_a_stop_gives_up_is_not_told_as_failed_when_the_spool_is_full
     # The queue may have it yet, and whoever is told that nothing was kept sends it again.
     assert not sending.done()
     sending.cancel()
+
+
+class Closing(MemoryQueue):
+    """Its producer takes nothing any more when it is closed, which may fail."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self.error = error
+
+    def producer(self) -> Producer:
+        """As in the contract."""
+        error = self.error
+
+        class ClosingProducer(MemoryProducer):
+            def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+                if self._queue.down:
+                    raise QueueUnavailable("this producer was closed")
+                super().submit(stream, record, delivery)
+
+            async def close(self) -> None:
+                self._queue.down = True
+                if error is not None:
+                    raise error
+
+        return ClosingProducer(self)
+
+
+async def test_what_stands_in_the_queue_is_not_left_in_the_spool_where_the_producer_can_not_be_closed(
+    stores: Stores, tmp_path: Path
+) -> None:
+    queue = Closing(RuntimeError("can't start new thread"))
+    other, outlet = stores.open(), Outlet(queue, topic="events", partitions=1, spool=Spool(tmp_path, LARGE))
+    await outlet.open()
+    await until_it_takes(outlet)
+    assert outlet._drain is not None
+    outlet._drain._delete = asyncio.Event().wait  # type: ignore[method-assign, assignment]
+    other.put([put(1)])
+    async with asyncio.timeout(10):
+        while not outlet._drain._gone:
+            await asyncio.sleep(0.001)
+    del outlet._drain._delete
+
+    with pytest.raises(RuntimeError):
+        await outlet.close()
+
+    assert other.counts.records == 0
+    assert stores.folder.draining.take()
+
+
+async def test_an_event_that_comes_when_all_is_closed_is_told_to_be_kept_nowhere(tmp_path: Path) -> None:
+    outlet = Outlet(Closing(), topic="events", partitions=1, spool=Spool(tmp_path, LARGE))
+    await outlet.open()
+    await until_it_takes(outlet)
+    passage = outlet._passage
+    await outlet.close()
+
+    answers = asyncio.get_running_loop().create_future()
+    begun = outlet.begin("events", RECORD, answers)
+    with pytest.raises(QueueUnavailable):
+        await outlet.send("events", RECORD)
+
+    assert not begun
+    assert (outlet.spool_state, outlet.spool_why_not) == ("", "the process ends")
+    # Of one that was about to be spooled.
+    assert passage is not None
+    async with asyncio.timeout(10):
+        assert isinstance(await passage._put("events", RECORD), SpoolUnavailable)
